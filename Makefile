@@ -1,0 +1,45 @@
+# `make bench` and `make test` are all a newcomer needs; CONTRIBUTING.md explains the rest.
+PYTHON ?= python3
+VENV ?= .venv
+PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
+RUN = $(VENV)/bin
+
+.PHONY: bench test lint proto benchmarks soak clean
+
+bench: $(VENV)/.installed
+	$(RUN)/shotclock bench --quick $(ARGS)
+
+test: lint
+	$(RUN)/python -m pytest
+
+lint: $(VENV)/.developed
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+# The wire's source of truth compiles, and keeps the field numbers that are out in the world.
+proto: $(VENV)/.developed
+	$(RUN)/python -m pytest tests/unit/test_proto.py
+
+benchmarks: $(VENV)/.developed
+	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md
+
+# Five seeds, a thousand steps, every fabric; emulated waits are accounted, not slept through.
+soak: $(VENV)/.installed
+	$(RUN)/shotclock bench --clock virtual $(ARGS)
+
+# torch comes first and alone: asked for by a range, pip would take the newest build with its GPU libraries.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "making the environment in $(VENV) (about two minutes, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,257 @@
+"""Builds the arms of a run from one tree of settings."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import numpy as np
+
+from shotclock.app.host import Host
+from shotclock.bench.arms import Arm
+from shotclock.bench.drive import Lane
+from shotclock.bench.figures import Prices
+from shotclock.bench.schema import Component, ProfileSummary
+from shotclock.bench.summarise import ArmFacts
+from shotclock.circuits.synthesizer import QaoaSynthesizer
+from shotclock.circuits.worker import bound_logical
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.ports import Dispatcher, Provider, Recorder, Trainer, Workload
+from shotclock.domain.subproblem import Subproblem
+from shotclock.emulator import device as devices
+from shotclock.emulator import profile as profiles
+from shotclock.emulator.profile import Profile
+from shotclock.emulator.provider import EmulatedProvider
+from shotclock.orchestrator.control import ClassicalDispatcher
+from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy
+from shotclock.providers import registry
+from shotclock.settings import QuantumSettings, Settings, nearest
+from shotclock.solvers.fallback import Classical
+from shotclock.solvers.greedy import Greedy
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.training.aggregator import Aggregator
+from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler, choose_mode
+
+
+@dataclass(frozen=True, slots=True)
+class RunningArm:
+    """An arm ready to train: its lane for the driver, its facts for the summary."""
+
+    lane: Lane
+    facts: ArmFacts
+    profile: ProfileSummary | None
+    predicted_p95_s: float
+    stop: Callable[[], None]
+
+
+def workload_factory(name: str) -> Callable[[int], Workload]:
+    """A workload by entry point or "module:factory"; SettingsError when there is none."""
+    found = {entry.name: entry for entry in entry_points(group="shotclock.workloads")}
+    if name in found:
+        factory: Callable[[int], Workload] = found[name].load()
+        return factory
+    if ":" not in name:
+        raise SettingsError(
+            f"bench.workload: no workload '{name}'{nearest(name, tuple(found))}, or module:factory"
+        )
+    module, _, attribute = name.partition(":")
+    try:
+        factory = getattr(import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise SettingsError(f"bench.workload: '{name}': there is no module '{error.name}'") from error
+    except AttributeError as error:
+        raise SettingsError(f"bench.workload: '{name}': {module} has no '{attribute}'") from error
+    return factory
+
+
+class Builder:
+    """Builds arms on one host from one tree of settings.
+
+    slow_every: the cadence of arms that show a QPU slower than the budget; None: the kernel's own.
+    """
+
+    def __init__(self, settings: Settings, host: Host, metrics: Metrics, slow_every: int | None) -> None:
+        self._settings = settings
+        self._host = host
+        self._metrics = metrics
+        self._slow_every = slow_every
+        self._workload = workload_factory(settings.bench.workload)
+        self._solver = Classical()
+
+    def arm(self, arm: Arm) -> RunningArm:
+        """The arm, started: templates compiled, lanes open."""
+        if not arm.calls:
+            facts = self._facts(arm, None, None, None, None)
+            return RunningArm(Lane(arm.name, self._plain), facts, None, 0.0, _nothing)
+        recorder = PrometheusRecorder(self._metrics, arm.name)
+        quantum = self._settings.quantum_for(arm.name)
+        if not arm.quantum:
+            return self._control(arm, quantum, recorder)
+        return self._hybrid(arm, quantum, recorder)
+
+    def _control(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
+        dispatcher = ClassicalDispatcher(self._solver, self._host.clock, recorder)
+        self._host.run(dispatcher.solve(self._sample()))
+        policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
+        lane = self._calling(arm, dispatcher, policy, quantum, recorder)
+        facts = self._facts(arm, None, self._solver.name, policy, None)
+        return RunningArm(lane, facts, None, 0.0, _nothing)
+
+    def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
+        host, settings = self._host, self._settings
+        profile = profiles.load(arm.profile or quantum.profile)
+        provider = self._provider(quantum, profile)
+        synthesizer = QaoaSynthesizer(
+            quantum.device, target_source=devices.target, offload=host.offload, incumbent=Greedy()
+        )
+        pipeline = Pipeline(
+            synthesizer,
+            provider,
+            clock=host.clock,
+            policy=ShotPolicy(quantum.shots, quantum.rep_delay_s, settings.orchestrator.attempts),
+            recorder=recorder,
+            rng=random.Random(0),
+        )
+        admission = AdmissionPolicy(settings.orchestrator.queue_limit, shedding=arm.protected, race=arm.race)
+        orchestrator = Orchestrator(pipeline, self._solver, host.clock, admission, recorder)
+        host.run(orchestrator.start(self._sample()))
+        predicted_s = pipeline.predicted_p95_s()
+        policy = self._policy(arm, quantum, predicted_s)
+        lane = self._calling(arm, orchestrator, policy, quantum, recorder)
+        emulated = isinstance(provider, EmulatedProvider)
+        facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
+        described = _described(provider, pipeline) if isinstance(provider, EmulatedProvider) else None
+        return RunningArm(lane, facts, described, predicted_s, lambda: host.run(orchestrator.stop()))
+
+    def _provider(self, quantum: QuantumSettings, profile: Profile) -> Provider:
+        provider = (
+            self._emulated(quantum, profile) if quantum.provider == "emulated" else self._other(quantum)
+        )
+        limits = provider.limits
+        if limits.paid and quantum.max_money_per_run == 0:
+            raise SettingsError(
+                f"quantum.provider: '{quantum.provider}' is paid and quantum.max_money_per_run is 0; "
+                f"set what a run may spend"
+            )
+        if quantum.shots > limits.max_shots:
+            raise SettingsError(f"quantum.shots: {quantum.shots} is over the device's {limits.max_shots}")
+        return provider
+
+    def _emulated(self, quantum: QuantumSettings, profile: Profile) -> Provider:
+        host = self._host
+        facts = host.run(host.offload.run(devices.describe, quantum.device))
+        devices.check_rep_delay(facts, quantum.rep_delay_s)
+        provider = EmulatedProvider(facts, profile, host.offload, host.clock, seed=0)
+        host.run(provider.warm(self._settings.kernel.n))
+        return provider
+
+    def _other(self, quantum: QuantumSettings) -> Provider:
+        host = self._host
+        factory = registry.load(quantum.provider)
+        if quantum.provider == "aer":
+            return factory(circuit_builder=bound_logical, offload=host.offload, clock=host.clock, seed=0)
+        return factory(clock=host.clock, seed=0)
+
+    def _policy(self, arm: Arm, quantum: QuantumSettings, predicted_s: float) -> CallPolicy:
+        """Measuring arms wait for the QPU as it is; protected ones keep the budget."""
+        own = self._settings.arm.get(arm.name)
+        wanted = quantum.mode if arm.protected else ((own.mode if own else None) or "inline")
+        mode = choose_mode(wanted, predicted_s, quantum.budget_ms)
+        limit_ms = quantum.budget_ms if arm.protected and mode == "inline" else quantum.wait_limit_ms
+        return CallPolicy(self._every(arm, predicted_s), mode, round(limit_ms * NS_PER_MS))
+
+    def _every(self, arm: Arm, predicted_s: float) -> int:
+        own = self._settings.arm.get(arm.name)
+        if own is not None and own.every is not None:
+            return own.every
+        slow = not arm.protected and predicted_s * 1e3 > self._settings.quantum.budget_ms
+        return self._slow_every if slow and self._slow_every is not None else self._settings.kernel.every
+
+    def _calling(
+        self,
+        arm: Arm,
+        dispatcher: Dispatcher,
+        policy: CallPolicy,
+        quantum: QuantumSettings,
+        recorder: Recorder,
+    ) -> Lane:
+        host, kernel = self._host, self._settings.kernel
+
+        def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
+            workload = self._warmed(seed)
+            asking = workload.kernel(kernel.name, kernel.n)
+            aggregator = Aggregator(workload, asking, quantum.on_stale, recorder)
+            caller = host.caller(dispatcher)
+            trainer = Scheduler(workload, asking, aggregator, caller=caller, clock=host.clock, policy=policy)
+            return trainer, workload.evaluate
+
+        return Lane(arm.name, make)
+
+    def _plain(self, seed: int) -> tuple[Trainer, Callable[[], float]]:
+        workload = self._warmed(seed)
+        return PlainTrainer(workload, self._host.clock), workload.evaluate
+
+    def _warmed(self, seed: int) -> Workload:
+        workload = self._workload(seed)
+        for _ in range(self._settings.bench.warmup_steps):
+            workload.step()
+        return workload
+
+    def _sample(self) -> Subproblem:
+        """Stands for the kernel's subproblems while the path is warmed."""
+        n = self._settings.kernel.n
+        rng = np.random.default_rng(0)
+        upper = np.triu(rng.normal(size=(n, n)), 1)
+        return Subproblem(upper + upper.T, rng.normal(size=n), kind=self._settings.kernel.name)
+
+    def _facts(
+        self,
+        arm: Arm,
+        profile: Profile | None,
+        solver_or_provider: str | None,
+        policy: CallPolicy | None,
+        provider: Provider | None,
+    ) -> ArmFacts:
+        cost = self._settings.cost
+        session = profile is not None and profile.execution_mode.startswith("session")
+        return ArmFacts(
+            arm=arm,
+            profile=profile.name if profile else None,
+            provider=solver_or_provider,
+            mode=policy.mode if policy else None,
+            emulated=provider is not None and provider.limits.emulated,
+            deadline_ms=policy.budget_ns / NS_PER_MS if policy else None,
+            call_every=policy.every if policy else None,
+            prices=Prices(cost.currency, cost.qpu_second, cost.gpu_hour, session),
+        )
+
+
+def _nothing() -> None:
+    """An arm without a dispatcher of its own has nothing to stop."""
+
+
+def _described(provider: EmulatedProvider, pipeline: Pipeline) -> ProfileSummary:
+    found = provider.components(pipeline.typical_job())
+    return ProfileSummary(
+        title=found.title,
+        components=tuple(
+            Component(
+                name=named.name,
+                value=named.figure.value,
+                unit=named.figure.unit,
+                tag=named.figure.tag,
+                source=named.figure.source,
+            )
+            for named in found.components
+        ),
+        mean_by_component_ms={part.name: part.mean_ms for part in found.mean_by_component},
+        predicted_mean_ms=found.mean_ms,
+        predicted_p95_ms=found.p95_ms,
+        sanity=found.sanity,
+        not_modelled=tuple(f"{omission.component}: {omission.reason}" for omission in found.not_modelled),
+    )

@@ -1,0 +1,72 @@
+"""Where a running system lives: real time with a worker process, or virtual time on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+from shotclock.bench.simulate import VirtualCaller, VirtualLoop
+from shotclock.domain.ports import Caller, Clock, Dispatcher
+from shotclock.orchestrator.offload import InlineOffload, ProcessOffload
+from shotclock.orchestrator.thread import LoopThread, SystemClock, ThreadCaller
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """Where dispatchers live: a loop, its clock, and where heavy work goes."""
+
+    clock: Clock
+    offload: ProcessOffload | InlineOffload
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop and waits for it."""
+
+    def caller(self, dispatcher: Dispatcher) -> Caller:
+        """The dispatcher's face for synchronous code."""
+
+    def close(self) -> None:
+        """Ends the loop and the workers."""
+
+
+class WallHost:
+    """Real time: an event-loop thread, and a worker process that never steals the training's core."""
+
+    def __init__(self) -> None:
+        self.clock: Clock = SystemClock()
+        self.offload: ProcessOffload | InlineOffload = ProcessOffload()
+        self._thread = LoopThread()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """See `Host.run`."""
+        return self._thread.run(work)
+
+    def caller(self, dispatcher: Dispatcher) -> Caller:
+        """See `Host.caller`."""
+        return ThreadCaller(dispatcher, self._thread)
+
+    def close(self) -> None:
+        """See `Host.close`."""
+        self._thread.close()
+        self.offload.close()
+
+
+class VirtualHost:
+    """Virtual time: everything on the caller's own thread, waits skipped."""
+
+    def __init__(self) -> None:
+        self._loop = VirtualLoop()
+        self.clock: Clock = self._loop
+        self.offload: ProcessOffload | InlineOffload = InlineOffload()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """See `Host.run`."""
+        return self._loop.run(work)
+
+    def caller(self, dispatcher: Dispatcher) -> Caller:
+        """See `Host.caller`."""
+        return VirtualCaller(dispatcher, self._loop)
+
+    def close(self) -> None:
+        """See `Host.close`."""
+        self._loop.close()

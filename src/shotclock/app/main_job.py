@@ -1,0 +1,215 @@
+"""The main job: arms side by side, from settings to a run folder."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+import torch
+
+from shotclock import __version__
+from shotclock.app.arms import Builder, RunningArm, workload_factory
+from shotclock.app.host import Host, VirtualHost, WallHost
+from shotclock.bench import arms as arm_names
+from shotclock.bench.arms import Arm
+from shotclock.bench.drive import Log, Plan, drive
+from shotclock.bench.gates import Threshold, resolve
+from shotclock.bench.hdr import write_hdr
+from shotclock.bench.report.html import write_report
+from shotclock.bench.rows import table
+from shotclock.bench.run_folder import RunFolder, environment
+from shotclock.bench.schema import Summary
+from shotclock.bench.summarise import RunFacts, summarise
+from shotclock.bench.trace import write_trace
+from shotclock.domain.errors import SettingsError
+from shotclock.emulator import profile as profiles
+from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
+from shotclock.telemetry.metrics import Metrics
+
+QUICK_SLOW_CALLS = 5
+"""Calls `--quick` grants an arm over the mission's limit: enough for a FAIL, too few for a percentile."""
+
+ITERATION_GUESS_S = 0.004
+"""For the estimate of how long a run takes: a call-free iteration with its share of a proposal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `shotclock bench` was asked for, beside its settings. metrics_port None: not exposed."""
+
+    folder: Path
+    quick: bool
+    clock: Literal["wall", "virtual"]
+    metrics_port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Hooks for a person waiting: `phase(text)`, `plan(arm, steps, estimate)`, `advance(arm, steps)`."""
+
+    phase: Callable[[str], None]
+    plan: Callable[[dict[str, int], float], None]
+    advance: Callable[[str, int], None]
+
+
+def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunFolder]:
+    """Runs the arms, writes the run folder, returns the summary. Ctrl-C keeps what has run, marked."""
+    settings = _without_slowest(settings) if job.quick else settings
+    arms = parse_arms(settings)
+    workload_factory(settings.bench.workload)
+    thresholds = parse_thresholds(settings, arms)
+    folder = RunFolder.create(job.folder)
+    metrics = Metrics()
+    if job.metrics_port is not None:
+        metrics.expose(job.metrics_port)
+    torch.set_num_threads(1)  # the other core is the emulated QPU's; a small model gains nothing from two
+    host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
+    running: list[RunningArm] = []
+    try:
+        progress.phase("starting the QPU and compiling templates")
+        builder = Builder(settings, host, metrics, _slow_every(settings, job))
+        running.extend(builder.arm(arm) for arm in arms)
+        settings = _cadences(settings, running)
+        folder.write_settings(lock(settings))
+        folder.write_machine(environment())
+        steps = settings.bench.seeds * settings.bench.steps
+        progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
+        began, started_at = host.clock.now_ns(), datetime.now(UTC)
+        log = drive([one.lane for one in running], _plan(settings), progress.advance)
+        duration_s = (host.clock.now_ns() - began) / 1e9
+    finally:
+        for one in running:
+            one.stop()
+        host.close()
+        folder.discard_if_empty()
+    progress.phase("writing the run folder and its report")
+    facts = _facts(settings, job, running, thresholds, log, started_at, duration_s)
+    return _write(folder, facts, log), folder
+
+
+def parse_arms(settings: Settings) -> list[Arm]:
+    """The run's arms; SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
+    profiles.load(settings.quantum.profile)
+    known_profiles = profiles.known()
+    known = arm_names.known(known_profiles)
+    found = []
+    for name in settings.bench.arms:
+        arm = arm_names.parse(name, known_profiles)
+        if arm is None:
+            raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, known)}")
+        if arm in found:
+            raise SettingsError(f"bench.arms: '{name}' is named twice")
+        found.append(arm)
+    for name, own in settings.arm.items():
+        if name not in settings.bench.arms:
+            raise SettingsError(f"arm.{name}: no such arm in this run{nearest(name, settings.bench.arms)}")
+        if own.profile is not None:
+            profiles.load(own.profile)
+    return found
+
+
+def parse_thresholds(settings: Settings, arms: list[Arm]) -> tuple[Threshold, ...]:
+    """The user's thresholds; SettingsError on a metric that no arm of the run makes."""
+    found = []
+    for one in settings.threshold:
+        limit, direction = (one.max, "max") if one.max is not None else (one.min, "min")
+        if limit is None:
+            raise RuntimeError("settings let a threshold without a limit through")
+        threshold = Threshold(one.metric, limit, "max" if direction == "max" else "min")
+        resolve(threshold, arms)
+        found.append(threshold)
+    return tuple(found)
+
+
+def lock(settings: Settings) -> str:
+    """The settings in force as TOML that loads back to them."""
+    values: dict[str, Any] = settings.model_dump(mode="json", exclude_none=True, by_alias=True)
+    return tomli_w.dumps({key: value for key, value in values.items() if value not in ({}, [])})
+
+
+def _without_slowest(settings: Settings) -> Settings:
+    if settings.bench.arms != DEFAULT_ARMS:
+        return settings
+    kept = tuple(arm for arm in DEFAULT_ARMS if arm != QUICK_LEAVES_OUT)
+    return settings.model_copy(update={"bench": settings.bench.model_copy(update={"arms": kept})})
+
+
+def _slow_every(settings: Settings, job: Job) -> int | None:
+    """How far apart `--quick` spreads the calls of an arm over the budget; under the virtual clock, not."""
+    if not job.quick or job.clock == "virtual":
+        return None
+    calls_a_seed = -(-QUICK_SLOW_CALLS // settings.bench.seeds)
+    return max(settings.kernel.every, settings.bench.steps // calls_a_seed)
+
+
+def _cadences(settings: Settings, running: list[RunningArm]) -> Settings:
+    """The settings with each arm's cadence in its own table, so that the lock file repeats the run."""
+    tables = dict(settings.arm)
+    for one in running:
+        every, name = one.facts.call_every, one.facts.arm.name
+        if every is not None and every != settings.kernel.every:
+            tables[name] = tables.get(name, ArmSettings()).model_copy(update={"every": every})
+    return settings.model_copy(update={"arm": tables})
+
+
+def _plan(settings: Settings) -> Plan:
+    bench = settings.bench
+    return Plan(bench.seeds, bench.steps, settings.kernel.every, bench.order == "interleaved")
+
+
+def _estimate_s(settings: Settings, job: Job, running: list[RunningArm]) -> float:
+    bench = settings.bench
+    steps = bench.seeds * (bench.steps + bench.warmup_steps)
+    seconds = len(running) * steps * ITERATION_GUESS_S
+    for one in running:
+        every = one.facts.call_every
+        waits = every is not None and one.facts.mode == "inline" and job.clock == "wall"
+        calls = bench.seeds * -(-bench.steps // every) if every is not None else 0
+        limit_s = (one.facts.deadline_ms or 0.0) / 1e3
+        seconds += calls * min(one.predicted_p95_s, limit_s) if waits else 0.0
+    return seconds
+
+
+def _facts(
+    settings: Settings,
+    job: Job,
+    running: list[RunningArm],
+    thresholds: tuple[Threshold, ...],
+    log: Log,
+    started_at: datetime,
+    duration_s: float,
+) -> RunFacts:
+    described = {one.facts.profile: one.profile for one in running}
+    return RunFacts(
+        run_id=f"{started_at:%Y%m%d}-{random.SystemRandom().getrandbits(32):08x}",
+        shotclock=__version__,
+        clock=job.clock,
+        quick=job.quick,
+        workload=settings.bench.workload,
+        samples_per_step=workload_factory(settings.bench.workload)(0).samples_per_step,
+        kernel=settings.kernel.name,
+        n=settings.kernel.n,
+        shots=settings.quantum.shots,
+        started_at=started_at.isoformat(timespec="seconds"),
+        duration_s=duration_s,
+        interrupted=log.interrupted,
+        environment=environment(),
+        arms=tuple(one.facts for one in running),
+        profiles={name: found for name, found in described.items() if name and found},
+        thresholds=thresholds,
+    )
+
+
+def _write(folder: RunFolder, facts: RunFacts, log: Log) -> Summary:
+    folder.write_steps(log.steps)
+    summary = summarise(log.steps, facts)
+    folder.write_summary(summary)
+    write_hdr(log.steps, folder.path / "latency.hlog")
+    write_trace(log.steps, folder.path / "trace.pftrace")
+    write_report(summary, table(log.steps), folder.path)
+    return summary

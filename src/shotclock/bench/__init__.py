@@ -1,0 +1,1 @@
+"""Judges any dispatcher: arms side by side, honest percentiles, cost, verdict."""

@@ -1,0 +1,166 @@
+"""Runs the arms in turn, a block of steps each, the order rotating, and keeps a row a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from shotclock.bench.rows import Call, Step
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import (
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Failed,
+    Late,
+    Outcome,
+    ProviderFault,
+    Shed,
+)
+from shotclock.domain.ports import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """An arm as the driver sees it: how to make a trainer and its held-out loss for a seed."""
+
+    name: str
+    make: Callable[[int], tuple[Trainer, Callable[[], float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """steps: measured steps a seed; block: steps an arm runs before the next has its turn."""
+
+    seeds: int
+    steps: int
+    block: int
+    interleaved: bool
+
+
+@dataclass(slots=True)
+class Log:
+    """The rows so far; readable at any time, so that an interrupted run keeps what it has."""
+
+    steps: list[Step] = field(default_factory=list)
+    interrupted: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    lane: Lane
+    trainer: Trainer
+    evaluate: Callable[[], float]
+    seed: int
+    done: int = 0
+    elapsed_ns: int = 0
+    rows: dict[int, Step] = field(default_factory=dict)
+
+    def run(self, steps: int) -> None:
+        """The next so many steps, then the held-out loss outside the measured time."""
+        for step in range(self.done, self.done + steps):
+            iteration = self.trainer.iterate(step)
+            self.rows[step] = Step(
+                arm=self.lane.name,
+                seed=self.seed,
+                step=step,
+                start_ns=self.elapsed_ns,
+                total_iteration_time_ns=iteration.duration_ns,
+                batch_loss=iteration.batch_loss,
+                eval_loss=None,
+                call=None,
+            )
+            self.elapsed_ns += iteration.duration_ns
+        self.done += steps
+        last = self.done - 1
+        self.rows[last] = replace(self.rows[last], eval_loss=self.evaluate())
+
+    def collected(self) -> list[Step]:
+        """The rows with their calls laid in."""
+        for call in self.trainer.finished:
+            if call.step in self.rows:
+                self.rows[call.step] = replace(self.rows[call.step], call=describe(call))
+        return list(self.rows.values())
+
+
+def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) -> Log:
+    """Every seed of every arm; `advance(arm, steps)` reports progress. Ctrl-C ends it early, marked."""
+    log = Log()
+    for seed in range(plan.seeds):
+        turns = []
+        try:
+            for lane in lanes:
+                turns.append(_Turn(lane, *lane.make(seed), seed))  # noqa: PERF401 - kept on Ctrl-C
+            _take_turns(turns, plan, advance)
+            for turn in turns:
+                turn.trainer.flush()
+        except KeyboardInterrupt:
+            log.interrupted = True
+        for turn in turns:
+            log.steps.extend(turn.collected())
+        if log.interrupted:
+            break
+    return log
+
+
+def _take_turns(turns: list[_Turn], plan: Plan, advance: Callable[[str, int], None]) -> None:
+    block = plan.block if plan.interleaved else plan.steps
+    rounds = range(0, plan.steps, block)
+    for number, first in enumerate(rounds):
+        shift = number % len(turns)
+        for turn in turns[shift:] + turns[:shift]:
+            steps = min(block, plan.steps - first)
+            turn.run(steps)
+            advance(turn.lane.name, steps)
+
+
+def describe(call: FinishedCall) -> Call:
+    """The row of a finished call."""
+    outcome = call.outcome
+    provenance = outcome.provenance
+    in_time = isinstance(outcome, Done) and outcome.samples.shots > 0
+    stages = (call.proposed, *provenance.stages, call.applying)
+    emulated = sum(stage.emulated_ns for stage in stages)
+    return Call(
+        request_id=call.request_id,
+        outcome=type(outcome).__name__.lower(),
+        cause=_cause(outcome),
+        decision=call.applied.decision,
+        winner=call.applied.winner,
+        base_version=provenance.base_version,
+        deadline_ns=call.deadline_ns,
+        in_time=in_time,
+        answered=isinstance(outcome, Done | Degraded) and _by_deadline(call),
+        added_latency_ns=call.blocked_ns,
+        added_emulated_ns=min(emulated, call.blocked_ns) if call.inline else 0,
+        quantum_latency_ns=provenance.samples_at_ns - call.boundary_ns if in_time else None,
+        quantum_emulated_ns=emulated,
+        raw_gain=provenance.raw_gain,
+        classical_gain=provenance.classical_gain,
+        qpu_s=provenance.qpu_s,
+        attempts=provenance.attempts,
+        emulator_overrun=provenance.emulator_overrun,
+        stages=stages,
+    )
+
+
+def _by_deadline(call: FinishedCall) -> bool:
+    """The budget starts when the call is asked, which is when the proposal is made."""
+    asked_ns = call.proposed.start_ns + call.proposed.duration_ns
+    return not call.inline or call.received_ns - asked_ns <= call.deadline_ns
+
+
+def _cause(outcome: Outcome) -> str:
+    match outcome:
+        case Done():
+            return ""
+        case Shed(rejection=rejection):
+            return f"rejected: {rejection}"
+        case Degraded(cause=cause) | Late(cause=cause) | Failed(cause=cause):
+            match cause:
+                case DeadlinePassed():
+                    return "deadline passed"
+                case ProviderFault(message=message):
+                    return f"provider: {message}"
+                case _:
+                    return f"rejected: {cause}"

@@ -1,0 +1,204 @@
+"""From rows to figures: each arm's latencies, ratios, counts, loss and cost, by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shotclock.bench.arms import BASELINE, CLASSES, PARTS, Arm
+from shotclock.bench.rows import Call, Step
+from shotclock.bench.schema import TOO_FEW, Cost, Latency, Loss, Ratio
+from shotclock.bench.statistics import QUANTILES, Sample, paired_interval, percentile, ratio
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.stages import Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of the site's contract. session: the QPU is billed by the wall clock while the arm runs."""
+
+    currency: str
+    qpu_second: float
+    gpu_hour: float
+    session: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ArmRows:
+    """One arm's rows, all seeds."""
+
+    arm: Arm
+    steps: list[Step]
+
+    @property
+    def name(self) -> str:
+        """The arm's."""
+        return self.arm.name
+
+    @property
+    def calls(self) -> list[Call]:
+        """In order of seed and step."""
+        return [step.call for step in self.steps if step.call is not None]
+
+
+def by_arm(steps: Iterable[Step], arms: Iterable[Arm]) -> dict[str, ArmRows]:
+    """Every arm, with or without rows."""
+    rows = {arm.name: ArmRows(arm, []) for arm in arms}
+    for step in steps:
+        rows[step.arm].steps.append(step)
+    return rows
+
+
+def samples(arm: ArmRows) -> dict[str, Sample]:
+    """Every latency figure of an arm, its software and emulated parts included.
+
+    total_iteration_time is over the iterations that carry a call, where the arm calls at all. Stages are
+    over the calls that went through them; quantum_latency is over all calls, those without samples missed.
+    """
+    found: dict[str, Sample] = {}
+    calls = arm.calls
+    back = [call for call in calls if call.quantum_latency_ns is not None]
+    _split(
+        found,
+        "added_latency",
+        [(call.added_latency_ns, call.added_emulated_ns) for call in calls],
+    )
+    _split(
+        found,
+        "quantum_latency",
+        [(call.quantum_latency_ns or 0, call.quantum_emulated_ns) for call in back],
+        missed=len(calls) - len(back) if arm.arm.quantum else 0,
+    )
+    for kind in CLASSES if arm.arm.quantum else ():
+        found[f"added_latency.{kind}"] = Sample.of(
+            [call.added_latency_ns for call in calls if latency_class(call) == kind]
+        )
+    for stage in Stage:
+        if stage is Stage.TOTAL_ITERATION_TIME:
+            _split(found, str(stage), _iterations(arm))
+        else:
+            _split(found, str(stage), _stage(calls, stage))
+    return found
+
+
+def latency_class(call: Call) -> str:
+    """`qpu`: samples in time; `rejected`: refused on arrival; `fallback`: anything else."""
+    if call.in_time:
+        return "qpu"
+    return "rejected" if call.cause.startswith("rejected") else "fallback"
+
+
+def latency(sample: Sample, censored_above: float | None = None) -> Latency:
+    """The summary's record of a sample."""
+    return Latency(
+        n=sample.n,
+        missed=sample.missed,
+        censored_above=censored_above if sample.missed else None,
+        mean=sample.mean_ms(),
+        percentiles={name: percentile(sample, quantile) or TOO_FEW for name, quantile in QUANTILES.items()},  # type: ignore[misc]
+    )
+
+
+def ratios(arm: ArmRows) -> dict[str, tuple[int, int]]:
+    """Successes and calls of each ratio."""
+    calls = arm.calls
+    return {
+        "quantum_share": (sum(call.in_time for call in calls), len(calls)),
+        "deadline_hit_ratio": (sum(call.answered for call in calls), len(calls)),
+    }
+
+
+def as_ratio(counts: tuple[int, int]) -> Ratio:
+    """The summary's record of a share."""
+    return ratio(*counts)
+
+
+def counts(values: Iterable[str]) -> dict[str, int]:
+    """How often each value occurs, most frequent first."""
+    return dict(Counter(values).most_common())
+
+
+def common_steps(arms: Iterable[ArmRows]) -> int:
+    """How many first steps every arm and seed has a held-out loss for: loss is compared there."""
+    lasts = [
+        max((step.step for step in arm.steps if step.seed == seed and step.eval_loss is not None), default=-1)
+        for arm in arms
+        for seed in {step.seed for step in arm.steps}
+    ]
+    return min(lasts, default=-1) + 1
+
+
+def losses(arm: ArmRows, steps: int) -> dict[int, float]:
+    """Held-out loss of each seed at the last common step."""
+    return {
+        step.seed: step.eval_loss
+        for step in arm.steps
+        if step.step == steps - 1 and step.eval_loss is not None
+    }
+
+
+def loss(arm: ArmRows, baseline: ArmRows | None, steps: int) -> Loss:
+    """See `schema.Loss`."""
+    mine = losses(arm, steps)
+    theirs = losses(baseline, steps) if baseline else {}
+    gains = [theirs[seed] - mine[seed] for seed in sorted(mine.keys() & theirs.keys())]
+    return Loss(
+        per_seed=mine,
+        mean=sum(mine.values()) / len(mine) if mine else None,
+        improvement=sum(gains) / len(gains) if gains and arm.name != BASELINE else None,
+        interval=paired_interval(gains) if arm.name != BASELINE else None,
+    )
+
+
+def cost(arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices) -> Cost:
+    """What the arm consumed over the common steps, and what it paid beyond classical-only for its gain."""
+    hours, qpu_s = _consumed(arm, steps, prices.session)
+    money = hours * prices.gpu_hour + qpu_s * prices.qpu_second
+    gained = loss(arm, baseline, steps).improvement
+    per_loss: tuple[float, float] | None = None
+    if baseline is not None and gained is not None and gained > 0:
+        base_hours, _ = _consumed(baseline, steps, session=False)
+        base_money = base_hours * prices.gpu_hour
+        total_gain = gained * len(losses(arm, steps))
+        per_loss = (hours - base_hours) / total_gain, (money - base_money) / total_gain
+    return Cost(
+        currency=prices.currency,
+        compute_h=hours,
+        qpu_s=qpu_s,
+        money=money,
+        compute_h_per_loss=per_loss[0] if per_loss else None,
+        money_per_loss=per_loss[1] if per_loss else None,
+    )
+
+
+def _consumed(arm: ArmRows, steps: int, session: bool) -> tuple[float, float]:
+    """Accelerator hours and billed QPU seconds of the common steps."""
+    rows = [step for step in arm.steps if step.step < steps]
+    seconds = sum(step.total_iteration_time_ns for step in rows) / NS_PER_S
+    held_s = sum(step.call.qpu_s for step in rows if step.call)
+    return seconds / 3600, seconds if session else held_s
+
+
+def _iterations(arm: ArmRows) -> list[tuple[int, int]]:
+    carrying = [step for step in arm.steps if step.call is not None]
+    return [
+        (step.total_iteration_time_ns, step.call.added_emulated_ns if step.call else 0)
+        for step in carrying or arm.steps
+    ]
+
+
+def _stage(calls: list[Call], stage: Stage) -> list[tuple[int, int]]:
+    spent = []
+    for call in calls:
+        timings = [timing for timing in call.stages if timing.stage is stage]
+        if timings:
+            spent.append((sum(t.duration_ns for t in timings), sum(t.emulated_ns for t in timings)))
+    return spent
+
+
+def _split(found: dict[str, Sample], name: str, spent: list[tuple[int, int]], missed: int = 0) -> None:
+    found[name] = Sample.of([total for total, _ in spent], missed)
+    software, emulated = PARTS
+    found[f"{name}.{software}"] = Sample.of([max(0, total - wait) for total, wait in spent])
+    found[f"{name}.{emulated}"] = Sample.of([wait for _, wait in spent])

@@ -1,0 +1,53 @@
+"""How an arm looks: colour, dash and marker together, so that no figure rests on colour alone.
+
+Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), yellow left out: it vanishes on white paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+INK = "#1b1b1a"
+"""Text, axes and the first arm. The page replaces it with its own text colour, so dark mode works."""
+FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
+"""Faces of one metric: vl-convert lays text out with the second, a reader sees whichever is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """dash: on and off lengths in px, (1, 0) is a solid line; shape: Vega's name or an SVG path."""
+
+    colour: str
+    dash: tuple[int, ...]
+    shape: str
+
+
+_LOOKS = (
+    Look(INK, (1, 0), "circle"),
+    Look("#7d7d7a", (2, 2), "square"),
+    Look("#0072B2", (1, 0), "triangle-up"),
+    Look("#56B4E9", (7, 3), "diamond"),
+    Look("#009E73", (9, 3, 2, 3), "triangle-down"),
+    Look("#D55E00", (5, 2), "cross"),
+    Look("#CC79A7", (3, 3), "triangle-right"),
+    Look("#E69F00", (9, 2, 2, 2, 2, 2), "triangle-left"),
+)
+_USUAL = (
+    "classical-only",
+    "classical-control",
+    "hybrid-colocated",
+    "hybrid-colocated-protected",
+    "hybrid-onprem-today",
+    "hybrid-public-cloud",
+    "quantum-raw",
+)
+
+
+def looks(arms: Iterable[str]) -> dict[str, Look]:
+    """A look for each arm: the usual arms keep theirs from run to run, others take what is left, in order."""
+    names = list(arms)
+    usual = {name: look for name, look in zip(_USUAL, _LOOKS, strict=False) if name in names}
+    left = [look for look in _LOOKS if look not in usual.values()] or list(_LOOKS)
+    others = [name for name in names if name not in usual]
+    return usual | {name: left[number % len(left)] for number, name in enumerate(others)}

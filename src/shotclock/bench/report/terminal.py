@@ -1,0 +1,216 @@
+"""The run's summary for a terminal: readable at 80 columns, without colour and in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.columns import Columns
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from shotclock.bench.report.shares import Share, shares
+from shotclock.bench.report.words import NOTHING, QUANTILES, SYMBOLS, figure, marked, ms, number, quantile
+from shotclock.bench.rows import CALL_STAGES
+from shotclock.bench.schema import Gate, Latency, Result, Summary
+from shotclock.domain.stages import Stage
+
+_WIDE = 100
+"""From this width on, percentiles show their bounds."""
+_BAR = 10
+_SHOWN_FROM_SHARE = 0.01
+_STYLES = {Result.PASS: "bold green", Result.FAIL: "bold red", Result.INCONCLUSIVE: "bold yellow"}
+
+
+def show(summary: Summary, folder: Path, console: Console, commands: Sequence[str]) -> None:
+    """Prints the summary of the run in `folder`; `commands` are what its reader may want to run next."""
+    mark = marked(summary.emulated, summary.clock)
+    _header(summary, console, mark)
+    _gates(summary, "Thresholds", summary.thresholds, console, mark)
+    _gates(summary, "Mission gates", summary.mission_gates, console, mark)
+    _latencies(summary, console, mark)
+    _stages(summary, console, mark)
+    _time(summary, console, mark)
+    _costs(summary, console, mark)
+    _verdict(summary, console, mark)
+    _next(folder, commands, console)
+
+
+def _say(console: Console, words: RenderableType) -> None:
+    console.print(words, markup=False, highlight=False)
+
+
+def _title(console: Console, words: str, mark: str = "") -> None:
+    console.print()
+    text = Text(words, style="bold")
+    if mark:
+        text.append(f"  {mark}", style="not bold")
+    _say(console, text)
+
+
+def _notes(console: Console, notes: Iterable[str]) -> None:
+    for note in notes:
+        _say(console, Text(note, style="dim"))
+
+
+def _table(head: Iterable[str], words: int = 1) -> Table:
+    """Columns without rules; the first `words` are text, the others numbers, set right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for place, name in enumerate(head):
+        table.add_column(Text(name), justify="left" if place < words else "right", no_wrap=place >= words)
+    return table
+
+
+def _header(summary: Summary, console: Console, mark: str) -> None:
+    line = Text(f"shotclock bench  {summary.workload}, {summary.kernel}, n = {summary.n}  ", style="bold")
+    line.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
+    if summary.status == "interrupted":
+        line.append("  INTERRUPTED: partial results", style="bold red")
+    _say(console, line)
+    quick = ", quick" if summary.quick else ""
+    took = f"{number(summary.duration_s)} s, {summary.common_steps:,} common steps{quick}"
+    _say(console, Text(f"run {summary.run_id}, {took}", style="dim"))
+
+
+def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console, mark: str) -> None:
+    if not found:
+        return
+    _title(console, title, mark)
+    for gate in found:
+        line = Text(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=_STYLES[gate.result])
+        sign = "≤" if gate.direction == "max" else "≥"
+        line.append(f"{gate.metric} {sign} {gate.limit:g}", style="none")
+        _say(console, line)
+        now = figure(summary, gate.metric)
+        _say(console, Padding(Text(f"{now}; {gate.why}" if now else gate.why, style="dim"), (0, 0, 0, 15)))
+
+
+def _mean(summary: Summary, metric: str) -> str:
+    found = summary.metrics.get(metric)
+    return ms(found.mean) if isinstance(found, Latency) and found.mean is not None else NOTHING
+
+
+def _percentiles(latency: Latency, *, bounds: bool) -> list[Text]:
+    cells = []
+    for name in QUANTILES:
+        value, bound = quantile(latency, name)
+        if value.startswith("too few"):
+            cells.append(Text("too few", style="dim"))
+        else:
+            short = bound.replace("bound > ", "≤ > ").replace(" ", "")
+            cells.append(Text(f"{value} {short}" if bounds and bound else value))
+    return cells
+
+
+def _latencies(summary: Summary, console: Console, mark: str) -> None:
+    bounds = console.width >= _WIDE
+    table = _table(("ms", "n", "missed", *QUANTILES, "emulated", "software"))
+    for name in summary.arms:
+        found = [(f, summary.metrics.get(f"{name}.{f}")) for f in ("added_latency", "quantum_latency")]
+        latencies = [(f, latency) for f, latency in found if isinstance(latency, Latency)]
+        if latencies:
+            table.add_row(Text(name, style="bold"))
+        for metric, latency in latencies:
+            parts = [_mean(summary, f"{name}.{metric}.{part}") for part in ("emulated_wait", "software")]
+            numbers = [Text(f"{latency.n:,}"), Text(f"{latency.missed:,}")]
+            table.add_row(Text(f"  {metric}"), *numbers, *_percentiles(latency, bounds=bounds), *parts)
+    _title(console, "Latency by arm", mark)
+    if not table.row_count:
+        _say(console, Text("No call was made."))
+        return
+    _say(console, table)
+    notes = [
+        "emulated, software: means of the emulated wait and of all the rest",
+        "too few: too few samples for this percentile; >: missed, above the deadline",
+    ]
+    if bounds:
+        notes.append("≤: upper bound at confidence 0.99; ≤>: none below the deadline")
+    _notes(console, notes)
+
+
+def _stages(summary: Summary, console: Console, mark: str) -> None:
+    table = _table(("ms", "n", "mean", "emulated", "software", *QUANTILES))
+    for name in summary.arms:
+        rows: list[tuple[Text | str, ...]] = []
+        call = summary.metrics.get(f"{name}.added_latency")
+        least = _SHOWN_FROM_SHARE * (call.mean or 0.0) if isinstance(call, Latency) else 0.0
+        for stage in (*CALL_STAGES, Stage.TOTAL_ITERATION_TIME):
+            latency = summary.metrics.get(f"{name}.{stage}")
+            if isinstance(latency, Latency) and (latency.mean or 0.0) > least:
+                parts = [_mean(summary, f"{name}.{stage}.{part}") for part in ("emulated_wait", "software")]
+                numbers = [Text(f"{latency.n:,}"), Text(ms(latency.mean))]
+                rows.append((Text(f"  {stage}"), *numbers, *parts, *_percentiles(latency, bounds=False)))
+        if rows:
+            table.add_row(Text(name, style="bold"))
+        for row in rows:
+            table.add_row(*row)
+    if table.row_count:
+        _title(console, "Latency by stage", mark)
+        _say(console, table)
+        _notes(console, ["stages under 1 % of the arm's mean call are left out; the report has them all"])
+
+
+def _bar(share: Share) -> str:
+    software = round(_BAR * min(1.0, max(0.0, share.share - share.emulated)))
+    emulated = round(_BAR * min(1.0, share.share)) - software
+    return "█" * software + "░" * max(0, emulated)
+
+
+def _time(summary: Summary, console: Console, mark: str) -> None:
+    blocks = []
+    for name in summary.arms:
+        found = [share for share in shares(summary, name) if share.share >= _SHOWN_FROM_SHARE]
+        if found:
+            block = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+            block.title, block.title_justify, block.title_style = Text(name), "left", "bold"
+            block.add_column(width=22, no_wrap=True)
+            block.add_column(width=5, justify="right", no_wrap=True)
+            block.add_column(width=_BAR, no_wrap=True)
+            for share in found:
+                block.add_row(Text(share.name), Text(f"{100 * share.share:.0f} %"), Text(_bar(share)))
+            blocks.append(Padding(block, (0, 0, 1, 0)))
+    if blocks:
+        _title(console, "Where the time went", mark)
+        _say(
+            console,
+            Text("share of each arm's training time; █ software and compute, ░ emulated wait", style="dim"),
+        )
+        _say(console, Columns(blocks, padding=(0, 1)))
+
+
+def _costs(summary: Summary, console: Console, mark: str) -> None:
+    currency = next((arm.cost.currency for arm in summary.arms.values()), "")
+    table = _table(("arm", "loss", "gain", "h", currency, "h/loss", f"{currency}/loss"))
+    for name, arm in summary.arms.items():
+        loss, spent = arm.loss, arm.cost
+        prices = [
+            "none" if price is None else number(price)
+            for price in (spent.compute_h_per_loss, spent.money_per_loss)
+        ]
+        consumed = [number(spent.compute_h), number(spent.money)]
+        table.add_row(Text(name), number(loss.mean), number(loss.improvement), *consumed, *prices)
+    _title(console, "Cost per loss improvement", mark)
+    _say(console, table)
+    notes = ["gain: held-out loss below classical-only's, over the common steps"]
+    notes.append(f"h, {currency}: compute and money spent; /loss: for one unit of gain, none without one")
+    _notes(console, notes)
+
+
+def _verdict(summary: Summary, console: Console, mark: str) -> None:
+    _title(console, "Verdict", mark)
+    _say(console, Text(summary.verdict.headline, style="bold"))
+    for sentence in summary.verdict.sentences:
+        _say(console, Padding(Text(sentence.text), (0, 0, 0, 2)))
+
+
+def _next(folder: Path, commands: Sequence[str], console: Console) -> None:
+    if commands:
+        _title(console, "Next")
+        for command in commands:
+            console.print(Text(f"  {command}"), soft_wrap=True, highlight=False)
+    page = folder / "report.html"
+    console.print()
+    # Never broken over two lines: a path is there to be copied.
+    console.print(Text(f"Report: {page if page.exists() else folder}"), soft_wrap=True, highlight=False)

@@ -1,0 +1,89 @@
+"""Figures as words: the one place that decides how a number, a missing one or a bound is written."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from shotclock.bench.schema import TOO_FEW, Latency, Metric, Percentile, Ratio, Result, Summary
+
+Quantile = Literal["p50", "p95", "p99"]
+QUANTILES: tuple[Quantile, ...] = ("p50", "p95", "p99")
+SYMBOLS = {Result.PASS: "✓", Result.FAIL: "✗", Result.INCONCLUSIVE: "?"}
+NOTHING = "–"
+
+
+def number(value: float | None) -> str:
+    """Three significant digits without an exponent where that stays readable: 0.0421, 12.3, 1,230."""
+    if value is None:
+        return NOTHING
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-4:
+        return f"{value:.1e}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}"
+
+
+def ms(value: float | None) -> str:
+    """A latency in milliseconds, without its unit; below 0.1 µs it reads 0."""
+    return "0" if value is not None and abs(value) < 1e-4 else number(value)
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def quantile(latency: Latency, name: Quantile) -> tuple[str, str]:
+    """A percentile and its upper bound; too few samples give no number, a miss gives the limit it passed."""
+    found = latency.percentiles.get(name, TOO_FEW)
+    if not isinstance(found, Percentile):
+        return f"too few samples (n={latency.n:,})", ""
+    above = f"> {ms(latency.censored_above)}" if latency.censored_above is not None else "missed"
+    if found.value is None:
+        return above, ""
+    bound = f"≤ {ms(found.upper_bound)}" if found.upper_bound is not None else f"bound {above}"
+    return ms(found.value), bound
+
+
+def ratio(metric: Ratio) -> str:
+    """A share with its interval."""
+    if metric.value is None or metric.lower_bound is None or metric.upper_bound is None:
+        return NOTHING
+    return f"{percent(metric.value)} ({100 * metric.lower_bound:.1f}–{100 * metric.upper_bound:.1f})"
+
+
+def metric(found: Metric) -> str:
+    """A whole metric in a line: a ratio, or a latency's percentiles."""
+    if isinstance(found, Ratio):
+        return ratio(found)
+    pairs = [(name, *quantile(found, name)) for name in QUANTILES]
+    parts = [f"{name} {value} ms ({bound})" if bound else f"{name} {value}" for name, value, bound in pairs]
+    return f"{', '.join(parts)}; n={found.n:,}"
+
+
+def figure(summary: Summary, name: str) -> str:
+    """What the run says of a figure a verdict cites: `arm.figure`, or `arm.figure.p95_ms` and the like."""
+    if name in summary.metrics:
+        return metric(summary.metrics[name])
+    stem, _, last = name.rpartition(".")
+    found = summary.metrics.get(stem)
+    if isinstance(found, Latency):
+        if last == "mean_ms":
+            return f"{ms(found.mean)} ms"
+        for each in QUANTILES:
+            if last in (each, f"{each}_ms"):
+                value, bound = quantile(found, each)
+                return f"{value} ms ({bound})" if bound else value
+    return percent(found.value) if isinstance(found, Ratio) and last == "value" else ""
+
+
+def marked(emulated: bool, clock: str) -> str:
+    """The mark that goes wherever a figure does: EMULATED, and the clock if it was virtual."""
+    marks = ["EMULATED"] if emulated else ["hardware"]
+    if clock == "virtual":
+        marks.append("VIRTUAL CLOCK")
+    return ", ".join(marks)

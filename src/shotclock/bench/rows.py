@@ -1,0 +1,112 @@
+"""One row a training step; a step that carried a call has the call's columns too. Nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shotclock.domain.stages import Stage, StageTiming
+
+CALL_STAGES = tuple(stage for stage in Stage if stage is not Stage.TOTAL_ITERATION_TIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What one call did, from the scheduled step boundary.
+
+    outcome: done, degraded, shed, late or failed. decision: the aggregator's. in_time: samples
+    arrived by the deadline and passed their checks. quantum_latency_ns: None where no samples came
+    (a miss, right-censored at deadline_ns). added_latency_ns: the training thread's blocked time.
+    """
+
+    request_id: str
+    outcome: str
+    cause: str
+    decision: str
+    winner: str
+    base_version: int
+    deadline_ns: int
+    in_time: bool
+    answered: bool
+    added_latency_ns: int
+    added_emulated_ns: int
+    quantum_latency_ns: int | None
+    quantum_emulated_ns: int
+    raw_gain: float
+    classical_gain: float
+    qpu_s: float
+    attempts: int
+    emulator_overrun: bool
+    stages: tuple[StageTiming, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One training step of one arm and seed; step 0 is the first after warm-up.
+
+    start_ns: on the arm's own time line (its steps end to end, other arms left out).
+    """
+
+    arm: str
+    seed: int
+    step: int
+    start_ns: int
+    total_iteration_time_ns: int
+    batch_loss: float
+    eval_loss: float | None
+    call: Call | None
+
+
+_CALL_COLUMNS = tuple(field.name for field in fields(Call) if field.name != "stages")
+_STEP_COLUMNS = tuple(field.name for field in fields(Step) if field.name != "call")
+
+_TYPES: dict[str, pa.DataType] = {
+    "arm": pa.string(),
+    "seed": pa.int64(),
+    "step": pa.int64(),
+    "batch_loss": pa.float64(),
+    "eval_loss": pa.float64(),
+    "request_id": pa.string(),
+    "outcome": pa.string(),
+    "cause": pa.string(),
+    "decision": pa.string(),
+    "winner": pa.string(),
+    "base_version": pa.int64(),
+    "in_time": pa.bool_(),
+    "answered": pa.bool_(),
+    "raw_gain": pa.float64(),
+    "classical_gain": pa.float64(),
+    "qpu_s": pa.float64(),
+    "attempts": pa.int64(),
+    "emulator_overrun": pa.bool_(),
+}
+
+
+def _flat(step: Step) -> dict[str, object]:
+    row: dict[str, object] = {name: getattr(step, name) for name in _STEP_COLUMNS}
+    row["called"] = step.call is not None
+    for name in _CALL_COLUMNS:
+        row[name] = getattr(step.call, name) if step.call else None
+    timings = {timing.stage: timing for timing in step.call.stages} if step.call else {}
+    for stage in CALL_STAGES:
+        timing = timings.get(stage)
+        row[f"{stage}_start_ns"] = timing.start_ns if timing else None
+        row[f"{stage}_ns"] = timing.duration_ns if timing else None
+        row[f"{stage}_emulated_ns"] = timing.emulated_ns if timing else None
+    return row
+
+
+def table(steps: list[Step]) -> pa.Table:
+    """The rows as one Arrow table; a stage has columns `<stage>_start_ns`, `_ns` and `_emulated_ns`."""
+    names = [*_STEP_COLUMNS, "called", *_CALL_COLUMNS]
+    names += [f"{stage}{suffix}" for stage in CALL_STAGES for suffix in ("_start_ns", "_ns", "_emulated_ns")]
+    schema = pa.schema([(n, pa.bool_() if n == "called" else _TYPES.get(n, pa.int64())) for n in names])
+    return pa.Table.from_pylist([_flat(step) for step in steps], schema=schema)
+
+
+def write(steps: list[Step], path: Path) -> None:
+    """`steps.parquet`."""
+    pq.write_table(table(steps), path, compression="zstd")

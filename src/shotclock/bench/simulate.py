@@ -1,0 +1,96 @@
+"""The virtual-time rule: an event loop that skips waits instead of sleeping through them.
+
+Time is the base clock plus everything skipped. With the real clock as base, software takes what
+it takes and only waiting is free (`bench --clock virtual`); with a frozen base, a run is a pure
+function of its seed. Nothing outside the loop may happen meanwhile, so threads are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.outcome import Outcome
+from shotclock.domain.ports import Dispatcher, Pending
+from shotclock.domain.subproblem import Subproblem
+
+T = TypeVar("T")
+
+
+class _SkippingSelector(selectors.DefaultSelector):
+    """Never sleeps: what the loop would have waited for is handed to `skip`."""
+
+    def __init__(self, skip: Callable[[float | None], None]) -> None:
+        super().__init__()
+        self._skip = skip
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if not events and (timeout is None or timeout > 0):
+            self._skip(timeout)
+        return events
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop on virtual time; also a Clock."""
+
+    def __init__(self, base_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        self._base_ns = base_ns
+        self._skipped_ns = 0
+        super().__init__(_SkippingSelector(self._skip))
+
+    def now_ns(self) -> int:
+        """See `Clock.now_ns`."""
+        return self._base_ns() + self._skipped_ns
+
+    def time(self) -> float:
+        """Virtual seconds, as asyncio reads them."""
+        return self.now_ns() / NS_PER_S
+
+    def call_soon_threadsafe(self, *_: object, **__: object) -> NoReturn:
+        """Refused: another thread's work has no place in virtual time."""
+        raise RuntimeError("threads are not allowed under the virtual clock")
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine to its end, skipping every wait."""
+        return self.run_until_complete(work)
+
+    def _skip(self, timeout: float | None) -> None:
+        if timeout is None:
+            raise RuntimeError("virtual time stands still: nothing is scheduled")
+        # never less than asked, and never nothing: the timer must be due afterwards
+        self._skipped_ns += max(1, math.ceil(timeout * NS_PER_S))
+
+
+class VirtualCaller:
+    """A Caller on a virtual loop, which advances only while the caller asks, looks or waits."""
+
+    def __init__(self, dispatcher: Dispatcher, loop: VirtualLoop) -> None:
+        self._dispatcher = dispatcher
+        self._loop = loop
+
+    def ask(self, subproblem: Subproblem) -> Pending:
+        """See `Caller.ask`."""
+        pending = _TaskPending(self._loop, self._loop.create_task(self._dispatcher.solve(subproblem)))
+        pending.done()
+        return pending
+
+
+class _TaskPending:
+    def __init__(self, loop: VirtualLoop, task: asyncio.Task[Outcome]) -> None:
+        self._loop = loop
+        self._task = task
+
+    def done(self) -> bool:
+        """Runs what is due now, without skipping ahead."""
+        for _ in range(8):  # a call crosses fewer hand-overs than this between two waits
+            self._loop.run_until_complete(asyncio.sleep(0))
+        return self._task.done()
+
+    def result(self) -> Outcome:
+        return self._loop.run_until_complete(self._task)

@@ -1,0 +1,140 @@
+"""From rows to summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shotclock.bench import figures
+from shotclock.bench.arms import BASELINE, Arm
+from shotclock.bench.figures import ArmRows, Prices
+from shotclock.bench.gates import Threshold, judge, mission_gates, resolve
+from shotclock.bench.rows import Step
+from shotclock.bench.schema import ArmSummary, Gate, Metric, ProfileSummary, Result, Summary
+from shotclock.bench.verdict import verdict
+from shotclock.domain.budget import NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFacts:
+    """How an arm ran, where rows don't say. call_every None: it makes no calls."""
+
+    arm: Arm
+    profile: str | None
+    provider: str | None
+    mode: str | None
+    emulated: bool
+    deadline_ms: float | None
+    call_every: int | None
+    prices: Prices
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run was, beside its rows."""
+
+    run_id: str
+    shotclock: str
+    clock: str
+    quick: bool
+    workload: str
+    samples_per_step: int
+    kernel: str
+    n: int
+    shots: int
+    started_at: str
+    duration_s: float
+    interrupted: bool
+    environment: Mapping[str, str]
+    arms: tuple[ArmFacts, ...]
+    profiles: Mapping[str, ProfileSummary]
+    thresholds: tuple[Threshold, ...]
+
+
+def summarise(steps: list[Step], run: RunFacts) -> Summary:
+    """The whole summary; every arm has every figure, with or without samples."""
+    arms = [facts.arm for facts in run.arms]
+    rows = figures.by_arm(steps, arms)
+    common = figures.common_steps(rows.values())
+    thresholds = tuple(_judge(one, arms, rows) for one in run.thresholds)
+    mission = tuple(_judge(one, arms, rows) for one in mission_gates(arms))
+    metrics = _metrics(run, rows, thresholds)
+    summaries = {facts.arm.name: _arm(facts, rows, common, run.samples_per_step) for facts in run.arms}
+    return Summary.model_validate(
+        {
+            "shotclock": run.shotclock,
+            "run_id": run.run_id,
+            "status": "interrupted" if run.interrupted else "complete",
+            "clock": run.clock,
+            "emulated": any(facts.emulated for facts in run.arms),
+            "quick": run.quick,
+            "workload": run.workload,
+            "kernel": run.kernel,
+            "n": run.n,
+            "shots": run.shots,
+            "started_at": run.started_at,
+            "duration_s": run.duration_s,
+            "common_steps": common,
+            "environment": dict(run.environment),
+            "arms": summaries,
+            "metrics": metrics,
+            "mission_gates": mission,
+            "thresholds": thresholds,
+            "profiles": dict(run.profiles),
+            "verdict": verdict(summaries, metrics, mission),
+        }
+    )
+
+
+def _judge(threshold: Threshold, arms: list[Arm], rows: Mapping[str, ArmRows]) -> Gate:
+    target = resolve(threshold, arms)
+    return judge(threshold, target, rows[target.arm])
+
+
+def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate, ...]) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    for facts in run.arms:
+        arm = rows[facts.arm.name]
+        for name, sample in figures.samples(arm).items():
+            metrics[f"{arm.name}.{name}"] = figures.latency(sample, facts.deadline_ms)
+        for name, found in figures.ratios(arm).items():
+            metrics[f"{arm.name}.{name}"] = figures.as_ratio(found)
+    return {name: metric.model_copy(update={"ok": _ok(name, thresholds)}) for name, metric in metrics.items()}
+
+
+def _ok(metric: str, thresholds: tuple[Gate, ...]) -> bool | None:
+    results = [gate.result for gate in thresholds if gate.metric in {metric, *_quantiles(metric)}]
+    if not results:
+        return None
+    return False if Result.FAIL in results else (True if set(results) == {Result.PASS} else None)
+
+
+def _quantiles(metric: str) -> set[str]:
+    return {f"{metric}.{quantile}_ms" for quantile in ("p50", "p95", "p99")}
+
+
+def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_step: int) -> ArmSummary:
+    arm = rows[facts.arm.name]
+    baseline = rows.get(BASELINE)
+    calls = arm.calls
+    seconds = sum(step.total_iteration_time_ns for step in arm.steps) / NS_PER_S
+    return ArmSummary(
+        calls_quantum=facts.arm.quantum,
+        profile=facts.profile,
+        provider=facts.provider,
+        mode=facts.mode,
+        emulated=facts.emulated,
+        deadline_ms=facts.deadline_ms,
+        protected=facts.arm.protected,
+        seeds=tuple(sorted({step.seed for step in arm.steps})),
+        steps=len(arm.steps),
+        calls=len(calls),
+        call_every=facts.call_every,
+        samples_per_s=samples_per_step * len(arm.steps) / seconds if seconds else None,
+        outcomes=figures.counts(call.outcome for call in calls),
+        decisions=figures.counts(call.decision for call in calls),
+        winners=figures.counts(call.winner for call in calls),
+        emulator_overruns=sum(call.emulator_overrun for call in calls),
+        loss=figures.loss(arm, baseline, common),
+        cost=figures.cost(arm, baseline, common, facts.prices),
+    )

@@ -1,0 +1,1 @@
+"""Quantum meaning: subproblem to circuit, samples to answer."""

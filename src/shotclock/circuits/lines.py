@@ -1,0 +1,66 @@
+"""Choosing the line of physical qubits a template runs on. Imports Qiskit."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+
+from qiskit.transpiler import Target
+
+from shotclock.domain.errors import SettingsError
+
+BEAM = 512
+TWO_QUBIT_GATES = ("cz", "ecr", "cx")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Working qubits and couplers with their costs, −ln(1 − error); dead ones are left out."""
+
+    readout: dict[int, float]
+    couplers: dict[int, dict[int, float]]
+
+
+def layout(target: Target) -> Layout:
+    """What of the target works. A coupler or qubit without an error figure, or with 1, is dead."""
+    readout = {
+        qubits[0]: -math.log1p(-properties.error)
+        for qubits, properties in target["measure"].items()
+        if properties is not None and properties.error is not None and properties.error < 1.0
+    }
+    couplers: dict[int, dict[int, float]] = {qubit: {} for qubit in readout}
+    gate = next(name for name in TWO_QUBIT_GATES if name in target.operation_names)
+    for (a, b), properties in target[gate].items():
+        if properties is None or properties.error is None or properties.error >= 1.0:
+            continue
+        if a in readout and b in readout:
+            cost = -math.log1p(-properties.error)
+            couplers[a][b] = max(cost, couplers[b].get(a, 0.0))
+            couplers[b][a] = couplers[a][b]
+    return Layout(readout, couplers)
+
+
+def best_line(target: Target, n: int) -> tuple[int, ...]:
+    """A line of n neighbouring qubits with little expected error; the same for the same target.
+
+    A beam search from every qubit at once. Cost of a line: −ln of the chance that nothing goes wrong,
+    with 3n/2 two-qubit gates on each coupler (n swap-network layers, every second one uses it) and
+    one read-out on each qubit. Raises SettingsError where the device has no such line.
+    """
+    working = layout(target)
+    gates = 1.5 * n
+    beam: list[tuple[float, tuple[int, ...]]] = [
+        (cost, (qubit,)) for qubit, cost in sorted(working.readout.items())
+    ]
+    for _ in range(n - 1):
+        longer = (
+            (cost + gates * coupler + working.readout[after], (*line, after))
+            for cost, line in beam
+            for after, coupler in working.couplers[line[-1]].items()
+            if after not in line
+        )
+        beam = heapq.nsmallest(BEAM, longer)
+    if not beam:
+        raise SettingsError(f"the device has no line of {n} working qubits")
+    return min(beam)[1]

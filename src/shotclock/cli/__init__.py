@@ -1,0 +1,52 @@
+"""The command `shotclock`. One file a verb; heavy imports wait until a verb runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from shotclock import __version__
+from shotclock.cli.bench import bench
+from shotclock.cli.profile import profile
+from shotclock.cli.report import report
+from shotclock.domain.errors import ShotclockError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Puts a quantum processor behind a deadline, and says plainly whether it paid.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(bench)
+app.command()(report)
+app.add_typer(profile, name="profile")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"shotclock {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Takes the options that stand before a verb."""
+
+
+def main() -> None:
+    """Runs a verb; expected errors are one line and their exit code, never a traceback."""
+    try:
+        app()
+    except ShotclockError as error:
+        sys.stderr.write(f"shotclock: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("shotclock: interrupted; nothing was kept\n")
+        sys.exit(INTERRUPTED)

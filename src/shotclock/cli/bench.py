@@ -1,0 +1,124 @@
+"""`shotclock bench`: the main job."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shotclock.bench.schema import Summary
+    from shotclock.settings import Settings
+
+THRESHOLD_FAILED = 99
+INCONCLUSIVE = 5
+INTERRUPTED = 130
+
+
+def bench(
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="About a minute: fewer steps, 3 seeds.")] = False,
+    arms: Annotated[str | None, typer.Option(help="Comma-separated names of the arms.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Independent runs of each arm.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Measured training steps a seed.")] = None,
+    workload: Annotated[str | None, typer.Option(help="digits-mlp, or module:factory.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Latency profile; without --arms, its arms are compared.")
+    ] = None,
+    clock: Annotated[
+        Literal["wall", "virtual"], typer.Option(help="virtual: account emulated waits, skip them.")
+    ] = "wall",
+    out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<time>).")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
+    metrics: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Expose Prometheus metrics on this loopback port.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="An inconclusive threshold exits 5.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="summary.json on stdout, progress on stderr.")] = False,
+) -> None:
+    """Train with and without quantum-assisted steps, side by side; measure, judge, report.
+
+    Exit codes: 0 pass, 2 usage or settings, 3 environment, 4 the run failed, 5 inconclusive under
+    --strict, 99 a threshold failed, 130 interrupted (partial results kept and marked).
+    """
+    from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
+
+    from shotclock.settings import load  # noqa: PLC0415
+
+    flags = _flags(quick, arms, seeds, steps, workload, profile)
+    settings = load(config, flags)
+    folder = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    summary, path = _run(settings, folder, quick, clock, metrics, Console(stderr=True))
+    if json:
+        typer.echo(summary.model_dump_json(indent=2, by_alias=True))
+    else:
+        from shotclock.bench.report.terminal import show  # noqa: PLC0415
+
+        show(summary, path, Console(), _next_commands(summary, path))
+    raise typer.Exit(exit_code(summary, strict))
+
+
+def exit_code(summary: Summary, strict: bool) -> int:
+    """See `bench`: only thresholds the user set fail a run."""
+    from shotclock.bench.schema import Result  # noqa: PLC0415
+
+    if summary.status == "interrupted":
+        return INTERRUPTED
+    results = {gate.result for gate in summary.thresholds}
+    if Result.FAIL in results:
+        return THRESHOLD_FAILED
+    return INCONCLUSIVE if strict and Result.INCONCLUSIVE in results else 0
+
+
+def _flags(
+    quick: bool,
+    arms: str | None,
+    seeds: int | None,
+    steps: int | None,
+    workload: str | None,
+    profile: str | None,
+) -> dict[str, Any]:
+    from shotclock.settings import QUICK  # noqa: PLC0415
+
+    bench: dict[str, Any] = dict(QUICK) if quick else {}
+    if arms is not None:
+        bench["arms"] = tuple(arm.strip() for arm in arms.split(",") if arm.strip())
+    elif profile is not None:
+        hybrids = f"hybrid-{profile}", f"hybrid-{profile}-protected"
+        bench["arms"] = ("classical-only", "classical-control", *hybrids, "quantum-raw")
+    asked = {"seeds": seeds, "steps": steps, "workload": workload}
+    bench |= {name: value for name, value in asked.items() if value is not None}
+    flags: dict[str, Any] = {"bench": bench} if bench else {}
+    return flags | ({"quantum": {"profile": profile}} if profile is not None else {})
+
+
+def _run(
+    settings: Settings,
+    folder: Path,
+    quick: bool,
+    clock: Literal["wall", "virtual"],
+    metrics: int | None,
+    console: Console,
+) -> tuple[Summary, Path]:
+    from shotclock.app.main_job import Job, run  # noqa: PLC0415
+    from shotclock.cli.progress import Bars  # noqa: PLC0415
+
+    with Bars(console) as bars:
+        summary, made = run(settings, Job(folder, quick, clock, metrics), bars.hooks())
+    return summary, made.path
+
+
+def _next_commands(summary: Summary, folder: Path) -> list[str]:
+    commands = [f"open {folder / 'report.html'}"]
+    if summary.quick and summary.clock == "wall":
+        commands.append("shotclock bench --quick --clock virtual    # enough calls for slow arms' tails")
+    if summary.quick:
+        commands.append("shotclock bench --clock virtual            # five seeds, a thousand steps")
+    hybrid = next(iter(summary.profiles), None)
+    if hybrid is not None:
+        commands.append(f"shotclock profile show {hybrid}         # where each emulated number comes from")
+    return commands

@@ -1,0 +1,77 @@
+"""Progress of a run on stderr: a spinner while it starts, a bar an arm while it trains."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from shotclock.app import main_job
+
+
+class Bars:
+    """A context in which a run's hooks draw; on something that is no terminal, plain lines."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._phase = self._progress.add_task("", total=None, visible=False)
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def hooks(self) -> main_job.Progress:
+        """What the run calls."""
+        return main_job.Progress(self._on_phase, self._on_plan, self._on_advance)
+
+    def _on_phase(self, text: str) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"{text} …")
+        self._progress.update(self._phase, description=text, visible=True)
+
+    def _on_plan(self, steps: dict[str, int], estimate_s: float) -> None:
+        self._progress.update(self._phase, visible=False)
+        self._console.print(f"{len(steps)} arms, about {_duration(estimate_s)}")
+        if estimate_s > LONG_S:
+            self._console.print(
+                "most of it is emulated waiting: --clock virtual skips it; Ctrl-C keeps what ran"
+            )
+        for arm, total in steps.items():
+            self._tasks[arm] = self._progress.add_task(arm, total=total)
+
+    def _on_advance(self, arm: str, steps: int) -> None:
+        self._progress.advance(self._tasks[arm], steps)
+
+
+LONG_S = 600.0
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,1 @@
+"""The words of Shotclock. Imports nothing of ours."""

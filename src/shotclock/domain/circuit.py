@@ -1,0 +1,81 @@
+"""What crosses between synthesis and execution: a template with its parameters, as a PUB is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shotclock.domain.subproblem import Bits, Float64s
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QaoaParameters:
+    """Every angle of a warm-started QAOA circuit of one layer, radians.
+
+    warm: θ of each qubit's initial RY, shape (n,); π/2 everywhere is the cold start.
+    field: γ·h, shape (n,); the circuit applies RZ(2γh).
+    coupling: γ·J, shape (n, n), symmetric; the circuit applies RZZ(2γJ) once a pair.
+    mixer: β; the circuit applies RY(−θ)·RZ(2β)·RY(θ) in circuit order.
+    """
+
+    warm: Float64s
+    field: Float64s
+    coupling: Float64s
+    mixer: float
+
+    @property
+    def n(self) -> int:
+        """Number of qubits."""
+        return int(self.warm.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A circuit compiled once for one line of qubits of one device and calibration.
+
+    key: content hash of what it was compiled from; qpy: the ISA circuit, serialised;
+    duration_s: scheduled length on the target, read-out included, reset not.
+    """
+
+    key: str
+    device: str
+    line: tuple[int, ...]
+    qpy: bytes
+    duration_s: float
+    two_qubit_gates: int
+    two_qubit_depth: int
+
+    @property
+    def n(self) -> int:
+        """Number of qubits."""
+        return len(self.line)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DeviceCircuit:
+    """A template and the parameters of one call; opened only by circuits and by whoever executes it."""
+
+    template: Template
+    parameters: QaoaParameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """The distinct bit strings that came back and how often, best use of one execution.
+
+    pool: shape (m, n), uint8, column i is variable i; counts: shape (m,), int64.
+    """
+
+    pool: Bits
+    counts: np.ndarray[tuple[int], np.dtype[np.int64]]
+
+    @property
+    def shots(self) -> int:
+        """How many shots the counts add up to."""
+        return int(self.counts.sum())
+
+    @classmethod
+    def none(cls, n: int) -> Samples:
+        """No samples of n variables: what a purely classical answer brings."""
+        return cls(np.empty((0, n), dtype=np.uint8), np.empty(0, dtype=np.int64))

@@ -1,0 +1,62 @@
+"""The few exceptions: bad settings, a broken environment, and a vendor's fault at the edge.
+
+Expected trouble on the way of a call is a value, not an exception (`outcome.py`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ShotclockError(Exception):
+    """Base of every error Shotclock raises on purpose; its text is one line for a person."""
+
+    exit_code = 4
+
+
+class SettingsError(ShotclockError):
+    """A setting, flag or input that cannot be used: says what, where, and what to do."""
+
+    exit_code = 2
+
+
+class MachineError(ShotclockError):
+    """The machine cannot do what was asked: a missing package, an unwritable folder, a taken port."""
+
+    exit_code = 3
+
+
+class SubproblemError(ShotclockError, ValueError):
+    """A subproblem whose numbers cannot be solved; `field` names the offending one."""
+
+    exit_code = 2
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"subproblem.{field}: {message}")
+        self.field = field
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[SubproblemError], tuple[str, str]]:
+        return type(self), (self.field, self.message)
+
+
+class FaultKind(StrEnum):
+    """What a failed provider call allows next."""
+
+    TRANSIENT = "transient"
+    """Nothing took effect; the same call may be tried again."""
+    PERMANENT = "permanent"
+    """The same call would fail again."""
+    AMBIGUOUS = "ambiguous"
+    """The submit may have taken effect; it must never be repeated."""
+
+
+class ProviderError(ShotclockError):
+    """A vendor's fault, translated once at the edge of its module."""
+
+    def __init__(self, kind: FaultKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[type[ProviderError], tuple[FaultKind, str]]:
+        return type(self), (self.kind, str(self))

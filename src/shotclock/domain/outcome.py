@@ -1,0 +1,173 @@
+"""How a call ended: one of five values, each with its provenance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.stages import StageTiming
+from shotclock.domain.subproblem import Bits
+
+
+class Winner(StrEnum):
+    """Whose bits the answer is; ties are credited to classical, and to nothing before that."""
+
+    INCUMBENT = "incumbent"
+    CLASSICAL = "classical"
+    QUANTUM = "quantum"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """Bits, shape (n,), and their energy on the subproblem as it was asked."""
+
+    bits: Bits
+    energy: float
+    winner: Winner
+    solver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a call was refused on arrival: the limit, its value, the present value, when to retry."""
+
+    limit: str
+    allowed: float
+    present: float
+    unit: str
+    retry_after_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.limit}: {self.present:g} {self.unit} against a limit of {self.allowed:g}; "
+            f"retry in {self.retry_after_s:.3g} s"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlinePassed:
+    """No samples by the deadline, after so many nanoseconds."""
+
+    budget_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFault:
+    """The provider failed for good; its own words, redacted."""
+
+    message: str
+
+
+Cause = Rejection | DeadlinePassed | ProviderFault
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who did what for a call, so that no guarantee hides what the QPU did.
+
+    raw_gain: energy of changing nothing minus the best raw sample's (0 without samples);
+    classical_gain: the same of the classical answer; both ≥ 0 mean an improvement.
+    qpu_s: QPU time consumed, seconds; emulator_overrun: the emulation computed for longer
+    than the time it emulates, so this call's latency is not to be trusted as emulated.
+    """
+
+    provider: str
+    emulated: bool
+    base_version: int
+    stages: tuple[StageTiming, ...] = ()
+    job_id: str = ""
+    attempts: int = 0
+    template_key: str = ""
+    shots: int = 0
+    qpu_s: float = 0.0
+    raw_gain: float = 0.0
+    classical_gain: float = 0.0
+    samples_at_ns: int = 0
+    emulator_overrun: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Done:
+    """Samples came back by the deadline and passed their checks; the answer is the race's winner."""
+
+    answer: Answer
+    samples: Samples
+    classical: Answer | None
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Degraded:
+    """Answered classically by the deadline, because the quantum path could not."""
+
+    answer: Answer
+    cause: Cause
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Refused on arrival, and no classical answer was wanted."""
+
+    rejection: Rejection
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """Nothing by the deadline."""
+
+    cause: DeadlinePassed
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The provider failed, and no classical answer was wanted."""
+
+    cause: ProviderFault
+    provenance: Provenance
+
+
+Outcome = Done | Degraded | Shed | Late | Failed
+
+
+class Decision(StrEnum):
+    """What the aggregator did with an answer; the label of `stale_parameter_count`."""
+
+    APPLIED = "applied"
+    """Applied at the version it was computed on."""
+    REVALIDATED = "revalidated"
+    """The model had moved; re-scored on the present one and applied."""
+    REJECTED = "rejected"
+    """No candidate improves the present model, or the loss check refused it."""
+    DROPPED = "dropped"
+    """The model had moved and the policy drops stale answers."""
+    CONFLICT = "conflict"
+    """Lost the compare-and-swap to another writer."""
+    ABANDONED = "abandoned"
+    """The call brought no answer to apply."""
+
+
+class LedgerState(StrEnum):
+    """States of a paid call's record; `NEXT_STATES` are the legal moves."""
+
+    INTENT = "intent"
+    SUBMITTED = "submitted"
+    RESULT = "result"
+    APPLIED = "applied"
+    STALE = "stale"
+    FAILED = "failed"
+    PARKED = "parked"
+
+
+NEXT_STATES: dict[LedgerState, frozenset[LedgerState]] = {
+    LedgerState.INTENT: frozenset({LedgerState.SUBMITTED, LedgerState.FAILED, LedgerState.PARKED}),
+    LedgerState.SUBMITTED: frozenset({LedgerState.RESULT, LedgerState.FAILED, LedgerState.PARKED}),
+    LedgerState.RESULT: frozenset({LedgerState.APPLIED, LedgerState.STALE}),
+    LedgerState.APPLIED: frozenset(),
+    LedgerState.STALE: frozenset(),
+    LedgerState.FAILED: frozenset(),
+    LedgerState.PARKED: frozenset({LedgerState.SUBMITTED, LedgerState.FAILED}),
+}

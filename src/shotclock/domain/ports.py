@@ -1,0 +1,212 @@
+"""The ports at which rooms meet; `app` introduces the implementations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.iteration import FinishedCall, Iteration
+from shotclock.domain.outcome import Answer, Decision, Outcome
+from shotclock.domain.subproblem import Bits, Subproblem
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """Reads time, never waits: waiting belongs to the event loop."""
+
+    def now_ns(self) -> int:
+        """A monotonic instant, nanoseconds."""
+
+
+class Offload(Protocol):
+    """Runs work that would hold the interpreter somewhere else."""
+
+    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """The work's result; `work` and its arguments must pickle."""
+
+
+class Dispatcher(Protocol):
+    """Solves subproblems: each accepted call ends in exactly one outcome, by its deadline."""
+
+    async def solve(self, subproblem: Subproblem) -> Outcome:
+        """`subproblem.budget_ns` starts to run when this is called."""
+
+
+class Pending(Protocol):
+    """A call under way, seen from synchronous code."""
+
+    def done(self) -> bool:
+        """Whether `result` would return at once."""
+
+    def result(self) -> Outcome:
+        """Waits for the outcome; the call's own deadline bounds the wait."""
+
+
+class Caller(Protocol):
+    """A dispatcher's face for code without an event loop: a training loop."""
+
+    def ask(self, subproblem: Subproblem) -> Pending:
+        """Starts a call and returns at once."""
+
+
+class Solver(Protocol):
+    """A classical answer."""
+
+    name: str
+
+    def solve(self, subproblem: Subproblem) -> Bits:
+        """The best bits found, shape (n,), uint8."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a provider runs: PUBs that share their shots. rep_delay_s None is the device's default."""
+
+    circuits: tuple[DeviceCircuit, ...]
+    shots: int
+    tag: str
+    rep_delay_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A finished job: one Samples a PUB, in order, and how its time was spent, nanoseconds and seconds.
+
+    The three instants are on the caller's clock; `*_emulated_ns` is the part an emulation waited on
+    purpose (all of it zero on hardware). qpu_s is the QPU time consumed.
+    """
+
+    samples: tuple[Samples, ...]
+    running_at_ns: int
+    finished_at_ns: int
+    collected_at_ns: int
+    queue_emulated_ns: int = 0
+    execution_emulated_ns: int = 0
+    collect_emulated_ns: int = 0
+    qpu_s: float = 0.0
+    emulator_overrun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A job the provider took."""
+
+    job_id: str
+    submit_emulated_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderLimits:
+    """What a provider allows. submissions_per_minute None means no limit."""
+
+    lanes: int
+    max_shots: int
+    max_qubits: int
+    submissions_per_minute: float | None
+    paid: bool
+    emulated: bool
+
+
+class Provider(Protocol):
+    """Runs jobs on a QPU or an emulation of one. Faults are raised as ProviderError."""
+
+    name: str
+    limits: ProviderLimits
+
+    def predict_s(self, job: Job) -> float:
+        """The p95 of submit-to-samples for this job with nothing ahead of it, seconds."""
+
+    async def submit(self, job: Job) -> Accepted:
+        """Hands the job over."""
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        """Waits for the job and fetches its samples."""
+
+    async def cancel(self, accepted: Accepted) -> None:
+        """Gives the job up; nothing is raised when it has already ended."""
+
+
+class Synthesizer(Protocol):
+    """Quantum meaning: subproblem to circuit, samples to answer."""
+
+    async def warm(self, n: int) -> None:
+        """Compiles what subproblems of n variables need, off the event loop."""
+
+    async def bind(self, subproblem: Subproblem) -> DeviceCircuit:
+        """The cached template with this subproblem's parameters; compiles on a miss."""
+
+    def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
+        """The best sample on the original objective; raises ProviderError on samples that don't fit."""
+
+
+class Kernel(Protocol):
+    """Finds subproblems in a model and turns answers into deltas."""
+
+    name: str
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        """A subproblem of the model as it is now."""
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        """The same variables' surrogate on the model as it is now."""
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        """What applying the bits changes on the model as it is now."""
+
+
+class Workload(Protocol):
+    """A model in training, moved only by its own steps and by deltas the aggregator lets through."""
+
+    name: str
+    samples_per_step: int
+
+    def step(self) -> float:
+        """One optimizer step; the batch loss before it."""
+
+    def evaluate(self) -> float:
+        """Held-out loss, without side effects."""
+
+    def probe(self, delta: Delta) -> float:
+        """Loss on the present batch after the delta minus before, the model left unchanged."""
+
+    def apply(self, delta: Delta) -> None:
+        """Writes the delta into the model."""
+
+    def kernel(self, name: str, n: int) -> Kernel:
+        """The named kernel, bound to this model; SettingsError when it cannot serve this workload."""
+
+
+class Trainer(Protocol):
+    """A workload being trained, with calls or without; `finished` grows as calls end."""
+
+    finished: list[FinishedCall]
+
+    def iterate(self, step: int) -> Iteration:
+        """One training iteration, the call that is due included."""
+
+    def flush(self) -> None:
+        """Waits for the call in flight, if any, and offers its answer."""
+
+
+class Recorder(Protocol):
+    """Counts what happens; observes and never decides."""
+
+    def submitted(self, latency_ns: int) -> None:
+        """A submit was accepted after this long."""
+
+    def queued(self, length: int) -> None:
+        """The queue's present length."""
+
+    def retried(self) -> None:
+        """A submit or collect is tried again."""
+
+    def finished(self, outcome: Outcome) -> None:
+        """A call ended."""
+
+    def decided(self, decision: Decision, stale: bool) -> None:
+        """The aggregator decided on an answer."""

@@ -1,0 +1,94 @@
+"""A QUBO with its budget and the model version it was computed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotclock.domain.errors import SubproblemError
+
+if TYPE_CHECKING:
+    from dimod import BinaryQuadraticModel
+
+Float64s = NDArray[np.float64]
+Bits = NDArray[np.uint8]
+
+MAX_VARIABLES = 256
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Subproblem:
+    """Minimise ``E(b) = bᵀQb + q·b + offset`` over ``b ∈ {0,1}ⁿ`` within a budget of time.
+
+    quadratic: Q, shape (n, n), float64, symmetric, zero diagonal, finite.
+    linear: q, shape (n,), float64, finite.
+    budget_ns: what is left of the deadline when this object is handed over, nanoseconds.
+    base_version: the model version the coefficients were computed on.
+    kind: the kernel's name; it selects the template family and labels figures.
+
+    Raises SubproblemError naming the field that cannot be used.
+    """
+
+    quadratic: Float64s
+    linear: Float64s
+    offset: float = 0.0
+    kind: str = "qubo"
+    request_id: str = ""
+    base_version: int = 0
+    budget_ns: int = 0
+
+    def __post_init__(self) -> None:
+        q2, q1 = self.quadratic, self.linear
+        if q1.ndim != 1 or not 1 <= q1.shape[0] <= MAX_VARIABLES:
+            raise SubproblemError("linear", f"want shape (n,) with 1 ≤ n ≤ {MAX_VARIABLES}, got {q1.shape}")
+        if q2.shape != (q1.shape[0], q1.shape[0]):
+            raise SubproblemError("quadratic", f"want shape {(q1.shape[0],) * 2}, got {q2.shape}")
+        if q1.dtype != np.float64 or q2.dtype != np.float64:
+            raise SubproblemError("quadratic" if q2.dtype != np.float64 else "linear", "want dtype float64")
+        if not np.isfinite(q1).all() or not np.isfinite(self.offset):
+            raise SubproblemError("linear", "has NaN or infinite coefficients")
+        if not np.isfinite(q2).all():
+            raise SubproblemError("quadratic", "has NaN or infinite coefficients")
+        if np.diagonal(q2).any():
+            raise SubproblemError("quadratic", "has a non-zero diagonal; move it into linear (b² = b)")
+        if not np.array_equal(q2, q2.T):
+            raise SubproblemError("quadratic", "is not symmetric; pass (Q + Qᵀ)/2")
+        if self.budget_ns < 0:
+            raise SubproblemError("budget_ns", f"is negative ({self.budget_ns})")
+
+    @property
+    def n(self) -> int:
+        """Number of binary variables."""
+        return int(self.linear.shape[0])
+
+    def energy(self, bits: Bits) -> float:
+        """E(b) of one assignment, shape (n,)."""
+        b = bits.astype(np.float64)
+        return float(b @ self.quadratic @ b + self.linear @ b + self.offset)
+
+    def energies(self, pool: Bits) -> Float64s:
+        """E(b) of each row of a pool, shape (m, n) → (m,)."""
+        b = pool.astype(np.float64)
+        energies: Float64s = np.einsum("mi,mi->m", b @ self.quadratic, b) + b @ self.linear + self.offset
+        return energies
+
+    def ising(self) -> tuple[Float64s, Float64s]:
+        """(J, h) of the same function over z = 1 − 2b, the constant left out.
+
+        J has shape (n, n), symmetric, each pair counted once in ``Σ_{i<j} J_ij z_i z_j``;
+        J = Q/2 and h = −q/2 − rowsum(Q)/2.
+        """
+        return self.quadratic / 2.0, -self.linear / 2.0 - self.quadratic.sum(axis=1) / 2.0
+
+    @classmethod
+    def from_bqm(cls, bqm: BinaryQuadraticModel, **words: Any) -> Subproblem:
+        """From dimod's exchange type, of either vartype; variables in the model's own order."""
+        vectors = bqm.binary.to_numpy_vectors()
+        linear = np.asarray(vectors.linear_biases, dtype=np.float64)
+        quadratic = np.zeros((len(linear), len(linear)))
+        rows, columns, values = vectors.quadratic
+        np.add.at(quadratic, (rows, columns), values / 2.0)
+        return cls(quadratic + quadratic.T, linear, float(vectors.offset), **words)

@@ -1,0 +1,163 @@
+"""Emulated devices: plain figures for the event loop, a Qiskit target for the worker process.
+
+This module imports no Qiskit. `target` and `describe` do when called, so call them in the worker
+(both are module-level functions and pickle).
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from shotclock.domain.errors import SettingsError
+from shotclock.emulator.figures import Figure, Named, Sourced, figures_of
+
+if TYPE_CHECKING:
+    from qiskit.transpiler import Target
+
+    from shotclock.emulator.snapshot import Snapshot
+
+
+class Noise(Sourced):
+    """Coefficients of the noise surrogate; see `DeviceFacts.flip_probability`."""
+
+    base: Figure
+    per_gate_layer: Figure
+    exposure: Figure
+    short_rep_delay: Figure
+
+
+class DeviceFile(Sourced):
+    """A device as its data file describes it."""
+
+    schema_number: Literal[1] = Field(alias="schema")
+    name: str
+    title: str
+    fake_backend: str
+    reset: Figure
+    lanes: Figure
+    noise: Noise
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """An emulated device in plain numbers: seconds, counts, probabilities.
+
+    efficiency: modelled shot time ÷ the one CLOPS_h implies, applied to usage and latency alike;
+    calibration_id: the snapshot and when it was taken; components: every number with its source.
+    """
+
+    name: str
+    n_qubits: int
+    max_shots: int
+    max_circuits: int
+    rep_delay_default_s: float
+    rep_delay_low_s: float
+    rep_delay_high_s: float
+    reset_s: float
+    clops_h: float
+    efficiency: float
+    calibration_id: str
+    snapshot_date: str
+    lanes: int
+    noise_base: float
+    noise_per_gate_layer: float
+    noise_exposure: float
+    noise_short_rep_delay: float
+    components: tuple[Named, ...]
+
+    def flip_probability(self, n: int, rep_delay_s: float) -> float:
+        """λ, the chance that a measured bit is replaced by a random one.
+
+        λ = base + per_gate_layer · 3(n−1)p · exposure at p = 1, and where rep_delay is below the
+        default an assumed penalty in proportion (design.md, rule 8).
+        """
+        gates = self.noise_per_gate_layer * 3.0 * (n - 1) * self.noise_exposure
+        shortfall = max(0.0, 1.0 - rep_delay_s / self.rep_delay_default_s)
+        return min(1.0, self.noise_base + gates + self.noise_short_rep_delay * shortfall)
+
+
+def check_rep_delay(facts: DeviceFacts, rep_delay_s: float | None) -> float:
+    """The delay to use, seconds; None is the device's default. Raises SettingsError outside its range."""
+    if rep_delay_s is None:
+        return facts.rep_delay_default_s
+    # The range comes in microseconds; a rounding of its ends is no fault.
+    if not facts.rep_delay_low_s - 1e-12 <= rep_delay_s <= facts.rep_delay_high_s + 1e-12:
+        raise SettingsError(
+            f"rep_delay {rep_delay_s * 1e6:g} us is outside {facts.name}'s range "
+            f"{facts.rep_delay_low_s * 1e6:g} to {facts.rep_delay_high_s * 1e6:g} us"
+        )
+    return rep_delay_s
+
+
+def known() -> tuple[str, ...]:
+    """The names of the devices that ship."""
+    folder = resources.files("shotclock.emulator") / "devices"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def target(name: str) -> Target:
+    """The device's Qiskit target, with this snapshot's durations and errors. Imports Qiskit."""
+    return _snapshot(_file(name).fake_backend).target
+
+
+def describe(name: str) -> DeviceFacts:
+    """The device's figures. Imports Qiskit; the result is plain and pickles."""
+    file = _file(name)
+    snapshot = _snapshot(file.fake_backend)
+    efficiency = snapshot.efficiency(file.reset.seconds)
+    return DeviceFacts(
+        name=name,
+        n_qubits=snapshot.target.num_qubits or 0,
+        max_shots=snapshot.max_shots,
+        max_circuits=snapshot.max_circuits,
+        rep_delay_default_s=snapshot.rep_delay_default_s,
+        rep_delay_low_s=snapshot.rep_delay_low_s,
+        rep_delay_high_s=snapshot.rep_delay_high_s,
+        reset_s=file.reset.seconds,
+        clops_h=snapshot.clops_h,
+        efficiency=efficiency,
+        calibration_id=f"{file.fake_backend}@{snapshot.taken_at}",
+        snapshot_date=snapshot.taken_at[:10],
+        lanes=int(file.lanes.value),
+        noise_base=file.noise.base.value,
+        noise_per_gate_layer=file.noise.per_gate_layer.value,
+        noise_exposure=file.noise.exposure.value,
+        noise_short_rep_delay=file.noise.short_rep_delay.value,
+        components=(*_derived(file, snapshot, efficiency), *figures_of(file, "device.")),
+    )
+
+
+def _derived(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> tuple[Named, ...]:
+    where = f"{file.fake_backend} snapshot of {snapshot.taken_at[:10]} in qiskit-ibm-runtime"
+    rep_delay_us = snapshot.rep_delay_default_s * 1e6
+    formula = (
+        f"modelled 100-layer shot ({snapshot.modelled_shot_s(file.reset.seconds) * 1e6:.0f} us: rep_delay + "
+        f"100 x (CZ + 2 SX) + read-out + reset) / (100 / CLOPS_h of {snapshot.clops_h:.0f}); {where}"
+    )
+    return (
+        Named("device.rep_delay", Figure(value=rep_delay_us, unit="us", tag="published", source=where)),
+        Named("device.efficiency", Figure(value=efficiency, unit="1", tag="published", source=formula)),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _file(name: str) -> DeviceFile:
+    if name not in known():
+        near = difflib.get_close_matches(name, known(), n=1, cutoff=0.0)[0]
+        raise SettingsError(f"no device {name!r}; did you mean {near!r}? known: {', '.join(known())}")
+    text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
+    return DeviceFile.model_validate(tomllib.loads(text))
+
+
+def _snapshot(fake_backend: str) -> Snapshot:
+    # Here and not at the top: the process that only schedules calls must not pay 2 s for Qiskit.
+    from shotclock.emulator import snapshot  # noqa: PLC0415
+
+    return snapshot.read(fake_backend)

@@ -1,0 +1,145 @@
+"""Latency profiles: everything between a submit and its samples that is not the QPU's own shots.
+
+Profiles are data files. Each number says how it is known and where from; what has no figure is left
+out and named, so that nothing invented hides among what is published.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from shotclock.domain.errors import SettingsError
+from shotclock.emulator.figures import SECONDS, Distribution, Figure, Named, Sourced, figures_of
+
+COMPONENTS = ("link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute")
+
+
+class Link(Sourced):
+    """The network: one round trip's time, and how many a submit and a collect take."""
+
+    rtt: Figure
+    submit_round_trips: Figure
+    collect_round_trips: Figure
+
+
+class Omission(Sourced):
+    """A component this profile does not model, and why."""
+
+    component: Literal["link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute"]
+    reason: str = Field(min_length=8)
+
+
+class Profile(Sourced):
+    """One way of reaching a QPU. A component left out is listed in not_modelled.
+
+    queue: wait for the QPU of each call; subjob_overhead: loading a sub-job, QPU held; poll_interval:
+    a finished job is seen at the next poll, at a phase that is uniform.
+    """
+
+    schema_number: Literal[1] = Field(alias="schema")
+    name: str
+    title: str
+    summary: str
+    execution_mode: str
+    sanity: str | None = None
+    link: Link | None = None
+    queue: Distribution | None = None
+    subjob_overhead: Distribution | None = None
+    poll_interval: Figure | None = None
+    submissions_per_minute: Figure | None = None
+    not_modelled: tuple[Omission, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Profile:
+        absent = {name for name in COMPONENTS if getattr(self, name) is None}
+        listed = {omission.component for omission in self.not_modelled}
+        if absent != listed:
+            odd = min(absent ^ listed)
+            raise ValueError(f"{odd} must be either modelled or listed in not_modelled with its reason")
+        return self
+
+    @model_validator(mode="after")
+    def _units(self) -> Profile:
+        for named in self.figures():
+            wanted = _unit_class(named.name)
+            if (named.figure.unit in SECONDS) != (wanted == "time"):
+                raise ValueError(f"{named.name} has the unit {named.figure.unit!r}, wants a {wanted}")
+        return self
+
+    def figures(self) -> tuple[Named, ...]:
+        """Every number of the profile with its dotted name."""
+        return figures_of(self)
+
+    @property
+    def submit_s(self) -> float:
+        """Network time of a submit, seconds."""
+        return self.link.submit_round_trips.value * self.link.rtt.seconds if self.link else 0.0
+
+    @property
+    def collect_s(self) -> float:
+        """Network time of a collect, polling left out, seconds."""
+        return self.link.collect_round_trips.value * self.link.rtt.seconds if self.link else 0.0
+
+    @property
+    def poll_interval_s(self) -> float:
+        """Time between polls, seconds."""
+        return self.poll_interval.seconds if self.poll_interval else 0.0
+
+
+def known() -> tuple[str, ...]:
+    """The names of the profiles that ship."""
+    folder = resources.files("shotclock.emulator") / "profiles"
+    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
+
+
+def load(name_or_path: str) -> Profile:
+    """A shipped profile by name, or a file's by path (it ends in .toml or has a slash).
+
+    Raises SettingsError: an unknown name with the nearest one; a bad file with the key at fault.
+    """
+    if name_or_path.endswith(".toml") or "/" in name_or_path:
+        return _parse(name_or_path, _read(Path(name_or_path)))
+    if name_or_path not in known():
+        near = difflib.get_close_matches(name_or_path, known(), n=1, cutoff=0.0)[0]
+        raise SettingsError(
+            f"no profile {name_or_path!r}; did you mean {near!r}? "
+            f"known: {', '.join(known())}, or a path to a .toml file"
+        )
+    file = resources.files("shotclock.emulator") / "profiles" / f"{name_or_path}.toml"
+    return _parse(f"{name_or_path}.toml", file.read_text("utf-8"))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"profile {path}: cannot be read ({error})") from error
+
+
+def _parse(where: str, text: str) -> Profile:
+    try:
+        return Profile.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"profile {where}: not TOML: {error}") from error
+    except ValidationError as error:
+        raise SettingsError(f"profile {where}: {first_fault(error)}") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first fault of a validation in one line: key, what is wrong, how many more."""
+    faults = error.errors(include_url=False, include_context=False)
+    key = ".".join(str(part) for part in faults[0]["loc"]) or "file"
+    what = faults[0]["msg"].removeprefix("Value error, ")
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{key}: {what}{more}"
+
+
+def _unit_class(name: str) -> str:
+    counts = {"link.submit_round_trips", "link.collect_round_trips", "submissions_per_minute"}
+    return "count" if name in counts else "time"

@@ -1,0 +1,226 @@
+"""A provider that keeps a QPU's time: real samples of the asked circuits, at the instants a QPU would give.
+
+Emulated instants are absolute: each is the submit's start plus everything intended so far, so a timer
+that fires late does not delay what follows. Imports no Qiskit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+
+from shotclock.domain.circuit import QaoaParameters, Samples
+from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
+from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.emulator.device import DeviceFacts, check_rep_delay
+from shotclock.emulator.figures import Named
+from shotclock.emulator.profile import Omission, Profile
+from shotclock.emulator.statevector import MAX_QUBITS, execute_all
+from shotclock.emulator.timing import Part, Timeline, mean_by_component, quantile_s, sample_timeline
+
+# An event loop's timer fires up to a millisecond late, so a shorter wait is carried to the next one.
+SHORTEST_WAIT_NS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFigures:
+    """Everything a report says of a profile and a device for one job: means and p95 in milliseconds."""
+
+    title: str
+    components: tuple[Named, ...]
+    mean_by_component: tuple[Part, ...]
+    mean_ms: float
+    p95_ms: float
+    sanity: str | None
+    not_modelled: tuple[Omission, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A job under way. The instants are planned ones: nanoseconds on the provider's clock."""
+
+    timeline: Timeline
+    accepted_at_ns: int
+    reaches_qpu_at_ns: int
+
+
+class EmulatedProvider:
+    """Implements Provider for a device and a profile.
+
+    One QPU: executions exclude one another, and waiting for it counts as queue wait. A job's samples
+    are computed through `offload` while its emulated time passes. The same seed and order of submits
+    give the same samples and the same times.
+    """
+
+    name = "emulated"
+
+    def __init__(
+        self, facts: DeviceFacts, profile: Profile, offload: Offload, clock: Clock, seed: int
+    ) -> None:
+        rate = profile.submissions_per_minute
+        self.limits = ProviderLimits(
+            lanes=facts.lanes,
+            max_shots=facts.max_shots,
+            max_qubits=min(facts.n_qubits, MAX_QUBITS),
+            submissions_per_minute=rate.value if rate else None,
+            paid=False,
+            emulated=True,
+        )
+        self._facts = facts
+        self._profile = profile
+        self._offload = offload
+        self._clock = clock
+        self._seed = seed
+        self._numbers = itertools.count()
+        self._running: dict[str, asyncio.Task[Execution]] = {}
+        self._qpu = asyncio.Lock()
+        self._qpu_free_at_ns = 0
+
+    async def warm(self, n: int) -> None:
+        """Loads the state-vector kernels where they will run, so that no job overruns for it."""
+        idle = QaoaParameters(np.zeros(n), np.zeros(n), np.zeros((n, n)), 0.0)
+        await self._offload.run(execute_all, (idle,), 1, (0.0,), (0,))
+
+    def predict_s(self, job: Job) -> float:
+        """The p95 of submit-to-samples with nothing ahead, seconds."""
+        return quantile_s(job, self._facts, self._profile, 0.95)
+
+    def components(self, job: Job) -> ProfileFigures:
+        """The profile's and the device's numbers, and what they predict for this job."""
+        parts = mean_by_component(job, self._facts, self._profile)
+        return ProfileFigures(
+            title=self._profile.title,
+            components=(*self._profile.figures(), *self._facts.components),
+            mean_by_component=parts,
+            mean_ms=sum(part.mean_ms for part in parts),
+            p95_ms=self.predict_s(job) * 1e3,
+            sanity=self._profile.sanity,
+            not_modelled=self._profile.not_modelled,
+        )
+
+    async def submit(self, job: Job) -> Accepted:
+        """Takes the job after the network's time; raises ProviderError(PERMANENT) on one it cannot run."""
+        started_ns = self._clock.now_ns()
+        rep_delay_s = self._check(job)
+        number = next(self._numbers)
+        rng = np.random.default_rng((self._seed, number))
+        timeline = sample_timeline(job, self._facts, self._profile, rng)
+        computing = asyncio.ensure_future(self._compute(job, rep_delay_s, rng))
+        planned_ns = started_ns + timeline.submit_ns
+        try:
+            waited_ns = await self._wait_until(planned_ns)
+        except asyncio.CancelledError:
+            computing.cancel()
+            raise
+        submitted = _Submitted(
+            timeline, max(planned_ns, self._clock.now_ns()), planned_ns + timeline.queue_ns
+        )
+        job_id = f"emulated-{self._seed}-{number}"
+        self._running[job_id] = asyncio.create_task(self._run(submitted, computing))
+        return Accepted(job_id, waited_ns)
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        """Waits for the samples. A collect that is cancelled leaves the job running; see `cancel`."""
+        task = self._running.get(accepted.job_id)
+        if task is None:
+            raise ProviderError(
+                FaultKind.PERMANENT, f"no job {accepted.job_id}: collected, cancelled or foreign"
+            )
+        # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
+        await asyncio.wait({task})
+        self._running.pop(accepted.job_id, None)
+        if task.cancelled():
+            raise ProviderError(FaultKind.PERMANENT, f"job {accepted.job_id} was cancelled")
+        return task.result()
+
+    async def cancel(self, accepted: Accepted) -> None:
+        """Gives the job up and frees the QPU; nothing is raised when it has ended."""
+        task = self._running.pop(accepted.job_id, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _run(self, submitted: _Submitted, computing: asyncio.Future[tuple[Samples, ...]]) -> Execution:
+        try:
+            await self._wait_until(submitted.reaches_qpu_at_ns)
+            async with self._qpu:
+                running_at_ns = max(submitted.reaches_qpu_at_ns, self._qpu_free_at_ns)
+                finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
+                await self._hold_qpu(finishes_at_ns, computing)
+                overrun = self._qpu_free_at_ns > finishes_at_ns
+                finished_at_ns = self._qpu_free_at_ns
+            samples = await computing
+        finally:
+            computing.cancel()
+        await self._wait_until(finished_at_ns + submitted.timeline.collect_ns)
+        # A timer that fired late must not show as negative queueing: stages start where they could.
+        running_at_ns = max(running_at_ns, submitted.accepted_at_ns)
+        finished_at_ns = max(finished_at_ns, running_at_ns)
+        return Execution(
+            samples=samples,
+            running_at_ns=running_at_ns,
+            finished_at_ns=finished_at_ns,
+            collected_at_ns=max(finished_at_ns, self._clock.now_ns()),
+            queue_emulated_ns=running_at_ns - submitted.accepted_at_ns,
+            execution_emulated_ns=max(0, finishes_at_ns - running_at_ns),
+            collect_emulated_ns=submitted.timeline.collect_ns,
+            qpu_s=submitted.timeline.qpu_s,
+            emulator_overrun=overrun,
+        )
+
+    async def _hold_qpu(self, until_ns: int, computing: asyncio.Future[tuple[Samples, ...]]) -> None:
+        """Holds the QPU for its time, and longer where the samples are not computed by then."""
+        self._qpu_free_at_ns = until_ns
+        try:
+            await self._wait_until(until_ns)
+            if not computing.done():
+                await asyncio.wait({computing})
+                self._qpu_free_at_ns = self._clock.now_ns()
+        except asyncio.CancelledError:
+            self._qpu_free_at_ns = self._clock.now_ns()
+            raise
+
+    async def _compute(self, job: Job, rep_delay_s: float, rng: np.random.Generator) -> tuple[Samples, ...]:
+        parameters = tuple(circuit.parameters for circuit in job.circuits)
+        flips = tuple(self._facts.flip_probability(one.n, rep_delay_s) for one in parameters)
+        seeds = tuple(int(seed) for seed in rng.integers(0, 2**63, len(parameters)))
+        try:
+            return await self._offload.run(execute_all, parameters, job.shots, flips, seeds)
+        except BrokenProcessPool as error:
+            raise ProviderError(FaultKind.TRANSIENT, "the emulator's worker process died") from error
+
+    async def _wait_until(self, at_ns: int) -> int:
+        """Sleeps to an instant; the nanoseconds it meant to wait, 0 where that was too short to sleep."""
+        remaining_ns = at_ns - self._clock.now_ns()
+        if remaining_ns < SHORTEST_WAIT_NS:
+            return 0
+        await asyncio.sleep(remaining_ns * 1e-9)
+        return remaining_ns
+
+    def _check(self, job: Job) -> float:
+        """The rep_delay to use, seconds; ProviderError(PERMANENT) on a job the device would refuse."""
+        widest = max((circuit.parameters.n for circuit in job.circuits), default=0)
+        if not 1 <= widest <= self.limits.max_qubits:
+            raise ProviderError(
+                FaultKind.PERMANENT, f"{widest} qubits, this provider takes 1 to {self.limits.max_qubits}"
+            )
+        if not 1 <= job.shots <= self.limits.max_shots:
+            raise ProviderError(
+                FaultKind.PERMANENT,
+                f"{job.shots} shots, {self._facts.name} takes 1 to {self.limits.max_shots}",
+            )
+        try:
+            return check_rep_delay(self._facts, job.rep_delay_s)
+        except SettingsError as error:
+            raise ProviderError(FaultKind.PERMANENT, str(error)) from error
+
+
+def build(
+    facts: DeviceFacts, profile: Profile, offload: Offload, clock: Clock, seed: int
+) -> EmulatedProvider:
+    """The registry's entry point."""
+    return EmulatedProvider(facts, profile, offload, clock, seed)

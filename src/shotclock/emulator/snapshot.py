@@ -1,0 +1,68 @@
+"""What a calibration snapshot says of a device. Imports Qiskit (2 to 3 s): for the worker process."""
+
+from __future__ import annotations
+
+import functools
+import statistics
+from dataclasses import dataclass
+
+from qiskit.transpiler import Target
+from qiskit_ibm_runtime import fake_provider
+
+# CLOPS_h counts layers of two-qubit gates, each followed by arbitrary single-qubit rotations;
+# IBM quotes circuits of 100 of them (Wack et al., arXiv 2110.14108, and its "h" revision of 2023).
+CLOPS_LAYERS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot's own figures: seconds, and layers a second."""
+
+    target: Target
+    rep_delay_default_s: float
+    rep_delay_low_s: float
+    rep_delay_high_s: float
+    max_shots: int
+    max_circuits: int
+    clops_h: float
+    taken_at: str
+
+    def modelled_shot_s(self, reset_s: float) -> float:
+        """What rep_delay + circuit + reset gives for one shot of the CLOPS_h circuit, seconds.
+
+        A layer is one median CZ and one arbitrary rotation, which is two SX (its RZ are virtual);
+        read-out once at the end.
+        """
+        cz, sx, measure = (self._median_s(name) for name in ("cz", "sx", "measure"))
+        return self.rep_delay_default_s + CLOPS_LAYERS * (cz + 2.0 * sx) + measure + reset_s
+
+    def efficiency(self, reset_s: float) -> float:
+        """Modelled time of a 100-layer shot ÷ the time CLOPS_h implies (100 ÷ CLOPS_h), at most 1."""
+        return min(1.0, self.modelled_shot_s(reset_s) / (CLOPS_LAYERS / self.clops_h))
+
+    def _median_s(self, instruction: str) -> float:
+        durations: list[float] = [
+            properties.duration
+            for properties in self.target[instruction].values()
+            if properties is not None and properties.duration is not None
+        ]
+        return statistics.median(durations)
+
+
+@functools.lru_cache(maxsize=4)
+def read(fake_backend: str) -> Snapshot:
+    """The named snapshot of qiskit-ibm-runtime's fake provider."""
+    backend = getattr(fake_provider, fake_backend)()
+    configuration = backend.configuration().to_dict()
+    low_us, high_us = configuration["rep_delay_range"]
+    return Snapshot(
+        target=backend.target,
+        # Configurations store microseconds.
+        rep_delay_default_s=configuration["default_rep_delay"] * 1e-6,
+        rep_delay_low_s=low_us * 1e-6,
+        rep_delay_high_s=high_us * 1e-6,
+        max_shots=int(configuration["max_shots"]),
+        max_circuits=int(configuration["max_experiments"]),
+        clops_h=float(configuration["clops_h"]),
+        taken_at=backend.properties().last_update_date.isoformat(),
+    )

@@ -1,0 +1,39 @@
+"""The control arm's dispatcher: the same calls, answered classically."""
+
+from __future__ import annotations
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.outcome import Done, Outcome, Provenance
+from shotclock.domain.ports import Clock, Recorder, Solver
+from shotclock.domain.stages import Stage, StageTiming
+from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.race import best, classical, incumbent
+
+
+class ClassicalDispatcher:
+    """A Dispatcher without a QPU."""
+
+    def __init__(self, solver: Solver, clock: Clock, recorder: Recorder) -> None:
+        self._solver = solver
+        self._clock = clock
+        self._recorder = recorder
+
+    async def solve(self, subproblem: Subproblem) -> Outcome:
+        """See `Dispatcher.solve`."""
+        began = self._clock.now_ns()
+        found = classical(subproblem, self._solver)
+        answer = best(subproblem, (incumbent(subproblem), found))
+        outcome = Done(
+            answer,
+            Samples.none(subproblem.n),
+            found,
+            Provenance(
+                provider=self._solver.name,
+                emulated=False,
+                base_version=subproblem.base_version,
+                stages=(StageTiming(Stage.POSTPROC_TIME, began, self._clock.now_ns() - began),),
+                classical_gain=subproblem.offset - found.energy,
+            ),
+        )
+        self._recorder.finished(outcome)
+        return outcome

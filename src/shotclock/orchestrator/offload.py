@@ -1,0 +1,57 @@
+"""Where work that would hold the interpreter runs: another process, or right here in simulation."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from shotclock.domain.errors import FaultKind, ProviderError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class ProcessOffload:
+    """One spawned worker process (never a fork: threads and numba are already running)."""
+
+    def __init__(self) -> None:
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet
+        )
+
+    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Offload.run`; a worker that died raises a transient ProviderError and is replaced."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._pool, partial(work, *args, **kwargs))
+        except BrokenProcessPool as error:
+            self._pool.shutdown(wait=False)
+            self.__init__()  # type: ignore[misc]
+            raise ProviderError(FaultKind.TRANSIENT, "the worker process died and was replaced") from error
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class InlineOffload:
+    """Runs the work at once, on the caller's thread: nothing happens outside the loop's own time."""
+
+    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Offload.run`."""
+        return work(*args, **kwargs)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+def _quiet() -> None:
+    """Ctrl-C reaches the whole foreground group; only the parent decides what it means."""
+    import signal  # noqa: PLC0415 - runs in the worker alone
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

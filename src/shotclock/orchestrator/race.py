@@ -1,0 +1,37 @@
+"""The classical answer, and who wins against it: ties go to changing nothing, then to classical."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from shotclock.domain.outcome import Answer, Winner
+from shotclock.domain.ports import Solver
+from shotclock.domain.subproblem import Subproblem
+
+
+def incumbent(subproblem: Subproblem) -> Answer:
+    """Changing nothing: all bits zero."""
+    bits = np.zeros(subproblem.n, dtype=np.uint8)
+    return Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent")
+
+
+def classical(subproblem: Subproblem, solver: Solver) -> Answer:
+    """The solver's answer on the original objective."""
+    bits = solver.solve(subproblem)
+    return Answer(bits, subproblem.energy(bits), Winner.CLASSICAL, solver.name)
+
+
+def tolerance(subproblem: Subproblem) -> float:
+    """Energies closer than this are a tie: float64 rounding of a sum of n² terms."""
+    scale = float(np.abs(subproblem.quadratic).sum() + np.abs(subproblem.linear).sum())
+    return 1e-12 * max(1.0, scale)
+
+
+def best(subproblem: Subproblem, candidates: tuple[Answer, ...]) -> Answer:
+    """The lowest energy; an earlier candidate keeps a tie."""
+    winner = candidates[0]
+    slack = tolerance(subproblem)
+    for candidate in candidates[1:]:
+        if candidate.energy < winner.energy - slack:
+            winner = candidate
+    return winner

@@ -1,0 +1,50 @@
+"""Jobs that run as tasks of the event loop: what aer and scripted share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ports import Accepted, Execution, Job, ProviderLimits
+
+
+class TaskJobs:
+    """Jobs by id from submit to collect or cancel."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, asyncio.Task[Execution]] = {}
+
+    def start(self, job_id: str, work: Coroutine[Any, Any, Execution]) -> Accepted:
+        """Runs the work in a task of its own."""
+        self._tasks[job_id] = asyncio.create_task(work)
+        return Accepted(job_id)
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        """Waits for the job; a collect that is cancelled leaves it running."""
+        task = self._tasks.get(accepted.job_id)
+        if task is None:
+            raise ProviderError(FaultKind.PERMANENT, f"no job {accepted.job_id}: collected or cancelled")
+        # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
+        await asyncio.wait({task})
+        self._tasks.pop(accepted.job_id, None)
+        if task.cancelled():
+            raise ProviderError(FaultKind.PERMANENT, f"job {accepted.job_id} was cancelled")
+        return task.result()
+
+    async def cancel(self, accepted: Accepted) -> None:
+        """Gives the job up; nothing is raised when it has ended."""
+        task = self._tasks.pop(accepted.job_id, None)
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})
+
+
+def check_limits(job: Job, limits: ProviderLimits) -> None:
+    """Raises ProviderError(PERMANENT) on a job that is empty, too wide or has too many shots."""
+    widest = max((circuit.parameters.n for circuit in job.circuits), default=0)
+    if not 1 <= widest <= limits.max_qubits:
+        raise ProviderError(FaultKind.PERMANENT, f"{widest} qubits, wants 1 to {limits.max_qubits}")
+    if not 1 <= job.shots <= limits.max_shots:
+        raise ProviderError(FaultKind.PERMANENT, f"{job.shots} shots, wants 1 to {limits.max_shots}")

@@ -1,0 +1,55 @@
+"""Providers by name: entry points of the group "shotclock.providers", or "module:factory"."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+
+from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.ports import Provider
+
+GROUP = "shotclock.providers"
+
+# Each factory takes what its provider needs (see its module); `app` knows its own, and calls a
+# "module:factory" with the keywords clock and seed.
+Factory = Callable[..., Provider]
+
+
+def known() -> tuple[str, ...]:
+    """The names of the installed providers."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+
+
+def load(name: str) -> Factory:
+    """The named provider's factory. Raises SettingsError on an unknown one, MachineError where a
+    package it needs is not installed.
+    """
+    if ":" in name:
+        return _load(EntryPoint(name, name, GROUP))
+    found = tuple(entry_points(group=GROUP, name=name))
+    if not found:
+        near = difflib.get_close_matches(name, known(), n=1, cutoff=0.0)
+        meant = f"; did you mean {near[0]!r}?" if near else ";"
+        raise SettingsError(f"no provider {name!r}{meant} known: {', '.join(known())}, or module:factory")
+    return _load(found[0])
+
+
+def _load(entry: EntryPoint) -> Factory:
+    try:
+        factory: Factory = getattr(importlib.import_module(entry.module), entry.attr)
+    except ModuleNotFoundError as error:
+        missing = error.name or entry.module
+        if entry.module == missing or entry.module.startswith(f"{missing}."):
+            raise SettingsError(f"provider {entry.name!r}: there is no module {missing!r}") from error
+        raise MachineError(
+            f"provider {entry.name!r} needs the package {missing!r}: install {_what(entry, missing)}"
+        ) from error
+    except AttributeError as error:
+        raise SettingsError(f"provider {entry.name!r}: {entry.module} has no {entry.attr!r}") from error
+    return factory
+
+
+def _what(entry: EntryPoint, missing: str) -> str:
+    return f"shotclock[{entry.name}]" if entry.module.startswith("shotclock.") else missing

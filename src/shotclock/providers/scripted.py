@@ -1,0 +1,130 @@
+"""A provider that does as it is told, for tests and for users who try their own error handling."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.errors import ProviderError
+from shotclock.domain.ports import Accepted, Clock, Execution, Job, ProviderLimits
+from shotclock.providers.jobs import TaskJobs, check_limits
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Samples after a delay, seconds: the given ones, one a PUB, or uniformly random bits."""
+
+    delay_s: float = 0.0
+    samples: tuple[Samples, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """An error, raised by the submit or, after a delay in seconds, by the collect."""
+
+    error: ProviderError
+    on: Literal["submit", "collect"] = "submit"
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Never:
+    """The job is accepted and no answer ever comes."""
+
+
+Step = Reply | Fail | Never
+
+UNLIMITED = ProviderLimits(
+    lanes=5, max_shots=100_000, max_qubits=256, submissions_per_minute=None, paid=False, emulated=True
+)
+
+
+class ScriptedProvider:
+    """Implements Provider: one step a submit, in order, then `afterwards` for ever.
+
+    submits, collects and cancels count the calls; `jobs` are the jobs submitted, refused ones included.
+    """
+
+    name = "scripted"
+
+    def __init__(
+        self,
+        clock: Clock,
+        script: Iterable[Step] = (),
+        *,
+        afterwards: Step = Reply(),
+        limits: ProviderLimits = UNLIMITED,
+        predicted_s: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self.limits = limits
+        self.submits = 0
+        self.collects = 0
+        self.cancels = 0
+        self.jobs: list[Job] = []
+        self._clock = clock
+        self._script = deque(script)
+        self._afterwards = afterwards
+        self._predicted_s = predicted_s
+        self._seed = seed
+        self._numbers = itertools.count()
+        self._running = TaskJobs()
+
+    def predict_s(self, job: Job) -> float:
+        """What it was told to predict, seconds."""
+        del job
+        return self._predicted_s
+
+    async def submit(self, job: Job) -> Accepted:
+        """Takes the next step of the script."""
+        self.submits += 1
+        self.jobs.append(job)
+        check_limits(job, self.limits)
+        step = self._script.popleft() if self._script else self._afterwards
+        if isinstance(step, Fail) and step.on == "submit":
+            raise step.error
+        number = next(self._numbers)
+        return self._running.start(f"scripted-{number}", self._run(job, step, number))
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        """Waits for what the step brings."""
+        self.collects += 1
+        return await self._running.collect(accepted)
+
+    async def cancel(self, accepted: Accepted) -> None:
+        """Ends the job."""
+        self.cancels += 1
+        await self._running.cancel(accepted)
+
+    async def _run(self, job: Job, step: Step, number: int) -> Execution:
+        began_ns = self._clock.now_ns()
+        match step:
+            case Never():
+                await asyncio.Event().wait()
+            case Fail(error=error, delay_s=delay_s):
+                await asyncio.sleep(delay_s)
+                raise error
+            case Reply(delay_s=delay_s):
+                await asyncio.sleep(delay_s)
+        given = step.samples if isinstance(step, Reply) else None
+        samples = given if given is not None else self._random(job, number)
+        ended_ns = self._clock.now_ns()
+        return Execution(samples, began_ns, ended_ns, ended_ns)
+
+    def _random(self, job: Job, number: int) -> tuple[Samples, ...]:
+        rng = np.random.default_rng((self._seed, number))
+        return tuple(random_samples(circuit.parameters.n, job.shots, rng) for circuit in job.circuits)
+
+
+def random_samples(n: int, shots: int, rng: np.random.Generator) -> Samples:
+    """Uniformly random bit strings of n variables: what a QPU that has lost all coherence gives."""
+    drawn = rng.integers(0, 2, (shots, n), dtype=np.uint8)
+    pool, counts = np.unique(drawn, axis=0, return_counts=True)
+    return Samples(pool, counts.astype(np.int64))

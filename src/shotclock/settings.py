@@ -1,0 +1,278 @@
+"""One frozen tree of settings, a branch a room; flags > environment > file > defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+
+from shotclock.domain.errors import SettingsError
+
+ENV_PREFIX = "SHOTCLOCK_"
+DEFAULT_ARMS = (
+    "classical-only",
+    "classical-control",
+    "hybrid-colocated",
+    "hybrid-colocated-protected",
+    "hybrid-onprem-today",
+    "hybrid-public-cloud",
+    "quantum-raw",
+)
+
+
+class _Branch(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BenchSettings(_Branch):
+    """The main job: which arms, how long, in which order. steps are counted after the warm-up."""
+
+    workload: str = "digits-mlp"
+    arms: tuple[str, ...] = Field(default=DEFAULT_ARMS, min_length=1)
+    seeds: int = Field(default=5, ge=1, le=1000)
+    steps: int = Field(default=1000, ge=1)
+    warmup_steps: int = Field(default=200, ge=0)
+    order: Literal["interleaved", "sequential"] = "interleaved"
+
+
+class KernelSettings(_Branch):
+    """What training asks for: n variables, every so many steps."""
+
+    name: str = "qat_flip"
+    every: int = Field(default=5, ge=1)
+    n: int = Field(default=12, ge=2, le=24)
+
+
+class QuantumSettings(_Branch):
+    """The quantum path of an arm; `[arm.NAME]` overrides it."""
+
+    provider: str = "emulated"
+    device: str = "heron-torino"
+    profile: str = "colocated"
+    shots: int = Field(default=256, ge=1)
+    rep_delay_us: float | Literal["default"] = "default"
+    budget_ms: float = Field(default=200.0, gt=0)
+    wait_limit_ms: float = Field(default=30_000.0, gt=0)
+    mode: Literal["inline", "overlap", "auto"] = "auto"
+    on_stale: Literal["revalidate", "drop"] = "revalidate"
+    max_money_per_run: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _rep_delay(self) -> QuantumSettings:
+        if self.rep_delay_us != "default" and self.rep_delay_us < 0:
+            raise ValueError("rep_delay_us is negative")
+        return self
+
+    @property
+    def rep_delay_s(self) -> float | None:
+        """Seconds; None is the device's default."""
+        return None if self.rep_delay_us == "default" else float(self.rep_delay_us) * 1e-6
+
+
+class ArmSettings(_Branch):
+    """Overrides of `[quantum]`, and of `kernel.every`, for one arm; what is left out keeps its value."""
+
+    provider: str | None = None
+    device: str | None = None
+    profile: str | None = None
+    shots: int | None = Field(default=None, ge=1)
+    rep_delay_us: float | Literal["default"] | None = None
+    budget_ms: float | None = Field(default=None, gt=0)
+    wait_limit_ms: float | None = Field(default=None, gt=0)
+    mode: Literal["inline", "overlap", "auto"] | None = None
+    on_stale: Literal["revalidate", "drop"] | None = None
+    every: int | None = Field(default=None, ge=1)
+
+
+class OrchestratorSettings(_Branch):
+    """The bounds of the orchestrator: waiting calls, attempts a call."""
+
+    queue_limit: int = Field(default=64, ge=1)
+    attempts: int = Field(default=3, ge=1, le=10)
+
+
+class CostSettings(_Branch):
+    """Prices of the site's own contract; the defaults are examples."""
+
+    currency: str = "USD"
+    qpu_second: float = Field(default=1.60, ge=0)
+    gpu_hour: float = Field(default=2.10, ge=0)
+
+
+class ThresholdSettings(_Branch):
+    """`<arm>.<figure>.p95_ms` with max, or `<arm>.<ratio>` with min."""
+
+    metric: str
+    max: float | None = None
+    min: float | None = None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> ThresholdSettings:
+        if (self.max is None) == (self.min is None):
+            raise ValueError("a threshold needs exactly one of max and min")
+        return self
+
+
+QUICK = {"steps": 150, "seeds": 3}
+"""What `--quick` sets: 30 calls a seed at the default cadence, 90 in all (the fewest a p95 gate takes)."""
+
+QUICK_LEAVES_OUT = "hybrid-onprem-today"
+
+
+class Settings(BaseSettings):
+    """The whole tree, schema 1."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    schema_number: Literal[1] = Field(default=1, alias="schema")
+    bench: BenchSettings = BenchSettings()
+    kernel: KernelSettings = KernelSettings()
+    quantum: QuantumSettings = QuantumSettings()
+    orchestrator: OrchestratorSettings = OrchestratorSettings()
+    cost: CostSettings = CostSettings()
+    arm: dict[str, ArmSettings] = {}
+    threshold: tuple[ThresholdSettings, ...] = ()
+
+    def quantum_for(self, arm: str) -> QuantumSettings:
+        """`[quantum]` with the arm's own table laid over it."""
+        if arm not in self.arm:
+            return self.quantum
+        return self.quantum.model_copy(update=self.arm[arm].model_dump(exclude_none=True, exclude={"every"}))
+
+
+def load(file: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """The tree from flags (nested, unset ones left out), environment and file.
+
+    Raises SettingsError with file, line, key and the nearest name, in one line.
+    """
+    text = _read(file)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: malformed TOML: {error}") from error
+    _refuse_unknown_environment()
+    environment = EnvSettingsSource(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()
+    try:
+        return Settings.model_validate(_laid_over(_laid_over(values, environment), flags))
+    except ValidationError as error:
+        raise SettingsError(_explain(error, file, text, flags)) from error
+
+
+def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        both = isinstance(under, Mapping) and isinstance(value, Mapping)
+        merged[key] = _laid_over(under, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _read(file: Path | None) -> str:
+    if file is None:
+        return ""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        raise SettingsError(f"{file}: cannot read the settings file: {reason}") from error
+
+
+def _refuse_unknown_environment() -> None:
+    names = _fields(Settings)
+    for variable in os.environ:
+        branch = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
+        if variable.startswith(ENV_PREFIX) and branch not in names:
+            raise SettingsError(
+                f"environment: {variable}: unknown settings branch '{branch}'{nearest(branch, names)}"
+            )
+
+
+def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+    """`; did you mean 'x'?`, or the list of what there is."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    return {(info.alias or name): info.annotation for name, info in model.model_fields.items()}
+
+
+def _siblings(path: tuple[str | int, ...]) -> list[str]:
+    """The known keys beside the last one of a path."""
+    tables: dict[str, type[BaseModel]] = {
+        "bench": BenchSettings,
+        "kernel": KernelSettings,
+        "quantum": QuantumSettings,
+        "orchestrator": OrchestratorSettings,
+        "cost": CostSettings,
+        "arm": ArmSettings,
+        "threshold": ThresholdSettings,
+    }
+    return list(_fields(tables.get(str(path[0]), Settings) if len(path) > 1 else Settings))
+
+
+def _explain(error: ValidationError, file: Path | None, text: str, flags: Mapping[str, Any]) -> str:
+    problems = error.errors()
+    first = problems[0]
+    path = tuple(
+        part for part in first["loc"] if not str(part).startswith(("function-", "literal[", "float"))
+    )
+    key = ".".join(str(part) for part in path)
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = f"unknown key{nearest(str(path[-1]), _siblings(path))}"
+    elif first["type"] != "missing" and not isinstance(first["input"], dict):
+        what = f"{what[0].lower()}{what[1:]} (got {first['input']!r})"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{_origin(path, file, text, flags)}{key}: {what}{more}"
+
+
+def _origin(path: tuple[str | int, ...], file: Path | None, text: str, flags: Mapping[str, Any]) -> str:
+    branch: Any = flags
+    for part in path:
+        branch = branch.get(part) if isinstance(branch, Mapping) else None
+    if branch is not None:
+        return "flag: "
+    variable = ENV_PREFIX + "__".join(str(part) for part in path).upper()
+    if any(name.upper() == variable for name in os.environ):
+        return f"environment: {variable}: "
+    line = line_of(text, path)
+    return f"{file}:{line}: " if file is not None and line else (f"{file}: " if file is not None else "")
+
+
+def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
+    """The line (from 1) on which a TOML document sets the key, or its nearest table; None if nowhere."""
+    best, best_line = 0, None
+    for number, found in _toml_keys(text):
+        shared = len(found) if found == path[: len(found)] else 0
+        if shared > best:
+            best, best_line = shared, number
+    return best_line
+
+
+def _toml_keys(text: str) -> Iterator[tuple[int, tuple[str | int, ...]]]:
+    table: tuple[str | int, ...] = ()
+    repeats: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if match := re.match(r"\s*\[\[\s*([^\]]+?)\s*\]\]", line):
+            repeats[match[1]] = repeats.get(match[1], -1) + 1
+            table = (*_key_parts(match[1]), repeats[match[1]])
+            yield number, table
+        elif match := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
+            table = _key_parts(match[1])
+            yield number, table
+        elif match := re.match(
+            r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"))*)\s*=""", line
+        ):
+            yield number, (*table, *_key_parts(match[1]))
+
+
+def _key_parts(key: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"' ") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", key))

@@ -1,0 +1,39 @@
+"""Best-improvement one-flip descent: the incumbent a warm start leans on, and a control arm."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from shotclock.domain.subproblem import Bits, Float64s, Subproblem
+
+
+class Greedy:
+    """Flips the bit that lowers the energy most, from all zeros until none does."""
+
+    name = "greedy"
+
+    def solve(self, subproblem: Subproblem) -> Bits:
+        """A local minimum under single flips, shape (n,)."""
+        return _descend(subproblem.quadratic, subproblem.linear)
+
+
+@njit(cache=True, nogil=True)
+def _descend(quadratic: Float64s, linear: Float64s) -> Bits:
+    n = linear.shape[0]
+    bits = np.zeros(n, np.uint8)
+    field = linear.copy()
+    # Rounding can make two flips look like gains of one another for ever; n² moves are plenty.
+    for _ in range(n * n + 1):
+        chosen, lowest = -1, 0.0
+        for i in range(n):
+            gain = -field[i] if bits[i] else field[i]
+            if gain < lowest:
+                chosen, lowest = i, gain
+        if chosen < 0:
+            break
+        change = -2.0 if bits[chosen] else 2.0
+        bits[chosen] ^= 1
+        for i in range(n):
+            field[i] += change * quadratic[i, chosen]
+    return bits

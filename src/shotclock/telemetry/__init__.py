@@ -1,0 +1,1 @@
+"""Metrics of what happens; it observes and never decides."""

@@ -1,0 +1,117 @@
+"""The founding document's metrics for Prometheus, one registry a process, one recorder a client."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import MachineError
+from shotclock.domain.outcome import Decision, Degraded, Done, Outcome
+
+WINDOW = 100
+"""Calls over which the two gauges are taken."""
+
+SUBMIT_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+"""An edge stands exactly at each usual deadline: 50, 100 and 200 ms, 1, 2 and 30 s."""
+
+
+class Metrics:
+    """The metric families; `client` is who asks: an arm in a benchmark, a caller's name in a service."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.submit_latency = Histogram(
+            "circuit_submit_latency_seconds",
+            "From submit to the provider's acceptance.",
+            ["client"],
+            buckets=SUBMIT_BUCKETS_S,
+            registry=registry,
+        )
+        self.queue_length = Gauge(
+            "qpu_queue_length", "Calls waiting in the orchestrator.", ["client"], registry=registry
+        )
+        self.retries = Counter("qpu_job_retries", "Attempts after the first.", ["client"], registry=registry)
+        self.success_ratio = Gauge(
+            "hybrid_call_success_ratio",
+            f"Calls whose samples came by the deadline and passed their checks, of the last {WINDOW}.",
+            ["client"],
+            registry=registry,
+        )
+        self.stale_parameters = Counter(
+            "stale_parameter_count",
+            "Answers computed on an older model, by the aggregator's decision.",
+            ["client", "decision"],
+            registry=registry,
+        )
+        self.hit_ratio = Gauge(
+            "shotclock_deadline_hit_ratio",
+            f"Calls answered by the deadline, of the last {WINDOW}.",
+            ["client"],
+            registry=registry,
+        )
+        self.calls = Counter("shotclock_calls", "Calls by outcome.", ["client", "outcome"], registry=registry)
+        self.decisions = Counter(
+            "shotclock_decisions",
+            "Answers by the aggregator's decision.",
+            ["client", "decision"],
+            registry=registry,
+        )
+        self.overruns = Counter(
+            "shotclock_emulator_overruns",
+            "Calls whose emulation computed for longer than the time it emulates.",
+            ["client"],
+            registry=registry,
+        )
+
+    def expose(self, port: int, address: str = "127.0.0.1") -> None:
+        """Serves /metrics on a port of the loopback; MachineError when it is taken."""
+        try:
+            start_http_server(port, addr=address, registry=self.registry)
+        except OSError as error:
+            raise MachineError(
+                f"--metrics {port}: cannot listen on {address}:{port}: {error.strerror}; choose another port"
+            ) from error
+
+
+class PrometheusRecorder:
+    """A Recorder for one client."""
+
+    def __init__(self, metrics: Metrics, client: str) -> None:
+        self._metrics = metrics
+        self._client = client
+        self._samples_back: deque[bool] = deque(maxlen=WINDOW)
+        self._answered: deque[bool] = deque(maxlen=WINDOW)
+        metrics.retries.labels(client)
+        for decision in Decision:
+            metrics.stale_parameters.labels(client, decision)
+
+    def submitted(self, latency_ns: int) -> None:
+        """See `Recorder.submitted`."""
+        self._metrics.submit_latency.labels(self._client).observe(latency_ns / NS_PER_S)
+
+    def queued(self, length: int) -> None:
+        """See `Recorder.queued`."""
+        self._metrics.queue_length.labels(self._client).set(length)
+
+    def retried(self) -> None:
+        """See `Recorder.retried`."""
+        self._metrics.retries.labels(self._client).inc()
+
+    def finished(self, outcome: Outcome) -> None:
+        """See `Recorder.finished`."""
+        self._samples_back.append(isinstance(outcome, Done) and outcome.samples.shots > 0)
+        self._answered.append(isinstance(outcome, Done | Degraded))
+        client = self._client
+        self._metrics.success_ratio.labels(client).set(sum(self._samples_back) / len(self._samples_back))
+        self._metrics.hit_ratio.labels(client).set(sum(self._answered) / len(self._answered))
+        self._metrics.calls.labels(client, type(outcome).__name__.lower()).inc()
+        if outcome.provenance.emulator_overrun:
+            self._metrics.overruns.labels(client).inc()
+
+    def decided(self, decision: Decision, stale: bool) -> None:
+        """See `Recorder.decided`."""
+        self._metrics.decisions.labels(self._client, decision).inc()
+        if stale:
+            self._metrics.stale_parameters.labels(self._client, decision).inc()

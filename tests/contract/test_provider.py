@@ -1,0 +1,170 @@
+"""What every Provider must do, run against each of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from harness import FACTS, Inline, WallClock, random_parameters, unlinked
+
+from shotclock.circuits.worker import bound_logical
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ports import Accepted, Job, Provider
+from shotclock.emulator.profile import load
+from shotclock.emulator.provider import EmulatedProvider
+from shotclock.providers.aer import AerProvider
+from shotclock.providers.scripted import Reply, ScriptedProvider
+
+Maker = Callable[[], Provider]
+
+
+def emulated() -> Provider:
+    return EmulatedProvider(FACTS, load("colocated"), Inline(), WallClock(), seed=1)
+
+
+def aer() -> Provider:
+    return AerProvider(bound_logical, Inline(), WallClock(), seed=1)
+
+
+def scripted() -> Provider:
+    return ScriptedProvider(WallClock(), afterwards=Reply(delay_s=0.01), predicted_s=0.01)
+
+
+every_provider = pytest.mark.parametrize("make", [emulated, aer, scripted])
+
+
+def job_of(*widths: int, shots: int = 200) -> Job:
+    circuits = tuple(unlinked(random_parameters(n, n)) for n in widths)
+    return Job(circuits, shots, "test", rep_delay_s=0.0)
+
+
+@every_provider
+def test_each_pub_gets_its_own_shots_in_order(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        job = job_of(3, 5, 4, shots=321)
+        execution = await provider.collect(await provider.submit(job))
+        assert [one.pool.shape[1] for one in execution.samples] == [3, 5, 4]
+        for samples in execution.samples:
+            assert samples.shots == 321
+            assert samples.pool.dtype.name == "uint8"
+            assert samples.counts.dtype.name == "int64"
+            assert samples.counts.shape == samples.pool.shape[:1]
+            assert samples.counts.min() >= 1
+            assert set(samples.pool.ravel().tolist()) <= {0, 1}
+            assert len({row.tobytes() for row in samples.pool}) == samples.pool.shape[0]
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_the_instants_follow_one_another(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        before_ns = WallClock().now_ns()
+        execution = await provider.collect(await provider.submit(job_of(4)))
+        after_ns = WallClock().now_ns()
+        assert before_ns <= execution.running_at_ns <= execution.finished_at_ns
+        assert execution.finished_at_ns <= execution.collected_at_ns <= after_ns
+        parts = (execution.queue_emulated_ns, execution.execution_emulated_ns, execution.collect_emulated_ns)
+        assert min(parts) >= 0
+        assert execution.qpu_s >= 0.0
+        assert provider.predict_s(job_of(4)) >= 0.0
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_concurrent_jobs_do_not_mix(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        jobs = [job_of(n) for n in (2, 3, 4, 5, 6, 7)]
+        accepted = await asyncio.gather(*(provider.submit(job) for job in jobs))
+        assert len({one.job_id for one in accepted}) == len(jobs)
+        executions = await asyncio.gather(*(provider.collect(one) for one in reversed(accepted)))
+        assert [one.samples[0].pool.shape[1] for one in executions] == [7, 6, 5, 4, 3, 2]
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_a_cancelled_job_says_so_and_the_next_one_runs(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        given_up = await provider.submit(job_of(3))
+        await provider.cancel(given_up)
+        await provider.cancel(given_up)
+        with pytest.raises(ProviderError) as caught:
+            await provider.collect(given_up)
+        assert caught.value.kind is FaultKind.PERMANENT
+        execution = await provider.collect(await provider.submit(job_of(4)))
+        assert execution.samples[0].shots == 200
+
+    asyncio.run(main())
+
+
+# Aer computes in one go on an inline offload: by the time anyone could cancel, it has ended.
+@pytest.mark.parametrize("make", [emulated, scripted])
+def test_cancelling_while_someone_collects_tells_him(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        accepted = await provider.submit(job_of(3))
+        collecting = asyncio.ensure_future(provider.collect(accepted))
+        await asyncio.sleep(0)
+        await provider.cancel(accepted)
+        with pytest.raises(ProviderError, match="cancelled"):
+            await collecting
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_a_cancelled_collect_leaves_the_job_running(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        accepted = await provider.submit(job_of(3))
+        collecting = asyncio.ensure_future(provider.collect(accepted))
+        await asyncio.sleep(0)
+        collecting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await collecting
+        assert (await provider.collect(accepted)).samples[0].shots == 200
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_cancelling_a_finished_job_raises_nothing(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        accepted = await provider.submit(job_of(3))
+        await provider.collect(accepted)
+        await provider.cancel(accepted)
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_impossible_jobs_are_permanent_faults(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        for job in (Job((), 10, "empty"), job_of(3, shots=0), job_of(3, shots=provider.limits.max_shots + 1)):
+            with pytest.raises(ProviderError) as caught:
+                await provider.submit(job)
+            assert caught.value.kind is FaultKind.PERMANENT
+        with pytest.raises(ProviderError) as caught:
+            await provider.collect(Accepted("nobody's"))
+        assert caught.value.kind is FaultKind.PERMANENT
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_the_same_seed_gives_the_same_samples(make: Maker) -> None:
+    async def samples() -> bytes:
+        provider = make()
+        execution = await provider.collect(await provider.submit(job_of(6)))
+        return execution.samples[0].pool.tobytes() + execution.samples[0].counts.tobytes()
+
+    assert asyncio.run(samples()) == asyncio.run(samples())

@@ -1,0 +1,144 @@
+"""Settings: order of sources, and one clear line for a person's mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shotclock.app.main_job import lock, parse_arms, parse_thresholds
+from shotclock.domain.errors import SettingsError
+from shotclock.settings import line_of, load
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "shotclock.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_flags_beat_environment_beat_file_beat_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, "[bench]\nseeds = 2\nsteps = 20\nwarmup_steps = 7\n")
+    monkeypatch.setenv("SHOTCLOCK_BENCH__SEEDS", "3")
+    monkeypatch.setenv("SHOTCLOCK_BENCH__STEPS", "30")
+    settings = load(file, {"bench": {"seeds": 4}})
+    assert (settings.bench.seeds, settings.bench.steps, settings.bench.warmup_steps) == (4, 30, 7)
+    assert settings.kernel.n == 12
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("schema = 1\n\n[quantum]\nshotz = 3\n", 4, ("quantum.shotz", "unknown key", "'shots'")),
+        ("[bench]\nsteps = 0\n", 2, ("bench.steps", "greater than or equal to 1", "0")),
+        ('[bench]\nworkload = "digits-mlp"\narms = "x"\n', 3, ("bench.arms",)),
+        ("[quantm]\nshots = 3\n", 1, ("quantm", "'quantum'")),
+        ('[quantum]\nmode = "later"\n', 2, ("quantum.mode", "inline", "later")),
+        ("[kernel]\nn = 12\nn2 = 1\n", 3, ("kernel.n2",)),
+        ('[[threshold]]\nmetric = "a"\nmax = 1\n[[threshold]]\nmetric = "b"\n', 4, ("exactly one",)),
+        ("[arm.hybrid-colocated]\nshot = 3\n", 2, ("arm.hybrid-colocated.shot", "'shots'")),
+        ("schema = 2\n", 1, ("schema",)),
+    ],
+)
+def test_a_bad_key_is_one_line_with_file_and_line(
+    tmp_path: Path, text: str, line: int, words: tuple[str, ...]
+) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        load(file, {})
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(f"{file}:{line}: ")
+    assert all(word in message for word in words), message
+
+
+def test_malformed_toml_names_the_place(tmp_path: Path) -> None:
+    file = written(tmp_path, "[bench]\nsteps = = 1\n")
+    with pytest.raises(SettingsError, match=r"malformed TOML.*line 2"):
+        load(file, {})
+
+
+def test_a_missing_file_and_one_that_is_not_text(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        load(tmp_path / "none.toml", {})
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SettingsError, match="UTF-8"):
+        load(tmp_path / "b.toml", {})
+
+
+def test_an_unknown_environment_branch_or_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOTCLOCK_BENHC__SEEDS", "3")
+    with pytest.raises(SettingsError, match=r"SHOTCLOCK_BENHC__SEEDS.*'bench'"):
+        load(None, {})
+    monkeypatch.delenv("SHOTCLOCK_BENHC__SEEDS")
+    monkeypatch.setenv("SHOTCLOCK_BENCH__SEDS", "3")
+    with pytest.raises(SettingsError, match=r"environment: SHOTCLOCK_BENCH__SEDS: bench\.seds"):
+        load(None, {})
+
+
+def test_an_arms_own_table_lies_over_quantum() -> None:
+    settings = load(None, {"arm": {"hybrid-colocated": {"shots": 64}}})
+    assert settings.quantum_for("hybrid-colocated").shots == 64
+    assert settings.quantum_for("hybrid-colocated").budget_ms == settings.quantum.budget_ms
+    assert settings.quantum_for("quantum-raw") == settings.quantum
+
+
+def test_the_lock_file_loads_back_to_the_same_settings(tmp_path: Path) -> None:
+    flags = {
+        "bench": {"arms": ("classical-only", "hybrid-colocated"), "steps": 10},
+        "arm": {"hybrid-colocated": {"every": 3}},
+        "threshold": ({"metric": "hybrid-colocated.quantum_share", "min": 0.5},),
+    }
+    settings = load(None, flags)
+    assert load(written(tmp_path, lock(settings)), {}) == settings
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"bench": {"arms": ("hybrid-colocatd",)}}, ("no arm 'hybrid-colocatd'", "'hybrid-colocated'")),
+        ({"bench": {"arms": ("classical-only", "classical-only")}}, ("named twice",)),
+        ({"arm": {"hybrid-colocate": {}}}, ("arm.hybrid-colocate", "'hybrid-colocated'")),
+        ({"quantum": {"profile": "colocatd"}}, ("colocatd", "colocated")),
+    ],
+)
+def test_unknown_arms_and_profiles_name_the_nearest(flags: dict[str, object], words: tuple[str, ...]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        parse_arms(load(None, flags))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "words"),
+    [
+        ({"metric": "hybrid-colocated.quantum_latncy.p95_ms", "max": 1}, ("makes no such metric",)),
+        ({"metric": "hybrid-x.quantum_latency.p95_ms", "max": 1}, ("no arm of this run",)),
+        ({"metric": "classical-only.quantum_latency.p95_ms", "max": 1}, ("makes no such metric",)),
+        ({"metric": "classical-control.quantum_share", "min": 1}, ("makes no such metric",)),
+        ({"metric": "hybrid-colocated.quantum_latency.p95_ms", "min": 1}, ("takes max",)),
+        ({"metric": "hybrid-colocated.quantum_share", "max": 1}, ("takes min",)),
+    ],
+)
+def test_a_threshold_on_a_metric_no_arm_makes_is_an_error(
+    threshold: dict[str, object], words: tuple[str, ...]
+) -> None:
+    settings = load(None, {"threshold": (threshold,)})
+    with pytest.raises(SettingsError) as caught:
+        parse_thresholds(settings, parse_arms(settings))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_protected_arm_is_not_taken_for_the_measuring_one() -> None:
+    metric = "hybrid-colocated-protected.added_latency.p95_ms"
+    settings = load(None, {"threshold": ({"metric": metric, "max": 200},)})
+    (threshold,) = parse_thresholds(settings, parse_arms(settings))
+    assert threshold.metric == metric
+
+
+def test_lines_are_found_in_quoted_and_dotted_keys() -> None:
+    text = '[arm."hybrid-colocated"]\nshots = 1\n[bench]\nsteps = 3\n'
+    assert line_of(text, ("arm", "hybrid-colocated", "shots")) == 2
+    assert line_of(text, ("bench", "steps")) == 4
+    assert line_of(text, ("cost",)) is None

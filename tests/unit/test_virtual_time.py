@@ -1,0 +1,86 @@
+"""The virtual-time rule: waits are skipped, order is kept, threads are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from shotclock.bench.simulate import VirtualLoop
+
+
+def frozen() -> VirtualLoop:
+    return VirtualLoop(base_ns=lambda: 0)
+
+
+def test_an_hour_passes_and_timers_keep_their_order() -> None:
+    loop = frozen()
+    seen: list[tuple[str, int]] = []
+
+    async def nap(name: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        seen.append((name, round(loop.now_ns() / 1e9)))
+
+    async def both() -> None:
+        await asyncio.gather(nap("long", 3600), nap("short", 2), nap("middle", 60))
+
+    loop.run(both())
+    loop.close()
+    assert seen == [("short", 2), ("middle", 60), ("long", 3600)]
+
+
+def test_two_runs_on_a_frozen_base_are_the_same_to_the_nanosecond() -> None:
+    def once() -> list[int]:
+        loop = frozen()
+        stamps: list[int] = []
+
+        async def work() -> None:
+            for delay in (0.1, 1e-7, 0.333, 17.0):
+                await asyncio.sleep(delay)
+                stamps.append(loop.now_ns())
+
+        loop.run(work())
+        loop.close()
+        return stamps
+
+    assert once() == once()
+
+
+def test_a_timeout_fires_at_its_virtual_instant() -> None:
+    loop = frozen()
+
+    async def never() -> None:
+        async with asyncio.timeout(30):
+            await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(TimeoutError):
+        loop.run(never())
+    assert loop.now_ns() == pytest.approx(30e9, abs=1e6)
+    loop.close()
+
+
+def test_threads_and_standing_still_are_refused() -> None:
+    loop = frozen()
+    with pytest.raises(RuntimeError, match="threads"):
+        loop.call_soon_threadsafe(print)
+
+    async def stuck() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    with pytest.raises(RuntimeError, match="nothing is scheduled"):
+        loop.run(stuck())
+    loop.close()
+
+
+def test_with_the_real_clock_as_base_software_still_takes_its_time() -> None:
+    loop = VirtualLoop()
+    began = loop.now_ns()
+
+    async def work() -> None:
+        await asyncio.sleep(1000)
+        threading.Event().wait(0.01)
+
+    loop.run(work())
+    assert loop.now_ns() - began >= 1_000_010_000_000
+    loop.close()
