@@ -209,27 +209,31 @@ def _metrics(arm: Arm, steps: list[Step]) -> dict[str, Metric]:
 
     def add(figure: str, pairs: list[tuple[int, int]], missed: int = 0, above: float | None = None) -> None:
         found[f"{arm.name}.{figure}"] = _latency([total / MS for total, _ in pairs], missed, above)
-        if figure != Stage.TOTAL_ITERATION_TIME:
-            parts = {
-                "software": [(t - e) / MS for t, e in pairs],
-                "emulated_wait": [e / MS for _, e in pairs],
-            }
-            for part, values in parts.items():
-                found[f"{arm.name}.{figure}.{part}"] = _latency(values, missed, above)
+        found[f"{arm.name}.{figure}.software"] = _latency([(t - e) / MS for t, e in pairs], missed, above)
+        found[f"{arm.name}.{figure}.emulated_wait"] = _latency([e / MS for _, e in pairs], missed, above)
 
-    add(Stage.TOTAL_ITERATION_TIME, [(step.total_iteration_time_ns, 0) for step in steps])
-    if arm.every is None:
-        return found
+    carrying = [step for step in steps if step.call] or steps
+    add(
+        Stage.TOTAL_ITERATION_TIME,
+        [
+            (step.total_iteration_time_ns, step.call.added_emulated_ns if step.call else 0)
+            for step in carrying
+        ],
+    )
     add("added_latency", [(call.added_latency_ns, call.added_emulated_ns) for call in calls])
-    for stage in CALL_STAGES if arm.quantum else CLASSICAL_STAGES:
-        pairs = [(t.duration_ns, t.emulated_ns) for call in calls for t in call.stages if t.stage is stage]
-        add(stage, pairs)
+    for stage in CALL_STAGES:
+        add(
+            stage, [(t.duration_ns, t.emulated_ns) for call in calls for t in call.stages if t.stage is stage]
+        )
+    arrived = [
+        (c.quantum_latency_ns, c.quantum_emulated_ns) for c in calls if c.quantum_latency_ns is not None
+    ]
+    missed = len(calls) - len(arrived) if arm.quantum else 0
+    add("quantum_latency", arrived, missed, arm.deadline_ms)
     if arm.quantum:
-        arrived = [
-            (c.quantum_latency_ns, c.quantum_emulated_ns) for c in calls if c.quantum_latency_ns is not None
-        ]
-        add("quantum_latency", arrived, len(calls) - len(arrived), arm.deadline_ms)
-        found[f"{arm.name}.quantum_share"] = _ratio(sum(c.in_time for c in calls), len(calls))
+        for kind, in_time in (("qpu", True), ("fallback", False)):
+            add(f"added_latency.{kind}", [(c.added_latency_ns, 0) for c in calls if c.in_time is in_time])
+    found[f"{arm.name}.quantum_share"] = _ratio(sum(c.in_time for c in calls), len(calls))
     found[f"{arm.name}.deadline_hit_ratio"] = _ratio(sum(c.answered for c in calls), len(calls))
     return found
 

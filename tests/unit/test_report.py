@@ -21,6 +21,7 @@ from shotclock.bench.report.looks import looks
 from shotclock.bench.report.losses import courses
 from shotclock.bench.report.samples import samples
 from shotclock.bench.report.shares import shares
+from shotclock.bench.report.tables import latency
 from shotclock.bench.report.terminal import show
 from shotclock.bench.report.words import figure, number, quantile
 from shotclock.bench.rows import Step, table
@@ -242,6 +243,20 @@ def test_the_terminal_shows_every_section_in_order(size: synthetic.Size, width: 
     assert longest <= width
 
 
+def test_calls_by_who_answered_stand_apart_and_figures_without_calls_do_not_stand(tmp_path: Path) -> None:
+    steps = synthetic.rows(synthetic.SMALL, all_missed="quantum-raw")
+    found = latency(synthetic.summary(steps, synthetic.SMALL))
+    named = {group.title: [cells[0].text for cells in group.rows] for group in found.groups}
+    assert "classical-only" not in named
+    assert named["classical-control"] == ["added_latency"]
+    assert "of which fallback" not in named["quantum-raw"]
+    steps = synthetic.rows(synthetic.QUICK)
+    summary = synthetic.summary(steps)
+    named = {group.title: [cells[0].text for cells in group.rows] for group in latency(summary).groups}
+    assert {"of which qpu", "of which fallback"} < set(named["hybrid-colocated-protected"])
+    assert "    fallback" in terminal(summary, tmp_path)
+
+
 def test_the_terminal_gives_no_percentile_of_five_calls(tmp_path: Path) -> None:
     text = terminal(synthetic.summary(synthetic.rows()), tmp_path)
     cloud = text[text.index("hybrid-public-cloud\n") if "hybrid-public-cloud\n" in text else 0 :]
@@ -250,7 +265,7 @@ def test_the_terminal_gives_no_percentile_of_five_calls(tmp_path: Path) -> None:
 
 
 def test_a_percentile_is_a_number_a_limit_or_nothing() -> None:
-    latency = Latency(
+    some = Latency(
         n=700,
         missed=20,
         censored_above=200,
@@ -261,9 +276,9 @@ def test_a_percentile_is_a_number_a_limit_or_nothing() -> None:
             "p99": Percentile(value=None, upper_bound=None),
         },
     )
-    assert quantile(latency, "p50") == ("30.2", "≤ 31.0")
-    assert quantile(latency, "p95") == ("80.0", "bound > 200")
-    assert quantile(latency, "p99") == ("> 200", "")
+    assert quantile(some, "p50") == ("30.2", "≤ 31.0")
+    assert quantile(some, "p95") == ("80.0", "bound > 200")
+    assert quantile(some, "p99") == ("> 200", "")
     few = Latency(n=5, mean=1, percentiles={"p50": "too_few_samples"})
     assert quantile(few, "p50") == ("too few samples (n=5)", "")
 

@@ -104,7 +104,7 @@ class Builder:
 
     def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
         host, settings = self._host, self._settings
-        profile = profiles.load(arm.profile or quantum.profile)
+        profile = self._profile(arm, quantum)
         provider = self._provider(quantum, profile)
         synthesizer = QaoaSynthesizer(
             quantum.device, target_source=devices.target, offload=host.offload, incumbent=Greedy()
@@ -127,6 +127,14 @@ class Builder:
         facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
         described = _described(provider, pipeline) if isinstance(provider, EmulatedProvider) else None
         return RunningArm(lane, facts, described, predicted_s, lambda: host.run(orchestrator.stop()))
+
+    def _profile(self, arm: Arm, quantum: QuantumSettings) -> Profile:
+        """The arm's own table first, then what its name says, then `[quantum]`."""
+        own = self._settings.arm.get(arm.name)
+        if own is not None and own.profile is not None:
+            return profiles.load(own.profile)
+        common = profiles.load(quantum.profile)
+        return common if arm.profile in {None, common.name} else profiles.load(str(arm.profile))
 
     def _provider(self, quantum: QuantumSettings, profile: Profile) -> Provider:
         provider = (

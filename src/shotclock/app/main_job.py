@@ -94,8 +94,8 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
 
 def parse_arms(settings: Settings) -> list[Arm]:
     """The run's arms; SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
-    profiles.load(settings.quantum.profile)
-    known_profiles = profiles.known()
+    common = profiles.load(settings.quantum.profile).name
+    known_profiles = tuple(dict.fromkeys((*profiles.known(), common)))
     known = arm_names.known(known_profiles)
     found = []
     for name in settings.bench.arms:

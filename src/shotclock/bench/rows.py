@@ -90,12 +90,12 @@ def _flat(step: Step) -> dict[str, object]:
     row["called"] = step.call is not None
     for name in _CALL_COLUMNS:
         row[name] = getattr(step.call, name) if step.call else None
-    timings = {timing.stage: timing for timing in step.call.stages} if step.call else {}
     for stage in CALL_STAGES:
-        timing = timings.get(stage)
-        row[f"{stage}_start_ns"] = timing.start_ns if timing else None
-        row[f"{stage}_ns"] = timing.duration_ns if timing else None
-        row[f"{stage}_emulated_ns"] = timing.emulated_ns if timing else None
+        # a retried call went through a stage more than once
+        timings = [timing for timing in step.call.stages if timing.stage is stage] if step.call else []
+        row[f"{stage}_start_ns"] = timings[0].start_ns if timings else None
+        row[f"{stage}_ns"] = sum(timing.duration_ns for timing in timings) if timings else None
+        row[f"{stage}_emulated_ns"] = sum(timing.emulated_ns for timing in timings) if timings else None
     return row
 
 

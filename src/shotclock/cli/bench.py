@@ -82,13 +82,15 @@ def _flags(
     workload: str | None,
     profile: str | None,
 ) -> dict[str, Any]:
+    from shotclock.emulator.profile import load  # noqa: PLC0415
     from shotclock.settings import QUICK  # noqa: PLC0415
 
     bench: dict[str, Any] = dict(QUICK) if quick else {}
     if arms is not None:
         bench["arms"] = tuple(arm.strip() for arm in arms.split(",") if arm.strip())
     elif profile is not None:
-        hybrids = f"hybrid-{profile}", f"hybrid-{profile}-protected"
+        name = load(profile).name
+        hybrids = f"hybrid-{name}", f"hybrid-{name}-protected"
         bench["arms"] = ("classical-only", "classical-control", *hybrids, "quantum-raw")
     asked = {"seeds": seeds, "steps": steps, "workload": workload}
     bench |= {name: value for name, value in asked.items() if value is not None}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import DeviceCircuit, Samples
-from shotclock.domain.errors import ProviderError
+from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.outcome import Answer, ProviderFault
 from shotclock.domain.ports import Accepted, Clock, Execution, Job, Provider, Recorder, Synthesizer
 from shotclock.domain.stages import Stage, StageTiming
@@ -151,22 +151,7 @@ class Pipeline:
         execution = await self._collect(accepted)
         progress.with_provider_since_ns = None
         self._service_time.observe((self._clock.now_ns() - began) / NS_PER_S)
-        for stage, start, end, emulated in (
-            (Stage.QPU_QUEUE_WAIT, submitted, execution.running_at_ns, execution.queue_emulated_ns),
-            (
-                Stage.QPU_EXEC_TIME,
-                execution.running_at_ns,
-                execution.finished_at_ns,
-                execution.execution_emulated_ns,
-            ),
-            (
-                Stage.COLLECT,
-                execution.finished_at_ns,
-                execution.collected_at_ns,
-                execution.collect_emulated_ns,
-            ),
-        ):
-            progress.stages.append(StageTiming(stage, start, max(0, end - start), emulated))
+        progress.stages.extend(_on_the_qpu(submitted, execution))
         progress.qpu_s += execution.qpu_s
         progress.emulator_overrun |= execution.emulator_overrun
         return execution
@@ -181,9 +166,32 @@ class Pipeline:
     def _decode(self, subproblem: Subproblem, execution: Execution, progress: Progress) -> Sampled:
         began = self._clock.now_ns()
         (samples,) = execution.samples
+        if samples.shots != self._policy.shots:
+            raise ProviderError(
+                FaultKind.PERMANENT, f"{samples.shots} shots came back, {self._policy.shots} were asked for"
+            )
         answer = self._synthesizer.decode(subproblem, samples)
         self._timed(progress, Stage.POSTPROC_TIME, began)
         return Sampled(samples, answer, self._clock.now_ns())
 
     def _timed(self, progress: Progress, stage: Stage, began_ns: int, emulated_ns: int = 0) -> None:
         progress.stages.append(StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns))
+
+
+def _on_the_qpu(submitted_ns: int, execution: Execution) -> list[StageTiming]:
+    """Queue, execution and collection end to end from the submit's return.
+
+    A planned instant may lie before a timer that fired late, so each stage starts no earlier than the
+    one before it ended, and no stage has waited longer than it lasted.
+    """
+    timings = []
+    start = submitted_ns
+    for stage, end, emulated in (
+        (Stage.QPU_QUEUE_WAIT, execution.running_at_ns, execution.queue_emulated_ns),
+        (Stage.QPU_EXEC_TIME, execution.finished_at_ns, execution.execution_emulated_ns),
+        (Stage.COLLECT, execution.collected_at_ns, execution.collect_emulated_ns),
+    ):
+        duration = max(0, end - start)
+        timings.append(StageTiming(stage, start, duration, min(emulated, duration)))
+        start += duration
+    return timings

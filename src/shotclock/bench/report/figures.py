@@ -34,8 +34,8 @@ _WATERFALL = (
 )
 _LOSSES = (
     "What the training got for the time it spent. Left: the further left a curve falls, the sooner that arm "
-    "learnt; right: the same by step, where waiting does not count. Lines are means over seeds, bands go "
-    "from the least to the greatest."
+    "learnt; right: the same by step, where waiting does not count. Lines are means over seeds; bands, "
+    "left, go from the least to the greatest."
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import altair as alt
 
@@ -77,18 +78,20 @@ Composed = alt.HConcatChart | alt.LayerChart | alt.VConcatChart
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The wanted positions moved apart to at least `gap`, in their order, inside low..high if they fit."""
+    """Positions at least `gap` apart, as near the wanted ones as can be, in their order, inside low..high.
+
+    Less `gap` for each label below it, a position may not fall: isotonic regression by pooling neighbours.
+    """
     order = sorted(range(len(wanted)), key=lambda i: wanted[i])
-    placed = list(wanted)
-    floor = low
-    for i in order:
-        placed[i] = max(placed[i], floor)
-        floor = placed[i] + gap
-    ceiling = high
-    for i in reversed(order):
-        placed[i] = min(placed[i], ceiling)
-        ceiling = placed[i] - gap
-    return placed
+    pools: list[list[float]] = []
+    for rank, i in enumerate(order):
+        pools.append([wanted[i] - rank * gap])
+        while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
+            pools[-2:] = [pools[-2] + pools[-1]]
+    flat = [fmean(pool) for pool in pools for _ in pool]
+    highest = max(low, high - (len(wanted) - 1) * gap)
+    placed = dict(zip(order, flat, strict=True))
+    return [min(max(placed[i], low), highest) + order.index(i) * gap for i in range(len(wanted))]
 
 
 def _ends(panel: Panel) -> list[Row]:
@@ -152,7 +155,7 @@ def _curves(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     line = chart.mark_line(interpolate="step-after" if panel.stepped else "linear", strokeWidth=1.6)
     layers = []
     if bands:
-        area = alt.Chart(data(bands)).mark_area(opacity=0.14, line=False)
+        area = alt.Chart(data(bands)).mark_area(opacity=0.1, line=False)
         layers.append(area.encode(x=use.x, y=use.y, y2="high:Q", color=use.colour))
     layers.append(line.encode(x=use.x, y=use.y, color=use.colour, strokeDash=use.dash, detail="arm:N"))
     if marks:

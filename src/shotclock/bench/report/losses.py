@@ -101,9 +101,11 @@ def _curve(course: Course, *, by_step: bool, log: bool) -> Curve:
         return math.log10(point.wall_s) if log else point.wall_s
 
     points = tuple((x(point), point.mean) for point in course.points)
-    band = tuple((x(p), p.low, p.high) for p in course.points) if course.seeds > 1 else ()
+    band = tuple((x(p), p.low, p.high) for p in course.points)
     every = max(1, len(points) // 4)
-    return Curve(course.arm, points, points[::-every][::-1], course.arm, band)
+    # The small panel is for the means: bands of arms that learn alike would only cover each other.
+    shown = band if course.seeds > 1 and not by_step else ()
+    return Curve(course.arm, points, points[::-every][::-1], course.arm, shown)
 
 
 def losses(found: list[Course], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:

@@ -62,10 +62,14 @@ def log_ms(value_ms: float) -> float:
 
 
 def log_ms_axis(found: list[Sample], title: str) -> Axis:
-    """Whole decades about every measured value and the mission's bound, some headroom above."""
+    """About every measured value and the mission's bound, some room around them.
+
+    Ticks at powers of ten; where those would be too few, at twice and five times them too.
+    """
     values = [log_ms(v) for s in found if s.measured_ms for v in (s.measured_ms[0], s.measured_ms[-1])]
     values.append(log_ms(MISSION_MS))
-    low = min(math.floor(min(values)), 1)
-    high = max(values) + 0.25
-    ticks = tuple(float(t) for t in range(low, math.floor(high) + 1))
-    return Axis(low, high, ticks, tuple(f"{10**t:,.9g}" for t in ticks), title)
+    low, high = min(values) - 0.2, max(values) + 0.25
+    within = (1,) if high - low > 2.5 else (1, 2, 5)
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    ticks = tuple(t for d in decades for m in within if low <= (t := d + math.log10(m)) <= high)
+    return Axis(low, high, ticks, tuple(f"{10**t:,.6g}" for t in ticks), title)

@@ -10,6 +10,7 @@ from shotclock.bench.report.words import (
     NOTHING,
     QUANTILES,
     SYMBOLS,
+    classes,
     figure,
     marked,
     ms,
@@ -58,10 +59,20 @@ def _latency_rows(summary: Summary, metric: str, name: str) -> list[tuple[Cell, 
     note = "all software" if isinstance(emulated, Latency) and not split else ""
     for part, words in _PARTS if split else _PARTS[:1]:
         found = summary.metrics.get(f"{metric}{part}")
-        if isinstance(found, Latency):
+        if isinstance(found, Latency) and found.n:
             title = Cell(words, look="part") if part else Cell(name, note, "code")
             values = [_quantile_cell(found, each) for each in QUANTILES]
             rows.append(row((title, f"{found.n:,}", f"{found.missed:,}", ms(found.mean), *values)))
+    return rows
+
+
+def _class_rows(summary: Summary, arm: str) -> list[tuple[Cell, ...]]:
+    """Calls by who answered them, where an arm has more than one kind: they are never one distribution."""
+    rows = []
+    for name, found in classes(summary, arm):
+        values = [_quantile_cell(found, each) for each in QUANTILES]
+        title = Cell(f"of which {name}", look="part")
+        rows.append(row((title, f"{found.n:,}", f"{found.missed:,}", ms(found.mean), *values)))
     return rows
 
 
@@ -70,9 +81,9 @@ def latency(summary: Summary) -> Grid:
     groups = []
     for name, arm in summary.arms.items():
         rows = [
-            each
-            for metric in ("added_latency", "quantum_latency")
-            for each in _latency_rows(summary, f"{name}.{metric}", metric)
+            *_latency_rows(summary, f"{name}.added_latency", "added_latency"),
+            *_class_rows(summary, name),
+            *_latency_rows(summary, f"{name}.quantum_latency", "quantum_latency"),
         ]
         if rows:
             groups.append(Group(tuple(rows), name, badge(summary, arm)))
@@ -116,7 +127,7 @@ def time_went(summary: Summary) -> Grid:
             for part in parts
         ]
         rows.append((Cell(name, look="code" if 0 < number_of <= len(CALL_STAGES) else ""), *cells))
-    return plain("Share of all training time by stage", ("", *columns), rows, even=True)
+    return plain("Share of an iteration by stage", ("", *columns), rows, even=True)
 
 
 def _counts(found: dict[str, int]) -> str:
@@ -144,7 +155,7 @@ def counts(summary: Summary) -> Grid:
                 _counts(arm.winners),
                 Cell(f"{arm.steps:,}", f"{len(arm.seeds)} seed{'s' if len(arm.seeds) != 1 else ''}"),
                 Cell(f"{arm.calls:,}", every),
-                _share(summary, f"{name}.quantum_share"),
+                _share(summary, f"{name}.quantum_share") if arm.calls_quantum else NOTHING,
                 _share(summary, f"{name}.deadline_hit_ratio"),
                 f"{arm.emulator_overruns:,}",
                 number(arm.samples_per_s),

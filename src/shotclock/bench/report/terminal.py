@@ -12,7 +12,17 @@ from rich.table import Table
 from rich.text import Text
 
 from shotclock.bench.report.shares import Share, shares
-from shotclock.bench.report.words import NOTHING, QUANTILES, SYMBOLS, figure, marked, ms, number, quantile
+from shotclock.bench.report.words import (
+    NOTHING,
+    QUANTILES,
+    SYMBOLS,
+    classes,
+    figure,
+    marked,
+    ms,
+    number,
+    quantile,
+)
 from shotclock.bench.rows import CALL_STAGES
 from shotclock.bench.schema import Gate, Latency, Result, Summary
 from shotclock.domain.stages import Stage
@@ -109,20 +119,24 @@ def _latencies(summary: Summary, console: Console, mark: str) -> None:
     table = _table(("ms", "n", "missed", *QUANTILES, "emulated", "software"))
     for name in summary.arms:
         found = [(f, summary.metrics.get(f"{name}.{f}")) for f in ("added_latency", "quantum_latency")]
-        latencies = [(f, latency) for f, latency in found if isinstance(latency, Latency)]
+        latencies = [(f, latency) for f, latency in found if isinstance(latency, Latency) and latency.n]
         if latencies:
             table.add_row(Text(name, style="bold"))
         for metric, latency in latencies:
             parts = [_mean(summary, f"{name}.{metric}.{part}") for part in ("emulated_wait", "software")]
             numbers = [Text(f"{latency.n:,}"), Text(f"{latency.missed:,}")]
             table.add_row(Text(f"  {metric}"), *numbers, *_percentiles(latency, bounds=bounds), *parts)
+            for kind, part in classes(summary, name) if metric == "added_latency" else ():
+                counts = [Text(f"{part.n:,}"), Text(f"{part.missed:,}")]
+                table.add_row(Text(f"    {kind}"), *counts, *_percentiles(part, bounds=bounds))
     _title(console, "Latency by arm", mark)
     if not table.row_count:
         _say(console, Text("No call was made."))
         return
     _say(console, table)
     notes = [
-        "emulated, software: means of the emulated wait and of all the rest",
+        "emulated, software: means of the emulated wait and of all the rest, ms",
+        "qpu, fallback, rejected: calls by who answered, if more than one kind did",
         "too few: too few samples for this percentile; >: missed, above the deadline",
     ]
     if bounds:
@@ -138,7 +152,7 @@ def _stages(summary: Summary, console: Console, mark: str) -> None:
         least = _SHOWN_FROM_SHARE * (call.mean or 0.0) if isinstance(call, Latency) else 0.0
         for stage in (*CALL_STAGES, Stage.TOTAL_ITERATION_TIME):
             latency = summary.metrics.get(f"{name}.{stage}")
-            if isinstance(latency, Latency) and (latency.mean or 0.0) > least:
+            if isinstance(latency, Latency) and latency.n and (latency.mean or 0.0) > least:
                 parts = [_mean(summary, f"{name}.{stage}.{part}") for part in ("emulated_wait", "software")]
                 numbers = [Text(f"{latency.n:,}"), Text(ms(latency.mean))]
                 rows.append((Text(f"  {stage}"), *numbers, *parts, *_percentiles(latency, bounds=False)))
@@ -175,7 +189,10 @@ def _time(summary: Summary, console: Console, mark: str) -> None:
         _title(console, "Where the time went", mark)
         _say(
             console,
-            Text("share of each arm's training time; █ software and compute, ░ emulated wait", style="dim"),
+            Text(
+                "of an iteration that carries a call; █ software, ░ emulated wait",
+                style="dim",
+            ),
         )
         _say(console, Columns(blocks, padding=(0, 1)))
 
@@ -194,7 +211,7 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
     _title(console, "Cost per loss improvement", mark)
     _say(console, table)
     notes = ["gain: held-out loss below classical-only's, over the common steps"]
-    notes.append(f"h, {currency}: compute and money spent; /loss: for one unit of gain, none without one")
+    notes.append(f"h, {currency}: spent; /loss: spent beyond classical-only, for one unit of gain")
     _notes(console, notes)
 
 

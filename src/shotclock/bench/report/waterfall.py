@@ -79,7 +79,8 @@ def _fall(arm: str, rows: pa.Table) -> Fall:
     bars = []
     for stage in CALL_STAGES:
         total, emulated = _mean_ms(rows, f"{stage}_ns"), _mean_ms(rows, f"{stage}_emulated_ns")
-        bars.append(Bar(str(stage), max(0.0, total - emulated), emulated))
+        emulated = min(emulated, total)
+        bars.append(Bar(str(stage), total - emulated, emulated))
     blocked = _mean_ms(rows, "added_latency_ns")
     residual = blocked - sum(bar.total_ms for bar in bars)
     # Negative where stages overlap training or each other: then there is nothing unexplained.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from shotclock.bench.arms import CLASSES
 from shotclock.bench.schema import TOO_FEW, Latency, Metric, Percentile, Ratio, Result, Summary
 
 Quantile = Literal["p50", "p95", "p99"]
@@ -61,8 +62,18 @@ def metric(found: Metric) -> str:
     if isinstance(found, Ratio):
         return ratio(found)
     pairs = [(name, *quantile(found, name)) for name in QUANTILES]
-    parts = [f"{name} {value} ms ({bound})" if bound else f"{name} {value}" for name, value, bound in pairs]
+    parts = [
+        f"{name} {value} ms ({bound})" if bound else f"{name} {value.partition(' (')[0]}"
+        for name, value, bound in pairs
+    ]
     return f"{', '.join(parts)}; n={found.n:,}"
+
+
+def classes(summary: Summary, arm: str) -> list[tuple[str, Latency]]:
+    """added_latency by who answered (`qpu`, `fallback`, `rejected`), where there is more than one kind."""
+    named = [(name, summary.metrics.get(f"{arm}.added_latency.{name}")) for name in CLASSES]
+    found = [(name, latency) for name, latency in named if isinstance(latency, Latency) and latency.n]
+    return found if len(found) > 1 else []
 
 
 def figure(summary: Summary, name: str) -> str:

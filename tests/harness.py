@@ -12,8 +12,10 @@ from scipy import stats
 
 from shotclock.bench.simulate import VirtualLoop
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.ports import Clock
 from shotclock.domain.subproblem import Float64s, Subproblem
 from shotclock.emulator.device import DeviceFacts
+from shotclock.providers.scripted import Never, ScriptedProvider
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -122,3 +124,8 @@ def _bins(expected: Float64s) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         if filled >= 5.0 and remaining >= 5.0:
             current, filled = current + 1, 0.0
     return bins
+
+
+def never(clock: Clock, seed: int) -> ScriptedProvider:
+    """A provider factory for settings, "harness:never": a QPU that takes jobs and never answers."""
+    return ScriptedProvider(clock, afterwards=Never(), predicted_s=0.05, seed=seed)

@@ -1,0 +1,367 @@
+"""The Dispatcher contract, and the orchestrator's promise: one outcome a call, by its deadline.
+
+On virtual time: the production code with a scripted provider, to the nanosecond.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+
+from harness import LoopClock, random_subproblem, run_virtual
+from shotclock.circuits.decoding import decode
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.outcome import (
+    Answer,
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Failed,
+    Late,
+    Outcome,
+    ProviderFault,
+    Rejection,
+    Shed,
+    Winner,
+)
+from shotclock.domain.ports import Dispatcher
+from shotclock.domain.stages import Stage
+from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.control import ClassicalDispatcher
+from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy
+from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
+from shotclock.solvers.fallback import Classical
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+
+T = TypeVar("T")
+N = 6
+
+
+class Unlinked:
+    """A Synthesizer without Qiskit: the scripted provider needs no circuit."""
+
+    async def warm(self, n: int) -> None:
+        """Nothing to compile."""
+
+    async def bind(self, subproblem: Subproblem) -> DeviceCircuit:
+        n = subproblem.n
+        zero = np.zeros(n)
+        template = Template("key", "scripted", tuple(range(n)), b"", 6e-6, 0, 0)
+        return DeviceCircuit(template, QaoaParameters(zero, zero, np.zeros((n, n)), 0.0))
+
+    def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
+        return decode(subproblem, samples)
+
+
+class System:
+    """An orchestrator over a scripted provider, with its metrics."""
+
+    def __init__(
+        self, provider: ScriptedProvider, *, shedding: bool = False, race: bool = True, queue_limit: int = 4
+    ) -> None:
+        self.provider = provider
+        self.metrics = Metrics()
+        recorder = PrometheusRecorder(self.metrics, "test")
+        clock = LoopClock()
+        pipeline = Pipeline(
+            Unlinked(),
+            provider,
+            clock=clock,
+            policy=ShotPolicy(64, None, attempts=3),
+            recorder=recorder,
+            rng=random.Random(1),
+        )
+        policy = AdmissionPolicy(queue_limit, shedding, race)
+        self.orchestrator = Orchestrator(pipeline, Classical(), clock, policy, recorder)
+
+    def value(self, name: str, **labels: str) -> float:
+        found = self.metrics.registry.get_sample_value(name, {"client": "test", **labels})
+        assert found is not None, name
+        return found
+
+
+def asked(seed: int = 0, budget_ms: float = 200) -> Subproblem:
+    return replace(
+        random_subproblem(N, seed),
+        request_id=f"r{seed}",
+        base_version=7,
+        budget_ns=round(budget_ms * NS_PER_MS),
+    )
+
+
+def simulate(make: Callable[[], System], work: Callable[[System], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        system = make()
+        await system.orchestrator.start(asked())
+        try:
+            return await work(system)
+        finally:
+            await system.orchestrator.stop()
+
+    return run_virtual(main())
+
+
+def scripted(*steps: Reply | Fail | Never, **words: Any) -> Callable[[], System]:
+    afterwards = words.pop("afterwards", Reply(delay_s=0.05))
+    predicted_s = words.pop("predicted_s", 0.05)
+    return lambda: System(
+        ScriptedProvider(LoopClock(), steps, afterwards=afterwards, predicted_s=predicted_s), **words
+    )
+
+
+def one(make: Callable[[], System], budget_ms: float = 200) -> Outcome:
+    return simulate(make, lambda system: system.orchestrator.solve(asked(budget_ms=budget_ms)))
+
+
+def control() -> Dispatcher:
+    metrics = Metrics()
+    return ClassicalDispatcher(Classical(), LoopClock(), PrometheusRecorder(metrics, "control"))
+
+
+@pytest.mark.parametrize("kind", ["orchestrator", "control"])
+def test_contract_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(kind: str) -> None:
+    async def ask(dispatcher: Dispatcher) -> list[tuple[Subproblem, Outcome]]:
+        subproblems = [asked(seed) for seed in range(8)]
+        return [(one, await dispatcher.solve(one)) for one in subproblems]
+
+    if kind == "control":
+
+        async def main() -> list[tuple[Subproblem, Outcome]]:
+            return await ask(control())
+
+        answered = run_virtual(main())
+    else:
+        answered = simulate(scripted(), lambda system: ask(system.orchestrator))
+    for subproblem, outcome in answered:
+        assert isinstance(outcome, Done)
+        assert outcome.provenance.base_version == 7
+        assert outcome.answer.energy == pytest.approx(subproblem.energy(outcome.answer.bits))
+        exact = subproblem.energy(Classical().solve(subproblem))
+        assert outcome.answer.energy <= min(exact, subproblem.offset) + 1e-9
+
+
+def test_done_carries_the_pool_and_the_provenance() -> None:
+    outcome = one(scripted())
+    assert isinstance(outcome, Done)
+    assert outcome.samples.shots == 64
+    stages = [timing.stage for timing in outcome.provenance.stages]
+    assert stages == [
+        Stage.ADMISSION_WAIT,
+        Stage.BIND,
+        Stage.SUBMISSION_BUCKET_WAIT,
+        Stage.CIRCUIT_SUBMIT_LATENCY,
+        Stage.QPU_QUEUE_WAIT,
+        Stage.QPU_EXEC_TIME,
+        Stage.COLLECT,
+        Stage.POSTPROC_TIME,
+    ]
+    assert outcome.provenance.attempts == 1
+    assert outcome.provenance.raw_gain <= outcome.provenance.classical_gain + 1e-9
+
+
+def test_ties_are_credited_to_classical() -> None:
+    # every state comes back, so the optimum is among the samples; exact finds it too
+    everything = Samples(
+        ((np.arange(2**N)[:, None] >> np.arange(N)) & 1).astype(np.uint8), np.ones(2**N, np.int64)
+    )
+    outcome = one(scripted(Reply(0.01, (everything,))))
+    assert isinstance(outcome, Done)
+    assert outcome.answer.winner is Winner.CLASSICAL
+    assert outcome.provenance.raw_gain == pytest.approx(outcome.provenance.classical_gain)
+
+
+def test_without_a_race_the_samples_stand_alone() -> None:
+    outcome = one(scripted(race=False))
+    assert isinstance(outcome, Done)
+    assert outcome.classical is None
+    assert outcome.answer.winner in {Winner.QUANTUM, Winner.INCUMBENT}
+
+
+def test_a_qpu_that_never_answers_degrades_by_the_deadline() -> None:
+    def work(system: System) -> Coroutine[Any, Any, tuple[Outcome, float]]:
+        async def timed() -> tuple[Outcome, float]:
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            outcome = await system.orchestrator.solve(asked())
+            return outcome, loop.time() - began
+
+        return timed()
+
+    outcome, took_s = simulate(scripted(afterwards=Never()), work)
+    assert isinstance(outcome, Degraded)
+    assert outcome.cause == DeadlinePassed(200 * NS_PER_MS)
+    assert took_s <= 0.2
+    exact = asked()
+    assert exact.energy(outcome.answer.bits) == pytest.approx(
+        min(exact.offset, exact.energy(Classical().solve(exact)))
+    )
+
+
+def test_a_deadline_cancels_the_job_and_frees_its_lane() -> None:
+    async def work(system: System) -> tuple[Outcome, Outcome, int]:
+        first = await system.orchestrator.solve(asked(0))
+        await asyncio.sleep(0.001)
+        second = await system.orchestrator.solve(asked(1))
+        return first, second, system.provider.cancels
+
+    first, second, cancels = simulate(scripted(Never()), work)
+    assert isinstance(first, Degraded)
+    assert isinstance(second, Done)
+    assert cancels == 1
+
+
+@pytest.mark.parametrize(("race", "kind"), [(True, Degraded), (False, Late)])
+def test_late_only_where_no_classical_answer_was_wanted(race: bool, kind: type[Outcome]) -> None:
+    assert isinstance(one(scripted(afterwards=Never(), race=race)), kind)
+
+
+def test_a_full_queue_refuses_with_the_limit_and_when_to_retry() -> None:
+    async def work(system: System) -> list[Outcome]:
+        calls = [system.orchestrator.solve(asked(seed, budget_ms=60_000)) for seed in range(9)]
+        return await asyncio.gather(*calls)
+
+    # five lanes take five calls once they run; all nine arrive before any lane does
+    outcomes = simulate(scripted(race=False, queue_limit=4), work)
+    shed = [outcome for outcome in outcomes if isinstance(outcome, Shed)]
+    assert len(shed) == 5
+    rejection = shed[0].rejection
+    assert (rejection.limit, rejection.allowed, rejection.present) == ("queue_limit", 4, 4)
+    assert rejection.retry_after_s > 0
+    assert "4 calls waiting" in str(rejection)
+
+
+def test_the_queue_is_served_earliest_deadline_first() -> None:
+    async def work(system: System) -> list[str]:
+        order: list[str] = []
+
+        async def call(seed: int, budget_ms: float) -> None:
+            await system.orchestrator.solve(asked(seed, budget_ms))
+            order.append(f"r{seed}")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(call(0, 9_000))
+            group.create_task(call(1, 8_000))
+            group.create_task(call(2, 7_000))
+        return order
+
+    def narrow() -> System:
+        system = scripted()()
+        system.provider.limits = replace(system.provider.limits, lanes=1)
+        return system
+
+    assert simulate(narrow, work) == ["r2", "r1", "r0"]
+
+
+def test_shedding_refuses_what_cannot_finish_and_still_answers() -> None:
+    outcome = one(scripted(predicted_s=3.0, shedding=True))
+    assert isinstance(outcome, Degraded)
+    assert isinstance(outcome.cause, Rejection)
+    assert outcome.cause.limit == "remaining_budget"
+    assert outcome.cause.present == pytest.approx(3.0)
+    assert outcome.provenance.attempts == 0
+
+
+def test_a_transient_fault_is_retried_and_counted() -> None:
+    fault = ProviderError(FaultKind.TRANSIENT, "busy")
+
+    async def work(system: System) -> tuple[Outcome, float]:
+        return await system.orchestrator.solve(asked(budget_ms=5_000)), system.value("qpu_job_retries_total")
+
+    outcome, retries = simulate(scripted(Fail(fault), Fail(fault, on="collect")), work)
+    assert isinstance(outcome, Done)
+    assert outcome.provenance.attempts == 3
+    assert retries == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "attempts"), [(FaultKind.TRANSIENT, 3), (FaultKind.PERMANENT, 1), (FaultKind.AMBIGUOUS, 1)]
+)
+def test_an_ambiguous_or_permanent_fault_is_never_repeated(kind: FaultKind, attempts: int) -> None:
+    fault = Fail(ProviderError(kind, "the door is shut"))
+
+    async def work(system: System) -> tuple[Outcome, int]:
+        return await system.orchestrator.solve(asked(budget_ms=60_000)), system.provider.submits
+
+    outcome, submits = simulate(scripted(fault, fault, fault, fault, race=False), work)
+    assert isinstance(outcome, Failed)
+    assert outcome.cause == ProviderFault("the door is shut")
+    assert submits == attempts
+
+
+def test_retrying_never_outlives_the_deadline() -> None:
+    faults = [Fail(ProviderError(FaultKind.TRANSIENT, "busy")) for _ in range(3)]
+    outcome = one(scripted(*faults), budget_ms=1)
+    assert isinstance(outcome, Degraded)
+
+
+def test_samples_that_do_not_fit_are_a_fault_not_an_answer() -> None:
+    wide = Samples(np.zeros((1, N + 1), np.uint8), np.array([64]))
+    few = Samples(np.zeros((1, N), np.uint8), np.array([63]))
+    for wrong in (wide, few):
+        outcome = one(scripted(Reply(0.01, (wrong,))))
+        assert isinstance(outcome, Degraded)
+        assert isinstance(outcome.cause, ProviderFault)
+
+
+def test_a_caller_that_goes_away_cancels_its_job() -> None:
+    async def work(system: System) -> int:
+        call = asyncio.create_task(system.orchestrator.solve(asked(budget_ms=60_000)))
+        await asyncio.sleep(0.01)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await asyncio.sleep(0.01)
+        return system.provider.cancels
+
+    assert simulate(scripted(afterwards=Never()), work) == 1
+
+
+def test_a_bug_in_the_path_reaches_the_caller_and_not_the_lane() -> None:
+    async def work(system: System) -> Outcome:
+        with pytest.raises(ZeroDivisionError):
+            await system.orchestrator.solve(asked(0))
+        return await system.orchestrator.solve(asked(1))
+
+    def broken() -> System:
+        return scripted(Fail(ZeroDivisionError()))()  # type: ignore[arg-type]
+
+    assert isinstance(simulate(broken, work), Done)
+
+
+def test_metrics_are_counted_from_the_path() -> None:
+    async def work(system: System) -> System:
+        for seed in range(4):
+            await system.orchestrator.solve(asked(seed))
+        return system
+
+    system = simulate(scripted(*[Reply(0.05)] * 3, afterwards=Never()), work)
+    assert system.value("circuit_submit_latency_seconds_count") == 4
+    assert system.value("hybrid_call_success_ratio") == 0.75
+    assert system.value("shotclock_deadline_hit_ratio") == 1.0
+    assert system.value("shotclock_calls_total", outcome="done") == 3
+    assert system.value("shotclock_calls_total", outcome="degraded") == 1
+    assert system.value("qpu_queue_length") == 0
+
+
+def test_the_same_script_gives_the_same_trace() -> None:
+    def trace() -> list[tuple[str, int, int]]:
+        async def work(system: System) -> list[tuple[str, int, int]]:
+            outcomes = await asyncio.gather(*(system.orchestrator.solve(asked(seed)) for seed in range(4)))
+            return [
+                (str(timing.stage), timing.start_ns, timing.duration_ns)
+                for outcome in outcomes
+                for timing in outcome.provenance.stages
+            ]
+
+        return simulate(scripted(), work)
+
+    assert trace() == trace()

@@ -1,0 +1,211 @@
+"""The main job on virtual time: production code, real circuits, a real model, no waiting."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from shotclock.app.main_job import Job, Progress, run
+from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
+from shotclock.cli.bench import exit_code
+from shotclock.domain.stages import Stage
+from shotclock.settings import load
+
+SILENT = Progress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
+
+PROFILE = """
+schema = 1
+name = "{name}"
+title = "a test's"
+summary = "One constant overhead."
+execution_mode = "dedicated"
+
+[subjob_overhead]
+kind = "constant"
+[subjob_overhead.value]
+value = {overhead_ms}
+unit = "ms"
+tag = "assumed"
+source = "the test that wrote it"
+
+[[not_modelled]]
+component = "link"
+reason = "left out by the test"
+[[not_modelled]]
+component = "queue"
+reason = "left out by the test"
+[[not_modelled]]
+component = "poll_interval"
+reason = "left out by the test"
+[[not_modelled]]
+component = "submissions_per_minute"
+reason = "left out by the test"
+"""
+
+
+def job(folder: Path, arms: tuple[str, ...], **words: Any) -> Summary:
+    """A virtual run: 45 calls a seed on small subproblems."""
+    bench = {"arms": arms, "steps": 90, "seeds": 2, "warmup_steps": 20}
+    flags = {"bench": bench, "kernel": {"n": 6, "every": 2}, **words}
+    summary, _ = run(
+        load(None, flags), Job(folder / "run", quick=False, clock="virtual", metrics_port=None), SILENT
+    )
+    return summary
+
+
+def profile(folder: Path, name: str, overhead_ms: float) -> str:
+    file = folder / f"{name}.toml"
+    file.write_text(PROFILE.format(name=name, overhead_ms=overhead_ms), encoding="utf-8")
+    return str(file)
+
+
+def latency(summary: Summary, name: str) -> Latency:
+    found = summary.metrics[name]
+    assert isinstance(found, Latency)
+    return found
+
+
+def share(summary: Summary, name: str) -> Ratio:
+    found = summary.metrics[name]
+    assert isinstance(found, Ratio)
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
+    folder = tmp_path_factory.mktemp("whole")
+    arms = (
+        "classical-only",
+        "classical-control",
+        "hybrid-colocated",
+        "hybrid-colocated-protected",
+        "hybrid-public-cloud",
+        "quantum-raw",
+    )
+    thresholds = (
+        {"metric": "hybrid-colocated.quantum_latency.p95_ms", "max": 200},
+        {"metric": "hybrid-public-cloud.quantum_latency.p95_ms", "max": 200},
+        {"metric": "hybrid-colocated.quantum_share", "min": 0.9},
+    )
+    return job(folder, arms, threshold=thresholds), folder / "run"
+
+
+def test_the_folder_is_whole(whole: tuple[Summary, Path]) -> None:
+    summary, folder = whole
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "summary.json",
+        "steps.parquet",
+        "config.lock.toml",
+        "machine.json",
+        "latency.hlog",
+        "trace.pftrace",
+        "report.html",
+        "charts",
+    }
+    assert Summary.model_validate_json((folder / "summary.json").read_text()) == summary
+    assert {path.suffix for path in (folder / "charts").iterdir()} == {".svg", ".png"}
+    assert json.loads((folder / "machine.json").read_text())["python"]
+
+
+def test_every_arm_and_stage_has_percentiles_with_bounds_or_too_few(whole: tuple[Summary, Path]) -> None:
+    summary, _ = whole
+    for arm in summary.arms:
+        for figure in ("added_latency", "quantum_latency", *(str(stage) for stage in Stage)):
+            for part in ("", ".software", ".emulated_wait"):
+                metric = latency(summary, f"{arm}.{figure}{part}")
+                assert set(metric.percentiles) == {"p50", "p95", "p99"}
+                for name, fewest in (("p50", 11), ("p95", 130), ("p99", 662)):
+                    assert (metric.percentiles[name] == TOO_FEW) == (metric.n < fewest)  # type: ignore[index]
+
+
+def test_a_threshold_is_decided_without_its_percentile(whole: tuple[Summary, Path]) -> None:
+    summary, _ = whole
+    assert latency(summary, "hybrid-colocated.quantum_latency").percentiles["p95"] == TOO_FEW
+    results = {gate.metric: gate.result for gate in summary.thresholds}
+    assert results == {
+        "hybrid-colocated.quantum_latency.p95_ms": Result.PASS,
+        "hybrid-public-cloud.quantum_latency.p95_ms": Result.FAIL,
+        "hybrid-colocated.quantum_share": Result.PASS,
+    }
+    assert summary.metrics["hybrid-colocated.quantum_latency"].ok is True
+    assert summary.metrics["hybrid-public-cloud.quantum_latency"].ok is False
+    assert summary.metrics["hybrid-public-cloud.added_latency"].ok is None
+    assert exit_code(summary, strict=False) == 99
+
+
+def test_latency_splits_into_emulated_wait_and_software(whole: tuple[Summary, Path]) -> None:
+    summary, folder = whole
+    table = pq.read_table(folder / "steps.parquet").to_pylist()
+    calls = [row for row in table if row["arm"] == "hybrid-public-cloud" and row["called"]]
+    assert len(calls) == 90
+    for row in calls:
+        assert row["quantum_emulated_ns"] >= 2_000_000_000
+        assert 0 < row["quantum_latency_ns"] - row["quantum_emulated_ns"] < 1_000_000_000
+        stages = [stage for stage in Stage if stage is not Stage.TOTAL_ITERATION_TIME]
+        assert sum(row[f"{stage}_ns"] for stage in stages) <= row["added_latency_ns"]
+    # the submission limit of five a minute shows once the first minute's burst is spent
+    assert sum(row["submission_bucket_wait_ns"] > 0 for row in calls) > 80
+    assert summary.clock == "virtual"
+    assert summary.emulated
+
+
+def test_hybrid_arms_with_the_same_answers_train_the_same_model(whole: tuple[Summary, Path]) -> None:
+    summary, _ = whole
+    control, hybrid = (summary.arms[name].loss.per_seed for name in ("classical-control", "hybrid-colocated"))
+    assert control == hybrid
+    assert summary.arms["hybrid-colocated"].winners.get("quantum", 0) == 0
+
+
+def test_the_verdict_flips_between_a_fast_and_a_slow_fabric(tmp_path: Path) -> None:
+    arms = ("classical-only", "hybrid-colocated")
+    heard = {}
+    for name, overhead_ms in (("fast", 25.0), ("slow", 3000.0)):
+        (tmp_path / name).mkdir()
+        own = {"hybrid-colocated": {"profile": profile(tmp_path, name, overhead_ms), "rep_delay_us": 0}}
+        summary = job(tmp_path / name, arms, arm=own)
+        (gate,) = summary.mission_gates
+        (about,) = [s.text for s in summary.verdict.sentences if gate.metric in s.figures]
+        heard[name] = gate.result, about
+    assert heard["fast"][0] is Result.PASS
+    assert "fits inline" in heard["fast"][1]
+    assert heard["slow"][0] is Result.FAIL
+    assert "does not fit inline" in heard["slow"][1]
+
+
+def test_a_qpu_that_never_answers_shows_misses_not_passes(tmp_path: Path) -> None:
+    arms = ("classical-only", "hybrid-colocated", "hybrid-colocated-protected")
+    summary = job(tmp_path, arms, quantum={"provider": "harness:never"})
+    for arm in arms[1:]:
+        found = latency(summary, f"{arm}.quantum_latency")
+        assert (found.n, found.missed, found.mean) == (90, 90, None)
+        assert share(summary, f"{arm}.quantum_share").value == 0.0
+        assert share(summary, f"{arm}.deadline_hit_ratio").value == 1.0
+    assert [gate.result for gate in summary.mission_gates] == [Result.FAIL]
+    assert "no samples came back" in summary.verdict.headline
+    protected = latency(summary, "hybrid-colocated-protected.added_latency")
+    assert protected.mean is not None
+    assert protected.mean <= 250
+
+
+def test_a_protected_arm_on_a_slow_fabric_overlaps_and_revalidates(tmp_path: Path) -> None:
+    summary = job(tmp_path, ("classical-only", "hybrid-public-cloud-protected"))
+    arm = summary.arms["hybrid-public-cloud-protected"]
+    assert arm.mode == "overlap"
+    assert set(arm.decisions) <= {"applied", "revalidated", "rejected"}
+    # training does not wait, so 90 steps pass within one call of two virtual seconds
+    assert latency(summary, "hybrid-public-cloud-protected.added_latency").mean is not None
+    assert arm.calls >= summary.arms["hybrid-public-cloud-protected"].seeds[-1]
+
+
+def test_the_lock_file_repeats_the_run(whole: tuple[Summary, Path], tmp_path: Path) -> None:
+    summary, folder = whole
+    again = virtual(load(folder / "config.lock.toml", {}), tmp_path / "again")
+    assert again.arms.keys() == summary.arms.keys()
+    for name, arm in again.arms.items():
+        assert arm.loss == summary.arms[name].loss
+        assert arm.outcomes == summary.arms[name].outcomes

@@ -1,0 +1,213 @@
+"""Answers are applied at a version where they hold, or dropped; every decision is counted."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import random_subproblem
+from shotclock.domain.circuit import Samples
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.outcome import (
+    Answer,
+    DeadlinePassed,
+    Decision,
+    Degraded,
+    Done,
+    Late,
+    Outcome,
+    Provenance,
+    Winner,
+)
+from shotclock.domain.ports import Kernel
+from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.training.aggregator import Aggregator
+from shotclock.training.revalidate import revalidate
+
+N = 5
+PROVENANCE = Provenance("scripted", emulated=True, base_version=0)
+
+
+@dataclass
+class Vector:
+    """A Workload whose model is one vector of n zeros and whose loss the test sets."""
+
+    probe_result: float = -1.0
+    name: str = "vector"
+    samples_per_step: int = 1
+    values: list[float] = field(default_factory=lambda: [0.0] * N)
+    applied: list[int] = field(default_factory=list)
+
+    def step(self) -> float:
+        return 0.0
+
+    def evaluate(self) -> float:
+        return 0.0
+
+    def probe(self, delta: Delta) -> float:
+        del delta
+        return self.probe_result
+
+    def apply(self, delta: Delta) -> None:
+        self.applied.append(delta.base_version)
+        for index, value in zip(delta.indices, delta.values, strict=True):
+            self.values[int(index)] += float(value)
+
+    def kernel(self, name: str, n: int) -> Kernel:
+        raise NotImplementedError
+
+
+@dataclass
+class Shifting:
+    """A Kernel whose surrogate is another one at each version."""
+
+    name: str = "shifting"
+    rebuilt: list[int] = field(default_factory=list)
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        found = random_subproblem(N, base_version)
+        return Proposal(Subproblem(found.quadratic, found.linear, base_version=base_version), None)
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        self.rebuilt.append(version)
+        return self.propose(version, 0).subproblem
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        chosen = np.flatnonzero(bits)
+        return Delta(version, "w", chosen, np.ones(len(chosen), np.float32))
+
+
+def system(on_stale: str = "revalidate") -> tuple[Aggregator, Vector, Shifting, Metrics]:
+    workload, kernel, metrics = Vector(), Shifting(), Metrics()
+    policy = "drop" if on_stale == "drop" else "revalidate"
+    recorder = PrometheusRecorder(metrics, "test")
+    return Aggregator(workload, kernel, policy, recorder), workload, kernel, metrics  # type: ignore[arg-type]
+
+
+def stale_count(metrics: Metrics, decision: Decision) -> float | None:
+    return metrics.registry.get_sample_value(
+        "stale_parameter_count_total", {"client": "test", "decision": decision}
+    )
+
+
+def best(subproblem: Subproblem) -> Bits:
+    pool = everything()
+    found: Bits = pool[int(np.argmin(subproblem.energies(pool)))]
+    return found
+
+
+def everything() -> Bits:
+    return ((np.arange(2**N)[:, None] >> np.arange(N)) & 1).astype(np.uint8)
+
+
+def done(subproblem: Subproblem, pool: Bits | None = None) -> Done:
+    rows = everything() if pool is None else pool
+    bits = best(subproblem)
+    answer = Answer(bits, subproblem.energy(bits), Winner.CLASSICAL, "exact")
+    return Done(answer, Samples(rows, np.ones(len(rows), np.int64)), answer, PROVENANCE)
+
+
+def test_a_fresh_answer_is_applied_and_moves_the_version() -> None:
+    aggregator, workload, kernel, metrics = system()
+    proposal = kernel.propose(aggregator.version, 0)
+    applied = aggregator.offer(proposal, done(proposal.subproblem))
+    assert applied.decision is Decision.APPLIED
+    assert applied.version == aggregator.version == 1
+    assert workload.values == [float(bit) for bit in best(proposal.subproblem)]
+    assert kernel.rebuilt == []
+    assert stale_count(metrics, Decision.APPLIED) == 0
+
+
+def test_a_stale_answer_is_scored_again_on_the_present_model() -> None:
+    aggregator, workload, kernel, metrics = system()
+    proposal = kernel.propose(aggregator.version, 0)
+    for _ in range(3):
+        aggregator.advance()
+    applied = aggregator.offer(proposal, done(proposal.subproblem))
+    assert applied.decision is Decision.REVALIDATED
+    assert kernel.rebuilt == [3]
+    present = kernel.rebuild(proposal, 3)
+    assert workload.values == [float(bit) for bit in best(present)]
+    assert workload.applied == [3]
+    assert stale_count(metrics, Decision.REVALIDATED) == 1
+
+
+def test_the_policy_can_drop_what_is_stale() -> None:
+    aggregator, workload, kernel, metrics = system("drop")
+    proposal = kernel.propose(aggregator.version, 0)
+    aggregator.advance()
+    assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.DROPPED
+    assert workload.applied == []
+    assert stale_count(metrics, Decision.DROPPED) == 1
+
+
+def test_the_loss_check_refuses_a_change_that_does_not_lower_the_loss() -> None:
+    aggregator, workload, kernel, _ = system()
+    workload.probe_result = 0.0
+    proposal = kernel.propose(0, 0)
+    assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.REJECTED
+    assert (workload.applied, aggregator.version) == ([], 0)
+
+
+def test_a_call_without_an_answer_is_abandoned() -> None:
+    aggregator, workload, kernel, _ = system()
+    late: Outcome = Late(DeadlinePassed(1), PROVENANCE)
+    assert aggregator.offer(kernel.propose(0, 0), late).decision is Decision.ABANDONED
+    assert workload.applied == []
+
+
+def test_the_swap_loses_to_whoever_moved_the_model_first() -> None:
+    aggregator, workload, kernel, _ = system()
+    proposal = kernel.propose(0, 0)
+    # another worker's step lands between the loss check and the swap
+    workload.probe = lambda delta: -float(aggregator.advance())  # type: ignore[method-assign]
+    assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.CONFLICT
+    assert workload.applied == []
+
+
+def test_racing_writers_apply_each_version_once() -> None:
+    aggregator, workload, kernel, _ = system()
+
+    def race() -> None:
+        for _ in range(200):
+            proposal = kernel.propose(aggregator.version, 0)
+            aggregator.offer(proposal, done(proposal.subproblem))
+
+    threads = [threading.Thread(target=race) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert workload.applied == sorted(set(workload.applied))
+    assert aggregator.version == len(workload.applied)
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 2**N - 1))
+def test_a_revalidated_choice_is_never_worse_than_classical_or_nothing(
+    present: int, past: int, sampled: int
+) -> None:
+    surrogate, asked = random_subproblem(N, present), random_subproblem(N, past)
+    outcome = done(asked, everything()[sampled : sampled + 1])
+    choice = revalidate(surrogate, outcome)
+    assert outcome.classical is not None
+    floor = min(surrogate.offset, surrogate.energy(outcome.classical.bits))
+    assert choice.energy <= floor + 1e-12
+    assert choice.energy == pytest.approx(surrogate.energy(choice.bits))
+
+
+def test_a_degraded_answer_is_scored_again_too() -> None:
+    surrogate = random_subproblem(N, 3)
+    worst = everything()[int(np.argmax(surrogate.energies(everything())))]
+    degraded = Degraded(Answer(worst, 0.0, Winner.CLASSICAL, "exact"), DeadlinePassed(1), PROVENANCE)
+    assert revalidate(surrogate, degraded).winner is Winner.INCUMBENT
+
+
+def test_ties_go_to_classical() -> None:
+    surrogate = random_subproblem(N, 4)
+    assert revalidate(surrogate, done(surrogate)).winner is Winner.CLASSICAL
