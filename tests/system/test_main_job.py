@@ -13,7 +13,7 @@ from shotclock.app.main_job import Job, Progress, run
 from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
 from shotclock.cli.bench import exit_code
 from shotclock.domain.stages import Stage
-from shotclock.settings import load
+from shotclock.settings import Settings, load
 
 SILENT = Progress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
 
@@ -51,9 +51,11 @@ def job(folder: Path, arms: tuple[str, ...], **words: Any) -> Summary:
     """A virtual run: 45 calls a seed on small subproblems."""
     bench = {"arms": arms, "steps": 90, "seeds": 2, "warmup_steps": 20}
     flags = {"bench": bench, "kernel": {"n": 6, "every": 2}, **words}
-    summary, _ = run(
-        load(None, flags), Job(folder / "run", quick=False, clock="virtual", metrics_port=None), SILENT
-    )
+    return virtual(load(None, flags), folder / "run")
+
+
+def virtual(settings: Settings, folder: Path) -> Summary:
+    summary, _ = run(settings, Job(folder, quick=False, clock="virtual", metrics_port=None), SILENT)
     return summary
 
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from shotclock.bench.simulate import VirtualCaller, VirtualLoop
 from shotclock.domain.ports import Caller, Clock, Dispatcher
 from shotclock.orchestrator.offload import InlineOffload, ProcessOffload
-from shotclock.orchestrator.thread import LoopThread, SystemClock, ThreadCaller
+from shotclock.orchestrator.thread import LoopThread, SystemClock, ThreadCaller, cancel_all
 
 T = TypeVar("T")
 
@@ -69,4 +69,5 @@ class VirtualHost:
 
     def close(self) -> None:
         """See `Host.close`."""
+        self._loop.run(cancel_all())
         self._loop.close()

@@ -63,10 +63,10 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
     arms = parse_arms(settings)
     workload_factory(settings.bench.workload)
     thresholds = parse_thresholds(settings, arms)
-    folder = RunFolder.create(job.folder)
     metrics = Metrics()
     if job.metrics_port is not None:
         metrics.expose(job.metrics_port)
+    folder = RunFolder.create(job.folder)
     torch.set_num_threads(1)  # the other core is the emulated QPU's; a small model gains nothing from two
     host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
     running: list[RunningArm] = []

@@ -139,7 +139,7 @@ class Component(_Frozen):
 class ProfileSummary(_Frozen):
     """A profile's components, their predicted sum for this run's job, and the figures it is held against.
 
-    sanity: the founding document's figures in words, None where it has none.
+    sanity: the founding document's figures of added latency, in words and as ranges; None where it has none.
     not_modelled: what has no published figure and is therefore left out: the latency is a lower bound.
     """
 
@@ -149,6 +149,8 @@ class ProfileSummary(_Frozen):
     predicted_mean_ms: float
     predicted_p95_ms: float
     sanity: str | None
+    sanity_mean_ms: tuple[float, float] | None = None
+    sanity_p95_ms: tuple[float, float] | None = None
     not_modelled: tuple[str, ...]
 
 

@@ -81,7 +81,7 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
             "mission_gates": mission,
             "thresholds": thresholds,
             "profiles": dict(run.profiles),
-            "verdict": verdict(summaries, metrics, mission),
+            "verdict": verdict(summaries, metrics, mission, run.profiles),
         }
     )
 

@@ -11,6 +11,7 @@ from shotclock.bench.schema import (
     Latency,
     Metric,
     Percentile,
+    ProfileSummary,
     Ratio,
     Result,
     Sentence,
@@ -19,10 +20,14 @@ from shotclock.bench.schema import (
 
 
 def verdict(
-    arms: Mapping[str, ArmSummary], metrics: Mapping[str, Metric], mission: tuple[Gate, ...]
+    arms: Mapping[str, ArmSummary],
+    metrics: Mapping[str, Metric],
+    mission: tuple[Gate, ...],
+    profiles: Mapping[str, ProfileSummary],
 ) -> Verdict:
     """The run's findings by the founding document's decision framework: fabric, mode, worth it or not."""
     sentences = [_fabric(gate, metrics) for gate in mission]
+    sentences += [s for gate in mission for s in _sanity(gate, arms, metrics, profiles)]
     sentences += [_protection(name, metrics) for name, arm in arms.items() if arm.protected]
     sentences += [s for name, arm in arms.items() if arm.calls_quantum for s in _overruns(name, arm)]
     quality = _quality(arms)
@@ -42,6 +47,34 @@ def _fabric(gate: Gate, metrics: Mapping[str, Metric]) -> Sentence:
     return Sentence(
         text=f"{arm} {advice[gate.result]} ({_mean(metrics[figure])}{gate.why}).", figures=(gate.metric,)
     )
+
+
+def _sanity(
+    gate: Gate,
+    arms: Mapping[str, ArmSummary],
+    metrics: Mapping[str, Metric],
+    profiles: Mapping[str, ProfileSummary],
+) -> list[Sentence]:
+    """The founding document's expectation, met or explained by the profile's largest component."""
+    name = gate.metric.removesuffix(".quantum_latency.p95_ms")
+    profile = profiles.get(arms[name].profile or "")
+    added = metrics[f"{name}.added_latency"]
+    if (
+        profile is None
+        or profile.sanity_mean_ms is None
+        or not isinstance(added, Latency)
+        or added.mean is None
+    ):
+        return []
+    low, high = profile.sanity_mean_ms
+    where = "above" if added.mean > high else "below" if added.mean < low else "within"
+    part, part_ms = max(profile.mean_by_component_ms.items(), key=lambda item: item[1])
+    text = (
+        f"{name} adds {added.mean:,.0f} ms a call on average, {where} the founding document's {low:,.0f} to "
+        f"{high:,.0f} ms; {part} alone is {part_ms:,.0f} of the {profile.predicted_mean_ms:,.0f} ms its "
+        f"components add up to."
+    )
+    return [Sentence(text=text, figures=(f"{name}.added_latency",))]
 
 
 def _protection(name: str, metrics: Mapping[str, Metric]) -> Sentence:
@@ -82,17 +115,21 @@ def _loss(name: str, arms: Mapping[str, ArmSummary]) -> list[Sentence]:
     loss = arms[name].loss
     if loss.improvement is None or arms[name].calls == 0:
         return []
-    over = f"{loss.improvement:+.4f} held-out loss improvement on {BASELINE}"
-    if loss.interval is None:
-        known = "one seed, so no interval"
-    else:
+    side = "below" if loss.improvement > 0 else "above"
+    known = "one seed, no interval"
+    if loss.interval is not None:
         low, high = loss.interval
-        known = f"95 % interval {low:+.4f} to {high:+.4f} over {len(loss.per_seed)} seeds"
+        sure = "which excludes 0" if low > 0 or high < 0 else "which includes 0"
+        known = f"95 % interval of the gain {low:+.3f} to {high:+.3f} over {len(loss.per_seed)} seeds, {sure}"
     control = ""
-    if CONTROL in arms and (control_gain := arms[CONTROL].loss.improvement) is not None:
-        control = f"; {CONTROL} {control_gain:+.4f} without a QPU"
+    if CONTROL in arms and (gain := arms[CONTROL].loss.improvement) is not None:
+        control = f"; without a QPU, {CONTROL} gained {gain:+.3f}"
     paid = "" if arms[name].cost.money_per_loss is not None else "; cost per improvement: none"
-    return [Sentence(text=f"{name}: {over} ({known}){control}{paid}.", figures=(f"{name}.added_latency",))]
+    text = (
+        f"{name} ends with a held-out loss {abs(loss.improvement):.3f} {side} {BASELINE}'s "
+        f"({known}){control}{paid}."
+    )
+    return [Sentence(text=text, figures=(f"{name}.added_latency",))]
 
 
 def _headline(arms: Mapping[str, ArmSummary], mission: tuple[Gate, ...]) -> str:

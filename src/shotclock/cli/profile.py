@@ -44,4 +44,4 @@ def show(
     for omission in found.not_modelled:
         console.print(f"not modelled: {omission.component}: {omission.reason}")
     if found.sanity:
-        console.print(f"to be held against: {found.sanity}")
+        console.print(f"to be held against: {found.sanity.text}")

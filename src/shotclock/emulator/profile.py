@@ -28,11 +28,34 @@ class Link(Sourced):
     collect_round_trips: Figure
 
 
+class Range(Sourced):
+    """Two times, the lower one first."""
+
+    low: Figure
+    high: Figure
+
+    @property
+    def ms(self) -> tuple[float, float]:
+        """Both in milliseconds."""
+        return self.low.seconds * 1e3, self.high.seconds * 1e3
+
+
 class Omission(Sourced):
     """A component this profile does not model, and why."""
 
     component: Literal["link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute"]
     reason: str = Field(min_length=8)
+
+
+class Sanity(Sourced):
+    """What the founding document expects of this way, to be held against and never tuned to.
+
+    mean and p95 of the latency a call adds, each as a range.
+    """
+
+    text: str
+    mean: Range
+    p95: Range | None = None
 
 
 class Profile(Sourced):
@@ -47,7 +70,7 @@ class Profile(Sourced):
     title: str
     summary: str
     execution_mode: str
-    sanity: str | None = None
+    sanity: Sanity | None = None
     link: Link | None = None
     queue: Distribution | None = None
     subjob_overhead: Distribution | None = None
@@ -73,8 +96,8 @@ class Profile(Sourced):
         return self
 
     def figures(self) -> tuple[Named, ...]:
-        """Every number of the profile with its dotted name."""
-        return figures_of(self)
+        """Every number that makes the latency, with its dotted name."""
+        return tuple(named for named in figures_of(self) if not named.name.startswith("sanity."))
 
     @property
     def submit_s(self) -> float:

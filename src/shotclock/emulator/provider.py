@@ -18,7 +18,7 @@ from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
 from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
-from shotclock.emulator.profile import Omission, Profile
+from shotclock.emulator.profile import Omission, Profile, Sanity
 from shotclock.emulator.statevector import MAX_QUBITS, execute_all
 from shotclock.emulator.timing import Part, Timeline, mean_by_component, quantile_s, sample_timeline
 
@@ -35,7 +35,7 @@ class ProfileFigures:
     mean_by_component: tuple[Part, ...]
     mean_ms: float
     p95_ms: float
-    sanity: str | None
+    sanity: Sanity | None
     not_modelled: tuple[Omission, ...]
 
 

@@ -1,1 +1,1 @@
-"""A run, shown: `html.write_report` writes the page and its charts, `terminal.show` prints the short form."""
+"""A run, shown: `html.write_report` writes the page and its charts, `terminal.show` the short form."""

@@ -220,7 +220,7 @@ def components(profile: ProfileSummary) -> Grid:
             Cell(each.tag, look=each.tag),
             each.source,
             f"{each.value:.9g}",
-            each.unit,
+            "µs" if each.unit == "us" else each.unit,
         )
         for each in profile.components
     ]

@@ -1,0 +1,256 @@
+"""The command as a person and a script meet it: exit codes, one-line errors, Ctrl-C, a real scrape."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from shotclock import cli
+
+Ran = tuple[int, str, str]
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture
+def shotclock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs the command in this process; returns exit code, stdout, stderr."""
+
+    def ran(*arguments: str) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["shotclock", *arguments])
+        monkeypatch.setenv("COLUMNS", "200")
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0, out, err
+
+    return ran
+
+
+def small(out: Path, *more: str) -> list[str]:
+    return ["bench", "--clock", "virtual", "--seeds", "1", "--steps", "12", "--out", str(out), *more]
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "settings.toml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--arms", "classical-only,hybrid-colocatd"], 2, ("hybrid-colocatd", "did you mean")),
+        (["--arms", " , "], 2, ("bench.arms",)),
+        (["--workload", "digits-mpl"], 2, ("digits-mpl", "did you mean 'digits-mlp'")),
+        (["--workload", "no_such_module:build"], 2, ("no_such_module",)),
+        (["--profile", "colocatd"], 2, ("colocatd", "colocated")),
+        (["--profile", "/no/such/profile.toml"], 2, ("/no/such/profile.toml",)),
+        (["--steps", "0"], 2, ("bench.steps", "greater than or equal to 1")),
+        (["--config", "/no/such/file.toml"], 2, ("/no/such/file.toml",)),
+        (["--out", "/proc/shotclock-run"], 3, ("--out /proc/shotclock-run", "cannot write")),
+        (["--out", "/dev/null/run"], 3, ("--out /dev/null/run",)),
+    ],
+)
+def test_bad_input_is_one_line_and_its_exit_code(
+    shotclock: Cli, arguments: list[str], code: int, words: tuple[str, ...]
+) -> None:
+    got, out, err = shotclock("bench", "--quick", *arguments)
+    assert got == code, err
+    assert out == ""
+    (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
+    assert all(word in line for word in words), line
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[bench]\nstep = 3\n", (":2: bench.step: unknown key; did you mean 'steps'?",)),
+        ("[bench\n", ("malformed TOML",)),
+        ('[quantum]\ndevice = "heron-turino"\n', ("heron-turino", "heron-torino")),
+        ('[quantum]\nprovider = "emulatd"\n', ("emulatd", "emulated")),
+        ("[quantum]\nrep_delay_us = 9000\n", ("rep_delay",)),
+        ("[quantum]\nshots = 200000\n", ("quantum.shots", "100000")),
+        ('[kernel]\nname = "roundin"\n', ("roundin", "qat_flip")),
+        ('[[threshold]]\nmetric = "hybrid-colocated.latency.p95_ms"\nmax = 3\n', ("makes no such metric",)),
+    ],
+)
+def test_a_bad_settings_file_is_one_line(
+    shotclock: Cli, tmp_path: Path, text: str, words: tuple[str, ...]
+) -> None:
+    config, out_folder = written(tmp_path, text), tmp_path / "run"
+    code, _, err = shotclock(*small(out_folder, "--config", config))
+    assert code == 2, err
+    (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
+    assert all(word in line for word in words), line
+    assert not out_folder.exists()
+
+
+def test_a_folder_in_use_is_not_written_over(shotclock: Cli, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    kept.write_text("mine")
+    code, _, err = shotclock(*small(tmp_path))
+    assert code == 2
+    assert "is not empty" in err
+    assert kept.read_text() == "mine"
+
+
+def test_a_threshold_that_fails_is_99_and_one_that_settles_nothing_is_5_under_strict(
+    shotclock: Cli, tmp_path: Path
+) -> None:
+    arms = ["--arms", "classical-only,hybrid-public-cloud"]
+    limit = '[[threshold]]\nmetric = "hybrid-public-cloud.{}"\n{}\n'
+    failing = written(tmp_path, limit.format("quantum_latency.p95_ms", "max = 200"))
+    assert shotclock(*small(tmp_path / "a", *arms, "--config", failing))[0] == 99
+    unsettled = written(tmp_path, limit.format("quantum_share", "min = 0.9"))
+    assert shotclock(*small(tmp_path / "b", *arms, "--config", unsettled, "--strict"))[0] == 5
+    assert shotclock(*small(tmp_path / "c", *arms, "--config", unsettled))[0] == 0
+
+
+def test_json_is_one_document_on_stdout_and_the_report_can_be_made_again(
+    shotclock: Cli, tmp_path: Path
+) -> None:
+    code, out, err = shotclock(
+        *small(tmp_path / "run", "--arms", "classical-only,classical-control", "--json")
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert document["schema"] == 1
+    assert document["emulated"] is False
+    page = tmp_path / "run" / "report.html"
+    page.unlink()
+    code, out, err = shotclock("report", str(tmp_path / "run"), "--json")
+    assert (code, json.loads(out)) == (0, document)
+    assert page.exists()
+
+
+def test_a_report_of_what_is_no_run_is_one_line(shotclock: Cli, tmp_path: Path) -> None:
+    code, _, err = shotclock("report", str(tmp_path))
+    assert code == 2
+    assert "not a run folder" in err
+    (tmp_path / "summary.json").write_text('{"schema": 7}')
+    code, _, err = shotclock("report", str(tmp_path))
+    assert code == 2
+    assert "not a summary of schema 1" in err
+
+
+def test_profile_show_prints_every_number_with_its_tag(shotclock: Cli) -> None:
+    code, out, _ = shotclock("profile", "show", "public-cloud")
+    assert code == 0
+    assert "EMULATED" in out
+    assert out.count("published") >= 6
+    code, out, _ = shotclock("profile", "show", "colocated", "--json")
+    assert json.loads(out)["name"] == "colocated"
+
+
+def test_help_imports_neither_torch_nor_qiskit() -> None:
+    check = (
+        "import sys; sys.argv = ['shotclock', 'bench', '--help']\n"
+        "from shotclock.cli import main\n"
+        "try:\n    main()\n"
+        "except SystemExit:\n    pass\n"
+        "print(sorted(set(sys.modules) & {'torch', 'qiskit', 'numpy', 'scipy', 'altair'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def started(out: Path, *more: str) -> subprocess.Popen[str]:
+    """A real run on the wall clock that would take minutes; returns once it trains."""
+    arguments = [
+        "bench",
+        "--arms",
+        "classical-only,hybrid-colocated",
+        "--seeds",
+        "2",
+        "--out",
+        str(out),
+        *more,
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from shotclock.cli import main; main()", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "120"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "arms, about" in line:
+            return process
+    raise AssertionError(f"the run did not start: {process.wait()}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def scrape(port: int) -> dict[str, float]:
+    """Sample name with its labels → value, off the real endpoint."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        families = text_string_to_metric_families(response.read().decode())
+        return {
+            f"{sample.name}{sorted(sample.labels.items())}": sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Path) -> None:
+    port, out = free_port(), tmp_path / "run"
+    process = started(out, "--metrics", str(port))
+    called = "shotclock_calls_total[('client', 'hybrid-colocated'), ('outcome', 'done')]"
+    found: dict[str, float] = {}
+    for _ in range(200):
+        found = scrape(port)
+        if found.get(called, 0) >= 5:
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert 0 < summary["arms"]["hybrid-colocated"]["calls"] < 400
+    assert re.search("interrupted", stdout, re.IGNORECASE)
+    assert re.search("interrupted", (out / "report.html").read_text(), re.IGNORECASE)
+    client = "[('client', 'hybrid-colocated')"
+    for name in (
+        "circuit_submit_latency_seconds_count",
+        "qpu_queue_length",
+        "qpu_job_retries_total",
+        "hybrid_call_success_ratio",
+        "shotclock_deadline_hit_ratio",
+    ):
+        assert f"{name}{client}]" in found, sorted(found)
+    assert f"stale_parameter_count_total{client}, ('decision', 'revalidated')]" in found
+    assert found[f"hybrid_call_success_ratio{client}]"] == 1.0
+
+
+def test_a_port_that_is_taken_is_said_before_anything_runs(shotclock: Cli, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        code, _, err = shotclock(*small(tmp_path / "run", "--metrics", str(port)))
+    assert code == 3
+    assert f"127.0.0.1:{port}" in err
+    assert not (tmp_path / "run").exists()
