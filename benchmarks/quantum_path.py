@@ -14,9 +14,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 from qiskit import transpile
@@ -33,10 +31,8 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import device, profile
 from shotclock.emulator.statevector import evolve, execute, sample
 from shotclock.emulator.timing import mean_by_component, quantile_s
+from shotclock.orchestrator.offload import InlineOffload
 from shotclock.solvers.greedy import Greedy
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 DEVICE = "heron-torino"
 SHOTS = 1024
@@ -52,11 +48,6 @@ WHAT = {
     TEMPLATE_ON_AER: "the logical circuit kept and bound, no transpiling",
     FOUNDING: "the founding document's pattern, every call",
 }
-
-
-class _Inline:
-    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return work(*args, **kwargs)
 
 
 @dataclass
@@ -85,7 +76,9 @@ def random_subproblem(n: int, rng: np.random.Generator) -> Subproblem:
 
 async def measure(n: int, rounds: int) -> Timings:
     """All ways at one n; each round draws a subproblem and runs every way on it, in random order."""
-    synthesizer = QaoaSynthesizer(DEVICE, target_source=device.target, offload=_Inline(), incumbent=Greedy())
+    synthesizer = QaoaSynthesizer(
+        DEVICE, target_source=device.target, offload=InlineOffload(), incumbent=Greedy()
+    )
     await synthesizer.warm(n)
     aer = AerSimulator(method="statevector", max_parallel_threads=1)
     logical = logical_circuit(n)

@@ -254,3 +254,20 @@ def test_a_port_that_is_taken_is_said_before_anything_runs(shotclock: Cli, tmp_p
     assert code == 3
     assert f"127.0.0.1:{port}" in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_diverges_is_4_and_keeps_what_ran(
+    shotclock: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    config = written(tmp_path, "[bench]\nwarmup_steps = 10\n")
+    arms = ["--arms", "classical-only,classical-control", "--workload", "diverging:build"]
+    code, out, err = shotclock(*small(tmp_path / "run", *arms, "--steps", "40", "--config", config))
+    assert code == 4
+    assert "Traceback" not in err
+    (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
+    assert "seed 0: classical-control, step 15: " in line
+    assert "NaN" in line
+    assert str(tmp_path / "run") in line
+    assert re.search("failed", out, re.IGNORECASE)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shotclock.bench.arms import parse
 from shotclock.bench.drive import Lane, Log, Plan, drive
 from shotclock.bench.figures import by_arm, common_steps
+from shotclock.domain.errors import SubproblemError
 from shotclock.domain.iteration import FinishedCall, Iteration
 
 
@@ -72,3 +74,23 @@ def test_an_interrupt_keeps_the_rows_and_marks_the_run() -> None:
     arms = [parse(name, ()) for name in ("classical-only", "classical-control", "quantum-raw")]
     rows = by_arm(log.steps, [arm for arm in arms if arm is not None])
     assert common_steps(rows.values()) == 2
+
+
+def test_an_error_raised_on_purpose_keeps_the_rows_and_says_where() -> None:
+    def failing(seed: int) -> tuple[Counting, Callable[[], float]]:
+        trainer = Counting("classical-control", [])
+
+        def iterate(step: int) -> Iteration:
+            if (seed, step) == (1, 2):
+                raise SubproblemError("linear", "has NaN or infinite coefficients")
+            return Iteration(step, 0, 1, 0.5)
+
+        trainer.iterate = iterate  # type: ignore[method-assign]
+        return trainer, lambda: 0.25
+
+    plan = Plan(seeds=3, steps=4, block=2, interleaved=True)
+    log = drive([Lane("classical-control", failing)], plan, lambda arm, steps: None)
+    assert log.failure == (
+        "seed 1: classical-control, step 2: subproblem.linear: has NaN or infinite coefficients"
+    )
+    assert [(step.seed, step.step) for step in log.steps] == [*((0, i) for i in range(4)), (1, 0), (1, 1)]

@@ -8,34 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import harness
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Template
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Job
-from shotclock.emulator.device import DeviceFacts, check_rep_delay
+from shotclock.emulator.device import check_rep_delay
 from shotclock.emulator.figures import Figure, Lognormal
 from shotclock.emulator.profile import Profile, load
 from shotclock.emulator.timing import mean_by_component, quantile_s, sample_timeline, shots_s, subjobs
 
-FACTS = DeviceFacts(
-    name="test",
-    n_qubits=133,
-    max_shots=100_000,
-    max_circuits=300,
-    rep_delay_default_s=250e-6,
-    rep_delay_low_s=0.0,
-    rep_delay_high_s=500e-6,
-    reset_s=2e-6,
-    clops_h=210_000.0,
-    efficiency=0.5,
-    calibration_id="test",
-    snapshot_date="2025-02-26",
-    lanes=5,
-    noise_base=0.046,
-    noise_per_gate_layer=0.0042,
-    noise_exposure=0.65,
-    noise_short_rep_delay=0.05,
-    components=(),
-)
+FACTS = replace(harness.FACTS, reset_s=2e-6)
 
 
 def circuit(duration_s: float, n: int = 2) -> DeviceCircuit:

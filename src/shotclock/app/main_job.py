@@ -198,6 +198,7 @@ def _facts(
         started_at=started_at.isoformat(timespec="seconds"),
         duration_s=duration_s,
         interrupted=log.interrupted,
+        failure=log.failure,
         environment=environment(),
         arms=tuple(one.facts for one in running),
         profiles={name: found for name, found in described.items() if name and found},

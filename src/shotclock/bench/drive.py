@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from shotclock.bench.rows import Call, Step
+from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import (
     DeadlinePassed,
@@ -40,10 +41,14 @@ class Plan:
 
 @dataclass(slots=True)
 class Log:
-    """The rows so far; readable at any time, so that an interrupted run keeps what it has."""
+    """The rows so far, and how the run ended; whatever ends it, what has run is here.
+
+    failure: the first error Shotclock raised on purpose, with where it happened; empty without one.
+    """
 
     steps: list[Step] = field(default_factory=list)
     interrupted: bool = False
+    failure: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,21 +89,25 @@ class _Turn:
 
 
 def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) -> Log:
-    """Every seed of every arm; `advance(arm, steps)` reports progress. Ctrl-C ends it early, marked."""
+    """Every seed of every arm; `advance(arm, steps)` reports progress.
+
+    Ctrl-C and errors raised on purpose end it early, marked; what has run is kept.
+    """
     log = Log()
     for seed in range(plan.seeds):
-        turns = []
+        turns: list[_Turn] = []
         try:
-            for lane in lanes:
-                turns.append(_Turn(lane, *lane.make(seed), seed))  # noqa: PERF401 - kept on Ctrl-C
+            turns.extend(_Turn(lane, *lane.make(seed), seed) for lane in lanes)
             _take_turns(turns, plan, advance)
             for turn in turns:
                 turn.trainer.flush()
         except KeyboardInterrupt:
             log.interrupted = True
+        except ShotclockError as error:
+            log.failure = f"seed {seed}: {error}"
         for turn in turns:
             log.steps.extend(turn.collected())
-        if log.interrupted:
+        if log.interrupted or log.failure:
             break
     return log
 
@@ -110,7 +119,10 @@ def _take_turns(turns: list[_Turn], plan: Plan, advance: Callable[[str, int], No
         shift = number % len(turns)
         for turn in turns[shift:] + turns[:shift]:
             steps = min(block, plan.steps - first)
-            turn.run(steps)
+            try:
+                turn.run(steps)
+            except ShotclockError as error:
+                raise RunError(f"{turn.lane.name}, step {len(turn.rows)}: {error}") from error
             advance(turn.lane.name, steps)
 
 

@@ -174,7 +174,8 @@ class Summary(_Frozen):
     schema_number: Literal[1] = Field(default=1, alias="schema")
     shotclock: str
     run_id: str
-    status: Literal["complete", "interrupted"]
+    status: Literal["complete", "interrupted", "failed"]
+    failure: str = ""
     clock: Literal["wall", "virtual"]
     emulated: bool
     quick: bool

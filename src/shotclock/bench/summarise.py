@@ -45,6 +45,7 @@ class RunFacts:
     started_at: str
     duration_s: float
     interrupted: bool
+    failure: str
     environment: Mapping[str, str]
     arms: tuple[ArmFacts, ...]
     profiles: Mapping[str, ProfileSummary]
@@ -64,7 +65,8 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
         {
             "shotclock": run.shotclock,
             "run_id": run.run_id,
-            "status": "interrupted" if run.interrupted else "complete",
+            "status": "failed" if run.failure else "interrupted" if run.interrupted else "complete",
+            "failure": run.failure,
             "clock": run.clock,
             "emulated": any(facts.emulated for facts in run.arms),
             "quick": run.quick,

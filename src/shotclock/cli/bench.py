@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 THRESHOLD_FAILED = 99
 INCONCLUSIVE = 5
 INTERRUPTED = 130
+FAILED = 4
 
 
 def bench(
@@ -59,6 +60,8 @@ def bench(
         from shotclock.bench.report.terminal import show  # noqa: PLC0415
 
         show(summary, path, Console(), _next_commands(summary, path))
+    if summary.failure:
+        typer.echo(f"shotclock: the run failed: {summary.failure}; what ran is kept in {path}", err=True)
     raise typer.Exit(exit_code(summary, strict))
 
 
@@ -66,8 +69,8 @@ def exit_code(summary: Summary, strict: bool) -> int:
     """See `bench`: only thresholds the user set fail a run."""
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
-    if summary.status == "interrupted":
-        return INTERRUPTED
+    if summary.status != "complete":
+        return INTERRUPTED if summary.status == "interrupted" else FAILED
     results = {gate.result for gate in summary.thresholds}
     if Result.FAIL in results:
         return THRESHOLD_FAILED

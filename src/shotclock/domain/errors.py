@@ -26,6 +26,10 @@ class MachineError(ShotclockError):
     exit_code = 3
 
 
+class RunError(ShotclockError):
+    """A run that could not go on; what ran is kept."""
+
+
 class SubproblemError(ShotclockError, ValueError):
     """A subproblem whose numbers cannot be solved; `field` names the offending one."""
 

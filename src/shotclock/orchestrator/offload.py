@@ -20,18 +20,17 @@ class ProcessOffload:
     """One spawned worker process (never a fork: threads and numba are already running)."""
 
     def __init__(self) -> None:
-        self._pool = ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet
-        )
+        self._pool = _spawned()
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Offload.run`; a worker that died raises a transient ProviderError and is replaced."""
-        loop = asyncio.get_running_loop()
+        pool = self._pool
         try:
-            return await loop.run_in_executor(self._pool, partial(work, *args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *args, **kwargs))
         except BrokenProcessPool as error:
-            self._pool.shutdown(wait=False)
-            self.__init__()  # type: ignore[misc]
+            if self._pool is pool:  # the first of those who lost it replaces it
+                pool.shutdown(wait=False)
+                self._pool = _spawned()
             raise ProviderError(FaultKind.TRANSIENT, "the worker process died and was replaced") from error
 
     def close(self) -> None:
@@ -48,6 +47,10 @@ class InlineOffload:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+def _spawned() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
 
 
 def _quiet() -> None:

@@ -14,7 +14,7 @@ from shotclock.bench.report.losses import courses, losses
 from shotclock.bench.report.samples import samples
 from shotclock.bench.report.tails import distribution, tail_latency
 from shotclock.bench.report.waterfall import falls, waterfall
-from shotclock.bench.report.words import marked
+from shotclock.bench.report.words import mark_of
 from shotclock.bench.schema import Summary
 
 _TAIL = (
@@ -52,8 +52,8 @@ class Figure:
 
 def origin(summary: Summary) -> list[str]:
     """The line every chart carries: what made its figures, for when it is seen without the page."""
-    marks = marked(summary.emulated, summary.clock)
-    state = ", INTERRUPTED" if summary.status == "interrupted" else ""
+    marks = mark_of(summary)
+    state = f", {summary.status.upper()}" if summary.status != "complete" else ""
     return [f"{marks}{state}: {summary.workload}, {summary.kernel}, n = {summary.n}; run {summary.run_id}"]
 
 

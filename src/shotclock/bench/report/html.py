@@ -13,7 +13,7 @@ from shotclock.bench.report import tables
 from shotclock.bench.report.figures import Figure, figures
 from shotclock.bench.report.grid import Grid
 from shotclock.bench.report.render import inline, png, standalone, svg
-from shotclock.bench.report.words import figure, marked, number
+from shotclock.bench.report.words import figure, mark_of, number
 from shotclock.bench.schema import Summary
 
 
@@ -69,7 +69,7 @@ def page(summary: Summary, drawn: list[_Drawn]) -> str:
         drawn=drawn,
         facts=_facts(summary),
         tables=tables,
-        mark=marked(summary.emulated, summary.clock),
+        mark=mark_of(summary),
     )
 
 

@@ -18,7 +18,7 @@ from shotclock.bench.report.words import (
     SYMBOLS,
     classes,
     figure,
-    marked,
+    mark_of,
     ms,
     number,
     quantile,
@@ -36,7 +36,7 @@ _STYLES = {Result.PASS: "bold green", Result.FAIL: "bold red", Result.INCONCLUSI
 
 def show(summary: Summary, folder: Path, console: Console, commands: Sequence[str]) -> None:
     """Prints the summary of the run in `folder`; `commands` are what its reader may want to run next."""
-    mark = marked(summary.emulated, summary.clock)
+    mark = mark_of(summary)
     _header(summary, console, mark)
     _gates(summary, "Thresholds", summary.thresholds, console, mark)
     _gates(summary, "Mission gates", summary.mission_gates, console, mark)
@@ -76,8 +76,8 @@ def _table(head: Iterable[str], words: int = 1) -> Table:
 def _header(summary: Summary, console: Console, mark: str) -> None:
     line = Text(f"shotclock bench  {summary.workload}, {summary.kernel}, n = {summary.n}  ", style="bold")
     line.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
-    if summary.status == "interrupted":
-        line.append("  INTERRUPTED: partial results", style="bold red")
+    if summary.status != "complete":
+        line.append(f"  {summary.status.upper()}: partial results", style="bold red")
     _say(console, line)
     quick = ", quick" if summary.quick else ""
     took = f"{number(summary.duration_s)} s, {summary.common_steps:,} common steps{quick}"

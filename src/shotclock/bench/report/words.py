@@ -93,8 +93,15 @@ def figure(summary: Summary, name: str) -> str:
 
 
 def marked(emulated: bool, clock: str) -> str:
-    """The mark that goes wherever a figure does: EMULATED, and the clock if it was virtual."""
-    marks = ["EMULATED"] if emulated else ["hardware"]
-    if clock == "virtual":
-        marks.append("VIRTUAL CLOCK")
-    return ", ".join(marks)
+    """The mark that goes wherever a QPU's figure does: EMULATED, and the clock if it was virtual."""
+    return _with_clock("EMULATED" if emulated else "hardware", clock)
+
+
+def mark_of(summary: Summary) -> str:
+    """The mark of a whole run; a run without a quantum arm has no QPU to mark."""
+    asked = any(arm.calls_quantum for arm in summary.arms.values())
+    return marked(summary.emulated, summary.clock) if asked else _with_clock("no QPU", summary.clock)
+
+
+def _with_clock(mark: str, clock: str) -> str:
+    return f"{mark}, VIRTUAL CLOCK" if clock == "virtual" else mark
