@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from shotclock.bench.run_folder import RunFolder, environment
 from shotclock.bench.schema import Summary
 from shotclock.bench.summarise import RunFacts, summarise
 from shotclock.bench.trace import write_trace
+from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
@@ -63,17 +65,21 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
     arms = parse_arms(settings)
     workload_factory(settings.bench.workload)
     thresholds = parse_thresholds(settings, arms)
-    metrics = Metrics()
-    if job.metrics_port is not None:
-        metrics.expose(job.metrics_port)
-    folder = RunFolder.create(job.folder)
     torch.set_num_threads(1)  # the other core is the emulated QPU's; a small model gains nothing from two
-    host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
-    running: list[RunningArm] = []
-    try:
+    metrics = Metrics()
+    with ExitStack() as cleanup:
+        if job.metrics_port is not None:
+            cleanup.enter_context(metrics.exposed(job.metrics_port))
+        folder = RunFolder.create(job.folder)
+        cleanup.callback(folder.discard_if_empty)
+        host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
+        cleanup.callback(host.close)
         progress.phase("starting the QPU and compiling templates")
         builder = Builder(settings, host, metrics, _slow_every(settings, job))
-        running.extend(builder.arm(arm) for arm in arms)
+        running = []
+        for arm in arms:
+            running.append(builder.arm(arm))
+            cleanup.callback(running[-1].stop)
         settings = _cadences(settings, running)
         folder.write_settings(lock(settings))
         folder.write_machine(environment())
@@ -81,12 +87,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         log = drive([one.lane for one in running], _plan(settings), progress.advance)
-        duration_s = (host.clock.now_ns() - began) / 1e9
-    finally:
-        for one in running:
-            one.stop()
-        host.close()
-        folder.discard_if_empty()
+        duration_s = (host.clock.now_ns() - began) / NS_PER_S
     progress.phase("writing the run folder and its report")
     facts = _facts(settings, job, running, thresholds, log, started_at, duration_s)
     return _write(folder, facts, log), folder

@@ -17,6 +17,7 @@ from shotclock.bench.schema import (
     Sentence,
     Verdict,
 )
+from shotclock.domain.stages import Stage
 
 
 def verdict(
@@ -68,13 +69,26 @@ def _sanity(
         return []
     low, high = profile.sanity_mean_ms
     where = "above" if added.mean > high else "below" if added.mean < low else "within"
-    part, part_ms = max(profile.mean_by_component_ms.items(), key=lambda item: item[1])
+    stage, stage_ms = _largest_stage(name, metrics)
+    made_of = ""
+    if stage is Stage.QPU_EXEC_TIME:
+        part, part_ms = max(profile.mean_by_component_ms.items(), key=lambda item: item[1])
+        made_of = f", nearly all of it {part} ({part_ms:,.0f} ms)" if part_ms > 0.8 * stage_ms else ""
     text = (
         f"{name} adds {added.mean:,.0f} ms a call on average, {where} the founding document's {low:,.0f} to "
-        f"{high:,.0f} ms; {part} alone is {part_ms:,.0f} of the {profile.predicted_mean_ms:,.0f} ms its "
-        f"components add up to."
+        f"{high:,.0f} ms; its largest stage is {stage} with {stage_ms:,.0f} ms{made_of}."
     )
-    return [Sentence(text=text, figures=(f"{name}.added_latency",))]
+    return [Sentence(text=text, figures=(f"{name}.added_latency", f"{name}.{stage}"))]
+
+
+def _largest_stage(name: str, metrics: Mapping[str, Metric]) -> tuple[Stage, float]:
+    means = {
+        stage: found.mean or 0.0
+        for stage in Stage
+        if stage is not Stage.TOTAL_ITERATION_TIME
+        and isinstance(found := metrics[f"{name}.{stage}"], Latency)
+    }
+    return max(means.items(), key=lambda item: item[1])
 
 
 def _protection(name: str, metrics: Mapping[str, Metric]) -> Sentence:
@@ -158,7 +172,7 @@ def _mean(metric: Metric) -> str:
 
 def _percent(metric: Metric) -> str:
     value = metric.value if isinstance(metric, Ratio) else None
-    return "none" if value is None else f"{100 * value:.0f} %"
+    return "none" if value is None else f"{100 * value:.4g} %"
 
 
 def _p95(metric: Metric) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,6 +43,7 @@ def _root(
 
 def main() -> None:
     """Runs a verb; expected errors are one line and their exit code, never a traceback."""
+    sys.path.insert(0, str(Path.cwd()))  # so that module:factory finds what stands here
     try:
         app()
     except ShotclockError as error:

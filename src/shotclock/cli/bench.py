@@ -118,12 +118,12 @@ def _run(
 
 
 def _next_commands(summary: Summary, folder: Path) -> list[str]:
-    commands = [f"open {folder / 'report.html'}"]
+    commands = [(f"open {folder / 'report.html'}", "")]
     if summary.quick and summary.clock == "wall":
-        commands.append("shotclock bench --quick --clock virtual    # enough calls for slow arms' tails")
+        commands.append(("shotclock bench --quick --clock virtual", "enough calls for slow arms' tails"))
     if summary.quick:
-        commands.append("shotclock bench --clock virtual            # five seeds, a thousand steps")
-    hybrid = next(iter(summary.profiles), None)
-    if hybrid is not None:
-        commands.append(f"shotclock profile show {hybrid}         # where each emulated number comes from")
-    return commands
+        commands.append(("shotclock bench --clock virtual", "five seeds, a thousand steps, every fabric"))
+    if summary.profiles:
+        shown = next(iter(summary.profiles))
+        commands.append((f"shotclock profile show {shown}", "where each emulated number comes from"))
+    return [f"{command:<42}# {why}" if why else command for command, why in commands]

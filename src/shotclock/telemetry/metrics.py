@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -65,14 +67,21 @@ class Metrics:
             registry=registry,
         )
 
-    def expose(self, port: int, address: str = "127.0.0.1") -> None:
-        """Serves /metrics on a port of the loopback; MachineError when it is taken."""
+    @contextmanager
+    def exposed(self, port: int, address: str = "127.0.0.1") -> Iterator[None]:
+        """Serves /metrics on a port of the loopback meanwhile; MachineError when it is taken."""
         try:
-            start_http_server(port, addr=address, registry=self.registry)
+            server, thread = start_http_server(port, addr=address, registry=self.registry)
         except OSError as error:
             raise MachineError(
                 f"--metrics {port}: cannot listen on {address}:{port}: {error.strerror}; choose another port"
             ) from error
+        try:
+            yield
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 class PrometheusRecorder:

@@ -43,7 +43,7 @@ class DigitsMlp:
             self.model = nn.Sequential(
                 TernaryLinear(64, 32), nn.ReLU(), TernaryLinear(32, 32), nn.ReLU(), TernaryLinear(32, 10)
             )
-        self._optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
         self._batches = torch.Generator().manual_seed(seed)
         self._seed = seed
         self._batch = self._next_batch()
@@ -51,10 +51,10 @@ class DigitsMlp:
     def step(self) -> float:
         """See `Workload.step`."""
         x, y = self._batch
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss = nn.functional.cross_entropy(self.model(x), y)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.step()
+        self.optimizer.step()
         for layer in self.model:
             if isinstance(layer, TernaryLinear):
                 layer.clip()
