@@ -9,8 +9,8 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 import pytest
-from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, unlinked
 
+from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, unlinked
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Execution, Job, Offload
 from shotclock.emulator.profile import load

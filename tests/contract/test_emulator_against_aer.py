@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from harness import goodness_of_fit, random_parameters, same_source, unlinked
 from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 
+from harness import goodness_of_fit, random_parameters, same_source, unlinked
 from shotclock.circuits.qaoa import bound_isa, bound_logical
 from shotclock.circuits.templates import compile_template
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from harness import FACTS, Inline, WallClock, random_parameters, unlinked
 
+from harness import FACTS, Inline, WallClock, random_parameters, unlinked
 from shotclock.circuits.worker import bound_logical
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Job, Provider

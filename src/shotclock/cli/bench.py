@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -118,12 +120,15 @@ def _run(
 
 
 def _next_commands(summary: Summary, folder: Path) -> list[str]:
-    commands = [(f"open {folder / 'report.html'}", "")]
+    me = "shotclock" if which("shotclock") else sys.argv[0]
+    commands = []
     if summary.quick and summary.clock == "wall":
-        commands.append(("shotclock bench --quick --clock virtual", "enough calls for slow arms' tails"))
+        commands.append((f"{me} bench --quick --clock virtual", "enough calls for slow arms' tails"))
     if summary.quick:
-        commands.append(("shotclock bench --clock virtual", "five seeds, a thousand steps, every fabric"))
+        commands.append((f"{me} bench --clock virtual", "five seeds, a thousand steps, every fabric"))
     if summary.profiles:
         shown = next(iter(summary.profiles))
-        commands.append((f"shotclock profile show {shown}", "where each emulated number comes from"))
-    return [f"{command:<42}# {why}" if why else command for command, why in commands]
+        commands.append((f"{me} profile show {shown}", "where each emulated number comes from"))
+    width = max((len(command) for command, _ in commands), default=0)
+    lines = [f"{command:<{width}}  # {why}" for command, why in commands]
+    return [f"open {folder / 'report.html'}", *lines]
