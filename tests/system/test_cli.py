@@ -169,8 +169,8 @@ def test_help_imports_neither_torch_nor_qiskit() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def started(out: Path, *more: str) -> subprocess.Popen[str]:
-    """A real run on the wall clock that would take minutes; returns once it trains."""
+def started(out: Path, *more: str, until: str = "arms, about") -> subprocess.Popen[str]:
+    """A real run on the wall clock that would take minutes; returns once it says so much (it trains)."""
     arguments = [
         "bench",
         "--arms",
@@ -190,9 +190,19 @@ def started(out: Path, *more: str) -> subprocess.Popen[str]:
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if "arms, about" in line:
+        if until in line:
             return process
     raise AssertionError(f"the run did not start: {process.wait()}")
+
+
+def test_ctrl_c_before_the_first_step_leaves_nothing(tmp_path: Path) -> None:
+    process = started(tmp_path / "run", until="starting")
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "nothing was kept" in stderr
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "run").exists()
 
 
 def free_port() -> int:

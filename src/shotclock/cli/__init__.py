@@ -14,8 +14,6 @@ from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.domain.errors import ShotclockError
 
-INTERRUPTED = 130
-
 app = typer.Typer(
     help="Puts a quantum processor behind a deadline, and says plainly whether it paid.",
     no_args_is_help=True,
@@ -49,6 +47,3 @@ def main() -> None:
     except ShotclockError as error:
         sys.stderr.write(f"shotclock: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("shotclock: interrupted; nothing was kept\n")
-        sys.exit(INTERRUPTED)

@@ -114,8 +114,12 @@ def _run(
     from shotclock.app.main_job import Job, run  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 
-    with Bars(console) as bars:
-        summary, made = run(settings, Job(folder, quick, clock, metrics), bars.hooks())
+    try:
+        with Bars(console) as bars:
+            summary, made = run(settings, Job(folder, quick, clock, metrics), bars.hooks())
+    except KeyboardInterrupt:
+        typer.echo("shotclock: interrupted before the first step; nothing was kept", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     return summary, made.path
 
 

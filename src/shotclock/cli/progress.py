@@ -9,63 +9,70 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.status import Status
 
 from shotclock.app import main_job
 
 
 class Bars:
-    """A context in which a run's hooks draw; on something that is no terminal, plain lines."""
+    """A context in which a run's hooks draw; on something that is no terminal, plain lines.
+
+    One thing is live at a time: a spinner while a phase lasts, bars while the arms train.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._status = Status("", console=console)
         self._progress = Progress(
-            SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._phase = self._progress.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Bars:
-        self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._status.stop()
         self._progress.stop()
 
     def hooks(self) -> main_job.Progress:
         """What the run calls."""
-        return main_job.Progress(self._on_phase, self._on_plan, self._on_advance)
+        return main_job.Progress(self.phase, self._on_plan, self._on_advance)
 
-    def _on_phase(self, text: str) -> None:
-        if not self._console.is_terminal:
+    def phase(self, text: str) -> None:
+        """Something that takes a while begins."""
+        self._progress.stop()
+        if self._console.is_terminal:
+            self._status.update(f"{text} …")
+            self._status.start()
+        else:
             self._console.print(f"{text} …")
-        self._progress.update(self._phase, description=text, visible=True)
 
     def _on_plan(self, steps: dict[str, int], estimate_s: float) -> None:
-        self._progress.update(self._phase, visible=False)
+        self._status.stop()
         self._console.print(f"{len(steps)} arms, about {_duration(estimate_s)}")
         if estimate_s > LONG_S:
             self._console.print(
                 "most of it is emulated waiting: --clock virtual skips it; Ctrl-C keeps what ran"
             )
-        for arm, total in steps.items():
-            self._tasks[arm] = self._progress.add_task(arm, total=total)
+        if self._console.is_terminal:
+            self._tasks = {arm: self._progress.add_task(arm, total=total) for arm, total in steps.items()}
+            self._progress.start()
 
     def _on_advance(self, arm: str, steps: int) -> None:
-        self._progress.advance(self._tasks[arm], steps)
+        if arm in self._tasks:
+            self._progress.advance(self._tasks[arm], steps)
 
 
 LONG_S = 600.0

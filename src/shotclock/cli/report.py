@@ -19,10 +19,13 @@ def report(
     from shotclock.bench.report.html import write_report  # noqa: PLC0415
     from shotclock.bench.report.terminal import show  # noqa: PLC0415
     from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
+    from shotclock.cli.progress import Bars  # noqa: PLC0415
 
     folder = RunFolder(run)
     summary = folder.read_summary()
-    write_report(summary, folder.read_steps(), run)
+    with Bars(Console(stderr=True)) as bars:
+        bars.phase("drawing the charts")
+        write_report(summary, folder.read_steps(), run)
     if json:
         typer.echo(summary.model_dump_json(indent=2, by_alias=True))
     else:
