@@ -211,11 +211,11 @@ def _sentences(measured: tuple[Timings, ...], found: dict[str, float]) -> list[s
 def _waits(template: Template) -> list[tuple[str, str, float]]:
     """Each profile with the device's rep_delay and with none, and its mean wait, ms."""
     facts = device.describe(DEVICE)
-    idle = QaoaParameters(np.zeros(12), np.zeros(12), np.zeros((12, 12)), 0.0)
+    idle = QaoaParameters.idle(12)
     found = []
     for name in profile.known():
         for delay, rep_delay_s in (("default", None), ("0", 0.0)):
-            job = Job((DeviceCircuit(template, idle),), SHOTS, "benchmark", rep_delay_s)
+            job = Job.of((DeviceCircuit(template, idle),), SHOTS, "benchmark", rep_delay_s)
             parts = mean_by_component(job, facts, profile.load(name))
             found.append((name, delay, sum(part.mean_ms for part in parts)))
     return found

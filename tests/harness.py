@@ -75,11 +75,14 @@ def random_subproblem(n: int, seed: int, scale: float = 1.0) -> Subproblem:
     return Subproblem(upper + upper.T, rng.normal(size=n) * scale)
 
 
-def random_parameters(n: int, seed: int) -> QaoaParameters:
+def random_parameters(n: int, seed: int, layers: int = 1) -> QaoaParameters:
     rng = np.random.default_rng(seed)
-    upper = np.triu(rng.normal(scale=0.4, size=(n, n)), k=1)
+    upper = np.triu(rng.normal(scale=0.4, size=(layers, n, n)), k=1)
     return QaoaParameters(
-        rng.uniform(0.2, np.pi - 0.2, n), rng.normal(scale=0.5, size=n), upper + upper.T, -0.4
+        warm=rng.uniform(0.0, np.pi, n),
+        field=rng.normal(scale=0.5, size=(layers, n)),
+        coupling=upper + upper.transpose(0, 2, 1),
+        mixer=rng.uniform(-1.0, -0.2, layers),
     )
 
 

@@ -54,9 +54,8 @@ class Unlinked:
 
     async def bind(self, subproblem: Subproblem) -> DeviceCircuit:
         n = subproblem.n
-        zero = np.zeros(n)
         template = Template("key", "scripted", tuple(range(n)), b"", 6e-6, 0, 0)
-        return DeviceCircuit(template, QaoaParameters(zero, zero, np.zeros((n, n)), 0.0))
+        return DeviceCircuit(template, QaoaParameters.idle(n))
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         return decode(subproblem, samples)

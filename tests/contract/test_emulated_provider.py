@@ -43,7 +43,7 @@ def provider_of(profile: str, offload: Offload | None = None) -> EmulatedProvide
 
 
 def job_of(n: int = 4, shots: int = 256, rep_delay_s: float | None = None) -> Job:
-    return Job((unlinked(random_parameters(n, 1)),), shots, "test", rep_delay_s)
+    return Job.of((unlinked(random_parameters(n, 1)),), shots, "test", rep_delay_s)
 
 
 @pytest.mark.parametrize("profile", ["colocated", "onprem-today", "public-cloud"])

@@ -53,7 +53,7 @@ def with_flips(exact: Float64s, n: int, replaced: float) -> Float64s:
     return mixed
 
 
-def with_mixer(parameters: QaoaParameters, mixer: float) -> QaoaParameters:
+def with_mixer(parameters: QaoaParameters, mixer: Float64s) -> QaoaParameters:
     return replace(parameters, mixer=mixer)
 
 

@@ -36,7 +36,7 @@ every_provider = pytest.mark.parametrize("make", [emulated, aer, scripted])
 
 def job_of(*widths: int, shots: int = 200) -> Job:
     circuits = tuple(unlinked(random_parameters(n, n)) for n in widths)
-    return Job(circuits, shots, "test", rep_delay_s=0.0)
+    return Job.of(circuits, shots, "test", rep_delay_s=0.0)
 
 
 @every_provider
@@ -149,7 +149,11 @@ def test_cancelling_a_finished_job_raises_nothing(make: Maker) -> None:
 def test_impossible_jobs_are_permanent_faults(make: Maker) -> None:
     async def main() -> None:
         provider = make()
-        for job in (Job((), 10, "empty"), job_of(3, shots=0), job_of(3, shots=provider.limits.max_shots + 1)):
+        for job in (
+            Job.of((), 10, "empty"),
+            job_of(3, shots=0),
+            job_of(3, shots=provider.limits.max_shots + 1),
+        ):
             with pytest.raises(ProviderError) as caught:
                 await provider.submit(job)
             assert caught.value.kind is FaultKind.PERMANENT

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 
+from harness import random_parameters
 from shotclock.circuits.angles import coefficient_scale, parameters
 from shotclock.circuits.qaoa import line_circuit, logical_circuit, parameter_values
 from shotclock.domain.circuit import QaoaParameters
@@ -24,13 +25,6 @@ Matrix = NDArray[np.complex128]
 X = np.array([[0, 1], [1, 0]], complex)
 Y = np.array([[0, -1j], [1j, 0]], complex)
 Z = np.diag([1.0, -1.0]).astype(complex)
-
-
-def random_parameters(n: int, seed: int) -> QaoaParameters:
-    rng = np.random.default_rng(seed)
-    upper = np.triu(rng.normal(scale=0.4, size=(n, n)), k=1)
-    warm, field = rng.uniform(0.0, np.pi, n), rng.normal(scale=0.5, size=n)
-    return QaoaParameters(warm, field, upper + upper.T, float(rng.uniform(-1.0, 1.0)))
 
 
 def bit_probabilities(circuit: QuantumCircuit, values: QaoaParameters) -> Float64s:
@@ -65,32 +59,35 @@ def by_definition(p: QaoaParameters) -> Float64s:
     state = np.eye(1, 1 << n, dtype=complex)[0]
     for i in range(n):
         state = on({i: rotation(Y, p.warm[i])}, n) @ state
-        state = on({i: rotation(Z, 2 * p.field[i])}, n) @ state
-    for i, j in itertools.combinations(range(n), 2):
-        state = rotation(on({i: Z, j: Z}, n), 2 * p.coupling[i, j]) @ state
-    for i in range(n):
-        mixer = rotation(Y, p.warm[i]) @ rotation(Z, 2 * p.mixer) @ rotation(Y, -p.warm[i])
-        state = on({i: mixer}, n) @ state
+    for layer in range(p.layers):
+        for i in range(n):
+            state = on({i: rotation(Z, 2 * p.field[layer, i])}, n) @ state
+        for i, j in itertools.combinations(range(n), 2):
+            state = rotation(on({i: Z, j: Z}, n), 2 * p.coupling[layer, i, j]) @ state
+        turn = rotation(Z, 2 * p.mixer[layer])
+        for i in range(n):
+            mixer = rotation(Y, p.warm[i]) @ turn @ rotation(Y, -p.warm[i])
+            state = on({i: mixer}, n) @ state
     exact: Float64s = np.abs(state) ** 2
     return exact
 
 
+@pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("n", [1, 2, 3, 5])
-def test_circuits_and_emulator_follow_the_formula(n: int) -> None:
-    p = random_parameters(n, n)
+def test_circuits_and_emulator_follow_the_formula(n: int, layers: int) -> None:
+    p = random_parameters(n, n, layers)
     exact = by_definition(p)
-    np.testing.assert_allclose(bit_probabilities(logical_circuit(n), p), exact, atol=1e-12)
-    np.testing.assert_allclose(bit_probabilities(line_circuit(n), p), exact, atol=1e-12)
+    np.testing.assert_allclose(bit_probabilities(logical_circuit(n, layers), p), exact, atol=1e-12)
+    np.testing.assert_allclose(bit_probabilities(line_circuit(n, layers), p), exact, atol=1e-12)
     np.testing.assert_allclose(probabilities(p), exact, atol=1e-12)
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 8), st.integers(0, 1000))
-def test_the_swap_network_is_the_logical_circuit(n: int, seed: int) -> None:
-    p = random_parameters(n, seed)
-    np.testing.assert_allclose(
-        bit_probabilities(line_circuit(n), p), bit_probabilities(logical_circuit(n), p), atol=1e-12
-    )
+@given(st.integers(1, 8), st.integers(1, 2), st.integers(0, 1000))
+def test_the_swap_network_is_the_logical_circuit(n: int, layers: int, seed: int) -> None:
+    p = random_parameters(n, seed, layers)
+    on_a_line, logical = line_circuit(n, layers), logical_circuit(n, layers)
+    np.testing.assert_allclose(bit_probabilities(on_a_line, p), bit_probabilities(logical, p), atol=1e-12)
 
 
 @pytest.mark.parametrize("n", [2, 5, 12])
@@ -123,11 +120,11 @@ def test_values_stand_in_the_order_of_the_circuits_own_parameters() -> None:
     assert len(named) == 12 + 12 + 66 + 1
     assert named["theta[10]"] == p.warm[10]
     assert named["theta[2]"] == p.warm[2]
-    assert named["field[11]"] == 2.0 * p.field[11]
-    assert named["mixer[0]"] == 2.0 * p.mixer
+    assert named["field[11]"] == 2.0 * p.field[0, 11]
+    assert named["mixer[0]"] == 2.0 * p.mixer[0]
     pairs = list(itertools.combinations(range(12), 2))
     for k in (0, 11, 40, 65):
-        assert named[f"coupling[{k}]"] == 2.0 * p.coupling[pairs[k]]
+        assert named[f"coupling[{k}]"] == 2.0 * p.coupling[0][pairs[k]]
 
 
 def test_warm_start_angles_by_hand() -> None:
@@ -140,8 +137,8 @@ def test_warm_start_angles_by_hand() -> None:
     p = parameters(subproblem, np.array([0, 1], np.uint8))
     gamma = 0.75 / math.sqrt(6.0)
     assert p.mixer == -0.3
-    np.testing.assert_allclose(p.field, [-gamma, -3.0 * gamma])
-    np.testing.assert_allclose(p.coupling, [[0.0, gamma], [gamma, 0.0]])
+    np.testing.assert_allclose(p.field, [[-gamma, -3.0 * gamma]])
+    np.testing.assert_allclose(p.coupling, [[[0.0, gamma], [gamma, 0.0]]])
     np.testing.assert_allclose(np.sin(p.warm / 2.0) ** 2, [0.25, 0.75])
 
 
@@ -173,7 +170,7 @@ def test_the_circuit_lowers_the_energy_its_warm_start_begins_with() -> None:
         subproblem = Subproblem(upper + upper.T, rng.normal(size=8))
         p = parameters(subproblem, Greedy().solve(subproblem))
         energies = subproblem.energies(((np.arange(256)[:, None] >> np.arange(8)) & 1).astype(np.uint8))
-        before = probabilities(QaoaParameters(p.warm, p.field, p.coupling, 0.0)) @ energies
+        before = probabilities(QaoaParameters(p.warm, p.field, p.coupling, np.zeros(1))) @ energies
         gains.append(before - probabilities(p) @ energies)
     assert np.mean(gains) > 0.0
     assert sum(gain > 0.0 for gain in gains) >= 18

@@ -24,9 +24,7 @@ class WallClock:
 
 def job(n: int = 3) -> Job:
     template = Template("key", "test", tuple(range(n)), b"", 1e-6, 0, 0)
-    return Job(
-        (DeviceCircuit(template, QaoaParameters(np.zeros(n), np.zeros(n), np.zeros((n, n)), 0.0)),), 10, "t"
-    )
+    return Job.of((DeviceCircuit(template, QaoaParameters.idle(n)),), 10, "t")
 
 
 def test_steps_come_in_order_and_then_the_last_one_for_ever() -> None:

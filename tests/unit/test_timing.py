@@ -22,22 +22,22 @@ FACTS = replace(harness.FACTS, reset_s=2e-6)
 
 def circuit(duration_s: float, n: int = 2) -> DeviceCircuit:
     template = Template("key", "test", tuple(range(n)), b"", duration_s, 0, 0)
-    return DeviceCircuit(template, QaoaParameters(np.zeros(n), np.zeros(n), np.zeros((n, n)), 0.0))
+    return DeviceCircuit(template, QaoaParameters.idle(n))
 
 
 def test_one_circuit() -> None:
     # 100 × (250 + 8 + 2) µs ÷ 0.5 = 52 ms
-    assert shots_s(Job((circuit(8e-6),), 100, "t"), FACTS) == pytest.approx(52e-3)
+    assert shots_s(Job.of((circuit(8e-6),), 100, "t"), FACTS) == pytest.approx(52e-3)
 
 
 def test_execution_is_column_wise() -> None:
     # 100 × ((10 + 8 + 2) + (10 + 28 + 2)) µs ÷ 0.5 = 12 ms
-    job = Job((circuit(8e-6), circuit(28e-6)), 100, "t", rep_delay_s=10e-6)
+    job = Job.of((circuit(8e-6), circuit(28e-6)), 100, "t", rep_delay_s=10e-6)
     assert shots_s(job, FACTS) == pytest.approx(12e-3)
 
 
 def test_public_cloud_by_hand() -> None:
-    job = Job((circuit(8e-6),), 100, "t")
+    job = Job.of((circuit(8e-6),), 100, "t")
     means = {part.name: part.mean_ms for part in mean_by_component(job, FACTS, load("public-cloud"))}
     assert means == pytest.approx(
         {
@@ -54,13 +54,13 @@ def test_public_cloud_by_hand() -> None:
 
 
 def test_onprem_today_by_hand() -> None:
-    job = Job((circuit(8e-6),), 100, "t")
+    job = Job.of((circuit(8e-6),), 100, "t")
     parts = mean_by_component(job, FACTS, load("onprem-today"))
     assert sum(part.mean_ms for part in parts) == pytest.approx(2.0 + 2000.0 + 52.0 + 500.0 + 3.0)
 
 
 def test_usage_is_overhead_and_shots_alone() -> None:
-    job = Job((circuit(8e-6),), 100, "t")
+    job = Job.of((circuit(8e-6),), 100, "t")
     timeline = sample_timeline(job, FACTS, load("public-cloud"), np.random.default_rng(0))
     assert timeline.qpu_s == pytest.approx(2.052)
     assert timeline.execution_ns == 2_052_000_000
@@ -70,14 +70,14 @@ def test_usage_is_overhead_and_shots_alone() -> None:
 
 def test_more_circuits_than_the_device_takes_make_more_subjobs() -> None:
     facts = replace(FACTS, max_circuits=2)
-    job = Job((circuit(8e-6),) * 5, 100, "t")
+    job = Job.of((circuit(8e-6),) * 5, 100, "t")
     assert subjobs(job, facts) == 3
     timeline = sample_timeline(job, facts, load("public-cloud"), np.random.default_rng(0))
     assert timeline.qpu_s == pytest.approx(3 * 2.0 + 5 * 0.052)
 
 
 def test_draws_average_to_the_mean_and_the_quantile_covers_95_percent() -> None:
-    job = Job((circuit(8e-6),), 100, "t", rep_delay_s=0.0)
+    job = Job.of((circuit(8e-6),), 100, "t", rep_delay_s=0.0)
     profile = load("colocated")
     rng = np.random.default_rng(3)
     totals_s = np.array([_total_s(job, profile, rng) for _ in range(20_000)])

@@ -38,4 +38,4 @@ def parameters(subproblem: Subproblem, incumbent: Bits) -> QaoaParameters:
     gamma = WARM_GAMMA / scale if scale > 0.0 else 0.0
     away = 2.0 * math.asin(math.sqrt(WARM_EPSILON))
     warm = np.where(incumbent == 1, math.pi - away, away)
-    return QaoaParameters(warm, gamma * field, gamma * coupling, WARM_BETA)
+    return QaoaParameters(warm, gamma * field[None], gamma * coupling[None], np.array([WARM_BETA]))

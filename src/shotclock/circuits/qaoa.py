@@ -1,8 +1,9 @@
-"""The one-layer warm-started QAOA circuit, on a line of qubits and as its definition. Imports Qiskit.
+"""The warm-started QAOA circuit of p layers, on a line of qubits and as its definition. Imports Qiskit.
 
-In circuit order: RY(θ); RZ(2γh) and RZZ(2γJ) of every pair; RY(−θ)·RZ(2β)·RY(θ); measurement.
-Parameters are the gates' own angles but for θ: `theta` (n), `field` = 2γh (n), `coupling` = 2γJ
-(one a pair, in the order (0,1), (0,2), …, (n−2,n−1)) and `mixer` = 2β (1).
+In circuit order: RY(θ); a layer's RZ(2γh) and RZZ(2γJ) of every pair; its RY(−θ)·RZ(2β)·RY(θ); at the
+end, measurement. θ = π/2 everywhere is the cold start, so one circuit serves both. Parameters are the
+gates' own angles but for θ: `theta` (n) and, layer after layer, `field` = 2γh (n a layer), `coupling` =
+2γJ (one a pair, in the order (0,1), (0,2), …, (n−2,n−1)) and `mixer` = 2β (one a layer).
 """
 
 from __future__ import annotations
@@ -27,44 +28,52 @@ class _Angles:
     mixer: ParameterVector
 
     @classmethod
-    def symbols(cls, n: int) -> _Angles:
+    def symbols(cls, n: int, layers: int) -> _Angles:
         return cls(
             ParameterVector("theta", n),
-            ParameterVector("field", n),
-            ParameterVector("coupling", n * (n - 1) // 2),
-            ParameterVector("mixer", 1),
+            ParameterVector("field", layers * n),
+            ParameterVector("coupling", layers * n * (n - 1) // 2),
+            ParameterVector("mixer", layers),
         )
 
 
-def line_circuit(n: int) -> QuantumCircuit:
+def line_circuit(n: int, layers: int = 1) -> QuantumCircuit:
     """The circuit with every two-qubit gate between neighbours of a line 0, 1, …, n−1.
 
     n alternating layers of RZZ·SWAP let every pair meet exactly once and reverse the order of the
     variables (Kivlichan et al., arXiv 1711.04789); classical bit i still is variable i. RZZ·SWAP
     takes three CX: CX(a,b) RZ_b CX(b,a) CX(a,b), since the middle two of five cancel.
     """
-    circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n)
-    _warm_start(circuit, angles, range(n))
+    circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n, layers)
     at = list(range(n))  # at[position] is the variable held there
-    for layer in range(n):
-        for a in range(layer % 2, n - 1, 2):
-            b = a + 1
-            circuit.cx(a, b)
-            circuit.rz(angles.coupling[_pair(at[a], at[b], n)], b)
-            circuit.cx(b, a)
-            circuit.cx(a, b)
-            at[a], at[b] = at[b], at[a]
-    _mix_and_measure(circuit, angles, at)
+    _warm_start(circuit, angles, at)
+    for layer in range(layers):
+        _fields(circuit, angles, at, layer)
+        first = layer * n * (n - 1) // 2
+        for swap in range(n):
+            for a in range(swap % 2, n - 1, 2):
+                b = a + 1
+                circuit.cx(a, b)
+                circuit.rz(angles.coupling[first + _pair(at[a], at[b], n)], b)
+                circuit.cx(b, a)
+                circuit.cx(a, b)
+                at[a], at[b] = at[b], at[a]
+        _mix(circuit, angles, at, layer)
+    _measure(circuit, at)
     return circuit
 
 
-def logical_circuit(n: int) -> QuantumCircuit:
+def logical_circuit(n: int, layers: int = 1) -> QuantumCircuit:
     """The same circuit by its definition: any two qubits may meet, qubit i is variable i."""
-    circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n)
-    _warm_start(circuit, angles, range(n))
-    for i, j in itertools.combinations(range(n), 2):
-        circuit.rzz(angles.coupling[_pair(i, j, n)], i, j)
-    _mix_and_measure(circuit, angles, range(n))
+    circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n, layers)
+    at = list(range(n))
+    _warm_start(circuit, angles, at)
+    for layer in range(layers):
+        _fields(circuit, angles, at, layer)
+        for pair, (i, j) in enumerate(itertools.combinations(range(n), 2)):
+            circuit.rzz(angles.coupling[layer * n * (n - 1) // 2 + pair], i, j)
+        _mix(circuit, angles, at, layer)
+    _measure(circuit, at)
     return circuit
 
 
@@ -73,19 +82,19 @@ def parameter_values(circuit: QuantumCircuit, parameters: QaoaParameters) -> Flo
 
     Qiskit sorts vectors by name and a transpiled circuit may have lost some, so go by name.
     """
-    upper = np.triu_indices(parameters.n, k=1)
+    rows, columns = np.triu_indices(parameters.n, k=1)
     vectors = {
         "theta": parameters.warm,
-        "field": 2.0 * parameters.field,
-        "coupling": 2.0 * parameters.coupling[upper],
-        "mixer": np.array([2.0 * parameters.mixer]),
+        "field": 2.0 * parameters.field.ravel(),
+        "coupling": 2.0 * parameters.coupling[:, rows, columns].ravel(),
+        "mixer": 2.0 * parameters.mixer,
     }
     return np.array([vectors[one.vector.name][one.index] for one in circuit.parameters])
 
 
 def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit by its definition, angles filled in: what a simulator should run."""
-    logical = logical_circuit(circuit.parameters.n)
+    logical = logical_circuit(circuit.parameters.n, circuit.parameters.layers)
     return logical.assign_parameters(parameter_values(logical, circuit.parameters))
 
 
@@ -95,17 +104,24 @@ def bound_isa(circuit: DeviceCircuit) -> QuantumCircuit:
     return isa.assign_parameters(parameter_values(isa, circuit.parameters))
 
 
-def _warm_start(circuit: QuantumCircuit, angles: _Angles, at: range) -> None:
+def _warm_start(circuit: QuantumCircuit, angles: _Angles, at: list[int]) -> None:
     for position, variable in enumerate(at):
         circuit.ry(angles.theta[variable], position)
-        circuit.rz(angles.field[variable], position)
 
 
-def _mix_and_measure(circuit: QuantumCircuit, angles: _Angles, at: list[int] | range) -> None:
+def _fields(circuit: QuantumCircuit, angles: _Angles, at: list[int], layer: int) -> None:
+    for position, variable in enumerate(at):
+        circuit.rz(angles.field[layer * len(at) + variable], position)
+
+
+def _mix(circuit: QuantumCircuit, angles: _Angles, at: list[int], layer: int) -> None:
     for position, variable in enumerate(at):
         circuit.ry(-angles.theta[variable], position)
-        circuit.rz(angles.mixer[0], position)
+        circuit.rz(angles.mixer[layer], position)
         circuit.ry(angles.theta[variable], position)
+
+
+def _measure(circuit: QuantumCircuit, at: list[int]) -> None:
     for position, variable in enumerate(at):
         circuit.measure(position, variable)
 

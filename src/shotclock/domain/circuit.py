@@ -11,23 +11,33 @@ from shotclock.domain.subproblem import Bits, Float64s
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QaoaParameters:
-    """Every angle of a warm-started QAOA circuit of one layer, radians.
+    """Every angle of a QAOA circuit of p layers, radians.
 
     warm: θ of each qubit's initial RY, shape (n,); π/2 everywhere is the cold start.
-    field: γ·h, shape (n,); the circuit applies RZ(2γh).
-    coupling: γ·J, shape (n, n), symmetric; the circuit applies RZZ(2γJ) once a pair.
-    mixer: β; the circuit applies RY(−θ)·RZ(2β)·RY(θ) in circuit order.
+    field: γ·h, shape (p, n); a layer applies RZ(2γh).
+    coupling: γ·J, shape (p, n, n), each symmetric; a layer applies RZZ(2γJ) once a pair.
+    mixer: β, shape (p,); a layer ends with RY(−θ)·RZ(2β)·RY(θ) in circuit order.
     """
 
     warm: Float64s
     field: Float64s
     coupling: Float64s
-    mixer: float
+    mixer: Float64s
 
     @property
     def n(self) -> int:
         """Number of qubits."""
         return int(self.warm.shape[0])
+
+    @property
+    def layers(self) -> int:
+        """Number of layers, p."""
+        return int(self.mixer.shape[0])
+
+    @classmethod
+    def idle(cls, n: int) -> QaoaParameters:
+        """One layer that leaves every qubit at 0: for warming and for timing."""
+        return cls(np.zeros(n), np.zeros((1, n)), np.zeros((1, n, n)), np.zeros(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,18 @@ class DeviceCircuit:
 
     template: Template
     parameters: QaoaParameters
+
+
+@dataclass(frozen=True, slots=True)
+class Pub:
+    """Circuits run side by side in every shot, on lines that share no qubit."""
+
+    circuits: tuple[DeviceCircuit, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """The longest of the circuits, seconds."""
+        return max(circuit.template.duration_s for circuit in self.circuits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

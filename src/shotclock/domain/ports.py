@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
-from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.iteration import FinishedCall, Iteration
 from shotclock.domain.outcome import Answer, Decision, Outcome
@@ -67,15 +67,27 @@ class Solver(Protocol):
 class Job:
     """What a provider runs: PUBs that share their shots. rep_delay_s None is the device's default."""
 
-    circuits: tuple[DeviceCircuit, ...]
+    pubs: tuple[Pub, ...]
     shots: int
     tag: str
     rep_delay_s: float | None = None
 
+    @classmethod
+    def of(
+        cls, circuits: tuple[DeviceCircuit, ...], shots: int, tag: str, rep_delay_s: float | None = None
+    ) -> Job:
+        """A PUB a circuit: nothing packed."""
+        return cls(tuple(Pub((circuit,)) for circuit in circuits), shots, tag, rep_delay_s)
+
+    @property
+    def circuits(self) -> tuple[DeviceCircuit, ...]:
+        """Every circuit, PUB after PUB: the order of `Execution.samples`."""
+        return tuple(circuit for pub in self.pubs for circuit in pub.circuits)
+
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A finished job: one Samples a PUB, in order, and how its time was spent, nanoseconds and seconds.
+    """A finished job: one Samples a circuit, in the job's order, and how its time was spent, ns and s.
 
     The three instants are on the caller's clock; `*_emulated_ns` is the part an emulation waited on
     purpose (all of it zero on hardware). qpu_s is the QPU time consumed.

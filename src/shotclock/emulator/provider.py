@@ -82,7 +82,7 @@ class EmulatedProvider:
 
     async def warm(self, n: int) -> None:
         """Loads the state-vector kernels where they will run, so that no job overruns for it."""
-        idle = QaoaParameters(np.zeros(n), np.zeros(n), np.zeros((n, n)), 0.0)
+        idle = QaoaParameters.idle(n)
         await self._offload.run(execute_all, (idle,), 1, (0.0,), (0,))
 
     def predict_s(self, job: Job) -> float:

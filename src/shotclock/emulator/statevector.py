@@ -1,4 +1,4 @@
-"""The emulated QPU's samples: a state vector of the one-layer warm-started QAOA, then surrogate noise.
+"""The emulated QPU's samples: a state vector of the warm-started QAOA, then surrogate noise.
 
 Imports numpy, numba and the domain alone, so that a worker process starts fast. Conventions are
 Qiskit's: RZ(φ) = exp(−iφZ/2), RZZ(φ) = exp(−iφZZ/2), RY(φ) = exp(−iφY/2); bit i of a basis index is
@@ -68,15 +68,34 @@ def sample(
 
 
 @njit(cache=True, nogil=True)
-def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: float) -> tuple[Float64s, Float64s]:
+def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s) -> tuple[Float64s, Float64s]:
     """Real and imaginary amplitudes after the whole circuit, each of shape (2ⁿ,)."""
     size = 1 << warm.shape[0]
     real = np.empty(size)
     imaginary = np.empty(size)
-    _warm_start_and_phases(warm, field, coupling, real, imaginary)
+    _warm_start_and_phases(warm, field[0], coupling[0], real, imaginary)
     for qubit in range(warm.shape[0]):
-        _mix(real, imaginary, qubit, warm[qubit], mixer)
+        _mix(real, imaginary, qubit, warm[qubit], mixer[0])
+    for layer in range(1, mixer.shape[0]):
+        _phases(field[layer], coupling[layer], real, imaginary)
+        for qubit in range(warm.shape[0]):
+            _mix(real, imaginary, qubit, warm[qubit], mixer[layer])
     return real, imaginary
+
+
+@njit(cache=True, nogil=True)
+def _phases(field: Float64s, coupling: Float64s, real: Float64s, imaginary: Float64s) -> None:
+    """exp(−iΣ f z − iΣ_{i<j} c z z), in place: the phases of a product state of ones, multiplied in."""
+    n = field.shape[0]
+    phase_real, phase_imaginary = np.empty_like(real), np.empty_like(imaginary)
+    # at θ = π/2 every product-state amplitude is 2^(−n/2), which is taken out again
+    _warm_start_and_phases(np.full(n, 0.5 * np.pi), field, coupling, phase_real, phase_imaginary)
+    scale = 2.0 ** (0.5 * n)
+    for index in range(real.shape[0]):
+        a, b = real[index], imaginary[index]
+        c, d = phase_real[index] * scale, phase_imaginary[index] * scale
+        real[index] = a * c - b * d
+        imaginary[index] = a * d + b * c
 
 
 @njit(cache=True, nogil=True)

@@ -1,7 +1,8 @@
 """A QPU's time as arithmetic: what a job takes, drawn once or predicted. Pure; nothing here waits.
 
 QPU time = sub-jobs × overhead + shots × Σ(rep_delay + duration + reset) ÷ efficiency, the sum over the
-job's circuits because execution is column-wise: each shot loops over the circuits. The formula is
+job's PUBs because execution is column-wise: each shot loops over them, and circuits side by side in one
+PUB take the time of the longest. The formula is
 IBM's baseline approximation (Qiskit/documentation#3092), the efficiency is fitted from CLOPS_h.
 """
 
@@ -44,13 +45,13 @@ class Part:
 def shots_s(job: Job, facts: DeviceFacts) -> float:
     """Time the QPU shoots, seconds. Raises SettingsError on a rep_delay outside the device's range."""
     rep_delay_s = check_rep_delay(facts, job.rep_delay_s)
-    column_s = sum(rep_delay_s + one.template.duration_s + facts.reset_s for one in job.circuits)
+    column_s = sum(rep_delay_s + pub.duration_s + facts.reset_s for pub in job.pubs)
     return job.shots * column_s / facts.efficiency
 
 
 def subjobs(job: Job, facts: DeviceFacts) -> int:
-    """Sub-jobs the job is divided into: as many circuits to each as the device takes at once."""
-    return math.ceil(len(job.circuits) / facts.max_circuits)
+    """Sub-jobs the job is divided into: as many PUBs to each as the device takes at once."""
+    return math.ceil(len(job.pubs) / facts.max_circuits)
 
 
 def sample_timeline(job: Job, facts: DeviceFacts, profile: Profile, rng: np.random.Generator) -> Timeline:

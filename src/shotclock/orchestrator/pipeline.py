@@ -96,7 +96,7 @@ class Pipeline:
         return self._typical
 
     def _job(self, circuit: DeviceCircuit, tag: str) -> Job:
-        return Job((circuit,), self._policy.shots, tag, self._policy.rep_delay_s)
+        return Job.of((circuit,), self._policy.shots, tag, self._policy.rep_delay_s)
 
     async def run(
         self, subproblem: Subproblem, deadline: Deadline, progress: Progress
@@ -114,9 +114,7 @@ class Pipeline:
     async def _execute(
         self, subproblem: Subproblem, circuit: DeviceCircuit, deadline: Deadline, progress: Progress
     ) -> Sampled:
-        job = Job(
-            (circuit,), self._policy.shots, f"shotclock:{subproblem.request_id}", self._policy.rep_delay_s
-        )
+        job = self._job(circuit, f"shotclock:{subproblem.request_id}")
         while True:
             progress.attempts += 1
             try:
