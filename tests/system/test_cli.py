@@ -205,6 +205,24 @@ def test_ctrl_c_before_the_first_step_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_a_disk_that_takes_no_more_is_one_line_and_3(tmp_path: Path) -> None:
+    # files may grow to 8 KiB and no further: what a full disk does to a run folder
+    limited = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
+        "from shotclock.cli import main; main()"
+    )
+    arguments = small(tmp_path / "run", "--arms", "classical-only,classical-control", "--steps", "200")
+    done = subprocess.run(
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    (line,) = [text for text in done.stderr.splitlines() if text.startswith("shotclock: ")]
+    assert "cannot write the run folder" in line
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -28,7 +28,7 @@ from shotclock.bench.schema import Summary
 from shotclock.bench.summarise import RunFacts, summarise
 from shotclock.bench.trace import write_trace
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
 from shotclock.telemetry.metrics import Metrics
@@ -90,7 +90,11 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
     progress.phase("writing the run folder and its report")
     facts = _facts(settings, job, running, thresholds, log, started_at, duration_s)
-    return _write(folder, facts, log), folder
+    try:
+        return _write(folder, facts, log), folder
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
 
 
 def parse_arms(settings: Settings) -> list[Arm]:
