@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
@@ -51,17 +51,21 @@ class KernelSettings(_Branch):
 
 
 class QuantumSettings(_Branch):
-    """The quantum path of an arm; `[arm.NAME]` overrides it."""
+    """The quantum path of an arm; `[arm.NAME]` overrides it.
+
+    preview_shots: samples of a local pre-evaluation that can veto a submit which promises nothing; 0 is off.
+    """
 
     provider: str = "emulated"
     device: str = "heron-torino"
     profile: str = "colocated"
-    shots: int = Field(default=256, ge=1)
+    shots: Annotated[int, Field(ge=1)] | Literal["fit"] = 256
     rep_delay_us: float | Literal["default"] = "default"
     budget_ms: float = Field(default=200.0, gt=0)
     wait_limit_ms: float = Field(default=30_000.0, gt=0)
     mode: Literal["inline", "overlap", "auto"] = "auto"
     on_stale: Literal["revalidate", "drop"] = "revalidate"
+    preview_shots: int = Field(default=0, ge=0, le=4096)
     max_money_per_run: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
@@ -82,13 +86,27 @@ class ArmSettings(_Branch):
     provider: str | None = None
     device: str | None = None
     profile: str | None = None
-    shots: int | None = Field(default=None, ge=1)
+    shots: Annotated[int, Field(ge=1)] | Literal["fit"] | None = None
     rep_delay_us: float | Literal["default"] | None = None
     budget_ms: float | None = Field(default=None, gt=0)
     wait_limit_ms: float | None = Field(default=None, gt=0)
     mode: Literal["inline", "overlap", "auto"] | None = None
     on_stale: Literal["revalidate", "drop"] | None = None
     every: int | None = Field(default=None, ge=1)
+
+
+class CircuitsSettings(_Branch):
+    """Where compiled templates outlive the process: "auto" is the user's cache, "" keeps none."""
+
+    template_store: str = "auto"
+
+    @property
+    def store_folder(self) -> Path | None:
+        """The folder; None keeps templates in memory alone."""
+        if self.template_store == "auto":
+            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            return cache / "shotclock" / "templates"
+        return Path(self.template_store) if self.template_store else None
 
 
 class OrchestratorSettings(_Branch):
@@ -135,6 +153,7 @@ class Settings(BaseSettings):
     bench: BenchSettings = BenchSettings()
     kernel: KernelSettings = KernelSettings()
     quantum: QuantumSettings = QuantumSettings()
+    circuits: CircuitsSettings = CircuitsSettings()
     orchestrator: OrchestratorSettings = OrchestratorSettings()
     cost: CostSettings = CostSettings()
     arm: dict[str, ArmSettings] = {}
@@ -210,6 +229,7 @@ def _siblings(path: tuple[str | int, ...]) -> list[str]:
         "bench": BenchSettings,
         "kernel": KernelSettings,
         "quantum": QuantumSettings,
+        "circuits": CircuitsSettings,
         "orchestrator": OrchestratorSettings,
         "cost": CostSettings,
         "arm": ArmSettings,

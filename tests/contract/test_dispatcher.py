@@ -32,18 +32,20 @@ from shotclock.domain.outcome import (
     Shed,
     Winner,
 )
-from shotclock.domain.ports import Dispatcher
+from shotclock.domain.ports import Dispatcher, Job
 from shotclock.domain.stages import Stage
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
-from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy
+from shotclock.orchestrator.pipeline import Foresight, Pipeline, ShotPolicy, unforeseen
+from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
 T = TypeVar("T")
 N = 6
+FIXED = ShotLimits(64, 64)
 
 
 class Unlinked:
@@ -65,7 +67,14 @@ class System:
     """An orchestrator over a scripted provider, with its metrics."""
 
     def __init__(
-        self, provider: ScriptedProvider, *, shedding: bool = False, race: bool = True, queue_limit: int = 4
+        self,
+        provider: ScriptedProvider,
+        *,
+        shedding: bool = False,
+        race: bool = True,
+        queue_limit: int = 4,
+        shots: ShotLimits = FIXED,
+        foresight: Foresight = unforeseen,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
@@ -75,9 +84,10 @@ class System:
             Unlinked(),
             provider,
             clock=clock,
-            policy=ShotPolicy(64, None, attempts=3),
+            policy=ShotPolicy(shots, None, attempts=3),
             recorder=recorder,
             rng=random.Random(1),
+            foresight=foresight,
         )
         policy = AdmissionPolicy(queue_limit, shedding, race)
         self.orchestrator = Orchestrator(pipeline, Classical(), clock, policy, recorder)
@@ -364,3 +374,58 @@ def test_the_same_script_gives_the_same_trace() -> None:
         return simulate(scripted(), work)
 
     assert trace() == trace()
+
+
+class ByTheShot(ScriptedProvider):
+    """Predicts, and takes, a millisecond a shot."""
+
+    def predict_s(self, job: Job) -> float:
+        return job.shots * 1e-3
+
+
+def by_the_shot(minimum: int, maximum: int) -> Callable[[], System]:
+    return lambda: System(ByTheShot(LoopClock(), afterwards=Reply(0.01)), shots=ShotLimits(minimum, maximum))
+
+
+def test_shots_fill_the_budget_up_to_the_devices_limit() -> None:
+    filled = one(by_the_shot(64, 4096), budget_ms=200)
+    assert isinstance(filled, Done)
+    assert 190 <= filled.samples.shots <= 195
+    capped = one(by_the_shot(64, 100), budget_ms=200)
+    assert isinstance(capped, Done)
+    assert capped.samples.shots == 100
+
+
+def test_what_does_not_fit_is_said_before_it_is_submitted() -> None:
+    async def work(system: System) -> tuple[Outcome, int]:
+        return await system.orchestrator.solve(asked(budget_ms=50)), system.provider.submits
+
+    outcome, submits = simulate(by_the_shot(64, 4096), work)
+    assert isinstance(outcome, Degraded)
+    assert isinstance(outcome.cause, Rejection)
+    assert outcome.cause.limit == "shots_to_fit"
+    assert submits == 0
+
+
+@pytest.mark.parametrize(("promise", "kind"), [(0.0, Degraded), (0.5, Done)])
+def test_a_pre_evaluation_that_promises_nothing_vetoes_the_submit(
+    promise: float, kind: type[Outcome]
+) -> None:
+    heard: list[tuple[float, int]] = []
+
+    async def foresee(subproblem: Subproblem, circuit: DeviceCircuit, in_hand: float, shots: int) -> float:
+        heard.append((in_hand, shots))
+        return promise
+
+    async def work(system: System) -> tuple[Outcome, int, System]:
+        return await system.orchestrator.solve(asked()), system.provider.submits, system
+
+    outcome, submits, system = simulate(scripted(foresight=foresee), work)
+    assert isinstance(outcome, kind)
+    assert submits == (kind is Done)
+    exact = asked().energy(Classical().solve(asked()))
+    ((in_hand, shots),) = heard
+    assert in_hand == pytest.approx(min(0.0, exact))
+    assert shots == 64
+    if kind is Degraded:
+        assert system.value("shotclock_rejections_total", limit="expected_gain") == 1

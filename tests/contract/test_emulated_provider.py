@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, unlinked
+from shotclock.domain.circuit import Bound, DeviceCircuit, Template
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Execution, Job, Offload
 from shotclock.emulator.profile import load
@@ -121,6 +122,24 @@ def test_a_rep_delay_outside_the_devices_range_is_refused() -> None:
     async def main() -> None:
         with pytest.raises(ProviderError, match=r"rep_delay 600 us is outside heron-torino's range 0 to 500"):
             await provider_of("colocated").submit(job_of(rep_delay_s=600e-6))
+
+    run_virtual(main())
+
+
+def test_a_circuit_of_ones_own_that_is_too_wide_to_simulate_is_refused() -> None:
+    async def main() -> None:
+        template = Template("key", "heron-torino", tuple(range(25)), b"", 6e-6, 0, 0)
+        wide = DeviceCircuit(template, Bound(b"", qubits=25, n=1))
+        with pytest.raises(ProviderError, match="25 qubits, this provider takes 1 to 24"):
+            await provider_of("colocated").submit(Job.of((wide,), 10, "test"))
+
+    run_virtual(main())
+
+
+def test_more_shots_than_the_device_takes_are_refused_with_the_limit() -> None:
+    async def main() -> None:
+        with pytest.raises(ProviderError, match="100001 shots, heron-torino takes 1 to 100000"):
+            await provider_of("colocated").submit(job_of(shots=100_001))
 
     run_virtual(main())
 

@@ -6,11 +6,15 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from qiskit import QuantumCircuit
 
 from harness import FACTS, Inline, WallClock, random_parameters, unlinked
+from shotclock.circuits import raw, store
 from shotclock.circuits.worker import bound_logical
+from shotclock.domain.circuit import DeviceCircuit
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Job, Provider
+from shotclock.emulator import device
 from shotclock.emulator.profile import load
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.providers.aer import AerProvider
@@ -37,6 +41,44 @@ every_provider = pytest.mark.parametrize("make", [emulated, aer, scripted])
 def job_of(*widths: int, shots: int = 200) -> Job:
     circuits = tuple(unlinked(random_parameters(n, n)) for n in widths)
     return Job.of(circuits, shots, "test", rep_delay_s=0.0)
+
+
+def ghz(n: int, bits: int) -> DeviceCircuit:
+    """All qubits equal, measured crosswise into the first of the classical bits."""
+    circuit = QuantumCircuit(n, bits)
+    circuit.h(0)
+    for qubit in range(n - 1):
+        circuit.cx(qubit, qubit + 1)
+    circuit.measure(range(n), reversed(range(n)))
+    bound = raw.read(circuit, {}, "heron-torino", device.target("heron-torino"))
+    return DeviceCircuit(store.obtain(bound, "heron-torino", device.target, None).template, bound)
+
+
+@every_provider
+def test_circuits_of_ones_own_run_beside_the_others(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        job = Job.of((ghz(3, 4), unlinked(random_parameters(5, 5))), 400, "test")
+        execution = await provider.collect(await provider.submit(job))
+        assert [one.pool.shape[1] for one in execution.samples] == [4, 5]
+        assert [one.shots for one in execution.samples] == [400, 400]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("make", [emulated, aer])
+def test_what_simulates_circuits_of_ones_own_gives_their_distribution(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        execution = await provider.collect(await provider.submit(Job.of((ghz(3, 4),), 2_000, "test")))
+        samples = execution.samples[0]
+        sums = samples.pool[:, :3].sum(axis=1)
+        assert not samples.pool[:, 3].any()
+        # the emulated device replaces one bit in twenty or so
+        assert samples.counts[(sums == 0) | (sums == 3)].sum() > 0.85 * 2_000
+        assert 0.4 * 2_000 < samples.counts[sums >= 2].sum() < 0.6 * 2_000
+
+    asyncio.run(main())
 
 
 @every_provider

@@ -14,6 +14,7 @@ from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.exact import Exact
 from shotclock.solvers.fallback import Classical, classical, warm
 from shotclock.solvers.greedy import Greedy
+from shotclock.solvers.pools import Descended, PerturbedGreedy, RandomPool, descend
 from shotclock.solvers.tabu import Tabu
 
 # Whole numbers, so that energies are exact and ties are real.
@@ -82,7 +83,18 @@ def test_tabu_repeats_itself_by_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    "solver", [Exact(), Tabu(), Greedy(), Classical()], ids=lambda solver: str(solver.name)
+    "solver",
+    [
+        Exact(),
+        Tabu(),
+        Greedy(),
+        Classical(),
+        RandomPool(20),
+        PerturbedGreedy(20),
+        Descended(RandomPool(5)),
+        Descended(PerturbedGreedy(5)),
+    ],
+    ids=lambda solver: str(solver.name),
 )
 def test_answers_are_bits_of_the_right_shape(solver: Solver) -> None:
     bits = solver.solve(normal(9, 2))
@@ -96,3 +108,68 @@ def test_the_fallback_enumerates_to_twenty_and_searches_above() -> None:
     np.testing.assert_array_equal(Classical().solve(large), Tabu().solve(large))
     with pytest.raises(SubproblemError, match="has 21 variables"):
         Exact().solve(normal(21, 5))
+
+
+POOLS = pytest.mark.parametrize("drawn", [RandomPool, PerturbedGreedy], ids=lambda drawn: str(drawn.name))
+
+
+@POOLS
+def test_control_arms_draw_as_many_candidates_as_there_are_shots(
+    drawn: type[RandomPool | PerturbedGreedy],
+) -> None:
+    subproblem = normal(9, 3)
+    samples = drawn(300, 5).sample(subproblem)
+    assert samples.shots == 300
+    assert len(np.unique(samples.pool, axis=0)) == len(samples.pool)
+    again, other = drawn(300, 5).sample(subproblem), drawn(300, 6).sample(subproblem)
+    np.testing.assert_array_equal(samples.pool, again.pool)
+    np.testing.assert_array_equal(samples.counts, again.counts)
+    assert samples.pool.shape != other.pool.shape or (samples.pool != other.pool).any()
+    solved = subproblem.energy(drawn(300, 5).solve(subproblem))
+    assert solved == pytest.approx(subproblem.energies(samples.pool).min(), rel=1e-12)
+
+
+def test_perturbing_without_flips_is_greedy_and_with_every_flip_its_opposite() -> None:
+    subproblem = normal(10, 1)
+    greedy = Greedy().solve(subproblem)
+    np.testing.assert_array_equal(PerturbedGreedy(7, 0, 0.0).sample(subproblem).pool, [greedy])
+    np.testing.assert_array_equal(PerturbedGreedy(7, 0, 1.0).sample(subproblem).pool, [1 - greedy])
+
+
+def test_perturbed_bits_leave_greedys_at_the_warm_starts_rate() -> None:
+    subproblem = normal(10, 2)
+    samples = PerturbedGreedy(4000, 1).sample(subproblem)
+    away = (samples.pool != Greedy().solve(subproblem)).mean(axis=1)
+    assert samples.counts @ away / samples.shots == pytest.approx(0.25, abs=0.01)
+
+
+@settings(max_examples=40, deadline=None)
+@given(subproblems(high=10), st.integers(0, 1000))
+def test_descent_takes_every_row_to_a_local_minimum_and_leaves_the_pool_alone(
+    subproblem: Subproblem, seed: int
+) -> None:
+    pool = np.random.default_rng(seed).integers(0, 2, (6, subproblem.n), dtype=np.uint8)
+    kept = pool.copy()
+    minima = descend(subproblem, pool)
+    np.testing.assert_array_equal(pool, kept)
+    # the coefficients are whole numbers, so energies are exact
+    assert (subproblem.energies(minima) <= subproblem.energies(pool)).all()
+    for bits in minima:
+        flips = bits ^ np.eye(subproblem.n, dtype=np.uint8)
+        assert subproblem.energy(bits) <= subproblem.energies(flips).min()
+    np.testing.assert_array_equal(descend(subproblem, minima), minima)
+
+
+@settings(max_examples=30, deadline=None)
+@given(subproblems(high=10))
+def test_descent_from_zeros_is_greedy(subproblem: Subproblem) -> None:
+    zeros = np.zeros((1, subproblem.n), np.uint8)
+    np.testing.assert_array_equal(descend(subproblem, zeros)[0], Greedy().solve(subproblem))
+
+
+@POOLS
+def test_descending_a_pool_is_never_worse_than_the_pool(drawn: type[RandomPool | PerturbedGreedy]) -> None:
+    for seed in range(10):
+        subproblem = normal(14, seed)
+        descended = subproblem.energy(Descended(drawn(50, seed)).solve(subproblem))
+        assert descended <= subproblem.energy(drawn(50, seed).solve(subproblem)) + 1e-9

@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
+import json
+import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 import pytest
-from qiskit import qpy
+from qiskit import QuantumCircuit, qpy
+from qiskit.quantum_info import Statevector
+from qiskit.transpiler import InstructionProperties, Target
 
-from shotclock.circuits.cache import TemplateCache
+from harness import random_parameters
+from shotclock.circuits.cache import TemplateCache, Wanted
 from shotclock.circuits.decoding import decode
 from shotclock.circuits.lines import best_line
+from shotclock.circuits.qaoa import bound_isa, bound_logical
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.templates import calibration, compile_template, identity
-from shotclock.domain.circuit import Samples, Template
-from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
+from shotclock.domain.circuit import DeviceCircuit, Samples, Template
+from shotclock.domain.errors import FaultKind, ProviderError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.outcome import Winner
-from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.ports import TemplateEvent
+from shotclock.domain.subproblem import Float64s, Subproblem
 from shotclock.emulator import device
 from shotclock.solvers.greedy import Greedy
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,24 +49,58 @@ class Counting:
 
     def __init__(self, failures: int = 0) -> None:
         self.runs = 0
-        self._failures = failures
+        self.fail_on = set(range(1, failures + 1))
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.runs += 1
         await asyncio.sleep(0)
         pickle.dumps((work, args, kwargs))
-        if self.runs <= self._failures:
+        if self.runs in self.fail_on:
             raise ProviderError(FaultKind.TRANSIENT, "the worker died")
         return work(*args, **kwargs)
 
 
-def synthesizer_on(offload: Counting, cache_size: int = 4) -> QaoaSynthesizer:
+class Counts:
+    """A recorder of what becomes of templates."""
+
+    def __init__(self) -> None:
+        self.events: Counter[str] = Counter()
+        self.compile_s: list[float] = []
+
+    def template(self, event: TemplateEvent) -> None:
+        self.events[event] += 1
+
+    def compiled(self, seconds: float) -> None:
+        self.compile_s.append(seconds)
+
+
+def drifting(name: str) -> Target:
+    """The device's target at the calibration that an environment variable names."""
+    target = copy.deepcopy(device.target(name))
+    properties = target["measure"][(0,)]
+    drift = float(os.environ.get("TEST_DRIFT", "0"))
+    target.update_instruction_properties(
+        "measure", (0,), InstructionProperties(properties.duration, properties.error + drift)
+    )
+    return target
+
+
+def synthesizer_on(
+    offload: Counting,
+    cache_size: int = 4,
+    *,
+    recorder: Counts | PrometheusRecorder | None = None,
+    store: Path | None = None,
+    target_source: Callable[[str], Target] = device.target,
+) -> QaoaSynthesizer:
     return QaoaSynthesizer(
         DEVICE,
-        target_source=device.target,
+        target_source=target_source,
         offload=offload,
         incumbent=Greedy(),
         cache_size=cache_size,
+        store=store,
+        recorder=recorder or Counts(),
     )
 
 
@@ -109,6 +154,7 @@ def test_the_key_is_stable_and_moves_with_everything_it_depends_on() -> None:
         replace(same, device="other"),
         replace(same, line=(*line[:-1], 0)),
         replace(same, calibration="later"),
+        replace(same, n=5),
         replace(same, layers=2),
         replace(same, ansatz="other"),
         replace(same, optimization_level=1),
@@ -117,29 +163,104 @@ def test_the_key_is_stable_and_moves_with_everything_it_depends_on() -> None:
     ]
     assert len({same.key, *(other.key for other in others)}) == 1 + len(others)
     assert same.calibration == calibration(target)
+    assert identity(DEVICE, target, line, 2).key == compile_template(4, DEVICE, device.target, layers=2).key
+    assert json.loads(same.json)["line"] == list(line)
+
+
+def test_a_template_can_be_wanted_on_any_line_that_works() -> None:
+    line = best_line(device.target(DEVICE), 6)[1:5][::-1]
+    assert compile_template(4, DEVICE, device.target, line=line).line == line
+
+
+@pytest.mark.parametrize(
+    ("n", "layers", "line", "told"),
+    [
+        (134, 1, None, "subproblem.n: 134 variables, heron-torino has 133 qubits"),
+        (0, 1, None, "subproblem.n: 0 variables"),
+        (133, 1, None, "no line of 133 working qubits"),
+        (3, 0, None, "circuits.layers: 0"),
+        (3, 1, (0, 1), "not 3 different qubits"),
+        (3, 1, (0, 1, 0), "not 3 different qubits"),
+        (3, 1, (0, 1, 133), "qubit 133 of heron-torino does not work"),
+        (3, 1, (0, 1, 3), "no working coupler between 1 and 3"),
+    ],
+)
+def test_a_template_that_cannot_be_names_the_setting(
+    n: int, layers: int, line: tuple[int, ...] | None, told: str
+) -> None:
+    with pytest.raises(ShotclockError, match=told):
+        compile_template(n, DEVICE, device.target, layers=layers, line=line)
+
+
+def test_more_variables_than_the_device_has_qubits_names_the_field() -> None:
+    async def main() -> None:
+        with pytest.raises(SubproblemError) as caught:
+            await synthesizer_on(Counting()).bind(subproblem_of(134))
+        assert caught.value.field == "n"
+
+    asyncio.run(main())
+
+
+def exact(circuit: QuantumCircuit) -> Float64s:
+    """Probabilities of the classical bits, shape (2ⁿ,); only the qubits in use are simulated."""
+    used = sorted({circuit.find_bit(qubit).index for one in circuit.data for qubit in one.qubits})
+    small = QuantumCircuit(len(used))
+    measured = [0] * circuit.num_clbits
+    for one in circuit.data:
+        qubits = [used.index(circuit.find_bit(qubit).index) for qubit in one.qubits]
+        if one.operation.name == "measure":
+            measured[circuit.find_bit(one.clbits[0]).index] = qubits[0]
+        elif one.operation.name != "barrier":
+            small.append(one.operation, qubits)
+    found: Float64s = Statevector(small).probabilities(measured)
+    return found
+
+
+@pytest.mark.parametrize("name", device.known())
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_template_is_its_definition_on_every_device(name: str, layers: int) -> None:
+    for n in (1, 2, 3, 5):
+        angles = random_parameters(n, seed=n, layers=layers)
+        circuit = DeviceCircuit(compile_template(n, name, device.target, layers=layers), angles)
+        np.testing.assert_allclose(exact(bound_isa(circuit)), exact(bound_logical(circuit)), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", device.known())
+def test_every_instruction_of_a_template_is_one_the_device_has_there(name: str) -> None:
+    target = device.target(name)
+    template = compile_template(12, name, device.target)
+    isa = qpy.load(io.BytesIO(template.qpy))[0]
+    for one in isa.data:
+        qubits = tuple(isa.find_bit(qubit).index for qubit in one.qubits)
+        assert target.instruction_supported(one.operation.name, qubits), (one.operation.name, qubits)
+        assert one.operation.name == "barrier" or set(qubits) <= set(template.line)
+    assert all(target["cz"][pair].error < 1.0 for pair in pairwise(template.line))
 
 
 def test_the_cache_drops_the_least_recently_used() -> None:
     cache = TemplateCache(2)
     templates = {n: Template(str(n), DEVICE, tuple(range(n)), b"", 1e-6, 0, 0) for n in (2, 3, 4)}
-    cache.put(templates[2])
-    cache.put(templates[3])
-    assert cache.get(2) is templates[2]
-    cache.put(templates[4])
-    assert cache.get(3) is None
-    assert cache.get(2) is templates[2]
-    assert (cache.hits, cache.misses, cache.evictions) == (2, 1, 1)
+    assert not cache.put(Wanted(2), templates[2])
+    assert not cache.put(Wanted(3), templates[3])
+    assert cache.get(Wanted(2)) is templates[2]
+    assert cache.put(Wanted(4), templates[4])
+    assert cache.get(Wanted(3)) is None
+    assert cache.get(Wanted(2)) is templates[2]
+    assert cache.get(Wanted(2, layers=2)) is None
+    assert cache.get(Wanted(2, line=(0, 1))) is None
+    assert cache.in_use() == (Wanted(4), Wanted(2))
 
 
 def test_everyone_who_waits_shares_one_compile() -> None:
     async def main() -> None:
-        offload = Counting()
-        synthesizer = synthesizer_on(offload)
+        offload, counts = Counting(), Counts()
+        synthesizer = synthesizer_on(offload, recorder=counts)
         bound = await asyncio.gather(*(synthesizer.bind(subproblem_of(4)) for _ in range(5)))
         await synthesizer.warm(4)
         assert offload.runs == 1
         assert len({id(one.template) for one in bound}) == 1
-        assert (synthesizer.cache.hits, synthesizer.cache.misses) == (1, 5)
+        assert counts.events == {"hit": 1, "miss": 5}
+        assert len(counts.compile_s) == 1
 
     asyncio.run(main())
 
@@ -167,6 +288,98 @@ def test_a_failed_compile_is_tried_again_by_the_next_call() -> None:
             await synthesizer.bind(subproblem_of(4))
         assert (await synthesizer.bind(subproblem_of(4))).template.n == 4
         assert offload.runs == 2
+
+    asyncio.run(main())
+
+
+def test_a_new_calibration_replaces_the_templates_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        offload, counts = Counting(), Counts()
+        synthesizer = synthesizer_on(offload, recorder=counts, target_source=drifting)
+        old = [(await synthesizer.bind(subproblem_of(n))).template.key for n in (3, 4)]
+        assert not await synthesizer.recalibrate()
+        assert len(counts.compile_s) == 2
+        monkeypatch.setenv("TEST_DRIFT", "1e-6")
+        assert await synthesizer.recalibrate()
+        assert len(counts.compile_s) == 4
+        assert not await synthesizer.recalibrate()
+        new = [(await synthesizer.bind(subproblem_of(n))).template.key for n in (3, 4)]
+        assert counts.events == {"miss": 2, "hit": 2}
+        assert not set(old) & set(new)
+
+    asyncio.run(main())
+
+
+def test_while_recalibrating_calls_go_on_with_the_old_and_what_they_bring_comes_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        offload, counts = Counting(), Counts()
+        synthesizer = synthesizer_on(offload, recorder=counts, target_source=drifting)
+        old = (await synthesizer.bind(subproblem_of(3))).template.key
+        monkeypatch.setenv("TEST_DRIFT", "2e-6")
+        switching = asyncio.ensure_future(synthesizer.recalibrate())
+        await asyncio.sleep(0)
+        assert (await synthesizer.bind(subproblem_of(3))).template.key == old
+        bringing = asyncio.ensure_future(synthesizer.bind(subproblem_of(2)))
+        await asyncio.sleep(0)
+        assert not switching.done()
+        assert await switching
+        await bringing
+        assert (await synthesizer.bind(subproblem_of(3))).template.key != old
+        before = offload.runs
+        await synthesizer.bind(subproblem_of(2))
+        assert offload.runs == before
+
+    asyncio.run(main())
+
+
+def test_a_request_that_fails_meanwhile_is_its_callers_affair(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        offload = Counting()
+        synthesizer = synthesizer_on(offload, target_source=drifting)
+        await synthesizer.bind(subproblem_of(3))
+        monkeypatch.setenv("TEST_DRIFT", "4e-6")
+        switching = asyncio.ensure_future(synthesizer.recalibrate())
+        await asyncio.sleep(0)
+        with pytest.raises(SubproblemError):
+            await synthesizer.bind(subproblem_of(134))
+        assert await switching
+
+    asyncio.run(main())
+
+
+def test_a_recalibration_that_fails_leaves_the_old_templates(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        offload = Counting()
+        synthesizer = synthesizer_on(offload, target_source=drifting)
+        old = (await synthesizer.bind(subproblem_of(3))).template.key
+        monkeypatch.setenv("TEST_DRIFT", "3e-6")
+        offload.fail_on.add(offload.runs + 2)
+        with pytest.raises(ProviderError):
+            await synthesizer.recalibrate()
+        assert (await synthesizer.bind(subproblem_of(3))).template.key == old
+        assert await synthesizer.recalibrate()
+
+    asyncio.run(main())
+
+
+def test_what_becomes_of_templates_is_a_metric(tmp_path: Path) -> None:
+    async def main() -> None:
+        metrics = Metrics()
+        for _ in range(2):
+            recorder = PrometheusRecorder(metrics, "arm")
+            synthesizer = synthesizer_on(Counting(), cache_size=1, recorder=recorder, store=tmp_path)
+            await synthesizer.bind(subproblem_of(2))
+            await synthesizer.bind(subproblem_of(2))
+            await synthesizer.bind(subproblem_of(3))
+        value = metrics.registry.get_sample_value
+        found = {
+            event: value("shotclock_template_cache_total", {"client": "arm", "event": event})
+            for event in ("hit", "miss", "loaded", "evicted")
+        }
+        assert found == {"hit": 2, "miss": 4, "loaded": 2, "evicted": 2}
+        assert value("shotclock_template_compile_seconds_count", {"client": "arm"}) == 2
 
     asyncio.run(main())
 

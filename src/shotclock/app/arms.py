@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 import numpy as np
 
 from shotclock.app.host import Host
+from shotclock.app.preview import Preview
 from shotclock.bench.arms import Arm
 from shotclock.bench.drive import Lane
 from shotclock.bench.figures import Prices
@@ -28,7 +29,8 @@ from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
-from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy
+from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy, unforeseen
+from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers import registry
 from shotclock.settings import QuantumSettings, Settings, nearest
 from shotclock.solvers.fallback import Classical
@@ -36,6 +38,9 @@ from shotclock.solvers.greedy import Greedy
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler, choose_mode
+
+FEWEST_FITTED_SHOTS = 64
+"""Below this a sample of 12 variables seldom holds the optimum; `shots = "fit"` then says it does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +114,23 @@ class Builder:
         profile = self._profile(arm, quantum)
         provider = self._provider(quantum, profile)
         synthesizer = QaoaSynthesizer(
-            quantum.device, target_source=devices.target, offload=host.offload, incumbent=Greedy()
+            quantum.device,
+            target_source=devices.target,
+            offload=host.offload,
+            incumbent=Greedy(),
+            store=settings.circuits.store_folder,
+            recorder=recorder,
         )
         pipeline = Pipeline(
             synthesizer,
             provider,
             clock=host.clock,
-            policy=ShotPolicy(quantum.shots, quantum.rep_delay_s, settings.orchestrator.attempts),
+            policy=ShotPolicy(
+                _shot_limits(quantum, provider), quantum.rep_delay_s, settings.orchestrator.attempts
+            ),
             recorder=recorder,
             rng=random.Random(0),
+            foresight=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else unforeseen,
         )
         admission = AdmissionPolicy(settings.orchestrator.queue_limit, shedding=arm.protected, race=arm.race)
         orchestrator = Orchestrator(pipeline, self._solver, host.clock, admission, recorder)
@@ -148,7 +161,7 @@ class Builder:
                 f"quantum.provider: '{quantum.provider}' is paid and quantum.max_money_per_run is 0; "
                 f"set what a run may spend"
             )
-        if quantum.shots > limits.max_shots:
+        if quantum.shots != "fit" and quantum.shots > limits.max_shots:
             raise SettingsError(f"quantum.shots: {quantum.shots} is over the device's {limits.max_shots}")
         return provider
 
@@ -239,6 +252,13 @@ class Builder:
             call_every=policy.every if policy else None,
             prices=Prices(cost.currency, cost.qpu_second, cost.gpu_hour, session),
         )
+
+
+def _shot_limits(quantum: QuantumSettings, provider: Provider) -> ShotLimits:
+    """Fixed shots, or as many as a call's budget pays for, up to the device's own limit."""
+    if quantum.shots == "fit":
+        return ShotLimits(FEWEST_FITTED_SHOTS, provider.limits.max_shots)
+    return ShotLimits(quantum.shots, quantum.shots)
 
 
 def _nothing() -> None:

@@ -182,7 +182,7 @@ class Summary(_Frozen):
     workload: str
     kernel: str
     n: int
-    shots: int
+    shots: int | Literal["fit"]
     started_at: str
     duration_s: float
     common_steps: int

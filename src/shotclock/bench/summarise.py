@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from shotclock.bench import figures
 from shotclock.bench.arms import BASELINE, Arm
@@ -41,7 +42,7 @@ class RunFacts:
     samples_per_step: int
     kernel: str
     n: int
-    shots: int
+    shots: int | Literal["fit"]
     started_at: str
     duration_s: float
     interrupted: bool

@@ -1,17 +1,23 @@
-"""Choosing the line of physical qubits a template runs on. Imports Qiskit."""
+"""Choosing the line of physical qubits a template runs on. Imports no Qiskit: a target is handed in."""
 
 from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
-
-from qiskit.transpiler import Target
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from shotclock.domain.errors import SettingsError
 
+if TYPE_CHECKING:
+    from qiskit.transpiler import Target
+
 BEAM = 512
 TWO_QUBIT_GATES = ("cz", "ecr", "cx")
+
+Line = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +26,24 @@ class Layout:
 
     readout: dict[int, float]
     couplers: dict[int, dict[int, float]]
+
+    def without(self, taken: Collection[int]) -> Layout:
+        """The layout that is left when these qubits are in use."""
+        readout = {qubit: cost for qubit, cost in self.readout.items() if qubit not in taken}
+        couplers = {
+            qubit: {other: cost for other, cost in self.couplers[qubit].items() if other not in taken}
+            for qubit in readout
+        }
+        return Layout(readout, couplers)
+
+    def cost(self, line: Line) -> float:
+        """−ln of the chance that nothing goes wrong in a template of one layer on this line.
+
+        3n/2 two-qubit gates on each coupler (n swap-network layers, every second one uses it) and one
+        read-out on each qubit. Raises KeyError where the line uses what does not work.
+        """
+        gates = sum(self.couplers[a][b] for a, b in pairwise(line))
+        return sum(self.readout[qubit] for qubit in line) + 1.5 * len(line) * gates
 
 
 def layout(target: Target) -> Layout:
@@ -41,18 +65,18 @@ def layout(target: Target) -> Layout:
     return Layout(readout, couplers)
 
 
-def best_line(target: Target, n: int) -> tuple[int, ...]:
+def best_line(target: Target, n: int) -> Line:
     """A line of n neighbouring qubits with little expected error; the same for the same target.
 
-    A beam search from every qubit at once. Cost of a line: −ln of the chance that nothing goes wrong,
-    with 3n/2 two-qubit gates on each coupler (n swap-network layers, every second one uses it) and
-    one read-out on each qubit. Raises SettingsError where the device has no such line.
+    Raises SettingsError where the device has no such line.
     """
-    working = layout(target)
+    return best_line_of(layout(target), n)
+
+
+def best_line_of(working: Layout, n: int) -> Line:
+    """`best_line` of a layout: a beam search from every qubit at once, by `Layout.cost`."""
     gates = 1.5 * n
-    beam: list[tuple[float, tuple[int, ...]]] = [
-        (cost, (qubit,)) for qubit, cost in sorted(working.readout.items())
-    ]
+    beam: list[tuple[float, Line]] = [(cost, (qubit,)) for qubit, cost in sorted(working.readout.items())]
     for _ in range(n - 1):
         longer = (
             (cost + gates * coupler + working.readout[after], (*line, after))

@@ -16,7 +16,7 @@ import numpy as np
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import ParameterVector
 
-from shotclock.domain.circuit import DeviceCircuit, QaoaParameters
+from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters
 from shotclock.domain.subproblem import Float64s
 
 
@@ -94,13 +94,18 @@ def parameter_values(circuit: QuantumCircuit, parameters: QaoaParameters) -> Flo
 
 def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit by its definition, angles filled in: what a simulator should run."""
-    logical = logical_circuit(circuit.parameters.n, circuit.parameters.layers)
-    return logical.assign_parameters(parameter_values(logical, circuit.parameters))
+    angles = circuit.parameters
+    if isinstance(angles, Bound):
+        return qpy.load(io.BytesIO(angles.qpy))[0]
+    logical = logical_circuit(angles.n, angles.layers)
+    return logical.assign_parameters(parameter_values(logical, angles))
 
 
 def bound_isa(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit in the device's own instructions, angles filled in."""
     isa = qpy.load(io.BytesIO(circuit.template.qpy))[0]
+    if isinstance(circuit.parameters, Bound):
+        return isa
     return isa.assign_parameters(parameter_values(isa, circuit.parameters))
 
 

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shotclock.circuits import decoding, worker
 from shotclock.circuits.angles import parameters
-from shotclock.circuits.cache import TemplateCache
-from shotclock.domain.circuit import DeviceCircuit, Samples, Template
+from shotclock.circuits.cache import Disk, Obtained, TemplateCache, TemplateRequest, Wanted
+from shotclock.domain.circuit import DeviceCircuit, QaoaCircuit, Samples, Template
 from shotclock.domain.outcome import Answer
-from shotclock.domain.ports import Offload, Solver
+from shotclock.domain.ports import Offload, Solver, TemplateEvent, TemplateRecorder
 from shotclock.domain.subproblem import Subproblem
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit.transpiler import Target
+
+NOT_YET_KNOWN = ""
+
+
+class Uncounted:
+    """A TemplateRecorder that keeps nothing."""
+
+    def template(self, event: TemplateEvent) -> None:
+        """See `TemplateRecorder.template`."""
+
+    def compiled(self, seconds: float) -> None:
+        """See `TemplateRecorder.compiled`."""
+
+
+UNCOUNTED = Uncounted()
+
+
+@dataclass(slots=True)
+class _Generation:
+    """What is kept of one calibration: replaced whole, so nobody meets half of a switch."""
+
+    cache: TemplateCache
+    calibration: str = NOT_YET_KNOWN
+    compiling: dict[TemplateRequest, asyncio.Task[Obtained]] = field(default_factory=dict)
+
+    def lacks(self, other: _Generation) -> tuple[TemplateRequest, ...]:
+        """What the other one keeps and this one does not, least recently used first."""
+        return tuple(wanted for wanted in other.cache.in_use() if wanted not in self.cache)
 
 
 class QaoaSynthesizer:
-    """Implements Synthesizer for one device and its present calibration.
+    """Implements Synthesizer for one device.
 
     target_source: a module-level function (it pickles) from a device's name to its Qiskit target;
-    incumbent: the solver whose answer a warm start leans on; cache_size: templates kept.
+    incumbent: the solver whose answer a warm start leans on; cache_size: templates kept in memory;
+    store: the folder of templates that survive a restart, None for none.
     """
 
     def __init__(
@@ -35,13 +67,18 @@ class QaoaSynthesizer:
         offload: Offload,
         incumbent: Solver,
         cache_size: int = 16,
+        store: Path | None = None,
+        recorder: TemplateRecorder = UNCOUNTED,
     ) -> None:
-        self.cache = TemplateCache(cache_size)
         self._device = device
         self._target_source = target_source
         self._offload = offload
         self._incumbent = incumbent
-        self._compiling: dict[int, asyncio.Task[Template]] = {}
+        self._cache_size = cache_size
+        self._store = store
+        self._recorder = recorder
+        self._generation = _Generation(TemplateCache(cache_size))
+        self._recalibrating = asyncio.Lock()
 
     async def warm(self, n: int) -> None:
         """Compiles the template for n variables, and loads what `bind` and `decode` run."""
@@ -49,28 +86,88 @@ class QaoaSynthesizer:
         await self.bind(zero)
         self.decode(zero, Samples(np.zeros((1, n), np.uint8), np.ones(1, np.int64)))
 
-    async def bind(self, subproblem: Subproblem) -> DeviceCircuit:
+    async def bind(self, subproblem: Subproblem) -> QaoaCircuit:
         """The cached template with this subproblem's angles; a miss compiles, once for all who wait."""
-        template = self.cache.get(subproblem.n)
-        if template is None:
-            template = await self._compile(subproblem.n)
-        return DeviceCircuit(template, parameters(subproblem, self._incumbent.solve(subproblem)))
+        angles = parameters(subproblem, self._incumbent.solve(subproblem))
+        return QaoaCircuit(await self.template(Wanted(angles.n, angles.layers)), angles)
+
+    async def bind_circuit(
+        self, source: str | bytes | QuantumCircuit, values: Mapping[str, float]
+    ) -> DeviceCircuit:
+        """A circuit of the user's own, read and compiled off the event loop; see `raw.read`.
+
+        Raises CircuitError, which names what cannot be run.
+        """
+        bound = await self._offload.run(worker.read, source, values, self._device, self._target_source)
+        return DeviceCircuit(await self.template(bound), bound)
+
+    async def template(self, wanted: TemplateRequest) -> Template:
+        """The template asked for, from memory, from disk or compiled.
+
+        Raises SubproblemError and SettingsError where the device has no such line, CircuitError on a
+        circuit it cannot run.
+        """
+        generation = self._generation
+        found = generation.cache.get(wanted)
+        if found is not None:
+            self._recorder.template("hit")
+            return found
+        self._recorder.template("miss")
+        task = generation.compiling.get(wanted)
+        if task is None:
+            task = generation.compiling[wanted] = asyncio.ensure_future(self._obtain(wanted))
+            task.add_done_callback(lambda done: self._obtained(generation, wanted, done))
+        # A caller whose deadline passes must not take the compile from the others.
+        return (await asyncio.shield(task)).template
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         """See `decoding.decode`."""
         return decoding.decode(subproblem, samples)
 
-    async def _compile(self, n: int) -> Template:
-        task = self._compiling.get(n)
-        if task is None:
-            work = self._offload.run(worker.compile_template, n, self._device, self._target_source)
-            task = self._compiling[n] = asyncio.ensure_future(work)
-            task.add_done_callback(lambda done: self._compiled(n, done))
-        # A caller whose deadline passes must not take the compile from the others.
-        return await asyncio.shield(task)
+    async def recalibrate(self) -> bool:
+        """Whether the device has a new calibration, and the templates in use are now made for it.
 
-    def _compiled(self, n: int, task: asyncio.Task[Template]) -> None:
-        del self._compiling[n]
+        They are compiled off the event loop while calls go on with the old ones, then replaced all at
+        once. What a compile raises is raised here, and the old ones stay.
+        """
+        async with self._recalibrating:
+            present = await self._offload.run(worker.calibration, self._device, self._target_source)
+            old = self._generation
+            if old.calibration == present:
+                return False
+            fresh = _Generation(TemplateCache(self._cache_size), present)
+            # Calls go on meanwhile and may bring more into use: go on until nothing is missing.
+            while (missing := fresh.lacks(old)) or old.compiling:
+                for wanted in missing:
+                    self._keep(fresh, wanted, await self._obtain(wanted))
+                # Waited for and not compiled again here: one that fails is its own caller's affair.
+                if old.compiling:
+                    await asyncio.wait({*old.compiling.values()})
+            self._generation = fresh
+            return old.calibration != NOT_YET_KNOWN
+
+    async def _obtain(self, wanted: TemplateRequest) -> Obtained:
+        obtained = await self._offload.run(
+            worker.obtain, wanted, self._device, self._target_source, self._store
+        )
+        if obtained.disk is Disk.LOADED:
+            self._recorder.template("loaded")
+        else:
+            self._recorder.compiled(obtained.compile_s)
+        if obtained.disk.refused:
+            self._recorder.template("refused")
+        return obtained
+
+    def _obtained(
+        self, generation: _Generation, wanted: TemplateRequest, task: asyncio.Task[Obtained]
+    ) -> None:
+        del generation.compiling[wanted]
         # Asking for the exception marks it as seen, for the case that every caller has gone.
         if not task.cancelled() and task.exception() is None:
-            self.cache.put(task.result())
+            self._keep(generation, wanted, task.result())
+
+    def _keep(self, generation: _Generation, wanted: TemplateRequest, obtained: Obtained) -> None:
+        if generation.calibration == NOT_YET_KNOWN:
+            generation.calibration = obtained.calibration
+        if generation.cache.put(wanted, obtained.template):
+            self._recorder.template("evicted")

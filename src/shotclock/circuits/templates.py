@@ -7,18 +7,22 @@ import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import qiskit
-from qiskit import qpy
+from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import CircuitInstruction
 from qiskit.transpiler import Target, generate_preset_pass_manager
 
-from shotclock.circuits.lines import best_line
+from shotclock.circuits.cache import Wanted
+from shotclock.circuits.lines import best_line, layout
 from shotclock.circuits.qaoa import line_circuit
 from shotclock.domain.circuit import Template
+from shotclock.domain.errors import SettingsError, SubproblemError
 
 TargetSource = Callable[[str], Target]
 
+ANSATZ = "qaoa-warm-start/odd-even-swap-network"
 # Level 2 is where the swap network stops improving; the seed makes a template reproducible.
 OPTIMIZATION_LEVEL = 2
 TRANSPILER_SEED = 7
@@ -29,6 +33,7 @@ class Identity:
     """Everything a template depends on; two templates with the same identity are the same circuit."""
 
     ansatz: str
+    n: int
     layers: int
     device: str
     calibration: str
@@ -38,24 +43,66 @@ class Identity:
     qiskit: str
 
     @property
+    def json(self) -> str:
+        """The identity as sorted JSON on one line: what is hashed, readable."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @property
     def key(self) -> str:
-        """SHA-256 of the identity as sorted JSON, hexadecimal."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the identity's JSON, hexadecimal."""
+        return hashlib.sha256(self.json.encode()).hexdigest()
 
 
-def compile_template(n: int, device: str, target_source: TargetSource) -> Template:
-    """The ISA circuit for n variables on the device's best line. Raises SettingsError without a line."""
+def compile_template(
+    n: int,
+    device: str,
+    target_source: TargetSource,
+    *,
+    layers: int = 1,
+    line: tuple[int, ...] | None = None,
+) -> Template:
+    """The ISA circuit for n variables on a line; None is the device's best one.
+
+    Raises SubproblemError on more variables than the device has qubits; SettingsError without a line of
+    n working qubits, on a given line that is none, and on fewer than one layer.
+    """
     target = target_source(device)
-    line = best_line(target, n)
+    wanted = Wanted(n, layers, "best" if line is None else line)
+    return compile_identity(wanted_identity(wanted, device, target), target)
+
+
+def wanted_identity(wanted: Wanted, device: str, target: Target) -> Identity:
+    """What the template asked for would be compiled from; raises what `compile_template` raises."""
+    n, qubits = wanted.n, target.num_qubits
+    if not 1 <= n <= qubits:
+        raise SubproblemError("n", f"{n} variables, {device} has {qubits} qubits")
+    if wanted.layers < 1:
+        raise SettingsError(f"circuits.layers: {wanted.layers}, wants at least 1")
+    if wanted.line == "best":
+        return identity(device, target, best_line(target, n), wanted.layers)
+    _check_line(target, device, n, wanted.line)
+    return identity(device, target, wanted.line, wanted.layers)
+
+
+def compile_identity(wanted: Identity, target: Target) -> Template:
+    """The template of this identity; `target` is the one the identity was taken from."""
     pass_manager = generate_preset_pass_manager(
-        OPTIMIZATION_LEVEL, target=target, initial_layout=line, seed_transpiler=TRANSPILER_SEED
+        wanted.optimization_level,
+        target=target,
+        initial_layout=wanted.line,
+        seed_transpiler=wanted.transpiler_seed,
     )
-    isa = pass_manager.run(line_circuit(n))
+    isa = pass_manager.run(line_circuit(wanted.n, wanted.layers))
+    return finished(wanted, isa, target, wanted.line)
+
+
+def finished(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:
+    """The template of a compiled circuit on these physical qubits."""
     payload = io.BytesIO()
     qpy.dump(isa, payload)
     return Template(
-        key=identity(device, target, line).key,
-        device=device,
+        key=source.key,
+        device=source.device,
         line=line,
         qpy=payload.getvalue(),
         duration_s=isa.estimate_duration(target, unit="s"),
@@ -64,11 +111,12 @@ def compile_template(n: int, device: str, target_source: TargetSource) -> Templa
     )
 
 
-def identity(device: str, target: Target, line: tuple[int, ...]) -> Identity:
+def identity(device: str, target: Target, line: tuple[int, ...], layers: int = 1) -> Identity:
     """What a template for this line would be compiled from."""
     return Identity(
-        ansatz="qaoa-warm-start/odd-even-swap-network",
-        layers=1,
+        ansatz=ANSATZ,
+        n=len(line),
+        layers=layers,
         device=device,
         calibration=calibration(target),
         line=line,
@@ -87,6 +135,18 @@ def calibration(target: Target) -> str:
         if properties is not None
     ]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def _check_line(target: Target, device: str, n: int, line: tuple[int, ...]) -> None:
+    if len(line) != n or len(set(line)) != n:
+        raise SettingsError(f"circuits.line: {line} is not {n} different qubits")
+    working = layout(target)
+    for qubit in line:
+        if qubit not in working.readout:
+            raise SettingsError(f"circuits.line: qubit {qubit} of {device} does not work")
+    for a, b in pairwise(line):
+        if b not in working.couplers[a]:
+            raise SettingsError(f"circuits.line: {device} has no working coupler between {a} and {b}")
 
 
 def _on_two_qubits(instruction: CircuitInstruction) -> bool:

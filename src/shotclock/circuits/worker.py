@@ -5,21 +5,44 @@ Importing Qiskit takes a second or two, which the process that schedules calls m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shotclock.domain.circuit import DeviceCircuit, Template
+from shotclock.circuits.cache import Obtained, TemplateRequest
+from shotclock.domain.circuit import Bound, DeviceCircuit
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.transpiler import Target
 
 
-def compile_template(n: int, device: str, target_source: Callable[[str], Target]) -> Template:
-    """See `templates.compile_template`."""
+def obtain(
+    wanted: TemplateRequest, device: str, target_source: Callable[[str], Target], folder: Path | None
+) -> Obtained:
+    """See `store.obtain`."""
+    from shotclock.circuits import store  # noqa: PLC0415
+
+    return store.obtain(wanted, device, target_source, folder)
+
+
+def read(
+    source: str | bytes | QuantumCircuit,
+    values: Mapping[str, float],
+    device: str,
+    target_source: Callable[[str], Target],
+) -> Bound:
+    """See `raw.read`."""
+    from shotclock.circuits import raw  # noqa: PLC0415
+
+    return raw.read(source, values, device, target_source(device))
+
+
+def calibration(device: str, target_source: Callable[[str], Target]) -> str:
+    """The device's present calibration; see `templates.calibration`."""
     from shotclock.circuits import templates  # noqa: PLC0415
 
-    return templates.compile_template(n, device, target_source)
+    return templates.calibration(target_source(device))
 
 
 def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,11 +42,30 @@ class QaoaParameters:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """A circuit of the user's own in which every parameter has its value.
+
+    qpy: the circuit by its definition, for whoever simulates it; qubits: how many it touches; n: its
+    classical bits, the columns of its samples.
+    """
+
+    qpy: bytes
+    qubits: int
+    n: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the circuit, hexadecimal: equal circuits are one."""
+        return hashlib.sha256(self.qpy).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A circuit compiled once for one line of qubits of one device and calibration.
 
-    key: content hash of what it was compiled from; qpy: the ISA circuit, serialised;
-    duration_s: scheduled length on the target, read-out included, reset not.
+    key: content hash of what it was compiled from; line: the physical qubits in use, for QAOA in the
+    order of the line; qpy: the ISA circuit, serialised; duration_s: scheduled length on the target,
+    read-out included, reset not.
     """
 
     key: str
@@ -64,9 +84,21 @@ class Template:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DeviceCircuit:
-    """A template and the parameters of one call; opened only by circuits and by whoever executes it."""
+    """A template and what fills it in one call; opened only by circuits and by whoever executes it."""
 
     template: Template
+    parameters: QaoaParameters | Bound
+
+    @property
+    def qubits(self) -> int:
+        """How many qubits it touches."""
+        return self.parameters.qubits if isinstance(self.parameters, Bound) else self.parameters.n
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QaoaCircuit(DeviceCircuit):
+    """A device circuit that is known to be a subproblem's QAOA."""
+
     parameters: QaoaParameters
 
 

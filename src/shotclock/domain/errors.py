@@ -44,6 +44,20 @@ class SubproblemError(ShotclockError, ValueError):
         return type(self), (self.field, self.message)
 
 
+class CircuitError(ShotclockError, ValueError):
+    """A circuit of the user's own that cannot be run; `field` names what of it stands in the way."""
+
+    exit_code = 2
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"circuit.{field}: {message}")
+        self.field = field
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[CircuitError], tuple[str, str]]:
+        return type(self), (self.field, self.message)
+
+
 class FaultKind(StrEnum):
     """What a failed provider call allows next."""
 

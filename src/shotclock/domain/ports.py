@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Literal, ParamSpec, Protocol, TypeVar
 
 from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
@@ -205,7 +205,21 @@ class Trainer(Protocol):
         """Waits for the call in flight, if any, and offers its answer."""
 
 
-class Recorder(Protocol):
+TemplateEvent = Literal["hit", "miss", "loaded", "evicted", "refused"]
+"""In memory; not in memory; a miss found on disk; dropped from memory; on disk but not to be used."""
+
+
+class TemplateRecorder(Protocol):
+    """Counts what becomes of templates; observes and never decides."""
+
+    def template(self, event: TemplateEvent) -> None:
+        """A template was asked for, dropped or refused."""
+
+    def compiled(self, seconds: float) -> None:
+        """A template was compiled in this time."""
+
+
+class Recorder(TemplateRecorder, Protocol):
     """Counts what happens; observes and never decides."""
 
     def submitted(self, latency_ns: int) -> None:

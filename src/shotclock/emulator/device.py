@@ -72,13 +72,17 @@ class DeviceFacts:
     noise_short_rep_delay: float
     components: tuple[Named, ...]
 
-    def flip_probability(self, n: int, rep_delay_s: float) -> float:
-        """λ, the chance that a measured bit is replaced by a random one.
+    def flip_probability(self, n: int, rep_delay_s: float, layers: int = 1) -> float:
+        """λ of a swap network, the chance that a measured bit is replaced by a random one.
 
-        λ = base + per_gate_layer · 3(n−1)p · exposure at p = 1, and where rep_delay is below the
-        default an assumed penalty in proportion (design.md, rule 8).
+        λ = base + per_gate_layer · 3(n−1)p · exposure, and where rep_delay is below the default an
+        assumed penalty in proportion (design.md, rule 8).
         """
-        gates = self.noise_per_gate_layer * 3.0 * (n - 1) * self.noise_exposure
+        return self.flip_probability_at_depth(3 * (n - 1) * layers, rep_delay_s)
+
+    def flip_probability_at_depth(self, two_qubit_depth: int, rep_delay_s: float) -> float:
+        """λ of any circuit, by its depth in two-qubit gates; fitted on swap networks alone."""
+        gates = self.noise_per_gate_layer * two_qubit_depth * self.noise_exposure
         shortfall = max(0.0, 1.0 - rep_delay_s / self.rep_delay_default_s)
         return min(1.0, self.noise_base + gates + self.noise_short_rep_delay * shortfall)
 

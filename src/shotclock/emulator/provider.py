@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shotclock.domain.circuit import QaoaParameters, Samples
+from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
 from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.emulator.bound import execute_any
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
 from shotclock.emulator.profile import Omission, Profile, Sanity
@@ -185,13 +186,23 @@ class EmulatedProvider:
             raise
 
     async def _compute(self, job: Job, rep_delay_s: float, rng: np.random.Generator) -> tuple[Samples, ...]:
-        parameters = tuple(circuit.parameters for circuit in job.circuits)
-        flips = tuple(self._facts.flip_probability(one.n, rep_delay_s) for one in parameters)
-        seeds = tuple(int(seed) for seed in rng.integers(0, 2**63, len(parameters)))
+        circuits = job.circuits
+        flips = tuple(self._flip_probability(circuit, rep_delay_s) for circuit in circuits)
+        seeds = tuple(int(seed) for seed in rng.integers(0, 2**63, len(circuits)))
+        contents = tuple(circuit.parameters for circuit in circuits)
+        angles = tuple(one for one in contents if isinstance(one, QaoaParameters))
         try:
-            return await self._offload.run(execute_all, parameters, job.shots, flips, seeds)
+            if len(angles) == len(contents):
+                return await self._offload.run(execute_all, angles, job.shots, flips, seeds)
+            return await self._offload.run(execute_any, contents, job.shots, flips, seeds)
         except BrokenProcessPool as error:
             raise ProviderError(FaultKind.TRANSIENT, "the emulator's worker process died") from error
+
+    def _flip_probability(self, circuit: DeviceCircuit, rep_delay_s: float) -> float:
+        parameters = circuit.parameters
+        if isinstance(parameters, Bound):
+            return self._facts.flip_probability_at_depth(circuit.template.two_qubit_depth, rep_delay_s)
+        return self._facts.flip_probability(parameters.n, rep_delay_s, parameters.layers)
 
     async def _wait_until(self, at_ns: int) -> int:
         """Sleeps to an instant; the nanoseconds it meant to wait, 0 where that was too short to sleep."""
@@ -203,7 +214,7 @@ class EmulatedProvider:
 
     def _check(self, job: Job) -> float:
         """The rep_delay to use, seconds; ProviderError(PERMANENT) on a job the device would refuse."""
-        widest = max((circuit.parameters.n for circuit in job.circuits), default=0)
+        widest = max((circuit.qubits for circuit in job.circuits), default=0)
         if not 1 <= widest <= self.limits.max_qubits:
             raise ProviderError(
                 FaultKind.PERMANENT, f"{widest} qubits, this provider takes 1 to {self.limits.max_qubits}"

@@ -11,12 +11,13 @@ import numpy as np
 from numba import njit
 
 from shotclock.domain.circuit import QaoaParameters, Samples
-from shotclock.domain.subproblem import Bits, Float64s
+from shotclock.domain.subproblem import Float64s
+from shotclock.emulator.sampling import Counts, sample
 
 MAX_QUBITS = 24
 
-Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
-Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
+# Rows of a work array of shape (5, 2ⁿ): the state, two half-length tables of ratios, later layers' phases.
+REAL, IMAGINARY, RATIOS, PHASE_REAL, PHASE_IMAGINARY = range(5)
 
 
 def execute(parameters: QaoaParameters, shots: int, flip_probability: float, seed: int) -> Samples:
@@ -24,9 +25,7 @@ def execute(parameters: QaoaParameters, shots: int, flip_probability: float, see
 
     flip_probability: the chance λ that a measured bit is replaced by a random one.
     """
-    real, imaginary = evolve(parameters.warm, parameters.field, parameters.coupling, parameters.mixer)
-    pool, counts = sample(real, imaginary, shots, flip_probability, np.uint64(seed))
-    return Samples(pool, counts)
+    return execute_all((parameters,), shots, (flip_probability,), (seed,))[0]
 
 
 def execute_all(
@@ -35,81 +34,75 @@ def execute_all(
     flip_probabilities: tuple[float, ...],
     seeds: tuple[int, ...],
 ) -> tuple[Samples, ...]:
-    """`execute` for every PUB of a job, in order: one trip to the worker."""
-    arguments = zip(parameters, flip_probabilities, seeds, strict=True)
-    return tuple(execute(one, shots, flip, seed) for one, flip, seed in arguments)
+    """Samples of every circuit of a job, in order: one trip to the worker, each as `execute` gives alone.
+
+    Circuits of one size share their memory: at n = 16 the kernel's page faults for a fresh state cost
+    as much as several qubits' gates.
+    """
+    rooms: dict[int, tuple[Float64s, Counts]] = {}
+    results = []
+    for one, flip, seed in zip(parameters, flip_probabilities, seeds, strict=True):
+        size = 1 << one.n
+        work, histogram = rooms.setdefault(one.n, (np.empty((5, size)), np.zeros(size, np.int64)))
+        evolve(one.warm, one.field, one.coupling, one.mixer, work)
+        pool, counts = sample(work[REAL], work[IMAGINARY], shots, flip, np.uint64(seed), histogram)
+        results.append(Samples(pool, counts))
+    return tuple(results)
 
 
 def probabilities(parameters: QaoaParameters) -> Float64s:
     """The ideal probability of every basis state, shape (2ⁿ,)."""
-    real, imaginary = evolve(parameters.warm, parameters.field, parameters.coupling, parameters.mixer)
-    return real**2 + imaginary**2
+    work = np.empty((5, 1 << parameters.n))
+    evolve(parameters.warm, parameters.field, parameters.coupling, parameters.mixer, work)
+    exact: Float64s = work[REAL] ** 2 + work[IMAGINARY] ** 2
+    return exact
 
 
 @njit(cache=True, nogil=True)
-def sample(
-    real: Float64s, imaginary: Float64s, shots: int, flip_probability: float, seed: np.uint64
-) -> tuple[Bits, Counts]:
-    """Distinct bit strings, shape (m, n), in ascending order, and counts, (m,). Overwrites `real`."""
-    n = 0
-    while 1 << n < real.shape[0]:
-        n += 1
-    cumulative = real
-    total = 0.0
-    for index in range(real.shape[0]):
-        total += real[index] ** 2 + imaginary[index] ** 2
-        cumulative[index] = total
-    state = np.array([seed], np.uint64)
-    histogram = np.zeros(cumulative.shape[0], np.int64)
-    for _ in range(shots):
-        index = _find(cumulative, _uniform(state) * total)
-        histogram[_disturb(index, n, 0.5 * flip_probability, state)] += 1
-    return _unpack(histogram, n)
-
-
-@njit(cache=True, nogil=True)
-def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s) -> tuple[Float64s, Float64s]:
-    """Real and imaginary amplitudes after the whole circuit, each of shape (2ⁿ,)."""
-    size = 1 << warm.shape[0]
-    real = np.empty(size)
-    imaginary = np.empty(size)
-    _warm_start_and_phases(warm, field[0], coupling[0], real, imaginary)
-    for qubit in range(warm.shape[0]):
+def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s, work: Float64s) -> None:
+    """Amplitudes after the whole circuit, into the first two rows of `work`, whatever was there."""
+    n = warm.shape[0]
+    real, imaginary = work[REAL], work[IMAGINARY]
+    _warm_start_and_phases(warm, field[0], coupling[0], real, imaginary, work[RATIOS])
+    for qubit in range(n):
         _mix(real, imaginary, qubit, warm[qubit], mixer[0])
     for layer in range(1, mixer.shape[0]):
-        _phases(field[layer], coupling[layer], real, imaginary)
-        for qubit in range(warm.shape[0]):
+        _phases(field[layer], coupling[layer], work)
+        for qubit in range(n):
             _mix(real, imaginary, qubit, warm[qubit], mixer[layer])
-    return real, imaginary
 
 
 @njit(cache=True, nogil=True)
-def _phases(field: Float64s, coupling: Float64s, real: Float64s, imaginary: Float64s) -> None:
+def _phases(field: Float64s, coupling: Float64s, work: Float64s) -> None:
     """exp(−iΣ f z − iΣ_{i<j} c z z), in place: the phases of a product state of ones, multiplied in."""
     n = field.shape[0]
-    phase_real, phase_imaginary = np.empty_like(real), np.empty_like(imaginary)
     # at θ = π/2 every product-state amplitude is 2^(−n/2), which is taken out again
-    _warm_start_and_phases(np.full(n, 0.5 * np.pi), field, coupling, phase_real, phase_imaginary)
+    level = np.full(n, 0.5 * np.pi)
+    _warm_start_and_phases(level, field, coupling, work[PHASE_REAL], work[PHASE_IMAGINARY], work[RATIOS])
     scale = 2.0 ** (0.5 * n)
-    for index in range(real.shape[0]):
-        a, b = real[index], imaginary[index]
-        c, d = phase_real[index] * scale, phase_imaginary[index] * scale
-        real[index] = a * c - b * d
-        imaginary[index] = a * d + b * c
+    for index in range(work.shape[1]):
+        a, b = work[REAL, index], work[IMAGINARY, index]
+        c, d = work[PHASE_REAL, index] * scale, work[PHASE_IMAGINARY, index] * scale
+        work[REAL, index] = a * c - b * d
+        work[IMAGINARY, index] = a * d + b * c
 
 
 @njit(cache=True, nogil=True)
 def _warm_start_and_phases(
-    warm: Float64s, field: Float64s, coupling: Float64s, real: Float64s, imaginary: Float64s
+    warm: Float64s,
+    field: Float64s,
+    coupling: Float64s,
+    real: Float64s,
+    imaginary: Float64s,
+    ratios: Float64s,
 ) -> None:
     """Product state times exp(−iΣ f z − iΣ_{i<j} c z z), both by doubling: two products an amplitude.
 
     Setting bit k turns an amplitude by ratio_k(b) = exp(2i f_k + 2iΣ_{j≠k} c_kj z_j), and setting an
     earlier bit j turns ratio_k by exp(−4i c_kj); so one sine and cosine a pair are all it takes. The
-    global phase is left out.
+    global phase is left out. `ratios`, shape (2ⁿ,), is overwritten.
     """
-    ratio_real = np.empty(max(1, real.shape[0] // 2))
-    ratio_imaginary = np.empty_like(ratio_real)
+    ratio_real, ratio_imaginary = ratios[: ratios.shape[0] // 2], ratios[ratios.shape[0] // 2 :]
     real[0], imaginary[0] = 1.0, 0.0
     for k in range(warm.shape[0]):
         angle = 2.0 * field[k]
@@ -147,7 +140,17 @@ def _mix(real: Float64s, imaginary: Float64s, qubit: int, theta: float, beta: fl
     p = np.cos(beta)
     q = np.sin(beta) * np.cos(theta)
     r = np.sin(beta) * np.sin(theta)
-    stride = 1 << qubit
+    # The lowest two qubits pair entries too near for runs to slice: written out, they vectorise too.
+    if qubit == 0:
+        _mix_neighbours(real, imaginary, p, q, r)
+    elif qubit == 1:
+        _mix_next_but_one(real, imaginary, p, q, r)
+    else:
+        _mix_runs(real, imaginary, 1 << qubit, p, q, r)
+
+
+@njit(cache=True, nogil=True)
+def _mix_runs(real: Float64s, imaginary: Float64s, stride: int, p: float, q: float, r: float) -> None:
     for start in range(0, real.shape[0], 2 * stride):
         # Slices, so that the compiler sees four disjoint runs and vectorises the loop.
         zero_real, one_real = real[start : start + stride], real[start + stride : start + 2 * stride]
@@ -162,49 +165,23 @@ def _mix(real: Float64s, imaginary: Float64s, qubit: int, theta: float, beta: fl
 
 
 @njit(cache=True, nogil=True)
-def _find(cumulative: Float64s, threshold: float) -> int:
-    """The first index whose cumulative probability exceeds the threshold."""
-    low, high = 0, cumulative.shape[0] - 1
-    while low < high:
-        middle = (low + high) >> 1
-        if cumulative[middle] > threshold:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+def _mix_neighbours(real: Float64s, imaginary: Float64s, p: float, q: float, r: float) -> None:
+    for half in range(real.shape[0] // 2):
+        i = 2 * half
+        a, b, c, d = real[i], imaginary[i], real[i + 1], imaginary[i + 1]
+        real[i] = p * a + q * b + r * d
+        imaginary[i] = p * b - q * a - r * c
+        real[i + 1] = p * c - q * d + r * b
+        imaginary[i + 1] = p * d + q * c - r * a
 
 
 @njit(cache=True, nogil=True)
-def _disturb(index: int, n: int, probability: float, state: Words) -> int:
-    """Flips each bit with this probability; replacing it by a random bit flips it half the time."""
-    if probability > 0.0:
-        for bit in range(n):
-            if _uniform(state) < probability:
-                index ^= 1 << bit
-    return index
-
-
-@njit(cache=True, nogil=True)
-def _unpack(histogram: Counts, n: int) -> tuple[Bits, Counts]:
-    """The occupied entries of a histogram over 2ⁿ indices, as bit strings and counts."""
-    distinct = np.count_nonzero(histogram)
-    pool = np.empty((distinct, n), np.uint8)
-    counts = np.empty(distinct, np.int64)
-    row = 0
-    for index in range(histogram.shape[0]):
-        if histogram[index] > 0:
-            counts[row] = histogram[index]
-            for bit in range(n):
-                pool[row, bit] = (index >> bit) & 1
-            row += 1
-    return pool, counts
-
-
-@njit(cache=True, nogil=True)
-def _uniform(state: Words) -> float:
-    """A double in [0, 1) from SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.float64((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
+def _mix_next_but_one(real: Float64s, imaginary: Float64s, p: float, q: float, r: float) -> None:
+    for quarter in range(real.shape[0] // 4):
+        i = 4 * quarter
+        a, b, c, d = real[i], imaginary[i], real[i + 2], imaginary[i + 2]
+        e, f, g, h = real[i + 1], imaginary[i + 1], real[i + 3], imaginary[i + 3]
+        real[i], real[i + 1] = p * a + q * b + r * d, p * e + q * f + r * h
+        real[i + 2], real[i + 3] = p * c - q * d + r * b, p * g - q * h + r * f
+        imaginary[i], imaginary[i + 1] = p * b - q * a - r * c, p * f - q * e - r * g
+        imaginary[i + 2], imaginary[i + 3] = p * d + q * c - r * a, p * h + q * g - r * e

@@ -24,7 +24,7 @@ from shotclock.domain.ports import Clock, Recorder, Solver
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.admission import Load, admit
-from shotclock.orchestrator.pipeline import Pipeline, Progress, Sampled
+from shotclock.orchestrator.pipeline import Ended, Pipeline, Progress, Sampled
 from shotclock.orchestrator.race import best, classical, incumbent
 
 REPLY_MARGIN_NS = 2_000_000
@@ -49,9 +49,9 @@ class _Call:
     deadline: Deadline
     queued_ns: int
     classical: Answer | None
-    ended: asyncio.Future[Sampled | ProviderFault]
+    ended: asyncio.Future[Ended]
     progress: Progress = field(default_factory=Progress)
-    task: asyncio.Task[Sampled | ProviderFault] | None = None
+    task: asyncio.Task[Ended] | None = None
 
 
 class Orchestrator:
@@ -116,6 +116,8 @@ class Orchestrator:
             call.ended.cancel()
             if call.task is not None:
                 call.task.cancel()
+        if isinstance(ended, Rejection):
+            return self._refused(subproblem, fallback, ended)
         if isinstance(ended, ProviderFault):
             return self._without_samples(call, ended)
         return self._raced(call, ended)
@@ -129,7 +131,11 @@ class Orchestrator:
             waited = self._clock.now_ns() - call.queued_ns
             call.progress.stages.append(StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, waited))
             self._running += 1
-            call.task = asyncio.create_task(self._pipeline.run(call.subproblem, call.deadline, call.progress))
+            call.task = asyncio.create_task(
+                self._pipeline.run(
+                    call.subproblem, _in_hand(call.subproblem, call.classical), call.deadline, call.progress
+                )
+            )
             try:
                 await asyncio.wait({call.task})
             except asyncio.CancelledError:
@@ -193,13 +199,16 @@ class Orchestrator:
         )
 
 
+def _in_hand(subproblem: Subproblem, fallback: Answer | None) -> float:
+    """The best energy without a QPU: of changing nothing, or of the classical answer."""
+    return min(subproblem.offset, fallback.energy) if fallback else subproblem.offset
+
+
 def _degraded(subproblem: Subproblem, fallback: Answer, cause: Cause, provenance: Provenance) -> Degraded:
     return Degraded(best(subproblem, (incumbent(subproblem), fallback)), cause, provenance)
 
 
-def _hand_over(
-    task: asyncio.Task[Sampled | ProviderFault], ended: asyncio.Future[Sampled | ProviderFault]
-) -> None:
+def _hand_over(task: asyncio.Task[Ended], ended: asyncio.Future[Ended]) -> None:
     """Moves a finished task's end into the future the caller waits on, if it still waits."""
     if ended.done():
         return

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import DeviceCircuit, Samples
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.outcome import Answer, ProviderFault
+from shotclock.domain.outcome import Answer, ProviderFault, Rejection
 from shotclock.domain.ports import Accepted, Clock, Execution, Job, Provider, Recorder, Synthesizer
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.bucket import TokenBucket
 from shotclock.orchestrator.latency import ServiceTime
+from shotclock.orchestrator.planning import ShotLimits, fit_shots
 from shotclock.orchestrator.retry import backoff_ns
+
+RETURN_MARGIN_NS = 5_000_000
+"""Kept back when shots are fitted to a budget: decoding, and the answer's way to the caller."""
 
 
 @dataclass(slots=True)
@@ -50,11 +56,26 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class ShotPolicy:
-    """How a job is run: shots, rep_delay (None: the device's default), attempts a call."""
+    """How a job is run. shots: as many as the budget allows between the two; equal, they are fixed.
 
-    shots: int
+    rep_delay_s None is the device's default; attempts: submits a call.
+    """
+
+    shots: ShotLimits
     rep_delay_s: float | None
     attempts: int
+
+
+Ended = Sampled | ProviderFault | Rejection
+
+Foresight = Callable[[Subproblem, DeviceCircuit, float, int], Awaitable[float]]
+"""The gain that so many shots of a circuit promise over an energy already in hand, in units of E."""
+
+
+async def unforeseen(subproblem: Subproblem, circuit: DeviceCircuit, in_hand: float, shots: int) -> float:
+    """No pre-evaluation: anything may be gained."""
+    del subproblem, circuit, in_hand, shots
+    return math.inf
 
 
 class Pipeline:
@@ -69,6 +90,7 @@ class Pipeline:
         policy: ShotPolicy,
         recorder: Recorder,
         rng: random.Random,
+        foresight: Foresight = unforeseen,
     ) -> None:
         self._synthesizer = synthesizer
         self.provider = provider
@@ -76,6 +98,7 @@ class Pipeline:
         self._policy = policy
         self._recorder = recorder
         self._rng = rng
+        self._foresight = foresight
         self._bucket = TokenBucket(provider.limits.submissions_per_minute)
         self._service_time = ServiceTime()
         self._typical: Job | None = None
@@ -83,7 +106,8 @@ class Pipeline:
     async def warm(self, sample: Subproblem) -> None:
         """Compiles the template for subproblems of this size, off the event loop."""
         await self._synthesizer.warm(sample.n)
-        self._typical = self._job(await self._synthesizer.bind(sample), "prediction")
+        circuit = await self._synthesizer.bind(sample)
+        self._typical = self._job(circuit, self._policy.shots.minimum, "prediction")
 
     def predicted_p95_s(self) -> float:
         """What one job takes here, submit to samples, with nothing ahead of it; seconds."""
@@ -95,32 +119,51 @@ class Pipeline:
             raise RuntimeError("warm the pipeline first")
         return self._typical
 
-    def _job(self, circuit: DeviceCircuit, tag: str) -> Job:
-        return Job.of((circuit,), self._policy.shots, tag, self._policy.rep_delay_s)
+    def _job(self, circuit: DeviceCircuit, shots: int, tag: str) -> Job:
+        return Job.of((circuit,), shots, tag, self._policy.rep_delay_s)
 
     async def run(
-        self, subproblem: Subproblem, deadline: Deadline, progress: Progress
-    ) -> Sampled | ProviderFault:
-        """The samples, or why there are none; `progress` is filled on the way."""
+        self, subproblem: Subproblem, in_hand: float, deadline: Deadline, progress: Progress
+    ) -> Ended:
+        """The samples, or why there are none; `progress` is filled on the way.
+
+        in_hand: the energy of the best answer there is without a QPU.
+        """
         began = self._clock.now_ns()
         try:
             circuit = await self._synthesizer.bind(subproblem)
-            self._timed(progress, Stage.BIND, began)
             progress.template_key = circuit.template.key
-            return await self._execute(subproblem, circuit, deadline, progress)
+            shots = self._shots(circuit, deadline)
+            if isinstance(shots, Rejection):
+                return shots
+            gain = await self._foresight(subproblem, circuit, in_hand, shots)
+            self._timed(progress, Stage.BIND, began)
+            if gain <= 0.0:
+                return Rejection("expected_gain", 0.0, gain, "expected gain", 0.0)
+            job = self._job(circuit, shots, f"shotclock:{subproblem.request_id}")
+            return await self._execute(subproblem, job, deadline, progress)
         except ProviderError as error:
             return ProviderFault(str(error))
 
+    def _shots(self, circuit: DeviceCircuit, deadline: Deadline) -> int | Rejection:
+        """How many shots the rest of the budget pays for, or that even the fewest don't fit."""
+        limits = self._policy.shots
+        if limits.minimum == limits.maximum:
+            return limits.minimum
+        remaining = deadline.remaining_ns(self._clock.now_ns()) - RETURN_MARGIN_NS
+        return fit_shots(
+            lambda shots: self.provider.predict_s(self._job(circuit, shots, "prediction")), remaining, limits
+        )
+
     async def _execute(
-        self, subproblem: Subproblem, circuit: DeviceCircuit, deadline: Deadline, progress: Progress
+        self, subproblem: Subproblem, job: Job, deadline: Deadline, progress: Progress
     ) -> Sampled:
-        job = self._job(circuit, f"shotclock:{subproblem.request_id}")
         while True:
             progress.attempts += 1
             try:
                 await self._take_token(progress)
                 execution = await self._submit_and_collect(job, progress)
-                return self._decode(subproblem, execution, progress)
+                return self._decode(subproblem, job, execution, progress)
             except ProviderError as error:
                 remaining = deadline.remaining_ns(self._clock.now_ns())
                 wait = backoff_ns(error, progress.attempts, self._policy.attempts, remaining, self._rng)
@@ -161,12 +204,12 @@ class Pipeline:
             await self.provider.cancel(accepted)
             raise
 
-    def _decode(self, subproblem: Subproblem, execution: Execution, progress: Progress) -> Sampled:
+    def _decode(self, subproblem: Subproblem, job: Job, execution: Execution, progress: Progress) -> Sampled:
         began = self._clock.now_ns()
         (samples,) = execution.samples
-        if samples.shots != self._policy.shots:
+        if samples.shots != job.shots:
             raise ProviderError(
-                FaultKind.PERMANENT, f"{samples.shots} shots came back, {self._policy.shots} were asked for"
+                FaultKind.PERMANENT, f"{samples.shots} shots came back, {job.shots} were asked for"
             )
         answer = self._synthesizer.decode(subproblem, samples)
         self._timed(progress, Stage.POSTPROC_TIME, began)

@@ -13,15 +13,22 @@ BLOCK_VARIABLES = 10
 
 
 class Exact:
-    """The lowest energy of all 2ⁿ assignments, n ≤ 20; of equal ones the smallest as a binary number."""
+    """The lowest energy of all 2ⁿ assignments; of equal ones the smallest as a binary number.
+
+    max_variables: where enumeration ends; the default keeps a call to milliseconds, and time doubles
+    with every variable more.
+    """
 
     name = "exact"
 
+    def __init__(self, max_variables: int = MAX_VARIABLES) -> None:
+        self._max_variables = max_variables
+
     def solve(self, subproblem: Subproblem) -> Bits:
-        """The optimal bits, shape (n,). Raises SubproblemError above 20 variables."""
+        """The optimal bits, shape (n,). Raises SubproblemError above max_variables."""
         n = subproblem.n
-        if n > MAX_VARIABLES:
-            raise SubproblemError("linear", f"has {n} variables; enumeration ends at {MAX_VARIABLES}")
+        if n > self._max_variables:
+            raise SubproblemError("linear", f"has {n} variables; enumeration ends at {self._max_variables}")
         index = _argmin(subproblem.quadratic, subproblem.linear)
         return ((index >> np.arange(n)) & 1).astype(np.uint8)
 

@@ -15,14 +15,20 @@ class Greedy:
 
     def solve(self, subproblem: Subproblem) -> Bits:
         """A local minimum under single flips, shape (n,)."""
-        return _descend(subproblem.quadratic, subproblem.linear)
+        bits = np.zeros(subproblem.n, np.uint8)
+        descend_in_place(subproblem.quadratic, subproblem.linear, bits)
+        return bits
 
 
 @njit(cache=True, nogil=True)
-def _descend(quadratic: Float64s, linear: Float64s) -> Bits:
+def descend_in_place(quadratic: Float64s, linear: Float64s, bits: Bits) -> None:
+    """Takes bits, shape (n,), to the local minimum that best-improvement flips lead to."""
     n = linear.shape[0]
-    bits = np.zeros(n, np.uint8)
     field = linear.copy()
+    for j in range(n):
+        if bits[j]:
+            for i in range(n):
+                field[i] += 2.0 * quadratic[i, j]
     # Rounding can make two flips look like gains of one another for ever; n² moves are plenty.
     for _ in range(n * n + 1):
         chosen, lowest = -1, 0.0
@@ -36,4 +42,3 @@ def _descend(quadratic: Float64s, linear: Float64s) -> Bits:
         bits[chosen] ^= 1
         for i in range(n):
             field[i] += change * quadratic[i, chosen]
-    return bits

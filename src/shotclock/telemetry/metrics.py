@@ -10,13 +10,17 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError
-from shotclock.domain.outcome import Decision, Degraded, Done, Outcome
+from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Rejection, Shed
+from shotclock.domain.ports import TemplateEvent
 
 WINDOW = 100
 """Calls over which the two gauges are taken."""
 
 SUBMIT_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 """An edge stands exactly at each usual deadline: 50, 100 and 200 ms, 1, 2 and 30 s."""
+
+COMPILE_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
+"""Compiling a template takes 8 to 50 ms, a wide circuit of the user's own seconds."""
 
 
 class Metrics:
@@ -60,10 +64,29 @@ class Metrics:
             ["client", "decision"],
             registry=registry,
         )
+        self.rejections = Counter(
+            "shotclock_rejections",
+            "Calls refused before they were submitted, by the limit that refused.",
+            ["client", "limit"],
+            registry=registry,
+        )
         self.overruns = Counter(
             "shotclock_emulator_overruns",
             "Calls whose emulation computed for longer than the time it emulates.",
             ["client"],
+            registry=registry,
+        )
+        self.templates = Counter(
+            "shotclock_template_cache",
+            "Templates: hit or miss in memory, loaded from disk, evicted from memory, refused on disk.",
+            ["client", "event"],
+            registry=registry,
+        )
+        self.compile_time = Histogram(
+            "shotclock_template_compile_seconds",
+            "Compiling one template, in the worker.",
+            ["client"],
+            buckets=COMPILE_BUCKETS_S,
             registry=registry,
         )
 
@@ -116,6 +139,9 @@ class PrometheusRecorder:
         self._metrics.success_ratio.labels(client).set(sum(self._samples_back) / len(self._samples_back))
         self._metrics.hit_ratio.labels(client).set(sum(self._answered) / len(self._answered))
         self._metrics.calls.labels(client, type(outcome).__name__.lower()).inc()
+        match outcome:
+            case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
+                self._metrics.rejections.labels(client, limit).inc()
         if outcome.provenance.emulator_overrun:
             self._metrics.overruns.labels(client).inc()
 
@@ -124,3 +150,11 @@ class PrometheusRecorder:
         self._metrics.decisions.labels(self._client, decision).inc()
         if stale:
             self._metrics.stale_parameters.labels(self._client, decision).inc()
+
+    def template(self, event: TemplateEvent) -> None:
+        """See `TemplateRecorder.template`."""
+        self._metrics.templates.labels(self._client, event).inc()
+
+    def compiled(self, seconds: float) -> None:
+        """See `TemplateRecorder.compiled`."""
+        self._metrics.compile_time.labels(self._client).observe(seconds)

@@ -80,7 +80,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("took", f"{number(summary.duration_s)} s"),
         ("workload", summary.workload),
         ("kernel", f"{summary.kernel}, n = {summary.n}"),
-        ("shots", f"{summary.shots:,}"),
+        ("shots", str(summary.shots)),
         ("common steps", f"{summary.common_steps:,}"),
         ("clock", summary.clock),
         ("shotclock", summary.shotclock),

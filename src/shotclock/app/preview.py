@@ -1,0 +1,35 @@
+"""Pre-evaluation put together: the emulator's state vector samples, circuits' arithmetic judges."""
+
+from __future__ import annotations
+
+import math
+
+from shotclock.circuits.preview import preview
+from shotclock.domain.circuit import DeviceCircuit, QaoaParameters
+from shotclock.domain.ports import Offload
+from shotclock.domain.subproblem import Subproblem
+from shotclock.emulator.statevector import MAX_QUBITS, execute
+
+SEED = 1
+
+
+class Preview:
+    """A `Foresight`: samples the bound circuit locally, without noise, in the worker process.
+
+    A circuit that is no QAOA, or too wide for a state vector, cannot be foreseen and is let through.
+    """
+
+    def __init__(self, offload: Offload, shots: int) -> None:
+        self._offload = offload
+        self._shots = shots
+
+    async def __call__(
+        self, subproblem: Subproblem, circuit: DeviceCircuit, in_hand: float, shots: int
+    ) -> float:
+        """The gain expected of so many shots over the energy in hand, in units of E."""
+        parameters = circuit.parameters
+        if not isinstance(parameters, QaoaParameters) or parameters.n > MAX_QUBITS:
+            return math.inf
+        samples = await self._offload.run(execute, parameters, self._shots, 0.0, SEED)
+        expected = preview(subproblem, samples, in_hand, shots)
+        return expected.gain if expected.worth else 0.0

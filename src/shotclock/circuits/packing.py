@@ -1,0 +1,147 @@
+"""Circuits side by side on one chip: moved to another line, composed, and told apart again.
+
+Nothing is transpiled: a compiled circuit only changes its qubits. Imports Qiskit: for the worker and for
+providers that run a real circuit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate
+
+import numpy as np
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.transpiler import Target
+
+from shotclock.circuits.lines import Line
+from shotclock.circuits.qaoa import bound_isa
+from shotclock.domain.circuit import Pub, Samples
+from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError
+from shotclock.domain.subproblem import Bits
+
+
+class PackingError(ShotclockError, ValueError):
+    """Circuits that cannot be where they are asked to be: says which qubits or which instruction."""
+
+    exit_code = 2
+
+
+def relocate(circuit: QuantumCircuit, from_line: Line, to_line: Line, target: Target) -> QuantumCircuit:
+    """The same ISA circuit on another line, parameters and classical bits kept.
+
+    The k-th qubit of from_line becomes the k-th of to_line. Raises PackingError on lines that do not
+    pair up, on a circuit that uses other qubits than from_line's, and on an instruction that the target
+    does not support where it would come to stand, or whose error there is 1.
+    """
+    if not len(from_line) == len(to_line) == len(set(from_line)) == len(set(to_line)):
+        raise PackingError(f"line {to_line} cannot take the place of {from_line}")
+    width = target.num_qubits
+    if not all(0 <= qubit < width for qubit in (*from_line, *to_line)):
+        raise PackingError(f"line {from_line} or {to_line} is not on a device of {width} qubits")
+    stray = _active(circuit) - set(from_line)
+    if stray:
+        raise PackingError(f"the circuit uses qubits {sorted(stray)}, which are not on its line {from_line}")
+    moved = QuantumCircuit(QuantumRegister(width, "q"), *circuit.cregs)
+    idle_from = (qubit for qubit in range(width) if qubit not in from_line)
+    idle_to = (qubit for qubit in range(width) if qubit not in to_line)
+    place = dict(zip((*from_line, *idle_from), (*to_line, *idle_to), strict=True))
+    qubits = [place[index] for index in range(circuit.num_qubits)]
+    moved.compose(circuit, qubits=qubits, clbits=circuit.clbits, inplace=True, copy=False)
+    _check_supported(moved, target)
+    return moved
+
+
+def compose(circuits: Sequence[QuantumCircuit], n_qubits: int) -> QuantumCircuit:
+    """One circuit with all of them side by side; the k-th measures into a register of its own, `c<k>`.
+
+    The circuits are ISA circuits with their parameters bound, each on physical qubits of its own; the
+    whole is as deep as the deepest. Raises PackingError where two share a qubit, one is wider than
+    n_qubits, or a parameter has no value.
+    """
+    whole = QuantumCircuit(QuantumRegister(n_qubits, "q"))
+    taken: dict[int, int] = {}
+    for number, circuit in enumerate(circuits):
+        if circuit.num_qubits > n_qubits:
+            raise PackingError(f"circuit {number} has {circuit.num_qubits} qubits, the device {n_qubits}")
+        if circuit.parameters:
+            raise PackingError(f"circuit {number}: {circuit.parameters[0]} has no value: bind it first")
+        active = _active(circuit)
+        for qubit in sorted(active & taken.keys()):
+            raise PackingError(f"circuits {taken[qubit]} and {number} both use qubit {qubit}")
+        taken.update(dict.fromkeys(active, number))
+        register = ClassicalRegister(circuit.num_clbits, f"c{number}")
+        whole.add_register(register)
+        whole.compose(circuit, range(circuit.num_qubits), register, inplace=True, copy=False)
+    return whole
+
+
+def compose_pub(pub: Pub, n_qubits: int) -> QuantumCircuit:
+    """`compose` of a PUB's circuits, each with the values of its own parameters filled in by name."""
+    return compose([bound_isa(circuit) for circuit in pub.circuits], n_qubits)
+
+
+def split(
+    results: Mapping[str, int] | Iterable[str], widths: Sequence[int], shots: int
+) -> tuple[Samples, ...]:
+    """Samples of each circuit of a composed one, in the order in which they were composed.
+
+    results: counts, or the bit string of every shot, as Qiskit writes them: a word a register, the last
+    register first, the highest bit of a word first. widths: classical bits of each circuit. Raises
+    ProviderError(PERMANENT) where words or shots are not what was asked for, PackingError on a width
+    below 1.
+    """
+    if min(widths, default=0) < 1:
+        raise PackingError(f"widths {tuple(widths)}: wants circuits of at least one classical bit")
+    counts = Counter(results)
+    if min(counts.values(), default=0) < 1 or counts.total() != shots:
+        raise _does_not_fit(f"{counts.total()} shots came back, {shots} were asked for")
+    # every circuit's word stands where the words and blanks of the later ones end
+    ends = [*accumulate(reversed(widths), lambda end, width: end + 1 + width)]
+    text = _table(counts, length=ends[-1], blanks=ends[:-1])
+    weights = np.fromiter(counts.values(), np.int64)
+    words = (text[:, end - width : end] for end, width in zip(ends, reversed(widths), strict=True))
+    return tuple(reversed([_samples(word, weights) for word in words]))
+
+
+def _table(keys: Collection[str], length: int, blanks: list[int]) -> Bits:
+    """The keys' characters, shape (len(keys), length), checked to be 0 and 1 but for these columns."""
+    for key in keys:
+        if len(key) != length or not key.isascii():
+            raise _does_not_fit(f"{key!r}, wants {length} characters")
+    table = np.frombuffer("".join(keys).encode("ascii"), np.uint8).reshape(-1, length)
+    bits = np.delete(table, blanks, axis=1)
+    if not ((bits == ord("0")) | (bits == ord("1"))).all() or (table[:, blanks] != ord(" ")).any():
+        raise _does_not_fit(f"something else than words of 0 and 1 with blanks at {blanks}")
+    return table
+
+
+def _samples(text: Bits, weights: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Samples:
+    """Distinct words in ascending order, and how often each came; text: characters, highest bit first."""
+    width = text.shape[1]
+    words = np.ascontiguousarray(text).view(f"S{width}").ravel()
+    distinct, inverse = np.unique(words, return_inverse=True)
+    counts = np.zeros(distinct.shape[0], np.int64)
+    np.add.at(counts, inverse, weights)
+    characters = distinct.view(np.uint8).reshape(-1, width)
+    return Samples(np.ascontiguousarray(characters[:, ::-1] - np.uint8(ord("0"))), counts)
+
+
+def _active(circuit: QuantumCircuit) -> set[int]:
+    """The qubits that any instruction acts on."""
+    return {circuit.find_bit(bit).index for bit in set().union(*(one.qubits for one in circuit.data))}
+
+
+def _check_supported(circuit: QuantumCircuit, target: Target) -> None:
+    index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
+    for name, bits in {(one.operation.name, one.qubits) for one in circuit.data}:
+        qubits = tuple(index[bit] for bit in bits)
+        if not target.instruction_supported(name, qubits):
+            raise PackingError(f"the device has no {name} on qubits {qubits}")
+        properties = target[name].get(qubits)
+        if properties is not None and properties.error is not None and properties.error >= 1.0:
+            raise PackingError(f"{name} on qubits {qubits} does not work: its error is 1")
+
+
+def _does_not_fit(what: str) -> ProviderError:
+    return ProviderError(FaultKind.PERMANENT, f"packed samples: {what}")

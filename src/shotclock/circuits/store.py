@@ -1,0 +1,183 @@
+"""Templates on disk: one file a template, which survives restarts. Imports Qiskit: for the worker.
+
+A file is two lines of text and the QPY bytes:
+
+    {"format": 1, "identity": {…}, "facts": {…}, "qpy": 18}
+    SHA-256 of the first line and the QPY bytes, hexadecimal
+    QISKIT…
+
+It is named after its identity's key. A file that does not say what it should is moved aside, to
+`….refused`, and the template compiled again. Nothing is loaded but JSON and, later, QPY, neither of
+which holds code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from qiskit.qpy import common
+from qiskit.transpiler import Target
+
+from shotclock.circuits import raw, templates
+from shotclock.circuits.cache import Disk, Obtained, TemplateRequest
+from shotclock.circuits.templates import Identity, TargetSource
+from shotclock.domain.circuit import Bound, Template
+
+FORMAT = 1
+# How a QPY file begins: its magic word, then its version in one byte.
+QPY_MAGIC = b"QISKIT" + bytes([common.QPY_VERSION])
+
+
+class _Facts(BaseModel):
+    """What a template holds beside its circuit; see `Template`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    line: tuple[int, ...]
+    duration_s: float
+    two_qubit_gates: int
+    two_qubit_depth: int
+
+
+class TemplateStore:
+    """A folder of template files; several processes may share it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, identity: Identity) -> Path:
+        """Where the template of this identity lies, or would."""
+        return self._folder / f"{identity.key}.template"
+
+    def read(self, identity: Identity) -> Template | Disk:
+        """The template, or why there is none; a refused file is moved aside where that is possible."""
+        try:
+            found = parse(self.path(identity).read_bytes(), identity)
+        except FileNotFoundError:
+            return Disk.ABSENT
+        except OSError:
+            found = Disk.UNREADABLE
+        if isinstance(found, Disk):
+            with contextlib.suppress(OSError):
+                self.path(identity).replace(self.path(identity).with_suffix(".refused"))
+        return found
+
+    def write(self, identity: Identity, template: Template) -> None:
+        """Keeps a template; whoever reads meanwhile sees the file whole or not at all. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=self._folder, suffix=".partial")
+        try:
+            # No fsync: a file that a power cut tears fails its checksum and is compiled again.
+            with os.fdopen(handle, "wb") as file:
+                file.write(serialise(identity, template))
+            Path(partial).replace(self.path(identity))
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
+
+
+def serialise(identity: Identity, template: Template) -> bytes:
+    """The content of a template's file."""
+    facts = _Facts(
+        line=template.line,
+        duration_s=template.duration_s,
+        two_qubit_gates=template.two_qubit_gates,
+        two_qubit_depth=template.two_qubit_depth,
+    )
+    header = json.dumps(
+        {
+            "format": FORMAT,
+            "identity": json.loads(identity.json),
+            "facts": facts.model_dump(),
+            "qpy": common.QPY_VERSION,
+        }
+    ).encode()
+    return b"\n".join((header, _checksum(header, template.qpy), template.qpy))
+
+
+def parse(content: bytes, identity: Identity) -> Template | Disk:
+    """The template in a file's content, or why it is refused."""
+    header, _, rest = content.partition(b"\n")
+    checksum, _, payload = rest.partition(b"\n")
+    fields = _fields(header)
+    checks = (
+        (Disk.FORMAT, fields.get("format") == FORMAT),
+        (Disk.IDENTITY, fields.get("identity") == json.loads(identity.json)),
+        (Disk.QPY, fields.get("qpy") == common.QPY_VERSION),
+        (Disk.DAMAGED, checksum == _checksum(header, payload)),
+        (Disk.QPY, payload.startswith(QPY_MAGIC)),
+    )
+    for reason, holds in checks:
+        if not holds:
+            return reason
+    try:
+        # JSON mode: a list is a tuple there.
+        facts = _Facts.model_validate_json(json.dumps(fields.get("facts")))
+    except ValidationError:
+        return Disk.FORMAT
+    return Template(
+        key=identity.key,
+        device=identity.device,
+        line=facts.line,
+        qpy=payload,
+        duration_s=facts.duration_s,
+        two_qubit_gates=facts.two_qubit_gates,
+        two_qubit_depth=facts.two_qubit_depth,
+    )
+
+
+def obtain(
+    wanted: TemplateRequest, device: str, target_source: TargetSource, folder: Path | None
+) -> Obtained:
+    """The template from the folder, or compiled and kept there; no folder (None): always compiled.
+
+    Raises what `templates.compile_template` and `raw.compile_bound` raise; trouble with the disk is
+    told, never raised.
+    """
+    target = target_source(device)
+    identity = (
+        raw.identity(wanted, device, target)
+        if isinstance(wanted, Bound)
+        else templates.wanted_identity(wanted, device, target)
+    )
+    if folder is None:
+        return _compiled(wanted, identity, target, Disk.OFF)
+    store = TemplateStore(folder)
+    found = store.read(identity)
+    if isinstance(found, Template):
+        return Obtained(found, identity.calibration, Disk.LOADED, 0.0)
+    compiled = _compiled(wanted, identity, target, found)
+    try:
+        store.write(identity, compiled.template)
+    except OSError:
+        return Obtained(compiled.template, compiled.calibration, Disk.UNWRITABLE, compiled.compile_s)
+    return compiled
+
+
+def _compiled(wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk) -> Obtained:
+    began_s = time.perf_counter()
+    if isinstance(wanted, Bound):
+        template = raw.compile_bound(wanted, identity, target)
+    else:
+        template = templates.compile_identity(identity, target)
+    return Obtained(template, identity.calibration, disk, time.perf_counter() - began_s)
+
+
+def _fields(header: bytes) -> dict[str, object]:
+    """The header's JSON object, empty where it is none."""
+    try:
+        found = json.loads(header)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _checksum(header: bytes, payload: bytes) -> bytes:
+    return hashlib.sha256(header + b"\n" + payload).hexdigest().encode()

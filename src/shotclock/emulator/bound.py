@@ -1,0 +1,78 @@
+"""Samples of circuits of the user's own: Aer's ideal ones, then the same surrogate noise as for QAOA.
+
+Imports no Qiskit: the worker does when it meets such a circuit.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shotclock.domain.circuit import Bound, QaoaParameters, Samples
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.subproblem import Bits
+from shotclock.emulator.statevector import execute
+
+if TYPE_CHECKING:
+    from qiskit_aer import AerSimulator
+
+Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+AER_SEEDS = 2**31
+
+
+def execute_any(
+    contents: tuple[QaoaParameters | Bound, ...],
+    shots: int,
+    flip_probabilities: tuple[float, ...],
+    seeds: tuple[int, ...],
+) -> tuple[Samples, ...]:
+    """Samples of every circuit of a job, in order, the same for the same seeds; for the worker.
+
+    flip_probabilities: the chance λ that a measured bit is replaced by a random one. Raises
+    ProviderError(PERMANENT) where Aer is missing or fails.
+    """
+    return tuple(
+        execute_bound(one, shots, flip, seed) if isinstance(one, Bound) else execute(one, shots, flip, seed)
+        for one, flip, seed in zip(contents, flip_probabilities, seeds, strict=True)
+    )
+
+
+def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) -> Samples:
+    """Samples of one circuit; column i is classical bit i, a bit that nothing is written to stays 0."""
+    simulator = _simulator()
+    from qiskit import qpy  # noqa: PLC0415
+
+    circuit = qpy.load(io.BytesIO(bound.qpy))[0]
+    result = simulator.run(circuit, shots=shots, seed_simulator=seed % AER_SEEDS).result()
+    if not result.success:
+        raise ProviderError(FaultKind.PERMANENT, f"Aer: {result.status}")
+    counted = result.data(0)["counts"].items()
+    # Python's integers: there may be more classical bits than a machine word has.
+    pool = np.array([[int(word, 16) >> bit & 1 for bit in range(bound.n)] for word, _ in counted], np.uint8)
+    written = {circuit.find_bit(one.clbits[0]).index for one in circuit.data if one.clbits}
+    return _flipped(pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed)
+
+
+def _flipped(pool: Bits, counts: Counts, written: list[int], flip_probability: float, seed: int) -> Samples:
+    """Replacing a bit by a random one flips it half the time."""
+    drawn = np.repeat(pool, counts, axis=0)
+    rng = np.random.default_rng(seed)
+    flips = rng.random((drawn.shape[0], len(written))) < 0.5 * flip_probability
+    drawn[:, written] ^= flips.astype(np.uint8)
+    distinct, occurrences = np.unique(drawn, axis=0, return_counts=True)
+    return Samples(distinct, occurrences.astype(np.int64))
+
+
+@functools.lru_cache(maxsize=1)
+def _simulator() -> AerSimulator:
+    # Aer's own threads collapse beside a busy process.
+    try:
+        from qiskit_aer import AerSimulator  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            FaultKind.PERMANENT, "circuits of one's own are run by Qiskit Aer: install shotclock[aer]"
+        ) from error
+    return AerSimulator(method="statevector", max_parallel_threads=1)

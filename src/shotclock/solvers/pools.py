@@ -1,0 +1,96 @@
+"""Control arms that draw as many candidates as a QPU has shots, and the descent that improves a pool.
+
+A QPU's samples are worth something where they beat these at equal shots (design.md, rule 10). Each
+candidate costs one energy evaluation, as a shot does. Drawing and descending are kept apart, because a
+descent after sampling hides what was sampled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.subproblem import Bits, Float64s, Subproblem
+from shotclock.solvers.greedy import Greedy, descend_in_place
+
+# The warm start's own chance that a bit leaves the incumbent's value (see circuits.angles).
+FLIP_PROBABILITY = 0.25
+
+
+class RandomPool:
+    """Uniform bits, `shots` of them; the same for the same seed."""
+
+    name = "random"
+
+    def __init__(self, shots: int, seed: int = 0) -> None:
+        self._shots = shots
+        self._seed = seed
+
+    def sample(self, subproblem: Subproblem) -> Samples:
+        """The candidates, none of them improved."""
+        rng = np.random.default_rng(self._seed)
+        return _distinct(rng.integers(0, 2, (self._shots, subproblem.n), dtype=np.uint8))
+
+    def solve(self, subproblem: Subproblem) -> Bits:
+        """The best candidate, shape (n,)."""
+        return _best(subproblem, self.sample(subproblem).pool)
+
+
+class PerturbedGreedy:
+    """Greedy's answer with each bit flipped at random, `shots` times; the same for the same seed.
+
+    It knows what a warm-started circuit knows and needs no QPU: the arm such a circuit must beat.
+    """
+
+    name = "perturbed-greedy"
+
+    def __init__(self, shots: int, seed: int = 0, flip_probability: float = FLIP_PROBABILITY) -> None:
+        self._shots = shots
+        self._seed = seed
+        self._flip_probability = flip_probability
+
+    def sample(self, subproblem: Subproblem) -> Samples:
+        """The candidates, none of them improved."""
+        rng = np.random.default_rng(self._seed)
+        flips = rng.random((self._shots, subproblem.n)) < self._flip_probability
+        return _distinct(Greedy().solve(subproblem) ^ flips.astype(np.uint8))
+
+    def solve(self, subproblem: Subproblem) -> Bits:
+        """The best candidate, shape (n,)."""
+        return _best(subproblem, self.sample(subproblem).pool)
+
+
+class Descended:
+    """Another pool's candidates, each brought to its local minimum: what a descent adds, kept apart."""
+
+    def __init__(self, drawn: RandomPool | PerturbedGreedy) -> None:
+        self.name = f"{drawn.name}-descended"
+        self._drawn = drawn
+
+    def solve(self, subproblem: Subproblem) -> Bits:
+        """The best local minimum, shape (n,)."""
+        return _best(subproblem, descend(subproblem, self._drawn.sample(subproblem).pool))
+
+
+def descend(subproblem: Subproblem, pool: Bits) -> Bits:
+    """Best-improvement one-flip descent from each row of a pool, shape (m, n) → (m, n)."""
+    return _descend_all(subproblem.quadratic, subproblem.linear, pool)
+
+
+def _distinct(pool: Bits) -> Samples:
+    rows, counts = np.unique(pool, axis=0, return_counts=True)
+    return Samples(rows, counts.astype(np.int64))
+
+
+def _best(subproblem: Subproblem, pool: Bits) -> Bits:
+    best: Bits = pool[int(np.argmin(subproblem.energies(pool)))].copy()
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _descend_all(quadratic: Float64s, linear: Float64s, pool: Bits) -> Bits:
+    found = pool.copy()
+    for row in range(found.shape[0]):
+        descend_in_place(quadratic, linear, found[row])
+    return found

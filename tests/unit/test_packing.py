@@ -1,0 +1,211 @@
+"""Packed against alone: the same distributions, in order, on lines that the device has."""
+
+from __future__ import annotations
+
+import functools
+import io
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit, qpy
+from qiskit.quantum_info import Statevector
+from qiskit.transpiler import Target
+from qiskit_ibm_runtime import fake_provider
+
+from harness import random_parameters
+from shotclock.circuits.disjoint import disjoint_lines, disjoint_lines_for
+from shotclock.circuits.lines import Line, best_line
+from shotclock.circuits.packing import PackingError, compose, compose_pub, relocate, split
+from shotclock.circuits.qaoa import parameter_values
+from shotclock.circuits.templates import compile_template
+from shotclock.domain.circuit import Pub, QaoaCircuit
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.subproblem import Float64s
+from shotclock.emulator import device
+from shotclock.emulator.statevector import probabilities
+
+DEVICE = "heron-torino"
+MAX_PACKED_QUBITS = 12
+
+
+@functools.cache
+def target_of(fake: str) -> Target:
+    return getattr(fake_provider, fake)().target
+
+
+@functools.cache
+def template(n: int) -> tuple[QuantumCircuit, Line]:
+    """The ISA circuit on Torino's best line, and the line."""
+    compiled = compile_template(n, DEVICE, device.target)
+    return qpy.load(io.BytesIO(compiled.qpy))[0], compiled.line
+
+
+@functools.cache
+def lines_for(sizes: tuple[int, ...]) -> tuple[Line, ...]:
+    return disjoint_lines_for(target_of("FakeTorino"), sizes)
+
+
+def packed(sizes: tuple[int, ...], seed: int) -> tuple[QuantumCircuit, list[Float64s]]:
+    """Random circuits of these sizes side by side, and each one's exact probabilities."""
+    circuits, alone = [], []
+    for number, (n, line) in enumerate(zip(sizes, lines_for(sizes), strict=True)):
+        parameters = random_parameters(n, seed + number)
+        isa, best = template(n)
+        bound = isa.assign_parameters(parameter_values(isa, parameters))
+        circuits.append(relocate(bound, best, line, target_of("FakeTorino")))
+        alone.append(probabilities(parameters))
+    return compose(circuits, isa.num_qubits), alone
+
+
+def marginals(circuit: QuantumCircuit) -> list[Float64s]:
+    """The probabilities of each classical register of a circuit that measures at its end."""
+    measured = {
+        circuit.find_bit(one.clbits[0]).index: circuit.find_bit(one.qubits[0]).index
+        for one in circuit.data
+        if one.operation.name == "measure"
+    }
+    at = {qubit: number for number, qubit in enumerate(sorted(measured.values()))}
+    narrow = QuantumCircuit(len(at))
+    for one in circuit.data:
+        if one.operation.name != "measure":
+            narrow.append(one.operation, [at[circuit.find_bit(qubit).index] for qubit in one.qubits])
+    state = Statevector(narrow)
+    return [
+        state.probabilities([at[measured[circuit.find_bit(bit).index]] for bit in register])
+        for register in circuit.cregs
+    ]
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    sizes=st.lists(st.integers(2, 5), min_size=2, max_size=4).filter(
+        lambda all_: sum(all_) <= MAX_PACKED_QUBITS
+    ),
+    seed=st.integers(0, 1000),
+)
+def test_packed_is_what_each_would_be_alone_and_in_order(sizes: list[int], seed: int) -> None:
+    circuit, alone = packed(tuple(sizes), seed)
+    assert [register.size for register in circuit.cregs] == sizes
+    for found, expected in zip(marginals(circuit), alone, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_a_swap_of_equal_sizes_would_be_seen() -> None:
+    circuit, (first, second) = packed((3, 3), seed=5)
+    found = marginals(circuit)
+    np.testing.assert_allclose(found[0], first, atol=1e-9)
+    assert np.abs(found[0] - second).max() > 0.05
+    assert np.abs(found[0] - first[[int(f"{word:03b}"[::-1], 2) for word in range(8)]]).max() > 0.01
+
+
+@pytest.mark.parametrize("fake", ["FakeTorino", "FakeFez", "FakeMarrakesh"])
+def test_relocated_lines_are_valid_isa_circuits(fake: str) -> None:
+    target = target_of(fake)
+    compiled = compile_template(6, fake, target_of)
+    isa = qpy.load(io.BytesIO(compiled.qpy))[0]
+    lines = disjoint_lines(target, 6, at_most=6)
+    assert len(lines) == 6
+    for line in lines:
+        moved = relocate(isa, compiled.line, line, target)
+        at = {bit: number for number, bit in enumerate(moved.qubits)}
+        used = {(one.operation.name, tuple(at[bit] for bit in one.qubits)) for one in moved.data}
+        assert all(target.instruction_supported(name, qubits) for name, qubits in used)
+        assert {frozenset(qubits) for name, qubits in used if name == "cz"} == set(
+            map(frozenset, pairwise(line))
+        )
+        assert list(moved.parameters) == list(isa.parameters)
+        assert moved.count_ops() == isa.count_ops()
+        assert moved.estimate_duration(target, unit="s") < 2 * compiled.duration_s
+
+
+def test_the_whole_is_as_deep_as_the_deepest() -> None:
+    circuit, _ = packed((2, 5, 3), seed=1)
+    deepest = template(5)[0]
+    assert circuit.depth() == deepest.depth()
+    assert circuit.depth(lambda one: len(one.qubits) == 2) == deepest.depth(lambda one: len(one.qubits) == 2)
+
+
+def test_a_pub_binds_each_circuit_with_its_own_parameters() -> None:
+    target = target_of("FakeTorino")
+    lines = disjoint_lines_for(target, (3, 2))
+    circuits = tuple(
+        QaoaCircuit(
+            compile_template(len(line), DEVICE, device.target, line=line), random_parameters(len(line), 3)
+        )
+        for line in lines
+    )
+    found = marginals(compose_pub(Pub(circuits), target.num_qubits))
+    for one, circuit in zip(found, circuits, strict=True):
+        np.testing.assert_allclose(one, probabilities(circuit.parameters), atol=1e-9)
+
+
+def test_lines_that_overlap_are_refused() -> None:
+    isa, _ = template(3)
+    bound = isa.assign_parameters(np.zeros(len(isa.parameters)))
+    with pytest.raises(PackingError, match="circuits 0 and 1 both use qubit"):
+        compose([bound, bound], isa.num_qubits)
+
+
+def test_an_unbound_or_too_wide_circuit_is_refused() -> None:
+    isa, _ = template(3)
+    with pytest.raises(PackingError, match="has no value"):
+        compose([isa], isa.num_qubits)
+    with pytest.raises(PackingError, match="circuit 0 has 133 qubits, the device 12"):
+        compose([isa], 12)
+
+
+def test_no_relocation_to_where_the_circuit_cannot_run() -> None:
+    target = target_of("FakeTorino")
+    isa, line = template(2)
+    for to_line, told in (
+        ((15, 19), "does not work: its error is 1"),
+        ((0, 5), "has no cz on qubits"),
+        ((0, 1, 2), "cannot take the place"),
+        ((0, 0), "cannot take the place"),
+        ((0, 133), "is not on a device of 133 qubits"),
+    ):
+        with pytest.raises(PackingError, match=told):
+            relocate(isa, line, to_line, target)
+    with pytest.raises(PackingError, match="which are not on its line"):
+        relocate(isa, (0, 1), best_line(target, 2), target)
+
+
+def test_results_are_split_in_order() -> None:
+    # the last register stands first, and in a word the highest bit does
+    samples = split({"01 110": 3, "01 011": 2, "10 110": 5}, (3, 2), 10)
+    assert [one.pool.tolist() for one in samples] == [[[1, 1, 0], [0, 1, 1]], [[1, 0], [0, 1]]]
+    assert [one.counts.tolist() for one in samples] == [[2, 8], [5, 5]]
+    assert samples[0].pool.dtype == np.uint8
+    by_shot = split(["01 110"] * 3 + ["10 110"] * 5 + ["01 011"] * 2, (3, 2), 10)
+    assert [one.counts.tolist() for one in by_shot] == [[2, 8], [5, 5]]
+
+
+@pytest.mark.parametrize(
+    ("counts", "widths"),
+    [
+        ({"01 110": 9}, (3, 2)),
+        ({"01 110": 11, "00 000": -1}, (3, 2)),
+        ({"01 110": 10}, (2, 3)),
+        ({"01 110": 10}, (3, 2, 1)),
+        ({"01110": 10}, (3, 2)),
+        ({"010110": 10}, (3, 2)),
+        ({"01 11\u00b2": 10}, (3, 2)),
+        ({}, (3, 2)),
+        ({"01 11x": 10}, (3, 2)),
+    ],
+)
+def test_results_that_do_not_fit_are_a_permanent_fault(
+    counts: dict[str, int], widths: tuple[int, ...]
+) -> None:
+    with pytest.raises(ProviderError, match="packed samples") as caught:
+        split(counts, widths, 10)
+    assert caught.value.kind is FaultKind.PERMANENT
+
+
+@pytest.mark.parametrize("widths", [(), (3, 0)])
+def test_a_circuit_without_classical_bits_has_no_samples(widths: tuple[int, ...]) -> None:
+    with pytest.raises(PackingError, match="at least one classical bit"):
+        split({}, widths, 10)

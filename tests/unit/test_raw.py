@@ -1,0 +1,279 @@
+"""Circuits of the user's own: what is read, what is refused and by which name, what is compiled."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import math
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from qiskit import QuantumCircuit, qasm3, qpy
+from qiskit.circuit import ClassicalRegister, Gate, Parameter, ParameterVector, QuantumRegister
+from qiskit.quantum_info import Statevector
+from qiskit.transpiler import InstructionProperties, Target
+
+from harness import FACTS, Inline, goodness_of_fit
+from shotclock.circuits import raw, store
+from shotclock.circuits.cache import Disk
+from shotclock.circuits.qaoa import bound_isa, bound_logical
+from shotclock.circuits.synthesizer import QaoaSynthesizer
+from shotclock.domain.circuit import Bound, DeviceCircuit
+from shotclock.domain.errors import CircuitError, FaultKind, MachineError, ProviderError
+from shotclock.domain.subproblem import Float64s
+from shotclock.emulator import bound as emulation
+from shotclock.emulator import device
+from shotclock.solvers.greedy import Greedy
+
+DEVICE = "heron-torino"
+HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
+BELL = HEAD + "qubit[2] q; bit[2] c; h q[0]; cx q[0], q[1]; c = measure q;"
+Source: TypeAlias = str | bytes | QuantumCircuit
+
+
+def read(source: Source, values: dict[str, float] | None = None) -> Bound:
+    return raw.read(source, values or {}, DEVICE, device.target(DEVICE))
+
+
+def qpy_of(*circuits: QuantumCircuit) -> bytes:
+    content = io.BytesIO()
+    qpy.dump(list(circuits), content)
+    return content.getvalue()
+
+
+def bell() -> QuantumCircuit:
+    circuit = QuantumCircuit(QuantumRegister(2, "q"), ClassicalRegister(2, "c"))
+    circuit.h(0)
+    circuit.cx(0, 1)
+    circuit.measure([0, 1], [0, 1])
+    return circuit
+
+
+def exact(circuit: QuantumCircuit) -> Float64s:
+    """Probabilities of the classical bits of a circuit that measures all of them, shape (2ⁿ,)."""
+    used = sorted({circuit.find_bit(qubit).index for one in circuit.data for qubit in one.qubits})
+    small, measured = QuantumCircuit(len(used)), [0] * circuit.num_clbits
+    for one in circuit.data:
+        qubits = [used.index(circuit.find_bit(qubit).index) for qubit in one.qubits]
+        if one.operation.name == "measure":
+            measured[circuit.find_bit(one.clbits[0]).index] = qubits[0]
+        elif one.operation.name != "barrier":
+            small.append(one.operation, qubits)
+    found: Float64s = Statevector(small).probabilities(measured)
+    return found
+
+
+def edited(change: Callable[[QuantumCircuit], object], qubits: int = 2, bits: int = 2) -> QuantumCircuit:
+    circuit = QuantumCircuit(qubits, bits)
+    change(circuit)
+    return circuit
+
+
+def conditional(circuit: QuantumCircuit) -> None:
+    circuit.measure(0, 0)
+    with circuit.if_test((circuit.clbits[0], 1)):
+        circuit.x(1)
+
+
+def looped(circuit: QuantumCircuit) -> None:
+    with circuit.for_loop(range(3)):
+        circuit.x(0)
+    circuit.measure(0, 0)
+
+
+def with_variable(circuit: QuantumCircuit) -> None:
+    circuit.add_var("flag", False)
+    circuit.measure(0, 0)
+
+
+def with_opaque(circuit: QuantumCircuit) -> None:
+    inner = QuantumCircuit(1)
+    inner.append(Gate("frob", 1, []), [0])
+    circuit.append(inner.to_gate(), [0])
+    circuit.measure(0, 0)
+
+
+def measured_in_between(circuit: QuantumCircuit) -> None:
+    circuit.measure(0, 0)
+    circuit.h(0)
+    circuit.measure(1, 1)
+
+
+REFUSED: list[tuple[str, str, Source]] = [
+    ("source", "not OpenQASM 3 that Qiskit reads: line 1:7", "garbage"),
+    ("source", "no statement", ""),
+    ("source", "no statement", "// a comment"),
+    ("source", "'frob' is not defined", HEAD + "qubit[2] q; frob q[0];"),
+    ("source", "non-stdgates imports", 'OPENQASM 3.0;\ninclude "/etc/passwd";\nqubit q;'),
+    ("source", "not QPY", b""),
+    ("source", "not QPY", b"nonsense" * 9),
+    ("source", "not QPY", qpy_of(bell())[:-1]),
+    ("source", "not QPY", pickle.dumps(bell)),
+    ("source", "2 circuits in one QPY file", qpy_of(bell(), bell())),
+    ("qubits", "134 qubits, heron-torino has 133", QuantumCircuit(134, 1)),
+    ("qubits", "200000000 qubits", HEAD + "qubit[200000000] q; h q[0];"),
+    ("instructions", "empty", QuantumCircuit(2, 2)),
+    ("instructions", "empty", edited(lambda circuit: circuit.barrier())),
+    ("parameters", "no value for a, b", edited(lambda c: (c.rx(Parameter("b"), 0), c.rx(Parameter("a"), 0)))),
+    ("measure", "nothing is measured", edited(lambda circuit: circuit.h(0))),
+    ("measure", "qubit 0 is used after its measurement", edited(measured_in_between)),
+    ("measure", "bit 0 is written twice", edited(lambda circuit: circuit.measure([0, 1], [0, 0]))),
+    ("reset", "every shot begins with its qubits at 0", edited(lambda circuit: circuit.reset(0))),
+    ("control_flow", "if_else", edited(conditional)),
+    ("control_flow", "for_loop", edited(looped)),
+    ("control_flow", "variables", edited(with_variable)),
+    ("control_flow", "if_else", HEAD + "qubit[2] q; bit c; c = measure q[0]; if (c) { x q[1]; }"),
+    ("gates", "frob", edited(with_opaque)),
+    ("gates", "initialize is neither", edited(lambda circuit: circuit.initialize([1, 0], 0))),
+]
+
+
+@pytest.mark.parametrize(("field", "told", "source"), REFUSED)
+def test_what_cannot_be_run_names_the_field(field: str, told: str, source: Source) -> None:
+    with pytest.raises(CircuitError, match=told) as caught:
+        read(source)
+    assert caught.value.field == field
+    assert "\n" not in str(caught.value)
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert (again.field, str(again)) == (field, str(caught.value))
+
+
+def test_text_qpy_and_qiskit_give_the_same_circuit() -> None:
+    renamed = bell()
+    renamed.name, renamed.metadata = "other", {"note": 1}
+    assert read(BELL) == read(bell()) == read(qpy_of(bell())) == read(renamed)
+    assert (read(BELL).qubits, read(BELL).n) == (2, 2)
+    assert renamed.name == "other"
+
+
+def test_parameters_are_filled_in_by_name_however_the_source_orders_them() -> None:
+    vector = ParameterVector("t", 12)
+    circuit = QuantumCircuit(12, 12)
+    for qubit in range(12):
+        circuit.rx(vector[qubit], qubit)
+    circuit.measure(range(12), range(12))
+    angles = np.linspace(0.1, 3.0, 12)
+    wanted = read(circuit, {f"t[{index}]": angle for index, angle in enumerate(angles)})
+    text = qasm3.dumps(circuit)
+    given = read(text, {f"_t_{index}_": angle for index, angle in enumerate(angles)})
+    np.testing.assert_allclose(exact(loaded(given)), exact(loaded(wanted)), atol=1e-12)
+
+
+def loaded(bound: Bound) -> QuantumCircuit:
+    return qpy.load(io.BytesIO(bound.qpy))[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [({"a": 0.1, "z": 1.0}, "the circuit has no z"), ({"a": math.nan}, "a is nan"), ({}, "no value for a")],
+)
+def test_values_that_do_not_fit_are_refused(values: dict[str, float], told: str) -> None:
+    circuit = edited(lambda it: (it.rx(Parameter("a"), 0), it.measure(0, 0)))
+    with pytest.raises(CircuitError, match=told):
+        read(circuit, values)
+
+
+def test_a_missing_reader_of_openqasm_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qiskit_qasm3_import", None)
+    with pytest.raises(MachineError, match="pip install qiskit-qasm3-import"):
+        read(BELL)
+
+
+def tangled(n: int) -> QuantumCircuit:
+    """A circuit with gates of many kinds, every pair coupled, idle qubits left out of it."""
+    rng = np.random.default_rng(n)
+    circuit = QuantumCircuit(n + 2, n)
+    for a in range(n):
+        circuit.u(*rng.uniform(0.0, 3.0, 3), a)
+        for b in range(a):
+            circuit.crx(rng.uniform(0.0, 3.0), a, b)
+    if n > 2:
+        circuit.ccx(0, 1, 2)
+    circuit.barrier()
+    circuit.measure(range(n), reversed(range(n)))
+    return circuit
+
+
+@pytest.mark.parametrize("name", device.known())
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_what_is_compiled_is_the_circuit_in_the_devices_own_instructions(name: str, n: int) -> None:
+    target = device.target(name)
+    bound = raw.read(tangled(n), {}, name, target)
+    circuit = DeviceCircuit(store.obtain(bound, name, device.target, None).template, bound)
+    isa = bound_isa(circuit)
+    np.testing.assert_allclose(exact(isa), exact(bound_logical(circuit)), atol=1e-9)
+    np.testing.assert_allclose(exact(isa), exact(tangled(n)), atol=1e-9)
+    for one in isa.data:
+        qubits = tuple(isa.find_bit(qubit).index for qubit in one.qubits)
+        assert one.operation.name == "barrier" or target.instruction_supported(one.operation.name, qubits)
+        assert one.operation.name != "cz" or target["cz"][qubits].error < 1.0
+    assert circuit.template.duration_s == pytest.approx(isa.estimate_duration(target, unit="s"))
+    assert (bound.qubits, bound.n) == (n, n)
+
+
+def without_couplers(name: str) -> Target:
+    """A device on which every coupler is dead."""
+    whole = device.target(name)
+    target = Target(num_qubits=whole.num_qubits, dt=whole.dt)
+    for gate in ("rz", "sx", "x", "measure", "delay"):
+        target.add_instruction(whole.operation_from_name(gate), whole[gate], name=gate)
+    dead = {pair: InstructionProperties(it.duration, 1.0) for pair, it in whole["cz"].items()}
+    target.add_instruction(whole.operation_from_name("cz"), dead, name="cz")
+    return target
+
+
+def test_gates_that_the_device_cannot_run_are_named_when_compiling() -> None:
+    with pytest.raises(CircuitError, match=r"circuit\.gates: heron-torino cannot run them"):
+        store.obtain(read(bell()), DEVICE, without_couplers, None)
+
+
+def test_they_are_kept_in_memory_and_on_disk_like_any_template(tmp_path: Path) -> None:
+    async def main() -> None:
+        synthesizer = QaoaSynthesizer(
+            DEVICE, target_source=device.target, offload=Inline(), incumbent=Greedy(), store=tmp_path
+        )
+        first = await synthesizer.bind_circuit(BELL, {})
+        assert (await synthesizer.bind_circuit(bell(), {})).template is first.template
+        with pytest.raises(CircuitError):
+            await synthesizer.bind_circuit(HEAD, {})
+
+    asyncio.run(main())
+    assert store.obtain(read(BELL), DEVICE, device.target, tmp_path).disk is Disk.LOADED
+    other = edited(lambda circuit: circuit.measure(0, 0))
+    assert store.obtain(read(other), DEVICE, device.target, tmp_path).disk is Disk.ABSENT
+
+
+def test_the_emulators_samples_follow_the_circuit_with_its_bits_replaced() -> None:
+    circuit = tangled(4)
+    ideal, flip = exact(circuit), 0.5 * 0.12
+    for bit in range(4):
+        ideal = (1.0 - flip) * ideal + flip * ideal[np.arange(16) ^ (1 << bit)]
+    samples = emulation.execute_bound(read(circuit), 20_000, 0.12, 3)
+    assert goodness_of_fit(samples, ideal) > 1e-3
+    again = emulation.execute_bound(read(circuit), 20_000, 0.12, 3)
+    assert samples.pool.tobytes() == again.pool.tobytes()
+    assert samples.counts.tobytes() == again.counts.tobytes()
+
+
+def test_more_classical_bits_than_a_machine_word_has() -> None:
+    circuit = edited(lambda it: (it.x(0), it.measure(0, 69)), qubits=1, bits=70)
+    samples = emulation.execute_bound(read(circuit), 10, 0.0, 0)
+    assert samples.pool.tolist() == [[0] * 69 + [1]]
+
+
+def test_without_aer_the_emulator_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qiskit_aer", None)
+    emulation._simulator.cache_clear()
+    with pytest.raises(ProviderError, match=r"install shotclock\[aer\]") as caught:
+        emulation.execute_bound(read(bell()), 10, 0.0, 0)
+    assert caught.value.kind is FaultKind.PERMANENT
+
+
+def test_the_surrogate_noise_of_a_depth_is_that_of_a_swap_network_as_deep() -> None:
+    assert FACTS.flip_probability(12, 250e-6) == FACTS.flip_probability_at_depth(33, 250e-6)
+    assert FACTS.flip_probability(12, 250e-6, layers=2) == FACTS.flip_probability_at_depth(66, 250e-6)
