@@ -23,6 +23,7 @@ proto: $(VENV)/.developed
 	$(RUN)/python -m pytest tests/unit/test_proto.py
 
 benchmarks: $(VENV)/.developed
+	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
 	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md
 
 # Five seeds, a thousand steps, every fabric; emulated waits are accounted, not slept through.

@@ -1,4 +1,7 @@
-"""Runs every benchmark beside this file and writes docs/benchmarks.md from what they print."""
+"""Runs every benchmark beside this file and writes docs/benchmarks.md from what they print.
+
+A module whose name starts with an underscore is a part of one, not one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ def main() -> None:
     page = Path(sys.argv[1])
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     sections = [HEAD, f"Machine: {machine}.\n"]
-    for script in sorted(Path(__file__).parent.glob("*.py")):
+    for script in sorted(Path(__file__).parent.glob("[!_]*.py")):
         if script != Path(__file__):
             print(f"running {script.name}", file=sys.stderr)
             done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True)

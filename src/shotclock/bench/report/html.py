@@ -76,7 +76,7 @@ def page(summary: Summary, drawn: list[_Drawn]) -> str:
 def _facts(summary: Summary) -> list[tuple[str, str]]:
     return [
         ("run", summary.run_id),
-        ("started", summary.started_at),
+        ("started", summary.started_at[:19].replace("T", " ")),
         ("took", f"{number(summary.duration_s)} s"),
         ("workload", summary.workload),
         ("kernel", f"{summary.kernel}, n = {summary.n}"),
