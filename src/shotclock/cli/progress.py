@@ -44,7 +44,11 @@ class Bars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._status.stop()
-        self._progress.stop()
+        self._stop_bars()
+
+    def _stop_bars(self) -> None:
+        if self._progress.live.is_started:
+            self._progress.stop()
 
     def hooks(self) -> main_job.Progress:
         """What the run calls."""
@@ -52,7 +56,7 @@ class Bars:
 
     def phase(self, text: str) -> None:
         """Something that takes a while begins."""
-        self._progress.stop()
+        self._stop_bars()
         if self._console.is_terminal:
             self._status.update(f"{text} …")
             self._status.start()
