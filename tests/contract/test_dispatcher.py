@@ -404,6 +404,8 @@ def test_what_does_not_fit_is_said_before_it_is_submitted() -> None:
     assert isinstance(outcome, Degraded)
     assert isinstance(outcome.cause, Rejection)
     assert outcome.cause.limit == "shots_to_fit"
+    assert outcome.provenance.template_key == "key"
+    assert [timing.stage for timing in outcome.provenance.stages] == [Stage.ADMISSION_WAIT, Stage.BIND]
     assert submits == 0
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit, qasm3, qpy
 from qiskit.circuit import ClassicalRegister, Gate, Parameter, ParameterVector, QuantumRegister
-from qiskit.quantum_info import Statevector
 from qiskit.transpiler import InstructionProperties, Target
 
+from exact import exact
 from harness import FACTS, Inline, goodness_of_fit
 from shotclock.circuits import raw, store
 from shotclock.circuits.cache import Disk
@@ -25,7 +25,6 @@ from shotclock.circuits.qaoa import bound_isa, bound_logical
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.domain.circuit import Bound, DeviceCircuit
 from shotclock.domain.errors import CircuitError, FaultKind, MachineError, ProviderError
-from shotclock.domain.subproblem import Float64s
 from shotclock.emulator import bound as emulation
 from shotclock.emulator import device
 from shotclock.solvers.greedy import Greedy
@@ -52,20 +51,6 @@ def bell() -> QuantumCircuit:
     circuit.cx(0, 1)
     circuit.measure([0, 1], [0, 1])
     return circuit
-
-
-def exact(circuit: QuantumCircuit) -> Float64s:
-    """Probabilities of the classical bits of a circuit that measures all of them, shape (2ⁿ,)."""
-    used = sorted({circuit.find_bit(qubit).index for one in circuit.data for qubit in one.qubits})
-    small, measured = QuantumCircuit(len(used)), [0] * circuit.num_clbits
-    for one in circuit.data:
-        qubits = [used.index(circuit.find_bit(qubit).index) for qubit in one.qubits]
-        if one.operation.name == "measure":
-            measured[circuit.find_bit(one.clbits[0]).index] = qubits[0]
-        elif one.operation.name != "barrier":
-            small.append(one.operation, qubits)
-    found: Float64s = Statevector(small).probabilities(measured)
-    return found
 
 
 def edited(change: Callable[[QuantumCircuit], object], qubits: int = 2, bits: int = 2) -> QuantumCircuit:

@@ -12,7 +12,7 @@ from shotclock.domain.errors import SubproblemError
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.exact import Exact
-from shotclock.solvers.fallback import Classical, classical, warm
+from shotclock.solvers.fallback import Classical, classical
 from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.pools import Descended, PerturbedGreedy, RandomPool, descend
 from shotclock.solvers.tabu import Tabu
@@ -102,7 +102,6 @@ def test_answers_are_bits_of_the_right_shape(solver: Solver) -> None:
 
 
 def test_the_fallback_enumerates_to_twenty_and_searches_above() -> None:
-    warm()
     assert (classical(20).name, classical(21).name) == ("exact", "tabu")
     large = normal(40, 4)
     np.testing.assert_array_equal(Classical().solve(large), Tabu().solve(large))

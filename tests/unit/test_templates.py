@@ -19,10 +19,10 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 import pytest
-from qiskit import QuantumCircuit, qpy
-from qiskit.quantum_info import Statevector
+from qiskit import qpy
 from qiskit.transpiler import InstructionProperties, Target
 
+from exact import exact
 from harness import random_parameters
 from shotclock.circuits.cache import TemplateCache, Wanted
 from shotclock.circuits.decoding import decode
@@ -34,7 +34,7 @@ from shotclock.domain.circuit import DeviceCircuit, Samples, Template
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.outcome import Winner
 from shotclock.domain.ports import TemplateEvent
-from shotclock.domain.subproblem import Float64s, Subproblem
+from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import device
 from shotclock.solvers.greedy import Greedy
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -199,21 +199,6 @@ def test_more_variables_than_the_device_has_qubits_names_the_field() -> None:
         assert caught.value.field == "n"
 
     asyncio.run(main())
-
-
-def exact(circuit: QuantumCircuit) -> Float64s:
-    """Probabilities of the classical bits, shape (2ⁿ,); only the qubits in use are simulated."""
-    used = sorted({circuit.find_bit(qubit).index for one in circuit.data for qubit in one.qubits})
-    small = QuantumCircuit(len(used))
-    measured = [0] * circuit.num_clbits
-    for one in circuit.data:
-        qubits = [used.index(circuit.find_bit(qubit).index) for qubit in one.qubits]
-        if one.operation.name == "measure":
-            measured[circuit.find_bit(one.clbits[0]).index] = qubits[0]
-        elif one.operation.name != "barrier":
-            small.append(one.operation, qubits)
-    found: Float64s = Statevector(small).probabilities(measured)
-    return found
 
 
 @pytest.mark.parametrize("name", device.known())

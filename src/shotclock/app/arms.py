@@ -88,7 +88,9 @@ class Builder:
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
         # the first proposal of a process pays for imports and caches of torch; no measured call does
-        self._workload(0).kernel(settings.kernel.name, settings.kernel.n).propose(0, 0)
+        first = self._workload(0)
+        first.kernel(settings.kernel.name, settings.kernel.n).propose(0, 0)
+        self.samples_per_step = first.samples_per_step
 
     def arm(self, arm: Arm) -> RunningArm:
         """The arm, started: templates compiled, lanes open."""

@@ -89,7 +89,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         log = drive([one.lane for one in running], _plan(settings), progress.advance)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
     progress.phase("writing the run folder and its report")
-    facts = _facts(settings, job, running, thresholds, log, started_at, duration_s)
+    facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     try:
         return _write(folder, facts, log), folder
     except OSError as error:
@@ -186,6 +186,7 @@ def _facts(
     running: list[RunningArm],
     thresholds: tuple[Threshold, ...],
     log: Log,
+    samples_per_step: int,
     started_at: datetime,
     duration_s: float,
 ) -> RunFacts:
@@ -196,7 +197,7 @@ def _facts(
         clock=job.clock,
         quick=job.quick,
         workload=settings.bench.workload,
-        samples_per_step=workload_factory(settings.bench.workload)(0).samples_per_step,
+        samples_per_step=samples_per_step,
         kernel=settings.kernel.name,
         n=settings.kernel.n,
         shots=settings.quantum.shots,

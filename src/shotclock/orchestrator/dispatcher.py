@@ -89,7 +89,7 @@ class Orchestrator:
         fallback = classical(subproblem, self._solver) if self._policy.race else None
         rejection = admit(self._load(), self._policy.queue_limit, subproblem.budget_ns, self._policy.shedding)
         if rejection is not None:
-            outcome = self._refused(subproblem, fallback, rejection)
+            outcome = self._refused(subproblem, fallback, rejection, Progress())
         else:
             outcome = await self._admitted(subproblem, fallback, arrived)
         self._recorder.finished(outcome)
@@ -117,7 +117,7 @@ class Orchestrator:
             if call.task is not None:
                 call.task.cancel()
         if isinstance(ended, Rejection):
-            return self._refused(subproblem, fallback, ended)
+            return self._refused(subproblem, fallback, ended, call.progress)
         if isinstance(ended, ProviderFault):
             return self._without_samples(call, ended)
         return self._raced(call, ended)
@@ -160,8 +160,10 @@ class Orchestrator:
         )
         return Done(answer, sampled.samples, call.classical, provenance)
 
-    def _refused(self, subproblem: Subproblem, fallback: Answer | None, rejection: Rejection) -> Outcome:
-        provenance = self._provenance(subproblem, Progress(), fallback)
+    def _refused(
+        self, subproblem: Subproblem, fallback: Answer | None, rejection: Rejection, progress: Progress
+    ) -> Outcome:
+        provenance = self._provenance(subproblem, progress, fallback)
         if fallback is None:
             return Shed(rejection, provenance)
         return _degraded(subproblem, fallback, rejection, provenance)

@@ -135,6 +135,7 @@ class Pipeline:
             progress.template_key = circuit.template.key
             shots = self._shots(circuit, deadline)
             if isinstance(shots, Rejection):
+                self._timed(progress, Stage.BIND, began)
                 return shots
             gain = await self._foresight(subproblem, circuit, in_hand, shots)
             self._timed(progress, Stage.BIND, began)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.exact import MAX_VARIABLES, Exact
-from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.tabu import Tabu
 
 
@@ -24,11 +21,3 @@ class Classical:
     def solve(self, subproblem: Subproblem) -> Bits:
         """The optimum to 20 variables, tabu's best above, shape (n,)."""
         return classical(subproblem.n).solve(subproblem)
-
-
-def warm() -> None:
-    """Compiles (or loads) every kernel, so that no call pays for it; about a second the first time."""
-    tiny = Subproblem(np.zeros((2, 2)), np.zeros(2))
-    solvers: tuple[Solver, ...] = (Exact(), Tabu(), Greedy())
-    for solver in solvers:
-        solver.solve(tiny)
