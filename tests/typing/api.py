@@ -53,6 +53,12 @@ class MyProvider:
     async def cancel(self, accepted: Accepted) -> None:
         return None
 
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        return (Accepted(tag),)
+
+    async def ping(self) -> None:
+        return None
+
 
 class MyKernel:
     name = "mine"

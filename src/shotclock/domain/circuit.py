@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
-from shotclock.domain.subproblem import Bits, Float64s
+from shotclock.domain.errors import CircuitError
+from shotclock.domain.subproblem import Bits, Float64s, Priority
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +60,33 @@ class Bound:
     def digest(self) -> str:
         """SHA-256 of the circuit, hexadecimal: equal circuits are one."""
         return hashlib.sha256(self.qpy).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSpec:
+    """A circuit of the caller's own, with its budget: OpenQASM 3 as text or QPY as bytes.
+
+    values: each parameter's value by its name; shots ≥ 1; budget_ns: what is left of the deadline when
+    this object is handed over. Raises CircuitError naming the field that cannot be used.
+    """
+
+    source: str | bytes
+    shots: int
+    values: tuple[tuple[str, float], ...] = ()
+    request_id: str = ""
+    budget_ns: int = 0
+    priority: Priority = Priority.NORMAL
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise CircuitError("source", "is empty; pass OpenQASM 3 as text or QPY as bytes")
+        if self.shots < 1:
+            raise CircuitError("shots", f"{self.shots}, wants at least 1")
+        if self.budget_ns < 0:
+            raise CircuitError("budget_ns", f"is negative ({self.budget_ns})")
+        for name, value in self.values:
+            if not math.isfinite(value):
+                raise CircuitError(f"values.{name}", f"is {value}, wants a finite number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +142,12 @@ class Pub:
     def duration_s(self) -> float:
         """The longest of the circuits, seconds."""
         return max(circuit.template.duration_s for circuit in self.circuits)
+
+    @property
+    def shared_qubits(self) -> tuple[int, ...]:
+        """Physical qubits that two of the circuits use, ascending; there must be none."""
+        used = Counter(qubit for circuit in self.circuits for qubit in circuit.template.line)
+        return tuple(sorted(qubit for qubit, times in used.items() if times > 1))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -70,6 +70,8 @@ class Provenance:
     classical_gain: the same of the classical answer; both ≥ 0 mean an improvement.
     qpu_s: QPU time consumed, seconds; emulator_overrun: the emulation computed for longer
     than the time it emulates, so this call's latency is not to be trusted as emulated.
+    sharers: calls in the job, this one included; cached: samples of an earlier, equal call;
+    penalised: run at a rep_delay below the device's default, which costs fidelity.
     """
 
     provider: str
@@ -85,6 +87,9 @@ class Provenance:
     classical_gain: float = 0.0
     samples_at_ns: int = 0
     emulator_overrun: bool = False
+    sharers: int = 1
+    cached: bool = False
+    penalised: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +138,18 @@ class Failed:
 Outcome = Done | Degraded | Shed | Late | Failed
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Executed:
+    """A circuit of the caller's own was run: its samples, by the deadline."""
+
+    samples: Samples
+    provenance: Provenance
+
+
+CircuitOutcome = Executed | Shed | Late | Failed
+"""How a call with a circuit of the caller's own ended; nothing classical can stand in for it."""
+
+
 class Decision(StrEnum):
     """What the aggregator did with an answer; the label of `stale_parameter_count`."""
 
@@ -148,26 +165,3 @@ class Decision(StrEnum):
     """Lost the compare-and-swap to another writer."""
     ABANDONED = "abandoned"
     """The call brought no answer to apply."""
-
-
-class LedgerState(StrEnum):
-    """States of a paid call's record; `NEXT_STATES` are the legal moves."""
-
-    INTENT = "intent"
-    SUBMITTED = "submitted"
-    RESULT = "result"
-    APPLIED = "applied"
-    STALE = "stale"
-    FAILED = "failed"
-    PARKED = "parked"
-
-
-NEXT_STATES: dict[LedgerState, frozenset[LedgerState]] = {
-    LedgerState.INTENT: frozenset({LedgerState.SUBMITTED, LedgerState.FAILED, LedgerState.PARKED}),
-    LedgerState.SUBMITTED: frozenset({LedgerState.RESULT, LedgerState.FAILED, LedgerState.PARKED}),
-    LedgerState.RESULT: frozenset({LedgerState.APPLIED, LedgerState.STALE}),
-    LedgerState.APPLIED: frozenset(),
-    LedgerState.STALE: frozenset(),
-    LedgerState.FAILED: frozenset(),
-    LedgerState.PARKED: frozenset({LedgerState.SUBMITTED, LedgerState.FAILED}),
-}

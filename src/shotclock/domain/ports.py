@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, Protocol, TypeVar
 
-from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
+from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.iteration import FinishedCall, Iteration
-from shotclock.domain.outcome import Answer, Decision, Outcome
+from shotclock.domain.ledger import JobRecord, LedgerState
+from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
+from shotclock.domain.status import BreakerState, Drained, Status
 from shotclock.domain.subproblem import Bits, Subproblem
 
 P = ParamSpec("P")
@@ -36,6 +38,25 @@ class Dispatcher(Protocol):
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """`subproblem.budget_ns` starts to run when this is called."""
 
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        """Runs a circuit of the caller's own; CircuitError where it cannot be run anywhere."""
+
+    async def decided(self, request_id: str, decision: Decision) -> None:
+        """What became of an answer at the model: closes the record of a paid call."""
+
+
+class Operations(Protocol):
+    """What an operator may ask of a running orchestrator."""
+
+    def status(self) -> Status:
+        """How it is now."""
+
+    async def drain(self, budget_ns: int) -> Drained:
+        """Accepts nothing more; returns when every accepted call has ended, within the budget."""
+
+    def resume(self) -> None:
+        """Accepts calls again."""
+
 
 class Pending(Protocol):
     """A call under way, seen from synchronous code."""
@@ -52,6 +73,9 @@ class Caller(Protocol):
 
     def ask(self, subproblem: Subproblem) -> Pending:
         """Starts a call and returns at once."""
+
+    def decided(self, request_id: str, decision: Decision) -> None:
+        """Tells the dispatcher what became of an answer, without waiting."""
 
 
 class Solver(Protocol):
@@ -114,7 +138,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What a provider allows. submissions_per_minute None means no limit."""
+    """What a provider allows. submissions_per_minute None means no limit; max_pubs: PUBs a job;
+
+    rep_delay_default_s: what it takes where a job names none, 0 where it knows no such delay.
+    """
 
     lanes: int
     max_shots: int
@@ -122,6 +149,8 @@ class ProviderLimits:
     submissions_per_minute: float | None
     paid: bool
     emulated: bool
+    max_pubs: int = 1
+    rep_delay_default_s: float = 0.0
 
 
 class Provider(Protocol):
@@ -142,6 +171,25 @@ class Provider(Protocol):
     async def cancel(self, accepted: Accepted) -> None:
         """Gives the job up; nothing is raised when it has already ended."""
 
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        """The jobs submitted under this tag that can be collected: how one is adopted after a crash."""
+
+    async def ping(self) -> None:
+        """A status call: free and quick; raises ProviderError where the provider takes no jobs now."""
+
+
+class Ledger(Protocol):
+    """The durable record of paid jobs. Every method raises LedgerError when the promise cannot be kept."""
+
+    async def intend(self, record: JobRecord) -> None:
+        """Records what is about to be submitted; durable when this returns."""
+
+    async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
+        """The next state of a record, along `NEXT_STATES`; durable when this returns."""
+
+    async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
+        """The records in these states, all of them without any; the oldest change first."""
+
 
 class Synthesizer(Protocol):
     """Quantum meaning: subproblem to circuit, samples to answer."""
@@ -149,8 +197,17 @@ class Synthesizer(Protocol):
     async def warm(self, n: int) -> None:
         """Compiles what subproblems of n variables need, off the event loop."""
 
-    async def bind(self, subproblem: Subproblem) -> DeviceCircuit:
-        """The cached template with this subproblem's parameters; compiles on a miss."""
+    def lines(self, n: int) -> tuple[tuple[int, ...], ...]:
+        """Lines of n qubits that share none and are ready, the best first; none before `warm(n)`."""
+
+    async def bind(self, subproblem: Subproblem, line: tuple[int, ...] = ()) -> DeviceCircuit:
+        """The line's cached template with this subproblem's parameters; compiles on a miss.
+
+        line: () is the device's best.
+        """
+
+    async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
+        """A circuit of the user's own, compiled; raises CircuitError, which names what cannot be run."""
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         """The best sample on the original objective; raises ProviderError on samples that don't fit."""
@@ -231,7 +288,13 @@ class Recorder(TemplateRecorder, Protocol):
     def retried(self) -> None:
         """A submit or collect is tried again."""
 
-    def finished(self, outcome: Outcome) -> None:
+    def looked_up(self, found: bool) -> None:
+        """Samples of an equal, earlier call were looked for."""
+
+    def breaker(self, state: BreakerState) -> None:
+        """The provider is trusted anew, or no more."""
+
+    def finished(self, outcome: Outcome | CircuitOutcome) -> None:
         """A call ended."""
 
     def decided(self, decision: Decision, stale: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,14 @@ Float64s = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 
 MAX_VARIABLES = 256
+
+
+class Priority(IntEnum):
+    """Who goes first under overload; deadlines order calls of one priority."""
+
+    LOW = 0
+    NORMAL = 1
+    HIGH = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +48,7 @@ class Subproblem:
     request_id: str = ""
     base_version: int = 0
     budget_ns: int = 0
+    priority: Priority = Priority.NORMAL
 
     def __post_init__(self) -> None:
         q2, q1 = self.quadratic, self.linear

@@ -17,10 +17,15 @@ from shotclock.domain.subproblem import Bits
 from shotclock.emulator.statevector import execute
 
 if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
     from qiskit_aer import AerSimulator
 
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 AER_SEEDS = 2**31
+# Beyond these a state does not fit a small machine: a matrix product state of this bond dimension takes
+# its place, exact for little entanglement and an approximation for more.
+STATEVECTOR_QUBITS = 26
+BOND_DIMENSION = 32
 
 
 def execute_any(
@@ -42,17 +47,23 @@ def execute_any(
 
 def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) -> Samples:
     """Samples of one circuit; column i is classical bit i, a bit that nothing is written to stays 0."""
-    simulator = _simulator()
     from qiskit import qpy  # noqa: PLC0415
 
-    circuit = qpy.load(io.BytesIO(bound.qpy))[0]
-    result = simulator.run(circuit, shots=shots, seed_simulator=seed % AER_SEEDS).result()
+    return sample_circuit(qpy.load(io.BytesIO(bound.qpy))[0], shots, flip_probability, seed)
+
+
+def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int) -> Samples:
+    """As `execute_bound`, for a circuit at hand in which every parameter has its value."""
+    method = "statevector" if circuit.num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
+    result = _simulator(method).run(circuit, shots=shots, seed_simulator=seed % AER_SEEDS).result()
     if not result.success:
         raise ProviderError(FaultKind.PERMANENT, f"Aer: {result.status}")
     counted = result.data(0)["counts"].items()
     # Python's integers: there may be more classical bits than a machine word has.
-    pool = np.array([[int(word, 16) >> bit & 1 for bit in range(bound.n)] for word, _ in counted], np.uint8)
-    written = {circuit.find_bit(one.clbits[0]).index for one in circuit.data if one.clbits}
+    pool = np.array(
+        [[int(word, 16) >> bit & 1 for bit in range(circuit.num_clbits)] for word, _ in counted], np.uint8
+    )
+    written = {circuit.find_bit(bit).index for one in circuit.data for bit in one.clbits}
     return _flipped(pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed)
 
 
@@ -66,8 +77,8 @@ def _flipped(pool: Bits, counts: Counts, written: list[int], flip_probability: f
     return Samples(distinct, occurrences.astype(np.int64))
 
 
-@functools.lru_cache(maxsize=1)
-def _simulator() -> AerSimulator:
+@functools.lru_cache(maxsize=2)
+def _simulator(method: str) -> AerSimulator:
     # Aer's own threads collapse beside a busy process.
     try:
         from qiskit_aer import AerSimulator  # noqa: PLC0415
@@ -75,4 +86,6 @@ def _simulator() -> AerSimulator:
         raise ProviderError(
             FaultKind.PERMANENT, "circuits of one's own are run by Qiskit Aer: install shotclock[aer]"
         ) from error
-    return AerSimulator(method="statevector", max_parallel_threads=1)
+    return AerSimulator(
+        method=method, max_parallel_threads=1, matrix_product_state_max_bond_dimension=BOND_DIMENSION
+    )

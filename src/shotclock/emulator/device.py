@@ -111,6 +111,13 @@ def target(name: str) -> Target:
     return _snapshot(_file(name).fake_backend).target
 
 
+def documents(name: str) -> tuple[str, str]:
+    """The snapshot's configuration and properties as IBM served them, JSON texts. Imports Qiskit."""
+    from shotclock.emulator import snapshot  # noqa: PLC0415
+
+    return snapshot.documents(_file(name).fake_backend)
+
+
 def describe(name: str) -> DeviceFacts:
     """The device's figures. Imports Qiskit; the result is plain and pickles."""
     file = _file(name)

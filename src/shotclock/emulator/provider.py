@@ -70,6 +70,8 @@ class EmulatedProvider:
             submissions_per_minute=rate.value if rate else None,
             paid=False,
             emulated=True,
+            max_pubs=facts.max_circuits,
+            rep_delay_default_s=facts.rep_delay_default_s,
         )
         self._facts = facts
         self._profile = profile
@@ -78,6 +80,7 @@ class EmulatedProvider:
         self._seed = seed
         self._numbers = itertools.count()
         self._running: dict[str, asyncio.Task[Execution]] = {}
+        self._tags: dict[str, str] = {}
         self._qpu = asyncio.Lock()
         self._qpu_free_at_ns = 0
 
@@ -122,6 +125,7 @@ class EmulatedProvider:
         )
         job_id = f"emulated-{self._seed}-{number}"
         self._running[job_id] = asyncio.create_task(self._run(submitted, computing))
+        self._tags[job_id] = job.tag
         return Accepted(job_id, waited_ns)
 
     async def collect(self, accepted: Accepted) -> Execution:
@@ -133,17 +137,29 @@ class EmulatedProvider:
             )
         # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
         await asyncio.wait({task})
-        self._running.pop(accepted.job_id, None)
+        self._forget(accepted)
         if task.cancelled():
             raise ProviderError(FaultKind.PERMANENT, f"job {accepted.job_id} was cancelled")
         return task.result()
 
     async def cancel(self, accepted: Accepted) -> None:
         """Gives the job up and frees the QPU; nothing is raised when it has ended."""
-        task = self._running.pop(accepted.job_id, None)
+        task = self._forget(accepted)
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        """See `Provider.find`; a job is gone once it is collected or cancelled."""
+        return tuple(Accepted(job_id) for job_id, its in self._tags.items() if its == tag)
+
+    async def ping(self) -> None:
+        """See `Provider.ping`; one round trip of the network."""
+        await self._wait_until(self._clock.now_ns() + round(self._profile.submit_s * 1e9))
+
+    def _forget(self, accepted: Accepted) -> asyncio.Task[Execution] | None:
+        self._tags.pop(accepted.job_id, None)
+        return self._running.pop(accepted.job_id, None)
 
     async def _run(self, submitted: _Submitted, computing: asyncio.Future[tuple[Samples, ...]]) -> Execution:
         try:
@@ -219,6 +235,11 @@ class EmulatedProvider:
             raise ProviderError(
                 FaultKind.PERMANENT, f"{widest} qubits, this provider takes 1 to {self.limits.max_qubits}"
             )
+        for pub in job.pubs:
+            if len(pub.circuits) > 1 and (shared := pub.shared_qubits):
+                raise ProviderError(
+                    FaultKind.PERMANENT, f"circuits side by side share qubits {', '.join(map(str, shared))}"
+                )
         if not 1 <= job.shots <= self.limits.max_shots:
             raise ProviderError(
                 FaultKind.PERMANENT,

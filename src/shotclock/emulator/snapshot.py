@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 
 from qiskit.transpiler import Target
 from qiskit_ibm_runtime import fake_provider
@@ -66,3 +67,13 @@ def read(fake_backend: str) -> Snapshot:
         clops_h=float(configuration["clops_h"]),
         taken_at=backend.properties().last_update_date.isoformat(),
     )
+
+
+def documents(fake_backend: str) -> tuple[str, str]:
+    """The named snapshot's configuration and properties, JSON texts."""
+    backend = getattr(fake_provider, fake_backend)
+    configuration, properties = (
+        Path(backend.dirname, name).read_text("utf-8")
+        for name in (backend.conf_filename, backend.props_filename)
+    )
+    return configuration, properties

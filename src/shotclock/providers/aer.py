@@ -40,6 +40,7 @@ class AerProvider:
         submissions_per_minute=None,
         paid=False,
         emulated=True,
+        max_pubs=1_000,
     )
 
     def __init__(
@@ -68,7 +69,7 @@ class AerProvider:
         """Starts the simulation; raises ProviderError(PERMANENT) on a job beyond the limits."""
         check_limits(job, self.limits)
         number = next(self._numbers)
-        return self._jobs.start(f"aer-{self._seed}-{number}", self._run(job, number))
+        return self._jobs.start(f"aer-{self._seed}-{number}", job.tag, self._run(job, number))
 
     async def collect(self, accepted: Accepted) -> Execution:
         """Waits for the samples."""
@@ -77,6 +78,13 @@ class AerProvider:
     async def cancel(self, accepted: Accepted) -> None:
         """Forgets the job; a simulation under way in the worker runs to its end unseen."""
         await self._jobs.cancel(accepted)
+
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        """See `Provider.find`; a simulation does not outlive its process."""
+        return self._jobs.find(tag)
+
+    async def ping(self) -> None:
+        """See `Provider.ping`; there is nothing to be down."""
 
     async def _run(self, job: Job, number: int) -> Execution:
         began_ns = self._clock.now_ns()

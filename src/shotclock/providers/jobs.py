@@ -15,11 +15,17 @@ class TaskJobs:
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[Execution]] = {}
+        self._tags: dict[str, str] = {}
 
-    def start(self, job_id: str, work: Coroutine[Any, Any, Execution]) -> Accepted:
+    def start(self, job_id: str, tag: str, work: Coroutine[Any, Any, Execution]) -> Accepted:
         """Runs the work in a task of its own."""
         self._tasks[job_id] = asyncio.create_task(work)
+        self._tags[job_id] = tag
         return Accepted(job_id)
+
+    def find(self, tag: str) -> tuple[Accepted, ...]:
+        """The jobs under this tag that are neither collected nor cancelled."""
+        return tuple(Accepted(job_id) for job_id, its in self._tags.items() if its == tag)
 
     async def collect(self, accepted: Accepted) -> Execution:
         """Waits for the job; a collect that is cancelled leaves it running."""
@@ -28,17 +34,21 @@ class TaskJobs:
             raise ProviderError(FaultKind.PERMANENT, f"no job {accepted.job_id}: collected or cancelled")
         # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
         await asyncio.wait({task})
-        self._tasks.pop(accepted.job_id, None)
+        self._forget(accepted)
         if task.cancelled():
             raise ProviderError(FaultKind.PERMANENT, f"job {accepted.job_id} was cancelled")
         return task.result()
 
     async def cancel(self, accepted: Accepted) -> None:
         """Gives the job up; nothing is raised when it has ended."""
-        task = self._tasks.pop(accepted.job_id, None)
+        task = self._forget(accepted)
         if task is not None:
             task.cancel()
             await asyncio.wait({task})
+
+    def _forget(self, accepted: Accepted) -> asyncio.Task[Execution] | None:
+        self._tags.pop(accepted.job_id, None)
+        return self._tasks.pop(accepted.job_id, None)
 
 
 def check_limits(job: Job, limits: ProviderLimits) -> None:

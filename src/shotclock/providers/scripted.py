@@ -42,14 +42,21 @@ class Never:
 Step = Reply | Fail | Never
 
 UNLIMITED = ProviderLimits(
-    lanes=5, max_shots=100_000, max_qubits=256, submissions_per_minute=None, paid=False, emulated=True
+    lanes=5,
+    max_shots=100_000,
+    max_qubits=256,
+    submissions_per_minute=None,
+    paid=False,
+    emulated=True,
+    max_pubs=300,
 )
 
 
 class ScriptedProvider:
     """Implements Provider: one step a submit, in order, then `afterwards` for ever.
 
-    submits, collects and cancels count the calls; `jobs` are the jobs submitted, refused ones included.
+    submits, collects, cancels and pings count the calls; `jobs`: those submitted, refused
+    ones included.
     """
 
     name = "scripted"
@@ -68,6 +75,8 @@ class ScriptedProvider:
         self.submits = 0
         self.collects = 0
         self.cancels = 0
+        self.pings = 0
+        self.ping_error: ProviderError | None = None
         self.jobs: list[Job] = []
         self._clock = clock
         self._script = deque(script)
@@ -91,7 +100,7 @@ class ScriptedProvider:
         if isinstance(step, Fail) and step.on == "submit":
             raise step.error
         number = next(self._numbers)
-        return self._running.start(f"scripted-{number}", self._run(job, step, number))
+        return self._running.start(f"scripted-{number}", job.tag, self._run(job, step, number))
 
     async def collect(self, accepted: Accepted) -> Execution:
         """Waits for what the step brings."""
@@ -102,6 +111,16 @@ class ScriptedProvider:
         """Ends the job."""
         self.cancels += 1
         await self._running.cancel(accepted)
+
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        """See `Provider.find`."""
+        return self._running.find(tag)
+
+    async def ping(self) -> None:
+        """Raises `ping_error` unless it is None, as at the start."""
+        self.pings += 1
+        if self.ping_error is not None:
+            raise self.ping_error
 
     async def _run(self, job: Job, step: Step, number: int) -> Execution:
         began_ns = self._clock.now_ns()

@@ -1,0 +1,90 @@
+"""The emulated IBM endpoint, put together: devices, profile, worker process, clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shotclock.emulator import device
+from shotclock.emulator.rest import worker
+from shotclock.emulator.rest.endpoint import Endpoint, EndpointSettings
+from shotclock.emulator.rest.instants import EmulatedTime
+from shotclock.emulator.rest.serve import listen, serve
+from shotclock.orchestrator.offload import ProcessOffload
+from shotclock.orchestrator.thread import SystemClock
+
+INSTANCE = "crn:v1:bluemix:public:quantum-computing:us-east:a/emulated:emulated::"
+API_KEY = "emulated"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where an endpoint listens and what it emulates; backends: IBM's names of the devices."""
+
+    host: str
+    port: int
+    backends: tuple[str, ...]
+
+    @property
+    def address(self) -> str:
+        """The base of every address."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+    def environment(self) -> dict[str, str]:
+        """What IBM's clients need in their environment to come here: qiskit-ibm-runtime, then QRMI."""
+        first = self.backends[0]
+        qrmi = {
+            "QRMI_IBM_QCS_ENDPOINT": self.address,
+            "QRMI_IBM_QCS_IAM_ENDPOINT": self.address,
+            "QRMI_IBM_QCS_IAM_APIKEY": API_KEY,
+            "QRMI_IBM_QCS_SERVICE_CRN": INSTANCE,
+        }
+        return {
+            "IAM_URL": self.address,
+            "QISKIT_FUNCTIONS_EXPERIMENTAL": "1",
+            "QISKIT_IBM_URL": f"{self.address}/experimental",
+            "QISKIT_IBM_TOKEN": API_KEY,
+            "QISKIT_IBM_INSTANCE": INSTANCE,
+        } | {f"{first}_{name}": value for name, value in qrmi.items()}
+
+
+def emulate(
+    names: tuple[str, ...],
+    settings: EndpointSettings,
+    host: str,
+    port: int,
+    ready: Callable[[Listening], None],
+) -> None:
+    """Serves the named devices until SIGTERM or SIGINT; `ready` is called when clients may come.
+
+    Raises SettingsError on an unknown device, MachineError on a port that cannot be had.
+    """
+    offload = ProcessOffload()
+    try:
+        with contextlib.closing(listen(host, port)) as taken:
+            asyncio.run(_emulate(names, settings, offload, taken, ready))
+    finally:
+        offload.close()
+
+
+async def _emulate(
+    names: tuple[str, ...],
+    settings: EndpointSettings,
+    offload: ProcessOffload,
+    taken: socket.socket,
+    ready: Callable[[Listening], None],
+) -> None:
+    devices = {
+        name: (await offload.run(device.describe, name), await offload.run(worker.documents, name))
+        for name in names
+    }
+    await offload.run(worker.warm, names[0])
+    endpoint = Endpoint(settings, devices, offload, EmulatedTime(SystemClock(), time.time(), settings.speed))
+    host, port = taken.getsockname()[:2]
+    listening = Listening(host, port, tuple(endpoint.backends))
+    await serve(endpoint, taken, lambda: ready(listening))

@@ -1,0 +1,57 @@
+"""The record of paid jobs: nothing is submitted before its intent is durable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shotclock.domain.errors import ShotclockError
+
+
+class LedgerState(StrEnum):
+    """States of a paid call's record; `NEXT_STATES` are the legal moves."""
+
+    INTENT = "intent"
+    SUBMITTED = "submitted"
+    RESULT = "result"
+    APPLIED = "applied"
+    STALE = "stale"
+    FAILED = "failed"
+    PARKED = "parked"
+
+
+NEXT_STATES: dict[LedgerState, frozenset[LedgerState]] = {
+    LedgerState.INTENT: frozenset({LedgerState.SUBMITTED, LedgerState.FAILED, LedgerState.PARKED}),
+    LedgerState.SUBMITTED: frozenset({LedgerState.RESULT, LedgerState.FAILED, LedgerState.PARKED}),
+    LedgerState.RESULT: frozenset({LedgerState.APPLIED, LedgerState.STALE}),
+    LedgerState.APPLIED: frozenset(),
+    LedgerState.STALE: frozenset(),
+    LedgerState.FAILED: frozenset(),
+    LedgerState.PARKED: frozenset({LedgerState.SUBMITTED, LedgerState.FAILED}),
+}
+
+TERMINAL = frozenset({LedgerState.APPLIED, LedgerState.STALE, LedgerState.FAILED, LedgerState.PARKED})
+"""Where a record rests; a parked one waits for a person, who may still move it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A paid job as the ledger holds it.
+
+    tag: ours, unique for ever, submitted with the job; requests: the calls it answers; job_id: the
+    provider's, "" until it is known; note: why it is where it is; changed_unix_s: when it came there,
+    for people.
+    """
+
+    tag: str
+    provider: str
+    requests: tuple[str, ...]
+    shots: int
+    state: LedgerState = LedgerState.INTENT
+    job_id: str = ""
+    note: str = ""
+    changed_unix_s: float = 0.0
+
+
+class LedgerError(ShotclockError):
+    """The ledger cannot keep its promise, or was asked for a move that is not legal: nothing may be paid."""

@@ -1,0 +1,50 @@
+"""What a running orchestrator says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """An orchestrator's life, in order; a drained one may be resumed."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    DRAINED = "drained"
+
+
+class BreakerState(StrEnum):
+    """Whether the provider is trusted with jobs."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at an orchestrator. running: jobs at the provider, at most `lanes_limit` of them now.
+
+    accepted and finished count calls since the start; service_p95_s: submit to samples, seconds.
+    """
+
+    phase: Phase
+    provider: str
+    emulated: bool
+    breaker: BreakerState
+    waiting: int
+    running: int
+    lanes_limit: int
+    service_p95_s: float
+    accepted: int
+    finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """What a drain came to: calls that finished in it, calls handed back unfinished."""
+
+    finished: int
+    handed_back: int

@@ -1,0 +1,75 @@
+"""A device as the API shows it: the snapshot's own documents, and calibrations that change them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from shotclock.emulator.device import DeviceFacts
+from shotclock.emulator.rest.prepared import BackendDocuments
+
+Json = Any  # a JSON document
+# Assumed: errors and coherence times wander by about a tenth between two calibrations.
+CALIBRATION_SIGMA = 0.1
+CALIBRATED = frozenset({"T1", "T2", "readout_error", "gate_error", "prob_meas0_prep1", "prob_meas1_prep0"})
+
+
+class Backend:
+    """A device with its documents. A calibration changes the properties and their date, no timing."""
+
+    def __init__(self, facts: DeviceFacts, documents: BackendDocuments) -> None:
+        self.facts = facts
+        self.name = documents.name
+        self.configuration = documents.configuration
+        self.properties = documents.properties
+        self.version = str(json.loads(documents.configuration)["backend_version"])
+        self.calibrations = 0
+
+    def calibrate(self, stamp: str, seed: int) -> None:
+        """New values for errors and coherence times, dated `stamp`."""
+        self.calibrations += 1
+        rng = np.random.default_rng((seed, self.calibrations))
+        properties = json.loads(self.properties)
+        properties["last_update_date"] = stamp
+        for values in (*properties["qubits"], *(gate["parameters"] for gate in properties["gates"])):
+            for value in values:
+                if value["name"] in CALIBRATED:
+                    value["value"] = _wandered(value["value"], value["name"], rng)
+                    value["date"] = stamp
+        self.properties = json.dumps(properties)
+
+    def device(self, queue_length: int, online: bool) -> Json:
+        """Its entry in GET /backends."""
+        configuration = json.loads(self.configuration)
+        return {
+            "name": self.name,
+            "status": {
+                "name": "online" if online else "paused",
+                "reason": "available" if online else "maintenance",
+            },
+            "is_simulator": False,
+            "qubits": self.facts.n_qubits,
+            "clops": {"type": "CLOPS_H", "value": round(self.facts.clops_h)},
+            "processor_type": configuration.get("processor_type"),
+            "queue_length": queue_length,
+            "emulated": True,
+        }
+
+    def status(self, queue_length: int, online: bool) -> Json:
+        """The body of GET /backends/{name}/status."""
+        return {
+            "state": online,
+            "status": "active" if online else "maintenance",
+            "message": "EMULATED",
+            "length_queue": queue_length,
+            "backend_version": self.version,
+        }
+
+
+def _wandered(value: float, name: str, rng: np.random.Generator) -> float:
+    if value == 1.0:  # marks what is dead
+        return value
+    new = value * float(rng.lognormal(0.0, CALIBRATION_SIGMA))
+    return new if name in {"T1", "T2"} else min(new, 0.999)

@@ -1,0 +1,74 @@
+"""Results as IBM's schemas have them, without their time stamps. Imports Qiskit: for the worker."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+from ibm_quantum_schemas.common import CompressedTensorModel
+from ibm_quantum_schemas.common.ndarray_wrapper import NdarrayWrapperModel
+from ibm_quantum_schemas.executor.version_2_0 import ItemMetadataModel, QuantumProgramResultItemModel
+from ibm_quantum_schemas.sampler.version_0_1 import (
+    BitArrayModel,
+    BitArrayWrapperModel,
+    DataBinModel,
+    DataBinWrapperModel,
+    PubResultMetadataModel,
+    PubResultModel,
+    SamplerPubResultWrapperModel,
+)
+from qiskit.primitives.containers import BitArray
+
+from shotclock.emulator.rest.programs import Item
+from shotclock.emulator.rest.shooting import Shots
+from shotclock.emulator.rest.twirling import Flips
+
+Taken = Sequence[tuple[dict[str, Shots], Flips]]
+
+
+def sampler_pubs(items: Sequence[Item], taken: Taken) -> str:
+    """A JSON list of SamplerPubResults."""
+    pubs = [_pub(item, registers) for item, (registers, _) in zip(items, taken, strict=True)]
+    return json.dumps([pub.model_dump(mode="json", exclude_none=True) for pub in pubs])
+
+
+def executor_items(items: Sequence[Item], taken: Taken) -> str:
+    """A JSON list of the executor's item results: a boolean tensor a register, and what undoes twirling."""
+    del items
+    models = [
+        QuantumProgramResultItemModel(
+            results={
+                name: CompressedTensorModel.from_numpy(bits) for name, bits in {**registers, **flips}.items()
+            },
+            metadata=ItemMetadataModel(),
+        )
+        for registers, flips in taken
+    ]
+    return json.dumps([model.model_dump(mode="json") for model in models])
+
+
+def _pub(item: Item, registers: dict[str, Shots]) -> SamplerPubResultWrapperModel:
+    fields = {name: _bit_array(bits) for name, bits in registers.items()}
+    data = DataBinModel(
+        field_names=list(fields),
+        field_types=["BitArray"] * len(fields),
+        shape=tuple(item.shape),
+        fields=fields,
+    )
+    metadata = PubResultMetadataModel(circuit_metadata=item.circuit.metadata or {})
+    return SamplerPubResultWrapperModel(
+        __value__=PubResultModel(data=DataBinWrapperModel(__value__=data), metadata=metadata)
+    )
+
+
+def _bit_array(bits: Shots) -> BitArrayWrapperModel:
+    packed = BitArray.from_bool_array(bits, order="little")
+    content = io.BytesIO()
+    np.save(content, packed.array, allow_pickle=False)
+    text = base64.b64encode(zlib.compress(content.getvalue())).decode()
+    model = BitArrayModel(num_bits=packed.num_bits, array=NdarrayWrapperModel(__value__=text))
+    return BitArrayWrapperModel(__value__=model)

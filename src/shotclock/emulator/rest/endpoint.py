@@ -1,0 +1,264 @@
+"""What the API does, without HTTP: jobs, sessions, usage, faults. Transport and clock are arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.ports import Offload
+from shotclock.emulator.device import DeviceFacts
+from shotclock.emulator.figures import Distribution
+from shotclock.emulator.profile import Profile, first_fault
+from shotclock.emulator.queue import FairShareQueue
+from shotclock.emulator.rest.backends import Backend
+from shotclock.emulator.rest.errors import REFUSALS, ApiError, bad_request, not_found
+from shotclock.emulator.rest.faults import SUBMIT_FAULTS, Fault, FaultPlan, Rule, Scope
+from shotclock.emulator.rest.instants import EmulatedTime
+from shotclock.emulator.rest.jobs import Ask, Job
+from shotclock.emulator.rest.limits import SubmitLimit
+from shotclock.emulator.rest.machine import Machine
+from shotclock.emulator.rest.metering import Account, ExecutionMode
+from shotclock.emulator.rest.plan import plan
+from shotclock.emulator.rest.prepared import BackendDocuments, Prepared, Refused
+from shotclock.emulator.rest.sessions import Mode, Session
+from shotclock.emulator.rest.worker import prepare
+from shotclock.emulator.rest.workloads import Workloads
+
+PROGRAMS = ("sampler", "executor")
+MAX_TTL_S = 28_800.0
+MAINTENANCE_S = 60.0
+FATES = SUBMIT_FAULTS - REFUSALS.keys() - {Fault.DROP, Fault.DROP_BEFORE}
+
+
+class JobBody(BaseModel):
+    """The body of POST /jobs; members it does not name are for the service alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    program_id: str
+    backend: str
+    params: dict[str, JsonValue]
+    session_id: str | None = None
+    tags: tuple[str, ...] | None = None
+    cost: float | None = Field(default=None, gt=0.0)
+    private: bool | None = None
+
+
+class SessionBody(BaseModel):
+    """The body of POST /sessions."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    mode: Mode = "dedicated"
+    backend: str | None = None
+    backend_name: str | None = None
+    max_ttl: float | None = Field(default=None, gt=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSettings:
+    """What an endpoint is made from. queue: the wait behind other users, None for the profile's own.
+
+    price_per_s: money a second of usage; interactive_ttl_s: how long a session stays active without a
+    job, emulated seconds.
+    """
+
+    profile: Profile
+    speed: float
+    seed: int
+    rules: tuple[Rule, ...] = ()
+    queue: Distribution | None = None
+    price_per_s: float = 0.0
+    usage_limit_s: float | None = None
+    interactive_ttl_s: float = 60.0
+
+
+class Endpoint:
+    """The state behind the API."""
+
+    def __init__(
+        self,
+        settings: EndpointSettings,
+        devices: dict[str, tuple[DeviceFacts, BackendDocuments]],
+        offload: Offload,
+        time: EmulatedTime,
+    ) -> None:
+        self.settings = settings
+        self.time = time
+        self.backends = {documents.name: Backend(facts, documents) for facts, documents in devices.values()}
+        self.account = Account(settings.price_per_s, settings.usage_limit_s)
+        self.faults = FaultPlan(settings.rules, settings.seed)
+        self.machines = {
+            name: Machine(backend.facts.lanes, time, self.exhausted)
+            for name, backend in self.backends.items()
+        }
+        self.queue = FairShareQueue(settings.queue or settings.profile.queue, settings.seed)
+        self.workloads = Workloads(self.machines, self.queue, offload, time, self.account)
+        rate = settings.profile.submissions_per_minute
+        self._limit = SubmitLimit(rate.value if rate else None)
+        self._offload = offload
+        self._declared_exhausted = False
+        self._made = 0
+
+    def consumed_s(self) -> float:
+        """Usage so far: everything charged, and sessions as they run."""
+        now_s = self.time.now_s()
+        running = [one for one in self.workloads.sessions.values() if one.closed_s is None]
+        return self.account.consumed_s + sum(one.usage_s(now_s) for one in running if one.mode == "dedicated")
+
+    def exhausted(self) -> bool:
+        """Whether the instance's usage limit is reached."""
+        limit_s = self.settings.usage_limit_s
+        return self._declared_exhausted or (limit_s is not None and self.consumed_s() >= limit_s)
+
+    async def submit(self, body: JsonValue, cut: Callable[[], Awaitable[None]]) -> Job:
+        """A new job; `cut` ends the client's connection. Raises ApiError."""
+        struck = self.faults.strike(Scope.SUBMIT)
+        for fault in struck:
+            if fault in REFUSALS:
+                raise REFUSALS[fault]
+        if Fault.DROP_BEFORE in struck:
+            await cut()
+            raise REFUSALS[Fault.SERVER_ERROR]
+        ask = self._ask(body)
+        if not self._limit.take(self.time.now_s()):
+            raise REFUSALS[Fault.TOO_MANY_REQUESTS]
+        number = self._number()
+        job = await self._accept(ask, number, frozenset(struck) & FATES)
+        self.workloads.start(job)
+        if Fault.DROP in struck:
+            await cut()
+        return job
+
+    def job(self, job_id: str) -> Job:
+        """The job of this id; raises ApiError."""
+        found = self.workloads.jobs.get(job_id)
+        if found is None:
+            raise not_found(f"Job {job_id}")
+        return found
+
+    def open_session(self, body: JsonValue) -> Session:
+        """A new session or batch; raises ApiError."""
+        try:
+            asked = SessionBody.model_validate(body)
+        except ValidationError as error:
+            raise bad_request(first_fault(error)) from error
+        backend = self.backend(asked.backend or asked.backend_name or "")
+        number = self._number()
+        session = Session(
+            id=f"emulated-{self.settings.seed}-s{number}",
+            number=number,
+            backend=backend.name,
+            mode=asked.mode,
+            max_ttl_s=asked.max_ttl or MAX_TTL_S,
+            interactive_ttl_s=self.settings.interactive_ttl_s,
+            created_s=self.time.now_s(),
+        )
+        self.workloads.open(session)
+        return session
+
+    def session(self, session_id: str) -> Session:
+        """The session of this id; raises ApiError."""
+        found = self.workloads.sessions.get(session_id)
+        if found is None:
+            raise not_found(f"Session {session_id}")
+        return found
+
+    def backend(self, name: str) -> Backend:
+        """The device of this name; raises ApiError."""
+        found = self.backends.get(name)
+        if found is None:
+            raise ApiError(404, 1007, f"Backend not found: {name}", f"Known: {', '.join(self.backends)}")
+        return found
+
+    def befall(self, fault: Fault) -> None:
+        """What a fault does to the devices or the instance; nothing where it does none."""
+        if fault is Fault.MAINTENANCE:
+            for machine in self.machines.values():
+                machine.maintain(MAINTENANCE_S)
+        if fault is Fault.CALIBRATION:
+            for backend in self.backends.values():
+                backend.calibrate(self.time.stamp(self.time.now_s()), self.settings.seed)
+        if fault is Fault.EXHAUSTED:
+            self._declared_exhausted = True
+
+    async def clear(self) -> None:
+        """No fault holds any more; what has befallen jobs stays."""
+        self.faults.clear()
+        self._declared_exhausted = False
+        for machine in self.machines.values():
+            machine.reopen()
+
+    def _number(self) -> int:
+        self._made += 1
+        return self._made
+
+    def _ask(self, body: JsonValue) -> Ask:
+        try:
+            asked = JobBody.model_validate(body)
+        except ValidationError as error:
+            raise bad_request(first_fault(error)) from error
+        if asked.program_id not in PROGRAMS:
+            raise not_found(f"Program {asked.program_id!r} (emulated: {', '.join(PROGRAMS)})")
+        self.backend(asked.backend)
+        if asked.session_id:
+            self._admitted(asked.session_id, asked.backend)
+        return Ask(
+            asked.program_id,
+            asked.backend,
+            json.dumps(asked.params),
+            tuple(asked.tags or ()),
+            asked.session_id or "",
+            asked.cost,
+            bool(asked.private),
+        )
+
+    def _admitted(self, session_id: str, backend: str) -> None:
+        session = self.session(session_id)
+        if not session.accepting:
+            raise ApiError(400, 1217, "Session has been closed", "Open a new session.")
+        if session.backend != backend:
+            raise bad_request(f"backend: the session's is {session.backend}")
+
+    async def _accept(self, ask: Ask, number: int, fate: frozenset[Fault]) -> Job:
+        facts = self.backend(ask.backend).facts
+        prepared = await self._offload.run(prepare, facts.name, ask.program_id, ask.params)
+        if isinstance(prepared, Refused):
+            raise bad_request(prepared.message)
+        if ask.session_id:  # it may have been closed meanwhile
+            self._admitted(ask.session_id, ask.backend)
+        _check(prepared, facts)
+        rng = np.random.default_rng((self.settings.seed, number))
+        try:
+            drawn = plan(prepared, facts, self.settings.profile, rng)
+        except SettingsError as error:
+            raise bad_request(str(error)) from error
+        return Job(
+            id=f"emulated-{self.settings.seed}-{number}",
+            number=number,
+            ask=ask,
+            mode=self._mode(ask),
+            prepared=prepared,
+            plan=drawn,
+            fate=fate,
+            created_s=self.time.now_s(),
+            tags=ask.tags,
+        )
+
+    def _mode(self, ask: Ask) -> ExecutionMode:
+        if not ask.session_id:
+            return "job"
+        return "batch" if self.session(ask.session_id).mode == "batch" else "session"
+
+
+def _check(prepared: Prepared, facts: DeviceFacts) -> None:
+    if not prepared.items:
+        raise bad_request("pubs: there is none")
+    most = max(item.shots for item in prepared.items)
+    if most > facts.max_shots:
+        raise bad_request(f"shots: {most}, {facts.name} takes at most {facts.max_shots}")

@@ -1,0 +1,58 @@
+"""Refusals as IBM's API writes them."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from shotclock.emulator.rest.faults import Fault
+
+MORE_INFO = "https://quantum.cloud.ibm.com/docs/errors"
+
+
+class ApiError(Exception):
+    """A request that is refused; code: IBM's number where its registry has one, else a word."""
+
+    def __init__(self, status: int, code: int | str, message: str, solution: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.solution = solution
+
+    def response(self) -> Response:
+        """The answer."""
+        error = {"code": self.code, "message": str(self), "solution": self.solution, "more_info": MORE_INFO}
+        return JSONResponse({"errors": [error], "trace": "emulated"}, status_code=self.status)
+
+
+def bad_request(message: str) -> ApiError:
+    """What the request says cannot be done."""
+    return ApiError(400, 1208, f"Request validation of body failed, because: {message}")
+
+
+def not_found(what: str) -> ApiError:
+    """There is no such thing."""
+    return ApiError(404, "not_found", f"{what} not found")
+
+
+REFUSALS: dict[Fault, ApiError] = {
+    Fault.UNAUTHORIZED: ApiError(401, "unauthorized", "Unauthorized", "Get a new token."),
+    Fault.FORBIDDEN: ApiError(403, "forbidden", "Forbidden", "Check the instance and its plan."),
+    Fault.CONFLICT: ApiError(409, "conflict", "The instance's limit is reached", "Wait or raise the limit."),
+    Fault.TOO_MANY_REQUESTS: ApiError(429, 1202, "Too many requests", "Wait, then try again."),
+    Fault.PENDING_LIMIT: ApiError(
+        429, 3458, "The limit of pending jobs is reached", "Wait until a job has ended, or cancel one."
+    ),
+    Fault.SERVER_ERROR: ApiError(500, 1000, "API Internal error", "Retry the action."),
+    Fault.BAD_GATEWAY: ApiError(502, "bad_gateway", "Bad gateway", "Retry the action."),
+    Fault.UNAVAILABLE: ApiError(503, "unavailable", "The service is in maintenance", "Retry later."),
+    Fault.GATEWAY_TIMEOUT: ApiError(504, "gateway_timeout", "Gateway timeout", "Retry the action."),
+}
+
+
+async def refuse(request: Request, error: Exception) -> Response:
+    """Answers a route's ApiError."""
+    del request
+    if not isinstance(error, ApiError):
+        raise error
+    return error.response()

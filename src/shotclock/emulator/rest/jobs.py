@@ -1,0 +1,141 @@
+"""A job of the endpoint, and what the API says of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from shotclock.emulator.rest.faults import Fault
+from shotclock.emulator.rest.instants import EmulatedTime
+from shotclock.emulator.rest.metering import ExecutionMode, Interval
+from shotclock.emulator.rest.plan import Plan
+from shotclock.emulator.rest.prepared import Fragments, Prepared
+
+Json = Any  # a JSON document
+RAN_TOO_LONG = 1305
+# From this date on the API says qpu_charge_time_seconds alone (IBM Quantum Compute REST API changelog).
+USAGE_RENAMED = "2026-03-15"
+
+
+class JobState(StrEnum):
+    """The API's words."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    COMPLETED = "Completed"
+    CANCELLED = "Cancelled"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What the client asked for. limit_s: the most QPU time it wants to pay for, None is no limit."""
+
+    program_id: str
+    backend: str
+    params: str
+    tags: tuple[str, ...]
+    session_id: str
+    limit_s: float | None
+    private: bool
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A job that was accepted. All instants are emulated seconds; None is not yet.
+
+    eligible_s: when its wait behind other users is over; locked: when it had the QPU.
+    """
+
+    id: str
+    number: int
+    ask: Ask
+    mode: ExecutionMode
+    prepared: Prepared
+    plan: Plan
+    fate: frozenset[Fault]
+    created_s: float
+    eligible_s: float = 0.0
+    state: JobState = JobState.QUEUED
+    reason: str = ""
+    reason_code: int = 0
+    running_s: float | None = None
+    finished_s: float | None = None
+    locked: tuple[Interval, ...] = ()
+    usage_s: float = 0.0
+    usage_final_s: float | None = None
+    overrun: bool = False
+    tags: tuple[str, ...] = ()
+    results: list[Fragments] = field(default_factory=list)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state not in {JobState.QUEUED, JobState.RUNNING}
+
+
+def job_document(job: Job, time: EmulatedTime, *, with_params: bool) -> Json:
+    """The body of GET /jobs/{id}."""
+    ran_too_long = job.reason_code == RAN_TOO_LONG
+    state: Json = {"status": job.state.value}
+    if job.reason:
+        state |= {"reason": job.reason, "reason_code": job.reason_code or None}
+    document: Json = {
+        "id": job.id,
+        "backend": job.ask.backend,
+        "state": state,
+        "status": "Cancelled - Ran too long" if ran_too_long else job.state.value,
+        "program": {"id": job.ask.program_id},
+        "created": time.stamp(job.created_s),
+        "runtime": "emulated",
+        "cost": round(job.ask.limit_s) if job.ask.limit_s is not None else 10_800,
+        "tags": list(job.tags),
+        "user_id": "emulated",
+        "private": job.ask.private,
+        "estimated_running_time_seconds": job.plan.estimate_s,
+        "usage": usage_document(job, time.now_s(), ""),
+        "emulated": {"speed": time.speed, "overrun": job.overrun},
+    }
+    if job.ask.session_id:
+        document["session_id"] = job.ask.session_id
+    if job.finished_s is not None:
+        document["ended"] = time.stamp(job.finished_s)
+    if with_params:
+        document["params"] = json.loads(job.ask.params)
+    return document
+
+
+def usage_document(job: Job, now_s: float, api_version: str) -> Json:
+    """Usage: zero and pending until it is final; under the words of the asked version of the API."""
+    final = job.usage_final_s is not None and now_s >= job.usage_final_s
+    seconds = job.usage_s if final else 0.0
+    usage: Json = {"qpu_charge_time_seconds": seconds, "status": "final" if final else "pending"}
+    if api_version < USAGE_RENAMED:
+        usage |= {"seconds": seconds, "quantum_seconds": seconds}
+    return usage
+
+
+def metrics_document(job: Job, time: EmulatedTime, position: int, api_version: str) -> Json:
+    """The body of GET /jobs/{id}/metrics; position: in the queue, for a job that waits."""
+    stamps = {"created": job.created_s, "running": job.running_s, "finished": job.finished_s}
+    items = job.prepared.items
+    document: Json = {
+        "timestamps": {name: None if at is None else time.stamp(at) for name, at in stamps.items()},
+        "usage": usage_document(job, time.now_s(), api_version),
+        "executions": sum(item.executions * item.shots for item in items),
+        "num_circuits": len(items),
+        "num_qubits": [item.qubits for item in items],
+        "circuit_depths": [item.depth for item in items],
+        "circuits_execution_time_ns": round(job.plan.shooting_s * 1e9) if job.locked else 0,
+        "emulated": {"speed": time.speed, "overrun": job.overrun},
+    }
+    if job.state is JobState.QUEUED:
+        start_s = max(job.eligible_s, time.now_s())
+        document |= {
+            "position_in_queue": position,
+            "estimated_start_time": time.stamp(start_s),
+            "estimated_completion_time": time.stamp(start_s + job.plan.estimate_s),
+        }
+    return document

@@ -1,0 +1,196 @@
+"""Programs as IBM's clients send them, decoded and checked. Imports Qiskit: for the worker.
+
+Three ways in: SamplerV2's typed PUBs, the REST API's plain ones (OpenQASM 3 and lists, as QRMI sends
+them), and the executor's quantum programs. The models are those of ibm-quantum-schemas.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import io
+import json
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from ibm_quantum_schemas.executor.version_2_0 import CircuitItemModel, SamplexItemModel
+from ibm_quantum_schemas.executor.version_2_0 import ParamsModel as ExecutorParams
+from ibm_quantum_schemas.sampler.version_0_1 import ParamsModel as SamplerParams
+from pydantic import ValidationError
+from qiskit import QuantumCircuit, qasm3, qpy
+from qiskit.exceptions import QiskitError
+from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_from_2_0
+from samplomatic.quantum_program import SamplexItem
+
+from shotclock.domain.subproblem import Float64s
+from shotclock.emulator.profile import first_fault
+from shotclock.emulator.rest.twirling import Flips, Twirled
+
+Json = Any  # a JSON document
+PROGRAMS = ("sampler", "executor")
+
+
+class BadProgramError(Exception):
+    """A program that cannot be run; its text is one line for the caller."""
+
+
+class Item(Protocol):
+    """A circuit and the values its parameters take."""
+
+    @property
+    def circuit(self) -> QuantumCircuit:
+        """The circuit, for every row of values the same."""
+
+    @property
+    def shots(self) -> int:
+        """Shots of each row."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sweep, without shots."""
+
+    def values(self, rng: np.random.Generator) -> tuple[Float64s, Flips]:
+        """Values, shape (*shape, parameters) in the order of `circuit.parameters`; flips to undo."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Swept:
+    """A circuit with given values, shape (*shape, parameters)."""
+
+    circuit: QuantumCircuit
+    shots: int
+    swept: Float64s
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sweep, without shots."""
+        return self.swept.shape[:-1]
+
+    def values(self, rng: np.random.Generator) -> tuple[Float64s, Flips]:
+        """See `Item.values`; nothing is drawn."""
+        del rng
+        return self.swept, {}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program:
+    """What a job runs. echo: what of the request goes back with the results."""
+
+    items: tuple[Item, ...]
+    rep_delay_s: float | None
+    init_qubits: bool
+    echo: Mapping[str, Json]
+
+
+def decode(program_id: str, params: str) -> Program:
+    """The program of a request; raises BadProgramError on one that is not valid."""
+    try:
+        document = json.loads(params)
+        return _executor(document) if program_id == "executor" else _sampler(document)
+    except ValidationError as error:
+        raise BadProgramError(first_fault(error)) from error
+    except (QiskitError, struct.error, binascii.Error, zlib.error, EOFError, ValueError) as error:
+        raise BadProgramError(_line(error)) from error
+
+
+def _executor(document: Json) -> Program:
+    model = ExecutorParams.model_validate(document)
+    if model.quantum_program.meas_level != "classified":
+        raise BadProgramError(f"meas_level {model.quantum_program.meas_level!r} is not emulated")
+    program, _ = quantum_program_from_2_0(model)
+    shots = model.quantum_program.shots
+    items: list[Item] = []
+    for one, wanted in zip(program.items, model.quantum_program.items, strict=True):
+        if isinstance(one, SamplexItem):
+            items.append(Twirled(one.circuit, shots, one))
+        else:
+            items.append(Swept(one.circuit, shots, _broadcast(one.circuit_arguments, wanted)))
+    sent = document["quantum_program"]
+    return Program(
+        tuple(items),
+        model.options.rep_delay,
+        model.options.init_qubits,
+        {"passthrough_data": sent.get("passthrough_data"), "semantic_role": sent.get("semantic_role")},
+    )
+
+
+def _broadcast(arguments: Float64s, wanted: CircuitItemModel | SamplexItemModel) -> Float64s:
+    shape = np.broadcast_shapes(arguments.shape[:-1], tuple(wanted.shape))
+    return np.broadcast_to(arguments, (*shape, arguments.shape[-1]))
+
+
+def _sampler(document: Json) -> Program:
+    model = SamplerParams.model_validate(_typed(document))
+    options = model.options
+    if options.execution.meas_type != "classified":
+        raise BadProgramError(f"meas_type {options.execution.meas_type!r} is not emulated")
+    for name, asked in (
+        ("twirling", options.twirling.enable_gates or options.twirling.enable_measure),
+        ("dynamical_decoupling", options.dynamical_decoupling.enable),
+    ):
+        if asked:
+            raise BadProgramError(f"{name} on the server is not emulated: use executor_sampler.Sampler")
+    items: list[Item] = []
+    for pub in model.pubs:
+        circuit_model, values_model, shots = pub.root
+        circuit = _qasm(circuit_model) if isinstance(circuit_model, str) else _qpy(circuit_model.value_)
+        items.append(Swept(circuit, shots, _rows(circuit, _ndarray(values_model.value_))))
+    return Program(tuple(items), options.execution.rep_delay, options.execution.init_qubits, {})
+
+
+def _typed(document: Json) -> Json:
+    """The REST API's plain PUBs in the clients' typed form: null and lists as arrays, shots filled in."""
+    if not isinstance(document, dict) or not isinstance(document.get("pubs"), list):
+        return document
+    options = document.get("options") or {}
+    shots = document.get("shots") or options.get("default_shots") or 4096
+    kept = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
+    return kept | {"options": options, "pubs": [_typed_pub(pub, shots) for pub in document["pubs"]]}
+
+
+def _typed_pub(pub: Json, shots: int) -> Json:
+    if not isinstance(pub, list) or not pub:
+        return pub
+    circuit, values, own_shots = (*pub, None, None)[:3]
+    if not isinstance(values, dict):
+        content = io.BytesIO()
+        np.save(content, np.array([] if values is None else values, float))
+        packed = base64.b64encode(zlib.compress(content.getvalue())).decode()
+        values = {"__type__": "ndarray", "__value__": packed}
+    return [circuit, values, own_shots or shots]
+
+
+def _rows(circuit: QuantumCircuit, values: Float64s) -> Float64s:
+    wanted = circuit.num_parameters
+    if wanted == 0 and values.size == 0:
+        return values.reshape(*values.shape[:-1], 0)
+    if values.ndim == 0 or values.shape[-1] != wanted:
+        raise BadProgramError(f"parameter values of shape {values.shape} for {wanted} parameters")
+    return values
+
+
+def _ndarray(packed: str) -> Float64s:
+    loaded: Float64s = np.load(io.BytesIO(zlib.decompress(base64.b64decode(packed)))).astype(np.float64)
+    return loaded
+
+
+def _qpy(packed: str) -> QuantumCircuit:
+    return qpy.load(io.BytesIO(zlib.decompress(base64.b64decode(packed))))[0]
+
+
+def _qasm(text: str) -> QuantumCircuit:
+    # Where a syntax error lies is printed by the parser; the exception says that there is one.
+    with contextlib.redirect_stderr(io.StringIO()):
+        try:
+            return qasm3.loads(text)
+        except Exception as error:
+            raise BadProgramError(f"not OpenQASM 3 that Qiskit reads: {_line(error)}") from error
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

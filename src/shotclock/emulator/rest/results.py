@@ -1,0 +1,60 @@
+"""Result documents: what the worker encoded, put around with when it was taken."""
+
+from __future__ import annotations
+
+import json
+
+from shotclock.emulator.rest.instants import EmulatedTime
+from shotclock.emulator.rest.jobs import Job
+from shotclock.emulator.rest.metering import Interval
+from shotclock.emulator.rest.prepared import ItemFacts
+
+
+def results_text(job: Job, time: EmulatedTime) -> str:
+    """The body of GET /jobs/{id}/results of a completed job."""
+    fragments = job.results[0]
+    end_s = job.locked[-1].end_s
+    # The sub-jobs are loaded first; data is taken for the rest of the time.
+    taken = Interval(end_s - job.plan.shooting_s, end_s)
+    if job.ask.program_id == "executor":
+        return _executor(fragments.results, fragments.echo, job.prepared.items, taken, time)
+    return _sampler(fragments.results, job.prepared.items, taken, time)
+
+
+def _sampler(results: str, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime) -> str:
+    span = {
+        "start": {"__type__": "datetime", "__value__": time.stamp(taken.start_s)},
+        "stop": {"__type__": "datetime", "__value__": time.stamp(taken.end_s)},
+        "data_slices": {
+            str(number): [[*item.shape, item.shots], 0, item.executions, 0, item.shots]
+            for number, item in enumerate(items)
+        },
+    }
+    spans = {
+        "__type__": "ExecutionSpans",
+        "__value__": {"spans": [{"__type__": "DoubleSliceSpan", "__value__": span}]},
+    }
+    metadata = json.dumps({"execution": {"execution_spans": spans}, "version": 2})
+    value = f'{{"pub_results": {results}, "metadata": {metadata}}}'
+    return f'{{"__type__": "PrimitiveResult", "__value__": {value}}}'
+
+
+def _executor(
+    results: str, echo: str, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime
+) -> str:
+    chunk = {
+        "start": time.stamp(taken.start_s),
+        "stop": time.stamp(taken.end_s),
+        "parts": [
+            {
+                "idx_item": number,
+                "size": item.executions,
+                "permutation": list(range(len(item.shape))),
+                "element_range": [0, item.executions, 1],
+            }
+            for number, item in enumerate(items)
+        ],
+    }
+    metadata = json.dumps({"chunk_timing": [chunk]})
+    echoed = echo.removeprefix("{").removesuffix("}")
+    return f'{{"schema_version": "v2.0", "data": {results}, "metadata": {metadata}, {echoed}}}'

@@ -1,0 +1,104 @@
+"""The endpoint behind a socket: uvicorn, with a way to cut a connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import uvicorn
+from starlette.requests import Request
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from shotclock.domain.errors import MachineError
+from shotclock.emulator.rest.app import application
+from shotclock.emulator.rest.endpoint import Endpoint
+
+
+class Connections:
+    """The open connections by their peer's address."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], asyncio.Transport] = {}
+
+    def protocol(self) -> type[asyncio.Protocol]:
+        """Uvicorn's protocol, known to this object."""
+        known = self._open
+
+        class Known(H11Protocol):
+            def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+                super().connection_made(transport)
+                known[transport.get_extra_info("peername")[:2]] = transport
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                known.pop(self.transport.get_extra_info("peername")[:2], None)
+                super().connection_lost(exc)
+
+        return Known
+
+    async def cut(self, request: Request) -> None:
+        """Ends the request's connection with a reset, whatever was to be sent."""
+        client = request.client
+        if client is not None and (transport := self._open.get((client.host, client.port))):
+            transport.abort()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises MachineError in one line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # The protocol is named because asyncio sets TCP_NODELAY only where it is: without, an answer's body
+    # waits 40 ms for the client's ACK of its head.
+    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((host, port))
+        taken.listen(128)
+    except OSError as error:
+        taken.close()
+        reason = error.strerror or str(error)
+        raise MachineError(f"--listen {host}:{port}: {reason.lower()}; take another port, or 0") from error
+    return taken
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that ends at a signal and does not raise it again; `ready` is called when both work."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to serve."""
+        await super().startup(sockets)
+        self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM ask for the end."""
+        loop = asyncio.get_running_loop()
+        for wanted in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(wanted, self.handle_exit, wanted, None)
+        yield
+        for wanted in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(wanted)
+
+
+async def serve(endpoint: Endpoint, taken: socket.socket, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT, then ends every job; `ready` is called when clients may come."""
+    connections = Connections()
+    config: Any = uvicorn.Config(
+        application(endpoint, connections.cut),
+        http=connections.protocol(),
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    try:
+        await Server(config, ready).serve(sockets=[taken])
+    finally:
+        await endpoint.workloads.stop()

@@ -1,0 +1,116 @@
+"""Sessions and batches: when they are active, and what the API says of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from shotclock.emulator.rest.instants import EmulatedTime
+from shotclock.emulator.rest.metering import Interval, session_usage_s
+
+Json = Any  # a JSON document
+Mode = Literal["dedicated", "batch"]
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A session (dedicated) or a batch. Instants and lengths are emulated seconds; None is not yet.
+
+    eligible_s: when its present wait behind other users is over; pending: jobs that have not ended;
+    quantum_s: QPU time of its jobs.
+    """
+
+    id: str
+    number: int
+    backend: str
+    mode: Mode
+    max_ttl_s: float
+    interactive_ttl_s: float
+    created_s: float
+    eligible_s: float | None = None
+    active_since_s: float | None = None
+    started_s: float | None = None
+    closed_s: float | None = None
+    last_started_s: float | None = None
+    last_completed_s: float | None = None
+    accepting: bool = True
+    pending: int = 0
+    activations: int = 0
+    quantum_s: float = 0.0
+    active: list[Interval] = field(default_factory=list)
+
+    @property
+    def state(self) -> Literal["open", "active", "inactive", "closed"]:
+        """The API's word for it."""
+        if self.closed_s is not None:
+            return "closed"
+        if self.active_since_s is not None:
+            return "active"
+        return "open" if self.started_s is None else "inactive"
+
+    def job_starts(self, at_s: float) -> None:
+        """A job of it gets the QPU."""
+        self.last_started_s = at_s
+        if self.active_since_s is None:
+            self.active_since_s = at_s
+            self.activations += 1
+        if self.started_s is None:
+            self.started_s = at_s
+
+    def deactivate(self, at_s: float) -> None:
+        """It loses its priority; the next job waits behind other users again."""
+        if self.active_since_s is not None:
+            self.active.append(Interval(self.active_since_s, max(at_s, self.active_since_s)))
+        self.active_since_s = None
+        self.eligible_s = None
+
+    def close(self, at_s: float) -> None:
+        """It ends for good."""
+        self.deactivate(at_s)
+        self.accepting = False
+        self.closed_s = at_s
+
+    def usage_s(self, now_s: float) -> float:
+        """Usage up to now: wall clock while active for a session, QPU time for a batch."""
+        if self.mode == "batch":
+            return self.quantum_s
+        running = () if self.active_since_s is None else (Interval(self.active_since_s, now_s),)
+        return session_usage_s((*self.active, *running))
+
+
+def session_document(session: Session, time: EmulatedTime) -> Json:
+    """The body of GET /sessions/{id}."""
+    now_s = time.now_s()
+    left_s = session.max_ttl_s - (now_s - session.started_s if session.started_s is not None else 0.0)
+    stamps = {
+        "started_at": session.started_s,
+        "activated_at": session.active_since_s,
+        "closed_at": session.closed_s,
+        "last_job_started": session.last_started_s,
+        "last_job_completed": session.last_completed_s,
+    }
+    return {
+        "id": session.id,
+        "backend_name": session.backend,
+        "mode": session.mode,
+        "state": session.state,
+        "accepting_jobs": session.accepting,
+        "interactive_ttl": round(session.interactive_ttl_s),
+        "max_ttl": round(session.max_ttl_s),
+        "active_ttl": max(0, round(left_s)),
+        "elapsed_time": session.usage_s(now_s),
+        "user_id": "emulated",
+        "timestamps": _transitions(session, time),
+        "emulated": {"speed": time.speed},
+    } | {name: time.stamp(at) for name, at in stamps.items() if at is not None}
+
+
+def _transitions(session: Session, time: EmulatedTime) -> list[Json]:
+    moments = [("open", session.created_s)]
+    for interval in session.active:
+        moments += [("active", interval.start_s), ("inactive", interval.end_s)]
+    if session.active_since_s is not None:
+        moments.append(("active", session.active_since_s))
+    if session.closed_s is not None:
+        moments.append(("closed", session.closed_s))
+    return [{"status": status, "timestamp": time.stamp(at)} for status, at in moments]

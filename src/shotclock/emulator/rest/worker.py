@@ -1,0 +1,74 @@
+"""What the worker process does for the endpoint. Imports no Qiskit itself: the event loop names it."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING
+
+from shotclock.emulator import device
+from shotclock.emulator.rest.prepared import BackendDocuments, Fragments, Prepared, Refused
+
+if TYPE_CHECKING:
+    from shotclock.emulator.rest.programs import Program
+
+
+def documents(name: str) -> BackendDocuments:
+    """The named device's configuration and properties, from the snapshot that ships with IBM's client."""
+    configuration, properties = device.documents(name)
+    return BackendDocuments(json.loads(configuration)["backend_name"], configuration, properties)
+
+
+def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
+    """Decodes and checks a program for the named device."""
+    from shotclock.emulator.rest.programs import BadProgramError  # noqa: PLC0415
+    from shotclock.emulator.rest.timings import facts_of  # noqa: PLC0415
+
+    try:
+        program = _decoded(program_id, params)
+    except BadProgramError as error:
+        return Refused(str(error))
+    target = device.target(name)
+    for number, item in enumerate(program.items):
+        if fault := _not_isa(item.circuit, target):
+            return Refused(f"pub {number}: {fault}")
+        if not item.circuit.cregs:
+            return Refused(f"pub {number}: the circuit has no classical register")
+    items = tuple(facts_of(item, target) for item in program.items)
+    return Prepared(items, program.rep_delay_s, program.init_qubits)
+
+
+def warm(name: str) -> None:
+    """Imports and runs everything once, so that no job waits for it."""
+    pub = ['OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;', None, 1]
+    params = json.dumps({"pubs": [pub], "version": 2})
+    prepare(name, "sampler", params)
+    execute("sampler", params, (0.0,), (0,))
+
+
+def execute(
+    program_id: str, params: str, flip_probabilities: tuple[float, ...], seeds: tuple[int, ...]
+) -> Fragments:
+    """The results of a prepared program; the same for the same seeds."""
+    from shotclock.emulator.rest import encoding, shooting  # noqa: PLC0415
+
+    program = _decoded(program_id, params)
+    taken = [
+        shooting.shoot(item, flip, seed)
+        for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
+    ]
+    encode = encoding.executor_items if program_id == "executor" else encoding.sampler_pubs
+    return Fragments(encode(program.items, taken), json.dumps(program.echo))
+
+
+@functools.lru_cache(maxsize=32)
+def _decoded(program_id: str, params: str) -> Program:
+    from shotclock.emulator.rest.programs import decode  # noqa: PLC0415
+
+    return decode(program_id, params)
+
+
+def _not_isa(circuit: object, target: object) -> str:
+    from qiskit_ibm_runtime.utils.utils import is_isa_circuit  # noqa: PLC0415
+
+    return str(is_isa_circuit(circuit, target))
