@@ -144,6 +144,9 @@ def _call(arm: Arm, identity: str, clock_ns: int, rng: np.random.Generator, miss
         qpu_s=0.021 if arm.quantum else 0.0,
         attempts=1 if arm.quantum else 0,
         emulator_overrun=False,
+        cached=False,
+        penalised=False,
+        sharers=1,
         stages=stages,
     )
 

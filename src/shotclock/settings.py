@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,7 +54,9 @@ class KernelSettings(_Branch):
 class QuantumSettings(_Branch):
     """The quantum path of an arm; `[arm.NAME]` overrides it.
 
-    preview_shots: samples of a local pre-evaluation that can veto a submit which promises nothing; 0 is off.
+    rep_delay_choices_us: shorter delays that may be taken where the budget leaves no room for the default;
+    each costs fidelity. preview_shots: samples of a local pre-evaluation that can veto a submit which
+    promises nothing; 0 is off.
     """
 
     provider: str = "emulated"
@@ -61,6 +64,7 @@ class QuantumSettings(_Branch):
     profile: str = "colocated"
     shots: Annotated[int, Field(ge=1)] | Literal["fit"] = 256
     rep_delay_us: float | Literal["default"] = "default"
+    rep_delay_choices_us: tuple[Annotated[float, Field(ge=0)], ...] = ()
     budget_ms: float = Field(default=200.0, gt=0)
     wait_limit_ms: float = Field(default=30_000.0, gt=0)
     mode: Literal["inline", "overlap", "auto"] = "auto"
@@ -72,7 +76,15 @@ class QuantumSettings(_Branch):
     def _rep_delay(self) -> QuantumSettings:
         if self.rep_delay_us != "default" and self.rep_delay_us < 0:
             raise ValueError("rep_delay_us is negative")
+        choices = self.rep_delay_choices_us
+        if any(after >= before for before, after in pairwise(choices)):
+            raise ValueError(f"rep_delay_choices_us: {choices} wants each shorter than the one before")
         return self
+
+    @property
+    def shorter_rep_delays_s(self) -> tuple[float, ...]:
+        """What may be taken instead of the default, seconds, in descending order."""
+        return tuple(delay * 1e-6 for delay in self.rep_delay_choices_us)
 
     @property
     def rep_delay_s(self) -> float | None:
@@ -96,9 +108,13 @@ class ArmSettings(_Branch):
 
 
 class CircuitsSettings(_Branch):
-    """Where compiled templates outlive the process: "auto" is the user's cache, "" keeps none."""
+    """Where compiled templates outlive the process: "auto" is the user's cache, "" keeps none.
+
+    check_calibration_s: how often a service looks for a new calibration of its device.
+    """
 
     template_store: str = "auto"
+    check_calibration_s: float = Field(default=600.0, ge=1)
 
     @property
     def store_folder(self) -> Path | None:
@@ -110,10 +126,51 @@ class CircuitsSettings(_Branch):
 
 
 class OrchestratorSettings(_Branch):
-    """The bounds of the orchestrator: waiting calls, attempts a call."""
+    """The bounds of the orchestrator: waiting calls, attempts a job, calls that share a job.
+
+    batch_age_ms: how long a job that is not full waits for more calls; overload_wait_ms: a mean queue wait
+    above it sheds low priorities first; result_cache: answers kept for equal calls, 0 keeps none.
+    """
 
     queue_limit: int = Field(default=64, ge=1)
-    attempts: int = Field(default=3, ge=1, le=10)
+    attempts: int = Field(default=3, ge=1, le=3)
+    batch_limit: int = Field(default=8, ge=1, le=300)
+    batch_age_ms: float = Field(default=0.0, ge=0)
+    overload_wait_ms: float = Field(default=100.0, gt=0)
+    result_cache: int = Field(default=0, ge=0, le=100_000)
+
+
+class ServeSettings(_Branch):
+    """The service: where it listens, who may call it, what it keeps.
+
+    listen, metrics: HOST:PORT of gRPC and of HTTP; ledger: a path or sqlite:///path, "auto" is the user's
+    state folder, used by paid providers alone; certificate, private_key, authorities: PEM files of mutual
+    TLS; trainers, operators, probes: DNS or URI names in the certificates of who may solve, drain, ask for
+    health; insecure: no TLS, on a loopback address; sizes: the subproblems whose templates are warm before
+    it is ready; fallback: when the classical answer is computed; drain_s: what SIGTERM leaves for calls.
+    """
+
+    listen: str = "127.0.0.1:7443"
+    metrics: str = "127.0.0.1:9464"
+    ledger: str = "auto"
+    certificate: str = ""
+    private_key: str = ""
+    authorities: str = ""
+    trainers: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+    insecure: bool = False
+    sizes: tuple[Annotated[int, Field(ge=2, le=24)], ...] = Field(default=(12,), min_length=1)
+    fallback: Literal["race", "standby", "none"] = "race"
+    drain_s: float = Field(default=30.0, gt=0)
+
+    @property
+    def ledger_file(self) -> str:
+        """The path or URL."""
+        if self.ledger != "auto":
+            return self.ledger
+        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+        return str(state / "shotclock" / "ledger.db")
 
 
 class CostSettings(_Branch):
@@ -155,6 +212,7 @@ class Settings(BaseSettings):
     quantum: QuantumSettings = QuantumSettings()
     circuits: CircuitsSettings = CircuitsSettings()
     orchestrator: OrchestratorSettings = OrchestratorSettings()
+    serve: ServeSettings = ServeSettings()
     cost: CostSettings = CostSettings()
     arm: dict[str, ArmSettings] = {}
     threshold: tuple[ThresholdSettings, ...] = ()
@@ -231,6 +289,7 @@ def _siblings(path: tuple[str | int, ...]) -> list[str]:
         "quantum": QuantumSettings,
         "circuits": CircuitsSettings,
         "orchestrator": OrchestratorSettings,
+        "serve": ServeSettings,
         "cost": CostSettings,
         "arm": ArmSettings,
         "threshold": ThresholdSettings,

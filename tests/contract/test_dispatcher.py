@@ -6,21 +6,19 @@ On virtual time: the production code with a scripted provider, to the nanosecond
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
 
-from harness import LoopClock, random_subproblem, run_virtual
-from shotclock.circuits.decoding import decode
+from harness import LoopClock, run_virtual
+from orchestra import N, System, asked, one, scripted, simulate
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.circuit import DeviceCircuit, Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.outcome import (
-    Answer,
     DeadlinePassed,
     Degraded,
     Done,
@@ -35,100 +33,12 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import Dispatcher, Job
 from shotclock.domain.stages import Stage
 from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.control import ClassicalDispatcher
-from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
-from shotclock.orchestrator.pipeline import Foresight, Pipeline, ShotPolicy, unforeseen
 from shotclock.orchestrator.planning import ShotLimits
-from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
+from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
-
-T = TypeVar("T")
-N = 6
-FIXED = ShotLimits(64, 64)
-
-
-class Unlinked:
-    """A Synthesizer without Qiskit: the scripted provider needs no circuit."""
-
-    async def warm(self, n: int) -> None:
-        """Nothing to compile."""
-
-    async def bind(self, subproblem: Subproblem) -> DeviceCircuit:
-        n = subproblem.n
-        template = Template("key", "scripted", tuple(range(n)), b"", 6e-6, 0, 0)
-        return DeviceCircuit(template, QaoaParameters.idle(n))
-
-    def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
-        return decode(subproblem, samples)
-
-
-class System:
-    """An orchestrator over a scripted provider, with its metrics."""
-
-    def __init__(
-        self,
-        provider: ScriptedProvider,
-        *,
-        shedding: bool = False,
-        race: bool = True,
-        queue_limit: int = 4,
-        shots: ShotLimits = FIXED,
-        foresight: Foresight = unforeseen,
-    ) -> None:
-        self.provider = provider
-        self.metrics = Metrics()
-        recorder = PrometheusRecorder(self.metrics, "test")
-        clock = LoopClock()
-        pipeline = Pipeline(
-            Unlinked(),
-            provider,
-            clock=clock,
-            policy=ShotPolicy(shots, None, attempts=3),
-            recorder=recorder,
-            rng=random.Random(1),
-            foresight=foresight,
-        )
-        policy = AdmissionPolicy(queue_limit, shedding, race)
-        self.orchestrator = Orchestrator(pipeline, Classical(), clock, policy, recorder)
-
-    def value(self, name: str, **labels: str) -> float:
-        found = self.metrics.registry.get_sample_value(name, {"client": "test", **labels})
-        assert found is not None, name
-        return found
-
-
-def asked(seed: int = 0, budget_ms: float = 200) -> Subproblem:
-    return replace(
-        random_subproblem(N, seed),
-        request_id=f"r{seed}",
-        base_version=7,
-        budget_ns=round(budget_ms * NS_PER_MS),
-    )
-
-
-def simulate(make: Callable[[], System], work: Callable[[System], Coroutine[Any, Any, T]]) -> T:
-    async def main() -> T:
-        system = make()
-        await system.orchestrator.start(asked())
-        try:
-            return await work(system)
-        finally:
-            await system.orchestrator.stop()
-
-    return run_virtual(main())
-
-
-def scripted(*steps: Reply | Fail | Never, **words: Any) -> Callable[[], System]:
-    afterwards = words.pop("afterwards", Reply(delay_s=0.05))
-    predicted_s = words.pop("predicted_s", 0.05)
-    return lambda: System(
-        ScriptedProvider(LoopClock(), steps, afterwards=afterwards, predicted_s=predicted_s), **words
-    )
-
-
-def one(make: Callable[[], System], budget_ms: float = 200) -> Outcome:
-    return simulate(make, lambda system: system.orchestrator.solve(asked(budget_ms=budget_ms)))
 
 
 def control() -> Dispatcher:
@@ -165,8 +75,8 @@ def test_done_carries_the_pool_and_the_provenance() -> None:
     stages = [timing.stage for timing in outcome.provenance.stages]
     assert stages == [
         Stage.ADMISSION_WAIT,
-        Stage.BIND,
         Stage.SUBMISSION_BUCKET_WAIT,
+        Stage.BIND,
         Stage.CIRCUIT_SUBMIT_LATENCY,
         Stage.QPU_QUEUE_WAIT,
         Stage.QPU_EXEC_TIME,
@@ -189,7 +99,7 @@ def test_ties_are_credited_to_classical() -> None:
 
 
 def test_without_a_race_the_samples_stand_alone() -> None:
-    outcome = one(scripted(race=False))
+    outcome = one(scripted(fallback=Fallback.NONE))
     assert isinstance(outcome, Done)
     assert outcome.classical is None
     assert outcome.answer.winner in {Winner.QUANTUM, Winner.INCUMBENT}
@@ -228,9 +138,11 @@ def test_a_deadline_cancels_the_job_and_frees_its_lane() -> None:
     assert cancels == 1
 
 
-@pytest.mark.parametrize(("race", "kind"), [(True, Degraded), (False, Late)])
-def test_late_only_where_no_classical_answer_was_wanted(race: bool, kind: type[Outcome]) -> None:
-    assert isinstance(one(scripted(afterwards=Never(), race=race)), kind)
+@pytest.mark.parametrize(
+    ("fallback", "kind"), [(Fallback.RACE, Degraded), (Fallback.STANDBY, Degraded), (Fallback.NONE, Late)]
+)
+def test_late_only_where_no_classical_answer_was_wanted(fallback: Fallback, kind: type[Outcome]) -> None:
+    assert isinstance(one(scripted(afterwards=Never(), fallback=fallback)), kind)
 
 
 def test_a_full_queue_refuses_with_the_limit_and_when_to_retry() -> None:
@@ -239,7 +151,7 @@ def test_a_full_queue_refuses_with_the_limit_and_when_to_retry() -> None:
         return await asyncio.gather(*calls)
 
     # five lanes take five calls once they run; all nine arrive before any lane does
-    outcomes = simulate(scripted(race=False, queue_limit=4), work)
+    outcomes = simulate(scripted(fallback=Fallback.NONE, queue_limit=4), work)
     shed = [outcome for outcome in outcomes if isinstance(outcome, Shed)]
     assert len(shed) == 5
     rejection = shed[0].rejection
@@ -263,15 +175,14 @@ def test_the_queue_is_served_earliest_deadline_first() -> None:
         return order
 
     def narrow() -> System:
-        system = scripted()()
-        system.provider.limits = replace(system.provider.limits, lanes=1)
-        return system
+        limits = replace(UNLIMITED, lanes=1)
+        return System(ScriptedProvider(LoopClock(), afterwards=Reply(0.05), limits=limits))
 
     assert simulate(narrow, work) == ["r2", "r1", "r0"]
 
 
 def test_shedding_refuses_what_cannot_finish_and_still_answers() -> None:
-    outcome = one(scripted(predicted_s=3.0, shedding=True))
+    outcome = one(scripted(predicted_s=3.0, protected=True))
     assert isinstance(outcome, Degraded)
     assert isinstance(outcome.cause, Rejection)
     assert outcome.cause.limit == "remaining_budget"
@@ -300,7 +211,7 @@ def test_an_ambiguous_or_permanent_fault_is_never_repeated(kind: FaultKind, atte
     async def work(system: System) -> tuple[Outcome, int]:
         return await system.orchestrator.solve(asked(budget_ms=60_000)), system.provider.submits
 
-    outcome, submits = simulate(scripted(fault, fault, fault, fault, race=False), work)
+    outcome, submits = simulate(scripted(fault, fault, fault, fault, fallback=Fallback.NONE), work)
     assert isinstance(outcome, Failed)
     assert outcome.cause == ProviderFault("the door is shut")
     assert submits == attempts
@@ -404,8 +315,6 @@ def test_what_does_not_fit_is_said_before_it_is_submitted() -> None:
     assert isinstance(outcome, Degraded)
     assert isinstance(outcome.cause, Rejection)
     assert outcome.cause.limit == "shots_to_fit"
-    assert outcome.provenance.template_key == "key"
-    assert [timing.stage for timing in outcome.provenance.stages] == [Stage.ADMISSION_WAIT, Stage.BIND]
     assert submits == 0
 
 

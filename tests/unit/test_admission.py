@@ -1,39 +1,77 @@
-"""Decisions without I/O: admission, submission bucket, backoff, learned service time."""
+"""Decisions without I/O: admission, overload, submission bucket, deadlines."""
 
 from __future__ import annotations
 
-import random
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S, Deadline
-from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.orchestrator.admission import Load, admit
+from shotclock.domain.subproblem import Priority
+from shotclock.orchestrator.admission import Load, QueueWait, admit, displaced, overload, predicted_s
 from shotclock.orchestrator.bucket import TokenBucket
-from shotclock.orchestrator.latency import ServiceTime
-from shotclock.orchestrator.retry import CAP_S, backoff_ns
+
+LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
 
-def load(waiting: int = 0, running: int = 0, service_p95_s: float = 0.1) -> Load:
-    return Load(waiting, running, 5, service_p95_s)
+def load(waiting: int = 0, ahead_s: float = 0.0, service_p95_s: float = 0.1, batch: int = 1) -> Load:
+    return Load(waiting, 1, ahead_s, 5, service_p95_s, batch)
 
 
-def test_a_full_queue_refuses_even_with_shedding_off() -> None:
-    rejection = admit(load(waiting=4), 4, 10 * NS_PER_S, shedding=False)
-    assert rejection is not None
-    assert rejection.limit == "queue_limit"
-    assert admit(load(waiting=3), 4, 0, shedding=False) is None
+def test_who_has_to_go_is_told_the_limit_and_when_to_come_again() -> None:
+    assert str(displaced(load(), 4)) == "queue_limit: 4 calls waiting against a limit of 4; retry in 0.1 s"
 
 
-@given(st.integers(0, 20), st.integers(0, 5), st.floats(0.001, 10), st.floats(0.001, 100))
+@given(st.integers(0, 20), st.floats(0, 5), st.floats(0.001, 10), st.floats(0.001, 100))
 def test_shedding_admits_exactly_what_predictably_finishes(
-    waiting: int, running: int, service_s: float, budget_s: float
+    waiting: int, ahead_s: float, service_s: float, budget_s: float
 ) -> None:
-    rejection = admit(load(waiting, running, service_s), 64, round(budget_s * NS_PER_S), shedding=True)
-    fits = (waiting + running + 1) * service_s <= round(budget_s * NS_PER_S) / NS_PER_S
+    rejection = admit(load(waiting, ahead_s, service_s), round(budget_s * NS_PER_S))
+    fits = ahead_s + (waiting + 1) * service_s <= round(budget_s * NS_PER_S) / NS_PER_S
     assert (rejection is None) == fits
+
+
+@pytest.mark.parametrize(
+    ("waiting", "ahead", "jobs"), [(0, 0, 1), (7, 0, 1), (8, 0, 2), (7, 2, 3), (16, 1, 4)]
+)
+def test_calls_that_share_a_job_wait_for_it_once(waiting: int, ahead: int, jobs: int) -> None:
+    assert predicted_s(load(waiting, ahead * 0.5, 0.5, batch=8)) == 0.5 * jobs
+
+
+def test_what_cannot_finish_is_told_how_much_was_left_and_how_much_it_takes() -> None:
+    rejection = admit(load(waiting=3, ahead_s=0.1), 200 * NS_PER_MS)
+    assert rejection is not None
+    assert str(rejection) == ("remaining_budget: 0.5 s predicted p95 against a limit of 0.2; retry in 0.4 s")
+
+
+@pytest.mark.parametrize(
+    ("mean_ms", "refused"),
+    [(0, set()), (20, set()), (21, {LOW}), (40, {LOW}), (41, {LOW, NORMAL}), (10_000, {LOW, NORMAL})],
+)
+def test_overload_refuses_low_first_then_normal_and_never_high(mean_ms: int, refused: set[Priority]) -> None:
+    threshold = 20 * NS_PER_MS
+    assert {one for one in Priority if overload(mean_ms * NS_PER_MS, threshold, one)} == refused
+
+
+def test_an_overloaded_queue_names_its_limit() -> None:
+    assert str(overload(50 * NS_PER_MS, 20 * NS_PER_MS, NORMAL)) == (
+        "queue_wait: 0.05 s mean queue wait against a limit of 0.04; retry in 1 s"
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, NS_PER_S))), st.integers(0, 12))
+def test_the_mean_queue_wait_is_of_the_last_second(leavings: list[tuple[int, int]], later: int) -> None:
+    """On instants that are multiples of 100 ms the slices are the exact second."""
+    waits, now, history = QueueWait(), 0, []
+    for gap, wait in leavings:
+        now += gap * 100 * NS_PER_MS
+        waits.observe(wait, now)
+        history.append((now, wait))
+    now += later * 100 * NS_PER_MS
+    recent = [wait for at, wait in history if now - at < NS_PER_S]
+    assert waits.mean_ns(now) == (math.floor(sum(recent) / len(recent)) if recent else 0)
 
 
 def test_a_bucket_allows_a_minutes_burst_and_then_the_rate() -> None:
@@ -48,29 +86,6 @@ def test_a_bucket_allows_a_minutes_burst_and_then_the_rate() -> None:
 def test_no_limit_never_waits() -> None:
     bucket = TokenBucket(None)
     assert {bucket.reserve_ns(0) for _ in range(100)} == {0}
-
-
-@given(st.integers(1, 10), st.integers(0, 2**32))
-def test_backoff_is_jittered_capped_and_within_the_budget(attempt: int, seed: int) -> None:
-    fault = ProviderError(FaultKind.TRANSIENT, "busy")
-    wait = backoff_ns(fault, attempt, 11, 100 * NS_PER_S, random.Random(seed))
-    assert wait is not None
-    assert 0 <= wait <= min(CAP_S, 0.1 * 2 ** (attempt - 1)) * NS_PER_S
-    assert backoff_ns(fault, attempt, 11, 0, random.Random(seed)) is None
-
-
-@pytest.mark.parametrize("kind", [FaultKind.PERMANENT, FaultKind.AMBIGUOUS])
-def test_what_may_have_taken_effect_is_not_tried_again(kind: FaultKind) -> None:
-    assert backoff_ns(ProviderError(kind, ""), 1, 3, NS_PER_S, random.Random(0)) is None
-
-
-def test_service_time_is_the_prediction_until_it_has_been_seen() -> None:
-    seen = ServiceTime()
-    for number in range(19):
-        seen.observe(float(number))
-    assert seen.p95_s(7.0) == 7.0
-    seen.observe(19.0)
-    assert seen.p95_s(7.0) == 18.0
 
 
 def test_a_deadline_never_leaves_less_than_nothing() -> None:

@@ -1,70 +1,141 @@
-"""The wire's source of truth compiles, says what the domain says, and keeps its numbers."""
+"""The wire's source of truth says what the domain says, keeps its numbers, and is what is committed."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from enum import Enum
 from pathlib import Path
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorSet
+import pytest
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
-from shotclock.domain import outcome, stages
-from shotclock.domain.outcome import LedgerState, Winner
-from shotclock.domain.subproblem import Subproblem
+from shotclock.domain import outcome, stages, status
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.subproblem import Priority, Subproblem
+from shotclock.wire import methods
 
-PROTO = Path(__file__).parents[2] / "proto"
+ROOT = Path(__file__).parents[2]
+PROTO = "shotclock/wire/v1/shotclock.proto"
+INCLUDE = f"-Ishotclock/wire/v1={ROOT / 'proto/shotclock/v1'}"
 
+# in the order of their numbers, which start at 1 and leave none out
 PINNED = {
-    "request_id": 1,
-    "kind": 2,
-    "n": 3,
-    "quadratic": 4,
-    "linear": 5,
-    "offset": 6,
-    "base_version": 7,
-    "budget_ns": 8,
-    "crc32c": 9,
+    "Subproblem": "request_id kind n quadratic linear offset base_version budget_ns crc32c priority",
+    "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c",
+    "ParameterValue": "name value",
+    "Answer": "bits energy winner solver",
+    "Samples": "n pool counts crc32c",
+    "StageTiming": "stage start_ns duration_ns emulated_ns",
+    "Provenance": "provider emulated base_version stages job_id attempts template_key shots qpu_s raw_gain "
+    "classical_gain samples_at_ns emulator_overrun sharers cached penalised",
+    "Rejection": "limit allowed present unit retry_after_s",
+    "DeadlinePassed": "budget_ns",
+    "ProviderFault": "message",
+    "Done": "answer samples classical",
+    "Degraded": "answer rejection deadline_passed provider_fault",
+    "Shed": "rejection",
+    "Late": "cause",
+    "Failed": "cause",
+    "Outcome": "provenance done degraded shed late failed",
+    "Executed": "samples",
+    "CircuitOutcome": "provenance executed shed late failed",
+    "DecidedRequest": "request_id decision",
+    "DecidedReply": "",
+    "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished",
+    "WatchRequest": "",
+    "DrainRequest": "budget_ns",
+    "Drained": "finished handed_back",
+    "ResumeRequest": "",
 }
 
 
-def compiled(tmp_path: Path) -> FileDescriptorSet:
-    out = tmp_path / "shotclock.binpb"
-    source = PROTO / "shotclock" / "v1" / "shotclock.proto"
-    assert protoc.main(["protoc", f"-I{PROTO}", f"--descriptor_set_out={out}", str(source)]) == 0
-    return FileDescriptorSet.FromString(out.read_bytes())
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileDescriptorProto:
+    out = tmp_path_factory.mktemp("proto") / "shotclock.binpb"
+    assert protoc.main(["protoc", INCLUDE, f"--descriptor_set_out={out}", PROTO]) == 0
+    return FileDescriptorSet.FromString(out.read_bytes()).file[0]
 
 
-def messages(found: FileDescriptorSet) -> dict[str, DescriptorProto]:
-    return {message.name: message for message in found.file[0].message_type}
+def message(compiled: FileDescriptorProto, name: str) -> DescriptorProto:
+    return next(message for message in compiled.message_type if message.name == name)
+
+
+def fields(compiled: FileDescriptorProto, name: str) -> set[str]:
+    return {field.name for field in message(compiled, name).field}
 
 
 def names(kind: type) -> set[str]:
     return {field.name for field in dataclasses.fields(kind)}
 
 
-def test_the_subproblems_numbers_are_pinned(tmp_path: Path) -> None:
-    fields = {field.name: field.number for field in messages(compiled(tmp_path))["Subproblem"].field}
-    assert fields == PINNED
-    assert names(Subproblem) | {"n", "crc32c"} == set(fields)
+def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
+    found = {one.name: {field.name: field.number for field in one.field} for one in compiled.message_type}
+    assert found == {
+        name: {field: number for number, field in enumerate(words.split(), 1)}
+        for name, words in PINNED.items()
+    }
 
 
-def test_every_word_of_an_outcome_has_its_place(tmp_path: Path) -> None:
-    found = messages(compiled(tmp_path))
-    for kind in (outcome.Answer, outcome.Provenance, outcome.Rejection, stages.StageTiming):
-        assert names(kind) == {field.name for field in found[kind.__name__].field}
-    cases = {field.name for field in found["Outcome"].field} - {"provenance"}
-    assert cases == {"done", "degraded", "shed", "late", "failed"}
+def test_every_word_of_a_request_has_its_place(compiled: FileDescriptorProto) -> None:
+    assert fields(compiled, "Subproblem") == names(Subproblem) | {"n", "crc32c"}
+    source = names(CircuitSpec) - {"source"} | {"openqasm3", "qpy", "crc32c"}
+    assert fields(compiled, "CircuitSpec") == source
 
 
-def test_the_enums_are_the_domains(tmp_path: Path) -> None:
-    enums = {enum.name: [value.name for value in enum.value] for enum in compiled(tmp_path).file[0].enum_type}
-    states = ["UNSPECIFIED", *(state.name for state in LedgerState)]
-    assert enums["LedgerState"] == [f"LEDGER_STATE_{name}" for name in states]
-    assert enums["Winner"] == [f"WINNER_{name}" for name in ("UNSPECIFIED", *(w.name for w in Winner))]
+def test_every_word_of_an_outcome_has_its_place(compiled: FileDescriptorProto) -> None:
+    kinds: tuple[type, ...] = (
+        outcome.Answer,
+        outcome.Provenance,
+        outcome.Rejection,
+        outcome.DeadlinePassed,
+        outcome.ProviderFault,
+        stages.StageTiming,
+        status.Status,
+        status.Drained,
+    )
+    for kind in kinds:
+        assert fields(compiled, kind.__name__) == names(kind)
+    ended: tuple[type, ...] = (outcome.Done, outcome.Shed, outcome.Late, outcome.Failed, outcome.Executed)
+    for kind in ended:
+        assert fields(compiled, kind.__name__) == names(kind) - {"provenance"}
+    assert fields(compiled, "Outcome") == {"provenance", *cases(outcome.Outcome.__args__)}
+    assert fields(compiled, "CircuitOutcome") == {"provenance", *cases(outcome.CircuitOutcome.__args__)}
 
 
-def test_a_ledger_ends_and_never_turns_back() -> None:
-    ends = {state for state, following in outcome.NEXT_STATES.items() if not following}
-    assert ends == {LedgerState.APPLIED, LedgerState.STALE, LedgerState.FAILED}
-    assert set(outcome.NEXT_STATES) == set(LedgerState)
-    assert all(LedgerState.INTENT not in following for following in outcome.NEXT_STATES.values())
+def cases(kinds: Iterable[type]) -> set[str]:
+    return {kind.__name__.lower() for kind in kinds}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Priority", Priority),
+        ("Winner", outcome.Winner),
+        ("Decision", outcome.Decision),
+        ("Phase", status.Phase),
+        ("BreakerState", status.BreakerState),
+    ],
+)
+def test_the_enums_are_the_domains(compiled: FileDescriptorProto, name: str, words: type[Enum]) -> None:
+    enum = next(enum for enum in compiled.enum_type if enum.name == name)
+    prefix = "BREAKER_STATE" if name == "BreakerState" else name.upper()
+    assert [value.name for value in enum.value] == [
+        f"{prefix}_{word}" for word in ("UNSPECIFIED", *(one.name for one in words))
+    ]
+
+
+def test_who_may_call_is_said_of_every_method(compiled: FileDescriptorProto) -> None:
+    (service,) = compiled.service
+    called = {f"/{compiled.package}.{service.name}/{method.name}" for method in service.method}
+    assert called == {method for method in methods.ALL if "shotclock" in method}
+
+
+def test_the_committed_code_is_what_the_proto_generates(tmp_path: Path) -> None:
+    assert protoc.main(["protoc", INCLUDE, f"--python_out={tmp_path}", f"--pyi_out={tmp_path}", PROTO]) == 0
+    generated = tmp_path / "shotclock/wire/v1"
+    assert {path.name for path in generated.iterdir()} == {"shotclock_pb2.py", "shotclock_pb2.pyi"}
+    for path in generated.iterdir():
+        committed = ROOT / "src/shotclock/wire/v1" / path.name
+        assert committed.read_text() == path.read_text(), "run `make proto`"

@@ -36,6 +36,8 @@ def test_flags_beat_environment_beat_file_beat_defaults(
         ('[bench]\nworkload = "digits-mlp"\narms = "x"\n', 3, ("bench.arms",)),
         ("[quantm]\nshots = 3\n", 1, ("quantm", "'quantum'")),
         ('[quantum]\nmode = "later"\n', 2, ("quantum.mode", "inline", "later")),
+        ("[quantum]\nrep_delay_choices_us = [50, 100]\n", 1, ("rep_delay_choices_us", "shorter")),
+        ('[serve]\nfallbak = "race"\n', 2, ("serve.fallbak", "'fallback'")),
         ("[kernel]\nn = 12\nn2 = 1\n", 3, ("kernel.n2",)),
         ('[[threshold]]\nmetric = "a"\nmax = 1\n[[threshold]]\nmetric = "b"\n', 4, ("exactly one",)),
         ("[arm.hybrid-colocated]\nshot = 3\n", 2, ("arm.hybrid-colocated.shot", "'shots'")),

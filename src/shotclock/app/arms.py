@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,36 +10,27 @@ from importlib.metadata import entry_points
 import numpy as np
 
 from shotclock.app.host import Host
-from shotclock.app.preview import Preview
+from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.bench.arms import Arm
 from shotclock.bench.drive import Lane
 from shotclock.bench.figures import Prices
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.bench.summarise import ArmFacts
-from shotclock.circuits.synthesizer import QaoaSynthesizer
-from shotclock.circuits.worker import bound_logical
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Dispatcher, Provider, Recorder, Trainer, Workload
 from shotclock.domain.subproblem import Subproblem
-from shotclock.emulator import device as devices
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
+from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.control import ClassicalDispatcher
-from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
-from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy, unforeseen
-from shotclock.orchestrator.planning import ShotLimits
-from shotclock.providers import registry
+from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.settings import QuantumSettings, Settings, nearest
 from shotclock.solvers.fallback import Classical
-from shotclock.solvers.greedy import Greedy
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler, choose_mode
-
-FEWEST_FITTED_SHOTS = 64
-"""Below this a sample of 12 variables seldom holds the optimum; `shots = "fit"` then says it does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,28 +104,11 @@ class Builder:
     def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
         host, settings = self._host, self._settings
         profile = self._profile(arm, quantum)
-        provider = self._provider(quantum, profile)
-        synthesizer = QaoaSynthesizer(
-            quantum.device,
-            target_source=devices.target,
-            offload=host.offload,
-            incumbent=Greedy(),
-            store=settings.circuits.store_folder,
-            recorder=recorder,
-        )
-        pipeline = Pipeline(
-            synthesizer,
-            provider,
-            clock=host.clock,
-            policy=ShotPolicy(
-                _shot_limits(quantum, provider), quantum.rep_delay_s, settings.orchestrator.attempts
-            ),
-            recorder=recorder,
-            rng=random.Random(0),
-            foresight=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else unforeseen,
-        )
-        admission = AdmissionPolicy(settings.orchestrator.queue_limit, shedding=arm.protected, race=arm.race)
-        orchestrator = Orchestrator(pipeline, self._solver, host.clock, admission, recorder)
+        provider = build_provider(host, settings, quantum, profile)
+        # a training loop has one call under way: there is nothing to pack
+        path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
+        path = assemble(host, settings, quantum, provider, path_policy, recorder)
+        orchestrator, pipeline = path.orchestrator, path.pipeline
         host.run(orchestrator.start(self._sample()))
         predicted_s = pipeline.predicted_p95_s()
         policy = self._policy(arm, quantum, predicted_s)
@@ -152,35 +125,6 @@ class Builder:
             return profiles.load(own.profile)
         common = profiles.load(quantum.profile)
         return common if arm.profile in {None, common.name} else profiles.load(str(arm.profile))
-
-    def _provider(self, quantum: QuantumSettings, profile: Profile) -> Provider:
-        provider = (
-            self._emulated(quantum, profile) if quantum.provider == "emulated" else self._other(quantum)
-        )
-        limits = provider.limits
-        if limits.paid and quantum.max_money_per_run == 0:
-            raise SettingsError(
-                f"quantum.provider: '{quantum.provider}' is paid and quantum.max_money_per_run is 0; "
-                f"set what a run may spend"
-            )
-        if quantum.shots != "fit" and quantum.shots > limits.max_shots:
-            raise SettingsError(f"quantum.shots: {quantum.shots} is over the device's {limits.max_shots}")
-        return provider
-
-    def _emulated(self, quantum: QuantumSettings, profile: Profile) -> Provider:
-        host = self._host
-        facts = host.run(host.offload.run(devices.describe, quantum.device))
-        devices.check_rep_delay(facts, quantum.rep_delay_s)
-        provider = EmulatedProvider(facts, profile, host.offload, host.clock, seed=0)
-        host.run(provider.warm(self._settings.kernel.n))
-        return provider
-
-    def _other(self, quantum: QuantumSettings) -> Provider:
-        host = self._host
-        factory = registry.load(quantum.provider)
-        if quantum.provider == "aer":
-            return factory(circuit_builder=bound_logical, offload=host.offload, clock=host.clock, seed=0)
-        return factory(clock=host.clock, seed=0)
 
     def _policy(self, arm: Arm, quantum: QuantumSettings, predicted_s: float) -> CallPolicy:
         """Measuring arms wait for the QPU as it is; protected ones keep the budget."""
@@ -254,13 +198,6 @@ class Builder:
             call_every=policy.every if policy else None,
             prices=Prices(cost.currency, cost.qpu_second, cost.gpu_hour, session),
         )
-
-
-def _shot_limits(quantum: QuantumSettings, provider: Provider) -> ShotLimits:
-    """Fixed shots, or as many as a call's budget pays for, up to the device's own limit."""
-    if quantum.shots == "fit":
-        return ShotLimits(FEWEST_FITTED_SHOTS, provider.limits.max_shots)
-    return ShotLimits(quantum.shots, quantum.shots)
 
 
 def _nothing() -> None:

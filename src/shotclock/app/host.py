@@ -7,17 +7,20 @@ from typing import Any, Protocol, TypeVar
 
 from shotclock.bench.simulate import VirtualCaller, VirtualLoop
 from shotclock.domain.ports import Caller, Clock, Dispatcher
-from shotclock.orchestrator.offload import InlineOffload, ProcessOffload
+from shotclock.orchestrator.offload import InlineOffload, ProcessOffload, ThreadOffload
 from shotclock.orchestrator.thread import LoopThread, SystemClock, ThreadCaller, cancel_all
 
 T = TypeVar("T")
 
 
 class Host(Protocol):
-    """Where dispatchers live: a loop, its clock, and where heavy work goes."""
+    """Where dispatchers live: a loop, its clock, where work goes that holds the interpreter (offload) and
+    work that lets go of it (threads).
+    """
 
     clock: Clock
     offload: ProcessOffload | InlineOffload
+    threads: ThreadOffload | InlineOffload
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for it."""
@@ -35,6 +38,7 @@ class WallHost:
     def __init__(self) -> None:
         self.clock: Clock = SystemClock()
         self.offload: ProcessOffload | InlineOffload = ProcessOffload()
+        self.threads: ThreadOffload | InlineOffload = ThreadOffload()
         self._thread = LoopThread()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -49,6 +53,7 @@ class WallHost:
         """See `Host.close`."""
         self._thread.close()
         self.offload.close()
+        self.threads.close()
 
 
 class VirtualHost:
@@ -58,6 +63,7 @@ class VirtualHost:
         self._loop = VirtualLoop()
         self.clock: Clock = self._loop
         self.offload: ProcessOffload | InlineOffload = InlineOffload()
+        self.threads: ThreadOffload | InlineOffload = InlineOffload()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """See `Host.run`."""

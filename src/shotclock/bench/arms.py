@@ -14,7 +14,7 @@ HYBRID = "hybrid-"
 
 LATENCIES = ("added_latency", "quantum_latency", *(str(stage) for stage in Stage))
 RATIOS = ("quantum_share", "deadline_hit_ratio")
-CLASSES = ("qpu", "fallback", "rejected")
+CLASSES = ("qpu", "cache_hit", "fallback", "rejected")
 PARTS = ("software", "emulated_wait")
 
 

@@ -130,7 +130,7 @@ def describe(call: FinishedCall) -> Call:
     """The row of a finished call."""
     outcome = call.outcome
     provenance = outcome.provenance
-    in_time = isinstance(outcome, Done) and outcome.samples.shots > 0
+    in_time = isinstance(outcome, Done) and outcome.samples.shots > 0 and not provenance.cached
     stages = (call.proposed, *provenance.stages, call.applying)
     emulated = sum(stage.emulated_ns for stage in stages)
     return Call(
@@ -152,6 +152,9 @@ def describe(call: FinishedCall) -> Call:
         qpu_s=provenance.qpu_s,
         attempts=provenance.attempts,
         emulator_overrun=provenance.emulator_overrun,
+        cached=provenance.cached,
+        penalised=provenance.penalised,
+        sharers=provenance.sharers,
         stages=stages,
     )
 

@@ -83,9 +83,11 @@ def samples(arm: ArmRows) -> dict[str, Sample]:
 
 
 def latency_class(call: Call) -> str:
-    """`qpu`: samples in time; `rejected`: refused on arrival; `fallback`: anything else."""
+    """`qpu`: samples in time; `cache_hit`: an equal call's samples; `rejected`: refused; else `fallback`."""
     if call.in_time:
         return "qpu"
+    if call.cached:
+        return "cache_hit"
     return "rejected" if call.cause.startswith("rejected") else "fallback"
 
 

@@ -20,6 +20,8 @@ class Call:
     outcome: done, degraded, shed, late or failed. decision: the aggregator's. in_time: samples
     arrived by the deadline and passed their checks. quantum_latency_ns: None where no samples came
     (a miss, right-censored at deadline_ns). added_latency_ns: the training thread's blocked time.
+    cached: answered from an equal call's samples, which is no call of the QPU; penalised: run at a
+    rep_delay below the device's default; sharers: calls in the job.
     """
 
     request_id: str
@@ -40,6 +42,9 @@ class Call:
     qpu_s: float
     attempts: int
     emulator_overrun: bool
+    cached: bool
+    penalised: bool
+    sharers: int
     stages: tuple[StageTiming, ...]
 
 
@@ -82,6 +87,8 @@ _TYPES: dict[str, pa.DataType] = {
     "qpu_s": pa.float64(),
     "attempts": pa.int64(),
     "emulator_overrun": pa.bool_(),
+    "cached": pa.bool_(),
+    "penalised": pa.bool_(),
 }
 
 

@@ -112,6 +112,7 @@ class ArmSummary(_Frozen):
     decisions: dict[str, int]
     winners: dict[str, int]
     emulator_overruns: int
+    penalised_calls: int = 0
     loss: Loss
     cost: Cost
 

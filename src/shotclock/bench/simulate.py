@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.outcome import Outcome
+from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.ports import Dispatcher, Pending
 from shotclock.domain.subproblem import Subproblem
 
@@ -84,6 +84,10 @@ class VirtualCaller:
         pending.done()
         return pending
 
+    def decided(self, request_id: str, decision: Decision) -> None:
+        """See `Caller.decided`."""
+        self._loop.run_until_complete(self._dispatcher.decided(request_id, decision))
+
 
 class _TaskPending:
     def __init__(self, loop: VirtualLoop, task: asyncio.Task[Outcome]) -> None:
@@ -92,7 +96,7 @@ class _TaskPending:
 
     def done(self) -> bool:
         """Runs what is due now, without skipping ahead."""
-        for _ in range(8):  # a call crosses fewer hand-overs than this between two waits
+        for _ in range(16):  # a call crosses fewer hand-overs than this between two waits
             self._loop.run_until_complete(asyncio.sleep(0))
         return self._task.done()
 

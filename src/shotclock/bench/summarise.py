@@ -138,6 +138,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         decisions=figures.counts(call.decision for call in calls),
         winners=figures.counts(call.winner for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
+        penalised_calls=sum(call.penalised and call.in_time for call in calls),
         loss=figures.loss(arm, baseline, common),
         cost=figures.cost(arm, baseline, common, facts.prices),
     )

@@ -30,7 +30,12 @@ def verdict(
     sentences = [_fabric(gate, metrics) for gate in mission]
     sentences += [s for gate in mission for s in _sanity(gate, arms, metrics, profiles)]
     sentences += [_protection(name, metrics) for name, arm in arms.items() if arm.protected]
-    sentences += [s for name, arm in arms.items() if arm.calls_quantum for s in _overruns(name, arm)]
+    sentences += [
+        s
+        for name, arm in arms.items()
+        if arm.calls_quantum
+        for s in (*_overruns(name, arm), *_penalised(name, arm))
+    ]
     quality = _quality(arms)
     sentences += quality
     gains = [s for name in arms if name.startswith(HYBRID) or name == RAW for s in _loss(name, arms)]
@@ -108,6 +113,16 @@ def _overruns(name: str, arm: ArmSummary) -> list[Sentence]:
     text = (
         f"{name}: the emulation computed for longer than the time it emulates in {arm.emulator_overruns} of "
         f"{arm.calls} calls; those latencies are this machine's, not a QPU's."
+    )
+    return [Sentence(text=text, figures=(f"{name}.quantum_latency",))]
+
+
+def _penalised(name: str, arm: ArmSummary) -> list[Sentence]:
+    if not arm.penalised_calls:
+        return []
+    text = (
+        f"{name}: {arm.penalised_calls} of {arm.calls} calls ran at a rep_delay below the device's default "
+        f"to fit their budget; what that costs in fidelity is an assumption of the device's noise."
     )
     return [Sentence(text=text, figures=(f"{name}.quantum_latency",))]
 

@@ -1,8 +1,9 @@
-"""The Synthesizer of QUBOs as one-layer QAOA. Imports no Qiskit: compiling runs where Offload says."""
+"""The Synthesizer of QUBOs as QAOA on lines of qubits. Imports no Qiskit: the offload compiles."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 from shotclock.circuits import decoding, worker
 from shotclock.circuits.angles import parameters
 from shotclock.circuits.cache import Disk, Obtained, TemplateCache, TemplateRequest, Wanted
-from shotclock.domain.circuit import DeviceCircuit, QaoaCircuit, Samples, Template
+from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples, Template
+from shotclock.domain.errors import ShotclockError
 from shotclock.domain.outcome import Answer
 from shotclock.domain.ports import Offload, Solver, TemplateEvent, TemplateRecorder
 from shotclock.domain.subproblem import Subproblem
@@ -21,6 +23,10 @@ from shotclock.domain.subproblem import Subproblem
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.transpiler import Target
+
+log = logging.getLogger(__name__)
+
+Line = tuple[int, ...]
 
 NOT_YET_KNOWN = ""
 
@@ -45,10 +51,18 @@ class _Generation:
     cache: TemplateCache
     calibration: str = NOT_YET_KNOWN
     compiling: dict[TemplateRequest, asyncio.Task[Obtained]] = field(default_factory=dict)
+    lines: dict[int, tuple[Line, ...]] = field(default_factory=dict)
 
     def lacks(self, other: _Generation) -> tuple[TemplateRequest, ...]:
-        """What the other one keeps and this one does not, least recently used first."""
-        return tuple(wanted for wanted in other.cache.in_use() if wanted not in self.cache)
+        """What the other one keeps and this one does not, least recently used first.
+
+        Lines are chosen anew for a calibration, so templates on the other's lines are not missed.
+        """
+        return tuple(
+            wanted
+            for wanted in other.cache.in_use()
+            if wanted not in self.cache and (isinstance(wanted, Bound) or wanted.line == "best")
+        )
 
 
 class QaoaSynthesizer:
@@ -56,7 +70,8 @@ class QaoaSynthesizer:
 
     target_source: a module-level function (it pickles) from a device's name to its Qiskit target;
     incumbent: the solver whose answer a warm start leans on; cache_size: templates kept in memory;
-    store: the folder of templates that survive a restart, None for none.
+    store: the folder of templates and line sets that survive a restart, None for none; most_lines: how
+    many subproblems of one size `warm` prepares to run side by side.
     """
 
     def __init__(
@@ -68,6 +83,7 @@ class QaoaSynthesizer:
         incumbent: Solver,
         cache_size: int = 16,
         store: Path | None = None,
+        most_lines: int = 1,
         recorder: TemplateRecorder = UNCOUNTED,
     ) -> None:
         self._device = device
@@ -76,20 +92,31 @@ class QaoaSynthesizer:
         self._incumbent = incumbent
         self._cache_size = cache_size
         self._store = store
+        self._most_lines = most_lines
         self._recorder = recorder
         self._generation = _Generation(TemplateCache(cache_size))
         self._recalibrating = asyncio.Lock()
 
     async def warm(self, n: int) -> None:
-        """Compiles the template for n variables, and loads what `bind` and `decode` run."""
+        """Compiles the templates for n variables, and loads what `bind` and `decode` run."""
         zero = Subproblem(np.zeros((n, n)), np.zeros(n))
         await self.bind(zero)
+        if self._most_lines > 1:
+            generation = self._generation
+            generation.lines[n] = await self._chosen_lines(n)
+            for line in generation.lines[n]:
+                await self.template(Wanted(n, line=line))
         self.decode(zero, Samples(np.zeros((1, n), np.uint8), np.ones(1, np.int64)))
 
-    async def bind(self, subproblem: Subproblem) -> QaoaCircuit:
-        """The cached template with this subproblem's angles; a miss compiles, once for all who wait."""
+    def lines(self, n: int) -> tuple[Line, ...]:
+        """See `Synthesizer.lines`."""
+        return self._generation.lines.get(n, ())
+
+    async def bind(self, subproblem: Subproblem, line: Line = ()) -> QaoaCircuit:
+        """The line's cached template with this subproblem's angles; a miss compiles once for all."""
         angles = parameters(subproblem, self._incumbent.solve(subproblem))
-        return QaoaCircuit(await self.template(Wanted(angles.n, angles.layers)), angles)
+        wanted = Wanted(angles.n, angles.layers, line or "best")
+        return QaoaCircuit(await self.template(wanted), angles)
 
     async def bind_circuit(
         self, source: str | bytes | QuantumCircuit, values: Mapping[str, float]
@@ -137,14 +164,38 @@ class QaoaSynthesizer:
                 return False
             fresh = _Generation(TemplateCache(self._cache_size), present)
             # Calls go on meanwhile and may bring more into use: go on until nothing is missing.
-            while (missing := fresh.lacks(old)) or old.compiling:
+            while (missing := fresh.lacks(old)) or old.compiling or fresh.lines.keys() != old.lines.keys():
                 for wanted in missing:
                     self._keep(fresh, wanted, await self._obtain(wanted))
+                for n in old.lines.keys() - fresh.lines.keys():
+                    await self._lay(fresh, n)
                 # Waited for and not compiled again here: one that fails is its own caller's affair.
                 if old.compiling:
                     await asyncio.wait({*old.compiling.values()})
             self._generation = fresh
             return old.calibration != NOT_YET_KNOWN
+
+    async def keep_calibrated(self, every_s: float) -> None:
+        """Looks for a new calibration this often, until it is cancelled; trouble is logged."""
+        while True:
+            await asyncio.sleep(every_s)
+            try:
+                if await self.recalibrate():
+                    log.info("%s has a new calibration; its templates were compiled for it", self._device)
+            except ShotclockError as error:
+                log.warning("%s: the old templates stay: %s", self._device, error)
+
+    async def _chosen_lines(self, n: int) -> tuple[Line, ...]:
+        found = await self._offload.run(worker.lines, n, self._device, self._target_source, self._store)
+        return found[: self._most_lines]
+
+    async def _lay(self, fresh: _Generation, n: int) -> None:
+        """The lines of a new calibration and the templates on them."""
+        lines = await self._chosen_lines(n)
+        for line in lines:
+            wanted = Wanted(n, line=line)
+            self._keep(fresh, wanted, await self._obtain(wanted))
+        fresh.lines[n] = lines
 
     async def _obtain(self, wanted: TemplateRequest) -> Obtained:
         obtained = await self._offload.run(

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import qiskit
@@ -16,6 +16,7 @@ from qiskit.transpiler import Target, generate_preset_pass_manager
 
 from shotclock.circuits.cache import Wanted
 from shotclock.circuits.lines import best_line, layout
+from shotclock.circuits.packing import relocate
 from shotclock.circuits.qaoa import line_circuit
 from shotclock.domain.circuit import Template
 from shotclock.domain.errors import SettingsError, SubproblemError
@@ -26,6 +27,10 @@ ANSATZ = "qaoa-warm-start/odd-even-swap-network"
 # Level 2 is where the swap network stops improving; the seed makes a template reproducible.
 OPTIMIZATION_LEVEL = 2
 TRANSPILER_SEED = 7
+KEPT = 8
+
+_LATEST: dict[str, QuantumCircuit] = {}
+"""The worker's last circuits by their identity's key, to be moved to other lines of the same device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +90,30 @@ def wanted_identity(wanted: Wanted, device: str, target: Target) -> Identity:
 
 
 def compile_identity(wanted: Identity, target: Target) -> Template:
-    """The template of this identity; `target` is the one the identity was taken from."""
-    pass_manager = generate_preset_pass_manager(
-        wanted.optimization_level,
-        target=target,
-        initial_layout=wanted.line,
-        seed_transpiler=wanted.transpiler_seed,
-    )
-    isa = pass_manager.run(line_circuit(wanted.n, wanted.layers))
+    """The template of this identity; `target` is the one the identity was taken from.
+
+    The general transpiler runs once a size, on the best line: on any other line it is the same circuit
+    moved there.
+    """
+    home = replace(wanted, line=best_line(target, wanted.n))
+    isa = _transpiled(home, target)
+    if wanted.line != home.line:
+        isa = relocate(isa, home.line, wanted.line, target)
     return finished(wanted, isa, target, wanted.line)
+
+
+def _transpiled(home: Identity, target: Target) -> QuantumCircuit:
+    if home.key not in _LATEST:
+        pass_manager = generate_preset_pass_manager(
+            home.optimization_level,
+            target=target,
+            initial_layout=home.line,
+            seed_transpiler=home.transpiler_seed,
+        )
+        while len(_LATEST) >= KEPT:
+            del _LATEST[next(iter(_LATEST))]
+        _LATEST[home.key] = pass_manager.run(line_circuit(home.n, home.layers))
+    return _LATEST[home.key]
 
 
 def finished(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from shotclock.circuits.cache import Obtained, TemplateRequest
 from shotclock.domain.circuit import Bound, DeviceCircuit
+from shotclock.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -36,6 +37,22 @@ def read(
     from shotclock.circuits import raw  # noqa: PLC0415
 
     return raw.read(source, values, device, target_source(device))
+
+
+def lines(
+    n: int, device: str, target_source: Callable[[str], Target], folder: Path | None
+) -> tuple[tuple[int, ...], ...]:
+    """Disjoint lines of n qubits, the best first; see `line_sets.stored`. Empty where there is none."""
+    from shotclock.circuits import line_sets, templates  # noqa: PLC0415
+
+    target = target_source(device)
+    present = templates.calibration(target)
+    try:
+        if folder is None:
+            return line_sets.compute(target, device, present, n).lines
+        return line_sets.stored(folder, target, device, present, n).lines
+    except SettingsError:
+        return ()
 
 
 def calibration(device: str, target_source: Callable[[str], Target]) -> str:

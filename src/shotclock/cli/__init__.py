@@ -10,8 +10,12 @@ import typer
 
 from shotclock import __version__
 from shotclock.cli.bench import bench
+from shotclock.cli.emulate import emulate
+from shotclock.cli.jobs import jobs
+from shotclock.cli.operations import drain, resume, status
 from shotclock.cli.profile import profile
 from shotclock.cli.report import report
+from shotclock.cli.serve import serve
 from shotclock.domain.errors import ShotclockError
 
 app = typer.Typer(
@@ -22,6 +26,12 @@ app = typer.Typer(
 app.command()(bench)
 app.command()(report)
 app.add_typer(profile, name="profile")
+app.command()(serve)
+app.command()(status)
+app.command()(drain)
+app.command()(resume)
+app.add_typer(jobs, name="jobs")
+app.command()(emulate)
 
 
 def _version(wanted: bool) -> None:

@@ -29,3 +29,8 @@ class TokenBucket:
         self._at_ns = now_ns
         self._tokens -= 1
         return 0 if self._tokens >= 0 else round(-self._tokens / per_ns)
+
+    def give_back(self) -> None:
+        """Returns a token that was taken for nothing."""
+        if self._per_minute is not None:
+            self._tokens = min(self._per_minute, self._tokens + 1)

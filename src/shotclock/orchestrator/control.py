@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shotclock.domain.circuit import Samples
-from shotclock.domain.outcome import Done, Outcome, Provenance
+from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Outcome, Provenance, Rejection, Shed
 from shotclock.domain.ports import Clock, Recorder, Solver
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
@@ -37,3 +37,12 @@ class ClassicalDispatcher:
         )
         self._recorder.finished(outcome)
         return outcome
+
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        """See `Dispatcher.execute`: without a QPU, every circuit is refused."""
+        del spec
+        rejection = Rejection("lanes", 0, 1, "jobs wanted, there is no QPU", 0.0)
+        return Shed(rejection, Provenance(provider=self._solver.name, emulated=False, base_version=0))
+
+    async def decided(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.decided`; nothing here was paid for."""

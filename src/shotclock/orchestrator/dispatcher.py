@@ -3,220 +3,262 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_S, Deadline
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.errors import ProviderError
 from shotclock.domain.outcome import (
     Answer,
-    Cause,
+    CircuitOutcome,
     DeadlinePassed,
-    Degraded,
+    Decision,
     Done,
-    Failed,
-    Late,
     Outcome,
-    Provenance,
     ProviderFault,
     Rejection,
-    Shed,
 )
-from shotclock.domain.ports import Clock, Recorder, Solver
+from shotclock.domain.ports import Clock, Recorder
 from shotclock.domain.stages import Stage, StageTiming
-from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.admission import Load, admit
-from shotclock.orchestrator.pipeline import Ended, Pipeline, Progress, Sampled
-from shotclock.orchestrator.race import best, classical, incumbent
+from shotclock.domain.status import Drained, Phase, Status
+from shotclock.domain.subproblem import Priority, Subproblem
+from shotclock.orchestrator.admission import admit, displaced, overload
+from shotclock.orchestrator.answers import Answers, Fallback
+from shotclock.orchestrator.call import Call, Ended, OwnCircuit, Progress, Sampled
+from shotclock.orchestrator.lanes import BatchPolicy, Lanes
+from shotclock.orchestrator.pipeline import Pipeline
+from shotclock.orchestrator.results import ResultCache
 
 REPLY_MARGIN_NS = 2_000_000
 """An answer leaves this long before the deadline, so that it is there at the deadline."""
 
+HAND_BACK_NS = 50_000_000
+"""The last of a drain's budget, for the outcomes of the calls it hands back."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdmissionPolicy:
-    """queue_limit: calls that may wait. shedding: refuse what predictably cannot finish.
+    """queue_limit: calls that may wait. protected: refuse what predictably cannot finish, what an open
+    breaker forbids, and under overload the lower priorities first.
 
-    race: set a classical answer beside the samples, and fall back to it.
+    overload_wait_ns: a mean queue wait above it is overload; seed_policy: "fresh" takes samples of an
+    equal call for no answer, any other word names whose samples may be shared.
     """
 
     queue_limit: int
-    shedding: bool
-    race: bool
-
-
-@dataclass(slots=True, eq=False)
-class _Call:
-    subproblem: Subproblem
-    deadline: Deadline
-    queued_ns: int
-    classical: Answer | None
-    ended: asyncio.Future[Ended]
-    progress: Progress = field(default_factory=Progress)
-    task: asyncio.Task[Ended] | None = None
+    protected: bool
+    overload_wait_ns: int = 100_000_000
+    seed_policy: str = "fresh"
 
 
 class Orchestrator:
-    """A Dispatcher over one provider: bounded earliest-deadline queue, as many workers as lanes."""
+    """A Dispatcher over one provider, and its Operations."""
 
     def __init__(
-        self, pipeline: Pipeline, solver: Solver, clock: Clock, policy: AdmissionPolicy, recorder: Recorder
+        self,
+        pipeline: Pipeline,
+        answers: Answers,
+        clock: Clock,
+        policy: AdmissionPolicy,
+        recorder: Recorder,
+        *,
+        batch: BatchPolicy,
+        results: ResultCache,
     ) -> None:
         self._pipeline = pipeline
-        self._provider = pipeline.provider
-        self._solver = solver
+        self._answers = answers
         self._clock = clock
         self._policy = policy
         self._recorder = recorder
-        self._queue: asyncio.PriorityQueue[tuple[int, int, _Call]] = asyncio.PriorityQueue()
-        self._workers: list[asyncio.Task[None]] = []
-        self._running = 0
-        self._arrivals = 0
+        self._results = results
+        self._lanes = Lanes(pipeline, clock, batch, policy.queue_limit, recorder)
+        self._phase = Phase.STARTING
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._open: set[Call] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._accepted = 0
+        self._finished = 0
 
-    async def start(self, sample: Subproblem) -> None:
-        """Warms the path for subproblems like the sample, then opens the lanes."""
-        classical(sample, self._solver)
-        await self._pipeline.warm(sample)
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._provider.limits.lanes)]
+    async def start(self, *samples: Subproblem) -> None:
+        """Warms the path for subproblems like the samples, then opens the lanes."""
+        for sample in samples:
+            await self._answers.solve(sample)
+            await self._pipeline.warm(sample)
+        self._tasks = (
+            asyncio.create_task(self._lanes.run()),
+            asyncio.create_task(self._pipeline.health.probe()),
+        )
+        self._phase = Phase.READY
 
     async def stop(self) -> None:
-        """Closes the lanes; calls still waiting end at their deadline."""
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        """Closes the lanes; what is under way is given up, and what is paid is written down."""
+        self._phase = Phase.DRAINED
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._pipeline.gone()
+        await self._pipeline.book.settled()
+
+    def status(self) -> Status:
+        """See `Operations.status`."""
+        load, health = self._lanes.load(), self._pipeline.health
+        return Status(
+            phase=self._phase,
+            provider=self._pipeline.provider.name,
+            emulated=self._pipeline.provider.limits.emulated,
+            breaker=health.breaker.state(self._clock.now_ns()),
+            waiting=load.waiting,
+            running=load.running,
+            lanes_limit=load.lanes,
+            service_p95_s=load.service_p95_s,
+            accepted=self._accepted,
+            finished=self._finished,
+        )
+
+    async def drain(self, budget_ns: int) -> Drained:
+        """See `Operations.drain`; a call handed back ends as refused, with its classical answer if any."""
+        self._phase = Phase.DRAINING
+        before = self._finished
+        open_calls = set(self._open)
+        wait_s = max(0, budget_ns - HAND_BACK_NS) / NS_PER_S
+        if open_calls:
+            await asyncio.wait({call.ended for call in open_calls}, timeout=wait_s)
+        left = [call for call in self._open if call.wanted]
+        for call in left:
+            call.end(Rejection("drain", budget_ns / NS_PER_S, wait_s, "s of drain budget", 0.0))
+        await self._idle.wait()
+        await self._pipeline.gone()
+        if self._phase is Phase.DRAINING:
+            self._phase = Phase.DRAINED
+        return Drained(self._finished - before - len(left), len(left))
+
+    def resume(self) -> None:
+        """See `Operations.resume`."""
+        if self._phase in {Phase.DRAINING, Phase.DRAINED}:
+            self._phase = Phase.READY
+
+    async def decided(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.decided`."""
+        self._pipeline.book.decided(request_id, decision)
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`."""
         arrived = self._clock.now_ns()
-        fallback = classical(subproblem, self._solver) if self._policy.race else None
-        rejection = admit(self._load(), self._policy.queue_limit, subproblem.budget_ns, self._policy.shedding)
-        if rejection is not None:
-            outcome = self._refused(subproblem, fallback, rejection, Progress())
-        else:
-            outcome = await self._admitted(subproblem, fallback, arrived)
+        fallback = await self._answers.ready(subproblem)
+        known_as = self._known_as(subproblem)
+        remembered = self._remembered(subproblem, fallback, known_as) if known_as else None
+        outcome = remembered or await self._fresh(subproblem, fallback, arrived, known_as)
         self._recorder.finished(outcome)
         return outcome
 
-    def _load(self) -> Load:
-        return Load(self._queue.qsize(), self._running, len(self._workers), self._pipeline.predicted_p95_s())
-
-    async def _admitted(self, subproblem: Subproblem, fallback: Answer | None, arrived: int) -> Outcome:
-        loop = asyncio.get_running_loop()
-        deadline = Deadline.after(arrived, subproblem.budget_ns)
-        call = _Call(subproblem, deadline, self._clock.now_ns(), fallback, loop.create_future())
-        self._arrivals += 1
-        self._queue.put_nowait((deadline.at_ns, self._arrivals, call))
-        self._recorder.queued(self._queue.qsize())
-        remaining = max(0, deadline.remaining_ns(self._clock.now_ns()) - REPLY_MARGIN_NS)
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
+        arrived = self._clock.now_ns()
+        deadline = Deadline.after(arrived, spec.budget_ns)
+        progress = Progress()
+        refused = self._refusal(spec.budget_ns, spec.priority)
+        if refused is not None:
+            return self._answers.unexecuted(refused, progress)
         try:
-            async with asyncio.timeout(remaining / NS_PER_S):
-                ended = await call.ended
+            async with asyncio.timeout(self._time_left_s(deadline)):
+                circuit = await self._pipeline.synthesizer.bind_circuit(spec.source, dict(spec.values))
         except TimeoutError:
-            call.progress.interrupted(self._clock.now_ns(), self._provider.limits.emulated)
-            return self._without_samples(call, DeadlinePassed(subproblem.budget_ns))
+            return self._answers.unexecuted(DeadlinePassed(spec.budget_ns), progress)
+        except ProviderError as error:
+            return self._answers.unexecuted(ProviderFault(str(error)), progress)
+        progress.template_key = circuit.template.key
+        progress.stages.append(StageTiming(Stage.BIND, arrived, self._clock.now_ns() - arrived))
+        work = OwnCircuit(circuit, spec.shots, spec.request_id)
+        ended = await self._through(self._call(work, deadline, 0.0, progress), spec.priority, spec.budget_ns)
+        if isinstance(ended, Sampled):
+            return self._answers.executed(ended, progress)
+        return self._answers.unexecuted(ended, progress)
+
+    def _known_as(self, subproblem: Subproblem) -> str:
+        """The key of samples that may be shared, "" where none may."""
+        if self._policy.seed_policy == "fresh":
+            return ""
+        return self._results.key(subproblem, self._pipeline.policy.shots.minimum, self._policy.seed_policy)
+
+    def _remembered(self, subproblem: Subproblem, fallback: Answer | None, known_as: str) -> Done | None:
+        """The answer from samples of an equal, earlier call."""
+        found = self._results.get(known_as)
+        self._recorder.looked_up(found is not None)
+        if found is None:
+            return None
+        sampled = Sampled(found, self._clock.now_ns())
+        outcome = self._answers.done(subproblem, fallback, sampled, Progress(cached=True))
+        return outcome if isinstance(outcome, Done) else None
+
+    async def _fresh(
+        self, subproblem: Subproblem, fallback: Answer | None, arrived: int, known_as: str
+    ) -> Outcome:
+        progress = Progress()
+        refused = self._refusal(subproblem.budget_ns, subproblem.priority)
+        if refused is not None:
+            return await self._answers.without(subproblem, fallback, refused, progress)
+        deadline = Deadline.after(arrived, subproblem.budget_ns)
+        call = self._call(subproblem, deadline, _in_hand(subproblem, fallback), progress)
+        ended = await self._through(call, subproblem.priority, subproblem.budget_ns)
+        if isinstance(ended, Sampled):
+            outcome = self._answers.done(subproblem, fallback, ended, progress)
+            if isinstance(outcome, Done):
+                if known_as:
+                    self._results.put(known_as, ended.samples)
+                return outcome
+            ended = outcome
+        return await self._answers.without(subproblem, fallback, ended, progress)
+
+    def _refusal(self, budget_ns: int, priority: Priority) -> Rejection | None:
+        """The limit that says no on arrival, if any."""
+        if self._phase in {Phase.DRAINING, Phase.DRAINED}:
+            return Rejection("drain", 0, 1, "calls accepted while draining", 1.0)
+        if not self._policy.protected:
+            return None
+        wait = self._lanes.queue_wait.mean_ns(self._clock.now_ns())
+        return (
+            self._pipeline.health.refuses()
+            or overload(wait, self._policy.overload_wait_ns, priority)
+            or admit(self._lanes.load(priority), budget_ns)
+        )
+
+    def _call(
+        self, work: Subproblem | OwnCircuit, deadline: Deadline, in_hand: float, progress: Progress
+    ) -> Call:
+        ended = asyncio.get_running_loop().create_future()
+        return Call(work, deadline, self._clock.now_ns(), in_hand, ended, progress)
+
+    async def _through(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
+        """Waits for the call's end, to its deadline at the latest."""
+        self._accepted += 1
+        self._open.add(call)
+        self._idle.clear()
+        try:
+            loser = self._lanes.add(call, priority)
+            if loser is not None:
+                loser.end(displaced(self._lanes.load(), self._policy.queue_limit))
+            async with asyncio.timeout(self._time_left_s(call.deadline)):
+                return await call.ended
+        except TimeoutError:
+            call.progress.interrupted(self._clock.now_ns(), self._pipeline.provider.limits.emulated)
+            return DeadlinePassed(budget_ns)
         finally:
             call.ended.cancel()
-            if call.task is not None:
-                call.task.cancel()
-        if isinstance(ended, Rejection):
-            return self._refused(subproblem, fallback, ended, call.progress)
-        if isinstance(ended, ProviderFault):
-            return self._without_samples(call, ended)
-        return self._raced(call, ended)
+            self._lanes.leave(call)
+            self._open.discard(call)
+            if not self._open:
+                self._idle.set()
+            self._finished += 1
 
-    async def _work(self) -> None:
-        while True:
-            _, _, call = await self._queue.get()
-            self._recorder.queued(self._queue.qsize())
-            if call.ended.done():
-                continue
-            waited = self._clock.now_ns() - call.queued_ns
-            call.progress.stages.append(StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, waited))
-            self._running += 1
-            call.task = asyncio.create_task(
-                self._pipeline.run(
-                    call.subproblem, _in_hand(call.subproblem, call.classical), call.deadline, call.progress
-                )
-            )
-            try:
-                await asyncio.wait({call.task})
-            except asyncio.CancelledError:
-                call.task.cancel()
-                raise
-            finally:
-                self._running -= 1
-            _hand_over(call.task, call.ended)
-
-    def _raced(self, call: _Call, sampled: Sampled) -> Done:
-        began = self._clock.now_ns()
-        nothing = incumbent(call.subproblem)
-        candidates = (nothing, *((call.classical,) if call.classical else ()), sampled.answer)
-        answer = best(call.subproblem, candidates)
-        raced = self._clock.now_ns() - began
-        decoded = call.progress.stages.pop()
-        call.progress.stages.append(
-            StageTiming(Stage.POSTPROC_TIME, decoded.start_ns, decoded.duration_ns + raced)
-        )
-        provenance = self._provenance(
-            call.subproblem, call.progress, call.classical, nothing.energy - sampled.answer.energy, sampled
-        )
-        return Done(answer, sampled.samples, call.classical, provenance)
-
-    def _refused(
-        self, subproblem: Subproblem, fallback: Answer | None, rejection: Rejection, progress: Progress
-    ) -> Outcome:
-        provenance = self._provenance(subproblem, progress, fallback)
-        if fallback is None:
-            return Shed(rejection, provenance)
-        return _degraded(subproblem, fallback, rejection, provenance)
-
-    def _without_samples(self, call: _Call, cause: DeadlinePassed | ProviderFault) -> Outcome:
-        provenance = self._provenance(call.subproblem, call.progress, call.classical)
-        if call.classical is not None:
-            return _degraded(call.subproblem, call.classical, cause, provenance)
-        if isinstance(cause, DeadlinePassed):
-            return Late(cause, provenance)
-        return Failed(cause, provenance)
-
-    def _provenance(
-        self,
-        subproblem: Subproblem,
-        progress: Progress,
-        fallback: Answer | None,
-        raw_gain: float = 0.0,
-        sampled: Sampled | None = None,
-    ) -> Provenance:
-        return Provenance(
-            provider=self._provider.name,
-            emulated=self._provider.limits.emulated,
-            base_version=subproblem.base_version,
-            stages=tuple(progress.stages),
-            job_id=progress.job_id,
-            attempts=progress.attempts,
-            template_key=progress.template_key,
-            shots=sampled.samples.shots if sampled else 0,
-            qpu_s=progress.qpu_s,
-            raw_gain=raw_gain,
-            classical_gain=subproblem.offset - fallback.energy if fallback else 0.0,
-            samples_at_ns=sampled.at_ns if sampled else 0,
-            emulator_overrun=progress.emulator_overrun,
-        )
+    def _time_left_s(self, deadline: Deadline) -> float:
+        """Until the outcome must leave; a standby answer needs its own time first."""
+        margin = REPLY_MARGIN_NS
+        if self._answers.policy is Fallback.STANDBY:
+            margin += self._answers.time.p99_ns(REPLY_MARGIN_NS)
+        return max(0, deadline.remaining_ns(self._clock.now_ns()) - margin) / NS_PER_S
 
 
 def _in_hand(subproblem: Subproblem, fallback: Answer | None) -> float:
     """The best energy without a QPU: of changing nothing, or of the classical answer."""
     return min(subproblem.offset, fallback.energy) if fallback else subproblem.offset
-
-
-def _degraded(subproblem: Subproblem, fallback: Answer, cause: Cause, provenance: Provenance) -> Degraded:
-    return Degraded(best(subproblem, (incumbent(subproblem), fallback)), cause, provenance)
-
-
-def _hand_over(task: asyncio.Task[Ended], ended: asyncio.Future[Ended]) -> None:
-    """Moves a finished task's end into the future the caller waits on, if it still waits."""
-    if ended.done():
-        return
-    if task.cancelled():
-        ended.cancel()
-    elif (error := task.exception()) is not None:
-        ended.set_exception(error)
-    else:
-        ended.set_result(task.result())

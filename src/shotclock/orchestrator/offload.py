@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -35,6 +35,21 @@ class ProcessOffload:
 
     def close(self) -> None:
         """Ends the worker."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ThreadOffload:
+    """One thread, for work that lets go of the interpreter: numba's solvers do."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "shotclock-solver")
+
+    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Offload.run`."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
+
+    def close(self) -> None:
+        """Ends the thread."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

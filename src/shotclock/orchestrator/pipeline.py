@@ -1,72 +1,48 @@
-"""The quantum part of one call: bind → submit → collect → decode, timed stage by stage."""
+"""One job from binding to samples: bind → submit → collect, timed stage by stage, written down if paid."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_S, Deadline
-from shotclock.domain.circuit import DeviceCircuit, Samples
-from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.outcome import Answer, ProviderFault, Rejection
+from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
+from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError
+from shotclock.domain.ledger import LedgerError
+from shotclock.domain.outcome import ProviderFault, Rejection
 from shotclock.domain.ports import Accepted, Clock, Execution, Job, Provider, Recorder, Synthesizer
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.bucket import TokenBucket
-from shotclock.orchestrator.latency import ServiceTime
-from shotclock.orchestrator.planning import ShotLimits, fit_shots
+from shotclock.orchestrator.call import Call, OwnCircuit, Sampled
+from shotclock.orchestrator.flight import Flight, Manifest, Passenger, Seat
+from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.paid import JobBook
+from shotclock.orchestrator.planning import Fit, ShotLimits, fit_shots, fit_shots_and_delay
 from shotclock.orchestrator.retry import backoff_ns
 
 RETURN_MARGIN_NS = 5_000_000
-"""Kept back when shots are fitted to a budget: decoding, and the answer's way to the caller."""
+"""Kept back when a job is fitted to a budget: decoding, and the answer's way to the caller."""
 
-
-@dataclass(slots=True)
-class Progress:
-    """What a call has been through so far; readable at the deadline, however far it got."""
-
-    stages: list[StageTiming] = field(default_factory=list)
-    job_id: str = ""
-    attempts: int = 0
-    template_key: str = ""
-    qpu_s: float = 0.0
-    emulator_overrun: bool = False
-    with_provider_since_ns: int | None = None
-
-    def interrupted(self, now_ns: int, emulated: bool) -> None:
-        """Closes the wait for the provider that a deadline cut short; it is booked under `collect`."""
-        if self.with_provider_since_ns is not None:
-            waited = now_ns - self.with_provider_since_ns
-            self.stages.append(
-                StageTiming(Stage.COLLECT, self.with_provider_since_ns, waited, waited if emulated else 0)
-            )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sampled:
-    """Samples that passed their checks, and the best of them on the original objective."""
-
-    samples: Samples
-    answer: Answer
-    at_ns: int
+LOOKS_FOR_A_LOST_JOB = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ShotPolicy:
     """How a job is run. shots: as many as the budget allows between the two; equal, they are fixed.
 
-    rep_delay_s None is the device's default; attempts: submits a call.
+    rep_delay_s None is the device's default; shorter_rep_delays_s: what may be taken instead where the
+    budget leaves no room, in descending order; attempts: submits a job.
     """
 
     shots: ShotLimits
     rep_delay_s: float | None
     attempts: int
+    shorter_rep_delays_s: tuple[float, ...] = ()
 
-
-Ended = Sampled | ProviderFault | Rejection
 
 Foresight = Callable[[Subproblem, DeviceCircuit, float, int], Awaitable[float]]
 """The gain that so many shots of a circuit promise over an energy already in hand, in units of E."""
@@ -79,7 +55,7 @@ async def unforeseen(subproblem: Subproblem, circuit: DeviceCircuit, in_hand: fl
 
 
 class Pipeline:
-    """Runs calls on one provider; a vendor's fault comes back as a value."""
+    """Runs jobs on one provider; a vendor's fault ends the calls in it as a value."""
 
     def __init__(
         self,
@@ -88,136 +64,300 @@ class Pipeline:
         *,
         clock: Clock,
         policy: ShotPolicy,
+        health: Health,
+        book: JobBook,
         recorder: Recorder,
         rng: random.Random,
         foresight: Foresight = unforeseen,
     ) -> None:
-        self._synthesizer = synthesizer
+        self.synthesizer = synthesizer
         self.provider = provider
+        self.policy = policy
+        self.health = health
+        self.book = book
+        self.bucket = TokenBucket(provider.limits.submissions_per_minute)
         self._clock = clock
-        self._policy = policy
         self._recorder = recorder
         self._rng = rng
         self._foresight = foresight
-        self._bucket = TokenBucket(provider.limits.submissions_per_minute)
-        self._service_time = ServiceTime()
-        self._typical: Job | None = None
+        self._typical: dict[int, DeviceCircuit] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._inflight = 0
 
     async def warm(self, sample: Subproblem) -> None:
-        """Compiles the template for subproblems of this size, off the event loop."""
-        await self._synthesizer.warm(sample.n)
-        circuit = await self._synthesizer.bind(sample)
-        self._typical = self._job(circuit, self._policy.shots.minimum, "prediction")
-
-    def predicted_p95_s(self) -> float:
-        """What one job takes here, submit to samples, with nothing ahead of it; seconds."""
-        return self._service_time.p95_s(self.provider.predict_s(self.typical_job()))
+        """Compiles what subproblems of this size need, off the event loop."""
+        await self.synthesizer.warm(sample.n)
+        self._typical[sample.n] = await self.synthesizer.bind(sample)
 
     def typical_job(self) -> Job:
-        """The job that the warming sample would be."""
-        if self._typical is None:
+        """The job that the first warming sample would be, alone."""
+        if not self._typical:
             raise RuntimeError("warm the pipeline first")
-        return self._typical
+        first = next(iter(self._typical))
+        return self._job((self.stand_in(first),), self.policy.shots.minimum, self.policy.rep_delay_s)
 
-    def _job(self, circuit: DeviceCircuit, shots: int, tag: str) -> Job:
-        return Job.of((circuit,), shots, tag, self._policy.rep_delay_s)
+    @property
+    def side_by_side(self) -> int:
+        """How many calls like the first warming sample one job carries, in one PUB."""
+        return max(1, len(self.synthesizer.lines(next(iter(self._typical)))))
 
-    async def run(
-        self, subproblem: Subproblem, in_hand: float, deadline: Deadline, progress: Progress
-    ) -> Ended:
-        """The samples, or why there are none; `progress` is filled on the way.
+    def stand_in(self, n: int) -> Pub:
+        """A PUB as wide and as long as one of a subproblem of n variables, as far as that is known."""
+        return Pub((self._typical.get(n) or next(iter(self._typical.values())),))
 
-        in_hand: the energy of the best answer there is without a QPU.
+    def predict_s(self, pubs: tuple[Pub, ...], shots: int) -> float:
+        """p95 of submit to samples with nothing ahead, at the policy's rep_delay, seconds."""
+        return self.provider.predict_s(self._job(pubs, shots, self.policy.rep_delay_s))
+
+    def predicted_p95_s(self) -> float:
+        """What the shortest job that is allowed takes here, with nothing ahead of it, seconds.
+
+        The provider's prediction, plus how much longer than predicted the jobs of late have taken.
         """
+        policy = self.policy
+        delay = policy.shorter_rep_delays_s[-1] if policy.shorter_rep_delays_s else policy.rep_delay_s
+        first = self.stand_in(next(iter(self._typical)))
+        predicted = self.provider.predict_s(self._job((first,), policy.shots.minimum, delay))
+        return max(0.0, predicted + self.health.slowness.p95_s(self._clock.now_ns()))
+
+    def as_asked(self, pubs: tuple[Pub, ...]) -> Fit:
+        """The fewest shots at the policy's own rep_delay, whatever they take."""
+        shots = self.policy.shots.minimum
+        return self._fit(shots, self.policy.rep_delay_s, self.predict_s(pubs, shots))
+
+    def fitted(self, pubs: tuple[Pub, ...], deadline: Deadline, ahead_ns: int) -> Fit | Rejection:
+        """How the job fits what its deadline leaves behind the jobs ahead, or that it does not."""
+        limits, policy = self.policy.shots, self.policy
+        remaining = deadline.remaining_ns(self._clock.now_ns()) - RETURN_MARGIN_NS - ahead_ns
+        if policy.shorter_rep_delays_s:
+            usual = self.provider.limits.rep_delay_default_s
+            return fit_shots_and_delay(
+                lambda shots, delay: self.provider.predict_s(self._job(pubs, shots, delay)),
+                remaining,
+                limits,
+                (policy.rep_delay_s or usual, *policy.shorter_rep_delays_s),
+            )
+        shots = fit_shots(lambda shots: self.predict_s(pubs, shots), remaining, limits)
+        if isinstance(shots, Rejection):
+            return shots
+        return self._fit(shots, policy.rep_delay_s, self.predict_s(pubs, shots))
+
+    def _fit(self, shots: int, rep_delay_s: float | None, predicted_s: float) -> Fit:
+        usual = self.provider.limits.rep_delay_default_s
+        return Fit(shots, rep_delay_s, predicted_s, rep_delay_s is not None and rep_delay_s < usual)
+
+    async def run(self, flight: Flight) -> None:
+        """Ends every call of the flight, by samples or by the reason why there are none."""
         began = self._clock.now_ns()
-        try:
-            circuit = await self._synthesizer.bind(subproblem)
-            progress.template_key = circuit.template.key
-            shots = self._shots(circuit, deadline)
-            if isinstance(shots, Rejection):
-                self._timed(progress, Stage.BIND, began)
-                return shots
-            gain = await self._foresight(subproblem, circuit, in_hand, shots)
-            self._timed(progress, Stage.BIND, began)
-            if gain <= 0.0:
-                return Rejection("expected_gain", 0.0, gain, "expected gain", 0.0)
-            job = self._job(circuit, shots, f"shotclock:{subproblem.request_id}")
-            return await self._execute(subproblem, job, deadline, progress)
-        except ProviderError as error:
-            return ProviderFault(str(error))
-
-    def _shots(self, circuit: DeviceCircuit, deadline: Deadline) -> int | Rejection:
-        """How many shots the rest of the budget pays for, or that even the fewest don't fit."""
-        limits = self._policy.shots
-        if limits.minimum == limits.maximum:
-            return limits.minimum
-        remaining = deadline.remaining_ns(self._clock.now_ns()) - RETURN_MARGIN_NS
-        return fit_shots(
-            lambda shots: self.provider.predict_s(self._job(circuit, shots, "prediction")), remaining, limits
+        bound = await self._bound(flight)
+        calls = bound.calls
+        self._timed(
+            (call for call in calls if not isinstance(call.work, OwnCircuit)),
+            Stage.BIND,
+            began,
+            emulated_ns=0,
         )
+        for call in calls:
+            call.progress.sharers = len(calls)
+            call.progress.penalised = flight.penalised
+        try:
+            await self._attempt(bound, flight)
+        except (ProviderError, LedgerError) as error:
+            for call in calls:
+                call.end(ProviderFault(str(error)))
 
-    async def _execute(
-        self, subproblem: Subproblem, job: Job, deadline: Deadline, progress: Progress
-    ) -> Sampled:
-        while True:
-            progress.attempts += 1
+    async def gone(self) -> None:
+        """Waits for the jobs whose callers had left while they were handed over."""
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
+    async def _bound(self, flight: Flight) -> Manifest:
+        rows = []
+        for row in flight.rows:
+            seated = [await self._seated(seat, flight.shots) for seat in row]
+            rows.append(tuple(one for one in seated if one is not None))
+        return Manifest(tuple(rows)).boarding()
+
+    async def _seated(self, seat: Seat, shots: int) -> Passenger | None:
+        """The call with its circuit; None where it ended instead."""
+        call, work = seat.call, seat.call.work
+        if isinstance(work, OwnCircuit):
+            return Passenger(call, work.circuit)
+        try:
+            circuit = await self.synthesizer.bind(work, seat.line)
+            call.progress.template_key = circuit.template.key
+            self._typical.setdefault(work.n, circuit)
+            gain = await self._foresight(work, circuit, call.in_hand, shots)
+        except ProviderError as error:
+            call.end(ProviderFault(str(error)))
+        except ShotclockError as error:
+            call.fail(error)
+        else:
+            if gain > 0.0:
+                return Passenger(call, circuit)
+            call.end(Rejection("expected_gain", 0.0, gain, "expected gain", 0.0))
+        return None
+
+    async def _attempt(self, bound: Manifest, flight: Flight) -> None:
+        attempt = 0
+        while (manifest := bound.boarding()).rows:
+            attempt += 1
+            for call in manifest.calls:
+                call.progress.attempts = attempt
             try:
-                await self._take_token(progress)
-                execution = await self._submit_and_collect(job, progress)
-                return self._decode(subproblem, job, execution, progress)
+                await self._once(manifest, flight, first_attempt=attempt == 1)
             except ProviderError as error:
-                remaining = deadline.remaining_ns(self._clock.now_ns())
-                wait = backoff_ns(error, progress.attempts, self._policy.attempts, remaining, self._rng)
+                self.health.failed(error)
+                wait = self._backoff_ns(error, attempt, manifest.calls)
                 if wait is None:
                     raise
                 self._recorder.retried()
                 await asyncio.sleep(wait / NS_PER_S)
+                await self._take_token(manifest.calls)
+            else:
+                return
 
-    async def _take_token(self, progress: Progress) -> None:
+    def _backoff_ns(self, error: ProviderError, attempt: int, calls: tuple[Call, ...]) -> int | None:
+        now = self._clock.now_ns()
+        remaining = max(call.deadline.remaining_ns(now) for call in calls)
+        wait = backoff_ns(error, attempt, self.policy.attempts, remaining, self._rng)
+        return wait if wait is not None and self.health.retries.take() else None
+
+    async def _take_token(self, calls: tuple[Call, ...]) -> None:
         began = self._clock.now_ns()
-        wait = self._bucket.reserve_ns(began)
+        wait = self.bucket.reserve_ns(began)
         if wait:
             await asyncio.sleep(wait / NS_PER_S)
         emulated = wait if self.provider.limits.emulated else 0
-        self._timed(progress, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
+        self._timed(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
 
-    async def _submit_and_collect(self, job: Job, progress: Progress) -> Execution:
+    async def _once(self, manifest: Manifest, flight: Flight, *, first_attempt: bool) -> None:
+        tag = f"shotclock:{self._rng.getrandbits(96):024x}"
+        job = self._job(manifest.pubs, flight.shots, flight.rep_delay_s, tag)
+        calls = manifest.calls
         began = self._clock.now_ns()
-        progress.with_provider_since_ns = began
-        accepted = await self.provider.submit(job)
-        progress.job_id = accepted.job_id
-        self._timed(progress, Stage.CIRCUIT_SUBMIT_LATENCY, began, accepted.submit_emulated_ns)
-        submitted = self._clock.now_ns()
-        progress.with_provider_since_ns = submitted
-        self._recorder.submitted(submitted - began)
-        execution = await self._collect(accepted)
-        progress.with_provider_since_ns = None
-        self._service_time.observe((self._clock.now_ns() - began) / NS_PER_S)
-        progress.stages.extend(_on_the_qpu(submitted, execution))
-        progress.qpu_s += execution.qpu_s
-        progress.emulator_overrun |= execution.emulator_overrun
-        return execution
-
-    async def _collect(self, accepted: Accepted) -> Execution:
+        for call in calls:
+            call.progress.with_provider_since_ns = began
+        self._inflight += 1
         try:
-            return await self.provider.collect(accepted)
+            accepted = await self._submitted(job, calls)
+            self._timed(calls, Stage.CIRCUIT_SUBMIT_LATENCY, began, accepted.submit_emulated_ns)
+            submitted = self._clock.now_ns()
+            self._recorder.submitted(submitted - began)
+            for call in calls:
+                call.progress.job_id = accepted.job_id
+                call.progress.with_provider_since_ns = submitted
+            execution = await self._collected(job, accepted)
+            self.health.finished(began, flight.predicted_s, self._inflight, first_attempt=first_attempt)
         except asyncio.CancelledError:
-            await self.provider.cancel(accepted)
+            self.health.timed_out(self._clock.now_ns() - began, flight.predicted_s)
+            raise
+        finally:
+            self._inflight -= 1
+        self.book.result(tag, _names(calls))
+        _deliver(job, execution, calls, _on_the_qpu(submitted, execution))
+
+    async def _submitted(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
+        """Hands the job over. Who is cancelled meanwhile leaves the rest to `_give_up`."""
+        handing_over = asyncio.ensure_future(self._hand_over(job, calls))
+        try:
+            return await asyncio.shield(handing_over)
+        except asyncio.CancelledError:
+            if not handing_over.cancelled():
+                leaving = asyncio.ensure_future(self._give_up(job.tag, handing_over))
+                self._leaving.add(leaving)
+                leaving.add_done_callback(self._leaving.discard)
             raise
 
-    def _decode(self, subproblem: Subproblem, job: Job, execution: Execution, progress: Progress) -> Sampled:
-        began = self._clock.now_ns()
-        (samples,) = execution.samples
-        if samples.shots != job.shots:
-            raise ProviderError(
-                FaultKind.PERMANENT, f"{samples.shots} shots came back, {job.shots} were asked for"
-            )
-        answer = self._synthesizer.decode(subproblem, samples)
-        self._timed(progress, Stage.POSTPROC_TIME, began)
-        return Sampled(samples, answer, self._clock.now_ns())
+    async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
+        await self.book.intend(job.tag, _names(calls), job.shots)
+        if not any(call.wanted for call in calls):
+            self.book.failed(job.tag, "not submitted: its callers had gone")
+            raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
+        try:
+            accepted = await self.provider.submit(job)
+        except ProviderError as error:
+            if error.kind is not FaultKind.AMBIGUOUS:
+                self.book.failed(job.tag, str(error))
+                raise
+            accepted = await self._adopted(job.tag, error)
+        self.book.submitted(job.tag, accepted.job_id)
+        return accepted
 
-    def _timed(self, progress: Progress, stage: Stage, began_ns: int, emulated_ns: int = 0) -> None:
-        progress.stages.append(StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns))
+    async def _adopted(self, tag: str, lost: ProviderError) -> Accepted:
+        """The job whose submit's answer was lost, found by its tag; never submitted again."""
+        for look in range(1, LOOKS_FOR_A_LOST_JOB + 1):
+            try:
+                found = await self.provider.find(tag)
+            except ProviderError:
+                found = ()
+            if len(found) == 1:
+                return found[0]
+            await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
+        self.book.parked(tag, f"the submit's answer was lost ({lost}) and no job carries the tag")
+        raise lost
+
+    async def _give_up(self, tag: str, handing_over: asyncio.Future[Accepted]) -> None:
+        try:
+            accepted = await handing_over
+            await self.provider.cancel(accepted)
+        except (ProviderError, LedgerError):
+            return  # what was known of the job is written where it was raised
+        self.book.failed(tag, "cancelled: its callers had gone")
+
+    async def _collected(self, job: Job, accepted: Accepted) -> Execution:
+        try:
+            execution = await self.provider.collect(accepted)
+        except asyncio.CancelledError:
+            await self.provider.cancel(accepted)
+            self.book.failed(job.tag, "cancelled: its callers had gone")
+            raise
+        except ProviderError as error:
+            if error.kind is FaultKind.AMBIGUOUS:
+                self.book.parked(job.tag, str(error))
+            else:
+                self.book.failed(job.tag, str(error))
+            raise
+        if len(execution.samples) != len(job.circuits):
+            self.book.failed(job.tag, "another number of samples than of circuits came back")
+            raise ProviderError(
+                FaultKind.PERMANENT, f"{len(execution.samples)} samples for {len(job.circuits)} circuits"
+            )
+        return execution
+
+    def _job(
+        self, pubs: tuple[Pub, ...], shots: int, rep_delay_s: float | None, tag: str = "prediction"
+    ) -> Job:
+        return Job(pubs, shots, tag, rep_delay_s)
+
+    def _timed(self, calls: Iterable[Call], stage: Stage, began_ns: int, emulated_ns: int) -> None:
+        timing = StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns)
+        for call in calls:
+            call.progress.stages.append(timing)
+
+
+def _names(calls: tuple[Call, ...]) -> tuple[str, ...]:
+    return tuple(call.work.request_id for call in calls)
+
+
+def _deliver(job: Job, execution: Execution, calls: tuple[Call, ...], timings: list[StageTiming]) -> None:
+    """Each call's own samples, checked to be as many and as wide as was asked for."""
+    for call, circuit, samples in zip(calls, job.circuits, execution.samples, strict=True):
+        progress = call.progress
+        progress.with_provider_since_ns = None
+        progress.stages.extend(timings)
+        progress.qpu_s += execution.qpu_s / len(calls)
+        progress.emulator_overrun |= execution.emulator_overrun
+        fault = _misfit(samples, job.shots, circuit.parameters.n)
+        call.end(ProviderFault(fault) if fault else Sampled(samples, execution.collected_at_ns))
+
+
+def _misfit(samples: Samples, shots: int, n: int) -> str:
+    if samples.shots != shots:
+        return f"{samples.shots} shots came back, {shots} were asked for"
+    if samples.pool.shape[1] != n:
+        return f"samples of {samples.pool.shape[1]} bits came back, {n} were asked for"
+    return ""
 
 
 def _on_the_qpu(submitted_ns: int, execution: Execution) -> list[StageTiming]:

@@ -29,14 +29,14 @@ class ShotLimits:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a job is run so that its p95, predicted_s, fits its budget.
+    """How a job is run so that its p95, predicted_s, fits its budget; rep_delay_s None: the default.
 
     penalised: the rep_delay is below the device's default, so qubits may not have relaxed between
     shots and the samples carry a fidelity penalty, which must be said wherever they are shown.
     """
 
     shots: int
-    rep_delay_s: float
+    rep_delay_s: float | None
     predicted_s: float
     penalised: bool
 

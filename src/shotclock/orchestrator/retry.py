@@ -9,6 +9,8 @@ from shotclock.domain.errors import FaultKind, ProviderError
 
 BASE_S = 0.1
 CAP_S = 10.0
+PARTS = 1000
+"""A token is counted in thousandths, as gRPC does: ten deposits of 0.1 are exactly one retry."""
 
 
 def backoff_ns(
@@ -22,3 +24,32 @@ def backoff_ns(
         return None
     wait = round(rng.random() * min(CAP_S, BASE_S * 2 ** (attempt - 1)) * NS_PER_S)
     return wait if wait < remaining_ns else None
+
+
+class RetryBudget:
+    """Retries a provider may cost beyond its requests, so that retries never make an outage worse.
+
+    One token a retry, per_success back for each first attempt that succeeds (MongoDB, Finagle). It
+    starts full: attempts ≤ (1 + per_success) × requests + capacity, and the capacity is the burst.
+    """
+
+    def __init__(self, capacity: float = 10.0, per_success: float = 0.1) -> None:
+        self._capacity = round(capacity * PARTS)
+        self._per_success = round(per_success * PARTS)
+        self._parts = self._capacity
+
+    @property
+    def tokens(self) -> float:
+        """Retries left."""
+        return self._parts / PARTS
+
+    def succeeded_first_time(self) -> None:
+        """A request succeeded at its first attempt."""
+        self._parts = min(self._capacity, self._parts + self._per_success)
+
+    def take(self) -> bool:
+        """Spends one token if there is one; without it the request is not tried again."""
+        if self._parts < PARTS:
+            return False
+        self._parts -= PARTS
+        return True

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from shotclock.domain.outcome import Outcome
+from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.ports import Dispatcher, Pending
 from shotclock.domain.subproblem import Subproblem
 
@@ -63,6 +63,10 @@ class ThreadCaller:
         """See `Caller.ask`."""
         future = asyncio.run_coroutine_threadsafe(self._dispatcher.solve(subproblem), self._thread.loop)
         return _FuturePending(future)
+
+    def decided(self, request_id: str, decision: Decision) -> None:
+        """See `Caller.decided`."""
+        asyncio.run_coroutine_threadsafe(self._dispatcher.decided(request_id, decision), self._thread.loop)
 
 
 class _FuturePending:

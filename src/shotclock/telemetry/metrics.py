@@ -10,8 +10,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError
-from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Rejection, Shed
+from shotclock.domain.outcome import (
+    CircuitOutcome,
+    Decision,
+    Degraded,
+    Done,
+    Executed,
+    Outcome,
+    Rejection,
+    Shed,
+)
 from shotclock.domain.ports import TemplateEvent
+from shotclock.domain.status import BreakerState
 
 WINDOW = 100
 """Calls over which the two gauges are taken."""
@@ -70,6 +80,25 @@ class Metrics:
             ["client", "limit"],
             registry=registry,
         )
+        self.lookups = Counter(
+            "shotclock_result_cache",
+            "Lookups of an equal, earlier call's samples: hit or miss.",
+            ["client", "event"],
+            registry=registry,
+        )
+        self.breaker_state = Gauge(
+            "shotclock_breaker_state",
+            "1 for the state the provider's breaker is in, 0 for the others.",
+            ["client", "state"],
+            registry=registry,
+        )
+        self.job_size = Histogram(
+            "shotclock_calls_per_job",
+            "Calls that shared the job whose samples came back, by call.",
+            ["client"],
+            buckets=(1, 2, 4, 8, 16, 32),
+            registry=registry,
+        )
         self.overruns = Counter(
             "shotclock_emulator_overruns",
             "Calls whose emulation computed for longer than the time it emulates.",
@@ -116,6 +145,7 @@ class PrometheusRecorder:
         self._samples_back: deque[bool] = deque(maxlen=WINDOW)
         self._answered: deque[bool] = deque(maxlen=WINDOW)
         metrics.retries.labels(client)
+        self.breaker(BreakerState.CLOSED)
         for decision in Decision:
             metrics.stale_parameters.labels(client, decision)
 
@@ -131,10 +161,21 @@ class PrometheusRecorder:
         """See `Recorder.retried`."""
         self._metrics.retries.labels(self._client).inc()
 
-    def finished(self, outcome: Outcome) -> None:
+    def looked_up(self, found: bool) -> None:
+        """See `Recorder.looked_up`."""
+        self._metrics.lookups.labels(self._client, "hit" if found else "miss").inc()
+
+    def breaker(self, state: BreakerState) -> None:
+        """See `Recorder.breaker`."""
+        for known in BreakerState:
+            self._metrics.breaker_state.labels(self._client, known).set(known is state)
+
+    def finished(self, outcome: Outcome | CircuitOutcome) -> None:
         """See `Recorder.finished`."""
-        self._samples_back.append(isinstance(outcome, Done) and outcome.samples.shots > 0)
-        self._answered.append(isinstance(outcome, Done | Degraded))
+        self._samples_back.append(isinstance(outcome, Done | Executed) and outcome.samples.shots > 0)
+        self._answered.append(isinstance(outcome, Done | Degraded | Executed))
+        if self._samples_back[-1] and not outcome.provenance.cached:
+            self._metrics.job_size.labels(self._client).observe(outcome.provenance.sharers)
         client = self._client
         self._metrics.success_ratio.labels(client).set(sum(self._samples_back) / len(self._samples_back))
         self._metrics.hit_ratio.labels(client).set(sum(self._answered) / len(self._answered))

@@ -70,7 +70,7 @@ def metric(found: Metric) -> str:
 
 
 def classes(summary: Summary, arm: str) -> list[tuple[str, Latency]]:
-    """added_latency by who answered (`qpu`, `fallback`, `rejected`), where there is more than one kind."""
+    """added_latency by who answered (`CLASSES`), where there is more than one kind."""
     named = [(name, summary.metrics.get(f"{arm}.added_latency.{name}")) for name in CLASSES]
     found = [(name, latency) for name, latency in named if isinstance(latency, Latency) and latency.n]
     return found if len(found) > 1 else []

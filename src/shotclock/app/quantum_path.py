@@ -1,0 +1,165 @@
+"""Puts a quantum path together: provider, synthesizer, pipeline, orchestrator, from one tree of settings."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from shotclock.app.host import Host
+from shotclock.app.preview import Preview
+from shotclock.circuits.synthesizer import QaoaSynthesizer
+from shotclock.circuits.worker import bound_logical
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.ports import Provider, Recorder
+from shotclock.emulator import device as devices
+from shotclock.emulator.profile import Profile
+from shotclock.emulator.provider import EmulatedProvider
+from shotclock.orchestrator.answers import Answers, Fallback
+from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.lanes import BatchPolicy
+from shotclock.orchestrator.latency import FallbackTime
+from shotclock.orchestrator.paid import FreeJobs, JobBook
+from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy, unforeseen
+from shotclock.orchestrator.planning import ShotLimits
+from shotclock.orchestrator.results import ResultCache
+from shotclock.providers import registry
+from shotclock.settings import QuantumSettings, Settings
+from shotclock.solvers.fallback import Classical
+from shotclock.solvers.greedy import Greedy
+
+FEWEST_FITTED_SHOTS = 64
+"""Below this a sample of 12 variables seldom holds the optimum; `shots = "fit"` then says it does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathPolicy:
+    """What differs between a measuring arm, a protected one and a service.
+
+    batch_limit: calls a job; 1 where one caller has one call under way, so that nothing can be packed.
+    """
+
+    protected: bool
+    fallback: Fallback
+    batch_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuantumPath:
+    """The parts that `app` goes on to talk to."""
+
+    provider: Provider
+    synthesizer: QaoaSynthesizer
+    pipeline: Pipeline
+    orchestrator: Orchestrator
+
+
+def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
+    """The provider of these settings, warm. Raises SettingsError on what it cannot be asked for."""
+    provider = (
+        _emulated(host, settings, quantum, profile)
+        if quantum.provider == "emulated"
+        else _other(host, quantum)
+    )
+    limits = provider.limits
+    if limits.paid and quantum.max_money_per_run == 0:
+        raise SettingsError(
+            f"quantum.provider: '{quantum.provider}' is paid and quantum.max_money_per_run is 0; "
+            f"set what a run may spend"
+        )
+    if quantum.shots != "fit" and quantum.shots > limits.max_shots:
+        raise SettingsError(f"quantum.shots: {quantum.shots} is over the device's {limits.max_shots}")
+    return provider
+
+
+def assemble(
+    host: Host,
+    settings: Settings,
+    quantum: QuantumSettings,
+    provider: Provider,
+    policy: PathPolicy,
+    recorder: Recorder,
+    *,
+    book: JobBook | None = None,
+) -> QuantumPath:
+    """The path on this host, not yet started. book: where a paid provider's jobs are written down."""
+    bounds, limits = settings.orchestrator, provider.limits
+    if limits.paid and book is None:
+        raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid: serve it with a ledger")
+    rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
+    synthesizer = QaoaSynthesizer(
+        quantum.device,
+        target_source=devices.target,
+        offload=host.offload,
+        incumbent=Greedy(),
+        cache_size=max(16, 4 * policy.batch_limit),
+        store=settings.circuits.store_folder,
+        most_lines=policy.batch_limit,
+        recorder=recorder,
+    )
+    pipeline = Pipeline(
+        synthesizer,
+        provider,
+        clock=host.clock,
+        policy=ShotPolicy(
+            _shot_limits(quantum, provider),
+            quantum.rep_delay_s,
+            bounds.attempts,
+            quantum.shorter_rep_delays_s,
+        ),
+        health=Health(provider, host.clock, rng, recorder),
+        book=book or FreeJobs(),
+        recorder=recorder,
+        rng=rng,
+        foresight=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else unforeseen,
+    )
+    answers = Answers(
+        synthesizer=synthesizer,
+        solver=Classical(),
+        offload=host.threads,
+        clock=host.clock,
+        policy=policy.fallback,
+        provider=provider.name,
+        limits=limits,
+        rng=rng,
+        time=FallbackTime(),
+    )
+    orchestrator = Orchestrator(
+        pipeline,
+        answers,
+        host.clock,
+        AdmissionPolicy(
+            bounds.queue_limit,
+            policy.protected,
+            overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
+            seed_policy="shared" if bounds.result_cache else "fresh",
+        ),
+        recorder,
+        batch=BatchPolicy(policy.batch_limit, round(bounds.batch_age_ms * NS_PER_MS), policy.protected),
+        results=ResultCache(bounds.result_cache),
+    )
+    return QuantumPath(provider, synthesizer, pipeline, orchestrator)
+
+
+def _emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
+    facts = host.run(host.offload.run(devices.describe, quantum.device))
+    for delay in (quantum.rep_delay_s, *quantum.shorter_rep_delays_s):
+        devices.check_rep_delay(facts, delay)
+    provider = EmulatedProvider(facts, profile, host.offload, host.clock, seed=0)
+    host.run(provider.warm(settings.kernel.n))
+    return provider
+
+
+def _other(host: Host, quantum: QuantumSettings) -> Provider:
+    factory = registry.load(quantum.provider)
+    if quantum.provider == "aer":
+        return factory(circuit_builder=bound_logical, offload=host.offload, clock=host.clock, seed=0)
+    return factory(clock=host.clock, seed=0)
+
+
+def _shot_limits(quantum: QuantumSettings, provider: Provider) -> ShotLimits:
+    """Fixed shots, or as many as a call's budget pays for, up to the device's own limit."""
+    if quantum.shots == "fit":
+        return ShotLimits(FEWEST_FITTED_SHOTS, provider.limits.max_shots)
+    return ShotLimits(quantum.shots, quantum.shots)

@@ -1,0 +1,167 @@
+"""A running service: orchestrator, gRPC, HTTP and ledger from one tree of settings."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shotclock.app.host import WallHost
+from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.ledger import LedgerError
+from shotclock.domain.ports import Provider
+from shotclock.domain.status import Drained
+from shotclock.domain.subproblem import Subproblem
+from shotclock.emulator import profile as profiles
+from shotclock.orchestrator.answers import Fallback
+from shotclock.orchestrator.ledger_file import ledger_path
+from shotclock.orchestrator.paid import FreeJobs, PaidJobs
+from shotclock.orchestrator.recovery import Recovered, collect_left, recover
+from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.settings import ServeSettings, Settings
+from shotclock.telemetry import web
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.wire import server as wire
+from shotclock.wire.authorization import Policy
+from shotclock.wire.certificates import TlsFiles
+from shotclock.wire.tls import Insecure, ServerTls, split_address
+
+log = logging.getLogger(__name__)
+
+GRACE_S = 2.0
+"""For the answers of handed-back calls to leave."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What there is to say of a service that takes calls."""
+
+    grpc_port: int
+    http_port: int
+    provider: str
+    emulated: bool
+    sizes: tuple[int, ...]
+    recovered: Recovered
+
+
+def _unheard(grpc_port: int, http_port: int) -> None:
+    del grpc_port, http_port
+
+
+class Service:
+    """Everything `shotclock serve` runs. `start`, then `stop`, both from the main thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._host = WallHost()
+        self._metrics = Metrics()
+        self._ledger: SqliteLedger | None = None
+        self._beside: list[asyncio.Task[None]] = []
+        self._stops: list[Callable[[], None]] = []
+
+    def start(self, listening: Callable[[int, int], None] = _unheard) -> Started:
+        """Opens ports first, then compiles; ready when it returns. Whatever fails undoes the rest."""
+        try:
+            return self._start(listening)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, listening: Callable[[int, int], None]) -> Started:
+        settings, host, serve = self._settings, self._host, self._settings.serve
+        security = _security(serve)
+        quantum = settings.quantum
+        provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
+        book = self._book(provider)
+        policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
+        recorder = PrometheusRecorder(self._metrics, "serve")
+        path = assemble(host, settings, quantum, provider, policy, recorder, book=book)
+        orchestrator = self._orchestrator = path.orchestrator
+        http_host, http_port = split_address(serve.metrics)
+        page = host.run(
+            web.serve(web.application(self._metrics.registry, orchestrator.status), http_host, http_port)
+        )
+        self._stops.append(lambda: host.run(page.stop()))
+        server = host.run(wire.serve(orchestrator, orchestrator, serve.listen, security))
+        self._stops.append(lambda: host.run(server.stop(GRACE_S)))
+        listening(server.port, page.port)
+        recovered = host.run(self._recovered(provider))
+        host.run(orchestrator.start(*(_sample(n) for n in serve.sizes)))
+        self._stops.append(lambda: host.run(orchestrator.stop()))
+        host.run(self._run_beside(path, provider, recovered))
+        return Started(
+            server.port, page.port, provider.name, provider.limits.emulated, serve.sizes, recovered
+        )
+
+    def drain(self) -> Drained:
+        """Ends every accepted call within `serve.drain_s`."""
+        return self._host.run(self._orchestrator.drain(round(self._settings.serve.drain_s * NS_PER_S)))
+
+    def close(self) -> None:
+        """Closes what was opened, the last first."""
+        while self._stops:
+            self._stops.pop()()
+        self._host.close()
+        if self._ledger is not None:
+            self._ledger.close()
+
+    def _book(self, provider: Provider) -> PaidJobs | FreeJobs:
+        if not provider.limits.paid:
+            return FreeJobs()
+        path = ledger_path(self._settings.serve.ledger_file)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"serve.ledger: {path.parent} cannot be created: {error.strerror}") from error
+        self._ledger = SqliteLedger(path, time.time)
+        return PaidJobs(self._ledger, provider.name)
+
+    async def _recovered(self, provider: Provider) -> Recovered:
+        return await recover(self._ledger, provider) if self._ledger is not None else Recovered()
+
+    async def _run_beside(self, path: QuantumPath, provider: Provider, recovered: Recovered) -> None:
+        """What goes on while the service runs; `WallHost.close` cancels it."""
+        every_s = self._settings.circuits.check_calibration_s
+        self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
+        if self._ledger is not None and recovered.submitted:
+            self._beside.append(asyncio.create_task(self._collect(self._ledger, provider, recovered)))
+
+    async def _collect(self, ledger: SqliteLedger, provider: Provider, recovered: Recovered) -> None:
+        try:
+            await collect_left(ledger, provider, recovered.submitted)
+        except LedgerError as error:
+            log.error("jobs from before the stop are not settled: %s", error)
+
+
+def _security(serve: ServeSettings) -> ServerTls | Insecure:
+    files = (serve.certificate, serve.private_key, serve.authorities)
+    if serve.insecure:
+        if any(files):
+            raise SettingsError("serve.insecure: is set beside certificates; leave one of the two out")
+        return Insecure()
+    missing = [
+        name
+        for name, value in zip(("certificate", "private_key", "authorities"), files, strict=True)
+        if not value
+    ]
+    if missing:
+        raise SettingsError(
+            f"serve.{missing[0]}: mutual TLS needs certificate, private_key and authorities (PEM files); "
+            f"`insecure = true` serves one host's own loopback without them"
+        )
+    policy = Policy.of(frozenset(serve.trainers), frozenset(serve.operators), frozenset(serve.probes))
+    return ServerTls(TlsFiles(*map(Path, files)), policy)
+
+
+def _sample(n: int) -> Subproblem:
+    """Stands for subproblems of n variables while the path is warmed."""
+    rng = np.random.default_rng(n)
+    upper = np.triu(rng.normal(size=(n, n)), 1)
+    return Subproblem(upper + upper.T, rng.normal(size=n))

@@ -1,0 +1,220 @@
+"""`shotclock jobs`: the ledger of paid jobs, and the parked ones settled by a person."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import json as json_text
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.ledger import JobRecord, LedgerState
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from shotclock.orchestrator.ledger import Transition
+
+TAG_WIDTH = len("shotclock:") + 24
+"""A tag as the orchestrator makes it."""
+
+jobs = typer.Typer(
+    help="The ledger of paid jobs: list it, settle what is parked.", invoke_without_command=True
+)
+
+Where = Annotated[
+    str, typer.Option("--ledger", help="A path, or sqlite:///path (default: the settings' serve.ledger).")
+]
+Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Tag = Annotated[str, typer.Argument(help="A job's tag, as the list shows it.")]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the ledger is, as far as it was said."""
+
+    ledger: str
+    config: Path | None
+
+    def path(self, above: _Place) -> Path:
+        """The file; what was not said here was said before the verb, or stands in the settings."""
+        from shotclock.orchestrator.ledger_file import ledger_path  # noqa: PLC0415 - see `bench`
+        from shotclock.settings import load  # noqa: PLC0415
+
+        ledger = self.ledger or above.ledger
+        flags = {"serve": {"ledger": ledger}} if ledger else {}
+        return ledger_path(load(self.config or above.config, flags).serve.ledger_file)
+
+
+@jobs.callback()
+def listed(
+    context: typer.Context,
+    *,
+    ledger: Where = "",
+    state: Annotated[list[LedgerState], typer.Option(help="Only jobs in this state; may be repeated.")] = [],  # noqa: B006 - typer copies it
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """List the ledger's jobs, the newest change last; also while an orchestrator runs."""
+    place = _Place(ledger, config)
+    if context.invoked_subcommand is not None:
+        context.obj = place
+        return
+    path = place.path(place)
+    found = _jobs(path, *state)
+    if json:
+        typer.echo(json_text.dumps({"ledger": str(path), "jobs": [_fields(job) for job in found]}, indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
+
+    if found:
+        Console().print(_job_table(found, time.time()))
+    else:
+        typer.echo(f"no {' or '.join(state)} jobs in {path}" if state else f"no jobs in {path}")
+
+
+@jobs.command()
+def history(
+    context: typer.Context, tag: Tag, *, ledger: Where = "", config: Config = None, json: Json = False
+) -> None:
+    """Print what a job went through, transition by transition."""
+    from shotclock.orchestrator.ledger_file import open_to_read, read_history  # noqa: PLC0415
+
+    path = _Place(ledger, config).path(context.obj)
+    _job(path, tag)
+    with open_to_read(path) as connection:
+        transitions = read_history(connection, tag)
+    if json:
+        steps = [
+            {
+                "before": one.before,
+                "after": one.after,
+                "job_id": one.job_id,
+                "note": one.note,
+                "at_unix_s": one.at_unix_s,
+            }
+            for one in transitions
+        ]
+        typer.echo(json_text.dumps({"tag": tag, "history": steps}, indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    Console().print(_history_table(transitions))
+
+
+@jobs.command()
+def settle(
+    context: typer.Context,
+    tag: Tag,
+    *,
+    as_: Annotated[
+        Literal["failed", "submitted"],
+        typer.Option(
+            "--as", help="failed: no job ran. submitted: one did, and is collected at the next start."
+        ),
+    ],
+    note: Annotated[str, typer.Option(help="How you know; kept in the history.")],
+    job_id: Annotated[str, typer.Option(help="The provider's id of the job that ran.")] = "",
+    ledger: Where = "",
+    config: Config = None,
+    json: Json = False,
+) -> None:
+    """Decide what became of a parked job, while no orchestrator holds the ledger."""
+    from shotclock.orchestrator.sqlite_ledger import SqliteLedger  # noqa: PLC0415
+
+    path, state = _Place(ledger, config).path(context.obj), LedgerState(as_)
+    parked = _job(path, tag)
+    if parked.state is not LedgerState.PARKED:
+        raise SettingsError(f"{tag} is {parked.state}: only a parked job is settled by hand")
+    if state is LedgerState.SUBMITTED and not job_id and not parked.job_id:
+        raise SettingsError(f"{tag}: --as submitted needs --job-id, the provider's id of the job that ran")
+    if not note.strip():
+        raise SettingsError("--note: wants how you know what became of the job")
+    with contextlib.closing(SqliteLedger(path, time.time)) as held:
+        asyncio.run(held.move(tag, state, job_id=job_id, note=note))
+    if json:
+        typer.echo(json_text.dumps(_fields(_job(path, tag)), indent=2))
+    else:
+        typer.echo(f"{tag}: parked → {state}")
+
+
+def _jobs(path: Path, *states: LedgerState) -> tuple[JobRecord, ...]:
+    from shotclock.orchestrator.ledger_file import open_to_read, read_jobs  # noqa: PLC0415
+
+    with open_to_read(path) as connection:
+        return read_jobs(connection, *states)
+
+
+def _job(path: Path, tag: str) -> JobRecord:
+    found = {job.tag: job for job in _jobs(path)}
+    if tag not in found:
+        near = difflib.get_close_matches(tag, found, n=1, cutoff=0.0)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"no job {tag!r} in {path}{meant}")
+    return found[tag]
+
+
+def _fields(job: JobRecord) -> dict[str, object]:
+    return {
+        "tag": job.tag,
+        "provider": job.provider,
+        "requests": job.requests,
+        "shots": job.shots,
+        "state": job.state,
+        "job_id": job.job_id,
+        "note": job.note,
+        "changed_unix_s": job.changed_unix_s,
+    }
+
+
+def _job_table(found: tuple[JobRecord, ...], now_unix_s: float) -> Table:
+    """The note stands under the tag, so that at 80 columns a tag is one word to copy; nothing is cut."""
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("state", no_wrap=True)
+    table.add_column("tag, note", overflow="fold", width=TAG_WIDTH)
+    table.add_column("provider", overflow="fold")
+    table.add_column("job id", overflow="fold")
+    table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column("age", justify="right", no_wrap=True)
+    for job in found:
+        # Text, since a provider's words may hold rich's markup
+        tag = Text(job.tag)
+        if job.note:
+            tag.append(f"\n{job.note}", style="dim")
+        calls, since = str(len(job.requests)), age(now_unix_s - job.changed_unix_s)
+        table.add_row(Text(job.state), tag, Text(job.provider), Text(job.job_id), calls, since)
+    return table
+
+
+def _history_table(transitions: tuple[Transition, ...]) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("at (UTC)", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_column("job id", overflow="fold")
+    table.add_column("note", overflow="fold")
+    for one in transitions:
+        at = datetime.fromtimestamp(one.at_unix_s, UTC).isoformat(" ", "milliseconds").removesuffix("+00:00")
+        table.add_row(*map(Text, (at, one.after, one.job_id, one.note)))
+    return table
+
+
+def age(seconds: float) -> str:
+    """A time span in its largest fitting unit: 45s, 12m, 7h, 3d."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{max(0, int(seconds))}s"

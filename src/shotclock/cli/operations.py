@@ -1,0 +1,119 @@
+"""`shotclock drain`, `resume` and `status`: operate a running orchestrator."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_text
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from shotclock.wire.operations import GrpcOperations
+
+T = TypeVar("T")
+
+Target = Annotated[str, typer.Option(help="The orchestrator's gRPC address, HOST:PORT.")]
+Certificate = Annotated[Path | None, typer.Option(help="Own certificate, PEM.")]
+PrivateKey = Annotated[Path | None, typer.Option(help="Its private key, PEM, readable by you alone.")]
+Authorities = Annotated[Path | None, typer.Option(help="Who signed the server's certificate, PEM.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+HERE = "127.0.0.1:7443"
+
+
+def drain(
+    *,
+    target: Target = HERE,
+    budget: Annotated[float, typer.Option(min=0, help="Seconds until calls are handed back.")] = 30,
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
+    authorities: Authorities = None,
+    json: Json = False,
+) -> None:
+    """Let a running orchestrator finish its calls and take no new ones."""
+
+    async def ask(operations: GrpcOperations) -> None:
+        drained = await operations.drain(round(budget * 1e9))
+        if json:
+            typer.echo(json_text.dumps(asdict(drained)))
+        else:
+            typer.echo(f"drained: {drained.finished} calls finished, {drained.handed_back} handed back")
+
+    _with(target, certificate, private_key, authorities, ask)
+
+
+def resume(
+    *,
+    target: Target = HERE,
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
+    authorities: Authorities = None,
+    json: Json = False,
+) -> None:
+    """Let a drained orchestrator take calls again."""
+
+    async def ask(operations: GrpcOperations) -> None:
+        status = await operations.resume()
+        typer.echo(json_text.dumps(asdict(status)) if json else f"{target} is {status.phase}")
+
+    _with(target, certificate, private_key, authorities, ask)
+
+
+def status(
+    *,
+    target: Target = HERE,
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
+    authorities: Authorities = None,
+    json: Json = False,
+) -> None:
+    """How a running orchestrator is now."""
+
+    async def ask(operations: GrpcOperations) -> None:
+        found = await operations.status()
+        if json:
+            typer.echo(json_text.dumps(asdict(found)))
+            return
+        emulated = " (EMULATED)" if found.emulated else ""
+        typer.echo(
+            f"{target} is {found.phase}: {found.provider} provider{emulated}, breaker {found.breaker}, "
+            f"{found.waiting} waiting, {found.running} of {found.lanes_limit} lanes busy, "
+            f"service p95 {found.service_p95_s * 1e3:.0f} ms, "
+            f"{found.finished} of {found.accepted} calls finished"
+        )
+
+    _with(target, certificate, private_key, authorities, ask)
+
+
+def _with(
+    target: str,
+    certificate: Path | None,
+    private_key: Path | None,
+    authorities: Path | None,
+    ask: Callable[[GrpcOperations], Awaitable[T]],
+) -> T:
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415 - `--help` must not wait for them
+    from shotclock.wire.certificates import TlsFiles  # noqa: PLC0415
+    from shotclock.wire.channels import connect  # noqa: PLC0415
+    from shotclock.wire.operations import GrpcOperations  # noqa: PLC0415
+    from shotclock.wire.tls import ClientTls, Insecure  # noqa: PLC0415
+
+    if certificate and private_key and authorities:
+        security: ClientTls | Insecure = ClientTls(TlsFiles(certificate, private_key, authorities))
+    elif certificate or private_key or authorities:
+        raise SettingsError("mutual TLS needs --certificate, --private-key and --authorities together")
+    else:
+        security = Insecure()
+
+    async def main() -> T:
+        operations = GrpcOperations(connect(target, security))
+        try:
+            return await ask(operations)
+        finally:
+            await operations.close()
+
+    return asyncio.run(main())

@@ -1,0 +1,179 @@
+"""From samples to an outcome: decoding, the race with the classical answer, provenance."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.errors import ProviderError
+from shotclock.domain.outcome import (
+    Answer,
+    Cause,
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Executed,
+    Failed,
+    Late,
+    Outcome,
+    Provenance,
+    ProviderFault,
+    Rejection,
+    Shed,
+)
+from shotclock.domain.ports import Clock, Offload, ProviderLimits, Solver, Synthesizer
+from shotclock.domain.stages import Stage, StageTiming
+from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.call import Progress, Sampled
+from shotclock.orchestrator.latency import FallbackTime
+from shotclock.orchestrator.race import best, classical, incumbent
+
+SOLVED_IN_PLACE = 16
+"""Up to so many variables enumeration takes less than handing it to another thread would."""
+
+EXERCISED = 0.01
+"""Share of calls whose standby answer is computed though nothing went wrong (O12)."""
+
+
+class Fallback(StrEnum):
+    """When the classical answer is computed."""
+
+    RACE = "race"
+    """For every call, and set beside the samples."""
+    STANDBY = "standby"
+    """Only where no samples come, and for one call in a hundred to know that it works."""
+    NONE = "none"
+    """Never: such a call can be shed, late or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Computes classical answers and builds outcomes for one provider.
+
+    offload: where solving more than 16 variables goes, so that the loop is not held.
+    """
+
+    synthesizer: Synthesizer
+    solver: Solver
+    offload: Offload
+    clock: Clock
+    policy: Fallback
+    provider: str
+    limits: ProviderLimits
+    rng: random.Random
+    time: FallbackTime
+
+    async def ready(self, subproblem: Subproblem) -> Answer | None:
+        """The classical answer computed on arrival; None where the policy wants none now."""
+        if self.policy is Fallback.RACE or (
+            self.policy is Fallback.STANDBY and self.rng.random() < EXERCISED
+        ):
+            return await self.solve(subproblem)
+        return None
+
+    async def solve(self, subproblem: Subproblem) -> Answer:
+        """The classical answer, timed."""
+        began = self.clock.now_ns()
+        if subproblem.n <= SOLVED_IN_PLACE:
+            answer = classical(subproblem, self.solver)
+        else:
+            answer = await self.offload.run(classical, subproblem, self.solver)
+        self.time.observe(self.clock.now_ns() - began)
+        return answer
+
+    def done(
+        self, subproblem: Subproblem, fallback: Answer | None, sampled: Sampled, progress: Progress
+    ) -> Done | ProviderFault:
+        """The race's winner; a fault where the samples cannot be decoded."""
+        began = self.clock.now_ns()
+        try:
+            raw = self.synthesizer.decode(subproblem, sampled.samples)
+        except ProviderError as error:
+            return ProviderFault(str(error))
+        nothing = incumbent(subproblem)
+        answer = best(subproblem, (nothing, *((fallback,) if fallback else ()), raw))
+        now = self.clock.now_ns()
+        progress.stages.append(StageTiming(Stage.POSTPROC_TIME, began, now - began))
+        provenance = self.provenance(
+            subproblem, fallback, progress, sampled, raw_gain=nothing.energy - raw.energy
+        )
+        return Done(answer, sampled.samples, fallback, provenance)
+
+    async def without(
+        self, subproblem: Subproblem, fallback: Answer | None, cause: Cause, progress: Progress
+    ) -> Outcome:
+        """The outcome of a call without samples: the classical answer, or the reason alone."""
+        if fallback is None and self.policy is Fallback.STANDBY:
+            fallback = await self.solve(subproblem)
+        provenance = self.provenance(subproblem, fallback, progress)
+        if fallback is not None:
+            return Degraded(best(subproblem, (incumbent(subproblem), fallback)), cause, provenance)
+        return _unanswered(cause, provenance)
+
+    def executed(self, sampled: Sampled, progress: Progress) -> Executed:
+        """A circuit of the caller's own was run."""
+        return Executed(sampled.samples, self._provenance(progress, sampled.samples, sampled.at_ns))
+
+    def unexecuted(self, cause: Cause, progress: Progress) -> Shed | Late | Failed:
+        """A circuit of the caller's own was not run: nothing can stand in for it."""
+        return _unanswered(cause, self._provenance(progress, Samples.none(0), 0))
+
+    def provenance(
+        self,
+        subproblem: Subproblem,
+        fallback: Answer | None,
+        progress: Progress,
+        sampled: Sampled | None = None,
+        *,
+        raw_gain: float = 0.0,
+    ) -> Provenance:
+        """Who did what for this call."""
+        return self._provenance(
+            progress,
+            sampled.samples if sampled else Samples.none(0),
+            sampled.at_ns if sampled else 0,
+            base_version=subproblem.base_version,
+            raw_gain=raw_gain,
+            classical_gain=subproblem.offset - fallback.energy if fallback else 0.0,
+        )
+
+    def _provenance(
+        self,
+        progress: Progress,
+        samples: Samples,
+        at_ns: int,
+        *,
+        base_version: int = 0,
+        raw_gain: float = 0.0,
+        classical_gain: float = 0.0,
+    ) -> Provenance:
+        return Provenance(
+            provider=self.provider,
+            emulated=self.limits.emulated,
+            base_version=base_version,
+            stages=tuple(progress.stages),
+            job_id=progress.job_id,
+            attempts=progress.attempts,
+            template_key=progress.template_key,
+            shots=samples.shots,
+            qpu_s=progress.qpu_s,
+            raw_gain=raw_gain,
+            classical_gain=classical_gain,
+            samples_at_ns=at_ns,
+            emulator_overrun=progress.emulator_overrun,
+            sharers=progress.sharers,
+            cached=progress.cached,
+            penalised=progress.penalised,
+        )
+
+
+def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
+    match cause:
+        case Rejection():
+            return Shed(cause, provenance)
+        case DeadlinePassed():
+            return Late(cause, provenance)
+        case ProviderFault():
+            return Failed(cause, provenance)

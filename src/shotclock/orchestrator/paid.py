@@ -1,0 +1,169 @@
+"""What is written down of a paid job, and when: durable before the submit, closed by the model's decision.
+
+Of everything that is written only the intent makes a call wait: the job id is recorded while the QPU
+works, the result after it was handed over. A crash in between leaves a job to adopt by its tag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
+from shotclock.domain.outcome import Decision
+from shotclock.domain.ports import Ledger
+from shotclock.orchestrator.ledger import LedgerBusyError
+
+UNDECIDED_LIMIT = 10_000
+"""Results whose decision is awaited; the oldest beyond it is recorded as STALE."""
+
+
+class JobBook(Protocol):
+    """Where the pipeline tells what becomes of its jobs. broken: why nothing can be written any more."""
+
+    broken: str
+
+    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+        """Durable when it returns. Raises LedgerError, now and for ever after the first one."""
+
+    def submitted(self, tag: str, job_id: str) -> None:
+        """The provider took the job."""
+
+    def failed(self, tag: str, note: str) -> None:
+        """The job ended without samples, or nothing was submitted."""
+
+    def parked(self, tag: str, note: str) -> None:
+        """Whether the job runs is not known: a person decides."""
+
+    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+        """Samples came back; the decision of every call that has a name is now awaited."""
+
+    def decided(self, request_id: str, decision: Decision) -> None:
+        """What became of a call's answer; the job is closed by the last of its calls."""
+
+    async def settled(self) -> None:
+        """Waits until everything is written; what is undecided then is STALE."""
+
+
+class FreeJobs:
+    """A JobBook for a provider that costs nothing: durability is paid for only where a job is."""
+
+    broken = ""
+
+    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+        """See `JobBook.intend`."""
+
+    def submitted(self, tag: str, job_id: str) -> None:
+        """See `JobBook.submitted`."""
+
+    def failed(self, tag: str, note: str) -> None:
+        """See `JobBook.failed`."""
+
+    def parked(self, tag: str, note: str) -> None:
+        """See `JobBook.parked`."""
+
+    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+        """See `JobBook.result`."""
+
+    def decided(self, request_id: str, decision: Decision) -> None:
+        """See `JobBook.decided`."""
+
+    async def settled(self) -> None:
+        """See `JobBook.settled`."""
+
+
+class PaidJobs:
+    """Writes a provider's jobs into its ledger, each job's moves in their order."""
+
+    def __init__(self, ledger: Ledger, provider: str) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._writing: dict[str, asyncio.Task[None]] = {}
+        self._tag_of: OrderedDict[str, str] = OrderedDict()
+        self._undecided: dict[str, set[str]] = {}
+        self._applied: set[str] = set()
+        self.broken = ""
+
+    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+        """See `JobBook.intend`."""
+        if self.broken:
+            raise LedgerError(self.broken)
+        try:
+            await self._ledger.intend(JobRecord(tag, self._provider, requests, shots))
+        except LedgerBusyError:
+            raise
+        except LedgerError as error:
+            self.broken = str(error)
+            raise
+
+    def submitted(self, tag: str, job_id: str) -> None:
+        """See `JobBook.submitted`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.SUBMITTED, job_id=job_id))
+
+    def failed(self, tag: str, note: str) -> None:
+        """See `JobBook.failed`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.FAILED, note=note))
+
+    def parked(self, tag: str, note: str) -> None:
+        """See `JobBook.parked`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.PARKED, note=note))
+
+    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+        """See `JobBook.result`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.RESULT))
+        named = {request for request in requests if request}
+        for repeated in named & self._tag_of.keys():
+            self._forget(repeated, applied=False)
+        self._undecided[tag] = named
+        self._tag_of.update(dict.fromkeys(named, tag))
+        if not named:
+            self._close(tag)
+        while len(self._tag_of) > UNDECIDED_LIMIT:
+            self._forget(next(iter(self._tag_of)), applied=False)
+
+    def decided(self, request_id: str, decision: Decision) -> None:
+        """See `JobBook.decided`."""
+        self._forget(request_id, applied=decision in {Decision.APPLIED, Decision.REVALIDATED})
+
+    async def settled(self) -> None:
+        """See `JobBook.settled`."""
+        for request_id in tuple(self._tag_of):
+            self._forget(request_id, applied=False)
+        while self._writing:
+            await asyncio.wait({*self._writing.values()})
+
+    def _forget(self, request_id: str, *, applied: bool) -> None:
+        tag = self._tag_of.pop(request_id, None)
+        if tag is None:
+            return
+        if applied:
+            self._applied.add(tag)
+        self._undecided[tag].discard(request_id)
+        if not self._undecided[tag]:
+            self._close(tag)
+
+    def _close(self, tag: str) -> None:
+        del self._undecided[tag]
+        applied = tag in self._applied
+        self._applied.discard(tag)
+        state = LedgerState.APPLIED if applied else LedgerState.STALE
+        self._write(tag, self._ledger.move(tag, state, note="" if applied else "no answer of it was applied"))
+
+    def _write(self, tag: str, move: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._after(self._writing.get(tag), move))
+        self._writing[tag] = task
+        task.add_done_callback(lambda done: self._written(tag, done))
+
+    async def _after(self, before: asyncio.Task[None] | None, move: Coroutine[Any, Any, None]) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await move
+        except LedgerError as error:
+            self.broken = self.broken or str(error)
+
+    def _written(self, tag: str, task: asyncio.Task[None]) -> None:
+        if self._writing.get(tag) is task:
+            del self._writing[tag]

@@ -1,0 +1,89 @@
+"""What a running orchestrator shows over HTTP: liveness, readiness, Prometheus metrics, its status."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import asdict
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from shotclock.domain.errors import MachineError
+from shotclock.domain.status import Phase, Status
+
+WAITS_FOR = {
+    Phase.STARTING: "templates are being compiled",
+    Phase.DRAINING: "draining: accepted calls end, new ones are refused",
+    Phase.DRAINED: "drained: `shotclock resume` takes calls again",
+}
+
+
+def application(registry: CollectorRegistry, status: Callable[[], Status]) -> Starlette:
+    """`/livez` answers while the loop turns, `/readyz` 503 until templates are warm and while draining."""
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: Request) -> Response:
+        phase = status().phase
+        if phase is Phase.READY:
+            return PlainTextResponse("ok\n")
+        return PlainTextResponse(f"{WAITS_FOR[phase]}\n", status_code=503)
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def present(_: Request) -> Response:
+        return JSONResponse(asdict(status()))
+
+    return Starlette(
+        routes=[
+            Route("/livez", livez),
+            Route("/readyz", readyz),
+            Route("/metrics", metrics),
+            Route("/status", present),
+        ]
+    )
+
+
+class Web:
+    """The HTTP server on the running loop; made by `serve`."""
+
+    def __init__(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        self.port: int = listening.getsockname()[1]
+        self._server = server
+        self._listening = listening
+        self._ticking = asyncio.create_task(server.main_loop())
+
+    async def stop(self) -> None:
+        """Answers what is asked now, then closes."""
+        self._server.should_exit = True
+        await self._ticking
+        await self._server.shutdown(sockets=[self._listening])
+
+
+async def serve(app: Starlette, host: str, port: int) -> Web:
+    """Serves on HOST:PORT, port 0 takes a free one; MachineError where the port is taken."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise MachineError(
+            f"serve.metrics: cannot listen on {host}:{port}: {error.strerror}; choose another port"
+        ) from error
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
+    )
+    # not `Server.serve`, which would take the process's signals
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup(sockets=[listening])
+    return Web(server, listening)

@@ -1,0 +1,1 @@
+"""gRPC: the service, its client, mutual TLS and who may call what."""

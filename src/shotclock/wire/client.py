@@ -1,0 +1,153 @@
+"""A Dispatcher at the other end of a wire."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.outcome import (
+    Answer,
+    Cause,
+    CircuitOutcome,
+    DeadlinePassed,
+    Decision,
+    Degraded,
+    Failed,
+    Late,
+    Outcome,
+    Provenance,
+    ProviderFault,
+    Rejection,
+    Shed,
+)
+from shotclock.domain.subproblem import Subproblem
+from shotclock.wire import methods
+from shotclock.wire.channels import Channels
+from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
+from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome
+from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
+from shotclock.wire.refusals import cause_of
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+Fallback = Callable[[Subproblem], Answer]
+"""A quick classical answer; it runs on the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
+
+    return_s: kept of the budget for the way back, at most a tenth of it; fallback_s: kept for the local
+    answer where there is one; decided_s: the deadline of `decided`.
+    """
+
+    resubmits: int = 2
+    return_s: float = 0.01
+    fallback_s: float = 0.005
+    decided_s: float = 5.0
+
+
+class GrpcDispatcher:
+    """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
+
+    With a fallback such a call is Degraded with its answer, without one it is Failed, Late or Shed. The
+    deadline is kept here too, on the loop's clock: gRPC keeps its own on the wall clock, which can jump.
+    """
+
+    def __init__(
+        self, channels: Channels, limits: CallLimits = CallLimits(), fallback: Fallback | None = None
+    ) -> None:
+        self._channels = channels
+        self._limits = limits
+        self._fallback = fallback
+
+    async def solve(self, subproblem: Subproblem) -> Outcome:
+        """See `Dispatcher.solve`; SubproblemError where the orchestrator refuses the numbers."""
+        budget_ns = subproblem.budget_ns
+        kept_s = self._limits.fallback_s if self._fallback is not None else 0.0
+        reply = await self._ask(
+            methods.SOLVE, budget_ns, kept_s, lambda left_ns: encode_subproblem(subproblem, left_ns)
+        )
+        if isinstance(reply, bytes):
+            try:
+                return decode_outcome(parse(pb.Outcome, reply), subproblem.n)
+            except (MalformedMessageError, PayloadCorruptedError) as error:
+                reply = self._unusable(error)
+        provenance = self._nobody(subproblem.base_version)
+        if self._fallback is not None:
+            return Degraded(self._fallback(subproblem), reply, provenance)
+        return _unanswered(reply, provenance)
+
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        """See `Dispatcher.execute`."""
+        reply = await self._ask(
+            methods.SUBMIT_CIRCUIT, spec.budget_ns, 0.0, lambda left_ns: encode_circuit(spec, left_ns)
+        )
+        if isinstance(reply, bytes):
+            try:
+                return decode_circuit_outcome(parse(pb.CircuitOutcome, reply))
+            except (MalformedMessageError, PayloadCorruptedError) as error:
+                reply = self._unusable(error)
+        return _unanswered(reply, self._nobody(0))
+
+    async def decided(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.decided`; undelivered, the log says so and the record stays open."""
+        message = encode_decided(request_id, decision)
+        budget_ns = round(self._limits.decided_s * NS_PER_S)
+        reply = await self._ask(methods.DECIDED, budget_ns, 0.0, lambda _: message)
+        if not isinstance(reply, bytes):
+            log.warning("decision %s on %s was not delivered: %s", decision, request_id, reply)
+
+    async def close(self) -> None:
+        """Waits for the calls in flight, then closes the channels."""
+        await self._channels.close()
+
+    async def _ask(
+        self, method: str, budget_ns: int, kept_s: float, message: Callable[[int], Any]
+    ) -> bytes | Cause:
+        """The reply, or why there is none; the message is made anew for each attempt."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + budget_ns / NS_PER_S - kept_s
+        return_s = min(self._limits.return_s, 0.1 * budget_ns / NS_PER_S)
+        resubmits = 0
+        while (left_s := until - loop.time()) > 0:
+            request = message(max(1, round((left_s - return_s) * NS_PER_S)))
+            lane = self._channels.lane
+            try:
+                with lane.call():
+                    async with asyncio.timeout(left_s):
+                        reply: bytes = await lane.unary[method](request, timeout=left_s)
+                        return reply
+            except TimeoutError:
+                break
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.DATA_LOSS or resubmits == self._limits.resubmits:
+                    return cause_of(error, self._channels.target, budget_ns)
+                resubmits += 1
+        return DeadlinePassed(budget_ns)
+
+    def _unusable(self, error: Exception) -> ProviderFault:
+        # the call was accepted, and perhaps paid for: its answer is lost, and it is not asked again
+        return ProviderFault(f"orchestrator {self._channels.target}: unusable answer: {error}")
+
+    def _nobody(self, base_version: int) -> Provenance:
+        return Provenance(self._channels.target, emulated=False, base_version=base_version)
+
+
+def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
+    match cause:
+        case Rejection():
+            return Shed(cause, provenance)
+        case DeadlinePassed():
+            return Late(cause, provenance)
+        case ProviderFault():
+            return Failed(cause, provenance)

@@ -1,0 +1,211 @@
+"""Requests and states between the domain and the wire. What cannot be used is one typed error of one line.
+
+SubproblemError and CircuitError name the caller's field; MalformedMessageError is for bytes that no client of
+ours sends; PayloadCorruptedError for a payload that does not match its checksum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.errors import CircuitError, SubproblemError
+from shotclock.domain.outcome import Decision, Rejection
+from shotclock.domain.status import BreakerState, Drained, Phase, Status
+from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
+from shotclock.wire.payload import (
+    MalformedMessageError,
+    PayloadCorruptedError,
+    checksum,
+    pack_floats,
+    pack_upper,
+    unpack_floats,
+    unpack_upper,
+)
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+K = TypeVar("K")
+
+MAX_SHOTS = 2**32 - 1
+
+PRIORITIES: Mapping[Priority, Any] = {
+    Priority.LOW: pb.PRIORITY_LOW,
+    Priority.NORMAL: pb.PRIORITY_NORMAL,
+    Priority.HIGH: pb.PRIORITY_HIGH,
+}
+DECISIONS: Mapping[Decision, Any] = {one: pb.Decision.Value(f"DECISION_{one.name}") for one in Decision}
+PHASES: Mapping[Phase, Any] = {one: pb.Phase.Value(f"PHASE_{one.name}") for one in Phase}
+BREAKERS: Mapping[BreakerState, Any] = {
+    one: pb.BreakerState.Value(f"BREAKER_STATE_{one.name}") for one in BreakerState
+}
+
+
+def reverse(words: Mapping[K, Any]) -> dict[int, K]:
+    """The domain's word by the wire's number."""
+    return {int(number): word for word, number in words.items()}
+
+
+_PRIORITY = {int(pb.PRIORITY_UNSPECIFIED): Priority.NORMAL, **reverse(PRIORITIES)}
+_DECISION, _PHASE, _BREAKER = reverse(DECISIONS), reverse(PHASES), reverse(BREAKERS)
+
+
+def word_of(words: Mapping[int, K], number: int, what: str) -> K:
+    """MalformedMessageError on a number that no word has."""
+    found = words.get(number)
+    if found is None:
+        raise MalformedMessageError(f"{what}: no such value ({number})")
+    return found
+
+
+def encode_subproblem(subproblem: Subproblem, budget_ns: int) -> pb.Subproblem:
+    """budget_ns: what is left when the message is sent."""
+    quadratic, linear = pack_upper(subproblem.quadratic), pack_floats(subproblem.linear)
+    return pb.Subproblem(
+        request_id=subproblem.request_id,
+        kind=subproblem.kind,
+        n=subproblem.n,
+        quadratic=quadratic,
+        linear=linear,
+        offset=subproblem.offset,
+        base_version=subproblem.base_version,
+        budget_ns=budget_ns,
+        crc32c=checksum(quadratic, linear),
+        priority=PRIORITIES[subproblem.priority],
+    )
+
+
+def decode_subproblem(message: pb.Subproblem) -> Subproblem:
+    """Raises SubproblemError or PayloadCorruptedError; lengths are checked before anything is allocated."""
+    n, priority = message.n, _PRIORITY.get(message.priority)
+    if not 1 <= n <= MAX_VARIABLES:
+        raise SubproblemError("n", f"is {n}, wants 1 to {MAX_VARIABLES}")
+    for name, data, want in (
+        ("quadratic", message.quadratic, 4 * n * (n - 1)),
+        ("linear", message.linear, 8 * n),
+    ):
+        if len(data) != want:
+            raise SubproblemError(name, f"has {len(data)} bytes, wants {want} for {n} variables")
+    if checksum(message.quadratic, message.linear) != message.crc32c:
+        raise PayloadCorruptedError("subproblem")
+    if priority is None:
+        raise SubproblemError("priority", f"no such value ({message.priority})")
+    return Subproblem(
+        unpack_upper(message.quadratic, n),
+        unpack_floats(message.linear),
+        message.offset,
+        message.kind,
+        message.request_id,
+        message.base_version,
+        message.budget_ns,
+        priority,
+    )
+
+
+def _source_bytes(source: str | bytes) -> bytes:
+    return source.encode() if isinstance(source, str) else source
+
+
+def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
+    """budget_ns: what is left when the message is sent. CircuitError where the wire has no room for it."""
+    if spec.shots > MAX_SHOTS:
+        raise CircuitError("shots", f"{spec.shots}, wants at most {MAX_SHOTS}")
+    message = pb.CircuitSpec(
+        request_id=spec.request_id,
+        values=[pb.ParameterValue(name=name, value=value) for name, value in spec.values],
+        shots=spec.shots,
+        budget_ns=budget_ns,
+        priority=PRIORITIES[spec.priority],
+        crc32c=checksum(_source_bytes(spec.source)),
+    )
+    if isinstance(spec.source, str):
+        message.openqasm3 = spec.source
+    else:
+        message.qpy = spec.source
+    return message
+
+
+def decode_circuit(message: pb.CircuitSpec) -> CircuitSpec:
+    """Raises CircuitError or PayloadCorruptedError."""
+    source = message.qpy if message.WhichOneof("source") == "qpy" else message.openqasm3
+    priority = _PRIORITY.get(message.priority)
+    if checksum(_source_bytes(source)) != message.crc32c:
+        raise PayloadCorruptedError("circuit")
+    if priority is None:
+        raise CircuitError("priority", f"no such value ({message.priority})")
+    return CircuitSpec(
+        source,
+        message.shots,
+        tuple((one.name, one.value) for one in message.values),
+        message.request_id,
+        message.budget_ns,
+        priority,
+    )
+
+
+def encode_decided(request_id: str, decision: Decision) -> pb.DecidedRequest:
+    """What became of the answer to `request_id`."""
+    return pb.DecidedRequest(request_id=request_id, decision=DECISIONS[decision])
+
+
+def decode_decided(message: pb.DecidedRequest) -> tuple[str, Decision]:
+    """Raises MalformedMessageError."""
+    return message.request_id, word_of(_DECISION, message.decision, "decision")
+
+
+def encode_status(status: Status) -> pb.Status:
+    """Every field under its own name."""
+    return pb.Status(
+        phase=PHASES[status.phase],
+        provider=status.provider,
+        emulated=status.emulated,
+        breaker=BREAKERS[status.breaker],
+        waiting=status.waiting,
+        running=status.running,
+        lanes_limit=status.lanes_limit,
+        service_p95_s=status.service_p95_s,
+        accepted=status.accepted,
+        finished=status.finished,
+    )
+
+
+def decode_status(message: pb.Status) -> Status:
+    """Raises MalformedMessageError."""
+    return Status(
+        phase=word_of(_PHASE, message.phase, "phase"),
+        provider=message.provider,
+        emulated=message.emulated,
+        breaker=word_of(_BREAKER, message.breaker, "breaker"),
+        waiting=message.waiting,
+        running=message.running,
+        lanes_limit=message.lanes_limit,
+        service_p95_s=message.service_p95_s,
+        accepted=message.accepted,
+        finished=message.finished,
+    )
+
+
+def encode_drained(drained: Drained) -> pb.Drained:
+    """Every field under its own name."""
+    return pb.Drained(finished=drained.finished, handed_back=drained.handed_back)
+
+
+def decode_drained(message: pb.Drained) -> Drained:
+    """Every field under its own name."""
+    return Drained(message.finished, message.handed_back)
+
+
+def encode_rejection(rejection: Rejection) -> pb.Rejection:
+    """Every field under its own name."""
+    return pb.Rejection(
+        limit=rejection.limit,
+        allowed=rejection.allowed,
+        present=rejection.present,
+        unit=rejection.unit,
+        retry_after_s=rejection.retry_after_s,
+    )
+
+
+def decode_rejection(message: pb.Rejection) -> Rejection:
+    """Every field under its own name."""
+    return Rejection(message.limit, message.allowed, message.present, message.unit, message.retry_after_s)

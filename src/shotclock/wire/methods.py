@@ -1,0 +1,28 @@
+"""The names of what can be called, as gRPC writes them."""
+
+from __future__ import annotations
+
+from grpc_health.v1 import health
+from grpc_reflection.v1alpha import reflection
+
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+SERVICE: str = pb.DESCRIPTOR.services_by_name["Orchestrator"].full_name
+
+SOLVE = f"/{SERVICE}/Solve"
+SUBMIT_CIRCUIT = f"/{SERVICE}/SubmitCircuit"
+DECIDED = f"/{SERVICE}/Decided"
+WATCH = f"/{SERVICE}/Watch"
+DRAIN = f"/{SERVICE}/Drain"
+RESUME = f"/{SERVICE}/Resume"
+HEALTH_CHECK = f"/{health.SERVICE_NAME}/Check"
+HEALTH_WATCH = f"/{health.SERVICE_NAME}/Watch"
+REFLECTION = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
+
+OF_TRAINERS = frozenset({SOLVE, SUBMIT_CIRCUIT, DECIDED, WATCH})
+OF_OPERATORS = frozenset({WATCH, DRAIN, RESUME, REFLECTION})
+OF_PROBES = frozenset({HEALTH_CHECK, HEALTH_WATCH})
+ALL = OF_TRAINERS | OF_OPERATORS | OF_PROBES
+
+REJECTION = "shotclock-rejection-bin"
+"""Trailing metadata: a serialized Rejection."""

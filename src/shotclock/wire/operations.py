@@ -1,0 +1,88 @@
+"""An operator's calls to a running orchestrator; what goes wrong is one MachineError."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import MachineError
+from shotclock.domain.status import Drained, Status
+from shotclock.wire import methods
+from shotclock.wire.channels import Channels
+from shotclock.wire.codec import decode_drained, decode_status
+from shotclock.wire.payload import parse
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+ANSWER_S = 5.0
+"""How long an answer may take; a drain's comes this long after its budget at the latest."""
+
+
+class GrpcOperations:
+    """`Operations` of the orchestrator at the other end of these channels."""
+
+    def __init__(self, channels: Channels) -> None:
+        self._channels = channels
+
+    async def status(self) -> Status:
+        """How it is now."""
+        async with aclosing(self.watch(ANSWER_S)) as statuses:
+            async for status in statuses:
+                return status
+        raise self._silent()
+
+    async def watch(self, for_s: float) -> AsyncGenerator[Status, None]:
+        """How it is now, then at each change, for so long."""
+        lane = self._channels.lane
+        with lane.call():
+            stream = lane.watch(pb.WatchRequest(), timeout=for_s)
+            try:
+                async for message in stream:
+                    yield decode_status(parse(pb.Status, message))
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise self._failed(error) from None
+            finally:
+                stream.cancel()
+
+    async def drain(self, budget_ns: int) -> Drained:
+        """See `Operations.drain`."""
+        request = pb.DrainRequest(budget_ns=budget_ns)
+        reply = await self._call(methods.DRAIN, request, budget_ns / NS_PER_S + ANSWER_S)
+        return decode_drained(parse(pb.Drained, reply))
+
+    async def resume(self) -> Status:
+        """See `Operations.resume`; how it is afterwards."""
+        return decode_status(parse(pb.Status, await self._call(methods.RESUME, pb.ResumeRequest(), ANSWER_S)))
+
+    async def close(self) -> None:
+        """Closes the channels."""
+        await self._channels.close()
+
+    async def _call(self, method: str, request: Any, timeout_s: float) -> bytes:
+        lane = self._channels.lane
+        try:
+            with lane.call():
+                reply: bytes = await lane.unary[method](request, timeout=timeout_s)
+                return reply
+        except grpc.aio.AioRpcError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: grpc.aio.AioRpcError) -> MachineError:
+        match error.code():
+            case grpc.StatusCode.DEADLINE_EXCEEDED:
+                return self._silent()
+            case grpc.StatusCode.UNAVAILABLE:
+                return MachineError(
+                    f"{self._channels.target}: {error.details()}; is `shotclock serve` running there?"
+                )
+            case _:
+                return MachineError(f"{self._channels.target}: {error.details()}")
+
+    def _silent(self) -> MachineError:
+        return MachineError(
+            f"{self._channels.target}: no answer in time; is `shotclock serve` running there?"
+        )

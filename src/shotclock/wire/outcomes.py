@@ -1,0 +1,215 @@
+"""Outcomes between the domain and the wire.
+
+Decoding raises MalformedMessageError or PayloadCorruptedError, nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.outcome import (
+    Answer,
+    Cause,
+    CircuitOutcome,
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Executed,
+    Failed,
+    Late,
+    Outcome,
+    Provenance,
+    ProviderFault,
+    Rejection,
+    Shed,
+    Winner,
+)
+from shotclock.domain.stages import Stage, StageTiming
+from shotclock.wire.codec import decode_rejection, encode_rejection, reverse, word_of
+from shotclock.wire.payload import MalformedMessageError, decode_samples, encode_samples, unpack_bits
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+WINNERS: Mapping[Winner, Any] = {one: pb.Winner.Value(f"WINNER_{one.name}") for one in Winner}
+_WINNER = reverse(WINNERS)
+_STAGE = {str(stage): stage for stage in Stage}
+
+
+def encode_outcome(outcome: Outcome) -> pb.Outcome:
+    """The one case that happened, with its provenance."""
+    message = pb.Outcome(provenance=_encode_provenance(outcome.provenance))
+    match outcome:
+        case Done(answer, samples, classical):
+            message.done.answer.CopyFrom(_encode_answer(answer))
+            message.done.samples.CopyFrom(encode_samples(samples))
+            if classical is not None:
+                message.done.classical.CopyFrom(_encode_answer(classical))
+        case Degraded(answer, cause):
+            message.degraded.answer.CopyFrom(_encode_answer(answer))
+            _encode_cause(cause, message.degraded)
+        case Shed(rejection):
+            message.shed.rejection.CopyFrom(encode_rejection(rejection))
+        case Late(cause):
+            message.late.cause.budget_ns = cause.budget_ns
+        case Failed(cause):
+            message.failed.cause.message = cause.message
+    return message
+
+
+def decode_outcome(message: pb.Outcome, n: int) -> Outcome:
+    """n: the number of variables that were asked about; an answer of another length is malformed."""
+    provenance = _decode_provenance(message.provenance)
+    match message.WhichOneof("outcome"):
+        case "done":
+            done = message.done
+            return Done(
+                _decode_answer(done.answer, n),
+                _sized(decode_samples(done.samples), n),
+                _decode_answer(done.classical, n) if done.HasField("classical") else None,
+                provenance,
+            )
+        case "degraded":
+            cause = _decode_cause(message.degraded)
+            return Degraded(_decode_answer(message.degraded.answer, n), cause, provenance)
+        case case:
+            return _unanswered(case, message, provenance)
+
+
+def encode_circuit_outcome(outcome: CircuitOutcome) -> pb.CircuitOutcome:
+    """The one case that happened, with its provenance."""
+    message = pb.CircuitOutcome(provenance=_encode_provenance(outcome.provenance))
+    match outcome:
+        case Executed(samples):
+            message.executed.samples.CopyFrom(encode_samples(samples))
+        case Shed(rejection):
+            message.shed.rejection.CopyFrom(encode_rejection(rejection))
+        case Late(cause):
+            message.late.cause.budget_ns = cause.budget_ns
+        case Failed(cause):
+            message.failed.cause.message = cause.message
+    return message
+
+
+def decode_circuit_outcome(message: pb.CircuitOutcome) -> CircuitOutcome:
+    """See `encode_circuit_outcome`."""
+    provenance = _decode_provenance(message.provenance)
+    case = message.WhichOneof("outcome")
+    if case == "executed":
+        return Executed(decode_samples(message.executed.samples), provenance)
+    return _unanswered(case, message, provenance)
+
+
+def _unanswered(
+    case: str | None, message: pb.Outcome | pb.CircuitOutcome, provenance: Provenance
+) -> Shed | Late | Failed:
+    match case:
+        case "shed":
+            return Shed(decode_rejection(message.shed.rejection), provenance)
+        case "late":
+            return Late(DeadlinePassed(message.late.cause.budget_ns), provenance)
+        case "failed":
+            return Failed(ProviderFault(message.failed.cause.message), provenance)
+        case _:
+            raise MalformedMessageError("outcome: says none of the ways in which a call can end")
+
+
+def _sized(samples: Samples, n: int) -> Samples:
+    if samples.pool.shape[1] != n:
+        raise MalformedMessageError(f"samples: of {samples.pool.shape[1]} variables, {n} were asked about")
+    return samples
+
+
+def _encode_answer(answer: Answer) -> pb.Answer:
+    return pb.Answer(
+        bits=answer.bits.tobytes(), energy=answer.energy, winner=WINNERS[answer.winner], solver=answer.solver
+    )
+
+
+def _decode_answer(message: pb.Answer, n: int) -> Answer:
+    if len(message.bits) != n:
+        raise MalformedMessageError(f"answer: of {len(message.bits)} variables, {n} were asked about")
+    if not math.isfinite(message.energy):
+        raise MalformedMessageError(f"answer: its energy is {message.energy}")
+    bits = unpack_bits(message.bits, "answer")
+    return Answer(bits, message.energy, word_of(_WINNER, message.winner, "winner"), message.solver)
+
+
+def _encode_cause(cause: Cause, message: pb.Degraded) -> None:
+    match cause:
+        case Rejection():
+            message.rejection.CopyFrom(encode_rejection(cause))
+        case DeadlinePassed(budget_ns):
+            message.deadline_passed.budget_ns = budget_ns
+        case ProviderFault(text):
+            message.provider_fault.message = text
+
+
+def _decode_cause(message: pb.Degraded) -> Cause:
+    match message.WhichOneof("cause"):
+        case "rejection":
+            return decode_rejection(message.rejection)
+        case "deadline_passed":
+            return DeadlinePassed(message.deadline_passed.budget_ns)
+        case "provider_fault":
+            return ProviderFault(message.provider_fault.message)
+        case _:
+            raise MalformedMessageError("outcome: degraded without a cause")
+
+
+def _encode_provenance(provenance: Provenance) -> pb.Provenance:
+    return pb.Provenance(
+        provider=provenance.provider,
+        emulated=provenance.emulated,
+        base_version=provenance.base_version,
+        stages=[
+            pb.StageTiming(
+                stage=timing.stage,
+                start_ns=timing.start_ns,
+                duration_ns=timing.duration_ns,
+                emulated_ns=timing.emulated_ns,
+            )
+            for timing in provenance.stages
+        ],
+        job_id=provenance.job_id,
+        attempts=provenance.attempts,
+        template_key=provenance.template_key,
+        shots=provenance.shots,
+        qpu_s=provenance.qpu_s,
+        raw_gain=provenance.raw_gain,
+        classical_gain=provenance.classical_gain,
+        samples_at_ns=provenance.samples_at_ns,
+        emulator_overrun=provenance.emulator_overrun,
+        sharers=provenance.sharers,
+        cached=provenance.cached,
+        penalised=provenance.penalised,
+    )
+
+
+def _decode_provenance(message: pb.Provenance) -> Provenance:
+    return Provenance(
+        provider=message.provider,
+        emulated=message.emulated,
+        base_version=message.base_version,
+        stages=tuple(_decode_stage(timing) for timing in message.stages),
+        job_id=message.job_id,
+        attempts=message.attempts,
+        template_key=message.template_key,
+        shots=message.shots,
+        qpu_s=message.qpu_s,
+        raw_gain=message.raw_gain,
+        classical_gain=message.classical_gain,
+        samples_at_ns=message.samples_at_ns,
+        emulator_overrun=message.emulator_overrun,
+        sharers=message.sharers,
+        cached=message.cached,
+        penalised=message.penalised,
+    )
+
+
+def _decode_stage(message: pb.StageTiming) -> StageTiming:
+    stage = _STAGE.get(message.stage)
+    if stage is None:
+        raise MalformedMessageError(f"provenance: no such stage ({message.stage[:40]})")
+    return StageTiming(stage, message.start_ns, message.duration_ns, message.emulated_ns)

@@ -1,0 +1,114 @@
+"""Arrays as bytes, their checksums, and what goes wrong with bytes from elsewhere."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar
+
+import google_crc32c
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.errors import ShotclockError
+from shotclock.domain.subproblem import Bits, Float64s
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+M = TypeVar("M")
+
+
+class PayloadCorruptedError(ShotclockError):
+    """A payload does not match its checksum: nothing of it was used, it may be sent again."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: the payload does not match its CRC-32C")
+        self.what = what
+
+    def __reduce__(self) -> tuple[type[PayloadCorruptedError], tuple[str]]:
+        return type(self), (self.what,)
+
+
+class MalformedMessageError(ShotclockError):
+    """Bytes that are no message of ours, or a message whose fields contradict each other."""
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """The message in these bytes; MalformedMessageError where there is none."""
+    message: Any = kind()
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise MalformedMessageError(f"not a {kind.__name__} of shotclock.v1") from error
+    parsed: M = message
+    return parsed
+
+
+def checksum(*parts: bytes) -> int:
+    """CRC-32C of the parts, one after the other."""
+    crc = 0
+    for part in parts:
+        crc = google_crc32c.extend(crc, part)
+    return crc
+
+
+@cache
+def _upper(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    return np.triu_indices(n, k=1)
+
+
+def pack_floats(values: Float64s) -> bytes:
+    """Little-endian float64."""
+    return values.astype("<f8", copy=False).tobytes()
+
+
+def unpack_floats(data: bytes) -> Float64s:
+    """Of a length that is a multiple of 8."""
+    return np.frombuffer(data, dtype="<f8").astype(np.float64)
+
+
+def pack_upper(quadratic: Float64s) -> bytes:
+    """The upper triangle without its diagonal, row by row; shape (n, n) → n(n−1)/2 float64."""
+    return pack_floats(quadratic[_upper(quadratic.shape[0])])
+
+
+def unpack_upper(data: bytes, n: int) -> Float64s:
+    """The symmetric matrix of an upper triangle; n(n−1)/2 float64 → shape (n, n)."""
+    quadratic = np.zeros((n, n))
+    rows, columns = _upper(n)
+    values = unpack_floats(data)
+    quadratic[rows, columns] = values
+    quadratic[columns, rows] = values
+    return quadratic
+
+
+def unpack_bits(data: bytes, what: str) -> Bits:
+    """One byte a bit; MalformedMessageError where one is neither 0 nor 1."""
+    others = data.translate(None, b"\0\1")
+    if others:
+        raise MalformedMessageError(f"{what}: a bit is {others[0]}, wants 0 or 1")
+    return np.frombuffer(data, dtype=np.uint8).copy()
+
+
+def encode_samples(samples: Samples) -> pb.Samples:
+    """See `Samples` in the proto."""
+    pool = samples.pool.tobytes()
+    counts = samples.counts.astype("<i8", copy=False)
+    return pb.Samples(
+        n=samples.pool.shape[1], pool=pool, counts=counts.tolist(), crc32c=checksum(pool, counts.tobytes())
+    )
+
+
+def decode_samples(message: pb.Samples) -> Samples:
+    """PayloadCorruptedError on a wrong checksum, MalformedMessageError on lengths that don't fit."""
+    if message.n < 1 or len(message.pool) != message.n * len(message.counts):
+        raise MalformedMessageError(
+            f"samples: {len(message.pool)} bytes for {len(message.counts)} bit strings of {message.n}"
+        )
+    counts = list(message.counts)
+    if counts and not 1 <= min(counts) <= max(counts) < 2**63:
+        raise MalformedMessageError("samples: a count is below 1 or beyond 63 bits")
+    packed = np.array(counts, dtype="<i8")
+    if checksum(message.pool, packed.tobytes()) != message.crc32c:
+        raise PayloadCorruptedError("samples")
+    pool = unpack_bits(message.pool, "samples").reshape(-1, message.n)
+    return Samples(pool, packed.astype(np.int64, copy=False))

@@ -1,0 +1,94 @@
+"""Why a call ends without an answer: as gRPC's status on the one side, as a value on the other."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import grpc
+
+from shotclock.domain.errors import CircuitError, ShotclockError, SubproblemError
+from shotclock.domain.outcome import Cause, DeadlinePassed, ProviderFault, Rejection
+from shotclock.wire.codec import decode_rejection, encode_rejection
+from shotclock.wire.methods import REJECTION
+from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+MAX_DETAILS = 1_000
+"""Characters; details travel as a header, and those are short."""
+
+
+class RefusedError(ShotclockError):
+    """A call that ends with this status; `metadata` trails it."""
+
+    def __init__(self, code: Any, details: str, metadata: tuple[tuple[str, bytes], ...] = ()) -> None:
+        super().__init__(details)
+        self.code = code
+        self.metadata = metadata
+
+
+def without_deadline(method: str) -> RefusedError:
+    """Neither the message nor gRPC brings the time that remains."""
+    return RefusedError(
+        grpc.StatusCode.INVALID_ARGUMENT, f"{method}: no deadline; set budget_ns or gRPC's own, best both"
+    )
+
+
+def too_large(method: str, size: int, limit: int) -> RefusedError:
+    """A request of more bytes than its method takes."""
+    return RefusedError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED, f"{method}: a request of {size} bytes, the limit is {limit}"
+    )
+
+
+def too_many(method: str, limit: int) -> RefusedError:
+    """As many calls of this method as the server takes are in flight."""
+    rejection = Rejection("concurrent_calls", limit, limit, "calls in flight", 0.1)
+    return RefusedError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"{method}: {rejection}",
+        ((REJECTION, encode_rejection(rejection).SerializeToString()),),
+    )
+
+
+def unavailable(why: str) -> RefusedError:
+    """Nobody takes this call now."""
+    return RefusedError(grpc.StatusCode.UNAVAILABLE, why)
+
+
+def refusal(error: ShotclockError) -> RefusedError:
+    """The status of an error that was raised on purpose."""
+    match error:
+        case RefusedError():
+            return error
+        case PayloadCorruptedError():
+            code = grpc.StatusCode.DATA_LOSS
+        case SubproblemError() | CircuitError() | MalformedMessageError():
+            code = grpc.StatusCode.INVALID_ARGUMENT
+        case _:
+            code = grpc.StatusCode.INTERNAL
+    return RefusedError(code, " ".join(str(error).split())[:MAX_DETAILS])
+
+
+def cause_of(error: grpc.aio.AioRpcError, target: str, budget_ns: int) -> Cause:
+    """The value of a status; where the caller's own numbers are at fault, raises what the server raised."""
+    code, details = error.code(), " ".join((error.details() or "").split())
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlinePassed(budget_ns)
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        _raise_again(details)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        for key, value in error.trailing_metadata() or ():
+            if key == REJECTION:
+                with suppress(MalformedMessageError):
+                    return decode_rejection(parse(pb.Rejection, value))
+    return ProviderFault(f"orchestrator {target}: {code.name}: {details[:MAX_DETAILS]}")
+
+
+def _raise_again(details: str) -> None:
+    where, _, message = details.partition(": ")
+    room, _, field = where.partition(".")
+    if room == "subproblem" and field:
+        raise SubproblemError(field, message)
+    if room == "circuit" and field:
+        raise CircuitError(field, message)

@@ -1,0 +1,142 @@
+"""The server: ports, keepalive, health and reflection around the service."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from shotclock.domain.errors import MachineError
+from shotclock.domain.ports import Dispatcher, Operations
+from shotclock.domain.status import Phase
+from shotclock.wire.authorization import Authorization
+from shotclock.wire.certificates import LiveIdentity
+from shotclock.wire.methods import SERVICE
+from shotclock.wire.service import DEFAULT_LIMITS, Service, ServiceLimits
+from shotclock.wire.tls import (
+    KEEPALIVE_MIN_S,
+    Insecure,
+    ServerTls,
+    refuse_unless_loopback,
+    server_credentials,
+    split_address,
+)
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """A connection older than max_age_s is closed, calls in flight may take grace_s more.
+
+    It bounds how long a certificate that was replaced stays good for, where a client does not renew its
+    connection by itself, as ours does.
+    """
+
+    max_age_s: float = 600.0
+    grace_s: float = 600.0
+    keepalive_s: float = 30.0
+
+
+def options(
+    limits: ServiceLimits, connections: ConnectionLimits, secure: bool = True
+) -> list[tuple[str, int]]:
+    """The channel arguments of the server; without certificates no connection gets too old."""
+    aging = [
+        ("grpc.max_connection_age_ms", _ms(connections.max_age_s)),
+        ("grpc.max_connection_age_grace_ms", _ms(connections.grace_s)),
+    ]
+    return [
+        *(aging if secure else []),
+        ("grpc.max_receive_message_length", max(limits.circuit_bytes, limits.subproblem_bytes) + 4096),
+        # above the service's own bound, so that a call too many is shed and does not wait unheard
+        ("grpc.max_concurrent_streams", 2 * limits.concurrent_calls),
+        ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of its calls
+        ("grpc.keepalive_time_ms", _ms(connections.keepalive_s)),
+        ("grpc.keepalive_timeout_ms", _ms(KEEPALIVE_MIN_S)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(0.9 * KEEPALIVE_MIN_S)),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _ms(0.9 * KEEPALIVE_MIN_S)),
+    ]
+
+
+class Server:
+    """A server that runs, on `port`; made by `serve`."""
+
+    def __init__(self, grpc_server: Any, port: int, service: Service, health_of: Any, following: Any) -> None:
+        self.port = port
+        self._server = grpc_server
+        self._service = service
+        self._health = health_of
+        self._following: asyncio.Task[None] = following
+
+    async def stop(self, grace_s: float) -> None:
+        """Takes nothing more; calls in flight may take grace_s to end."""
+        self._following.cancel()
+        await self._health.enter_graceful_shutdown()
+        self._service.end_streams()
+        await self._server.stop(grace_s)
+
+
+async def serve(
+    dispatcher: Dispatcher,
+    operations: Operations,
+    listen: str,
+    security: ServerTls | Insecure,
+    limits: ServiceLimits = DEFAULT_LIMITS,
+    connections: ConnectionLimits = ConnectionLimits(),
+) -> Server:
+    """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 takes a free one.
+
+    Raises MachineError where the port is taken or a certificate cannot be used, SettingsError where the
+    address is none or TLS was left out on one that is not loopback.
+    """
+    split_address(listen)
+    secure = isinstance(security, ServerTls)
+    guards = (Authorization(security.policy),) if isinstance(security, ServerTls) else ()
+    server = grpc.aio.server(interceptors=guards, options=options(limits, connections, secure))
+    port = _bind(server, listen, security)
+    service, health_of = Service(dispatcher, operations, limits), health.aio.HealthServicer()
+    await health_of.set(SERVICE, NOT_SERVING)
+    server.add_generic_rpc_handlers((service.handlers(),))
+    health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    await server.start()
+    following = asyncio.create_task(_follow(operations, health_of, limits.watch_interval_s))
+    return Server(server, port, service, health_of, following)
+
+
+def _bind(server: Any, listen: str, security: ServerTls | Insecure) -> int:
+    taken = MachineError(f"{listen}: cannot listen there; is the port taken, or the address another host's?")
+    try:
+        if isinstance(security, Insecure):
+            refuse_unless_loopback(listen)
+            port: int = server.add_insecure_port(listen)
+        else:
+            live = LiveIdentity(security.files, on_refused=security.on_refused)
+            port = server.add_secure_port(listen, server_credentials(live))
+    except RuntimeError as error:
+        raise taken from error
+    if port == 0:
+        raise taken
+    return port
+
+
+async def _follow(operations: Operations, health_of: Any, interval_s: float) -> None:
+    """Health says SERVING while the orchestrator is ready."""
+    said = NOT_SERVING
+    while True:
+        now = SERVING if operations.status().phase is Phase.READY else NOT_SERVING
+        if now != said:
+            await health_of.set(SERVICE, now)
+            said = now
+        await asyncio.sleep(interval_s)
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

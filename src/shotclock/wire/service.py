@@ -1,0 +1,194 @@
+"""The service's methods over a dispatcher and its operations: bytes in, bytes out.
+
+Requests stay bytes until here, so that what cannot be parsed, is too large or too many is told in our own
+words and not as gRPC's INTERNAL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import ShotclockError
+from shotclock.domain.ports import Dispatcher, Operations
+from shotclock.domain.status import Phase, Status
+from shotclock.wire import methods
+from shotclock.wire.codec import (
+    decode_circuit,
+    decode_decided,
+    decode_subproblem,
+    encode_drained,
+    encode_status,
+)
+from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome
+from shotclock.wire.payload import parse
+from shotclock.wire.refusals import refusal, too_large, too_many, unavailable, without_deadline
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+MIB = 1024 * 1024
+
+Unary = Callable[[bytes, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """Bounds of what is taken. concurrent_calls: of one method at a time; the others keep their own.
+
+    circuit_bytes, subproblem_bytes, request_bytes: of a circuit, of a subproblem (256 variables need
+    264 KB), of any other request. watch_interval_s: how often a watched status is looked at;
+    heartbeat_s: the longest silence of a stream.
+    """
+
+    circuit_bytes: int = 4 * MIB
+    subproblem_bytes: int = MIB // 2
+    request_bytes: int = 4096
+    concurrent_calls: int = 1024
+    watch_interval_s: float = 0.2
+    heartbeat_s: float = 10.0
+
+
+DEFAULT_LIMITS = ServiceLimits()
+
+
+def effective_budget_ns(method: str, budget_ns: int, remaining_s: float | None) -> int:
+    """The shorter of what the message and gRPC say remains; RefusedError where neither says it."""
+    if remaining_s is None:
+        if budget_ns == 0:
+            raise without_deadline(method)
+        return budget_ns
+    remaining_ns = int(remaining_s * NS_PER_S)
+    return min(budget_ns, remaining_ns) if budget_ns else remaining_ns
+
+
+class Service:
+    """`shotclock.v1.Orchestrator`. `handlers` is what gRPC serves; `end_streams` ends the watchers."""
+
+    def __init__(self, dispatcher: Dispatcher, operations: Operations, limits: ServiceLimits) -> None:
+        self._dispatcher = dispatcher
+        self._operations = operations
+        self._limits = limits
+        self._ending = asyncio.Event()
+
+    def handlers(self) -> Any:
+        """One generic handler: registered ones would cost gRPC's loop a future each."""
+        limits = self._limits
+        unary: dict[str, tuple[Unary, int]] = {
+            methods.SOLVE: (self._solve, limits.subproblem_bytes),
+            methods.SUBMIT_CIRCUIT: (self._submit_circuit, limits.circuit_bytes),
+            methods.DECIDED: (self._decided, limits.request_bytes),
+            methods.DRAIN: (self._drain, limits.request_bytes),
+            methods.RESUME: (self._resume, limits.request_bytes),
+        }
+        table = {
+            _short(method): grpc.unary_unary_rpc_method_handler(
+                self._bounded(method, work, max_bytes), response_serializer=_serialize
+            )
+            for method, (work, max_bytes) in unary.items()
+        }
+        table[_short(methods.WATCH)] = grpc.unary_stream_rpc_method_handler(
+            self._bounded(methods.WATCH, self._watch, limits.request_bytes), response_serializer=_serialize
+        )
+        return grpc.method_handlers_generic_handler(methods.SERVICE, table)
+
+    def end_streams(self) -> None:
+        """Every watcher's stream ends, so that they do not hold a stop."""
+        self._ending.set()
+
+    def _bounded(self, method: str, work: Unary, max_bytes: int) -> Unary:
+        """Bounds, and one status for everything that is raised on purpose.
+
+        The bound is our own: grpc.aio's `maximum_concurrent_rpcs` was bypassed after rejections (grpc#41531).
+        """
+        in_flight = 0
+
+        async def handle(payload: bytes, context: Any) -> Any:
+            nonlocal in_flight
+            in_flight += 1
+            try:
+                if in_flight > self._limits.concurrent_calls:
+                    raise too_many(method, self._limits.concurrent_calls)
+                if len(payload) > max_bytes:
+                    raise too_large(method, len(payload), max_bytes)
+                return await work(payload, context)
+            except ShotclockError as error:
+                refused = refusal(error)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise  # the client went away, or its deadline passed
+                # left to itself a CancelledError ends the handler and leaves the client waiting (grpc#29248)
+                refused = unavailable("the orchestrator gave this call up; it is stopping")
+            finally:
+                in_flight -= 1
+            return await context.abort(refused.code, str(refused), refused.metadata)
+
+        return handle
+
+    def _refuse_unless_ready(self) -> None:
+        match self._operations.status().phase:
+            case Phase.READY:
+                return
+            case Phase.STARTING:
+                raise unavailable("the orchestrator is starting; try again when its health says SERVING")
+            case Phase.DRAINING | Phase.DRAINED as phase:
+                raise unavailable(f"the orchestrator is {phase} and accepts nothing more; try another one")
+
+    async def _solve(self, payload: bytes, context: Any) -> pb.Outcome:
+        self._refuse_unless_ready()
+        message = parse(pb.Subproblem, payload)
+        message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
+        return encode_outcome(await self._dispatcher.solve(decode_subproblem(message)))
+
+    async def _submit_circuit(self, payload: bytes, context: Any) -> pb.CircuitOutcome:
+        self._refuse_unless_ready()
+        message = parse(pb.CircuitSpec, payload)
+        message.budget_ns = effective_budget_ns(
+            methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
+        )
+        return encode_circuit_outcome(await self._dispatcher.execute(decode_circuit(message)))
+
+    async def _decided(self, payload: bytes, context: Any) -> pb.DecidedReply:
+        effective_budget_ns(methods.DECIDED, 0, context.time_remaining())
+        request_id, decision = decode_decided(parse(pb.DecidedRequest, payload))
+        await self._dispatcher.decided(request_id, decision)
+        return pb.DecidedReply()
+
+    async def _drain(self, payload: bytes, context: Any) -> pb.Drained:
+        message = parse(pb.DrainRequest, payload)
+        budget_ns = effective_budget_ns(methods.DRAIN, message.budget_ns, context.time_remaining())
+        return encode_drained(await self._operations.drain(budget_ns))
+
+    async def _resume(self, payload: bytes, context: Any) -> pb.Status:
+        effective_budget_ns(methods.RESUME, 0, context.time_remaining())
+        parse(pb.ResumeRequest, payload)
+        self._operations.resume()
+        return encode_status(self._operations.status())
+
+    async def _watch(self, payload: bytes, context: Any) -> None:
+        effective_budget_ns(methods.WATCH, 0, context.time_remaining())
+        parse(pb.WatchRequest, payload)
+        loop = asyncio.get_running_loop()
+        sent: tuple[Status, float] | None = None
+        while not self._ending.is_set():
+            status, now = self._operations.status(), loop.time()
+            if sent is None or sent[0] != status or now - sent[1] >= self._limits.heartbeat_s:
+                await context.write(encode_status(status))
+                sent = (status, now)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.watch_interval_s):
+                    await self._ending.wait()
+
+
+def _short(method: str) -> str:
+    return method.rpartition("/")[2]
+
+
+def _serialize(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data

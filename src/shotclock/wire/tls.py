@@ -1,0 +1,89 @@
+"""Mutual TLS for both ends, and the one exception: no TLS on a loopback address, where it was asked for."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from shotclock.domain.errors import SettingsError
+from shotclock.wire.authorization import Policy
+from shotclock.wire.certificates import Identity, LiveIdentity, TlsFiles, no_report
+
+KEEPALIVE_MIN_S = 10.0
+"""Clients ping no oftener (gRPC A8); the server's floor lies a little below, since timers jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTls:
+    """Who the server is, whose clients it takes, and what they may call."""
+
+    files: TlsFiles
+    policy: Policy
+    on_refused: Callable[[str], None] = no_report
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTls:
+    """Who the client is. server_name: what the server's certificate must say, "" is the target's host.
+
+    poll_s: how often the files are looked at. renew_s: how old a channel gets; below the server's
+    `max_connection_age`, whose end can fail a call that is just setting out.
+    """
+
+    files: TlsFiles
+    server_name: str = ""
+    poll_s: float = 5.0
+    renew_s: float = 240.0
+    on_refused: Callable[[str], None] = no_report
+
+
+@dataclass(frozen=True, slots=True)
+class Insecure:
+    """No TLS and nobody's name: on a loopback address of one host."""
+
+
+def server_credentials(live: LiveIdentity) -> Any:
+    """Credentials that look at the files at each handshake."""
+
+    def fetch() -> Any:
+        # None keeps the present ones; gRPC calls this from threads of its own
+        return _configuration(live.current) if live.refreshed() else None
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(live.current), fetch, require_client_authentication=True
+    )
+
+
+def _configuration(identity: Identity) -> Any:
+    pair = (identity.private_key, identity.certificate)
+    return grpc.ssl_server_certificate_configuration([pair], root_certificates=identity.authorities)
+
+
+def client_credentials(identity: Identity) -> Any:
+    """Credentials as the files are now: grpcio has no reload on this side (grpc#41779)."""
+    return grpc.ssl_channel_credentials(identity.authorities, identity.private_key, identity.certificate)
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """(host, port) of HOST:PORT; SettingsError where it is neither."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise SettingsError(f"{address!r} is no address; write HOST:PORT, as in 127.0.0.1:7443 or [::1]:7443")
+    return host.strip("[]"), int(port)
+
+
+def refuse_unless_loopback(address: str) -> None:
+    """SettingsError where a message without TLS would leave the host."""
+    host, _ = split_address(address)
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise SettingsError(
+            f"{address}: no TLS only on a loopback address; use 127.0.0.1, or give certificates"
+        )

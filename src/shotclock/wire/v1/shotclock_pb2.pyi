@@ -1,0 +1,355 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_LOW: _ClassVar[Priority]
+    PRIORITY_NORMAL: _ClassVar[Priority]
+    PRIORITY_HIGH: _ClassVar[Priority]
+
+class Winner(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    WINNER_UNSPECIFIED: _ClassVar[Winner]
+    WINNER_INCUMBENT: _ClassVar[Winner]
+    WINNER_CLASSICAL: _ClassVar[Winner]
+    WINNER_QUANTUM: _ClassVar[Winner]
+
+class Decision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DECISION_UNSPECIFIED: _ClassVar[Decision]
+    DECISION_APPLIED: _ClassVar[Decision]
+    DECISION_REVALIDATED: _ClassVar[Decision]
+    DECISION_REJECTED: _ClassVar[Decision]
+    DECISION_DROPPED: _ClassVar[Decision]
+    DECISION_CONFLICT: _ClassVar[Decision]
+    DECISION_ABANDONED: _ClassVar[Decision]
+
+class Phase(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PHASE_UNSPECIFIED: _ClassVar[Phase]
+    PHASE_STARTING: _ClassVar[Phase]
+    PHASE_READY: _ClassVar[Phase]
+    PHASE_DRAINING: _ClassVar[Phase]
+    PHASE_DRAINED: _ClassVar[Phase]
+
+class BreakerState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BREAKER_STATE_UNSPECIFIED: _ClassVar[BreakerState]
+    BREAKER_STATE_CLOSED: _ClassVar[BreakerState]
+    BREAKER_STATE_OPEN: _ClassVar[BreakerState]
+    BREAKER_STATE_HALF_OPEN: _ClassVar[BreakerState]
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_LOW: Priority
+PRIORITY_NORMAL: Priority
+PRIORITY_HIGH: Priority
+WINNER_UNSPECIFIED: Winner
+WINNER_INCUMBENT: Winner
+WINNER_CLASSICAL: Winner
+WINNER_QUANTUM: Winner
+DECISION_UNSPECIFIED: Decision
+DECISION_APPLIED: Decision
+DECISION_REVALIDATED: Decision
+DECISION_REJECTED: Decision
+DECISION_DROPPED: Decision
+DECISION_CONFLICT: Decision
+DECISION_ABANDONED: Decision
+PHASE_UNSPECIFIED: Phase
+PHASE_STARTING: Phase
+PHASE_READY: Phase
+PHASE_DRAINING: Phase
+PHASE_DRAINED: Phase
+BREAKER_STATE_UNSPECIFIED: BreakerState
+BREAKER_STATE_CLOSED: BreakerState
+BREAKER_STATE_OPEN: BreakerState
+BREAKER_STATE_HALF_OPEN: BreakerState
+
+class Subproblem(_message.Message):
+    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    QUADRATIC_FIELD_NUMBER: _ClassVar[int]
+    LINEAR_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    kind: str
+    n: int
+    quadratic: bytes
+    linear: bytes
+    offset: float
+    base_version: int
+    budget_ns: int
+    crc32c: int
+    priority: Priority
+    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
+
+class CircuitSpec(_message.Message):
+    __slots__ = ("request_id", "openqasm3", "qpy", "values", "shots", "budget_ns", "priority", "crc32c")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OPENQASM3_FIELD_NUMBER: _ClassVar[int]
+    QPY_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    SHOTS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    openqasm3: str
+    qpy: bytes
+    values: _containers.RepeatedCompositeFieldContainer[ParameterValue]
+    shots: int
+    budget_ns: int
+    priority: Priority
+    crc32c: int
+    def __init__(self, request_id: _Optional[str] = ..., openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., values: _Optional[_Iterable[_Union[ParameterValue, _Mapping]]] = ..., shots: _Optional[int] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., crc32c: _Optional[int] = ...) -> None: ...
+
+class ParameterValue(_message.Message):
+    __slots__ = ("name", "value")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("bits", "energy", "winner", "solver")
+    BITS_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
+    WINNER_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_FIELD_NUMBER: _ClassVar[int]
+    bits: bytes
+    energy: float
+    winner: Winner
+    solver: str
+    def __init__(self, bits: _Optional[bytes] = ..., energy: _Optional[float] = ..., winner: _Optional[_Union[Winner, str]] = ..., solver: _Optional[str] = ...) -> None: ...
+
+class Samples(_message.Message):
+    __slots__ = ("n", "pool", "counts", "crc32c")
+    N_FIELD_NUMBER: _ClassVar[int]
+    POOL_FIELD_NUMBER: _ClassVar[int]
+    COUNTS_FIELD_NUMBER: _ClassVar[int]
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    n: int
+    pool: bytes
+    counts: _containers.RepeatedScalarFieldContainer[int]
+    crc32c: int
+    def __init__(self, n: _Optional[int] = ..., pool: _Optional[bytes] = ..., counts: _Optional[_Iterable[int]] = ..., crc32c: _Optional[int] = ...) -> None: ...
+
+class StageTiming(_message.Message):
+    __slots__ = ("stage", "start_ns", "duration_ns", "emulated_ns")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    START_NS_FIELD_NUMBER: _ClassVar[int]
+    DURATION_NS_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_NS_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    start_ns: int
+    duration_ns: int
+    emulated_ns: int
+    def __init__(self, stage: _Optional[str] = ..., start_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., emulated_ns: _Optional[int] = ...) -> None: ...
+
+class Provenance(_message.Message):
+    __slots__ = ("provider", "emulated", "base_version", "stages", "job_id", "attempts", "template_key", "shots", "qpu_s", "raw_gain", "classical_gain", "samples_at_ns", "emulator_overrun", "sharers", "cached", "penalised")
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    STAGES_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    TEMPLATE_KEY_FIELD_NUMBER: _ClassVar[int]
+    SHOTS_FIELD_NUMBER: _ClassVar[int]
+    QPU_S_FIELD_NUMBER: _ClassVar[int]
+    RAW_GAIN_FIELD_NUMBER: _ClassVar[int]
+    CLASSICAL_GAIN_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_AT_NS_FIELD_NUMBER: _ClassVar[int]
+    EMULATOR_OVERRUN_FIELD_NUMBER: _ClassVar[int]
+    SHARERS_FIELD_NUMBER: _ClassVar[int]
+    CACHED_FIELD_NUMBER: _ClassVar[int]
+    PENALISED_FIELD_NUMBER: _ClassVar[int]
+    provider: str
+    emulated: bool
+    base_version: int
+    stages: _containers.RepeatedCompositeFieldContainer[StageTiming]
+    job_id: str
+    attempts: int
+    template_key: str
+    shots: int
+    qpu_s: float
+    raw_gain: float
+    classical_gain: float
+    samples_at_ns: int
+    emulator_overrun: bool
+    sharers: int
+    cached: bool
+    penalised: bool
+    def __init__(self, provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., base_version: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., job_id: _Optional[str] = ..., attempts: _Optional[int] = ..., template_key: _Optional[str] = ..., shots: _Optional[int] = ..., qpu_s: _Optional[float] = ..., raw_gain: _Optional[float] = ..., classical_gain: _Optional[float] = ..., samples_at_ns: _Optional[int] = ..., emulator_overrun: _Optional[bool] = ..., sharers: _Optional[int] = ..., cached: _Optional[bool] = ..., penalised: _Optional[bool] = ...) -> None: ...
+
+class Rejection(_message.Message):
+    __slots__ = ("limit", "allowed", "present", "unit", "retry_after_s")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ALLOWED_FIELD_NUMBER: _ClassVar[int]
+    PRESENT_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    limit: str
+    allowed: float
+    present: float
+    unit: str
+    retry_after_s: float
+    def __init__(self, limit: _Optional[str] = ..., allowed: _Optional[float] = ..., present: _Optional[float] = ..., unit: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
+
+class DeadlinePassed(_message.Message):
+    __slots__ = ("budget_ns",)
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    budget_ns: int
+    def __init__(self, budget_ns: _Optional[int] = ...) -> None: ...
+
+class ProviderFault(_message.Message):
+    __slots__ = ("message",)
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    message: str
+    def __init__(self, message: _Optional[str] = ...) -> None: ...
+
+class Done(_message.Message):
+    __slots__ = ("answer", "samples", "classical")
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    CLASSICAL_FIELD_NUMBER: _ClassVar[int]
+    answer: Answer
+    samples: Samples
+    classical: Answer
+    def __init__(self, answer: _Optional[_Union[Answer, _Mapping]] = ..., samples: _Optional[_Union[Samples, _Mapping]] = ..., classical: _Optional[_Union[Answer, _Mapping]] = ...) -> None: ...
+
+class Degraded(_message.Message):
+    __slots__ = ("answer", "rejection", "deadline_passed", "provider_fault")
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_PASSED_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FAULT_FIELD_NUMBER: _ClassVar[int]
+    answer: Answer
+    rejection: Rejection
+    deadline_passed: DeadlinePassed
+    provider_fault: ProviderFault
+    def __init__(self, answer: _Optional[_Union[Answer, _Mapping]] = ..., rejection: _Optional[_Union[Rejection, _Mapping]] = ..., deadline_passed: _Optional[_Union[DeadlinePassed, _Mapping]] = ..., provider_fault: _Optional[_Union[ProviderFault, _Mapping]] = ...) -> None: ...
+
+class Shed(_message.Message):
+    __slots__ = ("rejection",)
+    REJECTION_FIELD_NUMBER: _ClassVar[int]
+    rejection: Rejection
+    def __init__(self, rejection: _Optional[_Union[Rejection, _Mapping]] = ...) -> None: ...
+
+class Late(_message.Message):
+    __slots__ = ("cause",)
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    cause: DeadlinePassed
+    def __init__(self, cause: _Optional[_Union[DeadlinePassed, _Mapping]] = ...) -> None: ...
+
+class Failed(_message.Message):
+    __slots__ = ("cause",)
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    cause: ProviderFault
+    def __init__(self, cause: _Optional[_Union[ProviderFault, _Mapping]] = ...) -> None: ...
+
+class Outcome(_message.Message):
+    __slots__ = ("provenance", "done", "degraded", "shed", "late", "failed")
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    DEGRADED_FIELD_NUMBER: _ClassVar[int]
+    SHED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    provenance: Provenance
+    done: Done
+    degraded: Degraded
+    shed: Shed
+    late: Late
+    failed: Failed
+    def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., degraded: _Optional[_Union[Degraded, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
+
+class Executed(_message.Message):
+    __slots__ = ("samples",)
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    samples: Samples
+    def __init__(self, samples: _Optional[_Union[Samples, _Mapping]] = ...) -> None: ...
+
+class CircuitOutcome(_message.Message):
+    __slots__ = ("provenance", "executed", "shed", "late", "failed")
+    PROVENANCE_FIELD_NUMBER: _ClassVar[int]
+    EXECUTED_FIELD_NUMBER: _ClassVar[int]
+    SHED_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    provenance: Provenance
+    executed: Executed
+    shed: Shed
+    late: Late
+    failed: Failed
+    def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., executed: _Optional[_Union[Executed, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
+
+class DecidedRequest(_message.Message):
+    __slots__ = ("request_id", "decision")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    decision: Decision
+    def __init__(self, request_id: _Optional[str] = ..., decision: _Optional[_Union[Decision, str]] = ...) -> None: ...
+
+class DecidedReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Status(_message.Message):
+    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_FIELD_NUMBER: _ClassVar[int]
+    EMULATED_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_FIELD_NUMBER: _ClassVar[int]
+    LANES_LIMIT_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_P95_S_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    phase: Phase
+    provider: str
+    emulated: bool
+    breaker: BreakerState
+    waiting: int
+    running: int
+    lanes_limit: int
+    service_p95_s: float
+    accepted: int
+    finished: int
+    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ...) -> None: ...
+
+class WatchRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("budget_ns",)
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    budget_ns: int
+    def __init__(self, budget_ns: _Optional[int] = ...) -> None: ...
+
+class Drained(_message.Message):
+    __slots__ = ("finished", "handed_back")
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    HANDED_BACK_FIELD_NUMBER: _ClassVar[int]
+    finished: int
+    handed_back: int
+    def __init__(self, finished: _Optional[int] = ..., handed_back: _Optional[int] = ...) -> None: ...
+
+class ResumeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

@@ -1,0 +1,283 @@
+"""The Dispatcher contract, one suite for all: in process on virtual time, and over gRPC with mutual TLS.
+
+What differs is who waits where, not what comes back. The QPU's time is short, because over gRPC it passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+
+from certificates import SERVER, TRAINER, Site
+from harness import LoopClock, run_virtual
+from orchestra import N, System, asked
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
+from shotclock.domain.ledger import LedgerState
+from shotclock.domain.outcome import (
+    DeadlinePassed,
+    Decision,
+    Degraded,
+    Done,
+    Executed,
+    Failed,
+    Late,
+    ProviderFault,
+    Rejection,
+    Shed,
+    Winner,
+)
+from shotclock.domain.ports import Dispatcher
+from shotclock.orchestrator.answers import Fallback
+from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.planning import ShotLimits
+from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider, Step
+from shotclock.solvers.fallback import Classical
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.server import serve
+from shotclock.wire.tls import ClientTls, ServerTls
+from wired import POLICY
+
+QUICK = Reply(0.005)
+
+
+@dataclass
+class Reached:
+    """A dispatcher as its caller sees it, and what lies behind."""
+
+    dispatcher: Dispatcher
+    behind: System
+
+    async def later(self, what: Callable[[], bool]) -> None:
+        """Until what another task or process does has happened; a failing test hangs no longer than 5 s."""
+        async with asyncio.timeout(5):
+            while not what():  # noqa: ASYNC110 - looked at from outside
+                await asyncio.sleep(0.005)
+
+
+class Way(Protocol):
+    """How a dispatcher is reached."""
+
+    def __call__(
+        self, make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path
+    ) -> None: ...
+
+
+async def _started(make: Callable[[], System]) -> System:
+    system = make()
+    await system.orchestrator.start(asked())
+    return system
+
+
+def in_process(make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path) -> None:
+    async def main() -> None:
+        system = await _started(make)
+        await work(Reached(system.orchestrator, system))
+        await system.orchestrator.stop()
+
+    run_virtual(main())
+
+
+def over_grpc(make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path) -> None:
+    site = Site.at(folder)
+
+    @asynccontextmanager
+    async def served(system: System) -> AsyncIterator[Dispatcher]:
+        tls = ServerTls(site.issue(SERVER), POLICY)
+        server = await serve(system.orchestrator, system.orchestrator, "127.0.0.1:0", tls)
+        client = GrpcDispatcher(connect(f"127.0.0.1:{server.port}", ClientTls(site.issue(TRAINER), SERVER)))
+        try:
+            yield client
+        finally:
+            await client.close()
+            await server.stop(0)
+
+    async def main() -> None:
+        system = await _started(make)
+        async with served(system) as client:
+            await work(Reached(client, system))
+        await system.orchestrator.stop()
+
+    asyncio.run(main())
+
+
+pytestmark = pytest.mark.parametrize("reach", [in_process, over_grpc])
+
+
+def behind(*steps: Step, **words: Any) -> Callable[[], System]:
+    """An orchestrator over a scripted provider. limits: the provider's."""
+    afterwards = words.pop("afterwards", QUICK)
+    limits = words.pop("limits", UNLIMITED)
+    return lambda: System(
+        ScriptedProvider(LoopClock(), steps, afterwards=afterwards, limits=limits, predicted_s=0.005), **words
+    )
+
+
+def circuit(budget_ns: int = 5 * NS_PER_S) -> CircuitSpec:
+    return CircuitSpec("OPENQASM 3.0; qubit[2] q;", 64, request_id="own", budget_ns=budget_ns)
+
+
+def test_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        for seed in range(6):
+            subproblem = asked(seed, 5_000)
+            outcome = await reached.dispatcher.solve(subproblem)
+            assert isinstance(outcome, Done)
+            assert outcome.provenance.base_version == 7
+            assert outcome.answer.energy == pytest.approx(subproblem.energy(outcome.answer.bits))
+            exact = subproblem.energy(Classical().solve(subproblem))
+            assert outcome.answer.energy <= min(exact, subproblem.offset) + 1e-9
+
+    reach(behind(), work, tmp_path)
+
+
+def test_the_whole_pool_comes_back_with_its_provenance(reach: Way, tmp_path: Path) -> None:
+    pool = np.eye(N, dtype=np.uint8)
+    samples = Samples(pool, np.arange(1, N + 1, dtype=np.int64) * 2)
+    shots = samples.shots
+
+    async def work(reached: Reached) -> None:
+        outcome = await reached.dispatcher.solve(asked(0, 5_000))
+        assert isinstance(outcome, Done)
+        assert np.array_equal(outcome.samples.pool, pool)
+        assert np.array_equal(outcome.samples.counts, samples.counts)
+        assert outcome.provenance.job_id == "scripted-0"
+        assert outcome.provenance.emulated
+        assert outcome.provenance.attempts == 1
+        assert outcome.answer.winner in Winner
+
+    reach(behind(Reply(0.005, (samples,)), shots=ShotLimits(shots, shots)), work, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "kind"), [(Fallback.RACE, Degraded), (Fallback.STANDBY, Degraded), (Fallback.NONE, Late)]
+)
+def test_a_qpu_that_never_answers_ends_the_call_by_its_deadline(
+    reach: Way, tmp_path: Path, fallback: Fallback, kind: type
+) -> None:
+    async def work(reached: Reached) -> None:
+        outcome = await reached.dispatcher.solve(asked(0, 400))
+        assert isinstance(outcome, kind)
+        assert isinstance(outcome, Degraded | Late)
+        assert isinstance(outcome.cause, DeadlinePassed)
+        assert 0 < outcome.cause.budget_ns <= 400 * NS_PER_MS
+        await reached.later(lambda: reached.behind.provider.cancels == 1)
+
+    reach(behind(afterwards=Never(), fallback=fallback), work, tmp_path)
+
+
+def test_a_full_queue_refuses_with_the_limit_and_when_to_retry(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        ask = [asyncio.create_task(reached.dispatcher.solve(asked(seed, 5_000))) for seed in range(6)]
+        outcomes = await asyncio.gather(*ask)
+        shed = [outcome for outcome in outcomes if isinstance(outcome, Shed)]
+        assert shed
+        assert sum(isinstance(outcome, Done) for outcome in outcomes) == 6 - len(shed)
+        for outcome in shed:
+            rejection = outcome.rejection
+            assert (rejection.limit, rejection.allowed, rejection.unit) == ("queue_limit", 2, "calls waiting")
+
+    one_lane = replace(UNLIMITED, lanes=1)
+    make = behind(afterwards=Reply(0.2), limits=one_lane, queue_limit=2, fallback=Fallback.NONE)
+    reach(make, work, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "submits"), [(FaultKind.TRANSIENT, 2), (FaultKind.PERMANENT, 1)])
+def test_only_a_transient_fault_is_tried_again(
+    reach: Way, tmp_path: Path, kind: FaultKind, submits: int
+) -> None:
+    async def work(reached: Reached) -> None:
+        outcome = await reached.dispatcher.solve(asked(0, 5_000))
+        assert reached.behind.provider.submits == submits
+        if kind is FaultKind.TRANSIENT:
+            assert isinstance(outcome, Done)
+        else:
+            assert isinstance(outcome, Failed)
+            assert outcome.cause == ProviderFault("the door is shut")
+
+    fault = Fail(ProviderError(kind, "the door is shut"))
+    reach(behind(fault, fallback=Fallback.NONE), work, tmp_path)
+
+
+def test_a_caller_that_goes_away_cancels_its_job(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        call = asyncio.create_task(reached.dispatcher.solve(asked(0, 60_000)))
+        await reached.later(lambda: reached.behind.provider.submits == 1)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await reached.later(lambda: reached.behind.provider.cancels == 1)
+
+    reach(behind(afterwards=Never()), work, tmp_path)
+
+
+def test_a_circuit_of_the_callers_own_is_executed(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        outcome = await reached.dispatcher.execute(circuit())
+        assert isinstance(outcome, Executed)
+        assert outcome.samples.pool.shape[1] == 2
+        assert outcome.samples.shots == 64
+
+    reach(behind(), work, tmp_path)
+
+
+def test_a_circuit_that_cannot_run_is_the_callers_to_mend(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        with pytest.raises(CircuitError, match="source"):
+            await reached.dispatcher.execute(replace(circuit(), source="nonsense"))
+
+    reach(behind(), work, tmp_path)
+
+
+def test_a_circuit_without_an_answer_is_late(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        assert isinstance(await reached.dispatcher.execute(circuit(150 * NS_PER_MS)), Late)
+
+    reach(behind(afterwards=Never()), work, tmp_path)
+
+
+def test_a_drained_orchestrator_refuses_and_says_so(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        await reached.behind.orchestrator.drain(NS_PER_S)
+        outcome = await reached.dispatcher.solve(asked(0, 5_000))
+        # in process it is refused by a limit; over the wire the server is unavailable
+        assert isinstance(outcome, Shed | Failed)
+        reached.behind.orchestrator.resume()
+        assert isinstance(await reached.dispatcher.solve(asked(1, 5_000)), Done)
+
+    reach(behind(fallback=Fallback.NONE), work, tmp_path)
+
+
+def test_a_decision_closes_the_record_of_a_paid_call(reach: Way, tmp_path: Path) -> None:
+    ledger = MemoryLedger(lambda: 0.0)
+
+    async def work(reached: Reached) -> None:
+        assert isinstance(await reached.dispatcher.solve(asked(3, 5_000)), Done)
+        await reached.dispatcher.decided("r3", Decision.APPLIED)
+        await reached.later(lambda: ledger.history[-1].after is LedgerState.APPLIED)
+
+    reach(behind(limits=replace(UNLIMITED, paid=True), ledger=ledger), work, tmp_path)
+
+
+def test_what_predictably_cannot_finish_is_refused_on_arrival(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Reached) -> None:
+        outcome = await reached.dispatcher.solve(asked(0, 500))
+        assert isinstance(outcome, Degraded)
+        assert isinstance(outcome.cause, Rejection)
+        assert outcome.cause.limit == "remaining_budget"
+        assert outcome.cause.present == pytest.approx(3.0, rel=0.01)
+        assert reached.behind.provider.submits == 0
+
+    def slow() -> System:
+        return System(ScriptedProvider(LoopClock(), afterwards=QUICK, predicted_s=3.0), protected=True)
+
+    reach(slow, work, tmp_path)

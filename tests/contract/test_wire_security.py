@@ -1,0 +1,203 @@
+"""Who reaches what: mutual TLS, names in certificates, and the loopback exception."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
+from harness import random_subproblem
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.outcome import (
+    Done,
+    Failed,
+)
+from shotclock.domain.subproblem import Subproblem
+from shotclock.wire import methods
+from shotclock.wire.authorization import Policy
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.server import serve
+from shotclock.wire.service import ServiceLimits
+from shotclock.wire.tls import ClientTls, Insecure
+from wired import (
+    SERVICE,
+    ScriptedDispatcher,
+    ScriptedOperations,
+    Wired,
+    secure,
+    status_of,
+    wired,
+)
+
+LONG_NS = 60 * NS_PER_S
+
+
+def asked(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
+    return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
+
+
+def run(site: Site, work: Callable[[Wired], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
+    async def main() -> None:
+        async with wired(site, limits=limits) as system:
+            await work(system)
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site.at(tmp_path)
+
+
+STREAMS = {methods.WATCH, methods.HEALTH_WATCH, methods.REFLECTION}
+
+
+async def code_of(channel: Any, method: str) -> tuple[grpc.StatusCode, str]:
+    """How an empty request to the method ends; of a stream, the first answer."""
+    if method not in STREAMS:
+        return await status_of(channel.unary_unary(method)(b"", timeout=5.0))
+    call = channel.unary_stream(method)(b"", timeout=5.0)
+    ended = await status_of(anext(aiter(call)))
+    call.cancel()
+    return ended
+
+
+@pytest.mark.parametrize("names", [(STRANGER,), ("trainer@shotclock.test", STRANGER), (f"{TRAINER}s",)])
+def test_a_wrong_name_reaches_nothing(site: Site, names: tuple[str, ...]) -> None:
+    async def work(system: Wired) -> None:
+        async with secure(system, site.issue(*names)) as channel:
+            for method in sorted(methods.ALL):
+                code, details = await code_of(channel, method)
+                assert code is grpc.StatusCode.PERMISSION_DENIED, method
+                assert details == f"{names[-1]} may not call {method}"
+        assert system.dispatcher.solved == 0
+        assert system.operations.drains == []
+
+    run(site, work)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [(TRAINER, methods.OF_TRAINERS), (OPERATOR, methods.OF_OPERATORS), (PROBE, methods.OF_PROBES)],
+)
+def test_each_role_reaches_its_own_methods_and_no_other(
+    site: Site, name: str, allowed: frozenset[str]
+) -> None:
+    async def work(system: Wired) -> None:
+        async with secure(system, site.issue(name)) as channel:
+            for method in sorted(methods.ALL):
+                code, _ = await code_of(channel, method)
+                assert (code is not grpc.StatusCode.PERMISSION_DENIED) == (method in allowed), method
+
+    run(site, work)
+
+
+def test_an_e_mail_address_is_nobody_s_name(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        async with secure(system, site.issue("root@localhost")) as channel:
+            code, details = await code_of(channel, methods.SOLVE)
+            assert code is grpc.StatusCode.PERMISSION_DENIED
+            assert "without a DNS or URI name" in details
+
+    run(site, work)
+
+
+def test_a_policy_names_methods_that_exist() -> None:
+    with pytest.raises(SettingsError, match="no such method /shotclock"):
+        Policy({"/shotclock.v1.Orchestrator/Sovle": frozenset({TRAINER})})
+    assert not Policy({}).permits(methods.SOLVE, frozenset({TRAINER}))
+
+
+def test_without_a_certificate_nothing_is_reached(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        anonymous = grpc.ssl_channel_credentials(site.authorities)
+        options = [("grpc.ssl_target_name_override", SERVER)]
+        async with grpc.aio.secure_channel(system.target, anonymous, options) as channel:
+            code, _ = await code_of(channel, methods.HEALTH_CHECK)
+            assert code is grpc.StatusCode.UNAVAILABLE
+        async with grpc.aio.insecure_channel(system.target) as channel:
+            code, _ = await code_of(channel, methods.HEALTH_CHECK)
+            assert code is grpc.StatusCode.UNAVAILABLE
+
+    run(site, work)
+
+
+def test_another_authority_s_certificate_reaches_nothing(site: Site, tmp_path: Path) -> None:
+    async def work(system: Wired) -> None:
+        other = Site.at(tmp_path / "other").issue(TRAINER)
+        other.authorities.write_bytes(site.authorities)
+        outcome = await GrpcDispatcher(system.channels(other)).solve(asked(budget_ns=5 * NS_PER_S))
+        assert isinstance(outcome, Failed)
+        assert system.dispatcher.solved == 0
+
+    run(site, work)
+
+
+def test_an_expired_client_reaches_nothing(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        files = site.issue(TRAINER, hours=(-48, -24))
+        with pytest.raises(MachineError, match="expired on"):
+            system.channels(files)
+        identity = (files.authorities, files.private_key, files.certificate)
+        credentials = grpc.ssl_channel_credentials(*(path.read_bytes() for path in identity))
+        options = [("grpc.ssl_target_name_override", SERVER)]
+        async with grpc.aio.secure_channel(system.target, credentials, options) as channel:
+            code, _ = await code_of(channel, methods.SOLVE)
+            assert code is grpc.StatusCode.UNAVAILABLE
+
+    run(site, work)
+
+
+def test_a_server_with_another_s_name_is_not_trusted(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        channels = connect(system.target, ClientTls(site.issue(TRAINER), "elsewhere.test"))
+        outcome = await GrpcDispatcher(channels).solve(asked(budget_ns=5 * NS_PER_S))
+        assert isinstance(outcome, Failed)
+        await channels.close()
+
+    run(site, work)
+
+
+async def served(listen: str, security: Any) -> None:
+    server = await serve(ScriptedDispatcher(), ScriptedOperations(), listen, security)
+    await server.stop(0)
+
+
+def test_without_tls_only_on_loopback() -> None:
+    async def main() -> None:
+        server = await serve(ScriptedDispatcher(), ScriptedOperations(), "127.0.0.1:0", Insecure())
+        channels = connect(f"localhost:{server.port}", Insecure())
+        assert isinstance(await GrpcDispatcher(channels).solve(asked()), Done)
+        await channels.close()
+        await server.stop(0)
+        for address in ("0.0.0.0:0", "10.0.0.1:7443", "qpu.test:7443", "[::]:0"):
+            with pytest.raises(SettingsError, match="loopback"):
+                await served(address, Insecure())
+            with pytest.raises(SettingsError, match="loopback"):
+                connect(address, Insecure())
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("address", ["", "localhost", "localhost:", "localhost:http", "h:70000", ":7443"])
+def test_an_address_is_host_and_port(address: str) -> None:
+    with pytest.raises(SettingsError, match="HOST:PORT"):
+        asyncio.run(served(address, Insecure()))
+
+
+def test_a_port_that_another_server_has_is_one_line() -> None:
+    async def main() -> None:
+        first = await serve(ScriptedDispatcher(), ScriptedOperations(), "127.0.0.1:0", Insecure())
+        with pytest.raises(MachineError, match="cannot listen there"):
+            await served(f"127.0.0.1:{first.port}", Insecure())
+        await first.stop(0)
+
+    asyncio.run(main())

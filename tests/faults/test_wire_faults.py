@@ -1,0 +1,343 @@
+"""Damaged payloads, a lost or silent orchestrator, bugs behind it, broken certificate files."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from certificates import SERVER, TRAINER, Site, write
+from harness import random_subproblem
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.errors import MachineError
+from shotclock.domain.ledger import LedgerError
+from shotclock.domain.outcome import Decision, Degraded, Done, Executed, Failed, Late, Outcome
+from shotclock.domain.subproblem import Subproblem
+from shotclock.wire import codec, methods, outcomes
+from shotclock.wire.certificates import LiveIdentity, TlsFiles, load, utc_now
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.operations import GrpcOperations
+from shotclock.wire.server import serve
+from shotclock.wire.tls import ClientTls, Insecure
+from wired import ScriptedDispatcher, ScriptedOperations, Wired, never, wired, zeros
+
+LONG_NS = 60 * NS_PER_S
+CIRCUIT = CircuitSpec(b"QISKIT", 100, request_id="c1", budget_ns=LONG_NS)
+
+
+def asked(budget_ns: int = LONG_NS) -> Subproblem:
+    return replace(random_subproblem(6, 1), request_id="r1", base_version=7, budget_ns=budget_ns)
+
+
+def run(site: Site, work: Callable[[Wired], Awaitable[None]]) -> None:
+    async def main() -> None:
+        async with wired(site) as system:
+            await work(system)
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site.at(tmp_path)
+
+
+def damaging(encode: Callable[..., Any], times: int) -> tuple[Callable[..., Any], list[Any]]:
+    """The encoder, whose first results are damaged; and every message it made."""
+    made: list[Any] = []
+
+    def damaged(*words: Any) -> Any:
+        message = encode(*words)
+        made.append(message)
+        if len(made) <= times:
+            message.crc32c ^= 1
+        return message
+
+    return damaged, made
+
+
+@pytest.mark.parametrize(("times", "kind", "attempts"), [(0, Done, 1), (2, Done, 3), (99, Failed, 3)])
+def test_a_request_damaged_on_its_way_is_sent_again_a_few_times(
+    site: Site, monkeypatch: pytest.MonkeyPatch, times: int, kind: type[Outcome], attempts: int
+) -> None:
+    damaged, made = damaging(codec.encode_subproblem, times)
+    monkeypatch.setattr("shotclock.wire.client.encode_subproblem", damaged)
+
+    async def work(system: Wired) -> None:
+        assert isinstance(await system.trainer().solve(asked()), kind)
+        assert len(made) == attempts
+        assert system.dispatcher.solved == (kind is Done)
+
+    run(site, work)
+
+
+def test_a_damaged_circuit_is_sent_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged, made = damaging(codec.encode_circuit, 1)
+    monkeypatch.setattr("shotclock.wire.client.encode_circuit", damaged)
+
+    async def work(system: Wired) -> None:
+        assert isinstance(await system.trainer().execute(CIRCUIT), Executed)
+        assert len(made) == 2
+        assert len(system.dispatcher.circuits) == 1
+
+    run(site, work)
+
+
+@pytest.mark.parametrize("harm", ["crc", "bits"])
+def test_a_damaged_answer_is_not_asked_for_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch, harm: str
+) -> None:
+    def damaged(outcome: Outcome) -> Any:
+        message = outcomes.encode_outcome(outcome)
+        if harm == "crc":
+            message.done.samples.crc32c ^= 1
+        else:
+            message.done.answer.bits = b"\1"
+        return message
+
+    monkeypatch.setattr("shotclock.wire.service.encode_outcome", damaged)
+
+    async def work(system: Wired) -> None:
+        outcome = await system.trainer().solve(asked())
+        assert isinstance(outcome, Failed)
+        assert "unusable answer" in outcome.cause.message
+        assert isinstance(await system.trainer(fallback=zeros).solve(asked()), Degraded)
+        assert system.dispatcher.solved == 2
+
+    run(site, work)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    payloads=st.lists(
+        st.tuples(st.sampled_from(sorted(methods.OF_TRAINERS)), st.binary(max_size=99)), max_size=9
+    )
+)
+def test_a_server_takes_any_bytes_and_still_serves(payloads: list[tuple[str, bytes]]) -> None:
+    async def main() -> None:
+        server = await serve(ScriptedDispatcher(), ScriptedOperations(), "127.0.0.1:0", Insecure())
+        allowed = {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DATA_LOSS}
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            for method, payload in payloads:
+                if method != methods.WATCH:
+                    call = channel.unary_unary(method)(payload, timeout=5.0)
+                    assert await call.code() in allowed
+        channels = connect(f"127.0.0.1:{server.port}", Insecure())
+        assert isinstance(await GrpcDispatcher(channels).solve(asked()), Done)
+        await channels.close()
+        await server.stop(0)
+
+    asyncio.run(main())
+
+
+def test_nobody_listens(site: Site) -> None:
+    async def main() -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            target = f"127.0.0.1:{free.getsockname()[1]}"
+            channels = connect(target, Insecure())
+            lost = await GrpcDispatcher(channels).solve(asked())
+            assert isinstance(lost, Failed)
+            assert target in lost.cause.message
+            assert isinstance(await GrpcDispatcher(channels, fallback=zeros).solve(asked()), Degraded)
+            assert isinstance(await GrpcDispatcher(channels).execute(CIRCUIT), Failed)
+            await GrpcDispatcher(channels).decided("r1", Decision.APPLIED)
+            with pytest.raises(MachineError, match="is `shotclock serve` running"):
+                await GrpcOperations(channels).status()
+            with pytest.raises(MachineError, match="is `shotclock serve` running"):
+                await GrpcOperations(channels).drain(NS_PER_S)
+            await channels.close()
+
+    asyncio.run(main())
+
+
+def test_somebody_listens_and_never_says_a_word() -> None:
+    async def main() -> None:
+        heard: list[asyncio.StreamWriter] = []
+        silent = await asyncio.start_server(lambda _, writer: heard.append(writer), "127.0.0.1", 0)
+        port = silent.sockets[0].getsockname()[1]
+        channels = connect(f"127.0.0.1:{port}", Insecure())
+        assert isinstance(await GrpcDispatcher(channels).solve(asked(50 * NS_PER_MS)), Late)
+        await channels.close()
+        assert heard
+        for writer in heard:
+            writer.close()
+        silent.close()
+
+    asyncio.run(main())
+
+
+def test_an_orchestrator_that_went_away_is_used_again_when_it_is_back(site: Site) -> None:
+    async def main() -> None:
+        server = await serve(ScriptedDispatcher(), ScriptedOperations(), "127.0.0.1:0", Insecure())
+        listen = f"127.0.0.1:{server.port}"
+        channels = connect(listen, Insecure())
+        dispatcher = GrpcDispatcher(channels)
+        assert isinstance(await dispatcher.solve(asked()), Done)
+        await server.stop(0)
+        assert isinstance(await dispatcher.solve(asked()), Failed)
+        again = await serve(ScriptedDispatcher(), ScriptedOperations(), listen, Insecure())
+        while not isinstance(await dispatcher.solve(asked()), Done):
+            pass
+        await channels.close()
+        await again.stop(0)
+
+    asyncio.run(main())
+
+
+def test_a_stop_in_the_middle_of_a_call_is_a_value(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        system.dispatcher.solves = never
+        call = asyncio.create_task(system.trainer().solve(asked()))
+        await system.dispatcher.began.acquire()
+        await system.server.stop(0)
+        assert isinstance(await call, Failed)
+        await system.dispatcher.cancelled.acquire()
+
+    run(site, work)
+
+
+def test_a_cancellation_behind_the_service_does_not_leave_the_client_waiting(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        async def give_up(subproblem: Subproblem) -> Outcome:
+            raise asyncio.CancelledError
+
+        system.dispatcher.solves = give_up
+        outcome = await system.trainer().solve(asked())
+        assert isinstance(outcome, Failed)
+        assert "gave this call up" in outcome.cause.message
+
+    run(site, work)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), LedgerError("the disk is full")])
+def test_an_error_behind_the_service_is_a_value_and_the_next_call_goes_on(
+    site: Site, error: Exception
+) -> None:
+    async def work(system: Wired) -> None:
+        async def fail(subproblem: Subproblem) -> Outcome:
+            raise error
+
+        system.dispatcher.solves = fail
+        dispatcher = system.trainer()
+        outcome = await dispatcher.solve(asked())
+        assert isinstance(outcome, Failed)
+        assert str(error) in outcome.cause.message
+        system.dispatcher.solves = ScriptedDispatcher().solves
+        assert isinstance(await dispatcher.solve(asked()), Done)
+
+    run(site, work)
+
+
+def spoil_mode(files: TlsFiles) -> None:
+    files.private_key.chmod(0o640)
+
+
+def spoil_key(files: TlsFiles) -> None:
+    write(files.private_key, b"-----BEGIN PRIVATE KEY-----\n", 0o600)
+
+
+def spoil_certificate(files: TlsFiles) -> None:
+    write(files.certificate, files.certificate.read_bytes()[:200])
+
+
+def spoil_authorities(files: TlsFiles) -> None:
+    write(files.authorities, b"")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (spoil_mode, r"mode 0640 .*chmod 600 "),
+        (spoil_key, "no PEM private key"),
+        (spoil_certificate, "no PEM certificate"),
+        (spoil_authorities, "no PEM certificate"),
+        (lambda files: files.private_key.unlink(), "cannot be read"),
+        (lambda files: files.certificate.unlink(), "cannot be read"),
+        (lambda files: files.authorities.unlink(), "cannot be read"),
+    ],
+)
+def test_a_certificate_file_that_cannot_be_used_is_one_line(
+    site: Site, spoil: Callable[[TlsFiles], object], says: str
+) -> None:
+    files = site.issue(TRAINER)
+    spoil(files)
+    with pytest.raises(MachineError, match=says) as caught:
+        load(files, utc_now())
+    assert str(files.certificate.parent) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("hours", "says"), [((1, 2), "not valid before"), ((-2, -1), "expired on")])
+def test_a_certificate_out_of_date_is_one_line(site: Site, hours: tuple[int, int], says: str) -> None:
+    with pytest.raises(MachineError, match=says):
+        load(site.issue(TRAINER, hours=hours), utc_now())
+
+
+def test_a_key_of_another_certificate_is_one_line(site: Site) -> None:
+    files, other = site.issue(TRAINER), site.issue(SERVER)
+    with pytest.raises(MachineError, match="is not the key of"):
+        load(replace(files, private_key=other.private_key), utc_now())
+
+
+def test_an_identity_shows_no_key(site: Site) -> None:
+    assert "PRIVATE" not in repr(load(site.issue(TRAINER), utc_now()))
+
+
+def test_half_written_files_keep_the_previous_certificate_and_are_told_once(site: Site) -> None:
+    files = site.issue(TRAINER)
+    refused: list[str] = []
+    live = LiveIdentity(files, on_refused=refused.append)
+    before = live.current
+    assert not live.refreshed()
+    whole = files.certificate.read_bytes()
+    os.truncate(files.certificate, 100)
+    assert not live.refreshed()
+    assert not live.refreshed()
+    assert len(refused) == 1
+    assert live.current == before
+    files.certificate.write_bytes(whole)
+    assert not live.refreshed()
+    site.issue(TRAINER)
+    assert live.refreshed()
+    assert live.current != before
+    assert len(refused) == 1
+
+
+def test_a_client_certificate_that_the_server_refuses_changes_nothing(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shotclock.wire.channels.CONNECT_S", 0.2)
+
+    async def work(system: Wired) -> None:
+        files = site.issue(TRAINER)
+        refused: list[str] = []
+        channels = connect(system.target, ClientTls(files, SERVER, 0.01, on_refused=refused.append))
+        dispatcher, first = GrpcDispatcher(channels), channels.lane
+        assert isinstance(await dispatcher.solve(asked()), Done)
+        stranger = Site.at(tmp_path / "other").issue(TRAINER)
+        for ours, theirs in (
+            (files.private_key, stranger.private_key),
+            (files.certificate, stranger.certificate),
+        ):
+            ours.write_bytes(theirs.read_bytes())
+        while not refused:
+            assert isinstance(await dispatcher.solve(asked()), Done)
+        assert channels.lane is first
+        site.issue(TRAINER)
+        while channels.lane is first:
+            assert isinstance(await dispatcher.solve(asked()), Done)
+        await channels.close()
+
+    run(site, work)

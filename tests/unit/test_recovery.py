@@ -1,0 +1,216 @@
+"""Jobs that a stop left open: adopted, collected, parked; and nothing is submitted by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+
+import pytest
+
+from harness import LoopClock, random_parameters, run_virtual, unlinked
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
+from shotclock.domain.ports import Accepted, Execution, Job
+from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.recovery import (
+    Move,
+    Overdue,
+    Recovered,
+    after_search,
+    after_wait,
+    collect_left,
+    recover,
+)
+from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider, Step
+
+S = LedgerState
+TRANSIENT = ProviderError(FaultKind.TRANSIENT, "503")
+PERMANENT = ProviderError(FaultKind.PERMANENT, "no such job")
+AMBIGUOUS = ProviderError(FaultKind.AMBIGUOUS, "half an answer")
+EXECUTION = Execution((), 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("found", "move"),
+    [
+        ((Accepted("a"),), Move(S.SUBMITTED, "adopted by its tag after a stop", "a")),
+        ((), Move(S.PARKED, "no job carries this tag, or not yet")),
+        ((Accepted("a"), Accepted("b")), Move(S.PARKED, "2 jobs carry this tag: a, b")),
+        (PERMANENT, Move(S.PARKED, "the search for its tag failed: no such job")),
+        (AMBIGUOUS, Move(S.PARKED, "the search for its tag failed: half an answer")),
+        (Overdue(30.0), Move(S.PARKED, "the search for its tag had no answer within 30 s")),
+        (
+            Overdue(30.0, "503"),
+            Move(S.PARKED, "the search for its tag had no answer within 30 s (last: 503)"),
+        ),
+    ],
+)
+def test_a_search_adopts_exactly_one_job_and_parks_the_rest(
+    found: tuple[Accepted, ...] | ProviderError | Overdue, move: Move
+) -> None:
+    assert after_search(found) == move
+
+
+@pytest.mark.parametrize(
+    ("ended", "states"),
+    [
+        (EXECUTION, [S.RESULT, S.STALE]),
+        (PERMANENT, [S.FAILED]),
+        (AMBIGUOUS, [S.PARKED]),
+        (TRANSIENT, [S.PARKED]),
+        (Overdue(5.0), [S.PARKED]),
+    ],
+)
+def test_only_a_permanent_fault_says_that_a_job_failed(
+    ended: Execution | ProviderError | Overdue, states: list[LedgerState]
+) -> None:
+    moves = after_wait(ended)
+    assert [move.state for move in moves] == states
+    assert all(move.note for move in moves)
+
+
+class Faulty(ScriptedProvider):
+    """Raises what it is given, one a search or a collect, before it does as it should."""
+
+    def __init__(self, faults: Iterable[ProviderError] = (), script: Iterable[Step] = ()) -> None:
+        super().__init__(LoopClock(), script)
+        self._faults = deque(faults)
+
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        self._raise()
+        return await super().find(tag)
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        self._raise()
+        return await super().collect(accepted)
+
+    def _raise(self) -> None:
+        if self._faults:
+            raise self._faults.popleft()
+
+
+def job(tag: str) -> Job:
+    return Job.of((unlinked(random_parameters(2, 1)),), 10, tag)
+
+
+def intent(tag: str, provider: str = "scripted") -> JobRecord:
+    return JobRecord(tag, provider, ("r1",), 10)
+
+
+async def left(*tags: str) -> MemoryLedger:
+    """A ledger with an intent a tag."""
+    ledger = MemoryLedger(lambda: 0.0)
+    for tag in tags:
+        await ledger.intend(intent(tag))
+    return ledger
+
+
+async def states(ledger: MemoryLedger) -> dict[str, LedgerState]:
+    return {one.tag: one.state for one in await ledger.jobs()}
+
+
+def test_every_record_of_this_provider_comes_to_rest_and_nothing_is_submitted() -> None:
+    async def main() -> None:
+        provider = Faulty(script=[Reply(60.0), Reply(60.0), Reply(60.0), Fail(PERMANENT, "collect", 5.0)])
+        ledger = await left("one", "none", "two", "submitted", "result", "applied")
+        await ledger.intend(intent("another's", "ibm"))
+        for tag in ("one", "two", "two"):
+            await provider.submit(job(tag))
+        accepted = await provider.submit(job("submitted"))
+        await ledger.move("submitted", S.SUBMITTED, job_id=accepted.job_id)
+        for tag in ("result", "applied"):
+            await ledger.move(tag, S.SUBMITTED, job_id="x")
+            await ledger.move(tag, S.RESULT)
+        await ledger.move("applied", S.APPLIED)
+
+        at_once = await recover(ledger, provider)
+        assert (at_once.adopted, at_once.parked, at_once.settled) == (1, 2, 1)
+        assert [one.tag for one in at_once.submitted] == ["submitted", "one"]
+        assert asyncio.get_running_loop().time() < 1.0  # nothing was waited for
+
+        later = await collect_left(ledger, provider, at_once.submitted)
+        assert later == Recovered(settled=2)
+        assert await states(ledger) == {
+            "another's": S.INTENT,
+            "one": S.STALE,
+            "none": S.PARKED,
+            "two": S.PARKED,
+            "submitted": S.FAILED,
+            "result": S.STALE,
+            "applied": S.APPLIED,
+        }
+        assert provider.submits == 4
+        assert await recover(ledger, provider) == Recovered()
+
+    run_virtual(main())
+
+
+def test_a_transient_fault_is_asked_again_until_the_limit() -> None:
+    async def main() -> None:
+        provider = Faulty([TRANSIENT] * 3)
+        await provider.submit(job("t"))
+        recovered = await recover(await left("t"), provider, limit_s=10.0, pause_s=1.0)
+        assert (recovered.adopted, recovered.parked) == (1, 0)
+        assert 3.0 <= asyncio.get_running_loop().time() < 3.1
+
+        ledger = await left("t")
+        recovered = await recover(ledger, Faulty([TRANSIENT] * 99), limit_s=10.0, pause_s=1.0)
+        assert (recovered.adopted, recovered.parked) == (0, 1)
+        assert "10 s (last: 503)" in (await ledger.jobs())[0].note
+
+    run_virtual(main())
+
+
+def test_jobs_are_awaited_side_by_side_and_one_that_never_ends_is_parked() -> None:
+    async def main() -> None:
+        provider = Faulty(script=[Reply(100.0), Never(), Reply(100.0), Reply(100.0)])
+        tags = ["a", "b", "c", "d"]
+        ledger = await left(*tags)
+        for tag in tags:
+            await provider.submit(job(tag))
+        submitted = (await recover(ledger, provider)).submitted
+        assert await collect_left(ledger, provider, submitted, limit_s=120.0) == Recovered(
+            parked=1, settled=3
+        )
+        assert asyncio.get_running_loop().time() < 121.0
+        assert await states(ledger) == {"a": S.STALE, "b": S.PARKED, "c": S.STALE, "d": S.STALE}
+
+    run_virtual(main())
+
+
+def test_a_stop_during_the_wait_leaves_the_job_for_the_next_start() -> None:
+    async def main() -> None:
+        provider = Faulty(script=[Reply(100.0)])
+        ledger = await left("t")
+        await provider.submit(job("t"))
+        submitted = (await recover(ledger, provider)).submitted
+        waiting = asyncio.create_task(collect_left(ledger, provider, submitted))
+        await asyncio.sleep(10.0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await states(ledger) == {"t": S.SUBMITTED}
+        again = await recover(ledger, provider)
+        assert again == Recovered(submitted=submitted)
+        assert (await collect_left(ledger, provider, again.submitted)).settled == 1
+
+    run_virtual(main())
+
+
+def test_a_ledger_that_stops_ends_the_recovery_with_its_own_error() -> None:
+    class Stopped(MemoryLedger):
+        async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
+            raise LedgerError("stopped")
+
+    async def main() -> None:
+        provider, ledger = Faulty(script=[Reply(1.0), Never()]), Stopped(lambda: 0.0)
+        await ledger.intend(intent("t"))
+        with pytest.raises(LedgerError, match="stopped"):
+            await recover(ledger, provider)
+        accepted = [await provider.submit(job(tag)) for tag in ("a", "b")]
+        submitted = tuple(JobRecord("t", "scripted", (), 1, S.SUBMITTED, one.job_id) for one in accepted)
+        with pytest.raises(LedgerError, match="stopped"):
+            await collect_left(ledger, provider, submitted)
+
+    run_virtual(main())
