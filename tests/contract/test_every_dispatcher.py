@@ -146,6 +146,7 @@ def test_the_whole_pool_comes_back_with_its_provenance(reach: Way, tmp_path: Pat
     shots = samples.shots
 
     async def work(reached: Reached) -> None:
+        asked_ns = round(asyncio.get_running_loop().time() * NS_PER_S)
         outcome = await reached.dispatcher.solve(asked(0, 5_000))
         assert isinstance(outcome, Done)
         assert np.array_equal(outcome.samples.pool, pool)
@@ -154,6 +155,8 @@ def test_the_whole_pool_comes_back_with_its_provenance(reach: Way, tmp_path: Pat
         assert outcome.provenance.emulated
         assert outcome.provenance.attempts == 1
         assert outcome.answer.winner in Winner
+        now = round(asyncio.get_running_loop().time() * NS_PER_S)
+        assert asked_ns <= outcome.provenance.began_ns <= outcome.provenance.samples_at_ns <= now
 
     reach(behind(Reply(0.005, (samples,)), shots=ShotLimits(shots, shots)), work, tmp_path)
 

@@ -45,6 +45,7 @@ from shotclock.wire import methods
 from shotclock.wire.channels import ChannelLimits
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
+from shotclock.wire.outcomes import since_arrival
 from shotclock.wire.service import ServiceLimits
 from shotclock.wire.v1 import shotclock_pb2 as pb
 from wired import (
@@ -128,8 +129,8 @@ def test_an_ending_arrives_as_it_was(site: Site, ending: Shed | Late | Failed) -
 
         system.dispatcher.solves, system.dispatcher.executes = end, end_circuit
         dispatcher = system.trainer()
-        assert await dispatcher.solve(asked()) == ending
-        assert await dispatcher.execute(CIRCUIT) == ending
+        assert since_arrival(await dispatcher.solve(asked())) == since_arrival(ending)
+        assert since_arrival(await dispatcher.execute(CIRCUIT)) == since_arrival(ending)
 
     run(site, work)
 

@@ -31,7 +31,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
-from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome
+from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, on_clock
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
 from shotclock.wire.refusals import cause_of
 from shotclock.wire.v1 import shotclock_pb2 as pb
@@ -74,12 +74,13 @@ class GrpcDispatcher:
         """See `Dispatcher.solve`; SubproblemError where the orchestrator refuses the numbers."""
         budget_ns = subproblem.budget_ns
         kept_s = self._limits.fallback_s if self._fallback is not None else 0.0
+        asked_ns = _now_ns()
         reply = await self._ask(
             methods.SOLVE, budget_ns, kept_s, lambda left_ns: encode_subproblem(subproblem, left_ns)
         )
         if isinstance(reply, bytes):
             try:
-                return decode_outcome(parse(pb.Outcome, reply), subproblem.n)
+                return on_clock(decode_outcome(parse(pb.Outcome, reply), subproblem.n), asked_ns, _now_ns())
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
         provenance = self._nobody(subproblem.base_version)
@@ -89,12 +90,13 @@ class GrpcDispatcher:
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
+        asked_ns = _now_ns()
         reply = await self._ask(
             methods.SUBMIT_CIRCUIT, spec.budget_ns, 0.0, lambda left_ns: encode_circuit(spec, left_ns)
         )
         if isinstance(reply, bytes):
             try:
-                return decode_circuit_outcome(parse(pb.CircuitOutcome, reply))
+                return on_clock(decode_circuit_outcome(parse(pb.CircuitOutcome, reply)), asked_ns, _now_ns())
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
         return _unanswered(reply, self._nobody(0))
@@ -141,6 +143,11 @@ class GrpcDispatcher:
 
     def _nobody(self, base_version: int) -> Provenance:
         return Provenance(self._channels.target, emulated=False, base_version=base_version)
+
+
+def _now_ns() -> int:
+    """The loop's time, which is the monotonic clock of `Clock`."""
+    return round(asyncio.get_running_loop().time() * NS_PER_S)
 
 
 def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from shotclock.domain.circuit import Samples
 from shotclock.domain.outcome import (
@@ -35,6 +36,22 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 WINNERS: Mapping[Winner, Any] = {one: pb.Winner.Value(f"WINNER_{one.name}") for one in Winner}
 _WINNER = reverse(WINNERS)
 _STAGE = {str(stage): stage for stage in Stage}
+
+
+AnyOutcome = TypeVar("AnyOutcome", Outcome, CircuitOutcome)
+
+
+def since_arrival(outcome: AnyOutcome) -> AnyOutcome:
+    """With instants counted from 1 ns before the first: what travels, since clocks differ."""
+    provenance = outcome.provenance
+    return replace(outcome, provenance=provenance.shifted(1 - provenance.began_ns))
+
+
+def on_clock(outcome: AnyOutcome, asked_ns: int, answered_ns: int) -> AnyOutcome:
+    """`since_arrival` undone on the caller's clock, the way there taken to be as long as the way back."""
+    provenance = outcome.provenance
+    way_ns = max(0, answered_ns - asked_ns - provenance.ended_ns) // 2
+    return replace(outcome, provenance=provenance.shifted(asked_ns + way_ns - 1))
 
 
 def encode_outcome(outcome: Outcome) -> pb.Outcome:
