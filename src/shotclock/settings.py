@@ -57,6 +57,10 @@ class QuantumSettings(_Branch):
     rep_delay_choices_us: shorter delays that may be taken where the budget leaves no room for the default;
     each costs fidelity. preview_shots: samples of a local pre-evaluation that can veto a submit which
     promises nothing; 0 is off.
+
+    Of the providers ibm and qrmi: credentials_file, holding IBM's API key, readable by its owner alone ("":
+    the vendor's variables); instance, a CRN; backend, IBM's name of the device; execution_mode;
+    session_max_s, the longest a session or batch may last; session_idle_s, after which an idle one is closed.
     """
 
     provider: str = "emulated"
@@ -67,9 +71,15 @@ class QuantumSettings(_Branch):
     rep_delay_choices_us: tuple[Annotated[float, Field(ge=0)], ...] = ()
     budget_ms: float = Field(default=200.0, gt=0)
     wait_limit_ms: float = Field(default=30_000.0, gt=0)
-    mode: Literal["inline", "overlap", "auto"] = "auto"
+    mode: Literal["inline", "overlap", "offline", "auto"] = "auto"
     on_stale: Literal["revalidate", "drop"] = "revalidate"
     preview_shots: int = Field(default=0, ge=0, le=4096)
+    credentials_file: str = ""
+    instance: str = ""
+    backend: str = ""
+    execution_mode: Literal["job", "batch", "session"] = "job"
+    session_max_s: int | None = Field(default=None, ge=1)
+    session_idle_s: float = Field(default=5.0, gt=0)
     max_money_per_run: float = Field(default=0.0, ge=0)
 
     @model_validator(mode="after")
@@ -102,7 +112,7 @@ class ArmSettings(_Branch):
     rep_delay_us: float | Literal["default"] | None = None
     budget_ms: float | None = Field(default=None, gt=0)
     wait_limit_ms: float | None = Field(default=None, gt=0)
-    mode: Literal["inline", "overlap", "auto"] | None = None
+    mode: Literal["inline", "overlap", "offline", "auto"] | None = None
     on_stale: Literal["revalidate", "drop"] | None = None
     every: int | None = Field(default=None, ge=1)
 

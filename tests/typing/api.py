@@ -62,6 +62,7 @@ class MyProvider:
 
 class MyKernel:
     name = "mine"
+    loss_check = True
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         zero = Subproblem(np.zeros((2, 2)), np.zeros(2), base_version=base_version, budget_ns=budget_ns)

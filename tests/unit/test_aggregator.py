@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import random_subproblem
 from shotclock.domain.circuit import Samples
 from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import (
     Answer,
     DeadlinePassed,
@@ -27,7 +31,8 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
-from shotclock.training.aggregator import Aggregator
+from shotclock.training.aggregator import Aggregator, OnStale
+from shotclock.training.audit import WRITES, AuditFile, Entry, violations
 from shotclock.training.revalidate import revalidate
 
 N = 5
@@ -68,7 +73,9 @@ class Shifting:
     """A Kernel whose surrogate is another one at each version."""
 
     name: str = "shifting"
+    loss_check = True
     rebuilt: list[int] = field(default_factory=list)
+    meanwhile: Callable[[], object] = int
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         found = random_subproblem(N, base_version)
@@ -79,15 +86,15 @@ class Shifting:
         return self.propose(version, 0).subproblem
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        self.meanwhile()
         chosen = np.flatnonzero(bits)
         return Delta(version, "w", chosen, np.ones(len(chosen), np.float32))
 
 
-def system(on_stale: str = "revalidate") -> tuple[Aggregator, Vector, Shifting, Metrics]:
+def system(on_stale: OnStale = "revalidate", **options: Any) -> tuple[Aggregator, Vector, Shifting, Metrics]:
     workload, kernel, metrics = Vector(), Shifting(), Metrics()
-    policy = "drop" if on_stale == "drop" else "revalidate"
     recorder = PrometheusRecorder(metrics, "test")
-    return Aggregator(workload, kernel, policy, recorder), workload, kernel, metrics  # type: ignore[arg-type]
+    return Aggregator(workload, kernel, on_stale, recorder, **options), workload, kernel, metrics
 
 
 def stale_count(metrics: Metrics, decision: Decision) -> float | None:
@@ -165,8 +172,8 @@ def test_a_call_without_an_answer_is_abandoned() -> None:
 def test_the_swap_loses_to_whoever_moved_the_model_first() -> None:
     aggregator, workload, kernel, _ = system()
     proposal = kernel.propose(0, 0)
-    # another worker's step lands between the loss check and the swap
-    workload.probe = lambda delta: -float(aggregator.advance())  # type: ignore[method-assign]
+    # another worker's step lands while this answer is made ready
+    kernel.meanwhile = aggregator.advance
     assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.CONFLICT
     assert workload.applied == []
 
@@ -186,6 +193,143 @@ def test_racing_writers_apply_each_version_once() -> None:
         thread.join()
     assert workload.applied == sorted(set(workload.applied))
     assert aggregator.version == len(workload.applied)
+
+
+def test_blind_applies_what_was_computed_on_the_older_model() -> None:
+    aggregator, workload, kernel, metrics = system("blind")
+    proposal = kernel.propose(aggregator.version, 0)
+    for _ in range(3):
+        aggregator.advance()
+    applied = aggregator.offer(proposal, done(proposal.subproblem))
+    assert applied.decision is Decision.APPLIED
+    assert kernel.rebuilt == []
+    assert workload.values == [float(bit) for bit in best(proposal.subproblem)]
+    # it is seen in the figures: applied, and stale
+    assert stale_count(metrics, Decision.APPLIED) == 1
+
+
+@pytest.mark.parametrize(("lag", "decision"), [(2, Decision.REVALIDATED), (3, Decision.DROPPED)])
+def test_an_answer_beyond_the_staleness_bound_is_dropped(lag: int, decision: Decision) -> None:
+    aggregator, workload, kernel, _ = system(stale_limit=2)
+    proposal = kernel.propose(aggregator.version, 0)
+    for _ in range(lag):
+        aggregator.advance()
+    assert aggregator.offer(proposal, done(proposal.subproblem)).decision is decision
+    assert len(workload.applied) == (decision is Decision.REVALIDATED)
+
+
+def test_without_a_loss_check_the_surrogate_alone_decides() -> None:
+    aggregator, workload, kernel, _ = system(loss_check=False)
+    workload.probe_result = 1.0
+    proposal = kernel.propose(0, 0)
+    assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.APPLIED
+
+
+def test_a_loss_that_is_nan_refuses_the_change() -> None:
+    aggregator, workload, kernel, _ = system()
+    workload.probe_result = float("nan")
+    proposal = kernel.propose(0, 0)
+    assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.REJECTED
+    assert workload.applied == []
+
+
+def test_a_checkpoint_moves_the_version_on_and_never_back() -> None:
+    aggregator, _, _, _ = system()
+    assert aggregator.advance(to=40) == 40
+    assert aggregator.advance(to=7) == 41
+
+
+def test_the_audit_holds_every_decision_in_order(tmp_path: Path) -> None:
+    audit = AuditFile(tmp_path / "audit.jsonl")
+    aggregator, _, kernel, _ = system(audit=audit)
+    first, second = kernel.propose(0, 0), kernel.propose(0, 0)
+    aggregator.offer(first, done(first.subproblem))
+    aggregator.offer(second, done(second.subproblem))
+    aggregator.offer(first, Late(DeadlinePassed(1), PROVENANCE))
+    entries = audit.entries()
+    assert [entry.decision for entry in entries] == [
+        Decision.APPLIED,
+        Decision.REVALIDATED,
+        Decision.ABANDONED,
+    ]
+    assert [(entry.base_version, entry.seen_version, entry.version) for entry in entries] == [
+        (0, 0, 1),
+        (0, 1, 2),
+        (0, 2, 2),
+    ]
+    assert violations(entries) == []
+    # what was written stays when another process goes on with the same file
+    AuditFile(tmp_path / "audit.jsonl").append(entries[0])
+    assert len(audit.entries()) == 4
+
+
+def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="cannot write the audit log"):
+        AuditFile(tmp_path / "none" / "audit.jsonl").append(
+            Entry("r", Decision.APPLIED, Winner.QUANTUM, 0, 0, 1)
+        )
+
+
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ([(0, 0, 1), (0, 0, 1)], "wrote over 0 when 1 was there"),
+        ([(0, 1, 3)], "wrote version 3 over 1"),
+        ([(2, 1, 2)], "computed on 2, decided on 1"),
+        ([(0, 4, 5), (0, 3, 4)], "left version 4 after 5"),
+    ],
+)
+def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str) -> None:
+    made = [Entry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
+    assert any(said in one for one in violations(made))
+
+
+class Listed:
+    """An Audit in memory."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def append(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from(["step", "offer", "late offer"]), max_size=12), min_size=2, max_size=4)
+)
+def test_racing_workers_leave_a_linearizable_history(plans: list[list[str]]) -> None:
+    """I3: whatever the threads' order, each version is written once and the model holds exactly that."""
+    audit = Listed()
+    aggregator, workload, kernel, _ = system(audit=audit)
+    stepped: list[int] = []
+
+    def step() -> None:
+        # a delta that met a step half-way would be seen here
+        before = len(workload.applied)
+        stepped.append(aggregator.version)
+        assert len(workload.applied) == before
+
+    def work(plan: list[str]) -> None:
+        for action in plan:
+            if action == "step":
+                aggregator.moved(step)
+                continue
+            proposal = kernel.propose(aggregator.version, 0)
+            if action == "late offer":
+                aggregator.moved(step)
+            aggregator.offer(proposal, done(proposal.subproblem))
+
+    threads = [threading.Thread(target=work, args=(plan,)) for plan in plans]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert violations(audit.entries) == []
+    written = [entry.seen_version for entry in audit.entries if entry.decision in WRITES]
+    # steps and writes together are the versions 0, 1, 2, … each moved from once
+    assert sorted(written + stepped) == list(range(aggregator.version))
+    assert workload.applied == written
 
 
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 2**N - 1))

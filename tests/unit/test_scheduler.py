@@ -10,8 +10,9 @@ import pytest
 from harness import LoopClock
 from shotclock.bench.simulate import VirtualCaller, VirtualLoop
 from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.iteration import FinishedCall
-from shotclock.domain.outcome import Decision, Done, Outcome
+from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Outcome
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.control import ClassicalDispatcher
@@ -32,6 +33,12 @@ class Slow:
     async def solve(self, subproblem: Subproblem) -> Outcome:
         await asyncio.sleep(self._delay_s)
         return await self._inner.solve(subproblem)
+
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        raise NotImplementedError
+
+    async def decided(self, request_id: str, decision: Decision) -> None:
+        await self._inner.decided(request_id, decision)
 
 
 def train(

@@ -154,7 +154,9 @@ class Builder:
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
             workload = self._warmed(seed)
             asking = workload.kernel(kernel.name, kernel.n)
-            aggregator = Aggregator(workload, asking, quantum.on_stale, recorder)
+            aggregator = Aggregator(
+                workload, asking, quantum.on_stale, recorder, loss_check=asking.loss_check
+            )
             caller = host.caller(dispatcher)
             trainer = Scheduler(workload, asking, aggregator, caller=caller, clock=host.clock, policy=policy)
             return trainer, workload.evaluate

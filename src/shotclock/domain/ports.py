@@ -214,9 +214,13 @@ class Synthesizer(Protocol):
 
 
 class Kernel(Protocol):
-    """Finds subproblems in a model and turns answers into deltas."""
+    """Finds subproblems in a model and turns answers into deltas.
+
+    loss_check: whether an answer must also lower the task's loss on the present batch to be applied.
+    """
 
     name: str
+    loss_check: bool
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         """A subproblem of the model as it is now."""

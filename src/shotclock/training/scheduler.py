@@ -1,48 +1,17 @@
-"""Training steps and quantum calls under one budget.
+"""Training steps and quantum calls under one budget: a loop that calls, and one that does not.
 
-`inline` waits for a call inside its iteration; `overlap` asks, trains on, and offers the answer at the
-step boundary after it arrived. One call is in flight at a time: while it is, asking pauses, training
-does not. Latency starts at the step boundary the call was scheduled for.
+Latency starts at the step boundary a call was scheduled for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from shotclock.domain.delta import Proposal
 from shotclock.domain.iteration import FinishedCall, Iteration
-from shotclock.domain.ports import Caller, Clock, Kernel, Pending, Workload
-from shotclock.domain.stages import Stage, StageTiming
+from shotclock.domain.ports import Caller, Clock, Kernel, Workload
 from shotclock.training.aggregator import Aggregator
+from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.mode import ModeChange, choose_mode
 
-
-def choose_mode(
-    wanted: Literal["inline", "overlap", "auto"], predicted_p95_s: float, budget_ms: float
-) -> Literal["inline", "overlap"]:
-    """`auto` waits inline only where the call's p95 fits the iteration's budget (the mission's rule)."""
-    if wanted != "auto":
-        return wanted
-    return "inline" if predicted_p95_s * 1e3 <= budget_ms else "overlap"
-
-
-@dataclass(frozen=True, slots=True)
-class CallPolicy:
-    """every: steps between calls. budget_ns: each call's deadline."""
-
-    every: int
-    mode: Literal["inline", "overlap"]
-    budget_ns: int
-
-
-@dataclass(slots=True, eq=False)
-class _InFlight:
-    step: int
-    boundary_ns: int
-    asked_ns: int
-    proposed: StageTiming
-    proposal: Proposal
-    pending: Pending
+__all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
 
 
 class PlainTrainer:
@@ -77,61 +46,25 @@ class Scheduler:
         policy: CallPolicy,
     ) -> None:
         self._workload = workload
-        self._kernel = kernel
         self._aggregator = aggregator
-        self._caller = caller
         self._clock = clock
-        self._policy = policy
-        self._flight: _InFlight | None = None
         self.finished: list[FinishedCall] = []
+        self._calls = Calls(
+            kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=self.finished.append
+        )
+
+    @property
+    def mode_changes(self) -> list[ModeChange]:
+        """What "auto" changed by measurement, in order."""
+        return self._calls.chooser.changes
 
     def iterate(self, step: int) -> Iteration:
-        """The call that is due, if any, then one optimizer step."""
+        """What is due at the boundary, then one optimizer step."""
         boundary = self._clock.now_ns()
-        if self._flight is not None and self._flight.pending.done():
-            self._land(self._clock.now_ns())
-        if step % self._policy.every == 0 and self._flight is None:
-            self._ask(step, boundary)
-            if self._policy.mode == "inline":
-                self.flush()
-        loss = self._workload.step()
-        self._aggregator.advance()
+        self._calls.boundary(step, boundary)
+        loss = self._aggregator.moved(self._workload.step)
         return Iteration(step, boundary, self._clock.now_ns() - boundary, loss)
 
     def flush(self) -> None:
-        """Waits for the call in flight and offers its answer."""
-        if self._flight is not None:
-            self._land(self._flight.asked_ns)
-
-    def _ask(self, step: int, boundary: int) -> None:
-        began = self._clock.now_ns()
-        proposal = self._kernel.propose(self._aggregator.version, self._policy.budget_ns)
-        asked = self._clock.now_ns()
-        proposed = StageTiming(Stage.PROPOSE, began, asked - began)
-        pending = self._caller.ask(proposal.subproblem)
-        self._flight = _InFlight(step, boundary, self._clock.now_ns(), proposed, proposal, pending)
-
-    def _land(self, waited_since_ns: int) -> None:
-        flight = self._flight
-        if flight is None:
-            raise RuntimeError("no call is in flight")
-        self._flight = None
-        outcome = flight.pending.result()
-        received = self._clock.now_ns()
-        applied = self._aggregator.offer(flight.proposal, outcome)
-        ended = self._clock.now_ns()
-        self.finished.append(
-            FinishedCall(
-                step=flight.step,
-                request_id=flight.proposal.subproblem.request_id,
-                boundary_ns=flight.boundary_ns,
-                received_ns=received,
-                blocked_ns=(flight.asked_ns - flight.boundary_ns) + (ended - waited_since_ns),
-                inline=self._policy.mode == "inline",
-                deadline_ns=self._policy.budget_ns,
-                proposed=flight.proposed,
-                applying=StageTiming(Stage.APPLY, received, ended - received),
-                outcome=outcome,
-                applied=applied,
-            )
-        )
+        """Waits for what is in flight and offers its answers."""
+        self._calls.flush()

@@ -1,13 +1,11 @@
 """K3 `qat_flip`: move a few ternary weights by one level at once, where the loss's curvature agrees.
 
 Candidates are n weights sampled from the 8n of largest |g|·s in one layer, a layer in turn. With step
-D_i = −sign(g_i)·s along each and H the Gauss–Newton curvature of the loss,
+D_i = −sign(g_i)·s along each and H the Gauss–Newton curvature of the loss (see `curvature`),
 
     ΔL(b) ≈ Σ g_i D_i b_i + ½ Σ_ij D_i H_ij D_j b_i b_j,
 
-so Q = ½·DHD off the diagonal and q = ½·diag(DHD) + g∘D. DHD comes from n Jacobian–vector products
-t_i = J·(D_i e_i) of the logits: DHD_ij = E[t_iᵀ (diag p − p pᵀ) t_j], p the softmax
-(Schraudolph 2002, doi 10.1162/08997660260028683).
+so Q = ½·DHD off the diagonal and q = ½·diag(DHD) + g∘D.
 """
 
 from __future__ import annotations
@@ -18,11 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, jvp, vmap
 
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.training.curvature import gauss_newton, slope
+from shotclock.training.device import to_host
+from shotclock.training.surrogate import Quadratic
 from shotclock.training.ternary import TernaryLinear
 
 POOL_FACTOR = 8
@@ -31,11 +31,12 @@ CURVATURE_BATCH = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Flips:
-    """Which weights may move and which way: flat indices (n,), directions (n,) of ±1; on which samples."""
+    """Weights that may move, their levels and directions of ±1, all (n,); on which samples."""
 
     layer: str
     indices: NDArray[np.int64]
-    directions: NDArray[np.int64]
+    levels: Tensor
+    directions: Tensor
     batch: Tensor
 
 
@@ -44,9 +45,11 @@ class QatFlip:
 
     inputs, targets: the training set, shapes (N, features) and (N,); each proposal's gradient and
     curvature are taken on 512 samples of it. seed: of the sampling.
+    Raises SettingsError on a model without a TernaryLinear, or with fewer weights in one than n.
     """
 
     name = "qat_flip"
+    loss_check = True
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int) -> None:
         self._model = model
@@ -58,7 +61,6 @@ class QatFlip:
             name: module for name, module in model.named_modules() if isinstance(module, TernaryLinear)
         }
         self._turn = 0
-        self._asked = 0
         if not self._layers:
             raise SettingsError(
                 "kernel.name: 'qat_flip' needs a model with TernaryLinear layers; it has none"
@@ -72,30 +74,31 @@ class QatFlip:
         name = list(self._layers)[self._turn % len(self._layers)]
         self._turn += 1
         samples = self._rng.permutation(len(self._targets))[:CURVATURE_BATCH]
-        batch = torch.from_numpy(samples)
+        batch = torch.from_numpy(samples).to(self._targets.device)
         gradient = self._gradient(name, batch)
         flips = self._choose(name, gradient, batch)
-        self._asked += 1
-        return Proposal(self._surrogate(flips, gradient, base_version, budget_ns), flips)
+        found = self._change(flips, gradient)
+        request_id = f"{self.name}-{self._turn}"
+        return Proposal(found.subproblem(self.name, request_id, base_version, budget_ns), flips)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`: the same weights and directions, gradient and curvature of now."""
         flips = _flips(proposal)
-        return self._surrogate(
-            flips, self._gradient(flips.layer, flips.batch), version, proposal.subproblem.budget_ns
-        )
+        gradient = self._gradient(flips.layer, flips.batch)
+        return self._change(flips, gradient).rebuilt(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         """See `Kernel.delta`: each chosen weight goes to the centre of its new level."""
         flips = _flips(proposal)
         layer = self._layers[flips.layer]
-        chosen = bits.astype(bool) & self._movable(flips)
-        indices = flips.indices[chosen]
-        latent = layer.latent.detach().flatten()[torch.from_numpy(indices)]
-        levels = layer.levels().flatten()[torch.from_numpy(indices)]
-        goal = (levels + torch.from_numpy(flips.directions[chosen])) * layer.cell
-        values: NDArray[np.float32] = (goal - latent).to(torch.float32).cpu().numpy()
-        return Delta(version, f"{flips.layer}.latent", indices, values)
+        at = torch.from_numpy(flips.indices).to(layer.latent.device)
+        moves = self._moves(flips)
+        goal = (layer.levels().flatten()[at] + moves) * layer.cell
+        values, movable = to_host(goal - layer.latent.detach().flatten()[at], moves)
+        chosen = bits.astype(bool) & (movable != 0.0)
+        return Delta(
+            version, f"{flips.layer}.latent", flips.indices[chosen], values[chosen].astype(np.float32)
+        )
 
     def _choose(self, name: str, gradient: Tensor, batch: Tensor) -> _Flips:
         layer = self._layers[name]
@@ -103,64 +106,28 @@ class QatFlip:
         weight = torch.where((moved.abs() <= 1) & (gradient != 0), gradient.abs(), -1.0).flatten()
         count = min(POOL_FACTOR * self._n, weight.numel())
         pool = torch.topk(weight, count).indices.cpu().numpy()
-        indices = np.sort(self._rng.choice(pool, size=self._n, replace=False))
-        directions = -gradient.flatten()[torch.from_numpy(indices)].sign().to(torch.int64).cpu().numpy()
-        return _Flips(name, indices.astype(np.int64), directions, batch)
+        indices = np.sort(self._rng.choice(pool, size=self._n, replace=False)).astype(np.int64)
+        at = torch.from_numpy(indices).to(gradient.device)
+        directions = -gradient.flatten()[at].sign()
+        return _Flips(name, indices, layer.levels().flatten()[at], directions, batch)
 
-    def _movable(self, flips: _Flips) -> NDArray[np.bool_]:
-        """Which directions still lead to a level that exists."""
-        levels = self._layers[flips.layer].levels().flatten()[torch.from_numpy(flips.indices)].cpu().numpy()
-        movable: NDArray[np.bool_] = (np.abs(levels + flips.directions) <= 1) & (flips.directions != 0)
-        return movable
+    def _moves(self, flips: _Flips) -> Tensor:
+        """The directions, 0 where a weight has left its level since; shape (n,)."""
+        levels = self._layers[flips.layer].levels().flatten()
+        standing = levels[torch.from_numpy(flips.indices).to(levels.device)]
+        return torch.where(standing == flips.levels, flips.directions, 0.0)
 
-    def _surrogate(self, flips: _Flips, gradient: Tensor, version: int, budget_ns: int) -> Subproblem:
-        scale = float(self._layers[flips.layer].scale.detach())
-        steps: NDArray[np.float64] = (flips.directions * self._movable(flips)).astype(np.float64) * scale
-        curvature = self._curvature(flips, steps)
-        slope = gradient.flatten()[torch.from_numpy(flips.indices)].to(torch.float64).cpu().numpy()
-        quadratic = (curvature + curvature.T) / 4.0
-        np.fill_diagonal(quadratic, 0.0)
-        linear = 0.5 * np.diagonal(curvature) + slope * steps
-        return Subproblem(
-            quadratic,
-            linear,
-            kind=self.name,
-            request_id=f"{self.name}-{self._asked}",
-            base_version=version,
-            budget_ns=budget_ns,
-        )
+    def _change(self, flips: _Flips, gradient: Tensor) -> Quadratic:
+        """ΔL(b) of the model as it is now."""
+        steps = self._moves(flips) * self._layers[flips.layer].scale.detach()
+        at = torch.from_numpy(flips.indices).to(steps.device)
+        inputs = self._inputs[flips.batch]
+        curvature = gauss_newton(self._model, f"{flips.layer}.latent", at, steps, inputs)
+        square, linear = to_host(0.5 * curvature, gradient.flatten()[at] * steps)
+        return Quadratic(square, linear)
 
     def _gradient(self, name: str, batch: Tensor) -> Tensor:
-        loss = nn.functional.cross_entropy(self._model(self._inputs[batch]), self._targets[batch])
-        (gradient,) = torch.autograd.grad(loss, self._layers[name].latent)
-        return gradient
-
-    @torch.no_grad()
-    def _curvature(self, flips: _Flips, steps: NDArray[np.float64]) -> NDArray[np.float64]:
-        latent = self._layers[flips.layer].latent
-        tangents = torch.zeros((len(steps), latent.numel()), dtype=latent.dtype, device=latent.device)
-        rows = torch.arange(len(steps), device=latent.device)
-        columns = torch.from_numpy(flips.indices).to(latent.device)
-        tangents[rows, columns] = torch.from_numpy(steps).to(latent)
-
-        inputs = self._inputs[flips.batch]
-
-        def logits(weight: Tensor) -> Tensor:
-            out: Tensor = functional_call(self._model, {f"{flips.layer}.latent": weight}, (inputs,))
-            return out
-
-        def push(tangent: Tensor) -> Tensor:
-            pushed: Tensor = jvp(logits, (latent.detach(),), (tangent.view_as(latent),))[1]
-            return pushed
-
-        pushed = vmap(push)(tangents)
-        p = self._model(inputs).softmax(dim=1)
-        weighted = pushed * p
-        mean = weighted.sum(dim=2)
-        flat = len(steps), -1
-        curvature = weighted.reshape(flat) @ pushed.reshape(flat).T - mean @ mean.T
-        found: NDArray[np.float64] = (curvature / p.shape[0]).to(torch.float64).cpu().numpy()
-        return found
+        return slope(self._model, f"{name}.latent", self._inputs[batch], self._targets[batch])
 
 
 def _flips(proposal: Proposal) -> _Flips:

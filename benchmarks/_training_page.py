@@ -1,0 +1,156 @@
+"""The section of the page, and the figures others read."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from _training_kernels import Row
+from _training_overlap import Overlap
+from _training_stale import Stale
+
+QUANTUM = "QAOA noisy (EMULATED)"
+LAB_IN_FLIGHT = {
+    "blind": {0: 0.038, 1: 0.60, 4: 1.15, 12: 1.98},
+    "revalidated": {0: 0.038, 1: 0.044, 4: 0.046, 12: 0.062},
+}
+LAB_STALE = {
+    "blind": {0: "−2.4", 1: "−0.5", 5: "+7.4 (.78)", 20: "+7.0 (.83)"},
+    "blind + loss check": {0: "−3.0", 1: "−1.9", 5: "−0.15", 20: "−0.10"},
+    "revalidated + loss check": {0: "−3.6", 1: "−2.4", 5: "−0.9", 20: "−0.7"},
+}
+LAB_KERNELS = {
+    ("rounding, digits", "nothing"): "1 / 1, CE .264",
+    ("rounding, digits", "greedy"): "n = 16: .13 / .15, .224",
+    ("rounding, digits", "exact"): "n = 16: .11 / .14, .200",
+    ("rounding, digits", "QAOA noisy (EMULATED)"): ".13 / .13, .208",
+    ("rounding, digits", "tabu on whole rows"): ".06 / .08, .191",
+    ("prune_mask, digits", "magnitude"): "1.06 → .272",
+    ("prune_mask, digits", "greedy"): ".485 → .231",
+    ("prune_mask, digits", "exact"): ".351 → .212",
+}
+
+
+def metrics(
+    hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row]
+) -> dict[str, float]:
+    """Metric → number; the harm is K1's, whose surrogate is exact."""
+    revalidated = [one for one in in_flight if one.policy.on_stale == "revalidate"]
+    blind = [one for one in in_flight if one.policy.on_stale == "blind"]
+    found: dict[str, float] = {
+        "overlap_stall_ratio": hidden.stall_ratio,
+        "overlap_carrying_ratio": hidden.carrying_ratio,
+        "overlap_iteration_p50_ms": hidden.iteration_ms,
+        "overlap_answer_p50_ms": hidden.answered_ms,
+        "overlap_calls": hidden.calls,
+        "overlap_calls_applied": hidden.applied,
+        "applied_revalidated": sum(one.harm.applied for one in revalidated),
+        "harmful_applies_revalidated": sum(one.harm.to_surrogate for one in revalidated),
+        "harmful_applies_revalidated_to_task": sum(one.harm.to_task for one in revalidated),
+        "applied_blind": sum(one.harm.applied for one in blind),
+        "harmful_applies_blind": sum(one.harm.to_surrogate for one in blind),
+        "harmful_applies_blind_to_task": sum(one.harm.to_task for one in blind),
+    }
+    for one in in_flight:
+        found[f"in_flight_{one.lag}_{_key(str(one.policy))}_loss_ratio"] = one.figure.mean
+    for one in after_steps:
+        found[f"stale_{one.lag}_{_key(str(one.policy))}_change_e3"] = one.figure.mean
+    for row in rows:
+        for name in row.values:
+            found[f"{_key(row.kernel)}.{_key(row.arm)}.{_key(name)}"] = row.interval(name).mean
+    return found
+
+
+def markdown(hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row]) -> list[str]:
+    """The whole section."""
+    return [
+        "## Training",
+        "",
+        *_overlapped(hidden),
+        "",
+        *_stale(in_flight, after_steps),
+        "",
+        *_kernels(rows),
+    ]
+
+
+def _overlapped(hidden: Overlap) -> list[str]:
+    decided = ", ".join(f"{count} {name}" for name, count in hidden.decided.items())
+    return [
+        "### Overlapped calls on the medium workload (EMULATED, profile colocated)",
+        "",
+        f"An iteration without calls takes {hidden.iteration_ms:.0f} ms (median). With a call every five "
+        f"steps the training thread spends {100 * hidden.stall_ratio:.1f} % of the steps that carry one on "
+        f"it; seen from outside, those steps are {100 * hidden.carrying_ratio:+.1f} % longer than plain ones "
+        f"run in turn with them. {hidden.calls} calls, samples back after {hidden.answered_ms:.0f} ms "
+        f"(median): {decided}.",
+    ]
+
+
+def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
+    lines = [
+        "### Late answers",
+        "",
+        "K1, D calls in flight on one row: its loss ÷ nearest rounding after 24 calls (mean and 95 % "
+        "interval over seeds). Harmful: applies after which the row's own loss, which the surrogate is, "
+        "rose; beside it, those after which the task's held-out loss rose.",
+        "",
+        "| policy | D | loss ÷ nearest | lab | applied | harmful | harmful to the task |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for one in in_flight:
+        lab = LAB_IN_FLIGHT[str(one.policy)][one.lag]
+        harm = one.harm
+        lines.append(
+            f"| {one.policy} | {one.lag} | {one.figure} | {lab:g} | {harm.applied} | {harm.to_surrogate} | "
+            f"{harm.to_task} |"
+        )
+    lines += [
+        "",
+        "K3, an answer s optimizer steps old: change of the training loss × 10³ by one answer (not applied "
+        "counts 0), and how many applies raised it.",
+        "",
+        "| policy | s | change × 10³ | lab | applied | harmful |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in after_steps:
+        lab_words = LAB_STALE.get(str(one.policy), {}).get(one.lag, "–")
+        harm = one.harm
+        lines.append(
+            f"| {one.policy} | {one.lag} | {one.figure} | {lab_words} | {harm.applied} | {harm.to_task} |"
+        )
+    return lines
+
+
+def _kernels(rows: list[Row]) -> list[str]:
+    lines = ["### Kernels by arm", ""]
+    for kernel, group in groupby(rows, key=lambda row: row.kernel):
+        found = list(group)
+        names = list(found[0].values)
+        lines += [
+            f"`{kernel}` (mean and 95 % interval over seeds; 1,024 shots):",
+            "",
+            "| arm | " + " | ".join(names) + " | lab |",
+            "|---" * (len(names) + 2) + "|",
+        ]
+        for row in found:
+            cells = " | ".join(str(row.interval(name)) for name in names)
+            lines.append(f"| {row.arm} | {cells} | {LAB_KERNELS.get((kernel, row.arm), '–')} |")
+        lines += ["", _verdict(found, names[-1]), ""]
+    return lines
+
+
+def _verdict(rows: list[Row], figure: str) -> str:
+    """The quantum arm against its controls, seed by seed, in words; lower is better."""
+    by_arm = {row.arm: row for row in rows}
+    quantum, said = by_arm[QUANTUM], []
+    for control in ("perturbed greedy", "exact"):
+        gap = quantum.less(by_arm[control], figure)
+        word = "nil" if abs(gap.mean) <= gap.half else ("better" if gap.mean < 0 else "worse")
+        said.append(f"less {control} {gap.mean:+.3f} ± {gap.half:.3f} ({word})")
+    return f"{QUANTUM}, {figure}, {', '.join(said)}."
+
+
+def _key(words: str) -> str:
+    """A metric's name from words: lower case, letters and digits joined by underscores."""
+    spelled = "".join(letter if letter.isalnum() else " " for letter in words.replace("÷", "over").lower())
+    return "_".join(spelled.split())

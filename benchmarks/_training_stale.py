@@ -1,0 +1,180 @@
+"""What a late answer does to the model: applied blind, or scored again on the model as it is now."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from _training_arms import Interval, Uncounted, outcome
+from shotclock.domain.circuit import Samples
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.subproblem import Subproblem
+from shotclock.solvers.exact import Exact
+from shotclock.solvers.pools import PerturbedGreedy
+from shotclock.training.activations import Calibrated
+from shotclock.training.aggregator import Aggregator, OnStale
+from shotclock.training.audit import WRITES
+from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.loops.digits_mlp import build, build_rounded, digits
+from shotclock.training.parameters import add
+from shotclock.training.rounded import RoundedLinear
+
+IN_FLIGHT = (0, 1, 4, 12)
+STALE_STEPS = (0, 1, 5, 20)
+CALLS_A_ROW = 24
+ROUNDED = 1e-6
+"""A loss that rose by less than this share of itself did not rise: the weights are float32."""
+
+
+@dataclass(slots=True)
+class Harm:
+    """Applies, and those after which the surrogate on the model as it was then, or the task's loss, rose."""
+
+    applied: int = 0
+    to_surrogate: int = 0
+    to_task: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What becomes of a stale answer, and whether the batch loss must fall."""
+
+    on_stale: OnStale
+    loss_check: bool
+
+    def __str__(self) -> str:
+        name = "blind" if self.on_stale == "blind" else "revalidated"
+        return f"{name} + loss check" if self.loss_check else name
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """One policy at one lag: the figure it leads to, with its interval, and the harm on the way."""
+
+    policy: Policy
+    lag: int
+    figure: Interval
+    harm: Harm
+
+
+def in_flight(seeds: int, rows: int) -> list[Stale]:
+    """K1: D calls under way on one row; its loss ÷ nearest rounding after 24 calls."""
+    found = []
+    for policy in (Policy("blind", False), Policy("revalidate", False)):
+        for lag in IN_FLIGHT:
+            harm = Harm()
+            ratios = [
+                float(np.mean([_one_row(policy, lag, _Row(seed, row), harm) for row in range(rows)]))
+                for seed in range(seeds)
+            ]
+            found.append(Stale(policy, lag, Interval.of(ratios), harm))
+    return found
+
+
+class _Row:
+    """A Target: one row of layer 2 alone, so that all its calls meet; the whole network hears of it."""
+
+    def __init__(self, seed: int, row: int) -> None:
+        self._network = build_rounded(seed)
+        whole = self._network.model.get_submodule("2")
+        if not isinstance(whole, RoundedLinear):
+            raise TypeError("layer 2 of digits-rounded is rounded")
+        single = nn.Linear(whole.reference.shape[1], 1)
+        with torch.no_grad():
+            single.weight.copy_(whole.reference[row : row + 1])
+        first = self._network.model.get_submodule("0")
+        self._alone = nn.Sequential(first, nn.ReLU(), RoundedLinear(single, bits=2))
+        self._into = whole.weight.detach()[row]
+        self.kernel = Rounding(self._alone, Calibrated(self._alone, digits().train_x), 12, 100 * seed + row)
+
+    def losses(self) -> tuple[float, float]:
+        """The row's, and the held-out cross-entropy of the whole network."""
+        return self.kernel.layer_loss("2"), self._network.evaluate()
+
+    def probe(self, delta: Delta) -> float:
+        """Never asked: the surrogate is exact."""
+        raise NotImplementedError(delta.parameter)
+
+    def apply(self, delta: Delta) -> None:
+        """See `Target.apply`."""
+        add(self._alone, delta)
+        self._into.copy_(self._alone.get_parameter("2.weight").detach()[0])
+
+
+def _one_row(policy: Policy, lag: int, row: _Row, harm: Harm) -> float:
+    aggregator = Aggregator(row, row.kernel, policy.on_stale, Uncounted(), loss_check=policy.loss_check)
+    nearest, _ = row.losses()
+    under_way: deque[Proposal] = deque()
+    for call in range(CALLS_A_ROW + lag):
+        if call < CALLS_A_ROW:
+            under_way.append(row.kernel.propose(aggregator.version, 0))
+        if call >= lag:
+            _land(aggregator, under_way.popleft(), row, harm)
+    return row.losses()[0] / nearest
+
+
+def _land(aggregator: Aggregator, proposal: Proposal, row: _Row, harm: Harm) -> None:
+    asked = proposal.subproblem
+    before = row.losses()
+    applied = aggregator.offer(proposal, outcome(asked, _pool(asked)))
+    after = row.losses()
+    if applied.decision in WRITES:
+        harm.applied += 1
+        harm.to_surrogate += after[0] > before[0] * (1.0 + ROUNDED)
+        harm.to_task += after[1] > before[1]
+
+
+def _pool(asked: Subproblem) -> Samples:
+    """The optimum, and what 256 shots around the greedy answer would bring beside it."""
+    drawn = PerturbedGreedy(256).sample(asked).pool
+    rows = np.unique(np.vstack([Exact().solve(asked)[None], drawn]), axis=0)
+    return Samples(rows, np.ones(len(rows), np.int64))
+
+
+def stale_steps(seeds: int, trained: int, proposals: int) -> list[Stale]:
+    """K3, after so many steps: what an answer s steps old does to the training loss, × 10³; kept out is 0."""
+    policies = (
+        Policy("blind", False),
+        Policy("blind", True),
+        Policy("revalidate", False),
+        Policy("revalidate", True),
+    )
+    changes = {(policy, lag): [0.0] * seeds for policy in policies for lag in STALE_STEPS}
+    harms = {key: Harm() for key in changes}
+    for seed in range(seeds):
+        workload = build(seed)
+        kernel = workload.kernel("qat_flip", 16)
+        for _ in range(trained):
+            workload.step()
+        for _ in range(proposals):
+            proposal = kernel.propose(0, 0)
+            answer = outcome(proposal.subproblem, _pool(proposal.subproblem))
+            for step in range(max(STALE_STEPS) + 1):
+                for policy, lag in [key for key in changes if key[1] == step]:
+                    aggregator = Aggregator(
+                        workload, kernel, policy.on_stale, Uncounted(), loss_check=policy.loss_check
+                    )
+                    if lag:
+                        aggregator.advance(to=lag)
+                    held = {name: value.clone() for name, value in workload.model.state_dict().items()}
+                    before = _training_loss(workload.model)
+                    applied = aggregator.offer(proposal, answer)
+                    change = _training_loss(workload.model) - before
+                    workload.model.load_state_dict(held)
+                    changes[policy, lag][seed] += 1e3 * change / proposals
+                    harm = harms[policy, lag]
+                    harm.applied += applied.decision in WRITES
+                    harm.to_task += change > 0.0
+                workload.step()
+    return [
+        Stale(policy, lag, Interval.of(found), harms[policy, lag]) for (policy, lag), found in changes.items()
+    ]
+
+
+@torch.no_grad()
+def _training_loss(model: nn.Module) -> float:
+    return float(nn.functional.cross_entropy(model(digits().train_x), digits().train_y))

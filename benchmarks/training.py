@@ -1,0 +1,68 @@
+"""Training with calls: what overlapping costs, what a late answer does, what each kernel is worth by arm."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+
+import torch
+
+import _training_kernels as kernels
+import _training_overlap as overlap
+import _training_page as page
+import _training_stale as stale
+from _training_arms import arms
+from shotclock.emulator import device
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much: steps with calls; seeds, rows and proposals of the late answers; the kernels."""
+
+    overlap_steps: int
+    stale_seeds: int
+    rows: int
+    proposals: int
+    kernels: kernels.Effort
+
+
+QUICK = Effort(
+    30, 5, 1, 4, kernels.Effort(seeds=5, sweeps=1, before=150, steps=100, requests=30, mnist=False)
+)
+FULL = Effort(
+    300, 6, 16, 12, kernels.Effort(seeds=6, sweeps=8, before=1000, steps=400, requests=200, mnist=True)
+)
+
+
+def main() -> None:
+    """Measures, then prints JSON or markdown on stdout."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="about a minute")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one object, metric → number")
+    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)  # the other core is the emulated QPU's
+    effort = QUICK if arguments.quick else FULL
+    _tell("overlap on the medium workload")
+    hidden = overlap.measure(effort.overlap_steps)
+    _tell("calls in flight and stale steps")
+    in_flight = stale.in_flight(effort.stale_seeds, effort.rows)
+    after_steps = stale.stale_steps(effort.stale_seeds, effort.kernels.before, effort.proposals)
+    _tell("kernels by arm")
+    rows = list(kernels.rows(arms(device.describe("heron-torino")), effort.kernels))
+    if arguments.json:
+        found = page.metrics(hidden, in_flight, after_steps, rows)
+        print(json.dumps({key: round(value, 5) for key, value in found.items()}, indent=2))
+    else:
+        print("\n".join(page.markdown(hidden, in_flight, after_steps, rows)))
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

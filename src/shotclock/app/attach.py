@@ -1,0 +1,114 @@
+"""`shotclock.attach` with an orchestrator: one in this process, or a service at the other end of a wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shotclock.app.host import WallHost
+from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.domain.ports import Dispatcher, Kernel
+from shotclock.domain.subproblem import Subproblem
+from shotclock.emulator import profile as profiles
+from shotclock.orchestrator.answers import Fallback
+from shotclock.orchestrator.race import classical
+from shotclock.settings import Settings, load
+from shotclock.solvers.fallback import Classical
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.training import hook
+from shotclock.training.calls import CallPolicy
+from shotclock.training.observe import CallObserver
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.tls import ClientTls, Insecure
+
+WITHOUT_TLS = Insecure()
+
+
+@dataclass(frozen=True, slots=True)
+class Quantum:
+    """A handle on what was attached. `detach` leaves model and optimizer as they are and ends the rest."""
+
+    training: hook.Attached
+    end: Callable[[], None]
+
+    def flush(self) -> None:
+        """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation."""
+        self.training.flush()
+
+    def detach(self) -> None:
+        """Takes the hooks away, then ends the orchestrator or the connection."""
+        self.training.detach()
+        self.end()
+
+
+def attach(
+    optimizer: torch.optim.Optimizer,
+    *,
+    model: nn.Module,
+    kernel: Kernel,
+    settings: Path | None = None,
+    target: str = "",
+    security: ClientTls | Insecure = WITHOUT_TLS,
+    policy: CallPolicy = hook.DEFAULT_POLICY,
+    loss: Callable[[], float | Tensor] = hook.unchecked,
+    observers: Sequence[CallObserver] = (),
+) -> Quantum:
+    """Calls from a training loop of one's own, which stays as it is; see `training.hook.attach`.
+
+    target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process. settings: its file,
+    the defaults (the EMULATED provider) without one. Raises SettingsError, MachineError.
+    """
+    host = WallHost()
+    try:
+        dispatcher, end = (
+            _remote(host, target, security) if target else _embedded(host, load(settings, {}), kernel)
+        )
+        training = hook.attach(
+            optimizer,
+            model=model,
+            kernel=kernel,
+            caller=host.caller(dispatcher),
+            clock=host.clock,
+            policy=policy,
+            loss=loss,
+            observers=observers,
+        )
+    except BaseException:
+        host.close()
+        raise
+
+    def close() -> None:
+        end()
+        host.close()
+
+    return Quantum(training, close)
+
+
+def _remote(
+    host: WallHost, target: str, security: ClientTls | Insecure
+) -> tuple[Dispatcher, Callable[[], None]]:
+    """A lost service leaves training running: its calls are answered classically, here."""
+    solver = Classical()
+
+    async def open_channels() -> GrpcDispatcher:
+        return GrpcDispatcher(connect(target, security), fallback=lambda asked: classical(asked, solver))
+
+    dispatcher = host.run(open_channels())
+    return dispatcher, lambda: host.run(dispatcher.close())
+
+
+def _embedded(host: WallHost, settings: Settings, kernel: Kernel) -> tuple[Dispatcher, Callable[[], None]]:
+    quantum = settings.quantum
+    provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
+    recorder = PrometheusRecorder(Metrics(), "attach")
+    path_policy = PathPolicy(True, Fallback.RACE, settings.orchestrator.batch_limit)
+    path = assemble(host, settings, quantum, provider, path_policy, recorder)
+    n = settings.kernel.n
+    host.run(path.orchestrator.start(Subproblem(np.zeros((n, n)), np.zeros(n), kind=kernel.name)))
+    return path.orchestrator, lambda: host.run(path.orchestrator.stop())

@@ -1,0 +1,167 @@
+"""The calls of one training loop: when to ask, when to land an answer, when to leave a busy QPU alone.
+
+`inline` waits for a call at its step boundary; `overlap` asks, lets training go on, and offers the answer at
+the boundary after it arrived; `offline` keeps what arrives until an epoch ends. A typed rejection is
+heeded: nothing is asked before its retry_after_s has passed. Asking may pause; training never does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.delta import Proposal
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import DeadlinePassed, Degraded, Done, Late, Outcome, Rejection, Shed
+from shotclock.domain.ports import Caller, Clock, Kernel, Pending
+from shotclock.domain.stages import Stage, StageTiming
+from shotclock.training.aggregator import Aggregator
+from shotclock.training.checked import Checked
+from shotclock.training.mode import Mode, ModeChooser
+
+
+@dataclass(frozen=True, slots=True)
+class CallPolicy:
+    """When and how to ask.
+
+    every: steps between calls. mode: how a call meets training; "auto" starts from predicted_p95_s and
+    follows what is measured, inline where the p95 fits budget_ns. budget_ns: each call's deadline;
+    wait_limit_ns: the deadline of calls nobody waits for, 0 for the same. at_once: calls asked at a due
+    step (independent rows of a layer, which the orchestrator packs onto one chip). epoch: steps between the
+    points at which `offline` applies. horizon_s: how long an overlapped answer may take under "auto".
+    """
+
+    every: int
+    mode: Mode | Literal["auto"]
+    budget_ns: int
+    wait_limit_ns: int = 0
+    at_once: int = 1
+    epoch: int = 100
+    predicted_p95_s: float = 0.0
+    horizon_s: float = math.inf
+
+
+@dataclass(slots=True, eq=False)
+class _Flight:
+    step: int
+    boundary_ns: int
+    began_ns: int
+    asked_ns: int
+    inline: bool
+    proposed: StageTiming
+    proposal: Proposal
+    pending: Pending
+
+
+class Calls:
+    """The calls under way; `ended` gets each one when it has ended, on the training thread."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        aggregator: Aggregator,
+        *,
+        caller: Caller,
+        clock: Clock,
+        policy: CallPolicy,
+        ended: Callable[[FinishedCall], None],
+    ) -> None:
+        self._kernel = Checked(kernel)
+        self._aggregator = aggregator
+        self._caller = caller
+        self._clock = clock
+        self._policy = policy
+        self._ended = ended
+        self._flights: list[_Flight] = []
+        self._not_before_ns = 0
+        self.chooser = ModeChooser(
+            policy.mode, policy.predicted_p95_s, policy.budget_ns / NS_PER_MS, policy.horizon_s
+        )
+
+    def boundary(self, step: int, boundary_ns: int) -> None:
+        """What is due between two optimizer steps: landing what arrived, then asking."""
+        mode = self.chooser.mode
+        if mode != "offline" or step % self._policy.epoch == 0:
+            for flight in [one for one in self._flights if one.pending.done()]:
+                self._land(flight, self._clock.now_ns())
+        if step % self._policy.every == 0:
+            self._fill(step, boundary_ns)
+        if mode == "inline":
+            self.flush()
+
+    def flush(self) -> None:
+        """Waits for every call in flight and offers its answer."""
+        since = 0
+        while self._flights:
+            flight = self._flights[0]
+            self._land(flight, max(flight.asked_ns, since))
+            since = self._clock.now_ns()
+
+    def _fill(self, step: int, boundary_ns: int) -> None:
+        under_way = sum(not one.pending.done() for one in self._flights)
+        for _ in range(self._policy.at_once - under_way):
+            began = self._clock.now_ns()
+            if began < self._not_before_ns:
+                return
+            self._ask(step, boundary_ns, began)
+
+    def _ask(self, step: int, boundary_ns: int, began_ns: int) -> None:
+        policy, inline = self._policy, self.chooser.mode == "inline"
+        budget = policy.budget_ns if inline else (policy.wait_limit_ns or policy.budget_ns)
+        proposal = self._kernel.propose(self._aggregator.version, budget)
+        asked = self._clock.now_ns()
+        proposed = StageTiming(Stage.PROPOSE, began_ns, asked - began_ns)
+        pending = self._caller.ask(proposal.subproblem)
+        self._flights.append(
+            _Flight(step, boundary_ns, began_ns, self._clock.now_ns(), inline, proposed, proposal, pending)
+        )
+
+    def _land(self, flight: _Flight, waited_since_ns: int) -> None:
+        self._flights.remove(flight)
+        outcome = flight.pending.result()
+        received = self._clock.now_ns()
+        applied = self._aggregator.offer(flight.proposal, outcome)
+        ended = self._clock.now_ns()
+        asked = flight.proposal.subproblem
+        self._caller.decided(asked.request_id, applied.decision)
+        self._heed(flight, outcome, received)
+        self._ended(
+            FinishedCall(
+                step=flight.step,
+                request_id=asked.request_id,
+                boundary_ns=flight.boundary_ns,
+                received_ns=received,
+                blocked_ns=(flight.asked_ns - flight.began_ns) + (ended - waited_since_ns),
+                inline=flight.inline,
+                deadline_ns=asked.budget_ns,
+                proposed=flight.proposed,
+                applying=StageTiming(Stage.APPLY, received, ended - received),
+                outcome=outcome,
+                applied=applied,
+            )
+        )
+
+    def _heed(self, flight: _Flight, outcome: Outcome, received_ns: int) -> None:
+        """Learns from how a call ended: its latency, or that it should not have been asked yet."""
+        cause = rejection_of(outcome)
+        if cause is not None:
+            self._not_before_ns = received_ns + round(cause.retry_after_s * NS_PER_S)
+        elif isinstance(outcome, Done):
+            samples_at = outcome.provenance.samples_at_ns or received_ns
+            self.chooser.observe((samples_at - flight.boundary_ns) / NS_PER_S)
+        elif isinstance(outcome, Late) or (
+            isinstance(outcome, Degraded) and isinstance(outcome.cause, DeadlinePassed)
+        ):
+            self.chooser.observe(math.inf)
+
+
+def rejection_of(outcome: Outcome) -> Rejection | None:
+    """The rejection that ended a call, if one did."""
+    match outcome:
+        case Shed(rejection=rejection) | Degraded(cause=Rejection() as rejection):
+            return rejection
+        case _:
+            return None

@@ -1,0 +1,78 @@
+"""A kernel as it may come from a user: what it raises and returns is checked before anything uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.errors import RunError, ShotclockError, SubproblemError
+from shotclock.domain.ports import Kernel
+from shotclock.domain.subproblem import Bits, Subproblem
+
+
+class Checked:
+    """The same kernel; RunError or SubproblemError in one line where it breaks its promises."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.name = kernel.name
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        """See `Kernel.propose`."""
+        with self._raising("propose", base_version):
+            proposal = self._kernel.propose(base_version, budget_ns)
+        if not isinstance(proposal, Proposal) or not isinstance(proposal.subproblem, Subproblem):
+            raise RunError(
+                f"kernel '{self.name}': propose returned {type(proposal).__name__}, not a Proposal"
+            )
+        self._same("base_version", proposal.subproblem.base_version, base_version)
+        self._same("budget_ns", proposal.subproblem.budget_ns, budget_ns)
+        return proposal
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        """See `Kernel.rebuild`."""
+        with self._raising("rebuild", version):
+            found = self._kernel.rebuild(proposal, version)
+        if not isinstance(found, Subproblem):
+            raise RunError(f"kernel '{self.name}': rebuild returned {type(found).__name__}, not a Subproblem")
+        if found.n != proposal.subproblem.n:
+            raise SubproblemError(
+                "linear",
+                f"kernel '{self.name}' proposed {proposal.subproblem.n} variables, rebuilt {found.n}",
+            )
+        return found
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        """See `Kernel.delta`."""
+        with self._raising("delta", version):
+            found = self._kernel.delta(proposal, bits, version)
+        if not isinstance(found, Delta):
+            raise RunError(f"kernel '{self.name}': delta returned {type(found).__name__}, not a Delta")
+        if found.indices.ndim != 1 or found.indices.shape != found.values.shape:
+            raise RunError(
+                f"kernel '{self.name}': delta.values has shape {found.values.shape} for indices of shape "
+                f"{found.indices.shape}; wants one value an index, both (k,)"
+            )
+        if not np.isfinite(found.values).all():
+            raise RunError(f"kernel '{self.name}': delta.values has NaN or infinite changes")
+        if found.base_version != version:
+            raise RunError(f"kernel '{self.name}': delta.base_version is {found.base_version}, not {version}")
+        return found
+
+    def _same(self, field: str, found: int, wanted: int) -> None:
+        if found != wanted:
+            raise SubproblemError(field, f"kernel '{self.name}' gave {found} where it was asked for {wanted}")
+
+    @contextmanager
+    def _raising(self, what: str, version: int) -> Iterator[None]:
+        try:
+            yield
+        except ShotclockError:
+            raise
+        except Exception as error:
+            raise RunError(
+                f"kernel '{self.name}': {what} on version {version} raised {type(error).__name__}: {error}"
+            ) from error

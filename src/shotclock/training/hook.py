@@ -1,0 +1,222 @@
+"""Shotclock in a training loop of one's own: attached to a torch optimizer, and detached again.
+
+    handle = attach(optimizer, model=model, kernel=kernel, caller=caller, clock=clock)
+    ...            # the loop stays as it is
+    handle.detach()
+
+Everything goes through torch's own hooks on the optimizer: after each `step` (closures and gradient
+accumulation included: optimizer steps count, backward passes do not) what is due is landed and asked. The
+optimizer's `state_dict` carries one more key, `shotclock`, which an optimizer without Shotclock ignores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.delta import Delta
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import Decision
+from shotclock.domain.ports import Caller, Clock, Kernel
+from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnStale
+from shotclock.training.audit import NO_AUDIT, Audit
+from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.mode import Mode, ModeChange
+from shotclock.training.observe import CallObserver, rank
+from shotclock.training.parameters import add, added, evaluating
+
+KEY = "shotclock"
+SCHEMA = 1
+
+
+DEFAULT_POLICY = CallPolicy(
+    every=20,
+    mode="auto",
+    budget_ns=200 * NS_PER_MS,
+    wait_limit_ns=30_000 * NS_PER_MS,
+    # nothing is waited for before it was measured to be quick
+    predicted_p95_s=math.inf,
+)
+
+
+def unchecked() -> float:
+    """Stands for "no loss check": answers are judged on the kernel's surrogate alone."""
+    return math.nan
+
+
+class _Uncounted:
+    """Decisions that nobody counts."""
+
+    def decided(self, decision: Decision, stale: bool) -> None:
+        del decision, stale
+
+
+class _Model:
+    """A Target: a model, and the loss that a change of it must lower."""
+
+    def __init__(self, model: nn.Module, loss: Callable[[], float | Tensor]) -> None:
+        self._model = model
+        self._loss = loss
+
+    @torch.no_grad()
+    def probe(self, delta: Delta) -> float:
+        with evaluating(self._model):
+            before = float(self._loss())
+            with added(self._model, delta):
+                return float(self._loss()) - before
+
+    def apply(self, delta: Delta) -> None:
+        add(self._model, delta)
+
+
+class Attached:
+    """What `attach` returns; `detach` takes every hook away and leaves model and optimizer as they are."""
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        model: nn.Module,
+        calls: Calls,
+        aggregator: Aggregator,
+        clock: Clock,
+    ) -> None:
+        self._calls = calls
+        self._aggregator = aggregator
+        self._clock = clock
+        self._model = _fingerprint(model)
+        self._step = 0
+        self._restored: Mapping[str, Any] = {}
+        self._hooks = [
+            optimizer.register_step_post_hook(self._stepped),
+            optimizer.register_state_dict_post_hook(self._saved),
+            optimizer.register_load_state_dict_pre_hook(self._checked),
+            optimizer.register_load_state_dict_post_hook(self._loaded),
+        ]
+
+    @property
+    def version(self) -> int:
+        """The model's present version."""
+        return self._aggregator.version
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps seen, those before a restored checkpoint included."""
+        return self._step
+
+    @property
+    def mode(self) -> Mode:
+        """How calls meet training now."""
+        return self._calls.chooser.mode
+
+    @property
+    def mode_changes(self) -> list[ModeChange]:
+        """What "auto" changed by measurement, in order."""
+        return self._calls.chooser.changes
+
+    def flush(self) -> None:
+        """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation."""
+        self._calls.flush()
+
+    def detach(self) -> None:
+        """Takes the hooks away; answers still in flight are not applied. A second time does nothing."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def _stepped(self, *_: object) -> None:
+        boundary = self._clock.now_ns()
+        self._aggregator.advance()
+        self._step += 1
+        self._calls.boundary(self._step, boundary)
+
+    def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        # plain values, so that torch.load(weights_only=True) reads them
+        state[KEY] = {"schema": SCHEMA, "model": self._model, "version": self.version, "step": self._step}
+
+    def _checked(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        """Before torch loads anything: a checkpoint that does not fit changes nothing."""
+        found = state.get(KEY, {})
+        if found and not isinstance(found, dict):
+            raise SettingsError(f"checkpoint: '{KEY}' is {type(found).__name__}, not what Shotclock wrote")
+        if found and found.get("schema") != SCHEMA:
+            raise SettingsError(
+                f"checkpoint: '{KEY}.schema' is {found.get('schema')!r}, this version reads {SCHEMA}; "
+                f"load it with the Shotclock that wrote it, or delete the key '{KEY}' to start counting anew"
+            )
+        if found and found.get("model") != self._model:
+            raise SettingsError(
+                "checkpoint: was written for another model (names or shapes of its parameters differ); build "
+                "the model it was written for before loading it"
+            )
+        for field in ("version", "step"):
+            if found and not (isinstance(found.get(field), int) and found[field] >= 0):
+                raise SettingsError(f"checkpoint: '{KEY}.{field}' is {found.get(field)!r}, not a count")
+        self._restored = found
+
+    def _loaded(self, _: torch.optim.Optimizer) -> None:
+        """The model has moved, whatever came: what is in flight is stale."""
+        self._step = int(self._restored.get("step", self._step))
+        self._aggregator.advance(to=int(self._restored.get("version", 0)))
+
+
+def attach(
+    optimizer: torch.optim.Optimizer,
+    *,
+    model: nn.Module,
+    kernel: Kernel,
+    caller: Caller,
+    clock: Clock,
+    policy: CallPolicy = DEFAULT_POLICY,
+    loss: Callable[[], float | Tensor] = unchecked,
+    on_stale: OnStale = "revalidate",
+    stale_limit: int = UNBOUNDED,
+    observers: Sequence[CallObserver] = (),
+    audit: Audit = NO_AUDIT,
+    recorder: Decisions = _Uncounted(),  # noqa: B008  (it has no state)
+    environ: Mapping[str, str] = os.environ,
+) -> Attached:
+    """Asks every `policy.every` optimizer steps and applies each answer where it still holds.
+
+    model: holds the parameters that the kernel's deltas name; without DDP's wrapper. loss: evaluated before
+    and after a change on data of the caller's choice; a change must lower it (without it, the kernel's
+    surrogate alone decides). observers hear of finished calls on rank zero. The default policy overlaps
+    until the measured p95 fits 200 ms, and waits inline then.
+
+    Raises SettingsError where the optimizer moves no parameter of the model.
+    """
+    moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not any(id(parameter) in moved for parameter in model.parameters()):
+        raise SettingsError(
+            "attach: the optimizer moves no parameter of this model; pass the model it trains"
+        )
+    aggregator = Aggregator(
+        _Model(model, loss),
+        kernel,
+        on_stale,
+        recorder,
+        stale_limit=stale_limit,
+        loss_check=loss is not unchecked,
+        audit=audit,
+    )
+    heard = tuple(observers) if rank(environ) == 0 else ()
+
+    def ended(call: FinishedCall) -> None:
+        for observer in heard:
+            observer(call)
+
+    calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=ended)
+    return Attached(optimizer, model, calls, aggregator, clock)
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """SHA-256 of the names and shapes of the parameters."""
+    told = "\n".join(f"{name} {tuple(value.shape)}" for name, value in model.named_parameters())
+    return hashlib.sha256(told.encode()).hexdigest()

@@ -1,0 +1,134 @@
+"""K2 `prune_mask`: which units of a layer to keep, at a price that keeps the wanted share.
+
+With c the gates of n units (1 keeps, 0 removes), g and H the gradient and Gauss–Newton curvature of the
+cross-entropy to them, and a step D_i = 1 − 2c_i to the other side of each gate,
+
+    ΔL(b) ≈ Σ g_i D_i b_i + ½ Σ_ij D_i H_ij D_j b_i b_j,
+
+second-order pruning (LeCun, Denker and Solla, Optimal Brain Damage, NIPS 1989; Hassibi and Stork, Optimal
+Brain Surgeon, NIPS 1992) with the off-diagonal terms kept and many units at once. On an open layer D = −1
+everywhere. A price on each kept unit makes the wanted number the optimum (see `price`).
+A removed unit can come back, so a network that trains on keeps its share and may change its mind.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.subproblem import Bits, Float64s, Subproblem
+from shotclock.training.curvature import gauss_newton, slope
+from shotclock.training.device import to_host
+from shotclock.training.gate import Gate
+from shotclock.training.price import Price, price_of
+from shotclock.training.surrogate import Quadratic
+
+CURVATURE_BATCH = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Units:
+    """Gates (n,) of one layer, where each goes when chosen, (n,) of 0 and 1, and the samples."""
+
+    layer: str
+    indices: NDArray[np.int64]
+    target: Tensor
+    batch: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Priced:
+    """The units and the price of keeping one."""
+
+    units: _Units
+    price: Price
+
+
+class PruneMask:
+    """The kernel over every Gate of a model.
+
+    inputs, targets: the training set, shapes (N, features) and (N,); each proposal's gradient and
+    curvature are taken on 512 samples of it. keep: the share of units that stays. seed: of the sampling.
+    Raises SettingsError on a model without a Gate, or with fewer units in one than n.
+    """
+
+    name = "prune_mask"
+    loss_check = False
+
+    def __init__(
+        self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int, keep: float = 0.5
+    ) -> None:
+        self._model = model
+        self._inputs = inputs
+        self._targets = targets
+        self._n = n
+        self._kept = min(n - 1, max(1, round(keep * n)))
+        self._rng = np.random.default_rng(seed)
+        self._gates = {name: found for name, found in model.named_modules() if isinstance(found, Gate)}
+        self._turn = 0
+        if not self._gates:
+            raise SettingsError("kernel.name: 'prune_mask' needs a model with Gate layers; it has none")
+        smallest = min(gate.open.numel() for gate in self._gates.values())
+        if smallest < n:
+            raise SettingsError(f"kernel.n: {n} is more than the smallest layer's {smallest} units")
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        """See `Kernel.propose`: a layer in turn, n of its units."""
+        name = list(self._gates)[self._turn % len(self._gates)]
+        self._turn += 1
+        gates = self._gates[name].open.detach()
+        indices = np.sort(self._rng.permutation(gates.numel())[: self._n])
+        batch = torch.from_numpy(self._rng.permutation(len(self._targets))[:CURVATURE_BATCH])
+        standing = gates[torch.from_numpy(indices).to(gates.device)]
+        units = _Units(name, indices, 1.0 - standing, batch.to(self._targets.device))
+        change, steps = self._change(units)
+        base = (steps < 0).astype(np.uint8)
+        # the same function of what is kept: y = base ⊕ b
+        price = price_of(change.reflected(base), self._kept)
+        found = price.on(change, steps, int(base.sum()) - self._kept)
+        request_id = f"{self.name}-{self._turn}"
+        return Proposal(
+            found.subproblem(self.name, request_id, base_version, budget_ns), _Priced(units, price)
+        )
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        """See `Kernel.rebuild`, at the price of the proposal."""
+        priced = _priced(proposal)
+        change, steps = self._change(priced.units)
+        kept = int((to_host(self._standing(priced.units))[0]).sum())
+        return priced.price.on(change, steps, kept - self._kept).rebuilt(proposal.subproblem, version)
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        """See `Kernel.delta`."""
+        units = _priced(proposal).units
+        (steps,) = to_host(units.target - self._standing(units))
+        chosen = bits.astype(bool) & (steps != 0.0)
+        return Delta(version, f"{units.layer}.open", units.indices[chosen], steps[chosen].astype(np.float32))
+
+    def _standing(self, units: _Units) -> Tensor:
+        """The units' gates as they are now, (n,)."""
+        gates = self._gates[units.layer].open.detach()
+        return gates[torch.from_numpy(units.indices).to(gates.device)]
+
+    def _change(self, units: _Units) -> tuple[Quadratic, Float64s]:
+        """ΔL(b) of the model as it is now, without a price, and the steps D, shape (n,)."""
+        inputs, targets = self._inputs[units.batch], self._targets[units.batch]
+        name = f"{units.layer}.open"
+        steps = units.target - self._standing(units)
+        at = torch.from_numpy(units.indices).to(steps.device)
+        gradient = slope(self._model, name, inputs, targets)[at]
+        curvature = gauss_newton(self._model, name, at, steps, inputs)
+        square, linear, moves = to_host(0.5 * curvature, gradient * steps, steps)
+        return Quadratic(square, linear), moves
+
+
+def _priced(proposal: Proposal) -> _Priced:
+    if not isinstance(proposal.context, _Priced):
+        raise TypeError(f"not a proposal of prune_mask: {type(proposal.context).__name__}")
+    return proposal.context

@@ -1,0 +1,151 @@
+"""K1 `rounding`: which of its two levels each of n weights of a row stands at (AdaRound, arXiv 2004.10568).
+
+A row of a RoundedLinear has the error e = ŵ − w against the weights it stands for and the loss eᵀHe with
+H = XᵀX/N + 10⁻⁶·mean(diag XᵀX/N)·I, X the layer's inputs. Moving weight i of a block to its other level
+is a step D_i = ±s, hence for the chosen steps b
+
+    E(b) = (e + D∘b)ᵀ H (e + D∘b) = bᵀ(D H D)b + 2(D∘He)·b + eᵀHe,
+
+which is the row's loss itself, not an approximation of it. Rows of a layer do not meet in it, so a sweep
+goes through all rows with one block of columns: their subproblems are independent, share DHD up to s², and
+may be asked at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.training.activations import Activations
+from shotclock.training.device import to_host
+from shotclock.training.rounded import RoundedLinear
+from shotclock.training.surrogate import Quadratic
+
+DAMPING = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Weights of one row: columns (n,), and the level each goes to when chosen, 0 or 1 over its floor."""
+
+    layer: str
+    row: int
+    columns: NDArray[np.int64]
+    target: Tensor
+
+    def steps(self, layer: RoundedLinear) -> Tensor:
+        """What each weight still has to go to its target, (n,): ±s or 0."""
+        columns = torch.from_numpy(self.columns).to(layer.weight.device)
+        return (self.target - layer.above_floor(self.row, columns)) * layer.scale[self.row]
+
+
+class Rounding:
+    """The kernel over every RoundedLinear of a model; `seed` orders the columns.
+
+    Raises SettingsError on a model without one, or with rows shorter than n.
+    """
+
+    name = "rounding"
+    loss_check = False
+
+    def __init__(self, model: nn.Module, activations: Activations, n: int, seed: int) -> None:
+        self._activations = activations
+        self._n = n
+        self._rng = np.random.default_rng(seed)
+        self.layers = {
+            name: found for name, found in model.named_modules() if isinstance(found, RoundedLinear)
+        }
+        if not self.layers:
+            raise SettingsError(
+                "kernel.name: 'rounding' needs a model with RoundedLinear layers; it has none"
+            )
+        shortest = min(layer.weight.shape[1] for layer in self.layers.values())
+        if shortest < n:
+            raise SettingsError(f"kernel.n: {n} is more than the shortest row's {shortest} weights")
+        self._sweep: list[tuple[str, int, NDArray[np.int64]]] = []
+        self._asked = 0
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        """See `Kernel.propose`: the next row, with the block of columns whose turn it is."""
+        if not self._sweep:
+            self._sweep = self._next_sweep()
+        name, row, columns = self._sweep.pop()
+        layer = self.layers[name]
+        standing = layer.above_floor(row, torch.from_numpy(columns).to(layer.weight.device))
+        block = Block(name, row, columns, 1.0 - standing)
+        self._asked += 1
+        request_id = f"{self.name}-{self._asked}"
+        return Proposal(
+            self._row_loss(block).subproblem(self.name, request_id, base_version, budget_ns), block
+        )
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        """See `Kernel.rebuild`: a weight that has reached its target meanwhile has no step left."""
+        return self._row_loss(_block(proposal)).rebuilt(proposal.subproblem, version)
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        """See `Kernel.delta`."""
+        block = _block(proposal)
+        (steps,) = to_host(block.steps(self.layers[block.layer]))
+        chosen = bits.astype(bool) & (steps != 0.0)
+        width = self.layers[block.layer].weight.shape[1]
+        return Delta(
+            version,
+            f"{block.layer}.weight",
+            block.row * width + block.columns[chosen],
+            steps[chosen].astype(np.float32),
+        )
+
+    @torch.no_grad()
+    def layer_loss(self, name: str) -> float:
+        """Σ eᵀHe over the rows of a layer, on the model as it is now."""
+        layer = self.layers[name]
+        seen = self._activations.inputs(name).to(torch.float64)
+        error = layer.weight.to(torch.float64) - layer.reference.to(torch.float64)
+        return float((seen @ error.T).square().sum() / len(seen) + _damping(seen) * error.square().sum())
+
+    def _next_sweep(self) -> list[tuple[str, int, NDArray[np.int64]]]:
+        """Every block of every row once, last first: layers in turn, in each block all rows in turn."""
+        sweep: list[tuple[str, int, NDArray[np.int64]]] = []
+        for name, layer in self.layers.items():
+            order = self._rng.permutation(layer.weight.shape[1])
+            # the last block is filled up from the first, so that every block has n columns
+            padded = np.concatenate([order, order[: -len(order) % self._n]])
+            for columns in padded.reshape(-1, self._n):
+                sweep.extend((name, row, np.sort(columns)) for row in range(layer.weight.shape[0]))
+        return sweep[::-1]
+
+    @torch.no_grad()
+    def _row_loss(self, block: Block) -> Quadratic:
+        """E(b) on the model as it is now."""
+        layer = self.layers[block.layer]
+        seen = self._activations.inputs(block.layer).to(torch.float64)
+        columns = torch.from_numpy(block.columns).to(seen.device)
+        error = (layer.weight[block.row] - layer.reference[block.row]).to(torch.float64)
+        steps = block.steps(layer).to(torch.float64)
+        damping = _damping(seen)
+        shown = seen @ error
+        part = seen[:, columns]
+        curvature = part.T @ part / len(seen)
+        curvature.diagonal().add_(damping)
+        pull = part.T @ shown / len(seen) + damping * error[columns]
+        loss = shown @ shown / len(seen) + damping * (error @ error)
+        square, linear, offset = to_host(steps[:, None] * curvature * steps, 2.0 * steps * pull, loss)
+        return Quadratic(square, linear, float(offset))
+
+
+def _damping(seen: Tensor) -> Tensor:
+    return DAMPING * seen.square().mean()
+
+
+def _block(proposal: Proposal) -> Block:
+    if not isinstance(proposal.context, Block):
+        raise TypeError(f"not a proposal of rounding: {type(proposal.context).__name__}")
+    return proposal.context

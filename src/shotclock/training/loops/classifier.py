@@ -1,0 +1,153 @@
+"""A Workload that trains a classifier by SGD: the reference networks differ in data and layers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from shotclock.domain.delta import Delta
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.ports import Kernel
+from shotclock.training.activations import Activations, Calibrated
+from shotclock.training.gate import Gate
+from shotclock.training.kernels.prune_mask import PruneMask
+from shotclock.training.kernels.qat_flip import QatFlip
+from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.parameters import add, added
+from shotclock.training.rounded import round_layers
+from shotclock.training.ternary import TernaryLinear
+
+CALIBRATION = 1024
+KERNELS = (QatFlip.name, PruneMask.name, Rounding.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Train inputs (N, features) float32 and targets (N,) int64, held-out inputs and targets."""
+
+    train_x: Tensor
+    train_y: Tensor
+    held_x: Tensor
+    held_y: Tensor
+
+
+class Classifier:
+    """See `Workload`. Everything random comes from the seed; everything lives on `device`."""
+
+    def __init__(
+        self,
+        name: str,
+        split: Split,
+        layers: Callable[[], nn.Module],
+        seed: int,
+        *,
+        batch: int = 64,
+        device: str = "cpu",
+    ) -> None:
+        self.name = name
+        self.samples_per_step = batch
+        self._train_x, self._train_y = split.train_x.to(device), split.train_y.to(device)
+        self._held_x, self._held_y = split.held_x.to(device), split.held_y.to(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.model = layers().to(device)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        self.activations: Activations = Calibrated(self.model, self._train_x[:CALIBRATION])
+        self._batches = torch.Generator().manual_seed(seed)
+        self._seed = seed
+        self._batch = self._next_batch()
+
+    def step(self) -> float:
+        """See `Workload.step`."""
+        x, y = self._batch
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.cross_entropy(self.model(x), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        for layer in self.model.modules():
+            if isinstance(layer, TernaryLinear):
+                layer.clip()
+        self._batch = self._next_batch()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        """See `Workload.evaluate`: mean cross-entropy over the held-out set."""
+        return float(nn.functional.cross_entropy(self.model(self._held_x), self._held_y))
+
+    @torch.no_grad()
+    def probe(self, delta: Delta) -> float:
+        """See `Workload.probe`; the present batch is the one the next step trains on."""
+        x, y = self._batch
+        before = float(nn.functional.cross_entropy(self.model(x), y))
+        with added(self.model, delta):
+            return float(nn.functional.cross_entropy(self.model(x), y)) - before
+
+    def apply(self, delta: Delta) -> None:
+        """See `Workload.apply`."""
+        add(self.model, delta)
+
+    def kernel(self, name: str, n: int) -> Kernel:
+        """See `Workload.kernel`; a name that is not of this room is looked for among the entry points.
+
+        Such a kernel is made as the reference ones are: (model, inputs, targets, n, seed).
+        """
+        model, inputs, targets = self.model, self._train_x, self._train_y
+        if name == Rounding.name:
+            return Rounding(model, self.activations, n, self._seed)
+        if name == PruneMask.name:
+            return PruneMask(model, inputs, targets, n, self._seed)
+        if name == QatFlip.name:
+            return QatFlip(model, inputs, targets, n, self._seed)
+        found = entry_points(group="shotclock.kernels", name=name)
+        if not found:
+            known = ", ".join(KERNELS)
+            raise SettingsError(f"kernel.name: workload '{self.name}' has no kernel '{name}'; known: {known}")
+        factory: Callable[[nn.Module, Tensor, Tensor, int, int], Kernel] = found[name].load()
+        return factory(model, inputs, targets, n, self._seed)
+
+    def pretrain(self, steps: int) -> None:
+        """Full-batch steps of Adam at 0.01, for a network whose training is another's matter."""
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            nn.functional.cross_entropy(self.model(self._train_x), self._train_y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def round(self, bits: int) -> None:
+        """Rounds every linear layer but the first; what stays in full precision trains on."""
+        round_layers(self.model, bits)
+
+    def _next_batch(self) -> tuple[Tensor, Tensor]:
+        chosen = torch.randint(len(self._train_y), (self.samples_per_step,), generator=self._batches)
+        chosen = chosen.to(self._train_y.device)
+        return self._train_x[chosen], self._train_y[chosen]
+
+
+def ternary(*widths: int) -> nn.Sequential:
+    """A perceptron of TernaryLinear layers: what `qat_flip` flips."""
+    return _stacked([TernaryLinear(a, b) for a, b in pairwise(widths)], gated=False)
+
+
+def plain(*widths: int) -> nn.Sequential:
+    """A perceptron in full precision: what `rounding` rounds."""
+    return _stacked([nn.Linear(a, b) for a, b in pairwise(widths)], gated=False)
+
+
+def gated(*widths: int) -> nn.Sequential:
+    """A perceptron with a Gate on every hidden unit: what `prune_mask` prunes."""
+    return _stacked([nn.Linear(a, b) for a, b in pairwise(widths)], gated=True)
+
+
+def _stacked(layers: list[nn.Module], gated: bool) -> nn.Sequential:
+    stack: list[nn.Module] = []
+    for layer in layers[:-1]:
+        width = layer.bias.shape[0] if isinstance(layer.bias, Tensor) else 0
+        stack += [layer, nn.ReLU(), Gate(width)] if gated else [layer, nn.ReLU()]
+    return nn.Sequential(*stack, layers[-1])

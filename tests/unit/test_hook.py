@@ -1,0 +1,370 @@
+"""The hook fits any loop: steps are counted as torch takes them, checkpoints load with it and without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from answering import Answering, Ticking, late
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.errors import RunError, SettingsError
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import Decision
+from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.training.calls import CallPolicy
+from shotclock.training.hook import KEY, Attached, attach
+from shotclock.training.kernels.qat_flip import QatFlip
+from shotclock.training.loops.classifier import ternary
+
+EVERY = CallPolicy(every=2, mode="inline", budget_ns=NS_PER_MS)
+N = 6
+
+
+def network(*widths: int) -> tuple[nn.Sequential, Tensor, Tensor]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = ternary(*(widths or (6, 8, 3)))
+        inputs = torch.randn(64, 6)
+        targets = torch.randint(3, (64,))
+    return model, inputs, targets
+
+
+class Nudge:
+    """A Kernel that adds 1 to the first bias, whatever the bits; counts what it was asked on."""
+
+    name = "nudge"
+    loss_check = False
+
+    def __init__(self) -> None:
+        self.versions: list[int] = []
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        self.versions.append(base_version)
+        asked = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
+        return Proposal(asked, None)
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        return proposal.subproblem
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        return Delta(version, "0.bias", np.zeros(1, np.int64), np.ones(1, np.float32))
+
+
+class Loop:
+    """A user's own loop on SGD, with Shotclock in it where `kernel` is given."""
+
+    def __init__(self, **options: Any) -> None:
+        self.model, self.inputs, self.targets = network()
+        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.caller = options.pop("caller", Answering())
+        self.calls: list[FinishedCall] = []
+        self.kernel = options.pop("kernel", Nudge())
+        self.handle = self.attach(**options)
+
+    def attach(self, **options: Any) -> Attached:
+        given: dict[str, Any] = {"policy": EVERY, "observers": [self.calls.append], "environ": {}} | options
+        return attach(
+            self.optimizer,
+            model=self.model,
+            kernel=self.kernel,
+            caller=self.caller,
+            clock=Ticking(),
+            **given,
+        )
+
+    def loss(self) -> Tensor:
+        return nn.functional.cross_entropy(self.model(self.inputs), self.targets)
+
+    def step(self, backward_passes: int = 1) -> None:
+        self.optimizer.zero_grad()
+        for _ in range(backward_passes):
+            (self.loss() / backward_passes).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    return [value.clone() for value in model.state_dict().values()]
+
+
+def same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_every_second_step_asks_and_the_answer_moves_the_model() -> None:
+    loop = Loop()
+    bias = loop.model.get_parameter("0.bias").detach()
+    for step in range(1, 7):
+        loop.step()
+        assert len(loop.calls) == step // 2
+    assert [call.step for call in loop.calls] == [2, 4, 6]
+    assert {call.applied.decision for call in loop.calls} == {Decision.APPLIED}
+    assert [decision for _, decision in loop.caller.told] == [Decision.APPLIED] * 3
+    # each applied delta is a version of its own, beside the six steps
+    assert loop.handle.version == 6 + 3
+    assert float(bias[0]) > 2.0
+    assert loop.kernel.versions == [2, 5, 8]
+
+
+def test_accumulated_gradients_count_as_one_step() -> None:
+    loop = Loop()
+    for _ in range(4):
+        loop.step(backward_passes=8)
+    assert loop.handle.steps == 4
+    assert len(loop.calls) == 2
+
+
+def test_a_closure_is_one_step_however_often_it_is_evaluated() -> None:
+    loop = Loop()
+    optimizer = torch.optim.LBFGS(loop.model.parameters(), max_iter=5)
+    loop.optimizer = optimizer
+    handle = loop.attach()
+    evaluations = 0
+
+    def closure() -> Tensor:
+        nonlocal evaluations
+        evaluations += 1
+        optimizer.zero_grad()
+        loss = loop.loss()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    for _ in range(2):
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+    assert evaluations > 2
+    assert handle.steps == 2
+    assert len(loop.calls) == 1
+
+
+def test_parameter_groups_and_a_schedule_stay_the_users() -> None:
+    loop = Loop()
+    groups: list[dict[str, Any]] = [{"params": list(loop.model[0].parameters())}]
+    groups.append({"params": list(loop.model[2].parameters()), "lr": 0.01})
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    loop.optimizer = optimizer
+    handle = loop.attach()
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    for _ in range(2):
+        loop.step()
+        schedule.step()
+    assert handle.steps == 2
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.0025])
+
+
+def test_gradients_and_modes_are_as_the_loop_left_them() -> None:
+    model, inputs, targets = network()
+    kernel = QatFlip(model, inputs, targets, N, 0)
+    loop = Loop()
+    loop.model = model
+    loop.optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    loop.kernel = kernel
+    loop.inputs, loop.targets = inputs, targets
+    loop.attach(loss=loop.loss)
+    for _ in range(2):
+        loop.step()
+    assert len(loop.calls) == 1
+    assert all(module.training for module in model.modules())
+    expected = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    assert len(expected) == len(list(model.parameters()))
+
+
+def test_the_loss_check_refuses_what_raises_the_loss() -> None:
+    refused = Loop(loss=lambda: 0.0)
+    accepted = Loop()
+    for loop in (refused, accepted):
+        loop.step()
+        loop.step()
+    assert refused.calls[0].applied.decision is Decision.REJECTED
+    assert accepted.calls[0].applied.decision is Decision.APPLIED
+
+
+def test_detached_the_loop_is_what_it_was() -> None:
+    loop, plain = Loop(), Loop()
+    for one in (loop, plain):
+        one.handle.detach()
+        one.handle.detach()
+        for _ in range(4):
+            one.step()
+    assert (loop.calls, loop.caller.asked) == ([], [])
+    assert KEY not in loop.optimizer.state_dict()
+    optimizer = loop.optimizer
+    assert not optimizer._optimizer_step_post_hooks
+    assert not optimizer._optimizer_state_dict_post_hooks
+    assert not optimizer._optimizer_load_state_dict_pre_hooks
+    assert not optimizer._optimizer_load_state_dict_post_hooks
+
+
+def test_what_is_in_flight_at_detaching_is_not_applied() -> None:
+    policy = CallPolicy(every=2, mode="overlap", budget_ns=1)
+    loop = Loop(caller=Answering(at_once=False), policy=policy)
+    loop.step()
+    loop.step()
+    loop.handle.detach()
+    loop.caller.asked[0].arrived = True
+    before = float(loop.model.get_parameter("0.bias").detach()[0])
+    loop.step()
+    assert abs(float(loop.model.get_parameter("0.bias").detach()[0]) - before) < 0.5
+    assert loop.calls == []
+
+
+def test_a_checkpoint_goes_on_where_it_was(tmp_path: Path) -> None:
+    loop = Loop()
+    for _ in range(4):
+        loop.step()
+    torch.save({"model": loop.model.state_dict(), "optimizer": loop.optimizer.state_dict()}, tmp_path / "at")
+    saved = torch.load(tmp_path / "at", weights_only=True)
+    again = Loop()
+    again.model.load_state_dict(saved["model"])
+    again.optimizer.load_state_dict(saved["optimizer"])
+    assert again.handle.steps == 4
+    # the model has moved by the loading, so whatever is in flight is stale
+    assert again.handle.version >= loop.handle.version
+    for one in (loop, again):
+        one.step()
+        one.step()
+    assert same(weights(loop.model), weights(again.model))
+    assert [call.step for call in again.calls] == [6]
+
+
+def test_checkpoints_load_with_and_without_shotclock() -> None:
+    attached = Loop()
+    attached.step()
+    with_it = attached.optimizer.state_dict()
+    plain = Loop()
+    plain.handle.detach()
+    plain.step()
+    without_it = plain.optimizer.state_dict()
+    assert set(with_it) - set(without_it) == {KEY}
+    plain.optimizer.load_state_dict(with_it)
+    assert KEY not in plain.optimizer.state_dict()
+    version = attached.handle.version
+    attached.optimizer.load_state_dict(without_it)
+    assert attached.handle.version > version
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"schema": 2}, r"'shotclock\.schema' is 2, this version reads 1"),
+        ({"model": "other"}, "written for another model"),
+        ({"version": "x"}, r"'shotclock\.version' is 'x', not a count"),
+        ({"step": -1}, r"'shotclock\.step' is -1, not a count"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_changes_nothing(change: dict[str, Any], said: str) -> None:
+    loop = Loop()
+    for _ in range(3):
+        loop.step()
+    state = loop.optimizer.state_dict()
+    state[KEY] |= change
+    state["param_groups"][0]["lr"] = 7.0
+    held, version, steps = weights(loop.model), loop.handle.version, loop.handle.steps
+    with pytest.raises(SettingsError, match=said):
+        loop.optimizer.load_state_dict(state)
+    assert same(weights(loop.model), held)
+    assert loop.optimizer.param_groups[0]["lr"] == 0.1
+    assert (loop.handle.version, loop.handle.steps) == (version, steps)
+
+
+def test_a_checkpoint_of_another_model_is_refused() -> None:
+    loop = Loop()
+    other, _, _ = network(6, 9, 3)
+    optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
+    attach(optimizer, model=other, kernel=Nudge(), caller=Answering(), clock=Ticking(), environ={})
+    with pytest.raises(SettingsError, match="written for another model"):
+        loop.optimizer.load_state_dict(optimizer.state_dict())
+    state = loop.optimizer.state_dict()
+    state[KEY] = [1]
+    with pytest.raises(SettingsError, match="'shotclock' is list"):
+        loop.optimizer.load_state_dict(state)
+
+
+def test_only_rank_zero_is_heard() -> None:
+    first, second = Loop(environ={"RANK": "0"}), Loop(environ={"RANK": "1"})
+    for loop in (first, second):
+        loop.step()
+        loop.step()
+    assert (len(first.calls), len(second.calls)) == (1, 0)
+    assert len(second.caller.asked) == 1
+    with pytest.raises(SettingsError, match="RANK: 'one' is not a rank"):
+        Loop(environ={"RANK": "one"})
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    model, _, _ = network()
+    other = torch.optim.SGD(network()[0].parameters(), lr=0.1)
+    with pytest.raises(SettingsError, match="moves no parameter of this model"):
+        attach(other, model=model, kernel=Nudge(), caller=Answering(), clock=Ticking())
+
+
+class Broken(Nudge):
+    """Breaks one of a kernel's promises."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        if self.how == "raises":
+            raise ValueError("no luck")
+        if self.how == "returns nothing":
+            return None  # type: ignore[return-value]
+        return super().propose(base_version + (self.how == "another version"), budget_ns)
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        made = super().delta(proposal, bits, version)
+        match self.how:
+            case "no such parameter":
+                return Delta(version, "9.bias", made.indices, made.values)
+            case "outside":
+                return Delta(version, made.parameter, np.array([10_000]), made.values)
+            case "wrong shape":
+                return Delta(version, made.parameter, made.indices, np.ones(3, np.float32))
+            case "NaN":
+                return Delta(version, made.parameter, made.indices, np.full(1, np.nan, np.float32))
+            case _:
+                return made
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("raises", "kernel 'nudge': propose on version 2 raised ValueError: no luck"),
+        ("returns nothing", "kernel 'nudge': propose returned NoneType, not a Proposal"),
+        ("another version", r"subproblem\.base_version: kernel 'nudge' gave 3 where it was asked for 2"),
+        ("no such parameter", r"delta\.parameter: '9\.bias' is no parameter of the model"),
+        ("outside", r"delta\.indices: leave '0\.bias', which has 8 entries"),
+        ("wrong shape", r"delta\.values has shape \(3,\) for indices of shape \(1,\)"),
+        ("NaN", r"delta\.values has NaN"),
+    ],
+)
+def test_a_kernel_that_breaks_its_promises_is_named_and_the_model_stays(how: str, said: str) -> None:
+    plain = Loop()
+    plain.handle.detach()
+    loop = Loop(kernel=Broken(how))
+    for one in (plain, loop):
+        one.step()
+    plain.step()
+    with pytest.raises((RunError, SettingsError, ValueError), match=said):
+        loop.step()
+    assert same(weights(loop.model), weights(plain.model))
+
+
+def test_calls_without_an_answer_leave_training_running() -> None:
+    loop = Loop(caller=Answering(late))
+    for _ in range(6):
+        loop.step()
+    assert [call.applied.decision for call in loop.calls] == [Decision.ABANDONED] * 3
+
+
+def test_by_default_nothing_is_waited_for_before_it_was_measured() -> None:
+    model, _, _ = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    handle = attach(optimizer, model=model, kernel=Nudge(), caller=Answering(), clock=Ticking(), environ={})
+    assert handle.mode == "overlap"
+    assert handle.mode_changes == []

@@ -1,0 +1,44 @@
+"""TensorBoard hears of calls: read back from the event file that its own reader opens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]
+    EventAccumulator,
+)
+from torch.utils.tensorboard import SummaryWriter
+
+from answering import Answering, Ticking
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.training.calls import CallPolicy
+from shotclock.training.hook import attach
+from shotclock.training.loops.digits_mlp import build_gated
+from shotclock.training.tensorboard import TensorBoard
+
+
+def test_calls_become_scalars_marked_emulated(tmp_path: Path) -> None:
+    workload = build_gated(0)
+    with SummaryWriter(str(tmp_path)) as writer:
+        attach(
+            workload.optimizer,
+            model=workload.model,
+            kernel=workload.kernel("prune_mask", 8),
+            caller=Answering(),
+            clock=Ticking(),
+            policy=CallPolicy(every=2, mode="inline", budget_ns=NS_PER_MS),
+            observers=[TensorBoard(writer)],
+            environ={},
+        )
+        for _ in range(4):
+            workload.step()
+    found = EventAccumulator(str(tmp_path))
+    found.Reload()
+    tags = found.Tags()["scalars"]
+    assert all(tag.startswith("shotclock-EMULATED/") for tag in tags)
+    applied = found.Scalars("shotclock-EMULATED/decided/applied")
+    assert (applied[0].step, applied[0].value) == (2, 1.0)
+    answered = found.Scalars("shotclock-EMULATED/answered")
+    assert [event.step for event in answered] == [2, 4]
+    assert np.all(np.array([event.value for event in answered]) == 1.0)

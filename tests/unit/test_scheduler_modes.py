@@ -1,0 +1,163 @@
+"""Modes, several calls at once, backpressure, and the choice that follows what is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Literal
+
+import pytest
+
+from answering import Answering, Ticking, degraded_by_rejection, late, rejected
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import Decision, Outcome
+from shotclock.domain.subproblem import Subproblem
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.training.aggregator import Aggregator
+from shotclock.training.loops.digits_mlp import build_rounded
+from shotclock.training.mode import FEWEST, ModeChange, ModeChooser, choose_mode
+from shotclock.training.scheduler import CallPolicy, Scheduler
+
+N = 6
+
+
+class System:
+    """A scheduler over K1 on the digits, on a clock of the test's own."""
+
+    def __init__(self, policy: CallPolicy, caller: Answering) -> None:
+        self.clock, self.caller = Ticking(), caller
+        workload = build_rounded(0)
+        kernel = workload.kernel("rounding", N)
+        recorder = PrometheusRecorder(Metrics(), "test")
+        self.aggregator = Aggregator(workload, kernel, "revalidate", recorder, loss_check=False)
+        self.scheduler = Scheduler(
+            workload, kernel, self.aggregator, caller=caller, clock=self.clock, policy=policy
+        )
+
+    def run(self, steps: range, step_ns: int = 0) -> list[int]:
+        """How many calls had been asked after each step."""
+        asked = []
+        for step in steps:
+            self.scheduler.iterate(step)
+            self.clock.ns += step_ns
+            asked.append(len(self.caller.asked))
+        return asked
+
+    @property
+    def finished(self) -> list[FinishedCall]:
+        return self.scheduler.finished
+
+
+def policy(
+    mode: Literal["inline", "overlap", "offline", "auto"], every: int = 1, **more: float
+) -> CallPolicy:
+    return CallPolicy(every, mode, 200 * NS_PER_MS, **more)  # type: ignore[arg-type]
+
+
+def test_offline_keeps_answers_until_the_epoch_ends_and_scores_them_again() -> None:
+    system = System(policy("offline", every=2, epoch=10), Answering())
+    system.run(range(1, 10))
+    assert len(system.caller.asked) == 4
+    assert system.finished == []
+    system.run(range(10, 11))
+    assert [call.step for call in system.finished] == [2, 4, 6, 8]
+    assert {call.applied.decision for call in system.finished} <= {Decision.REVALIDATED, Decision.REJECTED}
+    assert not any(call.inline for call in system.finished)
+    system.scheduler.flush()
+    assert [call.step for call in system.finished] == [2, 4, 6, 8, 10]
+
+
+def test_offline_asks_no_more_than_may_be_in_flight() -> None:
+    system = System(policy("offline", at_once=2), Answering(at_once=False))
+    assert system.run(range(5)) == [2, 2, 2, 2, 2]
+    system.caller.asked[0].arrived = True
+    assert system.run(range(5, 7)) == [3, 3]
+
+
+def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
+    system = System(policy("overlap", every=5, at_once=4), Answering(at_once=False))
+    assert system.run(range(4)) == [4, 4, 4, 4]
+    system.caller.asked[2].arrived = True
+    system.run(range(4, 5))
+    assert len(system.finished) == 1
+    assert system.finished[0].request_id == system.caller.asked[2].subproblem.request_id
+    # one came back, so at the next due step one is asked
+    assert system.run(range(5, 6)) == [5]
+
+
+def test_what_one_call_blocked_is_not_charged_to_another() -> None:
+    system = System(policy("inline", every=5, at_once=3), Answering())
+    iteration = system.scheduler.iterate(0)
+    assert len(system.finished) == 3
+    assert sum(call.blocked_ns for call in system.finished) <= iteration.duration_ns
+    rows = [call.proposed.start_ns for call in system.finished]
+    assert rows == sorted(rows)
+
+
+@pytest.mark.parametrize("answer", [rejected, degraded_by_rejection])
+def test_a_rejection_is_heeded_and_training_goes_on(answer: Callable[[Subproblem], Outcome]) -> None:
+    system = System(policy("overlap"), Answering(answer))
+    # a step takes half a second, the QPU asked to be left alone for two
+    asked = system.run(range(12), step_ns=NS_PER_S // 2)
+    assert asked[:7] == [1, 1, 1, 1, 1, 2, 2]
+    assert len(asked) == 12
+    assert system.aggregator.version >= 12
+
+
+def test_a_call_nobody_waits_for_has_the_longer_deadline() -> None:
+    overlapped = System(policy("overlap", wait_limit_ns=30 * NS_PER_S), Answering())
+    inline = System(policy("inline", wait_limit_ns=30 * NS_PER_S), Answering())
+    for system, budget in ((overlapped, 30 * NS_PER_S), (inline, 200 * NS_PER_MS)):
+        system.run(range(2))
+        assert {call.subproblem.budget_ns for call in system.caller.asked} == {budget}
+
+
+def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
+    system = System(policy("auto", predicted_p95_s=0.05), Answering(late))
+    system.run(range(FEWEST + 5))
+    assert [call.inline for call in system.finished] == [True] * FEWEST + [False] * 4
+    assert system.scheduler.mode_changes == [ModeChange(FEWEST, math.inf, "overlap")]
+
+
+def test_named_modes_do_not_move() -> None:
+    system = System(policy("inline"), Answering(late))
+    system.run(range(FEWEST + 5))
+    assert all(call.inline for call in system.finished)
+    assert system.scheduler.mode_changes == []
+
+
+def test_auto_follows_the_measured_p95_both_ways_without_fluttering() -> None:
+    chooser = ModeChooser("auto", predicted_p95_s=0.1, budget_ms=200.0, horizon_s=2.0)
+    seen = []
+    for latency in [0.1] * 30 + [0.3] * 30 + [0.19] * 30 + [5.0] * 30 + [0.1] * 60:
+        for _ in range(2):
+            chooser.observe(latency)
+        seen.append(chooser.mode)
+    order = [seen[0]] + [now for before, now in pairwise(seen) if now != before]
+    # 190 ms fits the budget, but not with the margin that a return needs
+    assert order == ["inline", "overlap", "offline", "inline"]
+    assert [change.mode for change in chooser.changes] == order[1:]
+    assert [change.p95_s for change in chooser.changes] == [0.3, 5.0, 0.1]
+
+
+def test_one_slow_call_in_thirty_is_not_the_p95() -> None:
+    chooser = ModeChooser("auto", predicted_p95_s=0.1, budget_ms=200.0)
+    for number in range(90):
+        chooser.observe(9.0 if number % 30 == 29 else 0.1)
+    assert chooser.mode == "inline"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "p95_s", "mode"),
+    [
+        ("auto", 0.2, "inline"),
+        ("auto", 5.0, "overlap"),
+        ("auto", 11.0, "offline"),
+        ("auto", math.inf, "offline"),
+        ("offline", 0.0, "offline"),
+    ],
+)
+def test_beyond_the_horizon_calls_go_offline(wanted: str, p95_s: float, mode: str) -> None:
+    assert choose_mode(wanted, p95_s, 200.0, horizon_s=10.0) == mode  # type: ignore[arg-type]
