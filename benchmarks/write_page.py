@@ -14,22 +14,30 @@ from shotclock.bench.run_folder import environment
 HEAD = """# Benchmarks
 
 Written by `make benchmarks`; every figure was measured in one run on the machine below, side by side with
-its peers. Latencies of an emulated QPU say EMULATED.
+its peers and its controls. Latencies of an emulated QPU say EMULATED.
 """
+
+FIRST = ("quantum_path.py", "orchestrator.py")
+"""Where a QPU could matter at all opens the page; scripts not named here follow by name."""
 
 
 def main() -> None:
-    """The page's path is the only argument."""
+    """The page's path is the only argument; it is written once every script has ended well."""
     page = Path(sys.argv[1])
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     sections = [HEAD, f"Machine: {machine}.\n"]
-    for script in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        if script != Path(__file__):
-            print(f"running {script.name}", file=sys.stderr)
-            done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True)
-            sections.append(done.stdout)
+    for script in _scripts(Path(__file__).parent):
+        print(f"running {script.name}", file=sys.stderr)
+        done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True)
+        sections.append(done.stdout)
     page.write_text("\n".join(sections), encoding="utf-8")
     print(page)
+
+
+def _scripts(folder: Path) -> list[Path]:
+    found = {script.name: script for script in sorted(folder.glob("[!_]*.py"))}
+    del found[Path(__file__).name]
+    return [found.pop(name) for name in FIRST] + list(found.values())
 
 
 if __name__ == "__main__":

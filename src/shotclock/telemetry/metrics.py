@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -22,6 +23,8 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.ports import TemplateEvent
 from shotclock.domain.status import BreakerState
+
+Family = TypeVar("Family", Counter, Gauge, Histogram)
 
 WINDOW = 100
 """Calls over which the two gauges are taken."""
@@ -136,66 +139,98 @@ class Metrics:
             thread.join()
 
 
+class _Series:
+    """One client's time series, each found once: `labels()` checks and locks at every call."""
+
+    def __init__(self, client: str) -> None:
+        self._client = client
+        self._found: dict[tuple[object, ...], Counter | Gauge | Histogram] = {}
+
+    def __call__(self, family: Family, *labels: str) -> Family:
+        """The family's series under these labels, made at its first use."""
+        key = (family, *labels)
+        found = self._found.get(key)
+        if not isinstance(found, type(family)):
+            found = self._found[key] = family.labels(self._client, *labels)
+        return found
+
+
+class _Share:
+    """How many of the last calls something was true of."""
+
+    def __init__(self) -> None:
+        self._seen: deque[bool] = deque()
+        self._true = 0
+
+    def add(self, true: bool) -> float:
+        """One more call; the share with it."""
+        self._seen.append(true)
+        self._true += true
+        if len(self._seen) > WINDOW:
+            self._true -= self._seen.popleft()
+        return self._true / len(self._seen)
+
+
 class PrometheusRecorder:
     """A Recorder for one client."""
 
     def __init__(self, metrics: Metrics, client: str) -> None:
         self._metrics = metrics
-        self._client = client
-        self._samples_back: deque[bool] = deque(maxlen=WINDOW)
-        self._answered: deque[bool] = deque(maxlen=WINDOW)
-        metrics.retries.labels(client)
+        self._of = _Series(client)
+        self._samples_back = _Share()
+        self._answered = _Share()
+        self._of(metrics.retries)
         self.breaker(BreakerState.CLOSED)
         for decision in Decision:
-            metrics.stale_parameters.labels(client, decision)
+            self._of(metrics.stale_parameters, decision)
 
     def submitted(self, latency_ns: int) -> None:
         """See `Recorder.submitted`."""
-        self._metrics.submit_latency.labels(self._client).observe(latency_ns / NS_PER_S)
+        self._of(self._metrics.submit_latency).observe(latency_ns / NS_PER_S)
 
     def queued(self, length: int) -> None:
         """See `Recorder.queued`."""
-        self._metrics.queue_length.labels(self._client).set(length)
+        self._of(self._metrics.queue_length).set(length)
 
     def retried(self) -> None:
         """See `Recorder.retried`."""
-        self._metrics.retries.labels(self._client).inc()
+        self._of(self._metrics.retries).inc()
 
     def looked_up(self, found: bool) -> None:
         """See `Recorder.looked_up`."""
-        self._metrics.lookups.labels(self._client, "hit" if found else "miss").inc()
+        self._of(self._metrics.lookups, "hit" if found else "miss").inc()
 
     def breaker(self, state: BreakerState) -> None:
         """See `Recorder.breaker`."""
         for known in BreakerState:
-            self._metrics.breaker_state.labels(self._client, known).set(known is state)
+            self._of(self._metrics.breaker_state, known).set(known is state)
 
     def finished(self, outcome: Outcome | CircuitOutcome) -> None:
         """See `Recorder.finished`."""
-        self._samples_back.append(isinstance(outcome, Done | Executed) and outcome.samples.shots > 0)
-        self._answered.append(isinstance(outcome, Done | Degraded | Executed))
-        if self._samples_back[-1] and not outcome.provenance.cached:
-            self._metrics.job_size.labels(self._client).observe(outcome.provenance.sharers)
-        client = self._client
-        self._metrics.success_ratio.labels(client).set(sum(self._samples_back) / len(self._samples_back))
-        self._metrics.hit_ratio.labels(client).set(sum(self._answered) / len(self._answered))
-        self._metrics.calls.labels(client, type(outcome).__name__.lower()).inc()
+        metrics, of, provenance = self._metrics, self._of, outcome.provenance
+        samples_back = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
+        if samples_back and not provenance.cached:
+            of(metrics.job_size).observe(provenance.sharers)
+        answered = isinstance(outcome, Done | Degraded | Executed)
+        of(metrics.success_ratio).set(self._samples_back.add(samples_back))
+        of(metrics.hit_ratio).set(self._answered.add(answered))
+        of(metrics.calls, type(outcome).__name__.lower()).inc()
         match outcome:
             case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
-                self._metrics.rejections.labels(client, limit).inc()
-        if outcome.provenance.emulator_overrun:
-            self._metrics.overruns.labels(client).inc()
+                of(metrics.rejections, limit).inc()
+        if provenance.emulator_overrun:
+            of(metrics.overruns).inc()
 
     def decided(self, decision: Decision, stale: bool) -> None:
         """See `Recorder.decided`."""
-        self._metrics.decisions.labels(self._client, decision).inc()
+        self._of(self._metrics.decisions, decision).inc()
         if stale:
-            self._metrics.stale_parameters.labels(self._client, decision).inc()
+            self._of(self._metrics.stale_parameters, decision).inc()
 
     def template(self, event: TemplateEvent) -> None:
         """See `TemplateRecorder.template`."""
-        self._metrics.templates.labels(self._client, event).inc()
+        self._of(self._metrics.templates, event).inc()
 
     def compiled(self, seconds: float) -> None:
         """See `TemplateRecorder.compiled`."""
-        self._metrics.compile_time.labels(self._client).observe(seconds)
+        self._of(self._metrics.compile_time).observe(seconds)

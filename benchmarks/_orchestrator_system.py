@@ -1,0 +1,110 @@
+"""The production orchestrator over a provider that answers at once, and how its calls are timed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from _orchestrator_series import Rate
+from shotclock.app.host import WallHost
+from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.outcome import Done, Outcome
+from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.answers import Fallback
+from shotclock.orchestrator.paid import JobBook
+from shotclock.providers.scripted import UNLIMITED, Reply, ScriptedProvider, random_samples
+from shotclock.settings import load
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+
+N = 12
+SHOTS = 256
+BUDGET_NS = 200 * NS_PER_MS
+INSTANCES = 256
+WIDTH = 8
+"""Calls in flight where a rate is measured."""
+
+
+def instances(count: int = INSTANCES) -> list[Subproblem]:
+    """Dense random subproblems of 12 variables with the product's budget."""
+    rng = np.random.default_rng(N)
+    found = []
+    for number in range(count):
+        upper = np.triu(rng.normal(size=(N, N)), k=1)
+        found.append(
+            Subproblem(
+                upper + upper.T, rng.normal(size=N), request_id=f"request-{number}", budget_ns=BUDGET_NS
+            )
+        )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """What `shotclock serve` would run, a scripted provider in the QPU's place."""
+
+    host: WallHost
+    path: QuantumPath
+    provider: ScriptedProvider
+
+    async def timed(self, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
+        """One call after another, awaited on the orchestrator's own loop: SingleStream."""
+        found = await timed(self.path.orchestrator.solve, subproblems)
+        self.provider.jobs.clear()  # the script's record of every job would grow for ever
+        return found
+
+
+@contextmanager
+def system(book: JobBook | None = None) -> Iterator[System]:
+    """The orchestrator, started and warm, as `app` puts it together; every call a job of its own.
+
+    Admission, deadlines and the classical race are on, the answer holds 256 random shots. book: of a
+    provider that is paid.
+    """
+    host, settings = WallHost(), load(None, {})
+    samples = random_samples(N, SHOTS, np.random.default_rng(0))
+    limits = replace(UNLIMITED, paid=book is not None)
+    provider = ScriptedProvider(host.clock, afterwards=Reply(samples=(samples,)), limits=limits)
+    quantum = settings.quantum.model_copy(update={"shots": SHOTS})
+    policy = PathPolicy(protected=True, fallback=Fallback.RACE, batch_limit=1)
+    recorder = PrometheusRecorder(Metrics(), "benchmark")
+    path = assemble(host, settings, quantum, provider, policy, recorder, book=book)
+    try:
+        host.run(path.orchestrator.start(instances(1)[0]))
+        yield System(host, path, provider)
+        host.run(path.orchestrator.stop())
+    finally:
+        host.close()
+
+
+async def timed(
+    solve: Callable[[Subproblem], Awaitable[Outcome]], subproblems: list[Subproblem]
+) -> tuple[list[int], list[Outcome]]:
+    """Latencies of calls made one after another, nanoseconds, and how they ended."""
+    latencies, outcomes = [], []
+    for subproblem in subproblems:
+        began_ns = time.perf_counter_ns()
+        outcomes.append(await solve(subproblem))
+        latencies.append(time.perf_counter_ns() - began_ns)
+    return latencies, outcomes
+
+
+async def in_flight(
+    what: str, solve: Callable[[Subproblem], Awaitable[Outcome]], subproblems: list[Subproblem], calls: int
+) -> Rate:
+    """Eight at a time, the next as soon as one has ended: Offline."""
+    numbers, without = iter(range(calls)), 0
+
+    async def work() -> None:
+        nonlocal without
+        for number in numbers:
+            without += not isinstance(await solve(subproblems[number % len(subproblems)]), Done)
+
+    began_ns = time.perf_counter_ns()
+    await asyncio.gather(*(work() for _ in range(WIDTH)))
+    return Rate(what, calls, calls * 1e9 / (time.perf_counter_ns() - began_ns), without)
