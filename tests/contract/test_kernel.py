@@ -106,4 +106,4 @@ def test_each_proposal_has_an_identity_of_its_own(make: Made) -> None:
 
 def test_it_says_whether_the_tasks_loss_must_agree(make: Made) -> None:
     _, kernel = make()
-    assert isinstance(kernel.loss_check, bool)  # type: ignore[attr-defined]
+    assert isinstance(kernel.loss_check, bool)

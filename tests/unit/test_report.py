@@ -39,7 +39,14 @@ SECTIONS = {
     "environment",
     "method",
 }
-CHARTS = {"tail_latency", "quantum_latency_ecdf", "stage_waterfall", "held_out_loss"}
+CHARTS = {
+    "tail_latency",
+    "quantum_latency_ecdf",
+    "latency_over_time",
+    "stage_waterfall",
+    "amdahl_ceiling",
+    "held_out_loss",
+}
 HOSTILE = '<script>alert("1")</script>&\'{{ 7 * 7 }}'
 FETCHING = {"src", "href", "xlink:href", "action", "data", "poster", "srcset", "background"}
 

@@ -114,6 +114,25 @@ def table(steps: list[Step]) -> pa.Table:
     return pa.Table.from_pylist([_flat(step) for step in steps], schema=schema)
 
 
+def steps(found: pa.Table) -> list[Step]:
+    """The rows of a table made by `table`; a stage that a retried call repeated comes back as one timing.
+
+    Raises KeyError where a column is missing.
+    """
+    made = []
+    for row in found.to_pylist():
+        call = None
+        if row["called"]:
+            timings = tuple(
+                StageTiming(stage, row[f"{stage}_start_ns"], row[f"{stage}_ns"], row[f"{stage}_emulated_ns"])
+                for stage in CALL_STAGES
+                if row[f"{stage}_ns"] is not None
+            )
+            call = Call(stages=timings, **{name: row[name] for name in _CALL_COLUMNS})
+        made.append(Step(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
+    return made
+
+
 def write(steps: list[Step], path: Path) -> None:
     """`steps.parquet`."""
     pq.write_table(table(steps), path, compression="zstd")

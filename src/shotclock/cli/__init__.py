@@ -10,12 +10,15 @@ import typer
 
 from shotclock import __version__
 from shotclock.cli.bench import bench
+from shotclock.cli.compare import compare
 from shotclock.cli.emulate import emulate
 from shotclock.cli.jobs import jobs
+from shotclock.cli.load import load
 from shotclock.cli.operations import drain, resume, status
 from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.cli.serve import serve
+from shotclock.cli.verify import verify
 from shotclock.domain.errors import ShotclockError
 
 app = typer.Typer(
@@ -24,7 +27,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(bench)
+app.command()(load)
 app.command()(report)
+app.command()(compare)
+app.command()(verify)
 app.add_typer(profile, name="profile")
 app.command()(serve)
 app.command()(status)

@@ -1,4 +1,4 @@
-"""The four charts of a run, each with what it shows in words and the figures behind it."""
+"""The charts of a run, each with what it shows in words and the figures behind it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from shotclock.bench.report.amdahl import amdahl, ceiling_grid, ceilings
 from shotclock.bench.report.chart_data import loss_courses, order_statistics, stage_means, within
 from shotclock.bench.report.grid import Grid
 from shotclock.bench.report.lines import Composed
 from shotclock.bench.report.looks import looks
 from shotclock.bench.report.losses import courses, losses
+from shotclock.bench.report.over_time import busiest, instants, over_time, over_time_grid
 from shotclock.bench.report.samples import samples
 from shotclock.bench.report.tails import distribution, tail_latency
 from shotclock.bench.report.waterfall import falls, waterfall
@@ -36,6 +38,16 @@ _LOSSES = (
     "What the training got for the time it spent. Left: the further left a curve falls, the sooner that arm "
     "learnt; right: the same by step, where waiting does not count. Lines are means over seeds; bands, "
     "left, go from the least to the greatest."
+)
+_OVER_TIME = (
+    "What a percentile hides: one stall is a stripe here, a slow start a slope. Darker is more calls; calls "
+    "without samples are in the strip above. The arm with most calls of a QPU as it is; seeds lie over each "
+    "other."
+)
+_AMDAHL = (
+    "How much faster the training could be at most if its calls were, everything else left as it is "
+    "(Amdahl's law). A flat line says that calls hardly block this arm; a rising one what a nearer or "
+    "quicker QPU would be worth."
 )
 
 
@@ -71,11 +83,20 @@ def figures(summary: Summary, table: pa.Table) -> list[Figure]:
         chart = distribution(quantum, faces, line)
         title = "Distribution of quantum_latency by arm"
         found.append(Figure("quantum_latency_ecdf", title, _DISTRIBUTION, chart, within(quantum)))
+    if (arm := busiest(summary)) is not None and (calls := instants(table, arm)):
+        chart = over_time(arm, calls, line)
+        title = "quantum_latency over time"
+        found.append(Figure("latency_over_time", title, _OVER_TIME, chart, over_time_grid(calls)))
     if added:
         stages = falls(summary, table)
         title = "Mean time of a call by stage"
         found.append(
             Figure("stage_waterfall", title, _WATERFALL, waterfall(stages, line), stage_means(stages))
+        )
+    if bounded := ceilings(summary, table):
+        chart = amdahl(bounded, faces, line)
+        found.append(
+            Figure("amdahl_ceiling", "Amdahl's ceiling by arm", _AMDAHL, chart, ceiling_grid(bounded))
         )
     evaluated = courses(summary, table)
     if evaluated:

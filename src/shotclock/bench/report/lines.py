@@ -198,6 +198,8 @@ def _departures(panel: Panel, use: _Encodings) -> list[alt.Chart]:
 def rule(value: float, words: str, panel: Panel, *, vertical: bool = False) -> list[alt.Chart]:
     """A named reference line across the panel at `value` of the y axis, or of the x axis if vertical."""
     at: Row
+    # near the right edge the words stand before the line, as the names of the curves are behind it
+    before = vertical and value > panel.x.low + 0.75 * (panel.x.high - panel.x.low)
     if vertical:
         ends: Row = {"x": value, "y": panel.y.low, "x2": value, "y2": panel.y.high}
         at = {"x": value, "y": panel.y.low}
@@ -206,7 +208,12 @@ def rule(value: float, words: str, panel: Panel, *, vertical: bool = False) -> l
         at = {"x": panel.x.low, "y": value}
     line = alt.Chart(data([ends])).mark_rule(color=INK, strokeWidth=1, strokeDash=[1, 3])
     text = alt.Chart(data([at])).mark_text(
-        fontSize=10.5, color=INK, fontStyle="italic", align="left", dx=4, dy=-6
+        fontSize=10.5,
+        color=INK,
+        fontStyle="italic",
+        align="right" if before else "left",
+        dx=-4 if before else 4,
+        dy=-6,
     )
     return [
         line.encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q"),

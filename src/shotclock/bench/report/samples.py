@@ -61,13 +61,13 @@ def log_ms(value_ms: float) -> float:
     return math.log10(max(value_ms, 1e-6))
 
 
-def log_ms_axis(found: list[Sample], title: str) -> Axis:
-    """About every measured value and the mission's bound, some room around them.
+def log_ms_axis(found: list[Sample], title: str, limit_ms: float = MISSION_MS) -> Axis:
+    """About every measured value and the limit, some room around them.
 
     Ticks at powers of ten; where those would be too few, at twice and five times them too.
     """
     values = [log_ms(v) for s in found if s.measured_ms for v in (s.measured_ms[0], s.measured_ms[-1])]
-    values.append(log_ms(MISSION_MS))
+    values.append(log_ms(limit_ms))
     low, high = min(values) - 0.2, max(values) + 0.25
     within = (1,) if high - low > 2.5 else (1, 2, 5)
     decades = range(math.floor(low), math.ceil(high) + 1)

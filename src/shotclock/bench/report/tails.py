@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import altair as alt
 
@@ -83,14 +84,29 @@ def _steps(sample: Sample, x: Axis) -> Curve:
     return Curve(sample.arm, tuple(points), tuple(marks), label)
 
 
-def distribution(found: list[Sample], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
-    """ECDF of quantum_latency: calls without samples keep an arm's line below 100 %."""
-    x = log_ms_axis(found, "quantum_latency, ms, log scale")
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a distribution is of, and the limit drawn in it, ms with its words."""
+
+    title: str
+    latency: str
+    limit: tuple[float, str]
+
+
+_QUANTUM = Told("Share of calls with samples, by time", "quantum_latency", (MISSION_MS, "mission: 200 ms"))
+
+
+def distribution(
+    found: list[Sample], looks: dict[str, Look], subtitle: Sequence[str], told: Told = _QUANTUM
+) -> Composed:
+    """ECDF of a latency, quantum_latency's by default: calls without one keep a line below 100 %."""
+    limit_ms, words = told.limit
+    x = log_ms_axis(found, f"{told.latency}, ms, log scale", limit_ms)
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     y = Axis(
         0.0, 1.02, shares, tuple(f"{share:.0%}".replace("%", " %") for share in shares), "share of calls"
     )
     curves = tuple(_steps(sample, x) for sample in found)
     panel = Panel(curves, x, y, _WIDTH, 280, "", stepped=True)
-    chart = draw(panel, looks, rule(log_ms(MISSION_MS), "mission: 200 ms", panel, vertical=True))
-    return dressed(chart, "Share of calls with samples, by time", subtitle)
+    chart = draw(panel, looks, rule(log_ms(limit_ms), words, panel, vertical=True))
+    return dressed(chart, told.title, subtitle)

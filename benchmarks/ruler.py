@@ -1,0 +1,103 @@
+"""The ruler itself, measured: what it must see, what it must not, and how often it errs.
+
+A stall planted in a queue, then comparisons of synthetic runs whose right answer is known. All of it is
+deterministic: no figure here depends on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+
+import _ruler_series as series
+import _ruler_stall as stall
+from shotclock.bench.compare.decide import LOOK_AT
+
+AA = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """Everything measured."""
+
+    opened: stall.Stall
+    closed: stall.Stall
+    same: series.Caught
+    p50: series.Caught
+    p99: series.Caught
+
+
+def main() -> None:
+    """Measures, then prints JSON or markdown on stdout."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one object, metric → number")
+    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    arguments = parser.parse_args()
+    found = measure(AA, 100 if arguments.quick else 1_000)
+    print(json.dumps(metrics(found), indent=2) if arguments.json else "\n".join(markdown(found)))
+
+
+def measure(same: int, planted: int) -> Ruler:
+    """So many comparisons of equals, and of each planted change."""
+    print(f"a planted stall; {same} comparisons of equals, {planted} of each change", file=sys.stderr)
+    return Ruler(
+        stall.measure(stall.OPEN),
+        stall.measure(stall.CLOSED),
+        series.compare(series.unchanged, same, seed=1),
+        series.compare(series.slower(1.10), planted, seed=2),
+        series.compare(series.longer_tail(1.25), planted, seed=3),
+    )
+
+
+def metrics(found: Ruler) -> dict[str, float]:
+    """The figures others read; what was seen or hidden is 1, what was not is 0."""
+    return {
+        "planted_stall_visible": float(found.opened.visible),
+        "closed_loop_hides_stall": float(not found.closed.visible),
+        "aa_failures_of_200": found.same.failed_any * AA / found.same.comparisons,
+        "planted_p50_caught_ratio": found.p50.failed[0.50] / found.p50.comparisons,
+        "planted_p99_caught_ratio": found.p99.failed[0.99] / found.p99.comparisons,
+        "aa_inconclusive_p50_ratio": found.same.inconclusive[0.50] / found.same.comparisons,
+        "aa_inconclusive_p99_ratio": found.same.inconclusive[0.99] / found.same.comparisons,
+        "open_loop_stalled_p99_ms": found.opened.stalled_ms,
+        "closed_loop_stalled_p99_ms": found.closed.stalled_ms,
+        "aa_mean_pairs": found.same.mean_pairs,
+        "planted_p50_mean_pairs": found.p50.mean_pairs,
+        "planted_p99_mean_pairs": found.p99.mean_pairs,
+    }
+
+
+def markdown(found: Ruler) -> list[str]:
+    """The section of the page."""
+    rows = [
+        ("A against A", found.same, "any metric FAIL", found.same.failed_any),
+        ("+10 % on all of B", found.p50, "p50 FAIL (limit 5 %)", found.p50.failed[0.50]),
+        ("+25 % on B's p99", found.p99, "p99 FAIL (limit 10 %)", found.p99.failed[0.99]),
+    ]
+    return [
+        "## The ruler",
+        "",
+        f"One stall of {stall.STALL_S:g} s among calls of {1e3 * stall.SERVICE_S:g} ms, on virtual time, by "
+        f"the production load generator: the open load's p99 goes from {found.opened.quiet_ms:.1f} to "
+        f"{found.opened.stalled_ms:.0f} ms, a closed loop's from {found.closed.quiet_ms:.1f} to "
+        f"{found.closed.stalled_ms:.1f} ms.",
+        "",
+        f"Comparisons of synthetic runs ({series.CALLS:,} calls of a queue with autocorrelated service each, "
+        f"pairs that drift), pairs added at {', '.join(map(str, LOOK_AT))} until both metrics settle:",
+        "",
+        "| planted | comparisons | counted | how often | unsettled p50, p99 | mean pairs |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {name} | {one.comparisons} | {what} | {count} | "
+            f"{one.inconclusive[0.50]}, {one.inconclusive[0.99]} | {one.mean_pairs:.1f} |"
+            for name, one, what, count in rows
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    main()

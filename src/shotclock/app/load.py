@@ -1,0 +1,210 @@
+"""A load test from settings to load.json: what is loaded, by whom, and the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Literal, Protocol
+
+from shotclock import __version__
+from shotclock.app.host import VirtualHost
+from shotclock.app.load_generator import Loaded, ProcessGenerator, Ran
+from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.app.service import Service
+from shotclock.bench.load.arrivals import Plan, instances
+from shotclock.bench.load.generate import Load
+from shotclock.bench.load.judge import judge
+from shotclock.bench.load.knee import Point, Search, Try
+from shotclock.bench.load.records import Basis, CallRecord
+from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary
+from shotclock.bench.load.summarise import LoadFacts, summarise
+from shotclock.bench.run_folder import environment
+from shotclock.emulator import profile as profiles
+from shotclock.orchestrator.answers import Fallback
+from shotclock.settings import Settings
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.wire.tls import ClientTls, Insecure
+
+OWN = "an orchestrator of its own, over loopback gRPC"
+OWN_VIRTUAL = "an orchestrator of its own, in process"
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A running orchestrator."""
+
+    target: str
+    security: ClientTls | Insecure
+
+
+@dataclass(frozen=True, slots=True)
+class LoadJob:
+    """What `shotclock load` was asked for. target None: an orchestrator of the settings, started for it.
+
+    runs: independent ones, each with a seed of its own; with `sweep`, those that must confirm the knee.
+    """
+
+    plan: Plan
+    basis: Basis
+    runs: int
+    sweep: bool
+    clock: Literal["wall", "virtual"]
+    target: Elsewhere | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadProgress:
+    """Hooks for a person waiting: `phase(text)`, `ran(plan, run)` after each run."""
+
+    phase: Callable[[str], None]
+    ran: Callable[[Plan, LoadRun], None]
+
+
+class _Generator(Protocol):
+    def ready(self) -> Loaded: ...
+    def run(self, plan: Plan, number: int) -> Ran: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Runs:
+    """The runs so far, in order, and the calls behind them."""
+
+    judged: list[LoadRun]
+    calls: list[CallRecord]
+    interrupted: bool = False
+    knee: Knee | None = None
+
+
+def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadSummary, list[CallRecord]]:
+    """Loads, judges, and gives the summary with every call. Ctrl-C keeps what has run, marked.
+
+    Raises MachineError where nobody answers, SettingsError where settings cannot be used.
+    """
+    started_at = datetime.now(UTC)
+    with ExitStack() as cleanup:
+        progress.phase("starting what is loaded, and its load")
+        generator, target = _start(settings, job, cleanup)
+        loaded = generator.ready()
+        progress.phase(f"loading {target}")
+        runs = _Runs([], [])
+        take = _taker(generator, job, runs, progress)
+        if job.sweep:
+            _sweep(job, take, runs)
+        else:
+            for number in range(job.runs):
+                take(replace(job.plan, seed=job.plan.seed + number))
+                if runs.interrupted:
+                    break
+    facts = LoadFacts(
+        shotclock=__version__,
+        started_at=started_at.isoformat(),
+        run_id=f"load-{started_at:%Y%m%d-%H%M%S}",
+        interrupted=runs.interrupted,
+        target=target,
+        provider=loaded.provider,
+        emulated=loaded.emulated,
+        clock=job.clock,
+        environment=environment(),
+        basis=job.basis,
+        knee=runs.knee,
+    )
+    return summarise(runs.judged, runs.calls, job.plan, facts), runs.calls
+
+
+def _taker(
+    generator: _Generator, job: LoadJob, runs: _Runs, progress: LoadProgress
+) -> Callable[[Plan], LoadRun]:
+    def take(plan: Plan) -> LoadRun:
+        ran = generator.run(plan, len(runs.judged))
+        found = judge(ran.calls, plan, job.basis)
+        runs.judged.append(found)
+        runs.calls.extend(ran.calls)
+        runs.interrupted = runs.interrupted or ran.interrupted
+        progress.ran(plan, found)
+        return found
+
+    return take
+
+
+def _sweep(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:
+    search = Search(job.plan.rate_per_s, job.plan.duration_s, confirmations=job.runs)
+    points: list[Point] = []
+    while isinstance(step := search.next(points), Try):
+        seed = job.plan.seed + len(points)
+        plan = replace(job.plan, rate_per_s=step.rate_per_s, duration_s=step.duration_s, seed=seed)
+        points.append(Point.of(step.rate_per_s, take(plan)))
+        if runs.interrupted:
+            return
+    runs.knee = step
+
+
+def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Generator, str]:
+    plan = job.plan
+    if job.clock == "virtual":
+        virtual = VirtualGenerator(_sized(settings, plan.n), plan.n, plan.seed)
+        cleanup.callback(virtual.close)
+        return virtual, OWN_VIRTUAL
+    where, target = job.target, ""
+    if where is None:
+        service = Service(_alone(settings, plan.n))
+        where = Elsewhere(f"127.0.0.1:{service.start().grpc_port}", Insecure())
+        cleanup.callback(service.close)  # a start that fails has closed what it opened
+        target = OWN
+    generator = ProcessGenerator(where.target, where.security, plan.n, plan.seed)
+    cleanup.callback(generator.close)
+    return generator, target or where.target
+
+
+class VirtualGenerator:
+    """Load and orchestrator on one virtual loop: waits are skipped, software takes the time it takes."""
+
+    def __init__(self, settings: Settings, n: int, seed: int) -> None:
+        quantum = settings.quantum
+        profile = profiles.load(quantum.profile)
+        self._host = host = VirtualHost()
+        self._subproblems = instances(n, seed)
+        self._provider = build_provider(host, settings, quantum, profile)
+        policy = PathPolicy(True, Fallback(settings.serve.fallback), settings.orchestrator.batch_limit)
+        recorder = PrometheusRecorder(Metrics(), "load")
+        self._path = assemble(host, settings, quantum, self._provider, policy, recorder)
+        host.run(self._path.orchestrator.start(self._subproblems[0]))
+
+    def ready(self) -> Loaded:
+        """It is, when it is made."""
+        return Loaded(self._provider.name, self._provider.limits.emulated)
+
+    def run(self, plan: Plan, number: int) -> Ran:
+        """One run; Ctrl-C ends it early and keeps the calls that have ended."""
+        load = Load(plan, self._path.orchestrator, self._host.clock, self._subproblems, number)
+        try:
+            self._host.run(load.generate())
+        except KeyboardInterrupt:
+            return Ran(load.calls, interrupted=True)
+        return Ran(load.calls, interrupted=False)
+
+    def close(self) -> None:
+        """Stops the orchestrator and ends the loop."""
+        self._host.run(self._path.orchestrator.stop())
+        self._host.close()
+
+
+def _sized(settings: Settings, n: int) -> Settings:
+    """What is warm is what will be asked."""
+    return settings.model_copy(update={"kernel": settings.kernel.model_copy(update={"n": n})})
+
+
+def _alone(settings: Settings, n: int) -> Settings:
+    """The settings' own service, on free loopback ports and for this load alone."""
+    serving = {
+        "listen": "127.0.0.1:0",
+        "metrics": "127.0.0.1:0",
+        "insecure": True,
+        "certificate": "",
+        "private_key": "",
+        "authorities": "",
+        "sizes": (n,),
+    }
+    return _sized(settings, n).model_copy(update={"serve": settings.serve.model_copy(update=serving)})

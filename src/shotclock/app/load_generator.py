@@ -1,0 +1,166 @@
+"""The load generator's own process: what it measures never waits for what it loads."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import selectors
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+
+from shotclock.bench.load.arrivals import Plan, instances
+from shotclock.bench.load.generate import Load
+from shotclock.bench.load.records import CallRecord, cause
+from shotclock.domain.errors import MachineError, ShotclockError
+from shotclock.domain.outcome import Failed, Late
+from shotclock.domain.subproblem import Subproblem
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.operations import GrpcOperations
+from shotclock.wire.tls import ClientTls, Insecure
+
+WARM_CALLS = 10
+WARM_BUDGET_NS = 10_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The calls of a run that ended; interrupted: there were to be more."""
+
+    calls: Sequence[CallRecord]
+    interrupted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What stands at the other end."""
+
+    provider: str
+    emulated: bool
+
+
+class ProcessGenerator:
+    """A child process with one connection to the target; `run` by `run`, then `close`."""
+
+    def __init__(self, target: str, security: ClientTls | Insecure, n: int, seed: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(
+            target=_serve_plans, args=(theirs, target, security, n, seed), name="shotclock-load", daemon=True
+        )
+        self._process.start()
+        theirs.close()
+
+    def ready(self) -> Loaded:
+        """Waits until it is connected and warm. Raises MachineError where nobody answers."""
+        found = self._answer()
+        if not isinstance(found, Loaded):
+            raise MachineError("the load generator's process did not start")
+        return found
+
+    def run(self, plan: Plan, number: int) -> Ran:
+        """One run; Ctrl-C ends it early and keeps the calls that have ended."""
+        self._connection.send((plan, number))
+        try:
+            found = self._answer()
+        except KeyboardInterrupt:
+            self._process.terminate()
+            found = self._answer()
+        if not isinstance(found, Ran):
+            raise MachineError("the load generator's process ended early")
+        return found
+
+    def close(self) -> None:
+        """Ends the process."""
+        with suppress(OSError):  # it may have ended already
+            self._connection.send(None)
+        self._process.join(timeout=10)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+        self._connection.close()
+
+    def _answer(self) -> object:
+        try:
+            found: object = self._connection.recv()
+        except EOFError:
+            return None
+        if isinstance(found, ShotclockError):
+            raise found
+        return found
+
+
+def _serve_plans(
+    connection: Connection, target: str, security: ClientTls | Insecure, n: int, seed: int
+) -> None:
+    """Of the child: takes plans until it is given none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so by SIGTERM
+    subproblems = instances(n, seed)
+    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+        try:
+            dispatcher = runner.run(_dispatcher(target, security))
+            connection.send(runner.run(_warmed(target, security, dispatcher, subproblems)))
+            while (asked := connection.recv()) is not None:
+                plan, number = asked
+                load = Load(plan, dispatcher, _Monotonic(), subproblems, number)
+                gc.collect()
+                gc.freeze()  # a full collection amid a run would be issue lag
+                interrupted = runner.run(_interruptible(load))
+                connection.send(Ran(load.calls, interrupted))
+            runner.run(dispatcher.close())
+        except ShotclockError as error:
+            connection.send(error)
+
+
+class _Monotonic:
+    """A Clock."""
+
+    def now_ns(self) -> int:
+        return time.monotonic_ns()
+
+
+def _precise_loop() -> asyncio.AbstractEventLoop:
+    """epoll waits in whole milliseconds, which would be the issue lag; select in microseconds."""
+    return asyncio.SelectorEventLoop(selectors.SelectSelector())
+
+
+async def _dispatcher(target: str, security: ClientTls | Insecure) -> GrpcDispatcher:
+    return GrpcDispatcher(connect(target, security))
+
+
+async def _warmed(
+    target: str,
+    security: ClientTls | Insecure,
+    dispatcher: GrpcDispatcher,
+    subproblems: Sequence[Subproblem],
+) -> Loaded:
+    """After some calls one after another: connections, caches and templates are there."""
+    for subproblem in subproblems[:WARM_CALLS]:
+        outcome = await dispatcher.solve(replace(subproblem, budget_ns=WARM_BUDGET_NS))
+        if isinstance(outcome, Failed | Late):
+            raise MachineError(f"--target {target}: takes no calls: {cause(outcome)}")
+    operations = GrpcOperations(connect(target, security))
+    try:
+        status = await operations.status()
+    finally:
+        await operations.close()
+    return Loaded(status.provider, status.emulated)
+
+
+async def _interruptible(load: Load) -> bool:
+    """Whether SIGTERM ended it early."""
+    task = asyncio.ensure_future(load.generate())
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        return True
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+    return False

@@ -1,0 +1,177 @@
+"""The gate: which metrics of A and B are held against each other, and how each came out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import chain
+
+from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, Rule, decide
+from shotclock.bench.compare.units import Unit
+from shotclock.bench.environment import refuse_to_merge
+from shotclock.bench.schema import Result
+from shotclock.bench.statistics import QUANTILES, Sample, percentile
+from shotclock.domain.errors import SettingsError
+
+LIMITS = {"p50": 0.05, "p95": 0.10, "p99": 0.10}
+"""How much slower is still within the gate, by quantile (CodSpeed's figures on the noise of runners)."""
+SHARE_LIMIT = 0.01
+GATED_LATENCIES = ("*.added_latency.software", "*.total_iteration_time.software", "load.latency.software")
+"""What no emulation waited for: the rest is a profile's figure and tells nothing about the software."""
+GATED_QUANTILES = ("p50", "p99")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`PATTERN=LIMIT`: metrics by name, with wildcards, and how much worse they may get."""
+
+    pattern: str
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> Wanted:
+        """From `hybrid-*.added_latency.software.p99=10%` or `*.quantum_share=0.02`."""
+        pattern, _, limit = text.rpartition("=")
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", limit.strip())
+        if not pattern or found is None:
+            raise SettingsError(
+                f"--metric {text}: wants PATTERN=LIMIT, as in '*.added_latency.software.p50=5%'"
+            )
+        return cls(pattern.strip(), float(found[1]) / (100 if found[2] else 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The whole of a comparison. caveat: why no verdict is given although figures are; empty without."""
+
+    a: str
+    b: str
+    pairs: int
+    interleaved: bool
+    caveat: str
+    decisions: tuple[Decision, ...]
+
+    @property
+    def result(self) -> Result:
+        """FAIL beats INCONCLUSIVE beats PASS."""
+        if self.caveat:
+            return Result.INCONCLUSIVE
+        results = {decision.result for decision in self.decisions}
+        for worst in (Result.FAIL, Result.INCONCLUSIVE):
+            if worst in results:
+                return worst
+        return Result.PASS
+
+    @property
+    def needed(self) -> int:
+        """Pairs that would settle every metric."""
+        return max((decision.needed for decision in self.decisions), default=0)
+
+
+def compare(
+    a: Sequence[Unit],
+    b: Sequence[Unit],
+    wanted: Sequence[Wanted] = (),
+    *,
+    despite: Sequence[str] = (),
+    sequential: bool = False,
+) -> Comparison:
+    """A the baseline, B the change. Raises SettingsError where they don't compare, or for an idle pattern."""
+    refuse_to_merge([unit.described for unit in chain(a, b)], despite)
+    count = min(len(a), len(b))
+    a, b = a[:count], b[:count]
+    together = interleaved(a, b)
+    rules = _rules(a, b, wanted)
+    decisions = tuple(_held(rule, quantile, a, b) for rule, quantile in rules)
+    caveat = ""
+    if not together and not sequential:
+        caveat = (
+            "the runs of A and B were not made in turns, so the machine's drift may pass for a change; make "
+            f"{FEWEST_PAIRS} pairs in turns (A B B A), or accept it with --sequential"
+        )
+    return Comparison(a[0].described.name, b[0].described.name, count, together, caveat, decisions)
+
+
+def interleaved(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
+    """Whether, in the order they started, every two runs are one of each: A B, B A, in any sequence."""
+    labelled = [(unit.started_at, 0) for unit in a] + [(unit.started_at, 1) for unit in b]
+    if len({started for started, _ in labelled}) < len(labelled):
+        return False  # units of one process: seeds of a run
+    order = [side for _, side in sorted(labelled)]
+    return all({one, other} == {0, 1} for one, other in zip(order[::2], order[1::2], strict=True))
+
+
+def _rules(a: Sequence[Unit], b: Sequence[Unit], wanted: Sequence[Wanted]) -> list[tuple[Rule, float | None]]:
+    """The metrics both sides have, with their quantile; None is a share."""
+    latencies = _common([unit.latencies.keys() for unit in chain(a, b)])
+    shares = _common([unit.shares.keys() for unit in chain(a, b)])
+    found: list[tuple[Rule, float | None]] = []
+    for name in latencies:
+        gated = any(fnmatchcase(name, pattern) for pattern in GATED_LATENCIES)
+        for quantile, value in QUANTILES.items():
+            metric = f"{name}.{quantile}"
+            limit = _limit(
+                metric, wanted, LIMITS[quantile] if gated and quantile in GATED_QUANTILES else None
+            )
+            if limit is not None:
+                found.append((Rule(metric, "lower", "ratio", limit), value))
+    for name in shares:
+        limit = _limit(name, wanted, SHARE_LIMIT)
+        if limit is not None:
+            found.append((Rule(name, "higher", "difference", limit), None))
+    _refuse_idle(wanted, [rule.metric for rule, _ in found], [*latencies, *shares])
+    return found
+
+
+def _common(names: Sequence[object]) -> list[str]:
+    first, *others = [list(keys) for keys in names]  # type: ignore[call-overload]
+    return [name for name in first if all(name in other for other in others)]
+
+
+def _limit(metric: str, wanted: Sequence[Wanted], otherwise: float | None) -> float | None:
+    """The last pattern that fits decides; with any pattern at all, what none fits is not gated."""
+    fitting = [one.limit for one in wanted if fnmatchcase(metric, one.pattern)]
+    if fitting:
+        return fitting[-1]
+    return None if wanted else otherwise
+
+
+def _refuse_idle(wanted: Sequence[Wanted], gated: Sequence[str], known: Sequence[str]) -> None:
+    for one in wanted:
+        if not any(fnmatchcase(metric, one.pattern) for metric in gated):
+            raise SettingsError(
+                f"--metric {one.pattern}: fits no metric of both sides; latencies take .p50, .p95 or .p99: "
+                f"{', '.join(known)}"
+            )
+
+
+def _held(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
+    if quantile is None:
+        pairs = [
+            (_share(one.shares[rule.metric]), _share(other.shares[rule.metric]))
+            for one, other in zip(a, b, strict=True)
+        ]
+        return decide(rule, [one for one, _ in pairs], [other for _, other in pairs])
+    name = rule.metric.rpartition(".")[0]
+    samples = [(one.latencies[name], other.latencies[name]) for one, other in zip(a, b, strict=True)]
+    values = [(_quantile(one, quantile), _quantile(other, quantile)) for one, other in samples]
+    known = [(one, other) for one, other in values if one is not None and other is not None]
+    if len(known) < len(values):
+        smallest = min(sample.n for pair in samples for sample in pair)
+        why = f"too few samples, or misses at this quantile, in a run (the smallest has n={smallest:,})"
+        return Decision(rule, Result.INCONCLUSIVE, None, len(known), FEWEST_PAIRS, why)
+    return decide(rule, [one for one, _ in known], [other for _, other in known])
+
+
+def _share(counts: tuple[int, int]) -> float:
+    successes, calls = counts
+    return successes / calls if calls else math.nan
+
+
+def _quantile(found: Sample, quantile: float) -> float | None:
+    """Milliseconds; None with too few samples, at a miss, or where it is no time at all."""
+    known = percentile(found, quantile)
+    return known.value or None if known is not None else None

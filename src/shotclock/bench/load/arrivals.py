@@ -1,0 +1,113 @@
+"""MLPerf's four scenarios and their arrivals, fixed before the first call is made.
+
+Scenarios as in the MLPerf Inference rules (mlcommons/inference_policies, inference_rules.adoc): their
+names, how queries follow each other, and which percentile speaks for each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.subproblem import Subproblem
+
+Instants = NDArray[np.int64]
+
+
+class Scenario(StrEnum):
+    """How queries follow each other."""
+
+    SINGLE_STREAM = "single-stream"
+    """One call a query; the next query when the last has ended. p90."""
+    MULTI_STREAM = "multi-stream"
+    """`streams` calls a query, at once; the next query when all of the last have ended. p99."""
+    SERVER = "server"
+    """Open load: Poisson arrivals that wait for nobody. p99."""
+    OFFLINE = "offline"
+    """Everything is there at the start. Throughput."""
+
+
+GATED = {
+    Scenario.SINGLE_STREAM: 0.90,
+    Scenario.MULTI_STREAM: 0.99,
+    Scenario.SERVER: 0.99,
+    Scenario.OFFLINE: 0.99,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is asked of a dispatcher.
+
+    rate_per_s: calls offered, of `server`; `offline` has rate_per_s · duration_s calls in all, the other
+    two ask as fast as they are answered. deadline_ns: each call's budget, from its scheduled instant.
+    n: variables of the subproblems. streams: calls a query of `multi-stream`. window: calls under way at
+    most in `offline`, whose sender holds back what a queue would refuse.
+    """
+
+    scenario: Scenario
+    rate_per_s: float
+    duration_s: float
+    deadline_ns: int
+    n: int = 12
+    seed: int = 0
+    streams: int = 8
+    window: int = 32
+
+    def __post_init__(self) -> None:
+        if not (self.rate_per_s > 0 and np.isfinite(self.rate_per_s)):
+            raise SettingsError(f"--rate {self.rate_per_s:g}: wants calls per second above 0")
+        if not (self.duration_s > 0 and np.isfinite(self.duration_s)):
+            raise SettingsError(f"--duration {self.duration_s:g}: wants seconds above 0")
+        if self.deadline_ns <= 0:
+            raise SettingsError("--deadline-ms: wants milliseconds above 0")
+
+    @property
+    def open_loop(self) -> bool:
+        """Whether calls come when they are scheduled, whatever became of those before."""
+        return self.scenario is Scenario.SERVER
+
+    @property
+    def duration_ns(self) -> int:
+        """Nanoseconds."""
+        return round(self.duration_s * NS_PER_S)
+
+    @property
+    def quantile(self) -> float:
+        """The one that speaks for the scenario."""
+        return GATED[self.scenario]
+
+
+def poisson(rate_per_s: float, duration_ns: int, seed: int) -> Instants:
+    """Arrival instants in [0, duration_ns), shape (k,), ascending: the same for the same arguments."""
+    rng = np.random.default_rng((seed, 0xA221))
+    expected = rate_per_s * duration_ns / NS_PER_S
+    # k is Poisson and, given k, the instants are uniform: the same process as exponential gaps
+    count = int(rng.poisson(expected))
+    return np.sort(rng.integers(0, duration_ns, count, dtype=np.int64))
+
+
+def schedule(plan: Plan) -> Instants:
+    """Instants of the calls that do not wait for others; empty for the streams, whose calls all do."""
+    match plan.scenario:
+        case Scenario.SERVER:
+            return poisson(plan.rate_per_s, plan.duration_ns, plan.seed)
+        case Scenario.OFFLINE:
+            return np.zeros(max(1, round(plan.rate_per_s * plan.duration_s)), dtype=np.int64)
+        case Scenario.SINGLE_STREAM | Scenario.MULTI_STREAM:
+            return np.zeros(0, dtype=np.int64)
+
+
+def instances(n: int, seed: int, count: int = 256) -> tuple[Subproblem, ...]:
+    """Dense subproblems with normal coefficients: what the calls ask, in turn."""
+    rng = np.random.default_rng((seed, n))
+    made = []
+    for _ in range(count):
+        upper = np.triu(rng.normal(size=(n, n)), k=1)
+        made.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load"))
+    return tuple(made)

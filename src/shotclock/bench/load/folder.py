@@ -1,0 +1,46 @@
+"""What a load test leaves behind: load.json, calls.parquet, machine.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shotclock.bench.load.records import CallRecord, read, write
+from shotclock.bench.load.schema import LoadSummary
+from shotclock.domain.errors import MachineError, SettingsError
+
+SUMMARY = "load.json"
+CALLS = "calls.parquet"
+
+
+def write_load(summary: LoadSummary, calls: Sequence[CallRecord], path: Path) -> None:
+    """Writes the folder's files; MachineError where that cannot be done."""
+    try:
+        text = summary.model_dump_json(indent=2, by_alias=True)
+        (path / SUMMARY).write_text(f"{text}\n", encoding="utf-8")
+        machine = json.dumps(summary.environment, indent=2)
+        (path / "machine.json").write_text(f"{machine}\n", encoding="utf-8")
+        write(calls, path / CALLS)
+    except OSError as error:
+        raise MachineError(f"{path}: cannot write the load test: {error.strerror or error}") from error
+
+
+def read_load(path: Path) -> LoadSummary:
+    """load.json; SettingsError where it is not there or of another schema."""
+    file = path / SUMMARY
+    try:
+        return LoadSummary.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{file}: not a load test's folder: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{file}: not a load test of schema 1: {key}: {first['msg']}") from error
+
+
+def read_calls(path: Path) -> list[CallRecord]:
+    """calls.parquet; SettingsError where it cannot be read."""
+    return read(path / CALLS)

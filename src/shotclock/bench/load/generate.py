@@ -1,0 +1,110 @@
+"""Asks a dispatcher by a plan and keeps a record a call; on real time or on virtual.
+
+Waits only through the running loop and reads time only from the clock it is given, so the same code is
+the load generator's process and the ruler's test on virtual time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from shotclock.bench.load.arrivals import Plan, Scenario, schedule
+from shotclock.bench.load.records import CallRecord, record
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.ports import Clock, Dispatcher
+from shotclock.domain.subproblem import Subproblem
+
+LEAD_NS = 10_000_000
+"""Between the last preparation and the first scheduled instant, so that the first call is not late."""
+
+
+@dataclass(slots=True)
+class Load:
+    """A run under way; `calls` grows as calls end, so an interrupt loses only those still out."""
+
+    plan: Plan
+    dispatcher: Dispatcher
+    clock: Clock
+    subproblems: Sequence[Subproblem]
+    run: int = 0
+    calls: list[CallRecord] = field(default_factory=list)
+    _began_ns: int = 0
+    _asked: int = 0
+
+    async def generate(self) -> list[CallRecord]:
+        """Makes every call and waits for it; the records in the order of their ends.
+
+        Raises what the dispatcher raises; the calls that ended before are in `calls`.
+        """
+        try:
+            match self.plan.scenario:
+                case Scenario.SERVER:
+                    await self._open()
+                case Scenario.OFFLINE:
+                    await self._offline()
+                case Scenario.SINGLE_STREAM:
+                    await self._streams(1)
+                case Scenario.MULTI_STREAM:
+                    await self._streams(self.plan.streams)
+        except ExceptionGroup as raised:
+            raise raised.exceptions[0] from None
+        return self.calls
+
+    async def _open(self) -> None:
+        instants = schedule(self.plan)
+        self._began_ns = self.clock.now_ns() + LEAD_NS
+        async with asyncio.TaskGroup() as group:
+            for query, at_ns in enumerate(instants.tolist()):
+                early_ns = at_ns - self._now_ns()
+                if early_ns > 0:
+                    await asyncio.sleep(early_ns / NS_PER_S)
+                group.create_task(self._call(query, at_ns))
+
+    async def _offline(self) -> None:
+        count = len(schedule(self.plan))
+        self._began_ns = self.clock.now_ns()
+        queries = iter(range(count))
+
+        async def one_after_another() -> None:
+            for query in queries:
+                await self._call(query, 0, budget_from_issue=True)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.plan.window, count)):
+                group.create_task(one_after_another())
+
+    async def _streams(self, width: int) -> None:
+        self._began_ns = self.clock.now_ns()
+        query = 0
+        while (now_ns := self._now_ns()) < self.plan.duration_ns:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(width):
+                    group.create_task(self._call(query, now_ns))
+            query += 1
+
+    async def _call(self, query: int, scheduled_ns: int, *, budget_from_issue: bool = False) -> None:
+        subproblem = self.subproblems[self._asked % len(self.subproblems)]
+        self._asked += 1
+        issued_ns = self._now_ns()
+        late_ns = 0 if budget_from_issue else issued_ns - scheduled_ns
+        asked = replace(
+            subproblem,
+            request_id=f"load-{self.plan.seed}-{self.run}-{self._asked}",
+            budget_ns=max(0, self.plan.deadline_ns - late_ns),
+        )
+        outcome = await self.dispatcher.solve(asked)
+        self.calls.append(
+            record(
+                outcome,
+                run=self.run,
+                query=query,
+                scheduled_ns=scheduled_ns,
+                issued_ns=issued_ns,
+                completed_ns=self._now_ns(),
+            )
+        )
+
+    def _now_ns(self) -> int:
+        return self.clock.now_ns() - self._began_ns

@@ -1,0 +1,139 @@
+"""From the calls of a run to its figures, and whether the run itself can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from shotclock.bench.load.arrivals import Plan, schedule
+from shotclock.bench.load.records import CLASSES, Basis, CallRecord
+from shotclock.bench.load.schema import TOO_FEW, LoadRun, Quantile, Tail
+from shotclock.bench.load.stability import stable, windows
+from shotclock.bench.schema import Result
+from shotclock.bench.statistics import Sample, gate_quantile, percentile, ratio
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+
+TAIL: dict[Quantile, float] = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
+LAG_FLOOR_MS = 1.0
+LAG_SHARE = 0.10
+ACHIEVED_AT_LEAST = 0.99
+
+
+def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
+    """The figures of one run. A closed loop offers what it achieves."""
+    gated = sample(calls, basis)
+    name, quantile = quantile_name(plan.quantile), plan.quantile
+    lasted_s = _lasted_s(calls, plan)
+    offered, achieved = _rates(calls, plan)
+    lag = Sample.of([call.issue_lag_ns for call in calls])
+    found = windows(calls, plan, basis)
+    faults = tuple(_faults(plan, gated, lag, offered, achieved, len(calls)))
+    deadline_ms = plan.deadline_ns / NS_PER_MS
+    result, why = gate_quantile(gated, quantile, deadline_ms)
+    if faults:
+        result, why = Result.INCONCLUSIVE, f"invalid: {faults[0]}"
+    hits = [call for call in calls if call.answered and call.latency_ns <= plan.deadline_ns]
+    with_samples = [call for call in hits if call.answered_by == "qpu"]
+    return LoadRun(
+        seed=plan.seed,
+        rate_per_s=plan.rate_per_s,
+        duration_s=plan.duration_s,
+        offered_per_s=offered,
+        achieved_per_s=achieved,
+        completed_per_s=len(calls) / lasted_s,
+        calls=len(calls),
+        latency=tail(sample(calls, "any")),
+        quantum_latency=tail(sample(calls, "quantum")),
+        software=tail(
+            Sample.of(
+                [max(0, call.latency_ns - call.emulated_ns) for call in calls if call.answered],
+                sum(not call.answered for call in calls),
+            )
+        ),
+        issue_lag=tail(lag),
+        by_class={
+            kind: tail(Sample.of([call.latency_ns for call in calls if call.answered_by == kind]))
+            for kind in CLASSES
+        },
+        shares={kind: ratio(sum(call.answered_by == kind for call in calls), len(calls)) for kind in CLASSES},
+        deadline_hit_ratio=ratio(len(hits), len(calls)),
+        quantum_share=ratio(len(with_samples), len(calls)),
+        goodput_per_s=len(hits) / lasted_s,
+        quantum_goodput_per_s=len(with_samples) / lasted_s,
+        causes=dict(Counter(call.cause for call in calls if call.cause).most_common()),
+        qpu_s=sum(call.qpu_s for call in calls),
+        emulator_overruns=sum(call.emulator_overrun for call in calls),
+        windows=found,
+        stable=stable(found),
+        faults=faults,
+        gated=name,
+        result=result,
+        why=why,
+    )
+
+
+def sample(calls: Sequence[CallRecord], basis: Basis) -> Sample:
+    """Latencies from the scheduled instant; what the basis does not count as answered is missed."""
+    counted = [call for call in calls if call.concerns(basis)]
+    back = [call.latency_ns for call in counted if call.counts(basis)]
+    return Sample.of(back, len(counted) - len(back))
+
+
+def tail(found: Sample) -> Tail:
+    """Its percentiles with bounds, or too few samples."""
+    return Tail(
+        n=found.n,
+        missed=found.missed,
+        mean=found.mean_ms(),
+        percentiles={name: percentile(found, quantile) or TOO_FEW for name, quantile in TAIL.items()},  # type: ignore[misc]
+    )
+
+
+def quantile_name(quantile: float) -> Quantile:
+    """As `TAIL` calls it."""
+    return next(name for name, value in TAIL.items() if value == quantile)
+
+
+def _lasted_s(calls: Sequence[CallRecord], plan: Plan) -> float:
+    """Open: the schedule's length, which a late end does not stretch; else until the last call ended."""
+    ended_ns = max((call.completed_ns for call in calls), default=0)
+    return (plan.duration_ns if plan.open_loop else max(ended_ns, 1)) / NS_PER_S
+
+
+def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
+    """Calls a second offered, and asked: of an open load over its schedule's length, or until its last."""
+    if not plan.open_loop:
+        rate = len(calls) / _lasted_s(calls, plan)
+        return rate, rate
+    last_ns = max((call.issued_ns for call in calls), default=0)
+    asked_s = max(plan.duration_ns, last_ns) / NS_PER_S
+    return len(schedule(plan)) / plan.duration_s, len(calls) / asked_s
+
+
+def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: float, calls: int) -> list[str]:
+    """The rules of validity: issue lag and achieved rate of an open load."""
+    if not plan.open_loop or not calls:
+        return [] if calls else ["no call ended"]
+    faults = []
+    lag_ms = _rank_ms(lag, 0.99) or 0.0
+    # a percentile among the misses is longer than any lag: the floor alone would be too strict
+    gated_ms = _rank_ms(gated, plan.quantile) or plan.deadline_ns / NS_PER_MS
+    allowed_ms = max(LAG_FLOOR_MS, LAG_SHARE * gated_ms)
+    if lag_ms > allowed_ms:
+        faults.append(
+            f"the load was late itself: issue lag p99 {lag_ms:.3g} ms, {allowed_ms:.3g} ms allowed; "
+            "give the generator a core of its own or lower the rate"
+        )
+    if achieved < ACHIEVED_AT_LEAST * offered:
+        faults.append(
+            f"asked {achieved:.4g} calls/s of {offered:.4g} offered, under {ACHIEVED_AT_LEAST:.0%}".replace(
+                "%", " %"
+            )
+        )
+    return faults
+
+
+def _rank_ms(found: Sample, quantile: float) -> float | None:
+    """The empirical quantile; None where it is a miss."""
+    return found.rank_ms(max(1, math.ceil(quantile * found.n)))

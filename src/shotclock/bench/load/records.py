@@ -1,0 +1,162 @@
+"""One record a call of a load test; instants are nanoseconds from the start of its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.outcome import (
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Failed,
+    Late,
+    Outcome,
+    ProviderFault,
+    Rejection,
+    Shed,
+)
+
+CLASSES = ("qpu", "cache_hit", "fallback", "rejected", "unanswered")
+"""Who answered: samples in time; an equal call's samples; a classical answer after the QPU was asked; one
+after it was not even asked; nobody. Each with a latency of its own: mixed, they would hide each other."""
+Basis = Literal["quantum", "any"]
+"""Which calls count as answered: with samples of the QPU, or with anything to apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """What became of one call. query: calls of one MLPerf query share it.
+
+    scheduled_ns: when it should have been asked; issued_ns: when it was. outcome: done, degraded, shed,
+    late or failed. emulated_ns: waited on purpose by an emulation. attempts: of the provider.
+    """
+
+    run: int
+    query: int
+    scheduled_ns: int
+    issued_ns: int
+    completed_ns: int
+    outcome: str
+    answered_by: str
+    cause: str
+    emulated: bool
+    emulated_ns: int
+    qpu_s: float
+    attempts: int
+    emulator_overrun: bool
+
+    @property
+    def latency_ns(self) -> int:
+        """From the scheduled instant, so that no stall hides the queue behind it."""
+        return self.completed_ns - self.scheduled_ns
+
+    @property
+    def issue_lag_ns(self) -> int:
+        """How late the load itself was."""
+        return self.issued_ns - self.scheduled_ns
+
+    @property
+    def answered(self) -> bool:
+        """Whether there was anything to apply."""
+        return self.answered_by != "unanswered"
+
+    def concerns(self, basis: Basis) -> bool:
+        """Whether it is in the denominator: a cache hit asks no QPU."""
+        return basis == "any" or self.answered_by != "cache_hit"
+
+    def counts(self, basis: Basis) -> bool:
+        """Whether it has a latency there; one that has none is missed."""
+        return self.answered if basis == "any" else self.answered_by == "qpu"
+
+
+def record(
+    outcome: Outcome, *, run: int, query: int, scheduled_ns: int, issued_ns: int, completed_ns: int
+) -> CallRecord:
+    """The record of an outcome."""
+    provenance = outcome.provenance
+    return CallRecord(
+        run=run,
+        query=query,
+        scheduled_ns=scheduled_ns,
+        issued_ns=issued_ns,
+        completed_ns=completed_ns,
+        outcome=type(outcome).__name__.lower(),
+        answered_by=answered_by(outcome),
+        cause=cause(outcome),
+        emulated=provenance.emulated,
+        emulated_ns=sum(stage.emulated_ns for stage in provenance.stages),
+        qpu_s=provenance.qpu_s,
+        attempts=provenance.attempts,
+        emulator_overrun=provenance.emulator_overrun,
+    )
+
+
+def answered_by(outcome: Outcome) -> str:
+    """One of `CLASSES`."""
+    match outcome:
+        case Done(provenance=provenance, samples=samples):
+            if provenance.cached:
+                return "cache_hit"
+            return "qpu" if samples.shots else "fallback"
+        case Degraded(cause=found):
+            return "rejected" if isinstance(found, Rejection) else "fallback"
+        case Shed() | Late() | Failed():
+            return "unanswered"
+
+
+def cause(outcome: Outcome) -> str:
+    """In words without figures, so that equal causes can be counted."""
+    match outcome:
+        case Done():
+            return ""
+        case Shed(rejection=rejection):
+            return f"rejected: {rejection.limit}"
+        case Degraded(cause=found) | Late(cause=found) | Failed(cause=found):
+            match found:
+                case DeadlinePassed():
+                    return "deadline passed"
+                case ProviderFault(message=message):
+                    return f"provider: {message}"
+                case Rejection(limit=limit):
+                    return f"rejected: {limit}"
+
+
+_COLUMNS = tuple(field.name for field in fields(CallRecord))
+_TYPES: dict[str, pa.DataType] = {
+    "outcome": pa.string(),
+    "answered_by": pa.string(),
+    "cause": pa.string(),
+    "emulated": pa.bool_(),
+    "emulator_overrun": pa.bool_(),
+    "qpu_s": pa.float64(),
+}
+SCHEMA = pa.schema([(name, _TYPES.get(name, pa.int64())) for name in _COLUMNS])
+
+
+def table(records: Iterable[CallRecord]) -> pa.Table:
+    """The records as one Arrow table."""
+    rows = list(records)
+    return pa.table({name: [getattr(row, name) for row in rows] for name in _COLUMNS}, schema=SCHEMA)
+
+
+def write(records: Iterable[CallRecord], path: Path) -> None:
+    """`calls.parquet`."""
+    pq.write_table(table(records), path, compression="zstd")
+
+
+def read(path: Path) -> list[CallRecord]:
+    """The records of a calls.parquet; SettingsError where it is none."""
+    try:
+        found = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SettingsError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+    if missing := [name for name in _COLUMNS if name not in found.column_names]:
+        raise SettingsError(f"{path}: has no column {', '.join(missing)}")
+    return [CallRecord(**row) for row in found.select(list(_COLUMNS)).to_pylist()]

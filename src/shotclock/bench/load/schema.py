@@ -1,0 +1,133 @@
+"""`load.json`, schema 1: what a load test found. Additions keep the number; anything else moves it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from shotclock.bench.load.arrivals import Scenario
+from shotclock.bench.load.records import Basis
+from shotclock.bench.schema import Percentile, Ratio, Result
+
+TOO_FEW = "too_few_samples"
+Quantile = Literal["p50", "p90", "p95", "p99", "p99.9"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tail(_Frozen):
+    """A latency in milliseconds; missed calls stay in n and rank above every measured one."""
+
+    unit: Literal["ms"] = "ms"
+    direction: Literal["lower"] = "lower"
+    n: int
+    missed: int
+    mean: float | None
+    percentiles: dict[Quantile, Percentile | Literal["too_few_samples"]]
+
+
+class Window(_Frozen):
+    """A stretch of a run. rate: of ended calls; of an open load, per call that came in.
+
+    quantile_ms: the gated one, empirical; None where misses or too few calls leave none. low_ms, high_ms:
+    its 99 % interval, as if calls were independent; None where an end lies among misses or is open.
+    """
+
+    start_s: float
+    end_s: float
+    n: int
+    rate: float
+    quantile_ms: float | None
+    low_ms: float | None
+    high_ms: float | None
+
+
+class LoadRun(_Frozen):
+    """One run at one rate. rate_per_s, duration_s: as planned.
+
+    latency: any answer, from the scheduled instant, calls without one missed; quantum_latency: calls with
+    samples, all others but cache hits missed (a cache hit asks no QPU); software: what of `latency` no
+    emulation waited for. faults: why the measurement itself is not to be trusted; empty is valid.
+    stable: the last three windows agree; None where their calls are too few to say.
+    """
+
+    seed: int
+    rate_per_s: float
+    duration_s: float
+    offered_per_s: float
+    achieved_per_s: float
+    completed_per_s: float
+    calls: int
+    latency: Tail
+    quantum_latency: Tail
+    software: Tail
+    issue_lag: Tail
+    by_class: dict[str, Tail]
+    shares: dict[str, Ratio]
+    deadline_hit_ratio: Ratio
+    quantum_share: Ratio
+    goodput_per_s: float
+    quantum_goodput_per_s: float
+    causes: dict[str, int]
+    qpu_s: float
+    emulator_overruns: int
+    windows: tuple[Window, ...]
+    stable: bool | None
+    faults: tuple[str, ...]
+    gated: Quantile
+    result: Result
+    why: str
+
+
+class Interval(_Frozen):
+    """An estimate with its two-sided bootstrap interval over runs."""
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    runs: int
+
+
+class Knee(_Frozen):
+    """The highest rate that met the deadline, and the lowest that did not; None where there was none."""
+
+    met_per_s: float | None
+    missed_per_s: float | None
+    why: str
+
+
+class LoadSummary(_Frozen):
+    """The whole of load.json. runs: in the order they were made; a sweep begins at rate_per_s.
+
+    official: five valid runs or more at one rate (no sweep); quoted: the index of the run
+    that speaks for the test, the worst of its runs or, of a sweep, the last at the knee.
+    """
+
+    schema_number: Literal[1] = Field(default=1, alias="schema")
+    kind: Literal["load"] = "load"
+    shotclock: str
+    run_id: str
+    status: Literal["complete", "interrupted"]
+    scenario: Scenario
+    basis: Basis
+    deadline_ms: float
+    rate_per_s: float
+    duration_s: float
+    n: int
+    target: str
+    provider: str
+    clock: Literal["wall", "virtual"]
+    emulated: bool
+    started_at: str
+    environment: dict[str, str]
+    runs: tuple[LoadRun, ...]
+    quoted: int
+    official: bool
+    interval: Interval | None
+    knee: Knee | None
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

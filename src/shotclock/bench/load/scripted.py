@@ -1,0 +1,60 @@
+"""A dispatcher that is a queue with one server: a system whose tail is known, to test a ruler on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.outcome import (
+    Answer,
+    CircuitOutcome,
+    Decision,
+    Done,
+    Executed,
+    Outcome,
+    Provenance,
+    Winner,
+)
+from shotclock.domain.subproblem import Subproblem
+
+MADE_UP = Provenance("scripted queue", emulated=True, base_version=0)
+
+
+def done(subproblem: Subproblem) -> Outcome:
+    """Samples in time, all of them zeros."""
+    bits = np.zeros(subproblem.n, np.uint8)
+    samples = Samples(bits[None, :], np.array([64]))
+    return Done(Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent"), samples, None, MADE_UP)
+
+
+@dataclass
+class ScriptedQueue:
+    """Implements Dispatcher on the running loop's time: first come, first served, by one server.
+
+    service_s: of the k-th call, seconds; answers: what the k-th call ends in; budgets_ns: as they came.
+    """
+
+    service_s: Callable[[int], float]
+    answers: Callable[[int], Callable[[Subproblem], Outcome]] = lambda _: done
+    budgets_ns: list[int] = field(default_factory=list)
+    _free_at_s: float = 0.0
+
+    async def solve(self, subproblem: Subproblem) -> Outcome:
+        """See `Dispatcher.solve`; deadlines are not kept, so that tails stay whole."""
+        loop = asyncio.get_running_loop()
+        number = len(self.budgets_ns)
+        self.budgets_ns.append(subproblem.budget_ns)
+        self._free_at_s = max(self._free_at_s, loop.time()) + self.service_s(number)
+        await asyncio.sleep(self._free_at_s - loop.time())
+        return self.answers(number)(subproblem)
+
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        """See `Dispatcher.execute`."""
+        return Executed(Samples(np.zeros((1, 1), np.uint8), np.array([spec.shots])), MADE_UP)
+
+    async def decided(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.decided`; nothing is kept."""

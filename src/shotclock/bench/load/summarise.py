@@ -1,0 +1,103 @@
+"""From the runs of a load test to load.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shotclock.bench.bootstrap import over_runs
+from shotclock.bench.load.arrivals import Plan
+from shotclock.bench.load.judge import sample
+from shotclock.bench.load.records import Basis, CallRecord
+from shotclock.bench.load.schema import Interval, Knee, LoadRun, LoadSummary
+from shotclock.bench.schema import Percentile, Result
+from shotclock.domain.budget import NS_PER_MS
+
+OFFICIAL_RUNS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFacts:
+    """What a load test was, beside its calls."""
+
+    shotclock: str
+    started_at: str
+    run_id: str
+    interrupted: bool
+    target: str
+    provider: str
+    emulated: bool
+    clock: Literal["wall", "virtual"]
+    environment: Mapping[str, str]
+    basis: Basis
+    knee: Knee | None
+
+
+def summarise(
+    runs: Sequence[LoadRun], calls: Sequence[CallRecord], plan: Plan, facts: LoadFacts
+) -> LoadSummary:
+    """The whole summary."""
+    one_rate = facts.knee is None and not facts.interrupted
+    return LoadSummary(
+        shotclock=facts.shotclock,
+        run_id=facts.run_id,
+        status="interrupted" if facts.interrupted else "complete",
+        scenario=plan.scenario,
+        basis=facts.basis,
+        deadline_ms=plan.deadline_ns / NS_PER_MS,
+        rate_per_s=plan.rate_per_s,
+        duration_s=plan.duration_s,
+        n=plan.n,
+        target=facts.target,
+        provider=facts.provider,
+        clock=facts.clock,
+        emulated=facts.emulated or any(call.emulated for call in calls),
+        started_at=facts.started_at,
+        environment=dict(facts.environment),
+        runs=tuple(runs),
+        quoted=_quoted(runs, facts),
+        official=one_rate and len(runs) >= OFFICIAL_RUNS and not any(run.faults for run in runs),
+        interval=_interval(calls, len(runs), plan, facts.basis) if one_rate else None,
+        knee=facts.knee,
+    )
+
+
+def _quoted(runs: Sequence[LoadRun], facts: LoadFacts) -> int:
+    """The last run at the knee, or the worst."""
+    met = facts.knee.met_per_s if facts.knee is not None else None
+    if met is not None:
+        return max(index for index, run in enumerate(runs) if run.rate_per_s == met)
+    return max(range(len(runs)), key=lambda index: _badness(runs[index], facts.basis), default=0)
+
+
+def _badness(run: LoadRun, basis: Basis) -> tuple[bool, bool, float]:
+    """Invalid before failed before slow."""
+    tail = run.quantum_latency if basis == "quantum" else run.latency
+    found = tail.percentiles[run.gated]
+    slow = found.value if isinstance(found, Percentile) and found.value is not None else math.inf
+    return bool(run.faults), run.result is not Result.PASS, slow
+
+
+def _interval(calls: Sequence[CallRecord], runs: int, plan: Plan, basis: Basis) -> Interval | None:
+    """Of the gated percentile, ms; None with fewer than two runs, or where it is a miss."""
+    samples = [sample([call for call in calls if call.run == number], basis) for number in range(runs)]
+    missed = np.iinfo(np.int64).max
+    values = [
+        np.concatenate([found.values_ns, np.full(found.missed, missed, dtype=np.int64)]) for found in samples
+    ]
+
+    def quantile_ms(together: NDArray[np.int64]) -> float:
+        rank = math.ceil(plan.quantile * len(together)) - 1
+        return float(np.partition(together, rank)[rank]) / NS_PER_MS
+
+    found = over_runs(values, quantile_ms)
+    if found is None or found.high >= missed / NS_PER_MS:
+        return None
+    return Interval(
+        value=found.value, low=found.low, high=found.high, confidence=found.confidence, runs=found.runs
+    )

@@ -1,0 +1,130 @@
+"""A load test for a terminal: the quoted run's tail, its classes, and what it is worth."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail
+from shotclock.bench.report.words import NOTHING, SYMBOLS, marked, ms, number, percent, ratio
+from shotclock.bench.schema import Percentile
+
+_SHOWN: tuple[Quantile, ...] = ("p50", "p90", "p95", "p99", "p99.9")
+
+
+def run_line(rate_per_s: float, run: LoadRun) -> str:
+    """One run in a line, for whoever waits."""
+    value = tail_words(run.quantum_latency, run.gated)
+    return (
+        f"{number(rate_per_s)} calls/s: {run.result}, {run.gated} with samples {value}, "
+        f"issue lag p99 {tail_words(run.issue_lag, 'p99')}, {run.why}"
+    )
+
+
+def mark_of_load(summary: LoadSummary) -> str:
+    """EMULATED or hardware, and the clock."""
+    return marked(summary.emulated, summary.clock)
+
+
+def tail_words(tail: Tail, name: Quantile) -> str:
+    """A percentile with its bound, or why there is none."""
+    found = tail.percentiles[name]
+    if not isinstance(found, Percentile):
+        return f"too few samples (n={tail.n:,})"
+    if found.value is None:
+        return "missed"
+    bound = "bound missed" if found.upper_bound is None else f"≤ {ms(found.upper_bound)}"
+    return f"{ms(found.value)} ms ({bound})"
+
+
+def show_load(summary: LoadSummary, console: Console) -> None:
+    """Prints the test: what was loaded, the quoted run, the knee."""
+    mark = mark_of_load(summary)
+    head = Text(f"shotclock load  {summary.scenario}, n = {summary.n}  ", style="bold")
+    head.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
+    if summary.status != "complete":
+        head.append(f"  {summary.status.upper()}: partial results", style="bold red")
+    _say(console, head)
+    _say(console, Text(f"target: {summary.target}; provider: {summary.provider}", style="dim"))
+    if not summary.runs:
+        _say(console, Text("no run ended", style="bold red"))
+        return
+    run = summary.runs[summary.quoted]
+    if len(summary.runs) > 1:
+        kind = "the worst" if summary.knee is None else f"the last at {number(run.rate_per_s)} calls/s"
+        claim = "" if summary.official or summary.knee else "; a claim wants five valid ones"
+        _say(console, Text(f"{len(summary.runs)} runs, {kind} is shown{claim}", style="dim"))
+    _verdict(summary, run, console)
+    console.print(_tails(run))
+    for line in _shares(run, summary):
+        _say(console, Text(line))
+    _knee(summary, console, mark)
+
+
+def _verdict(summary: LoadSummary, run: LoadRun, console: Console) -> None:
+    counted = "samples of the QPU" if summary.basis == "quantum" else "any answer"
+    text = (
+        f"{SYMBOLS[run.result]} {run.result}  {run.gated} within {ms(summary.deadline_ms)} ms, counting "
+        f"{counted}: {run.why}"
+    )
+    _say(console, Text(text, style="bold"))
+    for fault in run.faults:
+        _say(console, Text(f"INVALID: {fault}", style="bold red"))
+
+
+def _tails(run: LoadRun) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("latency, ms")
+    for name in ("calls", "missed", *_SHOWN):
+        table.add_column(name, justify="right")
+    tails = {"any answer": run.latency, "with samples": run.quantum_latency, "software": run.software}
+    tails |= {f"  {kind}": tail for kind, tail in run.by_class.items() if tail.n and kind != "unanswered"}
+    for name, tail in (tails | {"issue lag": run.issue_lag}).items():
+        table.add_row(
+            name, f"{tail.n:,}", f"{tail.missed:,}", *(_cell(tail, quantile) for quantile in _SHOWN)
+        )
+    return table
+
+
+def _cell(tail: Tail, name: Quantile) -> str:
+    found = tail.percentiles[name]
+    if not isinstance(found, Percentile):
+        return "too few"
+    return "missed" if found.value is None else ms(found.value)
+
+
+def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
+    shares = ", ".join(f"{kind} {percent(share.value)}" for kind, share in run.shares.items() if share.value)
+    stable = {True: "settled", False: "NOT SETTLED", None: "cannot be told"}[run.stable]
+    lines = [
+        f"offered {number(run.offered_per_s)}/s, asked {number(run.achieved_per_s)}/s, "
+        f"goodput {number(run.goodput_per_s)}/s, with samples {number(run.quantum_goodput_per_s)}/s",
+        f"within the deadline {ratio(run.deadline_hit_ratio)}, with samples {ratio(run.quantum_share)}",
+        f"answered by: {shares or NOTHING}; last windows: {stable}; QPU time {number(run.qpu_s)} s",
+    ]
+    if run.causes:
+        causes = ", ".join(f"{cause} ({count:,})" for cause, count in list(run.causes.items())[:4])
+        lines.append(f"without samples because: {causes}")
+    if run.emulator_overruns:
+        lines.append(f"the emulation computed longer than it emulates in {run.emulator_overruns:,} calls")
+    if summary.interval is not None:
+        found = summary.interval
+        lines.append(
+            f"{run.gated} over {found.runs} runs: {ms(found.value)} ms, "
+            f"{100 * found.confidence:g} % interval {ms(found.low)} to {ms(found.high)} ms"
+        )
+    return lines
+
+
+def _knee(summary: LoadSummary, console: Console, mark: str) -> None:
+    if summary.knee is None:
+        return
+    knee = summary.knee
+    met = "none" if knee.met_per_s is None else f"{number(knee.met_per_s)} calls/s"
+    missed = "" if knee.missed_per_s is None else f", missed at {number(knee.missed_per_s)}"
+    _say(console, Text(f"knee: {met}{missed}; {knee.why}  {mark}", style="bold"))
+
+
+def _say(console: Console, words: Text) -> None:
+    console.print(words, highlight=False)

@@ -1,0 +1,1 @@
+"""Checks a run folder against every rule it must meet, and lists all that it breaks."""

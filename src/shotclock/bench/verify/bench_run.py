@@ -1,0 +1,272 @@
+"""The folder of `shotclock bench`: each file there, whole, and in agreement with the rows."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.protobuf.message import DecodeError
+from hdrh.log import HistogramLogReader
+from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
+from pydantic import ValidationError
+
+from shotclock.bench import figures
+from shotclock.bench.arms import BASELINE, Arm
+from shotclock.bench.figures import ArmRows
+from shotclock.bench.gates import Threshold, judge, resolve
+from shotclock.bench.hdr import histogram
+from shotclock.bench.rows import Step, steps
+from shotclock.bench.schema import Gate, Summary
+from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.bench.verify.page import EMULATED, check_charts, check_page
+from shotclock.domain.errors import SettingsError
+from shotclock.settings import load
+
+FILES = (
+    "summary.json",
+    "steps.parquet",
+    "config.lock.toml",
+    "machine.json",
+    "latency.hlog",
+    "trace.pftrace",
+    "report.html",
+)
+RECORDED = ("cpu", "cores", "memory_gib", "system", "python")
+SUMMARY, ROWS = "summary.json", "steps.parquet"
+
+
+def check_bench(folder: Path) -> list[Fault]:
+    """Every fault; none is a folder that others can compare with."""
+    faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
+    faults += _settings(folder)
+    summary, more = _summary(folder)
+    faults += more
+    rows, more = _rows(folder)
+    faults += more
+    if summary is not None:
+        faults += _machine(folder, summary)
+        faults += _status(summary)
+        faults += check_page(folder / "report.html", emulated=summary.emulated)
+        faults += check_charts(folder / "charts", emulated=summary.emulated)
+    if summary is not None and rows is not None:
+        faults += check_rows(rows, summary)
+        faults += check_figures(rows, summary)
+        faults += _log(folder, rows, summary)
+        faults += _trace(folder, rows, summary)
+    return faults
+
+
+def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
+    file = folder / SUMMARY
+    if not file.is_file():
+        return None, []
+    try:
+        return Summary.model_validate_json(file.read_bytes()), []
+    except ValidationError as error:
+        return None, [
+            Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")
+            for found in error.errors()
+        ]
+
+
+def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
+    if not (folder / ROWS).is_file():
+        return None, []
+    try:
+        return steps(pq.read_table(folder / ROWS)), []
+    except KeyError as error:
+        return None, [Fault(ROWS, f"has no column {error.args[0]}")]
+    except (OSError, pa.ArrowInvalid) as error:
+        return None, [Fault(ROWS, f"cannot be read: {str(error).splitlines()[0]}")]
+
+
+def _settings(folder: Path) -> Iterator[Fault]:
+    file = folder / "config.lock.toml"
+    if not file.is_file():
+        return
+    try:
+        load(file, {})
+    except SettingsError as error:
+        yield Fault(file.name, str(error).removeprefix(f"{file}:").strip())
+    except tomllib.TOMLDecodeError as error:
+        yield Fault(file.name, f"malformed TOML: {error}")
+
+
+def _machine(folder: Path, summary: Summary) -> Iterator[Fault]:
+    for key in RECORDED:
+        if not summary.environment.get(key):
+            yield Fault(SUMMARY, f"environment.{key}: is missing; results of unknown origin don't merge")
+    file = folder / "machine.json"
+    if not file.is_file():
+        return
+    try:
+        told = json.loads(file.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        yield Fault(file.name, f"is no JSON: {error}")
+        return
+    if told != summary.environment:
+        yield Fault(file.name, f"is not the environment of {SUMMARY}")
+
+
+def _status(summary: Summary) -> Iterator[Fault]:
+    if summary.status != "complete":
+        yield Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared")
+    if summary.emulated != any(arm.emulated for arm in summary.arms.values()):
+        yield Fault(SUMMARY, f"emulated: says {summary.emulated}, its arms say otherwise")
+    for name, arm in summary.arms.items():
+        if arm.provider == "emulated" and not arm.emulated:
+            yield Fault(SUMMARY, f"arms.{name}: ran on the emulated provider and is not marked")
+
+
+def check_rows(rows: list[Step], summary: Summary) -> Iterator[Fault]:
+    """What no row may say: a repeated or missing step, time that runs backwards, more emulated than total."""
+    seen: set[tuple[str, int, int]] = set()
+    for row in rows:
+        where = f"{row.arm}, seed {row.seed}, step {row.step}"
+        key = row.arm, row.seed, row.step
+        if key in seen:
+            yield Fault(ROWS, f"{where}: is there twice")
+        seen.add(key)
+        if row.arm not in summary.arms:
+            yield Fault(ROWS, f"{where}: the summary has no such arm")
+        if row.total_iteration_time_ns < 0 or row.start_ns < 0:
+            yield Fault(ROWS, f"{where}: a time below 0")
+        if row.call is not None:
+            for timing in row.call.stages:
+                if timing.duration_ns < 0 or not 0 <= timing.emulated_ns <= timing.duration_ns:
+                    yield Fault(
+                        ROWS,
+                        f"{where}: {timing.stage} took {timing.duration_ns} ns, of which "
+                        f"{timing.emulated_ns} ns emulated",
+                    )
+            emulated = summary.arms.get(row.arm)
+            if emulated is not None and not emulated.emulated and row.call.quantum_emulated_ns:
+                yield Fault(ROWS, f"{where}: has emulated waits, and its arm is not marked {EMULATED}")
+    for (arm, seed), numbers in _by_seed(rows).items():
+        if missing := sorted(set(range(max(numbers) + 1)) - set(numbers)):
+            yield Fault(ROWS, f"{arm}, seed {seed}: steps missing: {missing[:5]}")
+
+
+def _by_seed(rows: list[Step]) -> dict[tuple[str, int], list[int]]:
+    found: dict[tuple[str, int], list[int]] = {}
+    for row in rows:
+        found.setdefault((row.arm, row.seed), []).append(row.step)
+    return found
+
+
+def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
+    """The summary's metrics, counts, losses and gates, worked out anew."""
+    arms = {name: _arm(name, summary) for name in summary.arms}
+    known = [row for row in rows if row.arm in arms]
+    by_arm = figures.by_arm(known, arms.values())
+    common = figures.common_steps(by_arm.values())
+    yield from disagreements(SUMMARY, summary.common_steps, common, "common_steps")
+    metrics: dict[str, object] = {}
+    for name, arm in by_arm.items():
+        for figure, sample in figures.samples(arm).items():
+            metrics[f"{name}.{figure}"] = figures.latency(sample, summary.arms[name].deadline_ms).model_dump()
+        for figure, counts in figures.ratios(arm).items():
+            metrics[f"{name}.{figure}"] = figures.as_ratio(counts).model_dump()
+        yield from _counts(arm, by_arm, summary, common)
+    told = {name: metric.model_dump() for name, metric in summary.metrics.items()}
+    for one in (told, metrics):
+        for metric in one.values():
+            metric.pop("ok", None)  # type: ignore[attr-defined]
+    yield from disagreements(SUMMARY, told, metrics, "metrics")
+    for kind, gates in (("mission_gates", summary.mission_gates), ("thresholds", summary.thresholds)):
+        for gate in gates:
+            yield from _gate(kind, gate, arms, by_arm)
+    for sentence in summary.verdict.sentences:
+        for figure in sentence.figures:
+            if not any(figure == name or figure.startswith(f"{name}.") for name in summary.metrics):
+                yield Fault(SUMMARY, f"verdict: '{sentence.text[:60]}' rests on {figure}, which there is not")
+
+
+def _arm(name: str, summary: Summary) -> Arm:
+    """As much of an arm as its figures need."""
+    told = summary.arms[name]
+    return Arm(
+        name,
+        calls=told.call_every is not None,
+        quantum=told.calls_quantum,
+        race=True,
+        protected=told.protected,
+        profile=told.profile,
+    )
+
+
+def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, common: int) -> Iterator[Fault]:
+    told, calls = summary.arms[arm.name], arm.calls
+    found = {
+        "seeds": sorted({step.seed for step in arm.steps}),
+        "steps": len(arm.steps),
+        "calls": len(calls),
+        "outcomes": figures.counts(call.outcome for call in calls),
+        "decisions": figures.counts(call.decision for call in calls),
+        "winners": figures.counts(call.winner for call in calls),
+        "emulator_overruns": sum(call.emulator_overrun for call in calls),
+        "loss": figures.loss(arm, by_arm.get(BASELINE), common).model_dump(),
+    }
+    dumped = told.model_dump()
+    yield from disagreements(SUMMARY, {key: dumped[key] for key in found}, found, f"arms.{arm.name}")
+
+
+def _gate(kind: str, gate: Gate, arms: Mapping[str, Arm], by_arm: Mapping[str, ArmRows]) -> Iterator[Fault]:
+    threshold = Threshold(gate.metric, gate.limit, gate.direction)
+    try:
+        target = resolve(threshold, list(arms.values()))
+    except SettingsError as error:
+        yield Fault(SUMMARY, f"{kind}: {error}")
+        return
+    found = judge(threshold, target, by_arm[target.arm])
+    yield from disagreements(SUMMARY, gate.model_dump(), found.model_dump(), f"{kind}.{gate.metric}")
+
+
+def _log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
+    """The HDR log holds every call of every arm that calls."""
+    file = folder / "latency.hlog"
+    if not file.is_file():
+        return
+    found: dict[str, int] = {}
+    try:
+        reader = HistogramLogReader(str(file), histogram())
+        while (interval := reader.get_next_interval_histogram()) is not None:
+            found[interval.get_tag()] = interval.get_total_count()
+    except Exception as error:  # noqa: BLE001 - the reader raises whatever a bad log makes it raise
+        yield Fault(file.name, f"cannot be read: {type(error).__name__}: {error}")
+        return
+    for name, arm in summary.arms.items():
+        calls = sum(row.call is not None for row in rows if row.arm == name)
+        tag = f"{name}.added_latency"
+        if calls and found.get(tag) != calls:
+            yield Fault(file.name, f"{tag}: holds {found.get(tag, 0):,} calls of {calls:,}")
+        if calls and arm.calls_quantum and f"{name}.quantum_latency" not in found:
+            yield Fault(file.name, f"{name}.quantum_latency: is missing")
+
+
+def _trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
+    """The trace parses, has a process an arm, and marks the emulated ones."""
+    file = folder / "trace.pftrace"
+    if not file.is_file():
+        return
+    trace = Trace()
+    try:
+        trace.ParseFromString(file.read_bytes())
+    except DecodeError as error:
+        yield Fault(file.name, f"is no Perfetto trace: {error}")
+        return
+    named = {
+        packet.track_descriptor.process.process_name
+        for packet in trace.packet
+        if packet.HasField("track_descriptor") and packet.track_descriptor.HasField("process")
+    }
+    for name in {row.arm for row in rows} & summary.arms.keys():
+        if not {name, f"{name} ({EMULATED})"} & named:
+            yield Fault(file.name, f"has no process for {name}")
+        waited = any(row.call and row.call.quantum_emulated_ns for row in rows if row.arm == name)
+        if waited and name in named:
+            yield Fault(file.name, f"{name}: waited for an emulation and is not marked {EMULATED}")

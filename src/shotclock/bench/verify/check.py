@@ -1,0 +1,18 @@
+"""Which kind of folder it is, and its faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shotclock.bench.load.folder import SUMMARY as LOAD_SUMMARY
+from shotclock.bench.verify.bench_run import check_bench
+from shotclock.bench.verify.faults import Fault
+from shotclock.bench.verify.load_run import check_load
+from shotclock.domain.errors import SettingsError
+
+
+def verify(folder: Path) -> list[Fault]:
+    """All faults of a run folder or of a load test's; SettingsError where it is no folder at all."""
+    if not folder.is_dir():
+        raise SettingsError(f"{folder}: is no folder; name one that `shotclock bench` or `load` wrote")
+    return check_load(folder) if (folder / LOAD_SUMMARY).is_file() else check_bench(folder)

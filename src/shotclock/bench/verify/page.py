@@ -1,0 +1,78 @@
+"""report.html and the charts: one file without a network, marked EMULATED where the run was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+from shotclock.bench.verify.faults import Fault
+
+FETCHING = frozenset(("src", "href", "xlink:href", "action", "data", "poster", "srcset", "background"))
+ACTIVE = frozenset(("script", "iframe", "object", "embed", "base", "link"))
+PNG = b"\x89PNG\r\n\x1a\n"
+EMULATED = "EMULATED"
+
+
+class _Page(HTMLParser):
+    """Gathers what would be fetched or run, and the words."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.active: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ACTIVE:
+            self.active.append(tag)
+        for name, value in attrs:
+            inside = (value or "").startswith(("#", "data:image/"))
+            if name in FETCHING and not inside:
+                self.fetched.append(f"<{tag} {name}={value!r}>")
+            elif name.startswith("on"):
+                self.active.append(f"{tag} {name}")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def check_page(path: Path, *, emulated: bool) -> Iterator[Fault]:
+    """The page's faults; one that is not there is told by whoever looks for files."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    page = _Page(text)
+    for found in page.fetched:
+        yield Fault(path.name, f"fetches something: {found}")
+    for found in page.active:
+        yield Fault(path.name, f"has an active element: {found}")
+    for found in re.findall(r"@import[^;]*|url\(\s*[\"']?(?!#|data:)[^)]*\)", text):
+        yield Fault(path.name, f"fetches something: {found}")
+    if emulated and EMULATED not in "".join(page.words):
+        yield Fault(path.name, f"the run was emulated and the page does not say {EMULATED}")
+
+
+def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
+    """Every chart as SVG and as PNG, whole, and marked."""
+    names = {path.stem for suffix in ("svg", "png") for path in folder.glob(f"*.{suffix}")}
+    if not names:
+        yield Fault("charts", "there is none")
+    for name in sorted(names):
+        svg, png = folder / f"{name}.svg", folder / f"{name}.png"
+        if not svg.is_file():
+            yield Fault(f"charts/{svg.name}", "is missing")
+        else:
+            text = svg.read_text(encoding="utf-8", errors="replace")
+            if not text.lstrip().startswith("<svg") or "</svg>" not in text:
+                yield Fault(f"charts/{svg.name}", "is no whole SVG")
+            elif emulated and EMULATED not in text:
+                yield Fault(
+                    f"charts/{svg.name}", f"the run was emulated and the chart does not say {EMULATED}"
+                )
+        if not png.is_file():
+            yield Fault(f"charts/{png.name}", "is missing")
+        elif not png.read_bytes().startswith(PNG):
+            yield Fault(f"charts/{png.name}", "is no PNG")

@@ -1,0 +1,174 @@
+"""`shotclock load`: a load test of an orchestrator, by MLPerf's scenarios."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shotclock.app.load import Elsewhere, LoadJob
+    from shotclock.bench.load.records import CallRecord
+    from shotclock.bench.load.schema import LoadSummary
+    from shotclock.bench.run_folder import RunFolder
+    from shotclock.settings import Settings
+
+FAILED = 4
+INCONCLUSIVE = 5
+THRESHOLD_FAILED = 99
+INTERRUPTED = 130
+
+
+def load(
+    *,
+    scenario: Annotated[
+        Literal["single-stream", "multi-stream", "server", "offline"],
+        typer.Option(help="MLPerf's: server is open load, calls that wait for nobody."),
+    ] = "server",
+    rate: Annotated[
+        float, typer.Option(help="Calls per second of server; of offline, with --duration, how many.")
+    ] = 20,
+    duration: Annotated[float, typer.Option(help="Seconds a run.")] = 60,
+    target: Annotated[
+        str | None, typer.Option(help="A running orchestrator, HOST:PORT; without it, one is started.")
+    ] = None,
+    deadline_ms: Annotated[
+        float | None, typer.Option(help="Each call's budget (default: quantum.budget_ms).")
+    ] = None,
+    count: Annotated[
+        Literal["quantum", "any"],
+        typer.Option(help="Which answers meet the deadline: samples of the QPU, or any."),
+    ] = "quantum",
+    runs: Annotated[int, typer.Option(min=1, max=100, help="Independent runs; 5 for a claim.")] = 1,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="Search the highest rate that meets the deadline.")
+    ] = False,
+    n: Annotated[
+        int | None, typer.Option(min=2, max=24, help="Variables a subproblem (default: kernel.n).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of arrivals and subproblems.")] = 0,
+    profile: Annotated[
+        str | None, typer.Option(help="Latency profile of an orchestrator started here.")
+    ] = None,
+    clock: Annotated[
+        Literal["wall", "virtual"], typer.Option(help="virtual: account emulated waits, skip them.")
+    ] = "wall",
+    certificate: Annotated[Path | None, typer.Option(help="Own certificate for --target, PEM.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    authorities: Annotated[
+        Path | None, typer.Option(help="Who signed the target's certificate, PEM.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep load.json, calls and charts in this new folder.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="An inconclusive result exits 5.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="load.json on stdout, progress on stderr.")] = False,
+) -> None:
+    """Ask at fixed instants, count from the scheduled one, and say what tail the load had.
+
+    Exit codes: 0 the deadline was met (or nothing is settled), 2 usage or settings, 3 environment, 4 the
+    measurement is invalid, 5 inconclusive under --strict, 99 the deadline was missed, 130 interrupted.
+    """
+    from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
+
+    from shotclock.app.load import LoadJob  # noqa: PLC0415
+    from shotclock.bench.load.arrivals import Plan, Scenario  # noqa: PLC0415
+    from shotclock.bench.load.folder import write_load  # noqa: PLC0415
+    from shotclock.bench.report.load_charts import write_charts  # noqa: PLC0415
+    from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
+    from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
+    from shotclock.settings import load as load_settings  # noqa: PLC0415
+
+    settings = load_settings(config, {"quantum": {"profile": profile}} if profile is not None else {})
+    budget_ms = settings.quantum.budget_ms if deadline_ms is None else deadline_ms
+    plan = Plan(Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed)
+    elsewhere = _elsewhere(target, certificate, private_key, authorities)
+    job = LoadJob(plan, count, runs, sweep, clock, elsewhere)
+    _refuse(job)
+    folder = RunFolder.create(out) if out is not None else None
+    summary, calls = _run(settings, job, folder, Console(stderr=True))
+    if folder is not None:
+        write_load(summary, calls, folder.path)
+        write_charts(summary, calls, folder.path)
+    if json:
+        typer.echo(summary.model_dump_json(indent=2, by_alias=True))
+    else:
+        show_load(summary, Console())
+    raise typer.Exit(exit_code(summary, strict))
+
+
+def _run(
+    settings: Settings, job: LoadJob, folder: RunFolder | None, console: Console
+) -> tuple[LoadSummary, list[CallRecord]]:
+    """The load test; where it never began, its folder goes again."""
+    from shotclock.app.load import LoadProgress, run  # noqa: PLC0415
+    from shotclock.bench.report.load_words import run_line  # noqa: PLC0415
+
+    progress = LoadProgress(
+        phase=lambda text: console.print(text, style="dim", markup=False, highlight=False),
+        ran=lambda plan, found: console.print(
+            run_line(plan.rate_per_s, found), markup=False, highlight=False
+        ),
+    )
+    began = False
+    try:
+        found = run(settings, job, progress)
+        began = True
+    except KeyboardInterrupt:
+        typer.echo("shotclock: interrupted before the first call; nothing was kept", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        if folder is not None and not began:
+            folder.discard_if_empty()
+    return found
+
+
+def exit_code(summary: LoadSummary, strict: bool) -> int:
+    """See `load`: by the worst run, or by the knee of a sweep."""
+    from shotclock.bench.schema import Result  # noqa: PLC0415
+
+    if summary.status == "interrupted":
+        return INTERRUPTED
+    if summary.knee is not None:
+        return 0 if summary.knee.met_per_s is not None else THRESHOLD_FAILED
+    if any(run.faults for run in summary.runs):
+        return FAILED
+    results = {run.result for run in summary.runs}
+    if Result.FAIL in results:
+        return THRESHOLD_FAILED
+    return INCONCLUSIVE if strict and Result.INCONCLUSIVE in results else 0
+
+
+def _elsewhere(
+    target: str | None, certificate: Path | None, private_key: Path | None, authorities: Path | None
+) -> Elsewhere | None:
+    from shotclock.app.load import Elsewhere  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+    from shotclock.wire.certificates import TlsFiles  # noqa: PLC0415
+    from shotclock.wire.tls import ClientTls, Insecure  # noqa: PLC0415
+
+    if certificate and private_key and authorities:
+        security: ClientTls | Insecure = ClientTls(TlsFiles(certificate, private_key, authorities))
+    elif certificate or private_key or authorities:
+        raise SettingsError("mutual TLS needs --certificate, --private-key and --authorities together")
+    else:
+        security = Insecure()
+    if target is None and not isinstance(security, Insecure):
+        raise SettingsError(
+            "--certificate: is for --target; an orchestrator started here is asked on loopback"
+        )
+    return None if target is None else Elsewhere(target, security)
+
+
+def _refuse(job: LoadJob) -> None:
+    from shotclock.bench.load.arrivals import Scenario  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    if job.sweep and job.plan.scenario is not Scenario.SERVER:
+        raise SettingsError("--sweep: searches a rate, which server alone has; leave --scenario out")
+    if job.clock == "virtual" and job.target is not None:
+        raise SettingsError("--clock virtual: cannot skip the waits of another process; leave --target out")

@@ -1,0 +1,1 @@
+"""What is where: fabrics between an accelerator's host and a QPU."""

@@ -1,0 +1,127 @@
+"""`shotclock load` as a person meets it: a service of its own, one elsewhere, Ctrl-C, bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from shotclock.app.service import Service
+from shotclock.bench.load.folder import read_calls, read_load
+from shotclock.bench.load.schema import LoadSummary
+from shotclock.cli.load import load
+from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
+from shotclock.settings import load as load_settings
+
+ITSELF = "import typer; from shotclock.cli.load import load; typer.run(load)"
+
+
+def ran(*arguments: str) -> Result:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(load)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def refused(*arguments: str) -> ShotclockError:
+    found = ran(*arguments).exception
+    assert isinstance(found, ShotclockError)
+    return found
+
+
+def test_a_load_of_its_own_orchestrator_leaves_a_whole_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = ran("--rate", "20", "--duration", "3", "--runs", "2", "--json", "--out", str(out))
+    summary = LoadSummary.model_validate_json(found.stdout)
+    assert found.exit_code in {0, 4, 99}  # what this machine's load is worth is for benchmarks to say
+    assert summary == read_load(out)
+    assert summary.emulated
+    assert summary.provider == "emulated"
+    calls = read_calls(out)
+    assert len(calls) == sum(run.calls for run in summary.runs)
+    assert {call.run for call in calls} == {0, 1}
+    assert len({run.seed for run in summary.runs}) == 2
+    assert all(call.issued_ns >= call.scheduled_ns for call in calls)
+    assert any(call.answered_by == "qpu" for call in calls)
+    assert json.loads((out / "machine.json").read_text(encoding="utf-8")) == summary.environment
+
+
+def test_a_running_orchestrator_is_loaded_from_another_process() -> None:
+    serve = {"listen": "127.0.0.1:0", "metrics": "127.0.0.1:0", "insecure": True, "sizes": (8,)}
+    service = Service(load_settings(None, {"serve": serve, "kernel": {"n": 8}}))
+    try:
+        target = f"127.0.0.1:{service.start().grpc_port}"
+        found = ran(
+            "--target", target, "--n", "8", "--scenario", "single-stream", "--duration", "2", "--json"
+        )
+    finally:
+        service.close()
+    summary = LoadSummary.model_validate_json(found.stdout)
+    assert summary.target == target
+    assert summary.runs[0].calls > 0
+    assert summary.emulated
+
+
+def test_virtual_time_skips_the_emulated_waits_and_says_so() -> None:
+    found = ran("--clock", "virtual", "--rate", "2", "--duration", "300", "--n", "6")
+    assert "EMULATED, VIRTUAL CLOCK" in found.stdout
+    assert "with samples" in found.stdout
+
+
+def test_ctrl_c_keeps_the_calls_that_ended_and_marks_them(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["--rate", "20", "--duration", "600", "--n", "6", "--out", str(out), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", ITSELF, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        while "loading" not in (line := process.stderr.readline()):
+            assert line, "ended before it began"
+        time.sleep(2)
+        os.kill(process.pid, signal.SIGINT)
+        stdout, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    summary = LoadSummary.model_validate_json(stdout)
+    assert summary.status == "interrupted"
+    assert 0 < len(read_calls(out)) < 20 * 600
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (["--target", "127.0.0.1:1"], MachineError, "127.0.0.1:1"),
+        (["--target", "nowhere"], SettingsError, "HOST:PORT"),
+        (["--target", "192.0.2.1:7443"], SettingsError, "loopback"),
+        (["--rate", "0"], SettingsError, "--rate 0"),
+        (["--sweep", "--scenario", "offline"], SettingsError, "--sweep"),
+        (["--clock", "virtual", "--target", "127.0.0.1:1"], SettingsError, "--clock virtual"),
+        (["--target", "127.0.0.1:1", "--certificate", "a.pem"], SettingsError, "together"),
+        (["--profile", "colocatd"], SettingsError, "colocatd"),
+    ],
+)
+def test_bad_input_is_one_line_that_names_the_flag(
+    arguments: list[str], kind: type[ShotclockError], words: str
+) -> None:
+    found = refused(*arguments)
+    assert isinstance(found, kind)
+    assert words in str(found)
+    assert "\n" not in str(found)
+
+
+def test_a_load_that_never_began_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused("--target", "127.0.0.1:1", "--out", str(out))
+    assert not out.exists()
+    out.mkdir()
+    (out / "mine").touch()
+    assert "not empty" in str(refused("--out", str(out)))

@@ -1,0 +1,222 @@
+"""The gate: directions, limits, what is refused, what is left open, and the folders it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import synthetic
+from queueing import MS, Queue, loaded
+from shotclock.bench.compare.decide import FEWEST_PAIRS, Rule, decide
+from shotclock.bench.compare.gate import Comparison, Wanted, compare, interleaved
+from shotclock.bench.compare.units import Unit, read_units
+from shotclock.bench.environment import Described, differences, refuse_to_merge
+from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.folder import write_load
+from shotclock.bench.load.judge import judge
+from shotclock.bench.load.summarise import LoadFacts, summarise
+from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.schema import Result
+from shotclock.bench.statistics import Sample
+from shotclock.cli.compare import compare as verb
+from shotclock.domain.errors import SettingsError
+
+SLOWER = Rule("x.p50", "lower", "ratio", 0.05)
+SHARE = Rule("x.share", "higher", "difference", 0.01)
+MACHINE = {"cpu": "one", "torch": "2.13.0"}
+
+
+def noisy(level: float, pairs: int, seed: int, spread: float = 0.01) -> list[float]:
+    rng = np.random.default_rng(seed)
+    return list(level * np.exp(rng.normal(0, spread, pairs)))
+
+
+@pytest.mark.parametrize(
+    ("factor", "result"), [(1.0, Result.PASS), (0.8, Result.PASS), (1.1, Result.FAIL), (2.0, Result.FAIL)]
+)
+def test_a_latency_fails_where_it_is_surely_slower_than_its_limit(factor: float, result: Result) -> None:
+    found = decide(SLOWER, noisy(10, 12, 1), noisy(10 * factor, 12, 2))
+    assert found.result is result
+    assert found.needed == 0
+    assert found.change is not None
+    assert found.change.value == pytest.approx(factor - 1, abs=0.02)
+
+
+def test_a_change_at_the_limit_is_left_open_and_says_how_many_pairs_would_settle_it() -> None:
+    found = decide(SLOWER, noisy(10, 12, 1, 0.05), noisy(10.8, 12, 2, 0.05))
+    assert found.result is Result.INCONCLUSIVE
+    assert 12 < found.needed < 1_000
+    more = decide(SLOWER, noisy(10, 3 * found.needed, 3, 0.05), noisy(10.8, 3 * found.needed, 4, 0.05))
+    assert more.result is Result.FAIL
+
+
+def test_fewer_pairs_than_the_gate_asks_for_settle_nothing() -> None:
+    found = decide(SLOWER, [10.0] * 9, [20.0] * 9)
+    assert found.result is Result.INCONCLUSIVE
+    assert found.needed == FEWEST_PAIRS
+    assert decide(SLOWER, [], []).needed == FEWEST_PAIRS
+
+
+def test_a_share_is_held_by_its_difference_and_downwards() -> None:
+    assert decide(SHARE, [1.0] * 10, [1.0] * 10).result is Result.PASS
+    assert decide(SHARE, [0.0] * 10, [0.5] * 10).result is Result.PASS
+    assert decide(SHARE, [0.9] * 10, [0.85] * 10).result is Result.FAIL
+
+
+def unit(
+    side: str, number: int, latency_ms: float, share: int = 990, facts: Mapping[str, str] = MACHINE
+) -> Unit:
+    order = 2 * number + (number % 2 if side == "a" else 1 - number % 2)  # A B B A
+    rng = np.random.default_rng((number, side == "b"))
+    values = (latency_ms * MS * np.exp(rng.normal(0, 0.2, 800))).astype(np.int64)
+    return Unit(
+        name=f"{side}{number}",
+        started_at=f"2026-11-22T10:{order:02d}:00",
+        described=Described(side, facts),
+        latencies={
+            "arm.added_latency.software": Sample(np.sort(values)),
+            "arm.quantum_latency": Sample(np.sort(values)),
+        },
+        shares={"arm.quantum_share": (share, 1_000)},
+    )
+
+
+def units(side: str, latency_ms: float, pairs: int = 12, share: int = 990) -> list[Unit]:
+    return [unit(side, number, latency_ms, share) for number in range(pairs)]
+
+
+def results(found: Comparison) -> dict[str, Result]:
+    return {one.rule.metric: one.result for one in found.decisions}
+
+
+def test_by_default_the_softwares_part_and_the_shares_are_gated() -> None:
+    found = compare(units("a", 5), units("b", 5))
+    assert results(found) == {
+        "arm.added_latency.software.p50": Result.PASS,
+        "arm.added_latency.software.p99": Result.PASS,
+        "arm.quantum_share": Result.PASS,
+    }
+    assert found.result is Result.PASS
+
+
+def test_one_metric_that_fails_fails_the_whole() -> None:
+    assert compare(units("a", 5), units("b", 6)).result is Result.FAIL
+    assert compare(units("a", 5), units("b", 5, share=900)).result is Result.FAIL
+
+
+def test_patterns_choose_and_set_limits_and_the_last_that_fits_counts() -> None:
+    wanted = [Wanted.parse("*.p50=5%"), Wanted.parse("arm.quantum_latency.p50 = 30%")]
+    found = compare(units("a", 5), units("b", 6), wanted)
+    assert results(found) == {
+        "arm.added_latency.software.p50": Result.FAIL,
+        "arm.quantum_latency.p50": Result.PASS,
+    }
+    with pytest.raises(SettingsError, match="fits no metric"):
+        compare(units("a", 5), units("b", 5), [Wanted("*.p51", 0.1)])
+    for text in ("*.p50", "*.p50=five", "=5%", "*.p50=-3%"):
+        with pytest.raises(SettingsError, match="PATTERN=LIMIT"):
+            Wanted.parse(text)
+    assert Wanted.parse("x=0.02") == Wanted("x", 0.02)
+
+
+def test_runs_that_were_not_made_in_turns_are_told_apart() -> None:
+    a, b = units("a", 5), units("b", 6)
+    later = [replace(one, started_at=f"2026-11-23T10:{n:02d}:00") for n, one in enumerate(b)]
+    assert interleaved(a, b)
+    assert not interleaved(a, later)
+    found = compare(a, later)
+    assert found.result is Result.INCONCLUSIVE
+    assert "--sequential" in found.caveat
+    assert compare(a, later, sequential=True).result is Result.FAIL
+    same = [replace(one, started_at="2026-11-22T10:00:00") for one in a]
+    assert not interleaved(same, b)
+
+
+def test_environments_that_differ_refuse_to_merge_and_say_in_what() -> None:
+    other = unit("b", 0, 5, facts={"cpu": "another", "torch": "2.13.0"})
+    with pytest.raises(SettingsError, match="cpu: one against another") as refused:
+        compare([unit("a", 0, 5)], [other])
+    assert "--despite cpu" in str(refused.value)
+    compare([unit("a", 0, 5)], [other], despite=["cpu"])
+    assert differences(Described("a", {}), Described("b", {"numpy": "2"})) == [
+        "numpy: not recorded against 2"
+    ]
+    refuse_to_merge([])
+
+
+def test_a_run_with_too_few_calls_settles_nothing_and_says_so() -> None:
+    few = [
+        replace(one, latencies={name: Sample(s.values_ns[::9]) for name, s in one.latencies.items()})
+        for one in units("a", 5)
+    ]
+    found = {one.rule.metric: one for one in compare(few, units("b", 5)).decisions}
+    assert found["arm.added_latency.software.p50"].result is Result.PASS
+    assert found["arm.added_latency.software.p99"].result is Result.INCONCLUSIVE
+    assert "n=89" in found["arm.added_latency.software.p99"].why
+
+
+def test_a_bench_runs_seeds_are_its_units_and_agree_with_its_summary(tmp_path: Path) -> None:
+    steps = synthetic.rows(synthetic.SMALL)
+    folder = RunFolder.create(tmp_path / "run")
+    folder.write_steps(steps)
+    folder.write_summary(synthetic.summary(steps))
+    found = read_units(folder.path)
+    assert len(found) == synthetic.SMALL.seeds
+    (whole,) = read_units(tmp_path)
+    for name, sample in whole.latencies.items():
+        assert sample.n == sum(one.latencies[name].n for one in found)
+        assert sample.missed == sum(one.latencies[name].missed for one in found)
+    calls = [step.call for step in steps if step.call and step.arm == "hybrid-public-cloud"]
+    assert whole.shares["hybrid-public-cloud.quantum_share"] == (sum(c.in_time for c in calls), len(calls))
+
+
+def load_folder(path: Path, started_at: str, service_s: float, seed: int) -> None:
+    plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4, seed=seed)
+    calls = loaded(plan, Queue(lambda number: service_s))
+    facts = LoadFacts(
+        "0.1", started_at, path.name, False, "queue", "queue", True, "virtual", MACHINE, "quantum", None
+    )
+    path.mkdir(parents=True)
+    write_load(summarise([judge(calls, plan, "quantum")], calls, plan, facts), calls, path)
+
+
+def run_cli(*arguments: str) -> tuple[int, str]:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(verb)
+    found = CliRunner().invoke(app, list(arguments))
+    assert not isinstance(found.exception, Exception), found.exception
+    return found.exit_code, found.stdout
+
+
+def test_exit_codes_and_json_of_folders_of_load_tests(tmp_path: Path) -> None:
+    for number in range(10):
+        sides = [("a", 0.004), ("b", 0.006)] if number % 2 else [("b", 0.006), ("a", 0.004)]
+        for place, (side, service_s) in enumerate(sides):
+            started = f"2026-11-22T10:{2 * number + place:02d}:00"
+            load_folder(tmp_path / side / f"{number:02d}", started, service_s, number)
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    code, text = run_cli(a, b, "--json", "--strict")
+    found = json.loads(text)
+    assert code == 99
+    assert found["interleaved"]
+    assert found["metrics"]["load.latency.software.p50"]["result"] == "FAIL"
+    assert found["metrics"]["load.latency.software.p50"]["low"] > 0.05
+    assert run_cli(b, a, "--strict")[0] == 0
+    code, text = run_cli(f"{a}/00", f"{b}/00")
+    assert code == 0
+    assert "INCONCLUSIVE" in text
+    assert run_cli(f"{a}/00", f"{b}/00", "--strict")[0] == 5
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="neither a run folder"):
+        read_units(tmp_path)
+    with pytest.raises(SettingsError, match="neither a run folder"):
+        read_units(tmp_path / "nothing")

@@ -1,0 +1,53 @@
+"""Amdahl's ceiling and the heat map's figures, from rows whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import synthetic
+from shotclock.bench.report.amdahl import Ceiling, ceiling_grid, ceilings
+from shotclock.bench.report.heat import Instant
+from shotclock.bench.report.over_time import busiest, instants, over_time_grid
+from shotclock.bench.rows import table
+
+
+def test_half_the_time_in_calls_doubles_the_training_at_most() -> None:
+    half = Ceiling("arm", 10.0, 5.0)
+    assert half.speedup(1.0) == 1.0
+    assert half.speedup(2.0) == pytest.approx(4 / 3)
+    assert half.speedup(math.inf) == 2.0
+    assert Ceiling("arm", 10.0, 10.0).speedup(math.inf) == math.inf
+    assert Ceiling("arm", 0.0, 0.0).speedup(10.0) == 1.0
+    assert "without bound" in str(ceiling_grid([Ceiling("arm", 1.0, 1.0)]))
+
+
+def test_ceilings_are_of_the_arms_that_call_a_qpu_and_add_up() -> None:
+    rows = synthetic.rows(synthetic.SMALL)
+    found = {one.arm: one for one in ceilings(synthetic.summary(rows), table(rows))}
+    assert found.keys() == {arm.name for arm in synthetic.ARMS if arm.quantum}
+    own = [row for row in rows if row.arm == "quantum-raw"]
+    assert found["quantum-raw"].total_s == pytest.approx(sum(r.total_iteration_time_ns for r in own) / 1e9)
+    blocked = sum(row.call.added_latency_ns for row in own if row.call)
+    assert found["quantum-raw"].blocked_s == pytest.approx(blocked / 1e9)
+
+
+def test_a_run_without_a_quantum_call_has_neither() -> None:
+    rows = [row for row in synthetic.rows(synthetic.SMALL) if row.arm.startswith("classical")]
+    summary = synthetic.summary(rows, arms=synthetic.ARMS[:2])
+    assert ceilings(summary, table(rows)) == []
+    assert busiest(summary) is None
+
+
+def test_the_map_keeps_every_call_and_its_misses() -> None:
+    rows = synthetic.rows(synthetic.SMALL, all_missed="hybrid-colocated")
+    arm = busiest(synthetic.summary(rows))
+    assert arm is not None
+    found = instants(table(rows), arm)
+    assert len(found) == sum(row.call is not None for row in rows if row.arm == arm)
+    cells = [[cell.text for cell in row] for group in over_time_grid(found).groups for row in group.rows]
+    assert sum(int(calls.replace(",", "")) for _, calls, *_ in cells) == len(found)
+    missed = sum(call.latency_ms is None for call in found)
+    assert sum(int(row[2].replace(",", "")) for row in cells) == missed
+    assert over_time_grid([Instant(0.0, None)]).groups

@@ -1,0 +1,348 @@
+"""A run folder is checked against its own rows: a whole one has no fault, and each broken rule is listed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree, rmtree
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+import synthetic
+from queueing import MS, Queue, loaded
+from shotclock.bench.arms import Arm
+from shotclock.bench.figures import Prices
+from shotclock.bench.hdr import write_hdr
+from shotclock.bench.history import History, entry
+from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.folder import write_load
+from shotclock.bench.load.judge import judge
+from shotclock.bench.load.records import read, write
+from shotclock.bench.load.summarise import LoadFacts
+from shotclock.bench.load.summarise import summarise as summarise_load
+from shotclock.bench.report.html import write_report
+from shotclock.bench.report.load_charts import write_charts
+from shotclock.bench.rows import Step, steps, table
+from shotclock.bench.run_folder import RunFolder, environment
+from shotclock.bench.summarise import ArmFacts, RunFacts, summarise
+from shotclock.bench.trace import write_trace
+from shotclock.bench.verify.check import verify
+from shotclock.cli.verify import verify as verb
+from shotclock.domain.errors import SettingsError
+
+
+def facts() -> RunFacts:
+    arms = tuple(
+        ArmFacts(
+            Arm(
+                one.name,
+                one.every is not None,
+                one.quantum,
+                True,
+                one.name.endswith("-protected"),
+                one.profile,
+            ),
+            one.profile,
+            "emulated" if one.quantum else None,
+            "inline" if one.every else None,
+            one.quantum,
+            one.deadline_ms if one.every else None,
+            one.every,
+            Prices("USD", 1.6, 2.1),
+        )
+        for one in synthetic.ARMS
+    )
+    return RunFacts(
+        run_id="20261122-0900",
+        shotclock="0.1.0",
+        clock="wall",
+        quick=True,
+        workload="digits-mlp",
+        samples_per_step=64,
+        kernel="qat_flip",
+        n=12,
+        shots=256,
+        started_at="2026-11-22T09:00:00+00:00",
+        duration_s=60.0,
+        interrupted=False,
+        failure="",
+        environment=environment(),
+        arms=arms,
+        profiles=synthetic.summary([]).profiles,
+        thresholds=(),
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the main job leaves it, of synthetic rows."""
+    rows = synthetic.rows(synthetic.SMALL)
+    run = facts()
+    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run")
+    summary = summarise(rows, run)
+    folder.write_settings("schema = 1\n\n[bench]\nseeds = 2\n")
+    folder.write_machine(run.environment)
+    folder.write_steps(rows)
+    folder.write_summary(summary)
+    write_hdr(rows, folder.path / "latency.hlog")
+    write_trace(rows, folder.path / "trace.pftrace")
+    write_report(summary, table(rows), folder.path)
+    return folder.path
+
+
+@pytest.fixture
+def run(whole: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return copytree(whole, tmp_path / "run")
+
+
+def faults(folder: Path) -> list[str]:
+    return [str(fault) for fault in verify(folder)]
+
+
+def told(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
+    file = folder / "summary.json"
+    summary = json.loads(file.read_bytes())
+    change(summary)
+    file.write_text(json.dumps(summary), encoding="utf-8")
+
+
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    rows = synthetic.rows(synthetic.SMALL)
+    assert steps(table(rows)) == rows
+    assert steps(table([])) == []
+
+
+def test_a_whole_folder_has_no_fault(run: Path) -> None:
+    assert faults(run) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "summary.json",
+        "steps.parquet",
+        "config.lock.toml",
+        "machine.json",
+        "latency.hlog",
+        "trace.pftrace",
+        "report.html",
+    ],
+)
+def test_a_missing_file_is_named(run: Path, name: str) -> None:
+    (run / name).unlink()
+    assert f"{name}: is missing" in faults(run)
+
+
+def test_every_fault_is_listed_not_the_first(run: Path) -> None:
+    (run / "trace.pftrace").write_bytes(b"\xff\xff\xff")
+    (run / "latency.hlog").write_text("nonsense", encoding="utf-8")
+    (run / "config.lock.toml").write_text("[bench]\nsedes = 3\n", encoding="utf-8")
+    rmtree(run / "charts")
+    found = faults(run)
+    for start in (
+        "trace.pftrace: is no Perfetto",
+        "latency.hlog: ",
+        "config.lock.toml: ",
+        "charts: there is none",
+    ):
+        assert any(fault.startswith(start) for fault in found), (start, found)
+    assert any("did you mean 'seeds'" in fault for fault in found)
+
+
+def test_a_percentile_that_its_rows_do_not_give_is_found(run: Path) -> None:
+    def better(summary: dict[str, dict[str, dict[str, object]]]) -> None:
+        summary["metrics"]["hybrid-colocated.added_latency"]["mean"] = 1.0
+        summary["metrics"]["hybrid-colocated.quantum_share"]["value"] = 0.5
+        summary["arms"]["hybrid-colocated"]["calls"] = 10_000
+        del summary["metrics"]["quantum-raw.bind"]
+
+    told(run, better)  # type: ignore[arg-type]
+    found = "\n".join(faults(run))
+    assert "metrics.hybrid-colocated.added_latency.mean: says 1.0; the rows give" in found
+    assert "metrics.hybrid-colocated.quantum_share.value: says 0.5" in found
+    assert "arms.hybrid-colocated.calls: says 10000" in found
+    assert "metrics.quantum-raw.bind: is missing" in found
+    assert len(found.splitlines()) == 4
+
+
+def test_a_gate_that_its_rows_do_not_give_is_found(run: Path) -> None:
+    def passed(summary: dict[str, list[dict[str, object]]]) -> None:
+        slow = next(gate for gate in summary["mission_gates"] if "public-cloud" in str(gate["metric"]))
+        slow["result"] = "PASS"
+
+    told(run, passed)  # type: ignore[arg-type]
+    (fault,) = faults(run)
+    assert fault.startswith(
+        "summary.json: mission_gates.hybrid-public-cloud.quantum_latency.p95_ms.result: says PASS"
+    )
+
+
+def test_the_schema_is_checked_key_by_key(run: Path) -> None:
+    def broken(summary: dict[str, object]) -> None:
+        summary["n"] = "twelve"
+        summary["nonsense"] = 1
+        del summary["clock"]
+
+    told(run, broken)
+    found = faults(run)
+    assert {fault.split(":")[1].strip() for fault in found} >= {"n", "nonsense", "clock"}
+
+
+def rewritten(folder: Path, change: Callable[[list[Step]], list[Step]]) -> None:
+    file = folder / "steps.parquet"
+    pq.write_table(table(change(steps(pq.read_table(file)))), file)
+
+
+def test_rows_that_are_lost_or_doubled_are_found(run: Path) -> None:
+    rewritten(run, lambda rows: [*rows[:5], *rows[6:], rows[0]])
+    found = "\n".join(faults(run))
+    assert "steps.parquet: classical-only, seed 0, step 0: is there twice" in found
+    assert "steps missing: [5]" in found
+
+
+def test_a_stage_with_more_emulated_wait_than_time_is_found(run: Path) -> None:
+    def impossible(rows: list[Step]) -> list[Step]:
+        number = next(i for i, row in enumerate(rows) if row.call and row.call.stages)
+        call = rows[number].call
+        assert call is not None
+        first = replace(call.stages[0], emulated_ns=call.stages[0].duration_ns + 1)
+        rows[number] = replace(rows[number], call=replace(call, stages=(first, *call.stages[1:])))
+        return rows
+
+    rewritten(run, impossible)
+    assert any("emulated" in fault and "took" in fault for fault in faults(run))
+
+
+def test_missing_columns_and_torn_files_are_found(run: Path) -> None:
+    file = run / "steps.parquet"
+    pq.write_table(pq.read_table(file).drop_columns(["in_time"]), file)
+    assert "steps.parquet: has no column in_time" in faults(run)
+    file.write_bytes(b"PAR1")
+    assert any(fault.startswith("steps.parquet: cannot be read") for fault in faults(run))
+
+
+def test_an_emulated_run_says_so_on_page_charts_and_trace(run: Path) -> None:
+    page = run / "report.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("EMULATED", "measured"), encoding="utf-8")
+    chart = run / "charts" / "tail_latency.svg"
+    chart.write_text(chart.read_text(encoding="utf-8").replace("EMULATED", "measured"), encoding="utf-8")
+    trace = run / "trace.pftrace"
+    rows = steps(pq.read_table(run / "steps.parquet"))
+    unmarked = [
+        replace(row, call=replace(row.call, stages=tuple(replace(s, emulated_ns=0) for s in row.call.stages)))
+        if row.call
+        else row
+        for row in rows
+    ]
+    write_trace(unmarked, trace)
+    found = "\n".join(faults(run))
+    assert "report.html: the run was emulated and the page does not say EMULATED" in found
+    assert "charts/tail_latency.svg: the run was emulated" in found
+    assert "trace.pftrace: hybrid-colocated: waited for an emulation and is not marked EMULATED" in found
+
+
+def test_an_arm_on_the_emulation_cannot_call_itself_hardware(run: Path) -> None:
+    def hardware(summary: dict[str, object]) -> None:
+        summary["emulated"] = False
+        for arm in summary["arms"].values():  # type: ignore[attr-defined]
+            arm["emulated"] = False
+
+    told(run, hardware)
+    found = "\n".join(faults(run))
+    assert "arms.quantum-raw: ran on the emulated provider and is not marked" in found
+    assert "has emulated waits" in found
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "<script>alert(1)</script>",
+        '<img src="https://example.org/x.png">',
+        '<link rel="stylesheet" href="x.css">',
+        "<style>@import 'x.css';</style>",
+        '<p style="background: url(x.png)">',
+        '<p onclick="x()">',
+    ],
+)
+def test_a_page_that_fetches_or_runs_something_is_found(run: Path, added: str) -> None:
+    page = run / "report.html"
+    page.write_text(page.read_text(encoding="utf-8").replace("</body>", f"{added}</body>"), encoding="utf-8")
+    assert any(fault.startswith("report.html: ") for fault in faults(run))
+
+
+def test_an_environment_of_unknown_origin_is_found(run: Path) -> None:
+    def nowhere(summary: dict[str, dict[str, object]]) -> None:
+        del summary["environment"]["cpu"]
+
+    told(run, nowhere)  # type: ignore[arg-type]
+    found = faults(run)
+    assert any("environment.cpu: is missing" in fault for fault in found)
+    assert "machine.json: is not the environment of summary.json" in found
+
+
+@pytest.fixture
+def load_test(tmp_path: Path) -> Path:
+    plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
+    calls = loaded(plan, Queue(lambda number: 0.004))
+    described = LoadFacts(
+        "0.1",
+        "2026-11-22T09:00:00",
+        "load-1",
+        False,
+        "queue",
+        "queue",
+        True,
+        "virtual",
+        environment(),
+        "quantum",
+        None,
+    )
+    path = tmp_path / "load"
+    path.mkdir()
+    summary = summarise_load([judge(calls, plan, "quantum")], calls, plan, described)
+    write_load(summary, calls, path)
+    write_charts(summary, calls, path)
+    return path
+
+
+def test_a_load_tests_figures_are_worked_out_anew(load_test: Path) -> None:
+    assert faults(load_test) == []
+    file = load_test / "calls.parquet"
+    calls = read(file)
+    write([replace(calls[0], completed_ns=calls[0].completed_ns + 10**9), *calls[1:]], file)
+    found = faults(load_test)
+    assert any("runs[0].latency.mean" in fault for fault in found)
+    write([replace(calls[0], completed_ns=0), *calls[1:]], file)
+    assert any("time runs backwards" in fault for fault in faults(load_test))
+    pq.write_table(pa.table({"run": [0]}), file)
+    assert any("has no column" in fault for fault in faults(load_test))
+
+
+def ran(*arguments: str) -> Result:
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(verb)
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_exit_codes_and_the_record(run: Path, tmp_path: Path) -> None:
+    history = tmp_path / "history.db"
+    found = ran(str(run), "--record", str(history), "--json")
+    assert found.exit_code == 0
+    assert json.loads(found.stdout) == {"schema": 1, "run": str(run), "faults": [], "recorded": True}
+    assert "already in" in ran(str(run), "--record", str(history)).stdout
+    (run / "machine.json").unlink()
+    found = ran(str(run), "--record", str(tmp_path / "other.db"))
+    assert found.exit_code == 99
+    assert "machine.json: is missing" in found.stdout
+    assert not (tmp_path / "other.db").exists()
+    with History(history) as kept:
+        assert [point.run_id for point in kept.trend("quantum-raw.quantum_share")] == [entry(run).run_id]
+    missing = ran(str(tmp_path / "nothing")).exception
+    assert isinstance(missing, SettingsError)
