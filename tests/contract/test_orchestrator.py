@@ -106,6 +106,18 @@ def test_a_young_batch_waits_for_more_and_an_old_one_goes() -> None:
     assert waited_ns == pytest.approx(10 * NS_PER_MS, rel=1e-6)
 
 
+def test_calls_gather_while_the_qpu_is_busy_though_lanes_are_free() -> None:
+    async def work(system: System) -> list[int]:
+        async def later(seed: int) -> Outcome:
+            await asyncio.sleep(0.006 * seed)
+            return await system.orchestrator.solve(asked(seed, 1_000))
+
+        await asyncio.gather(*map(later, range(6)))
+        return [len(job.circuits) for job in system.provider.jobs]
+
+    assert simulate(scripted(batch_limit=8, queue_limit=16), work) == [1, 5]
+
+
 def test_a_batch_leaves_early_for_its_earliest_deadline() -> None:
     async def work(system: System) -> Outcome:
         return await system.orchestrator.solve(asked(budget_ms=70))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_S, Deadline
@@ -20,6 +21,9 @@ from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.waiting import WaitingCalls
 
 Row = tuple[Seat, ...]
+
+LEAD = 0.25
+"""Of a job's predicted time: so long before the QPU is free the next job is submitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +101,23 @@ class Lanes:
             await asyncio.gather(*self._flights, return_exceptions=True)
 
     async def _turn(self) -> None:
-        """Returns when a call waits and a lane is free."""
-        while not self._waiting or len(self._flights) >= self._pipeline.health.lanes.limit:
+        """Returns when a call waits, a lane is free, and the QPU nearly is."""
+        while True:
+            free = len(self._flights) < self._pipeline.health.lanes.limit
+            early_s = self._early_ns() / NS_PER_S
+            if self._waiting and free and early_s <= 0:
+                return
             self._changed.clear()
-            await self._changed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(early_s if self._waiting and free else None):
+                    await self._changed.wait()
+
+    def _early_ns(self) -> int:
+        """How long a job submitted now would only wait for the QPU; others may still join it meanwhile."""
+        if self._policy.limit == 1 or not self._flights:
+            return 0
+        lead_s = LEAD * min(flight.predicted_s for flight in self._flights.values())
+        return self._ahead_ns() - round(lead_s * NS_PER_S)
 
     def _refuse_waiting(self, rejection: Rejection) -> None:
         for call in self._waiting.peek(len(self._waiting)):
