@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import itertools
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from qiskit import QuantumCircuit
+from qiskit.primitives import StatevectorSampler
+from qiskit.providers.fake_provider import GenericBackendV2
+from qiskit.transpiler import CouplingMap
 
-from harness import FACTS, Inline, WallClock, random_parameters, unlinked
+from harness import FACTS, Inline, WallClock
+from ibm_endpoint import IbmEndpoint, on_device, running
 from shotclock.circuits import raw, store
 from shotclock.circuits.worker import bound_logical
-from shotclock.domain.circuit import DeviceCircuit
+from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Job, Provider
 from shotclock.emulator import device
 from shotclock.emulator.profile import load
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.providers.aer import AerProvider
+from shotclock.providers.primitives import wrap
 from shotclock.providers.scripted import Reply, ScriptedProvider
+from shotclock.providers.threads import ClientThreads
 
 Maker = Callable[[], Provider]
 
@@ -35,12 +44,57 @@ def scripted() -> Provider:
     return ScriptedProvider(WallClock(), afterwards=Reply(delay_s=0.01), predicted_s=0.01)
 
 
-every_provider = pytest.mark.parametrize("make", [emulated, aer, scripted])
+def sampler() -> Provider:
+    """A `BaseSamplerV2` of the user's own."""
+    made = StatevectorSampler(seed=1)
+    return wrap("sampler", made, bound_logical, ClientThreads("sampler", 1), WallClock())
+
+
+def backend() -> Provider:
+    """A `BackendV2` of the user's own, with a coupling map that wants transpiling."""
+    made = GenericBackendV2(12, coupling_map=CouplingMap.from_line(12), seed=1, noise_info=False)
+    made.options.update_options(seed_simulator=1)
+    return wrap("backend", made, bound_logical, ClientThreads("backend", 1), WallClock())
+
+
+LOCAL: dict[str, Maker] = {
+    "emulated": emulated,
+    "aer": aer,
+    "scripted": scripted,
+    "sampler": sampler,
+    "backend": backend,
+}
+REMOTE = ("ibm", "qrmi")
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[IbmEndpoint]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture
+def make(request: pytest.FixtureRequest) -> Maker:
+    """What makes the provider that the test is parametrized with."""
+    if request.param in LOCAL:
+        return LOCAL[request.param]
+    endpoint: IbmEndpoint = request.getfixturevalue("endpoint")
+    return endpoint.ibm if request.param == "ibm" else endpoint.qrmi
+
+
+def of(*names: str) -> pytest.MarkDecorator:
+    """Runs the test with each of these providers."""
+    return pytest.mark.parametrize("make", names, indirect=True)
+
+
+every_provider = of(*LOCAL, *REMOTE)
 
 
 def job_of(*widths: int, shots: int = 200) -> Job:
-    circuits = tuple(unlinked(random_parameters(n, n)) for n in widths)
-    return Job.of(circuits, shots, "test", rep_delay_s=0.0)
+    return Job.of(tuple(on_device(n, n) for n in widths), shots, "test", rep_delay_s=0.0)
+
+
+NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 
 
 def ghz(n: int, bits: int) -> DeviceCircuit:
@@ -58,7 +112,7 @@ def ghz(n: int, bits: int) -> DeviceCircuit:
 def test_circuits_of_ones_own_run_beside_the_others(make: Maker) -> None:
     async def main() -> None:
         provider = make()
-        job = Job.of((ghz(3, 4), unlinked(random_parameters(5, 5))), 400, "test")
+        job = Job.of((ghz(3, 4), on_device(5, 5, first=4)), 400, "test")
         execution = await provider.collect(await provider.submit(job))
         assert [one.pool.shape[1] for one in execution.samples] == [4, 5]
         assert [one.shots for one in execution.samples] == [400, 400]
@@ -66,7 +120,7 @@ def test_circuits_of_ones_own_run_beside_the_others(make: Maker) -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("make", [emulated, aer])
+@of("emulated", "aer", "sampler", "backend", *REMOTE)
 def test_what_simulates_circuits_of_ones_own_gives_their_distribution(make: Maker) -> None:
     async def main() -> None:
         provider = make()
@@ -118,6 +172,34 @@ def test_the_instants_follow_one_another(make: Maker) -> None:
 
 
 @every_provider
+def test_circuits_side_by_side_come_back_apart(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        side_by_side = Pub((on_device(3, 1), on_device(4, 2, first=3), on_device(2, 3, first=8)))
+        job = Job((side_by_side, Pub((on_device(5, 4),))), 300, "test", rep_delay_s=0.0)
+        execution = await provider.collect(await provider.submit(job))
+        assert [one.pool.shape[1] for one in execution.samples] == [3, 4, 2, 5]
+        assert [one.shots for one in execution.samples] == [300] * 4
+
+    asyncio.run(main())
+
+
+@every_provider
+def test_a_job_is_found_by_its_tag_and_can_be_collected(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        tag = f"shotclock:{next(NUMBERS):024x}"
+        job = replace(job_of(4), tag=tag)
+        accepted = await provider.submit(job)
+        (found,) = await provider.find(tag)
+        assert found.job_id == accepted.job_id
+        assert (await provider.collect(found)).samples[0].shots == 200
+        await provider.ping()
+
+    asyncio.run(main())
+
+
+@every_provider
 def test_concurrent_jobs_do_not_mix(make: Maker) -> None:
     async def main() -> None:
         provider = make()
@@ -147,7 +229,7 @@ def test_a_cancelled_job_says_so_and_the_next_one_runs(make: Maker) -> None:
 
 
 # Aer computes in one go on an inline offload: by the time anyone could cancel, it has ended.
-@pytest.mark.parametrize("make", [emulated, scripted])
+@of("emulated", "scripted", "sampler", *REMOTE)
 def test_cancelling_while_someone_collects_tells_him(make: Maker) -> None:
     async def main() -> None:
         provider = make()
@@ -206,7 +288,7 @@ def test_impossible_jobs_are_permanent_faults(make: Maker) -> None:
     asyncio.run(main())
 
 
-@every_provider
+@of(*LOCAL)
 def test_the_same_seed_gives_the_same_samples(make: Maker) -> None:
     async def samples() -> bytes:
         provider = make()

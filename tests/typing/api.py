@@ -59,6 +59,9 @@ class MyProvider:
     async def ping(self) -> None:
         return None
 
+    async def close(self) -> None:
+        return None
+
 
 class MyKernel:
     name = "mine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,16 +13,18 @@ from torch import Tensor, nn
 
 from shotclock.app.host import WallHost
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
-from shotclock.domain.ports import Dispatcher, Kernel
+from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.race import classical
+from shotclock.orchestrator.thread import SystemClock
 from shotclock.settings import Settings, load
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training import hook
 from shotclock.training.calls import CallPolicy
+from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Unasked, asks
 from shotclock.training.observe import CallObserver
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
@@ -58,27 +61,36 @@ def attach(
     policy: CallPolicy = hook.DEFAULT_POLICY,
     loss: Callable[[], float | Tensor] = hook.unchecked,
     observers: Sequence[CallObserver] = (),
+    ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Quantum:
     """Calls from a training loop of one's own, which stays as it is; see `training.hook.attach`.
 
     target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process. settings: its file,
-    the defaults (the EMULATED provider) without one. Raises SettingsError, MachineError.
+    the defaults (the EMULATED provider) without one. Under torchrun all ranks attach, and rank zero alone has
+    an orchestrator or a connection. Raises SettingsError, MachineError, RunError.
     """
+
+    def attached(caller: Caller, clock: Clock) -> hook.Attached:
+        return hook.attach(
+            optimizer,
+            model=model,
+            kernel=kernel,
+            caller=caller,
+            clock=clock,
+            policy=policy,
+            loss=loss,
+            observers=observers,
+            ranks_timeout_s=ranks_timeout_s,
+        )
+
+    if not asks(os.environ):
+        return Quantum(attached(Unasked(), SystemClock()), lambda: None)
     host = WallHost()
     try:
         dispatcher, end = (
             _remote(host, target, security) if target else _embedded(host, load(settings, {}), kernel)
         )
-        training = hook.attach(
-            optimizer,
-            model=model,
-            kernel=kernel,
-            caller=host.caller(dispatcher),
-            clock=host.clock,
-            policy=policy,
-            loss=loss,
-            observers=observers,
-        )
+        training = attached(host.caller(dispatcher), host.clock)
     except BaseException:
         host.close()
         raise

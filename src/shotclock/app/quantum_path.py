@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from shotclock.app import vendors
 from shotclock.app.host import Host
 from shotclock.app.preview import Preview
 from shotclock.circuits.synthesizer import QaoaSynthesizer
@@ -57,11 +58,14 @@ class QuantumPath:
 
 def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
     """The provider of these settings, warm. Raises SettingsError on what it cannot be asked for."""
-    provider = (
-        _emulated(host, settings, quantum, profile)
-        if quantum.provider == "emulated"
-        else _other(host, quantum)
-    )
+    if quantum.provider == "emulated":
+        provider = _emulated(host, settings, quantum, profile)
+    elif quantum.provider in vendors.REMOTE:
+        provider = vendors.remote(host, settings, quantum, profile)
+    elif quantum.provider == "aer":
+        provider = _aer(host)
+    else:
+        provider = vendors.own(host, quantum)
     limits = provider.limits
     if limits.paid and quantum.max_money_per_run == 0:
         raise SettingsError(
@@ -151,11 +155,9 @@ def _emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile:
     return provider
 
 
-def _other(host: Host, quantum: QuantumSettings) -> Provider:
-    factory = registry.load(quantum.provider)
-    if quantum.provider == "aer":
-        return factory(circuit_builder=bound_logical, offload=host.offload, clock=host.clock, seed=0)
-    return factory(clock=host.clock, seed=0)
+def _aer(host: Host) -> Provider:
+    factory = registry.load("aer")
+    return factory(circuit_builder=bound_logical, offload=host.offload, clock=host.clock, seed=0)
 
 
 def _shot_limits(quantum: QuantumSettings, provider: Provider) -> ShotLimits:

@@ -8,6 +8,7 @@ gates' own angles but for θ: `theta` (n) and, layer after layer, `field` = 2γh
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 from dataclasses import dataclass
@@ -103,10 +104,16 @@ def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
 
 def bound_isa(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit in the device's own instructions, angles filled in."""
-    isa = qpy.load(io.BytesIO(circuit.template.qpy))[0]
+    isa = _loaded(circuit.template.qpy)
     if isinstance(circuit.parameters, Bound):
-        return isa
+        return isa.copy()
     return isa.assign_parameters(parameter_values(isa, circuit.parameters))
+
+
+@functools.lru_cache(maxsize=64)
+def _loaded(content: bytes) -> QuantumCircuit:
+    """A template's circuit, which nobody may change: loading takes longer than binding."""
+    return qpy.load(io.BytesIO(content))[0]
 
 
 def _warm_start(circuit: QuantumCircuit, angles: _Angles, at: list[int]) -> None:

@@ -11,6 +11,7 @@ import typer
 from shotclock import __version__
 from shotclock.cli.bench import bench
 from shotclock.cli.compare import compare
+from shotclock.cli.doctor import doctor
 from shotclock.cli.emulate import emulate
 from shotclock.cli.jobs import jobs
 from shotclock.cli.load import load
@@ -38,6 +39,7 @@ app.command()(drain)
 app.command()(resume)
 app.add_typer(jobs, name="jobs")
 app.command()(emulate)
+app.command()(doctor)
 
 
 def _version(wanted: bool) -> None:

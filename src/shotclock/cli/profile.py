@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json as json_text
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,11 +11,6 @@ import typer
 profile = typer.Typer(
     help="Latency profiles: what stands between a submit and its samples.", no_args_is_help=True
 )
-
-
-@profile.callback()
-def _root() -> None:
-    """Keeps `show` a verb of its own while it is the only one."""
 
 
 @profile.command()
@@ -45,3 +42,34 @@ def show(
         console.print(f"not modelled: {omission.component}: {omission.reason}")
     if found.sanity:
         console.print(f"to be held against: {found.sanity.text}")
+
+
+@profile.command()
+def fit(
+    records: Annotated[Path, typer.Argument(help="Job records: JSON, or CSV with a header line.")],
+    *,
+    name: Annotated[str, typer.Option(help="The profile's name.")] = "site",
+    source: Annotated[
+        str | None, typer.Option(help="Where the records are from; stands beside every number.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write it; NAME.toml by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="What was fitted, as one JSON document.")] = False,
+) -> None:
+    """Fit a profile to a site's own job records: created, running, finished, usage. Costs no QPU time."""
+    from shotclock.domain.errors import MachineError  # noqa: PLC0415
+    from shotclock.emulator import fit as fits  # noqa: PLC0415 - `--help` must not wait for it
+
+    found = fits.read(records)
+    fitted = fits.fitted(found, name, source or f"job records {records.name}")
+    file = out or Path(f"{name}.toml")
+    try:
+        file.write_text(fits.toml_of(fitted), encoding="utf-8")
+    except OSError as error:
+        raise MachineError(f"{file}: cannot be written: {error.strerror}") from error
+    distance = fits.goodness(found, fitted)
+    if json:
+        document = {"profile": str(file), "records": len(found), "queue_distance": distance}
+        typer.echo(json_text.dumps(document))
+        return
+    typer.echo(f"{file}: fitted to {len(found)} jobs; the queue's lognormal is off by {distance:.2f} at most")
+    typer.echo(f"use it with --profile {file}, or look at it: shotclock profile show {file}")

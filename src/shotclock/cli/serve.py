@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import os
 import signal
 import threading
 from pathlib import Path
@@ -34,6 +35,8 @@ def serve(
 
     A second signal ends it at once. Exit codes: 0 drained, 2 settings, 3 environment.
     """
+    # before gRPC loads: its core writes to stderr by itself, and what it means for a person is said here
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
     from shotclock.app.service import Service  # noqa: PLC0415
@@ -41,9 +44,9 @@ def serve(
 
     settings = load(config, _flags(listen, metrics, provider, profile, insecure=insecure))
     console = Console(stderr=True)
-    service = Service(settings)
-    stopping = _on_signals()
     say: _Says = _JsonLines() if json else _Words(console)
+    service = Service(settings, say.trouble)
+    stopping = _on_signals()
     started = service.start(say.listening)
     say.ready(started)
     stopping.wait()
@@ -89,6 +92,7 @@ def _end(service: Service, drain_s: float, say: _Says) -> None:
 class _Says(Protocol):
     def listening(self, grpc_port: int, http_port: int) -> None: ...
     def ready(self, started: Started) -> None: ...
+    def trouble(self, what: str) -> None: ...
     def draining(self, drain_s: float) -> None: ...
     def drained(self, finished: int, handed_back: int) -> None: ...
 
@@ -112,6 +116,9 @@ class _Words:
                 f"from before the stop: {left.adopted} jobs adopted, {left.settled} settled, "
                 f"{left.parked} parked" + (" (see `shotclock jobs --state parked`)" if left.parked else "")
             )
+
+    def trouble(self, what: str) -> None:
+        self._console.print(f"trouble: {what}", markup=False, soft_wrap=True)
 
     def draining(self, drain_s: float) -> None:
         self._console.print(f"draining, up to {drain_s:g} s; a second signal ends at once")
@@ -137,6 +144,9 @@ class _JsonLines:
             settled=left.settled,
             parked=left.parked,
         )
+
+    def trouble(self, what: str) -> None:
+        self._say(event="trouble", what=what)
 
     def draining(self, drain_s: float) -> None:
         self._say(event="draining", budget_s=drain_s)

@@ -177,6 +177,9 @@ class Provider(Protocol):
     async def ping(self) -> None:
         """A status call: free and quick; raises ProviderError where the provider takes no jobs now."""
 
+    async def close(self) -> None:
+        """Ends what costs while it is open: sessions, connections; the last call of all."""
+
 
 class Ledger(Protocol):
     """The durable record of paid jobs. Every method raises LedgerError when the promise cannot be kept."""

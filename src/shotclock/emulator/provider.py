@@ -157,6 +157,9 @@ class EmulatedProvider:
         """See `Provider.ping`; one round trip of the network."""
         await self._wait_until(self._clock.now_ns() + round(self._profile.submit_s * 1e9))
 
+    async def close(self) -> None:
+        """See `Provider.close`; nothing is open."""
+
     def _forget(self, accepted: Accepted) -> asyncio.Task[Execution] | None:
         self._tags.pop(accepted.job_id, None)
         return self._running.pop(accepted.job_id, None)

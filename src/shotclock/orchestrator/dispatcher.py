@@ -99,6 +99,7 @@ class Orchestrator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._pipeline.gone()
         await self._pipeline.book.settled()
+        await self._pipeline.provider.close()
 
     def status(self) -> Status:
         """See `Operations.status`."""

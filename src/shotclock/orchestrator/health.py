@@ -14,6 +14,9 @@ from shotclock.orchestrator.concurrency import ConcurrencyLimit
 from shotclock.orchestrator.latency import Slowness
 from shotclock.orchestrator.retry import RetryBudget
 
+STALLED_NS = 10_000_000
+"""A deadline noticed so much late was missed by the event loop."""
+
 PROBE_LIMIT_S = 5.0
 """A status call that takes longer has failed."""
 
@@ -53,9 +56,13 @@ class Health:
         if error.kind is not FaultKind.PERMANENT:
             self._suspect()
 
-    def timed_out(self, waited_ns: int, predicted_s: float) -> None:
-        """A job was given up; it speaks against the provider where it took longer than predicted."""
-        if waited_ns > predicted_s * NS_PER_S:
+    def timed_out(self, waited_ns: int, predicted_s: float, late_ns: int) -> None:
+        """A job was given up; it speaks against the provider where it took longer than predicted.
+
+        late_ns: past the last deadline in it. Where this process noticed its own timer late, it stalled
+        itself, and every job under way would be blamed for that at once.
+        """
+        if waited_ns > predicted_s * NS_PER_S and late_ns < STALLED_NS:
             self._suspect()
 
     def _suspect(self) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -65,11 +67,21 @@ class InlineOffload:
 
 
 def _spawned() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_attached)
 
 
-def _quiet() -> None:
-    """Ctrl-C reaches the whole foreground group; only the parent decides what it means."""
+def _attached() -> None:
+    """Ctrl-C reaches the whole foreground group, and only the parent decides what it means; a parent that
+    was killed decides nothing any more: the worker goes with it.
+    """
     import signal  # noqa: PLC0415 - runs in the worker alone
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, name="shotclock-parent", daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

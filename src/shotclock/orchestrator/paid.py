@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
@@ -18,6 +18,11 @@ from shotclock.orchestrator.ledger import LedgerBusyError
 
 UNDECIDED_LIMIT = 10_000
 """Results whose decision is awaited; the oldest beyond it is recorded as STALE."""
+
+
+def no_report(why: str) -> None:
+    """Nobody is told."""
+    del why
 
 
 class JobBook(Protocol):
@@ -75,11 +80,15 @@ class FreeJobs:
 
 
 class PaidJobs:
-    """Writes a provider's jobs into its ledger, each job's moves in their order."""
+    """Writes a provider's jobs into its ledger, each job's moves in their order.
 
-    def __init__(self, ledger: Ledger, provider: str) -> None:
+    on_broken: told once, when nothing can be written any more.
+    """
+
+    def __init__(self, ledger: Ledger, provider: str, on_broken: Callable[[str], None] = no_report) -> None:
         self._ledger = ledger
         self._provider = provider
+        self._on_broken = on_broken
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._tag_of: OrderedDict[str, str] = OrderedDict()
         self._undecided: dict[str, set[str]] = {}
@@ -95,7 +104,7 @@ class PaidJobs:
         except LedgerBusyError:
             raise
         except LedgerError as error:
-            self.broken = str(error)
+            self._break(error)
             raise
 
     def submitted(self, tag: str, job_id: str) -> None:
@@ -162,7 +171,12 @@ class PaidJobs:
         try:
             await move
         except LedgerError as error:
-            self.broken = self.broken or str(error)
+            self._break(error)
+
+    def _break(self, error: LedgerError) -> None:
+        if not self.broken:
+            self.broken = str(error)
+            self._on_broken(f"nothing is submitted any more: {error}")
 
     def _written(self, tag: str, task: asyncio.Task[None]) -> None:
         if self._writing.get(tag) is task:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
@@ -28,6 +29,9 @@ RETURN_MARGIN_NS = 5_000_000
 """Kept back when a job is fitted to a budget: decoding, and the answer's way to the caller."""
 
 LOOKS_FOR_A_LOST_JOB = 3
+
+CANCEL_LIMIT_S = 2.0
+"""A cancel that takes longer has failed: a stop waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,9 @@ class Pipeline:
 
     @property
     def side_by_side(self) -> int:
-        """How many calls like the first warming sample one job carries, in one PUB."""
+        """How many calls like the first warming sample one job carries, in one PUB; 1 until it is warm."""
+        if not self._typical:
+            return 1
         return max(1, len(self.synthesizer.lines(next(iter(self._typical)))))
 
     def stand_in(self, n: int) -> Pub:
@@ -112,8 +118,11 @@ class Pipeline:
     def predicted_p95_s(self) -> float:
         """What the shortest job that is allowed takes here, with nothing ahead of it, seconds.
 
-        The provider's prediction, plus how much longer than predicted the jobs of late have taken.
+        The provider's prediction, plus how much longer than predicted the jobs of late have taken; 0 until
+        something is warm.
         """
+        if not self._typical:
+            return 0.0
         policy = self.policy
         delay = policy.shorter_rep_delays_s[-1] if policy.shorter_rep_delays_s else policy.rep_delay_s
         first = self.stand_in(next(iter(self._typical)))
@@ -167,7 +176,7 @@ class Pipeline:
                 call.end(ProviderFault(str(error)))
 
     async def gone(self) -> None:
-        """Waits for the jobs whose callers had left while they were handed over."""
+        """Waits for the jobs that are being given up."""
         while self._leaving:
             await asyncio.wait(self._leaving)
 
@@ -250,7 +259,9 @@ class Pipeline:
             execution = await self._collected(job, accepted)
             self.health.finished(began, flight.predicted_s, self._inflight, first_attempt=first_attempt)
         except asyncio.CancelledError:
-            self.health.timed_out(self._clock.now_ns() - began, flight.predicted_s)
+            now = self._clock.now_ns()
+            late_ns = now - max(call.deadline.at_ns for call in calls)
+            self.health.timed_out(now - began, flight.predicted_s, late_ns)
             raise
         finally:
             self._inflight -= 1
@@ -264,9 +275,7 @@ class Pipeline:
             return await asyncio.shield(handing_over)
         except asyncio.CancelledError:
             if not handing_over.cancelled():
-                leaving = asyncio.ensure_future(self._give_up(job.tag, handing_over))
-                self._leaving.add(leaving)
-                leaving.add_done_callback(self._leaving.discard)
+                self._leave(self._give_up(job.tag, handing_over))
             raise
 
     async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
@@ -297,20 +306,34 @@ class Pipeline:
         self.book.parked(tag, f"the submit's answer was lost ({lost}) and no job carries the tag")
         raise lost
 
+    def _leave(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on after the job's own task was cancelled, even twice; `gone` waits for it."""
+        leaving = asyncio.ensure_future(work)
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
     async def _give_up(self, tag: str, handing_over: asyncio.Future[Accepted]) -> None:
         try:
             accepted = await handing_over
-            await self.provider.cancel(accepted)
         except (ProviderError, LedgerError):
             return  # what was known of the job is written where it was raised
-        self.book.failed(tag, "cancelled: its callers had gone")
+        await self._call_off(tag, accepted)
+
+    async def _call_off(self, tag: str, accepted: Accepted) -> None:
+        try:
+            async with asyncio.timeout(CANCEL_LIMIT_S):
+                await self.provider.cancel(accepted)
+        except (ProviderError, TimeoutError) as error:
+            why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
+            self.book.parked(tag, f"its callers had gone, and the cancel failed: {why}")
+        else:
+            self.book.failed(tag, "cancelled: its callers had gone")
 
     async def _collected(self, job: Job, accepted: Accepted) -> Execution:
         try:
             execution = await self.provider.collect(accepted)
         except asyncio.CancelledError:
-            await self.provider.cancel(accepted)
-            self.book.failed(job.tag, "cancelled: its callers had gone")
+            self._leave(self._call_off(job.tag, accepted))
             raise
         except ProviderError as error:
             if error.kind is FaultKind.AMBIGUOUS:

@@ -86,6 +86,9 @@ class AerProvider:
     async def ping(self) -> None:
         """See `Provider.ping`; there is nothing to be down."""
 
+    async def close(self) -> None:
+        """See `Provider.close`; nothing is open."""
+
     async def _run(self, job: Job, number: int) -> Execution:
         began_ns = self._clock.now_ns()
         seeds = np.random.default_rng((self._seed, number)).integers(0, 2**31, len(job.circuits))

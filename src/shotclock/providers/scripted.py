@@ -122,6 +122,9 @@ class ScriptedProvider:
         if self.ping_error is not None:
             raise self.ping_error
 
+    async def close(self) -> None:
+        """See `Provider.close`; nothing is open."""
+
     async def _run(self, job: Job, step: Step, number: int) -> Execution:
         began_ns = self._clock.now_ns()
         match step:

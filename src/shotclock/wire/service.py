@@ -33,6 +33,9 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 
 MIB = 1024 * 1024
 
+RETURN_S = 0.01
+"""Kept for the way back, at most a tenth of what remains."""
+
 Unary = Callable[[bytes, Any], Awaitable[Any]]
 
 
@@ -57,12 +60,16 @@ DEFAULT_LIMITS = ServiceLimits()
 
 
 def effective_budget_ns(method: str, budget_ns: int, remaining_s: float | None) -> int:
-    """The shorter of what the message and gRPC say remains; RefusedError where neither says it."""
+    """The shorter of what the message and gRPC say remains; RefusedError where neither says it.
+
+    gRPC's is until the answer must be there, so a part is kept for its way; the message's says already
+    what the caller leaves.
+    """
     if remaining_s is None:
         if budget_ns == 0:
             raise without_deadline(method)
         return budget_ns
-    remaining_ns = int(remaining_s * NS_PER_S)
+    remaining_ns = int((remaining_s - min(RETURN_S, 0.1 * remaining_s)) * NS_PER_S)
     return min(budget_ns, remaining_ns) if budget_ns else remaining_ns
 
 

@@ -51,7 +51,7 @@ class Backend:
             },
             "is_simulator": False,
             "qubits": self.facts.n_qubits,
-            "clops": {"type": "CLOPS_H", "value": round(self.facts.clops_h)},
+            "clops": {"type": "hardware", "value": round(self.facts.clops_h)},
             "processor_type": configuration.get("processor_type"),
             "queue_length": queue_length,
             "emulated": True,

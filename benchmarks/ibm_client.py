@@ -1,0 +1,86 @@
+"""Shotclock's IBM provider beside IBM's own clients, all over one local, EMULATED endpoint.
+
+How long an answer lies there before its caller has it; whether the metered usage is what the formula says;
+what job, batch and session mode cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from dataclasses import dataclass
+
+QUEUE = "20,120"
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """Rounds of each waiter, of the slow ones, calls a mode and how fast the modes' endpoint runs."""
+
+    rounds: int
+    few: int
+    calls: int
+    speed: float
+
+
+QUICK, FULL = Effort(12, 2, 3, 40.0), Effort(100, 20, 5, 10.0)
+
+
+def main() -> None:
+    """Measures, then prints JSON or markdown on stdout."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one object, metric → number")
+    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    arguments = parser.parse_args()
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
+    logging.getLogger("qiskit_ibm_runtime").setLevel(logging.ERROR)
+    lines, metrics = measure(QUICK if arguments.quick else FULL)
+    if arguments.json:
+        print(json.dumps({key: round(value, 9) for key, value in metrics.items()}, indent=2))
+    else:
+        print("\n".join(lines))
+
+
+def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
+    """The page's lines and the figures others read."""
+    import _ibm_delay  # noqa: PLC0415
+    import _ibm_modes  # noqa: PLC0415
+    import _ibm_usage  # noqa: PLC0415
+    from _ibm_endpoint import running  # noqa: PLC0415
+
+    _tell("answer delay")
+    with running("colocated", 1.0) as endpoint:
+        waiters = _ibm_delay.measure(endpoint, effort.rounds, effort.few)
+    _tell("usage")
+    with running("onprem-today", 100.0) as endpoint:
+        metered = _ibm_usage.measure(endpoint)
+    _tell("modes")
+    with running("public-cloud", effort.speed, "--queue", QUEUE) as endpoint:
+        modes = _ibm_modes.measure(endpoint, effort.calls)
+    lines = ["## IBM's clients", "", *_ibm_delay.markdown(waiters), "", *_ibm_usage.markdown(metered)]
+    lines += ["", *_ibm_modes.markdown(modes, QUEUE)]
+    metrics = {
+        "answer_delay_p50_ms": waiters[0].delay_p50_ms,
+        "stock_client_answer_delay_p50_ms": waiters[1].delay_p50_ms,
+        "stock_client_session_answer_delay_p50_ms": waiters[2].delay_p50_ms,
+        "qrmi_answer_delay_p50_ms": waiters[3].delay_p50_ms,
+        "usage_model_max_error_ratio": max(one.error_ratio for one in metered),
+    }
+    for mode in modes:
+        metrics[f"{mode.mode}_mode_latency_s"] = sum(mode.latencies_s) / len(mode.latencies_s)
+        metrics[f"{mode.mode}_mode_billed_s"] = mode.billed_s
+        metrics[f"{mode.mode}_mode_money_usd"] = mode.money
+    return lines, metrics
+
+
+def _tell(what: str) -> None:
+    print(what, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The environment and a provider checked before anything is paid: every failure with its fix.
+
+Nothing here submits a job; every question to a provider is free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TypeVar
+
+from shotclock.app import vendors
+from shotclock.app.host import Host
+from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
+from shotclock.domain.errors import ProviderError, SettingsError, ShotclockError
+from shotclock.domain.ports import Job, Provider
+from shotclock.emulator import device as devices
+from shotclock.emulator import profile as profiles
+from shotclock.placement.fabrics import same_host
+from shotclock.providers import registry
+from shotclock.settings import Settings
+
+T = TypeVar("T")
+ANSWER_LIMIT_S = 30.0
+PACKAGES = ("qiskit", "torch", "grpcio", "apsw", "numba")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One item: what was looked at, whether it is well, what was found, and the fix where it is not."""
+
+    name: str
+    ok: bool
+    said: str
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one call is expected to cost: a job of its own with the shots and the device of the settings."""
+
+    qpu_s: float
+    money: float
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{self.qpu_s:.3g} QPU s a job, {self.money:.4g} {self.currency}"
+
+
+def environment(settings: Settings) -> tuple[Check, ...]:
+    """What every run needs of this machine."""
+    fabrics = (Check(one.name, True, str(one)) for one in same_host())
+    packages = (_package(name) for name in PACKAGES)
+    return (_python(), *packages, _store(settings.circuits.store_folder), *fabrics)
+
+
+def provider(host: Host, settings: Settings, report: Callable[[Check], None]) -> None:
+    """The provider of the settings, check after check; it ends where the next one needs a failed one."""
+    name = settings.quantum.provider
+    if name in vendors.REMOTE and name == "ibm" and not _told(report, _credentials(settings)):
+        return
+    built = _connected(host, settings)
+    if not isinstance(built, _Connected):
+        report(built)
+        return
+    report(Check("reachable", True, f"{built.label}{_emulated(built.provider)}"))
+    try:
+        _told(report, _takes_jobs(host, built.provider))
+        _told(report, _usage(host, built.provider))
+        report(_limits(built.provider, settings))
+        report(_price(host, built.provider, settings))
+    finally:
+        host.run(built.provider.close())
+
+
+@dataclass(frozen=True, slots=True)
+class _Connected:
+    provider: Provider
+    label: str
+
+
+def estimate(host: Host, settings: Settings) -> Estimate:
+    """What a call is expected to cost with these settings. Raises SettingsError."""
+    quantum = settings.quantum
+    facts = host.run(host.offload.run(devices.describe, quantum.device))
+    forecast = vendors.ProfileForecast(facts, profiles.load(quantum.profile))
+    shots = 1_000 if quantum.shots == "fit" else quantum.shots
+    # Its own depth hardly counts beside the rep_delay: 20 us are longer than 24 variables take.
+    template = Template("", facts.name, tuple(range(settings.kernel.n)), b"", 20e-6, 0, 0)
+    circuit = DeviceCircuit(template, QaoaParameters.idle(settings.kernel.n))
+    qpu_s = forecast.qpu_s(Job((Pub((circuit,)),), shots, "estimate", quantum.rep_delay_s))
+    return Estimate(qpu_s, qpu_s * settings.cost.qpu_second, settings.cost.currency)
+
+
+def _told(report: Callable[[Check], None], check: Check) -> bool:
+    report(check)
+    return check.ok
+
+
+def _python() -> Check:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    ok = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Check("python", ok, version, "" if ok else "use Python 3.11, 3.12 or 3.13")
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, True, metadata.version(name))
+    except metadata.PackageNotFoundError:
+        return Check(name, False, "not installed", "install shotclock anew: it brings this package")
+
+
+def _store(folder: Path | None) -> Check:
+    if folder is None:
+        return Check("template store", True, "none: templates are compiled in each process")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        fix = "make it writable, or name another with circuits.template_store"
+        return Check("template store", False, f"{folder}: {error.strerror}", fix)
+    return Check("template store", True, str(folder))
+
+
+def _credentials(settings: Settings) -> Check:
+    access = vendors.Access.of(settings.quantum)
+    try:
+        found = access.credentials()
+    except SettingsError as error:
+        return Check("credentials", False, str(error), "put the API key alone into a file, chmod 600")
+    where = access.credentials_file or "the client's own variables or saved account"
+    return Check("credentials", True, f"{found.token!r} from {where}")
+
+
+def _connected(host: Host, settings: Settings) -> _Connected | Check:
+    quantum = settings.quantum
+    if quantum.provider not in vendors.REMOTE and quantum.provider not in {"aer", "emulated"}:
+        fix = "name a module:factory that can be imported here"
+    else:
+        fix = _fix_for(quantum.provider)
+    try:
+        if quantum.provider in vendors.REMOTE:
+            made = vendors.remote(host, settings, quantum, profiles.load(quantum.profile))
+        elif quantum.provider in {"aer", "emulated"}:
+            registry.load(quantum.provider)
+            return Check("reachable", True, f"{quantum.provider}: runs here, nothing is paid")
+        else:
+            made = vendors.own(host, quantum)
+    except ShotclockError as error:
+        return Check("reachable", False, str(error), fix)
+    device = getattr(made, "device", None)
+    return _Connected(made, device.backend if device is not None else made.name)
+
+
+def _fix_for(name: str) -> str:
+    if name == "ibm":
+        return "check the network, quantum.instance and quantum.backend; `shotclock emulate` needs no account"
+    if name == "qrmi":
+        return "set the resource's QRMI_IBM_… variables, or run inside an allocation with --qpu"
+    return "install the provider's extra"
+
+
+def _emulated(provider: Provider) -> str:
+    return " (EMULATED)" if provider.limits.emulated else ""
+
+
+def _takes_jobs(host: Host, provider: Provider) -> Check:
+    try:
+        host.run(_within(provider.ping))
+    except (ProviderError, TimeoutError) as error:
+        what = str(error) or f"no answer within {ANSWER_LIMIT_S:g} s"
+        return Check("takes jobs", False, what, "wait, or choose another back end with quantum.backend")
+    return Check("takes jobs", True, "now")
+
+
+def _usage(host: Host, provider: Provider) -> Check:
+    ask = getattr(provider, "usage", None)
+    if ask is None:
+        return Check("usage left", True, "not metered")
+    try:
+        usage = host.run(_within(ask))
+    except (ProviderError, TimeoutError) as error:
+        return Check("usage left", False, str(error), "check the key's rights on the instance")
+    if usage.exhausted:
+        fix = "wait for the next period, raise the instance's limit, or use another quantum.instance"
+        return Check("usage left", False, f"{usage.consumed_s:g} s consumed, nothing left", fix)
+    if usage.consumed_s is None:
+        return Check("usage left", True, "not told by this provider")
+    limit = "no limit told" if usage.limit_s is None else f"of {usage.limit_s:g} s"
+    return Check("usage left", True, f"{usage.consumed_s:g} s consumed, {limit}")
+
+
+def _limits(provider: Provider, settings: Settings) -> Check:
+    limits, quantum = provider.limits, settings.quantum
+    rate = limits.submissions_per_minute
+    said = (
+        f"{limits.max_qubits} qubits, {limits.max_shots} shots, {limits.max_pubs} PUBs a job, "
+        f"{limits.lanes} lanes, {'no rate limit' if rate is None else f'{rate:g} submits a minute'}, "
+        f"rep_delay {limits.rep_delay_default_s * 1e6:g} us"
+    )
+    if quantum.shots != "fit" and quantum.shots > limits.max_shots:
+        return Check("limits", False, said, f"set quantum.shots to at most {limits.max_shots}")
+    return Check("limits", True, said)
+
+
+def _price(host: Host, provider: Provider, settings: Settings) -> Check:
+    quantum = settings.quantum
+    if not provider.limits.paid:
+        return Check("price", True, "nothing is paid")
+    expected, limit = estimate(host, settings), quantum.max_money_per_run
+    said = f"{expected}; a run may spend {limit:g} {expected.currency}"
+    if limit < expected.money:
+        return Check("price", False, said, "set quantum.max_money_per_run to what a run may spend")
+    return Check("price", True, f"{said}: {int(limit / expected.money) if expected.money else 'any'} jobs")
+
+
+async def _within(ask: Callable[[], Awaitable[T]]) -> T:
+    async with asyncio.timeout(ANSWER_LIMIT_S):
+        return await ask()

@@ -1,0 +1,145 @@
+"""Connecting to IBM's cloud: the account's key, its client with the silent retries off, one back end.
+
+The client retries on its own for up to 15 s without a word, and reads with no limit at all. Both end
+where its HTTP session is given an adapter that tries once: retries belong to the pipeline, which knows
+the deadline. That session is a private attribute; `connect` fails loudly where it has moved.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import requests
+from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
+from ibm_cloud_sdk_core.token_managers import iam_token_manager as iam  # type: ignore[import-untyped]
+from qiskit.providers import QiskitBackendNotFoundError
+from qiskit_ibm_runtime import QiskitRuntimeService
+from qiskit_ibm_runtime.accounts.exceptions import AccountNotFoundError
+from requests import PreparedRequest, Response
+from requests.adapters import HTTPAdapter
+
+from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError
+from shotclock.providers.credentials import Credentials, Secret
+from shotclock.providers.ibm_cloud import VENDOR_ERRORS, IbmCloud, Service
+from shotclock.providers.ibm_faults import NOT_ACCEPTED, Doing, translated
+
+CONNECT_LIMIT_S = 5.0
+READ_LIMIT_S = 30.0
+CONNECTIONS = 16
+
+
+class OneTry(HTTPAdapter):
+    """Sends a request once and waits for its answer no longer than READ_LIMIT_S."""
+
+    def __init__(self) -> None:
+        super().__init__(max_retries=0, pool_connections=2, pool_maxsize=CONNECTIONS)
+
+    def send(
+        self,
+        request: PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> Response:
+        """See `HTTPAdapter.send`; the caller's own timeout gives way."""
+        del timeout
+        return super().send(request, stream, (CONNECT_LIMIT_S, READ_LIMIT_S), verify, cert, proxies)
+
+
+def connect(credentials: Credentials, backend: str) -> IbmCloud:
+    """The named back end of the account, "" is the least busy one. Blocking, seconds over a network.
+
+    Raises SettingsError where there is no key or no such back end, ProviderError where the account
+    cannot be reached, MachineError on a client whose session cannot be made to try once.
+    """
+    named = _named(credentials)
+    secret = credentials.token
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they repeat the key's fault, which is raised below
+            service = Service(channel="ibm_quantum_platform", **named)
+    except AccountNotFoundError:
+        raise SettingsError(
+            "quantum.credentials_file: no key is given and IBM's client has none saved; name a file that "
+            "holds an IBM Cloud API key, readable by you alone"
+        ) from None
+    except VENDOR_ERRORS as error:
+        raise translated(error, Doing.READ, secret) from None
+    secret = _in_use(service, secret)
+    try:
+        for session in _one_try(service):
+            _key_accepted(session, secret)
+        QiskitRuntimeService.usage(service)  # says why where the client only warns of an "invalid instance"
+        found = service.backend(backend) if backend else service.least_busy(operational=True, simulator=False)
+    except QiskitBackendNotFoundError:
+        raise SettingsError(f"quantum.backend: {_no_backend(service, backend)}") from None
+    except VENDOR_ERRORS as error:
+        raise translated(error, Doing.READ, secret) from None
+    service.chosen = found
+    return IbmCloud(service, found, secret)
+
+
+def _named(credentials: Credentials) -> dict[str, str]:
+    """What is passed to the client; with a key of its own it does not read its variables for the rest."""
+    token = credentials.token.reveal()
+    if not token:
+        return {"instance": credentials.instance} if credentials.instance else {}
+    values = {
+        "token": token,
+        "instance": credentials.instance or os.environ.get("QISKIT_IBM_INSTANCE", ""),
+        "url": credentials.url or os.environ.get("QISKIT_IBM_URL", ""),
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _in_use(service: Service, given: Secret) -> Secret:
+    """The key that the client uses, wherever it has it from, so that it can be redacted."""
+    account = service.active_account() or {}
+    return Secret(str(account.get("token") or given.reveal()))
+
+
+def _one_try(service: Service) -> tuple[requests.Session, ...]:
+    """Switches the silent retries off; the client's HTTP sessions."""
+    known = getattr(service, "_api_clients", {}).values()
+    clients: list[Any] = [*known, getattr(service, "_active_api_client", None)]
+    found = [getattr(client, "_session", None) for client in clients]
+    sessions = tuple(session for session in found if isinstance(session, requests.Session))
+    if len(sessions) < len(clients):
+        raise MachineError(
+            "qiskit-ibm-runtime: its HTTP session is not where it was in 0.51, so its silent retries "
+            "cannot be switched off; install a version that shotclock's constraints name"
+        )
+    for session in sessions:
+        for prefix in ("http://", "https://"):
+            session.mount(prefix, OneTry())
+    return sessions
+
+
+def _key_accepted(session: requests.Session, secret: Secret) -> None:
+    """Exchanges the key for a token once, where the client has got none.
+
+    After a failed exchange the client's own manager holds every request back for a minute, and says nothing.
+    """
+    manager = getattr(session.auth, "tm", None)
+    if not isinstance(manager, iam.IAMTokenManager) or manager.access_token:
+        return
+    try:
+        iam.IAMTokenManager(manager.apikey, url=manager.url).get_token()
+    except ApiException as error:
+        kind = FaultKind.TRANSIENT if error.status_code in NOT_ACCEPTED else FaultKind.PERMANENT
+        what = secret.redacted(str(error.message))
+        raise ProviderError(
+            kind, f"ibm: the key was refused; check quantum.credentials_file: {what}"
+        ) from None
+
+
+def _no_backend(service: Service, wanted: str) -> str:
+    try:
+        names = ", ".join(sorted(one.name for one in service.backends())) or "none"
+    except VENDOR_ERRORS:
+        names = "unknown"
+    return f"the account has no back end {wanted or 'that is operational'!r}; it has: {names}"

@@ -1,0 +1,64 @@
+"""What IBM's client brings back, as Shotclock's values: samples of every circuit, and when what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from qiskit.primitives import BitArray, PrimitiveResult
+
+from shotclock.domain.circuit import Samples
+from shotclock.providers.client import Metrics
+from shotclock.providers.ibm_faults import ResultsUnreadableError
+
+Json = Mapping[str, Any]
+
+
+def samples_of(result: object) -> tuple[Samples, ...]:
+    """A Samples a register, PUB after PUB: a composed circuit has a register for each of its parts.
+
+    Raises ResultsUnreadableError on anything but classified shots.
+    """
+    if not isinstance(result, PrimitiveResult):
+        raise ResultsUnreadableError(f"a {type(result).__name__} came back, not a primitive's result")
+    return tuple(_samples(name, bits) for pub in result for name, bits in pub.data.items())
+
+
+def _samples(name: str, bits: object) -> Samples:
+    """bits: shape (), each shot big-endian in bytes, classical bit 0 the last bit of the last byte."""
+    if not isinstance(bits, BitArray) or bits.shape != ():
+        raise ResultsUnreadableError(f"register {name!r} does not hold one bit string a shot")
+    distinct, counts = np.unique(bits.array, axis=0, return_counts=True)
+    pool = np.unpackbits(distinct, axis=1, bitorder="big")[:, ::-1][:, : bits.num_bits]
+    return Samples(np.ascontiguousarray(pool), counts.astype(np.int64))
+
+
+def metrics_of(document: Json) -> Metrics:
+    """The body of GET /jobs/{id}/metrics; what is missing or malformed is not known."""
+    stamps = document.get("timestamps") or {}
+    created, running, finished = (_moment(stamps.get(name)) for name in ("created", "running", "finished"))
+    usage = document.get("usage") or {}
+    charged = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
+    # Without a status, usage reads 0 until it is final.
+    final = usage.get("status") == "final" if "status" in usage else bool(charged)
+    emulated = document.get("emulated") or {}
+    return Metrics(
+        queued_s=_between(created, running),
+        running_s=_between(running, finished),
+        usage_s=float(charged) if final and charged is not None else None,
+        speed=float(emulated.get("speed", 0.0)),
+        overrun=bool(emulated.get("overrun", False)),
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _between(start: datetime | None, end: datetime | None) -> float | None:
+    return None if start is None or end is None else max(0.0, (end - start).total_seconds())

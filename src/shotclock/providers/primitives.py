@@ -1,0 +1,138 @@
+"""Any sampler of the user's own: a `BaseSamplerV2`, or a `BackendV2` behind Qiskit's own sampler for it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from qiskit import QuantumCircuit, generate_preset_pass_manager
+from qiskit.primitives import BackendSamplerV2, BaseSamplerV2
+from qiskit.providers import BackendV2
+
+from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.providers.ibm_results import samples_of
+from shotclock.providers.jobs import TaskJobs, check_limits
+
+CircuitBuilder = Callable[[DeviceCircuit], QuantumCircuit]
+COLD_PREDICTION_S = 5.0
+RECENT = 32
+MAX_QUBITS = 24
+"""What a simulator of the user's own may be asked for; a back end has its own width."""
+
+
+class SamplerProvider:
+    """Implements Provider on a sampler that runs in this process: free, one job at a time, no queue.
+
+    circuit_builder: a bound, measured circuit by its definition, any two qubits may meet; `compiled`
+    makes it one that the sampler takes. A sampler's exception is a PERMANENT fault with its text.
+    """
+
+    limits: ProviderLimits
+
+    def __init__(
+        self,
+        name: str,
+        sampler: BaseSamplerV2,
+        circuit_builder: CircuitBuilder,
+        threads: Offload,
+        clock: Clock,
+        *,
+        max_qubits: int = MAX_QUBITS,
+        compiled: Callable[[QuantumCircuit], QuantumCircuit] = lambda circuit: circuit,
+    ) -> None:
+        self.name = name
+        self.limits = ProviderLimits(
+            lanes=1,
+            max_shots=1_000_000,
+            max_qubits=max_qubits,
+            submissions_per_minute=None,
+            paid=False,
+            emulated=True,
+            max_pubs=1_000,
+        )
+        self._sampler = sampler
+        self._circuit_builder = circuit_builder
+        self._compiled = compiled
+        self._threads = threads
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._jobs = TaskJobs()
+        self._turn = asyncio.Lock()
+        self._seen_s: deque[float] = deque(maxlen=RECENT)
+
+    def predict_s(self, job: Job) -> float:
+        """The longest of the last 32 jobs, 5 s before the first, seconds."""
+        del job
+        return max(self._seen_s, default=COLD_PREDICTION_S)
+
+    async def submit(self, job: Job) -> Accepted:
+        """Starts the job; raises ProviderError(PERMANENT) on one beyond the limits."""
+        check_limits(job, self.limits)
+        return self._jobs.start(f"{self.name}-{next(self._numbers)}", job.tag, self._run(job))
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        """Waits for the samples."""
+        return await self._jobs.collect(accepted)
+
+    async def cancel(self, accepted: Accepted) -> None:
+        """Forgets the job; what the sampler has begun runs to its end unseen."""
+        await self._jobs.cancel(accepted)
+
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        """See `Provider.find`; nothing outlives this process."""
+        return self._jobs.find(tag)
+
+    async def ping(self) -> None:
+        """See `Provider.ping`; there is nothing to be down."""
+
+    async def close(self) -> None:
+        """See `Provider.close`; nothing is open."""
+
+    async def _run(self, job: Job) -> Execution:
+        async with self._turn:
+            began_ns = self._clock.now_ns()
+            samples = await self._threads.run(self._sample, job.circuits, job.shots)
+            finished_ns = self._clock.now_ns()
+        self._seen_s.append((finished_ns - began_ns) * 1e-9)
+        return Execution(samples, began_ns, finished_ns, finished_ns)
+
+    def _sample(self, circuits: Sequence[DeviceCircuit], shots: int) -> tuple[Samples, ...]:
+        try:
+            pubs = [self._compiled(self._circuit_builder(circuit)) for circuit in circuits]
+            found = samples_of(self._sampler.run(pubs, shots=shots).result())
+        except Exception as error:
+            what = " ".join(str(error).split())[:300]
+            raise ProviderError(
+                FaultKind.PERMANENT, f"{self.name}: {type(error).__name__}: {what}"
+            ) from error
+        if len(found) != len(circuits):
+            raise ProviderError(
+                FaultKind.PERMANENT, f"{self.name}: {len(found)} registers for {len(circuits)} circuits"
+            )
+        return found
+
+
+def wrap(
+    name: str,
+    made: BaseSamplerV2 | BackendV2,
+    circuit_builder: CircuitBuilder,
+    threads: Offload,
+    clock: Clock,
+) -> SamplerProvider:
+    """The provider around what a user's factory made; a back end's circuits are transpiled for it."""
+    if isinstance(made, BaseSamplerV2):
+        return SamplerProvider(name, made, circuit_builder, threads, clock)
+    passes = generate_preset_pass_manager(optimization_level=1, backend=made, seed_transpiler=0)
+    return SamplerProvider(
+        name,
+        BackendSamplerV2(backend=made),
+        circuit_builder,
+        threads,
+        clock,
+        max_qubits=made.num_qubits or MAX_QUBITS,
+        compiled=passes.run,
+    )

@@ -1,0 +1,270 @@
+"""QRMI behind the blocking seam: OpenQASM 3 in, a primitive's result out, faults told by their text."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from qiskit import QuantumCircuit, qasm3
+from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
+from qrmi import (  # type: ignore[attr-defined]
+    AuthenticationFailedError,
+    EnvVarNotSetError,
+    InvalidInputError,
+    Payload,
+    QrmiError,
+    QuantumResource,
+    ResourceType,
+    TaskNotFoundError,
+    TaskNotReadyError,
+    TaskStatus,
+)
+
+from shotclock.domain.circuit import Samples
+from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
+from shotclock.providers.client import (
+    DeviceLimits,
+    ExecutionMode,
+    JobEndedError,
+    Metrics,
+    UnreadableError,
+    Usage,
+)
+from shotclock.providers.credentials import Secret
+from shotclock.providers.ibm_faults import (
+    LONGEST,
+    NOT_ACCEPTED,
+    SESSION_CLOSED,
+    TRY_LATER,
+    Doing,
+    ResultsUnreadableError,
+)
+from shotclock.providers.ibm_results import samples_of
+
+TURN_LIMIT_S = 5.0
+UNDER_WAY = (TaskStatus.Queued, TaskStatus.Running)
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ResultsUnreadableError)
+
+
+@dataclass(slots=True, eq=False)
+class QrmiJob:
+    """A task of QRMI; see `Handle`. text: its result once it was fetched."""
+
+    id: str
+    tag: str
+    text: str = ""
+    fetching: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True, slots=True)
+class QrmiLease:
+    """An acquisition of QRMI, "" where none was made here; see `Lease`."""
+
+    id: str = ""
+
+
+class QrmiClient:
+    """Implements Client on one resource. A resource object takes one call at a time, so each thread reads
+    through its own; the one that holds the lease submits, in turn.
+    """
+
+    name = "qrmi"
+
+    def __init__(
+        self, backend: str, kind: ResourceType, secret: Secret, *, emulated: bool, held: bool
+    ) -> None:
+        self._backend = backend
+        self._kind = kind
+        self._secret = secret
+        self._emulated = emulated
+        self._held = held
+        self._own = threading.local()
+        self._submitting = threading.Lock()
+        self._leasing = self._resource()
+
+    def limits(self) -> DeviceLimits:
+        """See `Client.limits`."""
+        with self._edge(Doing.READ):
+            document = json.loads(self._mine().target().value)
+        return DeviceLimits.of(self._backend, document["configuration"], emulated=self._emulated)
+
+    def ping(self) -> None:
+        """See `Client.ping`."""
+        with self._edge(Doing.READ):
+            open_now = self._mine().is_accessible()
+        if not open_now:
+            raise ProviderError(FaultKind.TRANSIENT, f"qrmi: {self._backend} takes no jobs now")
+
+    def usage(self) -> Usage:
+        """Not told by QRMI."""
+        return Usage()
+
+    def open(self, mode: ExecutionMode, max_time_s: int | None) -> QrmiLease:
+        """See `Client.open`; the scheduler's lease is left alone, QRMI's variables set mode and TTL."""
+        del max_time_s
+        if mode == "job" or self._held:
+            return QrmiLease()
+        with self._turn(), self._edge(Doing.READ):
+            return QrmiLease(self._leasing.acquire())
+
+    def usage_s(self, lease: QrmiLease) -> float:
+        """Not told by QRMI."""
+        del lease
+        return 0.0
+
+    def close(self, lease: QrmiLease) -> None:
+        """See `Client.close`; QRMI cancels what still waits in it."""
+        if lease.id:
+            with self._turn(), self._edge(Doing.READ):
+                self._leasing.release(lease.id)
+
+    def submit(
+        self,
+        lease: QrmiLease,
+        circuits: Sequence[QuantumCircuit],
+        shots: int,
+        tag: str,
+        rep_delay_s: float | None,
+    ) -> QrmiJob:
+        """See `Client.submit`; QRMI sends no tag."""
+        del lease
+        execution = {} if rep_delay_s is None else {"execution": {"rep_delay": rep_delay_s}}
+        document = {
+            "pubs": [(_qasm(circuit), None, shots) for circuit in circuits],
+            "shots": shots,
+            "options": execution,
+            "version": 2,
+            "support_qiskit": True,
+        }
+        # A connection that cannot be had reads like one that was lost: so it is tried without a job first.
+        with self._edge(Doing.READ):
+            self._mine().is_accessible()
+        payload = Payload.QiskitPrimitive(input=json.dumps(document), program_id="sampler")
+        with self._turn(), self._edge(Doing.SUBMIT):
+            return QrmiJob(self._leasing.task_start(payload), tag)
+
+    def job(self, job_id: str) -> QrmiJob:
+        """See `Client.job`."""
+        with self._edge(Doing.READ):
+            self._mine().task_status(job_id)
+        return QrmiJob(job_id, job_id)
+
+    def find(self, tag: str) -> tuple[str, ...]:
+        """QRMI lists no jobs and keeps no tags: always PERMANENT."""
+        raise ProviderError(
+            FaultKind.PERMANENT, f"qrmi: keeps no tags, so a job under {tag} cannot be looked up"
+        )
+
+    def ended(self, job: QrmiJob) -> bool:
+        """See `Client.ended`."""
+        with self._edge(Doing.READ):
+            return self._mine().task_status(job.id) not in UNDER_WAY
+
+    def samples(self, job: QrmiJob) -> tuple[Samples, ...]:
+        """See `Client.samples`."""
+        text = self._result(job)
+        try:
+            return samples_of(ResultDecoder.decode(text))
+        except UNREADABLE as error:
+            job.text = ""
+            what = self._secret.redacted(str(error))[:LONGEST]
+            raise UnreadableError(FaultKind.PERMANENT, f"qrmi: results of {job.id}: {what}") from None
+
+    def metrics(self, job: QrmiJob) -> Metrics:
+        """The time in which data was taken; QRMI tells neither stamps nor usage."""
+        try:
+            spans = ResultDecoder.decode(self._result(job)).metadata["execution"]["execution_spans"]
+            running_s = (_moment(spans.stop) - _moment(spans.start)).total_seconds()
+        except UNREADABLE:
+            return Metrics(tells_usage=False)
+        return Metrics(running_s=running_s, tells_usage=False)
+
+    def cancel(self, job: QrmiJob) -> None:
+        """See `Client.cancel`."""
+        with self._edge(Doing.READ):
+            self._mine().task_stop(job.id)
+
+    def _result(self, job: QrmiJob) -> str:
+        with job.fetching:
+            if not job.text:
+                with self._edge(Doing.READ):
+                    job.text = str(self._mine().task_result(job.id).value)
+            return job.text
+
+    def _mine(self) -> QuantumResource:
+        """This thread's own resource object."""
+        if not hasattr(self._own, "resource"):
+            self._own.resource = self._resource()
+        return self._own.resource
+
+    def _resource(self) -> QuantumResource:
+        try:
+            return QuantumResource(self._backend, self._kind)
+        except EnvVarNotSetError as error:
+            raise SettingsError(f"qrmi: {self._secret.redacted(str(error))}") from None
+        except QrmiError as error:
+            raise self._translated(error, Doing.READ) from None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The object that submits, for one call. QRMI may repeat a refused submit for ever: the next one
+        does not wait for it, and nothing of it was sent.
+        """
+        if not self._submitting.acquire(timeout=TURN_LIMIT_S):
+            raise ProviderError(
+                FaultKind.TRANSIENT, f"qrmi: {self._backend} has not taken the submit before this one"
+            )
+        try:
+            yield
+        finally:
+            self._submitting.release()
+
+    @contextmanager
+    def _edge(self, doing: Doing) -> Iterator[None]:
+        """Where QRMI's exceptions become ours."""
+        try:
+            yield
+        except QrmiError as error:
+            raise self._translated(error, doing) from None
+
+    def _translated(self, error: Exception, doing: Doing) -> ProviderError:
+        text = f"qrmi: {_words(self._secret.redacted(str(error)))[:LONGEST]}"
+        if isinstance(error, TaskNotFoundError):
+            return JobEndedError(FaultKind.PERMANENT, text)
+        if isinstance(error, TaskNotReadyError):
+            # Asked only once the job has ended: it failed or was cancelled, and QRMI does not say why.
+            return JobEndedError(FaultKind.PERMANENT, text)
+        return ProviderError(_kind(error, text, doing), text)
+
+
+def _kind(error: Exception, text: str, doing: Doing) -> FaultKind:
+    if isinstance(error, AuthenticationFailedError | InvalidInputError):
+        return FaultKind.PERMANENT
+    found = re.search(r"\b([45]\d\d) [A-Z]", text)
+    if found is None:
+        lost = doing is Doing.SUBMIT and "/identity/" not in text
+        return FaultKind.AMBIGUOUS if lost else FaultKind.TRANSIENT
+    status = int(found[1])
+    if status in NOT_ACCEPTED or status in TRY_LATER or f'"code":{SESSION_CLOSED}' in text:
+        return FaultKind.TRANSIENT
+    return FaultKind.AMBIGUOUS if status >= 500 and doing is Doing.SUBMIT else FaultKind.PERMANENT
+
+
+def _words(text: str) -> str:
+    """The service's own message in place of the JSON around it."""
+    found = re.search(r'"code":"?([\w.]+)"?,"message":"([^"]*)"', text)
+    return f"{text.partition('{')[0].strip()} {found[2]} (code {found[1]})" if found else text
+
+
+def _qasm(circuit: QuantumCircuit) -> str:
+    return str(qasm3.dumps(circuit, disable_constants=True, allow_aliasing=True))
+
+
+def _moment(value: Any) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))

@@ -1,0 +1,348 @@
+"""What only providers at a vendor's must do: hide the key, mind the money, end sessions, adopt jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+import pickle
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from qiskit_ibm_runtime import SamplerV2
+
+from ibm_endpoint import IMPATIENT, TOKEN, IbmEndpoint, on_device, running
+from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
+from shotclock.domain.ports import Job, Provider
+from shotclock.providers import credentials, qrmi, qrmi_client
+from shotclock.providers.credentials import Credentials, Secret
+from shotclock.providers.ibm_connect import OneTry, connect
+from shotclock.providers.money import MoneyBudget, Price
+from shotclock.providers.polling import Cadence
+from shotclock.providers.workload import WorkloadPolicy
+
+NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[IbmEndpoint]:
+    with running(speed=40.0) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def healed(endpoint: IbmEndpoint) -> None:
+    endpoint.heal()
+
+
+def job(shots: int = 100, rep_delay_s: float | None = 0.0) -> Job:
+    return Job.of((on_device(3),), shots, f"shotclock:{next(NUMBERS):024x}", rep_delay_s)
+
+
+async def ran(provider: Provider, which: Job) -> Any:
+    return await provider.collect(await provider.submit(which))
+
+
+def test_the_key_is_in_no_repr_log_error_or_pickle(
+    endpoint: IbmEndpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A canary is planted as the key; every way a text can leave is searched for it."""
+    said: list[str] = []
+
+    async def main() -> None:
+        provider = endpoint.ibm(max_money=1.0)
+        said.extend(repr(one) for one in (provider, provider.device, provider.budget, provider.workload))
+        await ran(provider, job())
+        await provider.settled()  # or its looks at the usage would take the faults
+        for fault in ("401", "403", "500", "drop", "1202"):
+            endpoint.fault(fault)
+            with pytest.raises(ProviderError) as caught:
+                await provider.submit(job())
+            said.extend([str(caught.value), repr(caught.value), repr(caught.value.__cause__)])
+            endpoint.heal()
+        await provider.close()
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(main())
+        with pytest.raises((ProviderError, SettingsError)) as caught:
+            connect(
+                Credentials(
+                    Secret(TOKEN), instance="no such instance", url="http://127.0.0.1:9/experimental"
+                ),
+                "",
+            )
+        said.extend([str(caught.value), repr(Credentials(Secret(TOKEN))), f"{Secret(TOKEN)}"])
+    out, err = capfd.readouterr()
+    assert len(caplog.records) > 20, "nothing was logged, so nothing was searched"
+    for text in (*said, caplog.text, out, err):
+        assert TOKEN not in text
+    with pytest.raises(TypeError, match="does not leave"):
+        pickle.dumps(Secret(TOKEN))
+    assert Secret(TOKEN).redacted(f"Bearer {TOKEN}\nmore") == "Bearer <redacted> more"
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        ("abc", 0o644, ("others may read it", "chmod 600")),
+        ("", 0o600, ("one key",)),
+        ("two words", 0o600, ("one key",)),
+        ('{"apikey": ', 0o600, ("malformed JSON",)),
+        ('{"name": "x"}', 0o600, ("no `apikey`",)),
+    ],
+)
+def test_a_bad_credentials_file_is_one_line_that_shows_nothing_of_it(
+    content: str, mode: int, words: tuple[str, ...], tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(content)
+    file.chmod(mode)
+    with pytest.raises(SettingsError) as refused:
+        credentials.read(file)
+    message = str(refused.value)
+    assert all(word in message for word in (*words, "quantum.credentials_file")), message
+    assert "\n" not in message
+    assert "two words" not in message
+
+
+def test_keys_are_read_as_ibm_hands_them_out(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    for content in (f"{TOKEN}\n", f'{{"name": "n", "apikey": "{TOKEN}", "instance": "crn:v1:x"}}'):
+        file.write_text(content)
+        file.chmod(0o600)
+        assert credentials.read(file).token.reveal() == TOKEN
+    assert credentials.read(file).instance == "crn:v1:x"
+    with pytest.raises(SettingsError, match="cannot be read"):
+        credentials.read(tmp_path / "none")
+
+
+def test_a_job_is_adopted_by_another_process(endpoint: IbmEndpoint) -> None:
+    """As after a crash: nothing is known but the tag, and then nothing but the id."""
+
+    async def main() -> None:
+        left = job()
+        accepted = await endpoint.ibm().submit(left)
+        after = endpoint.ibm(max_money=1.0)
+        (found,) = await after.find(left.tag)
+        assert found.job_id == accepted.job_id
+        assert (await after.collect(found)).samples[0].shots == 100
+        await after.settled()
+        assert after.budget.spent > 0.0
+        # QRMI knows no tags, but an id is as good as ever.
+        accepted = await endpoint.qrmi().submit(job())
+        assert (await endpoint.qrmi().collect(accepted)).samples[0].shots == 100
+
+    asyncio.run(main())
+
+
+def test_the_budget_books_what_the_endpoint_charges(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider, before = endpoint.ibm(max_money=50.0, price=2.0), endpoint.account["consumed_seconds"]
+        for shots in (100, 200, 300):
+            await ran(provider, job(shots))
+        await provider.settled()
+        charged = endpoint.account["consumed_seconds"] - before
+        assert provider.budget.spent == pytest.approx(2.0 * charged)
+        assert provider.budget.promised == 0.0
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("mode", ["batch", "session"])
+def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        before = len(endpoint.account["charges"])
+        provider = endpoint.ibm(max_money=50.0, policy=WorkloadPolicy(mode, max_time_s=600, idle_s=5.0))
+        await ran(provider, job())
+        await asyncio.sleep(0.1)
+        await ran(provider, job())
+        await provider.settled()
+        await provider.close()
+        charges = endpoint.account["charges"][before:]
+        assert {charge["mode"] for charge in charges} == {mode}
+        assert len(charges) == (1 if mode == "session" else 2)
+        billed = sum(charge["seconds"] for charge in charges)
+        assert provider.budget.spent == pytest.approx(billed, rel=0.2)
+        bills = provider.workload.bills
+        assert len(bills) == (1 if mode == "session" else 0)
+        # 0.1 s between the jobs are 4 s of the endpoint's clock, and they are paid for
+        assert all(bill.idle_s > 3.0 for bill in bills)
+
+    asyncio.run(main())
+
+
+def test_an_idle_session_is_closed_and_the_next_job_opens_another(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=0.05))
+        await ran(provider, job())
+        for _ in range(100):
+            await asyncio.sleep(0.05)
+            if provider.workload.bills:
+                break
+        await ran(provider, job())
+        await provider.close()
+        first, second = provider.workload.bills
+        assert first.session_id != second.session_id
+
+    asyncio.run(main())
+
+
+def test_a_session_that_ibm_closed_is_a_transient_fault_and_is_replaced(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=60.0))
+        lease = await provider.workload.enter()
+        provider.workload.leave()
+        await asyncio.to_thread(closed_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
+        with pytest.raises(ProviderError) as caught:
+            await provider.submit(job())
+        assert caught.value.kind is FaultKind.TRANSIENT
+        assert (await ran(provider, job())).samples[0].shots == 100
+        await provider.close()
+
+    asyncio.run(main())
+
+
+def closed_elsewhere(address: str) -> None:
+    requests.delete(address, headers={"Authorization": "Bearer x"}, timeout=10).raise_for_status()
+
+
+def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider, taken = endpoint.ibm(max_money=1e6), []
+        for delay_s in (0.0, 250e-6, None, 500e-6):
+            before = provider.budget.spent
+            await ran(provider, job(2_000, delay_s))
+            await provider.settled()
+            taken.append(provider.budget.spent - before)
+        assert taken[0] < taken[1] < taken[3]
+        assert taken[1] == pytest.approx(taken[2], rel=0.1)
+        with pytest.raises(ProviderError, match="rep_delay 600 us is outside") as caught:
+            await provider.submit(job(10, 600e-6))
+        assert caught.value.kind is FaultKind.PERMANENT
+
+    asyncio.run(main())
+
+
+def test_the_older_sampler_does_where_the_executor_is_unknown(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider = endpoint.ibm()
+        client: Any = provider._client
+        client._sampler = SamplerV2
+        assert (await ran(provider, job())).samples[0].shots == 100
+
+    asyncio.run(main())
+
+
+def test_the_client_tries_once(endpoint: IbmEndpoint) -> None:
+    """IBM's client would repeat a 500 for 15 s; here the second request would already succeed."""
+
+    async def main() -> None:
+        provider = endpoint.ibm()
+        endpoint.fault("500")
+        with pytest.raises(ProviderError) as caught:
+            await provider.submit(job())
+        assert caught.value.kind is FaultKind.TRANSIENT
+        assert endpoint.call("GET", "faults")["struck"][-1] == "500"
+
+    asyncio.run(main())
+    assert OneTry().max_retries.total == 0
+
+
+def test_an_address_where_nobody_is_is_transient() -> None:
+    found = Credentials(Secret(TOKEN), instance="crn:v1:bluemix:public:quantum-computing:us-east:a/x:y::")
+    before = dict(os.environ)
+    os.environ.update(IAM_URL="http://127.0.0.1:9", QISKIT_IBM_URL="http://127.0.0.1:9/experimental")
+    os.environ["QISKIT_FUNCTIONS_EXPERIMENTAL"] = "1"
+    try:
+        with pytest.raises(ProviderError) as caught:
+            connect(found, "ibm_torino")
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    assert caught.value.kind is FaultKind.TRANSIENT
+
+
+def test_an_unknown_back_end_names_those_there_are(endpoint: IbmEndpoint) -> None:
+    with pytest.raises(SettingsError, match=r"'ibm_nowhere'.*ibm_torino"):
+        connect(Credentials(Secret(TOKEN)), "ibm_nowhere")
+
+
+def test_an_emulation_is_free_unless_money_is_set(endpoint: IbmEndpoint) -> None:
+    free, paid = endpoint.ibm(), endpoint.ibm(max_money=1.0)
+    assert (free.limits.paid, paid.limits.paid) == (False, True)
+    assert free.limits.emulated
+    assert free.limits.rep_delay_default_s == 250e-6
+
+
+def test_the_scheduler_names_the_resource(endpoint: IbmEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_QPU_RESOURCES", "ibm_torino,ibm_other")
+    monkeypatch.setenv("SLURM_JOB_QPU_TYPES", "ibm-quantum-compute-service,pasqal-cloud")
+    assert qrmi.allocated("")[0] == "ibm_torino"
+    assert qrmi.allocated("")[1].prefix == "QRMI_IBM_QCS"
+    with pytest.raises(SettingsError, match="not in this allocation, which has ibm_torino, ibm_other"):
+        qrmi.allocated("ibm_boston")
+    with pytest.raises(SettingsError, match="pasqal-cloud"):
+        qrmi.allocated("ibm_other")
+    monkeypatch.setenv("SLURM_JOB_QPU_TYPES", "ibm-quantum-compute-service")
+    with pytest.raises(SettingsError, match="SLURM_JOB_QPU_RESOURCES"):
+        qrmi.allocated("")
+    monkeypatch.delenv("SLURM_JOB_QPU_RESOURCES")
+    monkeypatch.delenv("SLURM_JOB_QPU_TYPES")
+    assert qrmi.allocated("ibm_torino")[1].prefix == "QRMI_IBM_QCS"
+    for name in ("", "ibm_nowhere"):
+        with pytest.raises(SettingsError, match=r"quantum\.backend"):
+            qrmi.allocated(name)
+
+
+def test_qrmi_acquires_and_releases_what_the_scheduler_did_not_give(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        before = len(endpoint.account["charges"])
+        provider = endpoint.qrmi(policy=WorkloadPolicy("session", idle_s=60.0))
+        await ran(provider, job())
+        await provider.close()
+        assert endpoint.account["charges"][before:][0]["mode"] == "session"
+
+    asyncio.run(main())
+
+
+def test_a_submit_that_qrmi_never_gives_up_holds_no_other_one(
+    endpoint: IbmEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On premises QRMI repeats 429 and 423 without bound, inside one blocking call."""
+
+    async def main() -> None:
+        provider = endpoint.qrmi()
+        client: Any = provider._client
+        monkeypatch.setattr(qrmi_client, "TURN_LIMIT_S", 0.05)
+        with client._submitting, pytest.raises(ProviderError, match="before this one") as caught:
+            await provider.submit(job())
+        assert caught.value.kind is FaultKind.TRANSIENT
+        assert (await ran(provider, job())).samples[0].shots == 100
+
+    asyncio.run(main())
+
+
+def test_looks_come_closer_towards_the_expected_end_and_part_after_it() -> None:
+    cadence = Cadence(near_s=0.002, far_s=0.5)
+    waits = [cadence.wait_s(waited, 2.0) for waited in (0.0, 1.0, 1.9, 1.99, 2.0, 2.01, 2.5, 60.0)]
+    assert waits == pytest.approx([0.2, 0.1, 0.01, 0.002, 0.002, 0.002, 0.05, 0.5])
+    assert IMPATIENT.near_s == cadence.near_s
+
+
+def test_a_budget_counts_each_key_once() -> None:
+    budget = MoneyBudget(10.0, Price(2.0, "EUR"))
+    budget.reserve("a", 3.0)
+    with pytest.raises(ProviderError, match=r"^money: 0 EUR spent and 6 promised, this job wants 6, .* 10"):
+        budget.reserve("b", 3.0)
+    budget.spend("a", 1.0)
+    assert (budget.spent, budget.promised) == (2.0, 0.0)
+    budget.reserve("b", 3.0)
+    budget.release("b")
+    assert (budget.spent, budget.promised) == (2.0, 0.0)
+    unlimited = MoneyBudget(0.0, Price(1.0))
+    unlimited.reserve("a", 1e9)

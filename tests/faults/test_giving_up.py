@@ -1,0 +1,86 @@
+"""Paid jobs whose callers have gone, when the cancel is slow, fails or hangs: every record still ends."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from harness import LoopClock
+from orchestra import System, asked, simulate
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ledger import LedgerState
+from shotclock.domain.ports import Accepted
+from shotclock.domain.status import Phase
+from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.pipeline import CANCEL_LIMIT_S
+from shotclock.providers.scripted import UNLIMITED, Never, ScriptedProvider
+
+HANGS = float("inf")
+
+
+class Clinging(ScriptedProvider):
+    """Paid jobs that never end, and a cancel that takes its time or fails."""
+
+    def __init__(self, cancel_s: float, *, fails: bool) -> None:
+        super().__init__(LoopClock(), afterwards=Never(), limits=replace(UNLIMITED, paid=True))
+        self._cancel_s = cancel_s
+        self._fails = fails
+        self.cancelled = 0
+
+    async def cancel(self, accepted: Accepted) -> None:
+        if self._cancel_s == HANGS:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self._cancel_s)
+        if self._fails:
+            raise ProviderError(FaultKind.TRANSIENT, "503: try later")
+        await super().cancel(accepted)
+        self.cancelled += 1
+
+
+def given_up(provider_s: float, *, fails: bool = False) -> tuple[list[LedgerState], str, int]:
+    """A call handed back by a drain, then a stop: its record's states and note, cancels that took effect."""
+    ledger = MemoryLedger(lambda: 0.0)
+    provider: list[Clinging] = []
+
+    def make() -> System:
+        provider.append(Clinging(provider_s, fails=fails))
+        return System(provider[0], ledger=ledger)
+
+    async def work(system: System) -> None:
+        call = asyncio.create_task(system.orchestrator.solve(asked(1, 60_000)))
+        await asyncio.sleep(0.01)
+        await system.orchestrator.drain(100 * NS_PER_MS)
+        await call
+        await system.orchestrator.stop()
+        assert system.orchestrator.status().phase is Phase.DRAINED
+
+    simulate(make, work)
+    return [one.after for one in ledger.history], ledger.history[-1].note, provider[0].cancelled
+
+
+@pytest.mark.parametrize("cancel_s", [0.0, 0.3, CANCEL_LIMIT_S * 0.9])
+def test_a_stop_does_not_interrupt_a_cancel(cancel_s: float) -> None:
+    states, note, cancelled = given_up(cancel_s)
+    assert states == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.FAILED]
+    assert note == "cancelled: its callers had gone"
+    assert cancelled == 1
+
+
+@pytest.mark.parametrize(("cancel_s", "words"), [(0.1, "503: try later"), (HANGS, "no answer within 2 s")])
+def test_a_job_that_cannot_be_cancelled_is_parked(cancel_s: float, words: str) -> None:
+    states, note, _ = given_up(cancel_s, fails=True)
+    assert states == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.PARKED]
+    assert words in note
+
+
+def test_status_can_be_asked_before_anything_is_warm() -> None:
+    async def work(system: System) -> None:
+        fresh = System(system.provider)
+        status = fresh.orchestrator.status()
+        assert status.phase is Phase.STARTING
+        assert status.service_p95_s == 0.0
+
+    simulate(lambda: System(ScriptedProvider(LoopClock())), work)

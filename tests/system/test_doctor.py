@@ -1,0 +1,105 @@
+"""`shotclock doctor --provider NAME`: what it finds, what it advises, and that it submits nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from ibm_endpoint import TOKEN, IbmEndpoint, running
+from shotclock.cli.doctor import doctor
+from shotclock.providers import ibm, qrmi, registry
+
+Ran = tuple[int, Any]
+Doctor = Callable[..., Ran]
+CODES = {"environment": 3, "well": 0}
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[IbmEndpoint]:
+    with running(profile="public-cloud", speed=1.0) as started:
+        yield started
+
+
+@pytest.fixture
+def examined(
+    endpoint: IbmEndpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Doctor:
+    """Runs the command in this process; exit code and its document. Nothing of it may show the key."""
+    endpoint.heal()
+    builds: dict[str, Any] = {"ibm": ibm.build, "qrmi": qrmi.build}
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: builds.get(name) or load(name))
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(doctor)
+
+    def ran(settings: str, *arguments: str) -> Ran:
+        file = tmp_path / "settings.toml"
+        file.write_text(settings)
+        monkeypatch.setattr(sys, "argv", ["doctor", "--config", str(file), "--json", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            app()
+        out, err = capsys.readouterr()
+        assert TOKEN not in out + err
+        return int(ended.value.code or 0), json.loads(out)
+
+    return ran
+
+
+def check(document: Any, name: str) -> Any:
+    (found,) = [one for one in document["checks"] if one["name"] == name]
+    return found
+
+
+def test_all_is_well_and_nothing_was_submitted(examined: Doctor, endpoint: IbmEndpoint) -> None:
+    code, document = examined("[quantum]\nprofile = 'public-cloud'", "--provider", "ibm")
+    assert code == CODES["well"], document
+    assert document["ok"]
+    assert "ibm_torino (EMULATED)" in check(document, "reachable")["said"]
+    assert "5 submits a minute" in check(document, "limits")["said"]
+    assert endpoint.account["charges"] == []
+
+
+def test_a_price_is_told_before_anything_is_paid(examined: Doctor) -> None:
+    settings = (
+        "[quantum]\nprofile = 'public-cloud'\nshots = 1000\nmax_money_per_run = {}\n[cost]\nqpu_second = 1.6"
+    )
+    code, document = examined(settings.format(100.0), "--provider", "ibm")
+    assert code == CODES["well"], document
+    # 2 s of loading and 1,000 shots of some 250 us, at the device's efficiency
+    assert 2.3 < float(check(document, "price")["said"].split()[0]) < 2.7
+    code, document = examined(settings.format(1.0), "--provider", "ibm")
+    assert code == CODES["environment"]
+    assert "max_money_per_run" in check(document, "price")["fix"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "failing"), [("maintenance", "reachable"), ("exhausted", "usage left"), ("401/1", "reachable")]
+)
+def test_each_failure_has_its_fix(fault: str, failing: str, examined: Doctor, endpoint: IbmEndpoint) -> None:
+    endpoint.fault(fault)
+    code, document = examined("", "--provider", "ibm")
+    assert code == CODES["environment"]
+    assert not document["ok"]
+    assert not check(document, failing)["ok"]
+    assert all(one["fix"] for one in document["checks"] if not one["ok"])
+    assert all("\n" not in one["said"] for one in document["checks"])
+
+
+def test_qrmi_outside_an_allocation_says_how_to_get_one(examined: Doctor) -> None:
+    code, document = examined("", "--provider", "qrmi")
+    assert code == CODES["environment"]
+    assert "--qpu" in check(document, "reachable")["said"]
+
+
+def test_a_sampler_of_ones_own_is_reachable(examined: Doctor) -> None:
+    code, document = examined("", "--provider", "qiskit.primitives:StatevectorSampler")
+    assert code == CODES["well"], document
+    code, document = examined("", "--provider", "decimal:Decimal")
+    assert code == CODES["environment"]
+    assert "no Provider" in check(document, "reachable")["said"]
