@@ -299,3 +299,15 @@ def test_a_run_that_diverges_is_4_and_keeps_what_ran(
     assert str(tmp_path / "run") in line
     assert re.search("failed", out, re.IGNORECASE)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
+
+
+def test_a_paid_run_asks_first_and_shows_its_estimate(
+    tmp_path: Path, shotclock: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = written(tmp_path, '[quantum]\nprovider = "ibm"\nmax_money_per_run = 5\n')
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    code, _, err = shotclock("bench", "--config", config, "--out", str(tmp_path / "run"))
+    assert code == 2
+    for words in ("QPU s a job", "at most 5 USD", "--yes"):
+        assert words in err
+    assert not (tmp_path / "run").exists()

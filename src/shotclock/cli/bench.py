@@ -41,6 +41,7 @@ def bench(
         int | None, typer.Option(min=1, max=65535, help="Expose Prometheus metrics on this loopback port.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive threshold exits 5.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a paid run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="summary.json on stdout, progress on stderr.")] = False,
 ) -> None:
     """Train with and without quantum-assisted steps, side by side; measure, judge, report.
@@ -54,6 +55,7 @@ def bench(
 
     flags = _flags(quick, arms, seeds, steps, workload, profile)
     settings = load(config, flags)
+    _agreed(settings, yes)
     folder = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     summary, path = _run(settings, folder, quick, clock, metrics, Console(stderr=True))
     if json:
@@ -101,6 +103,33 @@ def _flags(
     bench |= {name: value for name, value in asked.items() if value is not None}
     flags: dict[str, Any] = {"bench": bench} if bench else {}
     return flags | ({"quantum": {"profile": profile}} if profile is not None else {})
+
+
+def _agreed(settings: Settings, yes: bool) -> None:
+    """Asks before a run that may cost money, with its price a job and the most it may spend."""
+    from shotclock.app.vendors import REMOTE  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    quantum = [settings.quantum_for(arm) for arm in settings.bench.arms]
+    paid = [one for one in quantum if one.provider in REMOTE and one.max_money_per_run > 0]
+    if not paid:
+        return
+    from shotclock.app.doctor import estimate  # noqa: PLC0415
+    from shotclock.app.host import WallHost  # noqa: PLC0415
+
+    host = WallHost()
+    try:
+        expected = estimate(host, settings)
+    finally:
+        host.close()
+    most = max(one.max_money_per_run for one in paid)
+    cost = f"a paid run: {expected} expected, at most {most:g} {expected.currency} an arm"
+    if yes:
+        typer.echo(cost, err=True)
+    elif not sys.stdin.isatty():
+        raise SettingsError(f"{cost}; pass --yes to go on without being asked")
+    else:
+        typer.confirm(f"{cost}. Go on?", abort=True, err=True)
 
 
 def _run(
