@@ -4,7 +4,7 @@ VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 RUN = $(VENV)/bin
 
-.PHONY: bench test lint proto benchmarks soak clean
+.PHONY: bench test lint proto benchmarks soak soak-kills clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -30,6 +30,10 @@ benchmarks: $(VENV)/.developed
 # Five seeds, a thousand steps, every fabric; emulated waits are accounted, not slept through.
 soak: $(VENV)/.installed
 	$(RUN)/shotclock bench --clock virtual $(ARGS)
+
+# The real service killed 200 times under load, twice; about half an hour.
+soak-kills: $(VENV)/.developed
+	$(RUN)/python benchmarks/soak_orchestrator.py $(ARGS)
 
 # torch comes first and alone: asked for by a range, pip would take the newest build with its GPU libraries.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from torch import nn
@@ -142,8 +143,7 @@ def _pruning(data: _Data, ask: Ask, seed: int) -> Figures:
     an arm that asks for nothing prunes the units of smallest weight.
     """
     split = data.split()
-    workload = Classifier("pruned", split, lambda: gated(data.features, 32, UNITS, 10), seed)
-    workload.pretrain(data.pretraining)
+    workload = deepcopy(_unpruned(data, seed))
     kernel = PruneMask(workload.model, split.train_x, split.train_y, UNITS, seed, KEPT / UNITS)
     kernel.propose(0, 0)  # its first turn is the first hidden layer's; the second one's is wanted
     proposal = kernel.propose(0, 0)
@@ -168,9 +168,7 @@ def _thin(workload: Classifier) -> Bits:
 
 def _flipping(data: _Data, ask: Ask, before: int, steps: int, seed: int) -> Figures:
     """A call every 20 steps, late in training; the batch loss must fall for a flip to stay."""
-    workload = data.ternary(seed)
-    for _ in range(before):
-        workload.step()
+    workload = deepcopy(_unflipped(data, before, seed))
     kernel = workload.kernel("qat_flip", N)
     aggregator = Aggregator(workload, kernel, "revalidate", Uncounted())
     for step in range(steps):
@@ -179,6 +177,23 @@ def _flipping(data: _Data, ask: Ask, before: int, steps: int, seed: int) -> Figu
             aggregator.offer(proposal, outcome(proposal.subproblem, ask(proposal.subproblem, step)))
         aggregator.moved(workload.step)
     return {"held-out CE": workload.evaluate()}
+
+
+@cache
+def _unpruned(data: _Data, seed: int) -> Classifier:
+    """Trained, once for all arms."""
+    workload = Classifier("pruned", data.split(), lambda: gated(data.features, 32, UNITS, 10), seed)
+    workload.pretrain(data.pretraining)
+    return workload
+
+
+@cache
+def _unflipped(data: _Data, before: int, seed: int) -> Classifier:
+    """Trained so many steps, once for all arms."""
+    workload = data.ternary(seed)
+    for _ in range(before):
+        workload.step()
+    return workload
 
 
 def _showing(ask: Ask, requests: int, seed: int) -> Figures:

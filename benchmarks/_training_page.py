@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from _training_charts import NAMES
 from _training_kernels import Row
 from _training_overlap import Overlap
 from _training_stale import Stale
 
 QUANTUM = "QAOA noisy (EMULATED)"
+CHARTS = ("Row loss by calls in flight", "Change of the loss by the age of an answer")
 LAB_IN_FLIGHT = {
     "blind": {0: 0.038, 1: 0.60, 4: 1.15, 12: 1.98},
     "revalidated": {0: 0.038, 1: 0.044, 4: 0.046, 12: 0.062},
@@ -118,7 +120,8 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
         lines.append(
             f"| {one.policy} | {one.lag} | {one.figure} | {lab_words} | {harm.applied} | {harm.to_task} |"
         )
-    return lines
+    charts = [f"![{words}](benchmarks/{name})" for words, name in zip(CHARTS, NAMES, strict=True)]
+    return [*lines, "", charts[0], "", charts[1]]
 
 
 def _kernels(rows: list[Row]) -> list[str]:

@@ -6,15 +6,19 @@ import argparse
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+import _training_charts as charts
 import _training_kernels as kernels
 import _training_overlap as overlap
 import _training_page as page
 import _training_stale as stale
 from _training_arms import arms
 from shotclock.emulator import device
+
+CHARTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,7 @@ class Effort:
     kernels: kernels.Effort
 
 
-QUICK = Effort(
-    30, 5, 1, 4, kernels.Effort(seeds=5, sweeps=1, before=150, steps=100, requests=30, mnist=False)
-)
+QUICK = Effort(15, 5, 1, 3, kernels.Effort(seeds=5, sweeps=1, before=100, steps=60, requests=20, mnist=False))
 FULL = Effort(
     300, 6, 16, 12, kernels.Effort(seeds=6, sweeps=8, before=1000, steps=400, requests=200, mnist=True)
 )
@@ -43,6 +45,7 @@ def main() -> None:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object, metric → number")
     form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    parser.add_argument("--charts", type=Path, default=CHARTS, help="folder of the markdown's charts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the other core is the emulated QPU's
     effort = QUICK if arguments.quick else FULL
@@ -57,6 +60,7 @@ def main() -> None:
         found = page.metrics(hidden, in_flight, after_steps, rows)
         print(json.dumps({key: round(value, 5) for key, value in found.items()}, indent=2))
     else:
+        charts.write(in_flight, after_steps, arguments.charts)
         print("\n".join(page.markdown(hidden, in_flight, after_steps, rows)))
 
 

@@ -1,6 +1,7 @@
 """Runs every benchmark beside this file and writes docs/benchmarks.md from what they print.
 
-A module whose name starts with an underscore is a part of one, not one.
+A module whose name starts with an underscore is a part of one, not one; `soak_…` takes half an hour and is
+`make soak-kills`. With `--quick` each takes under a minute, and the page says so.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ FIRST = ("quantum_path.py", "orchestrator.py")
 
 
 def main() -> None:
-    """The page's path is the only argument; it is written once every script has ended well."""
-    page = Path(sys.argv[1])
+    """The page's path is the first argument; it is written once every script has ended well."""
+    page, *quick = Path(sys.argv[1]), *sys.argv[2:]
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     sections = [HEAD, f"Machine: {machine}.\n"]
+    if quick:
+        sections.append("Quick run: fewer repeats than `make benchmarks` takes.\n")
     for script in _scripts(Path(__file__).parent):
         print(f"running {script.name}", file=sys.stderr)
-        done = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run([sys.executable, script, *quick], stdout=subprocess.PIPE, text=True, check=True)
         sections.append(done.stdout)
     page.write_text("\n".join(sections), encoding="utf-8")
     print(page)
@@ -37,7 +40,8 @@ def main() -> None:
 def _scripts(folder: Path) -> list[Path]:
     found = {script.name: script for script in sorted(folder.glob("[!_]*.py"))}
     del found[Path(__file__).name]
-    return [found.pop(name) for name in FIRST] + list(found.values())
+    first = [found.pop(name) for name in FIRST]
+    return first + [script for name, script in found.items() if not name.startswith("soak_")]
 
 
 if __name__ == "__main__":

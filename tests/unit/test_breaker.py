@@ -24,11 +24,22 @@ def opened(now_ns: int = 0, seed: int = 0) -> Breaker:
 
 
 def reopen(breaker: Breaker, now_ns: int) -> int:
-    """Waits for the probe, fails it, and returns the instant."""
+    """Waits for the probe, lets it pass, fails five jobs at once, and returns the instant."""
     now_ns += breaker.retry_after_ns(now_ns)
     assert breaker.probe_due(now_ns)
-    breaker.probed(False, now_ns)
+    breaker.probed(True, now_ns)
+    for _ in range(5):
+        breaker.failed(now_ns)
     return now_ns
+
+
+def test_a_provider_that_is_away_is_asked_as_often_as_before() -> None:
+    breaker, now = opened(), 0
+    for _ in range(20):
+        now += breaker.retry_after_ns(now)
+        assert breaker.probe_due(now)
+        breaker.probed(False, now)
+        assert 24 * NS_PER_S <= breaker.retry_after_ns(now) <= 30 * NS_PER_S
 
 
 def test_the_fifth_failure_in_a_row_opens() -> None:

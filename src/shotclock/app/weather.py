@@ -67,6 +67,10 @@ class Spiking:
         """See `Provider.ping`."""
         await self._provider.ping()
 
+    async def close(self) -> None:
+        """See `Provider.close`."""
+        await self._provider.close()
+
 
 class FrozenHost(VirtualHost):
     """Virtual time of which computing takes none, so that a run is a function of its seed."""

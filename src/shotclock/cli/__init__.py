@@ -12,6 +12,7 @@ from shotclock import __version__
 from shotclock.cli.bench import bench
 from shotclock.cli.compare import compare
 from shotclock.cli.doctor import doctor
+from shotclock.cli.drill import drill
 from shotclock.cli.emulate import emulate
 from shotclock.cli.jobs import jobs
 from shotclock.cli.load import load
@@ -40,6 +41,7 @@ app.command()(resume)
 app.add_typer(jobs, name="jobs")
 app.command()(emulate)
 app.command()(doctor)
+app.add_typer(drill, name="drill")
 
 
 def _version(wanted: bool) -> None:

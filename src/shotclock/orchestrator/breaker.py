@@ -1,7 +1,8 @@
 """Stops jobs to a provider that keeps failing, and asks once in a while whether it is well again.
 
 After Envoy's outlier detection: 5 consecutive failures eject; base ejection time 30 s × the count of
-ejections in a row, at most 300 s; the count falls while the provider stays healthy.
+ejections in a row, at most 300 s; the count falls while the provider stays healthy. A failed status call
+repeats an ejection and does not lengthen the next.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ class Breaker:
         self._failures += 1
         if self._failures >= CONSECUTIVE_FAILURES:
             healthy = (now_ns - self._closed_since_ns) // HEALTHY_NS
-            self._openings = max(0, self._openings - healthy)
+            # A count beyond the cap would lengthen nothing now and every ejection long after recovery.
+            most = MAX_EJECTION_NS // BASE_EJECTION_NS
+            self._openings = min(max(0, self._openings - healthy) + 1, most)
             self._eject(now_ns)
 
     def probe_due(self, now_ns: int) -> bool:
@@ -75,7 +78,11 @@ class Breaker:
         return True
 
     def probed(self, ok: bool, now_ns: int) -> None:
-        """The status call's answer: closes, or opens with the next count."""
+        """The status call's answer: closes, or stays open as long again.
+
+        Only jobs that fail raise the count: a status call costs nothing, so a provider that is away is asked
+        as often at the end of a long outage as at its start.
+        """
         if not self._probing:
             raise RuntimeError("no probe is outstanding: ask probe_due first")
         self._probing = False
@@ -86,8 +93,6 @@ class Breaker:
             self._eject(now_ns)
 
     def _eject(self, now_ns: int) -> None:
-        # A count beyond the cap would lengthen nothing now and every ejection long after recovery.
-        self._openings = min(self._openings + 1, MAX_EJECTION_NS // BASE_EJECTION_NS)
         share = self._rng.uniform(SHORTEST_SHARE, 1.0)
         self._open_until_ns = now_ns + round(share * self._openings * BASE_EJECTION_NS)
         self._open = True

@@ -7,6 +7,7 @@
 Everything goes through torch's own hooks on the optimizer: after each `step` (closures and gradient
 accumulation included: optimizer steps count, backward passes do not) what is due is landed and asked. The
 optimizer's `state_dict` carries one more key, `shotclock`, which an optimizer without Shotclock ignores.
+Under torchrun rank zero asks, and every rank applies what it decides at the same step (`distributed`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from torch import Tensor, nn
 
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.errors import RunError, SettingsError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Caller, Clock, Kernel
 from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
 from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, joined
 from shotclock.training.mode import Mode, ModeChange
 from shotclock.training.observe import CallObserver, rank
 from shotclock.training.parameters import add, added, evaluating
@@ -59,12 +61,18 @@ class _Uncounted:
         del decision, stale
 
 
-class _Model:
+class _Target:
     """A Target: a model, and the loss that a change of it must lower."""
 
     def __init__(self, model: nn.Module, loss: Callable[[], float | Tensor]) -> None:
         self._model = model
         self._loss = loss
+        self._written: list[Delta] = []
+
+    def written(self) -> list[Delta]:
+        """What was applied since this was last asked, in order."""
+        found, self._written = self._written, []
+        return found
 
     @torch.no_grad()
     def probe(self, delta: Delta) -> float:
@@ -75,6 +83,7 @@ class _Model:
 
     def apply(self, delta: Delta) -> None:
         add(self._model, delta)
+        self._written.append(delta)
 
 
 class Attached:
@@ -84,13 +93,18 @@ class Attached:
         self,
         optimizer: torch.optim.Optimizer,
         model: nn.Module,
+        target: _Target,
         calls: Calls,
         aggregator: Aggregator,
         clock: Clock,
+        ranks: Ranks,
     ) -> None:
         self._calls = calls
         self._aggregator = aggregator
         self._clock = clock
+        self._trained = model
+        self._target = target
+        self._ranks = ranks
         self._model = _fingerprint(model)
         self._step = 0
         self._restored: Mapping[str, Any] = {}
@@ -113,7 +127,7 @@ class Attached:
 
     @property
     def mode(self) -> Mode:
-        """How calls meet training now."""
+        """How calls meet training now; on a rank that never asks, how they began."""
         return self._calls.chooser.mode
 
     @property
@@ -122,20 +136,46 @@ class Attached:
         return self._calls.chooser.changes
 
     def flush(self) -> None:
-        """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation."""
-        self._calls.flush()
+        """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation.
+
+        With several ranks all of them flush, after the same step.
+        """
+        if self._ranks.rank == 0:
+            self._calls.flush()
+        self._share(f"the flush after step {self._step}")
+        self._ranks.same(self._trained, f"the flush after step {self._step}")
 
     def detach(self) -> None:
-        """Takes the hooks away; answers still in flight are not applied. A second time does nothing."""
+        """Takes the hooks away; answers still in flight are not applied. A second time does nothing.
+
+        With several ranks all of them detach, after the same step.
+        """
+        if not self._hooks:
+            return
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._ranks.close()
 
     def _stepped(self, *_: object) -> None:
         boundary = self._clock.now_ns()
         self._aggregator.advance()
         self._step += 1
-        self._calls.boundary(self._step, boundary)
+        if self._ranks.rank == 0:
+            self._calls.boundary(self._step, boundary)
+        self._share(f"step {self._step}")
+
+    def _share(self, when: str) -> None:
+        """Every rank writes what rank zero has written; RunError where that does not lead to one model."""
+        shared = self._ranks.share(self._target.written())
+        for delta in shared if self._ranks.rank else ():
+            if not self._aggregator.compare_and_swap(delta):
+                raise RunError(
+                    f"distributed: at {when}, rank {self._ranks.rank} is at version {self.version} and "
+                    f"rank zero changed {delta.base_version}; step, load and flush alike on every rank"
+                )
+        if shared:
+            self._ranks.same(self._trained, when)
 
     def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         # plain values, so that torch.load(weights_only=True) reads them
@@ -182,23 +222,27 @@ def attach(
     audit: Audit = NO_AUDIT,
     recorder: Decisions = _Uncounted(),  # noqa: B008  (it has no state)
     environ: Mapping[str, str] = os.environ,
+    ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Attached:
     """Asks every `policy.every` optimizer steps and applies each answer where it still holds.
 
     model: holds the parameters that the kernel's deltas name; without DDP's wrapper. loss: evaluated before
     and after a change on data of the caller's choice; a change must lower it (without it, the kernel's
     surrogate alone decides). observers hear of finished calls on rank zero. The default policy overlaps
-    until the measured p95 fits 200 ms, and waits inline then.
+    until the measured p95 fits 200 ms, and waits inline then. ranks_timeout_s: how long a rank waits for
+    another one at a step boundary.
 
-    Raises SettingsError where the optimizer moves no parameter of the model.
+    Raises SettingsError where the optimizer moves no parameter of the model, or without a process group under
+    several ranks; RunError where these start from different parameters.
     """
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in moved for parameter in model.parameters()):
         raise SettingsError(
             "attach: the optimizer moves no parameter of this model; pass the model it trains"
         )
+    target = _Target(model, loss)
     aggregator = Aggregator(
-        _Model(model, loss),
+        target,
         kernel,
         on_stale,
         recorder,
@@ -207,13 +251,14 @@ def attach(
         audit=audit,
     )
     heard = tuple(observers) if rank(environ) == 0 else ()
+    ranks = joined(model, environ, ranks_timeout_s)
 
     def ended(call: FinishedCall) -> None:
         for observer in heard:
             observer(call)
 
     calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=ended)
-    return Attached(optimizer, model, calls, aggregator, clock)
+    return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 
 
 def _fingerprint(model: nn.Module) -> str:

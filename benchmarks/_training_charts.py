@@ -1,0 +1,82 @@
+"""The late answers as charts: calls in flight on K1, steps of staleness on K3, blind against revalidated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+
+import altair as alt
+
+from _training_stale import Stale
+from shotclock.bench.report.lines import Axis, Curve, Panel, draw, dressed, rule
+from shotclock.bench.report.looks import looks
+from shotclock.bench.report.render import standalone, svg
+
+WIDTH, HEIGHT = 420, 260
+NAMES = ("in-flight.svg", "staleness.svg")
+
+
+def write(in_flight: list[Stale], after_steps: list[Stale], folder: Path) -> None:
+    """Two SVG files in the folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, drawn in zip(NAMES, (_in_flight(in_flight), _staleness(after_steps)), strict=True):
+        (folder / name).write_text(drawn, encoding="utf-8")
+
+
+def _in_flight(found: list[Stale]) -> str:
+    ratios = (0.02, 0.1, 0.5, 2.0, 10.0, 50.0)
+    y = Axis(
+        math.log10(ratios[0]),
+        math.log10(ratios[-1]),
+        tuple(map(math.log10, ratios)),
+        tuple(f"{ratio:g}" for ratio in ratios),
+        "row loss ÷ nearest rounding, log scale",
+    )
+
+    def logarithm(ratio: float) -> float:
+        return math.log10(min(max(ratio, ratios[0]), ratios[-1]))
+
+    panel = _panel(found, logarithm, y, "calls in flight on one row, D")
+    subtitle = ["K1 rounding after 24 calls a row; mean and 95 % interval over seeds"]
+    nearest = rule(0.0, "nearest rounding", panel)
+    return _drawn(panel, nearest, found, "What calls in flight do to a row", subtitle)
+
+
+def _staleness(found: list[Stale]) -> str:
+    ends = [one.figure.mean + sign * one.figure.half for one in found for sign in (-1, 1)]
+    step = 5.0 if max(ends) - min(ends) < 40 else 20.0
+    ticks = [step * k for k in range(math.floor(min(ends) / step), math.ceil(max(ends) / step) + 1)]
+    y = Axis(
+        ticks[0],
+        ticks[-1],
+        tuple(ticks),
+        tuple(f"{tick:+g}" if tick else "0" for tick in ticks),
+        "change of loss × 10³",
+    )
+    panel = _panel(found, float, y, "age of the answer in optimizer steps, s")
+    subtitle = ["K3 qat_flip, change of the training loss by one answer; mean and 95 % interval over seeds"]
+    return _drawn(panel, rule(0.0, "no change", panel), found, "What an answer's age does", subtitle)
+
+
+def _panel(found: list[Stale], scaled: Callable[[float], float], y: Axis, title: str) -> Panel:
+    """One curve a policy; the lags stand at equal distances, as they grow about geometrically."""
+    lags = sorted({one.lag for one in found})
+    x = Axis(
+        -0.1, len(lags) - 0.9, tuple(map(float, range(len(lags)))), tuple(str(lag) for lag in lags), title
+    )
+    curves = []
+    for policy, group in groupby(found, key=lambda one: str(one.policy)):
+        points, band = [], []
+        for place, one in enumerate(sorted(group, key=lambda one: one.lag)):
+            mean, half = one.figure.mean, one.figure.half
+            points.append((float(place), scaled(mean)))
+            band.append((float(place), scaled(mean - half), scaled(mean + half)))
+        curves.append(Curve(policy, tuple(points), tuple(points), policy, tuple(band)))
+    return Panel(tuple(curves), x, y, WIDTH, HEIGHT, "", stepped=False, leaders=True)
+
+
+def _drawn(panel: Panel, lines: list[alt.Chart], found: list[Stale], title: str, subtitle: list[str]) -> str:
+    arms = looks(dict.fromkeys(str(one.policy) for one in found))
+    return standalone(svg(dressed(draw(panel, arms, lines), title, subtitle)))

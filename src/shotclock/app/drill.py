@@ -1,0 +1,255 @@
+"""The drill `stale-updates`: spiking tail latency and desynchronized versions, protections off and on.
+
+The production path runs from kernel to model (calls, orchestrator, EMULATED provider, aggregator), on virtual
+time. Only the weather is made up: a share of the jobs comes back seconds late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.app.weather import FrozenHost, Spikes, Spiking
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.delta import Delta
+from shotclock.domain.errors import RunError
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.ports import Kernel
+from shotclock.emulator import profile as profiles
+from shotclock.orchestrator.answers import Fallback
+from shotclock.settings import load
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.training.activations import Calibrated
+from shotclock.training.aggregator import Aggregator, OnStale, Target
+from shotclock.training.audit import WRITES
+from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.loops.digits_mlp import build, build_rounded, digits
+from shotclock.training.parameters import add
+from shotclock.training.rounded import RoundedLinear
+
+WEATHER = Spikes(share=0.3, median_s=3.0)
+STEP_S = 0.12
+"""One training iteration: the founding document's medium model."""
+N, ROWS, IN_FLIGHT = 12, 2, 12
+ROUNDING_STEPS = 40
+FLIPPING_STEPS, TRAINED, LOOK_EVERY = 120, 400, 10
+ROUNDED = 1e-6
+"""A loss that rose by less than this share of itself did not rise: the weights are float32."""
+ENOUGH = 10.0
+"""The unprotected loss ÷ the protected one from which on the failure has been shown."""
+
+Arm = Literal["unprotected", "protected", "no calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Protections:
+    """What stands between a late answer and the model. loss_check: where the kernel wants one."""
+
+    arm: Arm
+    on_stale: OnStale
+    loss_check: bool
+    path: PathPolicy
+    budget_ms: float
+
+
+OFF = Protections("unprotected", "blind", False, PathPolicy(False, Fallback.NONE, 8), 600_000.0)
+ON = Protections("protected", "revalidate", True, PathPolicy(True, Fallback.RACE, 8), 200.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """K1 in one arm: the layer's loss ÷ nearest rounding's, at every step and at the end.
+
+    answers: calls by how they ended; harmful: applies after which the loss, which the surrogate is, rose;
+    answered_p50_ms, answered_longest_ms: from the step boundary to the training thread.
+    """
+
+    arm: Arm
+    loss_ratio: float
+    course: tuple[float, ...]
+    calls: int
+    answers: dict[str, int]
+    applied: int
+    harmful: int
+    answered_p50_ms: float
+    answered_longest_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Flipped:
+    """K3 in one arm: the held-out loss every LOOK_EVERY steps, the first before any call."""
+
+    arm: Arm
+    course: tuple[float, ...]
+    calls: int
+    applied: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaleUpdates:
+    """What the drill found; EMULATED throughout."""
+
+    seed: int
+    rounding: tuple[Rounded, Rounded]
+    flipping: tuple[Flipped, ...]
+
+    @property
+    def ratio(self) -> float:
+        """K1's unprotected loss ÷ the protected one."""
+        unprotected, protected = self.rounding
+        return unprotected.loss_ratio / protected.loss_ratio
+
+    @property
+    def passed(self) -> bool:
+        """Whether the failure showed, and the protections kept every harmful change out."""
+        return self.ratio > ENOUGH and self.rounding[1].harmful == 0
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        unprotected, protected = self.rounding
+        if self.ratio <= ENOUGH:
+            return (
+                f"INCONCLUSIVE: K1's unprotected layer loss ended at {self.ratio:.1f} times the protected "
+                f"one, under the {ENOUGH:g} that show the failure; try another seed"
+            )
+        shown = (
+            f"Without protections {unprotected.harmful} of {unprotected.applied} applied answers raised K1's "
+            f"layer loss, which ended at {self.ratio:.0f} times the protected one"
+        )
+        if protected.harmful:
+            return f"FAILED: {shown}; with them {protected.harmful} still did"
+        return f"PROTECTED: {shown}; with them none of {protected.applied} did. EMULATED, on virtual time"
+
+
+class _Rows:
+    """A Target: ROWS rows of a rounded layer, its loss looked at around every write."""
+
+    def __init__(self, seed: int) -> None:
+        network = build_rounded(seed).model
+        whole = network.get_submodule("2")
+        if not isinstance(whole, RoundedLinear):
+            raise TypeError("layer 2 of digits-rounded is rounded")
+        few = nn.Linear(whole.reference.shape[1], ROWS)
+        with torch.no_grad():
+            few.weight.copy_(whole.reference[:ROWS])
+        self._model = nn.Sequential(network.get_submodule("0"), nn.ReLU(), RoundedLinear(few, bits=2))
+        self.kernel = Rounding(self._model, Calibrated(self._model, digits().train_x), N, seed)
+        self.harmful = 0
+
+    def loss(self) -> float:
+        return self.kernel.layer_loss("2")
+
+    def probe(self, delta: Delta) -> float:
+        raise RunError(f"rounding: its surrogate is exact, {delta.parameter} needs no loss check")
+
+    def apply(self, delta: Delta) -> None:
+        before = self.loss()
+        add(self._model, delta)
+        self.harmful += self.loss() > before * (1.0 + ROUNDED)
+
+
+def stale_updates(seed: int, told: Callable[[str], None]) -> StaleUpdates:
+    """Runs the drill; `told` hears what is being done, a line each."""
+    rounding = []
+    for how in (OFF, ON):
+        told(f"K1 rounding, {how.arm}")
+        rounding.append(_rounded(how, seed))
+    told("K3 qat_flip, no calls")
+    flipping = [_trained_alone(seed)]
+    for how in (OFF, ON):
+        told(f"K3 qat_flip, {how.arm}")
+        flipping.append(_flipped(how, seed))
+    return StaleUpdates(seed, (rounding[0], rounding[1]), tuple(flipping))
+
+
+def _rounded(how: Protections, seed: int) -> Rounded:
+    layer = _Rows(seed)
+    nearest, course = layer.loss(), []
+    calls = _run(
+        how, seed, layer.kernel, layer, ROUNDING_STEPS, lambda: course.append(layer.loss() / nearest)
+    )
+    answered_ms = [(call.received_ns - call.boundary_ns) / NS_PER_MS for call in calls]
+    return Rounded(
+        how.arm,
+        layer.loss() / nearest,
+        tuple(course),
+        len(calls),
+        dict(Counter(type(call.outcome).__name__ for call in calls)),
+        _applied(calls),
+        layer.harmful,
+        float(np.median(answered_ms)),
+        max(answered_ms),
+    )
+
+
+def _flipped(how: Protections, seed: int) -> Flipped:
+    workload = build(seed)
+    for _ in range(TRAINED):
+        workload.step()
+    losses = [workload.evaluate()]
+
+    def step() -> None:
+        workload.step()
+        losses.append(workload.evaluate())
+
+    calls = _run(how, seed, workload.kernel("qat_flip", N), workload, FLIPPING_STEPS, step)
+    return Flipped(how.arm, tuple(losses[::LOOK_EVERY]), len(calls), _applied(calls))
+
+
+def _trained_alone(seed: int) -> Flipped:
+    workload = build(seed)
+    losses = []
+    for _ in range(TRAINED + FLIPPING_STEPS):
+        workload.step()
+        losses.append(workload.evaluate())
+    return Flipped("no calls", tuple(losses[TRAINED - 1 :: LOOK_EVERY]), 0, 0)
+
+
+def _run(
+    how: Protections, seed: int, kernel: Kernel, target: Target, steps: int, step: Callable[[], None]
+) -> list[FinishedCall]:
+    """So many training iterations with calls, one after another at each step, up to IN_FLIGHT under way."""
+    host = FrozenHost()
+    try:
+        settings = load(None, {})
+        quantum = settings.quantum
+        provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
+        recorder = PrometheusRecorder(Metrics(), "drill")
+        path = assemble(host, settings, quantum, Spiking(provider, WEATHER, seed), how.path, recorder)
+        host.run(path.orchestrator.start(kernel.propose(0, 0).subproblem))
+        loss_check = how.loss_check and kernel.loss_check
+        aggregator = Aggregator(target, kernel, how.on_stale, recorder, loss_check=loss_check)
+        policy = CallPolicy(1, "overlap", round(how.budget_ms * NS_PER_MS), at_once=IN_FLIGHT)
+        finished: list[FinishedCall] = []
+        calls = Calls(
+            kernel,
+            aggregator,
+            caller=host.caller(path.orchestrator),
+            clock=host.clock,
+            policy=policy,
+            ended=finished.append,
+        )
+        for number in range(steps):
+            calls.boundary(number, host.clock.now_ns())
+            aggregator.moved(step)
+            # slept, not skipped: what is due within the iteration happens at its own instant
+            host.run(asyncio.sleep(STEP_S))
+        calls.flush()
+        host.run(path.orchestrator.stop())
+        return finished
+    finally:
+        host.close()
+
+
+def _applied(calls: list[FinishedCall]) -> int:
+    return sum(call.applied.decision in WRITES for call in calls)

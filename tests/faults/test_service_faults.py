@@ -1,0 +1,145 @@
+"""Faults under a real `shotclock serve` that pays for its jobs: a full disk, a vendor that is away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from accountant import Books, vendor
+from harness import random_subproblem
+from killing import BUDGET_S, N, Place, Verdict, calling, recorded, settled
+from served import Serving
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.ledger import LedgerState
+from shotclock.domain.outcome import Degraded, Outcome, ProviderFault
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.tls import Insecure
+
+ROOM = 200_000
+"""Bytes a file may have: some dozens of jobs."""
+
+
+async def ask(place: Place, count: int) -> list[Outcome]:
+    """So many calls, one after the other."""
+    channels = connect(place.target, Insecure())
+    dispatcher = GrpcDispatcher(channels)
+    asked = replace(random_subproblem(N, 1), budget_ns=round(BUDGET_S * NS_PER_S))
+    try:
+        return [await dispatcher.solve(asked) for _ in range(count)]
+    finally:
+        await channels.close()
+
+
+def states(place: Place) -> set[LedgerState]:
+    return {record.state for record in recorded(place.ledger)}
+
+
+async def stop(serving: Serving) -> tuple[int, str, str]:
+    serving.process.send_signal(signal.SIGTERM)
+    return await serving.ended()
+
+
+async def until_the_disk_is_full(place: Place) -> tuple[Serving, str]:
+    """A service under load that can write no more, and what it said then."""
+    serving, over = await place.start(lean=True), asyncio.Event()
+    serving.go()
+    await serving.said("ready")
+    serving.files_up_to(ROOM)
+    load = asyncio.create_task(calling(place.target, over, seed=1))
+    trouble = await serving.said("trouble")
+    over.set()
+    await load
+    return serving, str(trouble["what"])
+
+
+async def fill(place: Place, books: Books) -> None:
+    serving, said = await until_the_disk_is_full(place)
+    assert "nothing is submitted any more" in said
+    assert str(place.ledger) in said
+    paid = len(books.paid())
+    for outcome in await ask(place, 5):
+        assert isinstance(outcome, Degraded)
+        assert isinstance(outcome.cause, ProviderFault)
+        assert str(place.ledger) in outcome.cause.message
+    assert len(books.paid()) == paid
+    code, out, err = await stop(serving)
+    assert (code, err) == (0, "")
+    assert '"trouble"' not in out  # once is enough
+
+
+async def go_on(place: Place) -> None:
+    """With room again: what was left open is settled, and calls are paid for again."""
+    serving = await place.start(lean=True)
+    serving.go()
+    await serving.said("ready")
+    assert not any(isinstance(outcome, Degraded) for outcome in await ask(place, 3))
+    await settled(place.ledger)
+    code, _, err = await stop(serving)
+    assert (code, err) == (0, "")
+
+
+def test_a_full_disk_is_said_once_nothing_is_paid_for_any_more_and_nothing_is_lost(tmp_path: Path) -> None:
+    with vendor(tmp_path, answer_s=0.02, run_s=0.05) as books:
+        place = Place.at(tmp_path, books)
+        asyncio.run(fill(place, books))
+        verdict = Verdict.of(place.ledger, books)
+        assert len(verdict.paid) > 5
+        assert verdict.lost() == set()
+        asyncio.run(go_on(place))
+        verdict = Verdict.of(place.ledger, books)
+    assert verdict.lost() == set()
+    assert verdict.paid_twice() == set()
+    assert verdict.unfinished() == []
+    assert verdict.disorderly() == []
+
+
+def test_a_ledger_that_cannot_grow_at_the_start_is_one_line(tmp_path: Path) -> None:
+    async def start(place: Place) -> tuple[int, str, str]:
+        serving = await place.start(lean=True)
+        serving.files_up_to(4096)
+        serving.go()
+        return await serving.ended()
+
+    with vendor(tmp_path) as books:
+        place = Place.at(tmp_path, books)
+        code, out, err = asyncio.run(start(place))
+    assert (code, out) == (3, "")
+    (line,) = err.splitlines()
+    assert str(place.ledger) in line
+
+
+def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold_the_service(
+    tmp_path: Path,
+) -> None:
+    async def leave(place: Place) -> None:
+        serving = await place.start(lean=True)
+        serving.go()
+        await serving.said("ready")
+        calls = asyncio.create_task(ask(place, 1))
+        async with asyncio.timeout(30):
+            while LedgerState.SUBMITTED not in states(place):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.01)
+        await serving.kill()
+        await calls
+
+    async def serve_without(place: Place) -> list[Outcome]:
+        serving = await place.start(lean=True)
+        serving.go()
+        await serving.said("ready")
+        outcomes = await ask(place, 2)
+        code, _, err = await stop(serving)
+        assert (code, err) == (0, "")
+        return outcomes
+
+    with vendor(tmp_path, run_s=60) as books:
+        place = Place.at(tmp_path, books)
+        asyncio.run(leave(place))
+    outcomes = asyncio.run(serve_without(place))
+    assert all(isinstance(outcome, Degraded) for outcome in outcomes)
+    assert "cannot be reached" in str([getattr(outcome, "cause", "") for outcome in outcomes])
+    verdict = Verdict.of(place.ledger, books)
+    (left,) = [record for record in verdict.records if record.job_id]
+    assert left.state is LedgerState.SUBMITTED

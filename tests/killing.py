@@ -1,0 +1,215 @@
+"""SIGKILL of `shotclock serve` again and again under load, and the judge: the vendor's account.
+
+`live_through_kills` takes any number of kills: CI does 20, a soak 200.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+from accountant import PORT, Books
+from harness import random_subproblem
+from served import Serving, free_port
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.ledger import TERMINAL, JobRecord, LedgerState
+from shotclock.domain.outcome import Decision, Done
+from shotclock.orchestrator.ledger import Transition
+from shotclock.orchestrator.ledger_file import open_to_read, read_history, read_jobs
+from shotclock.wire.channels import ChannelLimits, connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.tls import Insecure
+
+N = 6
+BUDGET_S = 1.0
+GRACE_S = 10.0
+"""A call that has not ended so long after its deadline hangs; loop stalls are shorter."""
+CALLERS = 6
+PAUSE_S = 0.01
+OPEN = {LedgerState.INTENT, LedgerState.SUBMITTED}
+HAS_SAMPLES = {LedgerState.RESULT, LedgerState.APPLIED, LedgerState.STALE}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the service of a test lives: its settings, port and ledger."""
+
+    config: Path
+    ledger: Path
+    target: str
+    environment: dict[str, str]
+
+    @classmethod
+    def at(cls, folder: Path, books: Books, ledger: Path | None = None) -> Place:
+        port, ledger = free_port(), ledger or folder / "ledger.db"
+        config = folder / "settings.toml"
+        config.write_text(f"""
+[quantum]
+provider = "accountant:connect"
+max_money_per_run = 1.0
+shots = 64
+budget_ms = {BUDGET_S * 1e3}
+[orchestrator]
+batch_limit = 4
+[circuits]
+template_store = "{folder / "templates"}"
+[serve]
+listen = "127.0.0.1:{port}"
+metrics = "127.0.0.1:0"
+insecure = true
+sizes = [{N}]
+ledger = "{ledger}"
+drain_s = 5
+""")
+        return cls(config, ledger, f"127.0.0.1:{port}", {PORT: str(books.port)})
+
+    async def start(self, *, lean: bool) -> Serving:
+        return await Serving.start(self.config, lean=lean, environment=self.environment)
+
+
+@dataclass
+class Verdict:
+    """The ledger beside the vendor's account, when all is over."""
+
+    records: tuple[JobRecord, ...]
+    histories: dict[str, tuple[Transition, ...]]
+    paid: list[tuple[str, str]]
+
+    @classmethod
+    def of(cls, ledger: Path, books: Books) -> Verdict:
+        with open_to_read(ledger) as connection:
+            records = read_jobs(connection)
+            histories = {record.tag: read_history(connection, record.tag) for record in records}
+        return cls(records, histories, books.paid())
+
+    def lost(self) -> set[str]:
+        """Paid for, and not in the ledger."""
+        return {tag for tag, _ in self.paid} - {record.tag for record in self.records}
+
+    def paid_twice(self) -> set[str]:
+        """Intents and calls with more than one paid job."""
+        requests = {record.tag: record.requests for record in self.records}
+        calls = (name for tag, _ in self.paid for name in requests.get(tag, ()) if name)
+        counts = Counter(tag for tag, _ in self.paid) + Counter(calls)
+        return {name for name, count in counts.items() if count > 1}
+
+    def unfinished(self) -> list[JobRecord]:
+        return [record for record in self.records if record.state not in TERMINAL]
+
+    def contradicted(self) -> list[JobRecord]:
+        """The ledger knows samples or an id that the vendor does not, or denies a job that was paid for."""
+        paid = dict(self.paid)
+        return [
+            record
+            for record in self.records
+            if ((record.job_id or record.state in HAS_SAMPLES) and paid.get(record.tag) != record.job_id)
+            or (record.state is LedgerState.FAILED and not record.job_id and record.tag in paid)
+        ]
+
+    def disorderly(self) -> list[str]:
+        """Records whose history does not go from the intent step by step to where they are."""
+        return [
+            record.tag
+            for record in self.records
+            if (history := self.histories[record.tag])[0].after is not LedgerState.INTENT
+            or any(later.before is not one.after for one, later in pairwise(history))
+            or history[-1].after is not record.state
+        ]
+
+    def adopted(self) -> int:
+        """Records that a later process found by their tag."""
+        return sum(
+            "adopted by its tag after a stop" in step.note
+            for steps in self.histories.values()
+            for step in steps
+        )
+
+    def states(self) -> Counter[LedgerState]:
+        return Counter(record.state for record in self.records)
+
+
+@dataclass
+class Calls:
+    """How the clients' calls ended, by kind, and how late the latest was, seconds after its deadline."""
+
+    endings: Counter[str] = field(default_factory=Counter)
+    latest_s: float = 0.0
+
+
+async def calling(target: str, over: asyncio.Event, seed: int) -> Calls:
+    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself."""
+    calls, rng = Calls(), random.Random(seed)
+    channels = connect(target, Insecure(), ChannelLimits(reconnect_s=0.2))
+    dispatcher = GrpcDispatcher(channels)
+    loop = asyncio.get_running_loop()
+
+    async def client(number: int) -> None:
+        asked = replace(random_subproblem(N, number), budget_ns=round(BUDGET_S * NS_PER_S))
+        count = 0
+        while not over.is_set():
+            count += 1
+            name, began = f"{number}-{count}", loop.time()
+            async with asyncio.timeout(BUDGET_S + GRACE_S):
+                outcome = await dispatcher.solve(replace(asked, request_id=name))
+            calls.endings[type(outcome).__name__] += 1
+            calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
+            if isinstance(outcome, Done) and rng.random() < 0.7:
+                await dispatcher.decided(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
+            await asyncio.sleep(PAUSE_S)
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(CALLERS):
+            group.create_task(client(number))
+    await channels.close()
+    return calls
+
+
+async def live_through_kills(
+    place: Place, *, kills: int, seed: int, lean: bool = True
+) -> tuple[Calls, int, str]:
+    """Load over so many killed processes and a last one that drains; its exit code and stderr."""
+    rng, over = random.Random(seed), asyncio.Event()
+    load = asyncio.create_task(calling(place.target, over, seed))
+    serving = spare = await place.start(lean=lean)
+    try:
+        for number in range(kills):
+            serving, spare = spare, await place.start(lean=True) if lean else spare
+            serving.go()
+            if number % 5 == 4:  # while it starts and recovers
+                await asyncio.sleep(rng.uniform(0.0, 0.5))
+            else:
+                await serving.said("ready")
+                await asyncio.sleep(rng.uniform(0.05, 0.8))
+            await serving.kill()
+            if not lean:
+                spare = await place.start(lean=False)
+        spare.go()
+        await spare.said("ready")
+        await asyncio.sleep(1.0)
+        over.set()
+        calls = await load
+        await settled(place.ledger)
+        spare.process.send_signal(signal.SIGTERM)
+        code, _, complaints = await spare.ended()
+    finally:
+        load.cancel()
+        for left in (serving, spare):
+            await left.kill()
+    return calls, code, complaints
+
+
+async def settled(ledger: Path) -> None:
+    """Waits until nothing is with the vendor any more."""
+    async with asyncio.timeout(60):
+        while any(record.state in OPEN for record in recorded(ledger)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.1)
+
+
+def recorded(ledger: Path) -> tuple[JobRecord, ...]:
+    with open_to_read(ledger) as connection:
+        return read_jobs(connection)

@@ -1,0 +1,60 @@
+"""SIGKILL under load at random instants, judged by the account of a vendor in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from accountant import vendor
+from killing import Calls, Place, Verdict, live_through_kills
+
+KILLS = 20
+SLOW = {"pay_s": 0.02, "answer_s": 0.04, "run_s": 0.1}
+"""A submit is under way about as long as its job runs, so that kills meet every step of it."""
+
+
+def killed(
+    folder: Path, words: Mapping[str, float], *, kills: int, seed: int, lean: bool = True
+) -> tuple[Calls, Verdict]:
+    with vendor(folder, seed, **SLOW, **words) as books:
+        place = Place.at(folder, books)
+        calls, code, complaints = asyncio.run(live_through_kills(place, kills=kills, seed=seed, lean=lean))
+        assert code == 0, complaints
+        assert complaints == ""
+        return calls, Verdict.of(place.ledger, books)
+
+
+def assert_nothing_is_lost(verdict: Verdict) -> None:
+    assert verdict.lost() == set()
+    assert verdict.paid_twice() == set()
+    assert verdict.unfinished() == []
+    assert verdict.contradicted() == []
+    assert verdict.disorderly() == []
+
+
+@pytest.mark.parametrize(
+    ("kills", "words"),
+    [(KILLS, {}), (KILLS // 2, {"lost": 0.3, "refused": 0.05, "failing": 0.05})],
+    ids=["well", "answers-lost"],
+)
+def test_no_kill_loses_a_paid_job_or_pays_for_one_twice(
+    tmp_path: Path, kills: int, words: dict[str, float]
+) -> None:
+    calls, verdict = killed(tmp_path, words, kills=kills, seed=7)
+    assert_nothing_is_lost(verdict)
+    assert len(verdict.paid) > 3 * kills
+    assert verdict.adopted() > 0
+    assert calls.endings["Done"] > 3 * kills
+    assert set(calls.endings) <= {"Done", "Degraded", "Late", "Failed"}
+    refusals = [record for record in verdict.records if "429" in record.note]
+    assert bool(refusals) == bool(words)
+
+
+def test_the_whole_service_is_as_safe(tmp_path: Path) -> None:
+    calls, verdict = killed(tmp_path, {}, kills=2, seed=3, lean=False)
+    assert_nothing_is_lost(verdict)
+    assert len(verdict.paid) > 10
+    assert calls.endings["Done"] > 0

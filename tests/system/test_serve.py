@@ -1,0 +1,268 @@
+"""`shotclock serve` as a site meets it: mutual TLS, readiness, a scrape, an operator's verbs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
+
+from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
+from harness import random_subproblem
+from shotclock import cli
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.outcome import CircuitOutcome, Done, Executed, Failed, Outcome
+from shotclock.domain.subproblem import Subproblem
+from shotclock.wire.certificates import TlsFiles, load, utc_now
+from shotclock.wire.channels import connect
+from shotclock.wire.client import GrpcDispatcher
+from shotclock.wire.methods import SERVICE
+from shotclock.wire.tls import ClientTls, client_credentials
+
+N = 12
+BELL = """OPENQASM 3.0;
+include "stdgates.inc";
+qubit[2] q;
+bit[2] c;
+h q[0];
+cx q[0], q[1];
+c = measure q;
+"""
+
+
+@dataclass(frozen=True)
+class Up:
+    """A whole service with mutual TLS and the emulated provider, and whose files its callers use."""
+
+    process: subprocess.Popen[str]
+    grpc_port: int
+    http_port: int
+    before_ready: tuple[int, str]
+    trainer: TlsFiles
+    operator: TlsFiles
+    stranger: TlsFiles
+    probe: TlsFiles
+
+    @property
+    def target(self) -> str:
+        return f"{SERVER}:{self.grpc_port}"
+
+    def dispatcher(self, files: TlsFiles) -> GrpcDispatcher:
+        return GrpcDispatcher(connect(self.target, ClientTls(files)))
+
+    def get(self, path: str) -> tuple[int, str]:
+        return get(self.http_port, path)
+
+    def solve(self, asked: Subproblem, files: TlsFiles) -> Outcome:
+        async def ask() -> Outcome:
+            dispatcher = self.dispatcher(files)
+            try:
+                return await dispatcher.solve(asked)
+            finally:
+                await dispatcher.close()
+
+        return asyncio.run(ask())
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    """Status and body."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def children(pid: int) -> set[int]:
+    """The process's children that run."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        found |= {int(child) for child in task.read_text().split()}
+    return found
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def all_gone(pids: set[int]) -> bool:
+    """Whether the processes end; only a hang takes a minute."""
+    for _ in range(600):
+        if not any(map(running, pids)):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def settings(folder: Path, site: Site) -> Path:
+    server = site.issue(SERVER)
+    config = folder / "settings.toml"
+    config.write_text(f"""
+[circuits]
+template_store = "{folder / "templates"}"
+[serve]
+listen = "127.0.0.1:0"
+metrics = "127.0.0.1:0"
+sizes = [{N}]
+certificate = "{server.certificate}"
+private_key = "{server.private_key}"
+authorities = "{server.authorities}"
+trainers = ["{TRAINER}"]
+operators = ["{OPERATOR}"]
+probes = ["{PROBE}"]
+""")
+    return config
+
+
+def start(folder: Path) -> Up:
+    site = Site.at(folder)
+    command = [sys.executable, "-c", "from shotclock.cli import main; main()"]
+    process = subprocess.Popen(
+        [*command, "serve", "--json", "--config", str(settings(folder, site))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    listening = json.loads(process.stdout.readline())
+    before_ready = get(listening["http_port"], "/readyz")
+    ready = json.loads(process.stdout.readline())
+    assert ready["event"] == "ready"
+    assert ready["emulated"] is True
+    names = (site.issue(name) for name in (TRAINER, OPERATOR, STRANGER, PROBE))
+    return Up(process, listening["grpc_port"], listening["http_port"], before_ready, *names)
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    service = start(tmp_path_factory.mktemp("site"))
+    yield service
+    workers = children(service.process.pid)
+    service.process.terminate()
+    out, err = service.process.communicate(timeout=60)
+    assert service.process.returncode == 0
+    assert err == ""
+    assert [json.loads(line)["event"] for line in out.splitlines()] == ["draining", "drained"]
+    assert workers
+    assert all_gone(workers)
+
+
+def asked(seed: int, budget_s: float = 10.0) -> Subproblem:
+    return replace(random_subproblem(N, seed), budget_ns=round(budget_s * NS_PER_S), request_id=f"r{seed}")
+
+
+def test_it_is_ready_only_when_templates_are_warm(up: Up) -> None:
+    assert up.before_ready == (503, "templates are being compiled\n")
+    assert up.get("/readyz") == (200, "ok\n")
+    assert up.get("/livez") == (200, "ok\n")
+
+
+def test_grpcs_own_health_says_serving_then(up: Up) -> None:
+    credentials = client_credentials(load(up.probe, utc_now()))
+    with grpc.secure_channel(up.target, credentials) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watched = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=30)
+        assert any(one.status == health_pb2.HealthCheckResponse.SERVING for one in watched)
+
+
+def samples(up: Up) -> dict[tuple[str, str], float]:
+    """(sample name, its outcome) → value, off the real endpoint."""
+    _, text = up.get("/metrics")
+    return {
+        (sample.name, sample.labels.get("outcome", "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
+    before = samples(up)
+    outcome = up.solve(asked(1), up.trainer)
+    after = samples(up)
+    assert isinstance(outcome, Done)
+    assert outcome.provenance.emulated
+    assert outcome.provenance.provider == "emulated"
+    assert outcome.samples.pool.shape[1] == N
+    done = ("shotclock_calls_total", "done")
+    assert after[done] == before.get(done, 0) + 1
+    submits = ("circuit_submit_latency_seconds_count", "")
+    assert after[submits] == before.get(submits, 0) + 1
+
+
+def test_a_circuit_of_the_callers_own_is_run(up: Up) -> None:
+    async def ask() -> CircuitOutcome:
+        dispatcher = up.dispatcher(up.trainer)
+        try:
+            return await dispatcher.execute(CircuitSpec(BELL, 400, budget_ns=60 * NS_PER_S))
+        finally:
+            await dispatcher.close()
+
+    outcome = asyncio.run(ask())
+    assert isinstance(outcome, Executed)
+    assert outcome.provenance.emulated
+    assert outcome.samples.shots == 400
+    equal = outcome.samples.pool[:, 0] == outcome.samples.pool[:, 1]
+    assert outcome.samples.counts[equal].sum() > 300
+
+
+def test_a_certificate_with_another_name_reaches_nothing(up: Up) -> None:
+    outcome = up.solve(asked(2), up.stranger)
+    assert isinstance(outcome, Failed)
+    assert "PERMISSION_DENIED" in outcome.cause.message
+
+
+Verb = Callable[..., str]
+
+
+@pytest.fixture
+def verb(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
+    """Runs `shotclock VERB` as the operator; its stdout."""
+
+    def ran(name: str, *more: str) -> str:
+        files = up.operator
+        identity = ("--certificate", files.certificate, "--private-key", files.private_key)
+        arguments = (name, "--target", up.target, *identity, "--authorities", files.authorities, *more)
+        monkeypatch.setattr(sys, "argv", ["shotclock", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code in {0, None}
+        return capsys.readouterr().out
+
+    return ran
+
+
+def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
+    assert "is ready: emulated provider (EMULATED), breaker closed" in verb("status")
+    assert verb("drain", "--budget", "5") == "drained: 0 calls finished, 0 handed back\n"
+    assert up.get("/readyz")[0] == 503
+    refused = up.solve(asked(3), up.trainer)
+    assert isinstance(refused, Failed)
+    assert "drained and accepts nothing more" in refused.cause.message
+    assert json.loads(verb("status", "--json"))["phase"] == "drained"
+    assert verb("resume") == f"{up.target} is ready\n"
+    assert up.get("/readyz") == (200, "ok\n")
+    assert isinstance(up.solve(asked(4), up.trainer), Done)
+
+
+def test_a_killed_one_leaves_no_process_behind(tmp_path: Path) -> None:
+    service = start(tmp_path)
+    workers = children(service.process.pid)
+    service.process.kill()
+    service.process.communicate(timeout=60)
+    assert workers
+    assert all_gone(workers)
