@@ -1,7 +1,7 @@
 """Runs every benchmark beside this file and writes docs/benchmarks.md from what they print.
 
 A module whose name starts with an underscore is a part of one, not one; `soak_…` takes half an hour and is
-`make soak-kills`. With `--quick` each takes under a minute, and the page says so.
+`make soak-kills`. `--quick` before names of scripts shortens these to under a minute; the page says so.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ FIRST = ("quantum_path.py", "orchestrator.py")
 
 def main() -> None:
     """The page's path is the first argument; it is written once every script has ended well."""
-    page, *quick = Path(sys.argv[1]), *sys.argv[2:]
+    page, quick = Path(sys.argv[1]), set(sys.argv[3:]) if sys.argv[2:3] == ["--quick"] else set[str]()
     machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     sections = [HEAD, f"Machine: {machine}.\n"]
     if quick:
-        sections.append("Quick run: fewer repeats than `make benchmarks` takes.\n")
+        sections.append(f"Quick, with fewer repeats: {', '.join(sorted(quick))}.\n")
     for script in _scripts(Path(__file__).parent):
-        print(f"running {script.name}", file=sys.stderr)
-        done = subprocess.run([sys.executable, script, *quick], stdout=subprocess.PIPE, text=True, check=True)
+        words = ["--quick"] if script.name in quick else []
+        print(" ".join(["running", script.name, *words]), file=sys.stderr)
+        done = subprocess.run([sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=True)
         sections.append(done.stdout)
     page.write_text("\n".join(sections), encoding="utf-8")
     print(page)
