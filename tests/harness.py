@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Tem
 from shotclock.domain.ports import Clock
 from shotclock.domain.subproblem import Float64s, Subproblem
 from shotclock.emulator.device import DeviceFacts
-from shotclock.providers.scripted import Never, ScriptedProvider
+from shotclock.providers.scripted import UNLIMITED, Never, Reply, ScriptedProvider
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -132,3 +133,9 @@ def _bins(expected: Float64s) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 def never(clock: Clock, seed: int) -> ScriptedProvider:
     """A provider factory for settings, "harness:never": a QPU that takes jobs and never answers."""
     return ScriptedProvider(clock, afterwards=Never(), predicted_s=0.05, seed=seed)
+
+
+def paying(clock: Clock, seed: int) -> ScriptedProvider:
+    """A provider factory for settings, "harness:paying": answers soon, for money."""
+    limits = replace(UNLIMITED, paid=True)
+    return ScriptedProvider(clock, afterwards=Reply(0.002), limits=limits, predicted_s=0.01, seed=seed)

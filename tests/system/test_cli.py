@@ -311,3 +311,19 @@ def test_a_paid_run_asks_first_and_shows_its_estimate(
     for words in ("QPU s a job", "at most 5 USD", "--yes"):
         assert words in err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_writes_what_it_pays_for_into_one_ledger(tmp_path: Path, shotclock: Cli) -> None:
+    ledger = tmp_path / "ledger.db"
+    config = written(
+        tmp_path,
+        f'[quantum]\nprovider = "harness:paying"\nmax_money_per_run = 5\n[serve]\nledger = "{ledger}"\n'
+        '[bench]\narms = ["classical-only", "hybrid-colocated", "quantum-raw"]\nwarmup_steps = 0\n',
+    )
+    out = str(tmp_path / "run")
+    code, _, err = shotclock("bench", "--seeds", "1", "--steps", "12", "--config", config, "--out", out)
+    assert code == 0, err
+    _, listed, _ = shotclock("jobs", "--ledger", str(ledger), "--json")
+    states = [job["state"] for job in json.loads(listed)["jobs"]]
+    assert len(states) >= 4
+    assert set(states) <= {"applied", "stale"}

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 
 import numpy as np
 
+from shotclock.app.books import Books
 from shotclock.app.host import Host
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.bench.arms import Arm
@@ -77,10 +78,15 @@ class Builder:
         self._slow_every = slow_every
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
+        self._books = Books(settings.serve.ledger_file)
         # the first proposal of a process pays for imports and caches of torch; no measured call does
         first = self._workload(0)
         first.kernel(settings.kernel.name, settings.kernel.n).propose(0, 0)
         self.samples_per_step = first.samples_per_step
+
+    def close(self) -> None:
+        """Closes the ledger of paid jobs; after every arm has stopped."""
+        self._books.close()
 
     def arm(self, arm: Arm) -> RunningArm:
         """The arm, started: templates compiled, lanes open."""
@@ -107,7 +113,9 @@ class Builder:
         provider = build_provider(host, settings, quantum, profile)
         # a training loop has one call under way: there is nothing to pack
         path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
-        path = assemble(host, settings, quantum, provider, path_policy, recorder)
+        book = self._books.of(provider)
+        host.run(self._books.recovered(provider))
+        path = assemble(host, settings, quantum, provider, path_policy, recorder, book=book)
         orchestrator, pipeline = path.orchestrator, path.pipeline
         host.run(orchestrator.start(self._sample()))
         predicted_s = pipeline.predicted_p95_s()

@@ -76,6 +76,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         cleanup.callback(host.close)
         progress.phase("starting the QPU and compiling templates")
         builder = Builder(settings, host, metrics, _slow_every(settings, job))
+        cleanup.callback(builder.close)
         running = []
         for arm in arms:
             running.append(builder.arm(arm))

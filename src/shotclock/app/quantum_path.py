@@ -34,6 +34,9 @@ FEWEST_FITTED_SHOTS = 64
 """Below this a sample of 12 variables seldom holds the optimum; `shots = "fit"` then says it does not fit."""
 
 
+FREE = FreeJobs()
+
+
 @dataclass(frozen=True, slots=True)
 class PathPolicy:
     """What differs between a measuring arm, a protected one and a service.
@@ -85,11 +88,11 @@ def assemble(
     policy: PathPolicy,
     recorder: Recorder,
     *,
-    book: JobBook | None = None,
+    book: JobBook = FREE,
 ) -> QuantumPath:
     """The path on this host, not yet started. book: where a paid provider's jobs are written down."""
     bounds, limits = settings.orchestrator, provider.limits
-    if limits.paid and book is None:
+    if limits.paid and isinstance(book, FreeJobs):
         raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid: serve it with a ledger")
     rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
     synthesizer = QaoaSynthesizer(
@@ -113,7 +116,7 @@ def assemble(
             quantum.shorter_rep_delays_s,
         ),
         health=Health(provider, host.clock, rng, recorder),
-        book=book or FreeJobs(),
+        book=book,
         recorder=recorder,
         rng=rng,
         foresight=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else unforeseen,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
@@ -13,20 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from shotclock.app.books import Books
 from shotclock.app.host import WallHost
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.errors import MachineError, SettingsError
-from shotclock.domain.ledger import LedgerError
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Provider
 from shotclock.domain.status import Drained
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.ledger_file import ledger_path
-from shotclock.orchestrator.paid import FreeJobs, PaidJobs, no_report
-from shotclock.orchestrator.recovery import Recovered, collect_left, recover
-from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.orchestrator.paid import no_report
+from shotclock.orchestrator.recovery import Recovered
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -63,10 +60,9 @@ class Service:
 
     def __init__(self, settings: Settings, on_trouble: Callable[[str], None] = no_report) -> None:
         self._settings = settings
-        self._on_trouble = on_trouble
         self._host = WallHost()
         self._metrics = Metrics()
-        self._ledger: SqliteLedger | None = None
+        self._books = Books(settings.serve.ledger_file, on_trouble)
         self._beside: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
@@ -83,7 +79,7 @@ class Service:
         security = _security(serve)
         quantum = settings.quantum
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
-        book = self._book(provider)
+        book = self._books.of(provider)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(self._metrics, "serve")
         path = assemble(host, settings, quantum, provider, policy, recorder, book=book)
@@ -96,7 +92,7 @@ class Service:
         server = host.run(wire.serve(orchestrator, orchestrator, serve.listen, security))
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)
-        recovered = host.run(self._recovered(provider))
+        recovered = host.run(self._books.recovered(provider))
         host.run(orchestrator.start(*(_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
         host.run(self._run_beside(path, provider, recovered))
@@ -115,8 +111,7 @@ class Service:
         """Closes what was opened, the last first."""
         self._host.run(self._stopped())
         self._host.close()
-        if self._ledger is not None:
-            self._ledger.close()
+        self._books.close()
 
     async def _stopped(self) -> None:
         # On the loop, so that the last reference to the gRPC server goes there: freed on another thread it
@@ -124,32 +119,11 @@ class Service:
         while self._stops:
             await self._stops.pop()()
 
-    def _book(self, provider: Provider) -> PaidJobs | FreeJobs:
-        if not provider.limits.paid:
-            return FreeJobs()
-        path = ledger_path(self._settings.serve.ledger_file)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MachineError(f"serve.ledger: {path.parent} cannot be created: {error.strerror}") from error
-        self._ledger = SqliteLedger(path, time.time)
-        return PaidJobs(self._ledger, provider.name, self._on_trouble)
-
-    async def _recovered(self, provider: Provider) -> Recovered:
-        return await recover(self._ledger, provider) if self._ledger is not None else Recovered()
-
     async def _run_beside(self, path: QuantumPath, provider: Provider, recovered: Recovered) -> None:
         """What goes on while the service runs; `WallHost.close` cancels it."""
         every_s = self._settings.circuits.check_calibration_s
         self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
-        if self._ledger is not None and recovered.submitted:
-            self._beside.append(asyncio.create_task(self._collect(self._ledger, provider, recovered)))
-
-    async def _collect(self, ledger: SqliteLedger, provider: Provider, recovered: Recovered) -> None:
-        try:
-            await collect_left(ledger, provider, recovered.submitted)
-        except LedgerError as error:
-            self._on_trouble(f"jobs from before the stop are left for the next start: {error}")
+        self._beside.append(asyncio.create_task(self._books.collect(provider, recovered)))
 
 
 def _security(serve: ServeSettings) -> ServerTls | Insecure:

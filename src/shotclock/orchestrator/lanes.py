@@ -249,21 +249,16 @@ class Lanes:
     def _fit(self, head: Call, rows: tuple[Row, ...]) -> Fit | Rejection:
         work = head.work
         if isinstance(work, OwnCircuit):
-            return self._own_fit(head, work)
+            return self._pipeline.as_asked((Pub((work.circuit,)),), work.shots)
         pubs = tuple(
             self._pipeline.stand_in(max(s.call.work.n for s in row if isinstance(s.call.work, Subproblem)))
             for row in rows
         )
         asked = self._pipeline.policy.shots
         if not self._policy.fits_only and asked.minimum == asked.maximum:
-            return self._pipeline.as_asked(pubs)
+            return self._pipeline.as_asked(pubs, asked.minimum)
         earliest = min(seat.call.deadline.at_ns for row in rows for seat in row)
         return self._pipeline.fitted(pubs, Deadline(earliest), self._ahead_ns())
-
-    def _own_fit(self, head: Call, work: OwnCircuit) -> Fit | Rejection:
-        del head
-        predicted = self._pipeline.predict_s((Pub((work.circuit,)),), work.shots)
-        return Fit(work.shots, self._pipeline.policy.rep_delay_s, predicted, penalised=False)
 
 
 def _seated(job: PlannedJob, first: list[Call]) -> tuple[Row, ...]:

@@ -129,9 +129,8 @@ class Pipeline:
         predicted = self.provider.predict_s(self._job((first,), policy.shots.minimum, delay))
         return max(0.0, predicted + self.health.slowness.p95_s(self._clock.now_ns()))
 
-    def as_asked(self, pubs: tuple[Pub, ...]) -> Fit:
-        """The fewest shots at the policy's own rep_delay, whatever they take."""
-        shots = self.policy.shots.minimum
+    def as_asked(self, pubs: tuple[Pub, ...], shots: int) -> Fit:
+        """So many shots at the policy's own rep_delay, whatever they take."""
         return self._fit(shots, self.policy.rep_delay_s, self.predict_s(pubs, shots))
 
     def fitted(self, pubs: tuple[Pub, ...], deadline: Deadline, ahead_ns: int) -> Fit | Rejection:
