@@ -12,7 +12,7 @@ import numpy as np
 
 from _orchestrator_series import Rate
 from shotclock.app.host import WallHost
-from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble
+from shotclock.app.quantum_path import FREE, PathPolicy, QuantumPath, assemble
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import Done, Outcome
 from shotclock.domain.subproblem import Subproblem
@@ -60,7 +60,7 @@ class System:
 
 
 @contextmanager
-def system(book: JobBook | None = None) -> Iterator[System]:
+def system(book: JobBook = FREE) -> Iterator[System]:
     """The orchestrator, started and warm, as `app` puts it together; every call a job of its own.
 
     Admission, deadlines and the classical race are on, the answer holds 256 random shots. book: of a
@@ -68,7 +68,7 @@ def system(book: JobBook | None = None) -> Iterator[System]:
     """
     host, settings = WallHost(), load(None, {})
     samples = random_samples(N, SHOTS, np.random.default_rng(0))
-    limits = replace(UNLIMITED, paid=book is not None)
+    limits = replace(UNLIMITED, paid=book is not FREE)
     provider = ScriptedProvider(host.clock, afterwards=Reply(samples=(samples,)), limits=limits)
     quantum = settings.quantum.model_copy(update={"shots": SHOTS})
     policy = PathPolicy(protected=True, fallback=Fallback.RACE, batch_limit=1)
