@@ -102,6 +102,10 @@ class ScriptedOperations:
     now: Status = READY
     drains: list[int] = field(default_factory=list)
 
+    @property
+    def phase(self) -> Phase:
+        return self.now.phase
+
     def status(self) -> Status:
         return self.now
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness import random_subproblem
 from shotclock.circuits.angles import parameters
-from shotclock.circuits.decoding import decode
+from shotclock.circuits.decoding import _lowest, decode
 from shotclock.circuits.quality import Reference, judge, quality
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import ProviderError
@@ -98,3 +98,12 @@ def test_ratios_lie_between_nothing_and_the_optimum(n: int, seed: int, exponent:
     assert judge(subproblem, optimum, reference).optimal
     greedy = judge(subproblem, Greedy().solve(subproblem), reference)
     assert 0.0 <= greedy.ratio <= 1.0
+
+
+def test_samples_of_any_integer_kind_run_the_code_that_is_compiled() -> None:
+    found = decode(TRAP, samples(([0, 0], 6), ([1, 1], 1)))
+    compiled = len(_lowest.signatures)
+    wide = Samples(np.asfortranarray(np.array([[0, 0], [1, 1]])), np.array([6, 1]))
+    again = decode(TRAP, wide)
+    assert (again.energy, again.bits.tolist()) == (found.energy, [1, 1])
+    assert len(_lowest.signatures) == compiled

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as npst
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.solvers.exact import Exact
+from shotclock.solvers.exact import Exact, _solve
 from shotclock.solvers.fallback import Classical, classical
 from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.pools import Descended, PerturbedGreedy, RandomPool, descend
@@ -172,3 +172,12 @@ def test_descending_a_pool_is_never_worse_than_the_pool(drawn: type[RandomPool |
         subproblem = normal(14, seed)
         descended = subproblem.energy(Descended(drawn(50, seed)).solve(subproblem))
         assert descended <= subproblem.energy(drawn(50, seed).solve(subproblem)) + 1e-9
+
+
+def test_a_subproblem_in_any_memory_order_runs_the_code_that_is_compiled() -> None:
+    made = normal(9, 0)
+    turned = Subproblem(np.asfortranarray(made.quadratic), np.repeat(made.linear, 2)[::2])
+    expected = Exact().solve(made)
+    compiled = len(_solve.signatures)
+    np.testing.assert_array_equal(Exact().solve(turned), expected)
+    assert len(_solve.signatures) == compiled

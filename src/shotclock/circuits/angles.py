@@ -24,14 +24,16 @@ GAMMA_STEPS, GAMMA_END = 32, 0.5 * math.pi
 BETA_STEPS, BETA_END = 64, -0.5 * math.pi
 
 
+@njit(cache=True, nogil=True)
 def coefficient_scale(coupling: Float64s, field: Float64s) -> float:
     """σ = sqrt((2Σ_{i<j} J² + Σ h²) / n); J of shape (n, n) symmetric, h of shape (n,)."""
-    largest = max(float(np.abs(coupling).max()), float(np.abs(field).max()))
+    largest = max(np.abs(coupling).max(), np.abs(field).max())
     if largest == 0.0:
         return 0.0
     # Divided by the largest first, so that squares neither overflow nor vanish. J holds each pair twice.
-    squares = float(((coupling / largest) ** 2).sum() + ((field / largest) ** 2).sum())
-    return largest * math.sqrt(squares / field.shape[0])
+    squares = ((coupling / largest) ** 2).sum() + ((field / largest) ** 2).sum()
+    scale: float = largest * np.sqrt(squares / field.shape[0])
+    return scale
 
 
 def parameters(subproblem: Subproblem, incumbent: Bits, layers: int = 1) -> QaoaParameters:
@@ -43,14 +45,26 @@ def parameters(subproblem: Subproblem, incumbent: Bits, layers: int = 1) -> Qaoa
     A subproblem without coefficients gets γ = 0.
     """
     coupling, field = subproblem.ising()
-    scale = coefficient_scale(coupling, field)
-    ramp = (2.0 * np.arange(layers) + 1.0) / layers
-    gammas = ramp * (WARM_GAMMA / scale if scale > 0.0 else 0.0)
-    away = 2.0 * math.asin(math.sqrt(WARM_EPSILON))
-    warm = np.where(incumbent == 1, math.pi - away, away)
-    return QaoaParameters(
-        warm, np.multiply.outer(gammas, field), np.multiply.outer(gammas, coupling), ramp[::-1] * WARM_BETA
-    )
+    return QaoaParameters(*_warm(coupling, field, incumbent, layers))
+
+
+@njit(cache=True, nogil=True)
+def _warm(
+    coupling: Float64s, field: Float64s, incumbent: Bits, layers: int
+) -> tuple[Float64s, Float64s, Float64s, Float64s]:
+    """The four arrays of `QaoaParameters`, see `parameters`."""
+    n, scale = field.shape[0], coefficient_scale(coupling, field)
+    mean_gamma = WARM_GAMMA / scale if scale > 0.0 else 0.0
+    away = 2.0 * np.arcsin(np.sqrt(WARM_EPSILON))
+    warm = np.where(incumbent == 1, np.pi - away, away)
+    fields, couplings = np.empty((layers, n)), np.empty((layers, n, n))
+    mixer = np.empty(layers)
+    for layer in range(layers):
+        gamma = mean_gamma * (2.0 * layer + 1.0) / layers
+        fields[layer] = gamma * field
+        couplings[layer] = gamma * coupling
+        mixer[layers - 1 - layer] = WARM_BETA * (2.0 * layer + 1.0) / layers
+    return warm, fields, couplings, mixer
 
 
 def cold(subproblem: Subproblem) -> QaoaParameters:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.outcome import Answer, Winner
-from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
 SOLVER = "qaoa"
 
@@ -15,9 +16,28 @@ SOLVER = "qaoa"
 def decode(subproblem: Subproblem, samples: Samples) -> Answer:
     """The best sample by E in float64, the first of equal ones; raises ProviderError, see `check`."""
     check(samples, subproblem.n)
-    energies = subproblem.energies(samples.pool)
-    best = int(np.argmin(energies))
-    return Answer(samples.pool[best].copy(), float(energies[best]), Winner.QUANTUM, SOLVER)
+    pool = np.ascontiguousarray(samples.pool, dtype=np.uint8)
+    best, energy = _lowest(subproblem.quadratic, subproblem.linear, pool)
+    return Answer(pool[best].copy(), energy + subproblem.offset, Winner.QUANTUM, SOLVER)
+
+
+@njit(cache=True, nogil=True)
+def _lowest(quadratic: Float64s, linear: Float64s, pool: Bits) -> tuple[int, float]:
+    """The first row of lowest energy and that energy without its offset; sums only over bits that are 1."""
+    lowest, best = np.inf, 0
+    ones = np.empty(linear.shape[0], np.int64)
+    for row in range(pool.shape[0]):
+        energy, found = 0.0, 0
+        for i in range(linear.shape[0]):
+            if pool[row, i]:
+                energy += linear[i]
+                for k in range(found):
+                    energy += 2.0 * quadratic[i, ones[k]]
+                ones[found] = i
+                found += 1
+        if energy < lowest:
+            lowest, best = energy, row
+    return best, lowest
 
 
 def check(samples: Samples, n: int) -> None:

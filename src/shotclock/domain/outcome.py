@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 from shotclock.domain.circuit import Samples
@@ -96,18 +96,6 @@ class Provenance:
         """The first instant in it, 0 without any."""
         samples = (self.samples_at_ns,) if self.samples_at_ns else ()
         return min((*(timing.start_ns for timing in self.stages), *samples), default=0)
-
-    @property
-    def ended_ns(self) -> int:
-        """The last instant in it, 0 without any."""
-        ends = (timing.start_ns + timing.duration_ns for timing in self.stages)
-        return max((*ends, self.samples_at_ns))
-
-    def shifted(self, by_ns: int) -> Provenance:
-        """The same on another clock, which reads by_ns more."""
-        stages = tuple(replace(timing, start_ns=timing.start_ns + by_ns) for timing in self.stages)
-        samples_at_ns = self.samples_at_ns + by_ns if self.samples_at_ns else 0
-        return replace(self, stages=stages, samples_at_ns=samples_at_ns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

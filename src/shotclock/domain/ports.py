@@ -11,7 +11,7 @@ from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.iteration import FinishedCall, Iteration
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
-from shotclock.domain.status import BreakerState, Drained, Status
+from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import Bits, Subproblem
 
 P = ParamSpec("P")
@@ -47,6 +47,10 @@ class Dispatcher(Protocol):
 
 class Operations(Protocol):
     """What an operator may ask of a running orchestrator."""
+
+    @property
+    def phase(self) -> Phase:
+        """Whether it takes calls: `status().phase`, which every call asks for."""
 
     def status(self) -> Status:
         """How it is now."""

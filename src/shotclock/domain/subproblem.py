@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ class Subproblem:
     """Minimise ``E(b) = bᵀQb + q·b + offset`` over ``b ∈ {0,1}ⁿ`` within a budget of time.
 
     quadratic: Q, shape (n, n), float64, symmetric, zero diagonal, finite.
-    linear: q, shape (n,), float64, finite.
+    linear: q, shape (n,), float64, finite. Both are kept in C order, copied only where they are not.
     budget_ns: what is left of the deadline when this object is handed over, nanoseconds.
     base_version: the model version the coefficients were computed on.
     kind: the kernel's name; it selects the template family and labels figures.
@@ -58,16 +59,19 @@ class Subproblem:
             raise SubproblemError("quadratic", f"want shape {(q1.shape[0],) * 2}, got {q2.shape}")
         if q1.dtype != np.float64 or q2.dtype != np.float64:
             raise SubproblemError("quadratic" if q2.dtype != np.float64 else "linear", "want dtype float64")
-        if not np.isfinite(q1).all() or not np.isfinite(self.offset):
+        if not np.isfinite(q1).all() or not math.isfinite(self.offset):
             raise SubproblemError("linear", "has NaN or infinite coefficients")
         if not np.isfinite(q2).all():
             raise SubproblemError("quadratic", "has NaN or infinite coefficients")
-        if np.diagonal(q2).any():
+        if q2.diagonal().any():
             raise SubproblemError("quadratic", "has a non-zero diagonal; move it into linear (b² = b)")
-        if not np.array_equal(q2, q2.T):
+        if not (q2 == q2.T).all():
             raise SubproblemError("quadratic", "is not symmetric; pass (Q + Qᵀ)/2")
         if self.budget_ns < 0:
             raise SubproblemError("budget_ns", f"is negative ({self.budget_ns})")
+        # Compiled code is compiled once a layout, and a caller would wait for it.
+        for name in ("quadratic", "linear"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
 
     @property
     def n(self) -> int:

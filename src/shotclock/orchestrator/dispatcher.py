@@ -101,6 +101,11 @@ class Orchestrator:
         await self._pipeline.book.settled()
         await self._pipeline.provider.close()
 
+    @property
+    def phase(self) -> Phase:
+        """See `Operations.phase`."""
+        return self._phase
+
     def status(self) -> Status:
         """See `Operations.status`."""
         load, health = self._lanes.load(), self._pipeline.health

@@ -14,12 +14,19 @@ class TaskJobs:
     """Jobs by id from submit to collect or cancel."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[Execution]] = {}
+        self._tasks: dict[str, asyncio.Future[Execution]] = {}
         self._tags: dict[str, str] = {}
 
     def start(self, job_id: str, tag: str, work: Coroutine[Any, Any, Execution]) -> Accepted:
         """Runs the work in a task of its own."""
         self._tasks[job_id] = asyncio.create_task(work)
+        self._tags[job_id] = tag
+        return Accepted(job_id)
+
+    def ended(self, job_id: str, tag: str, execution: Execution) -> Accepted:
+        """A job that had its samples when it was submitted."""
+        self._tasks[job_id] = asyncio.get_running_loop().create_future()
+        self._tasks[job_id].set_result(execution)
         self._tags[job_id] = tag
         return Accepted(job_id)
 
@@ -32,8 +39,9 @@ class TaskJobs:
         task = self._tasks.get(accepted.job_id)
         if task is None:
             raise ProviderError(FaultKind.PERMANENT, f"no job {accepted.job_id}: collected or cancelled")
-        # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
-        await asyncio.wait({task})
+        if not task.done():
+            # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
+            await asyncio.wait({task})
         self._forget(accepted)
         if task.cancelled():
             raise ProviderError(FaultKind.PERMANENT, f"job {accepted.job_id} was cancelled")
@@ -46,7 +54,7 @@ class TaskJobs:
             task.cancel()
             await asyncio.wait({task})
 
-    def _forget(self, accepted: Accepted) -> asyncio.Task[Execution] | None:
+    def _forget(self, accepted: Accepted) -> asyncio.Future[Execution] | None:
         self._tags.pop(accepted.job_id, None)
         return self._tasks.pop(accepted.job_id, None)
 

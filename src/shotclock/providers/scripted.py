@@ -100,7 +100,12 @@ class ScriptedProvider:
         if isinstance(step, Fail) and step.on == "submit":
             raise step.error
         number = next(self._numbers)
-        return self._running.start(f"scripted-{number}", job.tag, self._run(job, step, number))
+        job_id = f"scripted-{number}"
+        if isinstance(step, Reply) and not step.delay_s:
+            return self._running.ended(
+                job_id, job.tag, self._executed(job, step, number, self._clock.now_ns())
+            )
+        return self._running.start(job_id, job.tag, self._run(job, step, number))
 
     async def collect(self, accepted: Accepted) -> Execution:
         """Waits for what the step brings."""
@@ -130,13 +135,16 @@ class ScriptedProvider:
         match step:
             case Never():
                 await asyncio.Event().wait()
+                raise AssertionError("an event that nobody sets was set")
             case Fail(error=error, delay_s=delay_s):
                 await asyncio.sleep(delay_s)
                 raise error
             case Reply(delay_s=delay_s):
                 await asyncio.sleep(delay_s)
-        given = step.samples if isinstance(step, Reply) else None
-        samples = given if given is not None else self._random(job, number)
+                return self._executed(job, step, number, began_ns)
+
+    def _executed(self, job: Job, reply: Reply, number: int, began_ns: int) -> Execution:
+        samples = reply.samples if reply.samples is not None else self._random(job, number)
         ended_ns = self._clock.now_ns()
         return Execution(samples, began_ns, ended_ns, ended_ns)
 

@@ -29,8 +29,15 @@ class Exact:
         n = subproblem.n
         if n > self._max_variables:
             raise SubproblemError("linear", f"has {n} variables; enumeration ends at {self._max_variables}")
-        index = _argmin(subproblem.quadratic, subproblem.linear)
-        return ((index >> np.arange(n)) & 1).astype(np.uint8)
+        return _solve(subproblem.quadratic, subproblem.linear)
+
+
+@njit(cache=True, nogil=True)
+def _solve(quadratic: Float64s, linear: Float64s) -> Bits:
+    index, bits = _argmin(quadratic, linear), np.empty(linear.shape[0], np.uint8)
+    for i in range(linear.shape[0]):
+        bits[i] = (index >> i) & 1
+    return bits
 
 
 @njit(cache=True, nogil=True)

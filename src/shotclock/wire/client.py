@@ -31,7 +31,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
-from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, on_clock
+from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto_clock_ns
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
 from shotclock.wire.refusals import cause_of
 from shotclock.wire.v1 import shotclock_pb2 as pb
@@ -80,7 +80,9 @@ class GrpcDispatcher:
         )
         if isinstance(reply, bytes):
             try:
-                return on_clock(decode_outcome(parse(pb.Outcome, reply), subproblem.n), asked_ns, _now_ns())
+                message = parse(pb.Outcome, reply)
+                shift_ns = onto_clock_ns(message.provenance, asked_ns, _now_ns())
+                return decode_outcome(message, subproblem.n, shift_ns)
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
         provenance = self._nobody(subproblem.base_version)
@@ -96,7 +98,8 @@ class GrpcDispatcher:
         )
         if isinstance(reply, bytes):
             try:
-                return on_clock(decode_circuit_outcome(parse(pb.CircuitOutcome, reply)), asked_ns, _now_ns())
+                message = parse(pb.CircuitOutcome, reply)
+                return decode_circuit_outcome(message, onto_clock_ns(message.provenance, asked_ns, _now_ns()))
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
         return _unanswered(reply, self._nobody(0))

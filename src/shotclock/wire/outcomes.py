@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 from shotclock.domain.circuit import Samples
 from shotclock.domain.outcome import (
@@ -38,33 +37,31 @@ _WINNER = reverse(WINNERS)
 _STAGE = {str(stage): stage for stage in Stage}
 
 
-AnyOutcome = TypeVar("AnyOutcome", Outcome, CircuitOutcome)
+def until_arrival_ns(provenance: Provenance) -> int:
+    """The shift that makes instants count from 1 ns before the first: what travels, since clocks differ."""
+    return 1 - provenance.began_ns
 
 
-def since_arrival(outcome: AnyOutcome) -> AnyOutcome:
-    """With instants counted from 1 ns before the first: what travels, since clocks differ."""
-    provenance = outcome.provenance
-    return replace(outcome, provenance=provenance.shifted(1 - provenance.began_ns))
+def onto_clock_ns(provenance: pb.Provenance, asked_ns: int, answered_ns: int) -> int:
+    """The shift from there onto the caller's clock, the way there taken to be as long as the way back."""
+    ended_ns: int = max((timing.start_ns + timing.duration_ns for timing in provenance.stages), default=0)
+    ended_ns = max(ended_ns, provenance.samples_at_ns)
+    return asked_ns + max(0, answered_ns - asked_ns - ended_ns) // 2 - 1
 
 
-def on_clock(outcome: AnyOutcome, asked_ns: int, answered_ns: int) -> AnyOutcome:
-    """`since_arrival` undone on the caller's clock, the way there taken to be as long as the way back."""
-    provenance = outcome.provenance
-    way_ns = max(0, answered_ns - asked_ns - provenance.ended_ns) // 2
-    return replace(outcome, provenance=provenance.shifted(asked_ns + way_ns - 1))
-
-
-def encode_outcome(outcome: Outcome) -> pb.Outcome:
-    """The one case that happened, with its provenance."""
-    message = pb.Outcome(provenance=_encode_provenance(outcome.provenance))
+def encode_outcome(outcome: Outcome, shift_ns: int = 0) -> pb.Outcome:
+    """The one case that happened, with its provenance; shift_ns is added to every instant in it."""
+    message = pb.Outcome()
+    _encode_provenance(outcome.provenance, shift_ns, message.provenance)
     match outcome:
         case Done(answer, samples, classical):
-            message.done.answer.CopyFrom(_encode_answer(answer))
-            message.done.samples.CopyFrom(encode_samples(samples))
+            done = message.done
+            _encode_answer(answer, done.answer)
+            encode_samples(samples, done.samples)
             if classical is not None:
-                message.done.classical.CopyFrom(_encode_answer(classical))
+                _encode_answer(classical, done.classical)
         case Degraded(answer, cause):
-            message.degraded.answer.CopyFrom(_encode_answer(answer))
+            _encode_answer(answer, message.degraded.answer)
             _encode_cause(cause, message.degraded)
         case Shed(rejection):
             message.shed.rejection.CopyFrom(encode_rejection(rejection))
@@ -75,9 +72,9 @@ def encode_outcome(outcome: Outcome) -> pb.Outcome:
     return message
 
 
-def decode_outcome(message: pb.Outcome, n: int) -> Outcome:
+def decode_outcome(message: pb.Outcome, n: int, shift_ns: int = 0) -> Outcome:
     """n: the number of variables that were asked about; an answer of another length is malformed."""
-    provenance = _decode_provenance(message.provenance)
+    provenance = _decode_provenance(message.provenance, shift_ns)
     match message.WhichOneof("outcome"):
         case "done":
             done = message.done
@@ -94,12 +91,13 @@ def decode_outcome(message: pb.Outcome, n: int) -> Outcome:
             return _unanswered(case, message, provenance)
 
 
-def encode_circuit_outcome(outcome: CircuitOutcome) -> pb.CircuitOutcome:
-    """The one case that happened, with its provenance."""
-    message = pb.CircuitOutcome(provenance=_encode_provenance(outcome.provenance))
+def encode_circuit_outcome(outcome: CircuitOutcome, shift_ns: int = 0) -> pb.CircuitOutcome:
+    """See `encode_outcome`."""
+    message = pb.CircuitOutcome()
+    _encode_provenance(outcome.provenance, shift_ns, message.provenance)
     match outcome:
         case Executed(samples):
-            message.executed.samples.CopyFrom(encode_samples(samples))
+            encode_samples(samples, message.executed.samples)
         case Shed(rejection):
             message.shed.rejection.CopyFrom(encode_rejection(rejection))
         case Late(cause):
@@ -109,9 +107,9 @@ def encode_circuit_outcome(outcome: CircuitOutcome) -> pb.CircuitOutcome:
     return message
 
 
-def decode_circuit_outcome(message: pb.CircuitOutcome) -> CircuitOutcome:
-    """See `encode_circuit_outcome`."""
-    provenance = _decode_provenance(message.provenance)
+def decode_circuit_outcome(message: pb.CircuitOutcome, shift_ns: int = 0) -> CircuitOutcome:
+    """See `decode_outcome`."""
+    provenance = _decode_provenance(message.provenance, shift_ns)
     case = message.WhichOneof("outcome")
     if case == "executed":
         return Executed(decode_samples(message.executed.samples), provenance)
@@ -138,10 +136,11 @@ def _sized(samples: Samples, n: int) -> Samples:
     return samples
 
 
-def _encode_answer(answer: Answer) -> pb.Answer:
-    return pb.Answer(
-        bits=answer.bits.tobytes(), energy=answer.energy, winner=WINNERS[answer.winner], solver=answer.solver
-    )
+def _encode_answer(answer: Answer, message: pb.Answer) -> None:
+    message.bits = answer.bits.tobytes()
+    message.energy = answer.energy
+    message.winner = WINNERS[answer.winner]
+    message.solver = answer.solver
 
 
 def _decode_answer(message: pb.Answer, n: int) -> Answer:
@@ -175,41 +174,42 @@ def _decode_cause(message: pb.Degraded) -> Cause:
             raise MalformedMessageError("outcome: degraded without a cause")
 
 
-def _encode_provenance(provenance: Provenance) -> pb.Provenance:
-    return pb.Provenance(
-        provider=provenance.provider,
-        emulated=provenance.emulated,
-        base_version=provenance.base_version,
-        stages=[
-            pb.StageTiming(
-                stage=timing.stage,
-                start_ns=timing.start_ns,
-                duration_ns=timing.duration_ns,
-                emulated_ns=timing.emulated_ns,
-            )
-            for timing in provenance.stages
-        ],
-        job_id=provenance.job_id,
-        attempts=provenance.attempts,
-        template_key=provenance.template_key,
-        shots=provenance.shots,
-        qpu_s=provenance.qpu_s,
-        raw_gain=provenance.raw_gain,
-        classical_gain=provenance.classical_gain,
-        samples_at_ns=provenance.samples_at_ns,
-        emulator_overrun=provenance.emulator_overrun,
-        sharers=provenance.sharers,
-        cached=provenance.cached,
-        penalised=provenance.penalised,
-    )
+def _encode_provenance(provenance: Provenance, shift_ns: int, message: pb.Provenance) -> None:
+    message.provider = provenance.provider
+    message.emulated = provenance.emulated
+    message.base_version = provenance.base_version
+    for timing in provenance.stages:
+        message.stages.add(
+            stage=timing.stage,
+            start_ns=timing.start_ns + shift_ns,
+            duration_ns=timing.duration_ns,
+            emulated_ns=timing.emulated_ns,
+        )
+    message.job_id = provenance.job_id
+    message.attempts = provenance.attempts
+    message.template_key = provenance.template_key
+    message.shots = provenance.shots
+    message.qpu_s = provenance.qpu_s
+    message.raw_gain = provenance.raw_gain
+    message.classical_gain = provenance.classical_gain
+    message.samples_at_ns = _shifted(provenance.samples_at_ns, shift_ns)
+    message.emulator_overrun = provenance.emulator_overrun
+    message.sharers = provenance.sharers
+    message.cached = provenance.cached
+    message.penalised = provenance.penalised
 
 
-def _decode_provenance(message: pb.Provenance) -> Provenance:
+def _shifted(at_ns: int, by_ns: int) -> int:
+    """An instant moved; 0 says that there is none."""
+    return at_ns + by_ns if at_ns else 0
+
+
+def _decode_provenance(message: pb.Provenance, shift_ns: int) -> Provenance:
     return Provenance(
         provider=message.provider,
         emulated=message.emulated,
         base_version=message.base_version,
-        stages=tuple(_decode_stage(timing) for timing in message.stages),
+        stages=tuple([_decode_stage(timing, shift_ns) for timing in message.stages]),
         job_id=message.job_id,
         attempts=message.attempts,
         template_key=message.template_key,
@@ -217,7 +217,7 @@ def _decode_provenance(message: pb.Provenance) -> Provenance:
         qpu_s=message.qpu_s,
         raw_gain=message.raw_gain,
         classical_gain=message.classical_gain,
-        samples_at_ns=message.samples_at_ns,
+        samples_at_ns=_shifted(message.samples_at_ns, shift_ns),
         emulator_overrun=message.emulator_overrun,
         sharers=message.sharers,
         cached=message.cached,
@@ -225,8 +225,8 @@ def _decode_provenance(message: pb.Provenance) -> Provenance:
     )
 
 
-def _decode_stage(message: pb.StageTiming) -> StageTiming:
+def _decode_stage(message: pb.StageTiming, shift_ns: int) -> StageTiming:
     stage = _STAGE.get(message.stage)
     if stage is None:
         raise MalformedMessageError(f"provenance: no such stage ({message.stage[:40]})")
-    return StageTiming(stage, message.start_ns, message.duration_ns, message.emulated_ns)
+    return StageTiming(stage, message.start_ns + shift_ns, message.duration_ns, message.emulated_ns)

@@ -56,6 +56,15 @@ def _upper(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return np.triu_indices(n, k=1)
 
 
+@cache
+def _places(n: int) -> np.ndarray[Any, Any]:
+    """Where each element of a symmetric matrix stands in a zero followed by its upper triangle."""
+    places = np.zeros((n, n), dtype=np.intp)
+    rows, columns = _upper(n)
+    places[rows, columns] = places[columns, rows] = np.arange(1, len(rows) + 1)
+    return places
+
+
 def pack_floats(values: Float64s) -> bytes:
     """Little-endian float64."""
     return values.astype("<f8", copy=False).tobytes()
@@ -73,12 +82,7 @@ def pack_upper(quadratic: Float64s) -> bytes:
 
 def unpack_upper(data: bytes, n: int) -> Float64s:
     """The symmetric matrix of an upper triangle; n(n−1)/2 float64 → shape (n, n)."""
-    quadratic = np.zeros((n, n))
-    rows, columns = _upper(n)
-    values = unpack_floats(data)
-    quadratic[rows, columns] = values
-    quadratic[columns, rows] = values
-    return quadratic
+    return unpack_floats(bytes(8) + data).take(_places(n))
 
 
 def unpack_bits(data: bytes, what: str) -> Bits:
@@ -89,26 +93,23 @@ def unpack_bits(data: bytes, what: str) -> Bits:
     return np.frombuffer(data, dtype=np.uint8).copy()
 
 
-def encode_samples(samples: Samples) -> pb.Samples:
-    """See `Samples` in the proto."""
+def encode_samples(samples: Samples, message: pb.Samples) -> None:
+    """Into the message; see `Samples` in the proto."""
     pool = samples.pool.tobytes()
     counts = samples.counts.astype("<i8", copy=False)
-    return pb.Samples(
-        n=samples.pool.shape[1], pool=pool, counts=counts.tolist(), crc32c=checksum(pool, counts.tobytes())
-    )
+    message.n = samples.pool.shape[1]
+    message.pool = pool
+    message.counts.extend(counts.tolist())
+    message.crc32c = checksum(pool, counts.tobytes())
 
 
 def decode_samples(message: pb.Samples) -> Samples:
     """PayloadCorruptedError on a wrong checksum, MalformedMessageError on lengths that don't fit."""
-    if message.n < 1 or len(message.pool) != message.n * len(message.counts):
-        raise MalformedMessageError(
-            f"samples: {len(message.pool)} bytes for {len(message.counts)} bit strings of {message.n}"
-        )
-    counts = list(message.counts)
-    if counts and not 1 <= min(counts) <= max(counts) < 2**63:
+    n, data, counts = message.n, message.pool, np.array(message.counts, dtype=np.uint64)
+    if n < 1 or len(data) != n * len(counts):
+        raise MalformedMessageError(f"samples: {len(data)} bytes for {len(counts)} bit strings of {n}")
+    if len(counts) and not 1 <= counts.min() <= counts.max() < 2**63:
         raise MalformedMessageError("samples: a count is below 1 or beyond 63 bits")
-    packed = np.array(counts, dtype="<i8")
-    if checksum(message.pool, packed.tobytes()) != message.crc32c:
+    if checksum(data, counts.astype("<u8", copy=False).tobytes()) != message.crc32c:
         raise PayloadCorruptedError("samples")
-    pool = unpack_bits(message.pool, "samples").reshape(-1, message.n)
-    return Samples(pool, packed.astype(np.int64, copy=False))
+    return Samples(unpack_bits(data, "samples").reshape(-1, n), counts.astype(np.int64))

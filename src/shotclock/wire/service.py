@@ -26,7 +26,7 @@ from shotclock.wire.codec import (
     encode_drained,
     encode_status,
 )
-from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, since_arrival
+from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import parse
 from shotclock.wire.refusals import refusal, too_large, too_many, unavailable, without_deadline
 from shotclock.wire.v1 import shotclock_pb2 as pb
@@ -138,7 +138,7 @@ class Service:
         return handle
 
     def _refuse_unless_ready(self) -> None:
-        match self._operations.status().phase:
+        match self._operations.phase:
             case Phase.READY:
                 return
             case Phase.STARTING:
@@ -150,7 +150,8 @@ class Service:
         self._refuse_unless_ready()
         message = parse(pb.Subproblem, payload)
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
-        return encode_outcome(since_arrival(await self._dispatcher.solve(decode_subproblem(message))))
+        outcome = await self._dispatcher.solve(decode_subproblem(message))
+        return encode_outcome(outcome, until_arrival_ns(outcome.provenance))
 
     async def _submit_circuit(self, payload: bytes, context: Any) -> pb.CircuitOutcome:
         self._refuse_unless_ready()
@@ -158,7 +159,8 @@ class Service:
         message.budget_ns = effective_budget_ns(
             methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
         )
-        return encode_circuit_outcome(since_arrival(await self._dispatcher.execute(decode_circuit(message))))
+        outcome = await self._dispatcher.execute(decode_circuit(message))
+        return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
 
     async def _decided(self, payload: bytes, context: Any) -> pb.DecidedReply:
         effective_budget_ns(methods.DECIDED, 0, context.time_remaining())
