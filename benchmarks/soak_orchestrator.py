@@ -1,7 +1,8 @@
-"""The orchestrator under SIGKILL, outages and pulses, for longer than CI has time: the tests' own machinery.
+"""The orchestrator under SIGKILL, rotations, outages and pulses, for longer than CI has time.
 
-Kills hit the real `shotclock serve` under load while a vendor's process keeps its own account of paid
-jobs; outages and pulses run the production code on virtual time against an EMULATED QPU.
+It is the tests' own machinery: kills hit the real `shotclock serve` under load while a vendor's process keeps
+its own account of paid jobs; certificates rotate under real calls with mutual TLS; outages and pulses run the
+production code on virtual time against an EMULATED QPU.
 """
 
 from __future__ import annotations
@@ -11,13 +12,33 @@ import asyncio
 import json
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from shotclock.bench.run_folder import environment
+from shotclock.domain.ledger import TERMINAL
 
 TESTS = Path(__file__).parents[1] / "tests"
 SLOW = {"pay_s": 0.02, "answer_s": 0.04, "run_s": 0.1}
 LOST = {"lost": 0.3, "refused": 0.05, "failing": 0.05}
+ROOM = 50_000
+"""Bytes until a disk is full: some jobs later."""
 BEFORE, AFTER = 20.0, 320.0
+BAD = ("_lost", "_paid_twice", "_unfinished", "_failed")
+ROWS = (
+    "processes_killed",
+    "calls",
+    "calls_done",
+    "latest_answer_after_deadline_s",
+    "jobs_paid",
+    "jobs_adopted",
+    *(f"records_{state}" for state in sorted(TERMINAL)),
+    "lost",
+    "paid_twice",
+    "unfinished",
+)
+KINDS = {"kill": "kills", "kill_answers_lost": "answers lost", "kill_disk_full": "disk full"}
 
 if TYPE_CHECKING:
     from killing import Calls, Verdict
@@ -28,41 +49,82 @@ Figures = dict[str, float]
 
 
 def main() -> None:
-    """Prints JSON or markdown on stdout; ends with 1 where a paid job was lost or paid for twice."""
+    """Prints JSON or markdown; ends with 1 where a job was lost or paid for twice, or a call failed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute")
+    parser.add_argument("--quick", action="store_true", help="about two minutes")
     parser.add_argument("--json", action="store_true", help="one object, metric → number")
-    parser.add_argument("--kills", type=int, help="of each kind; 200, with --quick 10")
+    parser.add_argument("--page", type=Path, help="where the markdown goes; stdout without it")
     parser.add_argument("--seed", type=int, default=1)
     words = parser.parse_args()
     sys.path.insert(0, str(TESTS))
-    kills = words.kills or (10 if words.quick else 200)
+    times = 10 if words.quick else 200
     figures = {
-        **killed("kill", kills, words.seed, **SLOW),
-        **killed("kill_answers_lost", kills, words.seed, **SLOW, **LOST),
+        **killed("kill", times, words.seed, SLOW),
+        **killed("kill_answers_lost", times, words.seed, SLOW | LOST),
+        **killed("kill_disk_full", times, words.seed, SLOW, ROOM),
+        **rotations(times),
         **outages((30.0,) if words.quick else (30.0, 120.0, 600.0), words.seed),
         **pulse(words.seed),
     }
-    if words.json:
-        print(json.dumps({name: round(value, 5) for name, value in figures.items()}, indent=2))
+    text = json.dumps({name: round(value, 5) for name, value in figures.items()}, indent=2)
+    if not words.json:
+        text = page(figures)
+    if words.page is None:
+        print(text)
     else:
-        print("## The orchestrator under kills, outages and pulses (EMULATED QPU)\n")
-        print("| figure | value |\n|---|---|")
-        print("\n".join(f"| `{name}` | {value:.5g} |" for name, value in figures.items()))
-    if any(
-        value for name, value in figures.items() if name.endswith(("_lost", "_paid_twice", "_unfinished"))
-    ):
+        words.page.write_text(f"{text}\n", encoding="utf-8")
+    if any(value for name, value in figures.items() if name.endswith(BAD)):
         sys.exit(1)
 
 
-def killed(name: str, kills: int, seed: int, **words: float) -> Figures:
-    """Figures of so many kills, judged by the vendor's account."""
+def page(figures: Figures) -> str:
+    """The markdown page: a table of rows by kind for the kills, one of figures for the rest."""
+    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
+    lines = [
+        "# The orchestrator under kills, rotations, outages and pulses",
+        "",
+        f"Written by `make soak-kills` on {machine}. Whatever a QPU did here is EMULATED, or a vendor's",
+        "process that keeps its own account of what was paid for.",
+        "",
+        "Every process is killed (SIGKILL) at a random instant under the load of six callers. *Answers",
+        "lost*: 30 % of the submits are paid for and their answer never arrives. *Disk full*: the ledger's",
+        "files can grow no more, from a random byte on.",
+        "",
+        f"| | {' | '.join(KINDS.values())} |",
+        "|---|---|---|---|",
+    ]
+    for row in ROWS:
+        cells = " | ".join(f"{figures.get(f'{kind}_{row}', 0.0):,.5g}" for kind in KINDS)
+        lines.append(f"| {row.replace('_', ' ')} | {cells} |")
+    rest = {name: value for name, value in figures.items() if not name.startswith("kill_")}
+    lines += ["", "| figure | value |", "|---|---|"]
+    lines += [f"| {name.replace('_', ' ')} | {value:,.5g} |" for name, value in rest.items()]
+    return "\n".join(lines)
+
+
+def rotations(times: int) -> Figures:
+    """Both ends' certificates and now and then their authority replaced so many times under four callers."""
+    from certificates import Site  # noqa: PLC0415 - the tests' folder is on the path only now
+    from rotating import rotate  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        endings = asyncio.run(rotate(Site.at(Path(folder)), times))
+    done = endings.pop("Done")
+    return {
+        "rotations": times,
+        "rotation_calls": done + endings.total(),
+        "rotation_calls_failed": endings.total(),
+    }
+
+
+def killed(name: str, kills: int, seed: int, words: Mapping[str, float], room: int | None = None) -> Figures:
+    """Figures of so many kills, judged by the vendor's account; room: see `live_through_kills`."""
     from accountant import vendor  # noqa: PLC0415 - the tests' folder is on the path only now
     from killing import Place, Verdict, live_through_kills  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder, vendor(Path(folder), seed, **words) as books:
         place = Place.at(Path(folder), books)
-        calls, code, complaints = asyncio.run(live_through_kills(place, kills=kills, seed=seed))
+        calls, code, complaints = asyncio.run(live_through_kills(place, kills=kills, seed=seed, room=room))
         if code or complaints:
             raise SystemExit(f"the last process ended with {code}: {complaints}")
         return {

@@ -68,6 +68,10 @@ drain_s = 5
 """)
         return cls(config, ledger, f"127.0.0.1:{port}", {PORT: str(books.port)})
 
+    def largest_file(self) -> int:
+        """Bytes of the ledger's largest file, its log included."""
+        return max(file.stat().st_size for file in self.ledger.parent.glob(f"{self.ledger.name}*"))
+
     async def start(self, *, lean: bool) -> Serving:
         return await Serving.start(self.config, lean=lean, environment=self.environment)
 
@@ -170,9 +174,12 @@ async def calling(target: str, over: asyncio.Event, seed: int) -> Calls:
 
 
 async def live_through_kills(
-    place: Place, *, kills: int, seed: int, lean: bool = True
+    place: Place, *, kills: int, seed: int, lean: bool = True, room: int | None = None
 ) -> tuple[Calls, int, str]:
-    """Load over so many killed processes and a last one that drains; its exit code and stderr."""
+    """Load over so many killed processes and a last one that drains; its exit code and stderr.
+
+    room: each process but the last meets a full disk within so many more bytes of its ledger, at random.
+    """
     rng, over = random.Random(seed), asyncio.Event()
     load = asyncio.create_task(calling(place.target, over, seed))
     serving = spare = await place.start(lean=lean)
@@ -184,6 +191,8 @@ async def live_through_kills(
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
             else:
                 await serving.said("ready")
+                if room is not None:
+                    serving.files_up_to(place.largest_file() + rng.randrange(room))
                 await asyncio.sleep(rng.uniform(0.05, 0.8))
             await serving.kill()
             if not lean:

@@ -12,16 +12,26 @@ from accountant import vendor
 from killing import Calls, Place, Verdict, live_through_kills
 
 KILLS = 20
+ROOM = 50_000
+"""Bytes until a disk is full: some jobs later."""
 SLOW = {"pay_s": 0.02, "answer_s": 0.04, "run_s": 0.1}
 """A submit is under way about as long as its job runs, so that kills meet every step of it."""
 
 
 def killed(
-    folder: Path, words: Mapping[str, float], *, kills: int, seed: int, lean: bool = True
+    folder: Path,
+    words: Mapping[str, float],
+    *,
+    kills: int,
+    seed: int,
+    lean: bool = True,
+    room: int | None = None,
 ) -> tuple[Calls, Verdict]:
     with vendor(folder, seed, **SLOW, **words) as books:
         place = Place.at(folder, books)
-        calls, code, complaints = asyncio.run(live_through_kills(place, kills=kills, seed=seed, lean=lean))
+        calls, code, complaints = asyncio.run(
+            live_through_kills(place, kills=kills, seed=seed, lean=lean, room=room)
+        )
         assert code == 0, complaints
         assert complaints == ""
         return calls, Verdict.of(place.ledger, books)
@@ -58,3 +68,10 @@ def test_the_whole_service_is_as_safe(tmp_path: Path) -> None:
     assert_nothing_is_lost(verdict)
     assert len(verdict.paid) > 10
     assert calls.endings["Done"] > 0
+
+
+def test_kills_on_a_full_disk_lose_nothing_either(tmp_path: Path) -> None:
+    calls, verdict = killed(tmp_path, {}, kills=6, seed=5, room=ROOM)
+    assert_nothing_is_lost(verdict)
+    assert len(verdict.paid) > 6
+    assert calls.endings["Degraded"] > 6  # what came while the ledger could not be written to

@@ -1,69 +1,14 @@
-"""Certificates and their authority are replaced again and again under load, and no call fails.
-
-`rotate` takes any number of rotations: a soak runs 200.
-"""
+"""Certificates and their authority are replaced again and again under load, and no call fails."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
-import trustme
-
-from certificates import SERVER, TRAINER, Site
-from harness import random_subproblem
-from shotclock.domain.budget import NS_PER_S
-from shotclock.wire.client import GrpcDispatcher
-from wired import Wired, wired
+from certificates import Site
+from rotating import CALLERS, rotate
 
 ROTATIONS = 10
-CALLERS = 4
-ASKED = replace(random_subproblem(12, 1), budget_ns=30 * NS_PER_S)
-
-
-def next_authority(site: Site, rotation: int) -> None:
-    """Three rotations replace the authority: both are taken, the new one signs, the old one goes."""
-    match rotation % 3:
-        case 0:
-            site.trusted = (site.authority, trustme.CA())
-        case 1:
-            site.authority = site.trusted[-1]
-        case 2:
-            site.trusted = (site.authority,)
-
-
-async def presented(system: Wired) -> str:
-    """The certificate that the server shows at a new handshake, PEM."""
-    return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", system.server.port))
-
-
-async def rotate(site: Site, rotations: int) -> Counter[str]:
-    """How the calls ended, by kind, while both ends got new certificates so many times."""
-    endings: Counter[str] = Counter()
-    async with wired(site) as system:
-        channels = system.channels(site.issue(TRAINER), poll_s=0.01)
-        dispatcher = GrpcDispatcher(channels)
-        over = asyncio.Event()
-
-        async def call() -> None:
-            while not over.is_set():
-                endings[type(await dispatcher.solve(ASKED)).__name__] += 1
-
-        callers = [asyncio.create_task(call()) for _ in range(CALLERS)]
-        for rotation in range(rotations):
-            next_authority(site, rotation)
-            before, calls = channels.lane, endings.total()
-            server = site.issue(SERVER)
-            site.issue(TRAINER)
-            while channels.lane is before or endings.total() < calls + 10 * CALLERS:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-            assert await presented(system) == server.certificate.read_text()
-        over.set()
-        await asyncio.gather(*callers)
-    return endings
 
 
 def test_no_call_fails_while_certificates_rotate(tmp_path: Path) -> None:
