@@ -265,6 +265,7 @@ def test_an_equal_call_is_answered_from_the_samples_of_the_first() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome, int]:
         first = await system.orchestrator.solve(asked(1))
         again = await system.orchestrator.solve(replace(asked(1), request_id="other"))
+        assert system.value("hybrid_call_success_ratio") == 0.5  # the QPU was asked for one of the two
         return first, again, system.provider.submits
 
     first, again, submits = simulate(scripted(results=8), work)

@@ -18,11 +18,10 @@ from qiskit_ibm_runtime import fake_provider
 from harness import random_parameters
 from shotclock.circuits.disjoint import disjoint_lines, disjoint_lines_for
 from shotclock.circuits.lines import Line, best_line
-from shotclock.circuits.packing import PackingError, compose, compose_pub, relocate, split
+from shotclock.circuits.packing import PackingError, compose, compose_pub, relocate
 from shotclock.circuits.qaoa import parameter_values
 from shotclock.circuits.templates import compile_template
 from shotclock.domain.circuit import Pub, QaoaCircuit
-from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator import device
 from shotclock.emulator.statevector import probabilities
@@ -171,41 +170,3 @@ def test_no_relocation_to_where_the_circuit_cannot_run() -> None:
             relocate(isa, line, to_line, target)
     with pytest.raises(PackingError, match="which are not on its line"):
         relocate(isa, (0, 1), best_line(target, 2), target)
-
-
-def test_results_are_split_in_order() -> None:
-    # the last register stands first, and in a word the highest bit does
-    samples = split({"01 110": 3, "01 011": 2, "10 110": 5}, (3, 2), 10)
-    assert [one.pool.tolist() for one in samples] == [[[1, 1, 0], [0, 1, 1]], [[1, 0], [0, 1]]]
-    assert [one.counts.tolist() for one in samples] == [[2, 8], [5, 5]]
-    assert samples[0].pool.dtype == np.uint8
-    by_shot = split(["01 110"] * 3 + ["10 110"] * 5 + ["01 011"] * 2, (3, 2), 10)
-    assert [one.counts.tolist() for one in by_shot] == [[2, 8], [5, 5]]
-
-
-@pytest.mark.parametrize(
-    ("counts", "widths"),
-    [
-        ({"01 110": 9}, (3, 2)),
-        ({"01 110": 11, "00 000": -1}, (3, 2)),
-        ({"01 110": 10}, (2, 3)),
-        ({"01 110": 10}, (3, 2, 1)),
-        ({"01110": 10}, (3, 2)),
-        ({"010110": 10}, (3, 2)),
-        ({"01 11\u00b2": 10}, (3, 2)),
-        ({}, (3, 2)),
-        ({"01 11x": 10}, (3, 2)),
-    ],
-)
-def test_results_that_do_not_fit_are_a_permanent_fault(
-    counts: dict[str, int], widths: tuple[int, ...]
-) -> None:
-    with pytest.raises(ProviderError, match="packed samples") as caught:
-        split(counts, widths, 10)
-    assert caught.value.kind is FaultKind.PERMANENT
-
-
-@pytest.mark.parametrize("widths", [(), (3, 0)])
-def test_a_circuit_without_classical_bits_has_no_samples(widths: tuple[int, ...]) -> None:
-    with pytest.raises(PackingError, match="at least one classical bit"):
-        split({}, widths, 10)

@@ -14,6 +14,7 @@ from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Job
 from shotclock.orchestrator.ledger import MemoryLedger
 from shotclock.orchestrator.recovery import (
+    SEARCHES_AT_ONCE,
     Move,
     Overdue,
     Recovered,
@@ -158,6 +159,22 @@ def test_a_transient_fault_is_asked_again_until_the_limit() -> None:
         recovered = await recover(ledger, Faulty([TRANSIENT] * 99), limit_s=10.0, pause_s=1.0)
         assert (recovered.adopted, recovered.parked) == (0, 1)
         assert "10 s (last: 503)" in (await ledger.jobs())[0].note
+
+    run_virtual(main())
+
+
+def test_a_slow_vendor_is_searched_for_many_intents_at_once() -> None:
+    """So many that a search after the other would take a start its patience."""
+
+    class Slow(ScriptedProvider):
+        async def find(self, tag: str) -> tuple[Accepted, ...]:
+            await asyncio.sleep(10.0)
+            return await super().find(tag)
+
+    async def main() -> None:
+        tags = [f"t{number}" for number in range(2 * SEARCHES_AT_ONCE)]
+        assert (await recover(await left(*tags), Slow(LoopClock()))).parked == len(tags)
+        assert asyncio.get_running_loop().time() == pytest.approx(20.0, abs=0.1)
 
     run_virtual(main())
 

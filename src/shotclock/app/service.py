@@ -27,6 +27,7 @@ from shotclock.orchestrator.recovery import Recovered
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.wire import certificates
 from shotclock.wire import server as wire
 from shotclock.wire.authorization import Policy
 from shotclock.wire.certificates import TlsFiles
@@ -143,7 +144,9 @@ def _security(serve: ServeSettings) -> ServerTls | Insecure:
             f"`insecure = true` serves one host's own loopback without them"
         )
     policy = Policy.of(frozenset(serve.trainers), frozenset(serve.operators), frozenset(serve.probes))
-    return ServerTls(TlsFiles(*map(Path, files)), policy)
+    tls_files = TlsFiles(*map(Path, files))
+    certificates.load(tls_files, certificates.utc_now())  # said before minutes are spent on a vendor
+    return ServerTls(tls_files, policy)
 
 
 def _sample(n: int) -> Subproblem:

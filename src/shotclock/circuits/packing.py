@@ -6,19 +6,15 @@ providers that run a real circuit.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
 
-import numpy as np
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.transpiler import Target
 
 from shotclock.circuits.lines import Line
 from shotclock.circuits.qaoa import bound_isa
-from shotclock.domain.circuit import Pub, Samples
-from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError
-from shotclock.domain.subproblem import Bits
+from shotclock.domain.circuit import Pub
+from shotclock.domain.errors import ShotclockError
 
 
 class PackingError(ShotclockError, ValueError):
@@ -81,52 +77,6 @@ def compose_pub(pub: Pub, n_qubits: int) -> QuantumCircuit:
     return compose([bound_isa(circuit) for circuit in pub.circuits], n_qubits)
 
 
-def split(
-    results: Mapping[str, int] | Iterable[str], widths: Sequence[int], shots: int
-) -> tuple[Samples, ...]:
-    """Samples of each circuit of a composed one, in the order in which they were composed.
-
-    results: counts, or the bit string of every shot, as Qiskit writes them: a word a register, the last
-    register first, the highest bit of a word first. widths: classical bits of each circuit. Raises
-    ProviderError(PERMANENT) where words or shots are not what was asked for, PackingError on a width
-    below 1.
-    """
-    if min(widths, default=0) < 1:
-        raise PackingError(f"widths {tuple(widths)}: wants circuits of at least one classical bit")
-    counts = Counter(results)
-    if min(counts.values(), default=0) < 1 or counts.total() != shots:
-        raise _does_not_fit(f"{counts.total()} shots came back, {shots} were asked for")
-    # every circuit's word stands where the words and blanks of the later ones end
-    ends = [*accumulate(reversed(widths), lambda end, width: end + 1 + width)]
-    text = _table(counts, length=ends[-1], blanks=ends[:-1])
-    weights = np.fromiter(counts.values(), np.int64)
-    words = (text[:, end - width : end] for end, width in zip(ends, reversed(widths), strict=True))
-    return tuple(reversed([_samples(word, weights) for word in words]))
-
-
-def _table(keys: Collection[str], length: int, blanks: list[int]) -> Bits:
-    """The keys' characters, shape (len(keys), length), checked to be 0 and 1 but for these columns."""
-    for key in keys:
-        if len(key) != length or not key.isascii():
-            raise _does_not_fit(f"{key!r}, wants {length} characters")
-    table = np.frombuffer("".join(keys).encode("ascii"), np.uint8).reshape(-1, length)
-    bits = np.delete(table, blanks, axis=1)
-    if not ((bits == ord("0")) | (bits == ord("1"))).all() or (table[:, blanks] != ord(" ")).any():
-        raise _does_not_fit(f"something else than words of 0 and 1 with blanks at {blanks}")
-    return table
-
-
-def _samples(text: Bits, weights: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Samples:
-    """Distinct words in ascending order, and how often each came; text: characters, highest bit first."""
-    width = text.shape[1]
-    words = np.ascontiguousarray(text).view(f"S{width}").ravel()
-    distinct, inverse = np.unique(words, return_inverse=True)
-    counts = np.zeros(distinct.shape[0], np.int64)
-    np.add.at(counts, inverse, weights)
-    characters = distinct.view(np.uint8).reshape(-1, width)
-    return Samples(np.ascontiguousarray(characters[:, ::-1] - np.uint8(ord("0"))), counts)
-
-
 def _active(circuit: QuantumCircuit) -> set[int]:
     """The qubits that any instruction acts on."""
     return {circuit.find_bit(bit).index for bit in set().union(*(one.qubits for one in circuit.data))}
@@ -141,7 +91,3 @@ def _check_supported(circuit: QuantumCircuit, target: Target) -> None:
         properties = target[name].get(qubits)
         if properties is not None and properties.error is not None and properties.error >= 1.0:
             raise PackingError(f"{name} on qubits {qubits} does not work: its error is 1")
-
-
-def _does_not_fit(what: str) -> ProviderError:
-    return ProviderError(FaultKind.PERMANENT, f"packed samples: {what}")

@@ -102,10 +102,8 @@ class Pipeline:
 
     @property
     def side_by_side(self) -> int:
-        """How many calls like the first warming sample one job carries, in one PUB; 1 until it is warm."""
-        if not self._typical:
-            return 1
-        return max(1, len(self.synthesizer.lines(next(iter(self._typical)))))
+        """How many calls one PUB carries, of the warmed size that takes the most room; 1 until it is warm."""
+        return max(1, min((len(self.synthesizer.lines(n)) for n in self._typical), default=1))
 
     def stand_in(self, n: int) -> Pub:
         """A PUB as wide and as long as one of a subproblem of n variables, as far as that is known."""

@@ -7,10 +7,11 @@ Nothing is submitted here. What a search and a wait mean is decided by `after_se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerState
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 SEARCH_LIMIT_S = 30.0
 """For one search by tag: the start waits for it."""
+SEARCHES_AT_ONCE = 8
+"""A vendor's front door limits requests; a start after a crash under load has dozens of intents."""
 COLLECT_LIMIT_S = 3_600.0
 """For one result: a public queue may be long, and nobody waits."""
 PAUSE_S = 1.0
@@ -101,20 +104,25 @@ async def recover(
 
     limit_s: for each search; pause_s: after a transient fault. Raises LedgerError.
     """
+    at_once = asyncio.Semaphore(SEARCHES_AT_ONCE)
+
+    async def settle(record: JobRecord) -> LedgerState:
+        move = LEFT_OVER
+        if record.state is LedgerState.INTENT:
+            async with at_once:
+                found = await _answer(partial(provider.find, record.tag), limit_s, pause_s)
+            move = after_search(found)
+        await _make(ledger, record, move)
+        return move.state
+
     left = await _open_records(ledger, provider)
-    adopted = parked = settled = 0
-    for record in left:
-        if record.state is LedgerState.RESULT:
-            await _make(ledger, record, LEFT_OVER)
-            settled += 1
-        elif record.state is LedgerState.INTENT:
-            move = after_search(await _answer(partial(provider.find, record.tag), limit_s, pause_s))
-            await _make(ledger, record, move)
-            adopted += move.state is LedgerState.SUBMITTED
-            parked += move.state is LedgerState.PARKED
+    states = Counter(await _all(settle, left))
     submitted = await ledger.jobs(LedgerState.SUBMITTED)
     return Recovered(
-        adopted, parked, settled, tuple(one for one in submitted if one.provider == provider.name)
+        states[LedgerState.SUBMITTED],
+        states[LedgerState.PARKED],
+        states[LedgerState.STALE],
+        tuple(one for one in submitted if one.provider == provider.name),
     )
 
 
@@ -138,13 +146,20 @@ async def collect_left(
             await _make(ledger, record, move)
         return moves[-1].state
 
+    parked = (await _all(close, submitted)).count(LedgerState.PARKED)
+    return Recovered(parked=parked, settled=len(submitted) - parked)
+
+
+async def _all(
+    work: Callable[[JobRecord], Coroutine[Any, Any, LedgerState]], records: tuple[JobRecord, ...]
+) -> list[LedgerState]:
+    """Every record's end, all at once; the first error is raised by itself."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(close(record)) for record in submitted]
+            tasks = [group.create_task(work(record)) for record in records]
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from failed
-    parked = sum(task.result() is LedgerState.PARKED for task in tasks)
-    return Recovered(parked=parked, settled=len(tasks) - parked)
+    return [task.result() for task in tasks]
 
 
 async def _open_records(ledger: Ledger, provider: Provider) -> tuple[JobRecord, ...]:

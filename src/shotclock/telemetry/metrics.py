@@ -208,8 +208,10 @@ class PrometheusRecorder:
     def finished(self, outcome: Outcome | CircuitOutcome) -> None:
         """See `Recorder.finished`."""
         metrics, of, provenance = self._metrics, self._of, outcome.provenance
-        samples_back = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
-        if samples_back and not provenance.cached:
+        # as `quantum_share`: samples of an earlier, equal call are no call of the QPU
+        sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
+        samples_back = sampled and not provenance.cached
+        if samples_back:
             of(metrics.job_size).observe(provenance.sharers)
         answered = isinstance(outcome, Done | Degraded | Executed)
         of(metrics.success_ratio).set(self._samples_back.add(samples_back))
