@@ -1,7 +1,7 @@
 """Shotclock's IBM provider beside IBM's own clients, all over one local, EMULATED endpoint.
 
 How long an answer lies there before its caller has it; whether the metered usage is what the formula says;
-what job, batch and session mode cost.
+what job, batch and session mode cost; what recognising a template saves.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
     """The page's lines and the figures others read."""
     import _ibm_delay  # noqa: PLC0415
     import _ibm_modes  # noqa: PLC0415
+    import _ibm_templates  # noqa: PLC0415
     import _ibm_usage  # noqa: PLC0415
     from _ibm_endpoint import running  # noqa: PLC0415
 
@@ -62,8 +63,10 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
     _tell("modes")
     with running("public-cloud", effort.speed, "--queue", QUEUE) as endpoint:
         modes = _ibm_modes.measure(endpoint, effort.calls)
+    _tell("templates")
+    templates = _ibm_templates.measure((8, 12, 16), effort.few + 3)
     lines = ["## IBM's clients", "", *_ibm_delay.markdown(waiters), "", *_ibm_usage.markdown(metered)]
-    lines += ["", *_ibm_modes.markdown(modes, QUEUE)]
+    lines += ["", *_ibm_modes.markdown(modes, QUEUE), "", *_ibm_templates.markdown(templates)]
     metrics = {
         "answer_delay_p50_ms": waiters[0].delay_p50_ms,
         "stock_client_answer_delay_p50_ms": waiters[1].delay_p50_ms,
@@ -71,6 +74,7 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
         "qrmi_answer_delay_p50_ms": waiters[3].delay_p50_ms,
         "usage_model_max_error_ratio": max(one.error_ratio for one in metered),
     }
+    metrics |= {f"endpoint_template_speedup_n{one.n}": one.ratio for one in templates}
     for mode in modes:
         metrics[f"{mode.mode}_mode_latency_s"] = sum(mode.latencies_s) / len(mode.latencies_s)
         metrics[f"{mode.mode}_mode_billed_s"] = mode.billed_s

@@ -155,6 +155,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
     ({"session_id": "none"}, 404, "none"),
     ({"cost": -1}, 400, "cost"),
     ({"params": "text"}, 400, "params"),
+    ({"params": sampler((flipped(), None, 1), rep_delay=-1.0)}, 400, "rep_delay"),
 ]
 
 
@@ -269,6 +270,22 @@ def test_a_speed_shortens_waiting_and_no_stamp() -> None:
     assert slow > 2.0
     assert fast < slow / 50
     assert slow_s == pytest.approx(fast_s)
+
+
+@pytest.mark.parametrize("speed", [1.0, 10.0])
+def test_every_request_takes_the_networks_round_trip(speed: float) -> None:
+    async def scenario() -> list[float]:
+        one = rig("public-cloud", speed=speed)
+        loop = asyncio.get_running_loop()
+        taken = []
+        for path in ("/backends", "/instances/usage", "/emulator/account"):
+            began = loop.time()
+            assert (await one.call("GET", path)).status == 200
+            taken.append(loop.time() - began)
+        return taken
+
+    # the emulator's own pages are no part of what is emulated
+    assert run_virtual(scenario()) == pytest.approx([0.025 / speed, 0.025 / speed, 0.0], abs=1e-6)
 
 
 def test_the_sixth_submit_of_a_minute_is_too_many_on_the_public_cloud() -> None:

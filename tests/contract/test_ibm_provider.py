@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import requests
 from qiskit_ibm_runtime import SamplerV2
+from qiskit_ibm_runtime.exceptions import RuntimeProgramNotFound
+from qiskit_ibm_runtime.executor_sampler import Sampler
 
 from ibm_endpoint import IMPATIENT, TOKEN, IbmEndpoint, on_device, running
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
@@ -229,11 +231,23 @@ def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None
 
 
 def test_the_older_sampler_does_where_the_executor_is_unknown(endpoint: IbmEndpoint) -> None:
+    class Unknown(Sampler):  # type: ignore[misc]
+        """The newer sampler at a service that does not have its program."""
+
+        def run(self, *arguments: Any, **options: Any) -> Any:
+            raise RuntimeProgramNotFound("Program not found: executor")
+
     async def main() -> None:
         provider = endpoint.ibm()
         client: Any = provider._client
-        client._sampler = SamplerV2
-        assert (await ran(provider, job())).samples[0].shots == 100
+        client._sampler = Unknown
+        for _ in range(2):
+            first = job()
+            accepted = await provider.submit(first)
+            found = await asyncio.to_thread(client._service.job, accepted.job_id)
+            assert (found.primitive_id, found.tags) == ("sampler", [first.tag])
+            assert (await provider.collect(accepted)).samples[0].shots == 100
+        assert client._sampler is SamplerV2
 
     asyncio.run(main())
 

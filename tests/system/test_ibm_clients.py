@@ -186,6 +186,9 @@ def test_ctrl_c_ends_it_cleanly() -> None:
         (["--listen", "here"], 2, ("here", "HOST:PORT")),
         (["--speed", "0"], 2, ("--speed",)),
         (["--queue", "60"], 2, ("--queue", "MEDIAN,P99")),
+        (["--calibration", "3600"], 2, ("--calibration", "EVERY,LASTS")),
+        (["--calibration", "10,20"], 2, ("--calibration", "lasts < every")),
+        (["--listen", "no.such.host.invalid:0"], 3, ("no.such.host.invalid", "address of this machine")),
         (["--device", " , "], 2, ("--device",)),
     ],
 )

@@ -80,6 +80,7 @@ def test_every_number_is_measured_and_says_where(tmp_path: Path) -> None:
         "link",
         "poll_interval",
         "submissions_per_minute",
+        "calibration",
     }
 
 

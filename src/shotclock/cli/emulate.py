@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from shotclock.app.endpoint import Listening
     from shotclock.emulator.figures import Distribution
+    from shotclock.emulator.windows import CalibrationWindows
 
 
 def emulate(
@@ -29,6 +30,10 @@ def emulate(
     queue: Annotated[
         str | None,
         typer.Option(help="MEDIAN,P99 of the wait behind other users, seconds (assumed; heavy-tailed)."),
+    ] = None,
+    calibration: Annotated[
+        str | None,
+        typer.Option(help="EVERY,LASTS of calibration windows, seconds (IBM's hourly ones: 3600,150)."),
     ] = None,
     price: Annotated[float, typer.Option(min=0.0, help="Money a second of usage.")] = 0.0,
     usage_limit: Annotated[
@@ -57,6 +62,7 @@ def emulate(
         seed=seed,
         rules=tuple(parse(text) for text in fault or ()),
         queue=_queue(queue) if queue is not None else None,
+        calibration=_windows(calibration) if calibration is not None else None,
         price_per_s=price,
         usage_limit_s=usage_limit,
     )
@@ -124,5 +130,24 @@ def _queue(text: str) -> Distribution:
         )
     except ValidationError as error:
         raise SettingsError(
-            f"--queue {text!r}: wants MEDIAN,P99 in seconds ({first_fault(error)})"
+            f"--queue {text!r}: wants MEDIAN,P99 in seconds ({first_fault(error, 'both')})"
+        ) from error
+
+
+def _windows(text: str) -> CalibrationWindows:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+    from shotclock.emulator.profile import first_fault  # noqa: PLC0415
+    from shotclock.emulator.windows import CalibrationWindows  # noqa: PLC0415
+
+    every, _, lasts = text.partition(",")
+    source = {"unit": "s", "tag": "assumed", "source": "given with --calibration"}
+    try:
+        return CalibrationWindows.model_validate(
+            {"every": {"value": every} | source, "lasts": {"value": lasts} | source}
+        )
+    except ValidationError as error:
+        raise SettingsError(
+            f"--calibration {text!r}: wants EVERY,LASTS in seconds ({first_fault(error, 'both')})"
         ) from error

@@ -88,6 +88,7 @@ def fitted(records: Sequence[Record], name: str, source: str) -> Profile:
         "link": "a job's records do not tell the network's round trip; measure it and add [link]",
         "poll_interval": "a job's records do not tell how its owner waited",
         "submissions_per_minute": "a job's records do not tell the account's limit",
+        "calibration": "job records hold its waits in the queue's, and do not tell when it ran",
     }
     document["not_modelled"] = [
         {"component": component, "reason": reason} for component, reason in missing.items()

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.figures import SECONDS, Distribution, Figure, Named, Sourced, figures_of
+from shotclock.emulator.windows import CalibrationWindows
 
 COMPONENTS = ("link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute")
 
@@ -43,7 +44,9 @@ class Range(Sourced):
 class Omission(Sourced):
     """A component this profile does not model, and why."""
 
-    component: Literal["link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute"]
+    component: Literal[
+        "link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute", "calibration"
+    ]
     reason: str = Field(min_length=8)
 
 
@@ -62,7 +65,8 @@ class Profile(Sourced):
     """One way of reaching a QPU. A component left out is listed in not_modelled.
 
     queue: wait for the QPU of each call; subjob_overhead: loading a sub-job, QPU held; poll_interval:
-    a finished job is seen at the next poll, at a phase that is uniform.
+    a finished job is seen at the next poll, at a phase that is uniform; calibration: may be left out and
+    listed or not, for only a long run meets a window. Predictions leave it out.
     """
 
     schema_number: Literal[1] = Field(alias="schema")
@@ -76,12 +80,15 @@ class Profile(Sourced):
     subjob_overhead: Distribution | None = None
     poll_interval: Figure | None = None
     submissions_per_minute: Figure | None = None
+    calibration: CalibrationWindows | None = None
     not_modelled: tuple[Omission, ...] = ()
 
     @model_validator(mode="after")
     def _complete(self) -> Profile:
         absent = {name for name in COMPONENTS if getattr(self, name) is None}
-        listed = {omission.component for omission in self.not_modelled}
+        listed: set[str] = {omission.component for omission in self.not_modelled}
+        if self.calibration is None:
+            listed.discard("calibration")
         if absent != listed:
             odd = min(absent ^ listed)
             raise ValueError(f"{odd} must be either modelled or listed in not_modelled with its reason")
@@ -154,10 +161,13 @@ def _parse(where: str, text: str) -> Profile:
         raise SettingsError(f"profile {where}: {first_fault(error)}") from error
 
 
-def first_fault(error: ValidationError) -> str:
-    """The first fault of a validation in one line: key, what is wrong, how many more."""
+def first_fault(error: ValidationError, whole: str = "file") -> str:
+    """The first fault of a validation in one line: key, what is wrong, how many more.
+
+    whole: what is named where no key is at fault.
+    """
     faults = error.errors(include_url=False, include_context=False)
-    key = ".".join(str(part) for part in faults[0]["loc"]) or "file"
+    key = ".".join(str(part) for part in faults[0]["loc"]) or whole
     what = faults[0]["msg"].removeprefix("Value error, ")
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"{key}: {what}{more}"

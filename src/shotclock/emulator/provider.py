@@ -7,6 +7,7 @@ that fires late does not delay what follows. Imports no Qiskit.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -108,7 +109,7 @@ class EmulatedProvider:
 
     async def submit(self, job: Job) -> Accepted:
         """Takes the job after the network's time; raises ProviderError(PERMANENT) on one it cannot run."""
-        started_ns = self._clock.now_ns()
+        started_ns = max(self._first_submit_ns, self._clock.now_ns())
         rep_delay_s = self._check(job)
         number = next(self._numbers)
         rng = np.random.default_rng((self._seed, number))
@@ -168,7 +169,9 @@ class EmulatedProvider:
         try:
             await self._wait_until(submitted.reaches_qpu_at_ns)
             async with self._qpu:
-                running_at_ns = max(submitted.reaches_qpu_at_ns, self._qpu_free_at_ns)
+                running_at_ns = self._past_calibration_ns(
+                    max(submitted.reaches_qpu_at_ns, self._qpu_free_at_ns)
+                )
                 finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
                 await self._hold_qpu(finishes_at_ns, computing)
                 overrun = self._qpu_free_at_ns > finishes_at_ns
@@ -191,6 +194,18 @@ class EmulatedProvider:
             qpu_s=submitted.timeline.qpu_s,
             emulator_overrun=overrun,
         )
+
+    @functools.cached_property
+    def _first_submit_ns(self) -> int:
+        return self._clock.now_ns()
+
+    def _past_calibration_ns(self, at_ns: int) -> int:
+        """The instant, or the end of the calibration window it falls into; they count from the first job."""
+        windows = self._profile.calibration
+        if windows is None:
+            return at_ns
+        since_s = (at_ns - self._first_submit_ns) * 1e-9
+        return self._first_submit_ns + round(windows.free_s(since_s) * 1e9)
 
     async def _hold_qpu(self, until_ns: int, computing: asyncio.Future[tuple[Samples, ...]]) -> None:
         """Holds the QPU for its time, and longer where the samples are not computed by then."""

@@ -38,6 +38,8 @@ KINDS = (
     Kind("qiskit-runtime-service", "QRMI_IBM_QRS", ResourceType.IBMQiskitRuntimeService),
 )
 EMULATED_ACCOUNT = ":a/emulated:"
+# On premises a job's input and results go through an object store. QRMI asks for these only at a submit.
+BUCKET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_ENDPOINT", "S3_BUCKET", "S3_REGION")
 
 
 def build(
@@ -59,6 +61,8 @@ def build(
     """
     name, kind = allocated(backend)
     variable = f"{name}_{kind.prefix}"
+    if kind.type == ResourceType.IBMQuantumSystem:
+        _check_bucket(name, variable)
     key = os.environ.get(f"{variable}_IAM_APIKEY", "")
     emulated = EMULATED_ACCOUNT in os.environ.get(f"{variable}_SERVICE_CRN", "")
     # The scheduler's own lease, which it ends with the allocation; nobody else may.
@@ -105,6 +109,16 @@ def allocated(backend: str) -> tuple[str, Kind]:
         raise SettingsError(f"quantum.backend: {name!r} is of the type {wanted!r}, which runs no IBM jobs")
     variables = ", ".join(f"{name}_{kind.prefix}_ENDPOINT" for kind in KINDS)
     raise SettingsError(f"quantum.backend: {name!r} has no address; set one of {variables}, and its key")
+
+
+def _check_bucket(name: str, variable: str) -> None:
+    wanted = [*(f"{variable}_{one}" for one in BUCKET_VARIABLES), f"{name}_QRMI_JOB_TIMEOUT_SECONDS"]
+    missing = [one for one in wanted if not os.environ.get(one)]
+    if missing:
+        raise SettingsError(
+            f"quantum.backend: {name!r} is on premises, where jobs go through an object store and end at a "
+            f"timeout; set {', '.join(missing)}"
+        )
 
 
 def _given_by_scheduler() -> dict[str, str]:

@@ -15,11 +15,13 @@ from qiskit import QuantumCircuit, qasm3
 from qiskit_ibm_runtime.decoders.result_decoder import ResultDecoder
 from qrmi import (  # type: ignore[attr-defined]
     AuthenticationFailedError,
+    ConfigError,
     EnvVarNotSetError,
     InvalidInputError,
     Payload,
     QrmiError,
     QuantumResource,
+    ResourceStatusCode,
     ResourceType,
     TaskNotFoundError,
     TaskNotReadyError,
@@ -97,9 +99,10 @@ class QrmiClient:
     def ping(self) -> None:
         """See `Client.ping`."""
         with self._edge(Doing.READ):
-            open_now = self._mine().is_accessible()
-        if not open_now:
-            raise ProviderError(FaultKind.TRANSIENT, f"qrmi: {self._backend} takes no jobs now")
+            found = self._mine().status()
+        if found.status != ResourceStatusCode.Online:
+            reason = f": {found.status_reason}" if found.status_reason else ""
+            raise ProviderError(FaultKind.TRANSIENT, f"qrmi: {self._backend} takes no jobs now{reason}")
 
     def usage(self) -> Usage:
         """Not told by QRMI."""
@@ -144,7 +147,7 @@ class QrmiClient:
         }
         # A connection that cannot be had reads like one that was lost: so it is tried without a job first.
         with self._edge(Doing.READ):
-            self._mine().is_accessible()
+            self._mine().status()
         payload = Payload.QiskitPrimitive(input=json.dumps(document), program_id="sampler")
         with self._turn(), self._edge(Doing.SUBMIT):
             return QrmiJob(self._leasing.task_start(payload), tag)
@@ -238,32 +241,44 @@ class QrmiClient:
             raise self._translated(error, doing) from None
 
     def _translated(self, error: Exception, doing: Doing) -> ProviderError:
-        text = f"qrmi: {_words(self._secret.redacted(str(error)))[:LONGEST]}"
-        if isinstance(error, TaskNotFoundError):
+        said = self._secret.redacted(str(error))
+        text = f"qrmi: {_words(said)[:LONGEST]}"
+        if isinstance(error, TaskNotFoundError) and doing is Doing.READ:
             return JobEndedError(FaultKind.PERMANENT, text)
         if isinstance(error, TaskNotReadyError):
-            # Asked only once the job has ended: it failed or was cancelled, and QRMI does not say why.
+            # Asked only once the job has ended: it failed or was cancelled; QRMI says why on premises alone.
             return JobEndedError(FaultKind.PERMANENT, text)
-        return ProviderError(_kind(error, text, doing), text)
+        return ProviderError(_kind(error, said, doing), text)
 
 
-def _kind(error: Exception, text: str, doing: Doing) -> FaultKind:
-    if isinstance(error, AuthenticationFailedError | InvalidInputError):
-        return FaultKind.PERMANENT
-    found = re.search(r"\b([45]\d\d) [A-Z]", text)
-    if found is None:
-        lost = doing is Doing.SUBMIT and "/identity/" not in text
-        return FaultKind.AMBIGUOUS if lost else FaultKind.TRANSIENT
-    status = int(found[1])
-    if status in NOT_ACCEPTED or status in TRY_LATER or f'"code":{SESSION_CLOSED}' in text:
+def _kind(error: Exception, said: str, doing: Doing) -> FaultKind:
+    """By the HTTP status where the text holds one; by what never left this machine; else it is not known."""
+    status = _status(said)
+    if status in NOT_ACCEPTED or status in TRY_LATER or f'"code":{SESSION_CLOSED}' in said:
         return FaultKind.TRANSIENT
-    return FaultKind.AMBIGUOUS if status >= 500 and doing is Doing.SUBMIT else FaultKind.PERMANENT
+    if isinstance(error, AuthenticationFailedError | InvalidInputError | EnvVarNotSetError | ConfigError):
+        return FaultKind.PERMANENT
+    if status is not None:
+        return FaultKind.AMBIGUOUS if status >= 500 and doing is Doing.SUBMIT else FaultKind.PERMANENT
+    # A token, or the input's way into the bucket: the job itself was not posted yet.
+    before = "/identity/" in said or "upload to S3" in said
+    return FaultKind.AMBIGUOUS if doing is Doing.SUBMIT and not before else FaultKind.TRANSIENT
+
+
+def _status(said: str) -> int | None:
+    """The cloud's answers begin with status and phrase, the Quantum System API's hold a status_code."""
+    found = re.search(r'\b([45]\d\d) [A-Z]|"status_code":([45]\d\d)', said)
+    return int(found[1] or found[2]) if found else None
 
 
 def _words(text: str) -> str:
     """The service's own message in place of the JSON around it."""
-    found = re.search(r'"code":"?([\w.]+)"?,"message":"([^"]*)"', text)
-    return f"{text.partition('{')[0].strip()} {found[2]} (code {found[1]})" if found else text
+    before = text.partition("{")[0].strip()
+    if found := re.search(r'"code":"?([\w.]+)"?,"message":"([^"]*)"', text):
+        return f"{before} {found[2]} (code {found[1]})"
+    if found := re.search(r'"title":"([^"]*)"', text):
+        return f"{before} {found[1]} (status {_status(text)})"
+    return text
 
 
 def _qasm(circuit: QuantumCircuit) -> str:

@@ -137,7 +137,7 @@ class Routes:
         try:
             update = SessionUpdate.model_validate(await body_of(request))
         except ValidationError as error:
-            raise bad_request(first_fault(error)) from error
+            raise bad_request(first_fault(error, "body")) from error
         if not update.accepting_jobs:
             self._endpoint.workloads.close(session)
         return Response(status_code=204)
@@ -194,7 +194,7 @@ class Routes:
         try:
             rule = parse(FaultBody.model_validate(await body_of(request)).fault)
         except ValidationError as error:
-            return PlainTextResponse(f"{first_fault(error)}\n", 400)
+            return PlainTextResponse(f"{first_fault(error, 'body')}\n", 400)
         except (SettingsError, ApiError) as error:
             return PlainTextResponse(f"{error}\n", 400)
         if rule.fault in {Fault.MAINTENANCE, Fault.CALIBRATION, Fault.EXHAUSTED}:

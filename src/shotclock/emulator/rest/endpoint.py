@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from shotclock.emulator.rest.prepared import BackendDocuments, Prepared, Refused
 from shotclock.emulator.rest.sessions import Mode, Session
 from shotclock.emulator.rest.worker import prepare
 from shotclock.emulator.rest.workloads import Workloads
+from shotclock.emulator.windows import CalibrationWindows
 
 PROGRAMS = ("sampler", "executor")
 MAX_TTL_S = 28_800.0
@@ -64,8 +66,8 @@ class SessionBody(BaseModel):
 class EndpointSettings:
     """What an endpoint is made from. queue: the wait behind other users, None for the profile's own.
 
-    price_per_s: money a second of usage; interactive_ttl_s: how long a session stays active without a
-    job, emulated seconds.
+    calibration: when the devices are calibrated, None for the profile's own; price_per_s: money a second of
+    usage; interactive_ttl_s: how long a session stays active without a job, emulated seconds.
     """
 
     profile: Profile
@@ -76,6 +78,7 @@ class EndpointSettings:
     price_per_s: float = 0.0
     usage_limit_s: float | None = None
     interactive_ttl_s: float = 60.0
+    calibration: CalibrationWindows | None = None
 
 
 class Endpoint:
@@ -104,6 +107,22 @@ class Endpoint:
         self._offload = offload
         self._declared_exhausted = False
         self._made = 0
+        self._calibrating: list[asyncio.Task[None]] = []
+
+    def begin(self) -> None:
+        """From now on calibrations come as the profile says; on the running loop."""
+        windows = self.settings.calibration or self.settings.profile.calibration
+        if windows is not None:
+            self._calibrating = [
+                asyncio.create_task(self._calibrate(name, windows)) for name in self.machines
+            ]
+
+    async def end(self) -> None:
+        """Ends every job and calibration."""
+        for task in self._calibrating:
+            task.cancel()
+        await asyncio.gather(*self._calibrating, return_exceptions=True)
+        await self.workloads.stop()
 
     def consumed_s(self) -> float:
         """Usage so far: everything charged, and sessions as they run."""
@@ -147,7 +166,7 @@ class Endpoint:
         try:
             asked = SessionBody.model_validate(body)
         except ValidationError as error:
-            raise bad_request(first_fault(error)) from error
+            raise bad_request(first_fault(error, "body")) from error
         backend = self.backend(asked.backend or asked.backend_name or "")
         number = self._number()
         session = Session(
@@ -194,6 +213,20 @@ class Endpoint:
         for machine in self.machines.values():
             machine.reopen()
 
+    async def _calibrate(self, name: str, windows: CalibrationWindows) -> None:
+        """One window after the other: the QPU is taken between two jobs, and comes back with new values."""
+        machine, number = self.machines[name], 0
+        while True:
+            number += 1
+            await self.time.sleep_until(windows.begins_s(number))
+            await machine.take()
+            try:
+                # Also where it had to wait: it takes as long.
+                await self.time.sleep_until(self.time.now_s() + windows.lasts.seconds)
+                self.backends[name].calibrate(self.time.stamp(self.time.now_s()), self.settings.seed)
+            finally:
+                await machine.give_back()
+
     def _number(self) -> int:
         self._made += 1
         return self._made
@@ -202,7 +235,7 @@ class Endpoint:
         try:
             asked = JobBody.model_validate(body)
         except ValidationError as error:
-            raise bad_request(first_fault(error)) from error
+            raise bad_request(first_fault(error, "body")) from error
         if asked.program_id not in PROGRAMS:
             raise not_found(f"Program {asked.program_id!r} (emulated: {', '.join(PROGRAMS)})")
         self.backend(asked.backend)

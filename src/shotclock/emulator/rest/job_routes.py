@@ -129,7 +129,7 @@ class JobRoutes:
         try:
             job.tags = TagsBody.model_validate(await body_of(request)).tags
         except ValidationError as error:
-            raise bad_request(first_fault(error)) from error
+            raise bad_request(first_fault(error, "body")) from error
         return Response(status_code=204)
 
     def _job(self, request: Request) -> Job:

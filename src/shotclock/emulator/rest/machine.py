@@ -24,6 +24,7 @@ class Machine:
         self._changed = asyncio.Condition()
         self._entered = 0
         self._busy = False
+        self._claimed = False
         self._holder = NOBODY
         self._closed_until_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -42,7 +43,7 @@ class Machine:
     async def lock(self, session_id: str) -> None:
         """Waits for the QPU, in a lane."""
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._busy and self._holder in {NOBODY, session_id})
+            await self._changed.wait_for(lambda: self._is_free_for(session_id))
             self._busy = True
 
     async def leave(self, *, locked: bool) -> None:
@@ -50,6 +51,22 @@ class Machine:
         self._entered -= 1
         if locked:
             self._busy = False
+        await self.look_again()
+
+    async def take(self) -> None:
+        """Waits for the QPU between two jobs, for whoever runs it, before any job that waits too.
+
+        A session that holds the QPU keeps it; `give_back` ends this.
+        """
+        self._claimed = True
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._busy and self._holder == NOBODY)
+            self._busy = True
+            self._claimed = False
+
+    async def give_back(self) -> None:
+        """The QPU is for jobs again."""
+        self._busy = False
         await self.look_again()
 
     def hold(self, session_id: str) -> None:
@@ -76,6 +93,11 @@ class Machine:
         """Something changed: whoever waits looks whether it may go."""
         async with self._changed:
             self._changed.notify_all()
+
+    def _is_free_for(self, session_id: str) -> bool:
+        if self._busy:
+            return False
+        return self._holder == session_id if self._holder != NOBODY else not self._claimed
 
     def _admits(self, session_id: str) -> bool:
         if self.in_maintenance or self._exhausted():

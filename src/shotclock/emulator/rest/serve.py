@@ -58,8 +58,13 @@ def listen(host: str, port: int) -> socket.socket:
         taken.listen(128)
     except OSError as error:
         taken.close()
-        reason = error.strerror or str(error)
-        raise MachineError(f"--listen {host}:{port}: {reason.lower()}; take another port, or 0") from error
+        reason = (error.strerror or str(error)).lower()
+        fix = (
+            "name an address of this machine"
+            if isinstance(error, socket.gaierror)
+            else "take another port, or 0"
+        )
+        raise MachineError(f"--listen {host}:{port}: {reason}; {fix}") from error
     return taken
 
 
@@ -98,7 +103,8 @@ async def serve(endpoint: Endpoint, taken: socket.socket, ready: Callable[[], No
         access_log=False,
         timeout_graceful_shutdown=1,
     )
+    endpoint.begin()
     try:
         await Server(config, ready).serve(sockets=[taken])
     finally:
-        await endpoint.workloads.stop()
+        await endpoint.end()

@@ -1,4 +1,8 @@
-"""Shots of a program's circuits: Aer's ideal ones and the emulator's surrogate noise. For the worker."""
+"""Shots of a program's circuits, with the emulator's surrogate noise. For the worker.
+
+A circuit falls into parts that share no gate. A part that is recognised as a QAOA circuit, as our
+templates are, is shot by the emulator's own state vector; any other by Aer.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,17 @@ import math
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter, Qubit
-from qiskit.converters import circuit_to_dag, dag_to_circuit
+from qiskit.circuit import Parameter
 
+from shotclock.domain.circuit import QaoaParameters, Samples
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.bound import sample_circuit
+from shotclock.emulator.rest.ising import Layers, layers_of, parameters_of
+from shotclock.emulator.rest.parts import Angles, Part, parts_of
+from shotclock.emulator.rest.paulis import turned
 from shotclock.emulator.rest.programs import Item
 from shotclock.emulator.rest.twirling import Flips
+from shotclock.emulator.statevector import MAX_QUBITS, execute_all
 
 Shots = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 SEEDS = 2**63
@@ -40,32 +48,86 @@ def _noise(item: Item, rng: np.random.Generator) -> Shots:
 
 
 def _taken(item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator) -> Shots:
-    circuit, names = _compact(item.circuit), tuple(item.circuit.parameters)
+    circuit, names = item.circuit, tuple(item.circuit.parameters)
     rows = values.reshape(math.prod(item.shape), len(names))
-    shot = [_row(_filled(circuit, names, row), item.shots, flip_probability, rng) for row in rows]
-    return np.stack(shot).reshape(*item.shape, item.shots, circuit.num_clbits)
+    bits = np.zeros((len(rows), item.shots, circuit.num_clbits), np.bool_)
+    for part in parts_of(circuit):
+        if not part.clbits:
+            continue  # nobody looks
+        places = [circuit.find_bit(bit).index for bit in part.clbits]
+        found = _fast(part, names, rows, item.shots, flip_probability, rng)
+        bits[..., places] = (
+            _by_aer(part, names, rows, item.shots, flip_probability, rng) if found is None else found
+        )
+    return bits.reshape(*item.shape, item.shots, circuit.num_clbits)
 
 
-def _row(circuit: QuantumCircuit, shots: int, flip_probability: float, rng: np.random.Generator) -> Shots:
-    samples = sample_circuit(circuit, shots, flip_probability, int(rng.integers(SEEDS)))
+def _fast(
+    part: Part,
+    names: tuple[Parameter, ...],
+    rows: Float64s,
+    shots: int,
+    flip_probability: float,
+    rng: np.random.Generator,
+) -> Shots | None:
+    """The part's classical bits, shape (rows, shots, bits); None where it is no circuit of this kind."""
+    read = part.gates(names)
+    if read is None:
+        return None
+    gates, angles = read
+    found = layers_of(turned(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
+    swept = [_swept(layers, angles, rows) for layers in found]
+    if not found or not all(swept):
+        return None
+    qubits = np.zeros((len(rows), shots, len(part.qubits)), np.bool_)
+    for layers, parameters in zip(found, swept, strict=True):
+        seeds = tuple(int(seed) for seed in rng.integers(0, SEEDS, len(rows)))
+        samples = execute_all(parameters, shots, (flip_probability,) * len(rows), seeds)
+        for row, one in enumerate(samples):
+            qubits[row][:, layers.qubits] = _shuffled(one, rng)
+    return qubits[..., part.measured]
+
+
+def _swept(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParameters, ...]:
+    """The parameters of every row; () where one of them is no QAOA circuit or there are too many qubits."""
+    if len(layers.qubits) > MAX_QUBITS:
+        return ()
+    found: list[QaoaParameters] = []
+    for row in rows:
+        one = parameters_of(layers, (angles.fixed + angles.slopes @ row).tolist())
+        if one is None:
+            return ()
+        found.append(one)
+    return tuple(found)
+
+
+def _by_aer(
+    part: Part,
+    names: tuple[Parameter, ...],
+    rows: Float64s,
+    shots: int,
+    flip_probability: float,
+    rng: np.random.Generator,
+) -> Shots:
+    alone = part.circuit()
+    return np.stack(
+        [
+            _shuffled(
+                sample_circuit(_filled(alone, names, row), shots, flip_probability, int(rng.integers(SEEDS))),
+                rng,
+            )
+            for row in rows
+        ]
+    )
+
+
+def _shuffled(samples: Samples, rng: np.random.Generator) -> Shots:
+    """Every shot, in no order: shots of parts side by side must not be sorted alike."""
     bits = np.repeat(samples.pool.astype(np.bool_), samples.counts, axis=0)
     shuffled: Shots = rng.permutation(bits, axis=0)
     return shuffled
 
 
 def _filled(circuit: QuantumCircuit, names: tuple[Parameter, ...], values: Float64s) -> QuantumCircuit:
-    # Not strict: a parameter may have stood in a delay alone.
+    # Not strict: a parameter may have stood in a delay, or in another part.
     return circuit.assign_parameters(dict(zip(names, values, strict=True)), strict=False)
-
-
-def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The circuit on the qubits it touches: a simulator would allocate every qubit of the device.
-
-    Barriers and delays go: they change nothing ideal.
-    """
-    dag = circuit_to_dag(circuit)
-    for node in dag.op_nodes():
-        if node.name in {"barrier", "delay"}:
-            dag.remove_op_node(node)
-    dag.remove_qubits(*(wire for wire in dag.idle_wires() if isinstance(wire, Qubit)))
-    return dag_to_circuit(dag)

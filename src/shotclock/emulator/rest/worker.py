@@ -39,11 +39,12 @@ def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
 
 
 def warm(name: str) -> None:
-    """Imports and runs everything once, so that no job waits for it."""
-    pub = ['OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;', None, 1]
-    params = json.dumps({"pubs": [pub], "version": 2})
+    """Imports and runs everything once, the kernel and Aer, so that no job waits for it."""
+    head, tail = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0;', "c[0] = measure $0;"
+    pubs = [[f"{head} {middle} {tail}", None, 1] for middle in ("", "reset $0;")]
+    params = json.dumps({"pubs": pubs, "version": 2})
     prepare(name, "sampler", params)
-    execute("sampler", params, (0.0,), (0,))
+    execute("sampler", params, (0.0, 0.0), (0, 0))
 
 
 def execute(

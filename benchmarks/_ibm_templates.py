@@ -1,0 +1,71 @@
+"""Shots of a template at the endpoint: by the emulator's own kernel, and by Aer as any other circuit."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from _ibm_endpoint import circuit_of
+from shotclock.circuits.qaoa import bound_isa
+from shotclock.emulator.bound import sample_circuit
+from shotclock.emulator.rest.parts import parts_of
+from shotclock.emulator.rest.programs import Swept
+from shotclock.emulator.rest.shooting import shoot
+
+SHOTS = 1_024
+NOISE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """CPU time of one PUB of a template of n variables, milliseconds: medians."""
+
+    n: int
+    recognised_ms: float
+    aer_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times longer Aer takes."""
+        return self.aer_ms / self.recognised_ms
+
+
+def measure(sizes: tuple[int, ...], rounds: int) -> tuple[Shot, ...]:
+    """Each size; the ISA circuit is the same for both."""
+    return tuple(_measured(n, rounds) for n in sizes)
+
+
+def markdown(shots: tuple[Shot, ...]) -> list[str]:
+    """A row a size."""
+    rows = [f"| {one.n} | {one.recognised_ms:.1f} | {one.aer_ms:.1f} | {one.ratio:.1f} |" for one in shots]
+    return [
+        f"A template's {SHOTS} shots at the endpoint, CPU time (EMULATED):",
+        "",
+        "| n | recognised, ms | by Aer, ms | ratio |",
+        "|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _measured(n: int, rounds: int) -> Shot:
+    circuit = bound_isa(circuit_of(n))
+    item = Swept(circuit, SHOTS, np.zeros((1, 0)))
+    return Shot(
+        n,
+        _median_ms(lambda: shoot(item, NOISE, 1), rounds),
+        _median_ms(lambda: sample_circuit(parts_of(circuit)[0].circuit(), SHOTS, NOISE, 1), rounds),
+    )
+
+
+def _median_ms(work: Callable[[], object], rounds: int) -> float:
+    work()  # compiles and imports
+    taken = []
+    for _ in range(rounds):
+        began = time.process_time()
+        work()
+        taken.append((time.process_time() - began) * 1e3)
+    return statistics.median(taken)
