@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -45,6 +46,24 @@ def test_the_examples_of_a_page_work(page: Path, tmp_path: Path, monkeypatch: py
             for line in text.splitlines():
                 if line.startswith("$ shotclock "):
                     run_command(line.removeprefix("$ "), monkeypatch)
+
+
+def test_the_rehearsal_of_the_hardware_run_works_as_written(tmp_path: Path) -> None:
+    """Its shell as one script; docs/sre.md has a test of its own."""
+    script = [text for language, text in blocks(ROOT / "docs" / "hardware-run.md") if language == "sh"]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    ran = subprocess.run(
+        ["bash", "-c", "\n".join(["set -euo pipefail", *script])],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "EMULATED: a dry run" in ran.stderr
+    assert ran.stdout.endswith("runs/rehearsal: no fault\n")
 
 
 def test_readmes_two_commands_are_targets_of_the_makefile() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import torch
 from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, workload_factory
 from shotclock.app.host import Host, VirtualHost, WallHost
+from shotclock.app.site import Site
 from shotclock.bench import arms as arm_names
 from shotclock.bench.arms import Arm
 from shotclock.bench.drive import Log, Plan, drive
@@ -36,18 +37,27 @@ from shotclock.telemetry.metrics import Metrics
 QUICK_SLOW_CALLS = 5
 """Calls `--quick` grants an arm over the mission's limit: enough for a FAIL, too few for a percentile."""
 
+PRIVATE = ("credentials_file", "instance")
+"""Of `[quantum]`: who pays and how is no part of what was measured, and run folders are handed on."""
+
 ITERATION_GUESS_S = 0.004
 """For the estimate of how long a run takes: a call-free iteration with its share of a proposal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What `shotclock bench` was asked for, beside its settings. metrics_port None: not exposed."""
+    """What `shotclock bench` was asked for, beside its settings. metrics_port None: not exposed.
+
+    surroundings: more of the environment than every run records; beside: further files of the run folder,
+    name to text.
+    """
 
     folder: Path
     quick: bool
     clock: Literal["wall", "virtual"]
     metrics_port: int | None
+    surroundings: Mapping[str, str] = field(default_factory=dict)
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +93,8 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
             cleanup.callback(running[-1].stop)
         settings = _cadences(settings, running)
         folder.write_settings(lock(settings))
-        folder.write_machine(environment())
+        folder.write_machine(surroundings(job))
+        folder.write_beside(job.beside)
         steps = settings.bench.seeds * settings.bench.steps
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
@@ -96,6 +107,11 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
+
+
+def surroundings(job: Job) -> dict[str, str]:
+    """What the figures depend on: machine, packages, accelerators, and what the job adds."""
+    return {**environment(), **Site().facts(), **job.surroundings}
 
 
 def parse_arms(settings: Settings) -> list[Arm]:
@@ -133,8 +149,9 @@ def parse_thresholds(settings: Settings, arms: list[Arm]) -> tuple[Threshold, ..
 
 
 def lock(settings: Settings) -> str:
-    """The settings in force as TOML that loads back to them."""
+    """The settings in force as TOML that loads back to them, but for the `PRIVATE` ones."""
     values: dict[str, Any] = settings.model_dump(mode="json", exclude_none=True, by_alias=True)
+    values["quantum"] = {key: value for key, value in values["quantum"].items() if key not in PRIVATE}
     return tomli_w.dumps({key: value for key, value in values.items() if value not in ({}, [])})
 
 
@@ -147,8 +164,11 @@ def _without_slowest(settings: Settings) -> Settings:
 
 def _slow_every(settings: Settings, job: Job) -> int | None:
     """How far apart `--quick` spreads the calls of an arm over the budget; under the virtual clock, not."""
-    if not job.quick or job.clock == "virtual":
-        return None
+    return quick_cadence(settings) if job.quick and job.clock == "wall" else None
+
+
+def quick_cadence(settings: Settings) -> int:
+    """The steps between two calls of a slow arm under `--quick`."""
     calls_a_seed = -(-QUICK_SLOW_CALLS // settings.bench.seeds)
     return max(settings.kernel.every, settings.bench.steps // calls_a_seed)
 
@@ -206,7 +226,7 @@ def _facts(
         duration_s=duration_s,
         interrupted=log.interrupted,
         failure=log.failure,
-        environment=environment(),
+        environment=surroundings(job),
         arms=tuple(one.facts for one in running),
         profiles={name: found for name, found in described.items() if name and found},
         thresholds=thresholds,

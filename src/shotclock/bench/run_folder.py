@@ -60,6 +60,11 @@ class RunFolder:
         text = json.dumps(dict(environment), indent=2)
         (self.path / "machine.json").write_text(f"{text}\n", encoding="utf-8")
 
+    def write_beside(self, texts: Mapping[str, str]) -> None:
+        """Further files, name to text."""
+        for name, text in texts.items():
+            (self.path / name).write_text(text, encoding="utf-8")
+
     def write_steps(self, steps: list[Step]) -> None:
         """`steps.parquet`."""
         write(steps, self.path / "steps.parquet")

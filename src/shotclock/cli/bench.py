@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from shotclock.app.main_job import Job
     from shotclock.bench.schema import Summary
     from shotclock.settings import Settings
 
@@ -41,6 +42,12 @@ def bench(
         int | None, typer.Option(min=1, max=65535, help="Expose Prometheus metrics on this loopback port.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive threshold exits 5.")] = False,
+    hardware: Annotated[
+        bool, typer.Option("--hardware", help="Only with an AMD GPU and an IBM QPU; looks first, then asks.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --hardware: rehearse on `shotclock emulate`, EMULATED.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a paid run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="summary.json on stdout, progress on stderr.")] = False,
 ) -> None:
@@ -51,13 +58,21 @@ def bench(
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.cli.hardware import admitted  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
     flags = _flags(quick, arms, seeds, steps, workload, profile)
     settings = load(config, flags)
-    _agreed(settings, yes)
-    folder = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    summary, path = _run(settings, folder, quick, clock, metrics, Console(stderr=True))
+    console = Console(stderr=True)
+    job = _job(out, quick, clock, metrics)
+    if dry_run and not hardware:
+        raise SettingsError("--dry-run: goes with --hardware")
+    if hardware:
+        settings, job = admitted(settings, job, dry_run, lambda cost: _agree(cost, yes), console)
+    else:
+        _agreed(settings, yes)
+    summary, path = _run(settings, job, console)
     if json:
         typer.echo(summary.model_dump_json(indent=2, by_alias=True))
     else:
@@ -108,7 +123,6 @@ def _flags(
 def _agreed(settings: Settings, yes: bool) -> None:
     """Asks before a run that may cost money, with its price a job and the most it may spend."""
     from shotclock.app.vendors import REMOTE  # noqa: PLC0415
-    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 
     quantum = [settings.quantum_for(arm) for arm in settings.bench.arms]
     paid = [one for one in quantum if one.provider in REMOTE and one.max_money_per_run > 0]
@@ -123,7 +137,13 @@ def _agreed(settings: Settings, yes: bool) -> None:
     finally:
         host.close()
     most = max(one.max_money_per_run for one in paid)
-    cost = f"a paid run: {expected} expected, at most {most:g} {expected.currency} an arm"
+    _agree(f"a paid run: {expected} expected, at most {most:g} {expected.currency} an arm", yes)
+
+
+def _agree(cost: str, yes: bool) -> None:
+    """Goes on if the person says so, on the command line or when asked."""
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
     if yes:
         typer.echo(cost, err=True)
     elif not sys.stdin.isatty():
@@ -132,20 +152,19 @@ def _agreed(settings: Settings, yes: bool) -> None:
         typer.confirm(f"{cost}. Go on?", abort=True, err=True)
 
 
-def _run(
-    settings: Settings,
-    folder: Path,
-    quick: bool,
-    clock: Literal["wall", "virtual"],
-    metrics: int | None,
-    console: Console,
-) -> tuple[Summary, Path]:
-    from shotclock.app.main_job import Job, run  # noqa: PLC0415
+def _job(out: Path | None, quick: bool, clock: Literal["wall", "virtual"], metrics: int | None) -> Job:
+    from shotclock.app.main_job import Job  # noqa: PLC0415
+
+    return Job(out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}", quick, clock, metrics)
+
+
+def _run(settings: Settings, job: Job, console: Console) -> tuple[Summary, Path]:
+    from shotclock.app.main_job import run  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 
     try:
         with Bars(console) as bars:
-            summary, made = run(settings, Job(folder, quick, clock, metrics), bars.hooks())
+            summary, made = run(settings, job, bars.hooks())
     except KeyboardInterrupt:
         typer.echo("shotclock: interrupted before the first step; nothing was kept", err=True)
         raise typer.Exit(INTERRUPTED) from None

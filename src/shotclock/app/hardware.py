@@ -1,0 +1,269 @@
+"""The hardware run: what must be there for a result to be called one of AMD and IBM hardware, and its cost.
+
+Everything here is free: nothing is submitted to a QPU.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from typing import Any, Literal
+
+from shotclock.app import doctor, vendors
+from shotclock.app.arms import workload_factory
+from shotclock.app.host import Host
+from shotclock.app.main_job import parse_arms, quick_cadence
+from shotclock.app.site import Site
+from shotclock.bench.arms import BASELINE, CONTROL, HYBRID
+from shotclock.domain.errors import SettingsError, ShotclockError
+from shotclock.emulator import profile as profiles
+from shotclock.placement.accelerators import accelerators, driver
+from shotclock.providers.device_facts import DeviceIdentity, identify
+from shotclock.settings import DEFAULT_ARMS, QuantumSettings, Settings
+
+HARDWARE = "AMD GPU and IBM QPU"
+DRY_RUN = "none: a dry run, EMULATED"
+ON_GPU = {"digits-mlp": "shotclock.app.on_gpu:digits_mlp", "medium": "shotclock.app.on_gpu:medium"}
+CLIENTS = {"ibm": "qiskit-ibm-runtime", "qrmi": "qrmi"}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A component, whether it is there, and what to do where it is not.
+
+    rehearsable: a dry run does without it.
+    """
+
+    side: Literal["AMD", "IBM"]
+    name: str
+    ok: bool
+    said: str
+    fix: str = ""
+    rehearsable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a run is expected to consume of the QPU. at_least_s: by its time and the limit on submits."""
+
+    calls: int
+    qpu_s: float
+    money: float
+    currency: str
+    at_least_s: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.calls} calls, {self.qpu_s:,.0f} s on the QPU, {self.money:,.2f} {self.currency}, "
+            f"at least {math.ceil(self.at_least_s / 60)} min"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What was found. facts: for the environment of the run."""
+
+    pieces: tuple[Piece, ...]
+    emulated: bool = True
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[Piece, ...]:
+        """What stands between this and a hardware run."""
+        return tuple(piece for piece in self.pieces if not piece.ok)
+
+    @property
+    def stopping(self) -> tuple[Piece, ...]:
+        """What is missing even for a dry run."""
+        return tuple(piece for piece in self.missing if not piece.rehearsable)
+
+    def environment(self) -> dict[str, str]:
+        """The run's own, with what it may be called."""
+        return {"hardware": DRY_RUN if self.missing else HARDWARE, **self.facts}
+
+    def record(self, expected: Expected, site: Site) -> str:
+        """`hardware.json`, schema 1."""
+        document: dict[str, Any] = {
+            "schema": 1,
+            "hardware": not self.missing,
+            "emulated": self.emulated,
+            "pieces": [asdict(piece) for piece in self.pieces],
+            "firmware": site.firmware(),
+            "expected": asdict(expected),
+        }
+        return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n"
+
+
+def for_hardware(settings: Settings) -> Settings:
+    """The settings with the reference workload on the GPU, and where no arms were chosen with one quantum
+    arm, the profile's: each one is paid for.
+    """
+    bench = settings.bench
+    arms = (BASELINE, CONTROL, f"{HYBRID}{profiles.load(settings.quantum.profile).name}")
+    chosen = {
+        "workload": ON_GPU.get(bench.workload, bench.workload),
+        "arms": arms if bench.arms == DEFAULT_ARMS else bench.arms,
+    }
+    return settings.model_copy(update={"bench": bench.model_copy(update=chosen)})
+
+
+def preflight(host: Host, settings: Settings, site: Site) -> Preflight:
+    """Every piece, there or not. Raises SettingsError on settings that no run could use."""
+    quantum = _quantum(settings)
+    amd = _accelerator(settings, site)
+    named = sorted({one.provider for one in quantum})
+    one = len(named) == 1 and named[0] in CLIENTS
+    fix = "" if one else "set quantum.provider to ibm or qrmi, one for all arms"
+    provider = Piece("IBM", "provider", one, ", ".join(named) or "no arm calls a QPU", fix)
+    if not one:
+        return Preflight((*amd, provider), facts=site.facts())
+    settings = settings.model_copy(update={"quantum": quantum[0]})
+    checks: list[doctor.Check] = []
+    doctor.provider(host, settings, checks.append)
+    asked = [Piece("IBM", one.name, one.ok, _said(one, settings), one.fix) for one in checks]
+    if not all(piece.ok for piece in asked):
+        return Preflight((*amd, provider, *asked), facts=site.facts())
+    device = _device(host, settings)
+    if isinstance(device, Piece):
+        return Preflight((*amd, provider, *asked, device), facts=site.facts())
+    facts = site.facts() | _qpu_facts(settings, device)
+    return Preflight((*amd, provider, *asked, *_told(device)), bool(device.unreal), facts)
+
+
+def expected(host: Host, settings: Settings, *, quick: bool) -> Expected:
+    """Calls × metered seconds × price, over all quantum arms; what the system fails itself is free."""
+    job = doctor.estimate(host, settings)
+    calls, at_least_s = 0, 0.0
+    for arm in (arm for arm in parse_arms(settings) if arm.quantum):
+        quantum = settings.quantum_for(arm.name)
+        own = settings.arm.get(arm.name)
+        slow = not arm.protected and job.qpu_s * 1e3 > quantum.budget_ms
+        every = quick_cadence(settings) if quick and slow else settings.kernel.every
+        every = own.every if own is not None and own.every is not None else every
+        made = settings.bench.seeds * -(-settings.bench.steps // every)
+        rate = profiles.load(quantum.profile).submissions_per_minute
+        calls += made
+        at_least_s += max(made * job.qpu_s, made * 60 / rate.value if rate else 0.0)
+    return Expected(calls, calls * job.qpu_s, calls * job.money, job.currency, at_least_s)
+
+
+def refuse_overspending(settings: Settings, run: Expected) -> None:
+    """SettingsError where the budget would end before the run: its last calls would be no QPU's."""
+    quantum = _quantum(settings)
+    an_arm = run.money / max(1, len(quantum))
+    limit = min((one.max_money_per_run for one in quantum), default=0.0)
+    if limit < an_arm:
+        raise SettingsError(
+            f"quantum.max_money_per_run: {limit:g} {run.currency} an arm, and {an_arm:.2f} are expected; "
+            f"raise it, or lower bench.seeds or bench.steps"
+        )
+
+
+def _quantum(settings: Settings) -> list[QuantumSettings]:
+    return [settings.quantum_for(arm.name) for arm in parse_arms(settings) if arm.quantum]
+
+
+def _accelerator(settings: Settings, site: Site) -> tuple[Piece, ...]:
+    build, cards, loaded = site.torch, accelerators(site.root), driver(site.root)
+    seen = ", ".join(build.devices) or "none"
+    visible = bool(build.hip and build.devices)
+    driven = (
+        f"{len(cards)} cards, amdgpu {loaded}" if cards and loaded else "no AMD card under /sys/class/drm"
+    )
+    trains = visible and site.on_gpu(workload_factory(settings.bench.workload)(0))
+    found = (
+        Piece(
+            "AMD",
+            "ROCm build of torch",
+            bool(build.hip),
+            f"torch {build.version}" + (f", ROCm {build.hip}" if build.hip else " was built without ROCm"),
+            "install the ROCm build that pytorch.org names for this host's ROCm",
+        ),
+        Piece(
+            "AMD",
+            "GPU visible to torch",
+            visible,
+            seen,
+            "join the groups render and video, and look at ROCR_VISIBLE_DEVICES; `rocminfo` must list it",
+        ),
+        Piece(
+            "AMD",
+            "amdgpu driver",
+            bool(cards and loaded),
+            driven,
+            "load the module amdgpu; in a container, mount /sys and pass /dev/kfd and /dev/dri",
+        ),
+        Piece(
+            "AMD",
+            "training on the GPU",
+            trains,
+            f"{settings.bench.workload} " + ("allocates on it" if trains else "allocates nothing on a GPU"),
+            "name a workload that puts its model there: bench.workload, as in docs/hardware-run.md",
+        ),
+    )
+    return tuple(_rehearsable(piece) for piece in found)
+
+
+def _rehearsable(piece: Piece) -> Piece:
+    fix = "" if piece.ok else piece.fix
+    return Piece(piece.side, piece.name, piece.ok, piece.said, fix, rehearsable=True)
+
+
+def _said(check: doctor.Check, settings: Settings) -> str:
+    """The record is handed on: it does not say where in somebody's home the key lies."""
+    if not check.ok or check.name != "credentials":
+        return check.said
+    named = bool(settings.quantum.credentials_file)
+    return "in quantum.credentials_file" if named else "left to the client's own variables or saved account"
+
+
+def _device(host: Host, settings: Settings) -> DeviceIdentity | Piece:
+    fix = "look at `shotclock doctor --provider` with these settings"
+    try:
+        quantum = settings.quantum
+        provider = vendors.remote(host, settings, quantum, profiles.load(quantum.profile))
+        try:
+            return identify(provider)
+        finally:
+            host.run(provider.close())
+    except ShotclockError as error:
+        return Piece("IBM", "device", False, str(error), fix)
+
+
+def _told(device: DeviceIdentity) -> tuple[Piece, ...]:
+    return (
+        Piece(
+            "IBM",
+            "real device",
+            not device.unreal,
+            f"{device.backend}: {device.unreal} (EMULATED)" if device.unreal else device.backend,
+            "unset QISKIT_IBM_URL and IAM_URL, and name a real quantum.backend" if device.unreal else "",
+            rehearsable=True,
+        ),
+        Piece(
+            "IBM",
+            "calibration",
+            bool(device.calibration),
+            device.calibration or "not told",
+            "" if device.calibration else "ask for read access to the back end's properties",
+        ),
+    )
+
+
+def _qpu_facts(settings: Settings, device: DeviceIdentity) -> dict[str, str]:
+    quantum = settings.quantum
+    client = CLIENTS[quantum.provider]
+    found = {
+        "qpu_provider": quantum.provider,
+        "qpu_backend": device.backend,
+        "qpu_backend_version": device.version,
+        "qpu_calibration": device.calibration,
+        "qpu_client": f"{client} {metadata.version(client)}",
+        "qpu_plan": device.plan,
+        "qpu_instance": device.instance,
+        "qpu_execution_mode": quantum.execution_mode,
+        "qpu_profile": profiles.load(quantum.profile).name,
+    }
+    return {name: value for name, value in found.items() if value}

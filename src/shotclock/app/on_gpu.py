@@ -1,0 +1,25 @@
+"""The reference workloads with their models on the first GPU that torch sees, on the CPU without one."""
+
+from __future__ import annotations
+
+import torch
+
+from shotclock.training.loops import digits_mlp as reference
+from shotclock.training.loops import medium as sized
+from shotclock.training.loops.classifier import Classifier
+
+
+def digits_mlp(seed: int) -> Classifier:
+    """`digits-mlp`, elsewhere."""
+    here = reference.build(seed)
+    return Classifier(here.name, reference.digits(), lambda: here.model, seed, device=_device())
+
+
+def medium(seed: int) -> Classifier:
+    """`medium`, elsewhere."""
+    return sized.build(seed, _device())
+
+
+def _device() -> str:
+    """torch says "cuda" for ROCm too."""
+    return "cuda" if torch.cuda.is_available() else "cpu"

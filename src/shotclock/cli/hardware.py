@@ -1,0 +1,75 @@
+"""`shotclock bench --hardware`: what is there, what it will cost, and whether to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from shotclock.app.hardware import Piece, Preflight
+    from shotclock.app.main_job import Job
+    from shotclock.settings import Settings
+
+RECORD = "hardware.json"
+
+
+def admitted(
+    settings: Settings, job: Job, dry_run: bool, agree: Callable[[str], None], console: Console
+) -> tuple[Settings, Job]:
+    """Looks at every piece, shows them, and asks (`agree`) where the run is paid for; what then is to run.
+
+    Raises SettingsError, and MachineError where a piece is missing without which it is no hardware run.
+    """
+    from shotclock.app import hardware  # noqa: PLC0415 - `--help` must not wait for it
+    from shotclock.app.host import WallHost  # noqa: PLC0415
+    from shotclock.app.site import Site  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    if job.clock == "virtual":
+        raise SettingsError("--clock virtual: hardware waits for real; leave it out")
+    settings = hardware.for_hardware(settings)
+    host, site = WallHost(), Site()
+    try:
+        found = hardware.preflight(host, settings, site)
+        _show(found.pieces, console)
+        _refuse(found, dry_run)
+        run = hardware.expected(host, settings, quick=job.quick)
+    finally:
+        host.close()
+    if found.emulated:
+        console.print(f"EMULATED: a dry run. On hardware it would take {run}.", markup=False)
+    else:
+        hardware.refuse_overspending(settings, run)
+        agree(f"a paid run: {run} expected")
+    more = {RECORD: found.record(run, site)}
+    return settings, replace(job, surroundings=found.environment(), beside=more)
+
+
+def _refuse(found: Preflight, dry_run: bool) -> None:
+    from shotclock.domain.errors import MachineError, SettingsError  # noqa: PLC0415
+
+    wanting = found.stopping if dry_run else found.missing
+    if wanting:
+        names = ", ".join(piece.name for piece in wanting)
+        way = "" if dry_run or found.stopping else "; --dry-run rehearses it, marked EMULATED"
+        raise MachineError(f"--hardware: missing: {names}; the table says what to do{way}")
+    if dry_run and not found.emulated:
+        raise SettingsError("--dry-run: this QPU is real and would be paid for; leave --dry-run out")
+
+
+def _show(pieces: tuple[Piece, ...], console: Console) -> None:
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("", "", "piece", "found"):
+        table.add_column(name)
+    for piece in pieces:
+        mark = Text("✓", style="green") if piece.ok else Text("✗", style="bold red")
+        table.add_row(mark, piece.side, piece.name, Text(piece.said))
+        if not piece.ok:
+            table.add_row("", "", "", Text(f"do: {piece.fix}", style="bold"))
+    console.print(table)

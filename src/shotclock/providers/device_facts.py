@@ -1,0 +1,88 @@
+"""What a remote provider's device is, for the record of a run: asked once, nothing is submitted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from shotclock.domain.ports import Provider
+from shotclock.providers.client import DeviceLimits
+from shotclock.providers.ibm_cloud import VENDOR_ERRORS, IbmCloud
+from shotclock.providers.ibm_faults import Doing, translated
+from shotclock.providers.remote import RemoteProvider
+
+HERE = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceIdentity:
+    """A back end as it is now; "" is not told.
+
+    unreal: why its answers are no device's; calibration: its id, or the date of the properties in force;
+    plan: of the instance; instance: a checksum of its CRN, which names an account; version: the back end's.
+    """
+
+    backend: str
+    unreal: str = ""
+    calibration: str = ""
+    plan: str = ""
+    instance: str = ""
+    version: str = ""
+
+
+def identify(provider: Provider) -> DeviceIdentity:
+    """Blocking, a few requests. Raises ProviderError."""
+    if not isinstance(provider, RemoteProvider):
+        return DeviceIdentity(provider.name, unreal=f"{provider.name} runs on this machine")
+    client, device = provider._client, provider.device
+    if isinstance(client, IbmCloud):
+        return _of_ibm(client, device)
+    if client.name == "qrmi":
+        return _of_qrmi(client, device)
+    return DeviceIdentity(device.backend, _unreal(device, {}))
+
+
+def _of_ibm(client: IbmCloud, device: DeviceLimits) -> DeviceIdentity:
+    backend, account = client._backend, client._service.active_account() or {}
+    try:
+        configuration = backend.configuration().to_dict()
+        properties = backend.properties(refresh=True)
+        usage = client._service.usage()
+    except VENDOR_ERRORS as error:
+        raise translated(error, Doing.READ, client._secret) from None
+    dated = properties.last_update_date.isoformat() if properties is not None else ""
+    return DeviceIdentity(
+        device.backend,
+        _unreal(device, configuration, str(account.get("url") or "")),
+        str(backend.calibration_id or dated),
+        str(usage.get("plan_id") or ""),
+        _checksum(str(account.get("instance") or usage.get("instance_id") or "")),
+        str(configuration.get("backend_version") or ""),
+    )
+
+
+def _of_qrmi(client: Any, device: DeviceLimits) -> DeviceIdentity:
+    with client._edge(Doing.READ):
+        document = json.loads(client._mine().target().value)
+    configuration = document.get("configuration") or {}
+    dated = (document.get("properties") or {}).get("last_update_date") or ""
+    version = str(configuration.get("backend_version") or "")
+    return DeviceIdentity(
+        device.backend, _unreal(device, configuration), calibration=str(dated), version=version
+    )
+
+
+def _unreal(device: DeviceLimits, configuration: dict[str, Any], url: str = "") -> str:
+    """Why this is no QPU: what the endpoint says, and an address that no QPU of IBM's has."""
+    if device.emulated:
+        return "the endpoint says that it is emulated"
+    if configuration.get("simulator"):
+        return "it is a simulator"
+    return f"it is served from this machine, {url}" if urlsplit(url).hostname in HERE else ""
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""

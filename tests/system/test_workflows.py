@@ -1,0 +1,175 @@
+"""The workflows of CI: they parse, what they run is there, and their scripts do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.main import get_command
+
+from shotclock import cli
+from shotclock.app.main_job import parse_arms, parse_thresholds
+from shotclock.settings import load
+
+ROOT = Path(__file__).parents[2]
+CI = ROOT / ".ci"
+SCRIPTS = sorted(path for path in CI.iterdir() if not path.suffix)
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+HERE = Path(sys.executable).parent
+BUILTIN = frozenset(("echo", "mkdir"))
+
+
+def jobs(workflow: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    return found
+
+
+def steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    for workflow in WORKFLOWS:
+        for name, job in jobs(workflow).items():
+            for step in job["steps"]:
+                yield f"{workflow.name}: {name}", step
+
+
+def script(name: str, *arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A script of .ci as a runner starts it, `shotclock` on its path."""
+    environment = {
+        **os.environ,
+        "PATH": f"{HERE}:{os.environ['PATH']}",
+        "GITHUB_ACTIONS": "true",
+        **variables,
+    }
+    return subprocess.run(
+        [str(CI / name), *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_the_workflows_are_there_with_their_jobs() -> None:
+    assert {path.stem for path in WORKFLOWS} == {"benchmark", "test"}
+    assert set(jobs(ROOT / ".github/workflows/benchmark.yml")) == {"pull-request", "nightly", "hardware"}
+    matrix = jobs(ROOT / ".github/workflows/test.yml")["test"]["strategy"]["matrix"]["python"]
+    told = re.search(r"Python (3\.\d+) to (3\.\d+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert told is not None
+    assert (matrix[0], matrix[-1]) == told.groups()
+
+
+def test_every_job_is_bounded_in_time_and_rights() -> None:
+    for workflow in WORKFLOWS:
+        assert yaml.safe_load(workflow.read_text(encoding="utf-8"))["permissions"] == {"contents": "read"}
+        for job in jobs(workflow).values():
+            assert job["runs-on"]
+            assert 0 < job["timeout-minutes"] <= 120
+
+
+def test_actions_are_pinned_by_their_major_version() -> None:
+    for where, step in steps():
+        assert ("uses" in step) != ("run" in step), where
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]), f"{where}: {step['uses']}"
+
+
+def test_a_pull_request_sees_no_secret() -> None:
+    for name, job in jobs(ROOT / ".github/workflows/benchmark.yml").items():
+        if "secrets." in json.dumps(job):
+            assert job["if"] == "github.event_name != 'pull_request'", name
+
+
+def test_every_command_of_a_workflow_resolves() -> None:
+    commands = [(where, line) for where, step in steps() for line in step.get("run", "").splitlines()]
+    assert len(commands) >= 10
+    for where, line in commands:
+        subprocess.run(["bash", "-n", "-c", line], check=True)
+        words = line.split()
+        if words[0] == "make":
+            asked = [word for word in words[1:] if word not in {"-C", "base", "change"}]
+            made = subprocess.run(["make", "--dry-run", *asked], cwd=ROOT, capture_output=True, check=False)
+            assert made.returncode == 0, f"{where}: {line}"
+        elif words[0] not in BUILTIN:
+            path = ROOT / words[0].removeprefix("change/")
+            assert os.access(path, os.X_OK), f"{where}: {line}"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_the_options_a_script_names_exist(path: Path) -> None:
+    assert os.access(path, os.X_OK)
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
+    text = path.read_text(encoding="utf-8")
+    for verb, rest in re.findall(
+        r'^\s*(?:elif )?(?:shotclock|"\$change"|"\$1") (\w+)([^|;<>\n]*)', text, re.MULTILINE
+    ):
+        known = {option for one in verbs[verb].params for option in one.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"{path.name}: {verb}{rest}"
+    for options in re.findall(r"^\s*kind=\(([^)]*)\)|BENCH:-([^}]*)", text, re.MULTILINE):
+        known = {option for one in verbs["bench"].params for option in one.opts}
+        assert set(re.findall(r"--[a-z-]+", " ".join(options))) <= known
+
+
+@pytest.mark.parametrize("path", sorted(CI.glob("*.toml")), ids=lambda path: path.name)
+def test_the_thresholds_of_ci_are_of_metrics_that_its_arms_make(path: Path) -> None:
+    settings = load(path, {})
+    assert parse_thresholds(settings, parse_arms(settings))
+
+
+def test_pairs_are_made_in_turns_and_too_few_of_them_settle_nothing(tmp_path: Path) -> None:
+    shotclock = str(HERE / "shotclock")
+    ran = script(
+        "pairs",
+        shotclock,
+        shotclock,
+        "pairs",
+        cwd=tmp_path,
+        PAIRS="1 2",
+        BENCH="--clock virtual --seeds 1 --steps 5 --arms classical-only,classical-control",
+        GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"),
+    )
+    assert ran.returncode == 5, ran.stderr
+    assert "::error title=Latency gate::2 pairs settle nothing" in ran.stdout
+    told = (tmp_path / "summary.md").read_text()
+    assert "INCONCLUSIVE" in told
+    assert "not made in turns" not in told
+
+
+def test_a_base_that_cannot_run_is_no_verdict(tmp_path: Path) -> None:
+    ran = script("pairs", "false", str(HERE / "shotclock"), "pairs", cwd=tmp_path, PAIRS="1")
+    assert ran.returncode == 4
+    assert not (tmp_path / "pairs/compare.txt").exists()
+
+
+def test_the_nightly_run_is_verified_and_recorded(tmp_path: Path) -> None:
+    small = ["--seeds", "1", "--steps", "5", "--arms"]
+    arms = "hybrid-colocated,hybrid-colocated-protected"
+    ran = script("nightly", "night", "history.db", *small, arms, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "recorded in history.db" in ran.stdout
+    failing = script("nightly", "again", "history.db", "--steps", "0", cwd=tmp_path)
+    assert failing.returncode == 2
+    assert "::error title=Nightly benchmark::" in failing.stdout
+
+
+@pytest.mark.parametrize(
+    ("open_one", "wanted"), [("", "issue create --title Slow"), ("7", "issue comment 7")]
+)
+def test_an_alert_opens_one_issue_and_adds_to_it(open_one: str, wanted: str, tmp_path: Path) -> None:
+    gh = tmp_path / "gh"
+    gh.write_text(
+        f'#!/bin/sh\nif [ "$2" = list ]; then echo "{open_one}"; else echo "$@" > {tmp_path}/asked; fi\n'
+    )
+    gh.chmod(0o755)
+    ran = script("alert", "Slow", cwd=tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert ran.returncode == 0, ran.stderr
+    assert (tmp_path / "asked").read_text().startswith(wanted)
