@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Literal
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from _training_arms import Ask, Interval, Uncounted, best, one, outcome
 from shotclock.domain.circuit import Samples
@@ -17,13 +19,18 @@ from shotclock.solvers.tabu import Tabu
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.loops import digits_mlp, mnist_mlp
-from shotclock.training.loops.classifier import Classifier, Split, gated
+from shotclock.training.loops.classifier import CALIBRATION, Classifier, gated
+from shotclock.training.loops.digits_mlp import DIGITS
+from shotclock.training.loops.mnist_mlp import MNIST
+from shotclock.training.loops.reference import Reference
 from shotclock.training.loops.rerank import build as build_requests
 from shotclock.training.price import resized
+from shotclock.training.rounded import RoundedLinear
 from shotclock.training.surrogate import Quadratic
 
 Figures = dict[str, float]
+Fitted = Literal["mini-batches", "full batch"]
+"""How a network was trained before it is pruned, by Adam: 1,000 steps at 0.001, or few at 0.01."""
 
 N, UNITS, KEPT, FINE_TUNING = 12, 20, 10, 100
 FLIPS_EVERY = 20
@@ -33,10 +40,12 @@ FLIPS_EVERY = 20
 class Effort:
     """How much: seeds; sweeps of K1 over all blocks; steps with K3, after `before` plain ones; requests.
 
-    mnist: whether the three training kernels run on MNIST's subset too.
+    more: seeds of K2, K3 and the requests, whose seeds differ more and cost less. mnist: whether the three
+    training kernels run on MNIST's subset too.
     """
 
     seeds: int
+    more: int
     sweeps: int
     before: int
     steps: int
@@ -62,52 +71,52 @@ class Row:
         return Interval.of([mine - theirs for mine, theirs in pairs])
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """A data set and its reference networks; features of one input, steps of training before pruning."""
-
-    name: str
-    split: Callable[[], Split]
-    ternary: Callable[[int], Classifier]
-    rounded: Callable[[int], Classifier]
-    features: int
-    pretraining: int
-
-
-_DIGITS = _Data(
-    "digits", digits_mlp.digits, digits_mlp.build, digits_mlp.build_rounded, 64, digits_mlp.PRETRAINING
-)
-_MNIST = _Data("MNIST", mnist_mlp.mnist, mnist_mlp.build, mnist_mlp.build_rounded, 784, mnist_mlp.PRETRAINING)
-
-
 def rows(arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
     """Kernel after kernel; whole-problem controls stand at the end of each."""
     every = {"nothing": _nothing} | arms
-    for data in (_DIGITS, _MNIST) if effort.mnist else (_DIGITS,):
+    for data in (DIGITS, MNIST) if effort.mnist else (DIGITS,):
+        yield from _rounded(data, every, effort)
+        pruned, flipped = f"prune_mask, {data.name}", f"qat_flip, {data.name}"
+        for arm, ask in [*arms.items(), ("magnitude", None)]:
+            yield _row(pruned, arm, effort.more, partial(pruning, data, ask))
         for arm, ask in every.items():
-            yield _row(f"rounding, {data.name}", arm, effort, partial(_rounding, data, ask, N, effort.sweeps))
-        yield _row(
-            f"rounding, {data.name}", "tabu on whole rows", effort, partial(_rounding, data, _tabu, 32, 1)
-        )
-        for arm, ask in arms.items():
-            yield _row(f"prune_mask, {data.name}", arm, effort, partial(_pruning, data, ask))
-        yield _row(f"prune_mask, {data.name}", "magnitude", effort, partial(_pruning, data, _nothing))
-        for arm, ask in every.items():
-            yield _row(
-                f"qat_flip, {data.name}",
-                arm,
-                effort,
-                partial(_flipping, data, ask, effort.before, effort.steps),
-            )
+            yield _row(flipped, arm, effort.more, partial(_flipping, data, ask, effort.before, effort.steps))
         twice = partial(_flipping, data, _nothing, effort.before, 2 * effort.steps)
-        yield _row(f"qat_flip, {data.name}", "twice the steps", effort, twice)
+        yield _row(flipped, "twice the steps", effort.more, twice)
     for arm, ask in every.items():
-        yield _row("diverse_rerank, digits", arm, effort, partial(_showing, ask, effort.requests))
+        yield _row("diverse_rerank, digits", arm, effort.more, partial(_showing, ask, effort.requests))
 
 
-def _row(kernel: str, arm: str, effort: Effort, run: Callable[[int], Figures]) -> Row:
-    found = [run(seed) for seed in range(effort.seeds)]
+def _rounded(data: Reference, arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
+    name = f"rounding, {data.name}"
+    for arm, ask in arms.items():
+        yield _row(name, arm, effort.seeds, partial(_rounding, data, ask, N, effort.sweeps))
+    yield _row(name, "tabu on whole rows", effort.seeds, partial(_rounding, data, _tabu, 32, 1))
+
+
+def _row(kernel: str, arm: str, seeds: int, run: Callable[[int], Figures]) -> Row:
+    found = [run(seed) for seed in range(seeds)]
     return Row(kernel, arm, {name: tuple(each[name] for each in found) for name in found[0]})
+
+
+class _Upstream:
+    """Activations as far as deltas reach: what stands before the first rounded layer is kept."""
+
+    def __init__(self, model: nn.Module, inputs: Tensor) -> None:
+        self._layers = dict(model.named_children())
+        self._first = next(name for name, one in self._layers.items() if isinstance(one, RoundedLinear))
+        self._before = self._run(inputs[:CALIBRATION], "", self._first)
+
+    def inputs(self, layer: str) -> Tensor:
+        """See `Activations.inputs`."""
+        return self._run(self._before, self._first, layer)
+
+    @torch.no_grad()
+    def _run(self, seen: Tensor, begin: str, end: str) -> Tensor:
+        names = list(self._layers)
+        for name in names[names.index(begin) if begin else 0 : names.index(end)]:
+            seen = self._layers[name](seen)
+        return seen
 
 
 def _nothing(subproblem: Subproblem, seed: int) -> Samples:
@@ -119,10 +128,10 @@ def _tabu(subproblem: Subproblem, seed: int) -> Samples:
     return one(Tabu(seed).solve(subproblem))
 
 
-def _rounding(data: _Data, ask: Ask, n: int, sweeps: int, seed: int) -> Figures:
+def _rounding(data: Reference, ask: Ask, n: int, sweeps: int, seed: int) -> Figures:
     """Layer losses against nearest rounding, and the held-out cross-entropy; no training between."""
     workload = data.rounded(seed)
-    kernel = Rounding(workload.model, workload.activations, n, seed)
+    kernel = Rounding(workload.model, _Upstream(workload.model, data.split().train_x), n, seed)
     aggregator = Aggregator(workload, kernel, "revalidate", Uncounted(), loss_check=False)
     nearest = {name: kernel.layer_loss(name) for name in kernel.layers}
     blocks = sum(layer.weight.shape[0] * -(-layer.weight.shape[1] // n) for layer in kernel.layers.values())
@@ -136,21 +145,20 @@ def _rounding(data: _Data, ask: Ask, n: int, sweeps: int, seed: int) -> Figures:
     return found | {"held-out CE": workload.evaluate()}
 
 
-def _pruning(data: _Data, ask: Ask, seed: int) -> Figures:
+def pruning(data: Reference, ask: Ask | None, seed: int, fitted: Fitted = "mini-batches") -> Figures:
     """10 of 20 units kept, once: held-out cross-entropy at once, and after fine-tuning.
 
-    An answer of another size is brought to 10 by the cheapest units, so that all arms prune alike;
-    an arm that asks for nothing prunes the units of smallest weight.
+    An answer of another size is brought to 10 by the cheapest units, so that all arms prune alike. Without
+    anyone to ask, the units of smallest weight go.
     """
     split = data.split()
-    workload = deepcopy(_unpruned(data, seed))
+    workload = deepcopy(_unpruned(data, seed, fitted))
     kernel = PruneMask(workload.model, split.train_x, split.train_y, UNITS, seed, KEPT / UNITS)
     kernel.propose(0, 0)  # its first turn is the first hidden layer's; the second one's is wanted
     proposal = kernel.propose(0, 0)
     asked = proposal.subproblem
-    bits = best(asked, ask(asked, seed))
-    objective = Quadratic(asked.quadratic, asked.linear)
-    bits = resized(objective, bits, UNITS - KEPT) if bits.any() else _thin(workload)
+    bits = _thin(workload) if ask is None else best(asked, ask(asked, seed))
+    bits = resized(Quadratic(asked.quadratic, asked.linear), bits, UNITS - KEPT)
     workload.apply(kernel.delta(proposal, bits, 0))
     pruned = workload.evaluate()
     for _ in range(FINE_TUNING):
@@ -166,7 +174,7 @@ def _thin(workload: Classifier) -> Bits:
     return bits
 
 
-def _flipping(data: _Data, ask: Ask, before: int, steps: int, seed: int) -> Figures:
+def _flipping(data: Reference, ask: Ask, before: int, steps: int, seed: int) -> Figures:
     """A call every 20 steps, late in training; the batch loss must fall for a flip to stay."""
     workload = deepcopy(_unflipped(data, before, seed))
     kernel = workload.kernel("qat_flip", N)
@@ -180,15 +188,21 @@ def _flipping(data: _Data, ask: Ask, before: int, steps: int, seed: int) -> Figu
 
 
 @cache
-def _unpruned(data: _Data, seed: int) -> Classifier:
-    """Trained, once for all arms."""
-    workload = Classifier("pruned", data.split(), lambda: gated(data.features, 32, UNITS, 10), seed)
-    workload.pretrain(data.pretraining)
+def _unpruned(data: Reference, seed: int, fitted: Fitted) -> Classifier:
+    """Trained, once for all arms; it goes on as it was trained, from all data by SGD."""
+    layers = partial(gated, data.widths[0], 32, UNITS, data.widths[-1])
+    workload = Classifier("pruned", data.split(), layers, seed)
+    if fitted == "full batch":
+        workload.pretrain(data.pretraining)
+    else:
+        workload.optimizer = torch.optim.Adam(workload.model.parameters(), lr=0.001)
+        for _ in range(1000):
+            workload.step()
     return workload
 
 
 @cache
-def _unflipped(data: _Data, before: int, seed: int) -> Classifier:
+def _unflipped(data: Reference, before: int, seed: int) -> Classifier:
     """Trained so many steps, once for all arms."""
     workload = data.ternary(seed)
     for _ in range(before):

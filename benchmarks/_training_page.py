@@ -6,6 +6,7 @@ from itertools import groupby
 
 from _training_charts import NAMES
 from _training_kernels import Row
+from _training_lab import Ladder
 from _training_overlap import Overlap
 from _training_stale import Stale
 
@@ -33,7 +34,7 @@ LAB_KERNELS = {
 
 
 def metrics(
-    hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row]
+    hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row], steps: list[Ladder]
 ) -> dict[str, float]:
     """Metric → number; the harm is K1's, whose surrogate is exact."""
     revalidated = [one for one in in_flight if one.policy.on_stale == "revalidate"]
@@ -59,10 +60,16 @@ def metrics(
     for row in rows:
         for name in row.values:
             found[f"{_key(row.kernel)}.{_key(row.arm)}.{_key(name)}"] = row.interval(name).mean
+    for ladder in steps:
+        for recipe in ladder.rows:
+            for column, figure in zip(ladder.columns, recipe.figures, strict=True):
+                found[f"lab.{_key(ladder.name)}.{_key(recipe.words)}.{_key(column)}"] = figure.mean
     return found
 
 
-def markdown(hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row]) -> list[str]:
+def markdown(
+    hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row], steps: list[Ladder]
+) -> list[str]:
     """The whole section."""
     return [
         "## Training",
@@ -72,6 +79,7 @@ def markdown(hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], 
         *_stale(in_flight, after_steps),
         "",
         *_kernels(rows),
+        *_beside_the_lab(steps),
     ]
 
 
@@ -92,9 +100,9 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
     lines = [
         "### Late answers",
         "",
-        "K1, D calls in flight on one row: its loss ÷ nearest rounding after 24 calls (mean and 95 % "
-        "interval over seeds). Harmful: applies after which the row's own loss, which the surrogate is, "
-        "rose; beside it, those after which the task's held-out loss rose.",
+        "K1, D calls in flight on one row: the rows' loss ÷ nearest rounding's after 24 calls on each (mean "
+        "and 95 % interval over seeds). Harmful: applies after which the row's own loss, which the surrogate "
+        "is, rose; beside it, those after which the task's held-out loss rose.",
         "",
         "| policy | D | loss ÷ nearest | lab | applied | harmful | harmful to the task |",
         "|---|---|---|---|---|---|---|",
@@ -108,8 +116,8 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
         )
     lines += [
         "",
-        "K3, an answer s optimizer steps old: change of the training loss × 10³ by one answer (not applied "
-        "counts 0), and how many applies raised it.",
+        "K3, an answer s optimizer steps old, late in training with momentum: change of the training loss × "
+        "10³ by one answer (not applied counts 0), and how many applies raised it. Recipes: at the end.",
         "",
         "| policy | s | change × 10³ | lab | applied | harmful |",
         "|---|---|---|---|---|---|",
@@ -140,6 +148,43 @@ def _kernels(rows: list[Row]) -> list[str]:
             lines.append(f"| {row.arm} | {cells} | {LAB_KERNELS.get((kernel, row.arm), '–')} |")
         lines += ["", _verdict(found, names[-1]), ""]
     return lines
+
+
+def _beside_the_lab(steps: list[Ladder]) -> list[str]:
+    lines = [
+        "### Where our figures leave the lab's",
+        "",
+        "One thing changed a row, until the lab's figures come out (mean and 95 % interval over seeds). The "
+        "lab gives no intervals and not every detail: a figure of its is met where it lies in our interval.",
+        "",
+    ]
+    for ladder in steps:
+        lines += [
+            ladder.words,
+            "",
+            "| recipe | " + " | ".join(ladder.columns) + " |",
+            "|---" * (len(ladder.columns) + 1) + "|",
+        ]
+        for recipe in ladder.rows:
+            lines.append(f"| {recipe.words} | " + " | ".join(map(str, recipe.figures)) + " |")
+        lines += [
+            "| the lab | " + " | ".join(f"{figure:g}" for figure in ladder.lab) + " |",
+            "",
+            _met(ladder),
+            "",
+        ]
+    return lines
+
+
+def _met(ladder: Ladder) -> str:
+    """How near the first and the last row come, in words."""
+    said = []
+    for which, recipe in (("first", ladder.rows[0]), ("last", ladder.rows[-1])):
+        met = sum(
+            abs(ours.mean - lab) <= ours.half for ours, lab in zip(recipe.figures, ladder.lab, strict=True)
+        )
+        said.append(f"{met} of {len(ladder.lab)} by the {which} row")
+    return f"{ladder.name}: of the lab's figures are met {', '.join(said)}."
 
 
 def _verdict(rows: list[Row], figure: str) -> str:

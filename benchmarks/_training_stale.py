@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from _training_arms import Interval, Uncounted, outcome
 from shotclock.domain.circuit import Samples
 from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Subproblem
 from shotclock.solvers.exact import Exact
 from shotclock.solvers.pools import PerturbedGreedy
-from shotclock.training.activations import Calibrated
 from shotclock.training.aggregator import Aggregator, OnStale
 from shotclock.training.audit import WRITES
 from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.loops.classifier import Classifier
 from shotclock.training.loops.digits_mlp import build, build_rounded, digits
 from shotclock.training.parameters import add
 from shotclock.training.rounded import RoundedLinear
 
 IN_FLIGHT = (0, 1, 4, 12)
 STALE_STEPS = (0, 1, 5, 20)
-CALLS_A_ROW = 24
+CALLS_A_ROW, N = 24, 12
 ROUNDED = 1e-6
 """A loss that rose by less than this share of itself did not rise: the weights are float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """SGD before the first answer, and between an answer's asking and its coming."""
+
+    steps: int
+    rate: float
+    momentum: float
+
+    def of(self, workload: Classifier) -> Classifier:
+        """The workload, trained so."""
+        for group in workload.optimizer.param_groups:
+            group["lr"], group["momentum"] = self.rate, self.momentum
+        for _ in range(self.steps):
+            workload.step()
+        return workload
 
 
 @dataclass(slots=True)
@@ -51,6 +70,9 @@ class Policy:
         return f"{name} + loss check" if self.loss_check else name
 
 
+POLICIES = tuple(Policy(on_stale, check) for on_stale in ("blind", "revalidate") for check in (False, True))
+
+
 @dataclass(frozen=True, slots=True)
 class Stale:
     """One policy at one lag: the figure it leads to, with its interval, and the harm on the way."""
@@ -62,38 +84,56 @@ class Stale:
 
 
 def in_flight(seeds: int, rows: int) -> list[Stale]:
-    """K1: D calls under way on one row; its loss ÷ nearest rounding after 24 calls."""
-    found = []
-    for policy in (Policy("blind", False), Policy("revalidate", False)):
-        for lag in IN_FLIGHT:
-            harm = Harm()
-            ratios = [
-                float(np.mean([_one_row(policy, lag, _Row(seed, row), harm) for row in range(rows)]))
-                for seed in range(seeds)
-            ]
-            found.append(Stale(policy, lag, Interval.of(ratios), harm))
-    return found
+    """K1: D calls under way on one row; the rows' loss ÷ nearest rounding's after 24 calls on each."""
+    policies = Policy("blind", False), Policy("revalidate", False)
+    return [
+        rows_with(policy, lag, seeds, rows, lambda row: row.kernel)
+        for policy in policies
+        for lag in IN_FLIGHT
+    ]
 
 
-class _Row:
+def rows_with(policy: Policy, lag: int, seeds: int, rows: int, asking: Callable[[Row], Kernel]) -> Stale:
+    """One policy at one lag, each row asked by the kernel that `asking` gives for it."""
+    harm, ratios = Harm(), []
+    for seed in range(seeds):
+        taken = [Row(seed, number) for number in range(rows)]
+        nearest = sum(row.loss() for row in taken)
+        for row in taken:
+            _call(policy, lag, row, asking(row), harm)
+        ratios.append(sum(row.loss() for row in taken) / nearest)
+    return Stale(policy, lag, Interval.of(ratios), harm)
+
+
+class Row:
     """A Target: one row of layer 2 alone, so that all its calls meet; the whole network hears of it."""
 
-    def __init__(self, seed: int, row: int) -> None:
+    def __init__(self, seed: int, number: int) -> None:
+        self.seed = 100 * seed + number
         self._network = build_rounded(seed)
         whole = self._network.model.get_submodule("2")
         if not isinstance(whole, RoundedLinear):
             raise TypeError("layer 2 of digits-rounded is rounded")
         single = nn.Linear(whole.reference.shape[1], 1)
         with torch.no_grad():
-            single.weight.copy_(whole.reference[row : row + 1])
-        first = self._network.model.get_submodule("0")
-        self._alone = nn.Sequential(first, nn.ReLU(), RoundedLinear(single, bits=2))
-        self._into = whole.weight.detach()[row]
-        self.kernel = Rounding(self._alone, Calibrated(self._alone, digits().train_x), 12, 100 * seed + row)
+            single.weight.copy_(whole.reference[number : number + 1])
+            self._seen: Tensor = self._network.model.get_submodule("0")(digits().train_x).relu()
+        self._alone = nn.Sequential(RoundedLinear(single, bits=2))
+        self._into = whole.weight.detach()[number]
+        self.kernel = Rounding(self._alone, self, N, self.seed)
+
+    def inputs(self, layer: str) -> Tensor:
+        """See `Activations.inputs`: what stands before the row never moves."""
+        del layer
+        return self._seen
+
+    def loss(self) -> float:
+        """eᵀHe."""
+        return self.kernel.layer_loss("0")
 
     def losses(self) -> tuple[float, float]:
         """The row's, and the held-out cross-entropy of the whole network."""
-        return self.kernel.layer_loss("2"), self._network.evaluate()
+        return self.loss(), self._network.evaluate()
 
     def probe(self, delta: Delta) -> float:
         """Never asked: the surrogate is exact."""
@@ -102,22 +142,20 @@ class _Row:
     def apply(self, delta: Delta) -> None:
         """See `Target.apply`."""
         add(self._alone, delta)
-        self._into.copy_(self._alone.get_parameter("2.weight").detach()[0])
+        self._into.copy_(self._alone.get_parameter("0.weight").detach()[0])
 
 
-def _one_row(policy: Policy, lag: int, row: _Row, harm: Harm) -> float:
-    aggregator = Aggregator(row, row.kernel, policy.on_stale, Uncounted(), loss_check=policy.loss_check)
-    nearest, _ = row.losses()
+def _call(policy: Policy, lag: int, row: Row, kernel: Kernel, harm: Harm) -> None:
+    aggregator = Aggregator(row, kernel, policy.on_stale, Uncounted(), loss_check=policy.loss_check)
     under_way: deque[Proposal] = deque()
     for call in range(CALLS_A_ROW + lag):
         if call < CALLS_A_ROW:
-            under_way.append(row.kernel.propose(aggregator.version, 0))
+            under_way.append(kernel.propose(aggregator.version, 0))
         if call >= lag:
             _land(aggregator, under_way.popleft(), row, harm)
-    return row.losses()[0] / nearest
 
 
-def _land(aggregator: Aggregator, proposal: Proposal, row: _Row, harm: Harm) -> None:
+def _land(aggregator: Aggregator, proposal: Proposal, row: Row, harm: Harm) -> None:
     asked = proposal.subproblem
     before = row.losses()
     applied = aggregator.offer(proposal, outcome(asked, _pool(asked)))
@@ -135,21 +173,13 @@ def _pool(asked: Subproblem) -> Samples:
     return Samples(rows, np.ones(len(rows), np.int64))
 
 
-def stale_steps(seeds: int, trained: int, proposals: int) -> list[Stale]:
-    """K3, after so many steps: what an answer s steps old does to the training loss, × 10³; kept out is 0."""
-    policies = (
-        Policy("blind", False),
-        Policy("blind", True),
-        Policy("revalidate", False),
-        Policy("revalidate", True),
-    )
+def stale_steps(seeds: int, training: Training, proposals: int, policies: Sequence[Policy]) -> list[Stale]:
+    """K3, late in training: what an answer s steps old does to the training loss, × 10³; kept out is 0."""
     changes = {(policy, lag): [0.0] * seeds for policy in policies for lag in STALE_STEPS}
     harms = {key: Harm() for key in changes}
     for seed in range(seeds):
-        workload = build(seed)
+        workload = training.of(build(seed))
         kernel = workload.kernel("qat_flip", 16)
-        for _ in range(trained):
-            workload.step()
         for _ in range(proposals):
             proposal = kernel.propose(0, 0)
             answer = outcome(proposal.subproblem, _pool(proposal.subproblem))

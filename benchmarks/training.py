@@ -12,6 +12,7 @@ import torch
 
 import _training_charts as charts
 import _training_kernels as kernels
+import _training_lab as lab
 import _training_overlap as overlap
 import _training_page as page
 import _training_stale as stale
@@ -23,25 +24,41 @@ CHARTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much: steps with calls; seeds, rows and proposals of the late answers; the kernels."""
+    """How much: steps with calls; seeds, rows and proposals of the late answers; the kernels.
+
+    settled: steps of SGD before K3's late answers.
+    """
 
     overlap_steps: int
     stale_seeds: int
     rows: int
     proposals: int
+    settled: int
     kernels: kernels.Effort
 
 
-QUICK = Effort(15, 5, 1, 3, kernels.Effort(seeds=5, sweeps=1, before=100, steps=60, requests=20, mnist=False))
+QUICK = Effort(
+    15,
+    stale_seeds=5,
+    rows=2,
+    proposals=2,
+    settled=2000,
+    kernels=kernels.Effort(seeds=5, more=5, sweeps=1, before=100, steps=60, requests=20, mnist=False),
+)
 FULL = Effort(
-    300, 6, 16, 12, kernels.Effort(seeds=6, sweeps=8, before=1000, steps=400, requests=200, mnist=True)
+    300,
+    stale_seeds=8,
+    rows=8,
+    proposals=6,
+    settled=3000,
+    kernels=kernels.Effort(seeds=6, more=10, sweeps=8, before=1000, steps=400, requests=200, mnist=True),
 )
 
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute")
+    parser.add_argument("--quick", action="store_true", help="a minute or two")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object, metric → number")
     form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
@@ -53,15 +70,19 @@ def main() -> None:
     hidden = overlap.measure(effort.overlap_steps)
     _tell("calls in flight and stale steps")
     in_flight = stale.in_flight(effort.stale_seeds, effort.rows)
-    after_steps = stale.stale_steps(effort.stale_seeds, effort.kernels.before, effort.proposals)
+    settled = stale.Training(effort.settled, 0.01, 0.9)
+    after_steps = stale.stale_steps(effort.stale_seeds, settled, effort.proposals, stale.POLICIES)
     _tell("kernels by arm")
-    rows = list(kernels.rows(arms(device.describe("heron-torino")), effort.kernels))
+    asking = arms(device.describe("heron-torino"))
+    rows = list(kernels.rows(asking, effort.kernels))
+    _tell("beside the lab")
+    steps = lab.ladders(in_flight, after_steps, settled, asking, effort.stale_seeds, effort.rows)
     if arguments.json:
-        found = page.metrics(hidden, in_flight, after_steps, rows)
+        found = page.metrics(hidden, in_flight, after_steps, rows, steps)
         print(json.dumps({key: round(value, 5) for key, value in found.items()}, indent=2))
     else:
         charts.write(in_flight, after_steps, arguments.charts)
-        print("\n".join(page.markdown(hidden, in_flight, after_steps, rows)))
+        print("\n".join(page.markdown(hidden, in_flight, after_steps, rows, steps)))
 
 
 def _tell(what: str) -> None:

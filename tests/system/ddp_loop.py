@@ -87,7 +87,13 @@ def main(folder: Path, target: str, how: str) -> None:
             told("half-way", rank)
             wait_for(folder / "killed")
     quantum.flush()
-    told("end", rank, parameters_of(model), quantum.training.version, "ray" in sys.modules)
+    counted = sum(
+        int(sample.value)
+        for family in quantum.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "shotclock_decisions_total"
+    )
+    told("end", rank, parameters_of(model), quantum.training.version, "ray" in sys.modules, counted)
     quantum.detach()
     dist.destroy_process_group()
 

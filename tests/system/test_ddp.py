@@ -86,8 +86,10 @@ def test_an_orchestrator_killed_half_way_leaves_one_model(tmp_path: Path) -> Non
     assert "applied" in {words[3] for words in after if words[0] == "call"}
     ends = [words[1:] for words in after if words[0] == "end"]
     assert {rank for rank, *_ in ends} == {"0", "1"}
-    assert len({(parameters, version) for _, parameters, version, _ in ends}) == 1
-    assert {ray for *_, ray in ends} == {"False"}
+    assert len({(parameters, version) for _, parameters, version, *_ in ends}) == 1
+    assert {ray for *_, ray, _ in ends} == {"False"}
+    # rank zero decides, and counts what it decides
+    assert {rank: int(counted) for rank, *_, counted in ends} == {"0": CALLS, "1": 0}
 
 
 def test_ranks_that_part_and_ranks_that_die_end_the_run_with_words(tmp_path: Path) -> None:

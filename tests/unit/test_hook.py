@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from answering import Answering, Ticking, late
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import RunError, SettingsError
+from shotclock.domain.errors import RunError, SettingsError, SubproblemError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision
 from shotclock.domain.subproblem import Bits, Subproblem
@@ -250,10 +250,12 @@ def test_checkpoints_load_with_and_without_shotclock() -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"schema": 2}, r"'shotclock\.schema' is 2, this version reads 1"),
+        ({"schema": 1}, r"'shotclock\.schema' is 1, this version reads 2"),
         ({"model": "other"}, "written for another model"),
         ({"version": "x"}, r"'shotclock\.version' is 'x', not a count"),
         ({"step": -1}, r"'shotclock\.step' is -1, not a count"),
+        ({"kernel": "nudge"}, r"'shotclock\.kernel' is 'nudge', not a kernel's name and state"),
+        ({"in_flight": [3]}, r"'shotclock\.in_flight' is \[3\], not calls and their versions"),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_changes_nothing(change: dict[str, Any], said: str) -> None:
@@ -353,6 +355,24 @@ def test_a_kernel_that_breaks_its_promises_is_named_and_the_model_stays(how: str
     with pytest.raises((RunError, SettingsError, ValueError), match=said):
         loop.step()
     assert same(weights(loop.model), weights(plain.model))
+
+
+def test_a_loss_that_turned_to_nan_is_named_and_the_model_stays() -> None:
+    plain, loop = Loop(), Loop()
+    for one in (plain, loop):
+        one.handle.detach()
+    loop.kernel = QatFlip(loop.model, loop.inputs, loop.targets, N, 0)
+    handle = loop.attach(loss=loop.loss)
+    for one in (plain, loop):
+        one.step()
+        with torch.no_grad():
+            one.model.get_parameter("2.bias").fill_(torch.nan)
+    plain.step()
+    with pytest.raises(SubproblemError, match=r"subproblem\.(linear|quadratic): has NaN"):
+        loop.step()
+    for one_value, other in zip(weights(loop.model), weights(plain.model), strict=True):
+        torch.testing.assert_close(one_value, other, rtol=0, atol=0, equal_nan=True)
+    assert (handle.version, loop.caller.asked) == (2, [])
 
 
 def test_calls_without_an_answer_leave_training_running() -> None:

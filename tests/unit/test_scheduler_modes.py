@@ -119,6 +119,7 @@ def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
     system.run(range(FEWEST + 5))
     assert [call.inline for call in system.finished] == [True] * FEWEST + [False] * 4
     assert system.scheduler.mode_changes == [ModeChange(FEWEST, math.inf, "overlap")]
+    assert system.scheduler.mode == "overlap"
 
 
 def test_named_modes_do_not_move() -> None:

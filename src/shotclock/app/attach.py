@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from shotclock.app.host import WallHost
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
-from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel
+from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
@@ -23,6 +23,8 @@ from shotclock.settings import Settings, load
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training import hook
+from shotclock.training.aggregator import UNBOUNDED, OnStale
+from shotclock.training.audit import NO_AUDIT, Audit
 from shotclock.training.calls import CallPolicy
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Unasked, asks
 from shotclock.training.observe import CallObserver
@@ -35,9 +37,14 @@ WITHOUT_TLS = Insecure()
 
 @dataclass(frozen=True, slots=True)
 class Quantum:
-    """A handle on what was attached. `detach` leaves model and optimizer as they are and ends the rest."""
+    """A handle on what was attached. `detach` leaves model and optimizer as they are and ends the rest.
+
+    training: steps, version, the present mode and what "auto" changed. metrics: every call and decision
+    counted, `stale_parameter_count` too; its `registry` is for Prometheus.
+    """
 
     training: hook.Attached
+    metrics: Metrics
     end: Callable[[], None]
 
     def flush(self) -> None:
@@ -60,7 +67,10 @@ def attach(
     security: ClientTls | Insecure = WITHOUT_TLS,
     policy: CallPolicy = hook.DEFAULT_POLICY,
     loss: Callable[[], float | Tensor] = hook.unchecked,
+    on_stale: OnStale = "revalidate",
+    stale_limit: int = UNBOUNDED,
     observers: Sequence[CallObserver] = (),
+    audit: Audit = NO_AUDIT,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Quantum:
     """Calls from a training loop of one's own, which stays as it is; see `training.hook.attach`.
@@ -69,6 +79,9 @@ def attach(
     the defaults (the EMULATED provider) without one. Under torchrun all ranks attach, and rank zero alone has
     an orchestrator or a connection. Raises SettingsError, MachineError, RunError.
     """
+
+    metrics = Metrics()
+    recorder = PrometheusRecorder(metrics, "attach")
 
     def attached(caller: Caller, clock: Clock) -> hook.Attached:
         return hook.attach(
@@ -79,16 +92,22 @@ def attach(
             clock=clock,
             policy=policy,
             loss=loss,
+            on_stale=on_stale,
+            stale_limit=stale_limit,
             observers=observers,
+            audit=audit,
+            recorder=recorder,
             ranks_timeout_s=ranks_timeout_s,
         )
 
     if not asks(os.environ):
-        return Quantum(attached(Unasked(), SystemClock()), lambda: None)
+        return Quantum(attached(Unasked(), SystemClock()), metrics, lambda: None)
     host = WallHost()
     try:
         dispatcher, end = (
-            _remote(host, target, security) if target else _embedded(host, load(settings, {}), kernel)
+            _remote(host, target, security)
+            if target
+            else _embedded(host, load(settings, {}), kernel, recorder)
         )
         training = attached(host.caller(dispatcher), host.clock)
     except BaseException:
@@ -99,7 +118,7 @@ def attach(
         end()
         host.close()
 
-    return Quantum(training, close)
+    return Quantum(training, metrics, close)
 
 
 def _remote(
@@ -115,10 +134,11 @@ def _remote(
     return dispatcher, lambda: host.run(dispatcher.close())
 
 
-def _embedded(host: WallHost, settings: Settings, kernel: Kernel) -> tuple[Dispatcher, Callable[[], None]]:
+def _embedded(
+    host: WallHost, settings: Settings, kernel: Kernel, recorder: Recorder
+) -> tuple[Dispatcher, Callable[[], None]]:
     quantum = settings.quantum
     provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
-    recorder = PrometheusRecorder(Metrics(), "attach")
     path_policy = PathPolicy(True, Fallback.RACE, settings.orchestrator.batch_limit)
     path = assemble(host, settings, quantum, provider, path_policy, recorder)
     n = settings.kernel.n

@@ -104,11 +104,16 @@ class Aggregator:
         ready = self._prepare(proposal, outcome, version)
         with self._lock:
             applied = self._settle(ready)
-            request_id = proposal.subproblem.request_id
-            self._audit.append(
-                Entry(request_id, applied.decision, applied.winner, base, version, applied.version)
-            )
+            self._write(proposal.subproblem.request_id, base, version, applied)
         self._recorder.decided(applied.decision, base != version)
+        return applied
+
+    def drop(self, request_id: str, base_version: int) -> Applied:
+        """Decides against a call whose model is gone, a checkpoint having taken its place; counted too."""
+        with self._lock:
+            applied = Applied(Decision.DROPPED, Winner.INCUMBENT, self._version)
+            self._write(request_id, base_version, self._version, applied)
+        self._recorder.decided(applied.decision, stale=True)
         return applied
 
     def compare_and_swap(self, delta: Delta) -> bool:
@@ -144,6 +149,9 @@ class Aggregator:
             return Applied(Decision.REJECTED, ready.winner, self._version)
         self._swap(ready.delta)
         return Applied(ready.decision, ready.winner, self._version)
+
+    def _write(self, request_id: str, base: int, seen: int, applied: Applied) -> None:
+        self._audit.append(Entry(request_id, applied.decision, applied.winner, base, seen, applied.version))
 
     def _swap(self, delta: Delta) -> bool:
         if delta.base_version != self._version:

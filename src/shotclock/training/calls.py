@@ -8,9 +8,9 @@ heeded: nothing is asked before its retry_after_s has passed. Asking may pause; 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.delta import Proposal
@@ -54,6 +54,7 @@ class _Flight:
     proposed: StageTiming
     proposal: Proposal
     pending: Pending
+    void: bool = False
 
 
 class Calls:
@@ -100,6 +101,35 @@ class Calls:
             self._land(flight, max(flight.asked_ns, since))
             since = self._clock.now_ns()
 
+    def kernel_state(self) -> dict[str, Any]:
+        """The kernel's name and, where it is Stateful, its state."""
+        return {"name": self._kernel.name, "state": self._kernel.state_dict()}
+
+    def in_flight(self) -> list[list[str | int]]:
+        """The request and base version of each call under way, plain values."""
+        asked = [flight.proposal.subproblem for flight in self._flights if not flight.void]
+        return [[one.request_id, one.base_version] for one in asked]
+
+    def try_kernel_state(self, kept: Mapping[str, Any]) -> None:
+        """SettingsError where the kernel cannot go on from what `kernel_state` told; nothing changes."""
+        if kept["name"] == self._kernel.name:
+            self._kernel.try_state(kept["state"])
+
+    def load_kernel_state(self, kept: Mapping[str, Any]) -> None:
+        """The kernel goes on from there; a kernel of another name from where it is."""
+        if kept["name"] == self._kernel.name:
+            self._kernel.load_state_dict(kept["state"])
+
+    def drop(self, lost: Sequence[Sequence[Any]] = ()) -> None:
+        """Another model has come: no answer under way is for it. Each is decided against when it arrives.
+
+        lost: calls of a process that is gone, as `in_flight` told them; nothing of them will arrive.
+        """
+        for flight in self._flights:
+            flight.void = True
+        for request_id, base_version in lost:
+            self._aggregator.drop(str(request_id), int(base_version))
+
     def _fill(self, step: int, boundary_ns: int) -> None:
         under_way = sum(not one.pending.done() for one in self._flights)
         for _ in range(self._policy.at_once - under_way):
@@ -123,9 +153,12 @@ class Calls:
         self._flights.remove(flight)
         outcome = flight.pending.result()
         received = self._clock.now_ns()
-        applied = self._aggregator.offer(flight.proposal, outcome)
-        ended = self._clock.now_ns()
         asked = flight.proposal.subproblem
+        if flight.void:
+            applied = self._aggregator.drop(asked.request_id, asked.base_version)
+        else:
+            applied = self._aggregator.offer(flight.proposal, outcome)
+        ended = self._clock.now_ns()
         self._caller.decided(asked.request_id, applied.decision)
         self._heed(flight, outcome, received)
         self._ended(

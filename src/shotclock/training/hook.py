@@ -6,7 +6,9 @@
 
 Everything goes through torch's own hooks on the optimizer: after each `step` (closures and gradient
 accumulation included: optimizer steps count, backward passes do not) what is due is landed and asked. The
-optimizer's `state_dict` carries one more key, `shotclock`, which an optimizer without Shotclock ignores.
+optimizer's `state_dict` carries one more key, `shotclock`, which an optimizer without Shotclock ignores: the
+counters, the kernel's own state (`stateful`), and which calls were under way. No answer outlives the loading
+of a checkpoint: each such call is decided `dropped`.
 Under torchrun rank zero asks, and every rank applies what it decides at the same step (`distributed`).
 """
 
@@ -36,7 +38,7 @@ from shotclock.training.observe import CallObserver, rank
 from shotclock.training.parameters import add, added, evaluating
 
 KEY = "shotclock"
-SCHEMA = 1
+SCHEMA = 2
 
 
 DEFAULT_POLICY = CallPolicy(
@@ -179,7 +181,14 @@ class Attached:
 
     def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         # plain values, so that torch.load(weights_only=True) reads them
-        state[KEY] = {"schema": SCHEMA, "model": self._model, "version": self.version, "step": self._step}
+        state[KEY] = {
+            "schema": SCHEMA,
+            "model": self._model,
+            "version": self.version,
+            "step": self._step,
+            "kernel": self._calls.kernel_state(),
+            "in_flight": self._calls.in_flight(),
+        }
 
     def _checked(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         """Before torch loads anything: a checkpoint that does not fit changes nothing."""
@@ -199,12 +208,27 @@ class Attached:
         for field in ("version", "step"):
             if found and not (isinstance(found.get(field), int) and found[field] >= 0):
                 raise SettingsError(f"checkpoint: '{KEY}.{field}' is {found.get(field)!r}, not a count")
+        if found:
+            self._check_calls(found)
         self._restored = found
+
+    def _check_calls(self, found: Mapping[str, Any]) -> None:
+        kernel, lost = found.get("kernel"), found.get("in_flight")
+        if not (isinstance(kernel, dict) and kernel.keys() >= {"name", "state"}):
+            raise SettingsError(f"checkpoint: '{KEY}.kernel' is {kernel!r}, not a kernel's name and state")
+        if not (isinstance(lost, list) and all(isinstance(one, list) and len(one) == 2 for one in lost)):
+            raise SettingsError(f"checkpoint: '{KEY}.in_flight' is {lost!r}, not calls and their versions")
+        self._calls.try_kernel_state(kernel)
 
     def _loaded(self, _: torch.optim.Optimizer) -> None:
         """The model has moved, whatever came: what is in flight is stale."""
+        # what was under way when it was written is this handle's own, or of a process that is gone
+        lost = self._restored.get("in_flight", []) if self.version == 0 and self._ranks.rank == 0 else []
         self._step = int(self._restored.get("step", self._step))
         self._aggregator.advance(to=int(self._restored.get("version", 0)))
+        if self._restored:
+            self._calls.load_kernel_state(self._restored["kernel"])
+        self._calls.drop(lost)
 
 
 def attach(

@@ -12,7 +12,7 @@ from shotclock.domain.iteration import FinishedCall
 class CallObserver(Protocol):
     """Hears of every call when it has ended, on the training thread; whatever it raises is raised there."""
 
-    def __call__(self, call: FinishedCall) -> None:
+    def __call__(self, call: FinishedCall, /) -> None:
         """The call, from its step boundary to the aggregator's decision."""
 
 

@@ -9,7 +9,7 @@ from shotclock.domain.iteration import FinishedCall, Iteration
 from shotclock.domain.ports import Caller, Clock, Kernel, Workload
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.calls import CallPolicy, Calls
-from shotclock.training.mode import ModeChange, choose_mode
+from shotclock.training.mode import Mode, ModeChange, choose_mode
 
 __all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
 
@@ -52,6 +52,11 @@ class Scheduler:
         self._calls = Calls(
             kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=self.finished.append
         )
+
+    @property
+    def mode(self) -> Mode:
+        """How calls meet training now: what was named, or what "auto" has come to."""
+        return self._calls.chooser.mode
 
     @property
     def mode_changes(self) -> list[ModeChange]:

@@ -13,7 +13,9 @@ A removed unit can come back, so a network that trains on keeps its share and ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,6 +112,16 @@ class PruneMask:
         (steps,) = to_host(units.target - self._standing(units))
         chosen = bits.astype(bool) & (steps != 0.0)
         return Delta(version, f"{units.layer}.open", units.indices[chosen], steps[chosen].astype(np.float32))
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`: the random numbers, and whose turn it is."""
+        return {"random": self._rng.bit_generator.state, "turn": self._turn}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """See `Stateful`."""
+        turn = int(state["turn"])
+        self._rng.bit_generator.state = state["random"]
+        self._turn = turn
 
     def _standing(self, units: _Units) -> Tensor:
         """The units' gates as they are now, (n,)."""

@@ -10,7 +10,9 @@ so Q = ½·DHD off the diagonal and q = ½·diag(DHD) + g∘D.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,6 +101,16 @@ class QatFlip:
         return Delta(
             version, f"{flips.layer}.latent", flips.indices[chosen], values[chosen].astype(np.float32)
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`: the random numbers, and whose turn it is."""
+        return {"random": self._rng.bit_generator.state, "turn": self._turn}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """See `Stateful`."""
+        turn = int(state["turn"])
+        self._rng.bit_generator.state = state["random"]
+        self._turn = turn
 
     def _choose(self, name: str, gradient: Tensor, batch: Tensor) -> _Flips:
         layer = self._layers[name]

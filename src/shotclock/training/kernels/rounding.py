@@ -13,7 +13,9 @@ may be asked at once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,13 +71,14 @@ class Rounding:
         shortest = min(layer.weight.shape[1] for layer in self.layers.values())
         if shortest < n:
             raise SettingsError(f"kernel.n: {n} is more than the shortest row's {shortest} weights")
-        self._sweep: list[tuple[str, int, NDArray[np.int64]]] = []
         self._asked = 0
+        self._sweep: list[tuple[str, int, NDArray[np.int64]]] = []
+        self._begin_sweep()
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         """See `Kernel.propose`: the next row, with the block of columns whose turn it is."""
         if not self._sweep:
-            self._sweep = self._next_sweep()
+            self._begin_sweep()
         name, row, columns = self._sweep.pop()
         layer = self.layers[name]
         standing = layer.above_floor(row, torch.from_numpy(columns).to(layer.weight.device))
@@ -103,6 +106,19 @@ class Rounding:
             steps[chosen].astype(np.float32),
         )
 
+    def state_dict(self) -> dict[str, Any]:
+        """See `Stateful`: the random numbers the sweep began with, and how many of its blocks are left."""
+        return {"random": self._swept_from, "left": len(self._sweep), "asked": self._asked}
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """See `Stateful`."""
+        left, asked = int(state["left"]), int(state["asked"])
+        self._rng.bit_generator.state = state["random"]
+        self._begin_sweep()
+        if not 0 <= left <= len(self._sweep):
+            raise ValueError(f"left: {left} blocks of a sweep of {len(self._sweep)}")
+        self._sweep, self._asked = self._sweep[:left], asked
+
     @torch.no_grad()
     def layer_loss(self, name: str) -> float:
         """Σ eᵀHe over the rows of a layer, on the model as it is now."""
@@ -111,8 +127,9 @@ class Rounding:
         error = layer.weight.to(torch.float64) - layer.reference.to(torch.float64)
         return float((seen @ error.T).square().sum() / len(seen) + _damping(seen) * error.square().sum())
 
-    def _next_sweep(self) -> list[tuple[str, int, NDArray[np.int64]]]:
+    def _begin_sweep(self) -> None:
         """Every block of every row once, last first: layers in turn, in each block all rows in turn."""
+        self._swept_from = self._rng.bit_generator.state
         sweep: list[tuple[str, int, NDArray[np.int64]]] = []
         for name, layer in self.layers.items():
             order = self._rng.permutation(layer.weight.shape[1])
@@ -120,7 +137,7 @@ class Rounding:
             padded = np.concatenate([order, order[: -len(order) % self._n]])
             for columns in padded.reshape(-1, self._n):
                 sweep.extend((name, row, np.sort(columns)) for row in range(layer.weight.shape[0]))
-        return sweep[::-1]
+        self._sweep = sweep[::-1]
 
     @torch.no_grad()
     def _row_loss(self, block: Block) -> Quadratic:

@@ -56,7 +56,7 @@ class Classifier:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.model = layers().to(device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
+        self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
         self.activations: Activations = Calibrated(self.model, self._train_x[:CALIBRATION])
         self._batches = torch.Generator().manual_seed(seed)
         self._seed = seed

@@ -1,0 +1,168 @@
+"""The lab's recipes where ours differ: one factor at a time, until its figures come out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from _training_arms import Ask, Interval
+from _training_kernels import UNITS, Fitted, pruning
+from _training_stale import IN_FLIGHT, STALE_STEPS, Policy, Row, Stale, Training, rows_with, stale_steps
+from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.training.kernels.rounding import Block, Rounding
+from shotclock.training.loops.digits_mlp import DIGITS
+
+BLIND = Policy("blind", False)
+PLAIN_SGD = Training(1000, 0.05, 0.0)
+MOMENTUM = Training(1000, 0.01, 0.9)
+PRUNED = ("exact", "greedy", "magnitude")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A row: what was changed, and its figures in the table's columns."""
+
+    words: str
+    figures: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Rows that each change one thing more; the lab's figures stand below them. words: what is shown."""
+
+    name: str
+    words: str
+    columns: tuple[str, ...]
+    lab: tuple[float, ...]
+    rows: tuple[Recipe, ...]
+
+
+class DrawnBlocks:
+    """A Kernel: `rounding` of one row, each call's columns drawn anew instead of in sweeps.
+
+    toggles: a chosen bit turns over whatever level its weight stands at when the answer comes; `rounding`'s
+    own names the level that it is to stand at.
+    """
+
+    name = "rounding"
+    loss_check = False
+
+    def __init__(self, kernel: Rounding, seed: int, *, toggles: bool) -> None:
+        self._kernel = kernel
+        self._toggles = toggles
+        self._rng = np.random.default_rng(seed)
+
+    def propose(self, base_version: int, budget_ns: int) -> Proposal:
+        """See `Kernel.propose`."""
+        asked = self._kernel.propose(base_version, budget_ns)
+        block = _block(asked)
+        layer = self._kernel.layers[block.layer]
+        width = layer.weight.shape[1]
+        columns = np.sort(self._rng.permutation(width)[: len(block.columns)])
+        drawn = Block(block.layer, 0, columns, 1.0 - layer.above_floor(0, torch.from_numpy(columns)))
+        proposal = Proposal(asked.subproblem, drawn)
+        return Proposal(self._kernel.rebuild(proposal, base_version), drawn)
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        """See `Kernel.rebuild`."""
+        return self._kernel.rebuild(proposal, version)
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
+        """See `Kernel.delta`."""
+        if not self._toggles:
+            return self._kernel.delta(proposal, bits, version)
+        block = _block(proposal)
+        layer = self._kernel.layers[block.layer]
+        standing = layer.above_floor(0, torch.from_numpy(block.columns)).numpy()
+        chosen = bits.astype(bool)
+        steps = (1.0 - 2.0 * standing[chosen]) * float(layer.scale[0])
+        return Delta(version, f"{block.layer}.weight", block.columns[chosen], steps.astype(np.float32))
+
+
+def ladders(
+    in_flight: list[Stale],
+    after_steps: list[Stale],
+    settled: Training,
+    arms: dict[str, Ask],
+    seeds: int,
+    rows: int,
+) -> list[Ladder]:
+    """One a kernel; what the late answers' tables hold (K3's after `settled`) is not measured again."""
+    return [
+        _calls_in_flight(in_flight, seeds, rows),
+        _pruned(arms, seeds),
+        _stale(after_steps, settled, seeds),
+    ]
+
+
+def _calls_in_flight(in_flight: list[Stale], seeds: int, rows: int) -> Ladder:
+    def drawn(toggles: bool) -> tuple[Interval, ...]:
+        def asking(row: Row) -> DrawnBlocks:
+            return DrawnBlocks(row.kernel, row.seed, toggles=toggles)
+
+        return tuple(rows_with(BLIND, lag, seeds, rows, asking).figure for lag in IN_FLIGHT)
+
+    return Ladder(
+        "K1, blind",
+        "K1's rows with answers applied blind. A bit of ours names the level its weight goes to, so late "
+        "answers of one block push the same way again and again; a bit that toggles undoes the one before, "
+        "which bounds the harm.",
+        tuple(f"D = {lag}" for lag in IN_FLIGHT),
+        (0.038, 0.60, 1.15, 1.98),
+        (
+            Recipe("ours: blocks in sweeps, a bit names a level", _blind(in_flight)),
+            Recipe("each block drawn at random", drawn(toggles=False)),
+            Recipe("and a bit toggles", drawn(toggles=True)),
+        ),
+    )
+
+
+def _pruned(arms: dict[str, Ask], seeds: int) -> Ladder:
+    def pruned(fitted: Fitted) -> tuple[Interval, ...]:
+        found = [[pruning(DIGITS, arms.get(arm), seed, fitted) for seed in range(seeds)] for arm in PRUNED]
+        return tuple(Interval.of([one[name] for one in figures]) for figures in found for name in figures[0])
+
+    return Ladder(
+        "K2",
+        f"K2, 10 of {UNITS} units, held-out cross-entropy: the network that is pruned decides. After few, "
+        "large, full-batch steps of Adam its units differ more: a poor choice costs more, and SGD mends it "
+        "sooner.",
+        tuple(f"{arm}, {when}" for arm in PRUNED for when in ("pruned", "tuned")),
+        (0.351, 0.212, 0.485, 0.231, 1.06, 0.272),
+        (
+            Recipe("Adam at 0.01, 150 full-batch steps, then SGD", pruned("full batch")),
+            Recipe("Adam at 0.001, 1,000 mini-batches: the table above", pruned("mini-batches")),
+        ),
+    )
+
+
+def _stale(after_steps: list[Stale], settled: Training, seeds: int) -> Ladder:
+    def trained(training: Training) -> tuple[Interval, ...]:
+        return _blind(stale_steps(seeds, training, 4, (BLIND,)))
+
+    return Ladder(
+        "K3, blind",
+        "K3's answers applied blind, change of the training loss × 10³. Momentum decides whether an answer "
+        "one step old still helps (the smaller rate that goes with it does not); training longer makes every "
+        "change smaller.",
+        tuple(f"s = {lag}" for lag in STALE_STEPS),
+        (-2.4, -0.5, 7.4, 7.0),
+        (
+            Recipe("SGD at 0.05, 1,000 steps", trained(PLAIN_SGD)),
+            Recipe("momentum 0.9 at 0.01, 1,000 steps", trained(MOMENTUM)),
+            Recipe(f"and {settled.steps:,} steps: the table above", _blind(after_steps)),
+        ),
+    )
+
+
+def _blind(found: list[Stale]) -> tuple[Interval, ...]:
+    return tuple(one.figure for one in found if one.policy == BLIND)
+
+
+def _block(proposal: Proposal) -> Block:
+    if not isinstance(proposal.context, Block):
+        raise TypeError("not a proposal of rounding")
+    return proposal.context

@@ -1,0 +1,63 @@
+"""The reference networks of a data set: one perceptron, ternary, rounded after training, or gated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from torch import Tensor, nn
+
+from shotclock.training.loops.classifier import Classifier, Split, gated, plain, ternary
+
+Layers = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """The networks of a data set. widths: the perceptron's; pretraining: steps before rounding or gating."""
+
+    name: str
+    split: Callable[[], Split]
+    widths: tuple[int, ...]
+    pretraining: int
+
+    def ternary(self, seed: int) -> Classifier:
+        """`…-mlp`: trained from scratch; for `qat_flip`."""
+        return Classifier(f"{self.name}-mlp", self.split(), partial(ternary, *self.widths), seed)
+
+    def rounded(self, seed: int, bits: int = 2) -> Classifier:
+        """`…-rounded`: trained, then rounded to nearest; for `rounding`. What is not rounded trains on."""
+        workload = self._trained("rounded", plain, seed)
+        workload.round(bits)
+        return workload
+
+    def gated(self, seed: int) -> Classifier:
+        """`…-gated`: trained, with a gate on each hidden unit; for `prune_mask`."""
+        return self._trained("gated", gated, seed)
+
+    def _trained(self, kind: str, layers: Layers, seed: int) -> Classifier:
+        workload = Classifier(f"{self.name}-{kind}", self.split(), partial(layers, *self.widths), seed)
+        workload.model.load_state_dict(_state(self, layers, seed))
+        return workload
+
+
+@lru_cache(maxsize=64)
+def _state(reference: Reference, layers: Layers, seed: int) -> dict[str, Tensor]:
+    """After training, which every arm of a run shares."""
+    workload = Classifier("trained", reference.split(), partial(layers, *reference.widths), seed)
+    workload.pretrain(reference.pretraining)
+    return workload.model.state_dict()
+
+
+def split_of(images: NDArray[np.float64], targets: NDArray[np.int64], held_out: int) -> Split:
+    """Images, (N, pixels) of 0 to 1, and their classes, (N,): so many held out, one split for all."""
+    parts = train_test_split(
+        images.astype(np.float32), targets, test_size=held_out, random_state=0, stratify=targets
+    )
+    train_x, held_x, train_y, held_y = (torch.from_numpy(part) for part in parts)
+    return Split(train_x, train_y, held_x, held_y)

@@ -1,0 +1,203 @@
+"""Checkpoints: a resumed run is the uninterrupted one, and no answer outlives the model it was for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from answering import Answering, Ticking
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import Decision
+from shotclock.domain.ports import Kernel
+from shotclock.training.activations import Calibrated
+from shotclock.training.audit import AuditFile, violations
+from shotclock.training.calls import CallPolicy
+from shotclock.training.hook import KEY, attach
+from shotclock.training.kernels.prune_mask import PruneMask
+from shotclock.training.kernels.qat_flip import QatFlip
+from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.loops.classifier import gated, plain, ternary
+from shotclock.training.rounded import round_layers
+
+N = 6
+INLINE = CallPolicy(every=2, mode="inline", budget_ns=NS_PER_MS)
+OVERLAP = CallPolicy(every=2, mode="overlap", budget_ns=NS_PER_MS, at_once=2)
+
+Made = tuple[nn.Module, Callable[[nn.Module, Tensor, Tensor], Kernel]]
+
+
+def rounded() -> Made:
+    model = plain(6, 8, 9, 3)
+    round_layers(model)
+    return model, lambda model, x, _: Rounding(model, Calibrated(model, x), N, 3)
+
+
+def pruned() -> Made:
+    return gated(6, 8, 9, 3), lambda model, x, y: PruneMask(model, x, y, N, 3)
+
+
+def flipped() -> Made:
+    return ternary(6, 8, 9, 3), lambda model, x, y: QatFlip(model, x, y, N, 3)
+
+
+class Counted:
+    """Decisions, in order."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[Decision, bool]] = []
+
+    def decided(self, decision: Decision, stale: bool) -> None:
+        self.made.append((decision, stale))
+
+
+class Loop:
+    """A loop whose data come from nothing but the seed, with one of the kernels attached."""
+
+    def __init__(self, make: Callable[[], Made], *, policy: CallPolicy = INLINE, **options: Any) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.model, kernel_of = make()
+            self.inputs, self.targets = torch.randn(64, 6), torch.randint(3, (64,))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
+        self.caller, self.counted = Answering(at_once=policy is INLINE), Counted()
+        self.calls: list[FinishedCall] = []
+        self.handle = attach(
+            self.optimizer,
+            model=self.model,
+            kernel=kernel_of(self.model, self.inputs, self.targets),
+            caller=self.caller,
+            clock=Ticking(),
+            policy=policy,
+            observers=[self.calls.append],
+            recorder=self.counted,
+            environ={},
+            **options,
+        )
+
+    def train(self, steps: int) -> None:
+        for _ in range(steps):
+            self.optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(self.model(self.inputs), self.targets)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+
+    def saved(self, to: Path) -> Path:
+        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, to)
+        return to
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def asked(self) -> list[tuple[str, int, list[float]]]:
+        subproblems = [call.subproblem for call in self.caller.asked]
+        return [(one.request_id, one.base_version, one.linear.tolist()) for one in subproblems]
+
+
+@pytest.mark.parametrize("make", [rounded, pruned, flipped])
+@pytest.mark.parametrize("before", [6, 16, 48])  # rounding's sweep ends after 48 steps
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    make: Callable[[], Made], before: int, tmp_path: Path
+) -> None:
+    uninterrupted, first = Loop(make), Loop(make)
+    uninterrupted.train(before + 20)
+    first.train(before)
+    resumed = Loop(make)
+    resumed.load(first.saved(tmp_path / "at"))
+    resumed.train(20)
+    assert first.asked() + resumed.asked() == uninterrupted.asked()
+    assert resumed.handle.version == uninterrupted.handle.version
+    for name, value in uninterrupted.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+
+
+def test_without_its_state_the_kernel_would_have_asked_something_else(tmp_path: Path) -> None:
+    uninterrupted, first, resumed = Loop(flipped), Loop(flipped), Loop(flipped)
+    uninterrupted.train(20)
+    first.train(10)
+    state = torch.load(first.saved(tmp_path / "at"), weights_only=True)
+    del state["optimizer"][KEY]
+    torch.save(state, tmp_path / "plain")
+    resumed.load(tmp_path / "plain")
+    resumed.train(10)
+    assert [one[2] for one in first.asked() + resumed.asked()] != [one[2] for one in uninterrupted.asked()]
+
+
+def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_path: Path) -> None:
+    audit = AuditFile(tmp_path / "audit")
+    loop = Loop(rounded, policy=OVERLAP, audit=audit)
+    loop.train(3)
+    path = loop.saved(tmp_path / "at")
+    loop.load(path)
+    held = {name: value.clone() for name, value in loop.model.state_dict().items()}
+    for call in loop.caller.asked:
+        call.arrived = True
+    loop.handle.flush()
+    assert [call.applied.decision for call in loop.calls] == [Decision.DROPPED] * 2
+    assert loop.counted.made == [(Decision.DROPPED, True)] * 2
+    assert [decision for _, decision in loop.caller.told] == [Decision.DROPPED] * 2
+    assert all(torch.equal(value, held[name]) for name, value in loop.model.state_dict().items())
+    assert [entry.decision for entry in audit.entries()] == [Decision.DROPPED] * 2
+    assert violations(audit.entries()) == []
+
+
+def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loaded(tmp_path: Path) -> None:
+    gone, resumed = Loop(rounded, policy=OVERLAP), Loop(rounded, policy=OVERLAP)
+    gone.train(3)
+    resumed.load(gone.saved(tmp_path / "at"))
+    assert resumed.counted.made == [(Decision.DROPPED, True)] * 2
+    # what was dropped is not asked again; the rows after it are, under names of their own
+    resumed.train(1)
+    names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]
+    assert names == [f"rounding-{number}" for number in range(1, 5)]
+
+
+def test_calls_that_were_dropped_once_are_not_told_again(tmp_path: Path) -> None:
+    loop = Loop(rounded, policy=OVERLAP)
+    loop.train(3)
+    loop.load(loop.saved(tmp_path / "at"))
+    assert loop.optimizer.state_dict()[KEY]["in_flight"] == []
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({}, "KeyError: 'left'"),
+        ({"left": 10_000, "asked": 1}, "ValueError: left: 10000 blocks"),
+        ({"random": {"bit_generator": "MT19937"}}, r"cannot go on from its state there \(ValueError"),
+    ],
+)
+def test_a_kernels_state_that_does_not_fit_changes_nothing(state: Mapping[str, Any], said: str) -> None:
+    loop, twin = Loop(rounded), Loop(rounded)
+    for one in (loop, twin):
+        one.train(4)
+    broken = loop.optimizer.state_dict()
+    broken[KEY]["kernel"]["state"] = {**broken[KEY]["kernel"]["state"], **state} if state else {}
+    broken["param_groups"][0]["lr"] = 7.0
+    with pytest.raises(SettingsError, match=said):
+        loop.optimizer.load_state_dict(broken)
+    for one in (loop, twin):
+        one.train(8)
+    assert loop.asked() == twin.asked()
+    assert loop.optimizer.state_dict()[KEY] == twin.optimizer.state_dict()[KEY]
+    for name, value in twin.model.state_dict().items():
+        assert torch.equal(loop.model.state_dict()[name], value), name
+
+
+def test_another_kernel_starts_where_it_is() -> None:
+    flips, prunes = Loop(flipped), Loop(flipped)
+    flips.train(4)
+    state = flips.optimizer.state_dict()
+    state[KEY]["kernel"]["name"] = "another"
+    prunes.optimizer.load_state_dict(state)
+    assert prunes.handle.steps == 4
+    prunes.train(2)
+    assert prunes.asked()[0][0] == "qat_flip-1"
