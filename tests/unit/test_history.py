@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from shotclock.bench.history import Entry, Figure, History
+import synthetic
+from shotclock.bench.history import Entry, Figure, History, of_bench
 from shotclock.domain.errors import MachineError
 
 P99 = Figure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
@@ -50,6 +51,18 @@ def test_environments_are_series_of_their_own(tmp_path: Path) -> None:
         history.add(replace(after(3, 1.0), environment={"cpu": "one"}))
         one, another, same = (point.environment_id for point in history.trend(P99.metric))
     assert one == same != another
+
+
+def test_runs_of_other_rates_or_workloads_are_series_of_their_own() -> None:
+    rows = synthetic.rows(synthetic.SMALL)
+    summary = synthetic.summary(rows, synthetic.SMALL)
+    one = of_bench(summary)
+    assert of_bench(summary.model_copy(update={"workload": "another"})).environment_id != one.environment_id
+    assert of_bench(summary.model_copy(update={"run_id": "later"})).environment_id == one.environment_id
+    names = {figure.metric for figure in one.figures}
+    assert "quantum-raw.quantum_share" in names
+    assert "classical-control.quantum_share" not in names
+    assert "quantum-raw.qpu_s" in names
 
 
 def test_the_whole_history_is_exported(tmp_path: Path) -> None:

@@ -40,6 +40,10 @@ SECTIONS = {
     "method",
 }
 CHARTS = {
+    "fabrics_side_by_side",
+    "paired_seeds",
+    "loss_against_money",
+    "break_even",
     "tail_latency",
     "quantum_latency_ecdf",
     "latency_over_time",

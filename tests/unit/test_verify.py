@@ -27,7 +27,7 @@ from shotclock.bench.load.records import read, write
 from shotclock.bench.load.summarise import LoadFacts
 from shotclock.bench.load.summarise import summarise as summarise_load
 from shotclock.bench.report.html import write_report
-from shotclock.bench.report.load_charts import write_charts
+from shotclock.bench.report.load_page import write_load_report
 from shotclock.bench.rows import Step, steps, table
 from shotclock.bench.run_folder import RunFolder, environment
 from shotclock.bench.summarise import ArmFacts, RunFacts, summarise
@@ -308,7 +308,7 @@ def load_test(tmp_path: Path) -> Path:
     path.mkdir()
     summary = summarise_load([judge(calls, plan, "quantum")], calls, plan, described)
     write_load(summary, calls, path)
-    write_charts(summary, calls, path)
+    write_load_report(summary, calls, path)
     return path
 
 
@@ -323,6 +323,18 @@ def test_a_load_tests_figures_are_worked_out_anew(load_test: Path) -> None:
     assert any("time runs backwards" in fault for fault in faults(load_test))
     pq.write_table(pa.table({"run": [0]}), file)
     assert any("has no column" in fault for fault in faults(load_test))
+
+
+def test_a_load_tests_page_is_checked_too(load_test: Path) -> None:
+    page = load_test / "report.html"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("</main>", '<img src="https://example.org/x.png"></main>'), encoding="utf-8")
+    (fault,) = faults(load_test)
+    assert fault.startswith("report.html: fetches something: <img")
+    page.write_text(text.replace("EMULATED", "measured"), encoding="utf-8")
+    assert any("does not say EMULATED" in fault for fault in faults(load_test))
+    page.unlink()
+    assert faults(load_test) == ["report.html: is missing"]
 
 
 def ran(*arguments: str) -> Result:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 RESAMPLES = 2_000
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +32,8 @@ class Estimate:
 
 
 def over_runs(
-    runs: Sequence[NDArray[np.int64]],
-    statistic: Callable[[NDArray[np.int64]], float],
+    runs: Sequence[NDArray[Number]],
+    statistic: Callable[[NDArray[Number]], float],
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate | None:
@@ -49,6 +51,12 @@ def over_runs(
     drawn = worked_out[places.ravel()]
     low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
     return Estimate(statistic(np.concatenate(list(runs))), float(low), float(high), confidence, len(runs))
+
+
+def mean_over_runs(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate | None:
+    """The mean of one figure a run, with its interval over resampled runs; None with fewer than two."""
+    runs = [np.array([value], dtype=np.float64) for value in values]
+    return over_runs(runs, lambda drawn: float(drawn.mean()), confidence, seed)
 
 
 def paired(differences: Sequence[float], confidence: float) -> Estimate | None:

@@ -155,12 +155,15 @@ def loss(arm: ArmRows, baseline: ArmRows | None, steps: int) -> Loss:
 
 def cost(arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices) -> Cost:
     """What the arm consumed over the common steps, and what it paid beyond classical-only for its gain."""
-    hours, qpu_s = _consumed(arm, steps, prices.session)
+    hours, held_s = _consumed(arm, steps)
+    # a session is billed by the wall clock; jobs that overlap training may outlast it
+    qpu_s = max(hours * 3600, held_s) if prices.session else held_s
+    idle_s = qpu_s - held_s
     money = hours * prices.gpu_hour + qpu_s * prices.qpu_second
     gained = loss(arm, baseline, steps).improvement
     per_loss: tuple[float, float] | None = None
     if baseline is not None and gained is not None and gained > 0:
-        base_hours, _ = _consumed(baseline, steps, session=False)
+        base_hours, _ = _consumed(baseline, steps)
         base_money = base_hours * prices.gpu_hour
         total_gain = gained * len(losses(arm, steps))
         per_loss = (hours - base_hours) / total_gain, (money - base_money) / total_gain
@@ -168,18 +171,19 @@ def cost(arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices) -> 
         currency=prices.currency,
         compute_h=hours,
         qpu_s=qpu_s,
+        qpu_idle_s=idle_s if prices.session else None,
+        idle_money=idle_s * prices.qpu_second if prices.session else None,
         money=money,
         compute_h_per_loss=per_loss[0] if per_loss else None,
         money_per_loss=per_loss[1] if per_loss else None,
     )
 
 
-def _consumed(arm: ArmRows, steps: int, session: bool) -> tuple[float, float]:
-    """Accelerator hours and billed QPU seconds of the common steps."""
+def _consumed(arm: ArmRows, steps: int) -> tuple[float, float]:
+    """Accelerator hours of the common steps, and the seconds for which their jobs had the QPU."""
     rows = [step for step in arm.steps if step.step < steps]
     seconds = sum(step.total_iteration_time_ns for step in rows) / NS_PER_S
-    held_s = sum(step.call.qpu_s for step in rows if step.call)
-    return seconds / 3600, seconds if session else held_s
+    return seconds / 3600, sum(step.call.qpu_s for step in rows if step.call)
 
 
 def _iterations(arm: ArmRows) -> list[tuple[int, int]]:

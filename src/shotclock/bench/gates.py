@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from shotclock.bench.arms import CLASSES, HYBRID, PARTS, PROTECTED, RATIOS, Arm, figures
 from shotclock.bench.figures import ArmRows, ratios, samples
-from shotclock.bench.schema import Gate
-from shotclock.bench.statistics import QUANTILES, gate_quantile, gate_ratio
+from shotclock.bench.schema import Gate, Result
+from shotclock.bench.statistics import QUANTILES, Sample, gate_quantile, gate_ratio
 from shotclock.domain.errors import SettingsError
 
 MISSION_LIMIT_MS = 200.0
+MOST_CALLS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +67,41 @@ def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
 
 
 def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
-    """PASS, FAIL or INCONCLUSIVE, with the count."""
-    if target.quantile is None:
-        result, why = gate_ratio(*ratios(rows)[target.figure], threshold.limit)
+    """PASS, FAIL or INCONCLUSIVE, with the count, and the calls that would settle it."""
+    quantile, limit = target.quantile, threshold.limit
+    if quantile is None:
+        good, n = ratios(rows)[target.figure]
+        result, why = gate_ratio(good, n, limit)
     else:
-        result, why = gate_quantile(samples(rows)[target.figure], target.quantile, threshold.limit)
+        found = samples(rows)[target.figure]
+        good, n = found.n - found.above(limit), found.n
+        result, why = gate_quantile(found, quantile, limit)
     return Gate(
         metric=threshold.metric,
         limit=threshold.limit,
         direction=threshold.direction,
         result=result,
         why=why,
+        needed=needed(good, n, quantile, limit) if result is Result.INCONCLUSIVE else None,
     )
+
+
+def needed(good: int, n: int, quantile: float | None, limit: float) -> int:
+    """Calls after which the share of good ones, if it stays, settles a gate; 0 beyond `MOST_CALLS`.
+
+    quantile: of a latency's gate, where good is within the limit; None of a share's.
+    """
+    calls = n
+    while calls <= MOST_CALLS:
+        calls += max(1, calls // 50)
+        within = round(calls * good / n) if n else calls
+        if quantile is None:
+            result, _ = gate_ratio(within, calls, limit)
+        else:
+            result, _ = gate_quantile(Sample(np.zeros(within, np.int64), calls - within), quantile, limit)
+        if result is not Result.INCONCLUSIVE:
+            return calls
+    return 0
 
 
 def _latencies(arm: Arm) -> set[str]:

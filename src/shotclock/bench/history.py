@@ -18,7 +18,7 @@ from shotclock.bench.load.folder import SUMMARY as LOAD_SUMMARY
 from shotclock.bench.load.folder import read_load
 from shotclock.bench.load.schema import LoadSummary, Tail
 from shotclock.bench.run_folder import RunFolder
-from shotclock.bench.schema import Latency, Percentile, Summary
+from shotclock.bench.schema import ArmSummary, Latency, Percentile, Summary
 from shotclock.domain.errors import MachineError
 
 Direction = Literal["lower", "higher"]
@@ -70,7 +70,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run as the history keeps it."""
+    """A run as the history keeps it. environment: the machine, and what was asked of it."""
 
     run_id: str
     kind: Literal["bench", "load"]
@@ -97,6 +97,9 @@ class TrendPoint:
     shotclock: str
     environment_id: str
     emulated: bool
+    clock: str
+    unit: str
+    direction: Direction
     value: float
     bound: float | None
 
@@ -105,21 +108,21 @@ def entry(folder: Path) -> Entry:
     """The entry of a run folder or of a load test's; SettingsError where it is neither."""
     if (folder / LOAD_SUMMARY).is_file():
         return _of_load(read_load(folder))
-    return _of_bench(RunFolder(folder).read_summary())
+    return of_bench(RunFolder(folder).read_summary())
 
 
-def _of_bench(summary: Summary) -> Entry:
+def of_bench(summary: Summary) -> Entry:
+    """The entry of a bench run: what of its summary a trend is drawn from."""
     found: list[Figure] = []
     for name, metric in summary.metrics.items():
         if isinstance(metric, Latency):
             found += _percentiles(name, metric.n, metric.percentiles.items())
-        elif metric.value is not None:
+        elif metric.value is not None and _can_be(name, summary):
             found.append(Figure(name, "ratio", "higher", metric.n, metric.value, metric.lower_bound))
     for name, arm in summary.arms.items():
         if arm.samples_per_s is not None:
             found.append(Figure(f"{name}.samples_per_s", "1/s", "higher", arm.steps, arm.samples_per_s, None))
-        if arm.loss.mean is not None:
-            found.append(Figure(f"{name}.loss", "1", "lower", len(arm.loss.per_seed), arm.loss.mean, None))
+        found += _price(name, arm)
     return Entry(
         summary.run_id,
         "bench",
@@ -127,9 +130,45 @@ def _of_bench(summary: Summary) -> Entry:
         summary.shotclock,
         summary.emulated,
         summary.clock,
-        summary.environment,
+        _asked(summary) | summary.environment,
         tuple(found),
     )
+
+
+def _can_be(share: str, summary: Summary) -> bool:
+    """A share of samples says nothing of an arm that asks no QPU for any."""
+    arm, _, figure = share.partition(".")
+    return figure != "quantum_share" or summary.arms[arm].calls_quantum
+
+
+def _asked(summary: Summary) -> dict[str, str]:
+    steps = max((arm.steps // max(1, len(arm.seeds)) for arm in summary.arms.values()), default=0)
+    return {
+        "workload": summary.workload,
+        "kernel": summary.kernel,
+        "n": str(summary.n),
+        "shots": str(summary.shots),
+        "steps": str(steps),
+        "clock": summary.clock,
+        "emulated": str(summary.emulated),
+    }
+
+
+def _price(name: str, arm: ArmSummary) -> list[Figure]:
+    """What the training reached, and what it took; no price where nothing was gained."""
+    seeds, cost = len(arm.loss.per_seed), arm.cost
+    known: tuple[tuple[str, str, Direction, float | None], ...] = (
+        ("loss", "1", "lower", arm.loss.mean),
+        ("improvement", "1", "higher", arm.loss.improvement),
+        ("compute_h", "h", "lower", cost.compute_h),
+        ("qpu_s", "s", "lower", cost.qpu_s if arm.calls_quantum else None),
+        ("compute_h_per_loss", "h", "lower", cost.compute_h_per_loss),
+    )
+    return [
+        Figure(f"{name}.{figure}", unit, direction, seeds, value, None)
+        for figure, unit, direction, value in known
+        if value is not None
+    ]
 
 
 def _of_load(summary: LoadSummary) -> Entry:
@@ -159,9 +198,22 @@ def _of_load(summary: LoadSummary) -> Entry:
         summary.shotclock,
         summary.emulated,
         summary.clock,
-        summary.environment,
+        _loaded(summary) | summary.environment,
         tuple(found),
     )
+
+
+def _loaded(summary: LoadSummary) -> dict[str, str]:
+    return {
+        "scenario": str(summary.scenario),
+        "rate": "sweep" if summary.knee is not None else f"{summary.rate_per_s:g}",
+        "deadline_ms": f"{summary.deadline_ms:g}",
+        "n": str(summary.n),
+        "basis": summary.basis,
+        "provider": summary.provider,
+        "clock": summary.clock,
+        "emulated": str(summary.emulated),
+    }
 
 
 def _percentiles(name: str, n: int, percentiles: Iterable[tuple[str, Percentile | str]]) -> list[Figure]:
@@ -227,11 +279,18 @@ class History:
     def trend(self, metric: str) -> list[TrendPoint]:
         """A metric's values, the oldest run first; empty where no run has it."""
         rows = self._connection.execute(
-            "SELECT run_id, started_at, shotclock, environment_id, emulated, value, bound"
-            " FROM figures JOIN runs USING (run_id) WHERE metric = ? ORDER BY started_at, run_id",
+            "SELECT run_id, started_at, shotclock, environment_id, emulated, clock, unit, direction, value,"
+            " bound FROM figures JOIN runs USING (run_id) WHERE metric = ? ORDER BY started_at, run_id",
             (metric,),
         )
-        return [TrendPoint(r[0], r[1], r[2], r[3], bool(r[4]), r[5], r[6]) for r in rows]
+        return [TrendPoint(r[0], r[1], r[2], r[3], bool(r[4]), r[5], r[6], r[7], r[8], r[9]) for r in rows]
+
+    def environments(self) -> dict[str, dict[str, str]]:
+        """Every environment by its id, in the order they first ran."""
+        rows = self._connection.execute(
+            "SELECT environment_id, environment FROM runs ORDER BY started_at, run_id"
+        )
+        return {str(name): json.loads(str(text)) for name, text in rows}
 
     def export(self, path: Path) -> None:
         """Everything as one Parquet file, a row a run and a metric."""

@@ -82,12 +82,15 @@ class Loss(_Frozen):
 class Cost(_Frozen):
     """What an arm consumed over the common steps, and per unit of loss it gained on classical-only.
 
-    The per-improvement figures are None where the improvement is not positive.
+    The per-improvement figures are None where the improvement is not positive. qpu_idle_s, idle_money: of
+    qpu_s and money, what sessions were billed while no job had the QPU; None where not billed by session.
     """
 
     currency: str
     compute_h: float
     qpu_s: float
+    qpu_idle_s: float | None = None
+    idle_money: float | None = None
     money: float
     compute_h_per_loss: float | None
     money_per_loss: float | None
@@ -118,13 +121,18 @@ class ArmSummary(_Frozen):
 
 
 class Gate(_Frozen):
-    """A threshold and how it came out; `why` is the count behind the binomial bound."""
+    """A threshold and how it came out; `why` is the count behind the binomial bound.
+
+    needed: of an INCONCLUSIVE one, the calls that are expected to settle it at the present share; 0 where
+    the share lies so near the limit that no run of a reasonable length does; None where it is settled.
+    """
 
     metric: str
     limit: float
     direction: Literal["max", "min"]
     result: Result
     why: str
+    needed: int | None = None
 
 
 class Component(_Frozen):
@@ -155,18 +163,83 @@ class ProfileSummary(_Frozen):
     not_modelled: tuple[str, ...]
 
 
+class SanityResult(StrEnum):
+    """A figure against the founding document's. EXPLAINED: outside it, and its components say why."""
+
+    MET = "met"
+    EXPLAINED = "explained"
+    NOT_MET = "not met"
+    TOO_FEW = "too few samples"
+    NO_FIGURE = "no figure"
+
+
+class SanityFigure(_Frozen):
+    """One statistic, milliseconds: the founding document's range, its ends alike for one number; ours."""
+
+    statistic: Literal["mean", "p95", "p99"]
+    expected_ms: tuple[float, float] | None
+    measured_ms: float | None
+    result: SanityResult
+
+
+class SanityArm(_Frozen):
+    """An arm against the founding document's representative numbers, and what its latency is made of.
+
+    figure: the metric compared. components_ms: means a call, the largest first, that add up to the mean:
+    what is waited for on the QPU's way, then `software`. rests_on: the profile's numbers behind the largest
+    component; tags: how many of all the numbers behind the latency are published, measured, assumed.
+    """
+
+    arm: str
+    figure: str
+    figures: tuple[SanityFigure, ...]
+    components_ms: dict[str, float]
+    rests_on: tuple[str, ...]
+    tags: dict[str, int]
+    said: str
+
+
+class State(StrEnum):
+    """Of a point of the integration checklist."""
+
+    MET = "met"
+    NOT_MET = "not met"
+    NOT_MEASURED = "not measured in this run"
+
+
+class Point(_Frozen):
+    """A point of the integration checklist: its state, why, what would meet it, the figures behind it."""
+
+    key: str
+    title: str
+    state: State
+    said: str
+    fix: str = ""
+    figures: tuple[str, ...] = ()
+
+
 class Sentence(_Frozen):
-    """One sentence of the verdict and the metrics of this run it rests on."""
+    """One sentence of the verdict and what of this run it rests on.
+
+    figures: metrics, or `<arm>.loss` and other fields of the arm's own table.
+    """
 
     text: str
     figures: tuple[str, ...]
 
 
 class Verdict(_Frozen):
-    """The run's findings: a headline, then a sentence a claim."""
+    """The run's findings: a headline, then a sentence a claim.
+
+    worth: whether quantum paid; way: which of the founding document's options the run speaks for; modes: how
+    a call of each hybrid arm meets training. Empty in summaries from before they were told apart.
+    """
 
     headline: str
     sentences: tuple[Sentence, ...]
+    worth: Literal["worth it", "not worth it", "undecided", ""] = ""
+    way: Literal["remote", "private", "staged", "not settled", ""] = ""
+    modes: dict[str, Literal["inline", "overlap", "offline", "not settled"]] = {}
 
 
 class Summary(_Frozen):
@@ -194,5 +267,7 @@ class Summary(_Frozen):
     thresholds: tuple[Gate, ...]
     profiles: dict[str, ProfileSummary]
     verdict: Verdict
+    sanity: tuple[SanityArm, ...] = ()
+    checklist: tuple[Point, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)

@@ -8,10 +8,12 @@ from typing import Literal
 
 from shotclock.bench import figures
 from shotclock.bench.arms import BASELINE, Arm
+from shotclock.bench.checklist import checklist
 from shotclock.bench.figures import ArmRows, Prices
 from shotclock.bench.gates import Threshold, judge, mission_gates, resolve
 from shotclock.bench.rows import Step
-from shotclock.bench.schema import ArmSummary, Gate, Metric, ProfileSummary, Result, Summary
+from shotclock.bench.sanity import sanity
+from shotclock.bench.schema import ArmSummary, Gate, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.bench.verdict import verdict
 from shotclock.domain.budget import NS_PER_S
 
@@ -62,7 +64,7 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
     mission = tuple(_judge(one, arms, rows) for one in mission_gates(arms))
     metrics = _metrics(run, rows, thresholds)
     summaries = {facts.arm.name: _arm(facts, rows, common, run.samples_per_step) for facts in run.arms}
-    return Summary.model_validate(
+    figures_alone = Summary.model_validate(
         {
             "shotclock": run.shotclock,
             "run_id": run.run_id,
@@ -84,9 +86,17 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
             "mission_gates": mission,
             "thresholds": thresholds,
             "profiles": dict(run.profiles),
-            "verdict": verdict(summaries, metrics, mission, run.profiles),
+            "verdict": Verdict(headline="", sentences=()),
         }
     )
+    return judged(figures_alone)
+
+
+def judged(figures_alone: Summary) -> Summary:
+    """The summary with all that follows from its figures: sanity, verdict and checklist, in this order."""
+    found = figures_alone.model_copy(update={"sanity": sanity(figures_alone)})
+    found = found.model_copy(update={"verdict": verdict(found)})
+    return found.model_copy(update={"checklist": checklist(found)})
 
 
 def _judge(threshold: Threshold, arms: list[Arm], rows: Mapping[str, ArmRows]) -> Gate:

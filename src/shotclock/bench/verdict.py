@@ -1,110 +1,155 @@
-"""What the figures say, in sentences; each names the metrics it rests on."""
+"""What the figures say, in sentences by the founding document's framework; each names what it rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from shotclock.bench.arms import BASELINE, CONTROL, HYBRID, RAW
-from shotclock.bench.schema import (
-    ArmSummary,
-    Gate,
-    Latency,
-    Metric,
-    Percentile,
-    ProfileSummary,
-    Ratio,
-    Result,
-    Sentence,
-    Verdict,
-)
+from shotclock.bench.fabrics import Choice, Fabric, Worth, choose, fabrics
+from shotclock.bench.schema import ArmSummary, Latency, Metric, Percentile, Ratio, Sentence, Summary, Verdict
+from shotclock.bench.statistics import paired_interval
 from shotclock.domain.stages import Stage
 
 
-def verdict(
-    arms: Mapping[str, ArmSummary],
-    metrics: Mapping[str, Metric],
-    mission: tuple[Gate, ...],
-    profiles: Mapping[str, ProfileSummary],
-) -> Verdict:
-    """The run's findings by the founding document's decision framework: fabric, mode, worth it or not."""
-    sentences = [_fabric(gate, metrics) for gate in mission]
-    sentences += [s for gate in mission for s in _sanity(gate, arms, metrics, profiles)]
-    sentences += [_protection(name, metrics) for name, arm in arms.items() if arm.protected]
+def verdict(summary: Summary) -> Verdict:
+    """Worth it or not; remote, private or staged; inline, overlap or offline; then what each rests on."""
+    found, worth = fabrics(summary), worth_of(summary)
+    tags = {one.arm: one.tags for one in summary.sanity}
+    choice = choose(found, worth, tags)
+    arms = summary.arms
+    sentences = [_way(choice)] if found else []
+    sentences += [_fabric(one, summary) for one in found]
+    sentences += _quality(summary)
+    sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
+    sentences += [s for name, arm in arms.items() for s in _idle(name, arm)]
     sentences += [
         s
         for name, arm in arms.items()
         if arm.calls_quantum
         for s in (*_overruns(name, arm), *_penalised(name, arm))
     ]
-    quality = _quality(arms)
-    sentences += quality
-    gains = [s for name in arms if name.startswith(HYBRID) or name == RAW for s in _loss(name, arms)]
-    return Verdict(headline=_headline(arms, mission), sentences=tuple(sentences + gains))
-
-
-def _fabric(gate: Gate, metrics: Mapping[str, Metric]) -> Sentence:
-    figure = gate.metric.removesuffix(".p95_ms")
-    arm = figure.removesuffix(".quantum_latency")
-    advice = {
-        Result.PASS: f"fits inline within {gate.limit:g} ms a call",
-        Result.FAIL: f"does not fit inline within {gate.limit:g} ms: overlap the calls or take them offline",
-        Result.INCONCLUSIVE: f"is not settled against {gate.limit:g} ms: more calls are needed",
-    }
-    return Sentence(
-        text=f"{arm} {advice[gate.result]} ({_mean(metrics[figure])}{gate.why}).", figures=(gate.metric,)
+    sentences += [_loss(names, arms) for names in _alike(summary)]
+    return Verdict(
+        headline=_headline(summary, found, worth, choice),
+        sentences=tuple(sentences),
+        worth=worth if racing(summary) else "",
+        way=choice.way if found else "",
+        modes={one.arm: one.mode for one in found},
     )
 
 
-def _sanity(
-    gate: Gate,
-    arms: Mapping[str, ArmSummary],
-    metrics: Mapping[str, Metric],
-    profiles: Mapping[str, ProfileSummary],
-) -> list[Sentence]:
-    """The founding document's expectation, met or explained by the profile's largest component."""
-    name = gate.metric.removesuffix(".quantum_latency.p95_ms")
-    profile = profiles.get(arms[name].profile or "")
-    added = metrics[f"{name}.added_latency"]
-    if (
-        profile is None
-        or profile.sanity_mean_ms is None
-        or not isinstance(added, Latency)
-        or added.mean is None
-    ):
+def racing(summary: Summary) -> dict[str, ArmSummary]:
+    """The hybrid arms that called: the QPU's samples beside a classical answer."""
+    return {name: arm for name, arm in summary.arms.items() if name.startswith(HYBRID) and arm.calls}
+
+
+def worth_of(summary: Summary) -> Worth:
+    """Worth it where an arm gained on classical-only, and on classical-control with an interval above 0.
+
+    Not worth it where the samples never won, or no arm's interval reaches above 0.
+    """
+    arms = racing(summary)
+    if not sum(arm.winners.get("quantum", 0) for arm in arms.values()):
+        return "not worth it"
+    gains = {name: gain_on_control(summary, name) for name in arms}
+    sure = [gain for gain in gains.values() if gain is not None]
+    for name, gain in gains.items():
+        if gain is not None and gain[0] > 0 and (arms[name].loss.improvement or 0.0) > 0:
+            return "worth it"
+    return "not worth it" if sure and all(high <= 0 for _, high in sure) else "undecided"
+
+
+def gain_on_control(summary: Summary, name: str) -> tuple[float, float] | None:
+    """95 % interval of classical-control's loss less the arm's, paired by seed; None with fewer than two."""
+    control = summary.arms.get(CONTROL)
+    if control is None:
+        return None
+    mine, theirs = summary.arms[name].loss.per_seed, control.loss.per_seed
+    return paired_interval([theirs[seed] - mine[seed] for seed in sorted(mine.keys() & theirs.keys())])
+
+
+def _headline(summary: Summary, found: tuple[Fabric, ...], worth: Worth, choice: Choice) -> str:
+    arms = racing(summary)
+    if not arms:
+        return "No hybrid arm ran, so nothing is said about quantum."
+    inline = sum(one.mode == "inline" for one in found)
+    way = f"{choice.way.capitalize()}: {inline} of {len(found)} fabrics fit{'s' * (len(found) == 1)} inline."
+    way = way.replace("Not settled:", "Way not settled:") if found else "No fabric was gated."
+    returned = sum(arm.outcomes.get("done", 0) for arm in arms.values())
+    calls = sum(arm.calls for arm in arms.values())
+    wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
+    if not returned:
+        return f"Not worth it: no samples came back in time. {way}"
+    if not wins:
+        return f"Not worth it: the QPU never beat the classical answer in {calls:,} calls. {way}"
+    beside = f"the QPU beat the classical answer in {wins:,} of {calls:,} calls"
+    judged = {
+        "worth it": f"{beside}, and the gain on {CONTROL} is sure",
+        "not worth it": f"{beside}, and no arm gained on {CONTROL}",
+        "undecided": f"{beside}, and the gain on {CONTROL} is not sure",
+    }
+    return f"{worth.capitalize()}: {judged[worth]}. {way}"
+
+
+def _way(choice: Choice) -> Sentence:
+    name = (
+        "Remote, private or staged is not settled" if choice.way == "not settled" else choice.way.capitalize()
+    )
+    return Sentence(text=f"{name}: {choice.why}.", figures=choice.figures)
+
+
+def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
+    iteration, plain = (
+        summary.metrics.get(f"{name}.{Stage.TOTAL_ITERATION_TIME}") for name in (fabric.arm, BASELINE)
+    )
+    cost, figures = "", fabric.figures
+    carrying, without = _mean_of(iteration), _mean_of(plain)
+    if summary.arms[fabric.arm].mode == "inline" and carrying and without:
+        cost = f"; waited for, an iteration with a call takes {carrying / without:,.0f} classical ones"
+        figures = tuple(dict.fromkeys((*figures, f"{fabric.arm}.{Stage.TOTAL_ITERATION_TIME}.mean_ms")))
+    return Sentence(text=f"{fabric.arm}, {fabric.mode}: {fabric.why}{cost}.", figures=figures)
+
+
+def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
+    """What a session that was held open cost, against its jobs."""
+    idle_s, billed_s = arm.cost.qpu_idle_s, arm.cost.qpu_s
+    if idle_s is None or billed_s <= 0:
         return []
-    low, high = profile.sanity_mean_ms
-    where = "above" if added.mean > high else "below" if added.mean < low else "within"
-    stage, stage_ms = _largest_stage(name, metrics)
-    made_of = ""
-    if stage is Stage.QPU_EXEC_TIME:
-        part, part_ms = max(profile.mean_by_component_ms.items(), key=lambda item: item[1])
-        made_of = f", nearly all of it {part} ({part_ms:,.0f} ms)" if part_ms > 0.8 * stage_ms else ""
-    text = (
-        f"{name} adds {added.mean:,.0f} ms a call on average, {where} the founding document's {low:,.0f} to "
-        f"{high:,.0f} ms; its largest stage is {stage} with {stage_ms:,.0f} ms{made_of}."
+    jobs_s = billed_s - idle_s
+    advice = (
+        "more was paid for waiting than for jobs; job and batch mode bill the QPU's own time alone"
+        if idle_s > jobs_s
+        else "its jobs fill most of it"
     )
-    return [Sentence(text=text, figures=(f"{name}.added_latency", f"{name}.{stage}"))]
+    money = arm.cost.idle_money or 0.0
+    text = (
+        f"{name} is billed by the session: {idle_s:,.0f} of {billed_s:,.0f} QPU s were idle "
+        f"({100 * idle_s / billed_s:.0f} %, {money:,.2f} {arm.cost.currency}); {advice}."
+    )
+    return [Sentence(text=text, figures=(f"{name}.cost",))]
 
 
-def _largest_stage(name: str, metrics: Mapping[str, Metric]) -> tuple[Stage, float]:
-    means = {
-        stage: found.mean or 0.0
-        for stage in Stage
-        if stage is not Stage.TOTAL_ITERATION_TIME
-        and isinstance(found := metrics[f"{name}.{stage}"], Latency)
-    }
-    return max(means.items(), key=lambda item: item[1])
+def _quality(summary: Summary) -> list[Sentence]:
+    arms = racing(summary)
+    calls = sum(arm.calls for arm in arms.values())
+    if not calls:
+        return []
+    wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
+    text = (
+        f"The QPU's samples beat the classical answer in {wins:,} of {calls:,} calls (ties are credited to "
+        f"classical, which is exact to 20 variables)."
+    )
+    return [Sentence(text=text, figures=tuple(f"{name}.winners" for name in arms))]
 
 
-def _protection(name: str, metrics: Mapping[str, Metric]) -> Sentence:
-    share, hits = metrics[f"{name}.quantum_share"], metrics[f"{name}.deadline_hit_ratio"]
-    latency = metrics[f"{name}.added_latency"]
+def _protection(name: str, summary: Summary) -> Sentence:
+    figures = tuple(f"{name}.{figure}" for figure in ("quantum_share", "deadline_hit_ratio", "added_latency"))
+    share, hits, latency = (summary.metrics[figure] for figure in figures)
     text = (
         f"{name} answered {_percent(hits)} of its calls by the deadline, "
         f"{_percent(share)} with samples of the QPU{_p95(latency)}."
     )
-    figures = ("quantum_share", "deadline_hit_ratio", "added_latency")
-    return Sentence(text=text, figures=tuple(f"{name}.{figure}" for figure in figures))
+    return Sentence(text=text, figures=figures)
 
 
 def _overruns(name: str, arm: ArmSummary) -> list[Sentence]:
@@ -127,62 +172,49 @@ def _penalised(name: str, arm: ArmSummary) -> list[Sentence]:
     return [Sentence(text=text, figures=(f"{name}.quantum_latency",))]
 
 
-def _quality(arms: Mapping[str, ArmSummary]) -> list[Sentence]:
-    racing = {name: arm for name, arm in arms.items() if name.startswith(HYBRID) and arm.calls}
-    calls = sum(arm.calls for arm in racing.values())
-    if not calls:
-        return []
-    wins = sum(arm.winners.get("quantum", 0) for arm in racing.values())
-    text = (
-        f"The QPU's samples beat the classical answer in {wins} of {calls} calls (ties are credited to "
-        f"classical, which is exact to 20 variables)."
-    )
-    return [Sentence(text=text, figures=tuple(f"{name}.quantum_share" for name in racing))]
+def _alike(summary: Summary) -> list[list[str]]:
+    """Arms with a QPU, those of one loss and one price together: where no sample won, they trained alike."""
+    groups: dict[str, list[str]] = {}
+    for name, arm in summary.arms.items():
+        asked = (name.startswith(HYBRID) or name == RAW) and arm.calls
+        if asked and arm.loss.improvement is not None:
+            groups.setdefault(f"{arm.loss} {_price(arm)}", []).append(name)
+    return list(groups.values())
 
 
-def _loss(name: str, arms: Mapping[str, ArmSummary]) -> list[Sentence]:
-    loss = arms[name].loss
-    if loss.improvement is None or arms[name].calls == 0:
-        return []
-    side = "below" if loss.improvement > 0 else "above"
+def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
+    first = arms[names[0]]
+    gained = first.loss.improvement or 0.0
     known = "one seed, no interval"
-    if loss.interval is not None:
-        low, high = loss.interval
+    if first.loss.interval is not None:
+        low, high = first.loss.interval
         sure = "which excludes 0" if low > 0 or high < 0 else "which includes 0"
-        known = f"95 % interval of the gain {low:+.3f} to {high:+.3f} over {len(loss.per_seed)} seeds, {sure}"
+        seeds = len(first.loss.per_seed)
+        known = f"95 % interval of the gain {low:+.3f} to {high:+.3f} over {seeds} seeds, {sure}"
     control = ""
+    figures = tuple(f"{name}.loss" for name in names)
     if CONTROL in arms and (gain := arms[CONTROL].loss.improvement) is not None:
         control = f"; without a QPU, {CONTROL} gained {gain:+.3f}"
-    paid = "" if arms[name].cost.money_per_loss is not None else "; cost per improvement: none"
+        figures = (*figures, f"{CONTROL}.loss")
     text = (
-        f"{name} ends with a held-out loss {abs(loss.improvement):.3f} {side} {BASELINE}'s "
-        f"({known}){control}{paid}."
+        f"{', '.join(names)} end{'s' * (len(names) == 1)} with a held-out loss {abs(gained):.3f} "
+        f"{'below' if gained > 0 else 'above'} {BASELINE}'s ({known}){control}; {_price(first)}."
     )
-    return [Sentence(text=text, figures=(f"{name}.added_latency",))]
+    return Sentence(text=text, figures=(*figures, *(f"{name}.cost" for name in names)))
 
 
-def _headline(arms: Mapping[str, ArmSummary], mission: tuple[Gate, ...]) -> str:
-    racing = [arm for name, arm in arms.items() if name.startswith(HYBRID) and arm.calls]
-    if not racing:
-        return "No hybrid arm ran, so nothing is said about quantum."
-    returned = sum(arm.outcomes.get("done", 0) for arm in racing)
-    inline = [gate for gate in mission if gate.result is Result.PASS]
-    fits = f"{len(inline)} of {len(mission)} fabrics fit inline" if mission else "no fabric was gated"
-    if not returned:
-        return f"Not worth it: no samples came back in time; {fits}."
-    wins = sum(arm.winners.get("quantum", 0) for arm in racing)
-    if not wins:
-        return f"Not worth it: the QPU never beat the classical answer; {fits}."
-    calls = sum(arm.calls for arm in racing)
+def _price(arm: ArmSummary) -> str:
+    cost = arm.cost
+    if cost.money_per_loss is None or cost.compute_h_per_loss is None:
+        return "cost per improvement: none"
     return (
-        f"Undecided: the QPU beat the classical answer in {wins} of {calls} calls; {fits}. "
-        f"Compare its loss with {CONTROL}'s."
+        f"a unit of loss costs {cost.compute_h_per_loss:.3g} compute h and {cost.money_per_loss:,.4g} "
+        f"{cost.currency} beyond {BASELINE}"
     )
 
 
-def _mean(metric: Metric) -> str:
-    mean = metric.mean if isinstance(metric, Latency) else None
-    return "" if mean is None else f"mean {mean:.0f} ms, "
+def _mean_of(metric: Metric | None) -> float | None:
+    return metric.mean if isinstance(metric, Latency) else None
 
 
 def _percent(metric: Metric) -> str:

@@ -10,18 +10,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from shotclock.app.doctor import Check
+    from shotclock.app.integration import Checklist
+    from shotclock.settings import Settings
 
 
 def doctor(
     *,
     provider: Annotated[str | None, typer.Option(help="ibm, qrmi, aer, emulated or module:factory.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="A run folder, to fill in the integration checklist from.")
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Check the environment and a provider: credentials, reachability, limits, price. Submits nothing.
+    """Check the environment, a provider, and the integration checklist. Submits nothing.
 
-    Exit codes: 0 all well, 2 settings, 3 something is not; each failure says its fix.
+    Exit codes: 0 all well, 2 settings, 3 the environment or the provider is not; each failure says its fix.
+    A point of the checklist that is not met is no fault of the environment and exits 0.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
@@ -45,12 +53,36 @@ def doctor(
     try:
         for check in checks.environment(settings):
             report(check)
+        installed = all(check.ok for check in found)
         checks.provider(host, settings, report)
     finally:
         host.close()
+    checklist = _checklist(settings, run) if installed else None
+    if checklist is not None:
+        _show(checklist, console)
     ok = all(check.ok for check in found)
     if json:
         document = {"ok": ok, "provider": settings.quantum.provider, "checks": [asdict(one) for one in found]}
-        typer.echo(json_text.dumps(document))
+        points = checklist.points if checklist else ()
+        told = {"checklist": [point.model_dump(mode="json") for point in points]}
+        typer.echo(json_text.dumps(document | told))
     if not ok:
         raise typer.Exit(3)
+
+
+def _checklist(settings: Settings, run: Path | None) -> Checklist:
+    from shotclock.app import integration  # noqa: PLC0415 - nothing of it may be missing by now
+
+    return integration.of_settings(settings) if run is None else integration.of_run(run)
+
+
+def _show(checklist: Checklist, console: Console) -> None:
+    """In the words of the report's checklist."""
+    from shotclock.bench.report.words import STATES  # noqa: PLC0415
+
+    console.print(f"\n[bold]Integration checklist[/]  {checklist.mark}")
+    for point in checklist.points:
+        state = str(point.state) if checklist.mark else str(point.state).removesuffix(" in this run")
+        console.print(f"{STATES[point.state]} {point.title}: {state}; {point.said}", markup=False)
+        if point.fix:
+            console.print(f"     to meet it: {point.fix}", markup=False)

@@ -63,7 +63,7 @@ def load(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Keep load.json, calls and charts in this new folder.")
+        Path | None, typer.Option(help="Keep load.json, calls and the report in this new folder.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive result exits 5.")] = False,
     json: Annotated[bool, typer.Option("--json", help="load.json on stdout, progress on stderr.")] = False,
@@ -78,7 +78,7 @@ def load(
     from shotclock.app.load import LoadJob  # noqa: PLC0415
     from shotclock.bench.load.arrivals import Plan, Scenario  # noqa: PLC0415
     from shotclock.bench.load.folder import write_load  # noqa: PLC0415
-    from shotclock.bench.report.load_charts import write_charts  # noqa: PLC0415
+    from shotclock.bench.report.load_page import write_load_report  # noqa: PLC0415
     from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
     from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
     from shotclock.settings import load as load_settings  # noqa: PLC0415
@@ -91,13 +91,16 @@ def load(
     _refuse(job)
     folder = RunFolder.create(out) if out is not None else None
     summary, calls = _run(settings, job, folder, Console(stderr=True))
+    page = None
     if folder is not None:
         write_load(summary, calls, folder.path)
-        write_charts(summary, calls, folder.path)
+        page = write_load_report(summary, calls, folder.path)
     if json:
         typer.echo(summary.model_dump_json(indent=2, by_alias=True))
     else:
         show_load(summary, Console())
+        if page is not None:
+            typer.echo(f"\nReport: {page}")
     raise typer.Exit(exit_code(summary, strict))
 
 

@@ -1,32 +1,125 @@
-"""`shotclock report`: the report of a run folder, made again."""
+"""`shotclock report`: the page of a run folder made again, of several runs, or of a history."""
 
 from __future__ import annotations
 
+import json as json_text
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonpath
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A page, what it says in short, and the same as JSON."""
+
+    page: Path
+    words: str
+    document: str
+
+
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN", help="A run folder, of bench or load; of several, their variance."),
+    ] = None,
     *,
-    json: Annotated[bool, typer.Option("--json", help="summary.json on stdout.")] = False,
+    history: Annotated[
+        Path | None, typer.Option(help="Trends over the runs that `verify --record` kept here.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option(help="With --history: metrics by name, '*' fits anything.")
+    ] = None,
+    despite: Annotated[
+        list[str] | None, typer.Option(help="A fact in which several runs may differ: cpu, torch …")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the page (default: the run's, or beside the runs).")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Write report.html and its charts from a run's summary and rows, and print the short form."""
+    """Write report.html and its charts: of one run, of several (how far they lie apart), or of a history.
+
+    Exit codes: 0 written, 2 usage, or runs that don't belong together, 3 a place that cannot be written.
+    """
+    from shotclock.domain.errors import MachineError, SettingsError  # noqa: PLC0415 - as below
+
+    folders = runs or []
+    if bool(folders) == (history is not None):
+        raise SettingsError("name one run folder or several, or --history FILE")
+    if metric and history is None:
+        raise SettingsError("--metric: chooses from a --history; a run's report has all its metrics")
+    if despite and len(folders) < 2:
+        raise SettingsError("--despite: is for several runs")
+    try:
+        if history is not None:
+            written = _history(history, metric or [], out or history.with_name(f"{history.stem}-trends"))
+        elif len(folders) > 1:
+            written = _several(folders, despite or [], out or _beside(folders))
+        else:
+            written = _one(folders[0], out or folders[0])
+    except OSError as error:
+        raise MachineError(f"{error.filename}: cannot write the report: {error.strerror}") from error
+    typer.echo(written.document if json else written.words)
+    if not json and str(written.page) not in written.words:
+        typer.echo(f"\nReport: {written.page}")
+
+
+def _beside(folders: Sequence[Path]) -> Path:
+    """The folder that the runs stand in."""
+    return Path(commonpath([folder.resolve().parent for folder in folders]))
+
+
+def _one(run: Path, out: Path) -> _Written:
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.bench.load.folder import SUMMARY, read_calls, read_load  # noqa: PLC0415
     from shotclock.bench.report.html import write_report  # noqa: PLC0415
+    from shotclock.bench.report.load_page import write_load_report  # noqa: PLC0415
+    from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
     from shotclock.bench.report.terminal import show  # noqa: PLC0415
     from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 
-    folder = RunFolder(run)
-    summary = folder.read_summary()
-    with Bars(Console(stderr=True)) as bars:
+    console = Console()
+    with Bars(Console(stderr=True)) as bars, console.capture() as shown:
         bars.phase("drawing the charts")
-        write_report(summary, folder.read_steps(), run)
-    if json:
-        typer.echo(summary.model_dump_json(indent=2, by_alias=True))
-    else:
-        show(summary, run, Console(), [f"open {run / 'report.html'}"])
+        if (run / SUMMARY).is_file():
+            load = read_load(run)
+            page = write_load_report(load, read_calls(run), out)
+            show_load(load, console)
+            document = load.model_dump_json(indent=2, by_alias=True)
+        else:
+            summary = RunFolder(run).read_summary()
+            page = write_report(summary, RunFolder(run).read_steps(), out)
+            show(summary, run, console, [f"open {page}"])
+            document = summary.model_dump_json(indent=2, by_alias=True)
+    return _Written(page, shown.get().rstrip(), document)
+
+
+def _several(folders: Sequence[Path], despite: Sequence[str], out: Path) -> _Written:
+    from shotclock.bench.report.several import as_json, read_several  # noqa: PLC0415 - as above
+    from shotclock.bench.report.several_page import headline, write_several  # noqa: PLC0415
+
+    found = read_several(folders, despite)
+    page = write_several(found, out)
+    return _Written(page, headline(found), json_text.dumps(as_json(found), indent=2))
+
+
+def _history(file: Path, patterns: Sequence[str], out: Path) -> _Written:
+    from shotclock.bench.history import History  # noqa: PLC0415 - as above
+    from shotclock.bench.report.trends import as_json, read_trends  # noqa: PLC0415
+    from shotclock.bench.report.trends_page import headline, write_trends  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    if not file.is_file():
+        raise SettingsError(
+            f"--history {file}: there is none; `shotclock verify RUN --record {file}` makes it"
+        )
+    with History(file) as history:
+        found = read_trends(history, patterns)
+        page = write_trends(found, history, out)
+    return _Written(page, headline(found), json_text.dumps(as_json(found), indent=2))

@@ -63,6 +63,8 @@ def stage_means(found: list[Fall]) -> Grid:
         ]
         rows.append((bars[0].stage, *cells))
     rows.append(("all", *(Cell(ms(fall.total_ms), look="total") for fall in found)))
+    rows.append(("of which blocks the training", *(ms(fall.blocking_ms) for fall in found)))
+    rows.append(("of which is hidden", *(ms(fall.hidden_ms) for fall in found)))
     return plain("Mean by stage, ms", ("stage", *(fall.arm for fall in found)), rows, even=True)
 
 

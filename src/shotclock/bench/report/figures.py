@@ -2,53 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from shotclock.bench.arms import BASELINE
+from shotclock.bench.report import captions
 from shotclock.bench.report.amdahl import amdahl, ceiling_grid, ceilings
+from shotclock.bench.report.break_even import break_even, break_even_grid, findings
+from shotclock.bench.report.break_even_chart import break_even_chart
 from shotclock.bench.report.chart_data import loss_courses, order_statistics, stage_means, within
+from shotclock.bench.report.fabrics import fabrics, fabrics_grid
+from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
 from shotclock.bench.report.grid import Grid
 from shotclock.bench.report.lines import Composed
-from shotclock.bench.report.looks import looks
+from shotclock.bench.report.looks import Look, looks
 from shotclock.bench.report.losses import courses, losses
+from shotclock.bench.report.money import bills, loss_against_money, money_grid, prices
 from shotclock.bench.report.over_time import busiest, instants, over_time, over_time_grid
+from shotclock.bench.report.said import said, said_grid
 from shotclock.bench.report.samples import samples
+from shotclock.bench.report.seeds import paired_seeds, pairs, pairs_grid
 from shotclock.bench.report.tails import distribution, tail_latency
 from shotclock.bench.report.waterfall import falls, waterfall
 from shotclock.bench.report.words import mark_of
 from shotclock.bench.schema import Summary
 
-_TAIL = (
-    "How slow the slowest calls are. Read upwards from a percentile: that share of an arm's calls took no "
-    "longer than the curve's height. Each curve ends where its sample size does (the slowest of n calls "
-    "stands at 1 − 1/n), and where calls brought no samples it leaves by the top edge (arrow). Both axes are "
-    "logarithmic."
+_NO_PRICES = (
+    "The prices cannot be told from this run: its arms used accelerator and QPU time in the same proportion "
+    "(run classical-only beside them)."
 )
-_DISTRIBUTION = (
-    "How many calls had decoded samples within a time. The further left and the higher, the better; a curve "
-    "that stops below 100 % missed the rest. The names tell the counts."
-)
-_WATERFALL = (
-    "What an average call waits for, stage after stage. Outlined is waiting that the emulation did on "
-    "purpose, solid is software's own time. A call that never reached a stage counts there as 0, so that the "
-    "bars add up. Each panel has its own time scale."
-)
-_LOSSES = (
-    "What the training got for the time it spent. Left: the further left a curve falls, the sooner that arm "
-    "learnt; right: the same by step, where waiting does not count. Lines are means over seeds; bands, "
-    "left, go from the least to the greatest."
-)
-_OVER_TIME = (
-    "What a percentile hides: one stall is a stripe here, a slow start a slope. Darker is more calls; calls "
-    "without samples are in the strip above. The arm with most calls of a QPU as it is; seeds lie over each "
-    "other."
-)
-_AMDAHL = (
-    "How much faster the training could be at most if its calls were, everything else left as it is "
-    "(Amdahl's law). A flat line says that calls hardly block this arm; a rising one what a nearer or "
-    "quicker QPU would be worth."
-)
+_NO_PAIRS = "classical-only has no held-out loss at the last common step, so there is nothing to pair with."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +54,93 @@ def origin(summary: Summary) -> list[str]:
     return [f"{marks}{state}: {summary.workload}, {summary.kernel}, n = {summary.n}; run {summary.run_id}"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every chart is made from. origin: the line it carries."""
+
+    summary: Summary
+    table: pa.Table
+    faces: dict[str, Look]
+    origin: list[str]
+
+
 def figures(summary: Summary, table: pa.Table) -> list[Figure]:
     """What can be drawn of this run: a chart without a single row behind it is left out."""
-    faces, line = looks(summary.arms), origin(summary)
+    run = _Run(summary, table, looks(summary.arms), origin(summary))
+    return [figure for make in (_of_calls, _of_training, _of_worth) for figure in make(run)]
+
+
+def _of_calls(run: _Run) -> Iterator[Figure]:
+    """How long calls take."""
+    summary, table, faces, line = run.summary, run.table, run.faces, run.origin
     quantum = samples(summary, table, "quantum_latency")
     added = samples(summary, table, "added_latency")
-    found = []
     if added:
         ranks = order_statistics({"quantum_latency": quantum, "added_latency": added})
         chart = tail_latency(quantum, added, faces, line)
-        found.append(Figure("tail_latency", "Tail latency by arm", _TAIL, chart, ranks))
+        yield Figure("tail_latency", "Tail latency by arm", captions.TAIL, chart, ranks)
     if quantum:
         chart = distribution(quantum, faces, line)
         title = "Distribution of quantum_latency by arm"
-        found.append(Figure("quantum_latency_ecdf", title, _DISTRIBUTION, chart, within(quantum)))
+        yield Figure("quantum_latency_ecdf", title, captions.DISTRIBUTION, chart, within(quantum))
+    if beside := fabrics(summary, table):
+        chart = fabrics_side_by_side(beside, line)
+        grid = fabrics_grid(beside)
+        yield Figure("fabrics_side_by_side", "Fabrics side by side", captions.FABRICS, chart, grid)
     if (arm := busiest(summary)) is not None and (calls := instants(table, arm)):
         chart = over_time(arm, calls, line)
         title = "quantum_latency over time"
-        found.append(Figure("latency_over_time", title, _OVER_TIME, chart, over_time_grid(calls)))
+        yield Figure("latency_over_time", title, captions.OVER_TIME, chart, over_time_grid(calls))
     if added:
         stages = falls(summary, table)
         title = "Mean time of a call by stage"
-        found.append(
-            Figure("stage_waterfall", title, _WATERFALL, waterfall(stages, line), stage_means(stages))
-        )
+        chart = waterfall(stages, line)
+        yield Figure("stage_waterfall", title, captions.WATERFALL, chart, stage_means(stages))
+
+
+def _of_training(run: _Run) -> Iterator[Figure]:
+    """What calls do to the training, and what it learnt."""
+    summary, table, faces, line = run.summary, run.table, run.faces, run.origin
     if bounded := ceilings(summary, table):
         chart = amdahl(bounded, faces, line)
-        found.append(
-            Figure("amdahl_ceiling", "Amdahl's ceiling by arm", _AMDAHL, chart, ceiling_grid(bounded))
-        )
-    evaluated = courses(summary, table)
-    if evaluated:
+        grid = ceiling_grid(bounded)
+        yield Figure("amdahl_ceiling", "Amdahl's ceiling by arm", captions.AMDAHL, chart, grid)
+    if evaluated := courses(summary, table):
         chart = losses(evaluated, faces, line)
         title = "Held-out loss by arm"
-        found.append(Figure("held_out_loss", title, _LOSSES, chart, loss_courses(evaluated)))
-    return found
+        yield Figure("held_out_loss", title, captions.LOSSES, chart, loss_courses(evaluated))
+    title = "Held-out loss beside classical-only's, by seed"
+    if paired := pairs(summary):
+        chart = paired_seeds(paired, faces, line)
+        yield Figure("paired_seeds", title, captions.SEEDS, chart, pairs_grid(paired))
+    elif any(arm.loss.per_seed for name, arm in summary.arms.items() if name != BASELINE):
+        yield _said("paired_seeds", title, captions.SEEDS, _NO_PAIRS, line)
+
+
+def _of_worth(run: _Run) -> Iterator[Figure]:
+    """What it cost."""
+    summary, table, faces, line = run.summary, run.table, run.faces, run.origin
+    if not courses(summary, table):
+        return
+    paid, paid_title = "loss_against_money", "Held-out loss against money"
+    even, even_title = "break_even", "Break-even of round trip and price"
+    asked = any(arm.calls_quantum and arm.calls for arm in summary.arms.values())
+    if (at := prices(summary)) is None:
+        yield _said(paid, paid_title, captions.MONEY, _NO_PRICES, line)
+        if asked:
+            yield _said(even, even_title, captions.BREAK_EVEN, _NO_PRICES, line)
+        return
+    if billed := bills(summary, table, at):
+        chart = loss_against_money(billed, at, faces, line)
+        yield Figure(paid, paid_title, captions.MONEY, chart, money_grid(billed, at.currency))
+    if found := break_even(summary, table, at):
+        chart = break_even_chart(found, faces, line)
+        caption = f"{captions.BREAK_EVEN} {findings(found)}"
+        yield Figure(even, even_title, caption, chart, break_even_grid(found))
+    elif asked:
+        why = "No call of a QPU was answered and billed, or an accelerator's hour is free in the settings."
+        yield _said(even, even_title, captions.BREAK_EVEN, why, line)
+
+
+def _said(name: str, title: str, caption: str, sentence: str, line: list[str]) -> Figure:
+    return Figure(name, title, f"{sentence} {caption}", said(title, sentence, line), said_grid(sentence))

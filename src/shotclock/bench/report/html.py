@@ -9,7 +9,7 @@ import pyarrow as pa
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from shotclock.bench.report import tables
+from shotclock.bench.report import findings, tables
 from shotclock.bench.report.figures import Figure, figures
 from shotclock.bench.report.grid import Grid
 from shotclock.bench.report.render import inline, png, standalone, svg
@@ -69,6 +69,7 @@ def page(summary: Summary, drawn: list[_Drawn]) -> str:
         drawn=drawn,
         facts=_facts(summary),
         tables=tables,
+        findings=findings,
         mark=mark_of(summary),
     )
 

@@ -42,7 +42,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One arm's line, in axis units. band: (x, low, high) about it; open_end: it leaves by the top edge."""
+    """One arm's line, in axis units. band: (x, low, high) about it; open_end: it leaves by the top edge.
+
+    bounds: (x, from, to) of upper bounds that stand on the line.
+    """
 
     arm: str
     points: tuple[tuple[float, float], ...]
@@ -50,6 +53,7 @@ class Curve:
     label: str
     band: tuple[tuple[float, float, float], ...] = ()
     open_end: bool = False
+    bounds: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +168,23 @@ def _curves(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     return layers
 
 
+def _bounds(panel: Panel, use: _Encodings) -> list[alt.Chart]:
+    rows: list[Row] = [
+        {"arm": curve.arm, "x": x, "y": low, "high": high}
+        for curve in panel.curves
+        for x, low, high in curve.bounds
+    ]
+    if not rows:
+        return []
+    base = alt.Chart(data(rows))
+    reach = base.mark_rule(strokeWidth=1.4, opacity=1)
+    cap = base.mark_tick(thickness=1.4, size=10, opacity=1, orient="horizontal")
+    return [
+        reach.encode(x=use.x, y=use.y, y2="high:Q", color=use.colour),
+        cap.encode(x=use.x, y="high:Q", color=use.colour),
+    ]
+
+
 def _names(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     rows = _ends(panel)
     if not rows:
@@ -226,7 +247,7 @@ def draw(panel: Panel, looks: dict[str, Look], rules: Sequence[alt.Chart] = ()) 
     use = _Encodings(panel, looks)
     blank = alt.Chart(data([{"x": panel.x.low, "y": panel.y.low}])).mark_point(opacity=0)
     frame = blank.encode(x=use.x, y=use.y)
-    layers = [frame, *rules, *_curves(panel, use), *_departures(panel, use)]
+    layers = [frame, *rules, *_curves(panel, use), *_bounds(panel, use), *_departures(panel, use)]
     if panel.labelled:
         layers += _names(panel, use)
     title = alt.TitleParams(panel.title, anchor="start", fontSize=12, fontWeight="bold", offset=14)

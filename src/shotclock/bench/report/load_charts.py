@@ -4,52 +4,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from shotclock.bench.load.records import CLASSES, CallRecord
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile
+from shotclock.bench.report.figures import Figure
+from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.heat import Heat, Instant, heat_map
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, draw, dressed, rule
-from shotclock.bench.report.load_words import mark_of_load
+from shotclock.bench.report.load_words import gated_tail, mark_of_load, tail_words
 from shotclock.bench.report.looks import looks
-from shotclock.bench.report.render import png, standalone, svg
+from shotclock.bench.report.over_time import over_time_grid
 from shotclock.bench.report.samples import Sample, log_ms, log_ms_axis
 from shotclock.bench.report.tails import Told, distribution
-from shotclock.bench.report.words import ms, number
+from shotclock.bench.report.words import SYMBOLS, ms, number
 from shotclock.bench.schema import Percentile
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 
 _WIDTH, _HEIGHT = 560, 300
 _DRAWN: tuple[Quantile, ...] = ("p50", "p90", "p99")
+_LIMITS = (0.1, 0.25, 0.5, 1.0, 2.0)
+"""Of the deadline: where the table beside the distribution counts."""
+_STICK = (
+    "How the tail answers to load: a point a rate, of the last valid run there. Too few calls for a "
+    "percentile leave no point; where it lies among the misses its line leaves by the top (arrow). "
+    "Both axes are logarithmic."
+)
+_CLASSES = (
+    "How soon calls were answered, each kind of answer a line of its own: further left and higher is better. "
+    "All lines count against all calls, so that where one ends is the share of calls it answered."
+)
+_TIME = (
+    "What a percentile hides: one stall is a stripe here, a queue that grows a slope. Darker is more calls; "
+    "calls without any answer are in the strip above."
+)
 
 
-def write_charts(summary: LoadSummary, calls: Sequence[CallRecord], folder: Path) -> list[Path]:
-    """Writes charts/*.svg and *.png under `folder`; a chart without a call behind it is left out.
-
-    Raises OSError where the folder cannot be written.
-    """
-    charts = folder / "charts"
-    charts.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, chart in drawn(summary, calls).items():
-        drawing = svg(chart)
-        (charts / f"{name}.svg").write_text(standalone(drawing), encoding="utf-8")
-        (charts / f"{name}.png").write_bytes(png(drawing))
-        written.append(charts / f"{name}.svg")
-    return written
-
-
-def drawn(summary: LoadSummary, calls: Sequence[CallRecord]) -> dict[str, Composed]:
-    """The charts by name."""
+def figures(summary: LoadSummary, calls: Sequence[CallRecord]) -> list[Figure]:
+    """What can be drawn: the quoted run over time and by class and, of a sweep, load against latency."""
     if not calls:
-        return {}
+        return []
     quoted = [call for call in calls if call.run == summary.quoted]
-    found = {
-        "latency_over_time": _over_time(summary, quoted),
-        "latency_by_class": _by_class(summary, quoted),
-    }
+    found = []
     if len({run.rate_per_s for run in summary.runs}) > 1:
-        found["load_against_latency"] = _hockey_stick(summary)
+        title = "Load against latency"
+        found.append(Figure("load_against_latency", title, _STICK, _hockey_stick(summary), rates(summary)))
+    classes = _classes(quoted)
+    if classes:
+        chart = _by_class(summary, classes)
+        title = "Share of calls answered, by time and by whom"
+        found.append(Figure("latency_by_class", title, _CLASSES, chart, within(classes, summary.deadline_ms)))
+    instants = _instants(quoted)
+    chart = _over_time(summary, instants)
+    found.append(Figure("latency_over_time", "Latency over time", _TIME, chart, over_time_grid(instants)))
     return found
 
 
@@ -66,12 +72,15 @@ def _deadline(summary: LoadSummary) -> tuple[float, str]:
     return summary.deadline_ms, f"deadline: {ms(summary.deadline_ms)} ms"
 
 
-def _over_time(summary: LoadSummary, calls: Sequence[CallRecord]) -> Composed:
-    """Calls with any answer; calls without one in the strip of misses."""
-    instants = [
+def _instants(calls: Sequence[CallRecord]) -> list[Instant]:
+    """Calls with any answer have a latency; those without one are misses."""
+    return [
         Instant(call.scheduled_ns / NS_PER_S, call.latency_ns / NS_PER_MS if call.answered else None)
         for call in calls
     ]
+
+
+def _over_time(summary: LoadSummary, instants: Sequence[Instant]) -> Composed:
     measured = sorted(one.latency_ms for one in instants if one.latency_ms is not None)
     sample = Sample("", tuple(measured), len(instants) - len(measured), None)
     y = log_ms_axis([sample], "latency, ms, log scale", summary.deadline_ms)
@@ -79,16 +88,50 @@ def _over_time(summary: LoadSummary, calls: Sequence[CallRecord]) -> Composed:
     return heat_map(heat, _subtitle(summary, summary.runs[summary.quoted]))
 
 
-def _by_class(summary: LoadSummary, calls: Sequence[CallRecord]) -> Composed:
-    """ECDF of each class over all calls: where a line ends is the share of calls that class answered."""
+def _classes(calls: Sequence[CallRecord]) -> list[Sample]:
+    """Each class that answered any call, over all calls: the others are its misses."""
     found = []
     for kind in CLASSES:
         latencies = sorted(call.latency_ns / NS_PER_MS for call in calls if call.answered_by == kind)
         if latencies and kind != "unanswered":
             found.append(Sample(kind, tuple(latencies), len(calls) - len(latencies), None))
+    return found
+
+
+def _by_class(summary: LoadSummary, found: list[Sample]) -> Composed:
     told = Told("Share of all calls answered, by time and by whom", "latency", _deadline(summary))
     faces = looks([sample.arm for sample in found])
     return distribution(found, faces, _subtitle(summary, summary.runs[summary.quoted]), told)
+
+
+def within(found: Sequence[Sample], deadline_ms: float) -> Grid:
+    """Calls of each class answered within shares of the deadline."""
+    limits = [share * deadline_ms for share in _LIMITS]
+    rows: list[tuple[str | Cell, ...]] = [
+        (
+            Cell(sample.arm, look="code"),
+            *(f"{sum(value <= limit for value in sample.measured_ms):,}" for limit in limits),
+            f"{len(sample.measured_ms):,}",
+        )
+        for sample in found
+    ]
+    head = ("answered by", *(f"≤ {ms(limit)} ms" for limit in limits), "in all")
+    return plain("Calls answered within", head, rows)
+
+
+def rates(summary: LoadSummary) -> Grid:
+    """The drawn percentiles, a row a rate."""
+    last = {run.rate_per_s: run for run in summary.runs if not run.faults}
+    rows = [
+        (
+            f"{number(rate)}/s",
+            f"{run.calls:,}",
+            *(tail_words(gated_tail(summary, run), name) for name in _DRAWN),
+            f"{SYMBOLS[run.result]} {run.result}",
+        )
+        for rate, run in sorted(last.items())
+    ]
+    return plain("The last valid run of each rate", ("rate", "calls", *_DRAWN, "deadline"), rows)
 
 
 def _hockey_stick(summary: LoadSummary) -> Composed:
@@ -123,8 +166,7 @@ def _points(summary: LoadSummary, name: Quantile) -> list[tuple[float, float | N
     found: list[tuple[float, float | None]] = []
     for rate in sorted(last):
         run = last[rate]
-        tail = run.quantum_latency if summary.basis == "quantum" else run.latency
-        percentile = tail.percentiles[name]
+        percentile = gated_tail(summary, run).percentiles[name]
         if isinstance(percentile, Percentile):
             found.append((rate, percentile.value))
     return found

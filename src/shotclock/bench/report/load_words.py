@@ -6,11 +6,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail
+from shotclock.bench.load.arrivals import Scenario
+from shotclock.bench.load.records import Basis
+from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary, Quantile, Tail
 from shotclock.bench.report.words import NOTHING, SYMBOLS, marked, ms, number, percent, ratio
-from shotclock.bench.schema import Percentile
+from shotclock.bench.schema import Percentile, Result
 
-_SHOWN: tuple[Quantile, ...] = ("p50", "p90", "p95", "p99", "p99.9")
+QUANTILES: tuple[Quantile, ...] = ("p50", "p90", "p95", "p99", "p99.9")
+COUNTED: dict[Basis, str] = {"quantum": "samples of the QPU", "any": "any answer"}
+_HELD = {
+    Result.PASS: "meets the deadline of {deadline} ms",
+    Result.FAIL: "misses the deadline of {deadline} ms",
+    Result.INCONCLUSIVE: "may or may not meet the deadline of {deadline} ms",
+}
 
 
 def run_line(rate_per_s: float, run: LoadRun) -> str:
@@ -38,6 +46,75 @@ def tail_words(tail: Tail, name: Quantile) -> str:
     return f"{ms(found.value)} ms ({bound})"
 
 
+def gated_tail(summary: LoadSummary, run: LoadRun) -> Tail:
+    """The latency that the deadline is held against."""
+    return run.quantum_latency if summary.basis == "quantum" else run.latency
+
+
+def headline(summary: LoadSummary) -> str:
+    """The test in one sentence: valid or not, the deadline, and the knee of a sweep."""
+    if not summary.runs:
+        return "INVALID: no run ended."
+    run = summary.runs[summary.quoted]
+    at = f"at {number(run.rate_per_s)} calls/s"
+    if summary.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
+        at = f"at the {number(run.achieved_per_s)} calls/s of its own pace"
+    if run.faults:
+        return f"INVALID: {at}, {run.faults[0]}."
+    held = _HELD[run.result].format(deadline=ms(summary.deadline_ms))
+    value = tail_words(gated_tail(summary, run), run.gated)
+    text = f"VALID: {at}, {run.gated} by {COUNTED[summary.basis]} {held}: {value}"
+    return f"{text}; {knee_words(summary.knee)}." if summary.knee is not None else f"{text}."
+
+
+def knee_words(knee: Knee) -> str:
+    """The knee with what is known above it."""
+    if knee.met_per_s is None:
+        return f"no knee: {knee.why}"
+    missed = "" if knee.missed_per_s is None else f", not met at {number(knee.missed_per_s)}"
+    return f"the knee is at {number(knee.met_per_s)} calls/s{missed}; {knee.why}"
+
+
+def sentences(summary: LoadSummary) -> list[str]:
+    """What the headline rests on, a figure in each."""
+    if not summary.runs:
+        return []
+    run = summary.runs[summary.quoted]
+    found = [f"{run.result}: {run.why}."]
+    found.append(
+        f"{ratio(run.deadline_hit_ratio)} of the calls had an answer within the deadline, "
+        f"{ratio(run.quantum_share)} samples of the QPU: a goodput of {number(run.goodput_per_s)} and "
+        f"{number(run.quantum_goodput_per_s)} calls/s of {number(run.offered_per_s)} offered."
+    )
+    if run.stable is False:
+        found.append("The run had not settled: its last windows lie more than 10 % apart.")
+    if run.stable is None:
+        found.append(
+            "Whether the run had settled cannot be told: its last windows scatter or hold too few calls."
+        )
+    if summary.knee is None and not summary.official:
+        found.append(f"No official figure: {len(summary.runs)} of the five valid runs that a claim wants.")
+    if run.emulator_overruns:
+        found.append(f"The emulation computed longer than it emulates in {run.emulator_overruns:,} calls.")
+    return found
+
+
+def over_runs(summary: LoadSummary) -> str:
+    """How many runs there are, what they are for, and their interval."""
+    count, interval = len(summary.runs), summary.interval
+    if summary.knee is not None:
+        return (
+            f"A sweep of {count} runs; {knee_words(summary.knee)}. A run that settled nothing was repeated."
+        )
+    if interval is None:
+        return "One run has no interval over runs; --runs 5 gives one." if count == 1 else "No interval."
+    return (
+        f"{count} independent runs, the worst is quoted. {summary.runs[summary.quoted].gated} of all: "
+        f"{ms(interval.value)} ms, {100 * interval.confidence:g} % interval {ms(interval.low)} to "
+        f"{ms(interval.high)} ms by resampling whole runs."
+    )
+
+
 def show_load(summary: LoadSummary, console: Console) -> None:
     """Prints the test: what was loaded, the quoted run, the knee."""
     mark = mark_of_load(summary)
@@ -63,10 +140,9 @@ def show_load(summary: LoadSummary, console: Console) -> None:
 
 
 def _verdict(summary: LoadSummary, run: LoadRun, console: Console) -> None:
-    counted = "samples of the QPU" if summary.basis == "quantum" else "any answer"
     text = (
         f"{SYMBOLS[run.result]} {run.result}  {run.gated} within {ms(summary.deadline_ms)} ms, counting "
-        f"{counted}: {run.why}"
+        f"{COUNTED[summary.basis]}: {run.why}"
     )
     _say(console, Text(text, style="bold"))
     for fault in run.faults:
@@ -76,13 +152,13 @@ def _verdict(summary: LoadSummary, run: LoadRun, console: Console) -> None:
 def _tails(run: LoadRun) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("latency, ms")
-    for name in ("calls", "missed", *_SHOWN):
+    for name in ("calls", "missed", *QUANTILES):
         table.add_column(name, justify="right")
     tails = {"any answer": run.latency, "with samples": run.quantum_latency, "software": run.software}
     tails |= {f"  {kind}": tail for kind, tail in run.by_class.items() if tail.n and kind != "unanswered"}
     for name, tail in (tails | {"issue lag": run.issue_lag}).items():
         table.add_row(
-            name, f"{tail.n:,}", f"{tail.missed:,}", *(_cell(tail, quantile) for quantile in _SHOWN)
+            name, f"{tail.n:,}", f"{tail.missed:,}", *(_cell(tail, quantile) for quantile in QUANTILES)
         )
     return table
 

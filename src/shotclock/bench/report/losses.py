@@ -10,12 +10,10 @@ import altair as alt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shotclock.bench.report.axes import LOG_FROM_RATIO, about_all, linear, logarithmic
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, draw, dressed
 from shotclock.bench.report.looks import Look
 from shotclock.bench.schema import Summary
-
-_LOG_FROM_RATIO = 12.0
-"""Arms whose wall times differ more than this need a log axis to be seen side by side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,31 +65,12 @@ def _points(own: pa.Table) -> tuple[Point, ...]:
     )
 
 
-def _ticks(low: float, high: float, about: int) -> tuple[float, ...]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) within low..high, `about` of them."""
-    rough = max(high - low, 1e-12) / about
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough)
-    return tuple(step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1))
-
-
-def _axis(low: float, high: float, about: int, title: str) -> Axis:
-    ticks = _ticks(low, high, about)
-    return Axis(low, high, ticks, tuple(f"{tick:,.6g}" for tick in ticks), title)
-
-
 def _wall_axis(found: list[Course]) -> tuple[Axis, bool]:
     ends = [course.points[-1].wall_s for course in found]
     first = min(course.points[0].wall_s for course in found)
-    if max(ends) < _LOG_FROM_RATIO * min(ends):
-        return _axis(0.0, max(ends), 6, "wall time of the arm, s"), False
-    low, high = math.log10(first), math.log10(max(ends))
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    ticks = [math.log10(m) + d for d in decades for m in (1, 2, 5)]
-    shown = tuple(tick for tick in ticks if low - 1e-9 <= tick <= high + 1e-9)
-    return Axis(
-        low, high, shown, tuple(f"{10**t:,.6g}" for t in shown), "wall time of the arm, s, log scale"
-    ), True
+    if max(ends) < LOG_FROM_RATIO * min(ends):
+        return linear(0.0, max(ends), 6, "wall time of the arm, s"), False
+    return logarithmic(first, max(ends), "wall time of the arm, s, log scale"), True
 
 
 def _curve(course: Course, *, by_step: bool, log: bool) -> Curve:
@@ -111,10 +90,9 @@ def _curve(course: Course, *, by_step: bool, log: bool) -> Curve:
 def losses(found: list[Course], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Left against wall time with the arms named, right against the step, on one loss axis."""
     values = [value for course in found for point in course.points for value in (point.low, point.high)]
-    room = 0.04 * (max(values) - min(values)) or 0.01
-    y = _axis(min(values) - room, max(values) + room, 6, "held-out loss")
+    y = linear(*about_all(values, 0.04), 6, "held-out loss")
     wall, log = _wall_axis(found)
-    steps = _axis(0.0, float(max(course.points[-1].step for course in found) + 1), 4, "step")
+    steps = linear(0.0, float(max(course.points[-1].step for course in found) + 1), 4, "step")
     left = Panel(
         tuple(_curve(c, by_step=False, log=log) for c in found),
         wall,

@@ -18,9 +18,10 @@ from shotclock.bench.report.words import (
     percent,
     quantile,
     ratio,
+    why,
 )
 from shotclock.bench.rows import CALL_STAGES
-from shotclock.bench.schema import ArmSummary, Gate, Latency, ProfileSummary, Ratio, Summary
+from shotclock.bench.schema import ArmSummary, Cost, Gate, Latency, ProfileSummary, Ratio, Summary
 
 _PARTS = (("", ""), (".emulated_wait", "of which emulated wait"), (".software", "of which software"))
 _LATENCY_HEAD = ("ms", "n", "missed", "mean", *QUANTILES)
@@ -39,7 +40,7 @@ def gates(summary: Summary, found: Iterable[Gate], caption: str) -> Grid:
             Cell(gate.metric, look="code"),
             f"{'≤' if gate.direction == 'max' else '≥'}\u00a0{gate.limit:g}",
             figure(summary, gate.metric) or NOTHING,
-            gate.why,
+            why(gate),
         )
         for gate in found
     ]
@@ -192,7 +193,7 @@ def cost(summary: Summary) -> Grid:
                 number(loss.mean),
                 Cell(number(loss.improvement), interval),
                 number(spent.compute_h),
-                number(spent.qpu_s),
+                Cell(number(spent.qpu_s), _idle(spent)),
                 number(spent.money),
                 per_hour,
                 per_money,
@@ -210,6 +211,11 @@ def cost(summary: Summary) -> Grid:
         f"{currency} per unit of loss",
     )
     return plain(f"Over the {summary.common_steps:,} steps common to all arms", head, rows)
+
+
+def _idle(spent: Cost) -> str:
+    """What of a session's seconds no job used, where the QPU is billed by the session."""
+    return "" if spent.qpu_idle_s is None else f"{number(spent.qpu_idle_s)} of it idle"
 
 
 def components(profile: ProfileSummary) -> Grid:

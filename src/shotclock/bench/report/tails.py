@@ -11,6 +11,7 @@ import altair as alt
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, draw, dressed, rule
 from shotclock.bench.report.looks import Look
 from shotclock.bench.report.samples import MISSION_MS, Sample, log_ms, log_ms_axis
+from shotclock.bench.statistics import QUANTILES, allowance
 
 _TICKS = ((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (0.95, "95 %"), (0.99, "99 %"), (0.999, "99.9 %"))
 _WIDTH = 680
@@ -25,8 +26,10 @@ def _rank_at(p: float, n: int) -> int:
     return max(0, math.ceil(p * n - 1e-9) - 1)
 
 
-def _tail(sample: Sample, top: float) -> Curve:
-    """The curve ends where the largest of n calls stands, 1 − 1/n, or leaves by the top at the first miss.
+def tail_curve(sample: Sample, top: float) -> Curve:
+    """log10 ms over −log10(1 − p); top: the axis' upper end.
+
+    The curve ends where the largest of n calls stands, 1 − 1/n, or leaves by the top at the first miss.
 
     Rank k of n (from 0) holds for the percentiles above k/n: hence steps, from k/n on.
     """
@@ -41,12 +44,23 @@ def _tail(sample: Sample, top: float) -> Curve:
     ]
     missed = f", {sample.missed:,} missed" if sample.missed else ""
     label = f"{sample.arm}  (n = {n:,}{missed})"
-    return Curve(sample.arm, tuple(points), tuple(marks), label, open_end=bool(sample.missed))
+    bounds = tuple(_bound(sample, p, top) for p in QUANTILES.values() if allowance(n, p) >= 1)
+    seen = tuple(bound for bound in bounds if bound[1] < top)
+    return Curve(sample.arm, tuple(points), tuple(marks), label, open_end=bool(sample.missed), bounds=seen)
+
+
+def _bound(sample: Sample, p: float, top: float) -> tuple[float, float, float]:
+    """From the p-quantile to its upper bound (`statistics.percentile`); what is missed stands at the top."""
+    low, high = (
+        log_ms(sample.measured_ms[rank]) if rank < len(sample.measured_ms) else top
+        for rank in (_rank_at(p, sample.n), sample.n - allowance(sample.n, p) - 1)
+    )
+    return _tail_x(p), low, high
 
 
 def _tail_panel(found: list[Sample], title: str, looks: dict[str, Look], x: Axis) -> alt.LayerChart:
     y = log_ms_axis(found, "ms, log scale")
-    curves = tuple(_tail(sample, y.high) for sample in found)
+    curves = tuple(tail_curve(sample, y.high) for sample in found)
     panel = Panel(curves, x, y, _WIDTH, 270, title, stepped=True, leaders=True)
     return draw(panel, looks, rule(log_ms(MISSION_MS), "mission: 200 ms", panel))
 

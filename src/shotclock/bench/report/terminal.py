@@ -15,22 +15,27 @@ from shotclock.bench.report.shares import Share, shares
 from shotclock.bench.report.words import (
     NOTHING,
     QUANTILES,
+    SANITY,
+    STATES,
     SYMBOLS,
     classes,
+    expected,
     figure,
     mark_of,
     ms,
     number,
     quantile,
+    why,
 )
 from shotclock.bench.rows import CALL_STAGES
-from shotclock.bench.schema import Gate, Latency, Result, Summary
+from shotclock.bench.schema import Gate, Latency, Result, State, Summary
 from shotclock.domain.stages import Stage
 
 _WIDE = 100
 """From this width on, percentiles show their bounds."""
 _BAR = 10
 _SHOWN_FROM_SHARE = 0.01
+_STATES = {State.MET: "bold green", State.NOT_MET: "bold red", State.NOT_MEASURED: "bold yellow"}
 _STYLES = {Result.PASS: "bold green", Result.FAIL: "bold red", Result.INCONCLUSIVE: "bold yellow"}
 
 
@@ -44,7 +49,9 @@ def show(summary: Summary, folder: Path, console: Console, commands: Sequence[st
     _stages(summary, console, mark)
     _time(summary, console, mark)
     _costs(summary, console, mark)
+    _sanity(summary, console, mark)
     _verdict(summary, console, mark)
+    _checklist(summary, console, mark)
     _next(folder, commands, console)
 
 
@@ -94,7 +101,7 @@ def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console
         line.append(f"{gate.metric} {sign} {gate.limit:g}", style="none")
         _say(console, line)
         now = figure(summary, gate.metric)
-        _say(console, Padding(Text(f"{now}; {gate.why}" if now else gate.why, style="dim"), (0, 0, 0, 15)))
+        _say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))
 
 
 def _mean(summary: Summary, metric: str) -> str:
@@ -213,6 +220,39 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
     notes = ["gain: held-out loss below classical-only's, over the common steps"]
     notes.append(f"h, {currency}: spent; /loss: spent beyond classical-only, for one unit of gain")
     _notes(console, notes)
+
+
+def _sanity(summary: Summary, console: Console, mark: str) -> None:
+    if not summary.sanity:
+        return
+    _title(console, "Against the founding document's figures", mark)
+    table = _table(("ms", "expected", "measured", "result", "pub./meas./ass."))
+    for one in summary.sanity:
+        known = "/".join(str(count) for count in one.tags.values())
+        table.add_row(Text(one.arm, style="bold"), "", "", "", known)
+        for each in one.figures:
+            if each.expected_ms is None and each.measured_ms is None:
+                continue
+            measured = NOTHING if each.measured_ms is None else ms(each.measured_ms)
+            result = f"{SANITY[each.result]} {each.result}"
+            table.add_row(Text(f"  {each.statistic}"), expected(each), measured, Text(result))
+    table.columns[3].justify = "left"
+    _say(console, table)
+    _notes(console, ["pub./meas./ass.: numbers behind the latency, published, measured or assumed"])
+    for one in summary.sanity:
+        rests = f"; it rests on {', '.join(one.rests_on)}" if one.rests_on else ""
+        _say(console, Text(f"{one.arm}: {one.said}{rests}", style="dim"))
+
+
+def _checklist(summary: Summary, console: Console, mark: str) -> None:
+    if not summary.checklist:
+        return
+    _title(console, "Integration checklist", mark)
+    for point in summary.checklist:
+        line = Text(f"{STATES[point.state]} {point.title}: ")
+        line.append(str(point.state), style=_STATES[point.state])
+        _say(console, line)
+        _say(console, Padding(Text(point.said, style="dim"), (0, 0, 0, 2)))
 
 
 def _verdict(summary: Summary, console: Console, mark: str) -> None:

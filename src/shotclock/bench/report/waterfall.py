@@ -1,4 +1,8 @@
-"""Where a call's time goes: mean by stage, end to end, an arm a panel."""
+"""Where a call's time goes: mean by stage, end to end, an arm a panel; what overlap hides is drawn thin.
+
+Of a call, the training waits for propose and apply, which are its own work, and for what is left of the other
+stages when it stops to wait: so their end is what blocks, and what came before it was hidden.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import altair as alt
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from shotclock.bench.report.lines import Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK
@@ -16,8 +22,12 @@ from shotclock.bench.report.shares import HAND_OVER
 from shotclock.bench.report.words import ms
 from shotclock.bench.rows import CALL_STAGES
 from shotclock.bench.schema import Summary
+from shotclock.domain.stages import Stage
 
 _WIDTH, _ROW_PX = 370, 17
+_OWN = (str(Stage.PROPOSE), str(Stage.APPLY))
+_THICK, _THIN = 12.0, 4.0
+"""Of a bar that blocks the training and of one it does not see, px."""
 _SOFTWARE, _EMULATED = "software", "emulated wait"
 _FILLS: dict[str, tuple[float, list[int], float]] = {
     _SOFTWARE: (0.9, [1, 0], 0.0),
@@ -34,11 +44,15 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Mean time of one stage over all calls of an arm, ms; a call without the stage counts as 0."""
+    """Mean time of one stage over all calls of an arm, ms; a call without the stage counts as 0.
+
+    hidden_ms: of all that, what passed while the training went on.
+    """
 
     stage: str
     software_ms: float
     emulated_ms: float
+    hidden_ms: float = 0.0
 
     @property
     def total_ms(self) -> float:
@@ -59,6 +73,16 @@ class Fall:
         """All bars end to end."""
         return math.fsum(bar.total_ms for bar in self.bars)
 
+    @property
+    def hidden_ms(self) -> float:
+        """Of the total, what the training did not wait for."""
+        return math.fsum(bar.hidden_ms for bar in self.bars)
+
+    @property
+    def blocking_ms(self) -> float:
+        """Of the total, what the training waited for."""
+        return self.total_ms - self.hidden_ms
+
 
 def falls(summary: Summary, table: pa.Table) -> list[Fall]:
     """A fall for every arm that made calls."""
@@ -76,27 +100,50 @@ def _mean_ms(rows: pa.Table, column: str) -> float:
 
 
 def _fall(arm: str, rows: pa.Table) -> Fall:
+    hidden, hand_over_ms = _unseen(rows)
     bars = []
     for stage in CALL_STAGES:
         total, emulated = _mean_ms(rows, f"{stage}_ns"), _mean_ms(rows, f"{stage}_emulated_ns")
         emulated = min(emulated, total)
-        bars.append(Bar(str(stage), total - emulated, emulated))
-    blocked = _mean_ms(rows, "added_latency_ns")
-    residual = blocked - sum(bar.total_ms for bar in bars)
-    # Negative where stages overlap training or each other: then there is nothing unexplained.
-    bars.append(Bar(HAND_OVER, max(0.0, residual), 0.0))
+        bars.append(Bar(str(stage), total - emulated, emulated, min(total, hidden[str(stage)])))
+    bars.append(Bar(HAND_OVER, hand_over_ms, 0.0))
     return Fall(arm, rows.num_rows, tuple(bars))
 
 
+def _unseen(rows: pa.Table) -> tuple[dict[str, float], float]:
+    """Mean hidden time of each stage and mean hand-over, ms, call by call."""
+    spent = {str(stage): _filled(rows, f"{stage}_ns") for stage in CALL_STAGES}
+    left = np.sum(list(spent.values()), axis=0) - _filled(rows, "added_latency_ns")
+    hand_over_ms = float(np.mean(np.maximum(-left, 0.0))) / 1e6
+    hidden = dict.fromkeys(_OWN, 0.0)
+    for stage, times in spent.items():
+        if stage not in _OWN:
+            own = np.clip(left, 0.0, times)
+            left = left - own
+            hidden[stage] = float(np.mean(own)) / 1e6
+    return hidden, hand_over_ms
+
+
+def _filled(rows: pa.Table, column: str) -> NDArray[np.float64]:
+    return np.asarray(rows[column].fill_null(0).to_numpy(), dtype=np.float64)
+
+
 def _segments(fall: Fall) -> list[Row]:
+    """Bars end to end, emulated wait before software; of each stage the hidden part comes first."""
     rows: list[Row] = []
     at = 0.0
     for bar in fall.bars:
         own = HAND_OVER if bar.stage == HAND_OVER else _SOFTWARE
+        left = bar.hidden_ms
         for kind, length in ((_EMULATED, bar.emulated_ms), (own, bar.software_ms)):
-            if length > 0:
-                rows.append({"stage": bar.stage, "kind": kind, "start": at, "end": at + length})
-            at += length
+            unseen = min(left, length)
+            left -= unseen
+            for part, depth in ((unseen, _THIN), (length - unseen, _THICK)):
+                if part > 0:
+                    rows.append(
+                        {"stage": bar.stage, "kind": kind, "start": at, "end": at + part, "depth": depth}
+                    )
+                at += part
     return rows
 
 
@@ -121,13 +168,20 @@ def _panel(fall: Fall, *, stages: bool) -> alt.LayerChart:
     words = words.encode(x="end:Q", y=y, text="words:N")
     title = alt.TitleParams(
         fall.arm,
-        subtitle=f"mean call {ms(fall.total_ms)} ms, n = {fall.calls:,}",
+        subtitle=_told(fall),
         anchor="start",
         fontSize=12,
         offset=6,
     )
     size = {"width": _WIDTH, "height": _ROW_PX * len(order)}
     return alt.LayerChart(layer=[*bars, words]).properties(title=title, **size)
+
+
+def _told(fall: Fall) -> str:
+    parts = (
+        f"blocks {ms(fall.blocking_ms)} ms, hides {ms(fall.hidden_ms)} ms" if fall.hidden_ms else "all blocks"
+    )
+    return f"mean call {ms(fall.total_ms)} ms: {parts}, n = {fall.calls:,}"
 
 
 def _ends(fall: Fall) -> list[Row]:
@@ -152,23 +206,35 @@ def waterfall(found: list[Fall], subtitle: Sequence[str]) -> Composed:
 
 
 def _key() -> alt.LayerChart:
-    """What the three fills mean."""
+    """What the fills and the two thicknesses mean."""
+    named = [*_WORDS.items(), (_SOFTWARE, "thin: hidden, the training goes on")]
+    places = (0.0, 90.0, 210.0, 530.0)
     rows: list[Row] = [
-        {"kind": kind, "start": at, "end": at + 22.0, "words": words}
-        for at, (kind, words) in zip((0.0, 100.0, 230.0), _WORDS.items(), strict=True)
+        {
+            "kind": kind,
+            "start": at,
+            "end": at + 22.0,
+            "words": words,
+            "depth": _THIN if words.startswith("thin") else _THICK,
+        }
+        for at, (kind, words) in zip(places, named, strict=True)
     ]
     scale = alt.Scale(domain=[0, 2 * _WIDTH], nice=False)
     x = alt.X("start:Q", scale=scale, axis=None)
     base = alt.Chart(data(rows))
-    words = base.mark_text(align="left", dx=5, fontSize=11, color=INK).encode(x="end:Q", text="words:N")
-    fills = [bar.encode(x=x, x2="end:Q", y=alt.value(0), y2=alt.value(11)) for bar in _bars(base)]
-    return alt.LayerChart(layer=[*fills, words]).properties(width=2 * _WIDTH, height=11)
+    words = base.mark_text(align="left", dx=5, fontSize=11, color=INK).encode(
+        x="end:Q", y=alt.value(6), text="words:N"
+    )
+    fills = [bar.encode(x=x, x2="end:Q", y=alt.value(6)) for bar in _bars(base)]
+    return alt.LayerChart(layer=[*fills, words]).properties(width=2 * _WIDTH, height=12)
 
 
 def _bars(base: alt.Chart) -> list[alt.Chart]:
+    """One layer for each fill and thickness there may be; those without a row draw nothing."""
     return [
-        base.transform_filter(alt.datum.kind == kind).mark_bar(
-            fill=INK, fillOpacity=fill, stroke=INK, strokeDash=dash, strokeWidth=width
+        base.transform_filter((alt.datum.kind == kind) & (alt.datum.depth == depth)).mark_bar(
+            fill=INK, fillOpacity=fill, stroke=INK, strokeDash=dash, strokeWidth=width, height=depth
         )
         for kind, (fill, dash, width) in _FILLS.items()
+        for depth in (_THICK, _THIN)
     ]

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 from shotclock.bench.arms import CLASSES
-from shotclock.bench.schema import TOO_FEW, Latency, Metric, Percentile, Ratio, Result, Summary
+from shotclock.bench.schema import (
+    TOO_FEW,
+    ArmSummary,
+    Gate,
+    Latency,
+    Metric,
+    Percentile,
+    Ratio,
+    Result,
+    SanityFigure,
+    SanityResult,
+    State,
+    Summary,
+)
 
 Quantile = Literal["p50", "p95", "p99"]
 QUANTILES: tuple[Quantile, ...] = ("p50", "p95", "p99")
 SYMBOLS = {Result.PASS: "✓", Result.FAIL: "✗", Result.INCONCLUSIVE: "?"}
+STATES = {State.MET: "✓", State.NOT_MET: "✗", State.NOT_MEASURED: "?"}
+SANITY = {
+    SanityResult.MET: "✓",
+    SanityResult.EXPLAINED: "○",
+    SanityResult.NOT_MET: "✗",
+    SanityResult.TOO_FEW: "?",
+    SanityResult.NO_FIGURE: "–",
+}
 NOTHING = "–"
 
 
@@ -69,6 +91,19 @@ def metric(found: Metric) -> str:
     return f"{', '.join(parts)}; n={found.n:,}"
 
 
+def expected(figure: SanityFigure) -> str:
+    """The founding document's range in milliseconds: one number, two, or none."""
+    if figure.expected_ms is None:
+        return NOTHING
+    low, high = (f"{end:,.0f}" for end in figure.expected_ms)
+    return low if low == high else f"{low}–{high}"
+
+
+def tags(counted: Mapping[str, int]) -> str:
+    """How many numbers are published, measured and assumed."""
+    return ", ".join(f"{count} {tag}" for tag, count in counted.items()) or NOTHING
+
+
 def classes(summary: Summary, arm: str) -> list[tuple[str, Latency]]:
     """added_latency by who answered (`CLASSES`), where there is more than one kind."""
     named = [(name, summary.metrics.get(f"{arm}.added_latency.{name}")) for name in CLASSES]
@@ -81,6 +116,8 @@ def figure(summary: Summary, name: str) -> str:
     if name in summary.metrics:
         return metric(summary.metrics[name])
     stem, _, last = name.rpartition(".")
+    if stem in summary.arms:
+        return _of_arm(summary.arms[stem], last)
     found = summary.metrics.get(stem)
     if isinstance(found, Latency):
         if last == "mean_ms":
@@ -90,6 +127,26 @@ def figure(summary: Summary, name: str) -> str:
                 value, bound = quantile(found, each)
                 return f"{value} ms ({bound})" if bound else value
     return percent(found.value) if isinstance(found, Ratio) and last == "value" else ""
+
+
+def why(gate: Gate) -> str:
+    """The count behind a gate, and of an open one the calls that would settle it."""
+    if gate.needed is None:
+        return gate.why
+    return f"{gate.why}; {f'about {gate.needed:,} calls settle it' if gate.needed else 'too near to settle'}"
+
+
+def _of_arm(arm: ArmSummary, field: str) -> str:
+    match field:
+        case "loss":
+            return f"{number(arm.loss.mean)}, {len(arm.loss.per_seed)} seeds"
+        case "cost":
+            idle = f", {number(arm.cost.qpu_idle_s)} s of it idle" if arm.cost.qpu_idle_s is not None else ""
+            return f"{number(arm.cost.money)} {arm.cost.currency}, {number(arm.cost.qpu_s)} QPU s{idle}"
+        case "winners":
+            return ", ".join(f"{name} {count:,}" for name, count in arm.winners.items())
+        case _:
+            return ""
 
 
 def marked(emulated: bool, clock: str) -> str:

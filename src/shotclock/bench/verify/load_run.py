@@ -16,14 +16,16 @@ from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.verify.bench_run import RECORDED
 from shotclock.bench.verify.faults import Fault, disagreements
-from shotclock.bench.verify.page import check_charts
+from shotclock.bench.verify.page import check_charts, check_page
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
+
+FILES = (CALLS, "machine.json", "report.html")
 
 
 def check_load(folder: Path) -> list[Fault]:
     """Every fault; an invalid measurement is one."""
-    faults = [Fault(name, "is missing") for name in (CALLS, "machine.json") if not (folder / name).is_file()]
+    faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
     try:
         summary = LoadSummary.model_validate_json((folder / SUMMARY).read_bytes())
     except ValidationError as error:
@@ -32,6 +34,7 @@ def check_load(folder: Path) -> list[Fault]:
             for found in error.errors()
         ]
     faults += _environment(folder, summary)
+    faults += check_page(folder / "report.html", emulated=summary.emulated)
     faults += check_charts(folder / "charts", emulated=summary.emulated)
     if summary.status != "complete":
         faults.append(Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared"))

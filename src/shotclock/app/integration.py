@@ -1,0 +1,44 @@
+"""The integration checklist: of a run, or what settings alone decide of it.
+
+Apart from `doctor`, which must tell of a package that is missing before anything here is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shotclock.bench import arms as arm_names
+from shotclock.bench.checklist import before_a_run
+from shotclock.bench.gates import mission_gates
+from shotclock.bench.report.words import mark_of
+from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.schema import Point
+from shotclock.domain.errors import SettingsError
+from shotclock.emulator import profile as profiles
+from shotclock.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Checklist:
+    """The six points. mark: EMULATED or hardware, of the run they are filled in from; "" without one."""
+
+    points: tuple[Point, ...]
+    mark: str = ""
+
+
+def of_run(folder: Path) -> Checklist:
+    """The points a run filled in. Raises SettingsError on a folder without them."""
+    summary = RunFolder(folder).read_summary()
+    if not summary.checklist:
+        raise SettingsError(f"--run {folder}: it is from before runs had a checklist; run the benchmark anew")
+    return Checklist(summary.checklist, mark_of(summary))
+
+
+def of_settings(settings: Settings) -> Checklist:
+    """The limits that the settings set; everything else is not measured. Raises SettingsError."""
+    profiles_known = (*profiles.known(), profiles.load(settings.quantum.profile).name)
+    arms = (arm_names.parse(name, profiles_known) for name in settings.bench.arms)
+    gates = mission_gates([arm for arm in arms if arm is not None])
+    limits = (one.metric for one in settings.threshold)
+    return Checklist(before_a_run(limits, (gate.metric for gate in gates)))

@@ -1,0 +1,197 @@
+"""The pages as a reader meets them: laid out by a real browser, on two screens, in the dark and on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import chromium
+import pytest
+from chromium import BrowserError, Tab, browser
+from looked import complaints
+
+import synthetic
+from queueing import MS, Queue, done, late, loaded
+from shotclock.bench.history import Entry, Figure, History
+from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.judge import judge
+from shotclock.bench.load.records import CallRecord
+from shotclock.bench.load.schema import Knee
+from shotclock.bench.load.summarise import LoadFacts, summarise
+from shotclock.bench.report.html import write_report
+from shotclock.bench.report.load_page import write_load_report
+from shotclock.bench.report.several import Several, read_several
+from shotclock.bench.report.several_page import write_several
+from shotclock.bench.report.trends import read_trends
+from shotclock.bench.report.trends_page import write_trends
+from shotclock.bench.rows import table
+from shotclock.bench.run_folder import RunFolder, environment
+
+MACHINE = environment()
+
+
+def a_bench(folder: Path, size: synthetic.Size) -> Path:
+    """A run of every arm, its folder as far as reports read it."""
+    rows = synthetic.rows(size)
+    summary = synthetic.summary(rows, size)
+    run = RunFolder.create(folder)
+    run.write_steps(rows)
+    run.write_summary(summary)
+    return write_report(summary, table(rows), folder)
+
+
+def a_load(folder: Path) -> Path:
+    """A sweep in which every third call of the highest rate had no samples."""
+    plan = Plan(Scenario.SERVER, 100, 20, 200 * MS, n=12)
+    calls: list[CallRecord] = []
+    runs = []
+    for number, rate in enumerate((60.0, 120.0, 90.0)):
+        queue = Queue(lambda call: 0.004, lambda call: late if call % 3 == 0 and call > 1_500 else done)
+        own = replace(plan, rate_per_s=rate, seed=number)
+        made = [replace(call, run=number) for call in loaded(own, queue)]
+        runs.append(judge(made, own, "quantum"))
+        calls += made
+    facts = LoadFacts(
+        "0.1.0",
+        "2026-11-22T10:00:00+00:00",
+        "load-20261122-100000",
+        False,
+        "an orchestrator of its own, over loopback gRPC",
+        "emulated",
+        True,
+        "virtual",
+        MACHINE,
+        "quantum",
+        Knee(met_per_s=90.0, missed_per_s=120.0, why="above it the deadline was missed"),
+    )
+    return write_load_report(summarise(runs, calls, plan, facts), calls, folder)
+
+
+def several_runs(folder: Path) -> Several:
+    """Six runs of one kind, on two hosts."""
+    folders = []
+    for number in range(6):
+        rows = synthetic.rows(synthetic.SMALL)
+        slower = {**MACHINE, "cpu": "Another Processor 9654 96-Core"} if number > 3 else MACHINE
+        summary = synthetic.summary(rows, synthetic.SMALL)
+        arms = {
+            name: arm.model_copy(update={"samples_per_s": 1_000.0 * (number + place + 5)})
+            for place, (name, arm) in enumerate(summary.arms.items())
+        }
+        summary = summary.model_copy(
+            update={
+                "arms": arms,
+                "run_id": f"20261122-{number}",
+                "started_at": f"2026-11-22T0{number}:00:00+00:00",
+                "environment": slower,
+            }
+        )
+        run = RunFolder.create(folder / f"run-{number}")
+        run.write_steps(rows)
+        run.write_summary(summary)
+        folders.append(run.path)
+    return read_several(folders, ["cpu"])
+
+
+def some_trends(folder: Path) -> Path:
+    """Thirty runs in two environments; the software's level moves at the nineteenth."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with History(folder / "history.db") as history:
+        for number in range(30):
+            wave = 1 + 0.02 * ((7 * number) % 5 - 2)
+            figures = (
+                Figure("load.software.p99_ms", "ms", "lower", 1_000, wave * (20 if number < 18 else 26), 30),
+                Figure("load.deadline_hit_ratio", "ratio", "higher", 1_000, 1 - 0.01 * wave, 0.98),
+                Figure("load.goodput_per_s", "1/s", "higher", 1_000, 2_000 * wave, None),
+            )
+            other = {**MACHINE, "cpu": "Another Processor 9654 96-Core"}
+            history.add(
+                Entry(
+                    f"load-{number}",
+                    "load",
+                    f"2026-11-{number + 1:02d}T03:00:00",
+                    "0.1.0" if number < 18 else "0.2.0",
+                    True,
+                    "virtual",
+                    other if number % 4 == 3 else MACHINE,
+                    figures,
+                )
+            )
+        return write_trends(read_trends(history), history, folder / "page")
+
+
+PAGES: dict[str, Callable[[Path], Path]] = {
+    "bench": lambda folder: a_bench(folder, synthetic.FULL),
+    "quick bench": lambda folder: a_bench(folder, synthetic.QUICK),
+    "load": a_load,
+    "several": lambda folder: write_several(several_runs(folder), folder / "page"),
+    "trends": some_trends,
+}
+
+
+@pytest.fixture(scope="module")
+def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
+    with browser(tmp_path_factory.mktemp("profile")) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_a_reader_has_nothing_to_complain_of(kind: str, tab: Tab, tmp_path: Path) -> None:
+    page = PAGES[kind](tmp_path / "folder")
+    assert [str(one) for one in complaints(tab, page)] == []
+
+
+CHART = (
+    '<figure id="c"><svg viewBox="0 0 200 100" role="img" aria-label="a chart" fill="currentColor">'
+    '<text x="10" y="50">{}</text>{}</svg></figure>'
+)
+WHOLE = CHART.format("words", "")
+BROKEN = {
+    "network: http": '<img src="http://example.org/x.png" alt="a" width="99" height="99">',
+    "network: file": '<link rel="stylesheet" href="x.css">',
+    "console": "<script>console.error('broken')</script>",
+    "console: Uncaught": "<script>throw new Error('broken')</script>",
+    "accessibility": WHOLE.replace(' aria-label="a chart"', ""),
+    "closed: figure empty:": '<figure id="empty"></figure>',
+    "closed: svg c: 10 x": WHOLE.replace("<svg", '<svg style="width:10px"'),
+    "closed: figure c: from": WHOLE.replace("<figure", '<figure style="margin-left:95vw; width: 300px"'),
+    "the page is": '<div style="width:3000px">wide</div>',
+    "text is": '<p style="width:30px; white-space:nowrap">words that do not fit</p>',
+    "leaves its chart": CHART.format("words" * 40, ""),
+    "lies over": CHART.format("words", '<text x="12" y="52">others</text>'),
+    "light: ": '<p style="color:#aaa">pale</p>',
+    "dark: ": '<p style="color:#1b1b1a">ink on night</p>',
+    "paper: table": '<div style="overflow-x:auto"><table><caption>wide</caption><tr>'
+    + "<td>a_word_that_does_not_break</td>" * 12
+    + "</tr></table></div>",
+    "pages": '<div style="height:90000px">long</div>',
+}
+
+
+FRAME = (
+    "<!DOCTYPE html><title>a page</title><style>:root { color-scheme: light dark }"
+    "@media (prefers-color-scheme: dark) { body { background: #111; color: #eee } }</style><body>"
+)
+
+
+def test_a_sound_page_is_not_complained_of(tab: Tab, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f"{FRAME}<p>words</p>{WHOLE}", encoding="utf-8")
+    assert complaints(tab, page) == []
+
+
+@pytest.mark.parametrize("where", BROKEN)
+def test_a_broken_page_is_complained_of(where: str, tab: Tab, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(FRAME + BROKEN[where], encoding="utf-8")
+    found = [str(one) for one in complaints(tab, page)]
+    assert any(where in one for one in found), found
+
+
+def test_without_a_browser_the_tests_fail_in_a_clear_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(chromium, "NAMES", ("no-such-browser",))
+    with pytest.raises(BrowserError, match="apt-get install chromium"), browser(tmp_path):
+        pass

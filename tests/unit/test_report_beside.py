@@ -1,0 +1,181 @@
+"""Arms beside each other: seeds paired, fabrics on one axis, hidden time apart, bounds on the tails."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html import unescape
+
+import pytest
+
+import synthetic
+from shotclock.bench import statistics
+from shotclock.bench.report.chart_data import stage_means
+from shotclock.bench.report.fabrics import MEAN, fabrics
+from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
+from shotclock.bench.report.figures import Figure, figures
+from shotclock.bench.report.render import svg
+from shotclock.bench.report.samples import Sample
+from shotclock.bench.report.seeds import pairs
+from shotclock.bench.report.tails import tail_curve
+from shotclock.bench.report.waterfall import falls, waterfall
+from shotclock.bench.rows import Step, table
+from shotclock.bench.schema import Summary
+from shotclock.domain.stages import Stage
+
+MS = 1_000_000
+
+
+def run(size: synthetic.Size = synthetic.SMALL, *names: str) -> tuple[list[Step], Summary]:
+    arms = tuple(arm for arm in synthetic.ARMS if not names or arm.name in names)
+    steps = synthetic.rows(size, arms=arms)
+    return steps, synthetic.summary(steps, size, arms=arms)
+
+
+def drawn(steps: list[Step], summary: Summary) -> dict[str, Figure]:
+    return {each.name: each for each in figures(summary, table(steps))}
+
+
+def with_losses(summary: Summary, losses: dict[str, dict[int, float]]) -> Summary:
+    arms = {
+        name: arm.model_copy(update={"loss": arm.loss.model_copy(update={"per_seed": losses.get(name, {})})})
+        for name, arm in summary.arms.items()
+    }
+    return summary.model_copy(update={"arms": arms})
+
+
+def test_seeds_are_paired_and_the_mean_has_its_interval() -> None:
+    _, summary = run()
+    losses = {"classical-only": {0: 1.0, 1: 2.0, 2: 3.0}, "quantum-raw": {0: 0.9, 1: 2.0, 2: 3.1}}
+    (found,) = pairs(with_losses(summary, losses))
+    assert dict(found.differences) == pytest.approx({0: -0.1, 1: 0.0, 2: 0.1})
+    assert found.mean == pytest.approx(0, abs=1e-12)
+    assert found.interval == pytest.approx((-0.2484, 0.2484), abs=1e-4)  # ± 4.303 × 0.1 / √3
+    assert found.unpaired == 0
+
+
+def test_seeds_without_a_pair_are_counted_and_a_diverged_one_is_none() -> None:
+    _, summary = run()
+    losses = {"classical-only": {0: 1.0, 1: 2.0}, "quantum-raw": {0: 0.5, 1: float("nan"), 2: 3.0}}
+    (found,) = pairs(with_losses(summary, losses))
+    assert found.differences == ((0, -0.5),)
+    assert found.unpaired == 2
+    assert found.interval is None
+    assert "one seed: no interval" in found.words
+
+
+def test_one_seed_is_drawn_without_an_interval() -> None:
+    chart = drawn(*run(replace(synthetic.SMALL, seeds=1)))["paired_seeds"]
+    assert "one seed: no interval" in svg(chart.chart)
+
+
+def test_without_classical_only_the_chart_is_a_sentence() -> None:
+    steps, summary = run(synthetic.SMALL, "classical-control", "hybrid-colocated")
+    chart = drawn(steps, summary)["paired_seeds"]
+    assert "nothing to pair with" in svg(chart.chart)
+    assert "nothing to pair with" in chart.grid.groups[0].rows[0][0].text
+
+
+def test_fabrics_have_what_the_summary_says_of_them() -> None:
+    steps, summary = run(replace(synthetic.SMALL, steps=400, slow_every=5))
+    sanity = {"sanity_mean_ms": (20.0, 50.0), "sanity_p95_ms": (60.0, 120.0)}
+    profile = summary.profiles["colocated"].model_copy(update=sanity)
+    summary = summary.model_copy(update={"profiles": {**summary.profiles, "colocated": profile}})
+    found = fabrics(summary, table(steps))
+    assert [each.arm for each in found] == ["hybrid-colocated", "hybrid-onprem-today", "hybrid-public-cloud"]
+    lines = {line.name: line for line in found[0].lines}
+    assert lines[MEAN].expected_ms == (20.0, 50.0)
+    assert lines["added_latency p95"].expected_ms == (60.0, 120.0)
+    p95 = lines["quantum_latency p95"]
+    assert p95.value_ms is not None
+    assert p95.bound_ms is not None
+    assert p95.value_ms <= p95.bound_ms
+    assert lines["quantum_latency p99"].value_ms is None
+    assert "too few" in lines["quantum_latency p99"].words
+    assert found[0].gate.startswith("PASS")
+    text = svg(fabrics_side_by_side(found, []))
+    for each in ("200 ms", "too few", "PASS", "FAIL", "INCONCLUSIVE", "qpu_exec_time"):
+        assert each in text
+
+
+def test_a_fabric_whose_calls_all_missed_is_drawn() -> None:
+    steps = synthetic.rows(replace(synthetic.SMALL, steps=300), all_missed="hybrid-colocated")
+    summary = synthetic.summary(steps, synthetic.SMALL)
+    (first, *_) = fabrics(summary, table(steps))
+    assert all(line.value_ms is None for line in first.lines if line.name.startswith("quantum"))
+    assert first.lines[0].words == "> 30,000"
+    assert "> 30,000" in unescape(svg(fabrics_side_by_side([first], [])))
+
+
+def hide(steps: list[Step], waited_ms: float) -> list[Step]:
+    """Calls that the training waits for so long, beside proposing and applying."""
+    hidden = []
+    for step in steps:
+        if step.call is None or step.arm != "hybrid-colocated":
+            hidden.append(step)
+            continue
+        own = sum(t.duration_ns for t in step.call.stages if t.stage in (Stage.PROPOSE, Stage.APPLY))
+        blocked = own + int(waited_ms * MS)
+        hidden.append(replace(step, call=replace(step.call, added_latency_ns=blocked)))
+    return hidden
+
+
+@pytest.mark.parametrize("waited_ms", [0.0, 3.0])
+def test_overlapped_stages_are_hidden_from_their_beginning(waited_ms: float) -> None:
+    steps, summary = run()
+    found = next(f for f in falls(summary, table(hide(steps, waited_ms))) if f.arm == "hybrid-colocated")
+    stages = {bar.stage: bar for bar in found.bars}
+    assert stages["propose"].hidden_ms == stages["apply"].hidden_ms == 0
+    assert stages["qpu_queue_wait"].hidden_ms == pytest.approx(stages["qpu_queue_wait"].total_ms)
+    own_ms = stages["propose"].total_ms + stages["apply"].total_ms
+    assert found.blocking_ms == pytest.approx(own_ms + waited_ms)
+    assert stages["hand-over"].total_ms == 0
+    # what the training waits for is the end of the last stages
+    if waited_ms:
+        assert stages["postproc_time"].hidden_ms < stages["postproc_time"].total_ms
+    else:
+        assert stages["postproc_time"].hidden_ms == pytest.approx(stages["postproc_time"].total_ms)
+
+
+def test_inline_calls_hide_nothing_and_overlapped_ones_are_drawn_apart() -> None:
+    steps, summary = run()
+    inline, overlapped = (falls(summary, table(each)) for each in (steps, hide(steps, 0.0)))
+    assert all(fall.hidden_ms == 0 for fall in inline)
+    assert "hides" not in svg(waterfall(inline, []))
+    assert "hides" in svg(waterfall(overlapped, []))
+    named = {cells[0].text: cells for cells in stage_means(overlapped).groups[0].rows}
+    assert named["of which is hidden"][1].text == "0"
+    assert named["of which is hidden"][2].text != "0"
+
+
+def test_tails_carry_the_bounds_that_gates_look_at() -> None:
+    values_ns = [round(1e6 * 1.01**k) for k in range(200)]
+    gated = statistics.Sample.of(values_ns, missed=1)
+    curve = tail_curve(Sample("hybrid-mine", tuple(value / 1e6 for value in values_ns), 1, 30_000.0), top=9.0)
+    assert [round(1 - 10**-x, 6) for x, _, _ in curve.bounds] == [0.5, 0.95]  # 201 calls bound no p99
+    for (_, low, high), p in zip(curve.bounds, (0.5, 0.95), strict=True):
+        found = statistics.percentile(gated, p)
+        assert found is not None
+        assert (10**low, 10**high) == pytest.approx((found.value, found.upper_bound))
+
+
+def test_a_bound_among_the_missed_leaves_by_the_top() -> None:
+    curve = tail_curve(Sample("hybrid-mine", tuple(float(k + 1) for k in range(192)), 8, 30_000.0), top=9.0)
+    assert [high for _, _, high in curve.bounds] == [pytest.approx(curve.bounds[0][2]), 9.0]
+
+
+@pytest.mark.parametrize(
+    ("names", "last"),
+    [
+        (("classical-only",), 59),
+        (("quantum-raw",), 24),
+        (("classical-only", "hybrid-public-cloud"), 0),
+        (("hybrid-colocated", "hybrid-onprem-today"), 24),
+    ],
+)
+def test_subsets_and_interrupted_runs_are_drawn(names: tuple[str, ...], last: int) -> None:
+    steps, _ = run(synthetic.SMALL, *names)
+    steps = [step for step in steps if step.step <= last and (step.seed == 0 or last > 24)]
+    arms = tuple(arm for arm in synthetic.ARMS if arm.name in names)
+    found = drawn(steps, synthetic.summary(steps, synthetic.SMALL, arms=arms, status="interrupted"))
+    assert all("INTERRUPTED" in svg(figure.chart) for figure in found.values())
+    assert ("break_even" in found) == (names != ("classical-only",) and last > 0)

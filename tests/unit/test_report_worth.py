@@ -1,0 +1,251 @@
+"""What an improvement and a call cost: prices from the costs, bills that end at them, and the break-even."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+import synthetic
+from shotclock.bench.report.axes import linear, logarithmic, power, span
+from shotclock.bench.report.break_even import Asked, BreakEven, break_even, findings, no_gain
+from shotclock.bench.report.break_even_chart import break_even_chart
+from shotclock.bench.report.figures import Figure, figures
+from shotclock.bench.report.looks import looks
+from shotclock.bench.report.money import Prices, bills, by_the_wall, prices
+from shotclock.bench.report.render import svg
+from shotclock.bench.rows import Step, table
+from shotclock.bench.schema import Cost, Summary
+
+AT = Prices("USD", 2.10 / 3600, 1.60)
+
+
+def run(size: synthetic.Size = synthetic.SMALL, *names: str) -> tuple[list[Step], Summary]:
+    arms = tuple(arm for arm in synthetic.ARMS if not names or arm.name in names)
+    steps = synthetic.rows(size, arms=arms)
+    return steps, synthetic.summary(steps, size, arms=arms)
+
+
+def drawn(steps: list[Step], summary: Summary) -> dict[str, Figure]:
+    return {each.name: each for each in figures(summary, table(steps))}
+
+
+def even(steps: list[Step], summary: Summary) -> str:
+    found = break_even(summary, table(steps), AT)
+    assert found is not None
+    return svg(break_even_chart(found, looks(summary.arms), []))
+
+
+def asked(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> Asked:
+    return Asked(
+        arm=arm,
+        calls=100,
+        blocked_s=0.1,
+        round_trip_s=0.1,
+        usage_s=0.05,
+        by_wall=by_wall,
+        gain=gain,
+        gain_words="",
+    )
+
+
+def with_costs(summary: Summary, costs: dict[str, Cost]) -> Summary:
+    arms = {
+        name: arm.model_copy(update={"cost": costs.get(name, arm.cost)}) for name, arm in summary.arms.items()
+    }
+    return summary.model_copy(update={"arms": arms})
+
+
+def test_the_prices_are_those_the_costs_were_reckoned_with() -> None:
+    _, summary = run()
+    found = prices(summary)
+    assert found is not None
+    assert found.gpu_second == pytest.approx(AT.gpu_second, rel=1e-6)
+    assert found.qpu_second == pytest.approx(AT.qpu_second, rel=1e-6)
+    assert found.words == "2.10 USD a GPU hour, 1.60 USD a QPU second"
+
+
+def test_a_run_without_a_qpu_has_a_price_for_accelerators_alone() -> None:
+    _, summary = run(synthetic.SMALL, "classical-only", "classical-control")
+    found = prices(summary)
+    assert found is not None
+    assert found.gpu_second == pytest.approx(AT.gpu_second, rel=1e-6)
+    assert found.qpu_second == 0
+
+
+def test_one_arm_leaves_two_prices_open() -> None:
+    steps, summary = run(synthetic.SMALL, "hybrid-colocated")
+    assert prices(summary) is None
+    found = drawn(steps, summary)
+    for name in ("loss_against_money", "break_even"):
+        assert "cannot be told" in found[name].caption
+        assert "cannot be told" in svg(found[name].chart)
+        assert "EMULATED" in svg(found[name].chart)
+
+
+def test_bills_end_at_the_cost_of_the_summary() -> None:
+    steps, summary = run()
+    steps = [replace(step, eval_loss=0.5) if step.step == 59 else step for step in steps]
+    for bill in bills(summary, table(steps), AT):
+        spent = bill.points[-1].money * bill.seeds
+        assert spent == pytest.approx(summary.arms[bill.arm].cost.money, rel=1e-6)
+        assert [point.money for point in bill.points] == sorted(point.money for point in bill.points)
+
+
+def test_a_session_is_billed_by_the_clock() -> None:
+    steps, summary = run()
+    rows = table(steps)
+    arm = "hybrid-public-cloud"
+    cost = summary.arms[arm].cost
+    held = cost.model_copy(
+        update={
+            "qpu_s": 3600 * cost.compute_h,
+            "money": cost.compute_h * 2.10 + 3600 * cost.compute_h * 1.60,
+        }
+    )
+    billed = with_costs(summary, {arm: held})
+    assert by_the_wall(billed, rows, arm)
+    assert not by_the_wall(billed, rows, "hybrid-colocated")
+    last = next(bill for bill in bills(billed, rows, AT) if bill.arm == arm).points[-1]
+    wall_s = sum(s.total_iteration_time_ns for s in steps if s.arm == arm and s.step <= last.step) / 1e9
+    assert last.money * synthetic.SMALL.seeds == pytest.approx(wall_s * (AT.gpu_second + AT.qpu_second))
+
+
+def test_free_of_charge_is_drawn_too() -> None:
+    steps, summary = run()
+    free = {
+        name: arm.cost.model_copy(update={"money": 0.0, "money_per_loss": None})
+        for name, arm in summary.arms.items()
+    }
+    summary = with_costs(summary, free)
+    found = drawn(steps, summary)
+    assert "loss_against_money" in found
+    assert "free in the settings" in found["break_even"].caption
+    assert "0 USD" in svg(found["loss_against_money"].chart)
+
+
+@pytest.mark.parametrize("by_wall", [False, True])
+@pytest.mark.parametrize("trip_s", [1e-4, 0.1, 9.0])
+def test_on_the_line_both_calls_cost_the_same(trip_s: float, by_wall: bool) -> None:
+    one, classical_s = asked(by_wall=by_wall), 10.0
+    price = one.price(classical_s, trip_s, AT)
+    assert AT.gpu_second * trip_s + price * one.billed_s(trip_s) == pytest.approx(AT.gpu_second * classical_s)
+    assert one.round_trip(classical_s, price, AT) == pytest.approx(trip_s)
+
+
+def test_no_price_is_low_enough_for_a_round_trip_longer_than_the_classical_answer() -> None:
+    assert asked().price(classical_s=0.01, round_trip_s=0.1, at=AT) < 0
+    assert asked().price(classical_s=0.1, round_trip_s=0.1, at=AT) == 0
+
+
+def test_the_solver_time_of_the_same_cost_breaks_even_with_this_run() -> None:
+    one = asked()
+    assert one.price(one.worth_s(AT), one.blocked_s, AT) == pytest.approx(AT.qpu_second)
+
+
+def test_gains_move_the_line_only_where_both_are_settled() -> None:
+    classical = asked("classical-control", gain=0.001)
+    assert BreakEven(AT, (asked(gain=0.003),), classical).factor(asked(gain=0.003)) == pytest.approx(3)
+    assert BreakEven(AT, (asked(),), classical).factor(asked()) is None
+    assert BreakEven(AT, (asked(gain=0.003),), asked()).factor(asked(gain=0.003)) is None
+    assert no_gain(BreakEven(AT, (asked(gain=0.003),), classical)) == []
+
+
+def test_fabrics_are_compared_and_their_gain_is_told() -> None:
+    steps, summary = run()
+    found = break_even(summary, table(steps), AT)
+    assert found is not None
+    assert [one.arm for one in found.quantum] == [
+        "hybrid-colocated",
+        "hybrid-onprem-today",
+        "hybrid-public-cloud",
+    ]
+    assert no_gain(found) == []
+    factor = found.factor(found.quantum[0])
+    assert factor is not None
+    colocated, control = (summary.arms[name] for name in ("hybrid-colocated", "classical-control"))
+    assert colocated.loss.improvement
+    assert control.loss.improvement
+    ratio = (colocated.loss.improvement / colocated.calls) / (control.loss.improvement / control.calls)
+    assert factor == pytest.approx(ratio)
+    assert "for its gain" in even(steps, summary)
+
+
+@pytest.mark.parametrize(
+    ("gain", "interval"), [(-0.01, (-0.02, -0.001)), (0.01, (-0.01, 0.03)), (0.01, None)]
+)
+def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[float, float] | None) -> None:
+    steps, summary = run()
+    arms = {
+        name: arm.model_copy(
+            update={"loss": arm.loss.model_copy(update={"improvement": gain, "interval": interval})}
+        )
+        for name, arm in summary.arms.items()
+    }
+    summary = summary.model_copy(update={"arms": arms})
+    found = break_even(summary, table(steps), AT)
+    assert found is not None
+    assert all(found.factor(one) is None for one in found.quantum)
+    assert "no break-even for any of them" in findings(found)
+    chart = svg(break_even_chart(found, looks(summary.arms), []))
+    assert "no break-even" in chart
+    assert "for its gain" not in chart
+
+
+def test_without_a_control_only_supposed_solvers_are_drawn() -> None:
+    steps, summary = run(synthetic.SMALL, "classical-only", "hybrid-colocated")
+    chart = even(steps, summary)
+    assert "No classical-control ran" in chart
+    assert "worth it" not in chart
+    assert "a solver of 1 min" in chart
+
+
+def test_calls_without_an_answer_are_paid_for_by_those_with_one() -> None:
+    steps, summary = run()
+    halved = [
+        replace(step, call=replace(step.call, answered=step.step % 2 == 0)) if step.call else step
+        for step in steps
+    ]
+    whole, half = (break_even(summary, table(each), AT) for each in (steps, halved))
+    assert whole is not None
+    assert half is not None
+    assert half.quantum[0].calls < whole.quantum[0].calls
+    assert half.quantum[0].cost(AT) * half.quantum[0].calls == pytest.approx(
+        whole.quantum[0].cost(AT) * whole.quantum[0].calls
+    )
+
+
+def test_overlap_shows_what_it_hides() -> None:
+    steps, summary = run(synthetic.SMALL, "classical-only", "classical-control", "hybrid-colocated")
+    shown = even(steps, summary)
+    hidden = [
+        replace(step, call=replace(step.call, added_latency_ns=2_000_000))
+        if step.call and step.arm == "hybrid-colocated"
+        else step
+        for step in steps
+    ]
+    assert even(hidden, summary).count("<path") > shown.count("<path")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (2e-5, "20 µs"),
+        (0.137, "137 ms"),
+        (1.0, "1 s"),
+        (59.999, "1 min"),
+        (5_800, "1.61 h"),
+        (172_800, "2 d"),
+    ],
+)
+def test_times_read_as_people_say_them(seconds: float, words: str) -> None:
+    assert span(seconds) == words
+
+
+def test_axes_have_round_ticks() -> None:
+    assert linear(0.0, 1.0, 5, "").words == ("0", "0.2", "0.4", "0.6", "0.8", "1")
+    assert logarithmic(1e-6, 1e3, "", every=3).words == ("1e-6", "0.001", "1", "1,000")
+    assert logarithmic(1.0, 10.0, "").words == ("1", "2", "5", "10")
+    assert [power(10.0**e) for e in (-5, -4)] == ["1e-5", "0.0001"]
+    assert math.isclose(logarithmic(1.0, 10.0, "").high, 1.0)

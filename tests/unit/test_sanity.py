@@ -1,0 +1,81 @@
+"""A figure against the founding document's: met, explained by its components, or told to be neither."""
+
+from __future__ import annotations
+
+import pytest
+
+from concluded import Call, summary
+from shotclock.bench.sanity import EXPECTED, sanity
+from shotclock.bench.schema import SanityArm, SanityResult
+from shotclock.emulator import profile as profiles
+
+COLOCATED, ONPREM, CLOUD = "hybrid-colocated", "hybrid-onprem-today", "hybrid-public-cloud"
+
+
+def of(arm: str, call: Call) -> SanityArm:
+    (found,) = [one for one in sanity(summary({arm: call})) if one.arm == arm]
+    return found
+
+
+def results(found: SanityArm) -> dict[str, SanityResult]:
+    return {one.statistic: one.result for one in found.figures}
+
+
+@pytest.mark.parametrize("name", profiles.known())
+def test_the_documents_ranges_are_those_of_the_profiles_files(name: str) -> None:
+    told = profiles.load(name).sanity
+    expected = EXPECTED.get(f"hybrid-{name}", {})
+    assert expected.get("mean") == (told.mean.ms if told else None)
+    assert expected.get("p95") == (told.p95.ms if told and told.p95 else None)
+
+
+def test_inside_the_range_is_met_and_too_few_calls_say_so() -> None:
+    found = results(of(COLOCATED, Call(waits_ms=30.0)))
+    assert found == {"mean": SanityResult.MET, "p95": SanityResult.TOO_FEW, "p99": SanityResult.TOO_FEW}
+
+
+def test_above_the_range_is_explained_by_waits_and_not_by_software() -> None:
+    waits = results(of(COLOCATED, Call(waits_ms=110.0, p95_ms=140.0)))
+    assert (waits["mean"], waits["p95"]) == (SanityResult.EXPLAINED, SanityResult.EXPLAINED)
+    software = results(of(COLOCATED, Call(waits_ms=30.0, software_ms=90.0, p95_ms=140.0)))
+    assert (software["mean"], software["p95"]) == (SanityResult.NOT_MET, SanityResult.NOT_MET)
+    # waits below the range don't explain a figure above it
+    slow = results(of(COLOCATED, Call(waits_ms=10.0, software_ms=90.0)))
+    assert slow["mean"] is SanityResult.NOT_MET
+
+
+def test_components_add_up_and_the_largest_names_its_numbers() -> None:
+    found = of(COLOCATED, Call(waits_ms=100.0, tag="assumed"))
+    # of 90 ms on the QPU the profile predicts three quarters for the overhead
+    assert found.components_ms == pytest.approx(
+        {"subjob_overhead": 67.5, "shots": 22.5, "collect": 10.0, "software": 5.0}
+    )
+    assert sum(found.components_ms.values()) == pytest.approx(105.0)
+    assert found.rests_on == ("subjob_overhead.value (assumed)",)
+    # the noise is no part of a latency
+    assert found.tags == {"published": 0, "measured": 0, "assumed": 3}
+
+
+def test_hardware_is_explained_by_its_stages() -> None:
+    found = of(CLOUD, Call(waits_ms=8_000.0, emulated=False))
+    assert results(found)["mean"] is SanityResult.EXPLAINED
+    assert next(iter(found.components_ms)) == "qpu_exec_time"
+    assert found.tags == {}
+
+
+def test_an_arm_without_a_row_says_so() -> None:
+    found = of(ONPREM, Call(waits_ms=2_600.0))
+    assert set(results(found).values()) == {SanityResult.NO_FIGURE}
+    assert "no row" in found.said
+    assert "no row" not in of(CLOUD, Call(waits_ms=2_000.0)).said
+
+
+def test_an_iteration_answers_for_itself_on_an_accelerator_alone() -> None:
+    def mean(workload: str, environment: dict[str, str], iteration_ms: float) -> SanityResult:
+        run = summary({}, iteration_ms=iteration_ms, workload=workload, environment=environment)
+        return results(sanity(run)[0])["mean"]
+
+    gpu = {"gpu": "AMD Instinct MI455X"}
+    assert mean("digits-mlp", {"cpu": "a processor"}, 1.0) is SanityResult.EXPLAINED
+    assert mean("medium", gpu, 100.0) is SanityResult.MET
+    assert mean("medium", gpu, 300.0) is SanityResult.NOT_MET

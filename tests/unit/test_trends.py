@@ -1,0 +1,93 @@
+"""Trends: a series an environment, changes with the run they came with, and the words of the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from shotclock.bench.history import Entry, Figure, History
+from shotclock.bench.report.trends import as_json, read_trends
+from shotclock.bench.report.trends_page import headline, write_trends
+from shotclock.domain.errors import SettingsError
+
+P99, GOODPUT = "load.software.p99_ms", "load.goodput_per_s"
+
+
+def add(history: History, count: int, moved_at: int, cpu: str = "one") -> None:
+    for number in range(count):
+        wave = 1 + 0.01 * ((7 * number) % 5 - 2)
+        level = 10.0 if number < moved_at else 13.0
+        history.add(
+            Entry(
+                f"{cpu}-{number}",
+                "load",
+                f"2026-10-{number + 1:02d}T03:00:00",
+                "0.1",
+                True,
+                "wall",
+                {"cpu": cpu},
+                (
+                    Figure(P99, "ms", "lower", 1_000, level * wave, None),
+                    Figure(GOODPUT, "1/s", "higher", 1_000, 20 * level * wave, None),
+                    Figure("load.issue_lag.p99_ms", "ms", "lower", 1_000, 0.1, None),
+                ),
+            )
+        )
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Iterator[History]:
+    with History(tmp_path / "history.db") as found:
+        yield found
+
+
+def test_a_change_is_told_with_its_run_and_whether_it_is_worse(history: History, tmp_path: Path) -> None:
+    add(history, 24, 12)
+    found = read_trends(history)
+    assert [trend.metric for trend in found.trends] == [GOODPUT, P99]
+    assert {(t.metric, one.points[change.index].run_id) for t, one, change in found.moved} == {
+        (P99, "one-12"),
+        (GOODPUT, "one-12"),
+    }
+    assert f"1 of 2 changes are to the worse, the last in {P99} from 10.0 ms to 13.0 ms" in headline(found)
+    page = write_trends(found, history, tmp_path / "page")
+    text = page.read_text(encoding="utf-8")
+    assert "EMULATED" in text
+    assert "<script" not in text
+    chart = (tmp_path / "page" / "charts" / "trend-load-software-p99-ms.svg").read_text(encoding="utf-8")
+    assert "+30.0 %, worse" in chart
+    assert "EMULATED" in chart
+    assert pq.read_table(tmp_path / "page" / "history.parquet").num_rows == 72
+    document = json.loads(json.dumps(as_json(found)))
+    (change,) = document["metrics"][P99]["changes"]
+    assert (change["run_id"], change["worse"]) == ("one-12", True)
+
+
+def test_another_environment_is_a_series_not_a_change(history: History) -> None:
+    add(history, 10, 99)
+    add(history, 10, 0, cpu="another")
+    found = read_trends(history, ["load.software.*"])
+    (trend,) = found.trends
+    assert [one.name for one in trend.series] == ["A", "B"]
+    assert found.moved == []
+    assert found.environments == {"A": {"cpu": "another"}, "B": {"cpu": "one"}}
+    assert "no level has moved" in headline(found)
+
+
+def test_too_few_runs_say_how_many_it_takes(history: History, tmp_path: Path) -> None:
+    add(history, 3, 1)
+    found = read_trends(history)
+    assert "that takes 8 runs in one environment, the longest series has 3" in headline(found)
+    assert write_trends(found, history, tmp_path / "page").is_file()
+
+
+def test_a_pattern_that_fits_nothing_and_an_empty_history_are_refused(history: History) -> None:
+    with pytest.raises(SettingsError, match="no run yet"):
+        read_trends(history)
+    add(history, 1, 1)
+    with pytest.raises(SettingsError, match=r"--metric load\.p98.*load\.software\.p99_ms"):
+        read_trends(history, ["load.p98"])
