@@ -4,7 +4,7 @@ VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 RUN = $(VENV)/bin
 
-.PHONY: bench test lint proto benchmarks soak soak-kills clean
+.PHONY: bench test lint proto benchmarks soak soak-kills soak-ruler clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -34,6 +34,10 @@ soak: $(VENV)/.installed
 # The real service killed 200 times under load, three ways; certificates rotated 200 times; 40 minutes.
 soak-kills: $(VENV)/.developed
 	$(RUN)/python benchmarks/soak_orchestrator.py --page docs/soak-kills.md $(ARGS)
+
+# The gate on real runs: equals, and planted delays, in turns; a quarter of an hour on an idle machine.
+soak-ruler: $(VENV)/.developed
+	$(RUN)/python benchmarks/soak_ruler.py --page docs/soak-ruler.md $(ARGS)
 
 # torch comes first and alone: asked for by a range, pip would take the newest build with its GPU libraries.
 $(VENV)/.installed: pyproject.toml constraints.txt

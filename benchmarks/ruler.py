@@ -25,6 +25,7 @@ class Ruler:
     opened: stall.Stall
     closed: stall.Stall
     same: series.Caught
+    limit: series.Caught
     p50: series.Caught
     p99: series.Caught
 
@@ -48,8 +49,9 @@ def measure(same: int, planted: int) -> Ruler:
         stall.measure(stall.OPEN),
         stall.measure(stall.CLOSED),
         series.compare(series.unchanged, same, seed=1),
-        series.compare(series.slower(1.10), planted, seed=2),
-        series.compare(series.longer_tail(1.25), planted, seed=3),
+        series.compare(series.at_the_limit(), planted, seed=4),
+        series.compare(series.slower(1.10), planted, seed=2, speak=(0.50,)),
+        series.compare(series.longer_tail(1.25), planted, seed=3, speak=(0.99,)),
     )
 
 
@@ -65,18 +67,28 @@ def metrics(found: Ruler) -> dict[str, float]:
         "aa_inconclusive_p99_ratio": found.same.inconclusive[0.99] / found.same.comparisons,
         "open_loop_stalled_p99_ms": found.opened.stalled_ms,
         "closed_loop_stalled_p99_ms": found.closed.stalled_ms,
-        "aa_mean_pairs": found.same.mean_pairs,
-        "planted_p50_mean_pairs": found.p50.mean_pairs,
-        "planted_p99_mean_pairs": found.p99.mean_pairs,
+        "at_limit_p50_failed_ratio": found.limit.failed[0.50] / found.limit.comparisons,
+        "at_limit_p99_failed_ratio": found.limit.failed[0.99] / found.limit.comparisons,
+        "aa_median_pairs": found.same.pairs[0],
+        "planted_p50_median_pairs": found.p50.pairs[0],
+        "planted_p99_median_pairs": found.p99.pairs[0],
     }
 
 
 def markdown(found: Ruler) -> list[str]:
     """The section of the page."""
     rows = [
-        ("A against A", found.same, "any metric FAIL", found.same.failed_any),
-        ("+10 % on all of B", found.p50, "p50 FAIL (limit 5 %)", found.p50.failed[0.50]),
-        ("+25 % on B's p99", found.p99, "p99 FAIL (limit 10 %)", found.p99.failed[0.99]),
+        ("nothing", found.same, "p50 or p99 FAIL", found.same.failed_any, _open(found.same, *series.RULES)),
+        (
+            "p50 +5 %, p99 +10 %: the limits",
+            found.limit,
+            "p50 FAIL",
+            found.limit.failed[0.50],
+            _open(found.limit, 0.50),
+        ),
+        ("", found.limit, "p99 FAIL", found.limit.failed[0.99], _open(found.limit, 0.99)),
+        ("+10 % on all of B", found.p50, "p50 FAIL", found.p50.failed[0.50], _open(found.p50, 0.50)),
+        ("+25 % on B's p99", found.p99, "p99 FAIL", found.p99.failed[0.99], _open(found.p99, 0.99)),
     ]
     return [
         "## The ruler",
@@ -87,16 +99,21 @@ def markdown(found: Ruler) -> list[str]:
         f"{found.closed.stalled_ms:.1f} ms.",
         "",
         f"Comparisons of synthetic runs ({series.CALLS:,} calls of a queue with autocorrelated service each, "
-        f"pairs that drift), pairs added at {', '.join(map(str, LOOK_AT))} until both metrics settle:",
+        f"pairs that drift), pairs added at {', '.join(map(str, LOOK_AT))} until what is counted settles. "
+        "Just at the limits, 5 % on p50 and 10 % on p99, a gate of 1 % fails once in a hundred times at "
+        "most, and cannot settle:",
         "",
-        "| planted | comparisons | counted | how often | unsettled p50, p99 | mean pairs |",
+        "| planted | comparisons | counted | how often | left open | pairs: half of them, 95 % of them |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {name} | {one.comparisons} | {what} | {count} | "
-            f"{one.inconclusive[0.50]}, {one.inconclusive[0.99]} | {one.mean_pairs:.1f} |"
-            for name, one, what, count in rows
+            f"| {name} | {one.comparisons:,} | {what} | {count:,} | {left} | {one.pairs[0]}, {one.pairs[1]} |"
+            for name, one, what, count, left in rows
         ),
     ]
+
+
+def _open(found: series.Caught, *quantiles: float) -> str:
+    return " and ".join(str(found.inconclusive[quantile]) for quantile in quantiles)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,9 @@ def test_each_scenario_schedules_what_does_not_wait() -> None:
         (float("inf"), 1, BUDGET, "--rate inf"),
         (1, -2, BUDGET, "--duration -2"),
         (1, 1, 0, "--deadline-ms"),
+        (1, float("nan"), BUDGET, "--duration nan"),
+        (1e-9, 1e10, BUDGET, "--duration 1e"),
+        (1e6, 60, BUDGET, r"6e\+07 calls a run, at most 5,000,000"),
     ],
 )
 def test_a_plan_that_cannot_be_run_names_the_flag(

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -213,6 +215,37 @@ def test_exit_codes_and_json_of_folders_of_load_tests(tmp_path: Path) -> None:
     assert code == 0
     assert "INCONCLUSIVE" in text
     assert run_cli(f"{a}/00", f"{b}/00", "--strict")[0] == 5
+
+
+def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    load_folder(tmp_path / "run", "2026-11-22T10:00:00", 0.004, 0)
+    for b in (tmp_path / "run", tmp_path):
+        with pytest.raises(SettingsError, match="are one run"):
+            compare(read_units(tmp_path / "run"), read_units(b), sequential=True)
+
+
+def test_runs_without_a_partner_are_left_out_and_counted() -> None:
+    found = compare(units("a", 5, pairs=14), units("b", 5))
+    assert (found.pairs, found.unpaired) == (12, 2)
+    assert found.result is Result.PASS
+
+
+def test_a_damaged_folder_is_named(tmp_path: Path) -> None:
+    load_folder(tmp_path / "cut", "2026-11-22T10:00:00", 0.004, 0)
+    summary = tmp_path / "cut" / "load.json"
+    summary.write_text(summary.read_text(encoding="utf-8")[:500], encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"load\.json"):
+        read_units(tmp_path)
+    load_folder(tmp_path / "rowless", "2026-11-22T10:00:00", 0.004, 0)
+    (tmp_path / "rowless" / "calls.parquet").unlink()
+    with pytest.raises(SettingsError, match=r"calls\.parquet"):
+        read_units(tmp_path / "rowless")
+    steps = synthetic.rows(synthetic.SMALL)
+    folder = RunFolder.create(tmp_path / "bench")
+    folder.write_summary(synthetic.summary(steps))
+    pq.write_table(pa.table({"arm": ["x"]}), folder.path / "steps.parquet")
+    with pytest.raises(SettingsError, match="has no column seed"):
+        read_units(folder.path)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from queueing import MS, Queue, loaded
+from queueing import MS, Queue, degraded, loaded
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.knee import FEWEST_CALLS, Point, Search, Try
@@ -40,6 +40,27 @@ def test_a_sweep_that_finds_no_end_says_so() -> None:
     assert (knee.met_per_s, knee.missed_per_s) == (None, 10)
 
 
+def test_where_no_call_comes_in_time_no_lower_rate_is_tried() -> None:
+    plan = Plan(Scenario.SERVER, 50, 20, 4 * MS, n=4)
+    found = judge(loaded(plan, Queue(lambda _: 0.005)), plan, "any")
+    for basis in ("any", "quantum"):
+        knee = Search(50, 20).next([Point.of(50, found, basis)])
+        assert isinstance(knee, Knee)
+        assert (knee.met_per_s, knee.missed_per_s) == (None, 50)
+        assert "no call came in time" in knee.why
+    overloaded = replace(plan, rate_per_s=400, deadline_ns=50 * MS)
+    found = judge(loaded(overloaded, Queue(lambda _: 0.005)), overloaded, "any")
+    assert found.result is FAIL
+    assert Search(400, 20).next([Point.of(400, found)]) == Try(200, 20)
+
+
+def test_classical_answers_in_time_are_no_hope_for_the_qpus() -> None:
+    plan = Plan(Scenario.SERVER, 50, 20, 200 * MS, n=4)
+    found = judge(loaded(plan, Queue(lambda _: 0.005, lambda _: degraded)), plan, "quantum")
+    assert Point.of(50, found, "quantum").hopeless
+    assert not Point.of(50, found, "any").hopeless
+
+
 def test_every_run_is_long_enough_for_its_percentile() -> None:
     assert Search(2, 10).next([]) == Try(2, FEWEST_CALLS / 2)
     assert Search(1000, 10).next([]) == Try(1000, 10)
@@ -58,6 +79,16 @@ def test_a_generator_at_its_limit_is_not_tried_again_and_is_named() -> None:
     knee = search.next(points)
     assert isinstance(knee, Knee)
     assert "load generator" in knee.why
+
+
+def test_a_generator_that_is_late_at_lower_rates_too_ends_the_search() -> None:
+    search, late = Search(1000, 10), [Point(1000, OPEN, faulty=True), Point(500, OPEN, faulty=True)]
+    assert search.next(late[:1]) == Try(500, 10)
+    knee = search.next(late)
+    assert isinstance(knee, Knee)
+    assert knee.met_per_s is None
+    assert "too busy" in knee.why
+    assert search.next([late[0], Point(500, FAIL)]) == Try(250, 10)
 
 
 def test_a_claim_is_confirmed_and_one_failure_lowers_it() -> None:

@@ -18,7 +18,7 @@ from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.stability import stable, windows
 from shotclock.bench.load.summarise import LoadFacts, summarise
-from shotclock.bench.report.load_charts import write_charts
+from shotclock.bench.report.load_page import write_load_report
 from shotclock.bench.schema import Percentile, Result
 from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.domain.outcome import Outcome
@@ -146,6 +146,12 @@ def test_a_load_that_falls_behind_its_rate_is_no_measurement() -> None:
     assert found.result is Result.INCONCLUSIVE
 
 
+def test_a_run_without_calls_says_whose_doing_that_is() -> None:
+    idle = replace(SERVER, rate_per_s=1e-9)
+    assert "no call was due" in judge([], idle, "quantum").faults[0]
+    assert judge([], SERVER, "quantum").faults == ("no call ended",)
+
+
 def test_too_few_calls_give_no_percentile() -> None:
     plan = replace(SERVER, rate_per_s=10, duration_s=10)
     found = judge(loaded(plan, Queue(mixed)), plan, "quantum")
@@ -213,7 +219,8 @@ def drawn_load(rates: tuple[float, ...], folder: Path, queue: Queue) -> tuple[Lo
         "0.1", "2026-11-22T10:00:00", "load-x", False, "q", "q", True, "virtual", {}, "quantum", None
     )
     summary = summarise(runs, calls, SERVER, facts)
-    written = write_charts(summary, calls, folder)
+    write_load_report(summary, calls, folder)
+    written = (folder / "charts").glob("*.svg")
     return summary, {path.stem: path.read_text(encoding="utf-8") for path in written}
 
 
@@ -225,14 +232,14 @@ def test_charts_are_marked_labelled_and_there_where_they_have_something_to_show(
         assert "ms, log scale" in drawing
         assert (tmp_path / "charts" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "calls per second" in drawings["load_against_latency"]
-    _, one_rate = drawn_load((50,), tmp_path, Queue(mixed))
+    _, one_rate = drawn_load((50,), tmp_path / "one", Queue(mixed))
     assert "load_against_latency" not in one_rate
 
 
 def test_calls_without_an_answer_have_a_strip_of_their_own(tmp_path: Path) -> None:
     _, drawings = drawn_load((50,), tmp_path, Queue(mixed, lambda number: late if number % 3 else done))
     assert "missed" in drawings["latency_over_time"]
-    _, answered = drawn_load((50,), tmp_path, Queue(mixed))
+    _, answered = drawn_load((50,), tmp_path / "answered", Queue(mixed))
     assert "missed" not in answered["latency_over_time"]
 
 

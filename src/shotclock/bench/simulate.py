@@ -10,8 +10,12 @@ from __future__ import annotations
 import asyncio
 import math
 import selectors
+import signal
+import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from shotclock.domain.budget import NS_PER_S
@@ -60,6 +64,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Runs a coroutine to its end, skipping every wait."""
         return self.run_until_complete(work)
 
+    def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
+        """As asyncio's, but that Ctrl-C cancels the work and is raised when it has ended.
+
+        Raised where it came, as Python does it, it would end whichever task ran just then, and would be
+        raised again by everybody who waits for that task afterwards: whoever closes the system, above all.
+        """
+        task = asyncio.ensure_future(future, loop=self)
+        with _interrupting(task) as interrupted:
+            try:
+                return super().run_until_complete(task)
+            except asyncio.CancelledError:
+                if interrupted():
+                    raise KeyboardInterrupt from None
+                raise
+
     def advance(self, ns: int) -> None:
         """Lets time pass for work that a simulation only pretends to do."""
         self._skipped_ns += ns
@@ -69,6 +88,33 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             raise RuntimeError("virtual time stands still: nothing is scheduled")
         # never less than asked, and never nothing: the timer must be due afterwards
         self.advance(max(1, math.ceil(timeout * NS_PER_S)))
+
+
+@contextmanager
+def _interrupting(task: asyncio.Future[Any]) -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C cancels the task; gives whether there was one. Where another handler is set, or on
+    another thread than the main one, nothing changes.
+    """
+    interrupted = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        if interrupted:
+            signal.default_int_handler(number, frame)
+        interrupted = True
+        task.cancel()
+
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ours:
+        signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield lambda: interrupted
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class VirtualCaller:

@@ -73,6 +73,7 @@ def as_json(found: Comparison) -> dict[str, object]:
         "b": found.b,
         "result": found.result,
         "pairs": found.pairs,
+        "unpaired": found.unpaired,
         "interleaved": found.interleaved,
         "caveat": found.caveat,
         "metrics": {
@@ -106,6 +107,8 @@ def _show(found: Comparison, console: Console) -> None:
     for one in found.decisions:
         table.add_row(Text(one.rule.metric), Text(f"{SYMBOLS[one.result]} {one.result}"), Text(one.why))
     console.print(table)
+    if found.unpaired:
+        console.print(f"left out, having no partner: {found.unpaired} runs of the longer side")
     if found.caveat:
         console.print(Text(found.caveat, style="bold"), highlight=False)
     console.print(Text(f"{SYMBOLS[found.result]} {found.result}", style="bold"), highlight=False)

@@ -76,7 +76,8 @@ def decide(rule: Rule, a: Sequence[float], b: Sequence[float]) -> Decision:
     confidence = 1 - 2 * ALPHA / len(LOOK_AT)  # two-sided, so that each end keeps its one-sided part
     found = paired(effects, confidence)
     if found is None:
-        why = f"{len(effects)} pairs; at least {FEWEST_PAIRS} are needed"
+        pairs = "1 pair" if len(effects) == 1 else f"{len(effects)} pairs"
+        why = f"{pairs}; at least {FEWEST_PAIRS} are needed"
         return Decision(rule, Result.INCONCLUSIVE, None, len(effects), FEWEST_PAIRS, why)
     change = Estimate(
         rule.shown(found.value), rule.shown(found.low), rule.shown(found.high), confidence, found.runs

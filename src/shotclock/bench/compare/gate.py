@@ -45,11 +45,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The whole of a comparison. caveat: why no verdict is given although figures are; empty without."""
+    """The whole of a comparison. caveat: why no verdict is given although figures are; empty without.
+
+    unpaired: runs left out, those of the longer side that have no partner.
+    """
 
     a: str
     b: str
     pairs: int
+    unpaired: int
     interleaved: bool
     caveat: str
     decisions: tuple[Decision, ...]
@@ -81,7 +85,8 @@ def compare(
 ) -> Comparison:
     """A the baseline, B the change. Raises SettingsError where they don't compare, or for an idle pattern."""
     refuse_to_merge([unit.described for unit in chain(a, b)], despite)
-    count = min(len(a), len(b))
+    _refuse_itself(a, b)
+    count, unpaired = min(len(a), len(b)), abs(len(a) - len(b))
     a, b = a[:count], b[:count]
     together = interleaved(a, b)
     rules = _rules(a, b, wanted)
@@ -92,7 +97,17 @@ def compare(
             "the runs of A and B were not made in turns, so the machine's drift may pass for a change; make "
             f"{FEWEST_PAIRS} pairs in turns (A B B A), or accept it with --sequential"
         )
-    return Comparison(a[0].described.name, b[0].described.name, count, together, caveat, decisions)
+    return Comparison(a[0].described.name, b[0].described.name, count, unpaired, together, caveat, decisions)
+
+
+def _refuse_itself(a: Sequence[Unit], b: Sequence[Unit]) -> None:
+    starts = {unit.started_at: unit.name for unit in a}
+    for unit in b:
+        if unit.started_at in starts:
+            raise SettingsError(
+                f"{starts[unit.started_at]} and {unit.name} are one run (begun at {unit.started_at}); "
+                f"compare runs with others, not with themselves"
+            )
 
 
 def interleaved(a: Sequence[Unit], b: Sequence[Unit]) -> bool:

@@ -21,7 +21,19 @@ from shotclock.bench.schema import Summary
 from shotclock.bench.statistics import Sample
 from shotclock.domain.errors import SettingsError
 
-LATENCIES = ("added_latency", "quantum_latency", "total_iteration_time")
+STEP_COLUMNS = (
+    "arm",
+    "seed",
+    "called",
+    "answered",
+    "in_time",
+    "total_iteration_time_ns",
+    "added_latency_ns",
+    "added_emulated_ns",
+    "quantum_latency_ns",
+    "quantum_emulated_ns",
+)
+"""Those of steps.parquet that a comparison reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +53,14 @@ class Unit:
 def read_units(path: Path) -> list[Unit]:
     """The units of a run folder (its seeds, or its load runs), or of a folder of run folders, one each.
 
-    Raises SettingsError where there is no run, or an unfinished one.
+    Raises SettingsError where there is no run, or an unfinished one, or none that can be read.
     """
-    if _is_run(path):
-        return _split(path)
-    folders = sorted(child for child in path.iterdir() if _is_run(child)) if path.is_dir() else []
+    try:
+        if _is_run(path):
+            return _split(path)
+        folders = sorted(child for child in path.iterdir() if _is_run(child)) if path.is_dir() else []
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
     if not folders:
         raise SettingsError(f"{path}: neither a run folder (summary.json or load.json) nor a folder of them")
     units = [_whole(folder) for folder in folders]
@@ -89,7 +104,10 @@ def _load(path: Path) -> tuple[LoadSummary, list[CallRecord]]:
 def _bench(path: Path) -> tuple[Summary, pa.Table]:
     summary = RunFolder(path).read_summary()
     _refuse_unfinished(path, summary.status)
-    return summary, RunFolder(path).read_steps()
+    table = RunFolder(path).read_steps()
+    if missing := [name for name in STEP_COLUMNS if name not in table.column_names]:
+        raise SettingsError(f"{path / 'steps.parquet'}: has no column {', '.join(missing)}")
+    return summary, table
 
 
 def _refuse_unfinished(path: Path, status: str) -> None:

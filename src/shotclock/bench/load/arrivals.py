@@ -17,6 +17,10 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Subproblem
 
 Instants = NDArray[np.int64]
+MOST_CALLS = 5_000_000
+"""A run's: each is kept, about half a kilobyte of memory, until the run has been judged."""
+MOST_S = 9e9
+"""A run's length; more nanoseconds than these are no int64."""
 
 
 class Scenario(StrEnum):
@@ -62,8 +66,13 @@ class Plan:
     def __post_init__(self) -> None:
         if not (self.rate_per_s > 0 and np.isfinite(self.rate_per_s)):
             raise SettingsError(f"--rate {self.rate_per_s:g}: wants calls per second above 0")
-        if not (self.duration_s > 0 and np.isfinite(self.duration_s)):
-            raise SettingsError(f"--duration {self.duration_s:g}: wants seconds above 0")
+        if not 0 < self.duration_s <= MOST_S:
+            raise SettingsError(f"--duration {self.duration_s:g}: wants seconds above 0, at most {MOST_S:g}")
+        if self.rate_per_s * self.duration_s > MOST_CALLS and self.counted:
+            raise SettingsError(
+                f"--rate {self.rate_per_s:g} for --duration {self.duration_s:g} s: "
+                f"{self.rate_per_s * self.duration_s:.3g} calls a run, at most {MOST_CALLS:,}"
+            )
         if self.deadline_ns <= 0:
             raise SettingsError("--deadline-ms: wants milliseconds above 0")
 
@@ -71,6 +80,11 @@ class Plan:
     def open_loop(self) -> bool:
         """Whether calls come when they are scheduled, whatever became of those before."""
         return self.scenario is Scenario.SERVER
+
+    @property
+    def counted(self) -> bool:
+        """Whether the rate says how many calls there are; the streams ask as fast as they are answered."""
+        return self.scenario in {Scenario.SERVER, Scenario.OFFLINE}
 
     @property
     def duration_ns(self) -> int:

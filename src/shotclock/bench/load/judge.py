@@ -113,8 +113,11 @@ def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
 
 def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: float, calls: int) -> list[str]:
     """The rules of validity: issue lag and achieved rate of an open load."""
-    if not plan.open_loop or not calls:
-        return [] if calls else ["no call ended"]
+    if not calls:
+        due = not plan.counted or len(schedule(plan))
+        return ["no call ended" if due else "no call was due: lengthen --duration or raise --rate"]
+    if not plan.open_loop:
+        return []
     faults = []
     lag_ms = _rank_ms(lag, 0.99) or 0.0
     # a percentile among the misses is longer than any lag: the floor alone would be too strict

@@ -6,29 +6,36 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shotclock.bench.load.records import Basis
 from shotclock.bench.load.schema import Knee, LoadRun
 from shotclock.bench.schema import Result
 
 FEWEST_CALLS = 1_000
 """A run's: 662 is the fewest a p99 can be gated on, and then not one call may be late."""
 TRIES = 2
-"""Runs at a rate before one that settled nothing counts as not met; each as long again as those before."""
+"""Runs at a rate before one that settled nothing counts as not met, each as long again as those before; and
+runs that were late themselves, at one rate after another, before the search ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A run of the sweep. rate_per_s: the planned one; faulty: the load itself was not as planned."""
+    """A run of the sweep. rate_per_s: the planned one; faulty: the load itself was not as planned.
+
+    hopeless: not one call came in time. The first of them found no queue, so no lower rate can help.
+    """
 
     rate_per_s: float
     result: Result
     faulty: bool = False
+    hopeless: bool = False
 
     @classmethod
-    def of(cls, rate_per_s: float, run: LoadRun) -> Point:
+    def of(cls, rate_per_s: float, run: LoadRun, basis: Basis = "any") -> Point:
         """A run that had not settled has not met its deadline, whatever its percentile."""
         unsettled = run.result is Result.PASS and run.stable is False
         result = Result.INCONCLUSIVE if unsettled else run.result
-        return cls(rate_per_s, result, bool(run.faults))
+        in_time = run.quantum_share if basis == "quantum" else run.deadline_hit_ratio
+        return cls(rate_per_s, result, bool(run.faults), in_time.value == 0 and result is Result.FAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,8 @@ class Search:
 
     def _lower(self, points: Sequence[Point], lowest: float) -> Try | Knee:
         lower = lowest / 2
+        if _hopeless(points) or _late_itself(points):
+            return self._found(points)
         return self._try(lower, 0) if lower >= self.start_per_s / self.span else self._found(points)
 
     def _try(self, rate_per_s: float, tried: int) -> Try:
@@ -100,9 +109,27 @@ def _rates(points: Sequence[Point]) -> set[float]:
     return {point.rate_per_s for point in points}
 
 
+def _hopeless(points: Sequence[Point]) -> bool:
+    """Where a lower rate cannot help."""
+    return points[-1].hopeless
+
+
+def _late_itself(points: Sequence[Point]) -> bool:
+    """Where a lower rate did not help the generator, so that the next would not."""
+    return len(points) >= TRIES and all(point.faulty for point in points[-TRIES:])
+
+
+def _why_none(points: Sequence[Point]) -> str:
+    if _hopeless(points):
+        return "no call came in time, not even those that found no queue: no rate can meet the deadline"
+    if _late_itself(points):
+        return "the load generator was late itself at lower rates too: this machine is too busy to tell"
+    return "no rate of the sweep met the deadline"
+
+
 def _why(points: Sequence[Point], met: float | None, missed: float | None) -> str:
     if met is None:
-        return "no rate of the sweep met the deadline"
+        return _why_none(points)
     if missed is None:
         return "every rate of the sweep met the deadline: the knee is higher"
     at = [point for point in points if point.rate_per_s == missed]

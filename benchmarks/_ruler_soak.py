@@ -1,0 +1,182 @@
+"""Real processes in turns: load tests of orchestrators that are the same, and of some with a planted delay.
+
+Each run is a `shotclock load` with an orchestrator of its own, which its generator, a further process, asks
+over gRPC on the real clock; each verdict is `shotclock compare`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from _ruler_provider import Planted
+from shotclock.bench.compare.decide import LOOK_AT
+from shotclock.bench.load.folder import read_load
+from shotclock.bench.schema import Percentile, Result
+
+ITSELF = (sys.executable, "-c", "from shotclock.cli import main; main()")
+BASELINE = "baseline"
+P50, P99 = "load.latency.software.p50", "load.latency.software.p99"
+SETTINGS = """\
+schema = 1
+[kernel]
+n = 8
+[quantum]
+provider = "_ruler_provider:made"
+budget_ms = 2000
+shots = 64
+"""
+INVALID = 4
+SPOILT_AT_MOST = 5
+"""Runs in a row whose generator was late itself, before the machine is called too busy for a soak."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A run's, and the numbers of pairs at which to look. 662 calls are the fewest a p99 wants."""
+
+    rate_per_s: float
+    duration_s: float
+    looks: Sequence[int] = LOOK_AT
+
+
+FULL, QUICK = Size(60, 13), Size(60, 13, (2,))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One metric of B against A, from `shotclock compare --json`: shares of A, above 0 where B is slower."""
+
+    result: Result
+    change: float | None
+    low: float | None
+    high: float | None
+    pairs: int
+    needed: int
+
+    @classmethod
+    def of(cls, found: Mapping[str, object]) -> Held:
+        """Of one of `metrics`."""
+        change, low, high, pairs, needed, result = (
+            found[name] for name in ("change", "low", "high", "pairs", "pairs_needed", "result")
+        )
+        return cls(Result(result), change, low, high, pairs, needed)  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Arm:
+    """B of a series. speaks: the metrics that must settle; held: all of them, after the last look."""
+
+    name: str
+    planted: Planted
+    speaks: tuple[str, ...]
+    held: dict[str, Held] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> bool:
+        """Whether more pairs would change nothing."""
+        found = [self.held[metric].result for metric in self.speaks if metric in self.held]
+        return bool(found) and Result.INCONCLUSIVE not in found
+
+
+@dataclass(slots=True)
+class Soak:
+    """The runs and where they stand; spoilt: runs that were no measurement and were made again."""
+
+    folder: Path
+    size: Size
+    p50_ms: float = 0.0
+    p99_ms: float = 0.0
+    runs: int = 0
+    spoilt: int = 0
+
+    def calibrate(self) -> None:
+        """A run of the baseline that takes no part: what 10 % and 25 % are of."""
+        path = self._run("calibration", 0, Planted())
+        tail = read_load(path).runs[0].software.percentiles
+        self.p50_ms, self.p99_ms = (_ms(tail[name]) for name in ("p50", "p99"))
+
+    def settle(self, arms: Sequence[Arm]) -> None:
+        """Adds pairs for all that are not settled, at most the last look's."""
+        made = 0
+        for look in self.size.looks:
+            todo = [arm for arm in arms if not arm.settled]
+            for pair in range(made, look if todo else made):
+                _say(f"pair {pair + 1} of {look}: {', '.join(arm.name for arm in todo)}")
+                self._pair(pair, todo)
+            made = look
+            for arm in todo:
+                arm.held = self._compared(arm.name)
+                _say(f"{arm.name}: {', '.join(f'{name} {one.result}' for name, one in arm.held.items())}")
+
+    def _pair(self, number: int, arms: Iterable[Arm]) -> None:
+        """The baseline and every arm, in an order that turns round from pair to pair (A B B A)."""
+        order = [(BASELINE, Planted()), *((arm.name, arm.planted) for arm in arms)]
+        for name, planted in reversed(order) if number % 2 else order:
+            self._run(name, number, replace(planted, seed=number))
+
+    def _run(self, name: str, number: int, planted: Planted) -> Path:
+        """A whole run; one that is no measurement is made again in its place."""
+        path = self.folder / name / f"{number:03d}"
+        for _ in range(SPOILT_AT_MOST):
+            code, said = self._load(path, number, planted)
+            self.runs += 1
+            if code != INVALID:
+                break
+            self.spoilt += 1
+            _say(f"{name}: no measurement, again: {said}")
+            path.rename(self.folder / f"spoilt-{self.spoilt:03d}")
+        else:
+            raise SystemExit(f"{name}, pair {number + 1}: {SPOILT_AT_MOST} runs in a row were late: {said}")
+        if not (path / "load.json").is_file():
+            raise SystemExit(f"{name}, pair {number + 1}: ended with {code}: {said}")
+        return path
+
+    def _load(self, path: Path, seed: int, planted: Planted) -> tuple[int, str]:
+        words = {
+            "--config": str(self._settings()),
+            "--rate": f"{self.size.rate_per_s:g}",
+            "--duration": f"{self.size.duration_s:g}",
+            "--seed": str(seed),
+            "--out": str(path),
+        }
+        said = [word for pair in words.items() for word in pair]
+        done = self._ran("load", *said, environment=planted.environment())
+        return done.returncode, " ".join(done.stderr.split())[-160:]
+
+    def _compared(self, name: str) -> dict[str, Held]:
+        done = self._ran("compare", str(self.folder / BASELINE), str(self.folder / name), "--json")
+        if done.returncode not in {0, 99}:
+            raise SystemExit(f"{name}: compare ended with {done.returncode}: {done.stderr.strip()}")
+        return {metric: Held.of(found) for metric, found in json.loads(done.stdout)["metrics"].items()}
+
+    def _settings(self) -> Path:
+        file = self.folder / "shotclock.toml"
+        file.write_text(SETTINGS, encoding="utf-8")
+        return file
+
+    def _ran(
+        self, *words: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join(
+            [str(Path(__file__).parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        )
+        beside = {"PYTHONPATH": path.strip(os.pathsep), **(environment or {})}
+        return subprocess.run(
+            [*ITSELF, *words], env={**os.environ, **beside}, capture_output=True, text=True, check=False
+        )
+
+
+def _ms(found: object) -> float:
+    if not isinstance(found, Percentile) or found.value is None:
+        raise SystemExit("the calibration has too few calls for a p99")
+    return found.value
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

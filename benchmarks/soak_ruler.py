@@ -1,0 +1,136 @@
+"""The gate on real runs: equals that must not fail, and planted delays that must, pairs added until they do.
+
+Every figure comes from processes on the real clock. Calls wait for a scripted provider, EMULATED, and not
+for a QPU; the delay is planted in its waits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+from _ruler_provider import MEDIAN_S, SIGMA, Planted
+from _ruler_soak import FULL, P50, P99, QUICK, Arm, Held, Soak
+from shotclock.bench.compare.decide import LOOK_AT
+from shotclock.bench.run_folder import environment
+from shotclock.bench.schema import Result
+
+MOST = 40
+"""Pairs; 10 take a quarter of an hour."""
+WIDEST = 1.0
+"""An interval up to more than twice as slow is none to print."""
+
+
+def main() -> None:
+    """Prints JSON or markdown on stdout; ends with 1 where equals fail or a planted delay passes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="2 pairs, which settle nothing: to try it")
+    parser.add_argument("--json", action="store_true", help="one object, metric → number")
+    parser.add_argument("--most", type=int, choices=LOOK_AT, default=MOST, help="pairs at most")
+    parser.add_argument("--keep", type=Path, help="leave the runs in this new folder")
+    parser.add_argument("--page", type=Path, help="where the markdown goes; stdout without it")
+    words = parser.parse_args()
+    size = QUICK if words.quick else replace(FULL, looks=[look for look in LOOK_AT if look <= words.most])
+    began_s = time.monotonic()
+    with ExitStack() as cleanup:
+        folder = words.keep or Path(cleanup.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        soak = Soak(folder, size)
+        soak.calibrate()
+        arms = planted(soak)
+        soak.settle(arms)
+    minutes = (time.monotonic() - began_s) / 60
+    text = "\n".join(markdown(soak, arms, minutes))
+    if words.json:
+        text = json.dumps(figures(soak, arms, minutes), indent=2)
+    if words.page is None:
+        print(text)
+    else:
+        words.page.write_text(f"{text}\n", encoding="utf-8")
+    if wrong(arms):
+        sys.exit(1)
+
+
+def planted(soak: Soak) -> tuple[Arm, Arm, Arm]:
+    """The series: equals, 10 % of the baseline's p50 on every job, 25 % of its p99 on the tail."""
+    return (
+        Arm("same", Planted(), (P50, P99)),
+        Arm("slower", Planted(added_s=0.10 * soak.p50_ms / 1e3), (P50,)),
+        Arm("longer-tail", Planted(tail_s=0.25 * soak.p99_ms / 1e3), (P99,)),
+    )
+
+
+def wrong(arms: tuple[Arm, Arm, Arm]) -> bool:
+    """Whether the gate erred; what it left open is no error."""
+    same, *changed = arms
+    failed = any(one.result is Result.FAIL for one in same.held.values())
+    return failed or any(arm.held[arm.speaks[0]].result is Result.PASS for arm in changed)
+
+
+def figures(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> dict[str, float | None]:
+    """Metric → number; a result that came is 1, one that did not is 0."""
+    same, slower, tail = arms
+    found: dict[str, float | None] = {
+        "aa_failed": float(any(one.result is Result.FAIL for one in same.held.values())),
+        "planted_p50_caught": float(slower.held[P50].result is Result.FAIL),
+        "planted_p99_caught": float(tail.held[P99].result is Result.FAIL),
+        "baseline_p50_ms": soak.p50_ms,
+        "baseline_p99_ms": soak.p99_ms,
+        "runs": soak.runs,
+        "runs_spoilt": soak.spoilt,
+        "minutes": minutes,
+    }
+    for arm in arms:
+        for quantile, metric in (("p50", P50), ("p99", P99)):
+            one, name = arm.held[metric], f"{arm.name.replace('-', '_')}_{quantile}"
+            found[f"{name}_pairs"] = one.pairs
+            found[f"{name}_settled"] = float(one.result is not Result.INCONCLUSIVE)
+            for key, value in (("change", one.change), ("low", one.low), ("high", one.high)):
+                found[f"{name}_{key}"] = value
+    return found
+
+
+def markdown(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> list[str]:
+    """The page."""
+    same, slower, tail = arms
+    size = soak.size
+    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
+    return [
+        "# The gate on real runs (EMULATED QPU)",
+        "",
+        f"Written by `make soak-ruler` on {machine}.",
+        "",
+        f"`shotclock load` at {size.rate_per_s:g} calls a second for {size.duration_s:g} s a run, each with "
+        f"an orchestrator and a generator in processes of their own, over gRPC, on the real clock; calls "
+        f"wait for a scripted provider (log-normal, median {1e3 * MEDIAN_S:g} ms, σ {SIGMA:g}). The "
+        f"baseline: p50 {soak.p50_ms:.1f} ms, p99 {soak.p99_ms:.1f} ms. Runs in turns (A B B A), judged by "
+        f"`shotclock compare` after {', '.join(map(str, size.looks))} pairs until settled; {soak.runs} runs "
+        f"in {minutes:.0f} minutes, {soak.spoilt} of them late themselves and made again.",
+        "",
+        "| planted in B | metric | result | how much slower is B | pairs |",
+        "|---|---|---|---|---|",
+        _row("nothing", "p50", same.held[P50]),
+        _row("nothing", "p99", same.held[P99]),
+        _row(f"{1e3 * slower.planted.added_s:.2f} ms on every job", "p50", slower.held[P50]),
+        _row(f"{1e3 * tail.planted.tail_s:.1f} ms at the waits' p99", "p99", tail.held[P99]),
+        _row("the same", "p50", tail.held[P50]),
+    ]
+
+
+def _row(planted_: str, metric: str, one: Held) -> str:
+    change = "no figure"
+    if one.change is not None and one.low is not None and one.high is not None:
+        interval = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}" if one.high < WIDEST else "too few pairs"
+        change = f"{100 * one.change:+.1f} % ({interval})"
+    open_ = f"; about {one.needed} would settle it" if one.result is Result.INCONCLUSIVE else ""
+    return f"| {planted_} | {metric} | {one.result} | {change} | {one.pairs}{open_} |"
+
+
+if __name__ == "__main__":
+    main()
