@@ -98,8 +98,8 @@ def test_a_damaged_circuit_is_sent_again(site: Site, monkeypatch: pytest.MonkeyP
 def test_a_damaged_answer_is_not_asked_for_again(
     site: Site, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    def damaged(outcome: Outcome) -> Any:
-        message = outcomes.encode_outcome(outcome)
+    def damaged(outcome: Outcome, shift_ns: int) -> Any:
+        message = outcomes.encode_outcome(outcome, shift_ns)
         if harm == "crc":
             message.done.samples.crc32c ^= 1
         else:
