@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shotclock.bench.run_folder import environment
+from _machine import machine
 from shotclock.domain.ledger import TERMINAL
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -25,7 +25,7 @@ LOST = {"lost": 0.3, "refused": 0.05, "failing": 0.05}
 ROOM = 50_000
 """Bytes until a disk is full: some jobs later."""
 BEFORE, AFTER = 20.0, 320.0
-BAD = ("_lost", "_paid_twice", "_unfinished", "_failed")
+BAD = ("_lost", "_paid_twice", "_unfinished", "_calls_failed")
 ROWS = (
     "processes_killed",
     "calls",
@@ -37,6 +37,15 @@ ROWS = (
     "lost",
     "paid_twice",
     "unfinished",
+)
+OUTAGE = (
+    "calls",
+    "deadline_hit_ratio",
+    "quantum_share_before",
+    "recovered_s",
+    "status_calls",
+    "submits",
+    "retries",
 )
 KINDS = {"kill": "kills", "kill_answers_lost": "answers lost", "kill_disk_full": "disk full"}
 
@@ -79,11 +88,12 @@ def main() -> None:
 
 def page(figures: Figures) -> str:
     """The markdown page: a table of rows by kind for the kills, one of figures for the rest."""
-    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     lines = [
         "# The orchestrator under kills, rotations, outages and pulses",
         "",
-        f"Written by `make soak-kills` on {machine}. Whatever a QPU did here is EMULATED, or a vendor's",
+        f"Written by `make soak-kills` on {machine()}.",
+        "",
+        "Whatever a QPU did here is EMULATED, or a vendor's",
         "process that keeps its own account of what was paid for.",
         "",
         "Every process is killed (SIGKILL) at a random instant under the load of six callers. *Answers",
@@ -94,12 +104,40 @@ def page(figures: Figures) -> str:
         "|---|---|---|---|",
     ]
     for row in ROWS:
-        cells = " | ".join(f"{figures.get(f'{kind}_{row}', 0.0):,.5g}" for kind in KINDS)
+        cells = " | ".join(_cell(figures.get(f"{kind}_{row}", 0.0)) for kind in KINDS)
         lines.append(f"| {row.replace('_', ' ')} | {cells} |")
-    rest = {name: value for name, value in figures.items() if not name.startswith("kill_")}
-    lines += ["", "| figure | value |", "|---|---|"]
-    lines += [f"| {name.replace('_', ' ')} | {value:,.5g} |" for name, value in rest.items()]
+    rotated = [_cell(figures[name]) for name in ("rotations", "rotation_calls", "rotation_calls_failed")]
+    lines += [
+        "",
+        "Both ends' certificates, and now and then their authority, replaced {} times under four callers: {}"
+        " calls, {} failed.".format(*rotated),
+        "",
+        "The QPU falls ill amid 100 calls a second with a deadline of 200 ms, on virtual time. *Refuses*:",
+        "submits and status calls fail at once; *hangs*: jobs and status calls never end; *hangs but",
+        "answers*: status calls say that all is well; *slow*: everything takes ten times as long. Calls are",
+        "answered classically meanwhile. *Recovered*: nine calls of ten have samples again, so many seconds",
+        "after the illness's end.",
+        "",
+        f"| illness | {' | '.join(name.replace('_', ' ') for name in OUTAGE)} |",
+        "|---|" + "---|" * len(OUTAGE),
+    ]
+    for outage in _outages(figures):
+        cells = " | ".join(_cell(figures[f"{outage}_{name}"]) for name in OUTAGE)
+        lines.append(f"| {outage.removeprefix('outage_').replace('_', ' ')} | {cells} |")
+    lines += ["", "Three times the load for 30 s:", "", "| figure | value |", "|---|---|"]
+    for name, value in figures.items():
+        if name.startswith("pulse_"):
+            lines.append(f"| {name.removeprefix('pulse_').replace('_', ' ')} | {_cell(value)} |")
     return "\n".join(lines)
+
+
+def _outages(figures: Figures) -> list[str]:
+    ill = (name for name in figures if name.startswith("outage_"))
+    return [name.removesuffix("_deadline_hit_ratio") for name in ill if name.endswith("_hit_ratio")]
+
+
+def _cell(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
 
 
 def rotations(times: int) -> Figures:

@@ -15,10 +15,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from _machine import machine
 from _ruler_provider import MEDIAN_S, SIGMA, Planted
 from _ruler_soak import FULL, P50, P99, QUICK, Arm, Held, Soak
 from shotclock.bench.compare.decide import LOOK_AT
-from shotclock.bench.run_folder import environment
 from shotclock.bench.schema import Result
 
 MOST = 40
@@ -100,11 +100,10 @@ def markdown(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> list[str
     """The page."""
     same, slower, tail = arms
     size = soak.size
-    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
     return [
         "# The gate on real runs (EMULATED QPU)",
         "",
-        f"Written by `make soak-ruler` on {machine}.",
+        f"Written by `make soak-ruler` on {machine()}.",
         "",
         f"`shotclock load` at {size.rate_per_s:g} calls a second for {size.duration_s:g} s a run, each with "
         f"an orchestrator and a generator in processes of their own, over gRPC, on the real clock; calls "

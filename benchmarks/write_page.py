@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from shotclock.bench.run_folder import environment
+from _machine import machine
 
 HEAD = """# Benchmarks
 
@@ -25,8 +25,7 @@ FIRST = ("quantum_path.py", "orchestrator.py")
 def main() -> None:
     """The page's path is the first argument; it is written once every script has ended well."""
     page, quick = Path(sys.argv[1]), set(sys.argv[3:]) if sys.argv[2:3] == ["--quick"] else set[str]()
-    machine = ", ".join(f"{name} {value}" for name, value in environment().items())
-    sections = [HEAD, f"Machine: {machine}.\n"]
+    sections = [HEAD, f"Machine: {machine()}.\n"]
     if quick:
         sections.append(f"Quick, with fewer repeats: {', '.join(sorted(quick))}.\n")
     for script in _scripts(Path(__file__).parent):

@@ -155,6 +155,64 @@ def test_the_budget_books_what_the_endpoint_charges(endpoint: IbmEndpoint) -> No
     asyncio.run(main())
 
 
+def test_a_job_that_was_given_up_is_on_the_bill_with_what_the_endpoint_charged(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider, before = endpoint.ibm(max_money=1e6), endpoint.account["consumed_seconds"]
+        accepted = await provider.submit(job(50_000, 500e-6))
+        await asyncio.sleep(0.3)  # 12 s of the endpoint's clock: it runs, and is not over
+        await provider.cancel(accepted)
+        await provider.settled()
+        await provider.close()
+        found, charged = provider.charges(), endpoint.account["consumed_seconds"] - before
+        assert (found.abandoned, found.abandoned_untold) == (1, 0)
+        assert found.abandoned_s == pytest.approx(charged)
+        assert found.abandoned_s > 0.0
+
+    asyncio.run(main())
+
+
+def test_a_close_asks_once_more_for_the_usage_of_what_was_given_up_last(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider = endpoint.ibm(max_money=1e6)
+        accepted = await provider.submit(job(50_000, 500e-6))
+        await asyncio.sleep(0.3)
+        await provider.cancel(accepted)
+        await provider.close()
+        found = provider.charges()
+        assert found.abandoned == 1
+        # where the vendor has not made up its bill by then, that is said
+        assert (found.abandoned_s > 0.0) != (found.abandoned_untold == 1)
+
+    asyncio.run(main())
+
+
+def test_qrmi_tells_no_usage_of_what_was_given_up(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider = endpoint.qrmi()
+        accepted = await provider.submit(job(50_000, 500e-6))
+        await provider.cancel(accepted)
+        await provider.close()
+        assert (provider.charges().abandoned, provider.charges().abandoned_untold) == (1, 1)
+
+    asyncio.run(main())
+
+
+def test_a_session_that_ended_elsewhere_is_on_the_bill_too(endpoint: IbmEndpoint) -> None:
+    async def main() -> None:
+        provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=60.0))
+        await ran(provider, job())
+        lease = await provider.workload.enter()
+        provider.workload.leave()
+        await asyncio.to_thread(closed_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
+        with pytest.raises(ProviderError):
+            await provider.submit(job())
+        await ran(provider, job())
+        await provider.close()
+        assert provider.charges().sessions == 2
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("mode", ["batch", "session"])
 def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: IbmEndpoint) -> None:
     async def main() -> None:
@@ -174,6 +232,9 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
         assert len(bills) == (1 if mode == "session" else 0)
         # 0.1 s between the jobs are 4 s of the endpoint's clock, and they are paid for
         assert all(bill.idle_s > 3.0 for bill in bills)
+        found = provider.charges()
+        assert (found.sessions, found.sessions_untold) == (len(bills), 0)
+        assert found.sessions_s == sum(bill.usage_s for bill in bills)
 
     asyncio.run(main())
 

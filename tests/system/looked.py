@@ -14,6 +14,8 @@ PAPER_PX = 703
 MOST_PAGES = 60
 CONTRAST = 4.5
 """WCAG 2.2, 1.4.3, for text of ordinary size."""
+LINE_CONTRAST = 3.0
+"""WCAG 2.2, 1.4.11, for what a chart is made of; bands and grids, which are no figures, are see-through."""
 
 SIZES = """() => {
   const found = [];
@@ -73,7 +75,7 @@ TEXT = """paper => {
   return found;
 }"""
 
-PALE = """least => {
+_CONTRAST = """
   const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
   const read = colour => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
@@ -90,6 +92,15 @@ PALE = """least => {
     }
     return [255, 255, 255, 255];
   };
+  const contrast = (colour, element) => {
+    const [one, other] = [light(colour), light(behind(element))].sort((a, b) => b - a);
+    return (one + 0.05) / (other + 0.05);
+  };
+"""
+
+PALE = (
+    f"""least => {{{_CONTRAST}"""
+    + """
   const found = new Set();
   const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
@@ -97,12 +108,30 @@ PALE = """least => {
     if (!text || !element.checkVisibility() || ['STYLE', 'title', 'desc'].includes(element.tagName)) continue;
     const style = getComputedStyle(element);
     const colour = read(element.closest('svg') ? style.fill : style.color);
-    const [one, other] = [light(colour), light(behind(element))].sort((a, b) => b - a);
-    const contrast = (one + 0.05) / (other + 0.05);
-    if (contrast < least) found.add(`"${text.slice(0, 40)}": contrast ${contrast.toFixed(2)}`);
+    const is = contrast(colour, element);
+    if (is < least) found.add(`"${text.slice(0, 40)}": contrast ${is.toFixed(2)}`);
   }
   return [...found];
 }"""
+)
+
+FAINT = (
+    f"""least => {{{_CONTRAST}"""
+    + """
+  const found = new Set();
+  for (const mark of document.querySelectorAll('svg .mark-line path, svg .mark-symbol path')) {
+    const style = getComputedStyle(mark), chart = mark.closest('[aria-label]')?.getAttribute('aria-label');
+    for (const [paint, opacity] of [[style.fill, style.fillOpacity], [style.stroke, style.strokeOpacity]]) {
+      if (paint === 'none' || opacity * style.opacity < 1) continue;
+      const colour = read(paint);
+      if (colour[3] < 255) continue;
+      const is = contrast(colour, mark);
+      if (is < least) found.add(`a line of ${paint} in ${chart}: contrast ${is.toFixed(2)}`);
+    }
+  }
+  return [...found];
+}"""
+)
 
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(details => details.open = true)"
 PAINTINGS = "() => [...document.querySelectorAll('svg')].filter(s => !s.parentElement.closest('svg')).length"
@@ -140,6 +169,7 @@ def complaints(tab: Tab, page: Path) -> list[Complaint]:
     for scheme in ("light", "dark"):
         tab.media(scheme=scheme)
         found += [Complaint(scheme, one) for one in tab.run(PALE, CONTRAST)]
+        found += [Complaint(scheme, one) for one in tab.run(FAINT, LINE_CONTRAST)]
     tab.media("print")
     tab.resize(PAPER_PX)
     found += [Complaint("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]

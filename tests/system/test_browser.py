@@ -161,6 +161,12 @@ BROKEN = {
     "leaves its chart": CHART.format("words" * 40, ""),
     "lies over": CHART.format("words", '<text x="12" y="52">others</text>'),
     "light: ": '<p style="color:#aaa">pale</p>',
+    "light: a line of rgb(86, 180, 233)": CHART.format(
+        "words", '<g class="mark-line"><path d="M0,0L99,9" stroke="#56B4E9"/></g>'
+    ),
+    "dark: a line of rgb(27, 27, 26)": CHART.format(
+        "words", '<g class="mark-symbol"><path d="M0,0L99,9L9,99Z" fill="#1b1b1a"/></g>'
+    ),
     "dark: ": '<p style="color:#1b1b1a">ink on night</p>',
     "paper: table": '<div style="overflow-x:auto"><table><caption>wide</caption><tr>'
     + "<td>a_word_that_does_not_break</td>" * 12

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from shotclock.app.service import Service
 from shotclock.bench.load.folder import read_calls, read_load
 from shotclock.bench.load.schema import LoadSummary
+from shotclock.bench.verify.load_run import check_load
 from shotclock.cli.load import load
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 from shotclock.settings import load as load_settings
@@ -96,6 +97,79 @@ def test_ctrl_c_keeps_the_calls_that_ended_and_marks_them(tmp_path: Path) -> Non
     assert 0 < len(read_calls(out)) < 20 * 600
 
 
+OWN = """OPENQASM 3.0;
+include "stdgates.inc";
+input angle theta;
+qubit[2] q;
+bit[2] c;
+ry(theta) q[0];
+cx q[0], q[1];
+c = measure q;
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    """A circuit with one parameter, as a file."""
+    file = tmp_path / "own.qasm"
+    file.write_text(OWN, encoding="utf-8")
+    return str(file)
+
+
+def test_a_circuit_of_ones_own_is_asked_and_costs_money(own: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    asked = ["--circuit", own, "--value", "theta=0.3", "--shots", "64", "--out", str(out)]
+    found = ran(*asked, "--clock", "virtual", "--rate", "2", "--duration", "40")
+    assert found.exit_code in {0, 4, 99}
+    assert "own.qasm, 64 shots, 2 bits" in found.stdout
+    assert "EMULATED, VIRTUAL CLOCK: " in found.stdout
+    summary, calls = read_load(out), read_calls(out)
+    assert {call.outcome for call in calls} <= {"executed", "late", "shed"}
+    assert any(call.answered_by == "qpu" for call in calls)
+    assert summary.circuit is not None
+    assert summary.circuit.values == {"theta": 0.3}
+    assert summary.cost is not None
+    assert summary.cost.qpu_s == pytest.approx(sum(call.qpu_s for call in calls))
+    assert not [fault for fault in check_load(out) if "no valid measurement" not in fault.what]
+
+
+def test_a_running_orchestrator_runs_the_circuit_or_refuses_it_in_a_line(own: str) -> None:
+    serve = {"listen": "127.0.0.1:0", "metrics": "127.0.0.1:0", "insecure": True, "sizes": (2,)}
+    service = Service(load_settings(None, {"serve": serve, "kernel": {"n": 2}}))
+    try:
+        asked = ["--target", f"127.0.0.1:{service.start().grpc_port}", "--circuit", own]
+        refusal = refused(*asked)
+        found = ran(*asked, "--value", "theta=1", "--scenario", "single-stream", "--duration", "2", "--json")
+    finally:
+        service.close()
+    assert isinstance(refusal, SettingsError)
+    assert "own.qasm: parameters: no value for theta" in str(refusal)
+    summary = LoadSummary.model_validate_json(found.stdout)
+    assert summary.n == 2
+    assert summary.circuit is not None
+    assert summary.circuit.shots == load_settings(None, {}).quantum.shots
+    assert summary.runs[0].by_class["qpu"].n > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("hello", "source: not OpenQASM 3"),
+        (OWN, "no value for theta"),
+        (OWN.replace("qubit[2]", "qubit[200]"), "200 qubits, heron-torino has 133"),
+    ],
+)
+def test_a_circuit_that_cannot_be_run_is_refused_before_anything_starts(
+    tmp_path: Path, source: str, words: str
+) -> None:
+    file = tmp_path / "own.qasm"
+    file.write_text(source, encoding="utf-8")
+    found = ran("--circuit", str(file))
+    assert isinstance(found.exception, SettingsError)
+    assert words in str(found.exception)
+    assert "starting" not in found.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "words"),
     [
@@ -107,6 +181,10 @@ def test_ctrl_c_keeps_the_calls_that_ended_and_marks_them(tmp_path: Path) -> Non
         (["--clock", "virtual", "--target", "127.0.0.1:1"], SettingsError, "--clock virtual"),
         (["--target", "127.0.0.1:1", "--certificate", "a.pem"], SettingsError, "together"),
         (["--profile", "colocatd"], SettingsError, "colocatd"),
+        (["--circuit", "nowhere.qasm"], SettingsError, "nowhere.qasm: No such file"),
+        (["--value", "theta=1"], SettingsError, "--value"),
+        (["--shots", "8"], SettingsError, "--shots"),
+        (["--circuit", "nowhere.qasm", "--shots", "0"], SettingsError, "--shots 0"),
     ],
 )
 def test_bad_input_is_one_line_that_names_the_flag(

@@ -82,3 +82,11 @@ def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
         History(file)
     with pytest.raises(MachineError):
         History(tmp_path / "no" / "folder" / "history.db")
+
+
+@pytest.mark.parametrize("fact", ["host", "qpu_calibration"])
+def test_another_runner_or_night_of_one_thing_is_the_same_series(fact: str) -> None:
+    told = {"cpu": "one", fact: "monday's"}
+    same = {**told, fact: "tuesday's"}
+    ids = {replace(FIRST, environment=facts).environment_id for facts in (told, same, {"cpu": "one"})}
+    assert len(ids) == 1

@@ -49,8 +49,9 @@ def summary_of(
         (partial(summary_of, 0.05, interrupted=True), 130, 130),
         (partial(summary_of, 0.05, knee=Knee(met_per_s=100, missed_per_s=110, why="")), 0, 0),
         (partial(summary_of, QUICK, knee=Knee(met_per_s=None, missed_per_s=20, why="")), 99, 99),
+        (partial(summary_of, QUICK, lag_ms=30, knee=Knee(met_per_s=None, missed_per_s=20, why="")), 4, 4),
     ],
-    ids=["met", "missed", "open", "invalid", "interrupted", "knee", "no knee"],
+    ids=["met", "missed", "open", "invalid", "interrupted", "knee", "no knee", "no valid run"],
 )
 def test_each_end_has_its_code(made: Callable[[], LoadSummary], code: int, strict: int) -> None:
     summary = made()

@@ -29,6 +29,7 @@ from shotclock.bench.schema import Latency, Percentile, Summary
 
 SECTIONS = {
     "verdict",
+    "arms",
     "gates",
     "charts",
     "latency",
@@ -63,6 +64,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
         self.tags: list[str] = []
         self.fetches: list[str] = []
+        self.leads: set[str] = set()
         self.text = ""
         self.feed(text)
 
@@ -71,7 +73,10 @@ class Page(HTMLParser):
         for name, value in attrs:
             if name == "id":
                 self.ids.append(value or "")
-            if name in FETCHING or (name == "style" and "url" in (value or "")):
+            if name == "href":
+                self.leads.add((value or "").removeprefix("#"))
+            inside = tag == "a" and (value or "").startswith("#")
+            if (name in FETCHING and not inside) or (name == "style" and "url" in (value or "")):
                 self.fetches.append(f"{tag} {name}={value}")
 
     def handle_data(self, data: str) -> None:
@@ -94,6 +99,8 @@ def test_the_page_has_every_section_and_chart(quick: tuple[str, Page, Path]) -> 
     _, page, folder = quick
     assert set(page.ids) >= SECTIONS | CHARTS
     assert len(page.ids) == len(set(page.ids))
+    assert page.leads <= set(page.ids)
+    assert page.leads >= SECTIONS
     assert {path.stem for path in (folder / "charts").glob("*.svg")} == CHARTS
     assert {path.stem for path in (folder / "charts").glob("*.png")} == CHARTS
     for name in CHARTS:
@@ -106,6 +113,11 @@ def test_the_page_needs_no_network_and_no_script(quick: tuple[str, Page, Path]) 
     assert not {"script", "link", "img", "iframe", "object", "base"} & set(page.tags)
     assert "@import" not in text
     assert not re.search(r"url\(\s*[\"']?(?!#)", text)
+    policy = (
+        "http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\""
+    )
+    assert policy in text
+    text = text.replace(policy, "")
     outside = re.sub(r'xmlns(:xlink)?="http[^"]+"', "", text)
     sources = {c.source for p in synthetic.summary([]).profiles.values() for c in p.components}
     for source in sources:
@@ -134,21 +146,13 @@ def test_every_chart_is_an_image_with_words_and_figures(quick: tuple[str, Page, 
     assert page.tags.count("figure") == len(CHARTS)
 
 
-def test_several_seeds_and_a_virtual_clock(tmp_path: Path) -> None:
+def test_hostile_names_stay_text_over_several_seeds_on_a_virtual_clock(tmp_path: Path) -> None:
     size = replace(synthetic.SMALL, clock="virtual")
-    steps = synthetic.rows(size)
-    _, page = written(steps, synthetic.summary(steps, size), tmp_path)
-    assert set(page.ids) >= CHARTS
-    assert "VIRTUAL CLOCK" in (tmp_path / "charts" / "held_out_loss.svg").read_text(encoding="utf-8")
-    assert "VIRTUAL CLOCK" in page.text
-
-
-def test_hostile_names_stay_text(tmp_path: Path) -> None:
     arms = tuple(
         replace(arm, name=HOSTILE) if arm.name == "hybrid-colocated" else arm for arm in synthetic.ARMS
     )
-    steps = synthetic.rows(synthetic.SMALL, arms=arms)
-    summary = synthetic.summary(steps, synthetic.SMALL, arms=arms)
+    steps = synthetic.rows(size, arms=arms)
+    summary = synthetic.summary(steps, size, arms=arms)
     profile = summary.profiles["colocated"].model_copy(update={"title": HOSTILE})
     summary = summary.model_copy(
         update={
@@ -160,6 +164,9 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
         }
     )
     text, page = written(steps, summary, tmp_path)
+    assert set(page.ids) >= CHARTS
+    assert "VIRTUAL CLOCK" in (tmp_path / "charts" / "held_out_loss.svg").read_text(encoding="utf-8")
+    assert "VIRTUAL CLOCK" in page.text
     assert "<script" not in text
     assert "script" not in page.tags
     assert HOSTILE in page.text
@@ -167,27 +174,22 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     assert HOSTILE in printed
 
 
-@pytest.mark.parametrize(
-    "never_called",
-    ["hybrid-colocated", "hybrid-public-cloud"],
-)
-def test_an_arm_without_calls_is_left_out_of_the_call_charts(never_called: str, tmp_path: Path) -> None:
-    steps = synthetic.rows(synthetic.SMALL, never_called=never_called)
+def test_an_arm_without_calls_is_left_out_and_one_whose_calls_all_missed_leaves_by_the_top(
+    tmp_path: Path,
+) -> None:
+    steps = synthetic.rows(synthetic.SMALL, never_called="hybrid-colocated", all_missed="quantum-raw")
     summary = synthetic.summary(steps, synthetic.SMALL)
-    _, page = written(steps, summary, tmp_path)
-    assert set(page.ids) >= CHARTS
-    assert never_called not in {sample.arm for sample in samples(summary, table(steps), "added_latency")}
-    assert never_called in page.text
-
-
-def test_an_arm_whose_calls_all_missed_leaves_by_the_top(tmp_path: Path) -> None:
-    steps = synthetic.rows(synthetic.SMALL, all_missed="quantum-raw")
-    summary = synthetic.summary(steps, synthetic.SMALL)
-    missed = next(s for s in samples(summary, table(steps), "quantum_latency") if s.arm == "quantum-raw")
+    found = samples(summary, table(steps), "quantum_latency")
+    assert "hybrid-colocated" not in {sample.arm for sample in found}
+    assert "hybrid-colocated" not in {
+        sample.arm for sample in samples(summary, table(steps), "added_latency")
+    }
+    missed = next(sample for sample in found if sample.arm == "quantum-raw")
     assert missed.measured_ms == ()
     assert missed.n == missed.missed > 0
     _, page = written(steps, summary, tmp_path)
     assert set(page.ids) >= CHARTS
+    assert "hybrid-colocated" in page.text
 
 
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
@@ -207,8 +209,9 @@ def test_a_run_without_a_single_row_still_has_a_page(tmp_path: Path) -> None:
     assert "Verdict" in terminal(summary, tmp_path)
 
 
-def test_one_evaluation_and_a_diverged_loss_can_be_drawn(tmp_path: Path) -> None:
-    steps = [s for s in synthetic.rows(synthetic.SMALL) if s.step <= 24]
+def test_one_evaluation_a_diverged_loss_and_a_silent_cloud_can_be_drawn(tmp_path: Path) -> None:
+    silent = "hybrid-public-cloud"
+    steps = [s for s in synthetic.rows(synthetic.SMALL, never_called=silent) if s.step <= 24]
     steps = [
         replace(s, eval_loss=float("nan")) if s.arm == "quantum-raw" and s.eval_loss else s for s in steps
     ]
@@ -216,6 +219,8 @@ def test_one_evaluation_and_a_diverged_loss_can_be_drawn(tmp_path: Path) -> None
     _, page = written(steps, summary, tmp_path)
     assert set(page.ids) >= CHARTS
     assert "quantum-raw" not in {course.arm for course in courses(summary, table(steps))}
+    assert silent not in {sample.arm for sample in samples(summary, table(steps), "added_latency")}
+    assert silent in page.text
 
 
 def test_a_classical_arm_is_never_drawn_as_missing_samples() -> None:

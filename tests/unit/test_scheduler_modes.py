@@ -9,10 +9,10 @@ from typing import Literal
 
 import pytest
 
-from answering import Answering, Ticking, degraded_by_rejection, late, rejected
+from answering import Answering, Ticking, degraded_by_rejection, late, provenance, rejected
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.iteration import FinishedCall
-from shotclock.domain.outcome import Decision, Outcome
+from shotclock.domain.outcome import REMAINING_BUDGET, Decision, Outcome, Rejection, Shed
 from shotclock.domain.subproblem import Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
@@ -69,6 +69,17 @@ def test_offline_keeps_answers_until_the_epoch_ends_and_scores_them_again() -> N
     assert [call.step for call in system.finished] == [2, 4, 6, 8, 10]
 
 
+def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
+    """In a benchmark other arms train meanwhile, on the same clock."""
+    system = System(policy("overlap"), Answering(at_once=False))
+    system.run(range(1), step_ns=NS_PER_S)
+    system.clock.ns += 10 * NS_PER_S
+    system.caller.asked[0].arrived = True
+    system.scheduler.flush()
+    (call,) = system.finished
+    assert call.blocked_ns < NS_PER_S
+
+
 def test_offline_asks_no_more_than_may_be_in_flight() -> None:
     system = System(policy("offline", at_once=2), Answering(at_once=False))
     assert system.run(range(5)) == [2, 2, 2, 2, 2]
@@ -112,6 +123,29 @@ def test_a_call_nobody_waits_for_has_the_longer_deadline() -> None:
     for system, budget in ((overlapped, 30 * NS_PER_S), (inline, 200 * NS_PER_MS)):
         system.run(range(2))
         assert {call.subproblem.budget_ns for call in system.caller.asked} == {budget}
+
+
+def does_not_fit(subproblem: Subproblem) -> Outcome:
+    rejection = Rejection(REMAINING_BUDGET, 0.2, 0.4, "s predicted p95", 0.0)
+    return Shed(rejection, provenance(subproblem))
+
+
+def test_calls_refused_for_their_budget_are_waited_for_no_longer() -> None:
+    """Admission foresees what would miss; asked with more time, such a call may well come back."""
+    system = System(policy("auto", predicted_p95_s=0.05), Answering(does_not_fit))
+    system.run(range(FEWEST + 1))
+    assert system.scheduler.mode == "overlap"
+
+
+def test_a_call_is_waited_for_from_the_boundary_at_which_it_became_inline() -> None:
+    system = System(policy("auto", every=1, predicted_p95_s=0.3), Answering(at_once=False))
+    for step in range(FEWEST):
+        system.run(range(step, step + 1))
+        system.caller.asked[-1].arrived = True
+    system.run(range(FEWEST, FEWEST + 1))
+    assert [change.mode for change in system.scheduler.mode_changes] == ["inline"]
+    assert len(system.finished) == FEWEST + 1
+    assert system.finished[-1].blocked_ns < NS_PER_S
 
 
 def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:

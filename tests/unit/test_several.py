@@ -15,7 +15,7 @@ from shotclock.bench.run_folder import RunFolder, environment
 from shotclock.domain.errors import SettingsError
 
 MACHINE = environment()
-ANOTHER = {**MACHINE, "cpu": "another"}
+ANOTHER = {**MACHINE, "cpu": "another", "host": "another"}
 
 
 def a_run(folder: Path, number: int, machine: Mapping[str, str] = MACHINE, faster: float = 1.0) -> Path:
@@ -113,3 +113,10 @@ def test_the_page_has_every_runs_figure_and_its_mark(count: int, tmp_path: Path)
     assert (page.parent / "charts" / "run_scatter.png").is_file()
     document = json.loads(json.dumps(as_json(several)))
     assert len(document["metrics"]["quantum-raw.loss"]["values"]) == count
+
+
+def test_runs_of_like_hosts_merge_and_are_told_apart_by_name(tmp_path: Path) -> None:
+    runs = [a_run(tmp_path, number, {**MACHINE, "host": f"node-{number % 2}"}) for number in (1, 2, 3)]
+    several = read_several(runs)
+    assert several.hosts == ["node-1", "node-0"]
+    assert several.accepted == ()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -11,15 +12,24 @@ import numpy as np
 
 from shotclock.app.books import Books
 from shotclock.app.host import Host
-from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.app.quantum_path import PathPolicy, assemble, build_provider, device_of
 from shotclock.bench.arms import Arm
 from shotclock.bench.drive import Lane
 from shotclock.bench.figures import Prices
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.bench.summarise import ArmFacts
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.domain.errors import SettingsError
-from shotclock.domain.ports import Dispatcher, Provider, Recorder, Trainer, Workload
+from shotclock.domain.errors import ProviderError, SettingsError
+from shotclock.domain.ports import (
+    NO_CHARGES,
+    Charged,
+    Charges,
+    Dispatcher,
+    Provider,
+    Recorder,
+    Trainer,
+    Workload,
+)
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.profile import Profile
@@ -31,18 +41,21 @@ from shotclock.settings import QuantumSettings, Settings, nearest
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
-from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler, choose_mode
+from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
 
 
 @dataclass(frozen=True, slots=True)
 class RunningArm:
-    """An arm ready to train: its lane for the driver, its facts for the summary."""
+    """An arm ready to train: its lane for the driver, its facts for the summary.
+
+    stop: ends it, and tells what its jobs and sessions cost beside what rows say.
+    """
 
     lane: Lane
     facts: ArmFacts
     profile: ProfileSummary | None
     predicted_p95_s: float
-    stop: Callable[[], None]
+    stop: Callable[[], Charges]
 
 
 def workload_factory(name: str) -> Callable[[int], Workload]:
@@ -103,7 +116,7 @@ class Builder:
         dispatcher = ClassicalDispatcher(self._solver, self._host.clock, recorder)
         self._host.run(dispatcher.solve(self._sample()))
         policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
-        lane = self._calling(arm, dispatcher, policy, quantum, recorder)
+        lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder)
         facts = self._facts(arm, None, self._solver.name, policy, None)
         return RunningArm(lane, facts, None, 0.0, _nothing)
 
@@ -120,11 +133,24 @@ class Builder:
         host.run(orchestrator.start(self._sample()))
         predicted_s = pipeline.predicted_p95_s()
         policy = self._policy(arm, quantum, predicted_s)
-        lane = self._calling(arm, orchestrator, policy, quantum, recorder)
+
+        def as_known_now() -> CallPolicy:
+            """A later seed starts from what the earlier ones have shown of the provider."""
+            return replace(policy, predicted_p95_s=pipeline.predicted_p95_s())
+
+        lane = self._calling(arm, orchestrator, as_known_now, quantum, recorder)
         emulated = isinstance(provider, EmulatedProvider)
         facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
+        device, calibration = device_of(provider, quantum)
+        facts = replace(facts, device=device, calibration=calibration)
         described = _described(provider, pipeline) if isinstance(provider, EmulatedProvider) else None
-        return RunningArm(lane, facts, described, predicted_s, lambda: host.run(orchestrator.stop()))
+
+        def stop() -> Charges:
+            with suppress(ProviderError):  # what could not be ended well has no bill; the rows are kept
+                host.run(orchestrator.stop())
+            return provider.charges() if isinstance(provider, Charged) else NO_CHARGES
+
+        return RunningArm(lane, facts, described, predicted_s, stop)
 
     def _profile(self, arm: Arm, quantum: QuantumSettings) -> Profile:
         """The arm's own table first, then what its name says, then `[quantum]`."""
@@ -135,12 +161,19 @@ class Builder:
         return common if arm.profile in {None, common.name} else profiles.load(str(arm.profile))
 
     def _policy(self, arm: Arm, quantum: QuantumSettings, predicted_s: float) -> CallPolicy:
-        """Measuring arms wait for the QPU as it is; protected ones keep the budget."""
+        """Measuring arms wait for the QPU as it is, unless their own table says otherwise; the others keep
+        the iteration's budget while they wait.
+        """
         own = self._settings.arm.get(arm.name)
         wanted = quantum.mode if arm.protected else ((own.mode if own else None) or "inline")
-        mode = choose_mode(wanted, predicted_s, quantum.budget_ms)
-        limit_ms = quantum.budget_ms if arm.protected and mode == "inline" else quantum.wait_limit_ms
-        return CallPolicy(self._every(arm, predicted_s), mode, round(limit_ms * NS_PER_MS))
+        as_it_is = not arm.protected and wanted == "inline"
+        return CallPolicy(
+            self._every(arm, predicted_s),
+            wanted,
+            round((quantum.wait_limit_ms if as_it_is else quantum.budget_ms) * NS_PER_MS),
+            wait_limit_ns=round(quantum.wait_limit_ms * NS_PER_MS),
+            predicted_p95_s=predicted_s,
+        )
 
     def _every(self, arm: Arm, predicted_s: float) -> int:
         own = self._settings.arm.get(arm.name)
@@ -153,7 +186,7 @@ class Builder:
         self,
         arm: Arm,
         dispatcher: Dispatcher,
-        policy: CallPolicy,
+        policy: Callable[[], CallPolicy],
         quantum: QuantumSettings,
         recorder: Recorder,
     ) -> Lane:
@@ -166,7 +199,9 @@ class Builder:
                 workload, asking, quantum.on_stale, recorder, loss_check=asking.loss_check
             )
             caller = host.caller(dispatcher)
-            trainer = Scheduler(workload, asking, aggregator, caller=caller, clock=host.clock, policy=policy)
+            trainer = Scheduler(
+                workload, asking, aggregator, caller=caller, clock=host.clock, policy=policy()
+            )
             return trainer, workload.evaluate
 
         return Lane(arm.name, make)
@@ -204,14 +239,20 @@ class Builder:
             provider=solver_or_provider,
             mode=policy.mode if policy else None,
             emulated=provider is not None and provider.limits.emulated,
-            deadline_ms=policy.budget_ns / NS_PER_MS if policy else None,
+            deadline_ms=_deadline_ns(policy) / NS_PER_MS if policy else None,
             call_every=policy.every if policy else None,
             prices=Prices(cost.currency, cost.qpu_second, cost.gpu_hour, session),
         )
 
 
-def _nothing() -> None:
+def _deadline_ns(policy: CallPolicy) -> int:
+    """Of a call that is waited for; of every call where none is."""
+    return policy.wait_limit_ns if policy.mode in {"overlap", "offline"} else policy.budget_ns
+
+
+def _nothing() -> Charges:
     """An arm without a dispatcher of its own has nothing to stop."""
+    return NO_CHARGES
 
 
 def _described(provider: EmulatedProvider, pipeline: Pipeline) -> ProfileSummary:

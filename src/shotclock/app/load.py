@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,17 +10,21 @@ from typing import Literal, Protocol
 
 from shotclock import __version__
 from shotclock.app.host import VirtualHost
-from shotclock.app.load_generator import Loaded, ProcessGenerator, Ran
+from shotclock.app.load_generator import Loaded, ProcessGenerator, Ran, first_calls
+from shotclock.app.own_circuit import check
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
 from shotclock.bench.load.arrivals import Plan, instances
-from shotclock.bench.load.generate import Load
+from shotclock.bench.load.circuit import UserCircuit
+from shotclock.bench.load.generate import Load, Request
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.knee import Point, Search, Try
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary
-from shotclock.bench.load.summarise import LoadFacts, summarise
+from shotclock.bench.load.summarise import LoadFacts, Price, summarise
 from shotclock.bench.run_folder import environment
+from shotclock.domain.errors import CircuitError
+from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.settings import Settings
@@ -44,6 +48,7 @@ class LoadJob:
     """What `shotclock load` was asked for. target None: an orchestrator of the settings, started for it.
 
     runs: independent ones, each with a seed of its own; with `sweep`, those that must confirm the knee.
+    circuit: asked by every call; None: subproblems.
     """
 
     plan: Plan
@@ -52,6 +57,7 @@ class LoadJob:
     sweep: bool
     clock: Literal["wall", "virtual"]
     target: Elsewhere | None
+    circuit: UserCircuit | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +87,15 @@ class _Runs:
 def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadSummary, list[CallRecord]]:
     """Loads, judges, and gives the summary with every call. Ctrl-C keeps what has run, marked.
 
-    Raises MachineError where nobody answers, SettingsError where settings cannot be used.
+    Raises MachineError where nobody answers, SettingsError where settings or circuit cannot be used.
     """
     started_at = datetime.now(UTC)
+    if job.circuit is not None and job.target is None:
+        check(job.circuit, settings.quantum.device)
     with ExitStack() as cleanup:
         progress.phase("starting what is loaded, and its load")
         generator, target = _start(settings, job, cleanup)
-        loaded = generator.ready()
+        loaded = _ready(generator, job)
         progress.phase(f"loading {target}")
         runs = _Runs([], [])
         take = _taker(generator, job, runs, progress)
@@ -110,8 +118,17 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
         environment=environment(),
         basis=job.basis,
         knee=runs.knee,
+        circuit=None if job.circuit is None else job.circuit.told(),
+        price=Price(settings.cost.currency, settings.cost.qpu_second),
     )
-    return summarise(runs.judged, runs.calls, job.plan, facts), runs.calls
+    return summarise(runs.judged, runs.calls, replace(job.plan, n=loaded.n), facts), runs.calls
+
+
+def _ready(generator: _Generator, job: LoadJob) -> Loaded:
+    try:
+        return generator.ready()
+    except CircuitError as error:
+        raise error if job.circuit is None else job.circuit.refused(error) from error
 
 
 def _taker(
@@ -135,7 +152,7 @@ def _sweep(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:
     while isinstance(step := search.next(points), Try):
         seed = job.plan.seed + len(points)
         plan = replace(job.plan, rate_per_s=step.rate_per_s, duration_s=step.duration_s, seed=seed)
-        points.append(Point.of(step.rate_per_s, take(plan)))
+        points.append(Point.of(step.rate_per_s, take(plan), job.basis))
         if runs.interrupted:
             return
     runs.knee = step
@@ -143,8 +160,9 @@ def _sweep(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:
 
 def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Generator, str]:
     plan = job.plan
+    requests = instances(plan.n, plan.seed) if job.circuit is None else (job.circuit.spec,)
     if job.clock == "virtual":
-        virtual = VirtualGenerator(_sized(settings, plan.n), plan.n, plan.seed)
+        virtual = VirtualGenerator(_sized(settings, plan.n), requests)
         cleanup.callback(virtual.close)
         return virtual, OWN_VIRTUAL
     where, target = job.target, ""
@@ -153,7 +171,7 @@ def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Gener
         where = Elsewhere(f"127.0.0.1:{service.start().grpc_port}", Insecure())
         cleanup.callback(service.close)  # a start that fails has closed what it opened
         target = OWN
-    generator = ProcessGenerator(where.target, where.security, plan.n, plan.seed)
+    generator = ProcessGenerator(where.target, where.security, requests)
     cleanup.callback(generator.close)
     return generator, target or where.target
 
@@ -161,24 +179,30 @@ def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Gener
 class VirtualGenerator:
     """Load and orchestrator on one virtual loop: waits are skipped, software takes the time it takes."""
 
-    def __init__(self, settings: Settings, n: int, seed: int) -> None:
+    def __init__(self, settings: Settings, requests: Sequence[Request]) -> None:
         quantum = settings.quantum
         profile = profiles.load(quantum.profile)
         self._host = host = VirtualHost()
-        self._subproblems = instances(n, seed)
+        self._requests = requests
         self._provider = build_provider(host, settings, quantum, profile)
         policy = PathPolicy(True, Fallback(settings.serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(Metrics(), "load")
         self._path = assemble(host, settings, quantum, self._provider, policy, recorder)
-        host.run(self._path.orchestrator.start(self._subproblems[0]))
+        alike = [request for request in requests[:1] if isinstance(request, Subproblem)]
+        host.run(self._path.orchestrator.start(*alike))
 
     def ready(self) -> Loaded:
-        """It is, when it is made."""
-        return Loaded(self._provider.name, self._provider.limits.emulated)
+        """See `ProcessGenerator.ready`; for subproblems it is, when it is made."""
+        first = self._requests[0]
+        if isinstance(first, Subproblem):
+            n = first.n
+        else:
+            n = self._host.run(first_calls(self._path.orchestrator, self._requests, OWN_VIRTUAL))
+        return Loaded(self._provider.name, self._provider.limits.emulated, n)
 
     def run(self, plan: Plan, number: int) -> Ran:
         """One run; Ctrl-C ends it early and keeps the calls that have ended."""
-        load = Load(plan, self._path.orchestrator, self._host.clock, self._subproblems, number)
+        load = Load(plan, self._path.orchestrator, self._host.clock, self._requests, number)
         try:
             self._host.run(load.generate())
         except KeyboardInterrupt:

@@ -13,11 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
-from shotclock.bench.load.arrivals import Plan, instances
-from shotclock.bench.load.generate import Load
-from shotclock.bench.load.records import CallRecord, cause
+from shotclock.bench.load.arrivals import Plan
+from shotclock.bench.load.generate import Load, Request, ask
+from shotclock.bench.load.records import CallRecord
 from shotclock.domain.errors import MachineError, ShotclockError
-from shotclock.domain.outcome import Failed, Late
+from shotclock.domain.outcome import Degraded, Done, Executed, Failed, Late, Shed, why_no_samples
+from shotclock.domain.ports import Dispatcher
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
@@ -26,6 +27,8 @@ from shotclock.wire.tls import ClientTls, Insecure
 
 WARM_CALLS = 10
 WARM_BUDGET_NS = 10_000_000_000
+FIRST_CIRCUIT_BUDGET_NS = 600_000_000_000
+"""Nothing classical answers in a circuit's stead, and its first call compiles it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +41,30 @@ class Ran:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What stands at the other end."""
+    """What stands at the other end. n: variables of a subproblem, classical bits of a circuit."""
 
     provider: str
     emulated: bool
+    n: int
 
 
 class ProcessGenerator:
     """A child process with one connection to the target; `run` by `run`, then `close`."""
 
-    def __init__(self, target: str, security: ClientTls | Insecure, n: int, seed: int) -> None:
+    def __init__(self, target: str, security: ClientTls | Insecure, requests: Sequence[Request]) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve_plans, args=(theirs, target, security, n, seed), name="shotclock-load", daemon=True
+            target=_serve_plans, args=(theirs, target, security, requests), name="shotclock-load", daemon=True
         )
         self._process.start()
         theirs.close()
 
     def ready(self) -> Loaded:
-        """Waits until it is connected and warm. Raises MachineError where nobody answers."""
+        """Waits until it is connected and warm.
+
+        Raises MachineError where nobody answers, CircuitError where a circuit cannot be run there.
+        """
         found = self._answer()
         if not isinstance(found, Loaded):
             raise MachineError("the load generator's process did not start")
@@ -96,25 +103,26 @@ class ProcessGenerator:
 
 
 def _serve_plans(
-    connection: Connection, target: str, security: ClientTls | Insecure, n: int, seed: int
+    connection: Connection, target: str, security: ClientTls | Insecure, requests: Sequence[Request]
 ) -> None:
     """Of the child: takes plans until it is given none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so by SIGTERM
-    subproblems = instances(n, seed)
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
         try:
             dispatcher = runner.run(_dispatcher(target, security))
-            connection.send(runner.run(_warmed(target, security, dispatcher, subproblems)))
+            connection.send(runner.run(_warmed(target, security, dispatcher, requests)))
             while (asked := connection.recv()) is not None:
                 plan, number = asked
-                load = Load(plan, dispatcher, _Monotonic(), subproblems, number)
+                load = Load(plan, dispatcher, _Monotonic(), requests, number)
                 gc.collect()
                 gc.freeze()  # a full collection amid a run would be issue lag
-                interrupted = runner.run(_interruptible(load))
+                interrupted = runner.run(_interruptible(load, connection))
                 connection.send(Ran(load.calls, interrupted))
             runner.run(dispatcher.close())
         except ShotclockError as error:
             connection.send(error)
+        except (EOFError, BrokenPipeError):
+            return  # the parent is gone, and with it whoever wanted to know
 
 
 class _Monotonic:
@@ -137,25 +145,47 @@ async def _warmed(
     target: str,
     security: ClientTls | Insecure,
     dispatcher: GrpcDispatcher,
-    subproblems: Sequence[Subproblem],
+    requests: Sequence[Request],
 ) -> Loaded:
     """After some calls one after another: connections, caches and templates are there."""
-    for subproblem in subproblems[:WARM_CALLS]:
-        outcome = await dispatcher.solve(replace(subproblem, budget_ns=WARM_BUDGET_NS))
-        if isinstance(outcome, Failed | Late):
-            raise MachineError(f"--target {target}: takes no calls: {cause(outcome)}")
+    n = await first_calls(dispatcher, requests[:WARM_CALLS], target)
     operations = GrpcOperations(connect(target, security))
     try:
         status = await operations.status()
     finally:
         await operations.close()
-    return Loaded(status.provider, status.emulated)
+    return Loaded(status.provider, status.emulated, n)
 
 
-async def _interruptible(load: Load) -> bool:
-    """Whether SIGTERM ended it early."""
+async def first_calls(dispatcher: Dispatcher, requests: Sequence[Request], target: str) -> int:
+    """Asks before the measured time, and gives `Loaded.n`. Raises MachineError where nobody answers."""
+    n = 0
+    for request in requests:
+        budget_ns = WARM_BUDGET_NS if isinstance(request, Subproblem) else FIRST_CIRCUIT_BUDGET_NS
+        outcome = await ask(dispatcher, replace(request, budget_ns=budget_ns))
+        match outcome:
+            case Executed(samples=samples):
+                n = samples.pool.shape[1]
+            case Done(answer=answer) | Degraded(answer=answer):
+                n = len(answer.bits)
+            case Shed() if isinstance(request, Subproblem):
+                n = request.n  # a full orchestrator is one to be measured
+            case Shed() | Late() | Failed():
+                why = why_no_samples(outcome, figures=True)
+                raise MachineError(f"{target}: takes no calls: {why}")
+    return n
+
+
+async def _interruptible(load: Load, connection: Connection) -> bool:
+    """Whether it ended early: by SIGTERM, or with the parent, so that no orphan goes on asking."""
     task = asyncio.ensure_future(load.generate())
     loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:  # the parent says nothing during a run: what is there to read is its end
+        loop.remove_reader(connection)
+        task.cancel()
+
+    loop.add_reader(connection, orphaned)
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await task
@@ -163,4 +193,5 @@ async def _interruptible(load: Load) -> bool:
         return True
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
+        loop.remove_reader(connection)
     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +30,7 @@ from shotclock.bench.summarise import RunFacts, summarise
 from shotclock.bench.trace import write_trace
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.ports import Charges
 from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
 from shotclock.telemetry.metrics import Metrics
@@ -87,10 +88,11 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         progress.phase("starting the QPU and compiling templates")
         builder = Builder(settings, host, metrics, _slow_every(settings, job))
         cleanup.callback(builder.close)
-        running = []
+        running: list[RunningArm] = []
+        charges: dict[str, Charges] = {}
         for arm in arms:
             running.append(builder.arm(arm))
-            cleanup.callback(running[-1].stop)
+            cleanup.callback(_stop, running[-1], charges)
         settings = _cadences(settings, running)
         folder.write_settings(lock(settings))
         folder.write_machine(surroundings(job))
@@ -101,12 +103,22 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         log = drive([one.lane for one in running], _plan(settings), progress.advance)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
     progress.phase("writing the run folder and its report")
+    running = [_charged(one, charges) for one in running]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     try:
         return _write(folder, facts, log), folder
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
+
+
+def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:
+    charges[arm.facts.arm.name] = arm.stop()
+
+
+def _charged(arm: RunningArm, charges: Mapping[str, Charges]) -> RunningArm:
+    """The arm with its bill, which is known only when it has stopped."""
+    return replace(arm, facts=replace(arm.facts, charges=charges[arm.facts.arm.name]))
 
 
 def surroundings(job: Job) -> dict[str, str]:
@@ -194,10 +206,10 @@ def _estimate_s(settings: Settings, job: Job, running: list[RunningArm]) -> floa
     seconds = len(running) * steps * ITERATION_GUESS_S
     for one in running:
         every = one.facts.call_every
-        waits = every is not None and one.facts.mode == "inline" and job.clock == "wall"
         calls = bench.seeds * -(-bench.steps // every) if every is not None else 0
-        limit_s = (one.facts.deadline_ms or 0.0) / 1e3
-        seconds += calls * min(one.predicted_p95_s, limit_s) if waits else 0.0
+        limit_ms, mode = one.facts.deadline_ms or 0.0, one.facts.mode
+        waits = mode == "inline" or (mode == "auto" and one.predicted_p95_s * 1e3 <= limit_ms)
+        seconds += calls * min(one.predicted_p95_s, limit_ms / 1e3) if waits and job.clock == "wall" else 0.0
     return seconds
 
 

@@ -11,7 +11,7 @@ from shotclock.app.preview import Preview
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.worker import bound_logical
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Provider, Recorder
 from shotclock.emulator import device as devices
 from shotclock.emulator.profile import Profile
@@ -78,6 +78,21 @@ def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, pro
     if quantum.shots != "fit" and quantum.shots > limits.max_shots:
         raise SettingsError(f"quantum.shots: {quantum.shots} is over the device's {limits.max_shots}")
     return provider
+
+
+def device_of(provider: Provider, quantum: QuantumSettings) -> tuple[str, str]:
+    """The device's name and its calibration in force, "" where it is not told; a few requests of a vendor."""
+    if isinstance(provider, EmulatedProvider):
+        return provider.device.name, provider.device.calibration_id
+    if quantum.provider not in vendors.REMOTE:
+        return "", ""
+    from shotclock.providers.device_facts import identify  # noqa: PLC0415 - imports Qiskit
+
+    try:
+        found = identify(provider)
+    except ProviderError:
+        return quantum.backend, ""
+    return found.backend, found.calibration
 
 
 def assemble(

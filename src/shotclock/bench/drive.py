@@ -8,16 +8,7 @@ from dataclasses import dataclass, field, replace
 from shotclock.bench.rows import Call, Step
 from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import FinishedCall
-from shotclock.domain.outcome import (
-    DeadlinePassed,
-    Degraded,
-    Done,
-    Failed,
-    Late,
-    Outcome,
-    ProviderFault,
-    Shed,
-)
+from shotclock.domain.outcome import Degraded, Done, why_no_samples
 from shotclock.domain.ports import Trainer
 
 
@@ -136,7 +127,7 @@ def describe(call: FinishedCall) -> Call:
     return Call(
         request_id=call.request_id,
         outcome=type(outcome).__name__.lower(),
-        cause=_cause(outcome),
+        cause=why_no_samples(outcome, figures=True),
         decision=call.applied.decision,
         winner=call.applied.winner,
         base_version=provenance.base_version,
@@ -156,6 +147,7 @@ def describe(call: FinishedCall) -> Call:
         penalised=provenance.penalised,
         sharers=provenance.sharers,
         stages=stages,
+        inline=call.inline,
     )
 
 
@@ -163,19 +155,3 @@ def _by_deadline(call: FinishedCall) -> bool:
     """The budget starts when the call is asked, which is when the proposal is made."""
     asked_ns = call.proposed.start_ns + call.proposed.duration_ns
     return not call.inline or call.received_ns - asked_ns <= call.deadline_ns
-
-
-def _cause(outcome: Outcome) -> str:
-    match outcome:
-        case Done():
-            return ""
-        case Shed(rejection=rejection):
-            return f"rejected: {rejection}"
-        case Degraded(cause=cause) | Late(cause=cause) | Failed(cause=cause):
-            match cause:
-                case DeadlinePassed():
-                    return "deadline passed"
-                case ProviderFault(message=message):
-                    return f"provider: {message}"
-                case _:
-                    return f"rejected: {cause}"

@@ -10,13 +10,14 @@ from shotclock.bench.arms import BASELINE, CLASSES, PARTS, Arm
 from shotclock.bench.rows import Call, Step
 from shotclock.bench.schema import TOO_FEW, Cost, Latency, Loss, Ratio
 from shotclock.bench.statistics import QUANTILES, Sample, paired_interval, percentile, ratio
-from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.ports import NO_CHARGES, Charges
 from shotclock.domain.stages import Stage
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Of the site's contract. session: the QPU is billed by the wall clock while the arm runs."""
+    """Of the site's contract. session: an emulated QPU is billed by the wall clock while the arm runs."""
 
     currency: str
     qpu_second: float
@@ -54,7 +55,8 @@ def samples(arm: ArmRows) -> dict[str, Sample]:
     """Every latency figure of an arm, its software and emulated parts included.
 
     total_iteration_time is over the iterations that carry a call, where the arm calls at all. Stages are
-    over the calls that went through them; quantum_latency is over all calls, those without samples missed.
+    over the calls that went through them; quantum_latency is over all calls but cache hits, which asked no
+    QPU and are a class of their own; those without samples are missed.
     """
     found: dict[str, Sample] = {}
     calls = arm.calls
@@ -68,7 +70,7 @@ def samples(arm: ArmRows) -> dict[str, Sample]:
         found,
         "quantum_latency",
         [(call.quantum_latency_ns or 0, call.quantum_emulated_ns) for call in back],
-        missed=len(calls) - len(back) if arm.arm.quantum else 0,
+        missed=len(missing(arm)),
     )
     for kind in CLASSES if arm.arm.quantum else ():
         found[f"added_latency.{kind}"] = Sample.of(
@@ -80,6 +82,18 @@ def samples(arm: ArmRows) -> dict[str, Sample]:
         else:
             _split(found, str(stage), _stage(calls, stage))
     return found
+
+
+def missing(arm: ArmRows) -> list[Call]:
+    """The calls of a QPU that brought no samples in time; those of an arm without one miss nothing."""
+    if not arm.arm.quantum:
+        return []
+    return [call for call in arm.calls if call.quantum_latency_ns is None and not call.cached]
+
+
+def censored_ms(arm: ArmRows) -> float | None:
+    """What every missed quantum_latency is at least: the least of their deadlines; None without a miss."""
+    return min((call.deadline_ns / NS_PER_MS for call in missing(arm)), default=None)
 
 
 def latency_class(call: Call) -> str:
@@ -153,12 +167,19 @@ def loss(arm: ArmRows, baseline: ArmRows | None, steps: int) -> Loss:
     )
 
 
-def cost(arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices) -> Cost:
-    """What the arm consumed over the common steps, and what it paid beyond classical-only for its gain."""
-    hours, held_s = _consumed(arm, steps)
+def cost(
+    arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices, charges: Charges = NO_CHARGES
+) -> Cost:
+    """What the arm consumed over the common steps, and what it paid beyond classical-only for its gain.
+
+    charges: of the whole run, as abandoned jobs and sessions have no rows of their own.
+    """
+    hours, collected_s = _consumed(arm, steps)
+    jobs_s = collected_s + charges.abandoned_s
     # a session is billed by the wall clock; jobs that overlap training may outlast it
-    qpu_s = max(hours * 3600, held_s) if prices.session else held_s
-    idle_s = qpu_s - held_s
+    qpu_s = max(jobs_s, hours * 3600 if prices.session else charges.sessions_s)
+    by_session = prices.session or charges.sessions > 0
+    idle_s = qpu_s - jobs_s
     money = hours * prices.gpu_hour + qpu_s * prices.qpu_second
     gained = loss(arm, baseline, steps).improvement
     per_loss: tuple[float, float] | None = None
@@ -171,8 +192,12 @@ def cost(arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices) -> 
         currency=prices.currency,
         compute_h=hours,
         qpu_s=qpu_s,
-        qpu_idle_s=idle_s if prices.session else None,
-        idle_money=idle_s * prices.qpu_second if prices.session else None,
+        abandoned_jobs=charges.abandoned,
+        abandoned_qpu_s=charges.abandoned_s,
+        abandoned_untold=charges.abandoned_untold,
+        qpu_idle_s=idle_s if by_session else None,
+        idle_money=idle_s * prices.qpu_second if by_session else None,
+        sessions_untold=charges.sessions_untold,
         money=money,
         compute_h_per_loss=per_loss[0] if per_loss else None,
         money_per_loss=per_loss[1] if per_loss else None,
@@ -180,7 +205,7 @@ def cost(arm: ArmRows, baseline: ArmRows | None, steps: int, prices: Prices) -> 
 
 
 def _consumed(arm: ArmRows, steps: int) -> tuple[float, float]:
-    """Accelerator hours of the common steps, and the seconds for which their jobs had the QPU."""
+    """Accelerator hours of the common steps, and the QPU seconds of their jobs that brought samples."""
     rows = [step for step in arm.steps if step.step < steps]
     seconds = sum(step.total_iteration_time_ns for step in rows) / NS_PER_S
     return seconds / 3600, sum(step.call.qpu_s for step in rows if step.call)

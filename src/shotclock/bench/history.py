@@ -22,6 +22,8 @@ from shotclock.bench.schema import ArmSummary, Latency, Percentile, Summary
 from shotclock.domain.errors import MachineError
 
 Direction = Literal["lower", "higher"]
+NOT_A_SERIES = ("host", "qpu_calibration")
+"""Facts that differ from run to run of one thing: a runner's name, the night's calibration of a QPU."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
   run_id TEXT PRIMARY KEY, kind TEXT NOT NULL, started_at TEXT NOT NULL, shotclock TEXT NOT NULL,
@@ -83,8 +85,9 @@ class Entry:
 
     @property
     def environment_id(self) -> str:
-        """Equal where environments are: figures of different ones are different series."""
-        text = json.dumps(dict(sorted(self.environment.items())))
+        """Equal where environments are, but for `NOT_A_SERIES`: others are different series."""
+        kept = {name: fact for name, fact in sorted(self.environment.items()) if name not in NOT_A_SERIES}
+        text = json.dumps(kept)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -209,6 +212,7 @@ def _loaded(summary: LoadSummary) -> dict[str, str]:
         "rate": "sweep" if summary.knee is not None else f"{summary.rate_per_s:g}",
         "deadline_ms": f"{summary.deadline_ms:g}",
         "n": str(summary.n),
+        "asked": summary.identity,
         "basis": summary.basis,
         "provider": summary.provider,
         "clock": summary.clock,

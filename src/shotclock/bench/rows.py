@@ -21,7 +21,7 @@ class Call:
     arrived by the deadline and passed their checks. quantum_latency_ns: None where no samples came
     (a miss, right-censored at deadline_ns). added_latency_ns: the training thread's blocked time.
     cached: answered from an equal call's samples, which is no call of the QPU; penalised: run at a
-    rep_delay below the device's default; sharers: calls in the job.
+    rep_delay below the device's default; sharers: calls in the job; inline: training waited for it.
     """
 
     request_id: str
@@ -46,6 +46,7 @@ class Call:
     penalised: bool
     sharers: int
     stages: tuple[StageTiming, ...]
+    inline: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ _TYPES: dict[str, pa.DataType] = {
     "emulator_overrun": pa.bool_(),
     "cached": pa.bool_(),
     "penalised": pa.bool_(),
+    "inline": pa.bool_(),
 }
 
 
@@ -128,6 +130,7 @@ def steps(found: pa.Table) -> list[Step]:
                 for stage in CALL_STAGES
                 if row[f"{stage}_ns"] is not None
             )
+            row.setdefault("inline", True)  # rows did not always say; their arms' mode does
             call = Call(stages=timings, **{name: row[name] for name in _CALL_COLUMNS})
         made.append(Step(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
     return made

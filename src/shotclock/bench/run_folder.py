@@ -96,8 +96,12 @@ class RunFolder:
 
 
 def environment() -> dict[str, str]:
-    """What a figure depends on: results of different environments don't merge."""
+    """What a figure depends on: results of different environments don't merge.
+
+    host: told so that hosts can be told apart; runs of like machines are still one series of the history.
+    """
     found = {
+        "host": platform.node(),
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory_gib": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f}",

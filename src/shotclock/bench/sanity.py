@@ -118,7 +118,7 @@ def components_ms(summary: Summary, name: str) -> dict[str, float]:
     arm, latency = summary.arms[name], _latency(summary, f"{name}.added_latency")
     if latency.mean is None:
         return {}
-    parts = _waits(summary, name, ".emulated_wait" if arm.emulated else "") if arm.mode == "inline" else {}
+    parts = _waits(summary, name, ".emulated_wait" if arm.emulated else "") if _all_waited_for(arm) else {}
     profile = summary.profiles.get(arm.profile or "")
     held = parts.get(Stage.QPU_EXEC_TIME, 0.0)
     predicted = {} if profile is None else profile.mean_by_component_ms
@@ -175,7 +175,7 @@ def _said(name: str, arm: ArmSummary, latency: Latency, parts: Mapping[str, floa
     if latency.mean is None:
         return "no call was made"
     largest, spent = next(iter(parts.items()))
-    beside = "" if arm.mode == "inline" else "; the calls overlapped training"
+    beside = "" if _all_waited_for(arm) else "; the calls overlapped training"
     missing = "" if name in EXPECTED else "; the founding document has no row for it"
     return f"{largest} is {spent:,.0f} of {latency.mean:,.0f} ms a call{beside}{missing}"
 
@@ -196,3 +196,8 @@ def _value(latency: Latency, statistic: Statistic) -> float | None:
         return latency.mean
     found = latency.percentiles.get(statistic)
     return found.value if isinstance(found, Percentile) else None
+
+
+def _all_waited_for(arm: ArmSummary) -> bool:
+    """Of a summary from before calls were counted by mode: what was asked for."""
+    return arm.mode == "inline" if arm.meeting is None else not arm.meeting.overlapped

@@ -84,11 +84,18 @@ class Cost(_Frozen):
 
     The per-improvement figures are None where the improvement is not positive. qpu_idle_s, idle_money: of
     qpu_s and money, what sessions were billed while no job had the QPU; None where not billed by session.
+    abandoned_jobs: submitted and given up or failed, over the whole run; abandoned_qpu_s: of qpu_s, what they
+    had consumed; abandoned_untold, sessions_untold: jobs and sessions of which the provider tells no usage,
+    so that qpu_s and money are too low by it.
     """
 
     currency: str
     compute_h: float
     qpu_s: float
+    abandoned_jobs: int = 0
+    abandoned_qpu_s: float = 0.0
+    abandoned_untold: int = 0
+    sessions_untold: int = 0
     qpu_idle_s: float | None = None
     idle_money: float | None = None
     money: float
@@ -96,12 +103,40 @@ class Cost(_Frozen):
     money_per_loss: float | None
 
 
+class ModeChange(_Frozen):
+    """At which step of a seed calls began to meet training otherwise, after the p95 of so many calls.
+
+    p95_ms: None where that call brought nothing by its deadline.
+    """
+
+    seed: int
+    step: int
+    mode: Literal["inline", "overlap"]
+    calls: int
+    p95_ms: float | None
+
+
+class Meeting(_Frozen):
+    """How many calls training waited for, how many it went on beside, and each change by measurement."""
+
+    inline: int
+    overlapped: int
+    changes: tuple[ModeChange, ...] = ()
+
+
 class ArmSummary(_Frozen):
-    """One arm: what it ran as, and what it counted."""
+    """One arm: what it ran as, and what it counted.
+
+    mode: as asked for; "auto" follows what is measured, and meeting tells what came of it (None in summaries
+    from before it was told). deadline_ms: of a call that is waited for, under "auto" the iteration's budget.
+    device, calibration: of the QPU and of its figures in force; "" is not told.
+    """
 
     calls_quantum: bool
     profile: str | None
     provider: str | None
+    device: str = ""
+    calibration: str = ""
     mode: str | None
     emulated: bool
     deadline_ms: float | None
@@ -116,6 +151,7 @@ class ArmSummary(_Frozen):
     winners: dict[str, int]
     emulator_overruns: int
     penalised_calls: int = 0
+    meeting: Meeting | None = None
     loss: Loss
     cost: Cost
 

@@ -11,11 +11,13 @@ from shotclock.bench.arms import BASELINE, Arm
 from shotclock.bench.checklist import checklist
 from shotclock.bench.figures import ArmRows, Prices
 from shotclock.bench.gates import Threshold, judge, mission_gates, resolve
+from shotclock.bench.modes import meeting
 from shotclock.bench.rows import Step
 from shotclock.bench.sanity import sanity
 from shotclock.bench.schema import ArmSummary, Gate, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.bench.verdict import verdict
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.ports import NO_CHARGES, Charges
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class ArmFacts:
     deadline_ms: float | None
     call_every: int | None
     prices: Prices
+    charges: Charges = NO_CHARGES
+    device: str = ""
+    calibration: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate,
     for facts in run.arms:
         arm = rows[facts.arm.name]
         for name, sample in figures.samples(arm).items():
-            metrics[f"{arm.name}.{name}"] = figures.latency(sample, facts.deadline_ms)
+            metrics[f"{arm.name}.{name}"] = figures.latency(sample, figures.censored_ms(arm))
         for name, found in figures.ratios(arm).items():
             metrics[f"{arm.name}.{name}"] = figures.as_ratio(found)
     return {name: metric.model_copy(update={"ok": _ok(name, thresholds)}) for name, metric in metrics.items()}
@@ -135,6 +140,8 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         calls_quantum=facts.arm.quantum,
         profile=facts.profile,
         provider=facts.provider,
+        device=facts.device,
+        calibration=facts.calibration,
         mode=facts.mode,
         emulated=facts.emulated,
         deadline_ms=facts.deadline_ms,
@@ -149,6 +156,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         winners=figures.counts(call.winner for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
         penalised_calls=sum(call.penalised and call.in_time for call in calls),
+        meeting=meeting(arm.steps),
         loss=figures.loss(arm, baseline, common),
-        cost=figures.cost(arm, baseline, common, facts.prices),
+        cost=figures.cost(arm, baseline, common, facts.prices, facts.charges),
     )

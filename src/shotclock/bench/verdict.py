@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from shotclock.bench.arms import BASELINE, CONTROL, HYBRID, RAW
 from shotclock.bench.fabrics import Choice, Fabric, Worth, choose, fabrics
+from shotclock.bench.modes import told
 from shotclock.bench.schema import ArmSummary, Latency, Metric, Percentile, Ratio, Sentence, Summary, Verdict
 from shotclock.bench.statistics import paired_interval
 from shotclock.domain.stages import Stage
@@ -21,7 +22,8 @@ def verdict(summary: Summary) -> Verdict:
     sentences += [_fabric(one, summary) for one in found]
     sentences += _quality(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
-    sentences += [s for name, arm in arms.items() for s in _idle(name, arm)]
+    sentences += [s for name, arm in arms.items() for s in _met(name, arm)]
+    sentences += [s for name, arm in arms.items() for s in (*_idle(name, arm), *_abandoned(name, arm))]
     sentences += [
         s
         for name, arm in arms.items()
@@ -110,6 +112,15 @@ def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
     return Sentence(text=f"{fabric.arm}, {fabric.mode}: {fabric.why}{cost}.", figures=figures)
 
 
+def _met(name: str, arm: ArmSummary) -> list[Sentence]:
+    """What "auto" came to; a mode that was named says so itself, unless the rows say otherwise."""
+    met = arm.meeting
+    if met is None or not (arm.mode == "auto" or met.changes) or not (text := told(arm)):
+        return []
+    waited = f"{met.inline:,} of its {arm.calls:,} calls were waited for"
+    return [Sentence(text=f"{name}, {text}; {waited}.", figures=(f"{name}.meeting",))]
+
+
 def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
     """What a session that was held open cost, against its jobs."""
     idle_s, billed_s = arm.cost.qpu_idle_s, arm.cost.qpu_s
@@ -127,6 +138,24 @@ def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
         f"({100 * idle_s / billed_s:.0f} %, {money:,.2f} {arm.cost.currency}); {advice}."
     )
     return [Sentence(text=text, figures=(f"{name}.cost",))]
+
+
+def _abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
+    """What was paid for without an answer, and what cannot be counted."""
+    cost, said = arm.cost, []
+    if cost.abandoned_jobs:
+        said.append(
+            f"gave up {cost.abandoned_jobs:,} submitted job{'s' * (cost.abandoned_jobs > 1)}, which took "
+            f"{cost.abandoned_qpu_s:,.3g} of its {cost.qpu_s:,.3g} QPU s"
+        )
+    untold = [
+        f"{count:,} {what}{'s' * (count > 1)}"
+        for count, what in ((cost.abandoned_untold, "such job"), (cost.sessions_untold, "session"))
+        if count
+    ]
+    if untold:
+        said.append(f"is told no usage of {' and '.join(untold)}, so its cost is a lower bound")
+    return [Sentence(text=f"{name} {' and '.join(said)}.", figures=(f"{name}.cost",))] if said else []
 
 
 def _quality(summary: Summary) -> list[Sentence]:

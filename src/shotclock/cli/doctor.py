@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from shotclock.app.doctor import Check
     from shotclock.app.integration import Checklist
@@ -32,6 +33,7 @@ def doctor(
     A point of the checklist that is not met is no fault of the environment and exits 0.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
+    from rich.text import Text  # noqa: PLC0415
 
     from shotclock.app import doctor as checks  # noqa: PLC0415
     from shotclock.app.host import WallHost  # noqa: PLC0415
@@ -43,11 +45,10 @@ def doctor(
 
     def report(check: Check) -> None:
         found.append(check)
-        mark = "[green]ok  [/]" if check.ok else "[red]FAIL[/]"
-        console.print(f"{mark} {check.name}: ", end="")
-        console.print(check.said, markup=False)
+        mark = Text("ok  ", "green") if check.ok else Text("FAIL", "red")
+        _line(console, mark, f"{check.name}: {check.said}")
         if check.fix:
-            console.print(f"     fix: {check.fix}", markup=False)
+            _line(console, Text("    "), f"fix: {check.fix}")
 
     host = WallHost()
     try:
@@ -78,11 +79,26 @@ def _checklist(settings: Settings, run: Path | None) -> Checklist:
 
 def _show(checklist: Checklist, console: Console) -> None:
     """In the words of the report's checklist."""
+    from rich.text import Text  # noqa: PLC0415 - as above
+
     from shotclock.bench.report.words import STATES  # noqa: PLC0415
 
     console.print(f"\n[bold]Integration checklist[/]  {checklist.mark}")
     for point in checklist.points:
         state = str(point.state) if checklist.mark else str(point.state).removesuffix(" in this run")
-        console.print(f"{STATES[point.state]} {point.title}: {state}; {point.said}", markup=False)
+        _line(console, Text(f"{STATES[point.state]}   "), f"{point.title}: {state}; {point.said}")
         if point.fix:
-            console.print(f"     to meet it: {point.fix}", markup=False)
+            _line(console, Text("    "), f"to meet it: {point.fix}")
+
+
+def _line(console: Console, mark: Text, words: str) -> None:
+    """A person sees words wrapped beside the mark; a pipe gets them in one line."""
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415
+
+    if not console.is_terminal:
+        console.print(mark.append(" ").append_text(Text(words)))
+        return
+    row = Table.grid(padding=(0, 1, 0, 0))
+    row.add_row(mark, Text(words))
+    console.print(row, soft_wrap=False)

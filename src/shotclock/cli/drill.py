@@ -61,9 +61,10 @@ def _show(found: StaleUpdates) -> None:
     for words, cells in _rows(found):
         table.add_row(words, *cells)
     console.print(table)
+    console.print("K1 is the kernel rounding, K3 qat_flip; a harmful answer raised the layer's loss.")
     console.print("K3's held-out loss as training goes on:")
     for one in found.flipping:
-        console.print(f"  {one.arm:<12} " + " ".join(f"{loss:.3f}" for loss in one.course), soft_wrap=True)
+        console.print(f"  {one.arm:<12} " + " ".join(f"{loss:.2f}" for loss in one.course), soft_wrap=True)
     console.print(found.verdict, soft_wrap=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.app.load import Elsewhere, LoadJob
+    from shotclock.bench.load.circuit import UserCircuit
     from shotclock.bench.load.records import CallRecord
     from shotclock.bench.load.schema import LoadSummary
     from shotclock.bench.run_folder import RunFolder
@@ -50,6 +53,13 @@ def load(
         int | None, typer.Option(min=2, max=24, help="Variables a subproblem (default: kernel.n).")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals and subproblems.")] = 0,
+    circuit: Annotated[
+        Path | None, typer.Option(help="Ask a circuit of your own, OpenQASM 3 or QPY, not subproblems.")
+    ] = None,
+    value: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A parameter of --circuit; repeated.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Of --circuit (default: quantum.shots).")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Latency profile of an orchestrator started here.")
     ] = None,
@@ -81,26 +91,30 @@ def load(
     from shotclock.bench.report.load_page import write_load_report  # noqa: PLC0415
     from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
     from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load as load_settings  # noqa: PLC0415
 
     settings = load_settings(config, {"quantum": {"profile": profile}} if profile is not None else {})
     budget_ms = settings.quantum.budget_ms if deadline_ms is None else deadline_ms
+    if not math.isfinite(budget_ms):
+        raise SettingsError(f"--deadline-ms: {budget_ms:g} is no time; wants milliseconds above 0")
     plan = Plan(Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed)
     elsewhere = _elsewhere(target, certificate, private_key, authorities)
-    job = LoadJob(plan, count, runs, sweep, clock, elsewhere)
+    own = _circuit(circuit, value or [], shots, settings)
+    if own is not None and n is not None:
+        raise SettingsError("--n: is of subproblems, and --circuit asks none; leave one of the two out")
+    job = LoadJob(plan, count, runs, sweep, clock, elsewhere, own)
     _refuse(job)
     folder = RunFolder.create(out) if out is not None else None
     summary, calls = _run(settings, job, folder, Console(stderr=True))
-    page = None
-    if folder is not None:
-        write_load(summary, calls, folder.path)
-        page = write_load_report(summary, calls, folder.path)
     if json:
         typer.echo(summary.model_dump_json(indent=2, by_alias=True))
     else:
         show_load(summary, Console())
-        if page is not None:
-            typer.echo(f"\nReport: {page}")
+    if folder is not None:  # after the figures are seen: a disk may be full
+        write_load(summary, calls, folder.path)
+        page = write_load_report(summary, calls, folder.path)
+        typer.echo(f"\nReport: {page}", err=json)
     raise typer.Exit(exit_code(summary, strict))
 
 
@@ -118,6 +132,7 @@ def _run(
         ),
     )
     began = False
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a job's end keeps what has run, too
     try:
         found = run(settings, job, progress)
         began = True
@@ -136,8 +151,10 @@ def exit_code(summary: LoadSummary, strict: bool) -> int:
 
     if summary.status == "interrupted":
         return INTERRUPTED
-    if summary.knee is not None:
-        return 0 if summary.knee.met_per_s is not None else THRESHOLD_FAILED
+    if summary.knee is not None and summary.knee.met_per_s is not None:
+        return 0
+    if summary.knee is not None and any(not run.faults for run in summary.runs):
+        return THRESHOLD_FAILED
     if any(run.faults for run in summary.runs):
         return FAILED
     results = {run.result for run in summary.runs}
@@ -165,6 +182,23 @@ def _elsewhere(
             "--certificate: is for --target; an orchestrator started here is asked on loopback"
         )
     return None if target is None else Elsewhere(target, security)
+
+
+def _circuit(
+    file: Path | None, values: list[str], shots: int | None, settings: Settings
+) -> UserCircuit | None:
+    from shotclock.bench.load.circuit import UserCircuit  # noqa: PLC0415
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    if file is None:
+        if values or shots is not None:
+            flag = "--value" if values else "--shots"
+            raise SettingsError(f"{flag}: is of a circuit of your own; name its file with --circuit")
+        return None
+    count = settings.quantum.shots if shots is None else shots
+    if count == "fit":
+        raise SettingsError('--circuit: quantum.shots is "fit", which is of subproblems; pass --shots')
+    return UserCircuit.read(file, values, count)
 
 
 def _refuse(job: LoadJob) -> None:

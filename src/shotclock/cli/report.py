@@ -95,7 +95,7 @@ def _one(run: Path, out: Path) -> _Written:
         else:
             summary = RunFolder(run).read_summary()
             page = write_report(summary, RunFolder(run).read_steps(), out)
-            show(summary, run, console, [f"open {page}"])
+            show(summary, page.parent, console, [f"open {page}"])
             document = summary.model_dump_json(indent=2, by_alias=True)
     return _Written(page, shown.get().rstrip(), document)
 

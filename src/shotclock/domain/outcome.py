@@ -28,6 +28,11 @@ class Answer:
     solver: str
 
 
+REMAINING_BUDGET, SHOTS_TO_FIT = "remaining_budget", "shots_to_fit"
+DOES_NOT_FIT = frozenset({REMAINING_BUDGET, SHOTS_TO_FIT})
+"""The limits that refuse a call which predictably cannot finish in what is left of its budget."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """Why a call was refused on arrival: the limit, its value, the present value, when to retry."""
@@ -154,6 +159,29 @@ class Executed:
 
 CircuitOutcome = Executed | Shed | Late | Failed
 """How a call with a circuit of the caller's own ended; nothing classical can stand in for it."""
+
+
+def why_no_samples(outcome: Outcome | CircuitOutcome, *, figures: bool) -> str:
+    """In words, "" of Done and Executed.
+
+    figures: whether a rejection tells its limit with its values, or by name alone, so that equal causes
+    can be counted.
+    """
+    match outcome:
+        case Done() | Executed():
+            return ""
+        case Shed(rejection=cause) | Degraded(cause=cause) | Late(cause=cause) | Failed(cause=cause):
+            return _in_words(cause, figures)
+
+
+def _in_words(cause: Cause, figures: bool) -> str:
+    match cause:
+        case DeadlinePassed():
+            return "deadline passed"
+        case ProviderFault(message=message):
+            return f"provider: {message}"
+        case Rejection(limit=limit):
+            return f"rejected: {cause if figures else limit}"
 
 
 class Decision(StrEnum):

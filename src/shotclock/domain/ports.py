@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, ParamSpec, Protocol, TypeVar
+from typing import Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
@@ -183,6 +183,34 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Ends what costs while it is open: sessions, connections; the last call of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What a provider's jobs and sessions cost beside the executions that were collected, QPU seconds.
+
+    abandoned: jobs that were accepted and never brought samples; abandoned_s: what they consumed, as far as
+    it is known; abandoned_untold: those of them of which it is not. sessions_s: what sessions were charged
+    from their first job to their end, jobs included; sessions: that told it; sessions_untold: that did not.
+    """
+
+    abandoned: int = 0
+    abandoned_s: float = 0.0
+    abandoned_untold: int = 0
+    sessions: int = 0
+    sessions_s: float = 0.0
+    sessions_untold: int = 0
+
+
+NO_CHARGES = Charges()
+
+
+@runtime_checkable
+class Charged(Protocol):
+    """A provider that knows its charges."""
+
+    def charges(self) -> Charges:
+        """So far; final once it is closed."""
 
 
 class Ledger(Protocol):

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import math
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
-from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.emulator.bound import execute_any
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
@@ -41,13 +42,22 @@ class ProfileFigures:
     not_modelled: tuple[Omission, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Submitted:
-    """A job under way. The instants are planned ones: nanoseconds on the provider's clock."""
+    """A job under way. The instants are planned ones: nanoseconds on the provider's clock.
+
+    running_at_ns: infinite until the QPU is its own.
+    """
 
     timeline: Timeline
     accepted_at_ns: int
     reaches_qpu_at_ns: int
+    running_at_ns: float = math.inf
+
+    def consumed_s(self, now_ns: int) -> float:
+        """QPU seconds until now: its share of the execution, so nothing in the queue and all at the end."""
+        share = (now_ns - self.running_at_ns) / max(1, self.timeline.execution_ns)
+        return self.timeline.qpu_s * min(1.0, max(0.0, share))
 
 
 class EmulatedProvider:
@@ -74,6 +84,7 @@ class EmulatedProvider:
             max_pubs=facts.max_circuits,
             rep_delay_default_s=facts.rep_delay_default_s,
         )
+        self.device = facts
         self._facts = facts
         self._profile = profile
         self._offload = offload
@@ -82,6 +93,8 @@ class EmulatedProvider:
         self._numbers = itertools.count()
         self._running: dict[str, asyncio.Task[Execution]] = {}
         self._tags: dict[str, str] = {}
+        self._submitted: dict[str, _Submitted] = {}
+        self._charges = Charges()
         self._qpu = asyncio.Lock()
         self._qpu_free_at_ns = 0
 
@@ -127,6 +140,7 @@ class EmulatedProvider:
         job_id = f"emulated-{self._seed}-{number}"
         self._running[job_id] = asyncio.create_task(self._run(submitted, computing))
         self._tags[job_id] = job.tag
+        self._submitted[job_id] = submitted
         return Accepted(job_id, waited_ns)
 
     async def collect(self, accepted: Accepted) -> Execution:
@@ -144,11 +158,23 @@ class EmulatedProvider:
         return task.result()
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Gives the job up and frees the QPU; nothing is raised when it has ended."""
+        """Gives the job up and frees the QPU; nothing is raised when it has ended.
+
+        As IBM does with a user's cancel, what the job has run until now is charged.
+        """
+        submitted = self._submitted.get(accepted.job_id)
         task = self._forget(accepted)
-        if task is not None:
+        if task is not None and submitted is not None:
+            charges, consumed_s = self._charges, submitted.consumed_s(self._clock.now_ns())
+            self._charges = replace(
+                charges, abandoned=charges.abandoned + 1, abandoned_s=charges.abandoned_s + consumed_s
+            )
             task.cancel()
             await asyncio.wait({task})
+
+    def charges(self) -> Charges:
+        """See `Charged`; a session is charged by the training's own time, which is not known here."""
+        return self._charges
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
         """See `Provider.find`; a job is gone once it is collected or cancelled."""
@@ -163,6 +189,7 @@ class EmulatedProvider:
 
     def _forget(self, accepted: Accepted) -> asyncio.Task[Execution] | None:
         self._tags.pop(accepted.job_id, None)
+        self._submitted.pop(accepted.job_id, None)
         return self._running.pop(accepted.job_id, None)
 
     async def _run(self, submitted: _Submitted, computing: asyncio.Future[tuple[Samples, ...]]) -> Execution:
@@ -172,6 +199,7 @@ class EmulatedProvider:
                 running_at_ns = self._past_calibration_ns(
                     max(submitted.reaches_qpu_at_ns, self._qpu_free_at_ns)
                 )
+                submitted.running_at_ns = running_at_ns
                 finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
                 await self._hold_qpu(finishes_at_ns, computing)
                 overrun = self._qpu_free_at_ns > finishes_at_ns

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
-from shotclock.domain.outcome import Rejection
+from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
 from shotclock.domain.subproblem import Priority
 
 WINDOW_NS = NS_PER_S
@@ -46,7 +46,7 @@ def admit(load: Load, remaining_ns: int) -> Rejection | None:
     if needed <= remaining:
         return None
     retry_after = max(0.0, needed - load.service_p95_s)
-    return Rejection("remaining_budget", remaining, needed, "s predicted p95", retry_after)
+    return Rejection(REMAINING_BUDGET, remaining, needed, "s predicted p95", retry_after)
 
 
 def displaced(load: Load, queue_limit: int) -> Rejection:

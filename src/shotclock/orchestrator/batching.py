@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.outcome import Rejection
+from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
 
 Line = tuple[int, ...]
 
@@ -178,4 +178,4 @@ class _Planner:
         """A job of its own, after all others, would end after the deadline; so would everything else."""
         needed = (finished_ns - self.free_at_ns) / NS_PER_S
         remaining = (request.deadline_ns - self.free_at_ns) / NS_PER_S
-        return Rejection("remaining_budget", remaining, needed, "s predicted p95", needed - remaining)
+        return Rejection(REMAINING_BUDGET, remaining, needed, "s predicted p95", needed - remaining)

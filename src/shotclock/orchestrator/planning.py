@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.outcome import Rejection
+from shotclock.domain.outcome import SHOTS_TO_FIT, Rejection
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,5 +114,5 @@ def _crossing(
 def _does_not_fit(shots: int, needed_s: float, budget_s: float) -> Rejection:
     """Retrying helps only as far as the prediction includes work ahead: once so much of it is done."""
     return Rejection(
-        "shots_to_fit", budget_s, needed_s, f"s predicted p95 of {shots} shots", needed_s - budget_s
+        SHOTS_TO_FIT, budget_s, needed_s, f"s predicted p95 of {shots} shots", needed_s - budget_s
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, Protocol
 
@@ -18,7 +19,7 @@ from qiskit import QuantumCircuit
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import Pub, Samples
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.providers.client import (
     Client,
     DeviceLimits,
@@ -41,6 +42,8 @@ CircuitBuilder = Callable[[Pub, int], QuantumCircuit]
 USAGE_LOOKS = 12
 READINGS = 3
 REMEMBERED = 1024
+LAST_LOOK_S = 2.0
+"""For the usage of jobs that were given up just before the end; a close waits for it."""
 
 
 class Forecast(Protocol):
@@ -58,7 +61,7 @@ class _Flight(Generic[J]):
     """A job under way. began and accepted: of its submit, on our clock; key: its name in the budget.
 
     expected_s: submit to samples; estimate_s: QPU time, booked where the vendor tells no usage;
-    entered: it counts as a job of the workload that is open.
+    entered: it counts as a job of the workload that is open; abandoned: no samples of it will be handed out.
     """
 
     job: J
@@ -69,6 +72,7 @@ class _Flight(Generic[J]):
     estimate_s: float
     entered: bool = True
     given_up: bool = False
+    abandoned: bool = False
     over: bool = False
 
 
@@ -103,7 +107,10 @@ class RemoteProvider(Generic[J, L]):
         self._flights: dict[str, _Flight[J]] = {}
         self._speed = 1.0  # of an emulation, once a job has told it
         self._given_up: deque[str] = deque(maxlen=REMEMBERED)
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling: dict[asyncio.Task[None], _Flight[J]] = {}
+        self._abandoned = 0
+        self._abandoned_told = 0
+        self._abandoned_s = 0.0
 
     def predict_s(self, job: Job) -> float:
         """See `Provider.predict_s`; from the profile's and the device's figures."""
@@ -141,10 +148,17 @@ class RemoteProvider(Generic[J, L]):
     async def collect(self, accepted: Accepted) -> Execution:
         """Looks until the job has ended, then fetches samples and stamps side by side."""
         flight = await self._flight(accepted)
-        unseen_ns, seen_ns = await self._ended(flight)
+        try:
+            unseen_ns, seen_ns = await self._ended(flight)
+        except ProviderError:
+            self._abandoned += not flight.given_up  # else `cancel` has counted it
+            raise
         reading = asyncio.ensure_future(self._metrics(flight))
         try:
             samples = await self._samples(flight)
+        except ProviderError:
+            flight.abandoned = True
+            raise
         finally:
             metrics = await reading
             self._over(flight, metrics)
@@ -155,7 +169,7 @@ class RemoteProvider(Generic[J, L]):
         if accepted.job_id in self._given_up:
             return
         flight = await self._flight(accepted)
-        flight.given_up = True
+        flight.given_up = flight.abandoned = True
         self._given_up.append(accepted.job_id)
         try:
             await self._threads.run(self._client.cancel, flight.job)
@@ -183,10 +197,31 @@ class RemoteProvider(Generic[J, L]):
             await asyncio.wait(self._settling)
 
     async def close(self) -> None:
-        """Ends the session, so that it is charged no longer, and asks for no more usage."""
-        for task in tuple(self._settling):
+        """Ends the session, so that it is charged no longer; asks once more for what is counted by nobody
+        else, the usage of jobs that were given up.
+        """
+        settling = dict(self._settling)
+        for task in settling:
             task.cancel()
+        if settling:
+            await asyncio.wait(settling)
         await self.workload.close()
+        given_up = [self._look(flight) for flight in settling.values() if flight.abandoned]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_S):
+                await asyncio.gather(*given_up)
+
+    def charges(self) -> Charges:
+        """See `Charged`."""
+        bills = self.workload.bills
+        return Charges(
+            abandoned=self._abandoned,
+            abandoned_s=self._abandoned_s,
+            abandoned_untold=self._abandoned - self._abandoned_told,
+            sessions=len(bills),
+            sessions_s=sum(bill.usage_s for bill in bills),
+            sessions_untold=self.workload.untold,
+        )
 
     def _check(self, job: Job) -> None:
         check_limits(job, self.limits)
@@ -300,17 +335,27 @@ class RemoteProvider(Generic[J, L]):
             return
         flight.over = True
         self._flights.pop(flight.job.id, None)
+        self._abandoned += flight.abandoned
         if flight.entered:
             self.workload.leave(metrics.running_s or 0.0)
         task = asyncio.ensure_future(self._settle(flight))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        self._settling[task] = flight
+        task.add_done_callback(self._settling.pop)
+
+    async def _look(self, flight: _Flight[J]) -> Metrics:
+        """The job's record; the final usage of one that was given up is counted, once."""
+        metrics = await self._metrics(flight)
+        if flight.abandoned and metrics.usage_s is not None:
+            flight.abandoned = False
+            self._abandoned_told += 1
+            self._abandoned_s += metrics.usage_s
+        return metrics
 
     async def _settle(self, flight: _Flight[J]) -> None:
         """Books the usage when it is final; without an answer the promise stands."""
         wait_s = self._cadence.usage_s
         for _ in range(USAGE_LOOKS):
-            metrics = await self._metrics(flight)
+            metrics = await self._look(flight)
             if metrics.usage_s is not None or not metrics.tells_usage:
                 usage_s = flight.estimate_s if metrics.usage_s is None else metrics.usage_s
                 await self.workload.book(flight.key, usage_s)

@@ -42,6 +42,11 @@ class Bill:
     jobs_s: float
 
     @property
+    def told(self) -> bool:
+        """Whether the vendor says at all what sessions are charged: never less than their jobs ran."""
+        return self.usage_s > 0.0 or self.jobs_s == 0.0
+
+    @property
     def idle_s(self) -> float:
         """Charged while nothing ran."""
         return max(0.0, self.usage_s - self.jobs_s)
@@ -55,11 +60,14 @@ class SharedWorkload(Generic[J, L]):
     ) -> None:
         self.policy = policy
         self.bills: list[Bill] = []
+        self.untold = 0
+        """Sessions of which no usage could be read."""
         self._client = client
         self._threads = threads
         self._budget = budget
         self._opening = asyncio.Lock()
         self._open: L | None = None
+        self._lost: list[L] = []
         self._jobs = 0
         self._jobs_s = 0.0
         self._idling: asyncio.Task[None] | None = None
@@ -109,6 +117,7 @@ class SharedWorkload(Generic[J, L]):
         self._jobs -= 1
         if self._open is lease:
             self._open = None
+            self._lost.append(lease)
 
     async def close(self) -> None:
         """Ends the workload; what runs in it still ends well."""
@@ -116,14 +125,32 @@ class SharedWorkload(Generic[J, L]):
             self._idling.cancel()
             self._idling = None
         ended, self._open = self._open, None
+        lost, self._lost = self._lost, []
+        for lease in lost:
+            await self._charge(lease)
         if ended is None or not ended.id:
             return
-        await self._threads.run(self._client.close, ended)
-        if self.policy.mode == "session":
+        try:
+            await self._threads.run(self._client.close, ended)
+        finally:
+            await self._charge(ended)
+
+    async def _charge(self, ended: L) -> None:
+        """Keeps the bill of a session that has ended."""
+        if self.policy.mode != "session":
+            return
+        jobs_s, self._jobs_s = self._jobs_s, 0.0
+        try:
             usage_s = await self._threads.run(self._client.usage_s, ended)
-            self._budget.spend(ended.id, usage_s)
-            self.bills.append(Bill(ended.id, usage_s, self._jobs_s))
-            self._jobs_s = 0.0
+        except ProviderError:
+            self.untold += 1  # what was promised to it stands
+            return
+        self._budget.spend(ended.id, usage_s)
+        bill = Bill(ended.id, usage_s, jobs_s)
+        if bill.told:
+            self.bills.append(bill)
+        else:
+            self.untold += 1
 
     async def _idle_out(self) -> None:
         await asyncio.sleep(self.policy.idle_s)

@@ -15,7 +15,16 @@ from typing import Any, Literal
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.delta import Proposal
 from shotclock.domain.iteration import FinishedCall
-from shotclock.domain.outcome import DeadlinePassed, Degraded, Done, Late, Outcome, Rejection, Shed
+from shotclock.domain.outcome import (
+    DOES_NOT_FIT,
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Late,
+    Outcome,
+    Rejection,
+    Shed,
+)
 from shotclock.domain.ports import Caller, Clock, Kernel, Pending
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.training.aggregator import Aggregator
@@ -90,12 +99,14 @@ class Calls:
                 self._land(flight, self._clock.now_ns())
         if step % self._policy.every == 0:
             self._fill(step, boundary_ns)
-        if mode == "inline":
-            self.flush()
+        if self.chooser.mode == "inline":  # what has just landed may have changed it
+            self._drain(boundary_ns)
 
     def flush(self) -> None:
-        """Waits for every call in flight and offers its answer."""
-        since = 0
+        """Waits for every call in flight and offers its answer; until now none of them blocked training."""
+        self._drain(self._clock.now_ns())
+
+    def _drain(self, since: int) -> None:
         while self._flights:
             flight = self._flights[0]
             self._land(flight, max(flight.asked_ns, since))
@@ -182,6 +193,8 @@ class Calls:
         cause = rejection_of(outcome)
         if cause is not None:
             self._not_before_ns = received_ns + round(cause.retry_after_s * NS_PER_S)
+            if cause.limit in DOES_NOT_FIT:
+                self.chooser.observe(math.inf)
         elif isinstance(outcome, Done):
             samples_at = outcome.provenance.samples_at_ns or received_ns
             self.chooser.observe((samples_at - flight.boundary_ns) / NS_PER_S)

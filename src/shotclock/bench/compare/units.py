@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +19,7 @@ from shotclock.bench.load.judge import sample
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.run_folder import RunFolder
-from shotclock.bench.schema import Summary
+from shotclock.bench.schema import ProfileSummary, Summary
 from shotclock.bench.statistics import Sample
 from shotclock.domain.errors import SettingsError
 
@@ -122,6 +124,7 @@ def _load_unit(path: Path, load: LoadSummary, calls: Sequence[CallRecord], part:
         "rate": f"{load.rate_per_s:g}",
         "deadline_ms": f"{load.deadline_ms:g}",
         "n": str(load.n),
+        "asked": load.identity,
         "clock": load.clock,
         "emulated": str(load.emulated),
         "provider": load.provider,
@@ -130,7 +133,7 @@ def _load_unit(path: Path, load: LoadSummary, calls: Sequence[CallRecord], part:
         [max(0, call.latency_ns - call.emulated_ns) for call in calls if call.answered],
         sum(not call.answered for call in calls),
     )
-    hits = sum(call.answered and call.latency_ns <= load.deadline_ms * 1e6 for call in calls)
+    hits = [call for call in calls if call.answered and call.latency_ns <= load.deadline_ms * 1e6]
     return Unit(
         name=f"{path}{part}",
         started_at=load.started_at,
@@ -141,8 +144,8 @@ def _load_unit(path: Path, load: LoadSummary, calls: Sequence[CallRecord], part:
             "load.latency.software": software,
         },
         shares={
-            "load.deadline_hit_ratio": (hits, len(calls)),
-            "load.quantum_share": (sum(call.answered_by == "qpu" for call in calls), len(calls)),
+            "load.deadline_hit_ratio": (len(hits), len(calls)),
+            "load.quantum_share": (sum(call.answered_by == "qpu" for call in hits), len(calls)),
         },
     )
 
@@ -157,6 +160,7 @@ def _bench_unit(path: Path, summary: Summary, table: pa.Table, part: str = "") -
         "clock": summary.clock,
         "emulated": str(summary.emulated),
         "steps": str(max((arm.steps // max(1, len(arm.seeds)) for arm in summary.arms.values()), default=0)),
+        **_of_arms(summary),
     }
     latencies: dict[str, Sample] = {}
     shares: dict[str, tuple[int, int]] = {}
@@ -177,6 +181,35 @@ def _bench_unit(path: Path, summary: Summary, table: pa.Table, part: str = "") -
     )
 
 
+def _of_arms(summary: Summary) -> dict[str, str]:
+    """What was run, and on which QPU by which numbers; what a run does not tell is left out."""
+    arms = summary.arms
+    asked = {name: arm for name, arm in arms.items() if arm.call_every is not None}
+    found = {
+        "arms": ", ".join(sorted(arms)),
+        "call_every": _each({name: str(arm.call_every) for name, arm in asked.items()}),
+        "mode": _each({name: arm.mode or "" for name, arm in asked.items()}),
+        "device": _each({name: arm.device for name, arm in asked.items()}),
+        "calibration": _each({name: arm.calibration for name, arm in asked.items()}),
+        "profiles": _each({name: _digest(profile) for name, profile in summary.profiles.items()}),
+    }
+    return {name: fact for name, fact in found.items() if fact}
+
+
+def _each(facts: Mapping[str, str]) -> str:
+    """One word where all arms have it, else arm by arm."""
+    told = {name: fact for name, fact in sorted(facts.items()) if fact}
+    if len(set(told.values())) == 1 and len(told) > 1:
+        return next(iter(told.values()))
+    return ", ".join(f"{name} {fact}" for name, fact in told.items())
+
+
+def _digest(profile: ProfileSummary) -> str:
+    """Of every number of a profile and its device: names alone do not say what was emulated."""
+    numbers = sorted((one.name, one.value, one.unit) for one in profile.components)
+    return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:12]
+
+
 def _latencies(arm: str, rows: pa.Table, calls: pa.Table, *, quantum: bool) -> dict[str, Sample]:
     """As `figures.samples` has them: iterations are those that carry a call, where the arm calls."""
     found: dict[str, Sample] = {}
@@ -185,9 +218,11 @@ def _latencies(arm: str, rows: pa.Table, calls: pa.Table, *, quantum: bool) -> d
     found |= _parts(f"{arm}.total_iteration_time", iterations["total_iteration_time_ns"], blocked, 0)
     if len(calls):
         found |= _parts(f"{arm}.added_latency", calls["added_latency_ns"], blocked, 0)
-    if quantum and len(calls):
-        back = calls.filter(pc.is_valid(calls["quantum_latency_ns"]))
-        missed = len(calls) - len(back)
+    # a cache hit asks no QPU; rows did not always say which call is one
+    asked = calls.filter(pc.invert(calls["cached"])) if "cached" in calls.column_names else calls
+    if quantum and len(asked):
+        back = asked.filter(pc.is_valid(asked["quantum_latency_ns"]))
+        missed = len(asked) - len(back)
         found |= _parts(
             f"{arm}.quantum_latency", back["quantum_latency_ns"], back["quantum_emulated_ns"], missed
         )

@@ -13,21 +13,28 @@ from dataclasses import dataclass, field, replace
 from shotclock.bench.load.arrivals import Plan, Scenario, schedule
 from shotclock.bench.load.records import CallRecord, record
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.outcome import CircuitOutcome, Outcome
 from shotclock.domain.ports import Clock, Dispatcher
 from shotclock.domain.subproblem import Subproblem
 
+Request = Subproblem | CircuitSpec
+"""What a call asks: a subproblem to solve, or a circuit of the user's own to run."""
 LEAD_NS = 10_000_000
 """Between the last preparation and the first scheduled instant, so that the first call is not late."""
 
 
 @dataclass(slots=True)
 class Load:
-    """A run under way; `calls` grows as calls end, so an interrupt loses only those still out."""
+    """A run under way; `calls` grows as calls end, so an interrupt loses only those still out.
+
+    requests: what the calls ask, in turn.
+    """
 
     plan: Plan
     dispatcher: Dispatcher
     clock: Clock
-    subproblems: Sequence[Subproblem]
+    requests: Sequence[Request]
     run: int = 0
     calls: list[CallRecord] = field(default_factory=list)
     _began_ns: int = 0
@@ -85,16 +92,16 @@ class Load:
             query += 1
 
     async def _call(self, query: int, scheduled_ns: int, *, budget_from_issue: bool = False) -> None:
-        subproblem = self.subproblems[self._asked % len(self.subproblems)]
+        request = self.requests[self._asked % len(self.requests)]
         self._asked += 1
         issued_ns = self._now_ns()
         late_ns = 0 if budget_from_issue else issued_ns - scheduled_ns
         asked = replace(
-            subproblem,
+            request,
             request_id=f"load-{self.plan.seed}-{self.run}-{self._asked}",
             budget_ns=max(0, self.plan.deadline_ns - late_ns),
         )
-        outcome = await self.dispatcher.solve(asked)
+        outcome = await ask(self.dispatcher, asked)
         self.calls.append(
             record(
                 outcome,
@@ -108,3 +115,12 @@ class Load:
 
     def _now_ns(self) -> int:
         return self.clock.now_ns() - self._began_ns
+
+
+async def ask(dispatcher: Dispatcher, request: Request) -> Outcome | CircuitOutcome:
+    """One call, by the method that is its request's."""
+    match request:
+        case Subproblem():
+            return await dispatcher.solve(request)
+        case CircuitSpec():
+            return await dispatcher.execute(request)

@@ -12,15 +12,16 @@ import pyarrow.parquet as pq
 
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.outcome import (
-    DeadlinePassed,
+    CircuitOutcome,
     Degraded,
     Done,
+    Executed,
     Failed,
     Late,
     Outcome,
-    ProviderFault,
     Rejection,
     Shed,
+    why_no_samples,
 )
 
 CLASSES = ("qpu", "cache_hit", "fallback", "rejected", "unanswered")
@@ -35,7 +36,8 @@ class CallRecord:
     """What became of one call. query: calls of one MLPerf query share it.
 
     scheduled_ns: when it should have been asked; issued_ns: when it was. outcome: done, degraded, shed,
-    late or failed. emulated_ns: waited on purpose by an emulation. attempts: of the provider.
+    late or failed; executed, of a circuit. emulated_ns: waited on purpose by an emulation. attempts: of the
+    provider.
     """
 
     run: int
@@ -77,7 +79,13 @@ class CallRecord:
 
 
 def record(
-    outcome: Outcome, *, run: int, query: int, scheduled_ns: int, issued_ns: int, completed_ns: int
+    outcome: Outcome | CircuitOutcome,
+    *,
+    run: int,
+    query: int,
+    scheduled_ns: int,
+    issued_ns: int,
+    completed_ns: int,
 ) -> CallRecord:
     """The record of an outcome."""
     provenance = outcome.provenance
@@ -89,7 +97,7 @@ def record(
         completed_ns=completed_ns,
         outcome=type(outcome).__name__.lower(),
         answered_by=answered_by(outcome),
-        cause=cause(outcome),
+        cause=why_no_samples(outcome, figures=False),
         emulated=provenance.emulated,
         emulated_ns=sum(stage.emulated_ns for stage in provenance.stages),
         qpu_s=provenance.qpu_s,
@@ -98,9 +106,11 @@ def record(
     )
 
 
-def answered_by(outcome: Outcome) -> str:
+def answered_by(outcome: Outcome | CircuitOutcome) -> str:
     """One of `CLASSES`."""
     match outcome:
+        case Executed():
+            return "qpu"
         case Done(provenance=provenance, samples=samples):
             if provenance.cached:
                 return "cache_hit"
@@ -109,23 +119,6 @@ def answered_by(outcome: Outcome) -> str:
             return "rejected" if isinstance(found, Rejection) else "fallback"
         case Shed() | Late() | Failed():
             return "unanswered"
-
-
-def cause(outcome: Outcome) -> str:
-    """In words without figures, so that equal causes can be counted."""
-    match outcome:
-        case Done():
-            return ""
-        case Shed(rejection=rejection):
-            return f"rejected: {rejection.limit}"
-        case Degraded(cause=found) | Late(cause=found) | Failed(cause=found):
-            match found:
-                case DeadlinePassed():
-                    return "deadline passed"
-                case ProviderFault(message=message):
-                    return f"provider: {message}"
-                case Rejection(limit=limit):
-                    return f"rejected: {limit}"
 
 
 _COLUMNS = tuple(field.name for field in fields(CallRecord))

@@ -100,8 +100,39 @@ class Knee(_Frozen):
     why: str
 
 
+class Circuit(_Frozen):
+    """A circuit of the user's own, which every call ran. sha256: of the file; values: of its parameters."""
+
+    file: str
+    sha256: str
+    values: dict[str, float]
+    shots: int
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.shots:,} shots"
+
+
+class Cost(_Frozen):
+    """What the QPU's time of a test costs at the settings' price.
+
+    qpu_s, money: of all runs, for the seconds their jobs had the QPU; money_per_hit: of the quoted run,
+    for a call whose samples came by the deadline, None where none did. untold: calls that a provider took
+    and that tell no seconds, given up at their deadline most of them: the money is at least this.
+    """
+
+    currency: str
+    qpu_second: float
+    qpu_s: float
+    money: float
+    money_per_hit: float | None
+    untold: int
+
+
 class LoadSummary(_Frozen):
     """The whole of load.json. runs: in the order they were made; a sweep begins at rate_per_s.
+
+    n: variables of a subproblem or, of a circuit, its classical bits; circuit: None where subproblems were
+    asked; cost: None where no call tells how long it had a QPU.
 
     official: five valid runs or more at one rate (no sweep); quoted: the index of the run
     that speaks for the test, the worst of its runs or, of a sweep, the last at the knee.
@@ -129,5 +160,22 @@ class LoadSummary(_Frozen):
     official: bool
     interval: Interval | None
     knee: Knee | None
+    circuit: Circuit | None = None
+    cost: Cost | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    @property
+    def asked(self) -> str:
+        """What a call asked, in a few words."""
+        if self.circuit is None:
+            return f"n = {self.n}"
+        return f"{self.circuit}, {self.n} {'bit' if self.n == 1 else 'bits'}"
+
+    @property
+    def identity(self) -> str:
+        """Of what was asked: two circuits of equal names may differ in content and in values."""
+        if self.circuit is None:
+            return self.asked
+        values = ", ".join(f"{name} = {value!r}" for name, value in sorted(self.circuit.values.items()))
+        return f"{self.asked}, sha256 {self.circuit.sha256[:16]}{f', {values}' if values else ''}"

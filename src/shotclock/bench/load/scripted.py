@@ -45,16 +45,22 @@ class ScriptedQueue:
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; deadlines are not kept, so that tails stay whole."""
-        loop = asyncio.get_running_loop()
-        number = len(self.budgets_ns)
-        self.budgets_ns.append(subproblem.budget_ns)
-        self._free_at_s = max(self._free_at_s, loop.time()) + self.service_s(number)
-        await asyncio.sleep(self._free_at_s - loop.time())
+        number = await self._served(subproblem.budget_ns)
         return self.answers(number)(subproblem)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
-        """See `Dispatcher.execute`."""
+        """See `Dispatcher.execute`; every shot is a 0 of one bit."""
+        await self._served(spec.budget_ns)
         return Executed(Samples(np.zeros((1, 1), np.uint8), np.array([spec.shots])), MADE_UP)
 
     async def decided(self, request_id: str, decision: Decision) -> None:
         """See `Dispatcher.decided`; nothing is kept."""
+
+    async def _served(self, budget_ns: int) -> int:
+        """Waits for the server and is served; the number of the call."""
+        loop = asyncio.get_running_loop()
+        number = len(self.budgets_ns)
+        self.budgets_ns.append(budget_ns)
+        self._free_at_s = max(self._free_at_s, loop.time()) + self.service_s(number)
+        await asyncio.sleep(self._free_at_s - loop.time())
+        return number

@@ -14,7 +14,7 @@ from shotclock.bench.bootstrap import over_runs
 from shotclock.bench.load.arrivals import Plan
 from shotclock.bench.load.judge import sample
 from shotclock.bench.load.records import Basis, CallRecord
-from shotclock.bench.load.schema import Interval, Knee, LoadRun, LoadSummary
+from shotclock.bench.load.schema import Circuit, Cost, Interval, Knee, LoadRun, LoadSummary
 from shotclock.bench.schema import Percentile, Result
 from shotclock.domain.budget import NS_PER_MS
 
@@ -22,8 +22,16 @@ OFFICIAL_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """Of a second of the QPU, by the site's contract."""
+
+    currency: str
+    qpu_second: float
+
+
+@dataclass(frozen=True, slots=True)
 class LoadFacts:
-    """What a load test was, beside its calls."""
+    """What a load test was, beside its calls. price: None where money is not to be told."""
 
     shotclock: str
     started_at: str
@@ -36,6 +44,8 @@ class LoadFacts:
     environment: Mapping[str, str]
     basis: Basis
     knee: Knee | None
+    circuit: Circuit | None = None
+    price: Price | None = None
 
 
 def summarise(
@@ -43,6 +53,7 @@ def summarise(
 ) -> LoadSummary:
     """The whole summary."""
     one_rate = facts.knee is None and not facts.interrupted
+    quoted = _quoted(runs, facts)
     return LoadSummary(
         shotclock=facts.shotclock,
         run_id=facts.run_id,
@@ -60,10 +71,29 @@ def summarise(
         started_at=facts.started_at,
         environment=dict(facts.environment),
         runs=tuple(runs),
-        quoted=_quoted(runs, facts),
+        quoted=quoted,
         official=one_rate and len(runs) >= OFFICIAL_RUNS and not any(run.faults for run in runs),
         interval=_interval(calls, len(runs), plan, facts.basis) if one_rate else None,
         knee=facts.knee,
+        circuit=facts.circuit,
+        cost=None if facts.price is None else cost(runs, calls, quoted, facts.price),
+    )
+
+
+def cost(runs: Sequence[LoadRun], calls: Sequence[CallRecord], quoted: int, price: Price) -> Cost | None:
+    """See `schema.Cost`; None where no call had a QPU, or none tells for how long."""
+    qpu_s = sum(run.qpu_s for run in runs)
+    if qpu_s == 0:
+        return None
+    run = runs[quoted]
+    hits = (run.quantum_share.value or 0.0) * run.quantum_share.n
+    return Cost(
+        currency=price.currency,
+        qpu_second=price.qpu_second,
+        qpu_s=qpu_s,
+        money=qpu_s * price.qpu_second,
+        money_per_hit=run.qpu_s * price.qpu_second / hits if hits else None,
+        untold=sum(call.attempts > 0 and call.qpu_s == 0 for call in calls),
     )
 
 

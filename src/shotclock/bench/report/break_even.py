@@ -176,7 +176,7 @@ def no_gain(found: BreakEven) -> list[str]:
     told = "any of them" if len(arms) == len(found.quantum) else ", ".join(arms)
     return [
         f"Per unit of loss there is no break-even for {told}: its gain or {CONTROL}'s is not settled above "
-        "0; the dark line is for the same answer"
+        "0; the heavy line is for the same answer"
     ]
 
 

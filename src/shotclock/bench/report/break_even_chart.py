@@ -13,6 +13,7 @@ from shotclock.bench.report.axes import logarithmic, power, span
 from shotclock.bench.report.break_even import Asked, BreakEven, no_gain
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
+from shotclock.bench.report.room import Frame, freest, stacked
 from shotclock.bench.report.words import number
 
 _WIDTH, _GAP, _HEIGHT, _COLUMNS = 714, 24, 280, 3
@@ -22,6 +23,11 @@ _SUPPOSED_S = (1.0, 60.0, 3600.0, 86_400.0, 604_800.0)
 """Classical solvers of these times are drawn too, so that a far point's distance can be read."""
 _HIDDEN_FROM = 1.05
 _MARGIN = 30.0
+_LABEL_PX = 13.0
+_NAME_DX, _NAME_DY = 5, -6
+_HERE = "this run"
+_SIDES = ((10, -1), (4, -13), (4, 14), (-10, -1), (-4, -13), (-4, 14))
+"""Where the words may stand beside the mark, px: right, above, below, and the same to its left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +39,28 @@ class Equal:
     words: str
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A line as a panel draws it. points: log10 of round trip and price; named_at: the height of its name."""
+
+    line: Equal
+    points: list[tuple[float, float]]
+    named_at: float
+
+    @property
+    def lifted(self) -> bool:
+        """Whether the name stands above its line to keep clear of another's."""
+        return self.named_at > self.points[0][1]
+
+
 def break_even_chart(found: BreakEven, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Price of a QPU second over what a call holds the training; below its line a call is worth its cost."""
     x, y = _axes(found)
     beside = min(_COLUMNS, len(found.quantum))
     width = (_WIDTH - _GAP * (beside - 1)) // beside
+    frame = Frame(x, y, width, _HEIGHT)
     panels = [
-        _panel(found, one, faces[one.arm], x, y, first=place % _COLUMNS == 0).properties(width=width)
+        _panel(found, one, faces[one.arm], frame, first=place % _COLUMNS == 0)
         for place, one in enumerate(found.quantum)
     ]
     rows = [
@@ -100,20 +121,50 @@ def _course(one: Asked, line: Equal, found: BreakEven, x: Axis, y: Axis) -> list
     ]
 
 
-def _panel(found: BreakEven, one: Asked, face: Look, x: Axis, y: Axis, *, first: bool) -> alt.LayerChart:
+def _panel(found: BreakEven, one: Asked, face: Look, frame: Frame, *, first: bool) -> alt.LayerChart:
+    x, y = frame.x, frame.y
     use_x = alt.X("x:Q", scale=alt.Scale(domain=[x.low, x.high], nice=False, zero=False), axis=x.encoded())
     scale = alt.Scale(domain=[y.low, y.high], nice=False, zero=False)
     use_y = alt.Y("y:Q", scale=scale, axis=y.encoded(words=first))
-    layers: list[alt.Chart] = []
-    for line in _lines(found, one):
-        course = _course(one, line, found, x, y)
-        if course:
-            layers += _line(line, course, y, use_x, use_y)
-    layers += _point(found, one, face, use_x, use_y, y)
+    drawn = _named(found, one, frame)
+    layers = [layer for each in drawn for layer in _line(each, y, use_x, use_y)]
+    layers += _point(found, one, face, use_x, use_y, drawn, frame)
     title = alt.TitleParams(
         one.arm, subtitle=_told(found, one), anchor="start", fontSize=12, subtitleFontSize=10, offset=8
     )
-    return alt.LayerChart(layer=layers).properties(height=_HEIGHT, title=title)
+    return alt.LayerChart(layer=layers).properties(width=frame.width, height=frame.height, title=title)
+
+
+def _named(found: BreakEven, one: Asked, frame: Frame) -> list[Course]:
+    """The lines that are seen; a supposed one under another's name would not be, and is left out."""
+    courses = [(line, _course(one, line, found, frame.x, frame.y)) for line in _lines(found, one)]
+    seen = sorted(
+        ((line, course) for line, course in courses if course),
+        key=lambda each: (each[1][0][1], each[0].kind == "gain"),
+    )
+    gap = _LABEL_PX * (frame.y.high - frame.y.low) / frame.height
+    while True:
+        heights = stacked([course[0][1] for _, course in seen], gap)
+        named = [Course(line, course, height) for (line, course), height in zip(seen, heights, strict=True)]
+        hidden = next((each for each in named if each.line.kind == "supposed" and each.lifted), None)
+        if hidden is None:
+            return named
+        seen = [each for each in seen if each[0] is not hidden.line]
+
+
+def _beside(found: BreakEven, one: Asked, drawn: Sequence[Course], frame: Frame) -> tuple[float, float]:
+    """How far from this run's mark its words stand, px: where they touch least; dx below 0 ends there."""
+    at = math.log10(one.blocked_s), _height(found, frame.y)
+    lines = [frame.place(point) for each in drawn for point in each.points]
+    x, y = frame.place(at)
+    if one.round_trip_s > _HIDDEN_FROM * one.blocked_s:
+        end, _ = frame.place((math.log10(one.round_trip_s), at[1]))
+        lines += [(x + (end - x) * step / _POINTS, y) for step in range(_POINTS + 1)]
+    taken = [
+        frame.words((each.points[0][0], each.named_at), each.line.words, _NAME_DX, _NAME_DY) for each in drawn
+    ]
+    choices = [frame.words(at, _HERE, dx, dy) for dx, dy in _SIDES]
+    return _SIDES[freest(frame, choices, taken, lines)]
 
 
 def _told(found: BreakEven, one: Asked) -> list[str]:
@@ -123,17 +174,16 @@ def _told(found: BreakEven, one: Asked) -> list[str]:
     ]
 
 
-def _line(
-    line: Equal, course: list[tuple[float, float]], y: Axis, use_x: alt.X, use_y: alt.Y
-) -> list[alt.Chart]:
+def _line(drawn: Course, y: Axis, use_x: alt.X, use_y: alt.Y) -> list[alt.Chart]:
+    line, course = drawn.line, drawn.points
     rows: list[Row] = [{"x": place, "y": price, "low": y.low} for place, price in course]
     base = alt.Chart(data(rows))
     width, dash = {"measured": (2.0, [1, 0]), "gain": (2.0, [6, 3]), "supposed": (0.8, [3, 3])}[line.kind]
-    drawn = base.mark_line(color=INK, strokeWidth=width, strokeDash=dash, interpolate="linear")
-    start: Row = {"x": course[0][0], "y": course[0][1]}
-    name = alt.Chart(data([start])).mark_text(align="left", dx=5, dy=-6, fontSize=10, color=INK)
+    curve = base.mark_line(color=INK, strokeWidth=width, strokeDash=dash, interpolate="linear")
+    start: Row = {"x": course[0][0], "y": drawn.named_at}
+    name = alt.Chart(data([start])).mark_text(align="left", dx=_NAME_DX, dy=_NAME_DY, fontSize=10, color=INK)
     layers = [
-        drawn.encode(x=use_x, y=use_y, order="x:Q"),
+        curve.encode(x=use_x, y=use_y, order="x:Q"),
         name.encode(x=use_x, y=use_y, text=alt.value(line.words)),
     ]
     if line.kind == "supposed":
@@ -146,18 +196,33 @@ def _line(
     return [region, *layers, words.encode(x=use_x, y=use_y, text=alt.value("worth it"))]
 
 
-def _point(found: BreakEven, one: Asked, face: Look, use_x: alt.X, use_y: alt.Y, y: Axis) -> list[alt.Chart]:
-    """Today's price and round trip; what overlap hides of the round trip, as a line to an open mark."""
+def _height(found: BreakEven, y: Axis) -> float:
+    """Of today's price; a QPU free of charge stands on the lower edge."""
     price = found.prices.qpu_second
-    height = math.log10(price) if price > 10**y.low else y.low
+    return math.log10(price) if price > 10**y.low else y.low
+
+
+def _point(
+    found: BreakEven,
+    one: Asked,
+    face: Look,
+    use_x: alt.X,
+    use_y: alt.Y,
+    drawn: Sequence[Course],
+    frame: Frame,
+) -> list[alt.Chart]:
+    """Today's price and round trip; what overlap hides of the round trip, as a line to an open mark."""
+    height = _height(found, frame.y)
     here: Row = {"x": math.log10(one.blocked_s), "y": height}
     point = alt.Chart(data([here])).mark_point(
         shape=face.shape, size=90, filled=True, color=face.colour, opacity=1
     )
-    name = alt.Chart(data([here])).mark_text(align="left", dx=-4, dy=-12, fontSize=10, color=INK)
+    dx, dy = _beside(found, one, drawn, frame)
+    words = alt.Chart(data([here]))
+    name = words.mark_text(align="left" if dx >= 0 else "right", dx=dx, dy=dy, fontSize=10, color=INK)
     layers = [
         point.encode(x=use_x, y=use_y),
-        name.encode(x=use_x, y=use_y, text=alt.value("this run")),
+        name.encode(x=use_x, y=use_y, text=alt.value(_HERE)),
     ]
     if one.round_trip_s > _HIDDEN_FROM * one.blocked_s:
         there: Row = {"x": math.log10(one.round_trip_s), "y": height}

@@ -48,9 +48,9 @@ BREAK_EVEN = (
     "the clock, the bill grows with the round trip and the lines fall."
 )
 OVER_TIME = (
-    "What a percentile hides: one stall is a stripe here, a slow start a slope. Darker is more calls; "
-    "calls without samples are in the strip above. The arm with most calls of a QPU as it is; seeds lie "
-    "over each other."
+    "What a percentile hides: one stall is a stripe here, a slow start a slope. The stronger the ink, "
+    "the more calls; calls without samples are in a strip above. Drawn is the arm with most calls of a QPU "
+    "as it is; seeds lie over each other."
 )
 AMDAHL = (
     "How much faster the training could be at most if its calls were, everything else left as it is "

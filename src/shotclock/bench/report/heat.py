@@ -14,8 +14,8 @@ from shotclock.bench.report.samples import log_ms
 
 _COLUMNS, _ROWS = 72, 40
 _WIDTH, _HEIGHT = 680, 280
-_FEW, _MANY = "#cfe0ee", "#06264d"
-"""One hue from light to dark, so that it reads in grey; the lightest is still seen on white paper."""
+_FEW, _MANY = 0.25, 1.0
+"""How strong the ink is: the page's own, so that many calls stand out in the dark and in print too."""
 _MISSED_PX = 14
 
 
@@ -46,23 +46,32 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
     y_scale = alt.Scale(domain=[heat.y.low, heat.y.high], nice=False, zero=False)
     cells, missed = _cells(heat, end_s)
     most = max((int(cell["calls"]) for cell in [*cells, *missed]), default=1)
-    colour = alt.Color(
+    ink = alt.Opacity(
         "calls:Q",
         scale=alt.Scale(type="log", domain=[1, max(2, most)], range=[_FEW, _MANY]),
-        legend=alt.Legend(title="calls", labelColor=INK, titleColor=INK, gradientLength=120, tickCount=3),
+        legend=alt.Legend(
+            title="calls",
+            values=sorted({1, round(max(2, most) ** 0.5), max(2, most)}),
+            format=",d",
+            labelColor=INK,
+            titleColor=INK,
+            symbolFillColor=INK,
+            symbolStrokeColor="transparent",
+            symbolType="square",
+        ),
     )
     frame = Panel((), Axis(0, end_s, (), (), ""), heat.y, _WIDTH, _HEIGHT, "", stepped=False)
     limit_ms, words = heat.limit
     body = alt.LayerChart(
         layer=[
             alt.Chart(data(cells))
-            .mark_rect()
+            .mark_rect(color=INK)
             .encode(
                 x=x,
                 x2="x2:Q",
                 y=alt.Y("y:Q", scale=y_scale, axis=heat.y.encoded()),
                 y2="y2:Q",
-                color=colour,
+                opacity=ink,
             ),
             *rule(log_ms(limit_ms), words, frame),
         ]
@@ -71,12 +80,12 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
     if missed:
         strip = (
             alt.Chart(data(missed))
-            .mark_rect()
+            .mark_rect(color=INK)
             .encode(
                 x=alt.X("x:Q", scale=x_scale, axis=None),
                 x2="x2:Q",
                 y=alt.Y("row:N", axis=alt.Axis(title=None, labelColor=INK, ticks=False, domain=False)),
-                color=colour,
+                opacity=ink,
             )
             .properties(width=_WIDTH, height=_MISSED_PX)
         )

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import altair as alt
 
@@ -29,15 +30,18 @@ class Axis:
     words: tuple[str, ...]
     title: str
 
-    def encoded(self, *, words: bool = True) -> alt.Axis:
-        """Vega-Lite's axis; without `words` only the grid, for a panel beside one that has them."""
+    def encoded(self, *, words: bool = True) -> dict[str, Any]:
+        """Vega-Lite's axis; without `words` only the grid, for a panel beside one that has them.
+
+        Not Altair's class: its hundred empty fields are copied whenever charts are laid together.
+        """
         expression = f"{json.dumps(self.words)}[indexof({json.dumps(self.ticks)}, datum.value)]"
-        return alt.Axis(
-            title=self.title if words else None,
-            values=list(self.ticks),
-            labels=words,
-            labelExpr=expression,
-        )
+        return {
+            "title": self.title if words else None,
+            "values": tuple(self.ticks),
+            "labels": words,
+            "labelExpr": expression,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,8 @@ class _Encodings:
 
 def data(rows: Sequence[Row]) -> alt.Data:
     """Rows as inline data: nothing is fetched."""
-    return alt.Data(values=list(rows))  # type: ignore[no-untyped-call]
+    # a tuple: Altair copies lists with every entry whenever a chart is laid over or beside another
+    return alt.Data(values=tuple(rows))  # type: ignore[no-untyped-call]
 
 
 def _curves(panel: Panel, use: _Encodings) -> list[alt.Chart]:

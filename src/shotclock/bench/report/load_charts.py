@@ -34,8 +34,8 @@ _CLASSES = (
     "All lines count against all calls, so that where one ends is the share of calls it answered."
 )
 _TIME = (
-    "What a percentile hides: one stall is a stripe here, a queue that grows a slope. Darker is more calls; "
-    "calls without any answer are in the strip above."
+    "What a percentile hides: one stall is a stripe here, a queue that grows a slope. The stronger the "
+    "ink, the more calls; calls without any answer are in the strip above."
 )
 
 
@@ -62,7 +62,7 @@ def figures(summary: LoadSummary, calls: Sequence[CallRecord]) -> list[Figure]:
 def _subtitle(summary: LoadSummary, run: LoadRun | None = None) -> list[str]:
     state = "" if summary.status == "complete" else f", {summary.status.upper()}"
     at = "" if run is None else f" at {number(run.offered_per_s)} calls/s, {run.calls:,} calls"
-    lines = [f"{mark_of_load(summary)}{state}: {summary.scenario}{at}, n = {summary.n}; {summary.run_id}"]
+    lines = [f"{mark_of_load(summary)}{state}: {summary.scenario}{at}, {summary.asked}; {summary.run_id}"]
     if run is not None:
         lines += [f"INVALID: {fault}" for fault in run.faults]
     return lines

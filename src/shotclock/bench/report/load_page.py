@@ -36,7 +36,7 @@ def load_page(summary: LoadSummary, drawn: Sequence[Drawn]) -> str:
     return template("load.html.j2").render(
         title=f"Shotclock load: {summary.run_id}{' (EMULATED)' if summary.emulated else ''}",
         name="Shotclock load",
-        heading=f"{summary.scenario}{rate}, n = {summary.n}",
+        heading=f"{summary.scenario}{rate}, {summary.asked}",
         badges=badges,
         strong=len(badges),
         foot=(

@@ -9,7 +9,7 @@ from shotclock.bench.load.records import CLASSES
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail, Window
 from shotclock.bench.load.stability import COUNT, LAST
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
-from shotclock.bench.report.load_words import COUNTED, QUANTILES, gated_tail
+from shotclock.bench.report.load_words import COUNTED, QUANTILES, gated_tail, mark_of_load
 from shotclock.bench.report.words import NOTHING, SYMBOLS, ms, number, percent, ratio
 from shotclock.bench.schema import Percentile, Ratio
 
@@ -205,11 +205,32 @@ def settings(summary: LoadSummary) -> list[tuple[str, str]]:
         ("runs", f"{len(summary.runs):,}"),
         ("deadline", f"{ms(summary.deadline_ms)} ms"),
         ("counted", COUNTED[summary.basis]),
-        ("variables a subproblem", str(summary.n)),
+        *_asked(summary),
         ("seeds", ", ".join(str(seed) for seed in seeds) or NOTHING),
         ("target", summary.target),
         ("provider", summary.provider),
         ("clock", summary.clock),
         ("QPU time of the quoted run", NOTHING if run is None else f"{number(run.qpu_s)} s"),
+        ("money of all runs", _money(summary)),
         ("emulator overruns", NOTHING if run is None else f"{run.emulator_overruns:,}"),
     ]
+
+
+def _asked(summary: LoadSummary) -> list[tuple[str, str]]:
+    circuit = summary.circuit
+    if circuit is None:
+        return [("variables a subproblem", str(summary.n))]
+    values = ", ".join(f"{name} = {value:g}" for name, value in circuit.values.items())
+    return [
+        ("circuit", f"{circuit.file}, SHA-256 {circuit.sha256[:12]}"),
+        ("values of its parameters", values or NOTHING),
+        ("shots a call", f"{circuit.shots:,}"),
+        ("classical bits", str(summary.n)),
+    ]
+
+
+def _money(summary: LoadSummary) -> str:
+    if summary.cost is None:
+        return "not told: no QPU seconds are known"
+    least = "at least " if summary.cost.untold else ""
+    return f"{least}{number(summary.cost.money)} {summary.cost.currency} ({mark_of_load(summary)})"

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from shotclock.bench.load.arrivals import Scenario
 from shotclock.bench.load.records import Basis
-from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary, Quantile, Tail
+from shotclock.bench.load.schema import Cost, Knee, LoadRun, LoadSummary, Quantile, Tail
 from shotclock.bench.report.words import NOTHING, SYMBOLS, marked, ms, number, percent, ratio
 from shotclock.bench.schema import Percentile, Result
 
@@ -75,6 +75,20 @@ def knee_words(knee: Knee) -> str:
     return f"the knee is at {number(knee.met_per_s)} calls/s{missed}; {knee.why}"
 
 
+def cost_words(cost: Cost, runs: int, mark: str) -> str:
+    """What the QPU's time cost, marked as every figure of an emulated QPU is."""
+    currency, least = cost.currency, "at least " if cost.untold else ""
+    each = "no call had samples in time"
+    if cost.money_per_hit is not None:
+        each = f"{least}{number(cost.money_per_hit)} {currency} a call with samples in time"
+    of = "" if runs == 1 else f" of all {runs} runs"
+    untold = f"; {cost.untold:,} calls that were submitted tell no seconds" if cost.untold else ""
+    return (
+        f"{mark}: {number(cost.qpu_s)} QPU seconds{of} at {number(cost.qpu_second)} {currency} each: "
+        f"{least}{number(cost.money)} {currency}, {each}{untold}"
+    )
+
+
 def sentences(summary: LoadSummary) -> list[str]:
     """What the headline rests on, a figure in each."""
     if not summary.runs:
@@ -86,6 +100,8 @@ def sentences(summary: LoadSummary) -> list[str]:
         f"{ratio(run.quantum_share)} samples of the QPU: a goodput of {number(run.goodput_per_s)} and "
         f"{number(run.quantum_goodput_per_s)} calls/s of {number(run.offered_per_s)} offered."
     )
+    if summary.cost is not None:
+        found.append(f"{cost_words(summary.cost, len(summary.runs), mark_of_load(summary))}.")
     if run.stable is False:
         found.append("The run had not settled: its last windows lie more than 10 % apart.")
     if run.stable is None:
@@ -118,7 +134,7 @@ def over_runs(summary: LoadSummary) -> str:
 def show_load(summary: LoadSummary, console: Console) -> None:
     """Prints the test: what was loaded, the quoted run, the knee."""
     mark = mark_of_load(summary)
-    head = Text(f"shotclock load  {summary.scenario}, n = {summary.n}  ", style="bold")
+    head = Text(f"shotclock load  {summary.scenario}, {summary.asked}  ", style="bold")
     head.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
     if summary.status != "complete":
         head.append(f"  {summary.status.upper()}: partial results", style="bold red")
@@ -179,6 +195,8 @@ def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
         f"within the deadline {ratio(run.deadline_hit_ratio)}, with samples {ratio(run.quantum_share)}",
         f"answered by: {shares or NOTHING}; last windows: {stable}; QPU time {number(run.qpu_s)} s",
     ]
+    if summary.cost is not None:
+        lines.append(cost_words(summary.cost, len(summary.runs), mark_of_load(summary)))
     if run.causes:
         causes = ", ".join(f"{cause} ({count:,})" for cause, count in list(run.causes.items())[:4])
         lines.append(f"without samples because: {causes}")

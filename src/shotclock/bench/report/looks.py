@@ -1,6 +1,7 @@
 """How an arm looks: colour, dash and marker together, so that no figure rests on colour alone.
 
-Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), yellow left out: it vanishes on white paper.
+Colours are Okabe and Ito's (https://jfly.uni-koeln.de/color/), yellow left out; the three lightest are
+darkened to a contrast of 3:1 on paper (WCAG 2.2, 1.4.11), which all keep on the dark page too.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ _LOOKS = (
     Look(INK, (1, 0), "circle"),
     Look("#7d7d7a", (2, 2), "square"),
     Look("#0072B2", (1, 0), "triangle-up"),
-    Look("#56B4E9", (7, 3), "diamond"),
+    Look("#4897C4", (7, 3), "diamond"),
     Look("#009E73", (9, 3, 2, 3), "triangle-down"),
     Look("#D55E00", (5, 2), "cross"),
-    Look("#CC79A7", (3, 3), "triangle-right"),
-    Look("#E69F00", (9, 2, 2, 2, 2, 2), "triangle-left"),
+    Look("#C877A4", (3, 3), "triangle-right"),
+    Look("#BF8400", (9, 2, 2, 2, 2, 2), "triangle-left"),
 )
 _USUAL = (
     "classical-only",

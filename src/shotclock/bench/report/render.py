@@ -11,6 +11,9 @@ from shotclock.bench.report.lines import Composed
 from shotclock.bench.report.looks import INK
 
 _ROOT = re.compile(r"<svg\b[^>]*?>")
+_WIDTH = re.compile(r'\bwidth="([\d.]+)"')
+_ENLARGED = 1.07
+"""So that the widest charts fill the page, and letters are of one size in all of them."""
 _SIZE = re.compile(r'\s(?:width|height|role|aria-[a-z]+)="[^"]*"')
 
 
@@ -36,8 +39,11 @@ def inline(drawn: str, name: str, title: str, description: str) -> str:
 
     def root(found: re.Match[str]) -> str:
         sized = _SIZE.sub("", found.group(0))[:-1]
+        width = _WIDTH.search(found.group(0))
+        most = f"max-width:{_ENLARGED * float(width.group(1)):.0f}px" if width is not None else ""
         return (
-            f'{sized} role="img" aria-label="{escape(title)}" aria-describedby="{name}-description">'
+            f'{sized} style="{most}" role="img" '
+            f'aria-label="{escape(title)}" aria-describedby="{name}-description">'
             f'<title>{escape(title)}</title><desc id="{name}-description">{escape(description)}</desc>'
         )
 

@@ -50,6 +50,8 @@ def samples(summary: Summary, table: pa.Table, figure: Figure) -> list[Sample]:
         rows = table.filter(pc.and_(pc.equal(table["arm"], name), table["called"]))
         if rows.num_rows == 0 or (figure == "quantum_latency" and not arm.calls_quantum):
             continue
+        if figure == "quantum_latency":
+            rows = rows.filter(pc.invert(pc.fill_null(rows["cached"], False)))  # no call of the QPU
         column = rows[f"{figure}_ns"]
         measured = sorted(value / 1e6 for value in column.drop_null().to_pylist())
         found.append(Sample(name, tuple(measured), column.null_count, arm.deadline_ms))

@@ -14,7 +14,8 @@ from shotclock.bench.environment import Described, refuse_to_merge
 from shotclock.bench.history import Direction, Entry, Figure, entry
 from shotclock.domain.errors import SettingsError
 
-MACHINE = ("host", "cpu", "cores", "memory_gib", "system")
+HOST = "host"
+MACHINE = (HOST, "cpu", "cores", "memory_gib", "system")
 """What machine.json says of a host; runs alike in these are runs of one host."""
 WHOLE = ("added_latency", "quantum_latency", "total_iteration_time")
 STAGES = ("circuit_submit_latency", "qpu_exec_time", "postproc_time")
@@ -98,12 +99,12 @@ class Several:
 def read_several(folders: Sequence[Path], despite: Sequence[str] = ()) -> Several:
     """Reads and holds the runs against each other; SettingsError in a line where they don't belong together.
 
-    despite: facts that may differ, as `compare` takes them.
+    despite: facts that may differ, as `compare` takes them; hosts always may, their variance is asked for.
     """
     described = [_described(folder) for folder in folders]
     entries = [entry(folder) for folder in folders]
     _refuse_twice(folders, entries)
-    refuse_to_merge(described, despite)
+    refuse_to_merge(described, (*despite, HOST))
     named = [
         Run(name, _host(found.environment), found)
         for name, found in zip(_names(folders), entries, strict=True)
@@ -147,8 +148,8 @@ def _names(folders: Sequence[Path]) -> list[str]:
 
 def _host(environment: Mapping[str, str]) -> str:
     """As machine.json describes it: by its name where it has one, else by what it is."""
-    if "host" in environment:
-        return environment["host"]
+    if HOST in environment:
+        return environment[HOST]
     told = environment.get
     memory = f", {told('memory_gib')} GiB" if told("memory_gib") else ""
     return f"{told('cpu', 'unknown')}, {told('cores', '?')} cores{memory}, {told('system', 'unknown')}"

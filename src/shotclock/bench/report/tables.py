@@ -148,6 +148,8 @@ def counts(summary: Summary) -> Grid:
     rows = []
     for name, arm in summary.arms.items():
         every = f"every {arm.call_every} steps" if arm.call_every else ""
+        if arm.meeting is not None and arm.meeting.overlapped:
+            every = f"{every}, {arm.meeting.inline:,} inline"
         rows.append(
             (
                 Cell(name, badge(summary, arm)),
@@ -193,7 +195,7 @@ def cost(summary: Summary) -> Grid:
                 number(loss.mean),
                 Cell(number(loss.improvement), interval),
                 number(spent.compute_h),
-                Cell(number(spent.qpu_s), _idle(spent)),
+                Cell(number(spent.qpu_s), _beside(spent)),
                 number(spent.money),
                 per_hour,
                 per_money,
@@ -213,9 +215,14 @@ def cost(summary: Summary) -> Grid:
     return plain(f"Over the {summary.common_steps:,} steps common to all arms", head, rows)
 
 
-def _idle(spent: Cost) -> str:
-    """What of a session's seconds no job used, where the QPU is billed by the session."""
-    return "" if spent.qpu_idle_s is None else f"{number(spent.qpu_idle_s)} of it idle"
+def _beside(spent: Cost) -> str:
+    """What of the QPU's seconds brought no samples: a session's idle ones, jobs that were given up."""
+    parts = [f"{number(spent.qpu_idle_s)} of it idle"] if spent.qpu_idle_s is not None else []
+    if spent.abandoned_jobs:
+        given_up = f"{spent.abandoned_jobs:,} job{'s' * (spent.abandoned_jobs > 1)} given up"
+        parts.append(f"{number(spent.abandoned_qpu_s)} of it in {given_up}")
+    untold = spent.abandoned_untold + spent.sessions_untold
+    return ", ".join([*parts, f"{untold:,} jobs or sessions not told"] if untold else parts)
 
 
 def components(profile: ProfileSummary) -> Grid:

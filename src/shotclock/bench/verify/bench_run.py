@@ -19,6 +19,7 @@ from shotclock.bench.arms import BASELINE, Arm
 from shotclock.bench.figures import ArmRows
 from shotclock.bench.gates import Threshold, judge, resolve
 from shotclock.bench.hdr import histogram
+from shotclock.bench.modes import meeting
 from shotclock.bench.rows import Step, steps
 from shotclock.bench.schema import Gate, Summary
 from shotclock.bench.verify.faults import Fault, disagreements
@@ -173,7 +174,7 @@ def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
     metrics: dict[str, object] = {}
     for name, arm in by_arm.items():
         for figure, sample in figures.samples(arm).items():
-            metrics[f"{name}.{figure}"] = figures.latency(sample, summary.arms[name].deadline_ms).model_dump()
+            metrics[f"{name}.{figure}"] = figures.latency(sample, figures.censored_ms(arm)).model_dump()
         for figure, counts in figures.ratios(arm).items():
             metrics[f"{name}.{figure}"] = figures.as_ratio(counts).model_dump()
         yield from _counts(arm, by_arm, summary, common)
@@ -212,6 +213,8 @@ def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, commo
         "emulator_overruns": sum(call.emulator_overrun for call in calls),
         "loss": figures.loss(arm, by_arm.get(BASELINE), common).model_dump(),
     }
+    if told.meeting is not None:  # summaries did not always tell it
+        found["meeting"] = meeting(arm.steps).model_dump()
     dumped = told.model_dump()
     yield from disagreements(SUMMARY, {key: dumped[key] for key in found}, found, f"arms.{arm.name}")
 

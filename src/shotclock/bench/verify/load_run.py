@@ -14,6 +14,7 @@ from shotclock.bench.load.folder import CALLS, SUMMARY, read_calls
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
+from shotclock.bench.load.summarise import Price, cost
 from shotclock.bench.verify.bench_run import RECORDED
 from shotclock.bench.verify.faults import Fault, disagreements
 from shotclock.bench.verify.page import check_charts, check_page
@@ -68,6 +69,7 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
             yield Fault(CALLS, f"run {call.run}, query {call.query}: time runs backwards")
     if strays := {call.run for call in calls} - set(range(len(summary.runs))):
         yield Fault(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)}")
+    yield from _cost(calls, summary)
     deadline_ns = round(summary.deadline_ms * NS_PER_MS)
     plan = Plan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
     for number, told in enumerate(summary.runs):
@@ -75,3 +77,11 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
         planned = replace(plan, rate_per_s=told.rate_per_s, duration_s=told.duration_s, seed=told.seed)
         found = judge(own, planned, summary.basis)
         yield from disagreements(SUMMARY, told.model_dump(), found.model_dump(), f"runs[{number}]")
+
+
+def _cost(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Fault]:
+    if summary.cost is not None:
+        price = Price(summary.cost.currency, summary.cost.qpu_second)
+        found = cost(summary.runs, calls, summary.quoted, price)
+        given = {} if found is None else found.model_dump()
+        yield from disagreements(SUMMARY, summary.cost.model_dump(), given, "cost")

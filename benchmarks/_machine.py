@@ -1,0 +1,10 @@
+"""The machine that figures were measured on, in a line; its name is nobody's business."""
+
+from __future__ import annotations
+
+from shotclock.bench.run_folder import environment
+
+
+def machine() -> str:
+    """Processor, cores, memory, system and the versions that matter."""
+    return ", ".join(f"{name} {value}" for name, value in environment().items() if name != "host")

@@ -1,0 +1,82 @@
+"""A circuit of the user's own as a load asks it: its file, its parameters' values, its shots."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from shotclock.bench.load.schema import Circuit
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.errors import CircuitError, SettingsError
+
+QPY_BEGINS = b"QISKIT"
+_HINTS = {
+    "source": "; --circuit takes OpenQASM 3 or QPY",
+    "parameters": "; each parameter wants one --value NAME=NUMBER",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UserCircuit:
+    """The file's name and what every call asks; whether it can be run, the orchestrator says."""
+
+    file: str
+    spec: CircuitSpec
+
+    @classmethod
+    def read(cls, path: Path, values: Iterable[str], shots: int) -> UserCircuit:
+        """OpenQASM 3 as text, or QPY; values: each NAME=NUMBER.
+
+        Raises SettingsError naming the flag that cannot be used.
+        """
+        if shots < 1:
+            raise SettingsError(f"--shots {shots}: wants at least 1")
+        named = _values(values)
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise SettingsError(f"--circuit {path}: {error.strerror or error}") from error
+        try:
+            source = content if content.startswith(QPY_BEGINS) else content.decode("utf-8")
+            return cls(path.name, CircuitSpec(source, shots, named))
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"--circuit {path}: neither OpenQASM 3 text nor QPY") from error
+        except CircuitError as error:
+            raise _refusal(path.name, error) from error
+
+    def refused(self, error: CircuitError) -> SettingsError:
+        """The same trouble in a line that says which file, and what to do."""
+        return _refusal(self.file, error)
+
+    def told(self) -> Circuit:
+        """What load.json keeps of it."""
+        source = self.spec.source
+        content = source.encode() if isinstance(source, str) else source
+        return Circuit(
+            file=self.file,
+            sha256=hashlib.sha256(content).hexdigest(),
+            values=dict(self.spec.values),
+            shots=self.spec.shots,
+        )
+
+
+def _refusal(file: str, error: CircuitError) -> SettingsError:
+    hint = _HINTS.get(error.field, "")
+    return SettingsError(f"--circuit {file}: {error.field}: {error.message}{hint}")
+
+
+def _values(given: Iterable[str]) -> tuple[tuple[str, float], ...]:
+    found: dict[str, float] = {}
+    for one in given:
+        name, equals, number = one.partition("=")
+        if not (name and equals):
+            raise SettingsError(f"--value {one}: wants NAME=NUMBER")
+        if name in found:
+            raise SettingsError(f"--value {one}: {name} has a value already")
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise SettingsError(f"--value {one}: {number!r} is no number") from error
+    return tuple(found.items())

@@ -1,0 +1,135 @@
+"""What jobs that were given up and sessions cost, from a provider's charges to cost, verdict and table."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from concluded import Call as Calling
+from concluded import billed, summary
+from harness import Inline
+from shotclock.bench.arms import parse
+from shotclock.bench.figures import Prices, by_arm, cost
+from shotclock.bench.report import tables
+from shotclock.bench.schema import Cost
+from shotclock.bench.verdict import verdict
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ports import Charges
+from shotclock.providers.money import MoneyBudget, Price
+from shotclock.providers.workload import SharedWorkload, WorkloadPolicy
+from synthetic import SMALL, rows
+
+ARM = "hybrid-colocated"
+PRICES = Prices("USD", qpu_second=2.0, gpu_hour=0.0)
+
+
+def spent(charges: Charges, prices: Prices = PRICES) -> Cost:
+    arm = parse(ARM, ("colocated",))
+    assert arm is not None
+    return cost(by_arm([row for row in rows(SMALL) if row.arm == ARM], [arm])[ARM], None, 60, prices, charges)
+
+
+def test_jobs_that_were_given_up_are_paid_for() -> None:
+    plain, found = spent(Charges()), spent(Charges(abandoned=3, abandoned_s=1.5, abandoned_untold=1))
+    assert found.qpu_s == pytest.approx(plain.qpu_s + 1.5)
+    assert found.money == pytest.approx(plain.money + 3.0)
+    assert (found.abandoned_jobs, found.abandoned_qpu_s, found.abandoned_untold) == (3, 1.5, 1)
+    assert found.qpu_idle_s is None
+
+
+def test_a_real_session_is_idle_where_neither_answered_nor_abandoned_jobs_ran() -> None:
+    plain = spent(Charges())
+    found = spent(Charges(abandoned=1, abandoned_s=1.0, sessions=1, sessions_s=plain.qpu_s + 10.0))
+    assert found.qpu_s == pytest.approx(plain.qpu_s + 10.0)
+    assert found.qpu_idle_s == pytest.approx(9.0)
+    assert found.idle_money == pytest.approx(18.0)
+
+
+def test_an_emulated_session_is_billed_by_the_training_and_its_abandoned_jobs_are_not_idle() -> None:
+    session = replace(PRICES, session=True)
+    plain, found = spent(Charges(), session), spent(Charges(abandoned=1, abandoned_s=0.25), session)
+    assert plain.qpu_idle_s is not None
+    assert found.qpu_idle_s == pytest.approx(max(0.0, plain.qpu_idle_s - 0.25))
+
+
+def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None:
+    given_up = {"abandoned_jobs": 12, "abandoned_qpu_s": 4.0, "abandoned_untold": 2, "sessions_untold": 1}
+    run = summary({ARM: Calling(waits_ms=120.0, cost=billed(10.0).model_copy(update=given_up))})
+    said = " ".join(sentence.text for sentence in verdict(run).sentences)
+    assert (
+        f"{ARM} gave up 12 submitted jobs, which took 4 of its 10 QPU s and is told no usage of "
+        f"2 such jobs and 1 session, so its cost is a lower bound."
+    ) in said
+    notes = [
+        getattr(cell, "note", "") for group in tables.cost(run).groups for row in group.rows for cell in row
+    ]
+    assert "4.00 of it in 12 jobs given up, 3 jobs or sessions not told" in notes
+
+
+def test_an_arm_that_gave_nothing_up_is_silent_about_it() -> None:
+    said = " ".join(s.text for s in verdict(summary({ARM: Calling(waits_ms=120.0)})).sentences)
+    assert "gave up" not in said
+    assert "told no usage" not in said
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A session of nobody's."""
+
+    id: str
+
+
+@dataclass
+class Vendor:
+    """As much of a Client as a workload needs; usage: of every session, or why there is none."""
+
+    usage: float | ProviderError
+    opened: int = 0
+    closed: list[str] = field(default_factory=list)
+
+    def open(self, mode: str, max_time_s: int | None) -> Lease:
+        del mode, max_time_s
+        self.opened += 1
+        return Lease(f"session-{self.opened}")
+
+    def close(self, lease: Lease) -> None:
+        self.closed.append(lease.id)
+
+    def usage_s(self, lease: Lease) -> float:
+        del lease
+        if isinstance(self.usage, ProviderError):
+            raise self.usage
+        return self.usage
+
+
+def worked(vendor: Vendor, ran_s: float) -> SharedWorkload[Any, Any]:
+    """One session with one job, closed."""
+
+    async def main() -> SharedWorkload[Any, Any]:
+        client: Any = vendor
+        budget = MoneyBudget(0.0, Price(1.0))
+        workload: SharedWorkload[Any, Any] = SharedWorkload(
+            client, Inline(), WorkloadPolicy("session"), budget
+        )
+        await workload.enter()
+        workload.leave(ran_s)
+        await workload.close()
+        return workload
+
+    return asyncio.run(main())
+
+
+def test_a_session_whose_vendor_tells_its_usage_has_a_bill() -> None:
+    workload = worked(Vendor(5.0), ran_s=2.0)
+    assert [(bill.usage_s, bill.idle_s) for bill in workload.bills] == [(5.0, 3.0)]
+    assert workload.untold == 0
+
+
+@pytest.mark.parametrize("usage", [0.0, ProviderError(FaultKind.TRANSIENT, "away")])
+def test_a_session_whose_usage_nobody_tells_is_counted_as_untold(usage: float | ProviderError) -> None:
+    workload = worked(Vendor(usage), ran_s=2.0)
+    assert workload.bills == []
+    assert workload.untold == 1

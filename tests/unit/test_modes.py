@@ -1,0 +1,101 @@
+"""How calls met training, read from rows: counts, changes, words; rows that do not say."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from concluded import Call as Calling
+from concluded import summary
+from shotclock.bench.modes import meeting, told
+from shotclock.bench.rows import Step, steps, table
+from shotclock.bench.schema import ArmSummary, ModeChange
+from shotclock.domain.budget import NS_PER_MS
+from synthetic import SMALL, rows
+
+ARM = "hybrid-colocated"
+MS = NS_PER_MS
+
+
+def calling(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) -> list[Step]:
+    """A call every so many steps: its latency, nan is past its deadline; whether it was waited for."""
+    made = next(row for row in rows(SMALL) if row.arm == ARM and row.call is not None)
+    assert made.call is not None
+    found = []
+    for number, (latency, inline) in enumerate(latencies_ms):
+        missed = math.isnan(latency)
+        call = replace(
+            made.call,
+            quantum_latency_ns=None if missed else round(latency * MS),
+            cause="deadline passed" if missed else "",
+            inline=inline,
+        )
+        found.append(replace(made, seed=seed, step=every * number, call=call))
+    return found
+
+
+def told_of(steps: list[Step], mode: str = "auto") -> str:
+    arm = summary({ARM: Calling(waits_ms=100.0)}).arms[ARM]
+    seeds = tuple(sorted({step.seed for step in steps}))
+    return told(arm.model_copy(update={"mode": mode, "meeting": meeting(steps), "seeds": seeds}))
+
+
+def test_the_p95_behind_a_change_is_that_of_the_calls_before_it() -> None:
+    made = calling(*[(100.0, True)] * 18, *[(240.0, True)] * 2, (300.0, False), (310.0, False))
+    assert meeting(made).changes == (ModeChange(seed=0, step=100, mode="overlap", calls=20, p95_ms=240.0),)
+    assert told_of(made) == "auto: inline, overlap from step 100 (p95 of the last 20 calls 240 ms)"
+
+
+def test_what_was_refused_tells_nothing_of_a_latency() -> None:
+    made = calling(*[(100.0, True)] * 20, (float("nan"), True), (300.0, False))
+    assert made[20].call is not None
+    refused = replace(made[20], call=replace(made[20].call, cause="rejected: queue"))
+    assert meeting(made).changes[0].calls == 21
+    assert meeting([*made[:20], refused, made[21]]).changes[0].calls == 20
+
+
+def test_calls_past_their_deadline_rank_above_every_other() -> None:
+    made = calling(*[(100.0, True)] * 18, *[(float("nan"), True)] * 2, (300.0, False))
+    assert meeting(made).changes[0].p95_ms is None
+    assert "(p95 of the last 20 calls over 200 ms)" in told_of(made)
+
+
+def test_at_most_a_hundred_calls_are_looked_back_on() -> None:
+    made = calling(*[(900.0, True)] * 50, *[(100.0, True)] * 100, (300.0, False))
+    assert (meeting(made).changes[0].calls, meeting(made).changes[0].p95_ms) == (100, 100.0)
+
+
+def test_each_seed_changes_for_itself_and_back() -> None:
+    one = calling((100.0, True), (300.0, False), (90.0, True))
+    other = calling((100.0, True), (100.0, True), (300.0, False), seed=1)
+    found = meeting([*other, *one])
+    assert [(change.seed, change.step, change.mode) for change in found.changes] == [
+        (0, 5, "overlap"),
+        (0, 10, "inline"),
+        (1, 10, "overlap"),
+    ]
+    assert (found.inline, found.overlapped) == (4, 2)
+    assert "overlap from steps 5 to 10 in 2 of 2 seeds" in told_of([*one, *other])
+    assert told_of([*one, *other]).endswith("1 later change")
+
+
+@pytest.mark.parametrize(
+    ("mode", "inline", "words"),
+    [
+        ("auto", True, "auto: inline throughout"),
+        ("auto", False, "auto: overlap throughout"),
+        ("offline", False, "offline throughout"),
+        ("inline", True, "inline throughout"),
+    ],
+)
+def test_without_a_change_one_word_is_enough(mode: str, inline: bool, words: str) -> None:
+    assert told_of(calling(*[(100.0, inline)] * 3), mode) == words
+
+
+def test_rows_and_summaries_from_before_are_read_and_say_nothing() -> None:
+    older = table(rows(SMALL)).drop_columns(["inline"])
+    assert all(step.call.inline for step in steps(older) if step.call)
+    arm = summary({ARM: Calling(waits_ms=100.0)}).arms[ARM].model_dump(exclude={"meeting"})
+    assert told(ArmSummary.model_validate(arm)) == ""
