@@ -101,15 +101,27 @@ def test_a_session_is_billed_by_the_clock() -> None:
     held = cost.model_copy(
         update={
             "qpu_s": 3600 * cost.compute_h,
+            "qpu_idle_s": 3600 * cost.compute_h - cost.qpu_s,
             "money": cost.compute_h * 2.10 + 3600 * cost.compute_h * 1.60,
         }
     )
     billed = with_costs(summary, {arm: held})
-    assert by_the_wall(billed, rows, arm)
-    assert not by_the_wall(billed, rows, "hybrid-colocated")
+    assert by_the_wall(billed, arm)
+    assert not by_the_wall(billed, "hybrid-colocated")
     last = next(bill for bill in bills(billed, rows, AT) if bill.arm == arm).points[-1]
     wall_s = sum(s.total_iteration_time_ns for s in steps if s.arm == arm and s.step <= last.step) / 1e9
     assert last.money * synthetic.SMALL.seeds == pytest.approx(wall_s * (AT.gpu_second + AT.qpu_second))
+
+
+def test_a_job_that_was_given_up_makes_no_session() -> None:
+    """What it consumed is in the cost and in no row."""
+    _, summary = run()
+    arm = "hybrid-colocated"
+    cost = summary.arms[arm].cost
+    given_up = cost.model_copy(
+        update={"qpu_s": cost.qpu_s + 0.1, "abandoned_jobs": 1, "abandoned_qpu_s": 0.1}
+    )
+    assert not by_the_wall(with_costs(summary, {arm: given_up}), arm)
 
 
 def test_free_of_charge_is_drawn_too() -> None:

@@ -112,7 +112,7 @@ def _asked(summary: Summary, table: pa.Table, arm: str) -> Asked | None:
     if not answered:
         return None
     blocked_s = _total_s(calls, "added_latency_ns")
-    session = summary.arms[arm].calls_quantum and by_the_wall(summary, table, arm)
+    session = by_the_wall(summary, arm)
     # a session bills the steps between the calls too
     billed_s = _total_s(rows, "total_iteration_time_ns") - blocked_s if session else _sum(calls, "qpu_s")
     measured = calls["quantum_latency_ns"].drop_null()

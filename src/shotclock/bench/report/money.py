@@ -86,11 +86,9 @@ def _price(solved: float) -> float:
     return max(0.0, float(f"{solved:.9g}"))
 
 
-def by_the_wall(summary: Summary, table: pa.Table, arm: str) -> bool:
+def by_the_wall(summary: Summary, arm: str) -> bool:
     """Whether the QPU is billed while the arm runs (a session), and not for what its jobs held it."""
-    rows = table.filter(pc.and_(pc.equal(table["arm"], arm), pc.less(table["step"], summary.common_steps)))
-    held: float = pc.sum(rows["qpu_s"]).as_py() or 0.0
-    return not math.isclose(held, summary.arms[arm].cost.qpu_s, rel_tol=1e-6, abs_tol=1e-9)
+    return summary.arms[arm].cost.qpu_idle_s is not None
 
 
 def bills(summary: Summary, table: pa.Table, found: Prices) -> list[Bill]:
@@ -100,7 +98,7 @@ def bills(summary: Summary, table: pa.Table, found: Prices) -> list[Bill]:
         rows = table.filter(pc.equal(table["arm"], arm)).sort_by(
             [("seed", "ascending"), ("step", "ascending")]
         )
-        points = _points(rows, found, session=rows.num_rows > 0 and by_the_wall(summary, table, arm))
+        points = _points(rows, found, session=by_the_wall(summary, arm))
         if points:
             made.append(Bill(arm, len(set(rows["seed"].to_pylist())), points))
     return made
