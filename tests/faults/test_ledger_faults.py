@@ -350,6 +350,24 @@ def test_a_forked_child_can_neither_write_nor_keep_the_file_held(tmp_path: Path)
     assert ended == 0
 
 
+def test_closing_frees_the_file_before_a_forked_child_has_let_go_of_it(tmp_path: Path) -> None:
+    held, let_go = os.pipe()
+    in_time = [True]  # handlers stay for good: later forks must not wait
+    os.register_at_fork(after_in_child=lambda: in_time and os.read(held, 1))  # runs before the ledger's
+    ledger = opened(tmp_path)
+    asyncio.run(ledger.intend(record("parent's")))
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    in_time.clear()
+    ledger.close()
+    try:
+        assert tags(tmp_path / "ledger.db") == {"parent's"}
+    finally:
+        os.write(let_go, b".")
+        os.waitpid(child, 0)
+
+
 # a file that is something else
 
 

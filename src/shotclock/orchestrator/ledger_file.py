@@ -101,7 +101,11 @@ def sole_writer(path: Path) -> Iterator[None]:
         file.truncate(0)
         with contextlib.suppress(OSError):  # the number is for people; a full disk shows itself soon
             file.write(f"{os.getpid()}\n".encode())
-        yield
+        try:
+            yield
+        finally:
+            # closing alone would leave it held by a child that forked and has not run its handler yet
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @contextlib.contextmanager
