@@ -13,7 +13,7 @@ from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples, Template
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import Answer, Outcome
-from shotclock.domain.ports import Ledger
+from shotclock.domain.ports import Ledger, Offload
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
@@ -31,6 +31,7 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 T = TypeVar("T")
 N = 6
 FIXED = ShotLimits(64, 64)
+INLINE = Inline()
 
 
 class Unlinked:
@@ -78,12 +79,14 @@ class System:
         shorter_rep_delays_s: tuple[float, ...] = (),
         ledger: Ledger | None = None,
         overload_wait_ms: float = 1e6,
+        synthesizer: Unlinked | None = None,
+        offload: Offload = INLINE,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
         recorder = PrometheusRecorder(self.metrics, "test")
         clock, rng = LoopClock(), random.Random(1)
-        synthesizer = Unlinked(lines or batch_limit)
+        synthesizer = synthesizer or Unlinked(lines or batch_limit)
         self.pipeline = Pipeline(
             synthesizer,
             provider,
@@ -98,7 +101,7 @@ class System:
         answers = Answers(
             synthesizer=synthesizer,
             solver=Classical(),
-            offload=Inline(),
+            offload=offload,
             clock=clock,
             policy=fallback,
             provider=provider.name,

@@ -17,9 +17,7 @@ from orchestra import N, System, asked, one, scripted, simulate
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
-from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import (
-    Decision,
     Degraded,
     Done,
     Executed,
@@ -30,12 +28,11 @@ from shotclock.domain.outcome import (
     Rejection,
     Shed,
 )
-from shotclock.domain.ports import Accepted, Job
+from shotclock.domain.ports import Job
 from shotclock.domain.stages import Stage
-from shotclock.domain.status import BreakerState, Phase
+from shotclock.domain.status import BreakerState
 from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.ledger import MemoryLedger
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 
@@ -199,6 +196,19 @@ def test_a_crowded_queue_refuses_low_priorities_first() -> None:
     assert isinstance(high, Done)
 
 
+def test_jobs_that_take_less_than_predicted_add_up_to_no_wait() -> None:
+    async def work(system: System) -> Outcome:
+        first, longer = (asyncio.create_task(system.orchestrator.solve(asked(n, 60_000))) for n in (0, 1))
+        await first
+        outcome = await system.orchestrator.solve(asked(2, 25_000))
+        await longer
+        return outcome
+
+    steps = (Reply(0.05), Reply(5.0), Reply(0.05))
+    # one job of 10 s is ahead, not two: 10 s and the call's own 10 s fit 25 s
+    assert isinstance(simulate(scripted(*steps, predicted_s=10.0, protected=True), work), Done)
+
+
 # Health
 
 
@@ -322,192 +332,37 @@ def test_a_circuit_that_cannot_run_is_the_callers_to_mend_and_one_that_does_not_
     assert isinstance(simulate(scripted(afterwards=Never()), work), Late)
 
 
-# Draining
+def test_a_circuit_that_cannot_finish_in_time_is_never_submitted() -> None:
+    class ByTheShot(ScriptedProvider):
+        """A shot takes a millisecond."""
 
+        def predict_s(self, job: Job) -> float:
+            return job.shots * 1e-3
 
-def test_a_drain_finishes_what_was_accepted_and_refuses_what_comes() -> None:
-    async def work(system: System) -> tuple[Outcome, Outcome, tuple[int, int], Phase, Outcome]:
-        accepted = asyncio.create_task(system.orchestrator.solve(asked(0)))
-        await asyncio.sleep(0.01)
-        draining = asyncio.create_task(system.orchestrator.drain(NS_PER_S))
-        await asyncio.sleep(0.01)
-        refused = await system.orchestrator.solve(asked(1))
-        drained = await draining
-        phase = system.orchestrator.status().phase
-        system.orchestrator.resume()
-        counts = (drained.finished, drained.handed_back)
-        return await accepted, refused, counts, phase, await system.orchestrator.solve(asked(2))
+    def system() -> System:
+        return System(ByTheShot(LoopClock(), afterwards=Reply(10)), protected=True)
 
-    accepted, refused, counts, phase, after = simulate(scripted(fallback=Fallback.NONE), work)
-    assert isinstance(accepted, Done)
-    assert isinstance(refused, Shed)
-    assert refused.rejection.limit == "drain"
-    assert counts == (1, 0)
-    assert phase is Phase.DRAINED
-    assert isinstance(after, Done)
+    async def work(system: System) -> tuple[object, int]:
+        spec = CircuitSpec("OPENQASM 3.0;", 10_000, budget_ns=NS_PER_S)
+        return await system.orchestrator.execute(spec), system.provider.submits
 
-
-def test_a_drain_hands_back_what_it_cannot_finish() -> None:
-    async def work(system: System) -> tuple[list[Outcome], tuple[int, int], int]:
-        calls = asyncio.create_task(together(system, 3, budget_ms=60_000))
-        await asyncio.sleep(0.01)
-        drained = await system.orchestrator.drain(NS_PER_S)
-        return await calls, (drained.finished, drained.handed_back), system.provider.cancels
-
-    outcomes, counts, cancels = simulate(scripted(afterwards=Never()), work)
-    assert all(isinstance(one, Degraded) and isinstance(one.cause, Rejection) for one in outcomes)
-    assert counts == (0, 3)
-    assert cancels == 3
-
-
-# Paid jobs
-
-
-class Paid(ScriptedProvider):
-    """Costs money. lost: how many submits take effect although their answer is lost."""
-
-    lost = 0
-
-    async def submit(self, job: Job) -> Accepted:
-        accepted = await super().submit(job)
-        if self.lost:
-            self.lost -= 1
-            raise ProviderError(FaultKind.AMBIGUOUS, "the line went dead")
-        return accepted
-
-
-def paid(*steps: Reply | Fail | Never, ledger: MemoryLedger, lost: int = 0) -> Callable[[], System]:
-    def make() -> System:
-        limits = replace(UNLIMITED, paid=True)
-        provider = Paid(LoopClock(), steps, afterwards=Reply(0.05), limits=limits, predicted_s=0.05)
-        provider.lost = lost
-        return System(provider, ledger=ledger, batch_limit=4)
-
-    return make
-
-
-def memory() -> MemoryLedger:
-    return MemoryLedger(lambda: 0.0)
-
-
-def states(ledger: MemoryLedger) -> list[LedgerState]:
-    return [record.after for record in ledger.history]
-
-
-def test_a_paid_job_is_written_down_before_it_is_submitted_and_closed_by_the_models_decision() -> None:
-    ledger = memory()
-    seen_at_submit: list[list[LedgerState]] = []
-
-    class Watching(Paid):
-        async def submit(self, job: Job) -> Accepted:
-            seen_at_submit.append(states(ledger))
-            return await super().submit(job)
-
-    def make() -> System:
-        limits = replace(UNLIMITED, paid=True)
-        return System(Watching(LoopClock(), afterwards=Reply(0.05), limits=limits), ledger=ledger)
-
-    async def work(system: System) -> None:
-        await system.orchestrator.solve(asked(1))
-        await system.orchestrator.decided("r1", Decision.APPLIED)
-
-    simulate(make, work)
-    assert seen_at_submit == [[LedgerState.INTENT]]
-    assert states(ledger) == [
-        LedgerState.INTENT,
-        LedgerState.SUBMITTED,
-        LedgerState.RESULT,
-        LedgerState.APPLIED,
-    ]
-
-
-@pytest.mark.parametrize(
-    ("decisions", "end"),
-    [
-        ((Decision.REVALIDATED, Decision.REJECTED), LedgerState.APPLIED),
-        ((Decision.DROPPED, Decision.CONFLICT), LedgerState.STALE),
-        ((Decision.DROPPED,), LedgerState.STALE),
-        ((), LedgerState.STALE),
-    ],
-)
-def test_a_shared_job_is_applied_if_any_of_its_answers_was(
-    decisions: tuple[Decision, ...], end: LedgerState
-) -> None:
-    ledger = memory()
-
-    async def work(system: System) -> int:
-        await together(system, 2)
-        for number, decision in enumerate(decisions):
-            await system.orchestrator.decided(f"r{number}", decision)
-        return system.provider.submits
-
-    assert simulate(paid(ledger=ledger), work) == 1
-    assert states(ledger)[-1] is end
-
-
-def test_a_lost_answer_is_adopted_by_its_tag_and_never_submitted_again() -> None:
-    ledger = memory()
-
-    async def work(system: System) -> tuple[Outcome, int]:
-        return await system.orchestrator.solve(asked(1, 1_000)), system.provider.submits
-
-    outcome, submits = simulate(paid(ledger=ledger, lost=1), work)
-    assert isinstance(outcome, Done)
-    assert submits == 1
-    assert states(ledger)[:3] == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.RESULT]
-
-
-def test_what_is_ambiguous_is_parked() -> None:
-    ledger = memory()
-
-    async def work(system: System) -> tuple[Outcome, int]:
-        return await system.orchestrator.solve(asked(1, 5_000)), system.provider.submits
-
-    outcome, submits = simulate(paid(LOST, ledger=ledger), work)
-    assert isinstance(outcome, Degraded)
-    assert submits == 1
-    assert states(ledger) == [LedgerState.INTENT, LedgerState.PARKED]
-
-
-def test_every_attempt_has_an_intent_of_its_own() -> None:
-    ledger = memory()
-
-    async def work(system: System) -> Outcome:
-        return await system.orchestrator.solve(asked(1, 5_000))
-
-    assert isinstance(simulate(paid(BUSY, ledger=ledger), work), Done)
-    assert len({record.tag for record in ledger.history}) == 2
-    assert states(ledger).count(LedgerState.FAILED) == 1
-
-
-def test_a_cancelled_paid_job_is_recorded_as_such() -> None:
-    ledger = memory()
-
-    async def work(system: System) -> int:
-        await system.orchestrator.solve(asked(1, 80))
-        await asyncio.sleep(0.01)
-        return system.provider.cancels
-
-    assert simulate(paid(Never(), ledger=ledger), work) == 1
-    assert states(ledger)[-1] is LedgerState.FAILED
-
-
-def test_without_a_ledger_that_can_be_written_nothing_is_paid() -> None:
-    class Full(MemoryLedger):
-        async def intend(self, record: object) -> None:
-            from shotclock.domain.ledger import LedgerError
-
-            raise LedgerError("no space left on the device")
-
-    async def work(system: System) -> tuple[list[Outcome], int]:
-        first = await system.orchestrator.solve(asked(1))
-        return [first, await system.orchestrator.solve(asked(2))], system.provider.submits
-
-    outcomes, submits = simulate(paid(ledger=Full(lambda: 0.0)), work)
+    outcome, submits = simulate(system, work)
+    assert isinstance(outcome, Shed)
+    assert outcome.rejection.limit == "shots_to_fit"
     assert submits == 0
-    for outcome in outcomes:
-        assert isinstance(outcome, Degraded)
-        assert outcome.cause == ProviderFault("no space left on the device")
+
+
+def test_calls_with_circuits_of_their_own_are_counted_as_any_call() -> None:
+    async def work(system: System) -> tuple[float, float, float]:
+        await system.orchestrator.execute(CircuitSpec("OPENQASM 3.0;", 64, budget_ns=NS_PER_S))
+        await system.orchestrator.execute(CircuitSpec("OPENQASM 3.0;", 64, budget_ns=NS_PER_S // 100))
+        return (
+            system.value("shotclock_calls_total", outcome="executed"),
+            system.value("shotclock_calls_total", outcome="late"),
+            system.value("shotclock_deadline_hit_ratio"),
+        )
+
+    assert simulate(scripted(), work) == (1, 1, 0.5)
 
 
 def test_a_fault_without_a_fallback_fails() -> None:

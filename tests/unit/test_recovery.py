@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import pytest
 
 from harness import LoopClock, random_parameters, run_virtual, unlinked
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Job
 from shotclock.orchestrator.ledger import MemoryLedger
@@ -27,6 +27,7 @@ from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider, S
 
 S = LedgerState
 TRANSIENT = ProviderError(FaultKind.TRANSIENT, "503")
+ENDED = JobEndedError(FaultKind.TRANSIENT, "1006: internal error")
 PERMANENT = ProviderError(FaultKind.PERMANENT, "no such job")
 AMBIGUOUS = ProviderError(FaultKind.AMBIGUOUS, "half an answer")
 EXECUTION = Execution((), 0, 0, 0)
@@ -60,6 +61,7 @@ def test_a_search_adopts_exactly_one_job_and_parks_the_rest(
         (PERMANENT, [S.FAILED]),
         (AMBIGUOUS, [S.PARKED]),
         (TRANSIENT, [S.PARKED]),
+        (ENDED, [S.FAILED]),
         (Overdue(5.0), [S.PARKED]),
     ],
 )
@@ -76,7 +78,7 @@ class Faulty(ScriptedProvider):
 
     def __init__(self, faults: Iterable[ProviderError] = (), script: Iterable[Step] = ()) -> None:
         super().__init__(LoopClock(), script)
-        self._faults = deque(faults)
+        self.faults = deque(faults)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
         self._raise()
@@ -87,8 +89,8 @@ class Faulty(ScriptedProvider):
         return await super().collect(accepted)
 
     def _raise(self) -> None:
-        if self._faults:
-            raise self._faults.popleft()
+        if self.faults:
+            raise self.faults.popleft()
 
 
 def job(tag: str) -> Job:
@@ -159,6 +161,20 @@ def test_a_transient_fault_is_asked_again_until_the_limit() -> None:
         recovered = await recover(ledger, Faulty([TRANSIENT] * 99), limit_s=10.0, pause_s=1.0)
         assert (recovered.adopted, recovered.parked) == (0, 1)
         assert "10 s (last: 503)" in (await ledger.jobs())[0].note
+
+    run_virtual(main())
+
+
+def test_a_job_that_has_failed_is_not_asked_for_again() -> None:
+    async def main() -> None:
+        provider = Faulty([])
+        await provider.submit(job("t"))
+        ledger = await left("t")
+        recovered = await recover(ledger, provider)
+        provider.faults.append(ENDED)
+        assert await collect_left(ledger, provider, recovered.submitted) == Recovered(settled=1)
+        (record,) = await ledger.jobs()
+        assert (record.state, record.note) == (LedgerState.FAILED, str(ENDED))
 
     run_virtual(main())
 

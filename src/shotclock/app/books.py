@@ -17,7 +17,7 @@ from shotclock.orchestrator.sqlite_ledger import SqliteLedger
 class Books:
     """The ledger file, and a book of it for each paid provider.
 
-    file: a path or sqlite:///path; on_trouble: told once what a person has to know.
+    file: a path or sqlite:///path; on_trouble: told what a person has to see to.
     """
 
     def __init__(self, file: str, on_trouble: Callable[[str], None] = no_report) -> None:

@@ -31,7 +31,7 @@ from shotclock.wire import certificates
 from shotclock.wire import server as wire
 from shotclock.wire.authorization import Policy
 from shotclock.wire.certificates import TlsFiles
-from shotclock.wire.tls import Insecure, ServerTls, split_address
+from shotclock.wire.tls import Insecure, ServerTls, refuse_unless_loopback, split_address
 
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
@@ -63,7 +63,9 @@ class Service:
         self._settings = settings
         self._host = WallHost()
         self._metrics = Metrics()
-        self._books = Books(settings.serve.ledger_file, on_trouble)
+        self._troubles = self._metrics.troubles.labels("serve")
+        self._on_trouble = on_trouble
+        self._books = Books(settings.serve.ledger_file, self._trouble)
         self._beside: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
@@ -75,8 +77,14 @@ class Service:
             self.close()
             raise
 
+    def _trouble(self, what: str) -> None:
+        self._troubles.inc()
+        self._on_trouble(what)
+
     def _start(self, listening: Callable[[int, int], None]) -> Started:
         settings, host, serve = self._settings, self._host, self._settings.serve
+        # what is wrong with these is said before minutes are spent on a vendor
+        _check_addresses(serve)
         security = _security(serve)
         quantum = settings.quantum
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
@@ -127,6 +135,21 @@ class Service:
         self._beside.append(asyncio.create_task(self._books.collect(provider, recovered)))
 
 
+def _check_addresses(serve: ServeSettings) -> None:
+    try:
+        _, grpc_port = split_address(serve.listen)
+        if serve.insecure:
+            refuse_unless_loopback(serve.listen)
+    except SettingsError as error:
+        raise SettingsError(f"serve.listen: {error}") from error
+    try:
+        split_address(serve.metrics)
+    except SettingsError as error:
+        raise SettingsError(f"serve.metrics: {error}") from error
+    if grpc_port and serve.listen == serve.metrics:
+        raise SettingsError(f"serve.metrics: {serve.metrics} is serve.listen already; give it another port")
+
+
 def _security(serve: ServeSettings) -> ServerTls | Insecure:
     files = (serve.certificate, serve.private_key, serve.authorities)
     if serve.insecure:
@@ -145,7 +168,7 @@ def _security(serve: ServeSettings) -> ServerTls | Insecure:
         )
     policy = Policy.of(frozenset(serve.trainers), frozenset(serve.operators), frozenset(serve.probes))
     tls_files = TlsFiles(*map(Path, files))
-    certificates.load(tls_files, certificates.utc_now())  # said before minutes are spent on a vendor
+    certificates.load(tls_files, certificates.utc_now())
     return ServerTls(tls_files, policy)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json as json_text
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -23,12 +22,15 @@ Authorities = Annotated[Path | None, typer.Option(help="Who signed the server's 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 HERE = "127.0.0.1:7443"
+LONGEST_DRAIN_S = 86_400
 
 
 def drain(
     *,
     target: Target = HERE,
-    budget: Annotated[float, typer.Option(min=0, help="Seconds until calls are handed back.")] = 30,
+    budget: Annotated[
+        float, typer.Option(min=0, max=LONGEST_DRAIN_S, help="Seconds until calls are handed back.")
+    ] = 30,
     certificate: Certificate = None,
     private_key: PrivateKey = None,
     authorities: Authorities = None,
@@ -96,7 +98,9 @@ def _with(
     authorities: Path | None,
     ask: Callable[[GrpcOperations], Awaitable[T]],
 ) -> T:
-    from shotclock.domain.errors import SettingsError  # noqa: PLC0415 - `--help` must not wait for them
+    import asyncio  # noqa: PLC0415 - `--help` must not wait for them
+
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.wire.certificates import TlsFiles  # noqa: PLC0415
     from shotclock.wire.channels import connect  # noqa: PLC0415
     from shotclock.wire.operations import GrpcOperations  # noqa: PLC0415

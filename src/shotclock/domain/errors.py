@@ -78,3 +78,10 @@ class ProviderError(ShotclockError):
 
     def __reduce__(self) -> tuple[type[ProviderError], tuple[FaultKind, str]]:
         return type(self), (self.kind, str(self))
+
+
+class JobEndedError(ProviderError):
+    """The job itself is over without samples, or there is no such job; asking again tells the same.
+
+    TRANSIENT says that it consumed nothing, so that another may be submitted in its place.
+    """

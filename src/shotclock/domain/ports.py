@@ -170,7 +170,7 @@ class Provider(Protocol):
         """Hands the job over."""
 
     async def collect(self, accepted: Accepted) -> Execution:
-        """Waits for the job and fetches its samples."""
+        """Waits for the job and fetches its samples. Raises JobEndedError where the job is over without."""
 
     async def cancel(self, accepted: Accepted) -> None:
         """Gives the job up; nothing is raised when it has already ended."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples
-from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, SettingsError
 from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.emulator.bound import execute_any
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
@@ -258,7 +258,7 @@ class EmulatedProvider:
                 return await self._offload.run(execute_all, angles, job.shots, flips, seeds)
             return await self._offload.run(execute_any, contents, job.shots, flips, seeds)
         except BrokenProcessPool as error:
-            raise ProviderError(FaultKind.TRANSIENT, "the emulator's worker process died") from error
+            raise JobEndedError(FaultKind.TRANSIENT, "the emulator's worker process died") from error
 
     def _flip_probability(self, circuit: DeviceCircuit, rep_delay_s: float) -> float:
         parameters = circuit.parameters

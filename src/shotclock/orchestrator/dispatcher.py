@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_S, Deadline
@@ -34,6 +36,8 @@ REPLY_MARGIN_NS = 2_000_000
 
 HAND_BACK_NS = 50_000_000
 """The last of a drain's budget, for the outcomes of the calls it hands back."""
+
+NOT_NOW = Rejection("drain", 0, 1, "calls accepted while draining", 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,7 @@ class Orchestrator:
         self._phase = Phase.STARTING
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._open: set[Call] = set()
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._one_ended = asyncio.Event()
         self._accepted = 0
         self._finished = 0
 
@@ -89,14 +92,18 @@ class Orchestrator:
             asyncio.create_task(self._lanes.run()),
             asyncio.create_task(self._pipeline.health.probe()),
         )
-        self._phase = Phase.READY
+        if self._phase is Phase.STARTING:  # else it was drained meanwhile
+            self._phase = Phase.READY
 
     async def stop(self) -> None:
-        """Closes the lanes; what is under way is given up, and what is paid is written down."""
+        """Closes the lanes; what is under way is handed back, and what is paid is written down."""
         self._phase = Phase.DRAINED
-        for task in self._tasks:
+        for call in self._open:
+            call.end(NOT_NOW)
+        tasks, self._tasks = self._tasks, ()
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipeline.gone()
         await self._pipeline.book.settled()
         await self._pipeline.provider.close()
@@ -125,24 +132,25 @@ class Orchestrator:
     async def drain(self, budget_ns: int) -> Drained:
         """See `Operations.drain`; a call handed back ends as refused, with its classical answer if any."""
         self._phase = Phase.DRAINING
-        before = self._finished
-        open_calls = set(self._open)
+        accepted = set(self._open)  # what a resume lets in meanwhile is no part of it
         wait_s = max(0, budget_ns - HAND_BACK_NS) / NS_PER_S
-        if open_calls:
-            await asyncio.wait({call.ended for call in open_calls}, timeout=wait_s)
-        left = [call for call in self._open if call.wanted]
+        if accepted:
+            await asyncio.wait({call.ended for call in accepted}, timeout=wait_s)
+        left = [call for call in accepted if call.wanted]
         for call in left:
             call.end(Rejection("drain", budget_ns / NS_PER_S, wait_s, "s of drain budget", 0.0))
-        await self._idle.wait()
+        while not self._open.isdisjoint(accepted):
+            self._one_ended.clear()
+            await self._one_ended.wait()
         await self._pipeline.gone()
         if self._phase is Phase.DRAINING:
             self._phase = Phase.DRAINED
-        return Drained(self._finished - before - len(left), len(left))
+        return Drained(len(accepted) - len(left), len(left))
 
     def resume(self) -> None:
-        """See `Operations.resume`."""
+        """See `Operations.resume`; what was drained before it was ready goes on starting."""
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
-            self._phase = Phase.READY
+            self._phase = Phase.READY if self._tasks else Phase.STARTING
 
     async def decided(self, request_id: str, decision: Decision) -> None:
         """See `Dispatcher.decided`."""
@@ -160,6 +168,11 @@ class Orchestrator:
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
+        outcome = await self._executed(spec)
+        self._recorder.finished(outcome)
+        return outcome
+
+    async def _executed(self, spec: CircuitSpec) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
         progress = Progress()
@@ -174,12 +187,18 @@ class Orchestrator:
         except ProviderError as error:
             return self._answers.unexecuted(ProviderFault(str(error)), progress)
         progress.template_key = circuit.template.key
-        progress.stages.append(StageTiming(Stage.BIND, arrived, self._clock.now_ns() - arrived))
-        work = OwnCircuit(circuit, spec.shots, spec.request_id)
-        ended = await self._through(self._call(work, deadline, 0.0, progress), spec.priority, spec.budget_ns)
-        if isinstance(ended, Sampled):
-            return self._answers.executed(ended, progress)
-        return self._answers.unexecuted(ended, progress)
+        compiled = self._clock.now_ns()
+        progress.stages.append(StageTiming(Stage.BIND, arrived, compiled - arrived))
+        # compiling takes long enough for a drain, or another queue
+        refused = self._refusal(deadline.remaining_ns(compiled), spec.priority)
+        if refused is not None:
+            return self._answers.unexecuted(refused, progress)
+        call = self._call(OwnCircuit(circuit, spec.shots, spec.request_id), deadline, 0.0, progress)
+        with self._under_way(call):
+            ended = await self._through(call, spec.priority, spec.budget_ns)
+            if isinstance(ended, Sampled):
+                return self._answers.executed(ended, progress)
+            return self._answers.unexecuted(ended, progress)
 
     def _known_as(self, subproblem: Subproblem) -> str:
         """The key of samples that may be shared, "" where none may."""
@@ -206,20 +225,21 @@ class Orchestrator:
             return await self._answers.without(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
         call = self._call(subproblem, deadline, _in_hand(subproblem, fallback), progress)
-        ended = await self._through(call, subproblem.priority, subproblem.budget_ns)
-        if isinstance(ended, Sampled):
-            outcome = self._answers.done(subproblem, fallback, ended, progress)
-            if isinstance(outcome, Done):
-                if known_as:
-                    self._results.put(known_as, ended.samples)
-                return outcome
-            ended = outcome
-        return await self._answers.without(subproblem, fallback, ended, progress)
+        with self._under_way(call):
+            ended = await self._through(call, subproblem.priority, subproblem.budget_ns)
+            if isinstance(ended, Sampled):
+                outcome = self._answers.done(subproblem, fallback, ended, progress)
+                if isinstance(outcome, Done):
+                    if known_as:
+                        self._results.put(known_as, ended.samples)
+                    return outcome
+                ended = outcome
+            return await self._answers.without(subproblem, fallback, ended, progress)
 
     def _refusal(self, budget_ns: int, priority: Priority) -> Rejection | None:
         """The limit that says no on arrival, if any."""
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
-            return Rejection("drain", 0, 1, "calls accepted while draining", 1.0)
+            return NOT_NOW
         if not self._policy.protected:
             return None
         wait = self._lanes.queue_wait.mean_ns(self._clock.now_ns())
@@ -237,9 +257,6 @@ class Orchestrator:
 
     async def _through(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
         """Waits for the call's end, to its deadline at the latest."""
-        self._accepted += 1
-        self._open.add(call)
-        self._idle.clear()
         try:
             loser = self._lanes.add(call, priority)
             if loser is not None:
@@ -252,10 +269,18 @@ class Orchestrator:
         finally:
             call.ended.cancel()
             self._lanes.leave(call)
+
+    @contextmanager
+    def _under_way(self, call: Call) -> Iterator[None]:
+        """From its acceptance to its outcome, which a drain waits for."""
+        self._accepted += 1
+        self._open.add(call)
+        try:
+            yield
+        finally:
             self._open.discard(call)
-            if not self._open:
-                self._idle.set()
             self._finished += 1
+            self._one_ended.set()
 
     def _time_left_s(self, deadline: Deadline) -> float:
         """Until the outcome must leave; a standby answer needs its own time first."""

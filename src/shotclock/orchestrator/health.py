@@ -92,4 +92,9 @@ class Health:
                 await self._provider.ping()
         except (ProviderError, TimeoutError):
             return False
+        except Exception as error:  # noqa: BLE001 - unreported, the breaker would stay half open for ever
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{self._provider.name}: the status call broke", "exception": error}
+            )
+            return False
         return True

@@ -17,7 +17,7 @@ from shotclock.orchestrator.batching import BatchLimits, PlannedJob, PlannedPub,
 from shotclock.orchestrator.call import Call, OwnCircuit
 from shotclock.orchestrator.flight import ANY_LINE, Flight, Seat
 from shotclock.orchestrator.pipeline import RETURN_MARGIN_NS, Pipeline
-from shotclock.orchestrator.planning import Fit
+from shotclock.orchestrator.planning import Fit, ShotLimits
 from shotclock.orchestrator.waiting import WaitingCalls
 
 Row = tuple[Seat, ...]
@@ -174,8 +174,9 @@ class Lanes:
         if not task.cancelled() and (error := task.exception()) is not None:
             for call in flight.calls():
                 call.fail(error)
-        if not self._flights:
-            self._busy_until_ns = 0
+        # jobs that took less than their p95 must not add up to a wait that is not there
+        left_s = sum(other.predicted_s for other in self._flights.values())
+        self._busy_until_ns = min(self._busy_until_ns, self._clock.now_ns() + round(left_s * NS_PER_S))
         self._changed.set()
 
     def _ahead_ns(self) -> int:
@@ -201,8 +202,13 @@ class Lanes:
             if not head.wanted:
                 self._waiting.discard(head)
                 continue
-            rows = self._rows(head, first)
-            fit = self._fit(head, rows)
+            try:
+                rows = self._rows(head, first)
+                fit = self._fit(head, rows)
+            except Exception as error:  # noqa: BLE001 - a provider's mistake costs this call, not the lanes
+                head.fail(error)
+                self._waiting.discard(head)
+                continue
             if isinstance(fit, Fit):
                 return Flight(rows, fit.shots, fit.rep_delay_s, fit.penalised, fit.predicted_s)
             head.end(fit)
@@ -249,7 +255,10 @@ class Lanes:
     def _fit(self, head: Call, rows: tuple[Row, ...]) -> Fit | Rejection:
         work = head.work
         if isinstance(work, OwnCircuit):
-            return self._pipeline.as_asked((Pub((work.circuit,)),), work.shots)
+            own, shots = (Pub((work.circuit,)),), ShotLimits(work.shots, work.shots)
+            if self._policy.fits_only:
+                return self._pipeline.fitted(own, head.deadline, self._ahead_ns(), shots)
+            return self._pipeline.as_asked(own, work.shots)
         pubs = tuple(
             self._pipeline.stand_in(max(s.call.work.n for s in row if isinstance(s.call.work, Subproblem)))
             for row in rows
@@ -258,7 +267,7 @@ class Lanes:
         if not self._policy.fits_only and asked.minimum == asked.maximum:
             return self._pipeline.as_asked(pubs, asked.minimum)
         earliest = min(seat.call.deadline.at_ns for row in rows for seat in row)
-        return self._pipeline.fitted(pubs, Deadline(earliest), self._ahead_ns())
+        return self._pipeline.fitted(pubs, Deadline(earliest), self._ahead_ns(), asked)
 
 
 def _seated(job: PlannedJob, first: list[Call]) -> tuple[Row, ...]:

@@ -82,13 +82,13 @@ class FreeJobs:
 class PaidJobs:
     """Writes a provider's jobs into its ledger, each job's moves in their order.
 
-    on_broken: told once, when nothing can be written any more.
+    on_trouble: told what a person has to see to: each parked job, and once that nothing can be written.
     """
 
-    def __init__(self, ledger: Ledger, provider: str, on_broken: Callable[[str], None] = no_report) -> None:
+    def __init__(self, ledger: Ledger, provider: str, on_trouble: Callable[[str], None] = no_report) -> None:
         self._ledger = ledger
         self._provider = provider
-        self._on_broken = on_broken
+        self._on_trouble = on_trouble
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._tag_of: OrderedDict[str, str] = OrderedDict()
         self._undecided: dict[str, set[str]] = {}
@@ -117,7 +117,7 @@ class PaidJobs:
 
     def parked(self, tag: str, note: str) -> None:
         """See `JobBook.parked`."""
-        self._write(tag, self._ledger.move(tag, LedgerState.PARKED, note=note))
+        self._write(tag, self._park(tag, note))
 
     def result(self, tag: str, requests: tuple[str, ...]) -> None:
         """See `JobBook.result`."""
@@ -160,6 +160,10 @@ class PaidJobs:
         state = LedgerState.APPLIED if applied else LedgerState.STALE
         self._write(tag, self._ledger.move(tag, state, note="" if applied else "no answer of it was applied"))
 
+    async def _park(self, tag: str, note: str) -> None:
+        await self._ledger.move(tag, LedgerState.PARKED, note=note)
+        self._on_trouble(f"{tag} is parked: {note}; look it up at the provider, then `shotclock jobs settle`")
+
     def _write(self, tag: str, move: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(self._after(self._writing.get(tag), move))
         self._writing[tag] = task
@@ -176,7 +180,7 @@ class PaidJobs:
     def _break(self, error: LedgerError) -> None:
         if not self.broken:
             self.broken = str(error)
-            self._on_broken(f"nothing is submitted any more: {error}")
+            self._on_trouble(f"nothing is submitted any more: {error}")
 
     def _written(self, tag: str, task: asyncio.Task[None]) -> None:
         if self._writing.get(tag) is task:

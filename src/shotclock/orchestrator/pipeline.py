@@ -6,6 +6,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,10 @@ LOOKS_FOR_A_LOST_JOB = 3
 
 CANCEL_LIMIT_S = 2.0
 """A cancel that takes longer has failed: a stop waits for it."""
+
+GONE_LIMIT_S = 4.0
+"""For a submit's answer and then the cancel: one that hangs must not hold a stop for ever, and an operator
+waits 5 s beyond a drain's budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +136,11 @@ class Pipeline:
         """So many shots at the policy's own rep_delay, whatever they take."""
         return self._fit(shots, self.policy.rep_delay_s, self.predict_s(pubs, shots))
 
-    def fitted(self, pubs: tuple[Pub, ...], deadline: Deadline, ahead_ns: int) -> Fit | Rejection:
+    def fitted(
+        self, pubs: tuple[Pub, ...], deadline: Deadline, ahead_ns: int, limits: ShotLimits
+    ) -> Fit | Rejection:
         """How the job fits what its deadline leaves behind the jobs ahead, or that it does not."""
-        limits, policy = self.policy.shots, self.policy
+        policy = self.policy
         remaining = deadline.remaining_ns(self._clock.now_ns()) - RETURN_MARGIN_NS - ahead_ns
         if policy.shorter_rep_delays_s:
             usual = self.provider.limits.rep_delay_default_s
@@ -173,9 +180,14 @@ class Pipeline:
                 call.end(ProviderFault(str(error)))
 
     async def gone(self) -> None:
-        """Waits for the jobs that are being given up."""
-        while self._leaving:
-            await asyncio.wait(self._leaving)
+        """Waits for the jobs that are being given up, `GONE_LIMIT_S` at the most.
+
+        A paid job whose submit has no answer by then keeps its intent: the next start looks for its tag.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GONE_LIMIT_S):
+                while self._leaving:
+                    await asyncio.wait(self._leaving)
 
     async def _bound(self, flight: Flight) -> Manifest:
         rows = []
@@ -217,9 +229,12 @@ class Pipeline:
                 wait = self._backoff_ns(error, attempt, manifest.calls)
                 if wait is None:
                     raise
-                self._recorder.retried()
                 await asyncio.sleep(wait / NS_PER_S)
                 await self._take_token(manifest.calls)
+                if self.health.refuses() is not None:  # others have failed meanwhile
+                    self.bucket.give_back()
+                    raise
+                self._recorder.retried()
             else:
                 return
 

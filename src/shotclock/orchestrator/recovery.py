@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Ledger, Provider
 
@@ -89,7 +89,7 @@ def after_wait(ended: Execution | ProviderError | Overdue) -> tuple[Move, ...]:
             return Move(LedgerState.RESULT, "collected after a stop"), Move(
                 LedgerState.STALE, "its caller had gone"
             )
-        case ProviderError(kind=FaultKind.PERMANENT):
+        case JobEndedError() | ProviderError(kind=FaultKind.PERMANENT):
             return (Move(LedgerState.FAILED, str(ended)),)
         case ProviderError():
             return (Move(LedgerState.PARKED, f"unclear what became of it: {ended}"),)
@@ -177,6 +177,8 @@ async def _answer(
             while True:
                 try:
                     return await ask()
+                except JobEndedError as error:
+                    return error
                 except ProviderError as error:
                     if error.kind is not FaultKind.TRANSIENT:
                         return error

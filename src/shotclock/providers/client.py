@@ -14,10 +14,6 @@ from shotclock.domain.errors import ProviderError
 ExecutionMode = Literal["job", "batch", "session"]
 
 
-class JobEndedError(ProviderError):
-    """The job itself is over and there are no samples, or there is no such job."""
-
-
 class UnreadableError(ProviderError):
     """The job's samples came, and they make no sense."""
 

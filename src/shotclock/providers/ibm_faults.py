@@ -23,8 +23,8 @@ from requests import ConnectTimeout, Request, RequestException, Response
 from requests.models import PreparedRequest
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
-from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.providers.client import JobEndedError, SessionGoneError, UnreadableError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
+from shotclock.providers.client import SessionGoneError, UnreadableError
 from shotclock.providers.credentials import Secret
 
 # IBM's client repeats a POST that was answered so, "IBM Quantum API guarantees that retrying on specific

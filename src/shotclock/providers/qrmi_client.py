@@ -29,11 +29,10 @@ from qrmi import (  # type: ignore[attr-defined]
 )
 
 from shotclock.domain.circuit import Samples
-from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, SettingsError
 from shotclock.providers.client import (
     DeviceLimits,
     ExecutionMode,
-    JobEndedError,
     Metrics,
     UnreadableError,
     Usage,

@@ -18,13 +18,12 @@ from qiskit import QuantumCircuit
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import Pub, Samples
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.providers.client import (
     Client,
     DeviceLimits,
     J,
-    JobEndedError,
     L,
     Metrics,
     SessionGoneError,

@@ -108,6 +108,12 @@ class Metrics:
             ["client"],
             registry=registry,
         )
+        self.troubles = Counter(
+            "shotclock_troubles",
+            "What a person has to see to: a parked job, a ledger that stopped; each was said in a line.",
+            ["client"],
+            registry=registry,
+        )
         self.templates = Counter(
             "shotclock_template_cache",
             "Templates: hit or miss in memory, loaded from disk, evicted from memory, refused on disk.",

@@ -11,11 +11,12 @@ import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from shotclock.domain.errors import MachineError
 from shotclock.domain.status import Phase, Status
+from shotclock.telemetry.page import page
 
 WAITS_FOR = {
     Phase.STARTING: "templates are being compiled",
@@ -25,7 +26,10 @@ WAITS_FOR = {
 
 
 def application(registry: CollectorRegistry, status: Callable[[], Status]) -> Starlette:
-    """`/livez` answers while the loop turns, `/readyz` 503 until templates are warm and while draining."""
+    """`/livez` answers while the loop turns, `/readyz` 503 until templates are warm and while draining;
+
+    `/status` is a page for a browser and JSON for everyone else.
+    """
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -39,7 +43,9 @@ def application(registry: CollectorRegistry, status: Callable[[], Status]) -> St
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def present(_: Request) -> Response:
+    async def present(request: Request) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return HTMLResponse(page(status()))
         return JSONResponse(asdict(status()))
 
     return Starlette(

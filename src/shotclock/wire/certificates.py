@@ -121,8 +121,8 @@ class LiveIdentity:
     """The newest usable content of the files, from any thread.
 
     Files that cannot be used (half written, mismatched, expired) change nothing; `on_refused` hears why,
-    once for each reason. The files are read whole each time: they are small, and a modification time can
-    stand still.
+    once for each reason; also when the one in use expires and none takes its place. The files are read
+    whole each time: they are small, and a modification time can stand still.
     """
 
     def __init__(
@@ -138,6 +138,7 @@ class LiveIdentity:
         self._refused = ""
         self._lock = threading.Lock()
         self.current = load(files, now())
+        self._leaf = _certificates(self.current.certificate, files.certificate)[0]
 
     def refreshed(self) -> bool:
         """Looks at the files; whether `current` is another one now."""
@@ -145,12 +146,14 @@ class LiveIdentity:
             try:
                 found = _read_all(self._files)
                 if found == self.current:
+                    _refuse_out_of_date(self._leaf, self._files.certificate, self._now())
                     return False
                 _check(found, self._files, self._now())
             except MachineError as error:
                 self.refuse(str(error))
                 return False
             self.current = found
+            self._leaf = _certificates(found.certificate, self._files.certificate)[0]
             self._refused = ""
         log.info("%s: a new certificate is in use", self._files.certificate)
         return True

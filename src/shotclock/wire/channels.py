@@ -131,7 +131,7 @@ class Channels:
         in_use, since = live.current, loop.time()
         while True:
             await asyncio.sleep(poll_s)
-            live.refreshed()
+            await asyncio.to_thread(live.refreshed)  # a disk may be slow, and a key takes milliseconds
             found = live.current
             if found == in_use and loop.time() - since < renew_s:
                 continue

@@ -1,0 +1,118 @@
+"""A provider that breaks its promises: raises what it must not, or never comes back from a submit.
+
+Somebody else's module: its mistakes cost calls, never the service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from harness import LoopClock
+from orchestra import System, asked, scripted, simulate
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.ledger import LedgerState
+from shotclock.domain.outcome import Degraded, Done
+from shotclock.domain.ports import Accepted, Job
+from shotclock.domain.status import BreakerState
+from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.providers.scripted import UNLIMITED, Fail, Reply, ScriptedProvider
+
+BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
+
+
+class Moody(ScriptedProvider):
+    """Predicts, or raises what no provider may."""
+
+    sound = True
+
+    def predict_s(self, job: Job) -> float:
+        if not self.sound:
+            raise ZeroDivisionError("shots a second")
+        return super().predict_s(job)
+
+
+def test_a_prediction_that_raises_ends_its_own_call_and_the_next_one_flies() -> None:
+    def make() -> System:
+        return System(Moody(LoopClock(), afterwards=Reply(0.05)))
+
+    async def work(system: System) -> None:
+        provider: Any = system.provider
+        provider.sound = False
+        with pytest.raises(ZeroDivisionError):
+            await system.orchestrator.solve(asked(1, 5_000))
+        provider.sound = True
+        assert isinstance(await system.orchestrator.solve(asked(2, 5_000)), Done)
+
+    simulate(make, work)
+
+
+class Mute(ScriptedProvider):
+    """Its status call is not there; then it is."""
+
+    async def ping(self) -> None:
+        await super().ping()
+        if self.pings == 1:
+            raise NotImplementedError
+
+
+def test_a_status_call_that_raises_anything_is_a_failed_one_and_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def make() -> System:
+        return System(Mute(LoopClock(), [BUSY] * 30), protected=True)
+
+    async def work(system: System) -> list[BreakerState]:
+        for seed in range(12):
+            await system.orchestrator.solve(asked(seed))
+        states = []
+        for _ in range(2):
+            await asyncio.sleep(31)
+            states.append(system.orchestrator.status().breaker)
+        return states
+
+    assert simulate(make, work) == [BreakerState.OPEN, BreakerState.CLOSED]
+    assert "the status call broke" in caplog.text
+
+
+def test_nobody_tries_again_at_a_provider_that_was_marked_unhealthy_meanwhile() -> None:
+    async def work(system: System) -> tuple[int, list[str]]:
+        outcomes = await asyncio.gather(*(system.orchestrator.solve(asked(seed, 9_000)) for seed in range(5)))
+        assert system.orchestrator.status().breaker is BreakerState.OPEN
+        return system.provider.submits, [type(outcome).__name__ for outcome in outcomes]
+
+    submits, endings = simulate(scripted(*[BUSY] * 30, queue_limit=8, protected=True), work)
+    assert submits == 5
+    assert endings == ["Degraded"] * 5
+
+
+class Swallowing(ScriptedProvider):
+    """Takes money; no submit ever comes back."""
+
+    async def submit(self, job: Job) -> Accepted:
+        self.submits += 1
+        await asyncio.Event().wait()
+        raise AssertionError("an event that nobody sets was set")
+
+
+def test_a_submit_that_never_comes_back_holds_neither_drain_nor_stop_and_keeps_its_intent() -> None:
+    ledger = MemoryLedger(lambda: 0.0)
+
+    def make() -> System:
+        return System(Swallowing(LoopClock(), limits=replace(UNLIMITED, paid=True)), ledger=ledger)
+
+    async def work(system: System) -> float:
+        call = asyncio.create_task(system.orchestrator.solve(asked(1, 60_000)))
+        await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            await system.orchestrator.drain(NS_PER_S)
+            await system.orchestrator.stop()
+        assert isinstance(await call, Degraded)
+        return asyncio.get_running_loop().time()
+
+    assert simulate(make, work) < 10
+    assert [record.after for record in ledger.history] == [LedgerState.INTENT]
