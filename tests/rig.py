@@ -55,7 +55,7 @@ class Rig:
     )
 
     async def call(self, method: str, path: str, body: Any = None) -> Answer:
-        """One request; `body` is sent as JSON."""
+        """One request; `body` is sent as JSON, bytes as they are."""
         parts = urlsplit(path)
         scope = {
             "type": "http",
@@ -71,7 +71,7 @@ class Rig:
             "scheme": "http",
         }
         sent: list[dict[str, Any]] = []
-        content = b"" if body is None else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
 
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": content, "more_body": False}
@@ -115,11 +115,17 @@ class Rig:
         return job_id
 
 
-def rig(profile: str = "colocated", *faults: str, clock: Clock | None = None, **settings: Any) -> Rig:
+def rig(
+    profile: str = "colocated",
+    *faults: str,
+    clock: Clock | None = None,
+    started_unix_s: float = STARTED_UNIX_S,
+    **settings: Any,
+) -> Rig:
     """An endpoint with one Heron; settings as of EndpointSettings."""
     chosen = {"speed": 1.0, "seed": 0} | settings
     made = EndpointSettings(profile=load(profile), rules=tuple(parse(text) for text in faults), **chosen)
-    time = EmulatedTime(clock or LoopClock(), STARTED_UNIX_S, made.speed)
+    time = EmulatedTime(clock or LoopClock(), started_unix_s, made.speed)
     device_documents = {"heron-torino": (facts_of("heron-torino"), documents_of("heron-torino"))}
     return Rig(Endpoint(made, device_documents, Inline(), time))
 

@@ -84,7 +84,8 @@ def test_sampler_results_keep_ibms_schema_with_sweeps_and_several_registers() ->
         one = rig()
         circuit = swept()
         params = sampler((circuit, [[0.0], [np.pi]], 200), (flipped(2), None, 100))
-        text = await results(one, await one.ran(params))
+        job_id = await one.ran(params)
+        text = await results(one, job_id)
         PrimitiveResultWrapperModel.model_validate_json(text)
         decoded = json.loads(text, cls=RuntimeDecoder)
         first = decoded[0].data
@@ -97,7 +98,7 @@ def test_sampler_results_keep_ibms_schema_with_sweeps_and_several_registers() ->
         assert decoded[1].data.c.get_counts()["11"] > 80
         (span,) = decoded.metadata["execution"]["execution_spans"]
         shooting_s = (span.stop - span.start).total_seconds()
-        assert shooting_s == pytest.approx(one.endpoint.job("emulated-0-1").plan.shooting_s, abs=1e-5)
+        assert shooting_s == pytest.approx(one.endpoint.job(job_id).plan.shooting_s, abs=1e-5)
         assert span.size == 2 * 200 + 100
 
     run_virtual(scenario())

@@ -96,6 +96,11 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
         ("two words", 0o600, ("one key",)),
         ('{"apikey": ', 0o600, ("malformed JSON",)),
         ('{"name": "x"}', 0o600, ("no `apikey`",)),
+        ('["two words"]', 0o600, ("one key",)),
+        ('"quoted"', 0o600, ("one key",)),
+        ('{"apikey": 5}', 0o600, ("no `apikey`",)),
+        ('{"apikey": "two words"}', 0o600, ("no `apikey`",)),
+        ('{"apikey": "abc", "instance": ["x"]}', 0o600, ("`instance` is no text",)),
     ],
 )
 def test_a_bad_credentials_file_is_one_line_that_shows_nothing_of_it(
@@ -328,18 +333,26 @@ def test_the_client_tries_once(endpoint: IbmEndpoint) -> None:
     assert OneTry().max_retries.total == 0
 
 
-def test_an_address_where_nobody_is_is_transient() -> None:
+def test_an_address_where_nobody_is_is_transient_and_all_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     found = Credentials(Secret(TOKEN), instance="crn:v1:bluemix:public:quantum-computing:us-east:a/x:y::")
     before = dict(os.environ)
     os.environ.update(IAM_URL="http://127.0.0.1:9", QISKIT_IBM_URL="http://127.0.0.1:9/experimental")
     os.environ["QISKIT_FUNCTIONS_EXPERIMENTAL"] = "1"
+    logger = logging.getLogger("qiskit_ibm_runtime")
+    level = logger.level
+    logger.addHandler(caplog.handler)
     try:
         with pytest.raises(ProviderError) as caught:
             connect(found, "ibm_torino")
     finally:
+        logger.removeHandler(caplog.handler)
         os.environ.clear()
         os.environ.update(before)
     assert caught.value.kind is FaultKind.TRANSIENT
+    assert [one for one in caplog.records if one.name.startswith("qiskit_ibm_runtime")] == []
+    assert logger.level == level
 
 
 def test_an_unknown_back_end_names_those_there_are(endpoint: IbmEndpoint) -> None:

@@ -245,6 +245,23 @@ def test_the_emulators_samples_follow_the_circuit_with_its_bits_replaced() -> No
     assert samples.counts.tobytes() == again.counts.tobytes()
 
 
+def test_a_circuit_that_comes_again_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    circuit = bell()
+    circuit.metadata = {"of": "this test alone"}
+    asked = read(circuit)
+    loads: list[object] = []
+    load = qpy.load
+
+    def counted(file: io.BytesIO) -> list[QuantumCircuit]:
+        loads.append(file)
+        return load(file)
+
+    monkeypatch.setattr(qpy, "load", counted)
+    first, second = (emulation.execute_bound(pickle.loads(pickle.dumps(asked)), 50, 0.0, 7) for _ in range(2))
+    assert len(loads) == 1
+    assert np.array_equal(first.counts, second.counts)
+
+
 def test_more_classical_bits_than_a_machine_word_has() -> None:
     circuit = edited(lambda it: (it.x(0), it.measure(0, 69)), qubits=1, bits=70)
     samples = emulation.execute_bound(read(circuit), 10, 0.0, 0)

@@ -47,9 +47,16 @@ def execute_any(
 
 def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) -> Samples:
     """Samples of one circuit; column i is classical bit i, a bit that nothing is written to stays 0."""
+    return sample_circuit(_read(bound.qpy), shots, flip_probability, seed)
+
+
+@functools.lru_cache(maxsize=32)
+def _read(packed: bytes) -> QuantumCircuit:
+    """A circuit that comes again is not read again: that takes longer than many are shot."""
     from qiskit import qpy  # noqa: PLC0415
 
-    return sample_circuit(qpy.load(io.BytesIO(bound.qpy))[0], shots, flip_probability, seed)
+    found: QuantumCircuit = qpy.load(io.BytesIO(packed))[0]
+    return found
 
 
 def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int) -> Samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from shotclock.domain.errors import SettingsError
 
 REDACTED = "<redacted>"
 TOKEN_NAMES = ("apikey", "token")
+KEY = re.compile(r"[A-Za-z0-9._~+/=:-]+")
 
 
 class Secret:
@@ -70,7 +72,7 @@ def read(path: Path) -> Credentials:
 
 def _parsed(text: str, where: str) -> Credentials:
     if not text.startswith("{"):
-        if not text or len(text.split()) != 1:
+        if not KEY.fullmatch(text):
             raise SettingsError(f"{where}: wants one key and nothing else, or IBM's JSON with `apikey`")
         return Credentials(Secret(text))
     try:
@@ -78,7 +80,10 @@ def _parsed(text: str, where: str) -> Credentials:
     except json.JSONDecodeError as error:
         raise SettingsError(f"{where}: malformed JSON at line {error.lineno}") from None
     token = next((document[name] for name in TOKEN_NAMES if isinstance(document.get(name), str)), "")
-    if not token:
-        raise SettingsError(f"{where}: has no `apikey` and no `token`")
-    more = {name: str(document[name]) for name in ("instance", "url") if document.get(name)}
+    if not KEY.fullmatch(token):
+        raise SettingsError(f"{where}: has no `apikey` and no `token` that is a key")
+    more = {name: document[name] for name in ("instance", "url") if document.get(name)}
+    for name, value in more.items():
+        if not isinstance(value, str):
+            raise SettingsError(f"{where}: `{name}` is no text")
     return Credentials(Secret(token), **more)

@@ -7,8 +7,11 @@ the deadline. That session is a private attribute; `connect` fails loudly where 
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -56,12 +59,14 @@ def connect(credentials: Credentials, backend: str) -> IbmCloud:
     Raises SettingsError where there is no key or no such back end, ProviderError where the account
     cannot be reached, MachineError on a client whose session cannot be made to try once.
     """
-    named = _named(credentials)
+    with _quiet():
+        return _connected(credentials, backend)
+
+
+def _connected(credentials: Credentials, backend: str) -> IbmCloud:
     secret = credentials.token
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they repeat the key's fault, which is raised below
-            service = Service(channel="ibm_quantum_platform", **named)
+        service = Service(channel="ibm_quantum_platform", **_named(credentials))
     except AccountNotFoundError:
         raise SettingsError(
             "quantum.credentials_file: no key is given and IBM's client has none saved; name a file that "
@@ -81,6 +86,24 @@ def connect(credentials: Credentials, backend: str) -> IbmCloud:
         raise translated(error, Doing.READ, secret) from None
     service.chosen = found
     return IbmCloud(service, found, secret)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the client's own warnings: what is wrong with a key or an instance is raised, in one line.
+
+    Whoever has set a level that tells more keeps it.
+    """
+    logger = logging.getLogger("qiskit_ibm_runtime")
+    level = logger.level
+    if level in {logging.NOTSET, logging.WARNING}:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _named(credentials: Credentials) -> dict[str, str]:

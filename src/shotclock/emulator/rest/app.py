@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -56,7 +57,8 @@ def application(endpoint: Endpoint, cut: Cut) -> ASGIApp:
         Route("/emulator/faults", routes.clear_faults, methods=["DELETE"]),
     ]
     mounted = [Mount(prefix, routes=api) for prefix in PREFIXES]
-    return Gate(Starlette(routes=[*own, *mounted], exception_handlers={ApiError: refuse}), endpoint)
+    refusals = dict.fromkeys((ApiError, HTTPException, Exception), refuse)
+    return Gate(Starlette(routes=[*own, *mounted], exception_handlers=refusals), endpoint)
 
 
 class Routes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Offload
 from shotclock.emulator.device import DeviceFacts
 from shotclock.emulator.figures import Distribution
@@ -32,6 +32,9 @@ from shotclock.emulator.rest.workloads import Workloads
 from shotclock.emulator.windows import CalibrationWindows
 
 PROGRAMS = ("sampler", "executor")
+NO_PROGRAM = "Use one that is: executor_sampler.Sampler, executor_estimator.Estimator or SamplerV2."
+# A job's circuits, each row of parameters one, times their shots (IBM docs, "Job limits").
+MAX_EXECUTIONS = 10_000_000
 MAX_TTL_S = 28_800.0
 MAINTENANCE_S = 60.0
 FATES = SUBMIT_FAULTS - REFUSALS.keys() - {Fault.DROP, Fault.DROP_BEFORE}
@@ -47,7 +50,7 @@ class JobBody(BaseModel):
     params: dict[str, JsonValue]
     session_id: str | None = None
     tags: tuple[str, ...] | None = None
-    cost: float | None = Field(default=None, gt=0.0)
+    cost: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     private: bool | None = None
 
 
@@ -59,7 +62,7 @@ class SessionBody(BaseModel):
     mode: Mode = "dedicated"
     backend: str | None = None
     backend_name: str | None = None
-    max_ttl: float | None = Field(default=None, gt=0.0)
+    max_ttl: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +173,7 @@ class Endpoint:
         backend = self.backend(asked.backend or asked.backend_name or "")
         number = self._number()
         session = Session(
-            id=f"emulated-{self.settings.seed}-s{number}",
+            id=f"emulated-{self.settings.seed}-{self.time.era}-s{number}",
             number=number,
             backend=backend.name,
             mode=asked.mode,
@@ -237,7 +240,7 @@ class Endpoint:
         except ValidationError as error:
             raise bad_request(first_fault(error, "body")) from error
         if asked.program_id not in PROGRAMS:
-            raise not_found(f"Program {asked.program_id!r} (emulated: {', '.join(PROGRAMS)})")
+            raise ApiError(404, "not_found", f"Program {asked.program_id!r} is not emulated", NO_PROGRAM)
         self.backend(asked.backend)
         if asked.session_id:
             self._admitted(asked.session_id, asked.backend)
@@ -260,7 +263,10 @@ class Endpoint:
 
     async def _accept(self, ask: Ask, number: int, fate: frozenset[Fault]) -> Job:
         facts = self.backend(ask.backend).facts
-        prepared = await self._offload.run(prepare, facts.name, ask.program_id, ask.params)
+        try:
+            prepared = await self._offload.run(prepare, facts.name, ask.program_id, ask.params)
+        except ProviderError as error:  # the worker died: nothing was accepted
+            raise REFUSALS[Fault.SERVER_ERROR] from error
         if isinstance(prepared, Refused):
             raise bad_request(prepared.message)
         if ask.session_id:  # it may have been closed meanwhile
@@ -272,7 +278,7 @@ class Endpoint:
         except SettingsError as error:
             raise bad_request(str(error)) from error
         return Job(
-            id=f"emulated-{self.settings.seed}-{number}",
+            id=f"emulated-{self.settings.seed}-{self.time.era}-{number}",
             number=number,
             ask=ask,
             mode=self._mode(ask),
@@ -295,3 +301,6 @@ def _check(prepared: Prepared, facts: DeviceFacts) -> None:
     most = max(item.shots for item in prepared.items)
     if most > facts.max_shots:
         raise bad_request(f"shots: {most}, {facts.name} takes at most {facts.max_shots}")
+    executions = sum(item.executions * item.shots for item in prepared.items)
+    if executions > MAX_EXECUTIONS:
+        raise bad_request(f"executions: {executions}, circuits times shots, at most {MAX_EXECUTIONS}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -51,8 +52,10 @@ REFUSALS: dict[Fault, ApiError] = {
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """Answers a route's ApiError."""
-    del request
-    if not isinstance(error, ApiError):
-        raise error
-    return error.response()
+    """Answers a route's ApiError, a request that there is no route for, and what nobody has foreseen."""
+    if isinstance(error, ApiError):
+        return error.response()
+    if isinstance(error, HTTPException):
+        what = f"{request.method} {request.url.path}: {error.detail}, not emulated"
+        return ApiError(error.status_code, "not_found", what).response()
+    return REFUSALS[Fault.SERVER_ERROR].response()

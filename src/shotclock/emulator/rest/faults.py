@@ -87,7 +87,8 @@ SUBMIT_FAULTS = frozenset(
 
 ALIASES = {"429": "1202", "timeout": "1305"}
 GRAMMAR = re.compile(
-    r"(?P<kind>[a-z0-9-]+?)(?:@(?P<first>\d+)(?:-(?P<last>\d+))?|/(?P<every>\d+)|:(?P<rate>[\d.]+))?"
+    r"(?P<kind>[a-z0-9-]+?)"
+    r"(?:@(?P<first>\d{1,9})(?:-(?P<last>\d{1,9}))?|/(?P<every>\d{1,9})|:(?P<rate>[\d.]+))?"
 )
 
 

@@ -20,6 +20,11 @@ class EmulatedTime:
         self._started_unix_s = started_unix_s
         self._started_ns = clock.now_ns()
 
+    @property
+    def era(self) -> str:
+        """Names this start: no other one's of the same machine."""
+        return f"{round(self._started_unix_s * 1e3):x}"
+
     def now_s(self) -> float:
         """Emulated seconds since the start."""
         return (self._clock.now_ns() - self._started_ns) * 1e-9 * self.speed

@@ -158,13 +158,13 @@ def _moment(asked: QueryParams, name: str, otherwise: datetime) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise bad_request(f"{text!r} is no date") from error
+        raise bad_request(f"{text[:20]!r} is no date") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=otherwise.tzinfo)
 
 
 def _count(text: str | None, otherwise: int) -> int:
     if text is None:
         return otherwise
-    if not text.isdigit():
-        raise bad_request(f"{text!r} is no count")
+    if not (text.isdecimal() and len(text) < 10):
+        raise bad_request(f"{text[:20]!r} is no count")
     return int(text)

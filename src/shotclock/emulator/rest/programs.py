@@ -32,7 +32,7 @@ from shotclock.emulator.profile import first_fault
 from shotclock.emulator.rest.twirling import Flips, Twirled
 
 Json = Any  # a JSON document
-PROGRAMS = ("sampler", "executor")
+DEFAULT_SHOTS = 4096
 
 
 class BadProgramError(Exception):
@@ -109,7 +109,7 @@ def _executor(document: Json) -> Program:
         if isinstance(one, SamplexItem):
             items.append(Twirled(one.circuit, shots, one))
         else:
-            items.append(Swept(one.circuit, shots, _broadcast(one.circuit_arguments, wanted)))
+            items.append(Swept(one.circuit, shots, _finite(_broadcast(one.circuit_arguments, wanted))))
     sent = document["quantum_program"]
     return Program(
         tuple(items),
@@ -148,7 +148,8 @@ def _typed(document: Json) -> Json:
     if not isinstance(document, dict) or not isinstance(document.get("pubs"), list):
         return document
     options = document.get("options") or {}
-    shots = document.get("shots") or options.get("default_shots") or 4096
+    preset = options.get("default_shots") if isinstance(options, dict) else None
+    shots = next(one for one in (document.get("shots"), preset, DEFAULT_SHOTS) if one is not None)
     kept = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
     return kept | {"options": options, "pubs": [_typed_pub(pub, shots) for pub in document["pubs"]]}
 
@@ -156,13 +157,13 @@ def _typed(document: Json) -> Json:
 def _typed_pub(pub: Json, shots: int) -> Json:
     if not isinstance(pub, list) or not pub:
         return pub
-    circuit, values, own_shots = (*pub, None, None)[:3]
+    circuit, values, own_shots, *more = (*pub, None, None)[: max(3, len(pub))]
     if not isinstance(values, dict):
         content = io.BytesIO()
         np.save(content, np.array([] if values is None else values, float))
         packed = base64.b64encode(zlib.compress(content.getvalue())).decode()
         values = {"__type__": "ndarray", "__value__": packed}
-    return [circuit, values, own_shots or shots]
+    return [circuit, values, shots if own_shots is None else own_shots, *more]
 
 
 def _rows(circuit: QuantumCircuit, values: Float64s) -> Float64s:
@@ -171,6 +172,12 @@ def _rows(circuit: QuantumCircuit, values: Float64s) -> Float64s:
         return values.reshape(*values.shape[:-1], 0)
     if values.ndim == 0 or values.shape[-1] != wanted:
         raise BadProgramError(f"parameter values of shape {values.shape} for {wanted} parameters")
+    return _finite(values)
+
+
+def _finite(values: Float64s) -> Float64s:
+    if not np.isfinite(values).all():
+        raise BadProgramError("parameter values: not all are finite")
     return values
 
 
@@ -185,11 +192,12 @@ def _qpy(packed: str) -> QuantumCircuit:
 
 def _qasm(text: str) -> QuantumCircuit:
     # Where a syntax error lies is printed by the parser; the exception says that there is one.
-    with contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()) as printed:
         try:
             return qasm3.loads(text)
         except Exception as error:
-            raise BadProgramError(f"not OpenQASM 3 that Qiskit reads: {_line(error)}") from error
+            where = printed.getvalue().partition("\n")[0] or _line(error)
+            raise BadProgramError(f"not OpenQASM 3 that Qiskit reads: {where}") from error
 
 
 def _line(error: BaseException) -> str:

@@ -7,6 +7,7 @@ templates are, is shot by the emulator's own state vector; any other by Aer.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -49,29 +50,31 @@ def _noise(item: Item, rng: np.random.Generator) -> Shots:
 
 def _taken(item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator) -> Shots:
     circuit, names = item.circuit, tuple(item.circuit.parameters)
-    rows = values.reshape(math.prod(item.shape), len(names))
-    bits = np.zeros((len(rows), item.shots, circuit.num_clbits), np.bool_)
+    sweep = _Sweep(names, values.reshape(math.prod(item.shape), len(names)), item.shots, flip_probability)
+    bits = np.zeros((len(sweep.rows), item.shots, circuit.num_clbits), np.bool_)
     for part in parts_of(circuit):
         if not part.clbits:
             continue  # nobody looks
         places = [circuit.find_bit(bit).index for bit in part.clbits]
-        found = _fast(part, names, rows, item.shots, flip_probability, rng)
-        bits[..., places] = (
-            _by_aer(part, names, rows, item.shots, flip_probability, rng) if found is None else found
-        )
+        found = _fast(part, sweep, rng)
+        bits[..., places] = _by_aer(part, sweep, rng) if found is None else found
     return bits.reshape(*item.shape, item.shots, circuit.num_clbits)
 
 
-def _fast(
-    part: Part,
-    names: tuple[Parameter, ...],
-    rows: Float64s,
-    shots: int,
-    flip_probability: float,
-    rng: np.random.Generator,
-) -> Shots | None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sweep:
+    """What every part of a circuit is shot with. rows: shape (rows, names), the values of each."""
+
+    names: tuple[Parameter, ...]
+    rows: Float64s
+    shots: int
+    flip_probability: float
+
+
+def _fast(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
     """The part's classical bits, shape (rows, shots, bits); None where it is no circuit of this kind."""
-    read = part.gates(names)
+    rows, shots = sweep.rows, sweep.shots
+    read = part.gates(sweep.names)
     if read is None:
         return None
     gates, angles = read
@@ -82,7 +85,7 @@ def _fast(
     qubits = np.zeros((len(rows), shots, len(part.qubits)), np.bool_)
     for layers, parameters in zip(found, swept, strict=True):
         seeds = tuple(int(seed) for seed in rng.integers(0, SEEDS, len(rows)))
-        samples = execute_all(parameters, shots, (flip_probability,) * len(rows), seeds)
+        samples = execute_all(parameters, shots, (sweep.flip_probability,) * len(rows), seeds)
         for row, one in enumerate(samples):
             qubits[row][:, layers.qubits] = _shuffled(one, rng)
     return qubits[..., part.measured]
@@ -101,24 +104,15 @@ def _swept(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParamete
     return tuple(found)
 
 
-def _by_aer(
-    part: Part,
-    names: tuple[Parameter, ...],
-    rows: Float64s,
-    shots: int,
-    flip_probability: float,
-    rng: np.random.Generator,
-) -> Shots:
+def _by_aer(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots:
     alone = part.circuit()
-    return np.stack(
-        [
-            _shuffled(
-                sample_circuit(_filled(alone, names, row), shots, flip_probability, int(rng.integers(SEEDS))),
-                rng,
-            )
-            for row in rows
-        ]
-    )
+
+    def shot(row: Float64s) -> Shots:
+        filled = _filled(alone, sweep.names, row)
+        seed = int(rng.integers(SEEDS))
+        return _shuffled(sample_circuit(filled, sweep.shots, sweep.flip_probability, seed), rng)
+
+    return np.stack([shot(row) for row in sweep.rows])
 
 
 def _shuffled(samples: Samples, rng: np.random.Generator) -> Shots:

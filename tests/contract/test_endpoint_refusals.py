@@ -1,0 +1,187 @@
+"""Requests that make no sense: each is refused as IBM's API does, and none is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, NoReturn
+
+import pytest
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from starlette.requests import Request
+
+from harness import Inline, run_virtual
+from rig import STARTED_UNIX_S, flipped, rig, sampler
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.emulator.rest import bodies
+from shotclock.emulator.rest.errors import refuse
+
+INFINITE = float("inf")
+QASM = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
+
+
+def plain(*pub: Any, **more: Any) -> Any:
+    return {"pubs": [list(pub)], "version": 2} | more
+
+
+def turned() -> QuantumCircuit:
+    """One parameter, one bit."""
+    circuit = QuantumCircuit(133, 1)
+    circuit.rz(Parameter("a"), 0)
+    circuit.measure(0, 0)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "JSON"),
+        (b"{]", "JSON"),
+        (b"\xff\xfe", "JSON"),
+        (b"[" * 100_000, "nested"),
+        (b"[]", "dictionary"),
+        (b"null", "dictionary"),
+    ],
+)
+def test_a_body_that_is_no_job_is_refused(body: bytes, word: str) -> None:
+    async def scenario() -> None:
+        answer = await rig().call("POST", "/jobs", body)
+        assert answer.status == 400
+        (error,) = answer.json["errors"]
+        assert error["code"] == 1208
+        assert word in error["message"]
+
+    run_virtual(scenario())
+
+
+def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MAX_BYTES", 1_000)
+
+    async def scenario() -> None:
+        answer = await rig().submit(plain(QASM + "//" + "x" * 1_000))
+        assert answer.status == 413
+        assert "1000" in answer.json["errors"][0]["message"]
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("params", "word"),
+    [
+        (plain(QASM, options=[1]), "options"),
+        (plain(QASM, options="none"), "options"),
+        (plain(QASM, None, 0), "greater than 0"),
+        (plain(QASM, shots=0), "greater than 0"),
+        (plain(QASM, None, 10, "more"), "pubs.0"),
+        (plain("garbage"), "line 1:7"),
+        (sampler((turned(), [[0.1]] * 101, 100_000)), "10000000"),
+        (sampler((turned(), [[0.1], [float("nan")]], 10)), "finite"),
+    ],
+)
+def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word: str) -> None:
+    async def scenario() -> None:
+        one = rig()
+        answer = await one.submit(params)
+        assert answer.status == 400
+        (error,) = answer.json["errors"]
+        assert word in error["message"]
+        assert not one.endpoint.workloads.jobs
+
+    run_virtual(scenario())
+
+
+def test_a_limit_without_an_end_is_refused_and_listings_go_on() -> None:
+    async def scenario() -> None:
+        one = rig()
+        assert (await one.submit(sampler((flipped(), None, 10)), cost=INFINITE)).status == 400
+        endless = {"backend": "ibm_torino", "max_ttl": INFINITE}
+        assert (await one.call("POST", "/sessions", endless)).status == 400
+        assert (await one.call("GET", "/jobs")).json["count"] == 0
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize("query", ["limit=%C2%B2", "limit=-1", "offset=x", f"limit={'9' * 5_000}"])
+def test_a_page_that_is_no_number_is_refused(query: str) -> None:
+    async def scenario() -> None:
+        assert (await rig().call("GET", f"/jobs?{query}")).status == 400
+
+    run_virtual(scenario())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/programs", 404), ("PUT", "/jobs", 405), ("POST", "/emulator/account", 404)],
+)
+def test_what_is_not_there_is_told_as_ibm_tells_errors(method: str, path: str, status: int) -> None:
+    async def scenario() -> None:
+        answer = await rig().call(method, path)
+        assert answer.status == status
+        assert path in answer.json["errors"][0]["message"]
+
+    run_virtual(scenario())
+
+
+def test_a_program_that_is_not_emulated_is_told_with_those_that_are() -> None:
+    async def scenario() -> None:
+        answer = await rig().submit(sampler((flipped(), None, 10)), "estimator")
+        assert answer.status == 404
+        (error,) = answer.json["errors"]
+        assert "'estimator'" in error["message"]
+        assert "executor_estimator.Estimator" in error["solution"]
+
+    run_virtual(scenario())
+
+
+def test_a_worker_that_died_is_a_server_error_and_the_next_submit_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def died(*arguments: Any) -> NoReturn:
+        raise ProviderError(FaultKind.TRANSIENT, "the worker process died")
+
+    async def scenario() -> None:
+        one = rig()
+        with monkeypatch.context() as patched:
+            patched.setattr(Inline, "run", died)
+            answer = await one.submit(plain(QASM, None, 10))
+        assert (answer.status, answer.json["errors"][0]["code"]) == (500, 1000)
+        assert (await one.submit(plain(QASM, None, 10))).status == 200
+
+    run_virtual(scenario())
+
+
+def test_what_nobody_has_foreseen_is_a_server_error_as_ibm_writes_it() -> None:
+    answer = asyncio.run(refuse(Request({"type": "http"}), LookupError("a defect")))
+    assert answer.status_code == 500
+    assert json.loads(bytes(answer.body))["errors"][0]["code"] == 1000
+
+
+def test_a_fault_at_a_request_beyond_all_counting_is_one_line() -> None:
+    async def scenario() -> None:
+        answer = await rig().call("POST", "/emulator/faults", {"fault": "slow@" + "9" * 5_000})
+        assert answer.status == 400
+        assert answer.text.count("\n") == 1
+
+    run_virtual(scenario())
+
+
+def test_a_job_of_an_earlier_start_is_not_found_nor_taken_for_another() -> None:
+    async def scenario() -> None:
+        before, after = rig(), rig(started_unix_s=STARTED_UNIX_S + 60.0)
+        job_id = (await before.submit(plain(QASM, None, 10))).json["id"]
+        await after.submit(plain(QASM, None, 20))
+        answer = await after.call("GET", f"/jobs/{job_id}")
+        assert answer.status == 404
+        assert answer.json["errors"][0]["code"] == "not_found"
+
+    run_virtual(scenario())
+
+
+def test_documents_of_errors_have_ibms_members() -> None:
+    async def scenario() -> None:
+        document = json.loads((await rig().call("GET", "/jobs/none")).text)
+        assert set(document) == {"errors", "trace"}
+        assert set(document["errors"][0]) == {"code", "message", "solution", "more_info"}
+
+    run_virtual(scenario())
