@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+
+from hypothesis import HealthCheck, settings
 
 # two threads of a matrix product wait for each other on two busy cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # templates compiled by tests go to a cache of their own, not to the user's
 os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="shotclock-tests-")
+
+# a shell starts what goes on in the background with Ctrl-C ignored, and its children inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# the same examples everywhere, and none refused because the machine was slow to draw it
+settings.register_profile(
+    "shotclock", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("shotclock")

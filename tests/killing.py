@@ -27,10 +27,14 @@ from shotclock.wire.tls import Insecure
 
 N = 6
 BUDGET_S = 1.0
-GRACE_S = 10.0
+GRACE_S = 120.0
 """A call that has not ended so long after its deadline hangs; loop stalls are shorter."""
 CALLERS = 6
 PAUSE_S = 0.01
+BUSY = 4
+"""Answers and paid jobs that a process gives before it is killed."""
+HANG_S = 300.0
+"""Only a hang takes so long."""
 OPEN = {LedgerState.INTENT, LedgerState.SUBMITTED}
 HAS_SAMPLES = {LedgerState.RESULT, LedgerState.APPLIED, LedgerState.STALE}
 
@@ -42,7 +46,7 @@ class Place:
     config: Path
     ledger: Path
     target: str
-    environment: dict[str, str]
+    books: Books
 
     @classmethod
     def at(cls, folder: Path, books: Books, ledger: Path | None = None) -> Place:
@@ -66,7 +70,12 @@ sizes = [{N}]
 ledger = "{ledger}"
 drain_s = 5
 """)
-        return cls(config, ledger, f"127.0.0.1:{port}", {PORT: str(books.port)})
+        return cls(config, ledger, f"127.0.0.1:{port}", books)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the service needs in its own."""
+        return {PORT: str(self.books.port)}
 
     def largest_file(self) -> int:
         """Bytes of the ledger's largest file, its log included."""
@@ -145,9 +154,9 @@ class Calls:
     latest_s: float = 0.0
 
 
-async def calling(target: str, over: asyncio.Event, seed: int) -> Calls:
+async def calling(target: str, over: asyncio.Event, seed: int, calls: Calls) -> None:
     """CALLERS clients, each with one call after the other, until it is over; each call ends by itself."""
-    calls, rng = Calls(), random.Random(seed)
+    rng = random.Random(seed)
     channels = connect(target, Insecure(), ChannelLimits(reconnect_s=0.2))
     dispatcher = GrpcDispatcher(channels)
     loop = asyncio.get_running_loop()
@@ -170,7 +179,18 @@ async def calling(target: str, over: asyncio.Event, seed: int) -> Calls:
         for number in range(CALLERS):
             group.create_task(client(number))
     await channels.close()
-    return calls
+
+
+async def busy(place: Place, calls: Calls, ending: str = "Done") -> None:
+    """Until BUSY more calls have ended so; where that is with samples, until BUSY more jobs are paid for too.
+
+    A kill after so much work and not after so much time means the same on a slow machine.
+    """
+    ended = calls.endings[ending] + BUSY
+    paid = len(place.books.paid()) + BUSY if ending == "Done" else 0
+    async with asyncio.timeout(HANG_S):
+        while calls.endings[ending] < ended or len(place.books.paid()) < paid:  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.01)
 
 
 async def live_through_kills(
@@ -178,10 +198,11 @@ async def live_through_kills(
 ) -> tuple[Calls, int, str]:
     """Load over so many killed processes and a last one that drains; its exit code and stderr.
 
-    room: each process but the last meets a full disk within so many more bytes of its ledger, at random.
+    room: each process but the last meets a full disk within so many more bytes of its ledger, at random;
+    every other one is killed only after that.
     """
-    rng, over = random.Random(seed), asyncio.Event()
-    load = asyncio.create_task(calling(place.target, over, seed))
+    rng, over, calls = random.Random(seed), asyncio.Event(), Calls()
+    load = asyncio.create_task(calling(place.target, over, seed, calls))
     serving = spare = await place.start(lean=lean)
     try:
         for number in range(kills):
@@ -191,9 +212,13 @@ async def live_through_kills(
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
             else:
                 await serving.said("ready")
+                await busy(place, calls)
                 if room is not None:
                     serving.files_up_to(place.largest_file() + rng.randrange(room))
-                await asyncio.sleep(rng.uniform(0.05, 0.8))
+                    if number % 2:
+                        await serving.said("trouble")
+                        await busy(place, calls, "Degraded")
+                await asyncio.sleep(rng.uniform(0.0, 0.5))
             await serving.kill()
             if not lean:
                 spare = await place.start(lean=False)
@@ -201,7 +226,7 @@ async def live_through_kills(
         await spare.said("ready")
         await asyncio.sleep(1.0)
         over.set()
-        calls = await load
+        await load
         await settled(place.ledger)
         spare.process.send_signal(signal.SIGTERM)
         code, _, complaints = await spare.ended()
@@ -214,7 +239,7 @@ async def live_through_kills(
 
 async def settled(ledger: Path) -> None:
     """Waits until nothing is with the vendor any more."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         while any(record.state in OPEN for record in recorded(ledger)):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 

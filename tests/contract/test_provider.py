@@ -44,6 +44,10 @@ def scripted() -> Provider:
     return ScriptedProvider(WallClock(), afterwards=Reply(delay_s=0.01), predicted_s=0.01)
 
 
+def slow() -> Provider:
+    return ScriptedProvider(WallClock(), afterwards=Reply(delay_s=600.0), predicted_s=600.0)
+
+
 def sampler() -> Provider:
     """A `BaseSamplerV2` of the user's own."""
     made = StatevectorSampler(seed=1)
@@ -64,6 +68,7 @@ LOCAL: dict[str, Maker] = {
     "sampler": sampler,
     "backend": backend,
 }
+LASTING = {"slow": slow}
 REMOTE = ("ibm", "qrmi")
 
 
@@ -76,8 +81,8 @@ def endpoint() -> Iterator[IbmEndpoint]:
 @pytest.fixture
 def make(request: pytest.FixtureRequest) -> Maker:
     """What makes the provider that the test is parametrized with."""
-    if request.param in LOCAL:
-        return LOCAL[request.param]
+    if request.param in LOCAL | LASTING:
+        return (LOCAL | LASTING)[request.param]
     endpoint: IbmEndpoint = request.getfixturevalue("endpoint")
     return endpoint.ibm if request.param == "ibm" else endpoint.qrmi
 
@@ -229,11 +234,12 @@ def test_a_cancelled_job_says_so_and_the_next_one_runs(make: Maker) -> None:
 
 
 # Aer computes in one go on an inline offload: by the time anyone could cancel, it has ended.
-@of("emulated", "scripted", "sampler", *REMOTE)
+@of("emulated", *LASTING, "sampler", *REMOTE)
 def test_cancelling_while_someone_collects_tells_him(make: Maker) -> None:
     async def main() -> None:
         provider = make()
-        accepted = await provider.submit(job_of(3))
+        # half a minute of the QPU: it has not ended before anyone could cancel
+        accepted = await provider.submit(replace(job_of(3, shots=50_000), rep_delay_s=500e-6))
         collecting = asyncio.ensure_future(provider.collect(accepted))
         await asyncio.sleep(0)
         await provider.cancel(accepted)

@@ -248,10 +248,10 @@ def test_the_shorter_of_both_budgets_counts(site: Site) -> None:
         channels = system.channels(TRAINER)
         solve = channels.lane.unary[methods.SOLVE]
         # gRPC rounds its own up
-        for budget_ns, timeout_s in ((NS_PER_S, 60.0), (LONG_NS, 1.0), (0, 1.0)):
+        for budget_ns, timeout_s in ((20 * NS_PER_S, 60.0), (LONG_NS, 20.0), (0, 20.0)):
             message = pb.Subproblem(n=1, linear=bytes(8), crc32c=0x8C28B28A, budget_ns=budget_ns)
             await solve(message, timeout=timeout_s)
-            assert 0 < system.dispatcher.asked[-1].budget_ns < 2 * NS_PER_S
+            assert 0 < system.dispatcher.asked[-1].budget_ns < 30 * NS_PER_S
         await solve(pb.Subproblem(n=1, linear=bytes(8), crc32c=0x8C28B28A, budget_ns=5 * NS_PER_S))
         assert system.dispatcher.asked[-1].budget_ns == 5 * NS_PER_S
 
@@ -319,7 +319,8 @@ def test_a_watcher_hears_at_once_then_of_changes_and_a_heartbeat(site: Site) -> 
         statuses = GrpcOperations(system.channels(OPERATOR)).watch(60.0)
         first = await anext(statuses)
         system.operations.now = replace(first, waiting=9)
-        assert (await anext(statuses)).waiting == 9
+        while (await anext(statuses)).waiting != 9:
+            pass  # a heartbeat from before
         assert (await anext(statuses)).waiting == 9  # unchanged: the heartbeat
         await statuses.aclose()
 

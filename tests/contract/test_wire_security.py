@@ -63,8 +63,8 @@ STREAMS = {methods.WATCH, methods.HEALTH_WATCH, methods.REFLECTION}
 async def code_of(channel: Any, method: str) -> tuple[grpc.StatusCode, str]:
     """How an empty request to the method ends; of a stream, the first answer."""
     if method not in STREAMS:
-        return await status_of(channel.unary_unary(method)(b"", timeout=5.0))
-    call = channel.unary_stream(method)(b"", timeout=5.0)
+        return await status_of(channel.unary_unary(method)(b"", timeout=60.0))
+    call = channel.unary_stream(method)(b"", timeout=60.0)
     ended = await status_of(anext(aiter(call)))
     call.cancel()
     return ended

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness import LoopClock
+from harness import LoopClock, run_virtual
 from orchestra import System, asked, simulate
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import FaultKind, ProviderError
@@ -15,6 +15,7 @@ from shotclock.domain.ledger import LedgerState
 from shotclock.domain.ports import Accepted
 from shotclock.domain.status import Phase
 from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.paid import PaidJobs
 from shotclock.orchestrator.pipeline import CANCEL_LIMIT_S
 from shotclock.providers.scripted import UNLIMITED, Never, ScriptedProvider
 
@@ -74,6 +75,24 @@ def test_a_job_that_cannot_be_cancelled_is_parked(cancel_s: float, words: str) -
     states, note, _ = given_up(cancel_s, fails=True)
     assert states == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.PARKED]
     assert words in note
+
+
+def test_a_parked_job_is_told_once_it_is_recorded() -> None:
+    told: list[str] = []
+    ledger = MemoryLedger(lambda: 0.0)
+
+    async def work() -> None:
+        book = PaidJobs(ledger, "scripted", told.append)
+        await book.intend("shotclock:one", ("r1",), 64)
+        book.parked("shotclock:one", "no job carries the tag")
+        assert told == []
+        await book.settled()
+
+    run_virtual(work())
+    (said,) = told
+    assert "shotclock:one is parked: no job carries the tag" in said
+    assert "shotclock jobs settle" in said
+    assert ledger.history[-1].after is LedgerState.PARKED
 
 
 def test_status_can_be_asked_before_anything_is_warm() -> None:

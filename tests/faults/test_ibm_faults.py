@@ -7,11 +7,12 @@ import itertools
 import random
 import uuid
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ibm_endpoint import IbmEndpoint, on_device, running, template
+from ibm_endpoint import IMPATIENT, IbmEndpoint, on_device, running, template
 from orchestra import System, Unlinked, asked
 from shotclock.domain.circuit import DeviceCircuit, QaoaCircuit, QaoaParameters
 from shotclock.domain.errors import FaultKind, ProviderError
@@ -153,7 +154,7 @@ def test_what_only_takes_longer(fault: str, make: Callable[..., Provider], endpo
 
 def test_without_any_answer_nobody_knows(make: Callable[..., Provider], endpoint: IbmEndpoint) -> None:
     async def main() -> None:
-        provider = make()
+        provider = make(cadence=replace(IMPATIENT, patience_s=0.5))
         accepted = await provider.submit(job())
         endpoint.fault("503/1")
         assert await kind_of(provider.collect(accepted)) is FaultKind.AMBIGUOUS
@@ -201,7 +202,7 @@ def solved(provider: Provider, ledger: MemoryLedger) -> Outcome:
         system.pipeline._rng = random.Random()  # tags are unique for ever, as where a provider is paid
         await system.orchestrator.start(asked())
         try:
-            outcome: Outcome = await system.orchestrator.solve(asked(budget_ms=8_000))
+            outcome: Outcome = await system.orchestrator.solve(asked(budget_ms=120_000))
             return outcome
         finally:
             await system.orchestrator.stop()

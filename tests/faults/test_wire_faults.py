@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_a_server_takes_any_bytes_and_still_serves(payloads: list[tuple[str, byt
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             for method, payload in payloads:
                 if method != methods.WATCH:
-                    call = channel.unary_unary(method)(payload, timeout=5.0)
+                    call = channel.unary_unary(method)(payload, timeout=60.0)
                     assert await call.code() in allowed
         channels = connect(f"127.0.0.1:{server.port}", Insecure())
         assert isinstance(await GrpcDispatcher(channels).solve(asked()), Done)
@@ -169,8 +170,9 @@ def test_somebody_listens_and_never_says_a_word() -> None:
         port = silent.sockets[0].getsockname()[1]
         channels = connect(f"127.0.0.1:{port}", Insecure())
         assert isinstance(await GrpcDispatcher(channels).solve(asked(50 * NS_PER_MS)), Late)
+        while not heard:  # noqa: ASYNC110 - a callback's
+            await asyncio.sleep(0.01)
         await channels.close()
-        assert heard
         for writer in heard:
             writer.close()
         silent.close()
@@ -315,10 +317,28 @@ def test_half_written_files_keep_the_previous_certificate_and_are_told_once(site
     assert len(refused) == 1
 
 
+def test_a_certificate_that_expires_in_use_is_told_once_and_forgotten_when_it_is_renewed(site: Site) -> None:
+    files = site.issue(TRAINER)
+    refused: list[str] = []
+    today = utc_now()
+    live = LiveIdentity(files, now=lambda: today, on_refused=refused.append)
+    assert not live.refreshed()
+    assert refused == []
+    today += timedelta(hours=25)
+    assert not live.refreshed()
+    assert not live.refreshed()
+    (said,) = refused
+    assert f"{files.certificate}: expired on" in said
+    site.issue(TRAINER, hours=(-1, 48))
+    assert live.refreshed()
+    assert not live.refreshed()
+    assert len(refused) == 1
+
+
 def test_a_client_certificate_that_the_server_refuses_changes_nothing(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shotclock.wire.channels.CONNECT_S", 0.2)
+    monkeypatch.setattr("shotclock.wire.channels.CONNECT_S", 1.0)
 
     async def work(system: Wired) -> None:
         files = site.issue(TRAINER)

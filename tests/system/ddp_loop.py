@@ -2,6 +2,7 @@
 
 HOW: "well"; "tampered", rank one moves a weight on its own; "lost", rank one dies. Rank zero prints a line a
 call; at half-way the ranks wait for the file FOLDER/killed, and at the end each says its parameters' hash.
+Where they part, each says what it was told, and ends once the other one has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 import shotclock
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import RunError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.training.activations import Calibrated
 from shotclock.training.calls import CallPolicy
@@ -28,7 +30,7 @@ from shotclock.training.loops.classifier import plain
 from shotclock.training.rounded import round_layers
 
 N, EVERY, STEPS = 6, 2, 16
-POLICY = CallPolicy(EVERY, "inline", budget_ns=10 * NS_PER_S)
+POLICY = CallPolicy(EVERY, "inline", budget_ns=300 * NS_PER_S)
 
 
 def told(*words: object) -> None:
@@ -44,6 +46,14 @@ def heard(call: FinishedCall) -> None:
 def wait_for(file: Path) -> None:
     while not file.exists():
         time.sleep(0.02)
+
+
+def part(folder: Path, error: RunError) -> None:
+    """torchrun ends a rank as soon as the other one has failed: neither fails before both have spoken."""
+    rank = int(os.environ["RANK"])
+    told("parted", rank, error)
+    (folder / f"parted-{rank}").touch()
+    wait_for(folder / f"parted-{1 - rank}")
 
 
 def parameters_of(model: nn.Module) -> str:
@@ -70,7 +80,7 @@ def main(folder: Path, target: str, how: str) -> None:
         target=target,
         policy=POLICY,
         observers=[heard],
-        ranks_timeout_s=20.0,
+        ranks_timeout_s=300.0,
     )
     torch.manual_seed(1 + rank)
     for step in range(1, STEPS + 1):
@@ -81,7 +91,12 @@ def main(folder: Path, target: str, how: str) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         if rank == 1 and step == EVERY + 1 and how == "tampered":
             model.get_parameter("2.weight")[0, 0] += 1.0
-        optimizer.step()
+        try:
+            optimizer.step()
+        except RunError as error:
+            if how == "tampered":
+                part(folder, error)
+            raise
         if step == STEPS // 2:
             quantum.flush()
             told("half-way", rank)

@@ -93,12 +93,17 @@ def test_an_orchestrator_killed_half_way_leaves_one_model(tmp_path: Path) -> Non
 
 
 def test_ranks_that_part_and_ranks_that_die_end_the_run_with_words(tmp_path: Path) -> None:
-    async def live() -> list[tuple[int | None, str]]:
-        both = [await torchrun(tmp_path, free_port(), how) for how in ("tampered", "lost")]
-        return list(await asyncio.gather(*map(ended, both)))
+    async def live() -> tuple[list[list[str]], tuple[int | None, str], tuple[int | None, str]]:
+        tampered, lost = [await torchrun(tmp_path, free_port(), how) for how in ("tampered", "lost")]
+        said = await lines_until(tampered, "parted", 2)
+        return said, await ended(tampered), await ended(lost)
 
-    (parted, words), (lost, last_words) = asyncio.run(live())
+    said, (parted, words), (lost, last_words) = asyncio.run(live())
     assert parted == lost == 1
     # both ranks say it, so whoever reads either log knows
-    assert words.count("RunError: distributed: at step 4, parameter '2.weight' differs between ranks") == 2
+    told = {line[1]: " ".join(line[2:]) for line in said if line[0] == "parted"}
+    assert told.keys() == {"0", "1"}
+    wanted = "distributed: at step 4, parameter '2.weight' differs between ranks"
+    assert all(text.startswith(wanted) for text in told.values())
+    assert f"RunError: {wanted}" in words
     assert "SIGKILL" in last_words

@@ -296,7 +296,7 @@ def smoked(folder: Path, variables: dict[str, str], ci: Path = CI) -> subprocess
         env=bare | surroundings | variables,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
         check=False,
     )
 

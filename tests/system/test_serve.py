@@ -42,6 +42,27 @@ c = measure q;
 """
 
 
+WARM_WHEN_TOLD = """
+import asyncio
+import sys
+from shotclock.circuits.synthesizer import QaoaSynthesizer
+from shotclock.cli import main
+
+warm = QaoaSynthesizer.warm
+held = [True]
+
+async def when_told(self, n):
+    if held:
+        held.clear()
+        await asyncio.to_thread(sys.stdin.readline)
+    await warm(self, n)
+
+QaoaSynthesizer.warm = when_told
+main()
+"""
+"""The command; it compiles no template before it has read a line."""
+
+
 @dataclass(frozen=True)
 class Up:
     """A whole service with mutual TLS and the emulated provider, and whose files its callers use."""
@@ -79,7 +100,7 @@ class Up:
 def get(port: int, path: str) -> tuple[int, str]:
     """Status and body."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=600) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -101,8 +122,8 @@ def running(pid: int) -> bool:
 
 
 def all_gone(pids: set[int]) -> bool:
-    """Whether the processes end; only a hang takes a minute."""
-    for _ in range(600):
+    """Whether the processes end; only a hang takes ten minutes."""
+    for _ in range(6_000):
         if not any(map(running, pids)):
             return True
         time.sleep(0.1)
@@ -131,16 +152,20 @@ probes = ["{PROBE}"]
 
 def start(folder: Path) -> Up:
     site = Site.at(folder)
-    command = [sys.executable, "-c", "from shotclock.cli import main; main()"]
+    command = [sys.executable, "-c", WARM_WHEN_TOLD]
     process = subprocess.Popen(
         [*command, "serve", "--json", "--config", str(settings(folder, site))],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None
     assert process.stdout is not None
     listening = json.loads(process.stdout.readline())
     before_ready = get(listening["http_port"], "/readyz")
+    process.stdin.write("go\n")
+    process.stdin.flush()
     ready = json.loads(process.stdout.readline())
     assert ready["event"] == "ready"
     assert ready["emulated"] is True
@@ -154,7 +179,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield service
     workers = children(service.process.pid)
     service.process.terminate()
-    out, err = service.process.communicate(timeout=60)
+    out, err = service.process.communicate(timeout=600)
     assert service.process.returncode == 0
     assert err == ""
     assert [json.loads(line)["event"] for line in out.splitlines()] == ["draining", "drained"]
@@ -162,7 +187,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     assert all_gone(workers)
 
 
-def asked(seed: int, budget_s: float = 10.0) -> Subproblem:
+def asked(seed: int, budget_s: float = 600.0) -> Subproblem:
     return replace(random_subproblem(N, seed), budget_ns=round(budget_s * NS_PER_S), request_id=f"r{seed}")
 
 
@@ -176,7 +201,7 @@ def test_grpcs_own_health_says_serving_then(up: Up) -> None:
     credentials = client_credentials(load(up.probe, utc_now()))
     with grpc.secure_channel(up.target, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        watched = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=30)
+        watched = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=600)
         assert any(one.status == health_pb2.HealthCheckResponse.SERVING for one in watched)
 
 
@@ -208,7 +233,7 @@ def test_a_circuit_of_the_callers_own_is_run(up: Up) -> None:
     async def ask() -> CircuitOutcome:
         dispatcher = up.dispatcher(up.trainer)
         try:
-            return await dispatcher.execute(CircuitSpec(BELL, 400, budget_ns=60 * NS_PER_S))
+            return await dispatcher.execute(CircuitSpec(BELL, 400, budget_ns=600 * NS_PER_S))
         finally:
             await dispatcher.close()
 
@@ -263,6 +288,6 @@ def test_a_killed_one_leaves_no_process_behind(tmp_path: Path) -> None:
     service = start(tmp_path)
     workers = children(service.process.pid)
     service.process.kill()
-    service.process.communicate(timeout=60)
+    service.process.communicate(timeout=600)
     assert workers
     assert all_gone(workers)

@@ -65,14 +65,33 @@ sizes = [6]
     [
         Mistake(2, ("serve.sizess", "did you mean 'sizes'"), (("sizes =", "sizess ="),)),
         Mistake(
-            2, ("192.0.2.1:7443", "loopback"), (('listen = "127.0.0.1:0"', 'listen = "192.0.2.1:7443"'),)
+            2,
+            ("serve.listen: 192.0.2.1:7443", "loopback"),
+            (('listen = "127.0.0.1:0"', 'listen = "192.0.2.1:7443"'),),
         ),
         Mistake(2, ("serve.certificate", "insecure = true"), (("insecure = true", ""),)),
         Mistake(2, ("max_money_per_run",), (("max_money_per_run = 1.0", ""),)),
         Mistake(2, ("no_such_module",), (("accountant:connect", "no_such_module:connect"),)),
-        Mistake(2, ("nowhere", "HOST:PORT"), (('metrics = "127.0.0.1:0"', 'metrics = "nowhere"'),)),
+        Mistake(
+            2,
+            ("serve.metrics: 'nowhere'", "HOST:PORT"),
+            (('metrics = "127.0.0.1:0"', 'metrics = "nowhere"'),),
+        ),
+        Mistake(
+            2,
+            ("serve.metrics", "127.0.0.1:7999", "another port"),
+            (('127.0.0.1:0"\nmetrics = "127.0.0.1:0', '127.0.0.1:7999"\nmetrics = "127.0.0.1:7999'),),
+        ),
     ],
-    ids=["unknown-key", "not-loopback", "no-certificate", "no-money", "no-provider", "no-address"],
+    ids=[
+        "unknown-key",
+        "not-loopback",
+        "no-certificate",
+        "no-money",
+        "no-provider",
+        "no-address",
+        "one-address",
+    ],
 )
 def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path, mistake: Mistake) -> None:
     refused(tmp_path, mistake)

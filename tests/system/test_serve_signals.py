@@ -11,7 +11,7 @@ from pathlib import Path
 from accountant import vendor
 from harness import random_subproblem
 from killing import Place, Verdict, recorded
-from served import Serving
+from served import START_S, Serving
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL
 from shotclock.domain.outcome import Done, Outcome
@@ -24,8 +24,8 @@ from shotclock.wire.tls import Insecure
 async def accepted(place: Place, count: int) -> None:
     """Waits until so many calls were accepted."""
     operations = GrpcOperations(connect(place.target, Insecure()))
-    async with asyncio.timeout(60):
-        async for status in operations.watch(60):
+    async with asyncio.timeout(START_S):
+        async for status in operations.watch(START_S):
             if status.accepted >= count:
                 break
     await operations.close()
@@ -37,7 +37,7 @@ async def with_calls_under_way(place: Place, count: int) -> tuple[Serving, list[
     await serving.said("ready")
     dispatcher = GrpcDispatcher(connect(place.target, Insecure()))
     calls = [
-        asyncio.create_task(dispatcher.solve(replace(random_subproblem(6, seed), budget_ns=60 * NS_PER_S)))
+        asyncio.create_task(dispatcher.solve(replace(random_subproblem(6, seed), budget_ns=600 * NS_PER_S)))
         for seed in range(count)
     ]
     await accepted(place, count)
@@ -53,6 +53,7 @@ def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path
 
     with vendor(tmp_path, run_s=1.0) as books:
         place = Place.at(tmp_path, books)
+        place.config.write_text(place.config.read_text().replace("drain_s = 5", "drain_s = 600"))
         outcomes, (code, out, err) = asyncio.run(terminate(place))
         verdict = Verdict.of(place.ledger, books)
     assert all(isinstance(outcome, Done) for outcome in outcomes)

@@ -53,7 +53,7 @@ def script(name: str, *arguments: str, cwd: Path, **variables: str) -> subproces
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 

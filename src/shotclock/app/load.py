@@ -99,13 +99,12 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
         progress.phase(f"loading {target}")
         runs = _Runs([], [])
         take = _taker(generator, job, runs, progress)
-        if job.sweep:
-            _sweep(job, take, runs)
-        else:
-            for number in range(job.runs):
-                take(replace(job.plan, seed=job.plan.seed + number))
-                if runs.interrupted:
-                    break
+        try:
+            _take_all(job, take, runs)
+        except KeyboardInterrupt:
+            if not runs.judged:
+                raise
+            runs.interrupted = True  # between two runs
     facts = LoadFacts(
         shotclock=__version__,
         started_at=started_at.isoformat(),
@@ -144,6 +143,16 @@ def _taker(
         return found
 
     return take
+
+
+def _take_all(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:
+    if job.sweep:
+        _sweep(job, take, runs)
+        return
+    for number in range(job.runs):
+        take(replace(job.plan, seed=job.plan.seed + number))
+        if runs.interrupted:
+            return
 
 
 def _sweep(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:

@@ -76,8 +76,11 @@ class ProcessGenerator:
         try:
             found = self._answer()
         except KeyboardInterrupt:
-            self._process.terminate()
+            with suppress(OSError):  # it may have ended already
+                self._connection.send(None)
             found = self._answer()
+            if isinstance(found, Ran):
+                return replace(found, interrupted=True)
         if not isinstance(found, Ran):
             raise MachineError("the load generator's process ended early")
         return found
@@ -106,7 +109,7 @@ def _serve_plans(
     connection: Connection, target: str, security: ClientTls | Insecure, requests: Sequence[Request]
 ) -> None:
     """Of the child: takes plans until it is given none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so by SIGTERM
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
         try:
             dispatcher = runner.run(_dispatcher(target, security))
@@ -177,15 +180,15 @@ async def first_calls(dispatcher: Dispatcher, requests: Sequence[Request], targe
 
 
 async def _interruptible(load: Load, connection: Connection) -> bool:
-    """Whether it ended early: by SIGTERM, or with the parent, so that no orphan goes on asking."""
+    """Whether it ended early: by SIGTERM, at the parent's word, or with it: no orphan goes on asking."""
     task = asyncio.ensure_future(load.generate())
     loop = asyncio.get_running_loop()
 
-    def orphaned() -> None:  # the parent says nothing during a run: what is there to read is its end
+    def enough() -> None:  # the parent's one word during a run, which `_serve_plans` reads; or its end
         loop.remove_reader(connection)
         task.cancel()
 
-    loop.add_reader(connection, orphaned)
+    loop.add_reader(connection, enough)
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await task
