@@ -29,8 +29,9 @@ class Overlap:
     """A run of the medium workload with a call every five steps, beside one without calls.
 
     stall_ratio: the training thread's time on calls ÷ the iteration's, over the steps that carry work of
-    a call (asking or landing). carrying_ratio: those steps' median duration ÷ that of steps without calls
-    in the plain run, less 1: the same thing from outside, with whatever the QPU's process takes beside it.
+    a call (asking or landing). carrying_ratio: such a step's duration ÷ that of the plain run's step at the
+    same place of its block, where the caches are as cold, median less 1: the same thing from outside, with
+    whatever the QPU's process takes beside it.
     """
 
     iteration_ms: float
@@ -92,6 +93,7 @@ def _judge(with_calls: list[Iteration], without: list[Iteration], calls: list[Fi
                 blocked[one.step] += landing.duration_ns
     carrying = [one for one in with_calls if blocked[one.step]]
     plain_ms = float(np.median([one.duration_ns for one in without])) * 1e-6
+    beside = {one.step: one.duration_ns for one in without}
     spent = sum(blocked[one.step] for one in carrying)
     decided = {str(decision): 0 for decision in Decision}
     for call in calls:
@@ -99,7 +101,7 @@ def _judge(with_calls: list[Iteration], without: list[Iteration], calls: list[Fi
     return Overlap(
         iteration_ms=plain_ms,
         stall_ratio=spent / sum(one.duration_ns for one in carrying),
-        carrying_ratio=float(np.median([one.duration_ns for one in carrying])) * 1e-6 / plain_ms - 1.0,
+        carrying_ratio=float(np.median([one.duration_ns / beside[one.step] for one in carrying])) - 1.0,
         calls=len(calls),
         answered_ms=float(
             np.median([call.outcome.provenance.samples_at_ns - call.boundary_ns for call in calls])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import random_subproblem
 from shotclock.domain.circuit import Samples
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import MachineError
+from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.outcome import (
     Answer,
     DeadlinePassed,
@@ -231,6 +231,18 @@ def test_a_loss_that_is_nan_refuses_the_change() -> None:
     proposal = kernel.propose(0, 0)
     assert aggregator.offer(proposal, done(proposal.subproblem)).decision is Decision.REJECTED
     assert workload.applied == []
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"on_stale": "sometimes"}, "on_stale: 'sometimes' is none; known: revalidate, drop, blind"),
+        ({"on_stale": "drop", "stale_limit": -1}, "stale_limit: -1 versions is negative"),
+    ],
+)
+def test_a_policy_for_stale_answers_that_is_none_is_said(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        system(**options)
 
 
 def test_a_checkpoint_moves_the_version_on_and_never_back() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from answering import Answering, Ticking, late
+from answering import Answering, Ticking, late, solved
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import RunError, SettingsError, SubproblemError
 from shotclock.domain.iteration import FinishedCall
-from shotclock.domain.outcome import Decision
+from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import KEY, Attached, attach
@@ -295,6 +296,89 @@ def test_only_rank_zero_is_heard() -> None:
     assert len(second.caller.asked) == 1
     with pytest.raises(SettingsError, match="RANK: 'one' is not a rank"):
         Loop(environ={"RANK": "one"})
+
+
+def test_a_second_attach_is_refused_until_the_first_is_detached() -> None:
+    loop = Loop()
+    with pytest.raises(SettingsError, match="attached to this optimizer already; detach that one first"):
+        loop.attach()
+    loop.step()
+    loop.step()
+    assert len(loop.calls) == 1
+    loop.handle.detach()
+    loop.attach()
+
+
+def test_only_an_optimizer_of_torch_is_attached_to() -> None:
+    model, _, _ = network()
+    with pytest.raises(SettingsError, match=r"attach: list is no torch\.optim\.Optimizer"):
+        attach([], model=model, kernel=Nudge(), caller=Answering(), clock=Ticking())  # type: ignore[arg-type]
+
+
+def test_once_detached_a_flush_waits_for_nothing_and_applies_nothing() -> None:
+    policy = CallPolicy(every=2, mode="overlap", budget_ns=1)
+    loop = Loop(caller=Answering(at_once=False), policy=policy)
+    loop.step()
+    loop.step()
+    loop.handle.detach()
+    held = weights(loop.model)
+    loop.handle.flush()
+    assert (loop.calls, loop.caller.asked[0].waited_for) == ([], False)
+    assert same(weights(loop.model), held)
+
+
+def test_a_call_whose_waiting_was_interrupted_is_still_under_way() -> None:
+    def interrupted(_: Subproblem) -> Outcome:
+        raise KeyboardInterrupt
+
+    loop = Loop(caller=Answering(interrupted))
+    loop.step()
+    with pytest.raises(KeyboardInterrupt):
+        loop.step()
+    assert loop.optimizer.state_dict()[KEY]["in_flight"] == [["", 2]]
+    loop.caller.asked[0].answer = solved
+    loop.handle.flush()
+    assert [call.step for call in loop.calls] == [2]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [({"kernel": None}, "NoneType is no Kernel: it lacks name, loss_check"), ({"loss": 3}, "loss is int")],
+)
+def test_what_is_no_kernel_and_no_loss_is_refused_at_once(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Loop(**given)
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [(torch.ones(3), r"a tensor of shape \(3,\), wants one number"), ("low", "str, wants one number")],
+)
+def test_a_loss_that_is_no_number_is_said_and_the_model_stays(returned: object, said: str) -> None:
+    loop, plain = Loop(loss=lambda: returned), Loop()
+    plain.handle.detach()
+    for one in (loop, plain):
+        one.step()
+    plain.step()
+    with pytest.raises(RunError, match=f"attach: loss returned {said}"):
+        loop.step()
+    assert same(weights(loop.model), weights(plain.model))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mode": "sometimes"}, r"policy\.mode: 'sometimes' is none; known: inline, overlap, offline, auto"),
+        ({"every": 0}, r"policy\.every: 0, wants at least 1"),
+        ({"budget_ns": 0}, r"policy\.budget_ns: 0, wants at least 1"),
+        ({"at_once": 0}, r"policy\.at_once: 0, wants at least 1"),
+        ({"epoch": 0}, r"policy\.epoch: 0, wants at least 1"),
+        ({"wait_limit_ns": -1}, r"policy\.wait_limit_ns: -1 is negative"),
+    ],
+)
+def test_a_policy_that_no_loop_can_keep_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        replace(EVERY, **change)
 
 
 def test_an_optimizer_of_another_model_is_refused() -> None:

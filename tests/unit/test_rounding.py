@@ -14,6 +14,7 @@ from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.solvers.exact import Exact
 from shotclock.training.activations import Calibrated, Caught
 from shotclock.training.kernels.rounding import DAMPING, Block, Rounding
+from shotclock.training.loops.classifier import plain
 from shotclock.training.parameters import add
 from shotclock.training.rounded import RoundedLinear, round_layers
 
@@ -159,6 +160,24 @@ def test_what_training_shows_a_layer_is_caught_and_what_evaluation_shows_is_not(
     assert torch.equal(caught.inputs("2"), shown)
 
 
+def test_a_forward_pass_that_shows_a_layer_nothing_is_said() -> None:
+    class Around(nn.Module):
+        """Computes its linear layer without calling it, as compiled code does."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(x, self.inner.weight, self.inner.bias)
+
+    seen = Calibrated(Around(), torch.randn(8, 4))
+    with pytest.raises(
+        SettingsError, match=r"layer 'inner': a forward pass shows it nothing; pass the model"
+    ):
+        seen.inputs("inner")
+
+
 def test_nan_in_the_model_names_the_field_and_touches_nothing() -> None:
     asking, model, inputs = kernel()
     with torch.no_grad():
@@ -194,6 +213,20 @@ def test_rounding_keeps_the_parameter_that_the_optimizer_knows() -> None:
     optimizer.step()
     assert torch.equal(weight, held)
     assert not torch.equal(model.get_parameter("2.bias"), bias)
+
+
+@pytest.mark.parametrize(("momentum", "decay"), [(0.9, 0.0), (0.0, 0.1)])
+def test_a_gradient_from_before_moves_no_rounded_weight(momentum: float, decay: float) -> None:
+    model, inputs = plain(6, 8, 3), torch.randn(16, 6)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum, weight_decay=decay)
+    for rounds in (False, True):
+        if rounds:
+            round_layers(model)
+        held = model.get_parameter("2.weight").detach().clone()
+        optimizer.zero_grad(set_to_none=False)
+        model(inputs).square().sum().backward()
+        optimizer.step()
+        assert torch.equal(model.get_parameter("2.weight"), held) is rounds
 
 
 def test_a_row_of_zeros_is_rounded_to_zeros() -> None:

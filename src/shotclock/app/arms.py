@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from importlib.metadata import entry_points
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from shotclock.bench.drive import Lane
 from shotclock.bench.figures import Prices
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.bench.summarise import ArmFacts
+from shotclock.domain import plugin
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import (
@@ -25,6 +26,7 @@ from shotclock.domain.ports import (
     Charged,
     Charges,
     Dispatcher,
+    Kernel,
     Provider,
     Recorder,
     Trainer,
@@ -42,6 +44,8 @@ from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
+
+WORKLOAD = "bench.workload"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +72,14 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
         raise SettingsError(
             f"bench.workload: no workload '{name}'{nearest(name, tuple(found))}, or module:factory"
         )
-    module, _, attribute = name.partition(":")
-    try:
-        factory = getattr(import_module(module), attribute)
-    except ModuleNotFoundError as error:
-        raise SettingsError(f"bench.workload: '{name}': there is no module '{error.name}'") from error
-    except AttributeError as error:
-        raise SettingsError(f"bench.workload: '{name}': {module} has no '{attribute}'") from error
-    return factory
+    own = plugin.load(WORKLOAD, name)
+
+    def made(seed: int) -> Workload:
+        workload: Any = plugin.called(WORKLOAD, name, lambda: own(seed))
+        plugin.check(WORKLOAD, name, workload, Workload)
+        return workload  # type: ignore[no-any-return]
+
+    return made
 
 
 class Builder:
@@ -93,8 +97,10 @@ class Builder:
         self._solver = Classical()
         self._books = Books(settings.serve.ledger_file)
         # the first proposal of a process pays for imports and caches of torch; no measured call does
-        first = self._workload(0)
-        first.kernel(settings.kernel.name, settings.kernel.n).propose(0, 0)
+        first, kernel = self._workload(0), settings.kernel
+        asking = plugin.called(WORKLOAD, settings.bench.workload, lambda: first.kernel(kernel.name, kernel.n))
+        plugin.check(WORKLOAD, settings.bench.workload, asking, Kernel)
+        asking.propose(0, 0)
         self.samples_per_step = first.samples_per_step
 
     def close(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 
 from shotclock.app.host import WallHost
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.domain.errors import MachineError, ProviderError
 from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
@@ -52,7 +56,7 @@ class Quantum:
         self.training.flush()
 
     def detach(self) -> None:
-        """Takes the hooks away, then ends the orchestrator or the connection."""
+        """Takes the hooks away, then ends the orchestrator or the connection. A second time does nothing."""
         self.training.detach()
         self.end()
 
@@ -110,15 +114,22 @@ def attach(
             else _embedded(host, load(settings, {}), kernel, recorder)
         )
         training = attached(host.caller(dispatcher), host.clock)
-    except BaseException:
+    except BaseException as error:
         host.close()
+        if isinstance(error, ProviderError) and isinstance(error.__cause__, BrokenProcessPool):
+            raise MachineError(
+                "attach: the orchestrator's worker process did not start. It imports the main file: "
+                'put the loop into a file, into a function called under `if __name__ == "__main__":`'
+            ) from None
         raise
 
-    def close() -> None:
-        end()
-        host.close()
-
-    return Quantum(training, metrics, close)
+    # a program that ends without detaching, on an error say, leaves no task behind for asyncio to lament
+    atexit.register(host.close)
+    ending = ExitStack()
+    ending.callback(host.close)
+    ending.callback(end)
+    ending.callback(atexit.unregister, host.close)
+    return Quantum(training, metrics, ending.close)
 
 
 def _remote(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shotclock.app.host import Host
+from shotclock.domain import plugin
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
@@ -116,7 +117,9 @@ def own(host: Host, quantum: QuantumSettings) -> Provider:
 
     factory = registry.load(quantum.provider)
     offered = {"clock": host.clock, "seed": 0}
-    made: object = factory(**_taken(factory, offered))
+    made: object = plugin.called(
+        "quantum.provider", quantum.provider, lambda: factory(**_taken(factory, offered))
+    )
     if isinstance(made, BaseSamplerV2 | BackendV2):
         from shotclock.circuits.worker import bound_logical  # noqa: PLC0415
         from shotclock.providers.primitives import wrap  # noqa: PLC0415

@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 
+from shotclock.domain import plugin
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Provider
 
@@ -23,11 +24,11 @@ def known() -> tuple[str, ...]:
 
 
 def load(name: str) -> Factory:
-    """The named provider's factory. Raises SettingsError on an unknown one, MachineError where a
-    package it needs is not installed.
+    """The named provider's factory. Raises SettingsError on an unknown one and on what cannot be imported,
+    MachineError where a package it needs is not installed.
     """
     if ":" in name:
-        return _load(EntryPoint(name, name, GROUP))
+        return plugin.load("quantum.provider", name)  # type: ignore[return-value]
     found = tuple(entry_points(group=GROUP, name=name))
     if not found:
         near = difflib.get_close_matches(name, known(), n=1, cutoff=0.0)

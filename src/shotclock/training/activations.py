@@ -21,7 +21,10 @@ class Activations(Protocol):
 
 
 class Calibrated:
-    """A forward pass over the same inputs, shape (N, …), every time it is asked."""
+    """A forward pass over the same inputs, shape (N, …), every time it is asked.
+
+    model: the one that is trained, without the wrapper of DDP or torch.compile.
+    """
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
         self._model = model
@@ -29,13 +32,18 @@ class Calibrated:
 
     @torch.no_grad()
     def inputs(self, layer: str) -> Tensor:
-        """See `Activations.inputs`."""
+        """See `Activations.inputs`; SettingsError where a forward pass shows the layer nothing."""
         seen: list[Tensor] = []
         hook = self._model.get_submodule(layer).register_forward_pre_hook(
             lambda _module, arguments: seen.append(arguments[0])
         )
         with hook, evaluating(self._model):
             self._model(self._inputs)
+        if not seen:
+            raise SettingsError(
+                f"layer '{layer}': a forward pass shows it nothing; pass the model itself, not what "
+                f"torch.compile made of it"
+            )
         return seen[-1].flatten(0, -2)
 
 
@@ -53,7 +61,10 @@ class Caught:
     def inputs(self, layer: str) -> Tensor:
         """See `Activations.inputs`; SettingsError before training's first forward pass."""
         if layer not in self._seen:
-            raise SettingsError(f"layer '{layer}': has seen no batch yet; train a step before asking")
+            raise SettingsError(
+                f"layer '{layer}': has seen no batch yet; train a step before asking, and compile "
+                f"a model after this was made"
+            )
         return self._seen[layer]
 
     def close(self) -> None:

@@ -6,9 +6,10 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 
 from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import Applied
 from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Winner
 from shotclock.domain.ports import Kernel
@@ -56,6 +57,7 @@ class Aggregator:
     before it is dropped, whatever on_stale says. loss_check: whether the loss on the present batch must fall
     too. audit: gets every decision, in order.
 
+    Raises SettingsError on an on_stale that is none of the three, or a negative stale_limit.
     Any thread may offer. Whoever steps the model beside other threads does it through `moved`.
     """
 
@@ -70,6 +72,10 @@ class Aggregator:
         loss_check: bool = True,
         audit: Audit = NO_AUDIT,
     ) -> None:
+        if on_stale not in get_args(OnStale):
+            raise SettingsError(f"on_stale: '{on_stale}' is none; known: {', '.join(get_args(OnStale))}")
+        if stale_limit < 0:
+            raise SettingsError(f"stale_limit: {stale_limit} versions is negative")
         self._workload = workload
         self._kernel = Checked(kernel)
         self._on_stale = on_stale

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.delta import Proposal
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import (
     DOES_NOT_FIT,
@@ -41,6 +42,7 @@ class CallPolicy:
     wait_limit_ns: the deadline of calls nobody waits for, 0 for the same. at_once: calls asked at a due
     step (independent rows of a layer, which the orchestrator packs onto one chip). epoch: steps between the
     points at which `offline` applies. horizon_s: how long an overlapped answer may take under "auto".
+    Raises SettingsError on what no loop can keep.
     """
 
     every: int
@@ -51,6 +53,16 @@ class CallPolicy:
     epoch: int = 100
     predicted_p95_s: float = 0.0
     horizon_s: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.mode not in (*get_args(Mode), "auto"):
+            known = ", ".join((*get_args(Mode), "auto"))
+            raise SettingsError(f"policy.mode: '{self.mode}' is none; known: {known}")
+        for name in ("every", "budget_ns", "at_once", "epoch"):
+            if getattr(self, name) < 1:
+                raise SettingsError(f"policy.{name}: {getattr(self, name)}, wants at least 1")
+        if self.wait_limit_ns < 0:
+            raise SettingsError(f"policy.wait_limit_ns: {self.wait_limit_ns} is negative; 0 is budget_ns")
 
 
 @dataclass(slots=True, eq=False)
@@ -161,8 +173,8 @@ class Calls:
         )
 
     def _land(self, flight: _Flight, waited_since_ns: int) -> None:
-        self._flights.remove(flight)
         outcome = flight.pending.result()
+        self._flights.remove(flight)  # not before: a Ctrl-C while it is waited for leaves it under way
         received = self._clock.now_ns()
         asked = flight.proposal.subproblem
         if flight.void:

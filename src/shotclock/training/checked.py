@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from shotclock.domain import plugin
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import RunError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.ports import Kernel
@@ -16,9 +17,16 @@ from shotclock.training.stateful import Stateful
 
 
 class Checked:
-    """The same kernel; RunError or SubproblemError in one line where it breaks its promises."""
+    """The same kernel; RunError or SubproblemError in one line where it breaks its promises.
+
+    Raises SettingsError on what is no kernel at all.
+    """
 
     def __init__(self, kernel: Kernel) -> None:
+        if missing := plugin.lacking(kernel, Kernel):
+            raise SettingsError(
+                f"kernel: {type(kernel).__name__} is no Kernel: it lacks {', '.join(missing)}"
+            )
         self._kernel = kernel
         self.name = kernel.name
 

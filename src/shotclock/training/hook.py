@@ -79,13 +79,22 @@ class _Target:
     @torch.no_grad()
     def probe(self, delta: Delta) -> float:
         with evaluating(self._model):
-            before = float(self._loss())
+            before = self._number()
             with added(self._model, delta):
-                return float(self._loss()) - before
+                return self._number() - before
 
     def apply(self, delta: Delta) -> None:
         add(self._model, delta)
         self._written.append(delta)
+
+    def _number(self) -> float:
+        found = self._loss()
+        if isinstance(found, Tensor) and found.numel() != 1:
+            raise RunError(f"attach: loss returned a tensor of shape {tuple(found.shape)}, wants one number")
+        try:
+            return float(found)
+        except (TypeError, ValueError) as error:
+            raise RunError(f"attach: loss returned {type(found).__name__}, wants one number") from error
 
 
 class Attached:
@@ -140,8 +149,10 @@ class Attached:
     def flush(self) -> None:
         """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation.
 
-        With several ranks all of them flush, after the same step.
+        With several ranks all of them flush, after the same step. Once detached it does nothing.
         """
+        if not self._hooks:
+            return
         if self._ranks.rank == 0:
             self._calls.flush()
         self._share(f"the flush after step {self._step}")
@@ -250,20 +261,26 @@ def attach(
 ) -> Attached:
     """Asks every `policy.every` optimizer steps and applies each answer where it still holds.
 
-    model: holds the parameters that the kernel's deltas name; without DDP's wrapper. loss: evaluated before
-    and after a change on data of the caller's choice; a change must lower it (without it, the kernel's
-    surrogate alone decides). observers hear of finished calls on rank zero. The default policy overlaps
-    until the measured p95 fits 200 ms, and waits inline then. ranks_timeout_s: how long a rank waits for
-    another one at a step boundary.
+    model: holds the parameters that the kernel's deltas name; without the wrapper of DDP or torch.compile.
+    loss: one number, evaluated before and after a change on data of the caller's choice; a change must lower
+    it. Without it, the kernel's surrogate alone decides: enough for `rounding`, not for `qat_flip`. observers
+    hear of finished calls on rank zero. The default policy overlaps until the measured p95 fits 200 ms, and
+    waits inline then. ranks_timeout_s: how long a rank waits for another one at a step boundary.
 
-    Raises SettingsError where the optimizer moves no parameter of the model, or without a process group under
-    several ranks; RunError where these start from different parameters.
+    Raises SettingsError where the optimizer moves none of the model or has Shotclock already, or without
+    a process group under several ranks; RunError where these start from different parameters.
     """
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise SettingsError(f"attach: {type(optimizer).__name__} is no torch.optim.Optimizer")
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in moved for parameter in model.parameters()):
         raise SettingsError(
             "attach: the optimizer moves no parameter of this model; pass the model it trains"
         )
+    if KEY in optimizer.state_dict():
+        raise SettingsError("attach: Shotclock is attached to this optimizer already; detach that one first")
+    if not callable(loss):
+        raise SettingsError(f"attach: loss is {type(loss).__name__}, wants a function without arguments")
     target = _Target(model, loss)
     aggregator = Aggregator(
         target,

@@ -35,6 +35,8 @@ class RoundedLinear(nn.Module):
         with torch.no_grad():
             self.weight.copy_(nearest * self.scale[:, None])
         self.weight.requires_grad_(False)
+        # a gradient left from before would let momentum and weight decay move it off its levels
+        self.weight.grad = None
 
     def above_floor(self, row: int, columns: Tensor) -> Tensor:
         """Which weights of a row stand at the upper of their two levels, (n,) of 0 and 1."""

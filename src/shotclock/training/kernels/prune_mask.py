@@ -13,9 +13,7 @@ A removed unit can come back, so a network that trains on keeps its share and ma
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +27,7 @@ from shotclock.training.curvature import gauss_newton, slope
 from shotclock.training.device import to_host
 from shotclock.training.gate import Gate
 from shotclock.training.price import Price, price_of
+from shotclock.training.stateful import Turns
 from shotclock.training.surrogate import Quadratic
 
 CURVATURE_BATCH = 512
@@ -52,7 +51,7 @@ class _Priced:
     price: Price
 
 
-class PruneMask:
+class PruneMask(Turns):
     """The kernel over every Gate of a model.
 
     inputs, targets: the training set, shapes (N, features) and (N,); each proposal's gradient and
@@ -66,14 +65,13 @@ class PruneMask:
     def __init__(
         self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int, keep: float = 0.5
     ) -> None:
+        super().__init__(seed)
         self._model = model
         self._inputs = inputs
         self._targets = targets
         self._n = n
         self._kept = min(n - 1, max(1, round(keep * n)))
-        self._rng = np.random.default_rng(seed)
         self._gates = {name: found for name, found in model.named_modules() if isinstance(found, Gate)}
-        self._turn = 0
         if not self._gates:
             raise SettingsError("kernel.name: 'prune_mask' needs a model with Gate layers; it has none")
         smallest = min(gate.open.numel() for gate in self._gates.values())
@@ -112,16 +110,6 @@ class PruneMask:
         (steps,) = to_host(units.target - self._standing(units))
         chosen = bits.astype(bool) & (steps != 0.0)
         return Delta(version, f"{units.layer}.open", units.indices[chosen], steps[chosen].astype(np.float32))
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`: the random numbers, and whose turn it is."""
-        return {"random": self._rng.bit_generator.state, "turn": self._turn}
-
-    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """See `Stateful`."""
-        turn = int(state["turn"])
-        self._rng.bit_generator.state = state["random"]
-        self._turn = turn
 
     def _standing(self, units: _Units) -> Tensor:
         """The units' gates as they are now, (n,)."""

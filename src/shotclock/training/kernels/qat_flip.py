@@ -10,9 +10,7 @@ so Q = ½·DHD off the diagonal and q = ½·diag(DHD) + g∘D.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +22,7 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training.curvature import gauss_newton, slope
 from shotclock.training.device import to_host
+from shotclock.training.stateful import Turns
 from shotclock.training.surrogate import Quadratic
 from shotclock.training.ternary import TernaryLinear
 
@@ -42,7 +41,7 @@ class _Flips:
     batch: Tensor
 
 
-class QatFlip:
+class QatFlip(Turns):
     """The kernel over every TernaryLinear of a model.
 
     inputs, targets: the training set, shapes (N, features) and (N,); each proposal's gradient and
@@ -54,15 +53,14 @@ class QatFlip:
     loss_check = True
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int) -> None:
+        super().__init__(seed)
         self._model = model
         self._inputs = inputs
         self._targets = targets
         self._n = n
-        self._rng = np.random.default_rng(seed)
         self._layers = {
             name: module for name, module in model.named_modules() if isinstance(module, TernaryLinear)
         }
-        self._turn = 0
         if not self._layers:
             raise SettingsError(
                 "kernel.name: 'qat_flip' needs a model with TernaryLinear layers; it has none"
@@ -101,16 +99,6 @@ class QatFlip:
         return Delta(
             version, f"{flips.layer}.latent", flips.indices[chosen], values[chosen].astype(np.float32)
         )
-
-    def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`: the random numbers, and whose turn it is."""
-        return {"random": self._rng.bit_generator.state, "turn": self._turn}
-
-    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """See `Stateful`."""
-        turn = int(state["turn"])
-        self._rng.bit_generator.state = state["random"]
-        self._turn = turn
 
     def _choose(self, name: str, gradient: Tensor, batch: Tensor) -> _Flips:
         layer = self._layers[name]

@@ -1,0 +1,91 @@
+"""What a user names as "module:factory": every way it can be wrong is one line with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shotclock.app.arms import workload_factory
+from shotclock.domain import plugin
+from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.ports import Provider
+from shotclock.providers.scripted import ScriptedProvider
+from shotclock.settings import load
+
+MODULES = {
+    "mine_raises": "'''A module that breaks.'''\nraise RuntimeError('no QPU\\nin this room')\n",
+    "mine_garbled": "x = 1\ndef build(:\n",
+    "mine_exits": "import sys\nsys.exit(7)\n",
+    "mine_old": "from math import no_such_function\n",
+    "mine_wants": "import a_package_nobody_has\n",
+    "mine": (
+        "number = 3\n"
+        "def nothing(seed): return None\n"
+        "def two(a, b): return None\n"
+        "def refuses(seed):\n    raise ValueError('seed is odd')\n"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in MODULES.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("nowhere:build", SettingsError, "there is no module 'nowhere'"),
+        ("mine.inner:build", SettingsError, "there is no module 'mine.inner'"),
+        ("mine:build", SettingsError, "mine has no 'build'"),
+        ("mine:number", SettingsError, "is of type int, wants a function"),
+        ("mine:", SettingsError, "wants module:factory"),
+        (":build", SettingsError, "wants module:factory"),
+        (".mine:two", SettingsError, "wants module:factory"),
+        ("./mine.py:two", SettingsError, "wants module:factory"),
+        ("a:b:c", SettingsError, "wants module:factory"),
+        ("mine_raises:build", SettingsError, r"RuntimeError: no QPU \(.*mine_raises\.py:2\)"),
+        ("mine_garbled:build", SettingsError, r"SyntaxError: .* \(.*mine_garbled\.py:2\)"),
+        ("mine_exits:build", SettingsError, r"SystemExit: 7 \(.*mine_exits\.py:2\)"),
+        ("mine_old:build", SettingsError, r"ImportError: .*no_such_function.* \(.*mine_old\.py:1\)"),
+        ("mine_wants:build", MachineError, "needs the package 'a_package_nobody_has': install"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(name: str, kind: type[Exception], told: str) -> None:
+    with pytest.raises(kind, match=told) as caught:
+        plugin.load("quantum.provider", name)
+    assert str(caught.value).startswith(f"quantum.provider: {name!r}")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("mine:two", "TypeError: two() missing 1 required positional argument: 'b'"),
+        ("mine:refuses", "ValueError: seed is odd ("),
+        ("mine:nothing", "made a NoneType, which is no Workload: it lacks name, samples_per_step, step, "),
+        ("os:getcwd", "TypeError"),
+    ],
+)
+def test_a_workload_of_the_users_that_does_not_work_is_one_line(name: str, told: str) -> None:
+    build = workload_factory(name)
+    with pytest.raises(SettingsError) as caught:
+        build(0)
+    assert str(caught.value).startswith(f"bench.workload: {name!r}: ")
+    assert told in str(caught.value)
+
+
+def test_settings_errors_of_the_users_code_keep_their_words() -> None:
+    with pytest.raises(SettingsError, match="unknown key"):
+        plugin.called("bench.workload", "mine:two", lambda: load(None, {"quantum": {"shotz": 1}}))
+
+
+def test_what_has_every_member_of_a_port_passes() -> None:
+    class Clock:
+        def now_ns(self) -> int:
+            return 0
+
+    plugin.check("quantum.provider", "scripted", ScriptedProvider(Clock()), Provider)
