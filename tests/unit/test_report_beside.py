@@ -8,11 +8,11 @@ from html import unescape
 import pytest
 
 import synthetic
+from charted import drawn, run
 from shotclock.bench import statistics
 from shotclock.bench.report.chart_data import stage_means
 from shotclock.bench.report.fabrics import MEAN, fabrics
 from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
-from shotclock.bench.report.figures import Figure, figures
 from shotclock.bench.report.render import svg
 from shotclock.bench.report.samples import Sample
 from shotclock.bench.report.seeds import pairs
@@ -23,16 +23,6 @@ from shotclock.bench.schema import Summary
 from shotclock.domain.stages import Stage
 
 MS = 1_000_000
-
-
-def run(size: synthetic.Size = synthetic.SMALL, *names: str) -> tuple[list[Step], Summary]:
-    arms = tuple(arm for arm in synthetic.ARMS if not names or arm.name in names)
-    steps = synthetic.rows(size, arms=arms)
-    return steps, synthetic.summary(steps, size, arms=arms)
-
-
-def drawn(steps: list[Step], summary: Summary) -> dict[str, Figure]:
-    return {each.name: each for each in figures(summary, table(steps))}
 
 
 def with_losses(summary: Summary, losses: dict[str, dict[int, float]]) -> Summary:

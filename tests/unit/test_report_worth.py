@@ -8,27 +8,17 @@ from dataclasses import replace
 import pytest
 
 import synthetic
+from charted import drawn, run
 from shotclock.bench.report.axes import linear, logarithmic, power, span
 from shotclock.bench.report.break_even import Asked, BreakEven, break_even, findings, no_gain
 from shotclock.bench.report.break_even_chart import break_even_chart
-from shotclock.bench.report.figures import Figure, figures
 from shotclock.bench.report.looks import looks
-from shotclock.bench.report.money import Prices, bills, by_the_wall, prices
+from shotclock.bench.report.money import Prices, against_money, by_the_wall, prices
 from shotclock.bench.report.render import svg
 from shotclock.bench.rows import Step, table
-from shotclock.bench.schema import Cost, Summary
+from shotclock.bench.schema import Cost, Summary, UnitPrices
 
 AT = Prices("USD", 2.10 / 3600, 1.60)
-
-
-def run(size: synthetic.Size = synthetic.SMALL, *names: str) -> tuple[list[Step], Summary]:
-    arms = tuple(arm for arm in synthetic.ARMS if not names or arm.name in names)
-    steps = synthetic.rows(size, arms=arms)
-    return steps, synthetic.summary(steps, size, arms=arms)
-
-
-def drawn(steps: list[Step], summary: Summary) -> dict[str, Figure]:
-    return {each.name: each for each in figures(summary, table(steps))}
 
 
 def even(steps: list[Step], summary: Summary) -> str:
@@ -57,25 +47,18 @@ def with_costs(summary: Summary, costs: dict[str, Cost]) -> Summary:
     return summary.model_copy(update={"arms": arms})
 
 
-def test_the_prices_are_those_the_costs_were_reckoned_with() -> None:
-    _, summary = run()
+@pytest.mark.parametrize("names", [(), ("classical-only",), ("hybrid-colocated",)])
+def test_the_prices_are_those_the_costs_were_reckoned_with(names: tuple[str, ...]) -> None:
+    _, summary = run(synthetic.SMALL, *names)
     found = prices(summary)
-    assert found is not None
-    assert found.gpu_second == pytest.approx(AT.gpu_second, rel=1e-6)
-    assert found.qpu_second == pytest.approx(AT.qpu_second, rel=1e-6)
+    assert found == AT
     assert found.words == "2.10 USD a GPU hour, 1.60 USD a QPU second"
 
 
-def test_a_run_without_a_qpu_has_a_price_for_accelerators_alone() -> None:
-    _, summary = run(synthetic.SMALL, "classical-only", "classical-control")
-    found = prices(summary)
-    assert found is not None
-    assert found.gpu_second == pytest.approx(AT.gpu_second, rel=1e-6)
-    assert found.qpu_second == 0
-
-
-def test_one_arm_leaves_two_prices_open() -> None:
-    steps, summary = run(synthetic.SMALL, "hybrid-colocated")
+def test_a_summary_from_before_prices_were_told_draws_no_money() -> None:
+    steps, summary = run()
+    old = {name: arm.cost.model_copy(update={"prices": None}) for name, arm in summary.arms.items()}
+    summary = with_costs(summary, old)
     assert prices(summary) is None
     found = drawn(steps, summary)
     for name in ("loss_against_money", "break_even"):
@@ -84,13 +67,15 @@ def test_one_arm_leaves_two_prices_open() -> None:
         assert "EMULATED" in svg(found[name].chart)
 
 
-def test_bills_end_at_the_cost_of_the_summary() -> None:
+def test_courses_end_at_the_cost_of_the_summary() -> None:
     steps, summary = run()
     steps = [replace(step, eval_loss=0.5) if step.step == 59 else step for step in steps]
-    for bill in bills(summary, table(steps), AT):
-        spent = bill.points[-1].money * bill.seeds
-        assert spent == pytest.approx(summary.arms[bill.arm].cost.money, rel=1e-6)
-        assert [point.money for point in bill.points] == sorted(point.money for point in bill.points)
+    found = against_money(summary, table(steps), AT)
+    assert [course.arm for course in found] == list(summary.arms)
+    for course in found:
+        spent = course.points[-1].spent * course.seeds
+        assert spent == pytest.approx(summary.arms[course.arm].cost.money, rel=1e-6)
+        assert [point.spent for point in course.points] == sorted(point.spent for point in course.points)
 
 
 def test_a_session_is_billed_by_the_clock() -> None:
@@ -108,9 +93,9 @@ def test_a_session_is_billed_by_the_clock() -> None:
     billed = with_costs(summary, {arm: held})
     assert by_the_wall(billed, arm)
     assert not by_the_wall(billed, "hybrid-colocated")
-    last = next(bill for bill in bills(billed, rows, AT) if bill.arm == arm).points[-1]
+    last = next(course for course in against_money(billed, rows, AT) if course.arm == arm).points[-1]
     wall_s = sum(s.total_iteration_time_ns for s in steps if s.arm == arm and s.step <= last.step) / 1e9
-    assert last.money * synthetic.SMALL.seeds == pytest.approx(wall_s * (AT.gpu_second + AT.qpu_second))
+    assert last.spent * synthetic.SMALL.seeds == pytest.approx(wall_s * (AT.gpu_second + AT.qpu_second))
 
 
 def test_a_job_that_was_given_up_makes_no_session() -> None:
@@ -127,7 +112,9 @@ def test_a_job_that_was_given_up_makes_no_session() -> None:
 def test_free_of_charge_is_drawn_too() -> None:
     steps, summary = run()
     free = {
-        name: arm.cost.model_copy(update={"money": 0.0, "money_per_loss": None})
+        name: arm.cost.model_copy(
+            update={"money": 0.0, "money_per_loss": None, "prices": UnitPrices(gpu_hour=0, qpu_second=0)}
+        )
         for name, arm in summary.arms.items()
     }
     summary = with_costs(summary, free)

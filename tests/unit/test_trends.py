@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,9 +63,27 @@ def test_a_change_is_told_with_its_run_and_whether_it_is_worse(history: History,
     assert "+30.0 %, worse" in chart
     assert "EMULATED" in chart
     assert pq.read_table(tmp_path / "page" / "history.parquet").num_rows == 72
+    # what moved to the worse is drawn first
+    assert text.index('<figure id="trend-load-software') < text.index('<figure id="trend-load-goodput')
     document = json.loads(json.dumps(as_json(found)))
     (change,) = document["metrics"][P99]["changes"]
     assert (change["run_id"], change["worse"]) == ("one-12", True)
+
+
+def test_the_words_of_neighbouring_changes_stand_on_lines_of_their_own(
+    history: History, tmp_path: Path
+) -> None:
+    for number in range(30):
+        level = 10.0 if number < 18 else 14.0 if number < 24 else 12.0
+        figure = Figure(P99, "ms", "lower", 1_000, level * (1 + 0.002 * (number % 3)), None)
+        started = f"2026-10-{number + 1:02d}T03:00:00"
+        history.add(Entry(f"r-{number}", "load", started, "0.1", True, "wall", {}, (figure,)))
+    found = read_trends(history)
+    assert len(found.moved) == 2
+    write_trends(found, history, tmp_path)
+    chart = (tmp_path / "charts" / "trend-load-software-p99-ms.svg").read_text(encoding="utf-8")
+    heights = re.findall(r'<text[^>]*translate\([^,]*,([^)]*)\)"[^>]*>[^<]*, (?:worse|better)<', chart)
+    assert len(set(heights)) == 2
 
 
 def test_another_environment_is_a_series_not_a_change(history: History) -> None:

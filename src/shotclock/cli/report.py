@@ -24,7 +24,7 @@ class _Written:
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="A run folder, of bench or load; of several, their variance."),
+        typer.Argument(metavar="RUN", help="A run folder, of bench or load; several are laid side by side."),
     ] = None,
     *,
     history: Annotated[
@@ -56,13 +56,15 @@ def report(
         raise SettingsError("--despite: is for several runs")
     try:
         if history is not None:
-            written = _history(history, metric or [], out or history.with_name(f"{history.stem}-trends"))
+            written = _history(history, metric or [], out)
         elif len(folders) > 1:
             written = _several(folders, despite or [], out or _beside(folders))
         else:
             written = _one(folders[0], out or folders[0])
     except OSError as error:
-        raise MachineError(f"{error.filename}: cannot write the report: {error.strerror}") from error
+        raise MachineError(
+            f"{error.filename or 'stdout'}: cannot write the report: {error.strerror}"
+        ) from error
     typer.echo(written.document if json else written.words)
     if not json and str(written.page) not in written.words:
         typer.echo(f"\nReport: {written.page}")
@@ -109,7 +111,7 @@ def _several(folders: Sequence[Path], despite: Sequence[str], out: Path) -> _Wri
     return _Written(page, headline(found), json_text.dumps(as_json(found), indent=2))
 
 
-def _history(file: Path, patterns: Sequence[str], out: Path) -> _Written:
+def _history(file: Path, patterns: Sequence[str], out: Path | None) -> _Written:
     from shotclock.bench.history import History  # noqa: PLC0415 - as above
     from shotclock.bench.report.trends import as_json, read_trends  # noqa: PLC0415
     from shotclock.bench.report.trends_page import headline, write_trends  # noqa: PLC0415
@@ -121,5 +123,5 @@ def _history(file: Path, patterns: Sequence[str], out: Path) -> _Written:
         )
     with History(file) as history:
         found = read_trends(history, patterns)
-        page = write_trends(found, history, out)
+        page = write_trends(found, history, out or file.with_name(f"{file.stem}-trends"))
     return _Written(page, headline(found), json_text.dumps(as_json(found), indent=2))

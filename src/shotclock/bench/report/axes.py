@@ -20,7 +20,9 @@ def linear(low: float, high: float, about: int, title: str) -> Axis:
     power = 10 ** math.floor(math.log10(rough))
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
     ticks = tuple(step * k for k in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1))
-    return Axis(low, high, ticks, tuple(f"{tick:,.6g}" for tick in ticks), title)
+    return Axis(
+        low, high, ticks, tuple(f"{tick:,.6g}".replace("-", "−", int(tick < 0)) for tick in ticks), title
+    )
 
 
 def logarithmic(

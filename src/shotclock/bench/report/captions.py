@@ -26,14 +26,14 @@ WATERFALL = (
 )
 LOSSES = (
     "What the training got for the time it spent. Left: the further left a curve falls, the sooner that "
-    "arm learnt; right: the same by step, where waiting does not count. Lines are means over seeds; "
-    "bands, left, go from the least to the greatest."
+    "arm learnt; right: the same by step, where waiting does not count. Lines are means over seeds, "
+    "and over evaluations too near to be drawn apart; bands, left, go from the least to the greatest."
 )
 MONEY = (
     "What the training got for the money it spent: accelerator time and billed QPU time of one seed's run "
     "so far, at the settings' prices. The further left a curve falls, the cheaper that arm learnt; the "
-    "names tell what the whole run cost. Lines are means over seeds, bands go from the least loss to the "
-    "greatest."
+    "names tell what the whole run cost. Lines are means over seeds, and over evaluations too near to be "
+    "drawn apart; bands go from the least loss to the greatest."
 )
 SEEDS = (
     "Whether an arm learnt more than classical-only from the same start. Open dots are seeds, the first "

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
-from shotclock.bench.report.losses import Course
 from shotclock.bench.report.samples import Sample
 from shotclock.bench.report.waterfall import Fall
-from shotclock.bench.report.words import NOTHING, ms, number
+from shotclock.bench.report.words import ms
 
-_RANKS, _STEPS = 6, 20
+_RANKS = 6
 _LIMITS_MS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 30_000.0)
 
 
@@ -66,22 +65,3 @@ def stage_means(found: list[Fall]) -> Grid:
     rows.append(("of which blocks the training", *(ms(fall.blocking_ms) for fall in found)))
     rows.append(("of which is hidden", *(ms(fall.hidden_ms) for fall in found)))
     return plain("Mean by stage, ms", ("stage", *(fall.arm for fall in found)), rows, even=True)
-
-
-def loss_courses(found: list[Course]) -> Grid:
-    """Loss after some of the evaluated steps, with the arm's wall time below."""
-    steps = sorted({point.step for course in found for point in course.points})
-    every = -(-len(steps) // _STEPS)
-    rows: list[tuple[str | Cell, ...]] = []
-    for step in steps[::-every][::-1]:
-        cells = []
-        for course in found:
-            point = next((point for point in course.points if point.step == step), None)
-            cells.append(Cell(number(point.mean), f"{number(point.wall_s)} s") if point else Cell(NOTHING))
-        rows.append((f"{step:,}", *cells))
-    return plain(
-        "Held-out loss after a step, and the wall time then",
-        ("step", *(c.arm for c in found)),
-        rows,
-        even=True,
-    )

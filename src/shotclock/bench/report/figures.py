@@ -12,14 +12,14 @@ from shotclock.bench.report import captions
 from shotclock.bench.report.amdahl import amdahl, ceiling_grid, ceilings
 from shotclock.bench.report.break_even import break_even, break_even_grid, findings
 from shotclock.bench.report.break_even_chart import break_even_chart
-from shotclock.bench.report.chart_data import loss_courses, order_statistics, stage_means, within
+from shotclock.bench.report.chart_data import order_statistics, stage_means, within
 from shotclock.bench.report.fabrics import fabrics, fabrics_grid
 from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
 from shotclock.bench.report.grid import Grid
 from shotclock.bench.report.lines import Composed
 from shotclock.bench.report.looks import Look, looks
-from shotclock.bench.report.losses import courses, losses
-from shotclock.bench.report.money import bills, loss_against_money, money_grid, prices
+from shotclock.bench.report.losses import against_time, loss_grid, losses
+from shotclock.bench.report.money import against_money, loss_against_money, money_grid, prices
 from shotclock.bench.report.over_time import busiest, instants, over_time, over_time_grid
 from shotclock.bench.report.said import said, said_grid
 from shotclock.bench.report.samples import samples
@@ -29,10 +29,7 @@ from shotclock.bench.report.waterfall import falls, waterfall
 from shotclock.bench.report.words import mark_of
 from shotclock.bench.schema import Summary
 
-_NO_PRICES = (
-    "The prices cannot be told from this run: its arms used accelerator and QPU time in the same proportion "
-    "(run classical-only beside them)."
-)
+_NO_PRICES = "The prices cannot be told: this run is from before a summary held them."
 _NO_PAIRS = "classical-only has no held-out loss at the last common step, so there is nothing to pair with."
 
 
@@ -78,10 +75,10 @@ def _of_calls(run: _Run) -> Iterator[Figure]:
     if added:
         ranks = order_statistics({"quantum_latency": quantum, "added_latency": added})
         chart = tail_latency(quantum, added, faces, line)
-        yield Figure("tail_latency", "Tail latency by arm", captions.TAIL, chart, ranks)
+        yield Figure("tail_latency", "Tail latency", captions.TAIL, chart, ranks)
     if quantum:
         chart = distribution(quantum, faces, line)
-        title = "Distribution of quantum_latency by arm"
+        title = "Share of calls with samples, by time"
         yield Figure("quantum_latency_ecdf", title, captions.DISTRIBUTION, chart, within(quantum))
     if beside := fabrics(summary, table):
         chart = fabrics_side_by_side(beside, line)
@@ -104,12 +101,12 @@ def _of_training(run: _Run) -> Iterator[Figure]:
     if bounded := ceilings(summary, table):
         chart = amdahl(bounded, faces, line)
         grid = ceiling_grid(bounded)
-        yield Figure("amdahl_ceiling", "Amdahl's ceiling by arm", captions.AMDAHL, chart, grid)
-    if evaluated := courses(summary, table):
+        yield Figure("amdahl_ceiling", "What faster calls could give, at most", captions.AMDAHL, chart, grid)
+    if evaluated := against_time(summary, table):
         chart = losses(evaluated, faces, line)
-        title = "Held-out loss by arm"
-        yield Figure("held_out_loss", title, captions.LOSSES, chart, loss_courses(evaluated))
-    title = "Held-out loss beside classical-only's, by seed"
+        title = "Held-out loss"
+        yield Figure("held_out_loss", title, captions.LOSSES, chart, loss_grid(evaluated))
+    title = "Held-out loss, paired by seed"
     if paired := pairs(summary):
         chart = paired_seeds(paired, faces, line)
         yield Figure("paired_seeds", title, captions.SEEDS, chart, pairs_grid(paired))
@@ -120,17 +117,17 @@ def _of_training(run: _Run) -> Iterator[Figure]:
 def _of_worth(run: _Run) -> Iterator[Figure]:
     """What it cost."""
     summary, table, faces, line = run.summary, run.table, run.faces, run.origin
-    if not courses(summary, table):
+    if not against_time(summary, table):
         return
     paid, paid_title = "loss_against_money", "Held-out loss against money"
-    even, even_title = "break_even", "Break-even of round trip and price"
+    even, even_title = "break_even", "Break-even: round trip against price"
     asked = any(arm.calls_quantum and arm.calls for arm in summary.arms.values())
     if (at := prices(summary)) is None:
         yield _said(paid, paid_title, captions.MONEY, _NO_PRICES, line)
         if asked:
             yield _said(even, even_title, captions.BREAK_EVEN, _NO_PRICES, line)
         return
-    if billed := bills(summary, table, at):
+    if billed := against_money(summary, table, at):
         chart = loss_against_money(billed, at, faces, line)
         yield Figure(paid, paid_title, captions.MONEY, chart, money_grid(billed, at.currency))
     if found := break_even(summary, table, at):

@@ -74,6 +74,14 @@ def checklist(summary: Summary) -> Grid:
 
 
 def _rests_on(summary: Summary, point: Point) -> str:
-    """The figures by name; those of one kind over several arms once."""
-    known = [name for name in point.figures if figure(summary, name)]
-    return f"rests on {', '.join(known)}" if known else ""
+    """The figures by name; those that the same arms have stand together, the arms once."""
+    arms: dict[str, list[str]] = {}
+    for name in point.figures:
+        if figure(summary, name):
+            arm, _, kind = name.partition(".")
+            arms.setdefault(kind, []).append(arm)
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for kind, named in arms.items():
+        kinds.setdefault(tuple(named), []).append(kind)
+    said = [f"{', '.join(found)} of {', '.join(named)}" for named, found in kinds.items()]
+    return f"rests on {'; '.join(said)}" if said else ""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+_NUMBER = re.compile(r"[-−+]?[\d,]+(?:\.(\d+))?")
+_POINT_WIDE, _DIGIT_WIDE = "\u2008", "\u2007"
+"""Spaces as wide as a point and as a digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,18 @@ class Cell:
     note: str = ""
     look: str = ""
     bar: tuple[float, float] | None = None
+
+    @property
+    def decimals(self) -> int:
+        """How many digits stand behind a number's point; 0 of words too."""
+        found = _NUMBER.fullmatch(self.text)
+        return len(found.group(1) or "") if found else 0
+
+    def padding(self, places: int) -> str:
+        """What to set behind a number, so that its point stands where one of so many decimals has it."""
+        if not _NUMBER.fullmatch(self.text) or self.decimals >= places:
+            return ""
+        return _POINT_WIDE * (self.decimals == 0) + _DIGIT_WIDE * (places - self.decimals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,8 @@ class Group:
 class Grid:
     """Columns with a caption; the first `words` columns are text, the others numbers, set right.
 
-    even: all columns but the first are of one width, as their entries are compared across.
+    even: all columns but the first are of one width, as their entries are compared across. mixed: rows are
+    of different units, so that points need not stand in a line.
     """
 
     caption: str
@@ -40,6 +58,20 @@ class Grid:
     groups: tuple[Group, ...] = field(default=())
     words: int = 1
     even: bool = False
+    mixed: bool = False
+
+    @property
+    def length(self) -> int:
+        """Rows in all groups."""
+        return sum(len(group.rows) for group in self.groups)
+
+    def places(self) -> tuple[int, ...]:
+        """The most decimals of each column, none of a mixed grid's."""
+        rows = [] if self.mixed else [row for group in self.groups for row in group.rows]
+        return tuple(
+            max((row[column].decimals for row in rows if column < len(row)), default=0)
+            for column in range(len(self.head))
+        )
 
 
 def row(cells: Iterable[str | Cell]) -> tuple[Cell, ...]:
@@ -54,6 +86,7 @@ def plain(
     words: int = 1,
     *,
     even: bool = False,
+    mixed: bool = False,
 ) -> Grid:
     """A grid of one untitled group."""
-    return Grid(caption, tuple(head), (Group(tuple(row(cells) for cells in rows)),), words, even)
+    return Grid(caption, tuple(head), (Group(tuple(row(cells) for cells in rows)),), words, even, mixed)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from shotclock.bench.report import arms, findings, tables
+from shotclock.bench.report.axes import span
 from shotclock.bench.report.figures import figures
 from shotclock.bench.report.sheet import PAGE, Drawn, draw_all, template
-from shotclock.bench.report.words import figure, mark_of, number
+from shotclock.bench.report.words import figure, mark_of
 from shotclock.bench.schema import Summary
 
 
@@ -45,6 +46,7 @@ def page(summary: Summary, drawn: Sequence[Drawn]) -> str:
             f"shotclock {summary.shotclock}, summary.json schema {summary.schema_number}. Raw rows: "
             "steps.parquet; the settings: config.lock.toml; time line, for Perfetto: trace.pftrace."
         ),
+        headline=summary.verdict.headline,
         run=summary,
         cited=cited,
         drawn=drawn,
@@ -60,7 +62,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
     return [
         ("run", summary.run_id),
         ("started", summary.started_at[:19].replace("T", " ")),
-        ("took", f"{number(summary.duration_s)} s"),
+        ("took", span(summary.duration_s)),
         ("workload", summary.workload),
         ("kernel", f"{summary.kernel}, n = {summary.n}, {summary.shots} shots"),
         ("common steps", f"{summary.common_steps:,}"),

@@ -39,6 +39,8 @@ class Axis:
         return {
             "title": self.title if words else None,
             "values": tuple(self.ticks),
+            # without it Vega drops every other tick of an axis that is short for them
+            "tickCount": len(self.ticks),
             "labels": words,
             "labelExpr": expression,
         }
@@ -221,8 +223,13 @@ def _departures(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     return [arrow.encode(x="x:Q", y="y:Q", color=use.colour)]
 
 
-def rule(value: float, words: str, panel: Panel, *, vertical: bool = False) -> list[alt.Chart]:
-    """A named reference line across the panel at `value` of the y axis, or of the x axis if vertical."""
+def rule(
+    value: float, words: str, panel: Panel, *, vertical: bool = False, lift_px: float = 0.0
+) -> list[alt.Chart]:
+    """A named reference line across the panel at `value` of the y axis, or of the x axis if vertical.
+
+    lift_px: the words stand so much higher, for a line whose neighbour has words too.
+    """
     at: Row
     # near the right edge the words stand before the line, as the names of the curves are behind it
     before = vertical and value > panel.x.low + 0.75 * (panel.x.high - panel.x.low)
@@ -239,7 +246,7 @@ def rule(value: float, words: str, panel: Panel, *, vertical: bool = False) -> l
         fontStyle="italic",
         align="right" if before else "left",
         dx=-4 if before else 4,
-        dy=-6,
+        dy=-6 - lift_px,
     )
     return [
         line.encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q"),

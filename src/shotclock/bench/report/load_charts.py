@@ -51,7 +51,7 @@ def figures(summary: LoadSummary, calls: Sequence[CallRecord]) -> list[Figure]:
     classes = _classes(quoted)
     if classes:
         chart = _by_class(summary, classes)
-        title = "Share of calls answered, by time and by whom"
+        title = "Share of all calls answered, by time and by whom"
         found.append(Figure("latency_by_class", title, _CLASSES, chart, within(classes, summary.deadline_ms)))
     instants = _instants(quoted)
     chart = _over_time(summary, instants)

@@ -9,7 +9,7 @@ from rich.text import Text
 from shotclock.bench.load.arrivals import Scenario
 from shotclock.bench.load.records import Basis
 from shotclock.bench.load.schema import Cost, Knee, LoadRun, LoadSummary, Quantile, Tail
-from shotclock.bench.report.words import NOTHING, SYMBOLS, marked, ms, number, percent, ratio
+from shotclock.bench.report.words import NOTHING, STYLES, SYMBOLS, marked, ms, number, percent, ratio
 from shotclock.bench.schema import Percentile, Result
 
 QUANTILES: tuple[Quantile, ...] = ("p50", "p90", "p95", "p99", "p99.9")
@@ -149,18 +149,21 @@ def show_load(summary: LoadSummary, console: Console) -> None:
         claim = "" if summary.official or summary.knee else "; a claim wants five valid ones"
         _say(console, Text(f"{len(summary.runs)} runs, {kind} is shown{claim}", style="dim"))
     _verdict(summary, run, console)
+    _knee(summary, console, mark)
+    console.print()
     console.print(_tails(run))
+    console.print()
     for line in _shares(run, summary):
         _say(console, Text(line))
-    _knee(summary, console, mark)
 
 
 def _verdict(summary: LoadSummary, run: LoadRun, console: Console) -> None:
-    text = (
-        f"{SYMBOLS[run.result]} {run.result}  {run.gated} within {ms(summary.deadline_ms)} ms, counting "
-        f"{COUNTED[summary.basis]}: {run.why}"
+    text = Text(style="bold")
+    text.append(f"{SYMBOLS[run.result]} {run.result}  ", style=STYLES[run.result])
+    text.append(
+        f"{run.gated} within {ms(summary.deadline_ms)} ms, counting {COUNTED[summary.basis]}: {run.why}"
     )
-    _say(console, Text(text, style="bold"))
+    _say(console, text)
     for fault in run.faults:
         _say(console, Text(f"INVALID: {fault}", style="bold red"))
 
@@ -217,7 +220,7 @@ def _knee(summary: LoadSummary, console: Console, mark: str) -> None:
     knee = summary.knee
     met = "none" if knee.met_per_s is None else f"{number(knee.met_per_s)} calls/s"
     missed = "" if knee.missed_per_s is None else f", missed at {number(knee.missed_per_s)}"
-    _say(console, Text(f"knee: {met}{missed}; {knee.why}  {mark}", style="bold"))
+    _say(console, Text(f"knee ({mark}): {met}{missed}; {knee.why}", style="bold"))
 
 
 def _say(console: Console, words: Text) -> None:

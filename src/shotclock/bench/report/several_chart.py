@@ -55,7 +55,7 @@ def _reach(row: Compared) -> float:
 
 def _axis(reach: float, *, titled: bool) -> alt.X:
     title = "against the mean of the runs, %" if titled else None
-    axis = alt.Axis(title=title, tickCount=7, format="+,.3~r")
+    axis = alt.Axis(title=title, tickCount=7, labelExpr="datum.value ? format(datum.value, '+,.3~r') : '0'")
     return alt.X("x:Q", scale=alt.Scale(domain=[-reach, reach], nice=False), axis=axis)
 
 

@@ -120,7 +120,7 @@ def spreads(several: Several) -> Grid:
             )
         groups.append(Group(tuple(cells), name))
     head = ("figure", *beside, "mean, 95 % interval", "worst", "standard deviation", "spread")
-    return Grid("Figures over the runs", head, tuple(groups))
+    return Grid("Figures over the runs", head, tuple(groups), mixed=True)
 
 
 def singles(several: Several) -> Iterator[Grid]:
@@ -145,7 +145,7 @@ def singles(several: Several) -> Iterator[Grid]:
             for name, rows in several.groups.items()
         ]
         names = [run.name for run in several.runs[part]]
-        yield Grid(f"Runs {start + 1} to {start + len(names)}", ("figure", *names), tuple(groups))
+        yield Grid(f"Runs {start + 1} to {start + len(names)}", ("figure", *names), tuple(groups), mixed=True)
 
 
 def runs(several: Several) -> Grid:
@@ -188,7 +188,7 @@ def hosts(several: Several) -> Iterator[Grid]:
         if cells:
             groups.append(Group(tuple(cells), name))
     named = [f"host {place + 1}, {count} run{'s' if count > 1 else ''}" for place, count in enumerate(counts)]
-    yield Grid("Means by host", ("figure", *named, "hosts apart", "runs apart"), tuple(groups))
+    yield Grid("Means by host", ("figure", *named, "hosts apart", "runs apart"), tuple(groups), mixed=True)
 
 
 def _scatter_grid(several: Several) -> Grid:
@@ -200,7 +200,7 @@ def _scatter_grid(several: Several) -> Grid:
         ]
         if cells:
             groups.append(Group(tuple(cells), name))
-    return Grid("Drawn figures", ("figure", "mean, 95 % interval", "spread"), tuple(groups))
+    return Grid("Drawn figures", ("figure", "mean, 95 % interval", "spread"), tuple(groups), mixed=True)
 
 
 def _shared(several: Several) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
-from shotclock.bench.report.shares import shares
+from shotclock.bench.report.shares import Share, shares
 from shotclock.bench.report.words import (
     NOTHING,
     QUANTILES,
@@ -112,6 +112,13 @@ def _small_percent(share: float) -> str:
     return percent(share) if share >= 0.0005 else "< 0.1 %"
 
 
+def emulated_note(part: Share) -> str:
+    """How much of a share was emulated waiting, where that is worth a word."""
+    if part.emulated < 0.0005:
+        return ""
+    return "emulated" if part.emulated > 0.995 * part.share else f"{percent(part.emulated)} emulated"
+
+
 def time_went(summary: Summary) -> Grid:
     """Stages down, arms across: shares of the arm's whole training time, with the emulated part."""
     columns = {name: shares(summary, name) for name in summary.arms}
@@ -122,7 +129,7 @@ def time_went(summary: Summary) -> Grid:
         cells = [
             Cell(
                 _small_percent(part.share),
-                f"{percent(part.emulated)} emulated" if part.emulated >= 0.0005 else "",
+                emulated_note(part),
                 bar=(max(0.0, part.share - part.emulated), part.emulated),
             )
             for part in parts
@@ -237,7 +244,7 @@ def components(profile: ProfileSummary) -> Grid:
         )
         for each in profile.components
     ]
-    return plain("Components", ("component", "tag", "source", "value", "unit"), rows, words=3)
+    return plain("Components", ("component", "tag", "source", "value", "unit"), rows, words=3, mixed=True)
 
 
 def predicted(summary: Summary, key: str, profile: ProfileSummary) -> Grid:

@@ -11,12 +11,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shotclock.bench.report.axes import span
 from shotclock.bench.report.shares import Share, shares
 from shotclock.bench.report.words import (
     NOTHING,
     QUANTILES,
     SANITY,
     STATES,
+    STYLES,
     SYMBOLS,
     classes,
     expected,
@@ -28,7 +30,7 @@ from shotclock.bench.report.words import (
     why,
 )
 from shotclock.bench.rows import CALL_STAGES
-from shotclock.bench.schema import Gate, Latency, Result, State, Summary
+from shotclock.bench.schema import Gate, Latency, State, Summary
 from shotclock.domain.stages import Stage
 
 _WIDE = 100
@@ -36,13 +38,13 @@ _WIDE = 100
 _BAR = 10
 _SHOWN_FROM_SHARE = 0.01
 _STATES = {State.MET: "bold green", State.NOT_MET: "bold red", State.NOT_MEASURED: "bold yellow"}
-_STYLES = {Result.PASS: "bold green", Result.FAIL: "bold red", Result.INCONCLUSIVE: "bold yellow"}
 
 
 def show(summary: Summary, folder: Path, console: Console, commands: Sequence[str]) -> None:
     """Prints the summary of the run in `folder`; `commands` are what its reader may want to run next."""
     mark = mark_of(summary)
     _header(summary, console, mark)
+    _say(console, Text(summary.verdict.headline, style="bold"))
     _gates(summary, "Thresholds", summary.thresholds, console, mark)
     _gates(summary, "Mission gates", summary.mission_gates, console, mark)
     _latencies(summary, console, mark)
@@ -50,8 +52,8 @@ def show(summary: Summary, folder: Path, console: Console, commands: Sequence[st
     _time(summary, console, mark)
     _costs(summary, console, mark)
     _sanity(summary, console, mark)
-    _verdict(summary, console, mark)
     _checklist(summary, console, mark)
+    _verdict(summary, console, mark)
     _next(folder, commands, console)
 
 
@@ -80,6 +82,30 @@ def _table(head: Iterable[str], words: int = 1) -> Table:
     return table
 
 
+def _by_arm(console: Console, head: Sequence[str], arms: dict[str, list[tuple[Text, ...]]]) -> None:
+    """A table with each arm's name on a line of its own: it takes no room from the figures below it."""
+    rows = [row for own in arms.values() for row in own]
+    widths = [
+        max(len(name), *(len(row[place]) for row in rows if place < len(row)))
+        for place, name in enumerate(head)
+    ]
+
+    def part(own: Iterable[tuple[Text, ...]]) -> Table:
+        table = _table(head)
+        for column, width in zip(table.columns, widths, strict=True):
+            column.width = width
+        for row in own:
+            table.add_row(*row)
+        return table
+
+    _say(console, part(()))
+    for name, own in arms.items():
+        below = part(own)
+        below.show_header = False
+        _say(console, Text(name, style="bold"))
+        _say(console, below)
+
+
 def _header(summary: Summary, console: Console, mark: str) -> None:
     line = Text(f"shotclock bench  {summary.workload}, {summary.kernel}, n = {summary.n}  ", style="bold")
     line.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
@@ -87,7 +113,7 @@ def _header(summary: Summary, console: Console, mark: str) -> None:
         line.append(f"  {summary.status.upper()}: partial results", style="bold red")
     _say(console, line)
     quick = ", quick" if summary.quick else ""
-    took = f"{number(summary.duration_s)} s, {summary.common_steps:,} common steps{quick}"
+    took = f"{span(summary.duration_s)}, {summary.common_steps:,} common steps{quick}"
     _say(console, Text(f"run {summary.run_id}, {took}", style="dim"))
 
 
@@ -96,9 +122,10 @@ def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console
         return
     _title(console, title, mark)
     for gate in found:
-        line = Text(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=_STYLES[gate.result])
+        line = Text()
+        line.append(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
         sign = "≤" if gate.direction == "max" else "≥"
-        line.append(f"{gate.metric} {sign} {gate.limit:g}", style="none")
+        line.append(f"{gate.metric} {sign} {gate.limit:g}")
         _say(console, line)
         now = figure(summary, gate.metric)
         _say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))
@@ -123,26 +150,26 @@ def _percentiles(latency: Latency, *, bounds: bool) -> list[Text]:
 
 def _latencies(summary: Summary, console: Console, mark: str) -> None:
     bounds = console.width >= _WIDE
-    table = _table(("ms", "n", "missed", *QUANTILES, "emulated", "software"))
+    arms: dict[str, list[tuple[Text, ...]]] = {}
     for name in summary.arms:
-        found = [(f, summary.metrics.get(f"{name}.{f}")) for f in ("added_latency", "quantum_latency")]
-        latencies = [(f, latency) for f, latency in found if isinstance(latency, Latency) and latency.n]
-        if latencies:
-            table.add_row(Text(name, style="bold"))
-        for metric, latency in latencies:
-            parts = [_mean(summary, f"{name}.{metric}.{part}") for part in ("emulated_wait", "software")]
-            numbers = [Text(f"{latency.n:,}"), Text(f"{latency.missed:,}")]
-            table.add_row(Text(f"  {metric}"), *numbers, *_percentiles(latency, bounds=bounds), *parts)
+        for metric in ("added_latency", "quantum_latency"):
+            latency = summary.metrics.get(f"{name}.{metric}")
+            if not isinstance(latency, Latency) or not latency.n:
+                continue
+            rows = arms.setdefault(name, [])
+            parts = [
+                Text(_mean(summary, f"{name}.{metric}.{part}")) for part in ("emulated_wait", "software")
+            ]
+            rows.append((*_counted(f" {metric}", latency, bounds=bounds), *parts))
             for kind, part in classes(summary, name) if metric == "added_latency" else ():
-                counts = [Text(f"{part.n:,}"), Text(f"{part.missed:,}")]
-                table.add_row(Text(f"    {kind}"), *counts, *_percentiles(part, bounds=bounds))
+                rows.append(_counted(f"    {kind}", part, bounds=bounds))
     _title(console, "Latency by arm", mark)
-    if not table.row_count:
+    if not arms:
         _say(console, Text("No call was made."))
         return
-    _say(console, table)
+    _by_arm(console, ("ms", "n", "missed", *QUANTILES, "emul.", "software"), arms)
     notes = [
-        "emulated, software: means of the emulated wait and of all the rest, ms",
+        "emul., software: means of the emulated wait and of all the rest, ms",
         "qpu, fallback, rejected: calls by who answered, if more than one kind did",
         "too few: too few samples for this percentile; >: missed, above the deadline",
     ]
@@ -151,25 +178,26 @@ def _latencies(summary: Summary, console: Console, mark: str) -> None:
     _notes(console, notes)
 
 
+def _counted(name: str, latency: Latency, *, bounds: bool) -> tuple[Text, ...]:
+    counts = Text(f"{latency.n:,}"), Text(f"{latency.missed:,}")
+    return Text(name), *counts, *_percentiles(latency, bounds=bounds)
+
+
 def _stages(summary: Summary, console: Console, mark: str) -> None:
-    table = _table(("ms", "n", "mean", "emulated", "software", *QUANTILES))
+    arms: dict[str, list[tuple[Text, ...]]] = {}
     for name in summary.arms:
-        rows: list[tuple[Text | str, ...]] = []
         call = summary.metrics.get(f"{name}.added_latency")
         least = _SHOWN_FROM_SHARE * (call.mean or 0.0) if isinstance(call, Latency) else 0.0
         for stage in (*CALL_STAGES, Stage.TOTAL_ITERATION_TIME):
             latency = summary.metrics.get(f"{name}.{stage}")
             if isinstance(latency, Latency) and latency.n and (latency.mean or 0.0) > least:
-                parts = [_mean(summary, f"{name}.{stage}.{part}") for part in ("emulated_wait", "software")]
-                numbers = [Text(f"{latency.n:,}"), Text(ms(latency.mean))]
-                rows.append((Text(f"  {stage}"), *numbers, *parts, *_percentiles(latency, bounds=False)))
-        if rows:
-            table.add_row(Text(name, style="bold"))
-        for row in rows:
-            table.add_row(*row)
-    if table.row_count:
+                parts = (_mean(summary, f"{name}.{stage}.{part}") for part in ("emulated_wait", "software"))
+                figures = (f" {stage}", f"{latency.n:,}", ms(latency.mean), *parts)
+                shown = (*map(Text, figures), *_percentiles(latency, bounds=False))
+                arms.setdefault(name, []).append(shown)
+    if arms:
         _title(console, "Latency by stage", mark)
-        _say(console, table)
+        _by_arm(console, ("ms", "n", "mean", "emul.", "software", *QUANTILES), arms)
         _notes(console, ["stages under 1 % of the arm's mean call are left out; the report has them all"])
 
 
@@ -258,8 +286,11 @@ def _checklist(summary: Summary, console: Console, mark: str) -> None:
 def _verdict(summary: Summary, console: Console, mark: str) -> None:
     _title(console, "Verdict", mark)
     _say(console, Text(summary.verdict.headline, style="bold"))
-    for sentence in summary.verdict.sentences:
-        _say(console, Padding(Text(sentence.text), (0, 0, 0, 2)))
+    listed = Table.grid(padding=(0, 1, 0, 0))
+    listed.add_column(justify="right")
+    for number_of, sentence in enumerate(summary.verdict.sentences, start=1):
+        listed.add_row(f"{number_of}.", Text(sentence.text))
+    _say(console, listed)
 
 
 def _next(folder: Path, commands: Sequence[str], console: Console) -> None:

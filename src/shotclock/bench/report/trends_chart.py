@@ -13,6 +13,7 @@ from shotclock.bench.report.trends import Trend, worse
 from shotclock.bench.report.words import marked, percent
 
 _WIDTH, _HEIGHT, _TICKS = 620, 150, 6
+_LINE_PX, _LINES = 13, 4
 
 
 def course(trend: Trend) -> Composed:
@@ -24,6 +25,7 @@ def course(trend: Trend) -> Composed:
     curves = []
     rules: list[alt.Chart] = []
     levels: list[Row] = []
+    number = 0
     for one in trend.series:
         points = tuple((float(place[point.run_id]), point.value) for point in one.points)
         runs = f"{len(points)} run{'s' if len(points) > 1 else ''}"
@@ -37,7 +39,11 @@ def course(trend: Trend) -> Composed:
             ratio = change.ratio
             moved = f"{change.after - change.before:+.3g}" if ratio is None else _signed(ratio)
             words = f"{moved}, {'worse' if worse(trend, change) else 'better'}"
-            rules += rule(at, words, Panel((), x, y, _WIDTH, _HEIGHT, "", stepped=False), vertical=True)
+            # words of neighbouring changes stand on lines of their own
+            lift = _LINE_PX * (number % _LINES)
+            frame = Panel((), x, y, _WIDTH, _HEIGHT, "", stepped=False)
+            rules += rule(at, words, frame, vertical=True, lift_px=lift)
+            number += 1
     if levels:
         line = alt.Chart(data(levels)).mark_rule(color=INK, strokeWidth=5, opacity=0.18)
         rules.append(line.encode(x="x:Q", x2="x2:Q", y="y:Q"))

@@ -39,7 +39,7 @@ def write_trends(found: Trends, history: History, folder: Path) -> Path:
         foot=f"All figures, a row a run and a metric: {EXPORT}.",
         headline=headline(found),
         changes=changes(found),
-        drawn=draw_all([_figure(trend) for trend in found.trends], folder),
+        drawn=draw_all([_figure(trend) for trend in sorted(found.trends, key=_calm)], folder),
         environments=environments(found),
         mark=mark,
         fewest=FEWEST,
@@ -98,13 +98,19 @@ def changes(found: Trends) -> Grid:
     return plain("Changes of level, the newest first", head, rows, words=4)
 
 
+def _calm(trend: Trend) -> tuple[bool, bool]:
+    """Sorts what moved to the worse first, then what moved at all; others keep their order."""
+    moved = [change for one in trend.series for change in one.changes]
+    return not any(worse(trend, change) for change in moved), not moved
+
+
 def _figure(trend: Trend) -> Figure:
     better = "Lower" if trend.direction == "lower" else "Higher"
     moved = sum(len(one.changes) for one in trend.series)
     told = {0: "No level moved.", 1: "One level moved."}.get(moved, f"{moved} levels moved.")
     caption = f"{better} is better. {told} A letter is an environment; grey bars are medians of the levels."
     name = re.sub(r"[^a-z0-9]+", "-", trend.metric.lower()).strip("-")
-    return Figure(f"trend-{name}", f"Course of {trend.metric}", caption, course(trend), _points(trend))
+    return Figure(f"trend-{name}", trend.metric, caption, course(trend), _points(trend))
 
 
 def _points(trend: Trend) -> Grid:
@@ -133,6 +139,6 @@ def environments(found: Trends) -> Grid:
         others = [other for name, other in found.environments.items() if name != letter]
         own = [key for key in keys if any(other.get(key) != facts.get(key) for other in others)]
         shown = own or list(facts)
-        rows.append((letter, ", ".join(f"{key} {facts.get(key, 'not recorded')}" for key in shown)))
+        rows.append((letter, ", ".join(f"{key} {facts[key]}" for key in shown if key in facts) or NOTHING))
     what = "what tells it apart" if len(rows) > 1 else "what it is"
     return plain("Environments", ("", what), rows, words=2)

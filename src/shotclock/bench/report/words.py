@@ -25,6 +25,8 @@ from shotclock.bench.schema import (
 Quantile = Literal["p50", "p95", "p99"]
 QUANTILES: tuple[Quantile, ...] = ("p50", "p95", "p99")
 SYMBOLS = {Result.PASS: "✓", Result.FAIL: "✗", Result.INCONCLUSIVE: "?"}
+STYLES = {Result.PASS: "bold green", Result.FAIL: "bold red", Result.INCONCLUSIVE: "bold yellow"}
+"""Of a result on a terminal."""
 STATES = {State.MET: "✓", State.NOT_MET: "✗", State.NOT_MEASURED: "?"}
 SANITY = {
     SanityResult.MET: "✓",

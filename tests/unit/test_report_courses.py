@@ -1,0 +1,60 @@
+"""The courses of the held-out loss: means over seeds, and as many points as can be told apart."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from shotclock.bench.report.courses import APART_PX, Course, Point, courses, curve, spent_axis
+from shotclock.bench.report.lines import Axis
+
+WIDTH_PX = 300.0
+X = Axis(0.0, 100.0, (), (), "step")
+
+
+def course(steps: range, *, seeds: int = 2) -> Course:
+    points = tuple(Point(step, float(step), 1.0 + step % 2, 0.5, 2.5 + step % 2) for step in steps)
+    return Course("hybrid-mine", seeds, points)
+
+
+def test_seeds_are_averaged_and_what_some_never_reached_keeps_the_others() -> None:
+    rows = [
+        ("b", 0, 4, 2.0, 1.0),
+        ("b", 1, 4, 4.0, 3.0),
+        ("b", 0, 9, 6.0, 0.5),
+        ("b", 1, 9, 8.0, float("nan")),
+        ("a", 0, 4, 1.0, float("inf")),
+    ]
+    (found,) = courses(["a", "b", "c"], rows)
+    assert found == Course("b", 2, (Point(4, 3.0, 2.0, 1.0, 3.0), Point(9, 6.0, 0.5, 0.5, 0.5)))
+
+
+def test_evaluations_too_near_to_be_told_apart_are_one_point() -> None:
+    drawn = curve(course(range(101)), lambda point: float(point.step), X, WIDTH_PX, "", band=True)
+    per_px = WIDTH_PX / (X.high - X.low)
+    cells = [int(x * per_px / APART_PX + 1e-9) for x, _ in drawn.points]
+    assert len(drawn.points) == len(set(cells)) == WIDTH_PX / APART_PX + 1
+    assert [y for _, y in drawn.points][:-1] == [1.5] * (len(drawn.points) - 1)
+    assert all((low, high) == (0.5, 3.5) for _, low, high in drawn.band[:-1])
+    assert drawn.points[-1][0] == 100
+
+
+def test_evaluations_far_enough_apart_are_all_drawn() -> None:
+    sparse = course(range(0, 101, 10))
+    drawn = curve(sparse, lambda point: float(point.step), X, WIDTH_PX, "", band=True)
+    assert drawn.points == tuple((float(point.step), point.mean) for point in sparse.points)
+    assert all(b > a for (a, _), (b, _) in pairwise(drawn.points))
+
+
+def test_one_seed_has_no_band() -> None:
+    drawn = curve(course(range(10), seeds=1), lambda point: float(point.step), X, WIDTH_PX, "", band=True)
+    assert drawn.band == ()
+
+
+@pytest.mark.parametrize(("ends", "log"), [((10.0, 100.0), False), ((10.0, 1000.0), True)])
+def test_ends_far_apart_want_a_log_axis(ends: tuple[float, float], log: bool) -> None:
+    found = [Course("a", 1, (Point(0, 1.0, 1, 1, 1), Point(1, end, 1, 1, 1))) for end in ends]
+    axis, logarithmic = spent_axis(found, "money")
+    assert logarithmic is log
+    assert ("log scale" in axis.title) is log
