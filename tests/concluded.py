@@ -20,6 +20,7 @@ from shotclock.bench.schema import (
     Ratio,
     Result,
     Summary,
+    UnitPrices,
     Verdict,
 )
 from shotclock.bench.statistics import paired_interval
@@ -33,6 +34,7 @@ def billed(qpu_s: float = 10.0, idle_s: float | None = None) -> Cost:
     """Prices of 1.6 USD a QPU second."""
     return Cost(
         currency="USD",
+        prices=UnitPrices(gpu_hour=0.0, qpu_second=1.6),
         compute_h=0.1,
         qpu_s=qpu_s,
         qpu_idle_s=idle_s,

@@ -28,6 +28,7 @@ from shotclock.bench.schema import (
     Result,
     Sentence,
     Summary,
+    UnitPrices,
     Verdict,
 )
 from shotclock.domain.stages import Stage, StageTiming
@@ -275,6 +276,7 @@ def _arm_summary(arm: Arm, steps: list[Step], size: Size) -> ArmSummary:
         ),
         cost=Cost(
             currency="USD",
+            prices=UnitPrices(gpu_hour=2.10, qpu_second=1.60),
             compute_h=hours,
             qpu_s=qpu_s,
             money=money,

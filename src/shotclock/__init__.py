@@ -1,4 +1,9 @@
-"""Shotclock puts a quantum processor behind a deadline."""
+"""Shotclock puts a quantum processor behind a deadline.
+
+`attach` hooks it onto a torch optimizer. Its words are in `shotclock.domain`: a `subproblem.Subproblem`
+goes in, one of five `outcome.Outcome` comes out, and `ports` says what a kernel, a provider, a solver or a
+workload of your own looks like. `shotclock.wire.client.GrpcDispatcher` asks a running `shotclock serve`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "attach"]
+
+
+def __dir__() -> list[str]:
+    """With `attach`, which is not there before it is asked for."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> object:

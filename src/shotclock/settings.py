@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
@@ -11,12 +12,23 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+)
+from pydantic_settings import (
+    SettingsError as EnvironmentValueError,
 )
 
 from shotclock.domain.errors import SettingsError
@@ -33,8 +45,29 @@ DEFAULT_ARMS = (
 )
 
 
+LONGEST_MS = 604_800_000.0
+"""A week: no wait is longer, and every instant of a run stays within 64 bits of nanoseconds."""
+
+Wait = Annotated[float, Field(ge=0, le=LONGEST_MS)]
+"""Milliseconds that may be none."""
+
+Budget = Annotated[float, Field(ge=0.001, le=LONGEST_MS)]
+"""Milliseconds, a microsecond at least."""
+
+RepDelay = Annotated[float, Field(ge=0)]
+"""Microseconds; the device says how many it takes."""
+
+
 class _Branch(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python takes true for 1; whoever writes `steps = true` means something else."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("wants a number or text")
+        return value
 
 
 class BenchSettings(_Branch):
@@ -43,8 +76,8 @@ class BenchSettings(_Branch):
     workload: str = "digits-mlp"
     arms: tuple[str, ...] = Field(default=DEFAULT_ARMS, min_length=1)
     seeds: int = Field(default=5, ge=1, le=1000)
-    steps: int = Field(default=1000, ge=1)
-    warmup_steps: int = Field(default=200, ge=0)
+    steps: int = Field(default=1000, ge=1, le=1_000_000_000)
+    warmup_steps: int = Field(default=200, ge=0, le=1_000_000_000)
     order: Literal["interleaved", "sequential"] = "interleaved"
 
 
@@ -72,10 +105,10 @@ class QuantumSettings(_Branch):
     device: str = "heron-torino"
     profile: str = "colocated"
     shots: Annotated[int, Field(ge=1)] | Literal["fit"] = 256
-    rep_delay_us: float | Literal["default"] = "default"
-    rep_delay_choices_us: tuple[Annotated[float, Field(ge=0)], ...] = ()
-    budget_ms: float = Field(default=200.0, gt=0)
-    wait_limit_ms: float = Field(default=30_000.0, gt=0)
+    rep_delay_us: RepDelay | Literal["default"] = "default"
+    rep_delay_choices_us: tuple[RepDelay, ...] = ()
+    budget_ms: Budget = 200.0
+    wait_limit_ms: Budget = 30_000.0
     mode: Literal["inline", "overlap", "offline", "auto"] = "auto"
     on_stale: Literal["revalidate", "drop"] = "revalidate"
     preview_shots: int = Field(default=0, ge=0, le=4096)
@@ -84,17 +117,15 @@ class QuantumSettings(_Branch):
     backend: str = ""
     execution_mode: Literal["job", "batch", "session"] = "job"
     session_max_s: int | None = Field(default=None, ge=1)
-    session_idle_s: float = Field(default=5.0, gt=0)
-    max_money_per_run: float = Field(default=0.0, ge=0)
+    session_idle_s: float = Field(default=5.0, gt=0, le=86_400)
+    max_money_per_run: float = Field(default=0.0, ge=0, le=1e12)
 
-    @model_validator(mode="after")
-    def _rep_delay(self) -> QuantumSettings:
-        if self.rep_delay_us != "default" and self.rep_delay_us < 0:
-            raise ValueError("rep_delay_us is negative")
-        choices = self.rep_delay_choices_us
+    @field_validator("rep_delay_choices_us")
+    @classmethod
+    def _ever_shorter(cls, choices: tuple[float, ...]) -> tuple[float, ...]:
         if any(after >= before for before, after in pairwise(choices)):
-            raise ValueError(f"rep_delay_choices_us: {choices} wants each shorter than the one before")
-        return self
+            raise ValueError("wants each shorter than the one before")
+        return choices
 
     @property
     def shorter_rep_delays_s(self) -> tuple[float, ...]:
@@ -114,9 +145,9 @@ class ArmSettings(_Branch):
     device: str | None = None
     profile: str | None = None
     shots: Annotated[int, Field(ge=1)] | Literal["fit"] | None = None
-    rep_delay_us: float | Literal["default"] | None = None
-    budget_ms: float | None = Field(default=None, gt=0)
-    wait_limit_ms: float | None = Field(default=None, gt=0)
+    rep_delay_us: RepDelay | Literal["default"] | None = None
+    budget_ms: Budget | None = None
+    wait_limit_ms: Budget | None = None
     mode: Literal["inline", "overlap", "offline", "auto"] | None = None
     on_stale: Literal["revalidate", "drop"] | None = None
     every: int | None = Field(default=None, ge=1)
@@ -129,7 +160,7 @@ class CircuitsSettings(_Branch):
     """
 
     template_store: str = "auto"
-    check_calibration_s: float = Field(default=600.0, ge=1)
+    check_calibration_s: float = Field(default=600.0, ge=1, le=86_400)
 
     @property
     def store_folder(self) -> Path | None:
@@ -150,8 +181,8 @@ class OrchestratorSettings(_Branch):
     queue_limit: int = Field(default=64, ge=1)
     attempts: int = Field(default=3, ge=1, le=3)
     batch_limit: int = Field(default=8, ge=1, le=300)
-    batch_age_ms: float = Field(default=0.0, ge=0)
-    overload_wait_ms: float = Field(default=100.0, gt=0)
+    batch_age_ms: Wait = 0.0
+    overload_wait_ms: Budget = 100.0
     result_cache: int = Field(default=0, ge=0, le=100_000)
 
 
@@ -177,7 +208,7 @@ class ServeSettings(_Branch):
     insecure: bool = False
     sizes: tuple[Annotated[int, Field(ge=2, le=24)], ...] = Field(default=(12,), min_length=1)
     fallback: Literal["race", "standby", "none"] = "race"
-    drain_s: float = Field(default=30.0, gt=0)
+    drain_s: float = Field(default=30.0, gt=0, le=86_400)
 
     @property
     def ledger_file(self) -> str:
@@ -192,8 +223,8 @@ class CostSettings(_Branch):
     """Prices of the site's own contract; the defaults are examples."""
 
     currency: str = "USD"
-    qpu_second: float = Field(default=1.60, ge=0)
-    gpu_hour: float = Field(default=2.10, ge=0)
+    qpu_second: float = Field(default=1.60, ge=0, le=1e6)
+    gpu_hour: float = Field(default=2.10, ge=0, le=1e6)
 
 
 class ThresholdSettings(_Branch):
@@ -263,19 +294,44 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> Settings:
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: malformed TOML: {error}") from error
     _refuse_unknown_environment()
-    environment = EnvSettingsSource(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()
+    environment = _environment()
     try:
         return Settings.model_validate(_laid_over(_laid_over(values, environment), flags))
     except ValidationError as error:
         raise SettingsError(_explain(error, file, text, flags)) from error
 
 
+def _environment() -> Mapping[str, Any]:
+    try:
+        return EnvSettingsSource(Settings, env_prefix=ENV_PREFIX, env_nested_delimiter="__")()
+    except EnvironmentValueError as error:  # it names the branch, and not the variable
+        branch = str(error).partition('field "')[2].partition('"')[0]
+        names = (
+            name for name in sorted(os.environ) if name.upper().startswith(f"{ENV_PREFIX}{branch}".upper())
+        )
+        blamed = ", ".join(name for name in names if not _is_json(os.environ[name]))
+        raise SettingsError(
+            f'environment: {blamed}: a list or a table is written as JSON: ["a", "b"]'
+        ) from error
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands where a table belongs is kept, so that it is refused and not hidden by a flag."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        merged[key] = _laid_over(under, value) if both else value  # type: ignore[arg-type]
+        if isinstance(under, Mapping) and isinstance(value, Mapping):
+            merged[key] = _laid_over(under, value)
+        elif key not in below or not isinstance(value, Mapping):
+            merged[key] = value
     return merged
 
 
@@ -326,26 +382,36 @@ def _siblings(path: tuple[str | int, ...]) -> list[str]:
 
 
 def _explain(error: ValidationError, file: Path | None, text: str, flags: Mapping[str, Any]) -> str:
-    problems = error.errors()
-    first = problems[0]
-    path = tuple(
-        part for part in first["loc"] if not str(part).startswith(("function-", "literal[", "float"))
-    )
-    key = ".".join(str(part) for part in path)
+    problems = [(_path(one["loc"]), one) for one in error.errors()]
+    path, first = problems[0]
+    beside = [one for found, one in problems if found == path]
+    more = sum(found[: len(path)] != path and path[: len(found)] != found for found, _ in problems)
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = f"unknown key{nearest(str(path[-1]), _siblings(path))}"
+    elif len(path) == 1 and first["type"] in NO_TABLE:
+        name = f"[[{path[0]}]] tables" if path[0] == "threshold" else f"a table, [{path[0]}]"
+        what = f"wants {name}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
-        what = f"{what[0].lower()}{what[1:]} (got {first['input']!r})"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{_origin(path, file, text, flags)}{key}: {what}{more}"
+        choices = [one["msg"].removeprefix("Input should be ") for one in beside[1:]]
+        what = f"{', or '.join([what[0].lower() + what[1:], *choices])} (got {first['input']!r})"
+    told = f"{_origin(path, file, text, flags)}{'.'.join(str(part) for part in path)}: {what}"
+    return f"{told} (and {more} more)" if more else told
+
+
+NO_TABLE = frozenset(("model_type", "dict_type", "tuple_type"))
+
+
+def _path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Without pydantic's names for the alternatives of a key that takes a number or a word."""
+    return tuple(part for part in loc if not str(part).startswith(("constrained-", "literal[")))
 
 
 def _origin(path: tuple[str | int, ...], file: Path | None, text: str, flags: Mapping[str, Any]) -> str:
     branch: Any = flags
     for part in path:
         branch = branch.get(part) if isinstance(branch, Mapping) else None
-    if branch is not None:
+    if branch is not None and not isinstance(branch, Mapping):
         return "flag: "
     variable = ENV_PREFIX + "__".join(str(part) for part in path).upper()
     if any(name.upper() == variable for name in os.environ):
@@ -358,7 +424,8 @@ def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
     """The line (from 1) on which a TOML document sets the key, or its nearest table; None if nowhere."""
     best, best_line = 0, None
     for number, found in _toml_keys(text):
-        shared = len(found) if found == path[: len(found)] else 0
+        within = min(len(found), len(path))
+        shared = within if found[:within] == path[:within] else 0
         if shared > best:
             best, best_line = shared, number
     return best_line

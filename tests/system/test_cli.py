@@ -57,6 +57,8 @@ def written(folder: Path, text: str) -> str:
         (["--arms", " , "], 2, ("bench.arms",)),
         (["--workload", "digits-mpl"], 2, ("digits-mpl", "did you mean 'digits-mlp'")),
         (["--workload", "no_such_module:build"], 2, ("no_such_module",)),
+        (["--workload", "diverging:nothing"], 2, ("diverging", "nothing")),
+        (["--workload", "os:getcwd"], 2, ("bench.workload: 'os:getcwd'",)),
         (["--profile", "colocatd"], 2, ("colocatd", "colocated")),
         (["--profile", "/no/such/profile.toml"], 2, ("/no/such/profile.toml",)),
         (["--steps", "0"], 2, ("bench.steps", "greater than or equal to 1")),
@@ -169,6 +171,12 @@ def test_help_imports_neither_torch_nor_qiskit() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_what_a_user_imports_is_told_before_torch_is_loaded() -> None:
+    check = "import sys, shotclock; print('attach' in dir(shotclock), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"
+
+
 def started(out: Path, *more: str, until: str = "arms, about") -> subprocess.Popen[str]:
     """A real run on the wall clock that would take minutes; returns once it says so much (it trains)."""
     arguments = [
@@ -198,7 +206,7 @@ def started(out: Path, *more: str, until: str = "arms, about") -> subprocess.Pop
 def test_ctrl_c_before_the_first_step_leaves_nothing(tmp_path: Path) -> None:
     process = started(tmp_path / "run", until="starting")
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "nothing was kept" in stderr
     assert "Traceback" not in stderr
@@ -223,6 +231,70 @@ def test_a_disk_that_takes_no_more_is_one_line_and_3(tmp_path: Path) -> None:
     assert "cannot write the run folder" in line
 
 
+COMMAND = [sys.executable, "-m", "shotclock"]
+
+
+def test_a_reader_that_leaves_ends_it_quietly_and_loses_no_run(tmp_path: Path) -> None:
+    load = ["load", "--clock", "virtual", "--duration", "1", "--out", str(tmp_path / "load")]
+    for arguments in (["profile", "show", "colocated"], ["profile", "show", "colocated", "--json"], load):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing) as pipe:
+            done = subprocess.run(
+                [*COMMAND, *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 141, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "BrokenPipe" not in done.stderr
+    assert json.loads((tmp_path / "load" / "load.json").read_text())["status"] == "complete"
+
+
+def test_a_full_disk_behind_stdout_is_one_line_and_3() -> None:
+    for arguments in (["--help"], ["profile", "show", "colocated"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert (done.returncode, done.stderr) == (3, "shotclock: stdout: No space left on device\n")
+
+
+def test_a_usage_error_is_one_line_to_grep(shotclock: Cli) -> None:
+    code, out, err = shotclock("bench", "--stepz", "3")
+    assert (code, out) == (2, "")
+    assert [line for line in err.splitlines() if "--stepz" in line] == [
+        "Error: No such option: --stepz (Possible options: --help, --steps)"
+    ]
+
+
+@pytest.mark.parametrize("written", ["summary.json", "load.json"])
+def test_a_summary_that_is_not_text_is_one_line(shotclock: Cli, tmp_path: Path, written: str) -> None:
+    (tmp_path / written).write_bytes(b"\xff\xfe\x00")
+    code, _, err = shotclock("report", str(tmp_path))
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"shotclock: {tmp_path / written}: not a")
+
+
+def test_a_history_that_is_a_folder_is_one_line(shotclock: Cli) -> None:
+    for folder in ("/", "."):
+        code, _, err = shotclock("report", "--history", folder)
+        assert code == 2
+        assert f"--history {folder}: there is none" in err
+
+
+def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As in a script's background job: `shotclock bench & … kill $!`."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(tmp_path / "run")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    process.terminate()
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -232,7 +304,7 @@ def free_port() -> int:
 
 def scrape(port: int) -> dict[str, float]:
     """Sample name with its labels → value, off the real endpoint."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
         families = text_string_to_metric_families(response.read().decode())
         return {
             f"{sample.name}{sorted(sample.labels.items())}": sample.value
@@ -246,13 +318,12 @@ def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Pa
     process = started(out, "--metrics", str(port))
     called = "shotclock_calls_total[('client', 'hybrid-colocated'), ('outcome', 'done')]"
     found: dict[str, float] = {}
-    for _ in range(200):
-        found = scrape(port)
-        if found.get(called, 0) >= 5:
-            break
+    while found.get(called, 0) < 5:
+        assert process.poll() is None
         time.sleep(0.1)
+        found = scrape(port)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     summary = json.loads((out / "summary.json").read_text())

@@ -89,7 +89,7 @@ assert result[1].data.meas.num_shots == 256
 assert service.job(job.job_id()).tags == ["sweep"]
 assert job.metrics()["num_circuits"] == 2
 sampler.options.environment.job_tags = ["cancelled"]
-long = sampler.run([(isa, [0.1])], shots=100_000)
+long = sampler.run([(isa, np.full((20, 1), 0.1))], shots=100_000)
 long.cancel()
 try:
     long.result()
@@ -123,7 +123,7 @@ def started(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
 
 def ended(process: subprocess.Popen[str], wanted: signal.Signals) -> None:
     process.send_signal(wanted)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert "Traceback" not in out + err
 
@@ -155,7 +155,7 @@ def run(names: Iterable[str], said: Any) -> dict[str, str]:
         )
         for name in names
     }
-    outputs = {name: client.communicate(timeout=300)[0] for name, client in clients.items()}
+    outputs = {name: client.communicate(timeout=600)[0] for name, client in clients.items()}
     return {name: outputs[name] for name, client in clients.items() if client.returncode}
 
 

@@ -14,10 +14,10 @@ from harness import Inline
 from shotclock.bench.arms import parse
 from shotclock.bench.figures import Prices, by_arm, cost
 from shotclock.bench.report import tables
-from shotclock.bench.schema import Cost
+from shotclock.bench.schema import Cost, UnitPrices
 from shotclock.bench.verdict import verdict
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.ports import Charges
+from shotclock.domain.ports import NO_CHARGES, Charges
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.workload import SharedWorkload, WorkloadPolicy
 from synthetic import SMALL, rows
@@ -38,6 +38,12 @@ def test_jobs_that_were_given_up_are_paid_for() -> None:
     assert found.money == pytest.approx(plain.money + 3.0)
     assert (found.abandoned_jobs, found.abandoned_qpu_s, found.abandoned_untold) == (3, 1.5, 1)
     assert found.qpu_idle_s is None
+
+
+def test_a_cost_tells_the_prices_it_was_reckoned_with() -> None:
+    found = spent(NO_CHARGES, replace(PRICES, gpu_hour=3.0))
+    assert found.prices == UnitPrices(gpu_hour=3.0, qpu_second=2.0)
+    assert found.money == pytest.approx(3.0 * found.compute_h + 2.0 * found.qpu_s)
 
 
 def test_a_real_session_is_idle_where_neither_answered_nor_abandoned_jobs_ran() -> None:

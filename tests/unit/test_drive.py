@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+import pytest
 
 from shotclock.bench.arms import parse
 from shotclock.bench.drive import Lane, Log, Plan, drive
@@ -76,13 +79,21 @@ def test_an_interrupt_keeps_the_rows_and_marks_the_run() -> None:
     assert common_steps(rows.values()) == 2
 
 
-def test_an_error_raised_on_purpose_keeps_the_rows_and_says_where() -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (SubproblemError("linear", "has NaN or infinite coefficients"), r"subproblem\.linear: has NaN or .*"),
+        (ValueError("the user's own"), rf"ValueError: the user's own \({re.escape(__file__)}:\d+\)"),
+    ],
+    ids=["on purpose", "a workload's own"],
+)
+def test_an_error_keeps_the_rows_and_says_where(error: Exception, told: str) -> None:
     def failing(seed: int) -> tuple[Counting, Callable[[], float]]:
         trainer = Counting("classical-control", [])
 
         def iterate(step: int) -> Iteration:
             if (seed, step) == (1, 2):
-                raise SubproblemError("linear", "has NaN or infinite coefficients")
+                raise error
             return Iteration(step, 0, 1, 0.5)
 
         trainer.iterate = iterate  # type: ignore[method-assign]
@@ -90,7 +101,5 @@ def test_an_error_raised_on_purpose_keeps_the_rows_and_says_where() -> None:
 
     plan = Plan(seeds=3, steps=4, block=2, interleaved=True)
     log = drive([Lane("classical-control", failing)], plan, lambda arm, steps: None)
-    assert log.failure == (
-        "seed 1: classical-control, step 2: subproblem.linear: has NaN or infinite coefficients"
-    )
+    assert re.fullmatch(rf"seed 1: classical-control, step 2: {told}", log.failure)
     assert [(step.seed, step.step) for step in log.steps] == [*((0, i) for i in range(4)), (1, 0), (1, 1)]

@@ -89,6 +89,8 @@ def test_offline_holds_no_more_than_its_window_under_way_and_reports_throughput(
         200 * MS
     }  # a call's budget starts when it is asked, not when all are there
     assert judge(calls, plan, "quantum").completed_per_s == pytest.approx(100, rel=0.01)
+    assert {call.scheduled_ns - call.issued_ns for call in calls} == {0}  # nor does its latency
+    assert judge(calls, plan, "quantum").deadline_hit_ratio.value == 1.0
     out = [sum(c.issued_ns <= at < c.completed_ns for c in calls) for at in range(0, 2_000 * MS, 7 * MS)]
     assert max(out) == 4
 
@@ -164,6 +166,27 @@ def test_a_cache_hit_is_no_call_of_the_qpu() -> None:
     calls = [replace(call, answered_by="cache_hit") for call in loaded(SERVER, Queue(mixed))]
     assert sample(calls, "quantum").n == 0
     assert sample(calls, "any").n == len(calls)
+
+
+@pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM])
+def test_a_stream_does_not_hammer_a_target_that_died_and_says_so(scenario: Scenario) -> None:
+    died = Queue(lambda number: 0.01 if number < 8 else 0.0, lambda number: done if number < 8 else shed)
+    plan = Plan(scenario, 1, 2, 200 * MS)
+    calls = loaded(plan, died)
+    asked = sorted({call.scheduled_ns for call in calls if not call.answered})
+    assert len(asked) == 10
+    gaps = [after - before for before, after in pairwise(asked)]
+    assert gaps == pytest.approx([200 * MS] * 9, abs=2_000)  # a loop's timer rounds to its resolution
+    assert max(call.completed_ns for call in calls) < plan.duration_ns
+    assert (
+        "nobody answered 10 queries, each of which took its whole deadline" in judge(calls, plan, "any").why
+    )
+
+
+def test_every_call_of_a_closed_load_is_in_a_window() -> None:
+    plan = Plan(Scenario.OFFLINE, 50, 4, 200 * MS)
+    calls = loaded(plan, Queue(lambda number: 0.01))
+    assert sum(window.n for window in windows(calls, plan, "any")) == len(calls)
 
 
 def test_a_settled_run_is_stable_and_one_that_grows_is_not() -> None:

@@ -144,7 +144,7 @@ def test_five_runs_are_official_and_fewer_say_so(tmp_path: Path) -> None:
     plans = [replace(SERVER, seed=seed) for seed in range(5)]
     summary, calls = a_test(plans, Queue(lambda number: 0.004))
     assert not any("No official figure" in one for one in sentences(summary))
-    assert "95 % interval" in page(summary, calls, tmp_path).words
+    assert "95\u00a0% interval" in page(summary, calls, tmp_path).words
     summary, calls = a_test(plans[:2], Queue(lambda number: 0.004))
     assert any("2 of the five" in one for one in sentences(summary))
 

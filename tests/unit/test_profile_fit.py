@@ -116,8 +116,10 @@ def test_another_distribution_shows_as_a_distance(tmp_path: Path) -> None:
     [
         ({"created": "yesterday"}, ("job 3", "created", "'yesterday'")),
         ({"usage_s": "much"}, ("job 3", "usage_s", "'much'")),
+        ({"usage_s": "nan"}, ("job 3", "usage_s", "'nan'")),
         ({"created": ""}, ("job 3", "created")),
         ({"running": "2020-01-01T00:00:00+00:00"}, ("job 3", "before it was created")),
+        ({"running": "2020-01-01T00:00:00"}, ("job 3", "before it was created")),
     ],
 )
 def test_a_bad_record_is_one_line(change: dict[str, Any], words: tuple[str, ...], tmp_path: Path) -> None:

@@ -36,7 +36,17 @@ def test_flags_beat_environment_beat_file_beat_defaults(
         ('[bench]\nworkload = "digits-mlp"\narms = "x"\n', 3, ("bench.arms",)),
         ("[quantm]\nshots = 3\n", 1, ("quantm", "'quantum'")),
         ('[quantum]\nmode = "later"\n', 2, ("quantum.mode", "inline", "later")),
-        ("[quantum]\nrep_delay_choices_us = [50, 100]\n", 1, ("rep_delay_choices_us", "shorter")),
+        ("[quantum]\nrep_delay_choices_us = [50, 100]\n", 2, ("rep_delay_choices_us", "shorter")),
+        ("[quantum]\nrep_delay_us = -1\n", 2, ("quantum.rep_delay_us: ", "or 'default' (got -1)")),
+        ("[quantum]\nrep_delay_us = nan\n", 2, ("quantum.rep_delay_us: ", "finite number, or 'default'")),
+        ("[quantum]\nshots = 0\n", 2, ("quantum.shots: input", "or 'fit' (got 0)")),
+        ("[quantum]\nbudget_ms = inf\n", 2, ("quantum.budget_ms", "finite")),
+        ("[quantum]\nbudget_ms = 1e308\n", 2, ("quantum.budget_ms", "604800000")),
+        ("[cost]\nqpu_second = inf\n", 2, ("cost.qpu_second", "finite")),
+        ("[bench]\nsteps = true\n", 2, ("bench.steps", "wants a number or text")),
+        ("[serve]\nsizes = [30]\n", 2, ("serve.sizes.0", "24 (got 30)")),
+        ('[threshold]\nmetric = "a"\nmax = 1\n', 1, ("threshold: wants [[threshold]] tables",)),
+        ("[[arm]]\nshots = 1\n", 1, ("arm: wants a table, [arm]",)),
         ('[serve]\nfallbak = "race"\n', 2, ("serve.fallbak", "'fallback'")),
         ("[kernel]\nn = 12\nn2 = 1\n", 3, ("kernel.n2",)),
         ('[[threshold]]\nmetric = "a"\nmax = 1\n[[threshold]]\nmetric = "b"\n', 4, ("exactly one",)),
@@ -54,6 +64,13 @@ def test_a_bad_key_is_one_line_with_file_and_line(
     assert "\n" not in message
     assert message.startswith(f"{file}:{line}: ")
     assert all(word in message for word in words), message
+
+
+def test_a_key_where_a_table_belongs_is_not_hidden_by_a_flag(tmp_path: Path) -> None:
+    file = written(tmp_path, "schema = 1\nbench = 3\n")
+    with pytest.raises(SettingsError) as caught:
+        load(file, {"bench": {"seeds": 3}})
+    assert str(caught.value) == f"{file}:2: bench: wants a table, [bench]"
 
 
 def test_malformed_toml_names_the_place(tmp_path: Path) -> None:
@@ -77,6 +94,21 @@ def test_an_unknown_environment_branch_or_key_is_refused(monkeypatch: pytest.Mon
     monkeypatch.delenv("SHOTCLOCK_BENHC__SEEDS")
     monkeypatch.setenv("SHOTCLOCK_BENCH__SEDS", "3")
     with pytest.raises(SettingsError, match=r"environment: SHOTCLOCK_BENCH__SEDS: bench\.seds"):
+        load(None, {})
+
+
+def test_a_list_in_the_environment_is_json_and_anything_else_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHOTCLOCK_BENCH__SEEDS", "3")
+    monkeypatch.setenv("SHOTCLOCK_BENCH__ARMS", '["classical-only"]')
+    assert load(None, {}).bench.arms == ("classical-only",)
+    monkeypatch.setenv("SHOTCLOCK_BENCH__ARMS", "classical-only")
+    with pytest.raises(SettingsError, match=r"^environment: SHOTCLOCK_BENCH__ARMS: a list .* JSON"):
+        load(None, {})
+    monkeypatch.delenv("SHOTCLOCK_BENCH__ARMS")
+    monkeypatch.setenv("SHOTCLOCK_THRESHOLD", "[")
+    with pytest.raises(SettingsError, match=r"^environment: SHOTCLOCK_THRESHOLD: "):
         load(None, {})
 
 

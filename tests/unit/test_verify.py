@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +36,21 @@ from shotclock.bench.trace import write_trace
 from shotclock.bench.verify.check import verify
 from shotclock.cli.verify import verify as verb
 from shotclock.domain.errors import SettingsError
+
+LOCK = f"""schema = 1
+[bench]
+workload = "digits-mlp"
+arms = {[arm.name for arm in synthetic.ARMS]}
+[kernel]
+name = "qat_flip"
+n = 12
+[quantum]
+shots = 256
+[cost]
+currency = "USD"
+gpu_hour = 2.1
+qpu_second = 1.6
+"""
 
 
 def facts() -> RunFacts:
@@ -86,7 +102,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = facts()
     folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run")
     summary = summarise(rows, run)
-    folder.write_settings("schema = 1\n\n[bench]\nseeds = 2\n")
+    folder.write_settings(LOCK)
     folder.write_machine(run.environment)
     folder.write_steps(rows)
     folder.write_summary(summary)
@@ -287,6 +303,74 @@ def test_an_environment_of_unknown_origin_is_found(run: Path) -> None:
     assert "machine.json: is not the environment of summary.json" in found
 
 
+def test_a_cost_that_its_rows_and_prices_do_not_give_is_found(run: Path) -> None:
+    def cheaper(summary: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
+        summary["arms"]["quantum-raw"]["cost"]["money"] /= 2
+
+    told(run, cheaper)  # type: ignore[arg-type]
+    (fault,) = faults(run)
+    assert fault.startswith("summary.json: arms.quantum-raw.cost.money: says ")
+
+
+def test_a_training_that_diverged_is_kept_read_and_said(run: Path, tmp_path: Path) -> None:
+    rows = [
+        replace(row, eval_loss=math.nan) if row.arm == "quantum-raw" and row.eval_loss is not None else row
+        for row in synthetic.rows(synthetic.SMALL)
+    ]
+    folder = RunFolder(run)
+    folder.write_steps(rows)
+    folder.write_summary(summarise(rows, facts()))
+    assert faults(run) == []
+    said = [one.text for one in folder.read_summary().verdict.sentences]
+    assert "quantum-raw: no finite held-out loss to hold against classical-only's; training diverged." in said
+    with History(tmp_path / "history.db") as kept:
+        kept.add(entry(run))
+        assert kept.trend("quantum-raw.loss") == []
+        assert len(kept.trend("quantum-raw.compute_h")) == 1
+
+
+def test_a_metric_cannot_pass_a_threshold_that_there_is_not(run: Path) -> None:
+    def passing(summary: dict[str, dict[str, dict[str, object]]]) -> None:
+        summary["metrics"]["quantum-raw.quantum_share"]["ok"] = True
+
+    told(run, passing)  # type: ignore[arg-type]
+    assert faults(run) == [
+        "summary.json: metrics.quantum-raw.quantum_share.ok: says True; the rows give None"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lock", "fault"),
+    [
+        ("", "kernel.name: is missing; the run had qat_flip"),
+        (LOCK.replace("n = 12", "n = 11"), "kernel.n: says 11; the run had 12"),
+        (LOCK.replace("gpu_hour = 2.1", "gpu_hour = 1.0"), "cost.gpu_hour: says 1.0; the run had 2.1"),
+        (LOCK.replace("'quantum-raw'", "'hybrid-none'"), "bench.arms["),
+    ],
+)
+def test_settings_of_another_run_are_found(run: Path, lock: str, fault: str) -> None:
+    (run / "config.lock.toml").write_text(lock, encoding="utf-8")
+    assert any(found.startswith(f"config.lock.toml: {fault}") for found in faults(run))
+
+
+def test_a_torn_page_and_a_torn_picture_are_found(run: Path) -> None:
+    page, chart = run / "report.html", next((run / "charts").glob("*.png"))
+    whole = page.read_bytes()
+    page.write_bytes(whole[: len(whole) // 2 * 2 - 9])
+    chart.write_bytes(chart.read_bytes()[:-1])
+    assert faults(run) == ["report.html: is no whole page", f"charts/{chart.name}: is no whole PNG"]
+    page.write_bytes(b"\xff" + whole)
+    assert faults(run)[0] == "report.html: is no UTF-8 text: invalid start byte at byte 0"
+
+
+def test_the_page_of_another_run_is_found(run: Path) -> None:
+    page = run / "report.html"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("20261122-0900", "20261122-0901"), encoding="utf-8")
+    (fault,) = faults(run)
+    assert fault.startswith("report.html: is not the page of run 20261122-0900; ")
+
+
 @pytest.fixture
 def load_test(tmp_path: Path) -> Path:
     plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
@@ -335,6 +419,24 @@ def test_a_load_tests_page_is_checked_too(load_test: Path) -> None:
     assert any("does not say EMULATED" in fault for fault in faults(load_test))
     page.unlink()
     assert faults(load_test) == ["report.html: is missing"]
+
+
+def test_what_follows_from_a_load_tests_runs_together_is_worked_out_anew(load_test: Path) -> None:
+    file = load_test / "load.json"
+    summary = json.loads(file.read_bytes())
+    file.write_text(json.dumps(summary | {"quoted": 1, "official": True, "rate_per_s": 50}), encoding="utf-8")
+    assert faults(load_test) == [
+        "load.json: quoted: says 1; the rows give 0",
+        "load.json: official: says True; the rows give False",
+        "load.json: rate_per_s: says 50.0; its first run says 100.0",
+    ]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_a_load_tests_torn_machine_file_is_a_fault(load_test: Path, content: bytes) -> None:
+    (load_test / "machine.json").write_bytes(content)
+    (fault,) = faults(load_test)
+    assert fault.startswith("machine.json: is no JSON: ")
 
 
 def ran(*arguments: str) -> Result:

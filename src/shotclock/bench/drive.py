@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from shotclock.bench.rows import Call, Step
+from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
@@ -34,7 +36,7 @@ class Plan:
 class Log:
     """The rows so far, and how the run ended; whatever ends it, what has run is here.
 
-    failure: the first error Shotclock raised on purpose, with where it happened; empty without one.
+    failure: the first error, with where it happened; empty without one.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -82,7 +84,7 @@ class _Turn:
 def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) -> Log:
     """Every seed of every arm; `advance(arm, steps)` reports progress.
 
-    Ctrl-C and errors raised on purpose end it early, marked; what has run is kept.
+    Ctrl-C and errors, a workload's own too, end it early, marked; what has run is kept.
     """
     log = Log()
     for seed in range(plan.seeds):
@@ -91,7 +93,7 @@ def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) ->
             turns.extend(_Turn(lane, *lane.make(seed), seed) for lane in lanes)
             _take_turns(turns, plan, advance)
             for turn in turns:
-                turn.trainer.flush()
+                _kept(turn, turn.trainer.flush)
         except KeyboardInterrupt:
             log.interrupted = True
         except ShotclockError as error:
@@ -110,11 +112,19 @@ def _take_turns(turns: list[_Turn], plan: Plan, advance: Callable[[str, int], No
         shift = number % len(turns)
         for turn in turns[shift:] + turns[:shift]:
             steps = min(block, plan.steps - first)
-            try:
-                turn.run(steps)
-            except ShotclockError as error:
-                raise RunError(f"{turn.lane.name}, step {len(turn.rows)}: {error}") from error
+            _kept(turn, partial(turn.run, steps))
             advance(turn.lane.name, steps)
+
+
+def _kept(turn: _Turn, work: Callable[[], None]) -> None:
+    """Does it; an error becomes one of the run, which keeps the rows."""
+    where = f"{turn.lane.name}, step {len(turn.rows)}"
+    try:
+        work()
+    except ShotclockError as error:
+        raise RunError(f"{where}: {error}") from error
+    except Exception as error:
+        raise RunError(f"{where}: {plugin.told(error)}") from error
 
 
 def describe(call: FinishedCall) -> Call:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shotclock.bench.arms import BASELINE, CLASSES, PARTS, Arm
 from shotclock.bench.rows import Call, Step
-from shotclock.bench.schema import TOO_FEW, Cost, Latency, Loss, Ratio
+from shotclock.bench.schema import TOO_FEW, Cost, Latency, Loss, Ratio, UnitPrices
 from shotclock.bench.statistics import QUANTILES, Sample, paired_interval, percentile, ratio
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.ports import NO_CHARGES, Charges
@@ -190,6 +190,7 @@ def cost(
         per_loss = (hours - base_hours) / total_gain, (money - base_money) / total_gain
     return Cost(
         currency=prices.currency,
+        prices=UnitPrices(gpu_hour=prices.gpu_hour, qpu_second=prices.qpu_second),
         compute_h=hours,
         qpu_s=qpu_s,
         abandoned_jobs=charges.abandoned,

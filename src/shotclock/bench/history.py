@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ def _asked(summary: Summary) -> dict[str, str]:
 
 
 def _price(name: str, arm: ArmSummary) -> list[Figure]:
-    """What the training reached, and what it took; no price where nothing was gained."""
+    """What the training reached, and what it took: no price without a gain, no loss that diverged."""
     seeds, cost = len(arm.loss.per_seed), arm.cost
     known: tuple[tuple[str, str, Direction, float | None], ...] = (
         ("loss", "1", "lower", arm.loss.mean),
@@ -170,7 +171,7 @@ def _price(name: str, arm: ArmSummary) -> list[Figure]:
     return [
         Figure(f"{name}.{figure}", unit, direction, seeds, value, None)
         for figure, unit, direction, value in known
-        if value is not None
+        if value is not None and math.isfinite(value)
     ]
 
 

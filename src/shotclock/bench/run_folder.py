@@ -78,7 +78,7 @@ class RunFolder:
         """summary.json; SettingsError when it is not there or not a summary of this schema."""
         file = self.path / "summary.json"
         try:
-            return Summary.model_validate_json(file.read_text(encoding="utf-8"))
+            return Summary.model_validate_json(file.read_bytes())
         except OSError as error:
             raise SettingsError(f"{file}: not a run folder: {error.strerror}") from error
         except ValidationError as error:

@@ -12,7 +12,9 @@ TOO_FEW = "too_few_samples"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    """A loss that diverged is written "NaN" or "Infinity", which JSON has no numbers for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Result(StrEnum):
@@ -79,6 +81,13 @@ class Loss(_Frozen):
     interval: tuple[float, float] | None
 
 
+class UnitPrices(_Frozen):
+    """What an accelerator's hour and a QPU's second cost, in the currency of the cost they stand in."""
+
+    gpu_hour: float
+    qpu_second: float
+
+
 class Cost(_Frozen):
     """What an arm consumed over the common steps, and per unit of loss it gained on classical-only.
 
@@ -86,10 +95,13 @@ class Cost(_Frozen):
     qpu_s and money, what sessions were billed while no job had the QPU; None where not billed by session.
     abandoned_jobs: submitted and given up or failed, over the whole run; abandoned_qpu_s: of qpu_s, what they
     had consumed; abandoned_untold, sessions_untold: jobs and sessions of which the provider tells no usage,
-    so that qpu_s and money are too low by it.
+    so that qpu_s and money are too low by it. compute_h: of one accelerator, as a run trains in one process;
+    where the workload holds several, gpu_hour is the price of all. money: compute_h and qpu_s at `prices`,
+    None in summaries from before they were told.
     """
 
     currency: str
+    prices: UnitPrices | None = None
     compute_h: float
     qpu_s: float
     abandoned_jobs: int = 0
@@ -306,4 +318,4 @@ class Summary(_Frozen):
     sanity: tuple[SanityArm, ...] = ()
     checklist: tuple[Point, ...] = ()
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")

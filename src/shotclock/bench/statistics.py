@@ -81,7 +81,7 @@ def gate_quantile(sample: Sample, quantile: float, limit_ms: float) -> tuple[Res
     over = sample.above(limit_ms)
     allowed = allowance(sample.n, quantile)
     fails_from = int(stats.binom.isf(1 - CONFIDENCE, sample.n, 1 - quantile)) + 1
-    count = f"{over} of {sample.n} calls over {limit_ms:g} ms"
+    count = f"{over:,} of {sample.n:,} calls over {limit_ms:g} ms"
     if over <= allowed:
         return Result.PASS, f"{count}; {allowed} allowed"
     if over >= fails_from:

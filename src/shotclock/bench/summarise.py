@@ -117,10 +117,13 @@ def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate,
             metrics[f"{arm.name}.{name}"] = figures.latency(sample, figures.censored_ms(arm))
         for name, found in figures.ratios(arm).items():
             metrics[f"{arm.name}.{name}"] = figures.as_ratio(found)
-    return {name: metric.model_copy(update={"ok": _ok(name, thresholds)}) for name, metric in metrics.items()}
+    return {
+        name: metric.model_copy(update={"ok": settled(name, thresholds)}) for name, metric in metrics.items()
+    }
 
 
-def _ok(metric: str, thresholds: tuple[Gate, ...]) -> bool | None:
+def settled(metric: str, thresholds: tuple[Gate, ...]) -> bool | None:
+    """Whether a metric's own thresholds hold; None without one, or where one is not settled."""
     results = [gate.result for gate in thresholds if gate.metric in {metric, *_quantiles(metric)}]
     if not results:
         return None

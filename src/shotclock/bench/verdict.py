@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from shotclock.bench.arms import BASELINE, CONTROL, HYBRID, RAW
@@ -214,6 +215,9 @@ def _alike(summary: Summary) -> list[list[str]]:
 def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
     first = arms[names[0]]
     gained = first.loss.improvement or 0.0
+    if not math.isfinite(gained):
+        text = f"{', '.join(names)}: no finite held-out loss to hold against {BASELINE}'s; training diverged."
+        return Sentence(text=text, figures=tuple(f"{name}.loss" for name in names))
     known = "one seed, no interval"
     if first.loss.interval is not None:
         low, high = first.loss.interval
@@ -223,7 +227,7 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
     control = ""
     figures = tuple(f"{name}.loss" for name in names)
     if CONTROL in arms and (gain := arms[CONTROL].loss.improvement) is not None:
-        control = f"; without a QPU, {CONTROL} gained {gain:+.3f}"
+        control = f"; without a QPU, {CONTROL} {'gained' if gain >= 0 else 'lost'} {abs(gain):.3f}"
         figures = (*figures, f"{CONTROL}.loss")
     text = (
         f"{', '.join(names)} end{'s' * (len(names) == 1)} with a held-out loss {abs(gained):.3f} "

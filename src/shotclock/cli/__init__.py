@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from shotclock import __version__
 from shotclock.cli.bench import bench
@@ -21,12 +23,36 @@ from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.cli.serve import serve
 from shotclock.cli.verify import verify
-from shotclock.domain.errors import ShotclockError
+from shotclock.domain.errors import MachineError, ShotclockError
+
+INTERRUPTED = 130
+READER_GONE = 141
+"""What a shell gives for a pipe whose reader has left."""
+
+
+class _Verbs(TyperGroup):
+    """Ends a verb that is stopped from outside with one line at most, and a code a script can tell."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, typer.Abort):
+            typer.echo("shotclock: interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except (BrokenPipeError, SystemExit) as error:
+            if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+                raise  # the other is rich's word for a broken pipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes there
+            raise typer.Exit(READER_GONE) from None
+
 
 app = typer.Typer(
+    cls=_Verbs,
     help="Puts a quantum processor behind a deadline, and says plainly whether it paid.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: an error is one line to grep, and rich alone takes 0.1 s to load
 )
 app.command()(bench)
 app.command()(load)
@@ -67,3 +93,6 @@ def main() -> None:
     except ShotclockError as error:
         sys.stderr.write(f"shotclock: {error}\n")
         sys.exit(error.exit_code)
+    except OSError as error:  # a full disk behind stdout, above all
+        sys.stderr.write(f"shotclock: {error.filename or 'stdout'}: {error.strerror or error}\n")
+        sys.exit(MachineError.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -162,11 +163,18 @@ def _run(settings: Settings, job: Job, console: Console) -> tuple[Summary, Path]
     from shotclock.app.main_job import run  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
         with Bars(console) as bars:
             summary, made = run(settings, job, bars.hooks())
     except KeyboardInterrupt:
-        typer.echo("shotclock: interrupted before the first step; nothing was kept", err=True)
+        told = "before the first step; nothing was kept"
+        left = {file.name for file in job.folder.glob("*")}
+        if left:
+            told = f"again, before the run was written; {job.folder} has its settings alone"
+        if "summary.json" in left:
+            told = f"while the report was drawn; `shotclock report {job.folder}` draws it"
+        typer.echo(f"shotclock: interrupted {told}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     return summary, made.path
 

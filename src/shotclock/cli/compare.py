@@ -18,8 +18,10 @@ THRESHOLD_FAILED = 99
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="The baseline: a run folder, or a folder of run folders.")],
-    b: Annotated[Path, typer.Argument(help="The change, likewise.")],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="The baseline: a run folder, or a folder of run folders.")
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="The change, likewise.")],
     *,
     metric: Annotated[
         list[str] | None,
@@ -95,20 +97,22 @@ def as_json(found: Comparison) -> dict[str, object]:
 
 
 def _show(found: Comparison, console: Console) -> None:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.padding import Padding  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from shotclock.bench.report.words import SYMBOLS  # noqa: PLC0415
+    from shotclock.bench.report.words import STYLES, SYMBOLS  # noqa: PLC0415
 
     console.print(Text(f"A {found.a}\nB {found.b}", style="dim"), highlight=False)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("metric", "", "how much worse is B"):
-        table.add_column(name)
+    console.print("how much worse is B?", style="dim")
     for one in found.decisions:
-        table.add_row(Text(one.rule.metric), Text(f"{SYMBOLS[one.result]} {one.result}"), Text(one.why))
-    console.print(table)
+        line = Text(f"{SYMBOLS[one.result]} {one.result:<12} ", style=STYLES[one.result])
+        line.append(one.rule.metric, style="default not bold")
+        console.print(line, highlight=False, overflow="fold")
+        console.print(Padding(Text(one.why, style="dim"), (0, 0, 0, 15)), highlight=False)
     if found.unpaired:
         console.print(f"left out, having no partner: {found.unpaired} runs of the longer side")
     if found.caveat:
         console.print(Text(found.caveat, style="bold"), highlight=False)
-    console.print(Text(f"{SYMBOLS[found.result]} {found.result}", style="bold"), highlight=False)
+    console.print(
+        Text(f"{SYMBOLS[found.result]} {found.result}", style=STYLES[found.result]), highlight=False
+    )

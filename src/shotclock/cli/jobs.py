@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import difflib
 import json as json_text
@@ -34,7 +33,7 @@ Where = Annotated[
 ]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-Tag = Annotated[str, typer.Argument(help="A job's tag, as the list shows it.")]
+Tag = Annotated[str, typer.Argument(metavar="TAG", help="A job's tag, as the list shows it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +127,8 @@ def settle(
     json: Json = False,
 ) -> None:
     """Decide what became of a parked job, while no orchestrator holds the ledger."""
+    import asyncio  # noqa: PLC0415 - `--help` must not wait for it
+
     from shotclock.orchestrator.sqlite_ledger import SqliteLedger  # noqa: PLC0415
 
     path, state = _Place(ledger, config).path(context.obj), LedgerState(as_)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,12 +91,15 @@ def load(
     from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
     from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+    from shotclock.settings import LONGEST_MS  # noqa: PLC0415
     from shotclock.settings import load as load_settings  # noqa: PLC0415
 
     settings = load_settings(config, {"quantum": {"profile": profile}} if profile is not None else {})
     budget_ms = settings.quantum.budget_ms if deadline_ms is None else deadline_ms
-    if not math.isfinite(budget_ms):
-        raise SettingsError(f"--deadline-ms: {budget_ms:g} is no time; wants milliseconds above 0")
+    if not budget_ms <= LONGEST_MS:
+        raise SettingsError(
+            f"--deadline-ms: {budget_ms:g} is no time; wants milliseconds, up to a week of them"
+        )
     plan = Plan(Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed)
     elsewhere = _elsewhere(target, certificate, private_key, authorities)
     own = _circuit(circuit, value or [], shots, settings)
@@ -107,13 +109,16 @@ def load(
     _refuse(job)
     folder = RunFolder.create(out) if out is not None else None
     summary, calls = _run(settings, job, folder, Console(stderr=True))
-    if json:
-        typer.echo(summary.model_dump_json(indent=2, by_alias=True))
-    else:
-        show_load(summary, Console())
-    if folder is not None:  # after the figures are seen: a disk may be full
-        write_load(summary, calls, folder.path)
-        page = write_load_report(summary, calls, folder.path)
+    try:
+        if json:
+            typer.echo(summary.model_dump_json(indent=2, by_alias=True))
+        else:
+            show_load(summary, Console())
+    finally:  # the figures are seen though the disk be full, and kept though their reader has left
+        if folder is not None:
+            write_load(summary, calls, folder.path)
+            page = write_load_report(summary, calls, folder.path)
+    if folder is not None:
         typer.echo(f"\nReport: {page}", err=json)
     raise typer.Exit(exit_code(summary, strict))
 
@@ -128,11 +133,13 @@ def _run(
     progress = LoadProgress(
         phase=lambda text: console.print(text, style="dim", markup=False, highlight=False),
         ran=lambda plan, found: console.print(
-            run_line(plan.rate_per_s, found), markup=False, highlight=False
+            run_line(plan.rate_per_s if plan.open_loop else found.achieved_per_s, found),
+            markup=False,
+            highlight=False,
         ),
     )
     began = False
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # a job's end keeps what has run, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
         found = run(settings, job, progress)
         began = True

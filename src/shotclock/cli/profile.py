@@ -15,7 +15,9 @@ profile = typer.Typer(
 
 @profile.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A shipped profile, or a path to a .toml file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A shipped profile, or a path to a .toml file.")
+    ],
     *,
     json: Annotated[bool, typer.Option("--json", help="The profile as one JSON document.")] = False,
 ) -> None:
@@ -46,7 +48,9 @@ def show(
 
 @profile.command()
 def fit(
-    records: Annotated[Path, typer.Argument(help="Job records: JSON, or CSV with a header line.")],
+    records: Annotated[
+        Path, typer.Argument(metavar="RECORDS", help="Job records: JSON, or CSV with a header line.")
+    ],
     *,
     name: Annotated[str, typer.Option(help="The profile's name.")] = "site",
     source: Annotated[
@@ -55,7 +59,10 @@ def fit(
     out: Annotated[Path | None, typer.Option(help="Where to write it; NAME.toml by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="What was fitted, as one JSON document.")] = False,
 ) -> None:
-    """Fit a profile to a site's own job records: created, running, finished, usage. Costs no QPU time."""
+    """Fit a profile to a site's own job records.
+
+    Their columns: created, running, finished, usage. Costs no QPU time.
+    """
     from shotclock.domain.errors import MachineError  # noqa: PLC0415
     from shotclock.emulator import fit as fits  # noqa: PLC0415 - `--help` must not wait for it
 

@@ -12,7 +12,7 @@ FAULTY = 99
 
 
 def verify(
-    run: Annotated[Path, typer.Argument(help="A run folder, of bench or of load.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, of bench or of load.")],
     *,
     record: Annotated[
         Path | None, typer.Option(help="Add the run to this history (SQLite) if it has no fault.")

@@ -14,7 +14,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -178,15 +178,19 @@ def _moment(where: str, name: str, value: object) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        return datetime.fromisoformat(str(value))
+        moment = datetime.fromisoformat(str(value))
     except ValueError:
         raise SettingsError(f"{where}: {name}: {value!r} is no ISO 8601 time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # else the others could not be compared
 
 
 def _number(where: str, name: str, value: object) -> float | None:
     if value is None or value == "":
         return None
     try:
-        return float(str(value))
+        number = float(str(value))
     except ValueError:
-        raise SettingsError(f"{where}: {name}: {value!r} is no number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise SettingsError(f"{where}: {name}: {value!r} is no number")
+    return number

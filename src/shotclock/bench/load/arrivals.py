@@ -49,7 +49,8 @@ class Plan:
     """What is asked of a dispatcher.
 
     rate_per_s: calls offered, of `server`; `offline` has rate_per_s · duration_s calls in all, the other
-    two ask as fast as they are answered. deadline_ns: each call's budget, from its scheduled instant.
+    two ask as fast as they are answered. deadline_ns: each call's budget, from its scheduled instant, which
+    of `offline` is when it is sent.
     n: variables of the subproblems. streams: calls a query of `multi-stream`. window: calls under way at
     most in `offline`, whose sender holds back what a queue would refuse.
     """
@@ -107,7 +108,7 @@ def poisson(rate_per_s: float, duration_ns: int, seed: int) -> Instants:
 
 
 def schedule(plan: Plan) -> Instants:
-    """Instants of the calls that do not wait for others; empty for the streams, whose calls all do."""
+    """Instants of the calls that are there beforehand; empty for the streams, whose calls all wait."""
     match plan.scenario:
         case Scenario.SERVER:
             return poisson(plan.rate_per_s, plan.duration_ns, plan.seed)

@@ -32,7 +32,7 @@ def read_load(path: Path) -> LoadSummary:
     """load.json; SettingsError where it is not there or of another schema."""
     file = path / SUMMARY
     try:
-        return LoadSummary.model_validate_json(file.read_text(encoding="utf-8"))
+        return LoadSummary.model_validate_json(file.read_bytes())
     except OSError as error:
         raise SettingsError(f"{file}: not a load test's folder: {error.strerror}") from error
     except ValidationError as error:

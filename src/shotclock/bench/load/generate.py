@@ -76,7 +76,7 @@ class Load:
 
         async def one_after_another() -> None:
             for query in queries:
-                await self._call(query, 0, budget_from_issue=True)
+                await self._call(query, self._now_ns())
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self.plan.window, count)):
@@ -90,16 +90,22 @@ class Load:
                 for _ in range(width):
                     group.create_task(self._call(query, now_ns))
             query += 1
+            if not any(call.answered for call in self.calls[-width:]):
+                await self._wait_out(now_ns)
 
-    async def _call(self, query: int, scheduled_ns: int, *, budget_from_issue: bool = False) -> None:
+    async def _wait_out(self, asked_ns: int) -> None:
+        """Until the deadline of a query that nobody answered: a target that is gone is not hammered."""
+        until_ns = min(asked_ns + self.plan.deadline_ns, self.plan.duration_ns)
+        await asyncio.sleep(max(0, until_ns - self._now_ns()) / NS_PER_S)
+
+    async def _call(self, query: int, scheduled_ns: int) -> None:
         request = self.requests[self._asked % len(self.requests)]
         self._asked += 1
         issued_ns = self._now_ns()
-        late_ns = 0 if budget_from_issue else issued_ns - scheduled_ns
         asked = replace(
             request,
             request_id=f"load-{self.plan.seed}-{self.run}-{self._asked}",
-            budget_ns=max(0, self.plan.deadline_ns - late_ns),
+            budget_ns=max(0, self.plan.deadline_ns - (issued_ns - scheduled_ns)),
         )
         outcome = await ask(self.dispatcher, asked)
         self.calls.append(

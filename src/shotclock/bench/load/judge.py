@@ -31,6 +31,8 @@ def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
     faults = tuple(_faults(plan, gated, lag, offered, achieved, len(calls)))
     deadline_ms = plan.deadline_ns / NS_PER_MS
     result, why = gate_quantile(gated, quantile, deadline_ms)
+    if silent := _silent(calls, plan):
+        why = f"{why}; nobody answered {silent} queries, each of which took its whole deadline"
     if faults:
         result, why = Result.INCONCLUSIVE, f"invalid: {faults[0]}"
     hits = [call for call in calls if call.answered and call.latency_ns <= plan.deadline_ns]
@@ -109,6 +111,13 @@ def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
     last_ns = max((call.issued_ns for call in calls), default=0)
     asked_s = max(plan.duration_ns, last_ns) / NS_PER_S
     return len(schedule(plan)) / plan.duration_s, len(calls) / asked_s
+
+
+def _silent(calls: Sequence[CallRecord], plan: Plan) -> int:
+    """Queries of a stream without an answer, which the stream waits out (`generate`)."""
+    if plan.counted:
+        return 0
+    return len({call.query for call in calls} - {call.query for call in calls if call.answered})
 
 
 def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: float, calls: int) -> list[str]:

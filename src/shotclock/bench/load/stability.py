@@ -28,13 +28,13 @@ def windows(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> tuple[Wind
     """The run in stretches, by scheduled instant.
 
     rate: of an open load, calls that ended in the window per call that was due in it, which Poisson's own
-    scatter leaves alone; of a closed one, calls that ended a second. `offline` schedules all calls at 0, so
-    its windows go by the instants of their ends.
+    scatter leaves alone; of a closed one, whose windows go by the instants of its calls' ends, calls that
+    ended a second.
     """
     if not calls:
         return ()
     by_end = not plan.open_loop
-    end_ns = max(call.completed_ns for call in calls) if by_end else plan.duration_ns
+    end_ns = max(call.completed_ns for call in calls) + 1 if by_end else plan.duration_ns
     edges = [end_ns * number // COUNT for number in range(COUNT + 1)]
     found = []
     for start, stop in pairwise(edges):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,17 +14,20 @@ from pydantic import ValidationError
 
 from shotclock.bench import figures
 from shotclock.bench.arms import BASELINE, Arm
-from shotclock.bench.figures import ArmRows
+from shotclock.bench.figures import ArmRows, Prices
 from shotclock.bench.gates import Threshold, judge, resolve
 from shotclock.bench.hdr import histogram
 from shotclock.bench.modes import meeting
 from shotclock.bench.rows import Step, steps
-from shotclock.bench.schema import Gate, Summary
+from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
+from shotclock.bench.summarise import settled
 from shotclock.bench.verify.faults import Fault, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions
+from shotclock.bench.verify.lock import check_loads, check_told
+from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
 from shotclock.domain.errors import SettingsError
-from shotclock.settings import load
+from shotclock.domain.ports import Charges
 
 FILES = (
     "summary.json",
@@ -37,23 +38,24 @@ FILES = (
     "trace.pftrace",
     "report.html",
 )
-RECORDED = ("cpu", "cores", "memory_gib", "system", "python")
 SUMMARY, ROWS = "summary.json", "steps.parquet"
+LOCK, MACHINE = "config.lock.toml", "machine.json"
 
 
 def check_bench(folder: Path) -> list[Fault]:
     """Every fault; none is a folder that others can compare with."""
     faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
-    faults += _settings(folder)
+    faults += check_loads(folder / LOCK)
     summary, more = _summary(folder)
     faults += more
     rows, more = _rows(folder)
     faults += more
     if summary is not None:
-        faults += _machine(folder, summary)
+        faults += check_machine(folder / MACHINE, summary.environment, SUMMARY)
+        faults += check_told(folder / LOCK, summary)
         faults += _status(summary)
         faults += check_cited(summary)
-        faults += check_page(folder / "report.html", emulated=summary.emulated)
+        faults += check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
         faults += check_charts(folder / "charts", emulated=summary.emulated)
     if summary is not None and rows is not None:
         faults += check_rows(rows, summary)
@@ -88,34 +90,6 @@ def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
         return None, [Fault(ROWS, f"has no column {error.args[0]}")]
     except (OSError, pa.ArrowInvalid) as error:
         return None, [Fault(ROWS, f"cannot be read: {str(error).splitlines()[0]}")]
-
-
-def _settings(folder: Path) -> Iterator[Fault]:
-    file = folder / "config.lock.toml"
-    if not file.is_file():
-        return
-    try:
-        load(file, {})
-    except SettingsError as error:
-        yield Fault(file.name, str(error).removeprefix(f"{file}:").strip())
-    except tomllib.TOMLDecodeError as error:
-        yield Fault(file.name, f"malformed TOML: {error}")
-
-
-def _machine(folder: Path, summary: Summary) -> Iterator[Fault]:
-    for key in RECORDED:
-        if not summary.environment.get(key):
-            yield Fault(SUMMARY, f"environment.{key}: is missing; results of unknown origin don't merge")
-    file = folder / "machine.json"
-    if not file.is_file():
-        return
-    try:
-        told = json.loads(file.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        yield Fault(file.name, f"is no JSON: {error}")
-        return
-    if told != summary.environment:
-        yield Fault(file.name, f"is not the environment of {SUMMARY}")
 
 
 def _status(summary: Summary) -> Iterator[Fault]:
@@ -171,17 +145,16 @@ def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
     by_arm = figures.by_arm(known, arms.values())
     common = figures.common_steps(by_arm.values())
     yield from disagreements(SUMMARY, summary.common_steps, common, "common_steps")
-    metrics: dict[str, object] = {}
+    metrics: dict[str, dict[str, object]] = {}
     for name, arm in by_arm.items():
         for figure, sample in figures.samples(arm).items():
             metrics[f"{name}.{figure}"] = figures.latency(sample, figures.censored_ms(arm)).model_dump()
         for figure, counts in figures.ratios(arm).items():
             metrics[f"{name}.{figure}"] = figures.as_ratio(counts).model_dump()
         yield from _counts(arm, by_arm, summary, common)
+    for name, metric in metrics.items():
+        metric["ok"] = settled(name, summary.thresholds)
     told = {name: metric.model_dump() for name, metric in summary.metrics.items()}
-    for one in (told, metrics):
-        for metric in one.values():
-            metric.pop("ok", None)  # type: ignore[attr-defined]
     yield from disagreements(SUMMARY, told, metrics, "metrics")
     for kind, gates in (("mission_gates", summary.mission_gates), ("thresholds", summary.thresholds)):
         for gate in gates:
@@ -211,12 +184,32 @@ def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, commo
         "decisions": figures.counts(call.decision for call in calls),
         "winners": figures.counts(call.winner for call in calls),
         "emulator_overruns": sum(call.emulator_overrun for call in calls),
+        "penalised_calls": sum(call.penalised and call.in_time for call in calls),
         "loss": figures.loss(arm, by_arm.get(BASELINE), common).model_dump(),
     }
+    if told.cost.prices is not None:  # summaries did not always tell them
+        found["cost"] = _cost(arm, by_arm, common, told.cost, told.cost.prices).model_dump()
     if told.meeting is not None:  # summaries did not always tell it
         found["meeting"] = meeting(arm.steps).model_dump()
     dumped = told.model_dump()
     yield from disagreements(SUMMARY, {key: dumped[key] for key in found}, found, f"arms.{arm.name}")
+
+
+def _cost(arm: ArmRows, by_arm: Mapping[str, ArmRows], common: int, told: Cost, prices: UnitPrices) -> Cost:
+    """The rows' consumption at the told prices, with what only the provider knew: what was given up, and
+    for how long sessions held the QPU.
+    """
+    session = told.qpu_idle_s is not None
+    charges = Charges(
+        abandoned=told.abandoned_jobs,
+        abandoned_s=told.abandoned_qpu_s,
+        abandoned_untold=told.abandoned_untold,
+        sessions=int(session),
+        sessions_s=told.qpu_s if session else 0.0,
+        sessions_untold=told.sessions_untold,
+    )
+    contract = Prices(told.currency, prices.qpu_second, prices.gpu_hour)
+    return figures.cost(arm, by_arm.get(BASELINE), common, contract, charges)
 
 
 def _gate(kind: str, gate: Gate, arms: Mapping[str, Arm], by_arm: Mapping[str, ArmRows]) -> Iterator[Fault]:

@@ -21,28 +21,31 @@ class Fault:
         return f"{self.file}: {self.what}"
 
 
-def disagreements(file: str, told: object, found: object, at: str = "") -> Iterator[Fault]:
-    """A fault for each place where what a file tells is not what its rows give."""
+def disagreements(
+    file: str, told: object, found: object, at: str = "", source: str = "the rows give"
+) -> Iterator[Fault]:
+    """A fault for each place where what a file tells is not what `source` says of it."""
     if isinstance(told, Mapping) and isinstance(found, Mapping):
         for key in {**told, **found}:
             place = f"{at}.{key}" if at else str(key)
             if key not in told:
-                yield Fault(file, f"{place}: is missing; the rows give {_short(found[key])}")
+                yield Fault(file, f"{place}: is missing; {source} {_short(found[key])}")
             elif key not in found:
                 yield Fault(file, f"{place}: says {_short(told[key])}; no row is behind it")
             else:
-                yield from disagreements(file, told[key], found[key], place)
+                yield from disagreements(file, told[key], found[key], place, source)
     elif isinstance(told, list | tuple) and isinstance(found, list | tuple) and len(told) == len(found):
         for number, (one, other) in enumerate(zip(told, found, strict=True)):
-            yield from disagreements(file, one, other, f"{at}[{number}]")
+            yield from disagreements(file, one, other, f"{at}[{number}]", source)
     elif not _equal(told, found):
-        yield Fault(file, f"{at}: says {_short(told)}; the rows give {_short(found)}")
+        yield Fault(file, f"{at}: says {_short(told)}; {source} {_short(found)}")
 
 
 def _equal(one: object, other: object) -> bool:
     numbers = isinstance(one, int | float) and isinstance(other, int | float)
     if numbers and not isinstance(one, bool) and not isinstance(other, bool):
-        return math.isclose(one, other, rel_tol=WITHIN, abs_tol=WITHIN)  # type: ignore[arg-type]
+        diverged = math.isnan(one) and math.isnan(other)  # type: ignore[arg-type]
+        return diverged or math.isclose(one, other, rel_tol=WITHIN, abs_tol=WITHIN)  # type: ignore[arg-type]
     return one == other
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from shotclock.bench.load.folder import CALLS, SUMMARY, read_calls
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
-from shotclock.bench.load.summarise import Price, cost
-from shotclock.bench.verify.bench_run import RECORDED
+from shotclock.bench.load.summarise import LoadFacts, Price, summarise
 from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_charts, check_page
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
@@ -34,8 +33,8 @@ def check_load(folder: Path) -> list[Fault]:
             Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")
             for found in error.errors()
         ]
-    faults += _environment(folder, summary)
-    faults += check_page(folder / "report.html", emulated=summary.emulated)
+    faults += check_machine(folder / "machine.json", summary.environment, SUMMARY)
+    faults += check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
     faults += check_charts(folder / "charts", emulated=summary.emulated)
     if summary.status != "complete":
         faults.append(Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared"))
@@ -52,15 +51,6 @@ def check_load(folder: Path) -> list[Fault]:
     return faults
 
 
-def _environment(folder: Path, summary: LoadSummary) -> Iterator[Fault]:
-    for key in RECORDED:
-        if not summary.environment.get(key):
-            yield Fault(SUMMARY, f"environment.{key}: is missing; results of unknown origin don't merge")
-    file = folder / "machine.json"
-    if file.is_file() and json.loads(file.read_bytes()) != summary.environment:
-        yield Fault(file.name, f"is not the environment of {SUMMARY}")
-
-
 def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Fault]:
     if any(call.emulated for call in calls) and not summary.emulated:
         yield Fault(SUMMARY, "emulated: says false, and calls were answered by an emulation")
@@ -69,7 +59,6 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
             yield Fault(CALLS, f"run {call.run}, query {call.query}: time runs backwards")
     if strays := {call.run for call in calls} - set(range(len(summary.runs))):
         yield Fault(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)}")
-    yield from _cost(calls, summary)
     deadline_ns = round(summary.deadline_ms * NS_PER_MS)
     plan = Plan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
     for number, told in enumerate(summary.runs):
@@ -77,11 +66,31 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
         planned = replace(plan, rate_per_s=told.rate_per_s, duration_s=told.duration_s, seed=told.seed)
         found = judge(own, planned, summary.basis)
         yield from disagreements(SUMMARY, told.model_dump(), found.model_dump(), f"runs[{number}]")
+    yield from _over_runs(calls, plan, summary)
 
 
-def _cost(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Fault]:
-    if summary.cost is not None:
-        price = Price(summary.cost.currency, summary.cost.qpu_second)
-        found = cost(summary.runs, calls, summary.quoted, price)
-        given = {} if found is None else found.model_dump()
-        yield from disagreements(SUMMARY, summary.cost.model_dump(), given, "cost")
+def _over_runs(calls: Sequence[CallRecord], plan: Plan, summary: LoadSummary) -> Iterator[Fault]:
+    """What follows from the runs together."""
+    price = None if summary.cost is None else Price(summary.cost.currency, summary.cost.qpu_second)
+    facts = LoadFacts(
+        shotclock=summary.shotclock,
+        started_at=summary.started_at,
+        run_id=summary.run_id,
+        interrupted=summary.status == "interrupted",
+        target=summary.target,
+        provider=summary.provider,
+        emulated=summary.emulated,
+        clock=summary.clock,
+        environment=summary.environment,
+        basis=summary.basis,
+        knee=summary.knee,
+        circuit=summary.circuit,
+        price=price,
+    )
+    found = summarise(summary.runs, calls, plan, facts)
+    follows = {"quoted", "official", "interval", *(() if price is None else ("cost",))}
+    yield from disagreements(SUMMARY, summary.model_dump(include=follows), found.model_dump(include=follows))
+    if summary.runs:
+        asked = summary.model_dump(include={"rate_per_s", "duration_s"})
+        first = summary.runs[0].model_dump(include=set(asked))
+        yield from disagreements(SUMMARY, asked, first, source="its first run says")

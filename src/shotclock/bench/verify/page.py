@@ -11,7 +11,7 @@ from shotclock.bench.verify.faults import Fault
 
 FETCHING = frozenset(("src", "href", "xlink:href", "action", "data", "poster", "srcset", "background"))
 ACTIVE = frozenset(("script", "iframe", "object", "embed", "base", "link"))
-PNG = b"\x89PNG\r\n\x1a\n"
+PNG_BEGINS, PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 EMULATED = "EMULATED"
 
 
@@ -39,11 +39,19 @@ class _Page(HTMLParser):
         self.words.append(data)
 
 
-def check_page(path: Path, *, emulated: bool) -> Iterator[Fault]:
+def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Fault]:
     """The page's faults; one that is not there is told by whoever looks for files."""
     if not path.is_file():
         return
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        yield Fault(path.name, f"is no UTF-8 text: {error.reason} at byte {error.start:,}")
+        return
+    if not text.rstrip().endswith("</html>"):
+        yield Fault(path.name, "is no whole page")
+    elif run_id not in text:
+        yield Fault(path.name, f"is not the page of run {run_id}; `shotclock report` writes it again")
     page = _Page(text)
     for found in page.fetched:
         yield Fault(path.name, f"fetches something: {found}")
@@ -74,5 +82,9 @@ def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
                 )
         if not png.is_file():
             yield Fault(f"charts/{png.name}", "is missing")
-        elif not png.read_bytes().startswith(PNG):
-            yield Fault(f"charts/{png.name}", "is no PNG")
+        elif not _whole_png(png.read_bytes()):
+            yield Fault(f"charts/{png.name}", "is no whole PNG")
+
+
+def _whole_png(content: bytes) -> bool:
+    return content.startswith(PNG_BEGINS) and content.endswith(PNG_ENDS)

@@ -1,0 +1,27 @@
+"""machine.json: what the figures depend on, there and as the summary tells it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from shotclock.bench.verify.faults import Fault
+
+RECORDED = ("cpu", "cores", "memory_gib", "system", "python")
+
+
+def check_machine(file: Path, environment: Mapping[str, str], summary: str) -> Iterator[Fault]:
+    """environment: of the file called `summary`. A machine.json that is not there is told elsewhere."""
+    for key in RECORDED:
+        if not environment.get(key):
+            yield Fault(summary, f"environment.{key}: is missing; results of unknown origin don't merge")
+    if not file.is_file():
+        return
+    try:
+        told = json.loads(file.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        yield Fault(file.name, f"is no JSON: {error}")
+        return
+    if told != environment:
+        yield Fault(file.name, f"is not the environment of {summary}")
