@@ -4,7 +4,7 @@ VENV ?= .venv
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 RUN = $(VENV)/bin
 
-.PHONY: bench test lint proto benchmarks soak soak-kills soak-ruler clean
+.PHONY: bench test lint proto benchmarks soak soak-kills soak-properties soak-ruler clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -36,6 +36,10 @@ soak: $(VENV)/.installed
 # The real service killed 200 times under load, three ways; certificates rotated 200 times; 40 minutes.
 soak-kills: $(VENV)/.developed
 	$(RUN)/python benchmarks/soak_orchestrator.py --page docs/soak-kills.md $(ARGS)
+
+# New examples, a thousand a property, where CI draws the same hundred each time.
+soak-properties: $(VENV)/.developed
+	$(RUN)/python -m pytest -n 2 --hypothesis-profile=explore $$(grep -lr "^from hypothesis" tests/unit tests/contract)
 
 # The gate on real runs: equals, and planted delays, in turns; a quarter of an hour on an idle machine.
 soak-ruler: $(VENV)/.developed

@@ -21,4 +21,5 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile(
     "shotclock", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("shotclock")
+settings.register_profile("explore", settings.get_profile("shotclock"), derandomize=False, max_examples=1_000)
+settings.load_profile("shotclock")  # the command line may name the other

@@ -43,8 +43,13 @@ class _Verbs(TyperGroup):
         except (BrokenPipeError, SystemExit) as error:
             if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
                 raise  # the other is rich's word for a broken pipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to flush goes there
+            _write_no_more()
             raise typer.Exit(READER_GONE) from None
+
+
+def _write_no_more() -> None:
+    """What is left to flush goes nowhere; else Python fails on it once more at its end, with code 120."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(
@@ -95,4 +100,5 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk behind stdout, above all
         sys.stderr.write(f"shotclock: {error.filename or 'stdout'}: {error.strerror or error}\n")
+        _write_no_more()
         sys.exit(MachineError.exit_code)
