@@ -9,10 +9,10 @@ RUN = $(VENV)/bin
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
 
-# What starts no service of its own runs two files at a time; the rest has the machine to itself.
+# The whole system has the machine to itself; everything else runs two files at a time.
 test: lint
-	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract
-	$(RUN)/python -m pytest tests/faults tests/system
+	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/faults
+	$(RUN)/python -m pytest tests/system
 
 lint: $(VENV)/.developed
 	$(RUN)/ruff check .
