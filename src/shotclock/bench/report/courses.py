@@ -94,8 +94,9 @@ def thinned(
 ) -> list[tuple[float, float, float, float]]:
     """(x, mean, low, high): of evaluations within one `APART_PX`, the mean at the place of the last."""
     cells: dict[int, list[tuple[float, Point]]] = {}
+    last = width_px / APART_PX - 1  # the axis' very end belongs to it
     for place, point in placed:
-        cell = int((place - x.low) / (x.high - x.low) * width_px / APART_PX + 1e-9)
+        cell = int(min(last, (place - x.low) / (x.high - x.low) * width_px / APART_PX + 1e-9))
         cells.setdefault(cell, []).append((place, point))
     return [
         (
