@@ -35,7 +35,9 @@ def test_evaluations_too_near_to_be_told_apart_are_one_point() -> None:
     assert len(drawn.points) == WIDTH_PX / APART_PX
     assert [y for _, y in drawn.points][:-1] == [1.5] * (len(drawn.points) - 1)
     assert all((low, high) == (0.5, 3.5) for _, low, high in drawn.band)
-    assert drawn.points[-1] == (100, pytest.approx(4 / 3))  # the axis' end is no cell of its own
+    place, last = drawn.points[-1]
+    assert place == 100
+    assert last == pytest.approx(4 / 3)  # the axis' end is no cell of its own
 
 
 def test_evaluations_far_enough_apart_are_all_drawn() -> None:
