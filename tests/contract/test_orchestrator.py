@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from harness import LoopClock
+from harness import Inline, LoopClock, random_subproblem
 from orchestra import N, System, asked, one, scripted, simulate
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
@@ -27,12 +27,13 @@ from shotclock.domain.outcome import (
     ProviderFault,
     Rejection,
     Shed,
+    Winner,
 )
-from shotclock.domain.ports import Job
+from shotclock.domain.ports import Job, P, T
 from shotclock.domain.stages import Stage
 from shotclock.domain.status import BreakerState
 from shotclock.domain.subproblem import Priority
-from shotclock.orchestrator.answers import Fallback
+from shotclock.orchestrator.answers import SOLVED_IN_PLACE, Fallback
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 
@@ -260,6 +261,24 @@ def test_attempts_stay_within_the_retry_budget() -> None:
 
 
 # Fallback, cache, circuits
+
+
+def test_a_classical_answer_that_waits_its_turn_too_long_costs_no_deadline() -> None:
+    class Queueing(Inline):
+        """Seconds of other calls' work lie before it."""
+
+        async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+            await asyncio.sleep(3.0)
+            return await super().run(work, *args, **kwargs)
+
+    async def work(system: System) -> tuple[Outcome, float]:
+        large = replace(random_subproblem(SOLVED_IN_PLACE + 1, 1), budget_ns=200 * NS_PER_MS)
+        return await system.orchestrator.solve(large), asyncio.get_running_loop().time()
+
+    outcome, ended_s = simulate(scripted(Reply(0.05), offload=Queueing()), work)
+    assert isinstance(outcome, Degraded)
+    assert outcome.answer.winner is Winner.INCUMBENT
+    assert ended_s <= 0.2
 
 
 def test_a_standby_answer_comes_in_time_and_is_exercised_on_live_traffic() -> None:

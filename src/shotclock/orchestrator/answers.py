@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,13 +66,23 @@ class Answers:
     rng: random.Random
     time: FallbackTime
 
-    async def ready(self, subproblem: Subproblem) -> Answer | None:
-        """The classical answer computed on arrival; None where the policy wants none now."""
-        if self.policy is Fallback.RACE or (
+    async def ready(self, subproblem: Subproblem, within_s: float) -> Answer | None:
+        """The classical answer computed on arrival; None where the policy wants none now.
+
+        Large subproblems wait for each other: one whose turn has not come within_s changes nothing.
+        """
+        wanted = self.policy is Fallback.RACE or (
             self.policy is Fallback.STANDBY and self.rng.random() < EXERCISED
-        ):
+        )
+        if not wanted:
+            return None
+        if subproblem.n <= SOLVED_IN_PLACE:
             return await self.solve(subproblem)
-        return None
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.solve(subproblem)
+        except TimeoutError:
+            return incumbent(subproblem)
 
     async def solve(self, subproblem: Subproblem) -> Answer:
         """The classical answer, timed."""

@@ -159,7 +159,8 @@ class Orchestrator:
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`."""
         arrived = self._clock.now_ns()
-        fallback = await self._answers.ready(subproblem)
+        within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
+        fallback = await self._answers.ready(subproblem, within_s)
         known_as = self._known_as(subproblem)
         remembered = self._remembered(subproblem, fallback, known_as) if known_as else None
         outcome = remembered or await self._fresh(subproblem, fallback, arrived, known_as)
