@@ -281,20 +281,6 @@ def test_a_history_that_is_a_folder_is_one_line(shotclock: Cli) -> None:
         assert f"--history {folder}: there is none" in err
 
 
-def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
-    """As in a script's background job: `shotclock bench & … kill $!`."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process = started(tmp_path / "run")
-    finally:
-        signal.signal(signal.SIGINT, before)
-    process.terminate()
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -313,15 +299,39 @@ def scrape(port: int) -> dict[str, float]:
         }
 
 
-def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Path) -> None:
-    port, out = free_port(), tmp_path / "run"
-    process = started(out, "--metrics", str(port))
-    called = "shotclock_calls_total[('client', 'hybrid-colocated'), ('outcome', 'done')]"
+CALLED = "shotclock_calls_total[('client', 'hybrid-colocated'), ('outcome', 'done')]"
+
+
+def calling(process: subprocess.Popen[str], port: int) -> dict[str, float]:
+    """Its metrics, once five calls have been answered."""
     found: dict[str, float] = {}
-    while found.get(called, 0) < 5:
+    while found.get(CALLED, 0) < 5:
         assert process.poll() is None
         time.sleep(0.1)
         found = scrape(port)
+    return found
+
+
+def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
+    """As in a script's background job: `shotclock bench & … kill $!`."""
+    port = free_port()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = started(tmp_path / "run", "--metrics", str(port))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    calling(process, port)
+    process.terminate()
+    _, stderr = process.communicate(timeout=300)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "interrupted"
+
+
+def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Path) -> None:
+    port, out = free_port(), tmp_path / "run"
+    process = started(out, "--metrics", str(port))
+    found = calling(process, port)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
