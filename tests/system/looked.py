@@ -148,6 +148,11 @@ class Complaint:
         return f"{self.view}: {self.what}"
 
 
+SCROLLS = """() => [...document.querySelectorAll('body *')]
+  .filter(one => /auto|scroll/.test(getComputedStyle(one).overflowX))
+  .map(one => `${one.localName} ${one.closest('[id]')?.id} has a scroll bar`)"""
+
+
 def complaints(tab: Tab, page: Path) -> list[Complaint]:
     """Everything wrong with a page at both widths, in the dark, and on paper, all details open too."""
     found: list[Complaint] = []
@@ -173,7 +178,7 @@ def complaints(tab: Tab, page: Path) -> list[Complaint]:
     tab.media("print")
     tab.resize(PAPER_PX)
     found += [Complaint("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]
-    found += [Complaint("paper", one) for one in tab.run(PALE, CONTRAST)]
+    found += [Complaint("paper", one) for one in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
     pages = len(re.findall(rb"/Type\s*/Page\b", tab.pdf()))
     if not 1 <= pages <= MOST_PAGES:
         found.append(Complaint("paper", f"{pages} pages"))

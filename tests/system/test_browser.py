@@ -171,6 +171,7 @@ BROKEN = {
     "paper: table": '<div style="overflow-x:auto"><table><caption>wide</caption><tr>'
     + "<td>a_word_that_does_not_break</td>" * 12
     + "</tr></table></div>",
+    "has a scroll bar": '<div style="overflow-x:auto">drawn on paper, too</div>',
     "pages": '<div style="height:90000px">long</div>',
 }
 

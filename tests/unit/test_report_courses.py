@@ -55,6 +55,6 @@ def test_one_seed_has_no_band() -> None:
 @pytest.mark.parametrize(("ends", "log"), [((10.0, 100.0), False), ((10.0, 1000.0), True)])
 def test_ends_far_apart_want_a_log_axis(ends: tuple[float, float], log: bool) -> None:
     found = [Course("a", 1, (Point(0, 1.0, 1, 1, 1), Point(1, end, 1, 1, 1))) for end in ends]
-    axis, logarithmic = spent_axis(found, "money")
-    assert logarithmic is log
+    axis, place = spent_axis(found, "money")
+    assert place(found[0].points[-1]) == (1.0 if log else 10.0)
     assert ("log scale" in axis.title) is log

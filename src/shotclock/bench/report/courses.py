@@ -66,13 +66,13 @@ def loss_axis(found: Sequence[Course]) -> Axis:
     return linear(*about_all(values, 0.04), 6, "held-out loss")
 
 
-def spent_axis(found: Sequence[Course], title: str) -> tuple[Axis, bool]:
-    """Of what was spent, and whether it is logarithmic, as it is for arms whose ends lie far apart."""
+def spent_axis(found: Sequence[Course], title: str) -> tuple[Axis, Callable[[Point], float]]:
+    """Of what was spent, logarithmic for arms whose ends lie far apart, and where on it a point stands."""
     ends = [course.points[-1].spent for course in found]
     first = min(course.points[0].spent for course in found)
     if first <= 0 or max(ends) < LOG_FROM_RATIO * min(ends):
-        return linear(0.0, max(ends) or 1.0, 6, title), False
-    return logarithmic(first, max(ends), f"{title}, log scale"), True
+        return linear(0.0, max(ends) or 1.0, 6, title), lambda point: point.spent
+    return logarithmic(first, max(ends), f"{title}, log scale"), lambda point: math.log10(point.spent)
 
 
 def curve(

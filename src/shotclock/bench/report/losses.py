@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import altair as alt
@@ -36,11 +35,8 @@ def against_time(summary: Summary, table: pa.Table) -> list[Course]:
 def losses(found: list[Course], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Left against wall time with the arms named, right against the step, on one loss axis."""
     y = loss_axis(found)
-    wall, log = spent_axis(found, "wall time of the arm, s")
+    wall, spent = spent_axis(found, "wall time of the arm, s")
     steps = linear(0.0, float(max(course.points[-1].step for course in found) + 1), 4, "step")
-
-    def spent(point: Point) -> float:
-        return math.log10(point.spent) if log else point.spent
 
     def step(point: Point) -> float:
         return float(point.step)

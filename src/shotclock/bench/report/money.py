@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -73,11 +72,7 @@ def loss_against_money(
     found: list[Course], at: Prices, faces: dict[str, Look], subtitle: Sequence[str]
 ) -> Composed:
     """The loss by what one run had cost until then; the arms' names tell what they cost in the end."""
-    x, log = spent_axis(found, f"money that one run had cost, {at.currency}")
-
-    def place(point: Point) -> float:
-        return math.log10(point.spent) if log else point.spent
-
+    x, place = spent_axis(found, f"money that one run had cost, {at.currency}")
     curves = tuple(curve(each, place, x, _WIDTH, _label(each, at.currency), band=True) for each in found)
     panel = Panel(curves, x, loss_axis(found), _WIDTH, _HEIGHT, "", stepped=False)
     return dressed(draw(panel, faces), "Held-out loss against money", [*subtitle, f"at {at.words}"])
