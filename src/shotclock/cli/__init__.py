@@ -16,6 +16,7 @@ from shotclock.cli.compare import compare
 from shotclock.cli.doctor import doctor
 from shotclock.cli.drill import drill
 from shotclock.cli.emulate import emulate
+from shotclock.cli.exit_codes import INTERRUPTED, READER_GONE
 from shotclock.cli.jobs import jobs
 from shotclock.cli.load import load
 from shotclock.cli.operations import drain, resume, status
@@ -24,10 +25,6 @@ from shotclock.cli.report import report
 from shotclock.cli.serve import serve
 from shotclock.cli.verify import verify
 from shotclock.domain.errors import MachineError, ShotclockError
-
-INTERRUPTED = 130
-READER_GONE = 141
-"""What a shell gives for a pipe whose reader has left."""
 
 
 class _Verbs(TyperGroup):

@@ -11,17 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.app.main_job import Job
     from shotclock.bench.schema import Summary
     from shotclock.settings import Settings
-
-THRESHOLD_FAILED = 99
-INCONCLUSIVE = 5
-INTERRUPTED = 130
-FAILED = 4
 
 
 def bench(
@@ -90,7 +87,7 @@ def exit_code(summary: Summary, strict: bool) -> int:
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
     if summary.status != "complete":
-        return INTERRUPTED if summary.status == "interrupted" else FAILED
+        return INTERRUPTED if summary.status == "interrupted" else RUN_FAILED
     results = {gate.result for gate in summary.thresholds}
     if Result.FAIL in results:
         return THRESHOLD_FAILED

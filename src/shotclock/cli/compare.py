@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shotclock.cli.exit_codes import INCONCLUSIVE, THRESHOLD_FAILED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.bench.compare.gate import Comparison
-
-INCONCLUSIVE = 5
-THRESHOLD_FAILED = 99
 
 
 def compare(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shotclock.cli.exit_codes import THRESHOLD_FAILED
+
 if TYPE_CHECKING:
     from shotclock.app.drill import StaleUpdates
 
-THRESHOLD_FAILED = 99
 
 drill = typer.Typer(help="Rehearse an incident on virtual time; EMULATED.", no_args_is_help=True)
 

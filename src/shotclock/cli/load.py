@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -17,11 +19,6 @@ if TYPE_CHECKING:
     from shotclock.bench.load.schema import LoadSummary
     from shotclock.bench.run_folder import RunFolder
     from shotclock.settings import Settings
-
-FAILED = 4
-INCONCLUSIVE = 5
-THRESHOLD_FAILED = 99
-INTERRUPTED = 130
 
 
 def load(
@@ -163,7 +160,7 @@ def exit_code(summary: LoadSummary, strict: bool) -> int:
     if summary.knee is not None and any(not run.faults for run in summary.runs):
         return THRESHOLD_FAILED
     if any(run.faults for run in summary.runs):
-        return FAILED
+        return RUN_FAILED
     results = {run.result for run in summary.runs}
     if Result.FAIL in results:
         return THRESHOLD_FAILED

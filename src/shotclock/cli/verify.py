@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-FAULTY = 99
+from shotclock.cli.exit_codes import THRESHOLD_FAILED
 
 
 def verify(
@@ -46,4 +46,4 @@ def verify(
         if record is not None:
             why = "recorded in" if added else ("not recorded in" if faults else "already in")
             typer.echo(f"{why} {record}")
-    raise typer.Exit(FAULTY if faults else 0)
+    raise typer.Exit(THRESHOLD_FAILED if faults else 0)
