@@ -63,10 +63,8 @@ class Subproblem:
             raise SubproblemError("quadratic", f"want shape {(q1.shape[0],) * 2}, got {q2.shape}")
         if q1.dtype != np.float64 or q2.dtype != np.float64:
             raise SubproblemError("quadratic" if q2.dtype != np.float64 else "linear", "want dtype float64")
-        if not np.isfinite(q1).all():
+        if not np.isfinite(q1).all() or not math.isfinite(self.offset):
             raise SubproblemError("linear", "has NaN or infinite coefficients")
-        if not math.isfinite(self.offset):
-            raise SubproblemError("offset", f"must be finite (got {self.offset})")
         if not np.isfinite(q2).all():
             raise SubproblemError("quadratic", "has NaN or infinite coefficients")
         if q2.diagonal().any():

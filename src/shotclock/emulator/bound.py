@@ -6,12 +6,12 @@ Imports no Qiskit: the worker does when it meets such a circuit.
 from __future__ import annotations
 
 import functools
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shotclock.domain.circuit import Bound, QaoaParameters, Samples
+from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.subproblem import Bits
 from shotclock.emulator.statevector import execute
@@ -53,10 +53,7 @@ def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) 
 @functools.lru_cache(maxsize=32)
 def _read(packed: bytes) -> QuantumCircuit:
     """A circuit that comes again is not read again: that takes longer than many are shot."""
-    from qiskit import qpy  # noqa: PLC0415
-
-    found: QuantumCircuit = qpy.load(io.BytesIO(packed))[0]
-    return found
+    return load_circuit(packed)
 
 
 def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int) -> Samples:

@@ -182,7 +182,7 @@ class Orchestrator:
             return self._answers.unexecuted(refused, progress)
         try:
             async with asyncio.timeout(self._time_left_s(deadline)):
-                circuit = await self._pipeline.synthesizer.bind_circuit(spec.source, dict(spec.values))
+                circuit = await self._pipeline.synthesizer.bind_circuit(spec.content, spec.values_by_name())
         except TimeoutError:
             return self._answers.unexecuted(DeadlinePassed(spec.budget_ns), progress)
         except ProviderError as error:

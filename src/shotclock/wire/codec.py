@@ -116,12 +116,12 @@ def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
         shots=spec.shots,
         budget_ns=budget_ns,
         priority=PRIORITIES[spec.priority],
-        crc32c=checksum(_source_bytes(spec.source)),
+        crc32c=checksum(_source_bytes(spec.content)),
     )
-    if isinstance(spec.source, str):
-        message.openqasm3 = spec.source
+    if isinstance(spec.content, str):
+        message.openqasm3 = spec.content
     else:
-        message.qpy = spec.source
+        message.qpy = spec.content
     return message
 
 

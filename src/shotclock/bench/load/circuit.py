@@ -52,7 +52,7 @@ class UserCircuit:
 
     def told(self) -> Circuit:
         """What load.json keeps of it."""
-        source = self.spec.source
+        source = self.spec.content
         content = source.encode() if isinstance(source, str) else source
         return Circuit(
             file=self.file,
