@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shotclock.app.host import Host
+from shotclock.app.host import Host, VirtualHost
 from shotclock.domain import plugin
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Job, Provider
@@ -76,6 +76,11 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
 
     Raises SettingsError, MachineError, ProviderError.
     """
+    if isinstance(host, VirtualHost):
+        raise SettingsError(
+            f"--clock virtual: quantum.provider '{quantum.provider}' answers in real time, which cannot be "
+            f"skipped; leave --clock out"
+        )
     # Here and not at the top: they import Qiskit, which a local run's event loop does without.
     from shotclock.circuits.packing import compose_pub  # noqa: PLC0415
     from shotclock.providers.workload import WorkloadPolicy  # noqa: PLC0415

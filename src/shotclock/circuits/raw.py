@@ -203,7 +203,7 @@ def _plain(circuit: QuantumCircuit) -> QuantumCircuit:
     """The circuit in gates that everyone knows, without what does not change it: its name, notes, registers.
 
     Samples go by classical bits. A sampler returns them by register, loses bits outside one, and cannot
-    name a register `items`.
+    name a register `items`; a state vector pays for idle qubits too.
     """
     passes = generate_preset_pass_manager(0, basis_gates=[*PLAIN_GATES])
     passes.scheduling = None  # it would put every delay into one unit, and fails where dt and seconds mix
@@ -211,10 +211,28 @@ def _plain(circuit: QuantumCircuit) -> QuantumCircuit:
         unrolled = passes.run(circuit)
     except TranspilerError as error:
         raise CircuitError("gates", _line(error)) from error
-    plain = QuantumCircuit(
-        QuantumRegister(circuit.num_qubits, "q"), ClassicalRegister(circuit.num_clbits, "c"), name="circuit"
+    return _compact(unrolled)
+
+
+def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit without idle qubits, its classical bits in one register."""
+    active = {qubit for item in circuit.data if item.name != "barrier" for qubit in item.qubits}
+    used = [qubit for qubit in circuit.qubits if qubit in active]
+    compact = QuantumCircuit(
+        QuantumRegister(len(used), "q"),
+        ClassicalRegister(circuit.num_clbits, "c"),
+        name="circuit",
+        global_phase=circuit.global_phase,
     )
-    return plain.compose(unrolled, plain.qubits, plain.clbits)
+    place = dict(zip(used, compact.qubits, strict=True))
+    for item in circuit.data:
+        qubits = [place[qubit] for qubit in item.qubits if qubit in place]
+        clbits = [compact.clbits[circuit.find_bit(bit).index] for bit in item.clbits]
+        if item.name != "barrier":
+            compact.append(item.operation, qubits, clbits)
+        elif qubits:
+            compact.barrier(qubits)
+    return compact
 
 
 def _working(target: Target) -> Target:

@@ -206,6 +206,14 @@ NO_CHARGES = Charges()
 
 
 @runtime_checkable
+class Rehearsing(Protocol):
+    """A provider that predicts from the jobs it has run, and may run one before the first call for it."""
+
+    async def rehearse(self, job: Job) -> None:
+        """Runs a job for its duration alone; raises ProviderError where it fails."""
+
+
+@runtime_checkable
 class Charged(Protocol):
     """A provider that knows its charges."""
 

@@ -15,7 +15,16 @@ from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
 from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError
 from shotclock.domain.ledger import LedgerError
 from shotclock.domain.outcome import ProviderFault, Rejection
-from shotclock.domain.ports import Accepted, Clock, Execution, Job, Provider, Recorder, Synthesizer
+from shotclock.domain.ports import (
+    Accepted,
+    Clock,
+    Execution,
+    Job,
+    Provider,
+    Recorder,
+    Rehearsing,
+    Synthesizer,
+)
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.bucket import TokenBucket
@@ -94,9 +103,13 @@ class Pipeline:
         self._inflight = 0
 
     async def warm(self, sample: Subproblem) -> None:
-        """Compiles what subproblems of this size need, off the event loop."""
+        """Compiles what subproblems of this size need, off the event loop, and times a job that is free."""
         await self.synthesizer.warm(sample.n)
         self._typical[sample.n] = await self.synthesizer.bind(sample)
+        if isinstance(self.provider, Rehearsing):
+            job = self._job((self.stand_in(sample.n),), self.policy.shots.minimum, self.policy.rep_delay_s)
+            with suppress(ProviderError):  # the calls will say it
+                await self.provider.rehearse(job)
 
     def typical_job(self) -> Job:
         """The job that the first warming sample would be, alone."""
