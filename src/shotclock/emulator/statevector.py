@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from shotclock.domain.circuit import QaoaParameters, Samples
+from shotclock.domain.errors import SubproblemError
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.sampling import Counts, sample
 
@@ -37,8 +38,10 @@ def execute_all(
     """Samples of every circuit of a job, in order: one trip to the worker, each as `execute` gives alone.
 
     Circuits of one size share their memory: at n = 16 the kernel's page faults for a fresh state cost
-    as much as several qubits' gates.
+    as much as several qubits' gates. Raises SubproblemError on more variables than `MAX_QUBITS`.
     """
+    for one in parameters:
+        _check_size(one.n)
     rooms: dict[int, tuple[Float64s, Counts]] = {}
     results = []
     for one, flip, seed in zip(parameters, flip_probabilities, seeds, strict=True):
@@ -51,11 +54,20 @@ def execute_all(
 
 
 def probabilities(parameters: QaoaParameters) -> Float64s:
-    """The ideal probability of every basis state, shape (2ⁿ,)."""
+    """The ideal probability of every basis state, shape (2ⁿ,); raises SubproblemError as `execute_all`."""
+    _check_size(parameters.n)
     work = np.empty((5, 1 << parameters.n))
     evolve(parameters.warm, parameters.field, parameters.coupling, parameters.mixer, work)
     exact: Float64s = work[REAL] ** 2 + work[IMAGINARY] ** 2
     return exact
+
+
+def _check_size(n: int) -> None:
+    """Before anything of 2ⁿ entries is allocated: n = 30 takes 48 GiB."""
+    if n > MAX_QUBITS:
+        raise SubproblemError(
+            "n", f"{n} variables, but the state vector ends at {MAX_QUBITS}; ask a smaller subproblem"
+        )
 
 
 @njit(cache=True, nogil=True)
