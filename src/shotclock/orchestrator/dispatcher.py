@@ -20,7 +20,7 @@ from shotclock.domain.outcome import (
     ProviderFault,
     Rejection,
 )
-from shotclock.domain.ports import Clock, Recorder
+from shotclock.domain.ports import Clock, Emulating, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
@@ -265,7 +265,10 @@ class Orchestrator:
             async with asyncio.timeout(self._time_left_s(call.deadline)):
                 return await call.ended
         except TimeoutError:
-            call.progress.interrupted(self._clock.now_ns(), self._pipeline.provider.limits.emulated)
+            provider = self._pipeline.provider
+            call.progress.interrupted(self._clock.now_ns(), provider.limits.emulated)
+            if isinstance(provider, Emulating):
+                call.progress.emulator_overrun |= provider.has_overrun_since(call.queued_ns)
             return DeadlinePassed(budget_ns)
         finally:
             call.ended.cancel()
