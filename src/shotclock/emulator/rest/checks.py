@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import ControlFlowOp, ForLoopOp
+from qiskit.circuit import ControlFlowOp, ForLoopOp, Parameter, ParameterExpression
+from qiskit.exceptions import QiskitError
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.transpiler import Target
 from qiskit_ibm_runtime.utils.utils import is_isa_circuit, is_valid_rzz_pub
@@ -33,10 +36,43 @@ def check_item(item: Item, target: Target) -> None:
         raise BadProgramError(f"its loops unroll to more than {MAX_UNROLLED} instructions")
     if circuit.num_vars > 0 or circuit.num_stretches > 0 or circuit.has_control_flow_op():
         _check_dynamic(item)
+    _check_angles(item)
     if "rzz" in circuit.count_ops() and circuit.num_parameters > 0:
         values, _ = item.values(np.random.default_rng(0))
         if fault := is_valid_rzz_pub(SamplerPub.coerce((circuit, values))):
             raise BadProgramError(fault)
+
+
+def _check_angles(item: Item) -> None:
+    """Angles that are not linear in the parameters may have no value, as 1/a has none at 0."""
+    bent = {angle for angle in _angles(item.circuit) if not _is_linear(angle)}
+    if not bent:
+        return
+    values, _ = item.values(np.random.default_rng(0))
+    for row in values.reshape(-1, values.shape[-1]):
+        given = dict(zip(item.circuit.parameters, row.tolist(), strict=True))
+        for angle in bent:
+            try:
+                found = angle.bind({one: given[one] for one in angle.parameters}).numeric()
+            except (ZeroDivisionError, QiskitError) as error:
+                raise BadProgramError(f"an angle of {angle} has no value for {row.tolist()}") from error
+            if not np.isfinite(found):
+                raise BadProgramError(f"an angle of {angle} has no value for {row.tolist()}")
+
+
+def _is_linear(angle: ParameterExpression) -> bool:
+    return isinstance(angle, Parameter) or not any(
+        isinstance(slope, ParameterExpression) and slope.parameters
+        for slope in (angle.gradient(one) for one in angle.parameters)
+    )
+
+
+def _angles(circuit: QuantumCircuit) -> Iterator[ParameterExpression]:
+    """Every angle that depends on the circuit's own parameters, outside control flow."""
+    for one in circuit.data:
+        for angle in one.params:
+            if isinstance(angle, ParameterExpression) and angle.parameters:
+                yield angle
 
 
 def _check_dynamic(item: Item) -> None:

@@ -33,6 +33,8 @@ from shotclock.emulator.rest.twirling import Flips, Twirled
 
 Json = Any  # a JSON document
 DEFAULT_SHOTS = 4096
+# What Qiskit, NumPy and the standard library raise at bytes that are not what they say.
+MALFORMED = (QiskitError, struct.error, binascii.Error, zlib.error, EOFError, ValueError, OverflowError)
 
 
 class BadProgramError(Exception):
@@ -94,7 +96,7 @@ def decode(program_id: str, params: str) -> Program:
         return _executor(document) if program_id == "executor" else _sampler(document)
     except ValidationError as error:
         raise BadProgramError(first_fault(error)) from error
-    except (QiskitError, struct.error, binascii.Error, zlib.error, EOFError, ValueError) as error:
+    except MALFORMED as error:
         raise BadProgramError(_line(error)) from error
 
 
@@ -178,14 +180,20 @@ def _rows(circuit: QuantumCircuit, values: Float64s) -> Float64s:
 
 
 def _finite(values: Float64s) -> Float64s:
+    if 0 in values.shape[:-1]:
+        raise BadProgramError(f"parameter values of shape {values.shape}: there is no row of values")
     if not np.isfinite(values).all():
         raise BadProgramError("parameter values: not all are finite")
     return values
 
 
 def _ndarray(packed: str) -> Float64s:
-    loaded: Float64s = np.load(io.BytesIO(zlib.decompress(base64.b64decode(packed)))).astype(np.float64)
-    return loaded
+    loaded = np.load(io.BytesIO(zlib.decompress(base64.b64decode(packed))))
+    # A cast would drop imaginary parts, and read text and dates as numbers.
+    if loaded.dtype.kind not in "fiub":
+        raise BadProgramError(f"parameter values: must be real numbers (got an array of {loaded.dtype})")
+    values: Float64s = loaded.astype(np.float64)
+    return values
 
 
 def _qpy(packed: str) -> QuantumCircuit:
