@@ -71,6 +71,18 @@ def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float,
     return _flipped(pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed)
 
 
+def check_compiles(circuit: QuantumCircuit) -> str:
+    """Why Aer cannot run this circuit, in one line; "" where it can. Costs no simulation."""
+    from qiskit_aer.backends.aer_compiler import assemble_circuits, compile_circuit  # noqa: PLC0415
+
+    try:
+        assemble_circuits(compile_circuit([circuit]))
+    # Aer raises whatever its parts do at an expression that it does not know, AttributeError among them.
+    except Exception as error:  # noqa: BLE001
+        return " ".join(str(error).split()).strip("'") or type(error).__name__
+    return ""
+
+
 def _flipped(pool: Bits, counts: Counts, written: list[int], flip_probability: float, seed: int) -> Samples:
     """Replacing a bit by a random one flips it half the time."""
     drawn = np.repeat(pool, counts, axis=0)
