@@ -67,7 +67,14 @@ class Access:
         """The key in the file; without a file the vendor's own variables. Raises SettingsError."""
         if not self.credentials_file:
             return credentials.Credentials(credentials.NONE.token, self.instance)
-        found = credentials.read(Path(self.credentials_file).expanduser())
+        try:
+            file = Path(self.credentials_file).expanduser()
+        except RuntimeError:
+            raise SettingsError(
+                f"quantum.credentials_file: {self.credentials_file}: this user has no home folder; "
+                "name the file from / on"
+            ) from None
+        found = credentials.read(file)
         return credentials.Credentials(found.token, self.instance or found.instance, found.url)
 
 

@@ -61,7 +61,7 @@ def read(
     limit = target.num_qubits
     match source:
         case str():
-            circuit = _from_qasm(source, device, limit)
+            circuit = _from_qasm(source.removeprefix("\ufeff"), device, limit)  # a byte order mark
         case bytes():
             circuit = _from_qpy(source)
         case _:

@@ -23,6 +23,7 @@ from shotclock.cli.operations import drain, resume, status
 from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.cli.serve import serve
+from shotclock.cli.streams import prepare_streams
 from shotclock.cli.verify import verify
 from shotclock.domain.errors import MachineError, ShotclockError
 
@@ -89,6 +90,7 @@ def _root(
 
 def main() -> None:
     """Runs a verb; expected errors are one line and their exit code, never a traceback."""
+    prepare_streams()
     sys.path.insert(0, str(Path.cwd()))  # so that module:factory finds what stands here
     try:
         app()

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
+from shotclock.domain import encoding
 from shotclock.domain.errors import MachineError
 
 log = logging.getLogger(__name__)
@@ -72,8 +73,11 @@ def _check(identity: Identity, files: TlsFiles, now: datetime) -> None:
 
 
 def _read(path: Path) -> bytes:
+    """A PEM file; gRPC's core reads none that begins with a byte order mark."""
     try:
-        return path.read_bytes()
+        return encoding.read_text(path).encode()
+    except UnicodeError as error:
+        raise MachineError(f"{path}: is not PEM: {error}") from error
     except OSError as error:
         raise MachineError(
             f"{path}: cannot be read ({error.strerror}); check the path and its owner"

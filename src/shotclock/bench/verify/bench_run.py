@@ -26,6 +26,7 @@ from shotclock.bench.verify.findings import check_cited, check_conclusions
 from shotclock.bench.verify.lock import check_loads, check_told
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Charges
 
@@ -73,7 +74,9 @@ def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
     if not file.is_file():
         return None, []
     try:
-        return Summary.model_validate_json(file.read_bytes()), []
+        return Summary.model_validate_json(encoding.read_text(file)), []
+    except UnicodeError as error:
+        return None, [Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return None, [
             Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")
@@ -85,7 +88,8 @@ def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
     if not (folder / ROWS).is_file():
         return None, []
     try:
-        return steps(pq.read_table(folder / ROWS)), []
+        with (folder / ROWS).open("rb") as file:  # Arrow itself opens no name that is not UTF-8
+            return steps(pq.read_table(file)), []
     except KeyError as error:
         return None, [Fault(ROWS, f"has no column {error.args[0]}")]
     except (OSError, pa.ArrowInvalid) as error:
