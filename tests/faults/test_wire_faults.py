@@ -13,10 +13,11 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certificates import SERVER, TRAINER, Site, write
+from certificates import SERVER, TRAINER, Site, put, write
 from harness import random_subproblem
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
@@ -315,6 +316,29 @@ def test_half_written_files_keep_the_previous_certificate_and_are_told_once(site
     assert live.refreshed()
     assert live.current != before
     assert len(refused) == 1
+
+
+def test_a_new_certificate_that_cannot_connect_keeps_the_previous_one(site: Site) -> None:
+    files = site.issue(TRAINER)
+    refused: list[str] = []
+    live = LiveIdentity(files, on_refused=refused.append)
+    before = live.current
+    key = ed25519.Ed25519PrivateKey.generate()
+    put(site, TRAINER, key)
+    assert not live.refreshed()
+    (reason,) = refused
+    assert "no key of the kind Ed25519" in reason
+    assert "the previous certificate stays in use" in reason
+    assert live.current == before
+
+
+def test_a_byte_order_mark_alone_makes_no_new_certificate(site: Site) -> None:
+    files = site.issue(TRAINER)
+    live = LiveIdentity(files)
+    before = live.current
+    files.certificate.write_bytes(b"\xef\xbb\xbf" + files.certificate.read_bytes())
+    assert not live.refreshed()
+    assert live.current == before
 
 
 def test_a_certificate_that_expires_in_use_is_told_once_and_forgotten_when_it_is_renewed(site: Site) -> None:

@@ -136,7 +136,7 @@ class GrpcDispatcher:
                 break
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DATA_LOSS or resubmits == self._limits.resubmits:
-                    return cause_of(error, self._channels.target, budget_ns)
+                    return cause_of(error, self._channels, budget_ns)
                 resubmits += 1
         return DeadlinePassed(budget_ns)
 
