@@ -40,7 +40,7 @@ from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.settings import QuantumSettings, Settings, nearest
-from shotclock.solvers.fallback import Classical
+from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
@@ -120,6 +120,7 @@ class Builder:
 
     def _control(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
         dispatcher = ClassicalDispatcher(self._solver, self._host.clock, recorder)
+        self._host.run(self._host.threads.run(warm_solvers))
         self._host.run(dispatcher.solve(self._sample()))
         policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
         lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder)

@@ -27,7 +27,7 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers import registry
 from shotclock.settings import QuantumSettings, Settings
-from shotclock.solvers.fallback import Classical
+from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.solvers.greedy import Greedy
 
 FEWEST_FITTED_SHOTS = 64
@@ -105,10 +105,14 @@ def assemble(
     *,
     book: JobBook = FREE,
 ) -> QuantumPath:
-    """The path on this host, not yet started. book: where a paid provider's jobs are written down."""
+    """The path on this host, not yet started; its solvers are compiled, since no call has time for that.
+
+    book: where a paid provider's jobs are written down.
+    """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(book, FreeJobs):
         raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid: serve it with a ledger")
+    host.run(host.threads.run(warm_solvers))
     rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
     synthesizer = QaoaSynthesizer(
         quantum.device,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ from shotclock.emulator.profile import Profile
 from shotclock.providers import credentials, registry
 from shotclock.providers.money import Price
 from shotclock.settings import QuantumSettings, Settings
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 REMOTE = ("ibm", "qrmi")
 
@@ -78,6 +83,22 @@ class Access:
         return credentials.Credentials(found.token, self.instance or found.instance, found.url)
 
 
+def spare_loopback(environment: MutableMapping[str, str]) -> None:
+    """Keeps a proxy of the environment away from this host's own addresses, `shotclock emulate` above all.
+
+    IBM's cloud may need the proxy; requests, urllib3 and QRMI's client all read `no_proxy`.
+    """
+    if not any(environment.get(name) or environment.get(name.upper()) for name in PROXIES):
+        return
+    for name in ("no_proxy", "NO_PROXY"):
+        spared = environment.get(name) or environment.get(name.swapcase()) or ""
+        hosts = [host for host in spared.split(",") if host.strip()]
+        if "*" in hosts:
+            continue
+        missing = [host for host in LOOPBACK if host not in hosts]
+        environment[name] = ",".join([*hosts, *missing])
+
+
 def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
     """The provider `ibm` or `qrmi` of these settings, connected.
 
@@ -92,6 +113,7 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
     from shotclock.circuits.packing import compose_pub  # noqa: PLC0415
     from shotclock.providers.workload import WorkloadPolicy  # noqa: PLC0415
 
+    spare_loopback(os.environ)
     access = Access.of(quantum)
     factory = registry.load(quantum.provider)
     facts = host.run(host.offload.run(devices.describe, quantum.device))

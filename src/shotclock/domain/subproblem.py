@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ Float64s = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 
 MAX_VARIABLES = 256
+
+LAYOUT: Final = ("C", "ALIGNED", "WRITEABLE")
+"""What numba tells apart: a read-only or unaligned array is a type of its own to it."""
 
 
 class Priority(IntEnum):
@@ -75,7 +78,7 @@ class Subproblem:
             raise SubproblemError("budget_ns", f"is negative ({self.budget_ns})")
         # Compiled code is compiled once a layout, and a caller would wait for it.
         for name in ("quadratic", "linear"):
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
+            object.__setattr__(self, name, np.require(np.asarray(getattr(self, name)), requirements=LAYOUT))
 
     @property
     def n(self) -> int:

@@ -166,6 +166,7 @@ def encode_status(status: Status) -> pb.Status:
         service_p95_s=status.service_p95_s,
         accepted=status.accepted,
         finished=status.finished,
+        warnings=status.warnings,
     )
 
 
@@ -182,6 +183,7 @@ def decode_status(message: pb.Status) -> Status:
         service_p95_s=message.service_p95_s,
         accepted=message.accepted,
         finished=message.finished,
+        warnings=tuple(message.warnings),
     )
 
 
