@@ -24,28 +24,28 @@ def jit(function: F) -> F:
     A cache that cannot be read or written, because of its owner, a read-only or a full disk, costs the
     compilation and nothing else: numba alone would raise, at import or in the middle of a call.
     """
-    dispatcher = njit(nogil=True)(function)
+    dispatcher: Any = njit(nogil=True)(function)
     try:
-        dispatcher._cache = _OptionalCache(function)
+        dispatcher._cache = _OptionalCache(function)  # type: ignore[no-untyped-call]
     except (RuntimeError, OSError) as error:  # numba found no folder it can write
         _warn(error)
     compiled: F = dispatcher
     return compiled
 
 
-class _OptionalCache(FunctionCache):  # type: ignore[misc]
-    """Numba's own, whose trouble is told and not raised."""
+class _OptionalCache(FunctionCache):
+    """Numba's own, whose errors are logged and not raised."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except _UNREADABLE as error:
             _warn(error)
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         try:
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
             _warn(error)
 
