@@ -19,13 +19,10 @@ from shotclock.domain.outcome import (
     DeadlinePassed,
     Decision,
     Degraded,
-    Failed,
-    Late,
     Outcome,
     Provenance,
     ProviderFault,
-    Rejection,
-    Shed,
+    end_without_answer,
 )
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
@@ -88,7 +85,7 @@ class GrpcDispatcher:
         provenance = self._nobody(subproblem.base_version)
         if self._fallback is not None:
             return Degraded(self._fallback(subproblem), reply, provenance)
-        return _unanswered(reply, provenance)
+        return end_without_answer(reply, provenance)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
@@ -102,7 +99,7 @@ class GrpcDispatcher:
                 return decode_circuit_outcome(message, onto_clock_ns(message.provenance, asked_ns, _now_ns()))
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
-        return _unanswered(reply, self._nobody(0))
+        return end_without_answer(reply, self._nobody(0))
 
     async def decided(self, request_id: str, decision: Decision) -> None:
         """See `Dispatcher.decided`; undelivered, the log says so and the record stays open."""
@@ -151,13 +148,3 @@ class GrpcDispatcher:
 def _now_ns() -> int:
     """The loop's time, which is the monotonic clock of `Clock`."""
     return round(asyncio.get_running_loop().time() * NS_PER_S)
-
-
-def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
-    match cause:
-        case Rejection():
-            return Shed(cause, provenance)
-        case DeadlinePassed():
-            return Late(cause, provenance)
-        case ProviderFault():
-            return Failed(cause, provenance)
