@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
-from shotclock.bench.rows import CALL_STAGES, Call, Step
+from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.rows import CALL_STAGES, Call, Step, table
 from shotclock.bench.schema import (
     ArmSummary,
     Component,
@@ -322,7 +323,7 @@ def summary(
         metrics |= _metrics(arm, by_arm[arm.name])
     first = next((arm.name for arm in arms if arm.quantum), arms[0].name)
     gate = f"{first}.quantum_latency.p95_ms"
-    return Summary(
+    figures_alone = Summary(
         shotclock="0.1.0",
         run_id="20251122-072400-synthetic",
         status=status,
@@ -381,3 +382,4 @@ def summary(
             ),
         ),
     )
+    return add_worth(figures_alone, table(steps))

@@ -11,8 +11,9 @@ from shotclock.bench.arms import BASELINE, Arm
 from shotclock.bench.checklist import checklist
 from shotclock.bench.figures import ArmRows, Prices
 from shotclock.bench.gates import Threshold, judge, mission_gates, resolve
+from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.modes import meeting
-from shotclock.bench.rows import Step
+from shotclock.bench.rows import Step, table
 from shotclock.bench.sanity import sanity
 from shotclock.bench.schema import ArmSummary, Gate, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.bench.verdict import verdict
@@ -94,7 +95,7 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
             "verdict": Verdict(headline="", sentences=()),
         }
     )
-    return judged(figures_alone)
+    return judged(add_worth(figures_alone, table(steps)))
 
 
 def judged(figures_alone: Summary) -> Summary:

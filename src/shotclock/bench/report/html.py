@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.report import arms, findings, tables
 from shotclock.bench.report.axes import span
 from shotclock.bench.report.figures import figures
@@ -20,6 +21,8 @@ def write_report(summary: Summary, table: pa.Table, folder: Path) -> Path:
 
     table: the rows of steps.parquet (`rows.table`). Raises OSError where the folder cannot be written.
     """
+    if summary.schema_number == 1:
+        summary = add_worth(summary, table)
     drawn = draw_all(figures(summary, table), folder)
     path = folder / PAGE
     path.write_text(page(summary, drawn), encoding="utf-8")
