@@ -41,6 +41,8 @@ SECTIONS = {
     "method",
 }
 CHARTS = {
+    "added_latency_by_fabric",
+    "loss_and_throughput",
     "fabrics_side_by_side",
     "paired_seeds",
     "loss_against_money",

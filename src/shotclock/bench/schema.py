@@ -294,6 +294,17 @@ class Verdict(_Frozen):
     modes: dict[str, Literal["inline", "overlap", "offline", "not settled"]] = {}
 
 
+class RepresentativeIteration(_Frozen):
+    """A classical iteration of a medium model on this machine, measured before the arms ran.
+
+    mean_ms: over n iterations; too few of them for a percentile.
+    """
+
+    workload: str
+    n: int
+    mean_ms: float
+
+
 class SecondPrices(_Frozen):
     """What an accelerator's second and a QPU's cost."""
 
@@ -456,6 +467,7 @@ class Summary(_Frozen):
     verdict: Verdict
     sanity: tuple[SanityArm, ...] = ()
     checklist: tuple[Point, ...] = ()
+    representative_iteration: RepresentativeIteration | None = None
     break_even: BreakEven | None = None
     amdahl: dict[str, Ceiling] = {}
     throughput: dict[str, Throughput] = {}

@@ -23,6 +23,13 @@ from shotclock.bench.report.looks import Look, looks
 from shotclock.bench.report.losses import loss_grid, losses
 from shotclock.bench.report.money import loss_against_money, money_grid
 from shotclock.bench.report.over_time import busiest, instants, over_time, over_time_grid
+from shotclock.bench.report.run.overview import (
+    draw_latency,
+    draw_training,
+    find_latency_rows,
+    tabulate_latency,
+    tabulate_training,
+)
 from shotclock.bench.report.said import said, said_grid
 from shotclock.bench.report.samples import samples
 from shotclock.bench.report.seeds import paired_seeds, pairs_grid
@@ -67,6 +74,26 @@ def figures(summary: Summary, table: pa.Table) -> list[Figure]:
     """What can be drawn of this run: a chart without a single row behind it is left out."""
     run = _Run(summary, table, looks(summary.arms), origin(summary))
     return [figure for make in (_of_calls, _of_training, _of_worth) for figure in make(run)]
+
+
+def overview(summary: Summary) -> list[Figure]:
+    """The first screen: what a call adds by fabric, then loss and throughput by arm."""
+    line, figures_found = origin(summary), []
+    if rows := find_latency_rows(summary):
+        chart = draw_latency(rows, line)
+        title = "What a call adds to an iteration"
+        figures_found.append(
+            Figure("added_latency_by_fabric", title, captions.OVERVIEW_LATENCY, chart, tabulate_latency(rows))
+        )
+    if any(arm.steps for arm in summary.arms.values()):
+        chart = draw_training(summary, looks(summary.arms), line)
+        title = "What the training got"
+        figures_found.append(
+            Figure(
+                "loss_and_throughput", title, captions.OVERVIEW_TRAINING, chart, tabulate_training(summary)
+            )
+        )
+    return figures_found
 
 
 def _of_calls(run: _Run) -> Iterator[Figure]:
