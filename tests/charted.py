@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import synthetic
 from shotclock.bench.judge.worth import add_worth
-from shotclock.bench.report.figures import Figure, figures
+from shotclock.bench.report.figures import figures
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.rows import Step, table
 from shotclock.bench.schema import Summary
 

@@ -17,8 +17,7 @@ from shotclock.bench.report.break_even_chart import break_even_chart
 from shotclock.bench.report.chart_data import order_statistics, stage_means, within
 from shotclock.bench.report.fabrics import fabrics, fabrics_grid
 from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
-from shotclock.bench.report.grid import Grid
-from shotclock.bench.report.lines import Composed
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.looks import Look, looks
 from shotclock.bench.report.losses import loss_grid, losses
 from shotclock.bench.report.money import loss_against_money, money_grid
@@ -40,17 +39,6 @@ from shotclock.bench.schema import Summary
 
 _NO_PRICES = "The prices cannot be told: this run is from before a summary held them."
 _NO_PAIRS = "classical-only has no held-out loss at the last common step, so there is nothing to pair with."
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart to draw. name: of its files; grid: its figures."""
-
-    name: str
-    title: str
-    caption: str
-    chart: Composed
-    grid: Grid
 
 
 def origin(summary: Summary) -> list[str]:
