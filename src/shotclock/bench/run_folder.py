@@ -76,7 +76,7 @@ class RunFolder:
         (self.path / "summary.json").write_text(f"{text}\n", encoding="utf-8")
 
     def read_summary(self) -> Summary:
-        """summary.json; SettingsError when it is not there or not a summary of this schema."""
+        """summary.json; SettingsError when it is missing or not a summary of schema 1 or 2."""
         file = self.path / "summary.json"
         try:
             return Summary.model_validate_json(encoding.read_text(file))
@@ -87,7 +87,7 @@ class RunFolder:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"{file}: not a summary of schema 1: {key}: {first['msg']}") from error
+            raise SettingsError(f"{file}: not a summary of schema 1 or 2: {key}: {first['msg']}") from error
 
     def read_steps(self) -> pa.Table:
         """steps.parquet; SettingsError when it cannot be read."""

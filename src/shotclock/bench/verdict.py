@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from shotclock.bench import overrun
 from shotclock.bench.arms import BASELINE, CONTROL, HYBRID, RAW
 from shotclock.bench.fabrics import Choice, Fabric, Worth, choose, fabrics
+from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.modes import told
 from shotclock.bench.schema import ArmSummary, Latency, Metric, Percentile, Ratio, Sentence, Summary, Verdict
 from shotclock.bench.statistics import paired_interval
@@ -33,6 +34,7 @@ def verdict(summary: Summary) -> Verdict:
         for s in (*_overruns(name, arm), *_penalised(name, arm))
     ]
     sentences += [_loss(names, arms) for names in _alike(summary)]
+    sentences += worth_sentences(summary)
     invalid = _invalid(arms)
     if invalid:
         worth = "undecided"

@@ -21,14 +21,11 @@ from shotclock.domain.outcome import (
     DeadlinePassed,
     Decision,
     Degraded,
-    Failed,
-    Late,
     Outcome,
     Provenance,
     ProviderFault,
-    Rejection,
-    Shed,
     Winner,
+    end_without_answer,
 )
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
@@ -98,7 +95,7 @@ class GrpcDispatcher:
         if self._fallback is not None:
             until = (asked_ns + budget_ns) / NS_PER_S
             return Degraded(await self._answer_by(until, self._fallback, subproblem), reply, provenance)
-        return _unanswered(reply, provenance)
+        return end_without_answer(reply, provenance)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
@@ -112,7 +109,7 @@ class GrpcDispatcher:
                 return decode_circuit_outcome(message, onto_clock_ns(message.provenance, asked_ns, _now_ns()))
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
-        return _unanswered(reply, self._nobody(0))
+        return end_without_answer(reply, self._nobody(0))
 
     async def decided(self, request_id: str, decision: Decision) -> None:
         """See `Dispatcher.decided`; undelivered, the log says so and the record stays open."""
@@ -179,13 +176,3 @@ def _incumbent(subproblem: Subproblem) -> Answer:
 def _now_ns() -> int:
     """The loop's time, which is the monotonic clock of `Clock`."""
     return round(asyncio.get_running_loop().time() * NS_PER_S)
-
-
-def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
-    match cause:
-        case Rejection():
-            return Shed(cause, provenance)
-        case DeadlinePassed():
-            return Late(cause, provenance)
-        case ProviderFault():
-            return Failed(cause, provenance)

@@ -22,7 +22,7 @@ from shotclock.bench.rows import Step, steps
 from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
 from shotclock.bench.summarise import settled
 from shotclock.bench.verify.faults import Fault, disagreements
-from shotclock.bench.verify.findings import check_cited, check_conclusions
+from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_told
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
@@ -63,7 +63,7 @@ def check_bench(folder: Path) -> list[Fault]:
         wrong = list(check_figures(rows, summary))
         faults += wrong
         # of figures that don't hold, nothing follows
-        faults += check_conclusions(summary) if not wrong else ()
+        faults += (*check_worth(rows, summary), *check_conclusions(summary)) if not wrong else ()
         faults += _log(folder, rows, summary)
         faults += _trace(folder, rows, summary)
     return faults
