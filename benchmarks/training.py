@@ -38,7 +38,7 @@ class Effort:
 
 
 QUICK = Effort(
-    15,
+    200,
     stale_seeds=5,
     rows=2,
     proposals=2,
