@@ -40,7 +40,7 @@ def attached_to(optimizer: Any) -> tuple[Loop, Any]:
 
 def test_a_compiled_step_asks_as_a_plain_one_does() -> None:
     loop = Loop()
-    loop.optimizer.step = torch.compile(loop.optimizer.step, backend="eager")  # type: ignore[method-assign]
+    loop.optimizer.step = torch.compile(loop.optimizer.step, backend="eager")  # type: ignore[method-assign, assignment]
     for _ in range(12):
         loop.step()
     assert (loop.handle.steps, [call.step for call in loop.calls]) == (12, [2, 4, 6, 8, 10, 12])
@@ -80,7 +80,8 @@ def test_the_handles_own_state_goes_on_where_a_checkpoint_dropped_the_key() -> N
 
 
 def test_sharded_parameters_are_refused_with_what_to_do(process_group: None) -> None:
-    model = fully_shard(nn.Linear(4, 4))
+    model = nn.Linear(4, 4)
+    fully_shard(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(SettingsError, match=r"'weight' is sharded .* use DistributedDataParallel"):
         attach(optimizer, model=model, kernel=Nudge(), caller=Answering(), clock=Ticking(), environ={})
