@@ -21,12 +21,11 @@ from shotclock.training.loops import medium
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
 
 N = 12
-EVERY = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """A run of the medium workload with a call every five steps, beside one without calls.
+    """A run of the medium workload with a call every few steps, beside one without calls.
 
     stall_ratio: the training thread's time on calls ÷ the iteration's, over the steps that carry work of
     a call (asking or landing). carrying_ratio: such a step's duration ÷ that of the plain run's step at the
@@ -47,8 +46,8 @@ class Overlap:
         return sum(count for name, count in self.decided.items() if name in WRITES)
 
 
-def measure(steps: int) -> Overlap:
-    """Plain and calling steps in turn, block by block, so that both meet the same machine."""
+def measure(steps: int, every: int) -> Overlap:
+    """Plain and calling steps in turn, in blocks of `every`, so that both meet the same machine."""
     host = WallHost()
     try:
         settings = load(None, {})
@@ -60,7 +59,7 @@ def measure(steps: int) -> Overlap:
         kernel = workload.kernel("rounding", N)
         host.run(path.orchestrator.start(kernel.propose(0, 0).subproblem))
         aggregator = Aggregator(workload, kernel, "revalidate", recorder, loss_check=False)
-        policy = CallPolicy(EVERY, "overlap", round(quantum.wait_limit_ms * NS_PER_MS))
+        policy = CallPolicy(every, "overlap", round(quantum.wait_limit_ms * NS_PER_MS))
         calling = Scheduler(
             workload,
             kernel,
@@ -72,9 +71,9 @@ def measure(steps: int) -> Overlap:
         plain = PlainTrainer(medium.build(0), host.clock)
         with_calls: list[Iteration] = []
         without: list[Iteration] = []
-        for block in range(0, steps, EVERY):
-            with_calls.extend(calling.iterate(step) for step in range(block, block + EVERY))
-            without.extend(plain.iterate(step) for step in range(block, block + EVERY))
+        for block in range(0, steps, every):
+            with_calls.extend(calling.iterate(step) for step in range(block, block + every))
+            without.extend(plain.iterate(step) for step in range(block, block + every))
         calling.flush()
         host.run(path.orchestrator.stop())
         return _judge(with_calls, without, calling.finished)

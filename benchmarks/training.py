@@ -24,12 +24,15 @@ CHARTS = Path(__file__).parents[1] / "docs" / "benchmarks"
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much: steps with calls; seeds, rows and proposals of the late answers; the kernels.
+    """How much: seeds, rows and proposals of the late answers; the kernels.
 
+    overlap_steps: steps with calls.
+    overlap_every: steps from one call to the next.
     settled: steps of SGD before K3's late answers.
     """
 
     overlap_steps: int
+    overlap_every: int
     stale_seeds: int
     rows: int
     proposals: int
@@ -38,7 +41,8 @@ class Effort:
 
 
 QUICK = Effort(
-    15,
+    overlap_steps=48,
+    overlap_every=2,
     stale_seeds=5,
     rows=2,
     proposals=2,
@@ -46,7 +50,8 @@ QUICK = Effort(
     kernels=kernels.Effort(seeds=5, more=5, sweeps=1, before=100, steps=60, requests=20, mnist=False),
 )
 FULL = Effort(
-    300,
+    overlap_steps=300,
+    overlap_every=5,
     stale_seeds=8,
     rows=8,
     proposals=6,
@@ -67,7 +72,7 @@ def main() -> None:
     torch.set_num_threads(1)  # the other core is the emulated QPU's
     effort = QUICK if arguments.quick else FULL
     _tell("overlap on the medium workload")
-    hidden = overlap.measure(effort.overlap_steps)
+    hidden = overlap.measure(effort.overlap_steps, effort.overlap_every)
     _tell("calls in flight and stale steps")
     in_flight = stale.in_flight(effort.stale_seeds, effort.rows)
     settled = stale.Training(effort.settled, 0.01, 0.9)

@@ -42,7 +42,7 @@ class Slow:
 
 
 def train(
-    mode: str, delay_s: float, steps: int, step_s: float = 0.0
+    mode: str, delay_s: float, steps: int, step_s: float = 0.0, in_flight: int = 32
 ) -> tuple[Scheduler, list[int], Aggregator]:
     """Trains on virtual time in which an optimizer step takes step_s."""
     loop = VirtualLoop(base_ns=lambda: 0)
@@ -58,7 +58,7 @@ def train(
     recorder = PrometheusRecorder(Metrics(), "test")
     aggregator = Aggregator(workload, kernel, "revalidate", recorder)
     dispatcher = Slow(ClassicalDispatcher(Classical(), LoopClock(), recorder), delay_s)
-    policy = CallPolicy(5, "overlap" if mode == "overlap" else "inline", 200 * NS_PER_MS)
+    policy = CallPolicy(5, "overlap" if mode == "overlap" else "inline", 200 * NS_PER_MS, in_flight=in_flight)
     caller = VirtualCaller(dispatcher, loop)
     scheduler = Scheduler(workload, kernel, aggregator, caller=caller, clock=loop, policy=policy)
     durations = [scheduler.iterate(step).duration_ns for step in range(steps)]
@@ -91,11 +91,21 @@ def test_overlap_trains_on_and_scores_again_what_arrives() -> None:
     assert aggregator.version == 40 + applied
 
 
-def test_one_call_is_in_flight_at_a_time_and_training_does_not_wait() -> None:
+def test_every_due_call_is_asked_while_earlier_ones_are_in_flight_and_training_does_not_wait() -> None:
     scheduler, durations, _ = train("overlap", 0.12, 40, step_s=0.01)
-    # an answer takes 12 steps, so every second or third chance to ask passes
-    assert [call.step for call in scheduler.finished] == [0, 15, 30]
+    assert [call.step for call in scheduler.finished] == list(range(0, 40, 5))
+    assert (scheduler.counts.due, scheduler.counts.asked, scheduler.counts.skipped) == (8, 8, 0)
     assert max(durations) < 11 * NS_PER_MS
+
+
+def test_what_is_due_beyond_the_limit_in_flight_is_skipped_and_counted() -> None:
+    scheduler, _, _ = train("overlap", 0.12, 40, step_s=0.01, in_flight=1)
+    # an answer takes 12 steps, so two of three chances to ask pass
+    assert [call.step for call in scheduler.finished] == [0, 15, 30]
+    assert (scheduler.counts.due, scheduler.counts.asked, scheduler.counts.in_flight) == (8, 3, 5)
+    assert str(scheduler.counts) == (
+        "calls due 8: 3 asked, 5 skipped (5 because policy.in_flight calls were under way already)"
+    )
 
 
 def test_flush_waits_for_what_is_in_flight() -> None:

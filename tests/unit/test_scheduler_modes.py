@@ -81,14 +81,14 @@ def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
 
 
 def test_offline_asks_no_more_than_may_be_in_flight() -> None:
-    system = System(policy("offline", at_once=2), Answering(at_once=False))
+    system = System(policy("offline", at_once=2, in_flight=2), Answering(at_once=False))
     assert system.run(range(5)) == [2, 2, 2, 2, 2]
     system.caller.asked[0].arrived = True
     assert system.run(range(5, 7)) == [3, 3]
 
 
 def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
-    system = System(policy("overlap", every=5, at_once=4), Answering(at_once=False))
+    system = System(policy("overlap", every=5, at_once=4, in_flight=4), Answering(at_once=False))
     assert system.run(range(4)) == [4, 4, 4, 4]
     system.caller.asked[2].arrived = True
     system.run(range(4, 5))

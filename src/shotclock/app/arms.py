@@ -179,6 +179,7 @@ class Builder:
             wanted,
             round((quantum.wait_limit_ms if as_it_is else quantum.budget_ms) * NS_PER_MS),
             wait_limit_ns=round(quantum.wait_limit_ms * NS_PER_MS),
+            in_flight=1,
             predicted_p95_s=predicted_s,
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training import hook
 from shotclock.training.aggregator import UNBOUNDED, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
-from shotclock.training.calls import CallPolicy
+from shotclock.training.calls import CallCounts, CallPolicy
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Unasked, asks
 from shotclock.training.observe import CallObserver
 from shotclock.wire.channels import connect
@@ -54,6 +55,18 @@ class Quantum:
     def flush(self) -> None:
         """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation."""
         self.training.flush()
+
+    def summary(self) -> CallCounts:
+        """How many calls fell due, how many were asked, and why the others were not; `str` is one line."""
+        return self.training.summary()
+
+    def state_dict(self) -> dict[str, Any]:
+        """For checkpoints that drop the optimizer's foreign keys (torch.distributed.checkpoint)."""
+        return self.training.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned; SettingsError, and no change, where it does not fit."""
+        self.training.load_state_dict(state)
 
     def detach(self) -> None:
         """Takes the hooks away, then ends the orchestrator or the connection. A second time does nothing."""

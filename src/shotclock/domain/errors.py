@@ -30,6 +30,18 @@ class RunError(ShotclockError):
     """A run that could not go on; what ran is kept."""
 
 
+class DeltaError(RunError, ValueError):
+    """A change to a model that cannot be applied; `field` names the offending one."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"delta.{field} {message}")
+        self.field = field
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[DeltaError], tuple[str, str]]:
+        return type(self), (self.field, self.message)
+
+
 class SubproblemError(ShotclockError, ValueError):
     """A subproblem whose numbers cannot be solved; `field` names the offending one."""
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -37,14 +38,14 @@ class Calibrated:
         hook = self._model.get_submodule(layer).register_forward_pre_hook(
             lambda _module, arguments: seen.append(arguments[0])
         )
-        with hook, evaluating(self._model):
+        with hook, evaluating(self._model), _calling_every_layer():
             self._model(self._inputs)
         if not seen:
             raise SettingsError(
                 f"layer '{layer}': a forward pass shows it nothing; pass the model itself, not what "
                 f"torch.compile made of it"
             )
-        return seen[-1].flatten(0, -2)
+        return torch.cat([_rows(one) for one in seen])
 
 
 class Caught:
@@ -75,6 +76,22 @@ class Caught:
     def _watch(self, module: nn.Module, name: str) -> RemovableHandle:
         def catch(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
             if torch.is_grad_enabled():
-                self._seen[name] = arguments[0].detach().flatten(0, -2)[: self._limit]
+                self._seen[name] = _rows(arguments[0].detach())[: self._limit]
 
         return module.register_forward_pre_hook(catch)
+
+
+def _rows(inputs: Tensor) -> Tensor:
+    """Shape (…, features) as (N, features); one sample without a batch is one row."""
+    return inputs.reshape(-1, inputs.shape[-1])
+
+
+@contextmanager
+def _calling_every_layer() -> Iterator[None]:
+    """Without the fused kernel of transformer encoders, which in evaluation calls none of their layers."""
+    held = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(held)

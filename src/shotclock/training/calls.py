@@ -40,7 +40,8 @@ class CallPolicy:
     every: steps between calls. mode: how a call meets training; "auto" starts from predicted_p95_s and
     follows what is measured, inline where the p95 fits budget_ns. budget_ns: each call's deadline;
     wait_limit_ns: the deadline of calls nobody waits for, 0 for the same. at_once: calls asked at a due
-    step (independent rows of a layer, which the orchestrator packs onto one chip). epoch: steps between the
+    step (independent rows of a layer, which the orchestrator packs onto one chip). in_flight: calls under way
+    at most; what is due beyond it is skipped and counted. epoch: steps between the
     points at which `offline` applies. horizon_s: how long an overlapped answer may take under "auto".
     Raises SettingsError on what no loop can keep.
     """
@@ -50,6 +51,7 @@ class CallPolicy:
     budget_ns: int
     wait_limit_ns: int = 0
     at_once: int = 1
+    in_flight: int = 32
     epoch: int = 100
     predicted_p95_s: float = 0.0
     horizon_s: float = math.inf
@@ -58,11 +60,44 @@ class CallPolicy:
         if self.mode not in (*get_args(Mode), "auto"):
             known = ", ".join((*get_args(Mode), "auto"))
             raise SettingsError(f"policy.mode: '{self.mode}' is none; known: {known}")
-        for name in ("every", "budget_ns", "at_once", "epoch"):
+        for name in ("every", "budget_ns", "at_once", "in_flight", "epoch"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"policy.{name}: {getattr(self, name)}, wants at least 1")
         if self.wait_limit_ns < 0:
             raise SettingsError(f"policy.wait_limit_ns: {self.wait_limit_ns} is negative; 0 is budget_ns")
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """Of the calls that fell due by the policy, how many were asked, and why the others were not.
+
+    in_flight: skipped, as many calls as the policy allows were under way.
+    retry_after: skipped, the orchestrator had refused a call and named a time to wait for.
+    """
+
+    asked: int = 0
+    in_flight: int = 0
+    retry_after: int = 0
+
+    @property
+    def due(self) -> int:
+        """All of them."""
+        return self.asked + self.skipped
+
+    @property
+    def skipped(self) -> int:
+        """Those that were not asked."""
+        return self.in_flight + self.retry_after
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        text = f"calls due {self.due}: {self.asked} asked, {self.skipped} skipped"
+        reasons = []
+        if self.in_flight:
+            reasons.append(f"{self.in_flight} because policy.in_flight calls were under way already")
+        if self.retry_after:
+            reasons.append(f"{self.retry_after} because the orchestrator had asked to wait")
+        return f"{text} ({', '.join(reasons)})" if reasons else text
 
 
 @dataclass(slots=True, eq=False)
@@ -99,6 +134,7 @@ class Calls:
         self._ended = ended
         self._flights: list[_Flight] = []
         self._not_before_ns = 0
+        self.counts = CallCounts()
         self.chooser = ModeChooser(
             policy.mode, policy.predicted_p95_s, policy.budget_ns / NS_PER_MS, policy.horizon_s
         )
@@ -155,11 +191,21 @@ class Calls:
 
     def _fill(self, step: int, boundary_ns: int) -> None:
         under_way = sum(not one.pending.done() for one in self._flights)
-        for _ in range(self._policy.at_once - under_way):
+        room = min(self._policy.at_once, max(0, self._policy.in_flight - under_way))
+        self._count(in_flight=self._policy.at_once - room)
+        for number in range(room):
             began = self._clock.now_ns()
             if began < self._not_before_ns:
+                self._count(retry_after=room - number)
                 return
             self._ask(step, boundary_ns, began)
+            self._count(asked=1)
+
+    def _count(self, *, asked: int = 0, in_flight: int = 0, retry_after: int = 0) -> None:
+        held = self.counts
+        self.counts = CallCounts(
+            held.asked + asked, held.in_flight + in_flight, held.retry_after + retry_after
+        )
 
     def _ask(self, step: int, boundary_ns: int, began_ns: int) -> None:
         policy, inline = self._policy, self.chooser.mode == "inline"

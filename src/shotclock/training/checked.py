@@ -6,11 +6,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from shotclock.domain import plugin
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import RunError, SettingsError, ShotclockError, SubproblemError
+from shotclock.domain.errors import DeltaError, RunError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training.stateful import Stateful
@@ -61,13 +59,6 @@ class Checked:
             found = self._kernel.delta(proposal, bits, version)
         if not isinstance(found, Delta):
             raise RunError(f"kernel '{self.name}': delta returned {type(found).__name__}, not a Delta")
-        if found.indices.ndim != 1 or found.indices.shape != found.values.shape:
-            raise RunError(
-                f"kernel '{self.name}': delta.values has shape {found.values.shape} for indices of shape "
-                f"{found.indices.shape}; wants one value an index, both (k,)"
-            )
-        if not np.isfinite(found.values).all():
-            raise RunError(f"kernel '{self.name}': delta.values has NaN or infinite changes")
         if found.base_version != version:
             raise RunError(f"kernel '{self.name}': delta.base_version is {found.base_version}, not {version}")
         return found
@@ -105,6 +96,8 @@ class Checked:
     def _raising(self, what: str) -> Iterator[None]:
         try:
             yield
+        except DeltaError as error:
+            raise RunError(f"kernel '{self.name}': {error}") from error
         except ShotclockError:
             raise
         except Exception as error:

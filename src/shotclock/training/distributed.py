@@ -70,7 +70,8 @@ ALONE = Alone()
 class Together:
     """The ranks of torch.distributed's default group, on a gloo group of their own.
 
-    names: the model's parameters in one order on all ranks; deltas travel by their place in it. timeout_s:
+    names: all names of the model's parameters, in one order on all ranks; deltas travel by
+    the place of their name. timeout_s:
     how long a rank waits for another one that is alive. Raises RunError where a rank is lost.
     """
 
@@ -83,7 +84,7 @@ class Together:
     def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
         """See `Ranks.share`."""
         with _losing_a_rank("a step boundary"):
-            count = int(self._told(torch.tensor([len(written)]))[0])
+            count = int(self._told(torch.tensor([len(written)], device="cpu"))[0])
             if self.rank == 0:
                 for delta in written:
                     self._tell(delta)
@@ -99,7 +100,7 @@ class Together:
             dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=self._group)
         differing = (ends[: len(found)] != ~ends[len(found) :]).nonzero().flatten()
         if len(differing):
-            name = self._names[int(differing[0])]
+            name = [name for name, _ in model.named_parameters()][int(differing[0])]
             raise RunError(
                 f"distributed: at {when}, parameter '{name}' differs between ranks ({len(differing)} of "
                 f"{len(found)} do); start from one state on every rank and let only Shotclock and DDP move it"
@@ -112,14 +113,14 @@ class Together:
 
     def _tell(self, delta: Delta) -> None:
         head = [delta.base_version, self._names.index(delta.parameter), len(delta.indices)]
-        self._told(torch.tensor(head))
+        self._told(torch.tensor(head, device="cpu"))
         self._told(torch.from_numpy(delta.indices).to(torch.int64))
-        self._told(torch.from_numpy(delta.values).to(torch.float32))
+        self._told(torch.from_numpy(delta.values).to(torch.float64))
 
     def _heard(self) -> Delta:
-        version, place, size = self._told(torch.zeros(3, dtype=torch.int64)).tolist()
-        indices = self._told(torch.zeros(size, dtype=torch.int64))
-        values = self._told(torch.zeros(size, dtype=torch.float32))
+        version, place, size = self._told(torch.zeros(3, dtype=torch.int64, device="cpu")).tolist()
+        indices = self._told(torch.zeros(size, dtype=torch.int64, device="cpu"))
+        values = self._told(torch.zeros(size, dtype=torch.float64, device="cpu"))
         return Delta(version, self._names[place], indices.numpy(), values.numpy())
 
     def _told(self, tensor: Tensor) -> Tensor:
@@ -158,7 +159,9 @@ def joined(model: nn.Module, environ: Mapping[str, str], timeout_s: float = DEFA
             f"attach: WORLD_SIZE is {size} and there is no process group; call "
             f"torch.distributed.init_process_group before attach, on every rank"
         )
-    together = Together(rank(environ), [name for name, _ in model.named_parameters()], timeout_s)
+    # a kernel may use any name of a tied parameter
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    together = Together(rank(environ), names, timeout_s)
     together.same(model, "attach")
     return together
 

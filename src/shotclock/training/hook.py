@@ -15,6 +15,7 @@ Under torchrun rank zero asks, and every rank applies what it decides at the sam
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -31,14 +32,17 @@ from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Caller, Clock, Kernel
 from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
-from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.calls import CallCounts, CallPolicy, Calls
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, joined
 from shotclock.training.mode import Mode, ModeChange
 from shotclock.training.observe import CallObserver, rank
-from shotclock.training.parameters import add, added, evaluating
+from shotclock.training.optimizers import ATTACHED, find_hookable, is_dry_step
+from shotclock.training.parameters import add, added, check_attachable, evaluating
 
 KEY = "shotclock"
 SCHEMA = 2
+
+log = logging.getLogger(__name__)
 
 
 DEFAULT_POLICY = CallPolicy(
@@ -119,8 +123,11 @@ class Attached:
         self._model = _fingerprint(model)
         self._step = 0
         self._restored: Mapping[str, Any] = {}
+        self._optimizer = optimizer
+        ATTACHED.add(optimizer)
         self._hooks = [
-            optimizer.register_step_post_hook(self._stepped),
+            # compiled into the loop's graph, the hook would run while it is traced and never again
+            optimizer.register_step_post_hook(torch.compiler.disable(self._stepped)),  # type: ignore[no-untyped-call]
             optimizer.register_state_dict_post_hook(self._saved),
             optimizer.register_load_state_dict_pre_hook(self._checked),
             optimizer.register_load_state_dict_post_hook(self._loaded),
@@ -146,6 +153,14 @@ class Attached:
         """What "auto" changed by measurement, in order."""
         return self._calls.chooser.changes
 
+    def summary(self) -> CallCounts:
+        """How many calls fell due since `attach`, how many were asked, and why the others were not.
+
+        On rank zero, which asks; all zero on the others.
+        """
+        return self._calls.counts
+
+    @torch.inference_mode(False)
     def flush(self) -> None:
         """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation.
 
@@ -168,9 +183,15 @@ class Attached:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        if self._calls.counts.skipped:
+            log.warning("attach: %s", self._calls.counts)
+        ATTACHED.discard(self._optimizer)
         self._ranks.close()
 
+    @torch.inference_mode(False)
     def _stepped(self, *_: object) -> None:
+        if is_dry_step(self._optimizer):
+            return
         boundary = self._clock.now_ns()
         self._aggregator.advance()
         self._step += 1
@@ -190,9 +211,13 @@ class Attached:
         if shared:
             self._ranks.same(self._trained, when)
 
-    def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    def state_dict(self) -> dict[str, Any]:
+        """What the optimizer's own `state_dict` carries under the key `shotclock`, in plain values.
+
+        For checkpoints that keep no foreign keys, as those of torch.distributed.checkpoint do.
+        """
         # plain values, so that torch.load(weights_only=True) reads them
-        state[KEY] = {
+        return {
             "schema": SCHEMA,
             "model": self._model,
             "version": self.version,
@@ -201,9 +226,19 @@ class Attached:
             "in_flight": self._calls.in_flight(),
         }
 
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from what `state_dict` returned; SettingsError, and no change, where it does not fit."""
+        self._check(state)
+        self._load()
+
+    def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+        state[KEY] = self.state_dict()
+
     def _checked(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         """Before torch loads anything: a checkpoint that does not fit changes nothing."""
-        found = state.get(KEY, {})
+        self._check(state.get(KEY, {}))
+
+    def _check(self, found: Any) -> None:
         if found and not isinstance(found, dict):
             raise SettingsError(f"checkpoint: '{KEY}' is {type(found).__name__}, not what Shotclock wrote")
         if found and found.get("schema") != SCHEMA:
@@ -232,9 +267,12 @@ class Attached:
         self._calls.try_kernel_state(kernel)
 
     def _loaded(self, _: torch.optim.Optimizer) -> None:
+        self._load()
+
+    def _load(self) -> None:
         """The model has moved, whatever came: what is in flight is stale."""
         # what was under way when it was written is this handle's own, or of a process that is gone
-        lost = self._restored.get("in_flight", []) if self.version == 0 and self._ranks.rank == 0 else []
+        lost = self._restored.get("in_flight", []) if self._step == 0 and self._ranks.rank == 0 else []
         self._step = int(self._restored.get("step", self._step))
         self._aggregator.advance(to=int(self._restored.get("version", 0)))
         if self._restored:
@@ -270,17 +308,17 @@ def attach(
     Raises SettingsError where the optimizer moves none of the model or has Shotclock already, or without
     a process group under several ranks; RunError where these start from different parameters.
     """
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise SettingsError(f"attach: {type(optimizer).__name__} is no torch.optim.Optimizer")
+    optimizer = find_hookable(optimizer)
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in moved for parameter in model.parameters()):
         raise SettingsError(
             "attach: the optimizer moves no parameter of this model; pass the model it trains"
         )
-    if KEY in optimizer.state_dict():
+    if optimizer in ATTACHED:
         raise SettingsError("attach: Shotclock is attached to this optimizer already; detach that one first")
     if not callable(loss):
         raise SettingsError(f"attach: loss is {type(loss).__name__}, wants a function without arguments")
+    check_attachable(model)
     target = _Target(model, loss)
     aggregator = Aggregator(
         target,

@@ -6,8 +6,13 @@ full-precision value, f and f + 1 with f = clip(floor(w/s), lo, hi − 1) (AdaRo
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from shotclock.domain.errors import SettingsError
 
@@ -26,6 +31,7 @@ class RoundedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, bits: int) -> None:
         super().__init__()
+        self.in_features, self.out_features = linear.in_features, linear.out_features
         self.low, self.high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         self.weight = linear.weight
         self.bias = linear.bias
@@ -52,21 +58,64 @@ class RoundedLinear(nn.Module):
 def round_layers(model: nn.Module, bits: int = 2) -> None:
     """Rounds every nn.Linear of a model but the first, in place.
 
-    The first sees the data itself and stays in full precision, as is usual (arXiv 1605.04711 and others).
-    Raises SettingsError on a model that has no second one.
+    The first sees the data itself and stays in full precision, as is usual (arXiv 1605.04711 and others); so
+    do the projections of nn.MultiheadAttention, which uses their weights without calling them.
+    Raises SettingsError on a model that has no second one, or a layer whose weight is not its own parameter
+    (parametrized, tied, lazy, sharded); the model is unchanged then.
     """
-    found = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    found = {name: module for name, module in model.named_modules() if _is_roundable(module)}
     if len(found) < 2:
         raise SettingsError(
             f"kernel.name: 'rounding' needs a model of two nn.Linear layers; it has {len(found)}"
         )
     if bits < 2:
         raise SettingsError(f"bits: {bits}, wants at least 2; a sign alone has no level to round to")
-    for name in found[1:]:
+    rounded = list(found)[1:]
+    names = _names_by_parameter(model)
+    for name in rounded:
+        _check_roundable(name, found[name], names)
+    for name in rounded:
         parent, _, child = name.rpartition(".")
-        linear = model.get_submodule(name)
-        if isinstance(linear, nn.Linear):
-            setattr(model.get_submodule(parent), child, RoundedLinear(linear, bits))
+        setattr(model.get_submodule(parent), child, RoundedLinear(found[name], bits))
+
+
+def _is_roundable(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether it is a linear layer that is called: attention reads the weight of its own without a call."""
+    return isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear)
+
+
+def _names_by_parameter(model: nn.Module) -> dict[int, list[str]]:
+    """Every name of each parameter, by identity; more than one where it is tied."""
+    names: dict[int, list[str]] = {}
+    for name, value in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(value), []).append(name)
+    return names
+
+
+def _check_roundable(name: str, layer: nn.Linear, names: dict[int, list[str]]) -> None:
+    weight = layer.weight
+    if not isinstance(weight, nn.Parameter) or not isinstance(layer.bias, nn.Parameter | None):
+        raise SettingsError(
+            f"round_layers: layer '{name}' computes its weight from others (weight_norm, spectral_norm, "
+            f"pruning); make it a parameter first: torch.nn.utils.parametrize.remove_parametrizations(layer, "
+            f"'weight'), or the remove function of the old API"
+        )
+    if is_lazy(weight):
+        raise SettingsError(f"round_layers: layer '{name}' has no shape yet; run one forward pass first")
+    if is_traceable_wrapper_subclass(weight):
+        raise SettingsError(
+            f"round_layers: layer '{name}' has a {type(weight).__name__} as weight; round it before "
+            f"sharding or quantizing the model"
+        )
+    if not weight.is_floating_point() or weight.is_meta:
+        raise SettingsError(
+            f"round_layers: layer '{name}' must hold real numbers (got {weight.dtype} on {weight.device})"
+        )
+    if others := [one for one in names[id(weight)] if one != f"{name}.weight"]:
+        raise SettingsError(
+            f"round_layers: layer '{name}' shares its weight with '{others[0]}', which would be rounded too; "
+            f"give it a weight of its own"
+        )
 
 
 def _best_scale(weight: Tensor, low: int, high: int) -> Tensor:

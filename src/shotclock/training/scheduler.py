@@ -8,7 +8,7 @@ from __future__ import annotations
 from shotclock.domain.iteration import FinishedCall, Iteration
 from shotclock.domain.ports import Caller, Clock, Kernel, Workload
 from shotclock.training.aggregator import Aggregator
-from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.calls import CallCounts, CallPolicy, Calls
 from shotclock.training.mode import Mode, ModeChange, choose_mode
 
 __all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
@@ -62,6 +62,11 @@ class Scheduler:
     def mode_changes(self) -> list[ModeChange]:
         """What "auto" changed by measurement, in order."""
         return self._calls.chooser.changes
+
+    @property
+    def counts(self) -> CallCounts:
+        """How many calls fell due, how many were asked, and why the others were not."""
+        return self._calls.counts
 
     def iterate(self, step: int) -> Iteration:
         """What is due at the boundary, then one optimizer step."""
