@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 from typing import Any
 
 import numpy as np
 
 from shotclock.emulator.device import DeviceFacts
-from shotclock.emulator.rest.prepared import BackendDocuments
+from shotclock.emulator.rest.prepared import BackendDocuments, Chip
 
 Json = Any  # a JSON document
 # Assumed: errors and coherence times wander by about a tenth between two calibrations.
@@ -27,6 +29,11 @@ class Backend:
         self.version = str(json.loads(documents.configuration)["backend_version"])
         self.calibrations = 0
 
+    @functools.cached_property
+    def chip(self) -> Chip:
+        """The device as it is calibrated now."""
+        return Chip(self.facts.name, _coherence_s(json.loads(self.properties)))
+
     def calibrate(self, stamp: str, seed: int) -> None:
         """New values for errors and coherence times, dated `stamp`."""
         self.calibrations += 1
@@ -39,6 +46,7 @@ class Backend:
                     value["value"] = _wandered(value["value"], value["name"], rng)
                     value["date"] = stamp
         self.properties = json.dumps(properties)
+        self.__dict__.pop("chip", None)
 
     def device(self, queue_length: int, online: bool) -> Json:
         """Its entry in GET /backends."""
@@ -66,6 +74,16 @@ class Backend:
             "length_queue": queue_length,
             "backend_version": self.version,
         }
+
+
+def _coherence_s(properties: Json) -> tuple[tuple[float, float], ...]:
+    """T1 and T2 of each qubit, seconds; where the properties have none, infinite."""
+    scale = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+    found = []
+    for values in properties["qubits"]:
+        own = {value["name"]: value["value"] * scale.get(value["unit"], 1.0) for value in values}
+        found.append((own.get("T1", math.inf), own.get("T2", math.inf)))
+    return tuple(found)
 
 
 def _wandered(value: float, name: str, rng: np.random.Generator) -> float:

@@ -7,9 +7,10 @@ import json
 from typing import TYPE_CHECKING
 
 from shotclock.emulator import device
-from shotclock.emulator.rest.prepared import BackendDocuments, Fragments, Prepared, Refused
+from shotclock.emulator.rest.prepared import BackendDocuments, Chip, Fragments, Prepared, Refused
 
 if TYPE_CHECKING:
+    from shotclock.emulator.rest.encoding import Taken
     from shotclock.emulator.rest.programs import Program
 
 
@@ -25,7 +26,7 @@ def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
     from shotclock.emulator.rest.timings import facts_of  # noqa: PLC0415
 
     try:
-        program = _decoded(program_id, params)
+        program = _decoded(name, program_id, params)
     except BadProgramError as error:
         return Refused(str(error))
     target = device.target(name)
@@ -44,29 +45,45 @@ def warm(name: str) -> None:
     pubs = [[f"{head} {middle} {tail}", None, 1] for middle in ("", "reset $0;")]
     params = json.dumps({"pubs": pubs, "version": 2})
     prepare(name, "sampler", params)
-    execute("sampler", params, (0.0, 0.0), (0, 0))
+    execute(Chip(name), "sampler", params, (0.0, 0.0), (0, 0))
 
 
 def execute(
-    program_id: str, params: str, flip_probabilities: tuple[float, ...], seeds: tuple[int, ...]
+    chip: Chip,
+    program_id: str,
+    params: str,
+    flip_probabilities: tuple[float, ...],
+    seeds: tuple[int, ...],
 ) -> Fragments:
     """The results of a prepared program; the same for the same seeds."""
-    from shotclock.emulator.rest import encoding, shooting  # noqa: PLC0415
+    from shotclock.emulator.rest import shooting  # noqa: PLC0415
 
-    program = _decoded(program_id, params)
+    program = _decoded(chip.name, program_id, params)
     taken = [
         shooting.shoot(item, flip, seed)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
+    return Fragments(_encoded(program_id, program, taken), json.dumps(program.echo))
+
+
+def _encoded(program_id: str, program: Program, taken: Taken) -> str:
+    from shotclock.emulator.rest import client_program, encoding  # noqa: PLC0415
+
+    if isinstance(program, client_program.ClientProgram):
+        return program.encode(taken)
     encode = encoding.executor_items if program_id == "executor" else encoding.sampler_pubs
-    return Fragments(encode(program.items, taken), json.dumps(program.echo))
+    return encode(program.items, taken)
 
 
 @functools.lru_cache(maxsize=32)
-def _decoded(program_id: str, params: str) -> Program:
-    from shotclock.emulator.rest.programs import decode  # noqa: PLC0415
+def _decoded(name: str, program_id: str, params: str) -> Program:
+    from shotclock.emulator.rest import estimator, programs, sampler_program  # noqa: PLC0415
 
-    return decode(program_id, params)
+    reads = {"estimator": estimator.read, "sampler": sampler_program.read}
+    if program_id not in reads:
+        return programs.decode(program_id, params)
+    with programs.bad_programs():
+        return reads[program_id](json.loads(params), device.target(name))
 
 
 def _not_isa(circuit: object, target: object) -> str:
