@@ -57,10 +57,13 @@ def execute(
 ) -> Fragments:
     """The results of a prepared program; the same for the same seeds."""
     from shotclock.emulator.rest import shooting  # noqa: PLC0415
+    from shotclock.emulator.rest.relaxation import snapshot_coherence  # noqa: PLC0415
 
     program = _decoded(chip.name, program_id, params)
+    target = device.target(chip.name)
+    here = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
     taken = [
-        shooting.shoot(item, flip, seed)
+        shooting.shoot(item, flip, seed, here)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
     return Fragments(_encoded(program_id, program, taken), json.dumps(program.echo))
