@@ -56,11 +56,6 @@ class Part:
         return alone
 
     @property
-    def has_waits(self) -> bool:
-        """Whether any qubit waits, in a delay or for others."""
-        return any(one.name == "delay" for one in self.instructions)
-
-    @property
     def has_delays(self) -> bool:
         """Whether the circuit's own delays are in it, idle waits aside."""
         return any(one.name == "delay" and not is_idle(one) for one in self.instructions)

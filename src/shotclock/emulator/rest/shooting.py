@@ -1,12 +1,13 @@
 """Shots of a program's circuits, with the emulator's surrogate noise. For the worker.
 
 A circuit falls into parts that share no gate. A part that is recognised as a QAOA circuit, as our
-templates are, is shot by the emulator's own state vector; one qubit alone that waits by its Bloch vector;
+templates are, is shot by the emulator's own state vector; one qubit alone by its Bloch vector;
 any other by Aer.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -67,19 +68,28 @@ def _taken(
     item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator, device: Device
 ) -> Shots:
     names = tuple(item.circuit.parameters)
-    circuit = insert_waits(item.circuit, device.target)
+    circuit = item.circuit
     rows = values.reshape(math.prod(item.shape), len(names))
     sweep = _Sweep(names, rows, item.shots, flip_probability, device)
     bits = np.zeros((len(sweep.rows), item.shots, circuit.num_clbits), np.bool_)
-    for part in parts_of(circuit):
+
+    @functools.cache
+    def waiting() -> tuple[Part, ...]:
+        # To schedule a circuit takes longer than to shoot many a template.
+        return parts_of(insert_waits(circuit, device.target))
+
+    for number, part in enumerate(parts_of(circuit)):
         if not part.clbits:
             continue  # nobody looks
         places = [circuit.find_bit(bit).index for bit in part.clbits]
-        qubits = [circuit.find_bit(qubit).index for qubit in part.qubits]
-        found = _waiting(part, qubits, sweep, rng)
-        if found is None and not part.has_delays:
-            found = _fast(part, sweep, rng)
-        bits[..., places] = _by_aer(part, qubits, sweep, rng) if found is None else found
+        found = None if part.has_delays or len(part.qubits) == 1 else _fast(part, sweep, rng)
+        if found is None:
+            scheduled = waiting()[number]
+            qubits = [circuit.find_bit(qubit).index for qubit in scheduled.qubits]
+            found = _alone(scheduled, qubits, sweep, rng)
+            if found is None:
+                found = _by_aer(scheduled, qubits, sweep, rng)
+        bits[..., places] = found
     return bits.reshape(*item.shape, item.shots, circuit.num_clbits)
 
 
@@ -94,9 +104,9 @@ class _Sweep:
     device: Device
 
 
-def _waiting(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
-    """Bits of one qubit that waits, shape (rows, shots, 1); None where it does not or there are others."""
-    if len(qubits) > 1 or len(part.clbits) > 1 or not part.has_waits:
+def _alone(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
+    """Bits of a part of one qubit, shape (rows, shots, 1); None where there are others or other gates."""
+    if len(qubits) > 1 or len(part.clbits) > 1:
         return None
     read = part.gates(sweep.names)
     if read is None:
