@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from qiskit import QuantumCircuit, QuantumRegister
 from qiskit.transpiler import Target
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.results.quantum_program import QuantumProgramItemResult, QuantumProgramResult
@@ -52,6 +53,16 @@ def check_isa(number: int, circuit: object, target: Target) -> None:
     """Raises BadProgramError where PUB `number` has a circuit that the device does not run."""
     if fault := is_isa_circuit(circuit, target):
         raise BadProgramError(f"pub {number}: {fault}")
+
+
+def on_physical_qubits(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit on one register `q`, by which Qiskit's scheduling knows that qubits are the device's."""
+    if [register.name for register in circuit.qregs] == ["q"] and len(circuit.qregs[0]) == circuit.num_qubits:
+        return circuit
+    register = QuantumRegister(circuit.num_qubits, "q")
+    placed = QuantumCircuit(register, circuit.clbits, *circuit.cregs, metadata=circuit.metadata)
+    placed.compose(circuit, range(circuit.num_qubits), circuit.clbits, inplace=True)
+    return placed
 
 
 def obey_shots(twirling: dict[str, Any], *, has_shots: bool) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from shotclock.emulator.rest.client_program import (
     check_isa,
     items_of,
     obey_shots,
+    on_physical_qubits,
     outcome_of,
 )
 from shotclock.emulator.rest.encoding import Taken
@@ -82,7 +83,9 @@ def read(document: Json, target: Target) -> ClientProgram:
         check_isa(number, circuit, target)
         names = tuple(circuit.parameters)
         bindings = BindingsArray({names: values} if names else {}, shape=values.shape[:-1])
-        pubs.append(EstimatorPub(circuit, ObservablesArray.coerce(wanted), bindings, precision))
+        pubs.append(
+            EstimatorPub(on_physical_qubits(circuit), ObservablesArray.coerce(wanted), bindings, precision)
+        )
     groups = _groups(pubs, options, target)
     return ClientProgram(
         tuple(item for group in groups for item in items_of(group.program)),

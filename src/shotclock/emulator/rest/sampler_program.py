@@ -22,6 +22,7 @@ from shotclock.emulator.rest.client_program import (
     check_isa,
     items_of,
     obey_shots,
+    on_physical_qubits,
     outcome_of,
 )
 from shotclock.emulator.rest.encoding import Taken, sampler_pub
@@ -87,7 +88,7 @@ def _pub(number: int, model: ParamsModel, target: Target) -> SamplerPub:
     check_isa(number, circuit, target)
     names = tuple(circuit.parameters)
     bindings = BindingsArray({names: values} if names else {}, shape=values.shape[:-1])
-    return SamplerPub(circuit, bindings, shots)
+    return SamplerPub(on_physical_qubits(circuit), bindings, shots)
 
 
 def _groups(
