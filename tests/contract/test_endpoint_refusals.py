@@ -129,7 +129,7 @@ def test_a_program_that_is_not_emulated_is_told_with_those_that_are() -> None:
         assert answer.status == 404
         (error,) = answer.json["errors"]
         assert "'circuit-runner'" in error["message"]
-        assert "sampler, estimator, executor" in error["solution"]
+        assert "sampler, estimator, executor, noise-learner" in error["solution"]
 
     run_virtual(scenario())
 

@@ -31,7 +31,7 @@ from shotclock.emulator.rest.worker import prepare
 from shotclock.emulator.rest.workloads import Workloads
 from shotclock.emulator.windows import CalibrationWindows
 
-PROGRAMS = ("sampler", "estimator", "executor")
+PROGRAMS = ("sampler", "estimator", "executor", "noise-learner")
 NO_PROGRAM = f"Emulated programs: {', '.join(PROGRAMS)}."
 # A job's circuits, each row of parameters one, times their shots (IBM docs, "Job limits").
 MAX_EXECUTIONS = 10_000_000

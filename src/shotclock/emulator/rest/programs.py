@@ -155,8 +155,13 @@ def read_pub(
     circuit_model: TypedQpyCircuitModel | str, values_model: NdarrayWrapperModel
 ) -> tuple[QuantumCircuit, Float64s]:
     """A PUB's circuit, and values of shape (*sweep, parameters) in the order of `circuit.parameters`."""
-    circuit = _qasm(circuit_model) if isinstance(circuit_model, str) else _qpy(circuit_model.value_)
+    circuit = read_circuit(circuit_model)
     return circuit, _rows(circuit, _ndarray(values_model.value_))
+
+
+def read_circuit(model: TypedQpyCircuitModel | str) -> QuantumCircuit:
+    """A circuit in QPY or OpenQASM 3."""
+    return _qasm(model) if isinstance(model, str) else _qpy(model.value_)
 
 
 def _typed(document: Json) -> Json:

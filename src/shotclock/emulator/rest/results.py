@@ -18,6 +18,8 @@ def results_text(job: Job, time: EmulatedTime) -> str:
     taken = Interval(end_s - job.plan.shooting_s, end_s)
     if job.ask.program_id == "executor":
         return _executor(fragments.results, fragments.echo, job.prepared.items, taken, time)
+    if job.ask.program_id == "noise-learner":
+        return fragments.results
     if job.ask.program_id == "estimator":
         return _primitive(fragments.results, fragments.echo)
     return _sampler(fragments, job.prepared.items, taken, time)

@@ -57,13 +57,14 @@ def execute(
 ) -> Fragments:
     """The results of a prepared program; the same for the same seeds."""
     from shotclock.emulator.rest import shooting  # noqa: PLC0415
+    from shotclock.emulator.rest.layer_noise import Learning  # noqa: PLC0415
     from shotclock.emulator.rest.relaxation import snapshot_coherence  # noqa: PLC0415
 
     program = _decoded(chip.name, program_id, params)
     target = device.target(chip.name)
     here = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
     taken = [
-        shooting.shoot(item, flip, seed, here)
+        ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, here)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
     return Fragments(_encoded(program_id, program, taken), json.dumps(program.echo))
@@ -80,9 +81,18 @@ def _encoded(program_id: str, program: Program, taken: Taken) -> str:
 
 @functools.lru_cache(maxsize=32)
 def _decoded(name: str, program_id: str, params: str) -> Program:
-    from shotclock.emulator.rest import estimator, programs, sampler_program  # noqa: PLC0415
+    from shotclock.emulator.rest import (  # noqa: PLC0415
+        estimator,
+        noise_learner,
+        programs,
+        sampler_program,
+    )
 
-    reads = {"estimator": estimator.read, "sampler": sampler_program.read}
+    reads = {
+        "estimator": estimator.read,
+        "sampler": sampler_program.read,
+        "noise-learner": functools.partial(noise_learner.read, name=name),
+    }
     if program_id not in reads:
         return programs.decode(program_id, params)
     with programs.bad_programs():
