@@ -134,6 +134,35 @@ def test_level_2_extrapolates_circuits_that_were_folded() -> None:
     run_virtual(scenario())
 
 
+@pytest.mark.parametrize("source", ["learned", "given"])
+def test_pec_undoes_the_noise_of_layers_that_the_job_learns_or_brings(source: str) -> None:
+    async def scenario() -> None:
+        circuit = QuantumCircuit(2)
+        circuit.ry(0.8, 0)
+        for _ in range(31):
+            circuit.cx(0, 1)
+        isa = generate_preset_pass_manager(0, target=TARGET, initial_layout=[5, 6]).run(circuit)
+        observable = SparsePauliOp("ZI")
+        one = rig()
+        resilience: dict[str, Any] = {"pec_mitigation": True}
+        if source == "given":
+            learner = json.loads(json.dumps({"circuits": [isa], "version": 2}, cls=RuntimeEncoder))
+            job_id = await one.ran(learner, "noise-learner")
+            found = json.loads((await one.call("GET", f"/jobs/{job_id}/results")).text)
+            resilience["layer_noise_model"] = found["data"]
+        pub = (isa, observable.apply_layout(isa.layout))
+        sent = params(pub, level=1, default_shots=20_000, resilience=resilience)
+        result, job = await estimate(one, sent)
+        raw, _ = await estimate(rig(), params(pub, level=1, default_shots=20_000))
+        exact, data = float(ideal(circuit, observable, [])), result[0].data
+        assert abs(float(data.evs) - exact) < 4.0 * float(data.stds)
+        assert abs(float(raw[0].data.evs) - exact) > 0.03
+        learning = [item for item in job.prepared.items if item.shape[:1] == (9,)]
+        assert len(learning) == (6 if source == "learned" else 0)
+
+    run_virtual(scenario())
+
+
 def test_each_measurement_basis_is_a_circuit_that_takes_its_time() -> None:
     async def scenario() -> None:
         isa = compiled(ansatz())
@@ -182,7 +211,7 @@ def test_precision_and_shots_are_those_asked_for_pub_by_pub() -> None:
         assert by_precision[0].metadata["shots"] == 2500
         # Both numbers of the twirling options give way to shots that were asked for, not to a default.
         twirling = {"enable_measure": True, "num_randomizations": 5, "shots_per_randomization": 10}
-        pubs = [(isa, observable, None, 0.1), (isa, observable)]
+        pubs = [(isa, observable, None, 0.1), (isa, observable, None, None)]
         twirled, _ = await estimate(rig(), params(*pubs, twirling=twirling))
         assert [pub.metadata["shots"] for pub in twirled] == [100, 50]
         assert [pub.metadata["num_randomizations"] for pub in twirled] == [5, 5]
@@ -223,6 +252,7 @@ REFUSED: list[tuple[Any, str]] = [
         changed(options={"resilience": {"measure_noise_learning": {"shots_per_randomization": 7}}}),
         "measure_noise_learning",
     ),
+    (changed(options={"resilience": {"zne_mitigation": True, "zne": {"amplifier": "pea"}}}), "pea"),
     (changed(options={"nothing": 1}), "nothing"),
     (changed(resilience_level=3), "resilience_level"),
     (changed(pubs=[]), "pubs"),

@@ -50,7 +50,8 @@ def version_2(**options: Any) -> Any:
 def boxes() -> list[CircuitInstruction]:
     circuit = layered()
     circuit.measure_active()
-    return find_unique_box_instructions(generate_boxing_pass_manager(twirling_strategy="active").run(circuit))
+    boxed = generate_boxing_pass_manager(twirling_strategy="active").run(circuit)
+    return list(find_unique_box_instructions(boxed))
 
 
 def version_3(schema: str, **options: Any) -> Any:

@@ -37,6 +37,7 @@ from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
 from qiskit_ibm_runtime.options_models.twirling import TwirlingOptions
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 
+from shotclock.emulator import device
 from shotclock.emulator.rest.client_program import (
     ClientProgram,
     Scheduling,
@@ -47,7 +48,8 @@ from shotclock.emulator.rest.client_program import (
     outcome_of,
 )
 from shotclock.emulator.rest.encoding import Taken
-from shotclock.emulator.rest.estimator_options import client_options, result_metadata
+from shotclock.emulator.rest.estimator_options import client_options, given_layers, result_metadata
+from shotclock.emulator.rest.mitigation import NoiseSource, model_layers
 from shotclock.emulator.rest.programs import BadProgramError, read_pub, type_values
 
 Json = Any  # a JSON document
@@ -71,8 +73,11 @@ class Group:
     program: QuantumProgram
 
 
-def read(document: Json, target: Target) -> ClientProgram:
-    """The program of a job's params. Raises BadProgramError, and Qiskit's and pydantic's own errors."""
+def read(document: Json, target: Target, name: str) -> ClientProgram:
+    """The program of a job's params, for the named device.
+
+    Raises BadProgramError, and Qiskit's and pydantic's own errors.
+    """
     typed, observables = _split(document)
     model = ParamsModel.model_validate(typed)
     options = client_options(model)
@@ -83,12 +88,20 @@ def read(document: Json, target: Target) -> ClientProgram:
         check_isa(number, circuit, target)
         names = tuple(circuit.parameters)
         bindings = BindingsArray({names: values} if names else {}, shape=values.shape[:-1])
-        pubs.append(
-            EstimatorPub(on_physical_qubits(circuit), ObservablesArray.coerce(wanted), bindings, precision)
-        )
+        placed = on_physical_qubits(circuit)
+        pubs.append(EstimatorPub(placed, ObservablesArray.coerce(wanted), bindings, precision))
+    resilience = model.options.resilience
+    source = NoiseSource(
+        device.describe(name),
+        given_layers(resilience.layer_noise_model),
+        resilience.layer_noise_learning,
+    )
+    layers, learning = model_layers(pubs, options, source) if pubs else ([], ())
+    options.resilience.layer_noise_model = layers or None
     groups = _groups(pubs, options, target)
+    shot = tuple(item for group in groups for item in items_of(group.program))
     return ClientProgram(
-        tuple(item for group in groups for item in items_of(group.program)),
+        (*shot, *learning),
         options.execution.rep_delay,
         options.execution.init_qubits,
         result_metadata(finalize_estimator_options(options)),
@@ -133,7 +146,9 @@ def _groups(pubs: Sequence[EstimatorPub], options: EstimatorOptions, target: Tar
 def _group(
     numbers: tuple[int, ...], pubs: Sequence[EstimatorPub], options: EstimatorOptions, target: Target
 ) -> Group:
-    twirling = obey_shots(options.twirling.model_dump(), has_shots=pubs[0].precision is not None)
+    twirling = obey_shots(
+        options.twirling.model_dump(exclude_none=True), has_shots=pubs[0].precision is not None
+    )
     obeying = options.model_copy(update={"twirling": TwirlingOptions(**twirling)})
     return Group(numbers, prepare(pubs, obeying, backend=Scheduling(target))[0])
 
@@ -146,13 +161,18 @@ def _encode(groups: Sequence[Group], taken: Taken) -> str:
         end = first + len(group.program.items)
         result = estimator_v2_post_processor_v0_1(outcome_of(group.program, taken[first:end]))
         run = result.metadata
-        for number, pub in zip(group.numbers, result, strict=True):
-            found[number] = _pub_result(pub, run, group.program)
+        # Mitigation by folding has several items a PUB; the last item may be the read-out's calibration.
+        each = len(group.program.items) // len(group.numbers)
+        for place, (number, pub) in enumerate(zip(group.numbers, result, strict=True)):
+            shape = group.program.items[place * each].shape
+            found[number] = _pub_result(pub, run, shape[0] if shape else 1, group.program.shots)
         first = end
     return json.dumps([found[number].model_dump(mode="json", exclude_none=True) for number in sorted(found)])
 
 
-def _pub_result(pub: PubResult, run: Mapping[str, Any], program: QuantumProgram) -> PubResultWrapperModel:
+def _pub_result(
+    pub: PubResult, run: Mapping[str, Any], randomizations: int, shots: int
+) -> PubResultWrapperModel:
     fields = {name: np.asarray(pub.data[name], float) for name in FIELDS if name in pub.data}
     data = DataBinModel(
         field_names=list(fields),
@@ -160,12 +180,10 @@ def _pub_result(pub: PubResult, run: Mapping[str, Any], program: QuantumProgram)
         shape=tuple(pub.data.shape),
         fields=DataBinObjectModel(**{name: _packed(values) for name, values in fields.items()}),
     )
-    shape = program.items[0].shape
-    randomizations = shape[0] if shape else 1
     metadata = PubResultMetadataModel(
         circuit_metadata=pub.metadata.get("circuit_metadata", {}),
         target_precision=run["target_precision"] or float(run["shots"]) ** -0.5,
-        shots=randomizations * program.shots,
+        shots=randomizations * shots,
         num_randomizations=randomizations,
         resilience=_zne(pub.metadata.get("resilience")),
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from ibm_quantum_schemas.estimator.version_0_1 import OptionsModel, ParamsModel
+from pydantic import BaseModel
 from qiskit_ibm_runtime.executor_estimator.utils import resolve_noise_factors
+from qiskit_ibm_runtime.json import RuntimeDecoder
 from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
+from qiskit_ibm_runtime.results.noise_learner import LayerError, NoiseLearnerResult
 
 from shotclock.emulator.rest.programs import BadProgramError
 
@@ -24,7 +29,7 @@ def client_options(model: ParamsModel) -> EstimatorOptions:
         default_shots=sent.default_shots,
         execution=sent.execution.model_dump(),
         # Randomizations are independent here, so that their order makes no difference.
-        twirling=sent.twirling.model_dump(exclude={"interleave_randomizations"}),
+        twirling=sent.twirling.model_dump(exclude={"interleave_randomizations"}, exclude_none=True),
         dynamical_decoupling=sent.dynamical_decoupling.model_dump(),
         resilience={
             "measure_mitigation": resilience.measure_mitigation,
@@ -33,6 +38,8 @@ def client_options(model: ParamsModel) -> EstimatorOptions:
             },
             "zne_mitigation": resilience.zne_mitigation,
             "zne": resilience.zne.model_dump(),
+            "pec_mitigation": resilience.pec_mitigation,
+            "pec": resilience.pec.model_dump(),
         },
     )
 
@@ -42,19 +49,9 @@ def _check(sent: OptionsModel) -> None:
     refused = (
         ("experimental", bool(sent.experimental), "leave it out"),
         (
-            "resilience.pec_mitigation",
-            resilience.pec_mitigation,
-            "use resilience.zne_mitigation",
-        ),
-        (
             "resilience.zne.amplifier 'pea'",
             bool(resilience.zne_mitigation) and resilience.zne.amplifier == "pea",
-            "use 'gate_folding'",
-        ),
-        (
-            "resilience.layer_noise_model",
-            resilience.layer_noise_model is not None,
-            "leave it out",
+            "use 'gate_folding', or resilience.pec_mitigation",
         ),
         (
             "resilience.measure_noise_learning.shots_per_randomization",
@@ -65,6 +62,19 @@ def _check(sent: OptionsModel) -> None:
     for name, asked, remedy in refused:
         if asked:
             raise BadProgramError(f"options.{name} is not emulated; {remedy}")
+
+
+def given_layers(model: BaseModel | Sequence[BaseModel] | None) -> tuple[LayerError, ...] | None:
+    """The layer noise model of a job, a NoiseLearnerResult or its layers; None where it has none."""
+    if model is None:
+        return None
+    if isinstance(model, Sequence):
+        sent: Json = [one.model_dump(by_alias=True) for one in model]
+    else:
+        sent = model.model_dump(by_alias=True)
+    # The schema has fixed which classes these are before they are made.
+    decoded = json.loads(json.dumps(sent), cls=RuntimeDecoder)
+    return tuple(decoded.data if isinstance(decoded, NoiseLearnerResult) else decoded)
 
 
 def result_metadata(options: EstimatorOptions) -> Json:

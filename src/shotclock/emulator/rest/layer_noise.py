@@ -65,6 +65,16 @@ class Layer:
         """Its depth in two-qubit gates."""
         return int(self.circuit.depth(lambda one: len(one.qubits) == 2 and one.name != "barrier"))
 
+    @property
+    def key(self) -> str:
+        """The same for layers of the same gates on the same qubits, in whatever order they are written."""
+        gates = [
+            (one.name, sorted(self.qubits[self.circuit.find_bit(qubit).index] for qubit in one.qubits))
+            for one in self.circuit.data
+            if one.name != "barrier"
+        ]
+        return repr((sorted(self.qubits), sorted(gates)))
+
 
 def layer_of(box: CircuitInstruction, place: dict[object, int]) -> Layer:
     """The layer in a box; place: each qubit's number on the device."""

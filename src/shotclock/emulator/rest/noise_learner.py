@@ -37,8 +37,6 @@ from shotclock.emulator.rest.layer_noise import (
 from shotclock.emulator.rest.programs import BadProgramError, read_circuit
 
 Json = Any  # a JSON document
-# The service writes the place where clients of every supported version look for these classes.
-CLIENTS_MODULE = "qiskit_ibm_runtime.utils.noise_learner_result"
 V3_RESULTS = {
     "v0.1": version_0_1.noise_learner_v3_result_to_0_1,
     "v0.2": version_0_2.noise_learner_v3_result_to_0_2,
@@ -94,19 +92,11 @@ def _layers(circuits: Sequence[QuantumCircuit], options: OptionsModel) -> list[L
             (only,) = find_unique_box_instructions([box])
             layer = layer_of(only, place)
             if layer.two_qubit_depth > 0:
-                key = _key(layer)
+                key = layer.key
                 count[key] += 1
                 found.setdefault(key, layer)
     most = options.max_layers_to_learn
     return [found[key] for key, _ in count.most_common(most)]
-
-
-def _key(layer: Layer) -> str:
-    places = [
-        (one.name, sorted(layer.qubits[layer.circuit.find_bit(qubit).index] for qubit in one.qubits))
-        for one in layer.circuit.data
-    ]
-    return repr((sorted(layer.qubits), sorted(places)))
 
 
 def _results_v2(layers: Sequence[Layer], facts: DeviceFacts, options: OptionsModel, name: str) -> str:
@@ -119,8 +109,7 @@ def _results_v2(layers: Sequence[Layer], facts: DeviceFacts, options: OptionsMod
     backend = json.loads(device.documents(name)[0])["backend_name"]
     asked = options.model_dump(exclude={"support_qiskit", "experimental", "simulator"})
     metadata = {"backend": backend, "input_options": asked}
-    text = json.dumps({"data": data, "metadata": metadata}, cls=RuntimeEncoder)
-    return text.replace(LayerError.__module__, CLIENTS_MODULE)
+    return json.dumps({"data": data, "metadata": metadata}, cls=RuntimeEncoder)
 
 
 def _label(term: tuple[str, list[int], float], num_qubits: int) -> str:
@@ -135,7 +124,7 @@ def _read_v3(document: Json, target: Target, facts: DeviceFacts) -> ClientProgra
     converter = NOISE_LEARNER_V3_PARAMS_CONVERTERS[version]
     model = converter.model.model_validate(document)
     instructions, options = converter.decoder(model)
-    if model.options.post_selection.enable:  # type: ignore[attr-defined]
+    if model.options.post_selection.enable:
         raise BadProgramError("options.post_selection is not emulated; leave it out")
     checks = options.bit_flip_checks
     if checks.pre_circuit.enable or checks.post_circuit.enable:

@@ -46,7 +46,7 @@ def delay_s(delay: Delay, target: Target) -> float:
 
 def is_idle(one: CircuitInstruction) -> bool:
     """Whether this is a wait that `insert_waits` found."""
-    return one.name == "delay" and one.label == IDLE
+    return bool(one.name == "delay" and one.label == IDLE)
 
 
 def _idle_s(circuit: QuantumCircuit, target: Target) -> Mapping[int, dict[Qubit, float]]:

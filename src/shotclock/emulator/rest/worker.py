@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shotclock.emulator import device
 from shotclock.emulator.rest.prepared import BackendDocuments, Chip, Fragments, Prepared, Refused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qiskit.transpiler import Target
+
     from shotclock.emulator.rest.encoding import Taken
     from shotclock.emulator.rest.programs import Program
+
+Json = Any  # a JSON document
 
 
 def documents(name: str) -> BackendDocuments:
@@ -88,8 +94,8 @@ def _decoded(name: str, program_id: str, params: str) -> Program:
         sampler_program,
     )
 
-    reads = {
-        "estimator": estimator.read,
+    reads: dict[str, Callable[[Json, Target], Program]] = {
+        "estimator": functools.partial(estimator.read, name=name),
         "sampler": sampler_program.read,
         "noise-learner": functools.partial(noise_learner.read, name=name),
     }
