@@ -11,13 +11,17 @@ import numpy as np
 
 from _ibm_endpoint import circuit_of
 from shotclock.circuits.qaoa import bound_isa
+from shotclock.emulator import device
 from shotclock.emulator.bound import sample_circuit
 from shotclock.emulator.rest.parts import parts_of
 from shotclock.emulator.rest.programs import Swept
-from shotclock.emulator.rest.shooting import shoot
+from shotclock.emulator.rest.relaxation import snapshot_coherence
+from shotclock.emulator.rest.shooting import Device, shoot
 
 SHOTS = 1_024
 NOISE = 0.1
+TARGET = device.target("heron-torino")
+HERE = Device(TARGET, snapshot_coherence(TARGET))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ def _measured(n: int, rounds: int) -> Shot:
     item = Swept(circuit, SHOTS, np.zeros((1, 0)))
     return Shot(
         n,
-        _median_ms(lambda: shoot(item, NOISE, 1), rounds),
+        _median_ms(lambda: shoot(item, NOISE, 1, HERE), rounds),
         _median_ms(lambda: sample_circuit(parts_of(circuit)[0].circuit(), SHOTS, NOISE, 1), rounds),
     )
 

@@ -17,6 +17,7 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urlsplit
 
+from shotclock.emulator.rest.prepared import Chip
 from shotclock.emulator.rest.worker import documents, execute
 
 BUCKET = "bucket"
@@ -64,7 +65,8 @@ class OnPremises(ThreadingHTTPServer):
         key = urlsplit(asked["storage"]["input"]["presigned_url"]).path
         params = json.loads(self.objects[key])
         count = len(params["pubs"])
-        ran = execute(asked["program_id"], json.dumps(params), (0.0,) * count, tuple(range(count)))
+        seeds = tuple(range(count))
+        ran = execute(Chip(DEVICE), asked["program_id"], json.dumps(params), (0.0,) * count, seeds)
         span = {name: {"__type__": "datetime", "__value__": at} for name, at in SPAN.items()}
         spans = [{"__type__": "DoubleSliceSpan", "__value__": {**span, "data_slices": {}}}]
         metadata = {

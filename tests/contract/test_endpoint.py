@@ -151,7 +151,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
     ({"params": sampler((flipped(), None, 200_000))}, 400, "200000"),
     ({"params": sampler(JOB, rep_delay=1.0)}, 400, "rep_delay"),
     ({"params": sampler(JOB, meas_type="kerneled")}, 400, "kerneled"),
-    ({"program_id": "estimator"}, 404, "estimator"),
+    ({"program_id": "circuit-runner"}, 404, "circuit-runner"),
     ({"backend": "ibm_nowhere"}, 404, "ibm_nowhere"),
     ({"session_id": "none"}, 404, "none"),
     ({"cost": -1}, 400, "cost"),

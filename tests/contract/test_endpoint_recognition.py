@@ -8,6 +8,7 @@ is at most ALPHA (Bonferroni over TESTS).
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -37,6 +38,8 @@ ALPHA = 1e-3
 TESTS = 30
 SHOTS = 20_000
 NOISE = 0.1
+# Nothing decays while qubits wait: this is about what is recognised.
+HERE = shooting.Device(device.target("heron-torino"), [(math.inf, math.inf)] * 133)
 
 
 @pytest.fixture
@@ -44,9 +47,9 @@ def aer_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The width of every circuit that Aer was given."""
     widths: list[int] = []
 
-    def counted(circuit: QuantumCircuit, shots: int, flip: float, seed: int) -> Samples:
+    def counted(circuit: QuantumCircuit, shots: int, flip: float, seed: int, method: str) -> Samples:
         widths.append(circuit.num_qubits)
-        return sample_circuit(circuit, shots, flip, seed)
+        return sample_circuit(circuit, shots, flip, seed, method)
 
     monkeypatch.setattr(shooting, "sample_circuit", counted)
     return widths
@@ -105,7 +108,7 @@ def with_noise(ideal: Float64s, n: int) -> Float64s:
 def shot(circuit: QuantumCircuit, values: Float64s | None = None, seed: int = 1) -> dict[str, Samples]:
     """Samples of every register, of one row."""
     row = np.zeros((1, 0)) if values is None else values.reshape(1, -1)
-    registers, _ = shooting.shoot(Swept(circuit, SHOTS, row), NOISE, seed)
+    registers, _ = shooting.shoot(Swept(circuit, SHOTS, row), NOISE, seed, HERE)
     return {name: collected(bits[0]) for name, bits in registers.items()}
 
 
@@ -241,7 +244,9 @@ def test_templates_side_by_side_are_shot_apart_and_independently(aer_runs: list[
     for number, one in enumerate(circuits):
         ideal = with_noise(probabilities(one.parameters), one.qubits)
         assert goodness_of_fit(found[f"c{number}"], ideal) > ALPHA / TESTS
-    registers, _ = shooting.shoot(Swept(compose_pub(Pub(circuits), 133), SHOTS, np.zeros((1, 0))), NOISE, 1)
+    registers, _ = shooting.shoot(
+        Swept(compose_pub(Pub(circuits), 133), SHOTS, np.zeros((1, 0))), NOISE, 1, HERE
+    )
     joint = collected(np.concatenate([registers["c0"][0], registers["c1"][0]], axis=1))
     first, second = (with_noise(probabilities(one.parameters), one.qubits) for one in circuits[:2])
     both = (second[:, None] * first[None, :]).reshape(-1)
@@ -252,7 +257,7 @@ def test_a_sweep_over_a_template_needs_no_aer(aer_runs: list[int]) -> None:
     isa = qpy.load(io.BytesIO(template(tuple(range(3))).qpy))[0]
     sweep = [random_parameters(3, seed) for seed in range(6)]
     rows = np.stack([parameter_values(isa, one) for one in sweep]).reshape(2, 3, -1)
-    registers, _ = shooting.shoot(Swept(isa, SHOTS, rows), 0.0, 1)
+    registers, _ = shooting.shoot(Swept(isa, SHOTS, rows), 0.0, 1, HERE)
     (bits,) = registers.values()
     assert bits.shape == (2, 3, SHOTS, 3)
     assert aer_runs == []
@@ -302,7 +307,7 @@ def test_a_circuit_with_control_flow_stays_whole(aer_runs: list[int]) -> None:
     with circuit.if_test((circuit.cregs[0], 1)):
         circuit.x(7)
     circuit.measure(7, circuit.cregs[1][0])
-    registers, _ = shooting.shoot(Swept(circuit, 50, np.zeros((1, 0))), 0.0, 1)
+    registers, _ = shooting.shoot(Swept(circuit, 50, np.zeros((1, 0))), 0.0, 1, HERE)
     assert registers["first"][0].all(axis=0).tolist() == [True, False]
     assert registers["second"].all()
     assert aer_runs == [2]

@@ -148,11 +148,11 @@ def test_what_is_not_there_is_told_as_ibm_tells_errors(method: str, path: str, s
 
 def test_a_program_that_is_not_emulated_is_told_with_those_that_are() -> None:
     async def scenario() -> None:
-        answer = await rig().submit(sampler((flipped(), None, 10)), "estimator")
+        answer = await rig().submit(sampler((flipped(), None, 10)), "circuit-runner")
         assert answer.status == 404
         (error,) = answer.json["errors"]
-        assert "'estimator'" in error["message"]
-        assert "executor_estimator.Estimator" in error["solution"]
+        assert "'circuit-runner'" in error["message"]
+        assert "sampler, estimator, executor, noise-learner" in error["solution"]
 
     run_virtual(scenario())
 

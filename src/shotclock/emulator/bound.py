@@ -56,9 +56,15 @@ def _read(packed: bytes) -> QuantumCircuit:
     return load_circuit(packed)
 
 
-def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int) -> Samples:
-    """As `execute_bound`, for a circuit at hand in which every parameter has its value."""
-    method = "statevector" if circuit.num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
+def sample_circuit(
+    circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int, method: str = ""
+) -> Samples:
+    """As `execute_bound`, for a circuit at hand in which every parameter has its value.
+
+    method: Aer's, "" for the one that the circuit's width calls for.
+    """
+    if not method:
+        method = "statevector" if circuit.num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
     result = _simulator(method).run(circuit, shots=shots, seed_simulator=seed % AER_SEEDS).result()
     if not result.success:
         raise ProviderError(FaultKind.PERMANENT, f"Aer: {result.status}")
@@ -93,7 +99,7 @@ def _flipped(pool: Bits, counts: Counts, written: list[int], flip_probability: f
     return Samples(distinct, occurrences.astype(np.int64))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=3)
 def _simulator(method: str) -> AerSimulator:
     # Aer's own threads collapse beside a busy process.
     try:

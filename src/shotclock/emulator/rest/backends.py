@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 from collections import deque
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shotclock.emulator.device import DeviceFacts
-from shotclock.emulator.rest.prepared import BackendDocuments
+from shotclock.emulator.rest.prepared import BackendDocuments, Chip
 
 Json = Any  # a JSON document
 # Assumed: errors and coherence times wander by about a tenth between two calibrations.
@@ -56,6 +58,11 @@ class Backend:
         """The latest calibration made at this moment or before it; None where none is kept."""
         return next((one for one in reversed(self.history) if one.made <= moment), None)
 
+    @functools.cached_property
+    def chip(self) -> Chip:
+        """The device as it is calibrated now."""
+        return Chip(self.facts.name, _coherence_s(json.loads(self.properties)))
+
     def calibrate(self, stamp: str, seed: int) -> None:
         """New values for errors and coherence times, dated `stamp`."""
         self.calibrations += 1
@@ -71,6 +78,7 @@ class Backend:
             f"{self.name}-{self.calibrations}", datetime.fromisoformat(stamp), json.dumps(properties)
         )
         self.history.append(made)
+        self.__dict__.pop("chip", None)
 
     def device(self, queue_length: int, online: bool) -> Json:
         """Its entry in GET /backends."""
@@ -99,6 +107,16 @@ class Backend:
             "length_queue": queue_length,
             "backend_version": self.version,
         }
+
+
+def _coherence_s(properties: Json) -> tuple[tuple[float, float], ...]:
+    """T1 and T2 of each qubit, seconds; where the properties have none, infinite."""
+    scale = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+    found = []
+    for values in properties["qubits"]:
+        own = {value["name"]: value["value"] * scale.get(value["unit"], 1.0) for value in values}
+        found.append((own.get("T1", math.inf), own.get("T2", math.inf)))
+    return tuple(found)
 
 
 def _wandered(value: float, name: str, rng: np.random.Generator) -> float:

@@ -6,7 +6,8 @@ import base64
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ibm_quantum_schemas.common import CompressedTensorModel
@@ -51,22 +52,29 @@ def executor_items(items: Sequence[Item], taken: Taken) -> str:
     return json.dumps([model.model_dump(mode="json") for model in models])
 
 
-def _pub(item: Item, registers: dict[str, Shots]) -> SamplerPubResultWrapperModel:
-    fields = {name: _bit_array(bits) for name, bits in registers.items()}
+def sampler_pub(
+    fields: Mapping[str, BitArray], shape: tuple[int, ...], metadata: Mapping[str, Any]
+) -> SamplerPubResultWrapperModel:
+    """A SamplerPubResult; shape: its sweep, without shots."""
     data = DataBinModel(
         field_names=list(fields),
         field_types=["BitArray"] * len(fields),
-        shape=tuple(item.shape),
-        fields=fields,
+        shape=tuple(shape),
+        fields={name: _bit_array(bits) for name, bits in fields.items()},
     )
-    metadata = PubResultMetadataModel(circuit_metadata=item.circuit.metadata or {})
     return SamplerPubResultWrapperModel(
-        __value__=PubResultModel(data=DataBinWrapperModel(__value__=data), metadata=metadata)
+        __value__=PubResultModel(
+            data=DataBinWrapperModel(__value__=data), metadata=PubResultMetadataModel(**metadata)
+        )
     )
 
 
-def _bit_array(bits: Shots) -> BitArrayWrapperModel:
-    packed = BitArray.from_bool_array(bits, order="little")
+def _pub(item: Item, registers: dict[str, Shots]) -> SamplerPubResultWrapperModel:
+    fields = {name: BitArray.from_bool_array(bits, order="little") for name, bits in registers.items()}
+    return sampler_pub(fields, item.shape, {"circuit_metadata": item.circuit.metadata or {}})
+
+
+def _bit_array(packed: BitArray) -> BitArrayWrapperModel:
     content = io.BytesIO()
     np.save(content, packed.array, allow_pickle=False)
     text = base64.b64encode(zlib.compress(content.getvalue())).decode()

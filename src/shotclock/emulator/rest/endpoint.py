@@ -31,8 +31,8 @@ from shotclock.emulator.rest.worker import prepare
 from shotclock.emulator.rest.workloads import Workloads
 from shotclock.emulator.windows import CalibrationWindows
 
-PROGRAMS = ("sampler", "executor")
-NO_PROGRAM = "Use one that is: executor_sampler.Sampler, executor_estimator.Estimator or SamplerV2."
+PROGRAMS = ("sampler", "estimator", "executor", "noise-learner")
+NO_PROGRAM = f"Emulated programs: {', '.join(PROGRAMS)}."
 # A job's circuits, each row of parameters one, times their shots (IBM docs, "Job limits").
 MAX_EXECUTIONS = 10_000_000
 MAX_TTL_S = 28_800.0
@@ -268,7 +268,8 @@ class Endpoint:
             raise bad_request(f"backend: the session's is {session.backend}")
 
     async def _accept(self, ask: Ask, number: int, fate: frozenset[Fault]) -> Job:
-        facts = self.backend(ask.backend).facts
+        backend = self.backend(ask.backend)
+        facts = backend.facts
         try:
             prepared = await self._offload.run(prepare, facts.name, ask.program_id, ask.params)
         except ProviderError as error:  # the worker died: nothing was accepted
@@ -289,6 +290,7 @@ class Endpoint:
             ask=ask,
             mode=self._mode(ask),
             prepared=prepared,
+            chip=backend.chip,
             plan=drawn,
             fate=fate,
             created_s=self.time.now_s(),

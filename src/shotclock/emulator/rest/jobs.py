@@ -12,7 +12,7 @@ from shotclock.emulator.rest.faults import Fault
 from shotclock.emulator.rest.instants import EmulatedTime
 from shotclock.emulator.rest.metering import ExecutionMode, Interval
 from shotclock.emulator.rest.plan import Plan
-from shotclock.emulator.rest.prepared import Fragments, Prepared
+from shotclock.emulator.rest.prepared import Chip, Fragments, Prepared
 
 Json = Any  # a JSON document
 RAN_TOO_LONG = 1305
@@ -64,6 +64,7 @@ class Job:
     ask: Ask
     mode: ExecutionMode
     prepared: Prepared
+    chip: Chip
     plan: Plan
     fate: frozenset[Fault]
     created_s: float

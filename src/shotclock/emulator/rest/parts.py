@@ -15,9 +15,10 @@ from qiskit.converters import circuit_to_dag, dag_to_circuit
 
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.rest.paulis import Gate
+from shotclock.emulator.rest.waits import is_idle
 
 UNITARY = frozenset({"cz", "sx", "x", "rz"})
-IDLE = frozenset({"barrier", "delay", "id"})
+IDLE = frozenset({"barrier", "id"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +55,14 @@ class Part:
             alone.append(one.operation, one.qubits, one.clbits)
         return alone
 
+    @property
+    def has_delays(self) -> bool:
+        """Whether the circuit's own delays are in it, idle waits aside."""
+        return any(one.name == "delay" and not is_idle(one) for one in self.instructions)
+
     def gates(self, parameters: Sequence[Parameter]) -> tuple[tuple[Gate, ...], Angles] | None:
-        """Its gates in order, without the measurements; None where there are others than CZ, SX, X and RZ,
-        a qubit goes on after it was measured, or an angle is not linear in the parameters.
+        """Its gates in order, without waits and measurements; None where there are others than CZ, SX, X and
+        RZ, a qubit goes on after it was measured, or an angle is not linear in the parameters.
         """
         if self.whole is not None:
             return None
@@ -65,6 +71,8 @@ class Part:
         angles: list[ParameterExpression | float] = []
         measured: set[Qubit] = set()
         for one in self.instructions:
+            if one.name == "delay":
+                continue
             if not measured.isdisjoint(one.qubits):
                 return None
             if one.name == "measure":
@@ -89,9 +97,10 @@ class Part:
 
 
 def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
-    """The parts, without barriers and delays, which change nothing ideal; one with control flow is one."""
+    """The parts, without barriers, which change nothing; a circuit with control flow is one part."""
     if circuit.has_control_flow_op() or circuit.num_vars > 0:
-        return (Part(clbits=list(circuit.clbits), whole=_compact(circuit)),)
+        whole = _compact(circuit)
+        return (Part(qubits=list(whole.qubits), clbits=list(circuit.clbits), whole=whole),)
     kept = [one for one in circuit.data if one.name not in IDLE]
     group: dict[Bit, set[Bit]] = {}
     for one in kept:
@@ -121,8 +130,9 @@ def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
 def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
     """The circuit on the qubits it touches: a simulator would allocate every qubit of the device."""
     dag = circuit_to_dag(circuit)
+    touched = {qubit for node in dag.op_nodes() if node.name not in {*IDLE, "delay"} for qubit in node.qargs}
     for node in dag.op_nodes():
-        if node.name in IDLE:
+        if node.name in IDLE or touched.isdisjoint(node.qargs):
             dag.remove_op_node(node)
     dag.remove_qubits(*(wire for wire in dag.idle_wires() if isinstance(wire, Qubit)))
     return dag_to_circuit(dag)

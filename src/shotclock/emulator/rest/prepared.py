@@ -38,6 +38,14 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Chip:
+    """A device at one calibration. coherence_s: each qubit's T1 and T2, seconds; () is the snapshot's own."""
+
+    name: str
+    coherence_s: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """A program that cannot be run, and why, in one line."""
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import io
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from ibm_quantum_schemas.common.ndarray_wrapper import NdarrayWrapperModel
+from ibm_quantum_schemas.common.typed_qpy_circuit import TypedQpyCircuitModel
 from ibm_quantum_schemas.executor.version_2_0 import CircuitItemModel, SamplexItemModel
 from ibm_quantum_schemas.executor.version_2_0 import ParamsModel as ExecutorParams
 from ibm_quantum_schemas.sampler.version_0_1 import ParamsModel as SamplerParams
@@ -28,7 +31,7 @@ from samplomatic.quantum_program import SamplexItem
 
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.profile import first_fault
-from shotclock.emulator.rest.openqasm import read_circuit
+from shotclock.emulator.rest import openqasm
 from shotclock.emulator.rest.twirling import Flips, Twirled
 
 Json = Any  # a JSON document
@@ -91,9 +94,16 @@ class Program:
 
 def decode(program_id: str, params: str) -> Program:
     """The program of a request; raises BadProgramError on one that is not valid."""
-    try:
+    with bad_programs():
         document = json.loads(params)
-        return _executor(document) if program_id == "executor" else _sampler(document)
+        return _executor(document) if program_id == "executor" else read_sampler(sampler_params(document))
+
+
+@contextlib.contextmanager
+def bad_programs() -> Iterator[None]:
+    """What is raised inside on an invalid program is raised as BadProgramError."""
+    try:
+        yield
     except ValidationError as error:
         raise BadProgramError(first_fault(error)) from error
     except MALFORMED as error:
@@ -126,25 +136,35 @@ def _broadcast(arguments: Float64s, wanted: CircuitItemModel | SamplexItemModel)
     return np.broadcast_to(arguments, (*shape, arguments.shape[-1]))
 
 
-def _sampler(document: Json) -> Program:
+def sampler_params(document: Json) -> SamplerParams:
+    """SamplerV2's params, typed or plain. Raises BadProgramError and pydantic's own error."""
     model = SamplerParams.model_validate(_typed(document))
-    options = model.options
-    if options.execution.meas_type != "classified":
-        raise BadProgramError(f"meas_type {options.execution.meas_type!r} is not emulated")
-    for name, asked in (
-        ("twirling", options.twirling.enable_gates or options.twirling.enable_measure),
-        ("dynamical_decoupling", options.dynamical_decoupling.enable),
-    ):
-        if asked:
-            raise BadProgramError(f"{name} on the server is not emulated: use executor_sampler.Sampler")
+    if model.options.execution.meas_type != "classified":
+        raise BadProgramError(f"meas_type {model.options.execution.meas_type!r} is not emulated")
+    return model
+
+
+def read_sampler(model: SamplerParams) -> Program:
+    """SamplerV2's program as it stands: neither twirled nor decoupled by the service."""
     items: list[Item] = []
     for pub in model.pubs:
         circuit_model, values_model, shots = pub.root
-        circuit = (
-            read_circuit(circuit_model) if isinstance(circuit_model, str) else _qpy(circuit_model.value_)
-        )
-        items.append(Swept(circuit, shots, _rows(circuit, _ndarray(values_model.value_))))
-    return Program(tuple(items), options.execution.rep_delay, options.execution.init_qubits, {})
+        circuit, values = read_pub(circuit_model, values_model)
+        items.append(Swept(circuit, shots, values))
+    return Program(tuple(items), model.options.execution.rep_delay, model.options.execution.init_qubits, {})
+
+
+def read_pub(
+    circuit_model: TypedQpyCircuitModel | str, values_model: NdarrayWrapperModel
+) -> tuple[QuantumCircuit, Float64s]:
+    """A PUB's circuit, and values of shape (*sweep, parameters) in the order of `circuit.parameters`."""
+    circuit = read_circuit(circuit_model)
+    return circuit, _rows(circuit, _ndarray(values_model.value_))
+
+
+def read_circuit(model: TypedQpyCircuitModel | str) -> QuantumCircuit:
+    """A circuit in QPY or OpenQASM 3."""
+    return openqasm.read_circuit(model) if isinstance(model, str) else _qpy(model.value_)
 
 
 def _typed(document: Json) -> Json:
@@ -162,12 +182,17 @@ def _typed_pub(pub: Json, shots: int) -> Json:
     if not isinstance(pub, list) or not pub:
         return pub
     circuit, values, own_shots, *more = (*pub, None, None)[: max(3, len(pub))]
-    if not isinstance(values, dict):
-        content = io.BytesIO()
-        np.save(content, np.array([] if values is None else values, float))
-        packed = base64.b64encode(zlib.compress(content.getvalue())).decode()
-        values = {"__type__": "ndarray", "__value__": packed}
-    return [circuit, values, shots if own_shots is None else own_shots, *more]
+    return [circuit, type_values(values), shots if own_shots is None else own_shots, *more]
+
+
+def type_values(values: Json) -> Json:
+    """Parameter values in the clients' typed form: null and lists as an array."""
+    if isinstance(values, dict):
+        return values
+    content = io.BytesIO()
+    np.save(content, np.array([] if values is None else values, float))
+    packed = base64.b64encode(zlib.compress(content.getvalue())).decode()
+    return {"__type__": "ndarray", "__value__": packed}
 
 
 def _rows(circuit: QuantumCircuit, values: Float64s) -> Float64s:

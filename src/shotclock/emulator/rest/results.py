@@ -7,7 +7,7 @@ import json
 from shotclock.emulator.rest.instants import EmulatedTime
 from shotclock.emulator.rest.jobs import Job
 from shotclock.emulator.rest.metering import Interval
-from shotclock.emulator.rest.prepared import ItemFacts
+from shotclock.emulator.rest.prepared import Fragments, ItemFacts
 
 
 def results_text(job: Job, time: EmulatedTime) -> str:
@@ -18,23 +18,35 @@ def results_text(job: Job, time: EmulatedTime) -> str:
     taken = Interval(end_s - job.plan.shooting_s, end_s)
     if job.ask.program_id == "executor":
         return _executor(fragments.results, fragments.echo, job.prepared.items, taken, time)
-    return _sampler(fragments.results, job.prepared.items, taken, time)
+    if job.ask.program_id == "noise-learner":
+        return fragments.results
+    if job.ask.program_id == "estimator":
+        return _primitive(fragments.results, fragments.echo)
+    return _sampler(fragments, job.prepared.items, taken, time)
 
 
-def _sampler(results: str, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime) -> str:
+def _sampler(fragments: Fragments, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime) -> str:
+    echo = json.loads(fragments.echo)
+    pub_shots = echo.get("pub_shots")  # of a program that is twirled
+    slices = [[[*item.shape, item.shots], 0, item.executions, 0, item.shots] for item in items]
+    if pub_shots:
+        slices = [[one[0], True, *one[1:], shots] for one, shots in zip(slices, pub_shots, strict=True)]
+    numbers = echo.get("numbers") or range(len(items))
     span = {
         "start": {"__type__": "datetime", "__value__": time.stamp(taken.start_s)},
         "stop": {"__type__": "datetime", "__value__": time.stamp(taken.end_s)},
-        "data_slices": {
-            str(number): [[*item.shape, item.shots], 0, item.executions, 0, item.shots]
-            for number, item in enumerate(items)
-        },
+        "data_slices": {str(number): one for number, one in zip(numbers, slices, strict=True)},
     }
+    kind = "TwirledSliceSpanV2" if pub_shots else "DoubleSliceSpan"
     spans = {
         "__type__": "ExecutionSpans",
-        "__value__": {"spans": [{"__type__": "DoubleSliceSpan", "__value__": span}]},
+        "__value__": {"spans": [{"__type__": kind, "__value__": span}]},
     }
     metadata = json.dumps({"execution": {"execution_spans": spans}, "version": 2})
+    return _primitive(fragments.results, metadata)
+
+
+def _primitive(results: str, metadata: str) -> str:
     value = f'{{"pub_results": {results}, "metadata": {metadata}}}'
     return f'{{"__type__": "PrimitiveResult", "__value__": {value}}}'
 

@@ -1,17 +1,20 @@
 """Shots of a program's circuits, with the emulator's surrogate noise. For the worker.
 
 A circuit falls into parts that share no gate. A part that is recognised as a QAOA circuit, as our
-templates are, is shot by the emulator's own state vector; any other by Aer.
+templates are, is shot by the emulator's own state vector; one qubit alone by its Bloch vector;
+any other by Aer.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit.transpiler import Target
 
 from shotclock.domain.circuit import QaoaParameters, Samples
 from shotclock.domain.subproblem import Float64s
@@ -20,19 +23,32 @@ from shotclock.emulator.rest.ising import Layers, layers_of, parameters_of
 from shotclock.emulator.rest.parts import Angles, Part, parts_of
 from shotclock.emulator.rest.paulis import turned
 from shotclock.emulator.rest.programs import Item
+from shotclock.emulator.rest.relaxation import Coherence, excited, relax
 from shotclock.emulator.rest.twirling import Flips
+from shotclock.emulator.rest.waits import insert_waits
 from shotclock.emulator.statevector import MAX_QUBITS, execute_all
 
 Shots = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 SEEDS = 2**63
 
 
-def shoot(item: Item, flip_probability: float, seed: int) -> tuple[dict[str, Shots], Flips]:
+@dataclass(frozen=True, slots=True, eq=False)
+class Device:
+    """What waiting costs: durations from the target, T1 and T2 of each qubit in seconds."""
+
+    target: Target
+    coherence: Coherence
+
+
+def shoot(item: Item, flip_probability: float, seed: int, device: Device) -> tuple[dict[str, Shots], Flips]:
     """Bits of every register, shape (*shape, shots, bits) with bit 0 first; and the flips to undo."""
     rng = np.random.default_rng(seed)
     values, flips = item.values(rng)
     # At λ = 1 the noise model leaves nothing of the circuit, however wide it is.
-    taken = _noise(item, rng) if flip_probability >= 1.0 else _taken(item, values, flip_probability, rng)
+    if flip_probability >= 1.0:
+        taken = _noise(item, rng)
+    else:
+        taken = _taken(item, values, flip_probability, rng, device)
     registers = {
         register.name: taken[..., [item.circuit.find_bit(bit).index for bit in register]]
         for register in item.circuit.cregs
@@ -48,16 +64,32 @@ def _noise(item: Item, rng: np.random.Generator) -> Shots:
     return bits
 
 
-def _taken(item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator) -> Shots:
-    circuit, names = item.circuit, tuple(item.circuit.parameters)
-    sweep = _Sweep(names, values.reshape(math.prod(item.shape), len(names)), item.shots, flip_probability)
+def _taken(
+    item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator, device: Device
+) -> Shots:
+    names = tuple(item.circuit.parameters)
+    circuit = item.circuit
+    rows = values.reshape(math.prod(item.shape), len(names))
+    sweep = _Sweep(names, rows, item.shots, flip_probability, device)
     bits = np.zeros((len(sweep.rows), item.shots, circuit.num_clbits), np.bool_)
-    for part in parts_of(circuit):
+
+    @functools.cache
+    def waiting() -> tuple[Part, ...]:
+        # To schedule a circuit takes longer than to shoot many a template.
+        return parts_of(insert_waits(circuit, device.target))
+
+    for number, part in enumerate(parts_of(circuit)):
         if not part.clbits:
             continue  # nobody looks
         places = [circuit.find_bit(bit).index for bit in part.clbits]
-        found = _fast(part, sweep, rng)
-        bits[..., places] = _by_aer(part, sweep, rng) if found is None else found
+        found = None if part.has_delays or len(part.qubits) == 1 else _fast(part, sweep, rng)
+        if found is None:
+            scheduled = waiting()[number]
+            qubits = [circuit.find_bit(qubit).index for qubit in scheduled.qubits]
+            found = _alone(scheduled, qubits, sweep, rng)
+            if found is None:
+                found = _by_aer(scheduled, qubits, sweep, rng)
+        bits[..., places] = found
     return bits.reshape(*item.shape, item.shots, circuit.num_clbits)
 
 
@@ -69,6 +101,21 @@ class _Sweep:
     rows: Float64s
     shots: int
     flip_probability: float
+    device: Device
+
+
+def _alone(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
+    """Bits of a part of one qubit, shape (rows, shots, 1); None where there are others or other gates."""
+    if len(qubits) > 1 or len(part.clbits) > 1:
+        return None
+    read = part.gates(sweep.names)
+    if read is None:
+        return None
+    chance = excited(part, qubits[0], sweep.device.coherence, read[1], sweep.rows)
+    # A bit replaced by a random one is a 1 half the time.
+    noisy = (1.0 - sweep.flip_probability) * chance + 0.5 * sweep.flip_probability
+    bits: Shots = rng.random((len(noisy), sweep.shots, 1)) < noisy[:, None, None]
+    return bits
 
 
 def _fast(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
@@ -104,13 +151,14 @@ def _swept(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParamete
     return tuple(found)
 
 
-def _by_aer(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots:
-    alone = part.circuit()
+def _by_aer(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots:
+    device = sweep.device
+    alone, method = relax(part.circuit(), qubits, device.coherence, device.target, sweep.shots)
 
     def shot(row: Float64s) -> Shots:
         filled = _filled(alone, sweep.names, row)
         seed = int(rng.integers(SEEDS))
-        return _shuffled(sample_circuit(filled, sweep.shots, sweep.flip_probability, seed), rng)
+        return _shuffled(sample_circuit(filled, sweep.shots, sweep.flip_probability, seed, method), rng)
 
     return np.stack([shot(row) for row in sweep.rows])
 

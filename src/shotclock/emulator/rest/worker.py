@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shotclock.emulator.rest import targets
-from shotclock.emulator.rest.prepared import BackendDocuments, Fragments, ItemFacts, Prepared, Refused
+from shotclock.emulator.rest.prepared import (
+    BackendDocuments,
+    Chip,
+    Fragments,
+    ItemFacts,
+    Prepared,
+    Refused,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from qiskit.transpiler import Target
+
+    from shotclock.emulator.rest.encoding import Taken
     from shotclock.emulator.rest.programs import Program
+
+Json = Any  # a JSON document
 
 
 def documents(name: str) -> BackendDocuments:
@@ -35,7 +49,7 @@ def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
             raise BadProgramError(f"pub {number}: {error}") from error
 
     try:
-        program = _decoded(program_id, params)
+        program = _decoded(name, program_id, params)
         items = tuple(prepare_item(number, item) for number, item in enumerate(program.items))
     except BadProgramError as error:
         return Refused(str(error))
@@ -48,26 +62,55 @@ def warm(name: str) -> None:
     pubs = [[f"{head} {middle} {tail}", None, 1] for middle in ("", "reset $0;")]
     params = json.dumps({"pubs": pubs, "version": 2})
     prepare(name, "sampler", params)
-    execute("sampler", params, (0.0, 0.0), (0, 0))
+    execute(Chip(name), "sampler", params, (0.0, 0.0), (0, 0))
 
 
 def execute(
-    program_id: str, params: str, flip_probabilities: tuple[float, ...], seeds: tuple[int, ...]
+    chip: Chip,
+    program_id: str,
+    params: str,
+    flip_probabilities: tuple[float, ...],
+    seeds: tuple[int, ...],
 ) -> Fragments:
     """The results of a prepared program; the same for the same seeds."""
-    from shotclock.emulator.rest import encoding, shooting  # noqa: PLC0415
+    from shotclock.emulator.rest import shooting  # noqa: PLC0415
+    from shotclock.emulator.rest.layer_noise import Learning  # noqa: PLC0415
+    from shotclock.emulator.rest.relaxation import snapshot_coherence  # noqa: PLC0415
 
-    program = _decoded(program_id, params)
+    program = _decoded(chip.name, program_id, params)
+    target = targets.target_of(chip.name)
+    here = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
     taken = [
-        shooting.shoot(item, flip, seed)
+        ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, here)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
+    return Fragments(_encoded(program_id, program, taken), json.dumps(program.echo))
+
+
+def _encoded(program_id: str, program: Program, taken: Taken) -> str:
+    from shotclock.emulator.rest import client_program, encoding  # noqa: PLC0415
+
+    if isinstance(program, client_program.ClientProgram):
+        return program.encode(taken)
     encode = encoding.executor_items if program_id == "executor" else encoding.sampler_pubs
-    return Fragments(encode(program.items, taken), json.dumps(program.echo))
+    return encode(program.items, taken)
 
 
 @functools.lru_cache(maxsize=32)
-def _decoded(program_id: str, params: str) -> Program:
-    from shotclock.emulator.rest.programs import decode  # noqa: PLC0415
+def _decoded(name: str, program_id: str, params: str) -> Program:
+    from shotclock.emulator.rest import (  # noqa: PLC0415
+        estimator,
+        noise_learner,
+        programs,
+        sampler_program,
+    )
 
-    return decode(program_id, params)
+    reads: dict[str, Callable[[Json, Target], Program]] = {
+        "estimator": functools.partial(estimator.read, name=name),
+        "sampler": sampler_program.read,
+        "noise-learner": functools.partial(noise_learner.read, name=name),
+    }
+    if program_id not in reads:
+        return programs.decode(program_id, params)
+    with programs.bad_programs():
+        return reads[program_id](json.loads(params), targets.target_of(name))

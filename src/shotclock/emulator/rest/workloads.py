@@ -105,7 +105,7 @@ class Workloads:
     async def _compute(self, job: Job) -> Fragments:
         plan = job.plan
         return await self._offload.run(
-            execute, job.ask.program_id, job.ask.params, plan.flip_probabilities, plan.seeds
+            execute, job.chip, job.ask.program_id, job.ask.params, plan.flip_probabilities, plan.seeds
         )
 
     async def _run(self, job: Job, session: Session | None, computing: asyncio.Task[Fragments]) -> None:

@@ -1,0 +1,102 @@
+"""EstimatorV2's options in the words of IBM's client-side Estimator, and what results say of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from ibm_quantum_schemas.estimator.version_0_1 import OptionsModel, ParamsModel
+from pydantic import BaseModel
+from qiskit_ibm_runtime.executor_estimator.utils import resolve_noise_factors
+from qiskit_ibm_runtime.json import RuntimeDecoder
+from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
+from qiskit_ibm_runtime.results.noise_learner import LayerError, NoiseLearnerResult
+
+from shotclock.emulator.rest.programs import BadProgramError
+
+Json = Any  # a JSON document
+
+
+def client_options(model: ParamsModel) -> EstimatorOptions:
+    """The options of a job. Raises BadProgramError on one that the emulator would not apply."""
+    sent = model.options
+    _check(sent)
+    resilience = sent.resilience
+    return EstimatorOptions(
+        resilience_level=model.resilience_level,
+        default_precision=sent.default_precision,
+        default_shots=sent.default_shots,
+        execution=sent.execution.model_dump(),
+        # Randomizations are independent here, so that their order makes no difference.
+        twirling=sent.twirling.model_dump(exclude={"interleave_randomizations"}, exclude_none=True),
+        dynamical_decoupling=sent.dynamical_decoupling.model_dump(),
+        resilience={
+            "measure_mitigation": resilience.measure_mitigation,
+            "measure_noise_learning": {
+                "num_randomizations": resilience.measure_noise_learning.num_randomizations
+            },
+            "zne_mitigation": resilience.zne_mitigation,
+            "zne": resilience.zne.model_dump(),
+            "pec_mitigation": resilience.pec_mitigation,
+            "pec": resilience.pec.model_dump(),
+        },
+    )
+
+
+def _check(sent: OptionsModel) -> None:
+    resilience = sent.resilience
+    refused = (
+        ("experimental", bool(sent.experimental), "leave it out"),
+        (
+            "resilience.zne.amplifier 'pea'",
+            bool(resilience.zne_mitigation) and resilience.zne.amplifier == "pea",
+            "use 'gate_folding', or resilience.pec_mitigation",
+        ),
+        (
+            "resilience.measure_noise_learning.shots_per_randomization",
+            resilience.measure_noise_learning.shots_per_randomization != "auto",
+            "use 'auto'",
+        ),
+    )
+    for name, asked, remedy in refused:
+        if asked:
+            raise BadProgramError(f"options.{name} is not emulated; {remedy}")
+
+
+def given_layers(model: BaseModel | Sequence[BaseModel] | None) -> tuple[LayerError, ...] | None:
+    """The layer noise model of a job, a NoiseLearnerResult or its layers; None where it has none."""
+    if model is None:
+        return None
+    if isinstance(model, Sequence):
+        sent: Json = [one.model_dump(by_alias=True) for one in model]
+    else:
+        sent = model.model_dump(by_alias=True)
+    # The schema has fixed which classes these are before they are made.
+    decoded = json.loads(json.dumps(sent), cls=RuntimeDecoder)
+    return tuple(decoded.data if isinstance(decoded, NoiseLearnerResult) else decoded)
+
+
+def result_metadata(options: EstimatorOptions) -> Json:
+    """The metadata of a job's result; options: with every default filled in."""
+    resilience = options.resilience
+    mitigation: Json = {
+        "measure_mitigation": resilience.measure_mitigation,
+        "zne_mitigation": resilience.zne_mitigation,
+        "pec_mitigation": resilience.pec_mitigation,
+    }
+    if resilience.zne_mitigation:
+        factors, evaluated = resolve_noise_factors(resilience.zne)
+        mitigation["zne"] = {
+            "noise_factors": factors.tolist(),
+            "extrapolator": resilience.zne.model_dump(mode="json")["extrapolator"],
+            "extrapolated_noise_factors": evaluated.tolist(),
+        }
+    twirling = options.twirling.model_dump(mode="json", exclude={"group"})
+    decoupling = options.dynamical_decoupling.model_dump(mode="json", exclude={"skip_reset_qubits"})
+    return {
+        "dynamical_decoupling": decoupling,
+        "twirling": twirling | {"interleave_randomizations": True},
+        "resilience": mitigation,
+        "version": 2,
+    }
