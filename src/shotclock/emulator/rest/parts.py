@@ -132,7 +132,8 @@ def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
     dag = circuit_to_dag(circuit)
     touched = {qubit for node in dag.op_nodes() if node.name not in {*IDLE, "delay"} for qubit in node.qargs}
     for node in dag.op_nodes():
-        if node.name in IDLE or touched.isdisjoint(node.qargs):
+        # A classical store acts on no qubit, and it is the simulator that decides about it.
+        if node.name in IDLE or (node.qargs and touched.isdisjoint(node.qargs)):
             dag.remove_op_node(node)
     dag.remove_qubits(*(wire for wire in dag.idle_wires() if isinstance(wire, Qubit)))
     return dag_to_circuit(dag)
