@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import base_environment
 from amd_tree import amd_host
 from ibm_endpoint import IbmEndpoint, running
 from shotclock import cli
@@ -285,7 +286,7 @@ def smoked(folder: Path, variables: dict[str, str], ci: Path = CI) -> subprocess
     theirs = ("QISKIT", "IAM", "QRMI")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
     surroundings = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{base_environment.scripts()}:{os.environ['PATH']}",  # as the nightly job installs it
         "XDG_STATE_HOME": str(folder / "state"),
         "GITHUB_ACTIONS": "true",
         "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),

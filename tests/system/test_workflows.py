@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from typer.main import get_command
 
+import base_environment
 from shotclock import cli
 from shotclock.app.main_job import parse_arms, parse_thresholds
 from shotclock.settings import load
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 CI = ROOT / ".ci"
 SCRIPTS = sorted(path for path in CI.iterdir() if not path.suffix)
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-HERE = Path(sys.executable).parent
+HERE = base_environment.scripts()
 BUILTIN = frozenset(("echo", "mkdir"))
 
 

@@ -106,9 +106,21 @@ def _enter_directory() -> Path:
         return folder
 
 
+def _name_home() -> None:
+    """Names a home folder that does not exist where the user has none, as in a container under any user id.
+
+    Libraries raise there at import (altair), or make a folder called `~` in the present one (numba).
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = "/nonexistent"
+
+
 def main() -> None:
     """Runs a verb; expected errors are one line and their exit code, never a traceback."""
     prepare_streams()
+    _name_home()
     sys.path.insert(0, str(_enter_directory()))  # so that module:factory finds what is here
     try:
         app()

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from numba import njit
 from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 
 F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
@@ -18,19 +19,19 @@ _UNREADABLE = (OSError, EOFError, pickle.UnpicklingError, AttributeError, Import
 _warned = False
 
 
-def jit(function: F) -> F:
+def jit(function: F) -> Dispatcher[F]:
     """The function compiled at its first call; it lets go of the interpreter while it runs.
 
     A cache that cannot be read or written, because of its owner, a read-only or a full disk, costs the
     compilation and nothing else: numba alone would raise, at import or in the middle of a call.
     """
-    dispatcher: Any = njit(nogil=True)(function)
+    dispatcher: Dispatcher[F] = njit(function, nogil=True)
+    cache: Callable[[F], object] = _OptionalCache
     try:
-        dispatcher._cache = _OptionalCache(function)  # type: ignore[no-untyped-call]
+        setattr(dispatcher, "_cache", cache(function))  # noqa: B010 - numba's types do not tell of it
     except (RuntimeError, OSError) as error:  # numba found no folder it can write
         _warn(error)
-    compiled: F = dispatcher
-    return compiled
+    return dispatcher
 
 
 class _OptionalCache(FunctionCache):
