@@ -21,7 +21,6 @@ from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.rounding import Rounding
 from shotclock.training.loops.classifier import CALIBRATION, Classifier, gated
 from shotclock.training.loops.digits_mlp import DIGITS
-from shotclock.training.loops.mnist_mlp import MNIST
 from shotclock.training.loops.reference import Reference
 from shotclock.training.loops.rerank import build as build_requests
 from shotclock.training.price import resized
@@ -71,10 +70,18 @@ class Row:
         return Interval.of([mine - theirs for mine, theirs in pairs])
 
 
+def _choose_data(effort: Effort) -> tuple[Reference, ...]:
+    if not effort.mnist:
+        return (DIGITS,)
+    from shotclock.training.loops.mnist_mlp import MNIST  # noqa: PLC0415 - needs the extra `mnist`
+
+    return (DIGITS, MNIST)
+
+
 def rows(arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
     """Kernel after kernel; whole-problem controls stand at the end of each."""
     every = {"nothing": _nothing} | arms
-    for data in (DIGITS, MNIST) if effort.mnist else (DIGITS,):
+    for data in _choose_data(effort):
         yield from _rounded(data, every, effort)
         pruned, flipped = f"prune_mask, {data.name}", f"qat_flip, {data.name}"
         for arm, ask in [*arms.items(), ("magnitude", None)]:

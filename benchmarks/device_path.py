@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import _extras
 from shotclock.bench.statistics import Sample, percentile
 from shotclock.domain.ports import Kernel
 from shotclock.training.device import to_host
@@ -147,4 +148,4 @@ def _page(device: str, found: list[Timed]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

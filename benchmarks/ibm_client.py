@@ -13,6 +13,8 @@ import os
 import sys
 from dataclasses import dataclass
 
+import _extras
+
 QUEUE = "20,120"
 
 
@@ -87,4 +89,4 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

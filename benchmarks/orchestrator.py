@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import _extras
+
 if TYPE_CHECKING:
     from _orchestrator_page import Measured
 
@@ -85,4 +87,4 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

@@ -14,6 +14,8 @@ import os
 import sys
 from dataclasses import dataclass
 
+import _extras
+
 SIZES = (12, 16)
 
 
@@ -78,4 +80,4 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

@@ -11,6 +11,7 @@ import json
 import sys
 from dataclasses import dataclass
 
+import _extras
 import _ruler_series as series
 import _ruler_stall as stall
 from shotclock.bench.compare.decide import LOOK_AT
@@ -117,4 +118,4 @@ def _open(found: series.Caught, *quantiles: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import _extras
 from _machine import machine
 from shotclock.domain.ledger import TERMINAL
 
@@ -236,4 +237,4 @@ def pulse(seed: int) -> Figures:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

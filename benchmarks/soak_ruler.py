@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import _extras
 from _machine import machine
 from _ruler_provider import MEDIAN_S, SIGMA, Planted
 from _ruler_soak import FULL, P50, P99, QUICK, Arm, Held, Soak
@@ -132,4 +133,4 @@ def _row(planted_: str, metric: str, one: Held) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

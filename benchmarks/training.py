@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+import _extras
 import _training_charts as charts
 import _training_kernels as kernels
 import _training_lab as lab
@@ -95,4 +96,4 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import _extras
 from _machine import machine
 
 HEAD = """# Benchmarks
@@ -31,7 +32,11 @@ def main() -> None:
     for script in _scripts(Path(__file__).parent):
         words = ["--quick"] if script.name in quick else []
         print(" ".join(["running", script.name, *words]), file=sys.stderr)
-        done = subprocess.run([sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            sys.exit(done.returncode)  # the script has said why
         sections.append(done.stdout)
     page.write_text("\n".join(sections), encoding="utf-8")
     print(page)
@@ -45,4 +50,4 @@ def _scripts(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    main()
+    _extras.run(main)

@@ -12,7 +12,7 @@ from shotclock.bench.arms import parse
 from shotclock.bench.drive import Lane, Log, Plan, drive
 from shotclock.bench.figures import by_arm, common_steps
 from shotclock.domain.errors import SubproblemError
-from shotclock.domain.iteration import FinishedCall, Iteration
+from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Counting:
     interrupt_at: int | None = None
     finished: list[FinishedCall] = field(default_factory=list)
     flushed: bool = False
+    counts: CallCounts = field(default_factory=lambda: CallCounts(asked=3, in_flight=2, retry_after=1))
 
     def iterate(self, step: int) -> Iteration:
         if step == self.interrupt_at:
@@ -103,3 +104,8 @@ def test_an_error_keeps_the_rows_and_says_where(error: Exception, told: str) -> 
     log = drive([Lane("classical-control", failing)], plan, lambda arm, steps: None)
     assert re.fullmatch(rf"seed 1: classical-control, step 2: {told}", log.failure)
     assert [(step.seed, step.step) for step in log.steps] == [*((0, i) for i in range(4)), (1, 0), (1, 1)]
+
+
+def test_due_calls_that_were_not_asked_are_counted_by_reason_over_all_seeds() -> None:
+    log, _, _ = run(Plan(seeds=2, steps=2, block=2, interleaved=True))
+    assert log.skipped["quantum-raw"] == {"in_flight": 4, "retry_after": 2}

@@ -135,3 +135,12 @@ def test_arms_that_trained_alike_are_told_once_and_every_sentence_has_its_figure
     for one in run.verdict.sentences:
         assert one.figures
         assert re.search(r"\d", one.text) or one.text.startswith("Staged: ")
+
+
+def test_due_calls_that_were_skipped_are_counted_with_their_reasons() -> None:
+    run = summary({COLOCATED: NEAR})
+    arm = run.arms[COLOCATED].model_copy(update={"skipped_calls": {"in_flight": 9, "retry_after": 3}})
+    run = judged(run.model_copy(update={"arms": run.arms | {COLOCATED: arm}}))
+    (text,) = [one.text for one in run.verdict.sentences if "skipped" in one.text]
+    assert f"of {arm.calls + 12} due calls 12 were skipped" in text
+    assert "9 because an earlier call was in flight, 3 because" in text

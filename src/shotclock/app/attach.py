@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from shotclock.app.host import WallHost
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.domain.errors import MachineError, ProviderError
+from shotclock.domain.iteration import CallCounts
 from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
@@ -30,7 +31,7 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training import hook
 from shotclock.training.aggregator import UNBOUNDED, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
-from shotclock.training.calls import CallCounts, CallPolicy
+from shotclock.training.calls import CallPolicy
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Unasked, asks
 from shotclock.training.observe import CallObserver
 from shotclock.wire.channels import connect

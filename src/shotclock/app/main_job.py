@@ -106,7 +106,11 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         log = drive([one.lane for one in running], _plan(settings), progress.advance)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
     progress.phase("writing the run folder and its report")
-    running = [_charged(one, charges) for one in running]
+    running = [_charged(one, charges, log) for one in running]
+    running = [
+        replace(one, facts=replace(one.facts, skipped=log.skipped.get(one.facts.arm.name, {})))
+        for one in running
+    ]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
     try:
@@ -120,9 +124,10 @@ def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:
     charges[arm.facts.arm.name] = arm.stop()
 
 
-def _charged(arm: RunningArm, charges: Mapping[str, Charges]) -> RunningArm:
-    """The arm with its bill, which is known only when it has stopped."""
-    return replace(arm, facts=replace(arm.facts, charges=charges[arm.facts.arm.name]))
+def _charged(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> RunningArm:
+    """The arm with its bill and its skipped calls, which are known only when it has stopped."""
+    name = arm.facts.arm.name
+    return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=log.skipped.get(name, {})))
 
 
 def surroundings(job: Job) -> dict[str, str]:

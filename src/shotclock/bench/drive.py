@@ -9,7 +9,7 @@ from functools import partial
 from shotclock.bench.rows import Call, Step
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
-from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.iteration import CallCounts, FinishedCall
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
 from shotclock.domain.ports import Trainer
 
@@ -42,6 +42,14 @@ class Log:
     steps: list[Step] = field(default_factory=list)
     interrupted: bool = False
     failure: str = ""
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def count_skipped(self, arm: str, counts: CallCounts) -> None:
+        """Adds the due calls that a turn of this arm did not ask, by reason."""
+        reasons = self.skipped.setdefault(arm, {})
+        for reason in ("in_flight", "retry_after"):
+            if number := getattr(counts, reason):
+                reasons[reason] = reasons.get(reason, 0) + number
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +108,7 @@ def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) ->
             log.failure = f"seed {seed}: {error}"
         for turn in turns:
             log.steps.extend(turn.collected())
+            log.count_skipped(turn.lane.name, turn.trainer.counts)
         if log.interrupted or log.failure:
             break
     return log

@@ -145,6 +145,8 @@ class ArmSummary(_Frozen):
 
     mode: as asked for; "auto" follows what is measured, and meeting tells what came of it (None in summaries
     from before it was told). deadline_ms: of a call that is waited for, under "auto" the iteration's budget.
+    skipped_calls: due calls that were not asked: as many as allowed were in flight, or the orchestrator had
+    asked to wait.
     device, calibration: of the QPU and of its figures in force; "" is not told.
     """
 
@@ -160,6 +162,7 @@ class ArmSummary(_Frozen):
     seeds: tuple[int, ...]
     steps: int
     calls: int
+    skipped_calls: dict[str, int] = {}
     call_every: int | None
     samples_per_s: float | None
     outcomes: dict[str, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shotclock.bench import figures
@@ -45,6 +45,7 @@ class ArmFacts:
     charges: Charges = NO_CHARGES
     device: str = ""
     calibration: str = ""
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +165,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         seeds=tuple(sorted({step.seed for step in arm.steps})),
         steps=len(arm.steps),
         calls=len(calls),
+        skipped_calls=dict(facts.skipped),
         call_every=facts.call_every,
         samples_per_s=samples_per_step * len(arm.steps) / seconds if seconds else None,
         outcomes=figures.counts(call.outcome for call in calls),

@@ -31,7 +31,7 @@ def verdict(summary: Summary) -> Verdict:
         s
         for name, arm in arms.items()
         if arm.calls_quantum
-        for s in (*_overruns(name, arm), *_penalised(name, arm))
+        for s in (*_overruns(name, arm), *_penalised(name, arm), *_describe_skipped(name, arm))
     ]
     sentences += [_loss(names, arms) for names in _alike(summary)]
     sentences += worth_sentences(summary)
@@ -207,6 +207,19 @@ def _overruns(name: str, arm: ArmSummary) -> list[Sentence]:
         f"{arm.calls} calls; those latencies are this machine's, not a QPU's."
     )
     return [Sentence(text=text, figures=(f"{name}.quantum_latency",))]
+
+
+def _describe_skipped(name: str, arm: ArmSummary) -> list[Sentence]:
+    skipped = sum(arm.skipped_calls.values())
+    if not skipped:
+        return []
+    words = {
+        "in_flight": "an earlier call was in flight",
+        "retry_after": "the orchestrator had asked to wait",
+    }
+    reasons = ", ".join(f"{count:,} because {words[reason]}" for reason, count in arm.skipped_calls.items())
+    text = f"{name}: of {arm.calls + skipped:,} due calls {skipped:,} were skipped: {reasons}."
+    return [Sentence(text=text, figures=(f"{name}.calls",))]
 
 
 def _penalised(name: str, arm: ArmSummary) -> list[Sentence]:

@@ -46,3 +46,36 @@ class FinishedCall:
     applying: StageTiming
     outcome: Outcome
     applied: Applied
+
+
+@dataclass(frozen=True, slots=True)
+class CallCounts:
+    """Of the calls that fell due by the policy, how many were asked, and why the others were not.
+
+    in_flight: skipped, as many calls as the policy allows were under way.
+    retry_after: skipped, the orchestrator had refused a call and named a time to wait for.
+    """
+
+    asked: int = 0
+    in_flight: int = 0
+    retry_after: int = 0
+
+    @property
+    def due(self) -> int:
+        """All of them."""
+        return self.asked + self.skipped
+
+    @property
+    def skipped(self) -> int:
+        """Those that were not asked."""
+        return self.in_flight + self.retry_after
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        text = f"calls due {self.due}: {self.asked} asked, {self.skipped} skipped"
+        reasons = []
+        if self.in_flight:
+            reasons.append(f"{self.in_flight} because policy.in_flight calls were under way already")
+        if self.retry_after:
+            reasons.append(f"{self.retry_after} because the orchestrator had asked to wait")
+        return f"{text} ({', '.join(reasons)})" if reasons else text

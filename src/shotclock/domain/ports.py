@@ -8,7 +8,7 @@ from typing import Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.iteration import FinishedCall, Iteration
+from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
@@ -309,6 +309,10 @@ class Trainer(Protocol):
     """A workload being trained, with calls or without; `finished` grows as calls end."""
 
     finished: list[FinishedCall]
+
+    @property
+    def counts(self) -> CallCounts:
+        """How many calls fell due, how many were asked, and why the others were not."""
 
     def iterate(self, step: int) -> Iteration:
         """One training iteration, the call that is due included."""

@@ -27,12 +27,12 @@ from torch import Tensor, nn
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import RunError, SettingsError
-from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.iteration import CallCounts, FinishedCall
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Caller, Clock, Kernel
 from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
-from shotclock.training.calls import CallCounts, CallPolicy, Calls
+from shotclock.training.calls import CallPolicy, Calls
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, joined
 from shotclock.training.mode import Mode, ModeChange
 from shotclock.training.observe import CallObserver, rank

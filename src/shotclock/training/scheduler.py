@@ -5,10 +5,10 @@ Latency starts at the step boundary a call was scheduled for.
 
 from __future__ import annotations
 
-from shotclock.domain.iteration import FinishedCall, Iteration
+from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.ports import Caller, Clock, Kernel, Workload
 from shotclock.training.aggregator import Aggregator
-from shotclock.training.calls import CallCounts, CallPolicy, Calls
+from shotclock.training.calls import CallPolicy, Calls
 from shotclock.training.mode import Mode, ModeChange, choose_mode
 
 __all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
@@ -21,6 +21,7 @@ class PlainTrainer:
         self._workload = workload
         self._clock = clock
         self.finished: list[FinishedCall] = []
+        self.counts = CallCounts()
 
     def iterate(self, step: int) -> Iteration:
         """See `Trainer.iterate`."""
