@@ -126,6 +126,15 @@ def test_patterns_choose_and_set_limits_and_the_last_that_fits_counts() -> None:
         with pytest.raises(SettingsError, match="PATTERN=LIMIT"):
             Wanted.parse(text)
     assert Wanted.parse("x=0.02") == Wanted("x", 0.02)
+    assert Wanted.parse("x=300%") == Wanted("x", 3.0)
+
+
+def test_a_limit_out_of_its_range_is_refused_as_a_percentage_without_its_sign_is() -> None:
+    for text in ("*.p50=5", "*.p50=1.01", "*.p50=1001%", f"*.p50={'9' * 400}"):
+        with pytest.raises(SettingsError, match="must be from 0 to 1"):
+            Wanted.parse(text)
+    with pytest.raises(SettingsError, match="a share differs by 1 at most"):
+        compare(units("a", 5), units("b", 5), [Wanted.parse("*share=150%")])
 
 
 def test_runs_that_were_not_made_in_turns_are_told_apart() -> None:

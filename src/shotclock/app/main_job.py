@@ -15,9 +15,9 @@ import torch
 
 from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, workload_factory
+from shotclock.app.check_names import known_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.site import Site
-from shotclock.bench import arms as arm_names
 from shotclock.bench.arms import Arm
 from shotclock.bench.drive import Log, Plan, drive
 from shotclock.bench.gates import Threshold, resolve
@@ -128,14 +128,10 @@ def surroundings(job: Job) -> dict[str, str]:
 
 def parse_arms(settings: Settings) -> list[Arm]:
     """The run's arms; SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
-    common = profiles.load(settings.quantum.profile).name
-    known_profiles = tuple(dict.fromkeys((*profiles.known(), common)))
-    known = arm_names.known(known_profiles)
-    found = []
+    known = known_profiles(settings)
+    found: list[Arm] = []
     for name in settings.bench.arms:
-        arm = arm_names.parse(name, known_profiles)
-        if arm is None:
-            raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, known)}")
+        arm = parse_arm(name, known)
         if arm in found:
             raise SettingsError(f"bench.arms: '{name}' is named twice")
         found.append(arm)

@@ -56,12 +56,14 @@ def bench(
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.cli.hardware import admitted  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
     flags = _flags(quick, arms, seeds, steps, workload, profile)
     settings = load(config, flags)
+    check_names(config, settings)
     console = Console(stderr=True)
     job = _job(out, quick, clock, metrics)
     if dry_run and not hardware:

@@ -39,10 +39,12 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.app.service import Service  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
     settings = load(config, _flags(listen, metrics, provider, profile, insecure=insecure))
+    check_names(config, settings)
     console = Console(stderr=True)
     say: _Says = _JsonLines() if json else _Words(console)
     service = Service(settings, say.trouble)

@@ -40,7 +40,12 @@ class Wanted:
             raise SettingsError(
                 f"--metric {text}: wants PATTERN=LIMIT, as in '*.added_latency.software.p50=5%'"
             )
-        return cls(pattern.strip(), float(found[1]) / (100 if found[2] else 1))
+        value, most = float(found[1]) / (100 if found[2] else 1), 10.0 if found[2] else 1.0
+        if value > most:  # 5 may stand for 5 %; what is over 1 must say so
+            raise SettingsError(
+                f"--metric {text}: the limit must be from 0 to 1, or from 0 % to 1000 %; 5 % is 0.05 or 5%"
+            )
+        return cls(pattern.strip(), value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,10 @@ def _rules(a: Sequence[Unit], b: Sequence[Unit], wanted: Sequence[Wanted]) -> li
                 found.append((Rule(metric, "lower", "ratio", limit), value))
     for name in shares:
         limit = _limit(name, wanted, SHARE_LIMIT)
+        if limit is not None and limit > 1:
+            raise SettingsError(
+                f"--metric {name}={limit:g}: a share differs by 1 at most; the limit must be from 0 to 1"
+            )
         if limit is not None:
             found.append((Rule(name, "higher", "difference", limit), None))
     _refuse_idle(wanted, [rule.metric for rule, _ in found], [*latencies, *shares])
