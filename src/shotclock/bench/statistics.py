@@ -11,6 +11,7 @@ needs n ≥ 11, 130 and 662 for p50, p95 and p99.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +57,20 @@ class Sample:
         """How many are over a limit, misses included."""
         within = int(np.searchsorted(self.values_ns, math.floor(limit_ms * NS_PER_MS), side="right"))
         return self.n - within
+
+
+def pool(samples: Sequence[Sample]) -> Sample:
+    """All calls of several samples as one."""
+    values = np.concatenate([np.zeros(0, np.int64), *(one.values_ns for one in samples)])
+    return Sample(np.sort(values), sum(one.missed for one in samples))
+
+
+def fewest(quantile: float) -> int:
+    """The fewest calls whose percentile is printed: 11, 130 and 662 for p50, p95 and p99."""
+    n = 1
+    while allowance(n, quantile) < 1:
+        n += 1
+    return n
 
 
 def allowance(n: int, quantile: float) -> int:
