@@ -9,7 +9,8 @@ import pytest
 
 import synthetic
 from charted import drawn, run
-from shotclock.bench.report.axes import linear, logarithmic, power, span
+from shotclock.bench.numbers import span
+from shotclock.bench.report.axes import linear, logarithmic, power
 from shotclock.bench.report.break_even import Asked, BreakEven, break_even, findings, no_gain
 from shotclock.bench.report.break_even_chart import break_even_chart
 from shotclock.bench.report.looks import looks

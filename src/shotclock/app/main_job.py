@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -100,11 +101,14 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         steps = settings.bench.seeds * settings.bench.steps
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
+        began_s = time.monotonic()
         log = drive([one.lane for one in running], _plan(settings), progress.advance)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
+        wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
     running = [_charged(one, charges) for one in running]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
+    facts = replace(facts, wall_s=wall_s)
     try:
         return _write(folder, facts, log), folder
     except OSError as error:

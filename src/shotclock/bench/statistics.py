@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from shotclock.bench.schema import Percentile, Ratio, Result
+from shotclock.domain.plural import count as calls
 
 CONFIDENCE = 0.99
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -96,7 +97,7 @@ def gate_quantile(sample: Sample, quantile: float, limit_ms: float) -> tuple[Res
     over = sample.above(limit_ms)
     allowed = allowance(sample.n, quantile)
     fails_from = int(stats.binom.isf(1 - CONFIDENCE, sample.n, 1 - quantile)) + 1
-    count = f"{over:,} of {sample.n:,} calls over {limit_ms:g} ms"
+    count = f"{over:,} of {calls(sample.n, 'call')} over {limit_ms:g} ms"
     if over <= allowed:
         return Result.PASS, f"{count}; {allowed} allowed"
     if over >= fails_from:
@@ -115,12 +116,12 @@ def ratio(successes: int, n: int) -> Ratio:
 
 def gate_ratio(successes: int, n: int, at_least: float) -> tuple[Result, str]:
     """Whether a share is at least a limit, at confidence 0.99 either way."""
-    count = f"{successes} of {n} calls"
+    count = f"{successes:,} of {calls(n, 'call')}"
     if n and stats.binom.sf(successes - 1, n, at_least) <= 1 - CONFIDENCE:
         return Result.PASS, count
     if n and stats.binom.cdf(successes, n, at_least) <= 1 - CONFIDENCE:
         return Result.FAIL, count
-    return Result.INCONCLUSIVE, f"{count} settle nothing at confidence {CONFIDENCE:g}"
+    return Result.INCONCLUSIVE, f"{count}: not settled at confidence {CONFIDENCE:g}"
 
 
 def paired_interval(differences: list[float]) -> tuple[float, float] | None:

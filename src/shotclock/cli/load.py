@@ -119,7 +119,17 @@ def load(
             page = write_load_report(summary, calls, folder.path)
     if folder is not None:
         typer.echo(f"\nReport: {page}", err=json)
+    if code := exit_code(summary, strict):
+        typer.echo(f"shotclock: {_failure(summary)}; exit code {code}", err=True)
     raise typer.Exit(exit_code(summary, strict))
+
+
+def _failure(summary: LoadSummary) -> str:
+    """Why the command fails, with the run that is quoted."""
+    from shotclock.bench.report.load_words import headline  # noqa: PLC0415
+
+    said = headline(summary).rstrip(".")
+    return f"interrupted: {said}" if summary.status == "interrupted" else said
 
 
 def _run(

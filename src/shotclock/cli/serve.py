@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from shotclock.domain.plural import count
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -115,7 +117,7 @@ class _Words:
         left = started.recovered
         if left.adopted or left.parked or left.settled:
             self._console.print(
-                f"from before the stop: {left.adopted} jobs adopted, {left.settled} settled, "
+                f"from before the stop: {count(left.adopted, 'job')} adopted, {left.settled} settled, "
                 f"{left.parked} parked" + (" (see `shotclock jobs --state parked`)" if left.parked else "")
             )
 
@@ -126,7 +128,9 @@ class _Words:
         self._console.print(f"draining, up to {drain_s:g} s; a second signal ends at once")
 
     def drained(self, finished: int, handed_back: int) -> None:
-        self._console.print(f"[bold]drained[/]: {finished} calls finished, {handed_back} handed back")
+        self._console.print(
+            f"[bold]drained[/]: {count(finished, 'call')} finished, {handed_back} handed back"
+        )
 
 
 class _JsonLines:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shotclock.bench.numbers import number, percent
 from shotclock.bench.report.grid import Grid, plain
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, draw, dressed, rule
 from shotclock.bench.report.looks import Look
-from shotclock.bench.report.words import number, percent
 from shotclock.bench.schema import Summary
 
 _FASTEST = 1_000.0

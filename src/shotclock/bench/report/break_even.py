@@ -21,10 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shotclock.bench.arms import CONTROL, HYBRID
-from shotclock.bench.report.axes import span
+from shotclock.bench.numbers import NOTHING, number, span
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.money import Prices, by_the_wall
-from shotclock.bench.report.words import NOTHING, number
 from shotclock.bench.schema import Summary
 
 

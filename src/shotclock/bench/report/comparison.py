@@ -10,7 +10,8 @@ from rich.text import Text
 
 from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, pairs_words, signed
 from shotclock.bench.compare.gate import Comparison
-from shotclock.bench.report.words import NOTHING, STYLES, SYMBOLS, ms, percent
+from shotclock.bench.numbers import NOTHING, ms, percent
+from shotclock.bench.report.words import STYLES, SYMBOLS
 from shotclock.bench.schema import Result
 from shotclock.domain.plural import count, verb
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from shotclock.bench.numbers import NOTHING
 from shotclock.bench.report.axes import LOG_FROM_RATIO, about_all, linear, logarithmic
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Curve
-from shotclock.bench.report.words import NOTHING
 
 APART_PX = 6
 """Evaluations that would stand closer are drawn as one point."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from shotclock.bench.numbers import number
 from shotclock.bench.report.courses import Course, Point, course_grid, courses, curve, loss_axis, spent_axis
 from shotclock.bench.report.grid import Cell, Grid
 from shotclock.bench.report.lines import Composed, Panel, draw, dressed
 from shotclock.bench.report.looks import Look
-from shotclock.bench.report.words import number
 from shotclock.bench.schema import Summary
 
 _WIDTH, _HEIGHT = 600, 300

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import altair as alt
 
 from shotclock.bench.arms import BASELINE
+from shotclock.bench.numbers import NOTHING, number
 from shotclock.bench.report.axes import about_all, linear
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
-from shotclock.bench.report.words import NOTHING, number
 from shotclock.bench.schema import Summary
 from shotclock.bench.statistics import paired_interval
 
