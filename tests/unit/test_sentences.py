@@ -24,7 +24,7 @@ from shotclock.domain.plural import count, plural, with_article
 
 COLOCATED, CLOUD, PROTECTED = "hybrid-colocated", "hybrid-public-cloud", "hybrid-colocated-protected"
 ONE_OF_MANY = re.compile(
-    r"(?<![\d.,/])1 (?:calls|seeds|steps|pairs|runs|jobs|sessions|thresholds|training steps|numbers|shots)\b"
+    r"(?<![\d.,/])1 (?:calls|seeds|steps|pairs|runs|jobs|sessions|thresholds|numbers|shots|fabrics)\b"
 )
 P95_CLAIM = re.compile(r"its p95 is|p95 of the last|added latency p95|a p95 of")
 

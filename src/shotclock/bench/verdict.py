@@ -78,7 +78,8 @@ def _headline(summary: Summary, found: tuple[Fabric, ...], worth: Worth, choice:
     if not arms:
         return _without_race(summary)
     inline = sum(one.mode == "inline" for one in found)
-    way = f"{choice.way.capitalize()}: {inline} of {len(found)} fabrics fit{'s' * (len(found) == 1)} inline."
+    fit = f"{inline} of {count(len(found), 'fabric')} {verb(inline, 'fits', 'fit')} inline"
+    way = f"{choice.way.capitalize()}: {fit}."
     way = way.replace("Not settled:", "Way not settled:") if found else "No fabric was gated."
     returned = sum(_with_samples(summary, name) for name in arms)
     calls = sum(arm.calls for arm in arms.values())
