@@ -6,9 +6,9 @@ import difflib
 import json
 import logging
 import os
-import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -34,6 +34,7 @@ from pydantic_settings import (
 
 from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
+from shotclock.toml_lines import line_of
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,9 @@ LONGEST_MS = 604_800_000.0
 Wait = Annotated[float, Field(ge=0, le=LONGEST_MS)]
 """Milliseconds that may be none."""
 
-Budget = Annotated[float, Field(ge=0.001, le=LONGEST_MS)]
+SHORTEST_MS = 0.001
+
+Budget = Annotated[float, Field(ge=SHORTEST_MS, le=LONGEST_MS)]
 """Milliseconds, a microsecond at least."""
 
 RepDelay = Annotated[float, Field(ge=0)]
@@ -244,12 +247,32 @@ class CostSettings(_Branch):
     gpu_hour: float = Field(default=2.10, ge=0, le=1e6)
 
 
+THRESHOLD_RANGES = {
+    "quantum_share": (0.0, 1.0, "a ratio, in which 90 % is 0.9"),
+    "deadline_hit_ratio": (0.0, 1.0, "a ratio, in which 90 % is 0.9"),
+    "_ms": (0.0, LONGEST_MS, "a latency in milliseconds"),
+}
+"""The least and the greatest limit of a metric whose name ends so, and what it is."""
+
+
 class ThresholdSettings(_Branch):
-    """`<arm>.<figure>.p95_ms` with max, or `<arm>.<ratio>` with min."""
+    """`<arm>.<figure>.p95_ms` with max, or `<arm>.<ratio>` with min; each within its metric's range."""
 
     metric: str
     max: float | None = None
     min: float | None = None
+
+    @field_validator("max", "min")
+    @classmethod
+    def _within_the_metrics_range(cls, limit: float | None, info: ValidationInfo) -> float | None:
+        metric = str(info.data.get("metric", ""))
+        ending = next((one for one in THRESHOLD_RANGES if metric.endswith(one)), None)
+        if limit is None or ending is None:
+            return limit
+        low, high, kind = THRESHOLD_RANGES[ending]
+        if not low <= limit <= high:
+            raise ValueError(f"must be from {low:.10g} to {high:.10g} for '{metric}', {kind}")
+        return limit
 
     @model_validator(mode="after")
     def _one_limit(self) -> ThresholdSettings:
@@ -305,17 +328,49 @@ def load(file: Path | None, flags: Mapping[str, Any]) -> Settings:
 
     Raises SettingsError with file, line, key and the nearest name, in one line.
     """
+    merged: dict[str, Any] = {}
+    for source in _sources(file):
+        _validate(source)  # by itself: a wrong value is refused although a later source overrides it
+        merged = _laid_over(merged, source.values)
+    return _validate(_Source("flag: ", _laid_over(merged, flags)))
+
+
+def load_sources(file: Path | None) -> dict[str, Settings]:
+    """What the file and the environment say, by the name of the source, each over the defaults alone.
+
+    For checks of names that only their owners know, so that no flag hides a wrong one; raises as `load` does.
+    """
+    return {
+        str(source.file) if source.file else "environment": _validate(source) for source in _sources(file)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Values of one place. name: how an error begins; text: of a settings file, to find its lines in."""
+
+    name: str
+    values: Mapping[str, Any]
+    file: Path | None = None
+    text: str = ""
+
+
+def _sources(file: Path | None) -> tuple[_Source, _Source]:
+    """The file and the environment, in the order in which the second overrides the first."""
     text = _read(file)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{file}: malformed TOML: {error}") from error
     _refuse_unknown_environment()
-    environment = _environment()
+    return _Source("", values, file, text), _Source("environment: ", _environment())
+
+
+def _validate(source: _Source) -> Settings:
     try:
-        return Settings.model_validate(_laid_over(_laid_over(values, environment), flags))
+        return Settings.model_validate(source.values)
     except ValidationError as error:
-        raise SettingsError(_explain(error, file, text, flags)) from error
+        raise SettingsError(_explain(error, source)) from error
 
 
 def _environment() -> Mapping[str, Any]:
@@ -341,14 +396,11 @@ def _is_json(text: str) -> bool:
 
 
 def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """What stands where a table belongs is kept, so that it is refused and not hidden by a flag."""
     merged = dict(below)
     for key, value in above.items():
         under = merged.get(key)
-        if isinstance(under, Mapping) and isinstance(value, Mapping):
-            merged[key] = _laid_over(under, value)
-        elif key not in below or not isinstance(value, Mapping):
-            merged[key] = value
+        tables = isinstance(under, Mapping) and isinstance(value, Mapping)
+        merged[key] = _laid_over(under or {}, value) if tables else value
     return merged
 
 
@@ -414,7 +466,7 @@ def _siblings(path: tuple[str | int, ...]) -> list[str]:
     return list(_fields(tables.get(str(path[0]), Settings) if len(path) > 1 else Settings))
 
 
-def _explain(error: ValidationError, file: Path | None, text: str, flags: Mapping[str, Any]) -> str:
+def _explain(error: ValidationError, source: _Source) -> str:
     problems = [(_path(one["loc"]), one) for one in error.errors()]
     path, first = problems[0]
     beside = [one for found, one in problems if found == path]
@@ -428,7 +480,7 @@ def _explain(error: ValidationError, file: Path | None, text: str, flags: Mappin
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         choices = [one["msg"].removeprefix("Input should be ") for one in beside[1:]]
         what = f"{', or '.join([what[0].lower() + what[1:], *choices])} (got {first['input']!r})"
-    told = f"{_origin(path, file, text, flags)}{'.'.join(str(part) for part in path)}: {what}"
+    told = f"{_origin(path, source)}{'.'.join(str(part) for part in path)}: {what}"
     return f"{told} (and {more} more)" if more else told
 
 
@@ -440,46 +492,15 @@ def _path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
     return tuple(part for part in loc if not str(part).startswith(("constrained-", "literal[")))
 
 
-def _origin(path: tuple[str | int, ...], file: Path | None, text: str, flags: Mapping[str, Any]) -> str:
-    branch: Any = flags
-    for part in path:
-        branch = branch.get(part) if isinstance(branch, Mapping) else None
-    if branch is not None and not isinstance(branch, Mapping):
-        return "flag: "
-    variable = ENV_PREFIX + "__".join(str(part) for part in path).upper()
-    if any(name.upper() == variable for name in os.environ):
-        return f"environment: {variable}: "
-    line = line_of(text, path)
-    return f"{file}:{line}: " if file is not None and line else (f"{file}: " if file is not None else "")
-
-
-def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
-    """The line (from 1) on which a TOML document sets the key, or its nearest table; None if nowhere."""
-    best, best_line = 0, None
-    for number, found in _toml_keys(text):
-        within = min(len(found), len(path))
-        shared = within if found[:within] == path[:within] else 0
-        if shared > best:
-            best, best_line = shared, number
-    return best_line
-
-
-def _toml_keys(text: str) -> Iterator[tuple[int, tuple[str | int, ...]]]:
-    table: tuple[str | int, ...] = ()
-    repeats: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        if match := re.match(r"\s*\[\[\s*([^\]]+?)\s*\]\]", line):
-            repeats[match[1]] = repeats.get(match[1], -1) + 1
-            table = (*_key_parts(match[1]), repeats[match[1]])
-            yield number, table
-        elif match := re.match(r"\s*\[\s*([^\]]+?)\s*\]", line):
-            table = _key_parts(match[1])
-            yield number, table
-        elif match := re.match(
-            r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"))*)\s*=""", line
-        ):
-            yield number, (*table, *_key_parts(match[1]))
-
-
-def _key_parts(key: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"' ") for part in re.findall(r"""[\w-]+|"[^"]*"|'[^']*'""", key))
+def _origin(path: tuple[str | int, ...], source: _Source) -> str:
+    if source.file is not None:
+        line = line_of(source.text, path)
+        return f"{source.file}:{line}: " if line else f"{source.file}: "
+    if not source.name.startswith("environment"):
+        return source.name
+    names = {name.upper(): name for name in os.environ}
+    spelled = (
+        ENV_PREFIX + "__".join(str(part) for part in path[:end]).upper() for end in range(len(path), 0, -1)
+    )
+    variable = next((names[one] for one in spelled if one in names), None)
+    return f"{source.name}{variable}: " if variable else source.name

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pyarrow as pa
@@ -24,9 +26,12 @@ from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.summarise import LoadFacts, summarise
+from shotclock.bench.report.comparison import change, level, markdown
+from shotclock.bench.report.comparison_junit import junit
 from shotclock.bench.run_folder import RunFolder
 from shotclock.bench.schema import Result
 from shotclock.bench.statistics import Sample
+from shotclock.cli.compare import chosen_format
 from shotclock.cli.compare import compare as verb
 from shotclock.domain.errors import SettingsError
 
@@ -126,6 +131,15 @@ def test_patterns_choose_and_set_limits_and_the_last_that_fits_counts() -> None:
         with pytest.raises(SettingsError, match="PATTERN=LIMIT"):
             Wanted.parse(text)
     assert Wanted.parse("x=0.02") == Wanted("x", 0.02)
+    assert Wanted.parse("x=300%") == Wanted("x", 3.0)
+
+
+def test_a_limit_out_of_its_range_is_refused_as_a_percentage_without_its_sign_is() -> None:
+    for text in ("*.p50=5", "*.p50=1.01", "*.p50=1001%", f"*.p50={'9' * 400}"):
+        with pytest.raises(SettingsError, match="must be from 0 to 1"):
+            Wanted.parse(text)
+    with pytest.raises(SettingsError, match="a share differs by 1 at most"):
+        compare(units("a", 5), units("b", 5), [Wanted.parse("*share=150%")])
 
 
 def test_runs_that_were_not_made_in_turns_are_told_apart() -> None:
@@ -215,6 +229,101 @@ def test_exit_codes_and_json_of_folders_of_load_tests(tmp_path: Path) -> None:
     assert code == 0
     assert "INCONCLUSIVE" in text
     assert run_cli(f"{a}/00", f"{b}/00", "--strict")[0] == 5
+
+
+def test_two_runs_are_shown_as_a_table_and_one_line_says_what_is_missing(tmp_path: Path) -> None:
+    load_folder(tmp_path / "a", "2026-11-22T10:00:00", 0.004, 0)
+    load_folder(tmp_path / "b", "2026-11-22T11:00:00", 0.009, 1)
+    code, text = run_cli(str(tmp_path / "a"), str(tmp_path / "b"), "--metric", "*=5%", "--sequential")
+    assert code == 0
+    assert text.count("INCONCLUSIVE") == 1
+    assert " to +" not in text
+    assert "1 pair of the 10" in text.replace("\n", " ")
+    assert "9 pairs are missing" in text.replace("\n", " ")
+    assert "shotclock pairs A.toml B.toml -n 10" in text.replace("\n", " ")
+    document = json.loads(run_cli(str(tmp_path / "a"), str(tmp_path / "b"), "--json")[1])
+    assert document["pairs_missing"] == FEWEST_PAIRS - 1
+    p50 = document["metrics"]["load.latency.software.p50"]
+    assert p50["b"] > p50["a"] > 4
+
+
+def test_levels_and_their_change_agree() -> None:
+    found = {one.rule.metric: one for one in compare(units("a", 5), units("b", 6, share=900)).decisions}
+    p50 = found["arm.added_latency.software.p50"]
+    assert p50.change is not None
+    assert p50.levels.moved("ratio") == pytest.approx(p50.change.value)
+    share = found["arm.quantum_share"]
+    assert (share.levels.a, share.levels.b) == pytest.approx((0.99, 0.9))
+    assert change(share) == "−9.00 pt"
+    assert level(share, share.levels.a) == "99.0 %"
+
+
+@pytest.mark.parametrize("spread", [0.001, 0.5, 3.0, 9.0])
+@pytest.mark.parametrize("factor", [0.001, 1.0, 1000.0])
+def test_an_interval_beyond_a_hundred_per_cent_is_not_printed(factor: float, spread: float) -> None:
+    for pairs in (2, 12, 30):
+        found = decide(SLOWER, noisy(10, pairs, 1, spread), noisy(10 * factor, pairs, 2, spread))
+        for number in re.findall(r"([+-][\d.]+) %", found.why):
+            assert abs(float(number)) <= 100
+
+
+def test_runs_without_a_call_settle_nothing_and_are_no_number() -> None:
+    idle = [replace(one, shares={"arm.quantum_share": (0, 0)}) for one in units("a", 5)]
+    found = {one.rule.metric: one for one in compare(idle, units("b", 5)).decisions}["arm.quantum_share"]
+    assert (found.result, found.levels.a, found.why) == (Result.INCONCLUSIVE, None, "a run without a call")
+    assert found.has_few_calls
+
+
+def test_runs_without_a_common_metric_are_refused() -> None:
+    bare = [replace(one, latencies={}, shares={}) for one in units("a", 5)]
+    with pytest.raises(SettingsError, match="no metric in common"):
+        compare(bare, units("b", 5))
+
+
+def test_junit_has_a_case_a_metric_and_markdown_a_row() -> None:
+    named = [
+        replace(one, described=replace(one.described, name="a|<&>\x01"), shares={"arm.a|b": (990, 1000)})
+        for one in units("a", 5)
+    ]
+    changed = [replace(one, shares={"arm.a|b": (900, 1000)}) for one in units("b", 6)]
+    found = compare(named, changed)
+    suite = Xml.fromstring(junit(found, strict=False)).find("testsuite")
+    assert suite is not None
+    cases = suite.findall("testcase")
+    assert len(cases) == len(found.decisions) == int(suite.attrib["tests"])
+    failed = {
+        f"{case.attrib['classname']}.{case.attrib['name']}"
+        for case in cases
+        if case.find("failure") is not None
+    }
+    assert failed == {one.rule.metric for one in found.decisions if one.result is Result.FAIL}
+    assert int(suite.attrib["failures"]) == len(failed) == 3
+    rows = [line for line in markdown(found).splitlines() if line.startswith("| `arm.")]
+    assert len(rows) == len(found.decisions)
+    assert all(row.count("|") == 7 for row in rows)
+
+
+def test_what_is_not_settled_is_skipped_and_under_strict_an_error() -> None:
+    found = compare(units("a", 5, pairs=2), units("b", 6, pairs=2))
+    for strict, kind, attribute in ((False, "skipped", "skipped"), (True, "error", "errors")):
+        suite = Xml.fromstring(junit(found, strict=strict)).find("testsuite")
+        assert suite is not None
+        assert len(suite.findall(f"testcase/{kind}")) == int(suite.attrib[attribute]) == len(found.decisions)
+
+
+def test_a_failing_comparison_ends_with_the_metric_and_the_code(tmp_path: Path) -> None:
+    for number in range(10):
+        for place, side in enumerate("ab" if number % 2 else "ba"):
+            started = f"2026-11-22T10:{2 * number + place:02d}:00"
+            load_folder(tmp_path / side / f"{number:02d}", started, {"a": 0.004, "b": 0.005}[side], number)
+    for form in ("text", "json", "markdown", "junit"):
+        app = typer.Typer(pretty_exceptions_enable=False)
+        app.command()(verb)
+        ran = CliRunner().invoke(app, [str(tmp_path / "a"), str(tmp_path / "b"), "--format", form])
+        assert ran.exit_code == 99
+        assert re.fullmatch(r"shotclock: FAIL: load\..*; exit code 99", ran.stderr.splitlines()[-1])
+    with pytest.raises(SettingsError, match="--format junit"):
+        chosen_format("junit", json=True)
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:

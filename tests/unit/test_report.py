@@ -15,6 +15,7 @@ from rich.console import Console
 
 import synthetic
 from shotclock.bench.judge.loss_curves import curve_against_time
+from shotclock.bench.numbers import number
 from shotclock.bench.report.figures import figures
 from shotclock.bench.report.html import write_report
 from shotclock.bench.report.lines import spread
@@ -23,7 +24,7 @@ from shotclock.bench.report.samples import samples
 from shotclock.bench.report.shares import shares
 from shotclock.bench.report.tables import latency
 from shotclock.bench.report.terminal import show
-from shotclock.bench.report.words import figure, number, quantile
+from shotclock.bench.report.words import figure, quantile
 from shotclock.bench.rows import Step, table
 from shotclock.bench.schema import Latency, Percentile, Summary
 

@@ -11,7 +11,8 @@ import synthetic
 from charted import drawn, run
 from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.money import curve_against_money, find_prices, is_billed_by_wall
-from shotclock.bench.report.axes import linear, logarithmic, power, span
+from shotclock.bench.numbers import span
+from shotclock.bench.report.axes import linear, logarithmic, power
 from shotclock.bench.report.break_even import findings, no_gain, word_prices
 from shotclock.bench.report.break_even_chart import break_even_chart
 from shotclock.bench.report.looks import looks

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from shotclock.app.check_names import check_names
 from shotclock.app.main_job import lock, parse_arms, parse_thresholds
+from shotclock.bench.arms import LATENCIES, RATIOS
 from shotclock.domain.errors import SettingsError
-from shotclock.settings import line_of, load
+from shotclock.settings import load
+from shotclock.toml_lines import line_of
 
 
 def written(folder: Path, text: str) -> Path:
     file = folder / "shotclock.toml"
     file.write_text(text, encoding="utf-8")
     return file
+
+
+def threshold(metric: str, limit: str) -> str:
+    return f'[[threshold]]\nmetric = "{metric}"\n{limit}\n'
 
 
 def test_flags_beat_environment_beat_file_beat_defaults(
@@ -52,6 +62,14 @@ def test_flags_beat_environment_beat_file_beat_defaults(
         ('[[threshold]]\nmetric = "a"\nmax = 1\n[[threshold]]\nmetric = "b"\n', 4, ("exactly one",)),
         ("[arm.hybrid-colocated]\nshot = 3\n", 2, ("arm.hybrid-colocated.shot", "'shots'")),
         ("schema = 2\n", 1, ("schema",)),
+        (threshold("arm.quantum_share", "min = 90"), 3, ("threshold.0.min: must be from 0 to 1", "got 90")),
+        (threshold("arm.quantum_share", "max = 90"), 3, ("threshold.0.max: must be from 0 to 1",)),
+        (threshold("arm.deadline_hit_ratio", "min = -0.1"), 3, ("must be from 0 to 1", "got -0.1")),
+        (threshold("arm.deadline_hit_ratio", "min = nan"), 3, ("threshold.0.min: ", "finite")),
+        (threshold("arm.added_latency.p95_ms", "max = -1"), 3, ("must be from 0 to 604800000", "got -1")),
+        (threshold("arm.added_latency.p95_ms", "max = 1e300"), 3, ("must be from 0 to 604800000",)),
+        (threshold("arm.added_latency.p95_ms", "max = inf"), 3, ("threshold.0.max: ", "finite")),
+        (threshold("arm.quantum_share", "min = 0.9\nmax = 0.5"), 1, ("exactly one",)),
     ],
 )
 def test_a_bad_key_is_one_line_with_file_and_line(
@@ -64,6 +82,83 @@ def test_a_bad_key_is_one_line_with_file_and_line(
     assert "\n" not in message
     assert message.startswith(f"{file}:{line}: ")
     assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize("metric", [*RATIOS, *(f"{name}.p95_ms" for name in LATENCIES)])
+def test_every_metric_a_threshold_can_name_has_a_range(metric: str) -> None:
+    for limit in ("min", "max"):
+        with pytest.raises(SettingsError, match=f"threshold.0.{limit}: must be from 0 to "):
+            load(None, {"threshold": ({"metric": f"hybrid-colocated.{metric}", limit: 1e10},)})
+
+
+def test_limits_at_the_ends_of_their_range_are_taken() -> None:
+    for value in (0, 1):
+        load(None, {"threshold": ({"metric": "hybrid-colocated.quantum_share", "min": value},)})
+    load(None, {"threshold": ({"metric": "hybrid-colocated.added_latency.p50_ms", "max": 0},)})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "flags"),
+    [
+        ("[bench]\nsteps = -4\n", 2, {"bench": {"steps": 10}}),
+        ("[bench]\nseeds = 0\n", 2, {"bench": {"seeds": 2}}),
+        ("[bench]\nworkload = 3\n", 2, {"bench": {"workload": "digits-mlp"}}),
+        ("[bench]\narms = []\n", 2, {"bench": {"arms": ("classical-only",)}}),
+        ("[quantum]\nprofile = 3\n", 2, {"quantum": {"profile": "colocated"}}),
+        ("[serve]\nlisten = 3\n", 2, {"serve": {"listen": "127.0.0.1:0"}}),
+        ("[serve]\n\ninsecure = 3\n", 3, {"serve": {"insecure": True}}),
+    ],
+)
+def test_a_wrong_value_in_the_file_is_refused_although_a_flag_overrides_it(
+    tmp_path: Path, text: str, line: int, flags: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = written(tmp_path, text)
+    branch, (key,) = text[1 : text.index("]")], next(iter(flags.values())).keys()  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match=f"^{re.escape(str(file))}:{line}: {branch}.{key}: "):
+        load(file, flags)
+    if key != "listen":  # of the environment every value is text
+        good = flags[branch][key]  # type: ignore[index]
+        monkeypatch.setenv(f"SHOTCLOCK_{branch}__{key}".upper(), json.dumps(good).strip('"'))
+        with pytest.raises(SettingsError, match=f"^{re.escape(str(file))}:{line}: {branch}.{key}: "):
+            load(file, {})
+
+
+def test_a_wrong_value_in_the_environment_is_refused_although_a_flag_overrides_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SHOTCLOCK_BENCH__STEPS", "0")
+    with pytest.raises(SettingsError, match=r"^environment: SHOTCLOCK_BENCH__STEPS: bench\.steps: "):
+        load(None, {"bench": {"steps": 10}})
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "words"),
+    [
+        (
+            '[bench]\nworkload = "digits-mpl"\n',
+            {"bench": {"workload": "digits-mlp"}},
+            "no workload 'digits-mpl'",
+        ),
+        ('[bench]\narms = ["hybrid"]\n', {"bench": {"arms": ("classical-only",)}}, "no arm 'hybrid'"),
+        ('[quantum]\nprofile = "clocated"\n', {"quantum": {"profile": "colocated"}}, "no profile 'clocated'"),
+        ('[quantum]\nprovider = "ibn"\n', {"quantum": {"provider": "emulated"}}, "no provider 'ibn'"),
+    ],
+)
+def test_a_name_in_the_file_is_checked_although_a_flag_overrides_it(
+    tmp_path: Path, text: str, flags: dict[str, object], words: str
+) -> None:
+    file = written(tmp_path, text)
+    with pytest.raises(SettingsError, match=words) as caught:
+        check_names(file, load(file, flags))
+    assert str(caught.value).startswith(f"{file}: ")
+
+
+def test_an_arm_of_the_file_may_be_named_after_the_profile_of_a_flag(tmp_path: Path) -> None:
+    shipped = resources.files("shotclock.emulator") / "profiles" / "colocated.toml"
+    site = tmp_path / "site.toml"
+    site.write_text(shipped.read_text("utf-8").replace('"colocated"', '"site"', 1), encoding="utf-8")
+    file = written(tmp_path, '[bench]\narms = ["classical-only", "hybrid-site"]\n')
+    check_names(file, load(file, {"quantum": {"profile": str(site)}}))
 
 
 def test_a_key_where_a_table_belongs_is_not_hidden_by_a_flag(tmp_path: Path) -> None:

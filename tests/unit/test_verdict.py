@@ -8,6 +8,7 @@ import pytest
 
 from concluded import Call, billed, summary
 from shotclock.bench.gates import needed
+from shotclock.bench.numbers import ms
 from shotclock.bench.schema import Result, Summary
 from shotclock.bench.statistics import Sample, gate_quantile
 from shotclock.bench.summarise import judged
@@ -89,7 +90,7 @@ def test_a_call_overlaps_only_if_it_fits_behind_the_steps_between(
     run = judged(summary({CLOUD: call}))
     assert run.verdict.modes == {CLOUD: mode}
     text = said(run, f"{CLOUD}, {mode}: ")
-    assert f"the {every} training steps between calls take {every * 10:,} ms" in text
+    assert f"the {every} training steps between calls take {ms(every * 10.0)} ms" in text
 
 
 def test_too_few_calls_to_overlap_or_no_baseline_settle_nothing() -> None:
@@ -122,10 +123,11 @@ def test_idle_sessions_are_judged_against_their_jobs() -> None:
         call = Call(waits_ms=2_300.0, p95_ms=2_400.0, gate=Result.FAIL, cost=billed(100.0, idle_s))
         return " ".join(one.text for one in judged(summary({CLOUD: call})).verdict.sentences)
 
-    assert "75 of 100 QPU s were idle (75 %, 120.00 USD); more was paid for waiting than for jobs" in idle(
-        75.0
+    assert (
+        "75.0 of 100 QPU s were idle (75.0 %, 120.00 USD); more was paid for waiting than for jobs"
+        in idle(75.0)
     )
-    assert "10 of 100 QPU s were idle (10 %, 16.00 USD); its jobs fill most of it" in idle(10.0)
+    assert "10.0 of 100 QPU s were idle (10.0 %, 16.00 USD); its jobs fill most of it" in idle(10.0)
     assert "session" not in idle(None)
 
 

@@ -102,6 +102,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = facts()
     folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run")
     summary = summarise(rows, run)
+    counted = {name: sum(arm.causes.values()) for name, arm in summary.arms.items()}
+    caused = [step.arm for step in rows if step.call and step.call.cause]
+    assert counted == {name: caused.count(name) for name in summary.arms}
+    assert sum(counted.values())
     folder.write_settings(LOCK)
     folder.write_machine(run.environment)
     folder.write_steps(rows)

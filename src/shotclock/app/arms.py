@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import entry_points
 from typing import Any
 
 import numpy as np
 
 from shotclock.app.books import Books
+from shotclock.app.check_names import refuse_unknown_workload, workloads
 from shotclock.app.host import Host
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider, device_of
 from shotclock.bench.arms import Arm
@@ -20,7 +20,7 @@ from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.bench.summarise import ArmFacts
 from shotclock.domain import plugin
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.domain.errors import ProviderError, SettingsError
+from shotclock.domain.errors import ProviderError
 from shotclock.domain.ports import (
     NO_CHARGES,
     Charged,
@@ -39,7 +39,7 @@ from shotclock.emulator.provider import EmulatedProvider
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.orchestrator.forecast import Forecast
-from shotclock.settings import QuantumSettings, Settings, nearest
+from shotclock.settings import QuantumSettings, Settings
 from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
@@ -64,14 +64,10 @@ class RunningArm:
 
 def workload_factory(name: str) -> Callable[[int], Workload]:
     """A workload by entry point or "module:factory"; SettingsError when there is none."""
-    found = {entry.name: entry for entry in entry_points(group="shotclock.workloads")}
-    if name in found:
-        factory: Callable[[int], Workload] = found[name].load()
-        return factory
     if ":" not in name:
-        raise SettingsError(
-            f"bench.workload: no workload '{name}'{nearest(name, tuple(found))}, or module:factory"
-        )
+        refuse_unknown_workload(name)
+        factory: Callable[[int], Workload] = workloads()[name].load()
+        return factory
     own = plugin.load(WORKLOAD, name)
 
     def made(seed: int) -> Workload:

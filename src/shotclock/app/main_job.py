@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,10 @@ import torch
 
 from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, workload_factory
+from shotclock.app.check_names import known_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
-from shotclock.bench import arms as arm_names
 from shotclock.bench.arms import Arm
 from shotclock.bench.drive import Log, Plan, drive
 from shotclock.bench.gates import Threshold, resolve
@@ -103,16 +104,15 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         steps = settings.bench.seeds * settings.bench.steps
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
+        began_s = time.monotonic()
         log = drive([one.lane for one in running], _plan(settings), progress.advance)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
+        wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
     running = [_charged(one, charges, log) for one in running]
-    running = [
-        replace(one, facts=replace(one.facts, skipped=log.skipped.get(one.facts.arm.name, {})))
-        for one in running
-    ]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
+    facts = replace(facts, wall_s=wall_s)
     try:
         return _write(folder, facts, log), folder
     except OSError as error:
@@ -137,14 +137,10 @@ def surroundings(job: Job) -> dict[str, str]:
 
 def parse_arms(settings: Settings) -> list[Arm]:
     """The run's arms; SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
-    common = profiles.load(settings.quantum.profile).name
-    known_profiles = tuple(dict.fromkeys((*profiles.known(), common)))
-    known = arm_names.known(known_profiles)
-    found = []
+    known = known_profiles(settings)
+    found: list[Arm] = []
     for name in settings.bench.arms:
-        arm = arm_names.parse(name, known_profiles)
-        if arm is None:
-            raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, known)}")
+        arm = parse_arm(name, known)
         if arm in found:
             raise SettingsError(f"bench.arms: '{name}' is named twice")
         found.append(arm)

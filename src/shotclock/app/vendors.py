@@ -12,6 +12,7 @@ from typing import Any
 from shotclock.app.host import Host, VirtualHost
 from shotclock.domain import plugin
 from shotclock.domain.errors import SettingsError
+from shotclock.domain.plural import with_article
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
 from shotclock.emulator import timing
@@ -165,8 +166,8 @@ def own(host: Host, quantum: QuantumSettings) -> Provider:
         )
     if not all(hasattr(made, name) for name in ("limits", "submit", "collect", "predict_s")):
         raise SettingsError(
-            f"quantum.provider: {quantum.provider!r} made a {type(made).__name__}, which is no Provider, no "
-            f"BaseSamplerV2 and no BackendV2"
+            f"quantum.provider: {quantum.provider!r} made {with_article(type(made).__name__)}, "
+            f"which is no Provider, no BaseSamplerV2 and no BackendV2"
         )
     return made  # type: ignore[return-value]
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shotclock.bench.arms import CONTROL, HYBRID, PROTECTED
+from shotclock.bench.numbers import number, percent
 from shotclock.bench.schema import Gate, Latency, Point, Ratio, State, Summary
 from shotclock.bench.statistics import QUANTILES
 from shotclock.bench.verdict import racing
+from shotclock.domain.plural import count, verb
 from shotclock.domain.stages import Stage
 
 SLOS, CANDIDATE, FABRIC = "slos", "workload_candidate", "fabric"
@@ -109,8 +111,9 @@ def _candidate(summary: Summary) -> Point:
     best = max(arms, key=lambda name: _number(arms[name].loss.improvement))
     control = summary.arms[CONTROL].loss.improvement
     said = (
-        f"{summary.kernel}, n = {summary.n}: samples beat the classical answer in {wins:,} of {calls:,} "
-        f"calls; {best} gained {_gain(arms[best].loss.improvement)}, {CONTROL} {_gain(control)} held-out loss"
+        f"{summary.kernel}, n = {summary.n}: samples beat the classical answer in {wins:,} of "
+        f"{count(calls, 'call')}; {best} gained {_gain(arms[best].loss.improvement)}, "
+        f"{CONTROL} {_gain(control)} held-out loss"
     )
     figures = (*(f"{name}.winners" for name in arms), f"{best}.loss", f"{CONTROL}.loss")
     if summary.verdict.worth == "worth it":
@@ -143,14 +146,15 @@ def _instruments(summary: Summary) -> Point:
     silent = [f"{name}.{stage}" for name, stage, n in counted if not n]
     lowest, highest = min(n for *_, n in counted), max(n for *_, n in counted)
     span = f"{lowest:,}" if lowest == highest else f"{lowest:,} to {highest:,}"
-    said = f"submit, execution and return are histograms of {span} calls an arm"
+    said = f"submit, execution and return are histograms of {span} {verb(highest, 'call', 'calls')} an arm"
     alerts = len(summary.thresholds)
     missing = [f"{', '.join(silent)} without a call"] if silent else []
     missing += [] if alerts else ["no alert threshold is set"]
     # telemetry reads none yet: the point cannot be met before it does
     missing += ["hardware counters (HBM, CXL, RDMA) are not among a run's figures"]
     fix = "set [[threshold]]s, and read the accelerator's own exporter beside `bench --metrics PORT`"
-    said = f"{said}, {alerts} thresholds alert; missing: {'; '.join(missing)}"
+    alert = f"{count(alerts, 'threshold')} {verb(alerts, 'alerts', 'alert')}"
+    said = f"{said}, {alert}; missing: {'; '.join(missing)}"
     return _point(INSTRUMENTS, State.NOT_MET, said, fix, figures)
 
 
@@ -169,9 +173,9 @@ def _fallback(summary: Summary) -> Point:
         _share(summary, f"{CONTROL}.deadline_hit_ratio"),
     )
     said = (
-        f"{name} answered {100 * hits:.4g} % of its calls by the deadline, {fell:,} of "
+        f"{name} answered {percent(hits)} of its calls by the deadline, {fell:,} of "
         f"{summary.arms[name].calls:,} without the QPU; with the quantum path off ({CONTROL}), "
-        f"{100 * off:.4g} %"
+        f"{percent(off)}"
     )
     figures = (f"{name}.deadline_hit_ratio", f"{CONTROL}.deadline_hit_ratio", *_fallbacks(name))
     if not fell and hits >= ANSWERED_FROM:
@@ -190,8 +194,9 @@ def _continuous(own: list[str], *, emulated: bool | None) -> Point:
         said = f"no threshold is set, so no regression fails a build{hardware}"
         fix = f"{_NEW_THRESHOLD.format(metric=f'{HYBRID}colocated.added_latency.p95_ms')}, and run it in CI"
         return _point(CONTINUOUS, State.NOT_MET, said, fix)
+    fail = f"{count(len(own), 'threshold')} {verb(len(own), 'fails', 'fail')} a build"
     said = (
-        f"{len(own)} thresholds fail a build that breaks them; one run does not show that it recurs{hardware}"
+        f"{fail} that breaks {verb(len(own), 'it', 'them')}; one run does not show that it recurs{hardware}"
     )
     fix = "run `shotclock bench` in CI, and `shotclock compare` against the run before"
     return _point(CONTINUOUS, State.NOT_MEASURED, said, fix, own)
@@ -210,7 +215,7 @@ def _number(value: float | None) -> float:
 
 
 def _gain(value: float | None) -> str:
-    return "nothing measured" if value is None else f"{value:+.3f}"
+    return "nothing measured" if value is None else f"{'+' if value > 0 else ''}{number(value)}"
 
 
 def _n(summary: Summary, metric: str) -> int:

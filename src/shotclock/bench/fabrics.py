@@ -12,7 +12,9 @@ from typing import Literal
 
 from shotclock.bench import overrun
 from shotclock.bench.arms import BASELINE, HYBRID
-from shotclock.bench.schema import Gate, Latency, Percentile, Result, Summary
+from shotclock.bench.numbers import ms
+from shotclock.bench.schema import Gate, Latency, Metric, Percentile, Result, Summary
+from shotclock.domain.plural import count, verb
 from shotclock.domain.stages import Stage
 
 Kind = Literal["remote", "private", "unknown"]
@@ -65,17 +67,25 @@ def _fabric(summary: Summary, gate: Gate) -> Fabric:
     if invalid := overrun.invalid_arms(summary.arms).get(arm):
         why = overrun.describe(invalid.emulator_overruns, invalid.calls)
         return Fabric(arm, kind, "not settled", f"invalid: {why}", (gate.metric,))
+    has_p95 = _has_p95(summary.metrics.get(f"{arm}.quantum_latency"))
     if gate.result is Result.PASS:
-        return Fabric(arm, kind, "inline", f"its p95 is within {within} ({gate.why})", (gate.metric,))
+        said = f"its p95 is within {within}" if has_p95 else f"every call was within {within}"
+        return Fabric(arm, kind, "inline", f"{said} ({gate.why})", (gate.metric,))
     if gate.result is Result.INCONCLUSIVE:
-        calls = f"about {gate.needed:,} calls" if gate.needed else "more calls"
+        calls = f"about {count(gate.needed, 'call')}" if gate.needed else "more calls"
         return Fabric(arm, kind, "not settled", f"{calls} would settle it ({gate.why})", (gate.metric,))
     mode, compared = _beside_training(summary, arm)
     iteration = f"{BASELINE}.{Stage.TOTAL_ITERATION_TIME}.mean_ms"
-    why = f"its p95 is not within {within} ({gate.why}), and {compared}"
+    said = f"its p95 is not within {within}" if has_p95 else f"too many calls were not within {within}"
+    why = f"{said} ({gate.why}), and {compared}"
     return Fabric(
         arm, kind, mode, why, (gate.metric, iteration) if BASELINE in summary.arms else (gate.metric,)
     )
+
+
+def _has_p95(metric: Metric | None) -> bool:
+    """Whether the figure is printed: a gate settles with fewer calls than a percentile takes."""
+    return isinstance(metric, Latency) and isinstance(metric.percentiles.get("p95"), Percentile)
 
 
 def _beside_training(summary: Summary, arm: str) -> tuple[Mode, str]:
@@ -87,16 +97,22 @@ def _beside_training(summary: Summary, arm: str) -> tuple[Mode, str]:
     if not isinstance(iteration, Latency) or iteration.mean is None:
         return "not settled", f"without {BASELINE} nothing says what it could hide behind"
     window_ms = every * iteration.mean
-    steps = f"the {every} training steps between calls take {window_ms:,.0f} ms"
+    steps = (
+        f"the {count(every, 'training step')} between calls {verb(every, 'takes', 'take')} {ms(window_ms)} ms"
+    )
     p95 = latency.percentiles.get("p95")
     if isinstance(p95, Percentile):
         if p95.value is None:
             return "offline", f"{steps}, while more than one call in twenty never came back"
         mode: Mode = "overlap" if p95.value <= window_ms else "offline"
-        return mode, f"{steps} against a p95 of {p95.value:,.0f} ms"
+        return mode, f"{steps} against a p95 of {ms(p95.value)} ms"
     if latency.mean is not None and latency.mean > window_ms:
-        return "offline", f"{steps} against a mean of {latency.mean:,.0f} ms"
-    return "not settled", f"{steps}; {latency.n} calls are too few for a p95 to hold against them"
+        return "offline", f"{steps} against a mean of {ms(latency.mean)} ms"
+    return (
+        "not settled",
+        f"{steps}; {count(latency.n, 'call')} {verb(latency.n, 'is', 'are')} too few for a p95 "
+        f"to hold against that",
+    )
 
 
 def kind_of(summary: Summary, arm: str) -> Kind:
@@ -131,9 +147,10 @@ def choose(found: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, in
     if _RANK[remote.mode] <= _RANK[private.mode]:
         return Choice("remote", f"{both}: a private fabric buys nothing here", cited)
     assumed, every = tags.get(private.arm, {}).get("assumed", 0), sum(tags.get(private.arm, {}).values())
-    rests = (
-        f"; {assumed} of the {every} numbers behind {private.arm}'s latency are assumed" if assumed else ""
-    )
+    rests = ""
+    if assumed:
+        of = f"{assumed} of the {count(every, 'number')} behind {private.arm}'s latency"
+        rests = f"; {of} {verb(assumed, 'is', 'are')} assumed"
     if worth == "worth it":
         return Choice("private", f"{both}, and the gain pays for it{rests}", cited)
     return Choice(

@@ -6,10 +6,12 @@ import math
 from collections.abc import Sequence
 from itertools import groupby, pairwise
 
+from shotclock.bench.numbers import ms
 from shotclock.bench.rows import Call, Step
 from shotclock.bench.schema import ArmSummary, Meeting, ModeChange
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import DOES_NOT_FIT
+from shotclock.domain.plural import count
 
 WINDOW = 100
 """Calls that the scheduler's choice looks back on (`training.mode`)."""
@@ -63,7 +65,10 @@ def _p95(latencies: Sequence[float]) -> float | None:
 
 
 def told(arm: ArmSummary) -> str:
-    """`auto: inline, overlap from step 120 (p95 of the last 20 calls 240 ms)`; "" where rows did not say."""
+    """`auto: inline, overlap from step 120 (19 of the last 20 calls took at most 240 ms)`; "" where rows did
+
+    not say.
+    """
     met = arm.meeting
     if met is None or not met.inline + met.overlapped:
         return ""
@@ -75,7 +80,7 @@ def told(arm: ArmSummary) -> str:
     began = "inline" if first.mode == "overlap" else "overlap"
     text = f"{named}{began}, {_steps(arm, met)} {_why(arm, first)}"
     back = len(met.changes) - len({one.seed for one in met.changes})
-    return f"{text}, {back} later change{'s' * (back > 1)}" if back else text
+    return f"{text}, {count(back, 'later change')}" if back else text
 
 
 def _steps(arm: ArmSummary, met: Meeting) -> str:
@@ -85,12 +90,16 @@ def _steps(arm: ArmSummary, met: Meeting) -> str:
         firsts.setdefault(one.seed, one.step)
     low, high = min(firsts.values()), max(firsts.values())
     between = f"step {low:,}" if low == high else f"steps {low:,} to {high:,}"
-    of = f" in {len(firsts)} of {len(arm.seeds)} seeds" if len(arm.seeds) > 1 else ""
+    of = f" in {len(firsts)} of {count(len(arm.seeds), 'seed')}" if len(arm.seeds) > 1 else ""
     return f"{met.changes[0].mode} from {between}{of}"
 
 
 def _why(arm: ArmSummary, change: ModeChange) -> str:
+    """The nearest rank that the scheduler goes by, as a count: so few calls have no p95 to print."""
+    within = math.ceil(0.95 * change.calls)
+    last = f"of the last {count(change.calls, 'call')}"
     if change.p95_ms is not None:
-        return f"(p95 of the last {change.calls} calls {change.p95_ms:,.0f} ms)"
-    over = f"over {arm.deadline_ms:,.0f} ms" if change.mode == "overlap" and arm.deadline_ms else "unanswered"
-    return f"(p95 of the last {change.calls} calls {over})"
+        return f"({within} {last} took at most {ms(change.p95_ms)} ms)"
+    late = change.calls - within + 1
+    over = f"over {ms(arm.deadline_ms)} ms" if change.mode == "overlap" and arm.deadline_ms else "unanswered"
+    return f"(at least {late} {last} {over})"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from shotclock.bench.arms import BASELINE, HYBRID
+from shotclock.bench.numbers import ms
 from shotclock.bench.schema import (
     ArmSummary,
     Component,
@@ -177,7 +178,7 @@ def _said(name: str, arm: ArmSummary, latency: Latency, parts: Mapping[str, floa
     largest, spent = next(iter(parts.items()))
     beside = "" if _all_waited_for(arm) else "; the calls overlapped training"
     missing = "" if name in EXPECTED else "; the founding document has no row for it"
-    return f"{largest} is {spent:,.0f} of {latency.mean:,.0f} ms a call{beside}{missing}"
+    return f"{largest} is {ms(spent)} of {ms(latency.mean)} ms a call{beside}{missing}"
 
 
 def _behind(part: str, profile: ProfileSummary | None) -> list[Component]:

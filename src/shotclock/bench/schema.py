@@ -147,7 +147,8 @@ class ArmSummary(_Frozen):
     from before it was told). deadline_ms: of a call that is waited for, under "auto" the iteration's budget.
     skipped_calls: due calls that were not asked: as many as allowed were in flight, or the orchestrator had
     asked to wait.
-    device, calibration: of the QPU and of its figures in force; "" is not told.
+    device, calibration: of the QPU and of its figures in force; "" is not reported. causes: why calls brought
+    no samples, with their counts, the most frequent first.
     """
 
     calls_quantum: bool
@@ -170,6 +171,7 @@ class ArmSummary(_Frozen):
     winners: dict[str, int]
     emulator_overruns: int
     penalised_calls: int = 0
+    causes: dict[str, int] = {}
     meeting: Meeting | None = None
     loss: Loss
     cost: Cost
@@ -444,7 +446,10 @@ class LossCurve(_Frozen):
 
 
 class Summary(_Frozen):
-    """The whole of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`."""
+    """The whole of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`.
+
+    duration_s: by the run's clock, emulated time under the virtual one; wall_s: by the clock on the wall.
+    """
 
     schema_number: Literal[1, 2] = Field(default=2, alias="schema")
     shotclock: str
@@ -460,6 +465,7 @@ class Summary(_Frozen):
     shots: int | Literal["fit"]
     started_at: str
     duration_s: float
+    wall_s: float | None = None
     common_steps: int
     environment: dict[str, str]
     arms: dict[str, ArmSummary]

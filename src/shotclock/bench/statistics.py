@@ -11,6 +11,7 @@ needs n ≥ 11, 130 and 662 for p50, p95 and p99.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from shotclock.bench.schema import Percentile, Ratio, Result
+from shotclock.domain.plural import count as calls
 
 CONFIDENCE = 0.99
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -58,6 +60,20 @@ class Sample:
         return self.n - within
 
 
+def pool(samples: Sequence[Sample]) -> Sample:
+    """All calls of several samples as one."""
+    values = np.concatenate([np.zeros(0, np.int64), *(one.values_ns for one in samples)])
+    return Sample(np.sort(values), sum(one.missed for one in samples))
+
+
+def fewest(quantile: float) -> int:
+    """The fewest calls whose percentile is printed: 11, 130 and 662 for p50, p95 and p99."""
+    n = 1
+    while allowance(n, quantile) < 1:
+        n += 1
+    return n
+
+
 def allowance(n: int, quantile: float) -> int:
     """The most of n calls that may be over a limit for its quantile to be below it at 0.99; −1 for none."""
     allowed = int(stats.binom.ppf(1 - CONFIDENCE, n, 1 - quantile))
@@ -81,7 +97,7 @@ def gate_quantile(sample: Sample, quantile: float, limit_ms: float) -> tuple[Res
     over = sample.above(limit_ms)
     allowed = allowance(sample.n, quantile)
     fails_from = int(stats.binom.isf(1 - CONFIDENCE, sample.n, 1 - quantile)) + 1
-    count = f"{over:,} of {sample.n:,} calls over {limit_ms:g} ms"
+    count = f"{over:,} of {calls(sample.n, 'call')} over {limit_ms:g} ms"
     if over <= allowed:
         return Result.PASS, f"{count}; {allowed} allowed"
     if over >= fails_from:
@@ -100,12 +116,12 @@ def ratio(successes: int, n: int) -> Ratio:
 
 def gate_ratio(successes: int, n: int, at_least: float) -> tuple[Result, str]:
     """Whether a share is at least a limit, at confidence 0.99 either way."""
-    count = f"{successes} of {n} calls"
+    count = f"{successes:,} of {calls(n, 'call')}"
     if n and stats.binom.sf(successes - 1, n, at_least) <= 1 - CONFIDENCE:
         return Result.PASS, count
     if n and stats.binom.cdf(successes, n, at_least) <= 1 - CONFIDENCE:
         return Result.FAIL, count
-    return Result.INCONCLUSIVE, f"{count} settle nothing at confidence {CONFIDENCE:g}"
+    return Result.INCONCLUSIVE, f"{count}: not settled at confidence {CONFIDENCE:g}"
 
 
 def paired_interval(differences: list[float]) -> tuple[float, float] | None:

@@ -70,6 +70,7 @@ class RunFacts:
     profiles: Mapping[str, ProfileSummary]
     thresholds: tuple[Threshold, ...]
     representative_iteration: RepresentativeIteration | None = None
+    wall_s: float | None = None
 
 
 def summarise(steps: list[Step], run: RunFacts) -> Summary:
@@ -96,6 +97,7 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
             "shots": run.shots,
             "started_at": run.started_at,
             "duration_s": run.duration_s,
+            "wall_s": run.wall_s,
             "common_steps": common,
             "environment": dict(run.environment),
             "arms": summaries,
@@ -173,6 +175,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         winners=figures.counts(call.winner for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
         penalised_calls=sum(call.penalised and call.in_time for call in calls),
+        causes=figures.counts(call.cause for call in calls if call.cause),
         meeting=meeting(arm.steps),
         loss=figures.loss(arm, baseline, common),
         cost=figures.cost(arm, baseline, common, facts.prices, facts.charges),

@@ -10,8 +10,10 @@ from shotclock.bench.arms import BASELINE, CONTROL, HYBRID, RAW
 from shotclock.bench.fabrics import Choice, Fabric, Worth, choose, fabrics
 from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.modes import told
+from shotclock.bench.numbers import ms, number, percent
 from shotclock.bench.schema import ArmSummary, Latency, Metric, Percentile, Ratio, Sentence, Summary, Verdict
 from shotclock.bench.statistics import paired_interval
+from shotclock.domain.plural import count, verb
 from shotclock.domain.stages import Stage
 
 
@@ -90,24 +92,48 @@ def gain_on_control(summary: Summary, name: str) -> tuple[float, float] | None:
 def _headline(summary: Summary, found: tuple[Fabric, ...], worth: Worth, choice: Choice) -> str:
     arms = racing(summary)
     if not arms:
-        return "No hybrid arm ran, so nothing is said about quantum."
+        return _without_race(summary)
     inline = sum(one.mode == "inline" for one in found)
-    way = f"{choice.way.capitalize()}: {inline} of {len(found)} fabrics fit{'s' * (len(found) == 1)} inline."
+    fit = f"{inline} of {count(len(found), 'fabric')} {verb(inline, 'fits', 'fit')} inline"
+    way = f"{choice.way.capitalize()}: {fit}."
     way = way.replace("Not settled:", "Way not settled:") if found else "No fabric was gated."
-    returned = sum(arm.outcomes.get("done", 0) for arm in arms.values())
+    returned = sum(_with_samples(summary, name) for name in arms)
     calls = sum(arm.calls for arm in arms.values())
     wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
-    if not returned:
-        return f"Not worth it: no samples came back in time. {way}"
+    if not returned and not wins:
+        return f"Not worth it: no samples came back in time in {count(calls, 'call')}. {way}"
     if not wins:
-        return f"Not worth it: the QPU never beat the classical answer in {calls:,} calls. {way}"
-    beside = f"the QPU beat the classical answer in {wins:,} of {calls:,} calls"
+        came = "" if returned == calls else f", {returned:,} of them with samples in time"
+        return f"Not worth it: the QPU never beat the classical answer in {count(calls, 'call')}{came}. {way}"
+    beside = f"the QPU beat the classical answer in {wins:,} of {count(calls, 'call')}"
     judged = {
         "worth it": f"{beside}, and the gain on {CONTROL} is sure",
         "not worth it": f"{beside}, and no arm gained on {CONTROL}",
         "undecided": f"{beside}, and the gain on {CONTROL} is not sure",
     }
     return f"{worth.capitalize()}: {judged[worth]}. {way}"
+
+
+def _without_race(summary: Summary) -> str:
+    """No hybrid arm called: what asked a QPU all the same, and what became of that."""
+    asked = {name: arm for name, arm in summary.arms.items() if arm.calls_quantum and arm.calls}
+    hybrid = any(name.startswith(HYBRID) for name in summary.arms)
+    none = "No hybrid arm made a call" if hybrid else "No hybrid arm ran"
+    if not asked:
+        return f"{none}, so nothing is said about quantum."
+    said = [
+        f"{_with_samples(summary, name):,} of {count(arm.calls, 'call')} of {name} brought samples in time"
+        for name, arm in asked.items()
+    ]
+    return f"{none}, so nothing is said about quantum's worth; {', '.join(said)}."
+
+
+def _with_samples(summary: Summary, name: str) -> int:
+    """Calls of an arm whose samples came by their deadline."""
+    share = summary.metrics.get(f"{name}.quantum_share")
+    if isinstance(share, Ratio) and share.value is not None:
+        return round(share.value * share.n)
+    return summary.arms[name].outcomes.get("done", 0)
 
 
 def _way(choice: Choice) -> Sentence:
@@ -125,7 +151,8 @@ def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
     carrying, without = _mean_of(iteration), _mean_of(plain)
     trusted = fabric.arm not in overrun.invalid_arms(summary.arms)
     if trusted and summary.arms[fabric.arm].mode == "inline" and carrying and without:
-        cost = f"; waited for, an iteration with a call takes {carrying / without:,.0f} classical ones"
+        times = number(carrying / without)
+        cost = f"; waited for, an iteration with a call takes {times} times as long as a classical one"
         figures = tuple(dict.fromkeys((*figures, f"{fabric.arm}.{Stage.TOTAL_ITERATION_TIME}.mean_ms")))
     return Sentence(text=f"{fabric.arm}, {fabric.mode}: {fabric.why}{cost}.", figures=figures)
 
@@ -135,7 +162,7 @@ def _met(name: str, arm: ArmSummary) -> list[Sentence]:
     met = arm.meeting
     if met is None or not (arm.mode == "auto" or met.changes) or not (text := told(arm)):
         return []
-    waited = f"{met.inline:,} of its {arm.calls:,} calls were waited for"
+    waited = f"{met.inline:,} of its {count(arm.calls, 'call')} {verb(met.inline, 'was', 'were')} waited for"
     return [Sentence(text=f"{name}, {text}; {waited}.", figures=(f"{name}.meeting",))]
 
 
@@ -152,8 +179,8 @@ def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
     )
     money = arm.cost.idle_money or 0.0
     text = (
-        f"{name} is billed by the session: {idle_s:,.0f} of {billed_s:,.0f} QPU s were idle "
-        f"({100 * idle_s / billed_s:.0f} %, {money:,.2f} {arm.cost.currency}); {advice}."
+        f"{name} is billed by the session: {number(idle_s)} of {number(billed_s)} QPU s were idle "
+        f"({percent(idle_s / billed_s)}, {money:,.2f} {arm.cost.currency}); {advice}."
     )
     return [Sentence(text=text, figures=(f"{name}.cost",))]
 
@@ -163,13 +190,13 @@ def _abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
     cost, said = arm.cost, []
     if cost.abandoned_jobs:
         said.append(
-            f"gave up {cost.abandoned_jobs:,} submitted job{'s' * (cost.abandoned_jobs > 1)}, which took "
-            f"{cost.abandoned_qpu_s:,.3g} of its {cost.qpu_s:,.3g} QPU s"
+            f"gave up {count(cost.abandoned_jobs, 'submitted job')}, which took "
+            f"{number(cost.abandoned_qpu_s)} of its {number(cost.qpu_s)} QPU s"
         )
     untold = [
-        f"{count:,} {what}{'s' * (count > 1)}"
-        for count, what in ((cost.abandoned_untold, "such job"), (cost.sessions_untold, "session"))
-        if count
+        count(unknown, what)
+        for unknown, what in ((cost.abandoned_untold, "such job"), (cost.sessions_untold, "session"))
+        if unknown
     ]
     if untold:
         said.append(f"is told no usage of {' and '.join(untold)}, so its cost is a lower bound")
@@ -183,8 +210,8 @@ def _quality(summary: Summary) -> list[Sentence]:
         return []
     wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
     text = (
-        f"The QPU's samples beat the classical answer in {wins:,} of {calls:,} calls (ties are credited to "
-        f"classical, which is exact to 20 variables)."
+        f"The QPU's samples beat the classical answer in {wins:,} of {count(calls, 'call')} "
+        f"(ties are credited to classical, which is exact to 20 variables)."
     )
     return [Sentence(text=text, figures=tuple(f"{name}.winners" for name in arms))]
 
@@ -192,8 +219,10 @@ def _quality(summary: Summary) -> list[Sentence]:
 def _protection(name: str, summary: Summary) -> Sentence:
     figures = tuple(f"{name}.{figure}" for figure in ("quantum_share", "deadline_hit_ratio", "added_latency"))
     share, hits, latency = (summary.metrics[figure] for figure in figures)
+    if not summary.arms[name].calls:
+        return Sentence(text=f"{name} made no call.", figures=figures)
     text = (
-        f"{name} answered {_percent(hits)} of its calls by the deadline, "
+        f"{name} answered {_percent(hits)} of its {count(summary.arms[name].calls, 'call')} by the deadline, "
         f"{_percent(share)} with samples of the QPU{_p95(latency)}."
     )
     return Sentence(text=text, figures=figures)
@@ -203,8 +232,9 @@ def _overruns(name: str, arm: ArmSummary) -> list[Sentence]:
     if not arm.emulator_overruns:
         return []
     text = (
-        f"{name}: the emulation computed for longer than the time it emulates in {arm.emulator_overruns} of "
-        f"{arm.calls} calls; those latencies are this machine's, not a QPU's."
+        f"{name}: the emulation computed for longer than the time it emulates in "
+        f"{arm.emulator_overruns:,} of {count(arm.calls, 'call')}; "
+        f"those latencies are this machine's, not a QPU's."
     )
     return [Sentence(text=text, figures=(f"{name}.quantum_latency",))]
 
@@ -226,7 +256,8 @@ def _penalised(name: str, arm: ArmSummary) -> list[Sentence]:
     if not arm.penalised_calls:
         return []
     text = (
-        f"{name}: {arm.penalised_calls} of {arm.calls} calls ran at a rep_delay below the device's default "
+        f"{name}: {arm.penalised_calls:,} of {count(arm.calls, 'call')} ran at a rep_delay below the "
+        f"device's default "
         f"to fit their budget; what that costs in fidelity is an assumption of the device's noise."
     )
     return [Sentence(text=text, figures=(f"{name}.quantum_latency",))]
@@ -252,18 +283,28 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
     if first.loss.interval is not None:
         low, high = first.loss.interval
         sure = "which excludes 0" if low > 0 or high < 0 else "which includes 0"
-        seeds = len(first.loss.per_seed)
-        known = f"95 % interval of the gain {low:+.3f} to {high:+.3f} over {seeds} seeds, {sure}"
+        seeds = count(len(first.loss.per_seed), "seed")
+        known = f"95 % interval of the gain {_signed(low)} to {_signed(high)} over {seeds}, {sure}"
     control = ""
     figures = tuple(f"{name}.loss" for name in names)
     if CONTROL in arms and (gain := arms[CONTROL].loss.improvement) is not None:
-        control = f"; without a QPU, {CONTROL} {'gained' if gain >= 0 else 'lost'} {abs(gain):.3f}"
+        control = f"; without a QPU, {CONTROL} {'gained' if gain >= 0 else 'lost'} {number(abs(gain))}"
         figures = (*figures, f"{CONTROL}.loss")
     text = (
-        f"{', '.join(names)} end{'s' * (len(names) == 1)} with a held-out loss {abs(gained):.3f} "
-        f"{'below' if gained > 0 else 'above'} {BASELINE}'s ({known}){control}; {_price(first)}."
+        f"{', '.join(names)} {verb(len(names), 'ends', 'end')} with a held-out loss {_against(gained)} "
+        f"({known}){control}; {_price(first)}."
     )
     return Sentence(text=text, figures=(*figures, *(f"{name}.cost" for name in names)))
+
+
+def _against(gained: float) -> str:
+    if gained == 0:
+        return f"equal to {BASELINE}'s"
+    return f"{number(abs(gained))} {'below' if gained > 0 else 'above'} {BASELINE}'s"
+
+
+def _signed(value: float) -> str:
+    return f"{'+' if value > 0 else ''}{number(value)}"
 
 
 def _price(arm: ArmSummary) -> str:
@@ -282,11 +323,11 @@ def _mean_of(metric: Metric | None) -> float | None:
 
 def _percent(metric: Metric) -> str:
     value = metric.value if isinstance(metric, Ratio) else None
-    return "none" if value is None else f"{100 * value:.4g} %"
+    return percent(value)
 
 
 def _p95(metric: Metric) -> str:
     p95 = metric.percentiles["p95"] if isinstance(metric, Latency) else None
     if isinstance(p95, Percentile) and p95.value is not None:
-        return f", added latency p95 {p95.value:.0f} ms"
+        return f", added latency p95 {ms(p95.value)} ms"
     return ""

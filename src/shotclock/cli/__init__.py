@@ -21,6 +21,7 @@ from shotclock.cli.exit_codes import INTERRUPTED, READER_GONE
 from shotclock.cli.jobs import jobs
 from shotclock.cli.load import load
 from shotclock.cli.operations import drain, resume, status
+from shotclock.cli.pairs import pairs
 from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.cli.serve import serve
@@ -62,6 +63,7 @@ app.command()(bench)
 app.command()(load)
 app.command()(report)
 app.command()(compare)
+app.command()(pairs)
 app.command()(verify)
 app.add_typer(profile, name="profile")
 app.command()(serve)

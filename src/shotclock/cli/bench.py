@@ -59,12 +59,14 @@ def bench(
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.cli.hardware import admitted, rehearsed  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
     flags = _flags(quick, arms, seeds, steps, workload, profile)
     settings = load(config, flags)
+    check_names(config, settings)
     console = Console(stderr=True)
     job = _job(out, quick, clock, metrics)
     if dry_run and not hardware:
@@ -85,9 +87,25 @@ def bench(
         from shotclock.bench.report.terminal import show  # noqa: PLC0415
 
         show(summary, path, Console(), _next_commands(summary, path))
-    if summary.failure:
-        typer.echo(f"shotclock: the run failed: {summary.failure}; what ran is kept in {path}", err=True)
+    if code := exit_code(summary, strict):
+        typer.echo(f"shotclock: {_failure(summary, path, code)}; exit code {code}", err=True)
     raise typer.Exit(exit_code(summary, strict))
+
+
+def _failure(summary: Summary, path: Path, code: int) -> str:
+    """Why the command fails: the run itself, or the thresholds that failed or are not settled."""
+    from shotclock.bench.report.words import why  # noqa: PLC0415
+    from shotclock.bench.schema import Result  # noqa: PLC0415
+
+    if summary.failure:
+        return f"the run failed: {summary.failure}; what ran is kept in {path}"
+    if summary.status != "complete":
+        return f"{summary.status}; what ran is kept in {path}"
+    result = Result.FAIL if code == THRESHOLD_FAILED else Result.INCONCLUSIVE
+    gates = [gate for gate in summary.thresholds if gate.result is result]
+    signs = {"max": "≤", "min": "≥"}
+    said = [f"{gate.metric} {signs[gate.direction]} {gate.limit:g} ({why(gate)})" for gate in gates]
+    return f"{result}: {'; '.join(said)}"
 
 
 def exit_code(summary: Summary, strict: bool) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from shotclock.cli.exit_codes import INCONCLUSIVE, THRESHOLD_FAILED
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from shotclock.bench.compare.gate import Comparison
+
+Format = Literal["text", "json", "markdown", "junit"]
 
 
 def compare(
@@ -33,28 +33,55 @@ def compare(
         bool, typer.Option("--sequential", help="Judge runs that were not made in turns.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive metric exits 5.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    format: Annotated[  # noqa: A002 - the flag's name
+        Format, typer.Option("--format", help="junit and markdown are for CI.")
+    ] = "text",
+    json: Annotated[bool, typer.Option("--json", help="As --format json.")] = False,
 ) -> None:
-    """Hold B against A, pair by pair: PASS, FAIL, or INCONCLUSIVE with the pairs that would settle it.
+    """Show each metric as A → B (change), then judge it: PASS, FAIL, or INCONCLUSIVE with the pairs missing.
 
     Without --metric: the software's part of latencies (p50 5 %, p99 10 % slower), shares (0.01 lower).
-    Exit codes: 0 pass or unsettled, 2 usage or results that don't compare, 5 unsettled under --strict,
-    99 a metric failed.
+    `shotclock pairs` makes the pairs. Exit codes: 0 pass or inconclusive, 2 usage or results that don't
+    compare, 5 inconclusive under --strict, 99 a metric failed.
     """
-    from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
-
-    from shotclock.bench.compare import gate  # noqa: PLC0415
+    from shotclock.bench.compare import gate  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.compare.units import read_units  # noqa: PLC0415
 
     wanted = [gate.Wanted.parse(text) for text in metric or ()]
     found = gate.compare(
         read_units(a), read_units(b), wanted, despite=tuple(despite or ()), sequential=sequential
     )
-    if json:
-        typer.echo(json_text.dumps(as_json(found), indent=2))
-    else:
-        _show(found, Console())
+    write(found, chosen_format(format, json=json), strict=strict)
     raise typer.Exit(exit_code(found, strict))
+
+
+def chosen_format(named: Format, *, json: bool) -> Format:
+    """--json is --format json; SettingsError where both are given and differ."""
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    if json and named not in ("text", "json"):
+        raise SettingsError(f"--json: is --format json; leave it out, or --format {named}")
+    return "json" if json else named
+
+
+def write(found: Comparison, format: Format, *, strict: bool) -> None:  # noqa: A002 - as the flag
+    """The comparison on stdout; where it fails the command, the reason and the code on stderr, last."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from shotclock.bench.report.comparison import markdown, show_comparison, verdict  # noqa: PLC0415
+    from shotclock.bench.report.comparison_junit import junit  # noqa: PLC0415
+
+    match format:
+        case "json":
+            typer.echo(json_text.dumps(as_json(found), indent=2))
+        case "markdown":
+            typer.echo(markdown(found), nl=False)
+        case "junit":
+            typer.echo(junit(found, strict=strict), nl=False)
+        case "text":
+            show_comparison(found, Console())
+    if code := exit_code(found, strict):
+        typer.echo(f"shotclock: {verdict(found)}; exit code {code}", err=True)
 
 
 def exit_code(found: Comparison, strict: bool) -> int:
@@ -67,7 +94,10 @@ def exit_code(found: Comparison, strict: bool) -> int:
 
 
 def as_json(found: Comparison) -> dict[str, object]:
-    """Schema 1. change, low, high: how much worse B is, as a share of A or, for shares, a difference."""
+    """Schema 1. a, b: ms of a latency, else a share. change, low, high: how much worse B is, as a share of A
+
+    or, for shares, a difference. pairs_needed: null where more pairs do not help.
+    """
     return {
         "schema": 1,
         "a": found.a,
@@ -76,6 +106,7 @@ def as_json(found: Comparison) -> dict[str, object]:
         "pairs": found.pairs,
         "unpaired": found.unpaired,
         "interleaved": found.interleaved,
+        "pairs_missing": found.missing,
         "caveat": found.caveat,
         "metrics": {
             one.rule.metric: {
@@ -83,35 +114,15 @@ def as_json(found: Comparison) -> dict[str, object]:
                 "direction": one.rule.direction,
                 "scale": one.rule.scale,
                 "limit": one.rule.limit,
+                "a": one.levels.a,
+                "b": one.levels.b,
                 "change": one.change.value if one.change else None,
                 "low": one.change.low if one.change else None,
                 "high": one.change.high if one.change else None,
                 "pairs": one.pairs,
-                "pairs_needed": one.needed,
+                "pairs_needed": None if one.has_few_calls else one.needed,
                 "why": one.why,
             }
             for one in found.decisions
         },
     }
-
-
-def _show(found: Comparison, console: Console) -> None:
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from shotclock.bench.report.words import STYLES, SYMBOLS  # noqa: PLC0415
-
-    console.print(Text(f"A {found.a}\nB {found.b}", style="dim"), highlight=False)
-    console.print("how much worse is B?", style="dim")
-    for one in found.decisions:
-        line = Text(f"{SYMBOLS[one.result]} {one.result:<12} ", style=STYLES[one.result])
-        line.append(one.rule.metric, style="default not bold")
-        console.print(line, highlight=False, overflow="fold")
-        console.print(Padding(Text(one.why, style="dim"), (0, 0, 0, 15)), highlight=False)
-    if found.unpaired:
-        console.print(f"left out, having no partner: {found.unpaired} runs of the longer side")
-    if found.caveat:
-        console.print(Text(found.caveat, style="bold"), highlight=False)
-    console.print(
-        Text(f"{SYMBOLS[found.result]} {found.result}", style=STYLES[found.result]), highlight=False
-    )

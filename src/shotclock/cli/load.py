@@ -82,6 +82,7 @@ def load(
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.app.load import LoadJob  # noqa: PLC0415
     from shotclock.bench.load.arrivals import Plan, Scenario  # noqa: PLC0415
     from shotclock.bench.load.folder import write_load  # noqa: PLC0415
@@ -89,14 +90,15 @@ def load(
     from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
     from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
-    from shotclock.settings import LONGEST_MS  # noqa: PLC0415
+    from shotclock.settings import LONGEST_MS, SHORTEST_MS  # noqa: PLC0415
     from shotclock.settings import load as load_settings  # noqa: PLC0415
 
     settings = load_settings(config, {"quantum": {"profile": profile}} if profile is not None else {})
+    check_names(config, settings)
     budget_ms = settings.quantum.budget_ms if deadline_ms is None else deadline_ms
-    if not budget_ms <= LONGEST_MS:
+    if not SHORTEST_MS <= budget_ms <= LONGEST_MS:
         raise SettingsError(
-            f"--deadline-ms: {budget_ms:g} is no time; wants milliseconds, up to a week of them"
+            f"--deadline-ms: must be from {SHORTEST_MS:g} to {LONGEST_MS:.0f} ms (got {budget_ms:g})"
         )
     plan = Plan(Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed)
     elsewhere = _elsewhere(target, certificate, private_key, authorities)
@@ -118,7 +120,17 @@ def load(
             page = write_load_report(summary, calls, folder.path)
     if folder is not None:
         typer.echo(f"\nReport: {page}", err=json)
+    if code := exit_code(summary, strict):
+        typer.echo(f"shotclock: {_failure(summary)}; exit code {code}", err=True)
     raise typer.Exit(exit_code(summary, strict))
+
+
+def _failure(summary: LoadSummary) -> str:
+    """Why the command fails, with the run that is quoted."""
+    from shotclock.bench.report.load_words import headline  # noqa: PLC0415
+
+    said = headline(summary).rstrip(".")
+    return f"interrupted: {said}" if summary.status == "interrupted" else said
 
 
 def _run(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from shotclock.domain.plural import count
+
 if TYPE_CHECKING:
     from shotclock.wire.operations import GrpcOperations
 
@@ -44,7 +46,9 @@ def drain(
         if json:
             typer.echo(json_text.dumps(asdict(drained)))
         else:
-            typer.echo(f"drained: {drained.finished} calls finished, {drained.handed_back} handed back")
+            typer.echo(
+                f"drained: {count(drained.finished, 'call')} finished, {drained.handed_back} handed back"
+            )
 
     _with(target, certificate, private_key, authorities, ask)
 
@@ -88,7 +92,7 @@ def status(
             f"{target} is {found.phase}: {found.provider} provider{emulated}, breaker {found.breaker}, "
             f"{found.waiting} waiting, {found.running} of {found.lanes_limit} lanes busy, "
             f"service p95 {found.service_p95_s * 1e3:.0f} ms, "
-            f"{found.finished} of {found.accepted} calls finished"
+            f"{found.finished} of {count(found.accepted, 'call')} finished"
         )
 
     _with(target, certificate, private_key, authorities, ask)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from shotclock.cli.streams import echo_json
+from shotclock.domain.plural import count
 
 profile = typer.Typer(
     help="Latency profiles: what stands between a submit and its samples.", no_args_is_help=True
@@ -80,5 +81,8 @@ def fit(
         document = {"profile": str(file), "records": len(found), "queue_distance": distance}
         typer.echo(json_text.dumps(document))
         return
-    typer.echo(f"{file}: fitted to {len(found)} jobs; the queue's lognormal is off by {distance:.2f} at most")
+    typer.echo(
+        f"{file}: fitted to {count(len(found), 'job')}; "
+        f"the queue's lognormal is off by {distance:.2f} at most"
+    )
     typer.echo(f"use it with --profile {file}, or look at it: shotclock profile show {file}")

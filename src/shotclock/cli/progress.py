@@ -16,6 +16,7 @@ from rich.progress import (
 from rich.status import Status
 
 from shotclock.app import main_job
+from shotclock.domain.plural import count
 
 
 class Bars:
@@ -65,7 +66,7 @@ class Bars:
 
     def _on_plan(self, steps: dict[str, int], estimate_s: float) -> None:
         self._status.stop()
-        self._console.print(f"{len(steps)} arms, about {_duration(estimate_s)}")
+        self._console.print(f"{count(len(steps), 'arm')}, about {_duration(estimate_s)}")
         if estimate_s > LONG_S:
             self._console.print(
                 "most of it is emulated waiting: --clock virtual skips it; Ctrl-C keeps what ran"

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
+from shotclock.domain.plural import count
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -39,10 +41,12 @@ def serve(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
+    from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.app.service import Service  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
     settings = load(config, _flags(listen, metrics, provider, profile, insecure=insecure))
+    check_names(config, settings)
     console = Console(stderr=True)
     say: _Says = _JsonLines() if json else _Words(console)
     service = Service(settings, say.trouble)
@@ -113,7 +117,7 @@ class _Words:
         left = started.recovered
         if left.adopted or left.parked or left.settled:
             self._console.print(
-                f"from before the stop: {left.adopted} jobs adopted, {left.settled} settled, "
+                f"from before the stop: {count(left.adopted, 'job')} adopted, {left.settled} settled, "
                 f"{left.parked} parked" + (" (see `shotclock jobs --state parked`)" if left.parked else "")
             )
 
@@ -124,7 +128,9 @@ class _Words:
         self._console.print(f"draining, up to {drain_s:g} s; a second signal ends at once")
 
     def drained(self, finished: int, handed_back: int) -> None:
-        self._console.print(f"[bold]drained[/]: {finished} calls finished, {handed_back} handed back")
+        self._console.print(
+            f"[bold]drained[/]: {count(finished, 'call')} finished, {handed_back} handed back"
+        )
 
 
 class _JsonLines:

@@ -25,6 +25,7 @@ def verify(
     """
     from shotclock.bench.history import History, entry  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.verify.check import verify as check  # noqa: PLC0415
+    from shotclock.domain.plural import count  # noqa: PLC0415
 
     faults = check(run)
     added = False
@@ -42,8 +43,12 @@ def verify(
     else:
         for fault in faults:
             typer.echo(str(fault))
-        typer.echo(f"{len(faults)} faults in {run}" if faults else f"{run}: no fault")
+        typer.echo(f"{count(len(faults), 'fault')} in {run}" if faults else f"{run}: no fault")
         if record is not None:
             why = "recorded in" if added else ("not recorded in" if faults else "already in")
             typer.echo(f"{why} {record}")
+    if faults:
+        typer.echo(
+            f"shotclock: {count(len(faults), 'fault')} in {run}; exit code {THRESHOLD_FAILED}", err=True
+        )
     raise typer.Exit(THRESHOLD_FAILED if faults else 0)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
+from shotclock.domain.plural import with_article
 
 T = TypeVar("T")
 
@@ -50,7 +51,7 @@ def called(where: str, name: str, call: Callable[[], T]) -> T:
 def check(where: str, name: str, made: object, port: type) -> None:
     """SettingsError naming the members of a port that an object of the user's lacks."""
     if missing := lacking(made, port):
-        what = f"made a {type(made).__name__}, which is no {port.__name__}"
+        what = f"made {with_article(type(made).__name__)}, which is no {port.__name__}"
         raise SettingsError(f"{where}: {name!r}: {what}: it lacks {', '.join(missing)}")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shotclock.domain.errors import SubproblemError
+from shotclock.domain.plural import with_article
 
 if TYPE_CHECKING:
     from dimod import BinaryQuadraticModel
@@ -59,7 +60,7 @@ class Subproblem:
         q2, q1 = self.quadratic, self.linear
         for name, given in (("quadratic", q2), ("linear", q1)):
             if not isinstance(given, np.ndarray):
-                raise SubproblemError(name, f"want a numpy array, got a {type(given).__name__}")
+                raise SubproblemError(name, f"want a numpy array, got {with_article(type(given).__name__)}")
         if q1.ndim != 1 or not 1 <= q1.shape[0] <= MAX_VARIABLES:
             raise SubproblemError("linear", f"want shape (n,) with 1 ≤ n ≤ {MAX_VARIABLES}, got {q1.shape}")
         if q2.shape != (q1.shape[0], q1.shape[0]):

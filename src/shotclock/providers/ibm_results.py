@@ -10,6 +10,7 @@ import numpy as np
 from qiskit.primitives import BitArray, PrimitiveResult
 
 from shotclock.domain.circuit import Samples
+from shotclock.domain.plural import with_article
 from shotclock.providers.client import Metrics
 from shotclock.providers.ibm_faults import ResultsUnreadableError
 
@@ -22,7 +23,9 @@ def samples_of(result: object) -> tuple[Samples, ...]:
     Raises ResultsUnreadableError on anything but classified shots.
     """
     if not isinstance(result, PrimitiveResult):
-        raise ResultsUnreadableError(f"a {type(result).__name__} came back, not a primitive's result")
+        raise ResultsUnreadableError(
+            f"{with_article(type(result).__name__)} came back, not a primitive's result"
+        )
     return tuple(_samples(name, bits) for pub in result for name, bits in pub.data.items())
 
 

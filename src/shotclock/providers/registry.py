@@ -29,12 +29,16 @@ def load(name: str) -> Factory:
     """
     if ":" in name:
         return plugin.load("quantum.provider", name)  # type: ignore[return-value]
-    found = tuple(entry_points(group=GROUP, name=name))
-    if not found:
+    refuse_unknown(name)
+    return _load(next(iter(entry_points(group=GROUP, name=name))))
+
+
+def refuse_unknown(name: str) -> None:
+    """SettingsError where no installed provider has the name."""
+    if name not in known():
         near = difflib.get_close_matches(name, known(), n=1, cutoff=0.0)
         meant = f"; did you mean {near[0]!r}?" if near else ";"
         raise SettingsError(f"no provider {name!r}{meant} known: {', '.join(known())}, or module:factory")
-    return _load(found[0])
 
 
 def _load(entry: EntryPoint) -> Factory:

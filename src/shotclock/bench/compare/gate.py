@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, Rule, decide
+from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, Levels, Rule, decide
 from shotclock.bench.compare.units import Unit
 from shotclock.bench.environment import refuse_to_merge
 from shotclock.bench.schema import Result
-from shotclock.bench.statistics import QUANTILES, Sample, percentile
+from shotclock.bench.statistics import QUANTILES, Sample, percentile, pool
 from shotclock.domain.errors import SettingsError
 
 LIMITS = {"p50": 0.05, "p95": 0.10, "p99": 0.10}
@@ -40,7 +39,12 @@ class Wanted:
             raise SettingsError(
                 f"--metric {text}: wants PATTERN=LIMIT, as in '*.added_latency.software.p50=5%'"
             )
-        return cls(pattern.strip(), float(found[1]) / (100 if found[2] else 1))
+        value, most = float(found[1]) / (100 if found[2] else 1), 10.0 if found[2] else 1.0
+        if value > most:  # 5 may stand for 5 %; what is over 1 must say so
+            raise SettingsError(
+                f"--metric {text}: the limit must be from 0 to 1, or from 0 % to 1000 %; 5 % is 0.05 or 5%"
+            )
+        return cls(pattern.strip(), value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,17 @@ class Comparison:
 
     @property
     def needed(self) -> int:
-        """Pairs that would settle every metric."""
+        """Pairs that would settle every metric that pairs can settle."""
         return max((decision.needed for decision in self.decisions), default=0)
+
+    @property
+    def missing(self) -> int:
+        """Pairs, made in turns, that are missing to the fewest a verdict is given on."""
+        return max(0, FEWEST_PAIRS - (0 if self.caveat else self.pairs))
+
+    def of(self, result: Result) -> list[Decision]:
+        """The metrics that came out so."""
+        return [decision for decision in self.decisions if decision.result is result]
 
 
 def compare(
@@ -90,6 +103,8 @@ def compare(
     a, b = a[:count], b[:count]
     together = interleaved(a, b)
     rules = _rules(a, b, wanted)
+    if not rules:
+        raise SettingsError(f"{a[0].described.name} and {b[0].described.name} have no metric in common")
     decisions = tuple(_held(rule, quantile, a, b) for rule, quantile in rules)
     caveat = ""
     if not together and not sequential:
@@ -135,6 +150,10 @@ def _rules(a: Sequence[Unit], b: Sequence[Unit], wanted: Sequence[Wanted]) -> li
                 found.append((Rule(metric, "lower", "ratio", limit), value))
     for name in shares:
         limit = _limit(name, wanted, SHARE_LIMIT)
+        if limit is not None and limit > 1:
+            raise SettingsError(
+                f"--metric {name}={limit:g}: a share differs by 1 at most; the limit must be from 0 to 1"
+            )
         if limit is not None:
             found.append((Rule(name, "higher", "difference", limit), None))
     _refuse_idle(wanted, [rule.metric for rule, _ in found], [*latencies, *shares])
@@ -165,11 +184,7 @@ def _refuse_idle(wanted: Sequence[Wanted], gated: Sequence[str], known: Sequence
 
 def _held(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
     if quantile is None:
-        pairs = [
-            (_share(one.shares[rule.metric]), _share(other.shares[rule.metric]))
-            for one, other in zip(a, b, strict=True)
-        ]
-        return decide(rule, [one for one, _ in pairs], [other for _, other in pairs])
+        return _held_share(rule, a, b)
     name = rule.metric.rpartition(".")[0]
     samples = [(one.latencies[name], other.latencies[name]) for one, other in zip(a, b, strict=True)]
     values = [(_quantile(one, quantile), _quantile(other, quantile)) for one, other in samples]
@@ -177,13 +192,26 @@ def _held(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Sequence[Uni
     if len(known) < len(values):
         smallest = min(sample.n for pair in samples for sample in pair)
         why = f"too few samples, or misses at this quantile, in a run (the smallest has n={smallest:,})"
-        return Decision(rule, Result.INCONCLUSIVE, None, len(known), FEWEST_PAIRS, why)
+        together = (pool([pair[side] for pair in samples]) for side in (0, 1))
+        levels = Levels(*(_quantile(one, quantile) for one in together))
+        return Decision(rule, Result.INCONCLUSIVE, None, len(known), 0, why, levels, has_few_calls=True)
     return decide(rule, [one for one, _ in known], [other for _, other in known])
 
 
-def _share(counts: tuple[int, int]) -> float:
-    successes, calls = counts
-    return successes / calls if calls else math.nan
+def _held_share(rule: Rule, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
+    counts = [(one.shares[rule.metric], other.shares[rule.metric]) for one, other in zip(a, b, strict=True)]
+    asked = [pair for pair in counts if all(calls for _, calls in pair)]
+    if len(asked) < len(counts):
+        levels = Levels(*(_share([pair[side] for pair in counts]) for side in (0, 1)))
+        why = "a run without a call"
+        return Decision(rule, Result.INCONCLUSIVE, None, len(asked), 0, why, levels, has_few_calls=True)
+    shares = [(one[0] / one[1], other[0] / other[1]) for one, other in asked]
+    return decide(rule, [one for one, _ in shares], [other for _, other in shares])
+
+
+def _share(counts: Sequence[tuple[int, int]]) -> float | None:
+    calls = sum(count for _, count in counts)
+    return sum(successes for successes, _ in counts) / calls if calls else None
 
 
 def _quantile(found: Sample, quantile: float) -> float | None:

@@ -37,6 +37,22 @@ STEP_COLUMNS = (
 )
 """Those of steps.parquet that a comparison reads."""
 
+SET_BY_SETTINGS = (
+    "workload",
+    "kernel",
+    "n",
+    "shots",
+    "emulated",
+    "steps",
+    "arms",
+    "call_every",
+    "mode",
+    "device",
+    "calibration",
+    "profiles",
+)
+"""The facts of a bench run that its settings decide; the others are the machine's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:

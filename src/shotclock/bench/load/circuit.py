@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,4 +81,6 @@ def _values(given: Iterable[str]) -> tuple[tuple[str, float], ...]:
             found[name] = float(number)
         except ValueError as error:
             raise SettingsError(f"--value {one}: {number!r} is no number") from error
+        if not math.isfinite(found[name]):
+            raise SettingsError(f"--value {one}: must be a finite number")
     return tuple(found.items())

@@ -14,6 +14,7 @@ from shotclock.bench.load.stability import stable, windows
 from shotclock.bench.schema import Result
 from shotclock.bench.statistics import Sample, gate_quantile, percentile, ratio
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.plural import count, verb
 
 TAIL: dict[Quantile, float] = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 LAG_FLOOR_MS = 1.0
@@ -33,7 +34,8 @@ def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
     deadline_ms = plan.deadline_ns / NS_PER_MS
     result, why = gate_quantile(gated, quantile, deadline_ms)
     if silent := _silent(calls, plan):
-        why = f"{why}; nobody answered {silent} queries, each of which took its whole deadline"
+        each = verb(silent, "which", "each of which")
+        why = f"{why}; nobody answered {count(silent, 'query')}, {each} took its whole deadline"
     if faults:
         result, why = Result.INCONCLUSIVE, f"invalid: {faults[0]}"
     hits = [call for call in calls if call.answered and call.latency_ns <= plan.deadline_ns]

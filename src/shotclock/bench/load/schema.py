@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from shotclock.bench.load.arrivals import Scenario
 from shotclock.bench.load.records import Basis
 from shotclock.bench.schema import Percentile, Ratio, Result
+from shotclock.domain.plural import count
 
 TOO_FEW = "too_few_samples"
 Quantile = Literal["p50", "p90", "p95", "p99", "p99.9"]
@@ -109,7 +110,7 @@ class Circuit(_Frozen):
     shots: int
 
     def __str__(self) -> str:
-        return f"{self.file}, {self.shots:,} shots"
+        return f"{self.file}, {count(self.shots, 'shot')}"
 
 
 class Cost(_Frozen):
@@ -170,7 +171,7 @@ class LoadSummary(_Frozen):
         """What a call asked, in a few words."""
         if self.circuit is None:
             return f"n = {self.n}"
-        return f"{self.circuit}, {self.n} {'bit' if self.n == 1 else 'bits'}"
+        return f"{self.circuit}, {count(self.n, 'bit')}"
 
     @property
     def identity(self) -> str:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from shotclock.bench.judge.amdahl import speed_up
+from shotclock.bench.numbers import number, percent
 from shotclock.bench.report.grid import Grid, plain
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, draw, dressed, rule
 from shotclock.bench.report.looks import Look
-from shotclock.bench.report.words import number, percent
 from shotclock.bench.schema import Ceiling
 
 _FASTEST = 1_000.0

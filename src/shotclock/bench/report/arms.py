@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from shotclock.bench.arms import BASELINE, CONTROL, RAW
+from shotclock.bench.numbers import NOTHING
 from shotclock.bench.report.grid import Cell, Grid, plain
-from shotclock.bench.report.words import NOTHING, marked
+from shotclock.bench.report.words import marked
 from shotclock.bench.schema import ArmSummary, Summary
 
 _CLASSICAL = {

@@ -11,7 +11,6 @@ LOG_FROM_RATIO = 12.0
 """Arms whose ends differ more than this need a log axis to be seen side by side."""
 _ALL_MARKS_DECADES = 2.5
 """Up to so many decades have ticks at twice and five times a power of ten too."""
-_UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
 def linear(low: float, high: float, about: int, title: str) -> Axis:
@@ -44,13 +43,6 @@ def logarithmic(
 def power(value: float) -> str:
     """1,000, 0.01, and 1e-6 where zeros would have to be counted."""
     return f"{value:,.6g}" if value > 0.9e-4 else f"{value:.0e}".replace("e-0", "e-")
-
-
-def span(seconds: float) -> str:
-    """A time in the unit a person would say it in: 15.2 ms, 5.5 min, 6.6 h."""
-    rounded = float(f"{seconds:.3g}")
-    size, unit = next((each for each in _UNITS if rounded >= each[0]), _UNITS[-1])
-    return f"{rounded / size:,.3g} {unit}"
 
 
 def about_all(values: Iterable[float], room: float) -> tuple[float, float]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from shotclock.bench.arms import CONTROL
-from shotclock.bench.report.axes import span
+from shotclock.bench.numbers import NOTHING, number, span
 from shotclock.bench.report.grid import Cell, Grid, plain
-from shotclock.bench.report.words import NOTHING, number
 from shotclock.bench.schema import BreakEven, CallCost, SecondPrices
 
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import altair as alt
 
 from shotclock.bench.arms import CONTROL
-from shotclock.bench.report.axes import logarithmic, power, span
+from shotclock.bench.numbers import number, span
+from shotclock.bench.report.axes import logarithmic, power
 from shotclock.bench.report.break_even import no_gain, word_prices
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
 from shotclock.bench.report.room import Frame, freest, stacked
-from shotclock.bench.report.words import number
 from shotclock.bench.schema import BreakEven, CallCost
 
 _WIDTH, _GAP, _HEIGHT, _COLUMNS = 714, 24, 280, 3

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shotclock.bench.numbers import ms
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.samples import Sample
 from shotclock.bench.report.waterfall import Fall
-from shotclock.bench.report.words import ms
 
 _RANKS = 6
 _LIMITS_MS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 30_000.0)

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from shotclock.bench.numbers import NOTHING
 from shotclock.bench.report.axes import LOG_FROM_RATIO, about_all, linear, logarithmic
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Curve
-from shotclock.bench.report.words import NOTHING
 from shotclock.bench.schema import LossCurve, LossPoint
 
 APART_PX = 6

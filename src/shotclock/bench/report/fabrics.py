@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from shotclock.bench.arms import HYBRID
+from shotclock.bench.numbers import ms
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.samples import MISSION_MS
 from shotclock.bench.report.waterfall import Bar, falls
-from shotclock.bench.report.words import QUANTILES, ms, quantile
+from shotclock.bench.report.words import QUANTILES, quantile
 from shotclock.bench.schema import Latency, Percentile, Summary
+from shotclock.domain.plural import count
 
 MEAN, _ADDED_P95 = "added_latency mean", "added_latency p95"
 
@@ -77,7 +79,7 @@ def _percentile(
     found = next((at for key, at in latency.percentiles.items() if key == name), "too_few_samples")
     words = f"{value} ({bound})" if bound else value
     if not isinstance(found, Percentile):
-        return Line(row, None, None, f"too few: {latency.n:,} calls", expected_ms)
+        return Line(row, None, None, f"too few: {count(latency.n, 'call')}", expected_ms)
     return Line(row, found.value, found.upper_bound, words, expected_ms)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from shotclock.bench.numbers import ms
 from shotclock.bench.report.axes import logarithmic
 from shotclock.bench.report.fabrics import MEAN, Fabric
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK
 from shotclock.bench.report.samples import MISSION_MS
-from shotclock.bench.report.words import ms
 
 _WIDTH, _VALUES_PX, _ROW_PX, _COLUMNS = 740, 82, 18, 3
 """All panels of a row with the columns of values beside them, px."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from shotclock.bench.numbers import NOTHING, ms
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
-from shotclock.bench.report.words import NOTHING, SANITY, STATES, expected, figure, marked, ms, tags
+from shotclock.bench.report.words import SANITY, STATES, expected, figure, marked, tags
 from shotclock.bench.schema import Point, SanityArm, SanityFigure, SanityResult, State, Summary
 
 _LOOKS = {

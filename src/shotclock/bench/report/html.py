@@ -9,11 +9,11 @@ import pyarrow as pa
 
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.report import arms, findings, tables
-from shotclock.bench.report.axes import span
 from shotclock.bench.report.figures import figures, overview
 from shotclock.bench.report.sheet import PAGE, Drawn, draw_all, template
-from shotclock.bench.report.words import figure, mark_of
+from shotclock.bench.report.words import figure, mark_of, took
 from shotclock.bench.schema import Summary
+from shotclock.domain.plural import count
 
 
 def write_report(summary: Summary, table: pa.Table, folder: Path) -> Path:
@@ -64,12 +64,13 @@ def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> st
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:
+    shots = "shots to fit" if summary.shots == "fit" else count(summary.shots, "shot")
     return [
         ("run", summary.run_id),
         ("started", summary.started_at[:19].replace("T", " ")),
-        ("took", span(summary.duration_s)),
+        ("took", took(summary)),
         ("workload", summary.workload),
-        ("kernel", f"{summary.kernel}, n = {summary.n}, {summary.shots} shots"),
+        ("kernel", f"{summary.kernel}, n = {summary.n}, {shots}"),
         ("common steps", f"{summary.common_steps:,}"),
         ("clock", summary.clock),
         ("shotclock", summary.shotclock),

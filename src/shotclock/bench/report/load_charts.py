@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from shotclock.bench.load.records import CLASSES, CallRecord
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile
+from shotclock.bench.numbers import ms, number
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.heat import Heat, Instant, heat_map
 from shotclock.bench.report.kit.figure import Figure
@@ -16,7 +17,7 @@ from shotclock.bench.report.looks import looks
 from shotclock.bench.report.over_time import over_time_grid
 from shotclock.bench.report.samples import Sample, log_ms, log_ms_axis
 from shotclock.bench.report.tails import Told, distribution
-from shotclock.bench.report.words import SYMBOLS, ms, number
+from shotclock.bench.report.words import SYMBOLS
 from shotclock.bench.schema import Percentile
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
+from shotclock.bench.numbers import number
 from shotclock.bench.report import load_tables
 from shotclock.bench.report.load_charts import figures
 from shotclock.bench.report.load_words import headline, mark_of_load, over_runs, sentences
 from shotclock.bench.report.sheet import PAGE, Drawn, draw_all, template
-from shotclock.bench.report.words import number
 
 
 def write_load_report(summary: LoadSummary, calls: Sequence[CallRecord], folder: Path) -> Path:

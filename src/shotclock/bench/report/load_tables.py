@@ -8,9 +8,10 @@ from shotclock.bench.load.judge import ACHIEVED_AT_LEAST, LAG_FLOOR_MS, LAG_SHAR
 from shotclock.bench.load.records import CLASSES
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail, Window
 from shotclock.bench.load.stability import COUNT, LAST
+from shotclock.bench.numbers import NOTHING, ms, number, percent
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.load_words import COUNTED, QUANTILES, gated_tail, mark_of_load
-from shotclock.bench.report.words import NOTHING, SYMBOLS, ms, number, percent, ratio
+from shotclock.bench.report.words import SYMBOLS, ratio
 from shotclock.bench.schema import Percentile, Ratio
 
 _HEAD = ("ms", "calls", "missed", "mean", *QUANTILES)

@@ -9,14 +9,16 @@ from rich.text import Text
 from shotclock.bench.load.arrivals import Scenario
 from shotclock.bench.load.records import Basis
 from shotclock.bench.load.schema import Cost, Knee, LoadRun, LoadSummary, Quantile, Tail
-from shotclock.bench.report.words import NOTHING, STYLES, SYMBOLS, marked, ms, number, percent, ratio
+from shotclock.bench.numbers import NOTHING, ms, number, percent
+from shotclock.bench.report.words import STYLES, SYMBOLS, causes_words, marked, ratio
 from shotclock.bench.schema import Percentile, Result
+from shotclock.domain.plural import count, verb
 
 QUANTILES: tuple[Quantile, ...] = ("p50", "p90", "p95", "p99", "p99.9")
 COUNTED: dict[Basis, str] = {"quantum": "samples of the QPU", "any": "any answer"}
 _HELD = {
-    Result.PASS: "meets the deadline of {deadline} ms",
-    Result.FAIL: "misses the deadline of {deadline} ms",
+    Result.PASS: "met the deadline of {deadline} ms",
+    Result.FAIL: "did not meet the deadline of {deadline} ms",
     Result.INCONCLUSIVE: "may or may not meet the deadline of {deadline} ms",
 }
 
@@ -46,13 +48,21 @@ def tail_words(tail: Tail, name: Quantile) -> str:
     return f"{ms(found.value)} ms ({bound})"
 
 
+def _is_missed(tail: Tail, name: Quantile) -> bool:
+    found = tail.percentiles[name]
+    return isinstance(found, Percentile) and found.value is None
+
+
 def gated_tail(summary: LoadSummary, run: LoadRun) -> Tail:
     """The latency that the deadline is held against."""
     return run.quantum_latency if summary.basis == "quantum" else run.latency
 
 
 def headline(summary: LoadSummary) -> str:
-    """The test in one sentence: valid or not, the deadline, and the knee of a sweep."""
+    """The test in one sentence: its result or INVALID, the deadline, and the knee of a sweep.
+
+    With fewer calls than a percentile takes, and where it lies among misses, the count speaks for it.
+    """
     if not summary.runs:
         return "INVALID: no run ended."
     run = summary.runs[summary.quoted]
@@ -61,9 +71,12 @@ def headline(summary: LoadSummary) -> str:
         at = f"at the {number(run.achieved_per_s)} calls/s of its own pace"
     if run.faults:
         return f"INVALID: {at}, {run.faults[0]}."
+    tail = gated_tail(summary, run)
     held = _HELD[run.result].format(deadline=ms(summary.deadline_ms))
-    value = tail_words(gated_tail(summary, run), run.gated)
-    text = f"VALID: {at}, {run.gated} by {COUNTED[summary.basis]} {held}: {value}"
+    few = not isinstance(tail.percentiles[run.gated], Percentile)
+    by = "" if few else f" at {run.gated}"
+    found = run.why if few or _is_missed(tail, run.gated) else tail_words(tail, run.gated)
+    text = f"{run.result}: {at}, {COUNTED[summary.basis]} {held}{by}: {found}"
     return f"{text}; {knee_words(summary.knee)}." if summary.knee is not None else f"{text}."
 
 
@@ -81,8 +94,9 @@ def cost_words(cost: Cost, runs: int, mark: str) -> str:
     each = "no call had samples in time"
     if cost.money_per_hit is not None:
         each = f"{least}{number(cost.money_per_hit)} {currency} a call with samples in time"
-    of = "" if runs == 1 else f" of all {runs} runs"
-    untold = f"; {cost.untold:,} calls that were submitted tell no seconds" if cost.untold else ""
+    of = "" if runs == 1 else f" of all {count(runs, 'run')}"
+    unknown = f"{count(cost.untold, 'submitted call')} {verb(cost.untold, 'reports', 'report')} no seconds"
+    untold = f"; {unknown}" if cost.untold else ""
     return (
         f"{mark}: {number(cost.qpu_s)} QPU seconds{of} at {number(cost.qpu_second)} {currency} each: "
         f"{least}{number(cost.money)} {currency}, {each}{untold}"
@@ -100,6 +114,8 @@ def sentences(summary: LoadSummary) -> list[str]:
         f"{ratio(run.quantum_share)} samples of the QPU: a goodput of {number(run.goodput_per_s)} and "
         f"{number(run.quantum_goodput_per_s)} calls/s of {number(run.offered_per_s)} offered."
     )
+    if run.causes:
+        found.append(f"Without samples because: {causes_words(run.causes)}.")
     if summary.cost is not None:
         found.append(f"{cost_words(summary.cost, len(summary.runs), mark_of_load(summary))}.")
     if run.stable is False:
@@ -109,23 +125,29 @@ def sentences(summary: LoadSummary) -> list[str]:
             "Whether the run had settled cannot be told: its last windows scatter or hold too few calls."
         )
     if summary.knee is None and not summary.official:
-        found.append(f"No official figure: {len(summary.runs)} of the five valid runs that a claim wants.")
+        found.append(f"No official figure: {_valid(summary)} of the five valid runs that a claim needs.")
     if run.emulator_overruns:
-        found.append(f"The emulation computed longer than it emulates in {run.emulator_overruns:,} calls.")
+        found.append(
+            f"The emulation computed longer than it emulates in {count(run.emulator_overruns, 'call')}."
+        )
     return found
+
+
+def _valid(summary: LoadSummary) -> int:
+    return sum(not run.faults for run in summary.runs)
 
 
 def over_runs(summary: LoadSummary) -> str:
     """How many runs there are, what they are for, and their interval."""
-    count, interval = len(summary.runs), summary.interval
+    runs, interval = len(summary.runs), summary.interval
     if summary.knee is not None:
-        return (
-            f"A sweep of {count} runs; {knee_words(summary.knee)}. A run that settled nothing was repeated."
-        )
+        sweep = f"A sweep of {count(runs, 'run')}; {knee_words(summary.knee)}"
+        return f"{sweep}. A run that settled nothing was repeated."
     if interval is None:
-        return "One run has no interval over runs; --runs 5 gives one." if count == 1 else "No interval."
+        return "One run has no interval over runs; --runs 5 gives one." if runs == 1 else "No interval."
     return (
-        f"{count} independent runs, the worst is quoted. {summary.runs[summary.quoted].gated} of all: "
+        f"{count(runs, 'independent run')}, the worst is quoted. "
+        f"{summary.runs[summary.quoted].gated} of all: "
         f"{ms(interval.value)} ms, {100 * interval.confidence:g} % interval {ms(interval.low)} to "
         f"{ms(interval.high)} ms by resampling whole runs."
     )
@@ -147,7 +169,7 @@ def show_load(summary: LoadSummary, console: Console) -> None:
     if len(summary.runs) > 1:
         kind = "the worst" if summary.knee is None else f"the last at {number(run.rate_per_s)} calls/s"
         claim = "" if summary.official or summary.knee else "; a claim wants five valid ones"
-        _say(console, Text(f"{len(summary.runs)} runs, {kind} is shown{claim}", style="dim"))
+        _say(console, Text(f"{count(len(summary.runs), 'run')}, {kind} is shown{claim}", style="dim"))
     _verdict(summary, run, console)
     _knee(summary, console, mark)
     console.print()
@@ -201,10 +223,11 @@ def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
     if summary.cost is not None:
         lines.append(cost_words(summary.cost, len(summary.runs), mark_of_load(summary)))
     if run.causes:
-        causes = ", ".join(f"{cause} ({count:,})" for cause, count in list(run.causes.items())[:4])
-        lines.append(f"without samples because: {causes}")
+        lines.append(f"without samples because: {causes_words(run.causes)}")
     if run.emulator_overruns:
-        lines.append(f"the emulation computed longer than it emulates in {run.emulator_overruns:,} calls")
+        lines.append(
+            f"the emulation computed longer than it emulates in {count(run.emulator_overruns, 'call')}"
+        )
     if summary.interval is not None:
         found = summary.interval
         lines.append(

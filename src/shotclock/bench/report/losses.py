@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from shotclock.bench.numbers import number
 from shotclock.bench.report.axes import linear
 from shotclock.bench.report.courses import course_grid, curve, loss_axis, spent_axis
 from shotclock.bench.report.grid import Cell, Grid
 from shotclock.bench.report.lines import Composed, Panel, draw, dressed
 from shotclock.bench.report.looks import Look
-from shotclock.bench.report.words import number
 from shotclock.bench.schema import LossCurve, LossPoint
 
 _WIDE, _NARROW, _HEIGHT = 500, 220, 300

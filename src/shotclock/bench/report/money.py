@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shotclock.bench.numbers import number
 from shotclock.bench.report.break_even import word_prices
 from shotclock.bench.report.courses import course_grid, curve, loss_axis, spent_axis
 from shotclock.bench.report.grid import Cell, Grid
 from shotclock.bench.report.lines import Composed, Panel, draw, dressed
 from shotclock.bench.report.looks import Look
-from shotclock.bench.report.words import number
 from shotclock.bench.schema import LossCurve, LossPoint, SecondPrices
 
 _WIDTH, _HEIGHT = 600, 300

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shotclock.bench.numbers import NOTHING, ms
 from shotclock.bench.report.grid import Grid, plain
 from shotclock.bench.report.heat import Heat, Instant, heat_map
 from shotclock.bench.report.lines import Composed
 from shotclock.bench.report.samples import MISSION_MS, Sample, log_ms_axis
-from shotclock.bench.report.words import NOTHING, ms
 from shotclock.bench.schema import Summary
 
 _PARTS = 10

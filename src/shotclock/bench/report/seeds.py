@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import altair as alt
 
 from shotclock.bench.arms import BASELINE
+from shotclock.bench.numbers import NOTHING, number
 from shotclock.bench.report.axes import about_all, linear
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
-from shotclock.bench.report.words import NOTHING, number
 from shotclock.bench.schema import PairedSeeds
 
 _WIDTH, _ROW_PX, _SPREAD_PX = 520, 46, 26

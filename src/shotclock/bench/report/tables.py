@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shotclock.bench.numbers import NOTHING, ms, number, percent
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.shares import Share, shares
 from shotclock.bench.report.words import (
-    NOTHING,
     QUANTILES,
     SYMBOLS,
     classes,
-    figure,
+    gated,
     marked,
-    ms,
-    number,
-    percent,
     quantile,
     ratio,
     why,
 )
 from shotclock.bench.rows import CALL_STAGES
 from shotclock.bench.schema import ArmSummary, Cost, Gate, Latency, ProfileSummary, Ratio, Summary
+from shotclock.domain.plural import count
 
 _PARTS = (("", ""), (".emulated_wait", "of which emulated wait"), (".software", "of which software"))
 _LATENCY_HEAD = ("ms", "n", "missed", "mean", *QUANTILES)
@@ -39,7 +37,7 @@ def gates(summary: Summary, found: Iterable[Gate], caption: str) -> Grid:
             Cell(f"{SYMBOLS[gate.result]} {gate.result}", look=gate.result.lower()),
             Cell(gate.metric, look="code"),
             f"{'≤' if gate.direction == 'max' else '≥'}\u00a0{gate.limit:g}",
-            figure(summary, gate.metric) or NOTHING,
+            gated(summary, gate) or NOTHING,
             why(gate),
         )
         for gate in found
@@ -154,7 +152,11 @@ def counts(summary: Summary) -> Grid:
     """What each arm ran and what became of its calls."""
     rows = []
     for name, arm in summary.arms.items():
-        every = f"every {arm.call_every} steps" if arm.call_every else ""
+        every = (
+            f"every {count(arm.call_every, 'step') if arm.call_every > 1 else 'step'}"
+            if arm.call_every
+            else ""
+        )
         if arm.meeting is not None and arm.meeting.overlapped:
             every = f"{every}, {arm.meeting.inline:,} inline"
         rows.append(
@@ -163,7 +165,7 @@ def counts(summary: Summary) -> Grid:
                 _counts(arm.outcomes),
                 _counts(arm.decisions),
                 _counts(arm.winners),
-                Cell(f"{arm.steps:,}", f"{len(arm.seeds)} seed{'s' if len(arm.seeds) != 1 else ''}"),
+                Cell(f"{arm.steps:,}", count(len(arm.seeds), "seed")),
                 Cell(f"{arm.calls:,}", every),
                 _share(summary, f"{name}.quantum_share") if arm.calls_quantum else NOTHING,
                 _share(summary, f"{name}.deadline_hit_ratio"),
@@ -184,6 +186,23 @@ def counts(summary: Summary) -> Grid:
         "samples/s",
     )
     return plain("Calls and what became of them", head, rows, words=4)
+
+
+def causes(summary: Summary) -> Grid:
+    """Why calls brought no samples, by arm, the most frequent first; no rows where all did."""
+    groups = tuple(
+        Group(
+            tuple(
+                row((Cell(cause), f"{calls:,}", percent(calls / arm.calls)))
+                for cause, calls in list(arm.causes.items())[:12]
+            ),
+            name,
+            badge(summary, arm),
+        )
+        for name, arm in summary.arms.items()
+        if arm.causes
+    )
+    return Grid("Calls without samples", ("because", "calls", "share of calls"), groups)
 
 
 def cost(summary: Summary) -> Grid:
@@ -219,17 +238,18 @@ def cost(summary: Summary) -> Grid:
         "compute h per unit of loss",
         f"{currency} per unit of loss",
     )
-    return plain(f"Over the {summary.common_steps:,} steps common to all arms", head, rows)
+    return plain(f"Over the {count(summary.common_steps, 'step')} common to all arms", head, rows)
 
 
 def _beside(spent: Cost) -> str:
     """What of the QPU's seconds brought no samples: a session's idle ones, jobs that were given up."""
     parts = [f"{number(spent.qpu_idle_s)} of it idle"] if spent.qpu_idle_s is not None else []
     if spent.abandoned_jobs:
-        given_up = f"{spent.abandoned_jobs:,} job{'s' * (spent.abandoned_jobs > 1)} given up"
+        given_up = f"{count(spent.abandoned_jobs, 'job')} given up"
         parts.append(f"{number(spent.abandoned_qpu_s)} of it in {given_up}")
-    untold = spent.abandoned_untold + spent.sessions_untold
-    return ", ".join([*parts, f"{untold:,} jobs or sessions not told"] if untold else parts)
+    unknown = ((spent.abandoned_untold, "job"), (spent.sessions_untold, "session"))
+    parts += [f"{count(number_of, what)} with unknown usage" for number_of, what in unknown if number_of]
+    return ", ".join(parts)
 
 
 def components(profile: ProfileSummary) -> Grid:

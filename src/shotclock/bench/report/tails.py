@@ -40,7 +40,7 @@ def tail_curve(sample: Sample, top: float) -> Curve:
     marks = [
         (_tail_x(p), log_ms(values[_rank_at(p, n)]))
         for p, _ in _TICKS[1:]
-        if p <= 1 - 1 / n + 1e-12 and _rank_at(p, n) < len(values)
+        if allowance(n, p) >= 1 and _rank_at(p, n) < len(values)
     ]
     missed = f", {sample.missed:,} missed" if sample.missed else ""
     label = f"{sample.arm}  (n = {n:,}{missed})"

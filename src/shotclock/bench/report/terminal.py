@@ -11,26 +11,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from shotclock.bench.report.axes import span
+from shotclock.bench.numbers import NOTHING, ms, number
 from shotclock.bench.report.shares import Share, shares
 from shotclock.bench.report.words import (
-    NOTHING,
     QUANTILES,
     SANITY,
     STATES,
     STYLES,
     SYMBOLS,
+    causes_words,
     classes,
     expected,
-    figure,
+    gated,
     mark_of,
-    ms,
-    number,
     quantile,
+    took,
     why,
 )
 from shotclock.bench.rows import CALL_STAGES
 from shotclock.bench.schema import Gate, Latency, State, Summary
+from shotclock.domain.plural import count
 from shotclock.domain.stages import Stage
 
 _WIDE = 100
@@ -47,6 +47,7 @@ def show(summary: Summary, folder: Path, console: Console, commands: Sequence[st
     _say(console, Text(summary.verdict.headline, style="bold"))
     _gates(summary, "Thresholds", summary.thresholds, console, mark)
     _gates(summary, "Mission gates", summary.mission_gates, console, mark)
+    _causes(summary, console, mark)
     _latencies(summary, console, mark)
     _stages(summary, console, mark)
     _time(summary, console, mark)
@@ -113,8 +114,8 @@ def _header(summary: Summary, console: Console, mark: str) -> None:
         line.append(f"  {summary.status.upper()}: partial results", style="bold red")
     _say(console, line)
     quick = ", quick" if summary.quick else ""
-    took = f"{span(summary.duration_s)}, {summary.common_steps:,} common steps{quick}"
-    _say(console, Text(f"run {summary.run_id}, {took}", style="dim"))
+    steps = count(summary.common_steps, "common step")
+    _say(console, Text(f"run {summary.run_id}, took {took(summary)}, {steps}{quick}", style="dim"))
 
 
 def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console, mark: str) -> None:
@@ -127,8 +128,17 @@ def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console
         sign = "≤" if gate.direction == "max" else "≥"
         line.append(f"{gate.metric} {sign} {gate.limit:g}")
         _say(console, line)
-        now = figure(summary, gate.metric)
+        now = gated(summary, gate)
         _say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))
+
+
+def _causes(summary: Summary, console: Console, mark: str) -> None:
+    found = {name: causes_words(arm.causes) for name, arm in summary.arms.items() if arm.causes}
+    if found:
+        _title(console, "Calls without samples", mark)
+    for name, why_not in found.items():
+        calls = f"{sum(summary.arms[name].causes.values()):,} of {count(summary.arms[name].calls, 'call')}"
+        _say(console, Text(f"{name}: {calls}: {why_not}"))
 
 
 def _mean(summary: Summary, metric: str) -> str:

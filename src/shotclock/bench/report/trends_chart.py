@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import altair as alt
 
+from shotclock.bench.numbers import percent
 from shotclock.bench.report.axes import linear
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, Row, data, draw, dressed, rule
 from shotclock.bench.report.looks import INK, looks
 from shotclock.bench.report.trends import Trend, worse
-from shotclock.bench.report.words import marked, percent
+from shotclock.bench.report.words import marked
 
 _WIDTH, _HEIGHT, _TICKS = 620, 150, 6
 _LINE_PX, _LINES = 13, 4

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from shotclock.bench.numbers import ms
 from shotclock.bench.report.lines import Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK
 from shotclock.bench.report.shares import HAND_OVER
-from shotclock.bench.report.words import ms
 from shotclock.bench.rows import CALL_STAGES
 from shotclock.bench.schema import Summary
 from shotclock.domain.stages import Stage

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Literal
 
 from shotclock.bench.arms import CLASSES
+from shotclock.bench.numbers import NOTHING, ms, number, percent, span
 from shotclock.bench.schema import (
     TOO_FEW,
     ArmSummary,
@@ -21,6 +21,12 @@ from shotclock.bench.schema import (
     State,
     Summary,
 )
+from shotclock.bench.statistics import QUANTILES as GATED_QUANTILES
+from shotclock.bench.statistics import fewest
+from shotclock.domain.plural import count, verb
+
+MOST_CAUSES = 4
+"""Causes named beside an arm."""
 
 Quantile = Literal["p50", "p95", "p99"]
 QUANTILES: tuple[Quantile, ...] = ("p50", "p95", "p99")
@@ -35,31 +41,6 @@ SANITY = {
     SanityResult.TOO_FEW: "?",
     SanityResult.NO_FIGURE: "–",
 }
-NOTHING = "–"
-
-
-def number(value: float | None) -> str:
-    """Three significant digits without an exponent where that stays readable: 0.0421, 12.3, 1,230."""
-    if value is None:
-        return NOTHING
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) < 1e-4:
-        return f"{value:.1e}"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{digits}f}"
-
-
-def ms(value: float | None) -> str:
-    """A latency in milliseconds, without its unit; below 0.1 µs it reads 0."""
-    return "0" if value is not None and abs(value) < 1e-4 else number(value)
-
-
-def percent(value: float | None) -> str:
-    """A share as a percentage."""
-    return NOTHING if value is None else f"{100 * value:.1f} %"
 
 
 def quantile(latency: Latency, name: Quantile) -> tuple[str, str]:
@@ -135,13 +116,32 @@ def why(gate: Gate) -> str:
     """The count behind a gate, and of an open one the calls that would settle it."""
     if gate.needed is None:
         return gate.why
-    return f"{gate.why}; {f'about {gate.needed:,} calls settle it' if gate.needed else 'too near to settle'}"
+    calls = f"about {count(gate.needed, 'call')} {verb(gate.needed, 'settles', 'settle')} it"
+    return f"{gate.why}; {calls if gate.needed else 'too near to settle'}"
+
+
+def gated(summary: Summary, gate: Gate) -> str:
+    """This run's figure of a gate; a gate settles with fewer calls than its percentile is printed from."""
+    now = figure(summary, gate.metric)
+    name = gate.metric.rpartition(".")[2].removesuffix("_ms")
+    if not now.startswith("too few") or name not in GATED_QUANTILES:
+        return now
+    return f"no {name} is printed below {fewest(GATED_QUANTILES[name])} calls"
+
+
+def causes_words(causes: Mapping[str, int]) -> str:
+    """Why calls brought no samples, the most frequent first; "" where all did or rows did not say."""
+    shown = list(causes.items())[:MOST_CAUSES]
+    said = [f"{cause} ({count(calls, 'call')})" for cause, calls in shown]
+    if others := len(causes) - len(shown):
+        said.append(count(others, "other cause"))
+    return "; ".join(said)
 
 
 def _of_arm(arm: ArmSummary, field: str) -> str:
     match field:
         case "loss":
-            return f"{number(arm.loss.mean)}, {len(arm.loss.per_seed)} seeds"
+            return f"{number(arm.loss.mean)}, {count(len(arm.loss.per_seed), 'seed')}"
         case "cost":
             idle = f", {number(arm.cost.qpu_idle_s)} s of it idle" if arm.cost.qpu_idle_s is not None else ""
             return f"{number(arm.cost.money)} {arm.cost.currency}, {number(arm.cost.qpu_s)} QPU s{idle}"
@@ -151,6 +151,14 @@ def _of_arm(arm: ArmSummary, field: str) -> str:
             return f"{arm.meeting.inline:,} inline, {arm.meeting.overlapped:,} overlapped"
         case _:
             return ""
+
+
+def took(summary: Summary) -> str:
+    """How long the run took; under the virtual clock also the emulated time, which nobody waited for."""
+    if summary.clock == "wall":
+        return span(summary.duration_s)
+    emulated = f"{span(summary.duration_s)} of emulated time"
+    return emulated if summary.wall_s is None else f"{span(summary.wall_s)}, {emulated}"
 
 
 def marked(emulated: bool, clock: str) -> str:

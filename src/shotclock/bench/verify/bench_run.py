@@ -193,7 +193,9 @@ def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, commo
     }
     if told.cost.prices is not None:  # summaries did not always tell them
         found["cost"] = _cost(arm, by_arm, common, told.cost, told.cost.prices).model_dump()
-    if told.meeting is not None:  # summaries did not always tell it
+    if told.causes:  # summaries did not always report them, nor how calls met training
+        found["causes"] = figures.counts(call.cause for call in calls if call.cause)
+    if told.meeting is not None:
         found["meeting"] = meeting(arm.steps).model_dump()
     dumped = told.model_dump()
     yield from disagreements(SUMMARY, {key: dumped[key] for key in found}, found, f"arms.{arm.name}")

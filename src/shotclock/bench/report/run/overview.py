@@ -10,12 +10,13 @@ from statistics import fmean
 import altair as alt
 
 from shotclock.bench.arms import BASELINE, HYBRID
+from shotclock.bench.numbers import NOTHING, ms, number
 from shotclock.bench.report.axes import about_all, linear, logarithmic
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
 from shotclock.bench.report.samples import MISSION_MS
-from shotclock.bench.report.words import NOTHING, QUANTILES, ms, number, quantile
+from shotclock.bench.report.words import QUANTILES, quantile
 from shotclock.bench.schema import Latency, Percentile, Summary
 from shotclock.domain.stages import Stage
 

@@ -1,0 +1,66 @@
+"""Names in the settings file and the environment, checked although a flag overrides them."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from shotclock.bench import arms as arm_names
+from shotclock.bench.arms import Arm
+from shotclock.domain.errors import SettingsError
+from shotclock.emulator import profile as profiles
+from shotclock.providers import registry
+from shotclock.settings import ArmSettings, QuantumSettings, Settings, load_sources, nearest
+
+
+def check_names(config: Path | None, settings: Settings) -> None:
+    """SettingsError for an arm, profile, provider or workload that does not exist, naming its source.
+
+    settings: those in force, whose profile an arm of the file may be named after. A "module:factory" is
+    imported only where it is in force.
+    """
+    for source, found in load_sources(config).items():
+        try:
+            _check(found, settings)
+        except SettingsError as error:
+            raise SettingsError(f"{source}: {error}") from error
+
+
+def _check(found: Settings, settings: Settings) -> None:
+    known = tuple(dict.fromkeys((*known_profiles(found), *known_profiles(settings))))
+    for name in found.bench.arms:
+        parse_arm(name, known)
+    tables: tuple[QuantumSettings | ArmSettings, ...] = (found.quantum, *found.arm.values())
+    for quantum in tables:
+        if quantum.profile is not None:
+            profiles.load(quantum.profile)
+        if quantum.provider is not None and ":" not in quantum.provider:
+            registry.refuse_unknown(quantum.provider)
+    if ":" not in found.bench.workload:
+        refuse_unknown_workload(found.bench.workload)
+
+
+def known_profiles(settings: Settings) -> tuple[str, ...]:
+    """Those that ship, and the settings' own."""
+    return tuple(dict.fromkeys((*profiles.known(), profiles.load(settings.quantum.profile).name)))
+
+
+def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
+    """The arm of a name; SettingsError where no arm has it."""
+    arm = arm_names.parse(name, profile_names)
+    if arm is None:
+        raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, arm_names.known(profile_names))}")
+    return arm
+
+
+def refuse_unknown_workload(name: str) -> None:
+    """SettingsError where no installed workload has the name."""
+    if name not in (known := workloads()):
+        raise SettingsError(
+            f"bench.workload: no workload '{name}'{nearest(name, tuple(known))}, or module:factory"
+        )
+
+
+def workloads() -> dict[str, EntryPoint]:
+    """Those installed, by name."""
+    return {entry.name: entry for entry in entry_points(group="shotclock.workloads")}

@@ -1,0 +1,45 @@
+"""How a number is written wherever a person reads it: significant digits, milliseconds, shares."""
+
+from __future__ import annotations
+
+import math
+
+NOTHING = "–"
+_UNITS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+_FEW, _MOST = 0.0005, 0.9995
+"""Shares that one decimal would round to none or to all."""
+
+
+def number(value: float | None) -> str:
+    """Three significant digits without an exponent where that stays readable: 0.0421, 12.3, 1,230."""
+    if value is None:
+        return NOTHING
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-4:
+        return f"{value:.1e}"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}"
+
+
+def ms(value: float | None) -> str:
+    """A latency in milliseconds, without its unit; below 0.1 µs it reads 0."""
+    return "0" if value is not None and abs(value) < 1e-4 else number(value)
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage; only what is none or all of it reads 0 or 100."""
+    if value is None:
+        return NOTHING
+    if 0 < value < _FEW:
+        return "< 0.1 %"
+    return "> 99.9 %" if _MOST <= value < 1 else f"{100 * value:.1f} %"
+
+
+def span(seconds: float) -> str:
+    """A time in the unit a person would say it in: 15.2 ms, 5.5 min, 6.6 h."""
+    rounded = float(f"{seconds:.3g}")
+    size, unit = next((each for each in _UNITS if rounded >= each[0]), _UNITS[-1])
+    return f"{rounded / size:,.3g} {unit}"
