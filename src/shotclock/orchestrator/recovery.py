@@ -140,7 +140,7 @@ async def collect_left(
     """
 
     async def close(record: JobRecord) -> LedgerState:
-        accepted = Accepted(record.job_id)
+        accepted = Accepted(record.job_id, shots=record.shots)
         moves = after_wait(await _answer(partial(provider.collect, accepted), limit_s, pause_s))
         for move in moves:
             await _make(ledger, record, move)
