@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import deque
 from dataclasses import dataclass
 from typing import Generic
 
@@ -32,6 +33,8 @@ class WorkloadPolicy:
 
 
 ALONE = WorkloadPolicy()
+ASKED_AGAIN = 8
+"""Sessions that ended last and have not reported their usage: a figure may come after the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +60,14 @@ class SharedWorkload(Generic[J, L]):
         self.policy = policy
         self.bills: list[Bill] = []
         self.untold = 0
-        """Sessions of which no usage could be read."""
+        """Ended sessions of which no usage could be read, or not yet."""
         self._client = client
         self._threads = threads
         self._budget = budget
         self._opening = asyncio.Lock()
         self._open: L | None = None
         self._lost: list[L] = []
+        self._unreported: deque[L] = deque(maxlen=ASKED_AGAIN)
         self._accounts: dict[str, SessionAccount] = {}
         self._jobs = 0
         self._idling: asyncio.Task[None] | None = None
@@ -127,7 +131,8 @@ class SharedWorkload(Generic[J, L]):
             self._budget.spend(key, usage_s)
             return
         account.book_job(key, usage_s, estimate_s)
-        lease = next((one for one in (self._open, *self._lost) if one and one.id == account.session_id), None)
+        under_way = (self._open, *self._lost, *self._unreported)
+        lease = next((one for one in under_way if one and one.id == account.session_id), None)
         if lease is not None:
             with contextlib.suppress(ProviderError):  # what was known of it stands until the next job
                 account.read(await self._threads.run(self._client.usage_s, lease))
@@ -149,6 +154,9 @@ class SharedWorkload(Generic[J, L]):
             self._idling = None
         ended, self._open = self._open, None
         lost, self._lost = self._lost, []
+        for _ in range(len(self._unreported)):
+            self.untold -= 1
+            lost.append(self._unreported.popleft())
         for lease in lost:
             await self._charge(lease)
         if ended is None or not ended.id:
@@ -160,16 +168,21 @@ class SharedWorkload(Generic[J, L]):
 
     async def _charge(self, ended: L) -> None:
         """Keeps the bill of a session that has ended."""
-        account = self._accounts.pop(ended.id, None)
+        account = self.account(ended)
         if account is None:
             return
         reported: float | None = None
         with contextlib.suppress(ProviderError):
             reported = await self._threads.run(self._client.usage_s, ended)
         if account.close(reported):
+            del self._accounts[ended.id]
             self.bills.append(Bill(ended.id, account.usage_s, account.jobs_s))
-        else:
-            self.untold += 1  # its jobs, and the idle time that was promised to it, stay counted
+            return
+        # Its jobs, and the idle time that was promised to it, stay counted; it is asked once more later.
+        self.untold += 1
+        if len(self._unreported) == ASKED_AGAIN:
+            self._accounts.pop(self._unreported.popleft().id, None)
+        self._unreported.append(ended)
 
     async def _idle_out(self) -> None:
         await asyncio.sleep(self.policy.idle_s)
