@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import trustme
 from cryptography import x509
@@ -91,3 +92,24 @@ def _named(name: str) -> x509.GeneralName:
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
     return x509.RFC822Name(name) if "@" in name else x509.DNSName(name)
+
+
+def put(site: Site, name: str, key: Any, *extensions: x509.ExtensionType, named: bool = True) -> TlsFiles:
+    """A certificate of this key with these extensions, signed by the site's authority."""
+    files = site.issue(name)
+    issued = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    signer: Any = load_pem_private_key(site.authority.private_key_pem.bytes(), None)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(issued.subject)
+        .issuer_name(issued.issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(issued.not_valid_before_utc)
+        .not_valid_after(issued.not_valid_after_utc)
+    )
+    for extension in (*(one.value for one in issued.extensions if named), *extensions):
+        builder = builder.add_extension(extension, critical=True)
+    write(files.certificate, builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM))
+    write(files.private_key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    return files

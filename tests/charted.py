@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import synthetic
-from shotclock.bench.report.figures import Figure, figures
+from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.report.figures import figures
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.rows import Step, table
 from shotclock.bench.schema import Summary
 
@@ -17,4 +19,5 @@ def run(size: synthetic.Size = synthetic.SMALL, *names: str) -> tuple[list[Step]
 
 def drawn(steps: list[Step], summary: Summary) -> dict[str, Figure]:
     """Every chart by its name."""
-    return {each.name: each for each in figures(summary, table(steps))}
+    rows = table(steps)
+    return {each.name: each for each in figures(add_worth(summary, rows), rows)}

@@ -17,11 +17,12 @@ from shotclock.domain.ports import Ledger, Offload
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.forecast import Forecast, ShotPolicy
 from shotclock.orchestrator.health import Health
-from shotclock.orchestrator.lanes import BatchPolicy
+from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.latency import FallbackTime
 from shotclock.orchestrator.paid import FreeJobs, PaidJobs
-from shotclock.orchestrator.pipeline import Foresight, Pipeline, ShotPolicy, unforeseen
+from shotclock.orchestrator.pipeline import GainEstimator, Pipeline, no_estimate
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
@@ -71,7 +72,7 @@ class System:
         fallback: Fallback = Fallback.RACE,
         queue_limit: int = 4,
         shots: ShotLimits = FIXED,
-        foresight: Foresight = unforeseen,
+        gain_estimator: GainEstimator = no_estimate,
         batch_limit: int = 1,
         lines: int = 0,
         batch_age_ms: float = 0.0,
@@ -87,16 +88,22 @@ class System:
         recorder = PrometheusRecorder(self.metrics, "test")
         clock, rng = LoopClock(), random.Random(1)
         synthesizer = synthesizer or Unlinked(lines or batch_limit)
-        self.pipeline = Pipeline(
+        health = Health(provider, clock, rng, recorder)
+        forecast = Forecast(
             synthesizer,
             provider,
             clock=clock,
             policy=ShotPolicy(shots, None, attempts=3, shorter_rep_delays_s=shorter_rep_delays_s),
-            health=Health(provider, clock, rng, recorder),
+            slowness=health.slowness,
+        )
+        self.pipeline = Pipeline(
+            forecast,
+            health,
+            clock=clock,
             book=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name),
             recorder=recorder,
             rng=rng,
-            foresight=foresight,
+            gain_estimator=gain_estimator,
         )
         answers = Answers(
             synthesizer=synthesizer,
@@ -111,15 +118,17 @@ class System:
         )
         self.orchestrator = Orchestrator(
             self.pipeline,
+            forecast,
+            health,
             answers,
-            clock,
-            AdmissionPolicy(
+            clock=clock,
+            policy=AdmissionPolicy(
                 queue_limit,
                 protected,
                 overload_wait_ns=round(overload_wait_ms * NS_PER_MS),
                 seed_policy="shared" if results else "fresh",
             ),
-            recorder,
+            recorder=recorder,
             batch=BatchPolicy(batch_limit, round(batch_age_ms * NS_PER_MS), protected),
             results=ResultCache(results),
         )

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
-from shotclock.bench.rows import CALL_STAGES, Call, Step
+from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.rows import CALL_STAGES, Call, Step, table
 from shotclock.bench.schema import (
     ArmSummary,
     Component,
@@ -25,6 +26,7 @@ from shotclock.bench.schema import (
     Percentile,
     ProfileSummary,
     Ratio,
+    RepresentativeIteration,
     Result,
     Sentence,
     Summary,
@@ -304,6 +306,8 @@ def _profile(title: str, waits: tuple[float, ...], sanity: str | None) -> Profil
         predicted_mean_ms=sum(waits),
         predicted_p95_ms=2.1 * sum(waits),
         sanity=sanity,
+        sanity_mean_ms=(20.0, 50.0) if sanity and "60–120" in sanity else None,
+        sanity_p95_ms=(60.0, 120.0) if sanity and "60–120" in sanity else None,
         not_modelled=("calibration windows", "contention with other tenants"),
     )
 
@@ -322,7 +326,7 @@ def summary(
         metrics |= _metrics(arm, by_arm[arm.name])
     first = next((arm.name for arm in arms if arm.quantum), arms[0].name)
     gate = f"{first}.quantum_latency.p95_ms"
-    return Summary(
+    figures_alone = Summary(
         shotclock="0.1.0",
         run_id="20251122-072400-synthetic",
         status=status,
@@ -366,6 +370,7 @@ def summary(
             "onprem-today": _profile("On premises, as sold today", ARMS[4].emulated_ms, None),
             "public-cloud": _profile("Public cloud, shared queue", ARMS[5].emulated_ms, "mean 500 ms – 3 s"),
         },
+        representative_iteration=RepresentativeIteration(workload="medium", n=10, mean_ms=108.0),
         verdict=Verdict(
             headline="Not worth it: the classical control reaches the same loss at a fiftieth of the wait.",
             sentences=(
@@ -381,3 +386,4 @@ def summary(
             ),
         ),
     )
+    return add_worth(figures_alone, table(steps))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import logging
 import os
 import re
 import tomllib
@@ -31,7 +32,10 @@ from pydantic_settings import (
     SettingsError as EnvironmentValueError,
 )
 
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
+
+log = logging.getLogger(__name__)
 
 ENV_PREFIX = "SHOTCLOCK_"
 DEFAULT_ARMS = (
@@ -153,8 +157,21 @@ class ArmSettings(_Branch):
     every: int | None = Field(default=None, ge=1)
 
 
+def _user_folder(variable: str, below_home: str) -> Path | None:
+    """The folder that the variable names, else the one in the user's home; None: there is no home.
+
+    `Path.home` raises for a user whom the machine does not know, as in a container under any user id.
+    """
+    if named := os.environ.get(variable):
+        return Path(named)
+    try:
+        return Path.home() / below_home
+    except RuntimeError:
+        return None
+
+
 class CircuitsSettings(_Branch):
-    """Where compiled templates outlive the process: "auto" is the user's cache, "" keeps none.
+    """Where compiled templates outlive the process: "auto" is the user's cache, if any, "" keeps none.
 
     check_calibration_s: how often a service looks for a new calibration of its device.
     """
@@ -166,8 +183,8 @@ class CircuitsSettings(_Branch):
     def store_folder(self) -> Path | None:
         """The folder; None keeps templates in memory alone."""
         if self.template_store == "auto":
-            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-            return cache / "shotclock" / "templates"
+            cache = _user_folder("XDG_CACHE_HOME", ".cache")
+            return cache and cache / "shotclock" / "templates"
         return Path(self.template_store) if self.template_store else None
 
 
@@ -212,11 +229,11 @@ class ServeSettings(_Branch):
 
     @property
     def ledger_file(self) -> str:
-        """The path or URL."""
+        """The path or URL; "auto" is left where the user has no home folder to keep it in."""
         if self.ledger != "auto":
             return self.ledger
-        state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-        return str(state / "shotclock" / "ledger.db")
+        state = _user_folder("XDG_STATE_HOME", ".local/state")
+        return str(state / "shotclock" / "ledger.db") if state else self.ledger
 
 
 class CostSettings(_Branch):
@@ -339,20 +356,36 @@ def _read(file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise SettingsError(f"{file}: cannot read the settings file: {reason}") from error
+        return encoding.read_text(file)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"{file}: cannot read the settings file: {encoding.explain(error)}") from error
 
 
 def _refuse_unknown_environment() -> None:
+    """Only names with `__` are settings: Kubernetes adds SHOTCLOCK_PORT and its like to each container
+    of a namespace with a service named shotclock.
+    """
     names = _fields(Settings)
-    for variable in os.environ:
-        branch = variable.removeprefix(ENV_PREFIX).split("__")[0].lower()
-        if variable.startswith(ENV_PREFIX) and branch not in names:
+    for variable in sorted(os.environ):
+        first, separator, _ = variable.upper().removeprefix(ENV_PREFIX).partition("__")
+        if not variable.upper().startswith(ENV_PREFIX) or first.lower() in names:
+            continue
+        if separator:
+            branch = first.lower()
             raise SettingsError(
                 f"environment: {variable}: unknown settings branch '{branch}'{nearest(branch, names)}"
             )
+        if meant := _with_two_underscores(first.lower()):
+            log.warning("environment: %s is not read; did you mean %s%s?", variable, ENV_PREFIX, meant)
+
+
+def _with_two_underscores(name: str) -> str:
+    """BENCH__SEEDS of bench_seeds; "" where it is no branch and key."""
+    for branch in _fields(Settings):
+        key = name.removeprefix(f"{branch}_")
+        if key != name and key in _siblings((branch, key)):
+            return f"{branch}__{key}".upper()
+    return ""
 
 
 def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:

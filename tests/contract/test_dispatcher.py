@@ -331,7 +331,7 @@ def test_a_pre_evaluation_that_promises_nothing_vetoes_the_submit(
     async def work(system: System) -> tuple[Outcome, int, System]:
         return await system.orchestrator.solve(asked()), system.provider.submits, system
 
-    outcome, submits, system = simulate(scripted(foresight=foresee), work)
+    outcome, submits, system = simulate(scripted(gain_estimator=foresee), work)
     assert isinstance(outcome, kind)
     assert submits == (kind is Done)
     exact = asked().energy(Classical().solve(asked()))

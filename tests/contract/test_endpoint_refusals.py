@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
+import zlib
 from typing import Any, NoReturn
 
+import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
@@ -20,6 +24,8 @@ from shotclock.emulator.rest.errors import refuse
 INFINITE = float("inf")
 QASM = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0; c[0] = measure $0;'
 
+TURNED = 'OPENQASM 3.0; include "stdgates.inc"; input float[64] a; bit[1] c; rz(a) $0; c[0] = measure $0;'
+
 
 def plain(*pub: Any, **more: Any) -> Any:
     return {"pubs": [list(pub)], "version": 2} | more
@@ -31,6 +37,16 @@ def turned() -> QuantumCircuit:
     circuit.rz(Parameter("a"), 0)
     circuit.measure(0, 0)
     return circuit
+
+
+def typed(values: Any) -> Any:
+    """A PUB as SamplerV2 sends it, with these values whatever they are."""
+    content = io.BytesIO()
+    np.save(content, values)
+    params = sampler((turned(), [0.1], 10))
+    packed = base64.b64encode(zlib.compress(content.getvalue())).decode()
+    params["pubs"][0][1] = {"__type__": "ndarray", "__value__": packed}
+    return params
 
 
 @pytest.mark.parametrize(
@@ -77,6 +93,13 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
         (plain("garbage"), "line 1:7"),
         (sampler((turned(), [[0.1]] * 101, 100_000)), "10000000"),
         (sampler((turned(), [[0.1], [float("nan")]], 10)), "finite"),
+        (typed(np.array([0.1 + 3j])), "complex"),
+        (typed(np.array(["3.1"])), "real numbers"),
+        (typed(np.array(["2020-01-01"], dtype="M8[D]")), "real numbers"),
+        (typed(np.zeros(1, dtype=[("a", float)])), "real numbers"),
+        (typed(np.zeros((0, 1))), "no row"),
+        (plain(TURNED, [10**400], 10), "too large"),
+        (plain(TURNED.replace("rz(a)", "rz(1/a)"), [[0.5], [0.0]], 10), "no value"),
     ],
 )
 def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word: str) -> None:

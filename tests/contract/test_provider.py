@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from qiskit import QuantumCircuit
+from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
+from qiskit.circuit import Clbit
 from qiskit.primitives import StatevectorSampler
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.transpiler import CouplingMap
@@ -20,7 +22,7 @@ from shotclock.circuits import raw, store
 from shotclock.circuits.worker import bound_logical
 from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.ports import Accepted, Job, Provider
+from shotclock.domain.ports import Accepted, Job, Provider, Rehearsing
 from shotclock.emulator import device
 from shotclock.emulator.profile import load
 from shotclock.emulator.provider import EmulatedProvider
@@ -109,6 +111,11 @@ def ghz(n: int, bits: int) -> DeviceCircuit:
     for qubit in range(n - 1):
         circuit.cx(qubit, qubit + 1)
     circuit.measure(range(n), reversed(range(n)))
+    return of_circuit(circuit)
+
+
+def of_circuit(circuit: QuantumCircuit) -> DeviceCircuit:
+    """Any circuit, compiled."""
     bound = raw.read(circuit, {}, "heron-torino", device.target("heron-torino"))
     return DeviceCircuit(store.obtain(bound, "heron-torino", device.target, None).template, bound)
 
@@ -303,3 +310,77 @@ def test_the_same_seed_gives_the_same_samples(make: Maker) -> None:
         return execution.samples[0].pool.tobytes() + execution.samples[0].counts.tobytes()
 
     assert asyncio.run(samples()) == asyncio.run(samples())
+
+
+def odd_registers() -> QuantumCircuit:
+    """X on every other qubit, measured into registers of a result's own attributes and into loose bits."""
+    names = ("items", "keys", "values", "shape", "size", "ndim", "class", "meas", "c0")
+    registers = [ClassicalRegister(1, name) for name in names]
+    circuit = QuantumCircuit(QuantumRegister(30, "q"), [Clbit()], *registers, ClassicalRegister(2, "unused"))
+    for bit in range(10):
+        qubit = 3 * bit  # the others are idle: a state vector of all 30 qubits would take 16 GiB
+        if bit % 2:
+            circuit.x(qubit)
+        circuit.measure(qubit, bit)
+    return circuit
+
+
+@of("emulated", "aer", "sampler", "backend", *REMOTE)
+def test_registers_of_any_name_and_number_and_idle_qubits_are_run(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        execution = await provider.collect(
+            await provider.submit(Job.of((of_circuit(odd_registers()),), 400, "test"))
+        )
+        samples = execution.samples[0]
+        assert (samples.pool.shape[1], samples.shots) == (12, 400)
+        expected = [bit % 2 for bit in range(10)] + [0, 0]
+        # the emulated device replaces one bit in twenty or so
+        assert samples.pool[np.argmax(samples.counts)].tolist() == expected
+
+    asyncio.run(main())
+
+
+@of("emulated", "aer", "sampler", "backend")
+def test_more_classical_bits_than_a_machine_word_has_are_run(make: Maker) -> None:
+    async def main() -> None:
+        circuit = QuantumCircuit(2, 70)
+        circuit.x(0)
+        circuit.measure([0, 1], [69, 3])
+        provider = make()
+        execution = await provider.collect(await provider.submit(Job.of((of_circuit(circuit),), 100, "test")))
+        samples = execution.samples[0]
+        assert samples.pool[np.argmax(samples.counts)].tolist() == [0] * 69 + [1]
+
+    asyncio.run(main())
+
+
+@of("aer", "sampler")
+def test_a_simulator_predicts_from_a_rehearsal_before_the_first_job(make: Maker) -> None:
+    async def main() -> None:
+        provider = make()
+        job = job_of(3)
+        assert provider.predict_s(job) == 5.0
+        assert isinstance(provider, Rehearsing)
+        await provider.rehearse(job)
+        assert provider.predict_s(job) < 5.0
+        assert await provider.find(job.tag) == ()
+
+    asyncio.run(main())
+
+
+def test_a_sampler_takes_the_registers_of_any_builder() -> None:
+    def build(_: DeviceCircuit) -> QuantumCircuit:
+        registers = (ClassicalRegister(1, "items"), ClassicalRegister(2, "b"))
+        circuit = QuantumCircuit(QuantumRegister(2, "q"), *registers, [Clbit()])
+        circuit.x(0)
+        circuit.measure([0, 1], [3, 1])
+        return circuit
+
+    async def main() -> None:
+        made = StatevectorSampler(seed=1)
+        provider = wrap("sampler", made, build, ClientThreads("sampler", 1), WallClock())
+        execution = await provider.collect(await provider.submit(job_of(3, shots=10)))
+        assert [one.pool.tolist() for one in execution.samples] == [[[0, 0, 0, 1]]]
+
+    asyncio.run(main())

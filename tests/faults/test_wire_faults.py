@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -13,16 +14,18 @@ from typing import Any
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from certificates import SERVER, TRAINER, Site, write
+from certificates import SERVER, TRAINER, Site, put, write
 from harness import random_subproblem
+from served import free_port
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import MachineError
 from shotclock.domain.ledger import LedgerError
-from shotclock.domain.outcome import Decision, Degraded, Done, Executed, Failed, Late, Outcome
+from shotclock.domain.outcome import Answer, Decision, Degraded, Done, Executed, Failed, Late, Outcome, Winner
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import codec, methods, outcomes
 from shotclock.wire.certificates import LiveIdentity, TlsFiles, load, utc_now
@@ -140,6 +143,29 @@ def test_a_server_takes_any_bytes_and_still_serves(payloads: list[tuple[str, byt
         await server.stop(0)
 
     asyncio.run(main())
+
+
+def test_a_fallback_that_outlasts_the_deadline_changes_nothing_and_holds_no_loop() -> None:
+    let_go, ran_on = threading.Event(), list[str]()
+
+    def slow(subproblem: Subproblem) -> Answer:
+        ran_on.append(threading.current_thread().name)
+        let_go.wait()
+        return zeros(subproblem)
+
+    async def main() -> None:
+        channels = connect(f"127.0.0.1:{free_port()}", Insecure())
+        dispatcher = GrpcDispatcher(channels, fallback=slow)
+        outcome = await dispatcher.solve(asked(budget_ns=2 * NS_PER_S))
+        assert isinstance(outcome, Degraded)
+        assert outcome.answer.winner is Winner.INCUMBENT
+        assert not outcome.answer.bits.any()
+        let_go.set()
+        await dispatcher.close()
+
+    asyncio.run(main())
+    assert all(name.startswith("shotclock-fallback") for name in ran_on)
+    assert ran_on
 
 
 def test_nobody_listens(site: Site) -> None:
@@ -315,6 +341,29 @@ def test_half_written_files_keep_the_previous_certificate_and_are_told_once(site
     assert live.refreshed()
     assert live.current != before
     assert len(refused) == 1
+
+
+def test_a_new_certificate_that_cannot_connect_keeps_the_previous_one(site: Site) -> None:
+    files = site.issue(TRAINER)
+    refused: list[str] = []
+    live = LiveIdentity(files, on_refused=refused.append)
+    before = live.current
+    key = ed25519.Ed25519PrivateKey.generate()
+    put(site, TRAINER, key)
+    assert not live.refreshed()
+    (reason,) = refused
+    assert "no key of the kind Ed25519" in reason
+    assert "the previous certificate stays in use" in reason
+    assert live.current == before
+
+
+def test_a_byte_order_mark_alone_makes_no_new_certificate(site: Site) -> None:
+    files = site.issue(TRAINER)
+    live = LiveIdentity(files)
+    before = live.current
+    files.certificate.write_bytes(b"\xef\xbb\xbf" + files.certificate.read_bytes())
+    assert not live.refreshed()
+    assert live.current == before
 
 
 def test_a_certificate_that_expires_in_use_is_told_once_and_forgotten_when_it_is_renewed(site: Site) -> None:

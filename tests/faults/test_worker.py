@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 
@@ -10,6 +11,31 @@ import pytest
 
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.orchestrator.offload import ProcessOffload
+from shotclock.orchestrator.pipe_worker import SPAWN
+
+
+@pytest.fixture(params=["semaphores", "read-only /dev/shm"], autouse=True)
+def host(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With POSIX semaphores, and without: where /dev/shm is read-only they cannot be made."""
+
+    def refuse() -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    if request.param != "semaphores":
+        monkeypatch.setattr(SPAWN, "Lock", refuse)
+
+
+def test_work_runs_in_one_other_process() -> None:
+    offload = ProcessOffload()
+    try:
+        first, second = (asyncio.run(offload.run(os.getpid)) for _ in range(2))
+    finally:
+        offload.close()
+    assert first == second != os.getpid()
+
+
+def test_a_worker_that_was_never_used_closes() -> None:
+    ProcessOffload().close()
 
 
 def test_a_killed_worker_is_a_transient_fault_and_is_replaced_once() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import typer
 
+from certificates import SERVER, Site
 from ibm_endpoint import TOKEN, IbmEndpoint, running
 from shotclock.cli.doctor import doctor
 from shotclock.providers import ibm, qrmi, registry
@@ -103,3 +104,22 @@ def test_a_sampler_of_ones_own_is_reachable(examined: Doctor) -> None:
     code, document = examined("", "--provider", "decimal:Decimal")
     assert code == CODES["environment"]
     assert "no Provider" in check(document, "reachable")["said"]
+
+
+@pytest.mark.parametrize(
+    ("hours", "code", "ok", "says"),
+    [((-1, 24), 0, True, "valid"), ((-23, 1), 0, True, "expires on"), ((-9, -1), 3, False, "expired on")],
+)
+def test_the_services_certificate_is_checked(
+    hours: tuple[int, int], code: int, ok: bool, says: str, examined: Doctor, tmp_path: Path
+) -> None:
+    files = Site.at(tmp_path).issue(SERVER, hours=hours)
+    settings = (
+        f'[serve]\ncertificate = "{files.certificate}"\nprivate_key = "{files.private_key}"\n'
+        f'authorities = "{files.authorities}"'
+    )
+    ended, document = examined(settings, "--provider", "emulated")
+    found = check(document, "certificate")
+    assert (ended, found["ok"]) == (code, ok)
+    assert f"{files.certificate}: {says}" in found["said"]
+    assert (found["fix"] == "") == (says == "valid")

@@ -141,7 +141,7 @@ def test_without_hardware_it_refuses_and_leaves_nothing(
     [
         (["--dry-run"], 2, "--hardware"),
         (["--hardware", "--clock", "virtual"], 2, "--clock virtual"),
-        (["--hardware", "--dry-run"], 3, "provider"),
+        (["--hardware", "--dry-run", "--clock", "virtual"], 2, "--clock virtual"),
         (["--hardware", "--arms", "classical-only"], 3, "provider"),
     ],
 )

@@ -8,6 +8,7 @@ import re
 import shlex
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import urllib.request
@@ -98,6 +99,112 @@ except RuntimeInvalidStateError:
 assert service.jobs(job_tags=["cancelled"])[0].status() == "CANCELLED"
 """
 
+# By both Samplers and by QRMI: π on t[2], t[10], t[11], and on a scalar, sets those bits and no other.
+PARAMETERS = """
+import numpy as np
+from qiskit.circuit import Parameter, ParameterVector, QuantumCircuit
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_ibm_runtime import QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime.executor_sampler import Sampler
+from qrmi import QuantumResource, ResourceType
+from qrmi.primitives.ibm import SamplerV2 as QrmiSampler
+
+backend = QiskitRuntimeService().backend("ibm_torino")
+vector, scalar = ParameterVector("t", 12), Parameter("θ")
+circuit = QuantumCircuit(13)
+for qubit, parameter in enumerate([*vector, scalar]):
+    circuit.rx(parameter, qubit)
+circuit.measure_all()
+isa = generate_preset_pass_manager(optimization_level=1, backend=backend).run(circuit)
+rows = [{vector: np.isin(np.arange(12), wanted) * np.pi, scalar: (12 in wanted) * np.pi}
+        for wanted in ([2, 10, 11], [1, 12])]
+values = {vector: np.array([row[vector] for row in rows]), scalar: np.array([row[scalar] for row in rows])}
+qpu = QuantumResource("ibm_torino", ResourceType.IBMQuantumComputeService)
+lease = qpu.acquire()
+for sampler in (SamplerV2(mode=backend), Sampler(mode=backend), QrmiSampler(qpu)):
+    job = sampler.run([(isa, values)], shots=200)
+    shots = job.result()[0].data.meas.to_bool_array(order="little")
+    found = [np.flatnonzero(row.mean(axis=0) > 0.5).tolist() for row in shots]
+    assert found == [[2, 10, 11], [1, 12]], (sampler, found)
+    del job
+qpu.release(lease)
+"""
+
+# A service made by hand, without an instance, and what a script asks of a service, a device and a job.
+WITHOUT_AN_INSTANCE = """
+import os
+from datetime import datetime, timedelta
+
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from qiskit.transpiler import generate_preset_pass_manager
+from qiskit_ibm_runtime import Batch, QiskitRuntimeService, SamplerV2, Session
+from qiskit_ibm_runtime.api.exceptions import RequestsApiError
+from qiskit_ibm_runtime.exceptions import IBMRuntimeError
+
+crn = os.environ.pop("QISKIT_IBM_INSTANCE")
+service = QiskitRuntimeService(
+    channel="ibm_quantum_platform", token="emulated", url=os.environ["QISKIT_IBM_URL"]
+)
+assert [one["crn"] for one in service.instances()] == [crn]
+assert service.active_instance() == crn
+assert service.usage()["usage_limit_reached"] is False
+backend = service.least_busy(min_num_qubits=127, operational=True, dynamic_circuits=True)
+assert service.backends(min_num_qubits=1000) == service.backends(dynamic_circuits=False) == []
+fractional = service.least_busy(use_fractional_gates=True)
+assert {"rx", "rzz"} <= set(fractional.operation_names)
+assert not {"rx", "rzz"} & set(backend.operation_names)
+assert backend.properties(datetime=datetime(2020, 1, 1)) is None
+assert backend.target_history(datetime=datetime.now()).num_qubits == 133
+
+bell = QuantumCircuit(2)
+bell.rx(1.5707963, 0)
+bell.rzz(0.3, 0, 1)
+bell.measure_all()
+isa = generate_preset_pass_manager(optimization_level=1, backend=fractional).run(bell)
+assert {"rx", "rzz"} <= set(isa.count_ops())
+with Session(backend=fractional) as session:
+    job = SamplerV2(mode=session).run([isa], shots=100)
+    assert 20 < job.result()[0].data.meas.get_counts()["00"] < 80
+    assert Session.from_id(session.session_id, service).details()["state"] == "active"
+again = service.job(job.job_id())
+assert again.backend().name == backend.name
+assert again.instance == crn and again.session_id == session.session_id
+assert again.image == "" and again.error_message() is None
+assert again.properties().backend_name == backend.name
+assert again.metrics()["qiskit_version"].startswith("2.")
+assert again.usage_estimation["quantum_seconds"] > 0
+assert again.update_tags(["new"]) == ["new"]
+yesterday = datetime.now() - timedelta(days=1)
+filters = dict(backend_name=backend.name, program_id="sampler", session_id=session.session_id, pending=False)
+(found,) = service.jobs(created_after=yesterday, job_tags=["new"], **filters)
+assert found.job_id() == job.job_id()
+assert service.jobs(created_before=yesterday, **filters) == []
+service.delete_job(job.job_id())
+assert service.jobs(**filters) == []
+
+sampler = SamplerV2(mode=fractional)
+sampler.options.environment.private = True
+private = sampler.run([isa], shots=10)
+private.result()
+assert private.private and private.inputs == {}
+try:
+    private.result()
+    raise SystemExit("a private job was read twice")
+except RequestsApiError as error:
+    assert error.status_code == 404, error
+
+# Refused at submit, at once and for good: a client repeats a 500, and waits in the queue for a 1010.
+late = QuantumCircuit(133, 1)
+late.delay(Parameter("d"), 0, "us")
+late.measure(0, 0)
+try:
+    SamplerV2(mode=backend).run([(late, [100.0])])
+    raise SystemExit("a delay without a unit was taken")
+except IBMRuntimeError as error:
+    assert "400" in str(error) and "without its unit" in str(error), error
+"""
+
 SCRIPTS = {
     "quickstart, executor sampler": QUICKSTART.format(
         import_sampler="Session\nfrom qiskit_ibm_runtime.executor_sampler import Sampler", sampler="Sampler"
@@ -105,6 +212,8 @@ SCRIPTS = {
     "quickstart, SamplerV2": QUICKSTART.format(import_sampler="SamplerV2 as Sampler", sampler="Sampler"),
     "session": SESSION,
     "sweep, tags, twirling, cancel": SWEEP,
+    "parameters": PARAMETERS,
+    "without an instance": WITHOUT_AN_INSTANCE,
     **dict(re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)),
 }
 
@@ -168,6 +277,47 @@ def test_the_clients_own_examples_and_the_pages_run_unchanged(endpoint: Any) -> 
     assert len({charge["workload"] for charge in charges}) == len(charges)
     assert {"job", "batch", "session"} == {charge["mode"] for charge in charges}
     assert account(endpoint)["tags_paid_twice"] == []
+
+
+def disconnect(port: int, sent: bytes, *, reset: bool, answered: bool) -> None:
+    """Sends this and goes, with FIN or with a reset, before or after the answer has begun."""
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(sent)
+        if answered:
+            client.recv(1)
+        if reset:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_clients_that_go_leave_nothing_on_stderr_but_a_line() -> None:
+    process, said = started("--profile", "colocated", "--listen", "127.0.0.1:0")
+    port = int(said["url"].rpartition(":")[2])
+    head = b"Host: x\r\nAuthorization: Bearer x\r\n"
+    properties = b"GET /backends/ibm_torino/properties HTTP/1.1\r\n" + head + b"\r\n"
+    submit = b"POST /jobs HTTP/1.1\r\n" + head
+    moments = {
+        "nothing": b"",
+        "half a head": b"GET /exp",
+        "half a body": submit + b'Content-Length: 1000\r\n\r\n{"a":',
+        "half a chunked body": submit + b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\n',
+        "half an update": b"PATCH /sessions/x HTTP/1.1\r\n" + head + b"Content-Length: 100\r\n\r\n{",
+        "a request": properties,
+        "two requests at once": properties * 2,
+    }
+    for sent in moments.values():
+        for reset in (False, True):
+            disconnect(port, sent, reset=reset, answered=False)
+    disconnect(port, properties, reset=True, answered=True)
+    # What is not HTTP is answered as a bad request before it goes.
+    for sent in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)), b"\x00\xff" * 500):
+        disconnect(port, sent, reset=True, answered=True)
+    with socket.create_connection(("127.0.0.1", port)) as under_way:
+        under_way.sendall(moments["half a body"])
+        assert account(said)["charges"] == []  # it serves on
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=600)
+    assert process.returncode == 0
+    assert set(err.splitlines()) <= {"WARNING:  Invalid HTTP request received."}
 
 
 def test_ctrl_c_ends_it_cleanly() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -44,9 +45,17 @@ c = measure q;
 
 WARM_WHEN_TOLD = """
 import asyncio
+import os
 import sys
+from datetime import timedelta
+from pathlib import Path
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.cli import main
+from shotclock.wire import certificates
+
+utc_now = certificates.utc_now
+ahead = Path(os.environ["HOURS_AHEAD"])
+certificates.utc_now = lambda: utc_now() + timedelta(hours=float(ahead.read_text() or 0))
 
 warm = QaoaSynthesizer.warm
 held = [True]
@@ -60,7 +69,7 @@ async def when_told(self, n):
 QaoaSynthesizer.warm = when_told
 main()
 """
-"""The command; it compiles no template before it has read a line."""
+"""The command; it compiles no template before it has read a line, and a file sets its calendar ahead."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ class Up:
     operator: TlsFiles
     stranger: TlsFiles
     probe: TlsFiles
+    hours_ahead: Path
 
     @property
     def target(self) -> str:
@@ -151,7 +161,8 @@ probes = ["{PROBE}"]
 
 
 def start(folder: Path) -> Up:
-    site = Site.at(folder)
+    site, hours_ahead = Site.at(folder), folder / "hours-ahead"
+    hours_ahead.write_text("0")
     command = [sys.executable, "-c", WARM_WHEN_TOLD]
     process = subprocess.Popen(
         [*command, "serve", "--json", "--config", str(settings(folder, site))],
@@ -159,6 +170,7 @@ def start(folder: Path) -> Up:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, "HOURS_AHEAD": str(hours_ahead)},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -169,8 +181,18 @@ def start(folder: Path) -> Up:
     ready = json.loads(process.stdout.readline())
     assert ready["event"] == "ready"
     assert ready["emulated"] is True
-    names = (site.issue(name) for name in (TRAINER, OPERATOR, STRANGER, PROBE))
-    return Up(process, listening["grpc_port"], listening["http_port"], before_ready, *names)
+    trainer, operator, stranger, probe = map(site.issue, (TRAINER, OPERATOR, STRANGER, PROBE))
+    return Up(
+        process,
+        listening["grpc_port"],
+        listening["http_port"],
+        before_ready,
+        trainer,
+        operator,
+        stranger,
+        probe,
+        hours_ahead,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +204,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     out, err = service.process.communicate(timeout=600)
     assert service.process.returncode == 0
     assert err == ""
-    assert [json.loads(line)["event"] for line in out.splitlines()] == ["draining", "drained"]
+    events = [json.loads(line)["event"] for line in out.splitlines()]
+    assert [event for event in events if event != "trouble"] == ["draining", "drained"]
     assert workers
     assert all_gone(workers)
 
@@ -203,6 +226,15 @@ def test_grpcs_own_health_says_serving_then(up: Up) -> None:
         stub = health_pb2_grpc.HealthStub(channel)
         watched = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=600)
         assert any(one.status == health_pb2.HealthCheckResponse.SERVING for one in watched)
+
+
+def health_of(up: Up) -> Generator[int, None, None]:
+    """Each state of gRPC's own health, as it changes."""
+    credentials = client_credentials(load(up.probe, utc_now()))
+    with grpc.secure_channel(up.target, credentials) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for one in stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=600):
+            yield one.status
 
 
 def samples(up: Up) -> dict[tuple[str, str], float]:
@@ -282,6 +314,31 @@ def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
     assert verb("resume") == f"{up.target} is ready\n"
     assert up.get("/readyz") == (200, "ok\n")
     assert isinstance(up.solve(asked(4), up.trainer), Done)
+
+
+def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unready_after(
+    up: Up, verb: Verb
+) -> None:
+    serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+    health = health_of(up)
+    assert serving in health
+    up.hours_ahead.write_text("23")
+    assert up.get("/readyz") == (200, "ok\n")
+    for said in (verb("status", "--json"), up.get("/status")[1]):
+        (warning,) = json.loads(said)["warnings"]
+        assert "tls.pem: expires on" in warning
+    up.hours_ahead.write_text("25")
+    code, why = up.get("/readyz")
+    assert code == 503
+    assert "tls.pem: expired on" in why
+    assert up.get("/livez") == (200, "ok\n")
+    assert not_serving in health
+    while samples(up)["shotclock_troubles_total", ""] == 0:  # it looks at the files every five seconds
+        time.sleep(0.1)
+    up.hours_ahead.write_text("0")
+    assert serving in health
+    assert up.get("/readyz") == (200, "ok\n")
+    health.close()
 
 
 def test_a_killed_one_leaves_no_process_behind(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from test_docs import NAMED, ROOT, blocks, run_shell
+from test_docs import NAMED, blocks, run_shell
 
+from base_environment import ROOT
 from served import free_port
 
 

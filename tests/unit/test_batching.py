@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotclock.domain.errors import SettingsError
-from shotclock.orchestrator.batching import BatchLimits, Line, Plan, PlannedPub, Waiting, pack
+from shotclock.orchestrator.batching import BatchLimits, Line, Packing, PubPlan, Waiting, pack
 
 MS = 1_000_000
 LIMITS = BatchLimits(max_pubs=3, max_shots=1000)
@@ -22,32 +22,33 @@ LINES: dict[int, tuple[Line, ...]] = {
 }
 
 
-def predict_s(pubs: tuple[PlannedPub, ...], shots: int) -> float:
+def predict_s(pubs: tuple[PubPlan[str], ...], shots: int) -> float:
     """4 ms overhead, and 10 µs and 1 µs a qubit of the longest line for each shot of a PUB."""
-    longest = sum(max(len(one.line) for one in pub.placements) for pub in pubs)
+    longest = sum(max(len(one.line) for one in pub) for pub in pubs)
     return 4e-3 + shots * (1e-5 * len(pubs) + 1e-6 * longest)
 
 
-def plan_of(requests: list[Waiting], limits: BatchLimits = LIMITS, free_at_ns: int = 0) -> Plan:
+def plan_of(requests: list[Waiting[str]], limits: BatchLimits = LIMITS, free_at_ns: int = 0) -> Packing[str]:
     return pack(requests, LINES, limits, predict_s, free_at_ns)
 
 
-def request(name: str, n: int = 2, deadline_ms: int = 1000, shots: int = 100) -> Waiting:
-    return Waiting(name, n, deadline_ms * MS, shots)
+def request(name: str, n: int = 2, deadline_ms: int = 1000, shots: int = 100) -> Waiting[str]:
+    """A call named by itself, which arrived in the order of the names."""
+    return Waiting(name, int.from_bytes(name.encode()), n, deadline_ms * MS, shots)
 
 
-def where(plan: Plan) -> dict[str, tuple[int, int, Line]]:
+def where(plan: Packing[str]) -> dict[str, tuple[int, int, Line]]:
     """Job, PUB and line of each request placed."""
     return {
-        one.request.request_id: (job_number, pub_number, one.line)
+        one.call: (job_number, pub_number, one.line)
         for job_number, job in enumerate(plan.jobs)
         for pub_number, pub in enumerate(job.pubs)
-        for one in pub.placements
+        for one in pub
     }
 
 
 @st.composite
-def waiting(draw: st.DrawFn) -> list[Waiting]:
+def waiting(draw: st.DrawFn) -> list[Waiting[str]]:
     requests = st.builds(
         request,
         st.just(""),
@@ -56,51 +57,53 @@ def waiting(draw: st.DrawFn) -> list[Waiting]:
         st.integers(1, 1500),
     )
     drawn = draw(st.lists(requests, max_size=14))
-    return [replace(one, request_id=f"r{number:02}") for number, one in enumerate(drawn)]
+    return [replace(one, call=f"r{number:02}", arrival=number) for number, one in enumerate(drawn)]
 
 
 @given(waiting(), st.integers(1, 3), st.integers(0, 5 * MS))
 def test_everyone_is_placed_once_or_refused_with_a_reason(
-    requests: list[Waiting], max_pubs: int, free_at_ns: int
+    requests: list[Waiting[str]], max_pubs: int, free_at_ns: int
 ) -> None:
     plan = plan_of(requests, BatchLimits(max_pubs, 1000), free_at_ns)
-    placed = [one.request for job in plan.jobs for pub in job.pubs for one in pub.placements]
-    refused = [one.request for one in plan.refused]
-    assert sorted(one.request_id for one in placed + refused) == [one.request_id for one in requests]
-    for one in plan.refused:
-        assert one.rejection.limit == ("lines" if one.request.n == 4 else "remaining_budget")
+    placed = [one.waiting for job in plan.jobs for pub in job.pubs for one in pub]
+    refused = [one.waiting for one in plan.unplaced]
+    assert sorted(one.call for one in placed + refused) == [one.call for one in requests]
+    for one in plan.unplaced:
+        assert one.rejection.limit == ("lines" if one.waiting.n == 4 else "remaining_budget")
         assert one.rejection.present > one.rejection.allowed
 
 
 @given(waiting(), st.integers(1, 3), st.integers(0, 5 * MS))
-def test_lines_limits_and_deadlines_are_kept(requests: list[Waiting], max_pubs: int, free_at_ns: int) -> None:
+def test_lines_limits_and_deadlines_are_kept(
+    requests: list[Waiting[str]], max_pubs: int, free_at_ns: int
+) -> None:
     plan = plan_of(requests, BatchLimits(max_pubs, 1000), free_at_ns)
     at_ns = free_at_ns
     for job in plan.jobs:
         at_ns += round(predict_s(job.pubs, job.shots) * 1e9)
         assert job.finished_ns == at_ns <= job.deadline_ns
         assert 1 <= len(job.pubs) <= max_pubs
-        wanted = [one.request.shots for pub in job.pubs for one in pub.placements]
+        wanted = [one.waiting.shots for pub in job.pubs for one in pub]
         assert job.shots == min(max(wanted), 1000)
         for pub in job.pubs:
-            qubits = [qubit for one in pub.placements for qubit in one.line]
+            qubits = [qubit for one in pub for qubit in one.line]
             assert len(set(qubits)) == len(qubits)
-            assert all(one.line in LINES[one.request.n] for one in pub.placements)
+            assert all(one.line in LINES[one.waiting.n] for one in pub)
 
 
 @given(waiting(), st.data())
 def test_an_earlier_deadline_never_loses_its_place_to_a_later_one(
-    requests: list[Waiting], data: st.DataObject
+    requests: list[Waiting[str]], data: st.DataObject
 ) -> None:
-    requests.sort(key=lambda one: (one.deadline_ns, one.request_id))
+    requests.sort(key=lambda one: (one.deadline_ns, one.arrival))
     kept = data.draw(st.integers(0, len(requests)))
     alone, together = where(plan_of(requests[:kept])), where(plan_of(requests))
-    earlier = {one.request_id for one in requests[:kept]}
+    earlier = {one.call for one in requests[:kept]}
     assert alone == {one: place for one, place in together.items() if one in earlier}
 
 
 @given(waiting(), st.randoms())
-def test_the_order_of_asking_does_not_matter(requests: list[Waiting], random: Random) -> None:
+def test_the_order_of_asking_does_not_matter(requests: list[Waiting[str]], random: Random) -> None:
     shuffled = requests[:]
     random.shuffle(shuffled)
     assert plan_of(shuffled) == plan_of(requests)
@@ -108,8 +111,8 @@ def test_the_order_of_asking_does_not_matter(requests: list[Waiting], random: Ra
 
 def test_side_by_side_then_another_pub_then_another_job() -> None:
     plan = plan_of([request(f"r{number}", n=5) for number in range(8)])
-    assert [[len(pub.placements) for pub in job.pubs] for job in plan.jobs] == [[2, 2, 2], [2]]
-    assert [one.line for one in plan.jobs[0].pubs[0].placements] == list(LINES[5])
+    assert [[len(pub) for pub in job.pubs] for job in plan.jobs] == [[2, 2, 2], [2]]
+    assert [one.line for one in plan.jobs[0].pubs[0]] == list(LINES[5])
 
 
 def test_different_sizes_share_a_pub_and_its_shots() -> None:
@@ -127,19 +130,19 @@ def test_who_would_delay_an_earlier_deadline_waits_for_the_next_job() -> None:
 
 
 def test_what_cannot_be_in_time_is_refused_with_the_time_it_would_take() -> None:
-    (refused,) = plan_of([request("a", deadline_ms=3)], free_at_ns=MS).refused
+    (refused,) = plan_of([request("a", deadline_ms=3)], free_at_ns=MS).unplaced
     assert (refused.rejection.allowed, refused.rejection.unit) == (0.002, "s predicted p95")
     assert refused.rejection.present == pytest.approx(4e-3 + 100 * 1.2e-5)
 
 
 def test_a_size_without_a_line_is_refused() -> None:
-    (refused,) = plan_of([request("a", n=4)]).refused
+    (refused,) = plan_of([request("a", n=4)]).unplaced
     assert str(refused.rejection).startswith("lines: 1 lines of 4 qubits wanted against a limit of 0")
 
 
 @pytest.mark.parametrize(
     "requests", [[request("a"), request("a")], [request("a", n=0)], [request("a", shots=0)]]
 )
-def test_impossible_requests_are_settings_errors(requests: list[Waiting]) -> None:
-    with pytest.raises(SettingsError, match="request"):
+def test_impossible_requests_are_settings_errors(requests: list[Waiting[str]]) -> None:
+    with pytest.raises(SettingsError, match=r"arrival|call"):
         plan_of(requests)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -102,8 +104,8 @@ def test_ratios_lie_between_nothing_and_the_optimum(n: int, seed: int, exponent:
 
 def test_samples_of_any_integer_kind_run_the_code_that_is_compiled() -> None:
     found = decode(TRAP, samples(([0, 0], 6), ([1, 1], 1)))
-    compiled = len(_lowest.signatures)
+    compiled = len(cast("Any", _lowest).signatures)
     wide = Samples(np.asfortranarray(np.array([[0, 0], [1, 1]])), np.array([6, 1]))
     again = decode(TRAP, wide)
     assert (again.energy, again.bits.tolist()) == (found.energy, [1, 1])
-    assert len(_lowest.signatures) == compiled
+    assert len(cast("Any", _lowest).signatures) == compiled

@@ -7,25 +7,27 @@ import math
 import pytest
 
 import synthetic
-from shotclock.bench.report.amdahl import Ceiling, ceiling_grid, ceilings
+from shotclock.bench.judge.amdahl import find_ceilings, speed_up
+from shotclock.bench.report.amdahl import ceiling_grid
 from shotclock.bench.report.heat import Instant
 from shotclock.bench.report.over_time import busiest, instants, over_time_grid
 from shotclock.bench.rows import table
+from shotclock.bench.schema import Ceiling
 
 
 def test_half_the_time_in_calls_doubles_the_training_at_most() -> None:
-    half = Ceiling("arm", 10.0, 5.0)
-    assert half.speedup(1.0) == 1.0
-    assert half.speedup(2.0) == pytest.approx(4 / 3)
-    assert half.speedup(math.inf) == 2.0
-    assert Ceiling("arm", 10.0, 10.0).speedup(math.inf) == math.inf
-    assert Ceiling("arm", 0.0, 0.0).speedup(10.0) == 1.0
-    assert "without bound" in str(ceiling_grid([Ceiling("arm", 1.0, 1.0)]))
+    assert speed_up(0.5, 1.0) == 1.0
+    assert speed_up(0.5, 2.0) == pytest.approx(4 / 3)
+    assert speed_up(0.5, math.inf) == 2.0
+    assert speed_up(1.0, math.inf) == math.inf
+    assert speed_up(0.0, 10.0) == 1.0
+    blocked = Ceiling(total_s=1.0, blocked_s=1.0, share=1.0, at_most=None)
+    assert "without bound" in str(ceiling_grid({"arm": blocked}))
 
 
 def test_ceilings_are_of_the_arms_that_call_a_qpu_and_add_up() -> None:
     rows = synthetic.rows(synthetic.SMALL)
-    found = {one.arm: one for one in ceilings(synthetic.summary(rows), table(rows))}
+    found = find_ceilings(synthetic.summary(rows), table(rows))
     assert found.keys() == {arm.name for arm in synthetic.ARMS if arm.quantum}
     own = [row for row in rows if row.arm == "quantum-raw"]
     assert found["quantum-raw"].total_s == pytest.approx(sum(r.total_iteration_time_ns for r in own) / 1e9)
@@ -36,7 +38,7 @@ def test_ceilings_are_of_the_arms_that_call_a_qpu_and_add_up() -> None:
 def test_a_run_without_a_quantum_call_has_neither() -> None:
     rows = [row for row in synthetic.rows(synthetic.SMALL) if row.arm.startswith("classical")]
     summary = synthetic.summary(rows, arms=synthetic.ARMS[:2])
-    assert ceilings(summary, table(rows)) == []
+    assert find_ceilings(summary, table(rows)) == {}
     assert busiest(summary) is None
 
 

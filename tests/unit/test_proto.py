@@ -43,7 +43,8 @@ PINNED = {
     "CircuitOutcome": "provenance executed shed late failed",
     "DecidedRequest": "request_id decision",
     "DecidedReply": "",
-    "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished",
+    "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished"
+    " warnings",
     "WatchRequest": "",
     "DrainRequest": "budget_ns",
     "Drained": "finished handed_back",

@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 import synthetic
+from shotclock.bench.judge.loss_curves import curve_against_time
 from shotclock.bench.report.figures import figures
 from shotclock.bench.report.html import write_report
 from shotclock.bench.report.lines import spread
 from shotclock.bench.report.looks import looks
-from shotclock.bench.report.losses import against_time
 from shotclock.bench.report.samples import samples
 from shotclock.bench.report.shares import shares
 from shotclock.bench.report.tables import latency
@@ -41,6 +41,8 @@ SECTIONS = {
     "method",
 }
 CHARTS = {
+    "added_latency_by_fabric",
+    "loss_and_throughput",
     "fabrics_side_by_side",
     "paired_seeds",
     "loss_against_money",
@@ -218,7 +220,7 @@ def test_one_evaluation_a_diverged_loss_and_a_silent_cloud_can_be_drawn(tmp_path
     summary = synthetic.summary(steps, synthetic.SMALL)
     _, page = written(steps, summary, tmp_path)
     assert set(page.ids) >= CHARTS
-    assert "quantum-raw" not in {course.arm for course in against_time(summary, table(steps))}
+    assert "quantum-raw" not in {course.arm for course in curve_against_time(summary, table(steps))}
     assert silent not in {sample.arm for sample in samples(summary, table(steps), "added_latency")}
     assert silent in page.text
 

@@ -10,12 +10,12 @@ import pytest
 import synthetic
 from charted import drawn, run
 from shotclock.bench import statistics
+from shotclock.bench.judge.paired_seeds import pair_seeds
 from shotclock.bench.report.chart_data import stage_means
 from shotclock.bench.report.fabrics import MEAN, fabrics
 from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
 from shotclock.bench.report.render import svg
 from shotclock.bench.report.samples import Sample
-from shotclock.bench.report.seeds import pairs
 from shotclock.bench.report.tails import tail_curve
 from shotclock.bench.report.waterfall import falls, waterfall
 from shotclock.bench.rows import Step, table
@@ -36,7 +36,7 @@ def with_losses(summary: Summary, losses: dict[str, dict[int, float]]) -> Summar
 def test_seeds_are_paired_and_the_mean_has_its_interval() -> None:
     _, summary = run()
     losses = {"classical-only": {0: 1.0, 1: 2.0, 2: 3.0}, "quantum-raw": {0: 0.9, 1: 2.0, 2: 3.1}}
-    (found,) = pairs(with_losses(summary, losses))
+    (found,) = pair_seeds(with_losses(summary, losses))
     assert dict(found.differences) == pytest.approx({0: -0.1, 1: 0.0, 2: 0.1})
     assert found.mean == pytest.approx(0, abs=1e-12)
     assert found.interval == pytest.approx((-0.2484, 0.2484), abs=1e-4)  # ± 4.303 × 0.1 / √3
@@ -46,11 +46,11 @@ def test_seeds_are_paired_and_the_mean_has_its_interval() -> None:
 def test_seeds_without_a_pair_are_counted_and_a_diverged_one_is_none() -> None:
     _, summary = run()
     losses = {"classical-only": {0: 1.0, 1: 2.0}, "quantum-raw": {0: 0.5, 1: float("nan"), 2: 3.0}}
-    (found,) = pairs(with_losses(summary, losses))
-    assert found.differences == ((0, -0.5),)
+    (found,) = pair_seeds(with_losses(summary, losses))
+    assert found.differences == {0: -0.5}
     assert found.unpaired == 2
     assert found.interval is None
-    assert "one seed: no interval" in found.words
+    assert found.mean == -0.5
 
 
 def test_one_seed_is_drawn_without_an_interval() -> None:

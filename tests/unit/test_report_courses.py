@@ -6,16 +6,22 @@ from itertools import pairwise
 
 import pytest
 
-from shotclock.bench.report.courses import APART_PX, Course, Point, courses, curve, spent_axis
+from shotclock.bench.judge.loss_curves import make_curves
+from shotclock.bench.report.courses import APART_PX, curve, spent_axis
 from shotclock.bench.report.lines import Axis
+from shotclock.bench.schema import LossCurve, LossPoint
 
 WIDTH_PX = 300.0
 X = Axis(0.0, 100.0, (), (), "step")
 
 
-def course(steps: range, *, seeds: int = 2) -> Course:
-    points = tuple(Point(step, float(step), 1.0 + step % 2, 0.5, 2.5 + step % 2) for step in steps)
-    return Course("hybrid-mine", seeds, points)
+def point(step: int, spent: float, mean: float, low: float, high: float) -> LossPoint:
+    return LossPoint(step=step, spent=spent, mean=mean, low=low, high=high)
+
+
+def course(steps: range, *, seeds: int = 2) -> LossCurve:
+    points = tuple(point(step, float(step), 1.0 + step % 2, 0.5, 2.5 + step % 2) for step in steps)
+    return LossCurve(arm="hybrid-mine", seeds=seeds, points=points)
 
 
 def test_seeds_are_averaged_and_what_some_never_reached_keeps_the_others() -> None:
@@ -26,8 +32,10 @@ def test_seeds_are_averaged_and_what_some_never_reached_keeps_the_others() -> No
         ("b", 1, 9, 8.0, float("nan")),
         ("a", 0, 4, 1.0, float("inf")),
     ]
-    (found,) = courses(["a", "b", "c"], rows)
-    assert found == Course("b", 2, (Point(4, 3.0, 2.0, 1.0, 3.0), Point(9, 6.0, 0.5, 0.5, 0.5)))
+    (found,) = make_curves(["a", "b", "c"], rows)
+    assert found == LossCurve(
+        arm="b", seeds=2, points=(point(4, 3.0, 2.0, 1.0, 3.0), point(9, 6.0, 0.5, 0.5, 0.5))
+    )
 
 
 def test_evaluations_too_near_to_be_told_apart_are_one_point() -> None:
@@ -54,7 +62,9 @@ def test_one_seed_has_no_band() -> None:
 
 @pytest.mark.parametrize(("ends", "log"), [((10.0, 100.0), False), ((10.0, 1000.0), True)])
 def test_ends_far_apart_want_a_log_axis(ends: tuple[float, float], log: bool) -> None:
-    found = [Course("a", 1, (Point(0, 1.0, 1, 1, 1), Point(1, end, 1, 1, 1))) for end in ends]
+    found = [
+        LossCurve(arm="a", seeds=1, points=(point(0, 1.0, 1, 1, 1), point(1, end, 1, 1, 1))) for end in ends
+    ]
     axis, place = spent_axis(found, "money")
     assert place(found[0].points[-1]) == (1.0 if log else 10.0)
     assert ("log scale" in axis.title) is log

@@ -46,8 +46,8 @@ def test_words_go_where_they_touch_least(
 
 def test_a_run_against_an_emulated_endpoint_does_not_promise_profiles() -> None:
     summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
-    assert "from the profiles listed below" in page(summary, [])
-    told = page(summary.model_copy(update={"profiles": {}}), [])
+    assert "from the profiles listed below" in page(summary, [], [])
+    told = page(summary.model_copy(update={"profiles": {}}), [], [])
     assert "profiles listed below" not in told
     assert "emulated by the endpoint" in told
     assert "No arm used a profile." in told

@@ -9,26 +9,27 @@ import pytest
 
 import synthetic
 from charted import drawn, run
+from shotclock.bench.judge.break_even import find_break_even
+from shotclock.bench.judge.money import curve_against_money, find_prices, is_billed_by_wall
 from shotclock.bench.report.axes import linear, logarithmic, power, span
-from shotclock.bench.report.break_even import Asked, BreakEven, break_even, findings, no_gain
+from shotclock.bench.report.break_even import findings, no_gain, word_prices
 from shotclock.bench.report.break_even_chart import break_even_chart
 from shotclock.bench.report.looks import looks
-from shotclock.bench.report.money import Prices, against_money, by_the_wall, prices
 from shotclock.bench.report.render import svg
 from shotclock.bench.rows import Step, table
-from shotclock.bench.schema import Cost, Summary, UnitPrices
+from shotclock.bench.schema import BreakEven, CallCost, Cost, SecondPrices, Summary, UnitPrices
 
-AT = Prices("USD", 2.10 / 3600, 1.60)
+AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
 
 
 def even(steps: list[Step], summary: Summary) -> str:
-    found = break_even(summary, table(steps), AT)
+    found = find_break_even(summary, table(steps), AT)
     assert found is not None
     return svg(break_even_chart(found, looks(summary.arms), []))
 
 
-def asked(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> Asked:
-    return Asked(
+def asked(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> CallCost:
+    return CallCost(
         arm=arm,
         calls=100,
         blocked_s=0.1,
@@ -36,7 +37,7 @@ def asked(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None
         usage_s=0.05,
         by_wall=by_wall,
         gain=gain,
-        gain_words="",
+        gain_note="",
     )
 
 
@@ -50,16 +51,16 @@ def with_costs(summary: Summary, costs: dict[str, Cost]) -> Summary:
 @pytest.mark.parametrize("names", [(), ("classical-only",), ("hybrid-colocated",)])
 def test_the_prices_are_those_the_costs_were_reckoned_with(names: tuple[str, ...]) -> None:
     _, summary = run(synthetic.SMALL, *names)
-    found = prices(summary)
+    found = find_prices(summary)
     assert found == AT
-    assert found.words == "2.10 USD a GPU hour, 1.60 USD a QPU second"
+    assert word_prices(found) == "2.10 USD a GPU hour, 1.60 USD a QPU second"
 
 
 def test_a_summary_from_before_prices_were_told_draws_no_money() -> None:
     steps, summary = run()
     old = {name: arm.cost.model_copy(update={"prices": None}) for name, arm in summary.arms.items()}
     summary = with_costs(summary, old)
-    assert prices(summary) is None
+    assert find_prices(summary) is None
     found = drawn(steps, summary)
     for name in ("loss_against_money", "break_even"):
         assert "cannot be told" in found[name].caption
@@ -70,7 +71,7 @@ def test_a_summary_from_before_prices_were_told_draws_no_money() -> None:
 def test_courses_end_at_the_cost_of_the_summary() -> None:
     steps, summary = run()
     steps = [replace(step, eval_loss=0.5) if step.step == 59 else step for step in steps]
-    found = against_money(summary, table(steps), AT)
+    found = curve_against_money(summary, table(steps), AT)
     assert [course.arm for course in found] == list(summary.arms)
     for course in found:
         spent = course.points[-1].spent * course.seeds
@@ -91,9 +92,9 @@ def test_a_session_is_billed_by_the_clock() -> None:
         }
     )
     billed = with_costs(summary, {arm: held})
-    assert by_the_wall(billed, arm)
-    assert not by_the_wall(billed, "hybrid-colocated")
-    last = next(course for course in against_money(billed, rows, AT) if course.arm == arm).points[-1]
+    assert is_billed_by_wall(billed, arm)
+    assert not is_billed_by_wall(billed, "hybrid-colocated")
+    last = next(course for course in curve_against_money(billed, rows, AT) if course.arm == arm).points[-1]
     wall_s = sum(s.total_iteration_time_ns for s in steps if s.arm == arm and s.step <= last.step) / 1e9
     assert last.spent * synthetic.SMALL.seeds == pytest.approx(wall_s * (AT.gpu_second + AT.qpu_second))
 
@@ -106,7 +107,7 @@ def test_a_job_that_was_given_up_makes_no_session() -> None:
     given_up = cost.model_copy(
         update={"qpu_s": cost.qpu_s + 0.1, "abandoned_jobs": 1, "abandoned_qpu_s": 0.1}
     )
-    assert not by_the_wall(with_costs(summary, {arm: given_up}), arm)
+    assert not is_billed_by_wall(with_costs(summary, {arm: given_up}), arm)
 
 
 def test_free_of_charge_is_drawn_too() -> None:
@@ -140,20 +141,25 @@ def test_no_price_is_low_enough_for_a_round_trip_longer_than_the_classical_answe
 
 def test_the_solver_time_of_the_same_cost_breaks_even_with_this_run() -> None:
     one = asked()
-    assert one.price(one.worth_s(AT), one.blocked_s, AT) == pytest.approx(AT.qpu_second)
+    assert one.price(one.classical_s(AT), one.blocked_s, AT) == pytest.approx(AT.qpu_second)
 
 
 def test_gains_move_the_line_only_where_both_are_settled() -> None:
     classical = asked("classical-control", gain=0.001)
-    assert BreakEven(AT, (asked(gain=0.003),), classical).factor(asked(gain=0.003)) == pytest.approx(3)
-    assert BreakEven(AT, (asked(),), classical).factor(asked()) is None
-    assert BreakEven(AT, (asked(gain=0.003),), asked()).factor(asked(gain=0.003)) is None
-    assert no_gain(BreakEven(AT, (asked(gain=0.003),), classical)) == []
+    gained, unsettled = asked(gain=0.003), asked()
+
+    def factor(quantum: CallCost, control: CallCost) -> float | None:
+        return BreakEven(prices=AT, quantum=(quantum,), classical=control).gain_factor(quantum)
+
+    assert factor(gained, classical) == pytest.approx(3)
+    assert factor(unsettled, classical) is None
+    assert factor(gained, unsettled) is None
+    assert no_gain(BreakEven(prices=AT, quantum=(gained,), classical=classical)) == []
 
 
 def test_fabrics_are_compared_and_their_gain_is_told() -> None:
     steps, summary = run()
-    found = break_even(summary, table(steps), AT)
+    found = find_break_even(summary, table(steps), AT)
     assert found is not None
     assert [one.arm for one in found.quantum] == [
         "hybrid-colocated",
@@ -161,7 +167,7 @@ def test_fabrics_are_compared_and_their_gain_is_told() -> None:
         "hybrid-public-cloud",
     ]
     assert no_gain(found) == []
-    factor = found.factor(found.quantum[0])
+    factor = found.gain_factor(found.quantum[0])
     assert factor is not None
     colocated, control = (summary.arms[name] for name in ("hybrid-colocated", "classical-control"))
     assert colocated.loss.improvement
@@ -183,9 +189,9 @@ def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[
         for name, arm in summary.arms.items()
     }
     summary = summary.model_copy(update={"arms": arms})
-    found = break_even(summary, table(steps), AT)
+    found = find_break_even(summary, table(steps), AT)
     assert found is not None
-    assert all(found.factor(one) is None for one in found.quantum)
+    assert all(found.gain_factor(one) is None for one in found.quantum)
     assert "no break-even for any of them" in findings(found)
     chart = svg(break_even_chart(found, looks(summary.arms), []))
     assert "no break-even" in chart
@@ -206,7 +212,7 @@ def test_calls_without_an_answer_are_paid_for_by_those_with_one() -> None:
         replace(step, call=replace(step.call, answered=step.step % 2 == 0)) if step.call else step
         for step in steps
     ]
-    whole, half = (break_even(summary, table(each), AT) for each in (steps, halved))
+    whole, half = (find_break_even(summary, table(each), AT) for each in (steps, halved))
     assert whole is not None
     assert half is not None
     assert half.quantum[0].calls < whole.quantum[0].calls

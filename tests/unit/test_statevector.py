@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness import goodness_of_fit, histogram, random_parameters
 from shotclock.domain.circuit import QaoaParameters
+from shotclock.domain.errors import SubproblemError
 from shotclock.emulator.statevector import execute, execute_all, probabilities
 
 
@@ -62,3 +63,15 @@ def test_full_replacement_is_uniform_and_none_keeps_a_certain_state() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
 def test_probabilities_are_normalised_whatever_the_number_of_qubits(n: int) -> None:
     assert probabilities(random_parameters(n, n, 2)).sum() == pytest.approx(1.0, abs=1e-12)
+
+
+def test_too_many_variables_are_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = QaoaParameters.idle(30)
+
+    def allocate(*_: object, **__: object) -> None:
+        raise AssertionError("2ⁿ entries were allocated")
+
+    monkeypatch.setattr(np, "empty", allocate)
+    for simulate in (lambda: execute_all((idle,), 1, (0.0,), (0,)), lambda: probabilities(idle)):
+        with pytest.raises(SubproblemError, match="30 variables, but the state vector ends at 24"):
+            simulate()

@@ -1,13 +1,15 @@
-"""The virtual-time rule: waits are skipped, order is kept, threads are refused."""
+"""The virtual-time rule: waits are skipped, order is kept, work for threads is done in place."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from shotclock.bench.simulate import VirtualLoop
+from shotclock.domain.errors import SettingsError
 
 
 def frozen() -> VirtualLoop:
@@ -83,4 +85,39 @@ def test_with_the_real_clock_as_base_software_still_takes_its_time() -> None:
 
     loop.run(work())
     assert loop.now_ns() - began >= 1_000_010_000_000
+    loop.close()
+
+
+def test_work_for_a_thread_is_done_on_the_spot_and_its_error_reaches_the_caller() -> None:
+    loop = frozen()
+    own = threading.get_ident()
+
+    def fail() -> None:
+        raise ValueError("from the work")
+
+    async def work() -> None:
+        assert await asyncio.to_thread(threading.get_ident) == own
+        with ThreadPoolExecutor(1) as pool:
+            assert await asyncio.get_running_loop().run_in_executor(pool, threading.get_ident) == own
+        async with asyncio.timeout(1):
+            with pytest.raises(ValueError, match="from the work"):
+                await asyncio.to_thread(fail)
+
+    loop.run(work())
+    assert loop.now_ns() == 0
+    loop.close()
+
+
+def test_an_answer_from_another_thread_ends_the_run_with_what_to_do() -> None:
+    loop = frozen()
+
+    async def work() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(asyncio.run_coroutine_threadsafe, asyncio.sleep(0), loop).exception()
+        await asyncio.sleep(3600)
+
+    with pytest.raises(SettingsError, match=r"--clock virtual: .*asyncio\.to_thread .*--clock wall"):
+        loop.run(work())
+    assert loop.now_ns() == 0
+    loop.run(asyncio.sleep(1))  # whoever closes the system still can
     loop.close()

@@ -38,9 +38,9 @@ from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.control import ClassicalDispatcher
-from shotclock.orchestrator.pipeline import Pipeline
+from shotclock.orchestrator.forecast import Forecast
 from shotclock.settings import QuantumSettings, Settings, nearest
-from shotclock.solvers.fallback import Classical
+from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
@@ -120,6 +120,7 @@ class Builder:
 
     def _control(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
         dispatcher = ClassicalDispatcher(self._solver, self._host.clock, recorder)
+        self._host.run(self._host.threads.run(warm_solvers))
         self._host.run(dispatcher.solve(self._sample()))
         policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
         lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder)
@@ -135,21 +136,21 @@ class Builder:
         book = self._books.of(provider)
         host.run(self._books.recovered(provider))
         path = assemble(host, settings, quantum, provider, path_policy, recorder, book=book)
-        orchestrator, pipeline = path.orchestrator, path.pipeline
+        orchestrator, forecast = path.orchestrator, path.forecast
         host.run(orchestrator.start(self._sample()))
-        predicted_s = pipeline.predicted_p95_s()
+        predicted_s = forecast.predict_p95_s()
         policy = self._policy(arm, quantum, predicted_s)
 
         def as_known_now() -> CallPolicy:
             """A later seed starts from what the earlier ones have shown of the provider."""
-            return replace(policy, predicted_p95_s=pipeline.predicted_p95_s())
+            return replace(policy, predicted_p95_s=forecast.predict_p95_s())
 
         lane = self._calling(arm, orchestrator, as_known_now, quantum, recorder)
         emulated = isinstance(provider, EmulatedProvider)
         facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
         device, calibration = device_of(provider, quantum)
         facts = replace(facts, device=device, calibration=calibration)
-        described = _described(provider, pipeline) if isinstance(provider, EmulatedProvider) else None
+        described = _described(provider, forecast) if isinstance(provider, EmulatedProvider) else None
 
         def stop() -> Charges:
             with suppress(ProviderError):  # what could not be ended well has no bill; the rows are kept
@@ -261,8 +262,8 @@ def _nothing() -> Charges:
     return NO_CHARGES
 
 
-def _described(provider: EmulatedProvider, pipeline: Pipeline) -> ProfileSummary:
-    found = provider.components(pipeline.typical_job())
+def _described(provider: EmulatedProvider, forecast: Forecast) -> ProfileSummary:
+    found = provider.components(forecast.sample_job())
     return ProfileSummary(
         title=found.title,
         components=tuple(

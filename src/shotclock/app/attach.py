@@ -24,7 +24,7 @@ from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.race import classical
 from shotclock.orchestrator.thread import SystemClock
 from shotclock.settings import Settings, load
-from shotclock.solvers.fallback import Classical
+from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training import hook
 from shotclock.training.aggregator import UNBOUNDED, OnStale
@@ -137,6 +137,7 @@ def _remote(
 ) -> tuple[Dispatcher, Callable[[], None]]:
     """A lost service leaves training running: its calls are answered classically, here."""
     solver = Classical()
+    host.run(host.threads.run(warm_solvers))
 
     async def open_channels() -> GrpcDispatcher:
         return GrpcDispatcher(connect(target, security), fallback=lambda asked: classical(asked, solver))

@@ -16,13 +16,13 @@ from typing import TypeVar
 from shotclock.app import vendors
 from shotclock.app.host import Host
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
-from shotclock.domain.errors import ProviderError, SettingsError, ShotclockError
+from shotclock.domain.errors import MachineError, ProviderError, SettingsError, ShotclockError
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
 from shotclock.emulator import profile as profiles
 from shotclock.placement.fabrics import same_host
 from shotclock.providers import registry
-from shotclock.settings import Settings
+from shotclock.settings import ServeSettings, Settings
 
 T = TypeVar("T")
 ANSWER_LIMIT_S = 30.0
@@ -55,7 +55,8 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     """What every run needs of this machine."""
     fabrics = (Check(one.name, True, str(one)) for one in same_host())
     packages = (_package(name) for name in PACKAGES)
-    return (_python(), *packages, _store(settings.circuits.store_folder), *fabrics)
+    certificates = _certificates(settings.serve)
+    return (_python(), *packages, _store(settings.circuits.store_folder), *certificates, *fabrics)
 
 
 def provider(host: Host, settings: Settings, report: Callable[[Check], None]) -> None:
@@ -126,6 +127,24 @@ def _store(folder: Path | None) -> Check:
         fix = "make it writable, or name another with circuits.template_store"
         return Check("template store", False, f"{folder}: {error.strerror}", fix)
     return Check("template store", True, str(folder))
+
+
+def _certificates(serve: ServeSettings) -> tuple[Check, ...]:
+    """The service's own, where the settings name them all."""
+    paths = (serve.certificate, serve.private_key, serve.authorities)
+    if not all(paths):
+        return ()
+    from shotclock.wire import certificates  # noqa: PLC0415 - imports gRPC, which may be missing
+    from shotclock.wire.certificate_checks import Purpose  # noqa: PLC0415
+
+    files = certificates.TlsFiles(*map(Path, paths))
+    try:
+        notice = certificates.find_notice(files, certificates.utc_now(), Purpose.SERVER)
+    except MachineError as error:
+        what, _, fix = str(error).rpartition("; ")
+        return (Check("certificate", False, what or str(error), fix if what else "replace it"),)
+    what, _, fix = notice.rpartition("; ")
+    return (Check("certificate", True, what or f"{serve.certificate}: valid", fix),)
 
 
 def _credentials(settings: Settings) -> Check:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from shotclock.emulator import device
 from shotclock.emulator.rest import worker
 from shotclock.emulator.rest.endpoint import Endpoint, EndpointSettings
+from shotclock.emulator.rest.instances import CATALOG_PREFIX, INSTANCE, SEARCH_PREFIX
 from shotclock.emulator.rest.instants import EmulatedTime
 from shotclock.emulator.rest.serve import listen, serve
 from shotclock.orchestrator.offload import ProcessOffload
 from shotclock.orchestrator.thread import SystemClock
 
-INSTANCE = "crn:v1:bluemix:public:quantum-computing:us-east:a/emulated:emulated::"
 API_KEY = "emulated"
 
 
@@ -46,7 +46,8 @@ class Listening:
         }
         return {
             "IAM_URL": self.address,
-            "QISKIT_FUNCTIONS_EXPERIMENTAL": "1",
+            "GLOBAL_SEARCH_URL": f"{self.address}{SEARCH_PREFIX}",
+            "GLOBAL_CATALOG_URL": f"{self.address}{CATALOG_PREFIX}",
             "QISKIT_IBM_URL": f"{self.address}/experimental",
             "QISKIT_IBM_TOKEN": API_KEY,
             "QISKIT_IBM_INSTANCE": INSTANCE,

@@ -16,6 +16,7 @@ import torch
 from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, workload_factory
 from shotclock.app.host import Host, VirtualHost, WallHost
+from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
 from shotclock.bench import arms as arm_names
 from shotclock.bench.arms import Arm
@@ -93,6 +94,8 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         for arm in arms:
             running.append(builder.arm(arm))
             cleanup.callback(_stop, running[-1], charges)
+        progress.phase("timing a classical iteration of a medium model")
+        iteration = measure_iteration(host.clock)
         settings = _cadences(settings, running)
         folder.write_settings(lock(settings))
         folder.write_machine(surroundings(job))
@@ -105,6 +108,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
     progress.phase("writing the run folder and its report")
     running = [_charged(one, charges) for one in running]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
+    facts = replace(facts, representative_iteration=iteration)
     try:
         return _write(folder, facts, log), folder
     except OSError as error:

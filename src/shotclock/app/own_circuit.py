@@ -19,7 +19,7 @@ def check(circuit: UserCircuit, device: str) -> None:
     offload = ProcessOffload()
     spec = circuit.spec
     try:
-        asyncio.run(offload.run(worker.read, spec.source, dict(spec.values), device, devices.target))
+        asyncio.run(offload.run(worker.read, spec.content, spec.values_by_name(), device, devices.target))
     except CircuitError as error:
         raise circuit.refused(error) from error
     except ProviderError as error:

@@ -18,16 +18,17 @@ from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.forecast import Forecast, ShotPolicy
 from shotclock.orchestrator.health import Health
-from shotclock.orchestrator.lanes import BatchPolicy
+from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.latency import FallbackTime
 from shotclock.orchestrator.paid import FreeJobs, JobBook
-from shotclock.orchestrator.pipeline import Pipeline, ShotPolicy, unforeseen
+from shotclock.orchestrator.pipeline import Pipeline, no_estimate
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers import registry
 from shotclock.settings import QuantumSettings, Settings
-from shotclock.solvers.fallback import Classical
+from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.solvers.greedy import Greedy
 
 FEWEST_FITTED_SHOTS = 64
@@ -55,6 +56,7 @@ class QuantumPath:
 
     provider: Provider
     synthesizer: QaoaSynthesizer
+    forecast: Forecast
     pipeline: Pipeline
     orchestrator: Orchestrator
 
@@ -105,10 +107,14 @@ def assemble(
     *,
     book: JobBook = FREE,
 ) -> QuantumPath:
-    """The path on this host, not yet started. book: where a paid provider's jobs are written down."""
+    """The path on this host, not yet started; its solvers are compiled, since no call has time for that.
+
+    book: where a paid provider's jobs are written down.
+    """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(book, FreeJobs):
         raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid: serve it with a ledger")
+    host.run(host.threads.run(warm_solvers))
     rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
     synthesizer = QaoaSynthesizer(
         quantum.device,
@@ -120,7 +126,8 @@ def assemble(
         most_lines=policy.batch_limit,
         recorder=recorder,
     )
-    pipeline = Pipeline(
+    health = Health(provider, host.clock, rng, recorder)
+    forecast = Forecast(
         synthesizer,
         provider,
         clock=host.clock,
@@ -130,11 +137,16 @@ def assemble(
             bounds.attempts,
             quantum.shorter_rep_delays_s,
         ),
-        health=Health(provider, host.clock, rng, recorder),
+        slowness=health.slowness,
+    )
+    pipeline = Pipeline(
+        forecast,
+        health,
+        clock=host.clock,
         book=book,
         recorder=recorder,
         rng=rng,
-        foresight=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else unforeseen,
+        gain_estimator=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else no_estimate,
     )
     answers = Answers(
         synthesizer=synthesizer,
@@ -149,19 +161,21 @@ def assemble(
     )
     orchestrator = Orchestrator(
         pipeline,
+        forecast,
+        health,
         answers,
-        host.clock,
-        AdmissionPolicy(
+        clock=host.clock,
+        policy=AdmissionPolicy(
             bounds.queue_limit,
             policy.protected,
             overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
             seed_policy="shared" if bounds.result_cache else "fresh",
         ),
-        recorder,
+        recorder=recorder,
         batch=BatchPolicy(policy.batch_limit, round(bounds.batch_age_ms * NS_PER_MS), policy.protected),
         results=ResultCache(bounds.result_cache),
     )
-    return QuantumPath(provider, synthesizer, pipeline, orchestrator)
+    return QuantumPath(provider, synthesizer, forecast, pipeline, orchestrator)
 
 
 def _emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:

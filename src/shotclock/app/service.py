@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Provider
-from shotclock.domain.status import Drained
+from shotclock.domain.status import Drained, Status
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
@@ -30,6 +30,7 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire import certificates
 from shotclock.wire import server as wire
 from shotclock.wire.authorization import Policy
+from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
 from shotclock.wire.tls import Insecure, ServerTls, refuse_unless_loopback, split_address
 
@@ -66,6 +67,7 @@ class Service:
         self._troubles = self._metrics.troubles.labels("serve")
         self._on_trouble = on_trouble
         self._books = Books(settings.serve.ledger_file, self._trouble)
+        self._server: wire.Server | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
@@ -77,6 +79,13 @@ class Service:
             self.close()
             raise
 
+    def _status(self) -> Status:
+        warnings = self._server.warnings() if self._server is not None else ()
+        return replace(self._orchestrator.status(), warnings=warnings)
+
+    def _impediment(self) -> str:
+        return self._server.impediment() if self._server is not None else ""
+
     def _trouble(self, what: str) -> None:
         self._troubles.inc()
         self._on_trouble(what)
@@ -85,7 +94,7 @@ class Service:
         settings, host, serve = self._settings, self._host, self._settings.serve
         # what is wrong with these is said before minutes are spent on a vendor
         _check_addresses(serve)
-        security = _security(serve)
+        security = _security(serve, self._trouble)
         quantum = settings.quantum
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
         book = self._books.of(provider)
@@ -94,11 +103,10 @@ class Service:
         path = assemble(host, settings, quantum, provider, policy, recorder, book=book)
         orchestrator = self._orchestrator = path.orchestrator
         http_host, http_port = split_address(serve.metrics)
-        page = host.run(
-            web.serve(web.application(self._metrics.registry, orchestrator.status), http_host, http_port)
-        )
+        application = web.application(self._metrics.registry, self._status, self._impediment)
+        page = host.run(web.serve(application, http_host, http_port))
         self._stops.append(page.stop)
-        server = host.run(wire.serve(orchestrator, orchestrator, serve.listen, security))
+        server = self._server = host.run(wire.serve(orchestrator, orchestrator, serve.listen, security))
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)
         recovered = host.run(self._books.recovered(provider))
@@ -125,6 +133,7 @@ class Service:
     async def _stopped(self) -> None:
         # On the loop, so that the last reference to the gRPC server goes there: freed on another thread it
         # closes a socket that the loop may be reading ("Exception in callback PollerCompletionQueue…").
+        self._server = None
         while self._stops:
             await self._stops.pop()()
 
@@ -150,7 +159,7 @@ def _check_addresses(serve: ServeSettings) -> None:
         raise SettingsError(f"serve.metrics: {serve.metrics} is serve.listen already; give it another port")
 
 
-def _security(serve: ServeSettings) -> ServerTls | Insecure:
+def _security(serve: ServeSettings, on_refused: Callable[[str], None]) -> ServerTls | Insecure:
     files = (serve.certificate, serve.private_key, serve.authorities)
     if serve.insecure:
         if any(files):
@@ -168,8 +177,8 @@ def _security(serve: ServeSettings) -> ServerTls | Insecure:
         )
     policy = Policy.of(frozenset(serve.trainers), frozenset(serve.operators), frozenset(serve.probes))
     tls_files = TlsFiles(*map(Path, files))
-    certificates.load(tls_files, certificates.utc_now())
-    return ServerTls(tls_files, policy)
+    certificates.load(tls_files, certificates.utc_now(), Purpose.SERVER)
+    return ServerTls(tls_files, policy, on_refused, certificates.utc_now)
 
 
 def _sample(n: int) -> Subproblem:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import os
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from shotclock.app.host import Host
+from shotclock.app.host import Host, VirtualHost
 from shotclock.domain import plugin
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Job, Provider
@@ -18,6 +20,9 @@ from shotclock.emulator.profile import Profile
 from shotclock.providers import credentials, registry
 from shotclock.providers.money import Price
 from shotclock.settings import QuantumSettings, Settings
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 REMOTE = ("ibm", "qrmi")
 
@@ -67,8 +72,31 @@ class Access:
         """The key in the file; without a file the vendor's own variables. Raises SettingsError."""
         if not self.credentials_file:
             return credentials.Credentials(credentials.NONE.token, self.instance)
-        found = credentials.read(Path(self.credentials_file).expanduser())
+        try:
+            file = Path(self.credentials_file).expanduser()
+        except RuntimeError:
+            raise SettingsError(
+                f"quantum.credentials_file: {self.credentials_file}: this user has no home folder; "
+                "name the file from / on"
+            ) from None
+        found = credentials.read(file)
         return credentials.Credentials(found.token, self.instance or found.instance, found.url)
+
+
+def spare_loopback(environment: MutableMapping[str, str]) -> None:
+    """Keeps a proxy of the environment away from this host's own addresses, `shotclock emulate` above all.
+
+    IBM's cloud may need the proxy; requests, urllib3 and QRMI's client all read `no_proxy`.
+    """
+    if not any(environment.get(name) or environment.get(name.upper()) for name in PROXIES):
+        return
+    for name in ("no_proxy", "NO_PROXY"):
+        spared = environment.get(name) or environment.get(name.swapcase()) or ""
+        hosts = [host for host in spared.split(",") if host.strip()]
+        if "*" in hosts:
+            continue
+        missing = [host for host in LOOPBACK if host not in hosts]
+        environment[name] = ",".join([*hosts, *missing])
 
 
 def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
@@ -76,10 +104,16 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
 
     Raises SettingsError, MachineError, ProviderError.
     """
+    if isinstance(host, VirtualHost):
+        raise SettingsError(
+            f"--clock virtual: quantum.provider '{quantum.provider}' answers in real time, which cannot be "
+            f"skipped; leave --clock out"
+        )
     # Here and not at the top: they import Qiskit, which a local run's event loop does without.
     from shotclock.circuits.packing import compose_pub  # noqa: PLC0415
     from shotclock.providers.workload import WorkloadPolicy  # noqa: PLC0415
 
+    spare_loopback(os.environ)
     access = Access.of(quantum)
     factory = registry.load(quantum.provider)
     facts = host.run(host.offload.run(devices.describe, quantum.device))

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from shotclock.bench import overrun
 from shotclock.bench.arms import BASELINE, HYBRID
 from shotclock.bench.schema import Gate, Latency, Percentile, Result, Summary
 from shotclock.domain.stages import Stage
@@ -61,6 +62,9 @@ def _fabric(summary: Summary, gate: Gate) -> Fabric:
     arm = gate.metric.removesuffix(".quantum_latency.p95_ms")
     kind = kind_of(summary, arm)
     within = f"{gate.limit:g} ms"
+    if invalid := overrun.invalid_arms(summary.arms).get(arm):
+        why = overrun.describe(invalid.emulator_overruns, invalid.calls)
+        return Fabric(arm, kind, "not settled", f"invalid: {why}", (gate.metric,))
     if gate.result is Result.PASS:
         return Fabric(arm, kind, "inline", f"its p95 is within {within} ({gate.why})", (gate.metric,))
     if gate.result is Result.INCONCLUSIVE:

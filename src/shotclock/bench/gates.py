@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from shotclock.bench import overrun
 from shotclock.bench.arms import CLASSES, HYBRID, PARTS, PROTECTED, RATIOS, Arm, figures
 from shotclock.bench.figures import ArmRows, ratios, samples
 from shotclock.bench.schema import Gate, Result
@@ -76,13 +77,15 @@ def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
         found = samples(rows)[target.figure]
         good, n = found.n - found.above(limit), found.n
         result, why = gate_quantile(found, quantile, limit)
+    if invalid := _invalid(rows, quantile):
+        result, why = Result.INCONCLUSIVE, invalid
     return Gate(
         metric=threshold.metric,
         limit=threshold.limit,
         direction=threshold.direction,
         result=result,
         why=why,
-        needed=needed(good, n, quantile, limit) if result is Result.INCONCLUSIVE else None,
+        needed=needed(good, n, quantile, limit) if result is Result.INCONCLUSIVE and not invalid else None,
     )
 
 
@@ -102,6 +105,15 @@ def needed(good: int, n: int, quantile: float | None, limit: float) -> int:
         if result is not Result.INCONCLUSIVE:
             return calls
     return 0
+
+
+def _invalid(rows: ArmRows, quantile: float | None) -> str:
+    """Why no figure of the arm's calls can be trusted; empty where it can."""
+    overruns = sum(call.emulator_overrun for call in rows.calls)
+    answered = sum(call.outcome == "done" for call in rows.calls)
+    if overrun.is_invalid(overruns, answered, quantile or overrun.P95):
+        return f"invalid: {overrun.describe(overruns, len(rows.calls))}"
+    return ""
 
 
 def _latencies(arm: Arm) -> set[str]:

@@ -20,6 +20,7 @@ from shotclock.bench.load.folder import read_load
 from shotclock.bench.load.schema import LoadSummary, Tail
 from shotclock.bench.run_folder import RunFolder
 from shotclock.bench.schema import ArmSummary, Latency, Percentile, Summary
+from shotclock.domain import encoding
 from shotclock.domain.errors import MachineError
 
 Direction = Literal["lower", "higher"]
@@ -230,13 +231,16 @@ def _percentiles(name: str, n: int, percentiles: Iterable[tuple[str, Percentile 
     ]
 
 
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+
+
 class History:
     """The file, open; also a context. Raises MachineError where it cannot be used."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._connection = apsw.Connection(str(path))
+            self._connection = apsw.Connection(encoding.sqlite_name(path.resolve()), flags=_FLAGS)
             self._connection.execute(_TABLES)
         except apsw.Error as error:
             raise MachineError(f"{path}: cannot be used as a history: {error}") from error
@@ -301,4 +305,5 @@ class History:
         """Everything as one Parquet file, a row a run and a metric."""
         rows = list(self._connection.execute(_EVERYTHING))
         columns = {name: [row[place] for row in rows] for place, name in enumerate(_COLUMNS)}
-        pq.write_table(pa.table(columns), path, compression="zstd")
+        with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+            pq.write_table(pa.table(columns), file, compression="zstd")

@@ -138,4 +138,5 @@ def steps(found: pa.Table) -> list[Step]:
 
 def write(steps: list[Step], path: Path) -> None:
     """`steps.parquet`."""
-    pq.write_table(table(steps), path, compression="zstd")
+    with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+        pq.write_table(table(steps), file, compression="zstd")

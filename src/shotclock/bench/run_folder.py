@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from shotclock.bench.rows import Step, write
 from shotclock.bench.schema import Summary
+from shotclock.domain import encoding
 from shotclock.domain.errors import MachineError, SettingsError
 
 RECORDED_PACKAGES = ("numpy", "numba", "torch", "qiskit", "qiskit-ibm-runtime", "scipy", "scikit-learn")
@@ -75,22 +76,25 @@ class RunFolder:
         (self.path / "summary.json").write_text(f"{text}\n", encoding="utf-8")
 
     def read_summary(self) -> Summary:
-        """summary.json; SettingsError when it is not there or not a summary of this schema."""
+        """summary.json; SettingsError when it is missing or not a summary of schema 1 or 2."""
         file = self.path / "summary.json"
         try:
-            return Summary.model_validate_json(file.read_bytes())
+            return Summary.model_validate_json(encoding.read_text(file))
         except OSError as error:
             raise SettingsError(f"{file}: not a run folder: {error.strerror}") from error
+        except UnicodeError as error:
+            raise SettingsError(f"{file}: cannot be read: {error}") from error
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
-            raise SettingsError(f"{file}: not a summary of schema 1: {key}: {first['msg']}") from error
+            raise SettingsError(f"{file}: not a summary of schema 1 or 2: {key}: {first['msg']}") from error
 
     def read_steps(self) -> pa.Table:
         """steps.parquet; SettingsError when it cannot be read."""
         file = self.path / "steps.parquet"
         try:
-            return pq.read_table(file)
+            with file.open("rb") as opened:  # Arrow itself opens no name that is not UTF-8
+                return pq.read_table(opened)
         except (OSError, pa.ArrowInvalid) as error:
             raise SettingsError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from error
 

@@ -1,4 +1,8 @@
-"""`summary.json`, schema 1: what others script against. Additions keep the number; anything else moves it."""
+"""`summary.json`, schema 2: what others script against.
+
+Schema 2 adds `break_even`, `amdahl`, `throughput`, `paired_seeds` and `loss_against_money`; a summary of
+schema 1 is read as one without them.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = 1
+SCHEMA = 2
 TOO_FEW = "too_few_samples"
 
 
@@ -290,10 +294,156 @@ class Verdict(_Frozen):
     modes: dict[str, Literal["inline", "overlap", "offline", "not settled"]] = {}
 
 
+class RepresentativeIteration(_Frozen):
+    """A classical iteration of a medium model on this machine, measured before the arms ran.
+
+    mean_ms: over n iterations; too few of them for a percentile.
+    """
+
+    workload: str
+    n: int
+    mean_ms: float
+
+
+class SecondPrices(_Frozen):
+    """What an accelerator's second and a QPU's cost."""
+
+    currency: str
+    gpu_second: float
+    qpu_second: float
+
+
+class CallCost(_Frozen):
+    """What an answered call of an arm took: means over its answered calls, which bear the time of its misses.
+
+    calls: answered ones.
+    blocked_s: R, how long a call holds the training.
+    round_trip_s: scheduled instant to samples; R or less where the training waits.
+    usage_s: billed QPU time beside R.
+    by_wall: R itself is billed too (a session).
+    gain: loss gained on classical-only by a call; None unless its whole 95 % interval lies above 0.
+    gain_note: the gain in words, or why it is None.
+    """
+
+    arm: str
+    calls: int
+    blocked_s: float
+    round_trip_s: float
+    usage_s: float
+    by_wall: bool
+    gain: float | None
+    gain_note: str
+
+    def billed_s(self, round_trip_s: float) -> float:
+        """QPU seconds billed for one call, were its round trip so long."""
+        return self.usage_s + (round_trip_s if self.by_wall else 0.0)
+
+    def cost(self, at: SecondPrices) -> float:
+        """Of one call as it is."""
+        return at.gpu_second * self.blocked_s + at.qpu_second * self.billed_s(self.blocked_s)
+
+    def classical_s(self, at: SecondPrices) -> float:
+        """T': the time of a classical solver that costs the same."""
+        return self.cost(at) / at.gpu_second
+
+    def price(self, classical_s: float, round_trip_s: float, at: SecondPrices) -> float:
+        """p(R) against a classical answer of so many seconds; not positive where none breaks even."""
+        return at.gpu_second * (classical_s - round_trip_s) / self.billed_s(round_trip_s)
+
+    def round_trip(self, classical_s: float, price: float, at: SecondPrices) -> float:
+        """R at which p(R) is this price; not positive where none breaks even."""
+        left = at.gpu_second * classical_s - price * self.usage_s
+        return left / (at.gpu_second + (price if self.by_wall else 0.0))
+
+
+class BreakEvenPoint(_Frozen):
+    """Where an arm's call would break even with classical-control's, the other of the two left as it is.
+
+    classical_s: the time of a classical solver that costs as much as the call.
+    price: of a QPU second at this round trip; None: even a free QPU is too slow.
+    round_trip_s: at this price; None: even an instant QPU is too expensive.
+    per_loss: at the same cost per unit of loss; else for the same answer.
+    """
+
+    classical_s: float
+    price: float | None
+    round_trip_s: float | None
+    per_loss: bool
+
+
+class BreakEven(_Frozen):
+    """The quantum arms to compare, and the classical answer they compete with.
+
+    classical: None without calls of a control arm; points: by arm, empty without it.
+    """
+
+    prices: SecondPrices
+    quantum: tuple[CallCost, ...]
+    classical: CallCost | None
+    points: dict[str, BreakEvenPoint] = {}
+
+    def gain_factor(self, arm: CallCost) -> float | None:
+        """κ, the arm's gain a call over the control's; None unless both are settled above 0."""
+        if self.classical is None or arm.gain is None or self.classical.gain is None:
+            return None
+        return arm.gain / self.classical.gain
+
+
+class Ceiling(_Frozen):
+    """An arm's training time, and the part of it spent blocked by calls, seconds (Amdahl's law).
+
+    share: of the time, blocked by calls. at_most: the speed-up of the training with calls that block for
+    nothing; None where it has no bound, as all the time is blocked.
+    """
+
+    total_s: float
+    blocked_s: float
+    share: float
+    at_most: float | None
+
+
+class Throughput(_Frozen):
+    """Training samples and iterations a second of an arm's own time; None without a step."""
+
+    samples_per_s: float | None
+    iterations_per_s: float | None
+
+
+class PairedSeeds(_Frozen):
+    """An arm's held-out loss minus classical-only's at the last common step, by seed: below 0 it learnt more.
+
+    interval: 95 % of the mean, None with one seed. unpaired: seeds for which one of both has no loss.
+    """
+
+    arm: str
+    differences: dict[int, float]
+    mean: float
+    interval: tuple[float, float] | None
+    unpaired: int
+
+
+class LossPoint(_Frozen):
+    """After one step: what a run had spent, mean over seeds, and the loss: mean, least and most of them."""
+
+    step: int
+    spent: float
+    mean: float
+    low: float
+    high: float
+
+
+class LossCurve(_Frozen):
+    """An arm's evaluations in order, over `seeds` seeds."""
+
+    arm: str
+    seeds: int
+    points: tuple[LossPoint, ...]
+
+
 class Summary(_Frozen):
     """The whole of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`."""
 
-    schema_number: Literal[1] = Field(default=1, alias="schema")
+    schema_number: Literal[1, 2] = Field(default=2, alias="schema")
     shotclock: str
     run_id: str
     status: Literal["complete", "interrupted", "failed"]
@@ -317,5 +467,11 @@ class Summary(_Frozen):
     verdict: Verdict
     sanity: tuple[SanityArm, ...] = ()
     checklist: tuple[Point, ...] = ()
+    representative_iteration: RepresentativeIteration | None = None
+    break_even: BreakEven | None = None
+    amdahl: dict[str, Ceiling] = {}
+    throughput: dict[str, Throughput] = {}
+    paired_seeds: tuple[PairedSeeds, ...] = ()
+    loss_against_money: tuple[LossCurve, ...] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")

@@ -2,7 +2,8 @@
 
 Time is the base clock plus everything skipped. With the real clock as base, software takes what
 it takes and only waiting is free (`bench --clock virtual`); with a frozen base, a run is a pure
-function of its seed. Nothing outside the loop may happen meanwhile, so threads are refused.
+function of its seed. Nothing outside the loop may happen meanwhile: work for a thread of the loop's is done
+at once, on the caller's, and an answer from any other thread is refused.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.ports import Dispatcher, Pending
 from shotclock.domain.subproblem import Subproblem
@@ -46,6 +49,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self, base_ns: Callable[[], int] = time.monotonic_ns) -> None:
         self._base_ns = base_ns
         self._skipped_ns = 0
+        self._own_thread = threading.get_ident()
+        self._has_intruder = False
         super().__init__(_SkippingSelector(self._skip))
 
     def now_ns(self) -> int:
@@ -56,8 +61,23 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Virtual seconds, as asyncio reads them."""
         return self.now_ns() / NS_PER_S
 
-    def call_soon_threadsafe(self, *_: object, **__: object) -> NoReturn:
-        """Refused: another thread's work has no place in virtual time."""
+    def run_in_executor(self, _executor: object, func: Callable[..., T], *args: object) -> asyncio.Future[T]:
+        """Does the work here and now: in a thread, time would jump over it."""
+
+        async def work() -> T:
+            return func(*args)
+
+        return self.create_task(work())
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: object, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As `call_soon` on the loop's own thread. From another one it is refused there and, because nobody
+        may see that, by the loop itself before it skips a wait or ends a run.
+        """
+        if self.is_running() and threading.get_ident() == self._own_thread:
+            return self.call_soon(callback, *args, context=context)
+        self._has_intruder = threading.get_ident() != self._own_thread
         raise RuntimeError("threads are not allowed under the virtual clock")
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -73,7 +93,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         task = asyncio.ensure_future(future, loop=self)
         with _interrupting(task) as interrupted:
             try:
-                return super().run_until_complete(task)
+                result = super().run_until_complete(task)
+                self._refuse_intruder()
+                return result
             except asyncio.CancelledError:
                 if interrupted():
                     raise KeyboardInterrupt from None
@@ -83,7 +105,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Lets time pass for work that a simulation only pretends to do."""
         self._skipped_ns += ns
 
+    def _refuse_intruder(self) -> None:
+        if self._has_intruder:
+            self._has_intruder = False  # said once: whoever closes the loop runs it again
+            raise SettingsError(
+                "--clock virtual: the provider answers from a thread of its own, which virtual time cannot "
+                "wait for; use asyncio.to_thread or loop.run_in_executor there, or --clock wall"
+            )
+
     def _skip(self, timeout: float | None) -> None:
+        self._refuse_intruder()
         if timeout is None:
             raise RuntimeError("virtual time stands still: nothing is scheduled")
         # never less than asked, and never nothing: the timer must be due afterwards

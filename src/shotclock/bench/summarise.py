@@ -11,10 +11,20 @@ from shotclock.bench.arms import BASELINE, Arm
 from shotclock.bench.checklist import checklist
 from shotclock.bench.figures import ArmRows, Prices
 from shotclock.bench.gates import Threshold, judge, mission_gates, resolve
+from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.modes import meeting
-from shotclock.bench.rows import Step
+from shotclock.bench.rows import Step, table
 from shotclock.bench.sanity import sanity
-from shotclock.bench.schema import ArmSummary, Gate, Metric, ProfileSummary, Result, Summary, Verdict
+from shotclock.bench.schema import (
+    ArmSummary,
+    Gate,
+    Metric,
+    ProfileSummary,
+    RepresentativeIteration,
+    Result,
+    Summary,
+    Verdict,
+)
 from shotclock.bench.verdict import verdict
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ports import NO_CHARGES, Charges
@@ -58,6 +68,7 @@ class RunFacts:
     arms: tuple[ArmFacts, ...]
     profiles: Mapping[str, ProfileSummary]
     thresholds: tuple[Threshold, ...]
+    representative_iteration: RepresentativeIteration | None = None
 
 
 def summarise(steps: list[Step], run: RunFacts) -> Summary:
@@ -92,9 +103,10 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
             "thresholds": thresholds,
             "profiles": dict(run.profiles),
             "verdict": Verdict(headline="", sentences=()),
+            "representative_iteration": run.representative_iteration,
         }
     )
-    return judged(figures_alone)
+    return judged(add_worth(figures_alone, table(steps)))
 
 
 def judged(figures_alone: Summary) -> Summary:

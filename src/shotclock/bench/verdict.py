@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from shotclock.bench import overrun
 from shotclock.bench.arms import BASELINE, CONTROL, HYBRID, RAW
 from shotclock.bench.fabrics import Choice, Fabric, Worth, choose, fabrics
+from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.modes import told
 from shotclock.bench.schema import ArmSummary, Latency, Metric, Percentile, Ratio, Sentence, Summary, Verdict
 from shotclock.bench.statistics import paired_interval
@@ -32,13 +34,27 @@ def verdict(summary: Summary) -> Verdict:
         for s in (*_overruns(name, arm), *_penalised(name, arm))
     ]
     sentences += [_loss(names, arms) for names in _alike(summary)]
+    sentences += worth_sentences(summary)
+    invalid = _invalid(arms)
+    if invalid:
+        worth = "undecided"
     return Verdict(
-        headline=_headline(summary, found, worth, choice),
+        headline=invalid or _headline(summary, found, worth, choice),
         sentences=tuple(sentences),
         worth=worth if racing(summary) else "",
         way=choice.way if found else "",
         modes={one.arm: one.mode for one in found},
     )
+
+
+def _invalid(arms: Mapping[str, ArmSummary]) -> str:
+    """The headline where latencies mean nothing for a QPU; empty where they do."""
+    overran = overrun.invalid_arms(arms)
+    if not overran:
+        return ""
+    overruns = sum(arm.emulator_overruns for arm in overran.values())
+    why = overrun.describe(overruns, sum(arm.calls for arm in overran.values()))
+    return f"INVALID latencies of {', '.join(overran)}: {why}."
 
 
 def racing(summary: Summary) -> dict[str, ArmSummary]:
@@ -107,7 +123,8 @@ def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
     )
     cost, figures = "", fabric.figures
     carrying, without = _mean_of(iteration), _mean_of(plain)
-    if summary.arms[fabric.arm].mode == "inline" and carrying and without:
+    trusted = fabric.arm not in overrun.invalid_arms(summary.arms)
+    if trusted and summary.arms[fabric.arm].mode == "inline" and carrying and without:
         cost = f"; waited for, an iteration with a call takes {carrying / without:,.0f} classical ones"
         figures = tuple(dict.fromkeys((*figures, f"{fabric.arm}.{Stage.TOTAL_ITERATION_TIME}.mean_ms")))
     return Sentence(text=f"{fabric.arm}, {fabric.mode}: {fabric.why}{cost}.", figures=figures)

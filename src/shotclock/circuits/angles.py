@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from shotclock.domain.circuit import QaoaParameters
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
 # Tuned once in the lab on all three reference kernels; minimising needs β < 0 with γ > 0.
@@ -24,7 +24,7 @@ GAMMA_STEPS, GAMMA_END = 32, 0.5 * math.pi
 BETA_STEPS, BETA_END = 64, -0.5 * math.pi
 
 
-@njit(cache=True, nogil=True)
+@jit
 def coefficient_scale(coupling: Float64s, field: Float64s) -> float:
     """σ = sqrt((2Σ_{i<j} J² + Σ h²) / n); J of shape (n, n) symmetric, h of shape (n,)."""
     largest = max(np.abs(coupling).max(), np.abs(field).max())
@@ -48,7 +48,7 @@ def parameters(subproblem: Subproblem, incumbent: Bits, layers: int = 1) -> Qaoa
     return QaoaParameters(*_warm(coupling, field, incumbent, layers))
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _warm(
     coupling: Float64s, field: Float64s, incumbent: Bits, layers: int
 ) -> tuple[Float64s, Float64s, Float64s, Float64s]:
@@ -100,7 +100,7 @@ def expectation(coupling: Float64s, field: Float64s, gamma: float, beta: float) 
     return _energy(fields, singles, doubles, beta)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _lowest(coupling: Float64s, field: Float64s) -> tuple[float, float]:
     """(γ, β) of the grid's lowest energy, the first of equal ones; O(32·n³ + 32·64)."""
     lowest, best_gamma, best_beta = np.inf, 0.0, 0.0
@@ -115,7 +115,7 @@ def _lowest(coupling: Float64s, field: Float64s) -> tuple[float, float]:
     return best_gamma, best_beta
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _energy(fields: float, singles: float, doubles: float, beta: float) -> float:
     """E(β) from the sums of `_terms`."""
     turn = np.sin(2.0 * beta)
@@ -123,7 +123,7 @@ def _energy(fields: float, singles: float, doubles: float, beta: float) -> float
     return energy
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _terms(coupling: Float64s, field: Float64s, gamma: float) -> tuple[float, float, float]:
     """(Σ h⟨Y⟩, Σ J(⟨YZ⟩ + ⟨ZY⟩), Σ J⟨YY⟩) after the phases, before the mixer; sums over pairs i < j."""
     n = field.shape[0]
@@ -143,7 +143,7 @@ def _terms(coupling: Float64s, field: Float64s, gamma: float) -> tuple[float, fl
     return fields, singles, doubles
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _pair(
     cosine: Float64s, sine: Float64s, field: Float64s, gamma: float, i: int, j: int
 ) -> tuple[float, float]:

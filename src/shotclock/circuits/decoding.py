@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.jit import jit
 from shotclock.domain.outcome import Answer, Winner
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
@@ -21,7 +21,7 @@ def decode(subproblem: Subproblem, samples: Samples) -> Answer:
     return Answer(pool[best].copy(), energy + subproblem.offset, Winner.QUANTUM, SOLVER)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _lowest(quadratic: Float64s, linear: Float64s, pool: Bits) -> tuple[int, float]:
     """The first row of lowest energy and that energy without its offset; sums only over bits that are 1."""
     lowest, best = np.inf, 0

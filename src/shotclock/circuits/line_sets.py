@@ -84,14 +84,20 @@ def compute(target: Target, device: str, calibration: str, n: int) -> LineSet:
 
 
 def stored(folder: Path, target: Target, device: str, calibration: str, n: int) -> LineSet:
-    """The set from the folder; worked out and saved where the file is missing, damaged or foreign."""
-    if path_of(folder, device, n).exists():
+    """The set from the folder; worked out and saved where the file is missing, damaged or foreign.
+
+    A folder that cannot be read or written is a warning.
+    """
+    if os.path.lexists(path_of(folder, device, n)):  # it raises nothing where the folder cannot be read
         try:
             return load(folder, device, calibration, n)
         except SettingsError as error:
-            log.warning("%s; worked out anew", error)
+            log.warning("%s; worked out again", error)
     fresh = compute(target, device, calibration, n)
-    save(fresh, folder)
+    try:
+        save(fresh, folder)
+    except MachineError as error:
+        log.warning("%s; the lines are worked out again at each start", error)
     return fresh
 
 
@@ -100,9 +106,14 @@ def save(lines: LineSet, folder: Path) -> Path:
     path = path_of(folder, lines.device, lines.n)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, delete=False) as file:
-            file.write(lines.to_json())
-        os.replace(file.name, path)  # noqa: PTH105  a string here, and Path.replace is the same call
+        handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(lines.to_json())
+            Path(partial).replace(path)
+        except OSError:
+            Path(partial).unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
     return path

@@ -9,15 +9,15 @@ gates' own angles but for θ: `theta` (n) and, layer after layer, `field` = 2γh
 from __future__ import annotations
 
 import functools
-import io
 import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from qiskit import QuantumCircuit, qpy
+from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters
+from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.subproblem import Float64s
 
 
@@ -97,7 +97,7 @@ def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit by its definition, angles filled in: what a simulator should run."""
     angles = circuit.parameters
     if isinstance(angles, Bound):
-        return qpy.load(io.BytesIO(angles.qpy))[0]
+        return load_circuit(angles.qpy)
     logical = logical_circuit(angles.n, angles.layers)
     return logical.assign_parameters(parameter_values(logical, angles))
 
@@ -113,7 +113,7 @@ def bound_isa(circuit: DeviceCircuit) -> QuantumCircuit:
 @functools.lru_cache(maxsize=64)
 def _loaded(content: bytes) -> QuantumCircuit:
     """A template's circuit, which nobody may change: loading takes longer than binding."""
-    return qpy.load(io.BytesIO(content))[0]
+    return load_circuit(content)
 
 
 def _warm_start(circuit: QuantumCircuit, angles: _Angles, at: list[int]) -> None:

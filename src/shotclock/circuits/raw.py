@@ -11,15 +11,23 @@ import io
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 
 import qiskit
-from qiskit import QuantumCircuit, generate_preset_pass_manager, qasm3, qpy
+from qiskit import (
+    ClassicalRegister,
+    QuantumCircuit,
+    QuantumRegister,
+    generate_preset_pass_manager,
+    qasm3,
+    qpy,
+)
 from qiskit.circuit import CircuitInstruction, Clbit, ControlFlowOp, Gate, Qubit
 from qiskit.exceptions import QiskitError
 from qiskit.transpiler import Target, TranspilerError
 
+from shotclock.circuits.delays import check_units, resolve_delays, to_dt
 from shotclock.circuits.lines import TWO_QUBIT_GATES, layout
 from shotclock.circuits.templates import (
     OPTIMIZATION_LEVEL,
@@ -29,6 +37,7 @@ from shotclock.circuits.templates import (
     finished,
 )
 from shotclock.domain.circuit import Bound, Template
+from shotclock.domain.circuit_bytes import dump_circuit, load_circuit
 from shotclock.domain.errors import CircuitError, MachineError
 
 # Gates that every simulator knows by name; others are written out in these.
@@ -52,20 +61,19 @@ def read(
     limit = target.num_qubits
     match source:
         case str():
-            circuit = _from_qasm(source, device, limit)
+            circuit = _from_qasm(source.removeprefix("\ufeff"), device, limit)  # a byte order mark
         case bytes():
             circuit = _from_qpy(source)
         case _:
             circuit = source
     if circuit.num_qubits > limit:
         raise CircuitError("qubits", f"{circuit.num_qubits} qubits, {device} has {limit}")
-    circuit = _filled(circuit, values)
-    _check(circuit)
-    plain = _plain(circuit)
-    payload = io.BytesIO()
-    qpy.dump(plain, payload)
+    with _translate():
+        circuit = resolve_delays(_filled(circuit, values), target.dt)
+        _check(circuit)
+        plain = _plain(circuit)
     touched = {qubit for one in plain.data if one.operation.name not in PASSIVE for qubit in one.qubits}
-    return Bound(payload.getvalue(), len(touched), plain.num_clbits)
+    return Bound(dump_circuit(plain), len(touched), plain.num_clbits)
 
 
 def identity(bound: Bound, device: str, target: Target) -> Identity:
@@ -89,11 +97,20 @@ def compile_bound(bound: Bound, wanted: Identity, target: Target) -> Template:
         wanted.optimization_level, target=_working(target), seed_transpiler=wanted.transpiler_seed
     )
     try:
-        isa = pass_manager.run(qpy.load(io.BytesIO(bound.qpy))[0])
-    except TranspilerError as error:
+        isa = pass_manager.run(to_dt(load_circuit(bound.qpy), target.dt))
+    except QiskitError as error:
         raise CircuitError("gates", f"{wanted.device} cannot run them: {_line(error)}") from error
     used = {isa.find_bit(q).index for one in isa.data if one.operation.name != "barrier" for q in one.qubits}
     return finished(wanted, isa, target, tuple(sorted(used)))
+
+
+@contextlib.contextmanager
+def _translate() -> Iterator[None]:
+    """What Qiskit refuses in a circuit that could be read, as a CircuitError."""
+    try:
+        yield
+    except QiskitError as error:
+        raise CircuitError("instructions", _line(error)) from error
 
 
 def _from_qasm(text: str, device: str, limit: int) -> QuantumCircuit:
@@ -130,6 +147,7 @@ def _from_qpy(content: bytes) -> QuantumCircuit:
         ) from error
     if len(found) != 1:
         raise CircuitError("source", f"{len(found)} circuits in one QPY file, wants 1")
+    check_units(found[0], content)
     return found[0]
 
 
@@ -148,7 +166,7 @@ def _check(circuit: QuantumCircuit) -> None:
     active = [one for one in circuit.data if one.operation.name not in PASSIVE]
     if not active:
         raise CircuitError("instructions", "the circuit is empty")
-    if circuit.num_vars or circuit.num_stretches:
+    if circuit.num_vars:
         raise CircuitError("control_flow", "classical variables are not run")
     for one in active:
         _check_kind(one)
@@ -182,13 +200,39 @@ def _check_measurement(circuit: QuantumCircuit, active: list[CircuitInstruction]
 
 
 def _plain(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The circuit in gates that everyone knows, without what does not change it: its name, its notes."""
+    """The circuit in gates that everyone knows, without what does not change it: its name, notes, registers.
+
+    Samples go by classical bits. A sampler returns them by register, loses bits outside one, and cannot
+    name a register `items`; a state vector pays for idle qubits too.
+    """
+    passes = generate_preset_pass_manager(0, basis_gates=[*PLAIN_GATES])
+    passes.scheduling = None  # it would put every delay into one unit, and fails where dt and seconds mix
     try:
-        plain = generate_preset_pass_manager(0, basis_gates=[*PLAIN_GATES]).run(circuit)
+        unrolled = passes.run(circuit)
     except TranspilerError as error:
         raise CircuitError("gates", _line(error)) from error
-    plain.name, plain.metadata = "circuit", {}
-    return plain
+    return _compact(unrolled)
+
+
+def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit without idle qubits, its classical bits in one register."""
+    active = {qubit for item in circuit.data if item.name != "barrier" for qubit in item.qubits}
+    used = [qubit for qubit in circuit.qubits if qubit in active]
+    compact = QuantumCircuit(
+        QuantumRegister(len(used), "q"),
+        ClassicalRegister(circuit.num_clbits, "c"),
+        name="circuit",
+        global_phase=circuit.global_phase,
+    )
+    place = dict(zip(used, compact.qubits, strict=True))
+    for item in circuit.data:
+        qubits = [place[qubit] for qubit in item.qubits if qubit in place]
+        clbits = [compact.clbits[circuit.find_bit(bit).index] for bit in item.clbits]
+        if item.name != "barrier":
+            compact.append(item.operation, qubits, clbits)
+        elif qubits:
+            compact.barrier(qubits)
+    return compact
 
 
 def _working(target: Target) -> Target:

@@ -14,8 +14,10 @@ which holds code.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import time
@@ -29,6 +31,8 @@ from shotclock.circuits import raw, templates
 from shotclock.circuits.cache import Disk, Obtained, TemplateRequest
 from shotclock.circuits.templates import Identity, TargetSource
 from shotclock.domain.circuit import Bound, Template
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
 # How a QPY file begins: its magic word, then its version in one byte.
@@ -156,9 +160,16 @@ def obtain(
     compiled = _compiled(wanted, identity, target, found)
     try:
         store.write(identity, compiled.template)
-    except OSError:
+    except OSError as error:
+        _warn_unwritable(folder, error.strerror or str(error))
         return Obtained(compiled.template, compiled.calibration, Disk.UNWRITABLE, compiled.compile_s)
     return compiled
+
+
+@functools.cache
+def _warn_unwritable(folder: Path, why: str) -> None:
+    """Once a folder and reason: each template has the same to say."""
+    log.warning("%s: cannot be written: %s; templates are compiled again at each start", folder, why)
 
 
 def _compiled(wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk) -> Obtained:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import qiskit
-from qiskit import QuantumCircuit, qpy
+from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction
 from qiskit.transpiler import Target, generate_preset_pass_manager
 
@@ -19,6 +18,7 @@ from shotclock.circuits.lines import best_line, layout
 from shotclock.circuits.packing import relocate
 from shotclock.circuits.qaoa import line_circuit
 from shotclock.domain.circuit import Template
+from shotclock.domain.circuit_bytes import dump_circuit
 from shotclock.domain.errors import SettingsError, SubproblemError
 
 TargetSource = Callable[[str], Target]
@@ -118,13 +118,11 @@ def _transpiled(home: Identity, target: Target) -> QuantumCircuit:
 
 def finished(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:
     """The template of a compiled circuit on these physical qubits."""
-    payload = io.BytesIO()
-    qpy.dump(isa, payload)
     return Template(
         key=source.key,
         device=source.device,
         line=line,
-        qpy=payload.getvalue(),
+        qpy=dump_circuit(isa),
         duration_s=isa.estimate_duration(target, unit="s"),
         two_qubit_gates=isa.num_nonlocal_gates(),
         two_qubit_depth=isa.depth(_on_two_qubits),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from shotclock.cli.operations import drain, resume, status
 from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.cli.serve import serve
+from shotclock.cli.streams import prepare_streams
 from shotclock.cli.verify import verify
 from shotclock.domain.errors import MachineError, ShotclockError
 
@@ -87,9 +89,27 @@ def _root(
     """Takes the options that stand before a verb."""
 
 
+if sys.flags.optimize >= 2:
+    from shotclock.cli.stripped import restore_help
+
+    restore_help(app)
+
+
+def _enter_directory() -> Path:
+    """The working directory; a new one where it was deleted: torch's MKL ends the process without one."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        folder = Path(mkdtemp(prefix="shotclock-"))
+        os.chdir(folder)
+        sys.stderr.write(f"shotclock: the working directory was deleted; relative paths are under {folder}\n")
+        return folder
+
+
 def main() -> None:
     """Runs a verb; expected errors are one line and their exit code, never a traceback."""
-    sys.path.insert(0, str(Path.cwd()))  # so that module:factory finds what stands here
+    prepare_streams()
+    sys.path.insert(0, str(_enter_directory()))  # so that module:factory finds what is here
     try:
         app()
     except ShotclockError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
+from shotclock.cli.streams import echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -44,7 +46,8 @@ def bench(
         bool, typer.Option("--hardware", help="Only with an AMD GPU and an IBM QPU; looks first, then asks.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --hardware: rehearse on `shotclock emulate`, EMULATED.")
+        bool,
+        typer.Option("--dry-run", help="With --hardware: rehearse on an EMULATED QPU, started here."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a paid run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="summary.json on stdout, progress on stderr.")] = False,
@@ -56,7 +59,7 @@ def bench(
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
-    from shotclock.cli.hardware import admitted  # noqa: PLC0415
+    from shotclock.cli.hardware import admitted, rehearsed  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
@@ -66,13 +69,18 @@ def bench(
     job = _job(out, quick, clock, metrics)
     if dry_run and not hardware:
         raise SettingsError("--dry-run: goes with --hardware")
-    if hardware:
-        settings, job = admitted(settings, job, dry_run, lambda cost: _agree(cost, yes), console)
-    else:
-        _agreed(settings, yes)
-    summary, path = _run(settings, job, console)
+    if hardware and clock == "virtual":
+        raise SettingsError("--clock virtual: hardware waits for real; leave it out")
+    with contextlib.ExitStack() as stack:
+        if dry_run:
+            settings = stack.enter_context(rehearsed(settings, console))
+        if hardware:
+            settings, job = admitted(settings, job, dry_run, lambda cost: _agree(cost, yes), console)
+        else:
+            _agreed(settings, yes)
+        summary, path = _run(settings, job, console)
     if json:
-        typer.echo(summary.model_dump_json(indent=2, by_alias=True))
+        echo_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
         from shotclock.bench.report.terminal import show  # noqa: PLC0415
 

@@ -100,7 +100,10 @@ def _say(listening: Listening, profile: str, speed: float, seed: int, json: bool
         f"[bold]EMULATED[/] {', '.join(listening.backends)} at {listening.address}, "
         f"profile {profile}, {speed:g} times real time, seed {seed}"
     )
-    console.print("For QiskitRuntimeService() and QRMI (IBMQuantumComputeService), paste:\n")
+    console.print(
+        "For QiskitRuntimeService() (qiskit-ibm-runtime 0.49 or newer) and QRMI (IBMQuantumComputeService), "
+        "paste:\n"
+    )
     for name, value in environment.items():
         console.print(f"export {name}={value}", markup=False)
     console.print("\nCtrl-C ends it. Charges: /emulator/account, faults: /emulator/faults")

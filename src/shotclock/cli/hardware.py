@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,20 +17,34 @@ if TYPE_CHECKING:
 RECORD = "hardware.json"
 
 
+@contextmanager
+def rehearsed(settings: Settings, console: Console) -> Iterator[Settings]:
+    """The settings of a dry run: those that lead to the endpoint that the environment names, else to one
+    that is started here and ends with the run.
+    """
+    from shotclock.app import rehearsal  # noqa: PLC0415 - `--help` must not wait for it
+
+    if rehearsal.is_endpoint_named():
+        yield settings
+        return
+    with rehearsal.emulated_endpoint(settings) as (led, listening):
+        profile, speed = settings.quantum.profile, rehearsal.SPEED
+        what = f"{listening.backends[0]}, profile {profile}, {speed:g} times real time"
+        console.print(f"EMULATED: started an endpoint for this dry run: {what}", markup=False)
+        yield led
+
+
 def admitted(
     settings: Settings, job: Job, dry_run: bool, agree: Callable[[str], None], console: Console
 ) -> tuple[Settings, Job]:
     """Looks at every piece, shows them, and asks (`agree`) where the run is paid for; what then is to run.
 
-    Raises SettingsError, and MachineError where a piece is missing without which it is no hardware run.
+    Raises MachineError where a piece is missing without which it is no hardware run.
     """
     from shotclock.app import hardware  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.app.host import WallHost  # noqa: PLC0415
     from shotclock.app.site import Site  # noqa: PLC0415
-    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 
-    if job.clock == "virtual":
-        raise SettingsError("--clock virtual: hardware waits for real; leave it out")
     settings = hardware.for_hardware(settings)
     host, site = WallHost(), Site()
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
+from shotclock.cli.streams import echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +109,7 @@ def load(
     summary, calls = _run(settings, job, folder, Console(stderr=True))
     try:
         if json:
-            typer.echo(summary.model_dump_json(indent=2, by_alias=True))
+            echo_json(summary.model_dump_json(indent=2, by_alias=True))
         else:
             show_load(summary, Console())
     finally:  # the figures are seen though the disk be full, and kept though their reader has left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -77,6 +78,8 @@ def status(
 
     async def ask(operations: GrpcOperations) -> None:
         found = await operations.status()
+        for warning in found.warnings:
+            typer.echo(f"warning: {target}: {warning}", err=True)
         if json:
             typer.echo(json_text.dumps(asdict(found)))
             return
@@ -98,16 +101,21 @@ def _with(
     authorities: Path | None,
     ask: Callable[[GrpcOperations], Awaitable[T]],
 ) -> T:
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr by itself; see `serve`
     import asyncio  # noqa: PLC0415 - `--help` must not wait for them
 
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
-    from shotclock.wire.certificates import TlsFiles  # noqa: PLC0415
+    from shotclock.wire.certificate_checks import Purpose  # noqa: PLC0415
+    from shotclock.wire.certificates import TlsFiles, find_notice, utc_now  # noqa: PLC0415
     from shotclock.wire.channels import connect  # noqa: PLC0415
     from shotclock.wire.operations import GrpcOperations  # noqa: PLC0415
     from shotclock.wire.tls import ClientTls, Insecure  # noqa: PLC0415
 
     if certificate and private_key and authorities:
-        security: ClientTls | Insecure = ClientTls(TlsFiles(certificate, private_key, authorities))
+        files = TlsFiles(certificate, private_key, authorities)
+        if notice := find_notice(files, utc_now(), Purpose.CLIENT):
+            typer.echo(f"warning: {notice}", err=True)
+        security: ClientTls | Insecure = ClientTls(files)
     elif certificate or private_key or authorities:
         raise SettingsError("mutual TLS needs --certificate, --private-key and --authorities together")
     else:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from shotclock.cli.streams import echo_json
+
 profile = typer.Typer(
     help="Latency profiles: what stands between a submit and its samples.", no_args_is_help=True
 )
@@ -26,7 +28,7 @@ def show(
 
     found = load(name)
     if json:
-        typer.echo(found.model_dump_json(indent=2, by_alias=True))
+        echo_json(found.model_dump_json(indent=2, by_alias=True))
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415

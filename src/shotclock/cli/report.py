@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from shotclock.cli.streams import echo_json
+
 
 @dataclass(frozen=True, slots=True)
 class _Written:
@@ -65,8 +67,11 @@ def report(
         raise MachineError(
             f"{error.filename or 'stdout'}: cannot write the report: {error.strerror}"
         ) from error
-    typer.echo(written.document if json else written.words)
-    if not json and str(written.page) not in written.words:
+    if json:
+        echo_json(written.document)
+        return
+    typer.echo(written.words)
+    if str(written.page) not in written.words:
         typer.echo(f"\nReport: {written.page}")
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shotclock.domain.circuit_bytes import bind_delays, dump_circuit
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Bits, Float64s, Priority
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +71,17 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class CircuitSpec:
-    """A circuit of the caller's own, with its budget: OpenQASM 3 as text or QPY as bytes.
+    """A circuit of the caller's own, with its budget: OpenQASM 3 as text, QPY as bytes, or Qiskit's circuit.
 
-    values: each parameter's value by its name; shots ≥ 1; budget_ns: what is left of the deadline when
-    this object is handed over. Raises CircuitError naming the field that cannot be used.
+    source: a QuantumCircuit becomes QPY bytes here, in which nothing is lost (see `circuit_bytes`).
+    values: each parameter's value by its name, as pairs or as a mapping from names or Qiskit's Parameters;
+    those of a QuantumCircuit's delays are filled in here. shots ≥ 1.
+    budget_ns: what is left of the deadline when this object is handed over.
+
+    Raises CircuitError naming the field that cannot be used.
     """
 
-    source: str | bytes
+    source: str | bytes | QuantumCircuit
     shots: int
     values: tuple[tuple[str, float], ...] = ()
     request_id: str = ""
@@ -78,15 +89,30 @@ class CircuitSpec:
     priority: Priority = Priority.NORMAL
 
     def __post_init__(self) -> None:
-        if not self.source:
+        _check_count("shots", self.shots, 1)
+        _check_count("budget_ns", self.budget_ns, 0)
+        values = _pairs(self.values)
+        source = self.source
+        if not isinstance(source, str | bytes):
+            source, values = _serialize(source, values)
+        if not source:
             raise CircuitError("source", "is empty; pass OpenQASM 3 as text or QPY as bytes")
-        if self.shots < 1:
-            raise CircuitError("shots", f"{self.shots}, wants at least 1")
-        if self.budget_ns < 0:
-            raise CircuitError("budget_ns", f"is negative ({self.budget_ns})")
-        for name, value in self.values:
-            if not math.isfinite(value):
-                raise CircuitError(f"values.{name}", f"is {value}, wants a finite number")
+        object.__setattr__(self, "source", source)
+        object.__setattr__(self, "values", values)
+
+    @property
+    def content(self) -> str | bytes:
+        """The source as it is sent: OpenQASM 3 as text or QPY as bytes."""
+        if not isinstance(self.source, str | bytes):
+            raise TypeError("a QuantumCircuit is serialized when the spec is made")
+        return self.source
+
+    def values_by_name(self) -> dict[str, float]:
+        """Each parameter's value. Raises CircuitError on a name with two."""
+        for name, times in Counter(name for name, _ in self.values).items():
+            if times > 1:
+                raise CircuitError(f"values.{name}", f"is given {times} times")
+        return dict(self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,3 +195,39 @@ class Samples:
     def none(cls, n: int) -> Samples:
         """No samples of n variables: what a purely classical answer brings."""
         return cls(np.empty((0, n), dtype=np.uint8), np.empty(0, dtype=np.int64))
+
+
+def _check_count(field: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise CircuitError(field, f"must be a whole number (got {value!r})")
+    if value < least:
+        raise CircuitError(field, f"must be at least {least} (got {value})")
+
+
+def _pairs(values: object) -> tuple[tuple[str, float], ...]:
+    """Names and numbers; Qiskit's Parameter goes by its name."""
+    given = values.items() if isinstance(values, Mapping) else values
+    try:
+        pairs = [(getattr(name, "name", name), value) for name, value in given]  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise CircuitError("values", f"must be pairs of a name and a number (got {values!r})") from error
+    for name, value in pairs:
+        if not isinstance(name, str):
+            raise CircuitError("values", f"must go by the parameters' names (got {name!r})")
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise CircuitError(f"values.{name}", f"is {value!r}, wants a finite number")
+    return tuple((name, float(value)) for name, value in pairs)
+
+
+def _serialize(
+    source: object, values: tuple[tuple[str, float], ...]
+) -> tuple[bytes, tuple[tuple[str, float], ...]]:
+    from qiskit import QuantumCircuit  # noqa: PLC0415 - whoever has one has imported it
+
+    if not isinstance(source, QuantumCircuit):
+        raise CircuitError(
+            "source",
+            f"must be OpenQASM 3 as text, QPY as bytes or a QuantumCircuit (got {type(source).__name__})",
+        )
+    circuit, rest = bind_delays(source, values)
+    return dump_circuit(circuit), rest

@@ -161,6 +161,17 @@ CircuitOutcome = Executed | Shed | Late | Failed
 """How a call with a circuit of the caller's own ended; nothing classical can stand in for it."""
 
 
+def end_without_answer(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
+    """The outcome of a call for which there is nothing to apply: which of the three the cause decides."""
+    match cause:
+        case Rejection():
+            return Shed(cause, provenance)
+        case DeadlinePassed():
+            return Late(cause, provenance)
+        case ProviderFault():
+            return Failed(cause, provenance)
+
+
 def why_no_samples(outcome: Outcome | CircuitOutcome, *, figures: bool) -> str:
     """In words, "" of Done and Executed.
 

@@ -207,6 +207,22 @@ NO_CHARGES = Charges()
 
 
 @runtime_checkable
+class Emulating(Protocol):
+    """A provider that computes while an emulated time passes."""
+
+    def has_overrun_since(self, instant_ns: int) -> bool:
+        """Whether a job has computed past the instant at which it was due, from this instant on."""
+
+
+@runtime_checkable
+class Rehearsing(Protocol):
+    """A provider that predicts from the jobs it has run, and may run one before the first call for it."""
+
+    async def rehearse(self, job: Job) -> None:
+        """Runs a job for its duration alone; raises ProviderError where it fails."""
+
+
+@runtime_checkable
 class Charged(Protocol):
     """A provider that knows its charges."""
 

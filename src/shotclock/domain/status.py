@@ -28,6 +28,7 @@ class Status:
     """One look at an orchestrator. running: jobs at the provider, at most `lanes_limit` of them now.
 
     accepted and finished count calls since the start; service_p95_s: submit to samples, seconds.
+    warnings: one line each for what needs attention soon, such as a certificate that expires.
     """
 
     phase: Phase
@@ -40,6 +41,7 @@ class Status:
     service_p95_s: float
     accepted: int
     finished: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

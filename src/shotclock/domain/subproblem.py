@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ Float64s = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 
 MAX_VARIABLES = 256
+
+LAYOUT: Final = ("C", "ALIGNED", "WRITEABLE")
+"""What numba tells apart: a read-only or unaligned array is a type of its own to it."""
 
 
 class Priority(IntEnum):
@@ -74,7 +78,7 @@ class Subproblem:
             raise SubproblemError("budget_ns", f"is negative ({self.budget_ns})")
         # Compiled code is compiled once a layout, and a caller would wait for it.
         for name in ("quadratic", "linear"):
-            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name)))
+            object.__setattr__(self, name, np.require(np.asarray(getattr(self, name)), requirements=LAYOUT))
 
     @property
     def n(self) -> int:
@@ -102,10 +106,52 @@ class Subproblem:
 
     @classmethod
     def from_bqm(cls, bqm: BinaryQuadraticModel, **words: Any) -> Subproblem:
-        """From dimod's exchange type, of either vartype; variables in the model's own order."""
-        vectors = bqm.binary.to_numpy_vectors()
+        """From dimod's exchange type, of either vartype: bit i is the i-th label of `bqm.variables`.
+
+        words: the other fields of a Subproblem. `sample` reads an answer back by label. Raises
+        SubproblemError on anything but a BinaryQuadraticModel.
+        """
+        binary = _check_bqm(bqm).binary
+        # By default dimod sorts the labels, where they can be compared at all.
+        vectors = binary.to_numpy_vectors(variable_order=list(binary.variables))
         linear = np.asarray(vectors.linear_biases, dtype=np.float64)
         quadratic = np.zeros((len(linear), len(linear)))
         rows, columns, values = vectors.quadratic
-        np.add.at(quadratic, (rows, columns), values / 2.0)
+        np.add.at(quadratic, (rows, columns), np.asarray(values, dtype=np.float64) / 2.0)
         return cls(quadratic + quadratic.T, linear, float(vectors.offset), **words)
+
+    @staticmethod
+    def sample(bqm: BinaryQuadraticModel, bits: Bits) -> dict[Hashable, int]:
+        """An answer's bits by label, as dimod reads them: 0 and 1 of a BINARY model, −1 and 1 of a SPIN one.
+
+        bits: shape (n,), of the subproblem that `from_bqm(bqm)` made; `bqm.energy` of what comes back is
+        the subproblem's energy of the bits. Raises SubproblemError where they do not fit the model.
+        """
+        labels, values = list(_check_bqm(bqm).variables), np.asarray(bits)
+        if values.shape != (len(labels),):
+            raise SubproblemError(
+                "bits", f"must be shape ({len(labels)},), one bit a variable (got shape {values.shape})"
+            )
+        is_spin = bqm.vartype.name == "SPIN"
+        numbers = [2 * int(bit) - 1 if is_spin else int(bit) for bit in values]
+        return dict(zip(labels, numbers, strict=True))
+
+
+_CONVERSIONS = {
+    "ConstrainedQuadraticModel": "dimod.cqm_to_bqm turns constraints into penalties",
+    "DiscreteQuadraticModel": "encode each case as a binary variable",
+    "QuadraticModel": "integers and reals must be encoded as binary variables",
+    "dict": "dimod.BinaryQuadraticModel.from_qubo takes a dict of pairs",
+}
+
+
+def _check_bqm(given: object) -> BinaryQuadraticModel:
+    from dimod import BinaryQuadraticModel  # noqa: PLC0415 - only callers who have a model pay for it
+
+    if isinstance(given, BinaryQuadraticModel):
+        return given
+    what = type(given).__name__
+    hint = _CONVERSIONS.get(
+        what, "build one with dimod.BinaryQuadraticModel(linear, quadratic, offset, vartype)"
+    )
+    raise SubproblemError("bqm", f"must be a dimod.BinaryQuadraticModel (got {what}); {hint}")

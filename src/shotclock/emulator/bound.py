@@ -6,12 +6,12 @@ Imports no Qiskit: the worker does when it meets such a circuit.
 from __future__ import annotations
 
 import functools
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shotclock.domain.circuit import Bound, QaoaParameters, Samples
+from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.subproblem import Bits
 from shotclock.emulator.statevector import execute
@@ -53,10 +53,7 @@ def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) 
 @functools.lru_cache(maxsize=32)
 def _read(packed: bytes) -> QuantumCircuit:
     """A circuit that comes again is not read again: that takes longer than many are shot."""
-    from qiskit import qpy  # noqa: PLC0415
-
-    found: QuantumCircuit = qpy.load(io.BytesIO(packed))[0]
-    return found
+    return load_circuit(packed)
 
 
 def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int) -> Samples:
@@ -72,6 +69,18 @@ def sample_circuit(circuit: QuantumCircuit, shots: int, flip_probability: float,
     )
     written = {circuit.find_bit(bit).index for one in circuit.data for bit in one.clbits}
     return _flipped(pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed)
+
+
+def check_compiles(circuit: QuantumCircuit) -> str:
+    """Why Aer cannot run this circuit, in one line; "" where it can. Costs no simulation."""
+    from qiskit_aer.backends.aer_compiler import assemble_circuits, compile_circuit  # noqa: PLC0415
+
+    try:
+        assemble_circuits(compile_circuit([circuit]))
+    # Aer raises whatever its parts do at an expression that it does not know, AttributeError among them.
+    except Exception as error:  # noqa: BLE001
+        return " ".join(str(error).split()).strip("'") or type(error).__name__
+    return ""
 
 
 def _flipped(pool: Bits, counts: Counts, written: list[int], flip_probability: float, seed: int) -> Samples:

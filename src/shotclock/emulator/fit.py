@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.figures import Z99
 from shotclock.emulator.profile import Profile
@@ -52,9 +53,9 @@ def read(path: Path) -> tuple[Record, ...]:
     Raises SettingsError naming file, record and field; jobs that never ran are left out.
     """
     try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({error})") from error
+        text = encoding.read_text(path)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"{path}: cannot be read: {encoding.explain(error)}") from error
     rows = _json_rows(path, text) if text.lstrip().startswith(("[", "{")) else _csv_rows(text)
     found = [_record(path, number, row) for number, row in enumerate(rows, start=1)]
     records = tuple(one for one in found if one is not None)

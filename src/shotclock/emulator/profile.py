@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.figures import SECONDS, Distribution, Figure, Named, Sourced, figures_of
 from shotclock.emulator.windows import CalibrationWindows
@@ -147,9 +148,9 @@ def load(name_or_path: str) -> Profile:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"profile {path}: cannot be read ({error})") from error
+        return encoding.read_text(path)
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"profile {path}: cannot be read: {encoding.explain(error)}") from error
 
 
 def _parse(where: str, text: str) -> Profile:

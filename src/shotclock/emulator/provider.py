@@ -27,6 +27,7 @@ from shotclock.emulator.timing import Part, Timeline, mean_by_component, quantil
 
 # An event loop's timer fires up to a millisecond late, so a shorter wait is carried to the next one.
 SHORTEST_WAIT_NS = 200_000
+LATEST_TIMER_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,17 @@ class _Submitted:
         """QPU seconds until now: its share of the execution, so nothing in the queue and all at the end."""
         share = (now_ns - self.running_at_ns) / max(1, self.timeline.execution_ns)
         return self.timeline.qpu_s * min(1.0, max(0.0, share))
+
+
+@dataclass(slots=True, eq=False)
+class _Computation:
+    """A job's samples being computed. due_ns: when the job ends at the earliest; ended_ns: the computing."""
+
+    due_ns: int
+    ended_ns: float = math.inf
+
+    def overran(self, now_ns: int) -> bool:
+        return min(self.ended_ns, now_ns) > self.due_ns + LATEST_TIMER_NS
 
 
 class EmulatedProvider:
@@ -94,6 +106,8 @@ class EmulatedProvider:
         self._running: dict[str, asyncio.Task[Execution]] = {}
         self._tags: dict[str, str] = {}
         self._submitted: dict[str, _Submitted] = {}
+        self._computations: set[_Computation] = set()
+        self._overran_at_ns = -math.inf
         self._charges = Charges()
         self._qpu = asyncio.Lock()
         self._qpu_free_at_ns = 0
@@ -127,18 +141,21 @@ class EmulatedProvider:
         number = next(self._numbers)
         rng = np.random.default_rng((self._seed, number))
         timeline = sample_timeline(job, self._facts, self._profile, rng)
-        computing = asyncio.ensure_future(self._compute(job, rep_delay_s, rng))
         planned_ns = started_ns + timeline.submit_ns
+        computation = _Computation(planned_ns + timeline.queue_ns + timeline.execution_ns)
+        self._computations.add(computation)
+        computing = asyncio.ensure_future(self._compute(job, rep_delay_s, rng, computation))
         try:
             waited_ns = await self._wait_until(planned_ns)
         except asyncio.CancelledError:
             computing.cancel()
+            self._close(computation)
             raise
         submitted = _Submitted(
             timeline, max(planned_ns, self._clock.now_ns()), planned_ns + timeline.queue_ns
         )
         job_id = f"emulated-{self._seed}-{number}"
-        self._running[job_id] = asyncio.create_task(self._run(submitted, computing))
+        self._running[job_id] = asyncio.create_task(self._run(submitted, computing, computation))
         self._tags[job_id] = job.tag
         self._submitted[job_id] = submitted
         return Accepted(job_id, waited_ns)
@@ -172,6 +189,17 @@ class EmulatedProvider:
             task.cancel()
             await asyncio.wait({task})
 
+    def has_overrun_since(self, instant_ns: int) -> bool:
+        """See `Emulating.has_overrun_since`."""
+        now_ns = self._clock.now_ns()
+        return self._overran_at_ns >= instant_ns or any(one.overran(now_ns) for one in self._computations)
+
+    def _close(self, computation: _Computation) -> None:
+        now_ns = self._clock.now_ns()
+        if computation.overran(now_ns):
+            self._overran_at_ns = now_ns
+        self._computations.discard(computation)
+
     def charges(self) -> Charges:
         """See `Charged`; a session is charged by the training's own time, which is not known here."""
         return self._charges
@@ -192,7 +220,12 @@ class EmulatedProvider:
         self._submitted.pop(accepted.job_id, None)
         return self._running.pop(accepted.job_id, None)
 
-    async def _run(self, submitted: _Submitted, computing: asyncio.Future[tuple[Samples, ...]]) -> Execution:
+    async def _run(
+        self,
+        submitted: _Submitted,
+        computing: asyncio.Future[tuple[Samples, ...]],
+        computation: _Computation,
+    ) -> Execution:
         try:
             await self._wait_until(submitted.reaches_qpu_at_ns)
             async with self._qpu:
@@ -202,11 +235,14 @@ class EmulatedProvider:
                 submitted.running_at_ns = running_at_ns
                 finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
                 await self._hold_qpu(finishes_at_ns, computing)
+                if computation.ended_ns > finishes_at_ns + LATEST_TIMER_NS:  # in place, on virtual time
+                    self._qpu_free_at_ns = max(self._qpu_free_at_ns, int(computation.ended_ns))
                 overrun = self._qpu_free_at_ns > finishes_at_ns
                 finished_at_ns = self._qpu_free_at_ns
             samples = await computing
         finally:
             computing.cancel()
+            self._close(computation)
         await self._wait_until(finished_at_ns + submitted.timeline.collect_ns)
         # A timer that fired late must not show as negative queueing: stages start where they could.
         running_at_ns = max(running_at_ns, submitted.accepted_at_ns)
@@ -247,7 +283,9 @@ class EmulatedProvider:
             self._qpu_free_at_ns = self._clock.now_ns()
             raise
 
-    async def _compute(self, job: Job, rep_delay_s: float, rng: np.random.Generator) -> tuple[Samples, ...]:
+    async def _compute(
+        self, job: Job, rep_delay_s: float, rng: np.random.Generator, computation: _Computation
+    ) -> tuple[Samples, ...]:
         circuits = job.circuits
         flips = tuple(self._flip_probability(circuit, rep_delay_s) for circuit in circuits)
         seeds = tuple(int(seed) for seed in rng.integers(0, 2**63, len(circuits)))
@@ -259,6 +297,8 @@ class EmulatedProvider:
             return await self._offload.run(execute_any, contents, job.shots, flips, seeds)
         except BrokenProcessPool as error:
             raise JobEndedError(FaultKind.TRANSIENT, "the emulator's worker process died") from error
+        finally:
+            computation.ended_ns = self._clock.now_ns()
 
     def _flip_probability(self, circuit: DeviceCircuit, rep_delay_s: float) -> float:
         parameters = circuit.parameters
@@ -279,7 +319,9 @@ class EmulatedProvider:
         widest = max((circuit.qubits for circuit in job.circuits), default=0)
         if not 1 <= widest <= self.limits.max_qubits:
             raise ProviderError(
-                FaultKind.PERMANENT, f"{widest} qubits, this provider takes 1 to {self.limits.max_qubits}"
+                FaultKind.PERMANENT,
+                f"{widest} qubits, this provider takes 1 to {self.limits.max_qubits}; "
+                "ask a smaller subproblem or circuit",
             )
         for pub in job.pubs:
             if len(pub.circuits) > 1 and (shared := pub.shared_qubits):

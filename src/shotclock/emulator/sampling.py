@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s
 
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
 
 
-@njit(cache=True, nogil=True)
+@jit
 def sample(
     real: Float64s,
     imaginary: Float64s,
@@ -50,7 +50,7 @@ def sample(
     return _unpack(histogram, n, distinct)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _thresholds(shots: int, total: float, state: Words) -> Float64s:
     """Independent uniforms on [0, total) in ascending order, shape (shots,), without sorting.
 
@@ -68,13 +68,13 @@ def _thresholds(shots: int, total: float, state: Words) -> Float64s:
     return ascending
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _gap(log_spared: float, state: Words) -> int:
     """Bits spared before the next one flipped: geometric, by inversion. log_spared: ln(1 − p), below 0."""
     return int(min(np.log(1.0 - _uniform(state)) / log_spared, 1e18))
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _unpack(histogram: Counts, n: int, distinct: int) -> tuple[Bits, Counts]:
     """The occupied entries of a histogram over 2ⁿ indices, as bit strings and counts; it is emptied."""
     pool = np.empty((distinct, n), np.uint8)
@@ -90,7 +90,7 @@ def _unpack(histogram: Counts, n: int, distinct: int) -> tuple[Bits, Counts]:
     return pool, counts
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _uniform(state: Words) -> float:
     """A double in [0, 1) from SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)

@@ -8,9 +8,10 @@ variable i, and z = 1 − 2b.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from shotclock.domain.circuit import QaoaParameters, Samples
+from shotclock.domain.errors import SubproblemError
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.sampling import Counts, sample
 
@@ -37,8 +38,10 @@ def execute_all(
     """Samples of every circuit of a job, in order: one trip to the worker, each as `execute` gives alone.
 
     Circuits of one size share their memory: at n = 16 the kernel's page faults for a fresh state cost
-    as much as several qubits' gates.
+    as much as several qubits' gates. Raises SubproblemError on more variables than `MAX_QUBITS`.
     """
+    for one in parameters:
+        _check_size(one.n)
     rooms: dict[int, tuple[Float64s, Counts]] = {}
     results = []
     for one, flip, seed in zip(parameters, flip_probabilities, seeds, strict=True):
@@ -51,14 +54,23 @@ def execute_all(
 
 
 def probabilities(parameters: QaoaParameters) -> Float64s:
-    """The ideal probability of every basis state, shape (2ⁿ,)."""
+    """The ideal probability of every basis state, shape (2ⁿ,); raises SubproblemError as `execute_all`."""
+    _check_size(parameters.n)
     work = np.empty((5, 1 << parameters.n))
     evolve(parameters.warm, parameters.field, parameters.coupling, parameters.mixer, work)
     exact: Float64s = work[REAL] ** 2 + work[IMAGINARY] ** 2
     return exact
 
 
-@njit(cache=True, nogil=True)
+def _check_size(n: int) -> None:
+    """Before anything of 2ⁿ entries is allocated: n = 30 takes 48 GiB."""
+    if n > MAX_QUBITS:
+        raise SubproblemError(
+            "n", f"{n} variables, but the state vector ends at {MAX_QUBITS}; ask a smaller subproblem"
+        )
+
+
+@jit
 def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s, work: Float64s) -> None:
     """Amplitudes after the whole circuit, into the first two rows of `work`, whatever was there."""
     n = warm.shape[0]
@@ -72,7 +84,7 @@ def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s,
             _mix(real, imaginary, qubit, warm[qubit], mixer[layer])
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _phases(field: Float64s, coupling: Float64s, work: Float64s) -> None:
     """exp(−iΣ f z − iΣ_{i<j} c z z), in place: the phases of a product state of ones, multiplied in."""
     n = field.shape[0]
@@ -87,7 +99,7 @@ def _phases(field: Float64s, coupling: Float64s, work: Float64s) -> None:
         work[IMAGINARY, index] = a * d + b * c
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _warm_start_and_phases(
     warm: Float64s,
     field: Float64s,
@@ -124,7 +136,7 @@ def _warm_start_and_phases(
             imaginary[index] = b * zero
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _turn(real: Float64s, imaginary: Float64s, size: int, angle: float) -> None:
     """Doubles a table: entry i + size is entry i times exp(i·angle)."""
     c, s = np.cos(angle), np.sin(angle)
@@ -134,7 +146,7 @@ def _turn(real: Float64s, imaginary: Float64s, size: int, angle: float) -> None:
         imaginary[index + size] = a * s + b * c
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _mix(real: Float64s, imaginary: Float64s, qubit: int, theta: float, beta: float) -> None:
     """RY(−θ)·RZ(2β)·RY(θ) in circuit order is cos β − i sin β (cos θ Z + sin θ X), in place."""
     p = np.cos(beta)
@@ -149,7 +161,7 @@ def _mix(real: Float64s, imaginary: Float64s, qubit: int, theta: float, beta: fl
         _mix_runs(real, imaginary, 1 << qubit, p, q, r)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _mix_runs(real: Float64s, imaginary: Float64s, stride: int, p: float, q: float, r: float) -> None:
     for start in range(0, real.shape[0], 2 * stride):
         # Slices, so that the compiler sees four disjoint runs and vectorises the loop.
@@ -164,7 +176,7 @@ def _mix_runs(real: Float64s, imaginary: Float64s, stride: int, p: float, q: flo
             one_imag[i] = p * d + q * c - r * a
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _mix_neighbours(real: Float64s, imaginary: Float64s, p: float, q: float, r: float) -> None:
     for half in range(real.shape[0] // 2):
         i = 2 * half
@@ -175,7 +187,7 @@ def _mix_neighbours(real: Float64s, imaginary: Float64s, p: float, q: float, r: 
         imaginary[i + 1] = p * d + q * c - r * a
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _mix_next_but_one(real: Float64s, imaginary: Float64s, p: float, q: float, r: float) -> None:
     for quarter in range(real.shape[0] // 4):
         i = 4 * quarter

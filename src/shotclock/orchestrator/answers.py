@@ -12,7 +12,6 @@ from shotclock.domain.errors import ProviderError
 from shotclock.domain.outcome import (
     Answer,
     Cause,
-    DeadlinePassed,
     Degraded,
     Done,
     Executed,
@@ -21,8 +20,8 @@ from shotclock.domain.outcome import (
     Outcome,
     Provenance,
     ProviderFault,
-    Rejection,
     Shed,
+    end_without_answer,
 )
 from shotclock.domain.ports import Clock, Offload, ProviderLimits, Solver, Synthesizer
 from shotclock.domain.stages import Stage, StageTiming
@@ -121,7 +120,7 @@ class Answers:
         provenance = self.provenance(subproblem, fallback, progress)
         if fallback is not None:
             return Degraded(best(subproblem, (incumbent(subproblem), fallback)), cause, provenance)
-        return _unanswered(cause, provenance)
+        return end_without_answer(cause, provenance)
 
     def executed(self, sampled: Sampled, progress: Progress) -> Executed:
         """A circuit of the caller's own was run."""
@@ -129,7 +128,7 @@ class Answers:
 
     def unexecuted(self, cause: Cause, progress: Progress) -> Shed | Late | Failed:
         """A circuit of the caller's own was not run: nothing can stand in for it."""
-        return _unanswered(cause, self._provenance(progress, Samples.none(0), 0))
+        return end_without_answer(cause, self._provenance(progress, Samples.none(0), 0))
 
     def provenance(
         self,
@@ -178,13 +177,3 @@ class Answers:
             cached=progress.cached,
             penalised=progress.penalised,
         )
-
-
-def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
-    match cause:
-        case Rejection():
-            return Shed(cause, provenance)
-        case DeadlinePassed():
-            return Late(cause, provenance)
-        case ProviderFault():
-            return Failed(cause, provenance)

@@ -1,27 +1,39 @@
-"""Which waiting subproblems share a job, side by side on one chip or one after another. Pure, no I/O.
+"""Which waiting calls share a job, side by side on one chip or one after another. Pure, no I/O.
 
-Earliest deadline first: requests are placed one by one in the order of their deadlines, and a request
-may join, widen or lengthen a job only while everything placed before still meets its deadline as
-predicted. So what is decided for a request depends on earlier deadlines alone, never on later ones.
+Earliest deadline first: calls are placed one by one in the order of their deadlines, and a call may join,
+widen or lengthen a job only while everything placed before still meets its deadline as predicted. So what
+is decided for a call depends on earlier deadlines alone, never on later ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
 
+C = TypeVar("C")
+"""A call, whatever the caller of `pack` takes for one."""
+
 Line = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A subproblem of n variables that waits: its deadline, on the planner's clock, and its shots."""
+class Waiting(Generic[C]):
+    """A call that waits for a job.
 
-    request_id: str
+    call: handed back as it came.
+    arrival: its place in the queue; it orders calls of one deadline.
+    n: variables of its subproblem.
+    deadline_ns: on the planner's clock.
+    shots: the fewest it can use.
+    """
+
+    call: C
+    arrival: int
     n: int
     deadline_ns: int
     shots: int
@@ -36,146 +48,146 @@ class BatchLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Placement:
-    """A request on its line of physical qubits."""
+class Placement(Generic[C]):
+    """A waiting call on its line of physical qubits."""
 
-    request: Waiting
+    waiting: Waiting[C]
     line: Line
 
+    @property
+    def call(self) -> C:
+        """The call itself."""
+        return self.waiting.call
+
+
+PubPlan = tuple[Placement[C], ...]
+"""Calls side by side, on lines that share no qubit, the earliest deadline first."""
+
 
 @dataclass(frozen=True, slots=True)
-class PlannedPub:
-    """Requests side by side, on lines that share no qubit, the earliest deadline first."""
+class PackedJob(Generic[C]):
+    """PUBs that share their shots, and the instant by which their samples are predicted to arrive."""
 
-    placements: tuple[Placement, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedJob:
-    """PUBs that share their shots, and the instant by which their samples are predicted to be there."""
-
-    pubs: tuple[PlannedPub, ...]
+    pubs: tuple[PubPlan[C], ...]
     shots: int
     finished_ns: int
 
     @property
     def deadline_ns(self) -> int:
         """The earliest deadline in it."""
-        return min(one.request.deadline_ns for pub in self.pubs for one in pub.placements)
+        return min(placement.waiting.deadline_ns for pub in self.pubs for placement in pub)
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """A request that cannot be placed, and why."""
+class Unplaced(Generic[C]):
+    """A call that cannot be placed, and why."""
 
-    request: Waiting
+    waiting: Waiting[C]
     rejection: Rejection
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Jobs in the order in which to submit them, and what is left out."""
+class Packing(Generic[C]):
+    """Jobs in the order in which to submit them, and the calls left out."""
 
-    jobs: tuple[PlannedJob, ...]
-    refused: tuple[Refused, ...]
+    jobs: tuple[PackedJob[C], ...]
+    unplaced: tuple[Unplaced[C], ...]
 
 
-JobTime = Callable[[tuple[PlannedPub, ...], int], float]
+JobTime = Callable[[tuple[PubPlan[C], ...], int], float]
 """The p95 of submit to samples of a job of these PUBs at so many shots, nothing ahead of it, seconds."""
 
 
 def pack(
-    requests: Sequence[Waiting],
+    calls: Sequence[Waiting[C]],
     lines_by_size: Mapping[int, Sequence[Line]],
     limits: BatchLimits,
-    predict_s: JobTime,
+    predict_s: JobTime[C],
     free_at_ns: int,
-) -> Plan:
-    """Every request in one job or refused with a reason; the same plan for the same arguments.
+) -> Packing[C]:
+    """Every call in one job or left out with a reason; the same packing for the same arguments.
 
-    lines_by_size: for each n the lines a request may run on, the preferred first. Lines may overlap;
-    those of one PUB are chosen so that they do not. A job's shots are the most that anyone in it wants,
-    at most limits.max_shots. free_at_ns: the instant at which the QPU can start on the first job, on
-    the deadlines' clock; jobs run one after another, and p95s are added, which errs on the late side.
-    A request takes a line beside others if it can, else a PUB of its own in a job that exists, else a
-    job of its own. Raises SettingsError on two requests with one id, on n or shots below 1.
+    lines_by_size: for each n the lines a call may run on, the preferred first. Lines may overlap; those
+    of one PUB are chosen so that they do not. A job's shots are the most that any call in it needs, at
+    most limits.max_shots. free_at_ns: the instant at which the QPU can start on the first job, on the
+    deadlines' clock; jobs run one after another, and p95s are added, which errs on the late side.
+    A call takes a line beside others if it can, else a PUB to itself in a job that exists, else a job to
+    itself. Raises SettingsError on two calls with one arrival, on n or shots below 1.
     """
-    if len({one.request_id for one in requests}) != len(requests):
-        raise SettingsError("request_id: two waiting requests have the same one")
-    planner = _Planner(lines_by_size, limits, predict_s, free_at_ns)
-    jobs: tuple[PlannedJob, ...] = ()
-    refused: list[Refused] = []
-    for request in sorted(requests, key=lambda one: (one.deadline_ns, one.request_id)):
-        if request.n < 1 or request.shots < 1:
-            raise SettingsError(f"request {request.request_id}: n and shots must be at least 1")
-        placed = planner.place(jobs, request)
+    if len({waiting.arrival for waiting in calls}) != len(calls):
+        raise SettingsError("arrival: two waiting calls have the same one")
+    packer = _Packer(lines_by_size, limits, predict_s, free_at_ns)
+    jobs: tuple[PackedJob[C], ...] = ()
+    unplaced: list[Unplaced[C]] = []
+    for waiting in sorted(calls, key=lambda waiting: (waiting.deadline_ns, waiting.arrival)):
+        if waiting.n < 1 or waiting.shots < 1:
+            raise SettingsError(f"call {waiting.arrival}: n and shots must be at least 1")
+        placed = packer.place(jobs, waiting)
         if isinstance(placed, Rejection):
-            refused.append(Refused(request, placed))
+            unplaced.append(Unplaced(waiting, placed))
         else:
             jobs = placed
-    return Plan(jobs, tuple(refused))
+    return Packing(jobs, tuple(unplaced))
 
 
 @dataclass(frozen=True, slots=True)
-class _Planner:
+class _Packer(Generic[C]):
     lines_by_size: Mapping[int, Sequence[Line]]
     limits: BatchLimits
-    predict_s: JobTime
+    predict_s: JobTime[C]
     free_at_ns: int
 
-    def place(self, jobs: tuple[PlannedJob, ...], request: Waiting) -> tuple[PlannedJob, ...] | Rejection:
-        """The jobs with the request in one of them, everyone's deadline kept."""
-        lines = self.lines_by_size.get(request.n, ())
+    def place(
+        self, jobs: tuple[PackedJob[C], ...], waiting: Waiting[C]
+    ) -> tuple[PackedJob[C], ...] | Rejection:
+        """The jobs with the call in one of them, every deadline kept."""
+        lines = self.lines_by_size.get(waiting.n, ())
         if not lines:
-            return Rejection("lines", 0, 1, f"lines of {request.n} qubits wanted", 0.0)
+            return Rejection("lines", 0, 1, f"lines of {waiting.n} qubits wanted", 0.0)
         for number, job in enumerate(jobs):
-            for pubs in self._ways_in(job, request, lines):
-                timed = self._timed(jobs, number, self._job(pubs))
-                if all(one.finished_ns <= one.deadline_ns for one in timed[number:]):
-                    return timed
-        alone = PlannedPub((Placement(request, lines[0]),))
-        timed = self._timed(jobs, len(jobs), self._job((alone,)))
-        if timed[-1].finished_ns <= request.deadline_ns:
-            return timed
-        return self._too_late(timed[-1].finished_ns, request)
+            for pubs in self._insertions(job, waiting, lines):
+                scheduled = self._schedule(jobs, number, self._make_job(pubs))
+                if all(later.finished_ns <= later.deadline_ns for later in scheduled[number:]):
+                    return scheduled
+        alone = (Placement(waiting, lines[0]),)
+        scheduled = self._schedule(jobs, len(jobs), self._make_job((alone,)))
+        if scheduled[-1].finished_ns <= waiting.deadline_ns:
+            return scheduled
+        return self._reject_late(scheduled[-1].finished_ns, waiting)
 
-    def _ways_in(
-        self, job: PlannedJob, request: Waiting, lines: Sequence[Line]
-    ) -> Iterator[tuple[PlannedPub, ...]]:
-        """The job's PUBs with the request in the first with room for it, then in one of its own."""
+    def _insertions(
+        self, job: PackedJob[C], waiting: Waiting[C], lines: Sequence[Line]
+    ) -> Iterator[tuple[PubPlan[C], ...]]:
+        """The job's PUBs with the call in the first that has room for it, then in a PUB to itself."""
         for number, pub in enumerate(job.pubs):
-            taken = {qubit for one in pub.placements for qubit in one.line}
-            for line in lines:
-                if taken.isdisjoint(line):
-                    wider = PlannedPub((*pub.placements, Placement(request, line)))
-                    yield (*job.pubs[:number], wider, *job.pubs[number + 1 :])
-                    break
-            else:
-                continue
-            break
+            used = {qubit for placement in pub for qubit in placement.line}
+            line = next((line for line in lines if used.isdisjoint(line)), None)
+            if line is not None:
+                wider = (*pub, Placement(waiting, line))
+                yield (*job.pubs[:number], wider, *job.pubs[number + 1 :])
+                break
         if len(job.pubs) < self.limits.max_pubs:
-            yield (*job.pubs, PlannedPub((Placement(request, lines[0]),)))
+            yield (*job.pubs, (Placement(waiting, lines[0]),))
 
-    def _job(self, pubs: tuple[PlannedPub, ...]) -> PlannedJob:
-        """A job not yet timed."""
-        wanted = max(one.request.shots for pub in pubs for one in pub.placements)
-        return PlannedJob(pubs, min(wanted, self.limits.max_shots), 0)
+    def _make_job(self, pubs: tuple[PubPlan[C], ...]) -> PackedJob[C]:
+        """A job without its instant."""
+        shots = max(placement.waiting.shots for pub in pubs for placement in pub)
+        return PackedJob(pubs, min(shots, self.limits.max_shots), 0)
 
-    def _timed(
-        self, jobs: tuple[PlannedJob, ...], number: int, changed: PlannedJob
-    ) -> tuple[PlannedJob, ...]:
+    def _schedule(
+        self, jobs: tuple[PackedJob[C], ...], number: int, changed: PackedJob[C]
+    ) -> tuple[PackedJob[C], ...]:
         """The jobs with this one at `number`; it and those behind it finish when they now would."""
         before_ns = jobs[number - 1].finished_ns if number else self.free_at_ns
         finished_ns = before_ns + round(self.predict_s(changed.pubs, changed.shots) * NS_PER_S)
-        timed = [*jobs[:number], replace(changed, finished_ns=finished_ns)]
+        scheduled = [*jobs[:number], replace(changed, finished_ns=finished_ns)]
         if number < len(jobs):
             delay_ns = finished_ns - jobs[number].finished_ns
-            behind = jobs[number + 1 :]
-            timed += [replace(one, finished_ns=one.finished_ns + delay_ns) for one in behind]
-        return tuple(timed)
+            scheduled += [replace(job, finished_ns=job.finished_ns + delay_ns) for job in jobs[number + 1 :]]
+        return tuple(scheduled)
 
-    def _too_late(self, finished_ns: int, request: Waiting) -> Rejection:
-        """A job of its own, after all others, would end after the deadline; so would everything else."""
+    def _reject_late(self, finished_ns: int, waiting: Waiting[C]) -> Rejection:
+        """A job to itself, after all others, would end after the deadline; so would everything else."""
         needed = (finished_ns - self.free_at_ns) / NS_PER_S
-        remaining = (request.deadline_ns - self.free_at_ns) / NS_PER_S
+        remaining = (waiting.deadline_ns - self.free_at_ns) / NS_PER_S
         return Rejection(REMAINING_BUDGET, remaining, needed, "s predicted p95", needed - remaining)

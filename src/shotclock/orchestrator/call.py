@@ -58,12 +58,12 @@ Ended = Sampled | ProviderFault | Rejection
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call that was admitted. in_hand: the energy of the best answer there is without a QPU."""
+    """A call that was admitted. incumbent_energy: of the best answer without a QPU."""
 
     work: Subproblem | OwnCircuit
     deadline: Deadline
     queued_ns: int
-    in_hand: float
+    incumbent_energy: float
     ended: asyncio.Future[Ended]
     progress: Progress = field(default_factory=Progress)
 

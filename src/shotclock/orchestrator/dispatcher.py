@@ -20,14 +20,17 @@ from shotclock.domain.outcome import (
     ProviderFault,
     Rejection,
 )
-from shotclock.domain.ports import Clock, Recorder
+from shotclock.domain.ports import Clock, Emulating, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.orchestrator.admission import admit, displaced, overload
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, Ended, OwnCircuit, Progress, Sampled
-from shotclock.orchestrator.lanes import BatchPolicy, Lanes
+from shotclock.orchestrator.forecast import Forecast
+from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.job_planner import BatchPolicy
+from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.results import ResultCache
 
@@ -61,21 +64,33 @@ class Orchestrator:
     def __init__(
         self,
         pipeline: Pipeline,
+        forecast: Forecast,
+        health: Health,
         answers: Answers,
+        *,
         clock: Clock,
         policy: AdmissionPolicy,
         recorder: Recorder,
-        *,
         batch: BatchPolicy,
         results: ResultCache,
     ) -> None:
         self._pipeline = pipeline
+        self._forecast = forecast
+        self._health = health
         self._answers = answers
         self._clock = clock
         self._policy = policy
         self._recorder = recorder
         self._results = results
-        self._lanes = Lanes(pipeline, clock, batch, policy.queue_limit, recorder)
+        self._lanes = Lanes(
+            pipeline,
+            forecast,
+            health,
+            clock=clock,
+            policy=batch,
+            queue_limit=policy.queue_limit,
+            recorder=recorder,
+        )
         self._phase = Phase.STARTING
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._open: set[Call] = set()
@@ -87,10 +102,10 @@ class Orchestrator:
         """Warms the path for subproblems like the samples, then opens the lanes."""
         for sample in samples:
             await self._answers.solve(sample)
-            await self._pipeline.warm(sample)
+            await self._forecast.warm(sample)
         self._tasks = (
             asyncio.create_task(self._lanes.run()),
-            asyncio.create_task(self._pipeline.health.probe()),
+            asyncio.create_task(self._health.probe()),
         )
         if self._phase is Phase.STARTING:  # else it was drained meanwhile
             self._phase = Phase.READY
@@ -104,9 +119,9 @@ class Orchestrator:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._pipeline.gone()
+        await self._pipeline.wait_cancelled()
         await self._pipeline.book.settled()
-        await self._pipeline.provider.close()
+        await self._forecast.provider.close()
 
     @property
     def phase(self) -> Phase:
@@ -115,11 +130,11 @@ class Orchestrator:
 
     def status(self) -> Status:
         """See `Operations.status`."""
-        load, health = self._lanes.load(), self._pipeline.health
+        load, health = self._lanes.load(), self._health
         return Status(
             phase=self._phase,
-            provider=self._pipeline.provider.name,
-            emulated=self._pipeline.provider.limits.emulated,
+            provider=self._forecast.provider.name,
+            emulated=self._forecast.provider.limits.emulated,
             breaker=health.breaker.state(self._clock.now_ns()),
             waiting=load.waiting,
             running=load.running,
@@ -142,7 +157,7 @@ class Orchestrator:
         while not self._open.isdisjoint(accepted):
             self._one_ended.clear()
             await self._one_ended.wait()
-        await self._pipeline.gone()
+        await self._pipeline.wait_cancelled()
         if self._phase is Phase.DRAINING:
             self._phase = Phase.DRAINED
         return Drained(len(accepted) - len(left), len(left))
@@ -182,7 +197,7 @@ class Orchestrator:
             return self._answers.unexecuted(refused, progress)
         try:
             async with asyncio.timeout(self._time_left_s(deadline)):
-                circuit = await self._pipeline.synthesizer.bind_circuit(spec.source, dict(spec.values))
+                circuit = await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())
         except TimeoutError:
             return self._answers.unexecuted(DeadlinePassed(spec.budget_ns), progress)
         except ProviderError as error:
@@ -205,7 +220,7 @@ class Orchestrator:
         """The key of samples that may be shared, "" where none may."""
         if self._policy.seed_policy == "fresh":
             return ""
-        return self._results.key(subproblem, self._pipeline.policy.shots.minimum, self._policy.seed_policy)
+        return self._results.key(subproblem, self._forecast.policy.shots.minimum, self._policy.seed_policy)
 
     def _remembered(self, subproblem: Subproblem, fallback: Answer | None, known_as: str) -> Done | None:
         """The answer from samples of an equal, earlier call."""
@@ -225,7 +240,7 @@ class Orchestrator:
         if refused is not None:
             return await self._answers.without(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
-        call = self._call(subproblem, deadline, _in_hand(subproblem, fallback), progress)
+        call = self._call(subproblem, deadline, _incumbent_energy(subproblem, fallback), progress)
         with self._under_way(call):
             ended = await self._through(call, subproblem.priority, subproblem.budget_ns)
             if isinstance(ended, Sampled):
@@ -245,16 +260,16 @@ class Orchestrator:
             return None
         wait = self._lanes.queue_wait.mean_ns(self._clock.now_ns())
         return (
-            self._pipeline.health.refuses()
+            self._health.refuses()
             or overload(wait, self._policy.overload_wait_ns, priority)
             or admit(self._lanes.load(priority), budget_ns)
         )
 
     def _call(
-        self, work: Subproblem | OwnCircuit, deadline: Deadline, in_hand: float, progress: Progress
+        self, work: Subproblem | OwnCircuit, deadline: Deadline, incumbent_energy: float, progress: Progress
     ) -> Call:
         ended = asyncio.get_running_loop().create_future()
-        return Call(work, deadline, self._clock.now_ns(), in_hand, ended, progress)
+        return Call(work, deadline, self._clock.now_ns(), incumbent_energy, ended, progress)
 
     async def _through(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
         """Waits for the call's end, to its deadline at the latest."""
@@ -265,7 +280,10 @@ class Orchestrator:
             async with asyncio.timeout(self._time_left_s(call.deadline)):
                 return await call.ended
         except TimeoutError:
-            call.progress.interrupted(self._clock.now_ns(), self._pipeline.provider.limits.emulated)
+            provider = self._forecast.provider
+            call.progress.interrupted(self._clock.now_ns(), provider.limits.emulated)
+            if isinstance(provider, Emulating):
+                call.progress.emulator_overrun |= provider.has_overrun_since(call.queued_ns)
             return DeadlinePassed(budget_ns)
         finally:
             call.ended.cancel()
@@ -291,6 +309,6 @@ class Orchestrator:
         return max(0, deadline.remaining_ns(self._clock.now_ns()) - margin) / NS_PER_S
 
 
-def _in_hand(subproblem: Subproblem, fallback: Answer | None) -> float:
+def _incumbent_energy(subproblem: Subproblem, fallback: Answer | None) -> float:
     """The best energy without a QPU: of changing nothing, or of the classical answer."""
     return min(subproblem.offset, fallback.energy) if fallback else subproblem.offset

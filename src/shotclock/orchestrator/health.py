@@ -10,6 +10,7 @@ from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Clock, Provider, Recorder
 from shotclock.orchestrator.breaker import Breaker
+from shotclock.orchestrator.bucket import TokenBucket
 from shotclock.orchestrator.concurrency import ConcurrencyLimit
 from shotclock.orchestrator.latency import Slowness
 from shotclock.orchestrator.retry import RetryBudget
@@ -33,6 +34,7 @@ class Health:
         self.lanes = ConcurrencyLimit(provider.limits.lanes)
         self.retries = RetryBudget()
         self.slowness = Slowness()
+        self.submissions = TokenBucket(provider.limits.submissions_per_minute)
 
     def refuses(self) -> Rejection | None:
         """Why no job may be submitted now, if so."""

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import apsw
 
+from shotclock.domain import encoding
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.orchestrator.ledger import Transition
@@ -54,7 +55,14 @@ _JOBS = "SELECT tag, provider, requests, shots, state, job_id, note, changed_uni
 
 
 def ledger_path(where: str) -> Path:
-    """The file named by a path or by `sqlite:///absolute/path`. Raises SettingsError on another URL."""
+    """The file named by a path or by `sqlite:///absolute/path`.
+
+    Raises SettingsError on another URL, and on "auto": see `ServeSettings.ledger_file`.
+    """
+    if where == "auto":
+        raise SettingsError(
+            "serve.ledger: this user has no home folder to keep it in; name a file, or set XDG_STATE_HOME"
+        )
     if "://" not in where:
         path = where
     else:
@@ -129,8 +137,8 @@ def open_to_write(path: Path, vfs: str) -> apsw.Connection:
     """
     _forget_cached(path)
     with told(path):
-        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        connection = apsw.Connection(str(path), flags=flags, vfs=vfs)
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(encoding.sqlite_name(path), flags=flags, vfs=vfs)
         try:
             if connection.readonly("main"):
                 raise MachineError(f"the ledger {path} may only be read: give it to the user who runs this")
@@ -161,7 +169,11 @@ def open_to_read(path: Path) -> Iterator[apsw.Connection]:
         raise SettingsError(f"no ledger at {path}: name another")
     with (
         told(path),
-        contextlib.closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection,
+        contextlib.closing(
+            apsw.Connection(
+                encoding.sqlite_name(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            )
+        ) as connection,
     ):
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         _identify(connection, path)

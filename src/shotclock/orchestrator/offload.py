@@ -13,6 +13,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.orchestrator.pipe_worker import PipeExecutor, has_semaphores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +67,9 @@ class InlineOffload:
         """Nothing to end."""
 
 
-def _spawned() -> ProcessPoolExecutor:
+def _spawned() -> ProcessPoolExecutor | PipeExecutor:
+    if not has_semaphores():
+        return PipeExecutor(_attached)
     return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_attached)
 
 

@@ -7,29 +7,26 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from shotclock.domain.budget import NS_PER_S, Deadline
-from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit import DeviceCircuit, Samples
 from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError
 from shotclock.domain.ledger import LedgerError
 from shotclock.domain.outcome import ProviderFault, Rejection
-from shotclock.domain.ports import Accepted, Clock, Execution, Job, Provider, Recorder, Synthesizer
+from shotclock.domain.ports import Accepted, Clock, Execution, Job, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.bucket import TokenBucket
+from shotclock.orchestrator.batching import Placement
 from shotclock.orchestrator.call import Call, OwnCircuit, Sampled
-from shotclock.orchestrator.flight import Flight, Manifest, Passenger, Seat
+from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.job_plan import BoundJob, JobPlan
 from shotclock.orchestrator.paid import JobBook
-from shotclock.orchestrator.planning import Fit, ShotLimits, fit_shots, fit_shots_and_delay
+from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.retry import backoff_ns
 
 T = TypeVar("T")
-
-RETURN_MARGIN_NS = 5_000_000
-"""Kept back when a job is fitted to a budget: decoding, and the answer's way to the caller."""
 
 LOOKS_FOR_A_LOST_JOB = 7
 """A few seconds of them: a vendor's list may lag behind a submit."""
@@ -37,32 +34,20 @@ LOOKS_FOR_A_LOST_JOB = 7
 CANCEL_LIMIT_S = 2.0
 """A cancel that takes longer has failed: a stop waits for it."""
 
-GONE_LIMIT_S = 4.0
+CANCELLED_LIMIT_S = 4.0
 """For a submit's answer and then the cancel: one that hangs must not hold a stop for ever, and an operator
 waits 5 s beyond a drain's budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShotPolicy:
-    """How a job is run. shots: as many as the budget allows between the two; equal, they are fixed.
-
-    rep_delay_s None is the device's default; shorter_rep_delays_s: what may be taken instead where the
-    budget leaves no room, in descending order; attempts: submits a job.
-    """
-
-    shots: ShotLimits
-    rep_delay_s: float | None
-    attempts: int
-    shorter_rep_delays_s: tuple[float, ...] = ()
+GainEstimator = Callable[[Subproblem, DeviceCircuit, float, int], Awaitable[float]]
+"""The gain, in units of E, that so many shots of a circuit promise over the best answer without a QPU."""
 
 
-Foresight = Callable[[Subproblem, DeviceCircuit, float, int], Awaitable[float]]
-"""The gain that so many shots of a circuit promise over an energy already in hand, in units of E."""
-
-
-async def unforeseen(subproblem: Subproblem, circuit: DeviceCircuit, in_hand: float, shots: int) -> float:
+async def no_estimate(
+    subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
+) -> float:
     """No pre-evaluation: anything may be gained."""
-    del subproblem, circuit, in_hand, shots
+    del subproblem, circuit, incumbent_energy, shots
     return math.inf
 
 
@@ -71,171 +56,103 @@ class Pipeline:
 
     def __init__(
         self,
-        synthesizer: Synthesizer,
-        provider: Provider,
+        forecast: Forecast,
+        health: Health,
         *,
         clock: Clock,
-        policy: ShotPolicy,
-        health: Health,
         book: JobBook,
         recorder: Recorder,
         rng: random.Random,
-        foresight: Foresight = unforeseen,
+        gain_estimator: GainEstimator = no_estimate,
     ) -> None:
-        self.synthesizer = synthesizer
-        self.provider = provider
-        self.policy = policy
-        self.health = health
+        self.synthesizer = forecast.synthesizer
+        self.provider = forecast.provider
         self.book = book
-        self.bucket = TokenBucket(provider.limits.submissions_per_minute)
+        self._forecast = forecast
+        self._health = health
+        self._attempts = forecast.policy.attempts
         self._clock = clock
         self._recorder = recorder
         self._rng = rng
-        self._foresight = foresight
-        self._typical: dict[int, DeviceCircuit] = {}
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._gain_estimator = gain_estimator
+        self._cancelling: set[asyncio.Task[None]] = set()
         self._inflight = 0
 
-    async def warm(self, sample: Subproblem) -> None:
-        """Compiles what subproblems of this size need, off the event loop."""
-        await self.synthesizer.warm(sample.n)
-        self._typical[sample.n] = await self.synthesizer.bind(sample)
-
-    def typical_job(self) -> Job:
-        """The job that the first warming sample would be, alone."""
-        if not self._typical:
-            raise RuntimeError("warm the pipeline first")
-        first = next(iter(self._typical))
-        return self._job((self.stand_in(first),), self.policy.shots.minimum, self.policy.rep_delay_s)
-
-    @property
-    def side_by_side(self) -> int:
-        """How many calls one PUB carries, of the warmed size that takes the most room; 1 until it is warm."""
-        return max(1, min((len(self.synthesizer.lines(n)) for n in self._typical), default=1))
-
-    def stand_in(self, n: int) -> Pub:
-        """A PUB as wide and as long as one of a subproblem of n variables, as far as that is known."""
-        return Pub((self._typical.get(n) or next(iter(self._typical.values())),))
-
-    def predict_s(self, pubs: tuple[Pub, ...], shots: int) -> float:
-        """p95 of submit to samples with nothing ahead, at the policy's rep_delay, seconds."""
-        return self.provider.predict_s(self._job(pubs, shots, self.policy.rep_delay_s))
-
-    def predicted_p95_s(self) -> float:
-        """What the shortest job that is allowed takes here, with nothing ahead of it, seconds.
-
-        The provider's prediction, plus how much longer than predicted the jobs of late have taken; 0 until
-        something is warm.
-        """
-        if not self._typical:
-            return 0.0
-        policy = self.policy
-        delay = policy.shorter_rep_delays_s[-1] if policy.shorter_rep_delays_s else policy.rep_delay_s
-        first = self.stand_in(next(iter(self._typical)))
-        predicted = self.provider.predict_s(self._job((first,), policy.shots.minimum, delay))
-        return max(0.0, predicted + self.health.slowness.p95_s(self._clock.now_ns()))
-
-    def as_asked(self, pubs: tuple[Pub, ...], shots: int) -> Fit:
-        """So many shots at the policy's own rep_delay, whatever they take."""
-        return self._fit(shots, self.policy.rep_delay_s, self.predict_s(pubs, shots))
-
-    def fitted(
-        self, pubs: tuple[Pub, ...], deadline: Deadline, ahead_ns: int, limits: ShotLimits
-    ) -> Fit | Rejection:
-        """How the job fits what its deadline leaves behind the jobs ahead, or that it does not."""
-        policy = self.policy
-        remaining = deadline.remaining_ns(self._clock.now_ns()) - RETURN_MARGIN_NS - ahead_ns
-        if policy.shorter_rep_delays_s:
-            usual = self.provider.limits.rep_delay_default_s
-            return fit_shots_and_delay(
-                lambda shots, delay: self.provider.predict_s(self._job(pubs, shots, delay)),
-                remaining,
-                limits,
-                (policy.rep_delay_s or usual, *policy.shorter_rep_delays_s),
-            )
-        shots = fit_shots(lambda shots: self.predict_s(pubs, shots), remaining, limits)
-        if isinstance(shots, Rejection):
-            return shots
-        return self._fit(shots, policy.rep_delay_s, self.predict_s(pubs, shots))
-
-    def _fit(self, shots: int, rep_delay_s: float | None, predicted_s: float) -> Fit:
-        usual = self.provider.limits.rep_delay_default_s
-        return Fit(shots, rep_delay_s, predicted_s, rep_delay_s is not None and rep_delay_s < usual)
-
-    async def run(self, flight: Flight) -> None:
-        """Ends every call of the flight, by samples or by the reason why there are none."""
+    async def run(self, plan: JobPlan) -> None:
+        """Ends every call of the job, by samples or by the reason why there are none."""
         began = self._clock.now_ns()
-        bound = await self._bound(flight)
+        bound = await self._bind(plan)
         calls = bound.calls
-        self._timed(
-            (call for call in calls if not isinstance(call.work, OwnCircuit)),
-            Stage.BIND,
-            began,
-            emulated_ns=0,
-        )
+        # A user circuit was compiled before it was admitted, and its BIND is already recorded.
+        subproblems = [call for call in calls if not isinstance(call.work, OwnCircuit)]
+        self._record_stage(subproblems, Stage.BIND, began, emulated_ns=0)
         for call in calls:
             call.progress.sharers = len(calls)
-            call.progress.penalised = flight.penalised
+            call.progress.penalised = plan.fit.penalised
         try:
-            await self._attempt(bound, flight)
+            await self._attempt(bound, plan.fit)
         except (ProviderError, LedgerError) as error:
             for call in calls:
                 call.end(ProviderFault(str(error)))
 
-    async def gone(self) -> None:
-        """Waits for the jobs that are being given up, `GONE_LIMIT_S` at the most.
+    async def wait_cancelled(self) -> None:
+        """Waits for the jobs that are being cancelled, `CANCELLED_LIMIT_S` at the most.
 
         A paid job whose submit has no answer by then keeps its intent: the next start looks for its tag.
         """
         with suppress(TimeoutError):
-            async with asyncio.timeout(GONE_LIMIT_S):
-                while self._leaving:
-                    await asyncio.wait(self._leaving)
+            async with asyncio.timeout(CANCELLED_LIMIT_S):
+                while self._cancelling:
+                    await asyncio.wait(self._cancelling)
 
-    async def _bound(self, flight: Flight) -> Manifest:
-        rows = []
-        for row in flight.rows:
-            seated = [await self._seated(seat, flight.shots) for seat in row]
-            rows.append(tuple(one for one in seated if one is not None))
-        return Manifest(tuple(rows)).boarding()
+    async def _bind(self, plan: JobPlan) -> BoundJob:
+        pubs = []
+        for pub in plan.pubs:
+            bound = [(placement.call, await self._bind_call(placement, plan.fit.shots)) for placement in pub]
+            pubs.append(tuple((call, circuit) for call, circuit in bound if circuit is not None))
+        # Binding awaits, so a caller may have left since.
+        return BoundJob(tuple(pubs)).without_cancelled()
 
-    async def _seated(self, seat: Seat, shots: int) -> Passenger | None:
-        """The call with its circuit; None where it ended instead."""
-        call, work = seat.call, seat.call.work
+    async def _bind_call(self, placement: Placement[Call], shots: int) -> DeviceCircuit | None:
+        """The call's circuit; None where the call ended instead."""
+        call, work = placement.call, placement.call.work
         if isinstance(work, OwnCircuit):
-            return Passenger(call, work.circuit)
+            return work.circuit
         try:
-            circuit = await self.synthesizer.bind(work, seat.line)
+            circuit = await self.synthesizer.bind(work, placement.line)
             call.progress.template_key = circuit.template.key
-            self._typical.setdefault(work.n, circuit)
-            gain = await self._foresight(work, circuit, call.in_hand, shots)
+            self._forecast.learn(work.n, circuit)
+            gain = await self._gain_estimator(work, circuit, call.incumbent_energy, shots)
         except ProviderError as error:
             call.end(ProviderFault(str(error)))
         except ShotclockError as error:
             call.fail(error)
         else:
             if gain > 0.0:
-                return Passenger(call, circuit)
+                return circuit
             call.end(Rejection("expected_gain", 0.0, gain, "expected gain", 0.0))
         return None
 
-    async def _attempt(self, bound: Manifest, flight: Flight) -> None:
+    async def _attempt(self, bound: BoundJob, fit: Fit) -> None:
+        """Submits and collects, again after a transient fault while deadline, budget and breaker allow."""
         attempt = 0
-        while (manifest := bound.boarding()).rows:
+        while (job := bound.without_cancelled()).bound:
             attempt += 1
-            for call in manifest.calls:
+            for call in job.calls:
                 call.progress.attempts = attempt
             try:
-                await self._once(manifest, flight, first_attempt=attempt == 1)
+                await self._run_once(job, fit, first_attempt=attempt == 1)
             except ProviderError as error:
-                self.health.failed(error)
-                wait = self._backoff_ns(error, attempt, manifest.calls)
+                self._health.failed(error)
+                wait = self._backoff_ns(error, attempt, job.calls)
                 if wait is None:
                     raise
                 await asyncio.sleep(wait / NS_PER_S)
-                await self._take_token(manifest.calls)
-                if self.health.refuses() is not None:  # others have failed meanwhile
-                    self.bucket.give_back()
+                # A retry is a submit like any other: it takes a token, or bursts would pass the limit.
+                await self._take_token(job.calls)
+                if self._health.refuses() is not None:
+                    # Jobs beside this one failed during the backoff: the breaker forbids what was allowed.
+                    self._health.submissions.give_back()
                     raise
                 self._recorder.retried()
             else:
@@ -244,57 +161,59 @@ class Pipeline:
     def _backoff_ns(self, error: ProviderError, attempt: int, calls: tuple[Call, ...]) -> int | None:
         now = self._clock.now_ns()
         remaining = max(call.deadline.remaining_ns(now) for call in calls)
-        wait = backoff_ns(error, attempt, self.policy.attempts, remaining, self._rng)
-        return wait if wait is not None and self.health.retries.take() else None
+        wait = backoff_ns(error, attempt, self._attempts, remaining, self._rng)
+        return wait if wait is not None and self._health.retries.take() else None
 
     async def _take_token(self, calls: tuple[Call, ...]) -> None:
         began = self._clock.now_ns()
-        wait = self.bucket.reserve_ns(began)
+        wait = self._health.submissions.reserve_ns(began)
         if wait:
             await asyncio.sleep(wait / NS_PER_S)
         emulated = wait if self.provider.limits.emulated else 0
-        self._timed(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
+        self._record_stage(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
 
-    async def _once(self, manifest: Manifest, flight: Flight, *, first_attempt: bool) -> None:
+    async def _run_once(self, bound: BoundJob, fit: Fit, *, first_attempt: bool) -> None:
+        # A tag names one submit, not one call: a second attempt must be told apart from a lost first.
         tag = f"shotclock:{self._rng.getrandbits(96):024x}"
-        job = self._job(manifest.pubs, flight.shots, flight.rep_delay_s, tag)
-        calls = manifest.calls
+        job = Job(bound.pubs, fit.shots, tag, fit.rep_delay_s)
+        calls = bound.calls
         began = self._clock.now_ns()
         for call in calls:
             call.progress.with_provider_since_ns = began
         self._inflight += 1
         try:
-            accepted = await self._submitted(job, calls)
-            self._timed(calls, Stage.CIRCUIT_SUBMIT_LATENCY, began, accepted.submit_emulated_ns)
+            accepted = await self._submit(job, calls)
+            self._record_stage(calls, Stage.CIRCUIT_SUBMIT_LATENCY, began, accepted.submit_emulated_ns)
             submitted = self._clock.now_ns()
             self._recorder.submitted(submitted - began)
             for call in calls:
                 call.progress.job_id = accepted.job_id
                 call.progress.with_provider_since_ns = submitted
-            execution = await self._collected(job, accepted)
-            self.health.finished(began, flight.predicted_s, self._inflight, first_attempt=first_attempt)
+            execution = await self._collect(job, accepted)
+            self._health.finished(began, fit.predicted_s, self._inflight, first_attempt=first_attempt)
         except asyncio.CancelledError:
+            # Only every caller's deadline cancels a job: slow beyond its prediction, it counts as a fault.
             now = self._clock.now_ns()
             late_ns = now - max(call.deadline.at_ns for call in calls)
-            self.health.timed_out(now - began, flight.predicted_s, late_ns)
+            self._health.timed_out(now - began, fit.predicted_s, late_ns)
             raise
         finally:
             self._inflight -= 1
-        self.book.result(tag, _names(calls))
-        _deliver(job, execution, calls, _on_the_qpu(submitted, execution))
+        self.book.result(tag, _request_ids(calls))
+        _deliver(job, execution, calls, _split_stages(submitted, execution))
 
-    async def _submitted(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
-        """Hands the job over. Who is cancelled meanwhile leaves the rest to `_give_up`."""
+    async def _submit(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
+        """Hands the job over. A cancelled caller leaves the rest to `_abandon`."""
         handing_over = asyncio.ensure_future(self._hand_over(job, calls))
         try:
             return await asyncio.shield(handing_over)
         except asyncio.CancelledError:
             if not handing_over.cancelled():
-                self._leave(self._give_up(job.tag, handing_over))
+                self._cancel_in_background(self._abandon(job.tag, handing_over))
             raise
 
     async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
-        await self.book.intend(job.tag, _names(calls), job.shots)
+        await self.book.intend(job.tag, _request_ids(calls), job.shots)
         if not any(call.wanted for call in calls):
             self.book.failed(job.tag, "not submitted: its callers had gone")
             raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
@@ -304,11 +223,11 @@ class Pipeline:
             if error.kind is not FaultKind.AMBIGUOUS:
                 self.book.failed(job.tag, str(error))
                 raise
-            accepted = await self._adopted(job.tag, error)
+            accepted = await self._adopt(job.tag, error)
         self.book.submitted(job.tag, accepted.job_id)
         return accepted
 
-    async def _adopted(self, tag: str, lost: ProviderError) -> Accepted:
+    async def _adopt(self, tag: str, lost: ProviderError) -> Accepted:
         """The job whose submit's answer was lost, found by its tag; never submitted again."""
         found: tuple[Accepted, ...] = ()
         for look in range(LOOKS_FOR_A_LOST_JOB):
@@ -341,20 +260,21 @@ class Pipeline:
             words = " ".join(f"{type(error).__name__}: {error}".split())
             raise ProviderError(FaultKind.AMBIGUOUS, f"{name}: {what} raised {words}") from error
 
-    def _leave(self, work: Coroutine[Any, Any, None]) -> None:
-        """Goes on after the job's own task was cancelled, even twice; `gone` waits for it."""
-        leaving = asyncio.ensure_future(work)
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._leaving.discard)
+    def _cancel_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Goes on after the job's own task was cancelled, even twice; `wait_cancelled` waits for it."""
+        # The set holds the task: the event loop itself keeps only weak references.
+        cancelling = asyncio.ensure_future(work)
+        self._cancelling.add(cancelling)
+        cancelling.add_done_callback(self._cancelling.discard)
 
-    async def _give_up(self, tag: str, handing_over: asyncio.Future[Accepted]) -> None:
+    async def _abandon(self, tag: str, handing_over: asyncio.Future[Accepted]) -> None:
         try:
             accepted = await handing_over
         except (ProviderError, LedgerError):
             return  # what was known of the job is written where it was raised
-        await self._call_off(tag, accepted)
+        await self._cancel_job(tag, accepted)
 
-    async def _call_off(self, tag: str, accepted: Accepted) -> None:
+    async def _cancel_job(self, tag: str, accepted: Accepted) -> None:
         try:
             async with asyncio.timeout(CANCEL_LIMIT_S):
                 await self._asked("cancel", self.provider.cancel(accepted))
@@ -364,11 +284,11 @@ class Pipeline:
         else:
             self.book.failed(tag, "cancelled: its callers had gone")
 
-    async def _collected(self, job: Job, accepted: Accepted) -> Execution:
+    async def _collect(self, job: Job, accepted: Accepted) -> Execution:
         try:
             execution = await self._asked("collect", self.provider.collect(accepted))
         except asyncio.CancelledError:
-            self._leave(self._call_off(job.tag, accepted))
+            self._cancel_in_background(self._cancel_job(job.tag, accepted))
             raise
         except ProviderError as error:
             if error.kind is FaultKind.AMBIGUOUS:
@@ -383,18 +303,13 @@ class Pipeline:
             )
         return execution
 
-    def _job(
-        self, pubs: tuple[Pub, ...], shots: int, rep_delay_s: float | None, tag: str = "prediction"
-    ) -> Job:
-        return Job(pubs, shots, tag, rep_delay_s)
-
-    def _timed(self, calls: Iterable[Call], stage: Stage, began_ns: int, emulated_ns: int) -> None:
+    def _record_stage(self, calls: Iterable[Call], stage: Stage, began_ns: int, emulated_ns: int) -> None:
         timing = StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns)
         for call in calls:
             call.progress.stages.append(timing)
 
 
-def _names(calls: tuple[Call, ...]) -> tuple[str, ...]:
+def _request_ids(calls: tuple[Call, ...]) -> tuple[str, ...]:
     return tuple(call.work.request_id for call in calls)
 
 
@@ -418,7 +333,7 @@ def _misfit(samples: Samples, shots: int, n: int) -> str:
     return ""
 
 
-def _on_the_qpu(submitted_ns: int, execution: Execution) -> list[StageTiming]:
+def _split_stages(submitted_ns: int, execution: Execution) -> list[StageTiming]:
     """Queue, execution and collection end to end from the submit's return.
 
     A planned instant may lie before a timer that fired late, so each stage starts no earlier than the

@@ -22,6 +22,8 @@ CircuitBuilder = Callable[[DeviceCircuit], QuantumCircuit]
 # Nothing has run yet: the worker still has to import Qiskit and Aer.
 COLD_PREDICTION_S = 5.0
 RECENT = 32
+REHEARSAL = 2**32
+"""The number of a rehearsal's job, beyond those of jobs."""
 
 
 class AerProvider:
@@ -64,6 +66,11 @@ class AerProvider:
     def predict_s(self, job: Job) -> float:
         """The longest of the last 32 jobs as wide as this one, 5 s before the first, seconds."""
         return max(self._seen_s.get(_width(job), ()), default=COLD_PREDICTION_S)
+
+    async def rehearse(self, job: Job) -> None:
+        """See `Rehearsing.rehearse`; the seeds of jobs do not depend on it."""
+        check_limits(job, self.limits)
+        await self._run(job, REHEARSAL)
 
     async def submit(self, job: Job) -> Accepted:
         """Starts the simulation; raises ProviderError(PERMANENT) on a job beyond the limits."""
@@ -128,8 +135,10 @@ def _sample(simulator: AerSimulator, circuit: QuantumCircuit, shots: int, seed: 
     if not result.success:
         raise AerError(result.status)
     counts = sorted((int(word, 16), count) for word, count in result.data(0)["counts"].items())
-    words = np.array([word for word, _ in counts], np.int64)
-    pool = ((words[:, None] >> np.arange(circuit.num_clbits)) & 1).astype(np.uint8)
+    width = (circuit.num_clbits + 7) // 8  # there may be more classical bits than a machine word has
+    packed = b"".join(word.to_bytes(width, "little") for word, _ in counts)
+    octets = np.frombuffer(packed, np.uint8).reshape(len(counts), width)
+    pool = np.unpackbits(octets, axis=1, count=circuit.num_clbits, bitorder="little")
     return Samples(pool, np.array([count for _, count in counts], np.int64))
 
 
@@ -145,7 +154,7 @@ def _simulator(flip_probability: float) -> AerSimulator:
 
 
 def _width(job: Job) -> int:
-    return max(circuit.parameters.n for circuit in job.circuits)
+    return max(circuit.qubits for circuit in job.circuits)
 
 
 def build(

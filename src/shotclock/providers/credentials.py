@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 
 REDACTED = "<redacted>"
@@ -61,13 +62,14 @@ def read(path: Path) -> Credentials:
     where = f"quantum.credentials_file: {path}"
     try:
         mode = path.stat().st_mode
-        text = path.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise SettingsError(f"{where}: cannot be read: {reason}") from None
+        content = encoding.read_text(path).strip()
+    except OSError as error:
+        raise SettingsError(f"{where}: cannot be read: {error.strerror}") from None
+    except UnicodeError as error:
+        raise SettingsError(f"{where}: cannot be read: {str(error).partition(' (')[0]}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SettingsError(f"{where}: others may read it; run `chmod 600 {path}`")
-    return _parsed(text, where)
+    return _parsed(content, where)
 
 
 def _parsed(text: str, where: str) -> Credentials:

@@ -61,8 +61,11 @@ class TaskJobs:
 
 def check_limits(job: Job, limits: ProviderLimits) -> None:
     """Raises ProviderError(PERMANENT) on a job that is empty, too wide or has too many shots."""
-    widest = max((circuit.parameters.n for circuit in job.circuits), default=0)
+    widest = max((circuit.qubits for circuit in job.circuits), default=0)
     if not 1 <= widest <= limits.max_qubits:
-        raise ProviderError(FaultKind.PERMANENT, f"{widest} qubits, wants 1 to {limits.max_qubits}")
+        raise ProviderError(
+            FaultKind.PERMANENT,
+            f"{widest} qubits, wants 1 to {limits.max_qubits}; ask a smaller subproblem or circuit",
+        )
     if not 1 <= job.shots <= limits.max_shots:
         raise ProviderError(FaultKind.PERMANENT, f"{job.shots} shots, wants 1 to {limits.max_shots}")

@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from qiskit import QuantumCircuit, generate_preset_pass_manager
+from qiskit import ClassicalRegister, QuantumCircuit, generate_preset_pass_manager
 from qiskit.primitives import BackendSamplerV2, BaseSamplerV2
 from qiskit.providers import BackendV2
 
@@ -69,6 +69,11 @@ class SamplerProvider:
         del job
         return max(self._seen_s, default=COLD_PREDICTION_S)
 
+    async def rehearse(self, job: Job) -> None:
+        """See `Rehearsing.rehearse`."""
+        check_limits(job, self.limits)
+        await self._run(job)
+
     async def submit(self, job: Job) -> Accepted:
         """Starts the job; raises ProviderError(PERMANENT) on one beyond the limits."""
         check_limits(job, self.limits)
@@ -102,7 +107,7 @@ class SamplerProvider:
 
     def _sample(self, circuits: Sequence[DeviceCircuit], shots: int) -> tuple[Samples, ...]:
         try:
-            pubs = [self._compiled(self._circuit_builder(circuit)) for circuit in circuits]
+            pubs = [self._compiled(_in_one_register(self._circuit_builder(one))) for one in circuits]
             found = samples_of(self._sampler.run(pubs, shots=shots).result())
         except Exception as error:
             what = " ".join(str(error).split())[:300]
@@ -114,6 +119,16 @@ class SamplerProvider:
                 FaultKind.PERMANENT, f"{self.name}: {len(found)} registers for {len(circuits)} circuits"
             )
         return found
+
+
+def _in_one_register(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit with all classical bits, in their order, in one register.
+
+    A sampler returns bits by register: those outside one are lost, and a register named as an attribute of
+    the result (`items`, `shape`) is refused.
+    """
+    whole = QuantumCircuit(circuit.qubits, ClassicalRegister(circuit.num_clbits, "c0"))
+    return whole.compose(circuit, whole.qubits, whole.clbits)
 
 
 def wrap(

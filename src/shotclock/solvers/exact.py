@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from shotclock.domain.errors import SubproblemError
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
 MAX_VARIABLES = 20
@@ -32,7 +32,7 @@ class Exact:
         return _solve(subproblem.quadratic, subproblem.linear)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _solve(quadratic: Float64s, linear: Float64s) -> Bits:
     index, bits = _argmin(quadratic, linear), np.empty(linear.shape[0], np.uint8)
     for i in range(linear.shape[0]):
@@ -40,7 +40,7 @@ def _solve(quadratic: Float64s, linear: Float64s) -> Bits:
     return bits
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _argmin(quadratic: Float64s, linear: Float64s) -> int:
     """The index of the lowest energy; bit i of an index is variable i.
 
@@ -62,7 +62,7 @@ def _argmin(quadratic: Float64s, linear: Float64s) -> int:
     return best_index
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _fix_upper(quadratic: Float64s, linear: Float64s, upper: int, low: int, field: Float64s) -> float:
     """Energy of the upper variables alone; `field` becomes the linear terms they leave to the lower."""
     n = linear.shape[0]
@@ -79,7 +79,7 @@ def _fix_upper(quadratic: Float64s, linear: Float64s, upper: int, low: int, fiel
     return base
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _tabulate(quadratic: Float64s, field: Float64s, base: float, table: Float64s, slope: Float64s) -> None:
     """All energies by doubling: E(b + 2ᵏ) = E(b) + slope_k(b), slope_k(b + 2ʲ) = slope_k(b) + 2Q_kj."""
     table[0] = base

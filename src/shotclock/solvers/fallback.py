@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.exact import MAX_VARIABLES, Exact
+from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.tabu import Tabu
 
 
@@ -21,3 +24,14 @@ class Classical:
     def solve(self, subproblem: Subproblem) -> Bits:
         """The optimum to 20 variables, tabu's best above, shape (n,)."""
         return classical(subproblem.n).solve(subproblem)
+
+
+def warm_solvers() -> None:
+    """Compiles what any call may run, or loads it from numba's cache: seconds, which no call has.
+
+    Compiled code depends on no size, and `Subproblem` keeps one layout: one call of each solver is all.
+    """
+    for n in (1, MAX_VARIABLES + 1):
+        idle = Subproblem(np.zeros((n, n)), np.zeros(n))
+        Classical().solve(idle)
+        Greedy().solve(idle)

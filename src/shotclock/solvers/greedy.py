@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
 
@@ -20,7 +20,7 @@ class Greedy:
         return bits
 
 
-@njit(cache=True, nogil=True)
+@jit
 def descend_in_place(quadratic: Float64s, linear: Float64s, bits: Bits) -> None:
     """Takes bits, shape (n,), to the local minimum that best-improvement flips lead to."""
     n = linear.shape[0]

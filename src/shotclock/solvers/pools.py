@@ -8,9 +8,9 @@ descent after sampling hides what was sampled.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from shotclock.domain.circuit import Samples
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 from shotclock.solvers.greedy import Greedy, descend_in_place
 
@@ -88,7 +88,7 @@ def _best(subproblem: Subproblem, pool: Bits) -> Bits:
     return best
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _descend_all(quadratic: Float64s, linear: Float64s, pool: Bits) -> Bits:
     found = pool.copy()
     for row in range(found.shape[0]):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -29,7 +29,7 @@ class Tabu:
         return _search(subproblem.quadratic, subproblem.linear, moves, self._starts, self._seed)
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _search(quadratic: Float64s, linear: Float64s, moves: int, starts: int, seed: np.uint64) -> Bits:
     n = linear.shape[0]
     state = np.array([seed], np.uint64)
@@ -46,7 +46,7 @@ def _search(quadratic: Float64s, linear: Float64s, moves: int, starts: int, seed
     return best_bits
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _walk(quadratic: Float64s, linear: Float64s, bits: Bits, moves: int, state: Words) -> float:
     """One walk from `bits`, which become the best met; returns their energy."""
     n = bits.shape[0]
@@ -75,7 +75,7 @@ def _walk(quadratic: Float64s, linear: Float64s, bits: Bits, moves: int, state: 
     return best_energy
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _start(quadratic: Float64s, linear: Float64s, bits: Bits, flip_gain: Float64s) -> float:
     """The energy of `bits`; fills the change each single flip would make."""
     n = bits.shape[0]
@@ -90,7 +90,7 @@ def _start(quadratic: Float64s, linear: Float64s, bits: Bits, flip_gain: Float64
     return energy
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _flip(quadratic: Float64s, bits: Bits, flip_gain: Float64s, flipped: int) -> None:
     """Flips one bit and updates the changes the next flips would make, O(n)."""
     sign = -2.0 if bits[flipped] else 2.0
@@ -102,7 +102,7 @@ def _flip(quadratic: Float64s, bits: Bits, flip_gain: Float64s, flipped: int) ->
             flip_gain[i] += -change if bits[i] else change
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _draw(state: Words) -> np.uint64:
     """The next 64 random bits: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
     state[0] += np.uint64(0x9E3779B97F4A7C15)

@@ -32,6 +32,7 @@ def page(status: Status) -> str:
         ("jobs at the provider", f"{status.running}, at most {status.lanes_limit} now", False),
         ("submit to samples, predicted p95", p95, False),
         ("calls finished of accepted", f"{status.finished} of {status.accepted}", False),
+        *(("needs attention", warning, True) for warning in status.warnings),
     )
     return _PAGE.format(
         title=escape(f"Shotclock is {status.phase.value}"), rows="".join(_row(*row) for row in rows)

@@ -25,8 +25,18 @@ WAITS_FOR = {
 }
 
 
-def application(registry: CollectorRegistry, status: Callable[[], Status]) -> Starlette:
-    """`/livez` answers while the loop turns, `/readyz` 503 until templates are warm and while draining;
+def has_no_impediment() -> str:
+    """Nothing but the phase keeps callers away."""
+    return ""
+
+
+def application(
+    registry: CollectorRegistry,
+    status: Callable[[], Status],
+    impediment: Callable[[], str] = has_no_impediment,
+) -> Starlette:
+    """`/livez` answers while the loop turns; `/readyz` is 503 until templates are warm, while draining, and
+    while there is an impediment: why nobody can connect, "" where there is none.
 
     `/status` is a page for a browser and JSON for everyone else.
     """
@@ -35,10 +45,8 @@ def application(registry: CollectorRegistry, status: Callable[[], Status]) -> St
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        phase = status().phase
-        if phase is Phase.READY:
-            return PlainTextResponse("ok\n")
-        return PlainTextResponse(f"{WAITS_FOR[phase]}\n", status_code=503)
+        why = WAITS_FOR.get(status().phase) or impediment()
+        return PlainTextResponse(f"{why}\n", status_code=503) if why else PlainTextResponse("ok\n")
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s
 from shotclock.training.surrogate import Quadratic
 
@@ -77,7 +77,7 @@ def resized(problem: Quadratic, chosen: Bits, wanted: int) -> Bits:
     return chosen
 
 
-@njit(cache=True, nogil=True)
+@jit
 def _enumerated(pair: Float64s, single: Float64s) -> Float64s:
     """L_j for j = 0 … n, shape (n + 1,): every subset once, along a Gray code."""
     n = single.shape[0]

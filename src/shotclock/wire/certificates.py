@@ -10,10 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from shotclock.domain.errors import MachineError
+from shotclock.wire import pem
+from shotclock.wire.certificate_checks import (
+    Purpose,
+    check_chain,
+    notice_of_expiry,
+    refuse_authorities,
+    refuse_out_of_date,
+)
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +37,7 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the files hold."""
+    """What the files hold, as PEM that gRPC takes."""
 
     certificate: bytes
     private_key: bytes
@@ -41,8 +47,19 @@ class Identity:
         return "Identity(…)"
 
 
-def no_report(reason: str) -> None:
-    """Nobody counts refused certificates; the log has them."""
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The files' bytes, and what was parsed from them."""
+
+    raw: tuple[bytes, bytes, bytes]
+    identity: Identity
+    leaf: x509.Certificate
+    authorities: tuple[x509.Certificate, ...]
+
+
+def log_refusal(reason: str) -> None:
+    """Where nobody else hears why new files are not in use, the log does."""
+    log.warning("%s", reason)
 
 
 def utc_now() -> datetime:
@@ -50,71 +67,53 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def load(files: TlsFiles, now: datetime) -> Identity:
+def load(files: TlsFiles, now: datetime, purpose: Purpose = Purpose.CLIENT) -> Identity:
     """Reads and checks the files; MachineError names the one that cannot be used, and why."""
-    identity = _read_all(files)
-    _check(identity, files, now)
-    return identity
+    content = _parse(_read_all(files), files, purpose)
+    _refuse_out_of_date(content, files, now)
+    return content.identity
 
 
-def _read_all(files: TlsFiles) -> Identity:
+def find_notice(files: TlsFiles, now: datetime, purpose: Purpose) -> str:
+    """One line where the own certificate expires soon, "" where it does not. MachineError as of `load`."""
+    content = _parse(_read_all(files), files, purpose)
+    _refuse_out_of_date(content, files, now)
+    return notice_of_expiry(content.leaf, files.certificate, now)
+
+
+def _read_all(files: TlsFiles) -> tuple[bytes, bytes, bytes]:
+    raw = (
+        pem.read_file(files.certificate),
+        pem.read_file(files.private_key),
+        pem.read_file(files.authorities),
+    )
     _refuse_readable_by_others(files.private_key)
-    return Identity(_read(files.certificate), _read(files.private_key), _read(files.authorities))
+    return raw
 
 
-def _check(identity: Identity, files: TlsFiles, now: datetime) -> None:
-    leaf = _certificates(identity.certificate, files.certificate)[0]
-    _refuse_out_of_date(leaf, files.certificate, now)
-    _refuse_mismatch(leaf, identity.private_key, files)
-    authorities = _certificates(identity.authorities, files.authorities)
-    if all(authority.not_valid_after_utc < now for authority in authorities):
-        raise MachineError(f"{files.authorities}: every certificate in it has expired; ask for a new one")
+def _parse(raw: tuple[bytes, bytes, bytes], files: TlsFiles, purpose: Purpose) -> _Content:
+    chain = pem.parse_certificates(raw[0], files.certificate)
+    key = pem.parse_private_key(raw[1], files.private_key)
+    authorities = pem.parse_certificates(raw[2], files.authorities)
+    check_chain(chain, key, files.certificate, files.private_key, purpose)
+    identity = Identity(
+        pem.encode_certificates(chain), pem.encode_private_key(key), pem.encode_certificates(authorities)
+    )
+    return _Content(raw, identity, chain[0], authorities)
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MachineError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its owner"
-        ) from error
+def _refuse_out_of_date(content: _Content, files: TlsFiles, now: datetime) -> None:
+    refuse_out_of_date(content.leaf, files.certificate, now)
+    refuse_authorities(content.authorities, files.authorities, now)
 
 
 def _refuse_readable_by_others(path: Path) -> None:
     try:
         mode = path.stat().st_mode & 0o777
     except OSError as error:
-        raise MachineError(
-            f"{path}: cannot be read ({error.strerror}); check the path and its owner"
-        ) from error
+        raise pem.unreadable(path, error) from error
     if mode & OTHERS:
         raise MachineError(f"{path}: mode {mode:04o} opens a private key to others; run chmod 600 {path}")
-
-
-def _certificates(data: bytes, path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(data)
-    except ValueError as error:
-        raise MachineError(f"{path}: holds no PEM certificate") from error
-
-
-def _refuse_out_of_date(leaf: x509.Certificate, path: Path, now: datetime) -> None:
-    if now < leaf.not_valid_before_utc:
-        raise MachineError(f"{path}: not valid before {leaf.not_valid_before_utc:%Y-%m-%d %H:%M} UTC")
-    if now > leaf.not_valid_after_utc:
-        raise MachineError(
-            f"{path}: expired on {leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; ask for a new one"
-        )
-
-
-def _refuse_mismatch(leaf: x509.Certificate, private_key: bytes, files: TlsFiles) -> None:
-    try:
-        key = load_pem_private_key(private_key, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise MachineError(f"{files.private_key}: holds no PEM private key without a password") from error
-    encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if key.public_key().public_bytes(*encoding) != leaf.public_key().public_bytes(*encoding):
-        raise MachineError(f"{files.private_key}: is not the key of {files.certificate}")
 
 
 class LiveIdentity:
@@ -128,39 +127,59 @@ class LiveIdentity:
     def __init__(
         self,
         files: TlsFiles,
+        purpose: Purpose = Purpose.CLIENT,
         *,
         now: Callable[[], datetime] = utc_now,
-        on_refused: Callable[[str], None] = no_report,
+        on_refused: Callable[[str], None] = log_refusal,
     ) -> None:
         self._files = files
+        self._purpose = purpose
         self._now = now
         self._on_refused = on_refused
         self._refused = ""
         self._lock = threading.Lock()
-        self.current = load(files, now())
-        self._leaf = _certificates(self.current.certificate, files.certificate)[0]
+        self._content = _parse(_read_all(files), files, purpose)
+        _refuse_out_of_date(self._content, files, now())
+
+    @property
+    def current(self) -> Identity:
+        """The content in use."""
+        return self._content.identity
 
     def refreshed(self) -> bool:
         """Looks at the files; whether `current` is another one now."""
         with self._lock:
             try:
-                found = _read_all(self._files)
-                if found == self.current:
-                    _refuse_out_of_date(self._leaf, self._files.certificate, self._now())
+                raw = _read_all(self._files)
+                if raw == self._content.raw:
+                    _refuse_out_of_date(self._content, self._files, self._now())
                     return False
-                _check(found, self._files, self._now())
+                found = _parse(raw, self._files, self._purpose)
+                _refuse_out_of_date(found, self._files, self._now())
             except MachineError as error:
                 self.refuse(str(error))
                 return False
-            self.current = found
-            self._leaf = _certificates(found.certificate, self._files.certificate)[0]
+            changed = found.identity != self.current
+            self._content = found
             self._refused = ""
-        log.info("%s: a new certificate is in use", self._files.certificate)
-        return True
+        if changed:
+            log.info("%s: a new certificate is in use", self._files.certificate)
+        return changed
+
+    def impediment(self) -> str:
+        """Why no handshake can succeed by the content in use, "" where one can. Reads no file."""
+        try:
+            _refuse_out_of_date(self._content, self._files, self._now())
+        except MachineError as error:
+            return str(error)
+        return ""
+
+    def notice(self) -> str:
+        """What to do soon about the certificate in use, "" where nothing is."""
+        return self.impediment() or notice_of_expiry(self._content.leaf, self._files.certificate, self._now())
 
     def refuse(self, reason: str) -> None:
-        """The present identity stays, because."""
+        """Keeps the present identity, and reports why."""
         if reason != self._refused:
             self._refused = reason
-            log.warning("%s; the previous certificate stays in use", reason)
-            self._on_refused(reason)
+            self._on_refused(f"{reason}; the previous certificate stays in use")

@@ -12,7 +12,9 @@ import grpc
 
 from shotclock.domain.errors import SettingsError
 from shotclock.wire import methods
+from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import LiveIdentity
+from shotclock.wire.handshakes import explain_handshake
 from shotclock.wire.tls import (
     KEEPALIVE_MIN_S,
     ClientTls,
@@ -31,11 +33,13 @@ class ChannelLimits:
     """answer_bytes: of one answer (100,000 distinct samples of 133 bits are 14 MB).
 
     A lost server is tried again after 0.1 s, then more rarely, every reconnect_s at the latest.
+    use_proxy: whether `http_proxy` and its relatives in the environment reroute the connection.
     """
 
     answer_bytes: int = 64 * 1024 * 1024
     keepalive_s: float = KEEPALIVE_MIN_S
     reconnect_s: float = 2.0
+    use_proxy: bool = False
 
     def __post_init__(self) -> None:
         if self.keepalive_s < KEEPALIVE_MIN_S:
@@ -47,6 +51,7 @@ class ChannelLimits:
         """The channel arguments of a client."""
         named: list[tuple[str, int | str]] = [("grpc.ssl_target_name_override", server_name)]
         return [
+            ("grpc.enable_http_proxy", int(self.use_proxy)),
             ("grpc.enable_retries", 0),  # a paid submit is never repeated by a layer that cannot know
             ("grpc.max_receive_message_length", self.answer_bytes),
             ("grpc.keepalive_time_ms", round(self.keepalive_s * 1000)),
@@ -113,11 +118,18 @@ class Channels:
         self._make = make
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
+        self._live: LiveIdentity | None = None
         self.lane = Lane(make())
 
     def follow(self, live: LiveIdentity, poll_s: float, renew_s: float) -> None:
         """Looks at the certificate files from now on, and at the lane's age."""
+        self._live = live
         self._following = asyncio.create_task(self._follow(live, poll_s, renew_s))
+
+    def explain(self, details: str) -> str:
+        """Why no connection came about, from gRPC's words and the own certificate's dates."""
+        own = self._live.impediment() if self._live is not None else ""
+        return own or explain_handshake(details, secure=self._live is not None)
 
     async def close(self) -> None:
         """Waits for the calls in flight, then closes."""
@@ -168,7 +180,7 @@ def connect(target: str, security: ClientTls | Insecure, limits: ChannelLimits =
     if isinstance(security, Insecure):
         refuse_unless_loopback(target)
         return Channels(target, lambda: grpc.aio.insecure_channel(target, limits.options("")))
-    live = LiveIdentity(security.files, on_refused=security.on_refused)
+    live = LiveIdentity(security.files, Purpose.CLIENT, now=security.now, on_refused=security.on_refused)
     options = limits.options(security.server_name)
     channels = Channels(
         target, lambda: grpc.aio.secure_channel(target, client_credentials(live.current), options)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
+import numpy as np
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
@@ -19,13 +21,11 @@ from shotclock.domain.outcome import (
     DeadlinePassed,
     Decision,
     Degraded,
-    Failed,
-    Late,
     Outcome,
     Provenance,
     ProviderFault,
-    Rejection,
-    Shed,
+    Winner,
+    end_without_answer,
 )
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
@@ -39,27 +39,32 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 log = logging.getLogger(__name__)
 
 Fallback = Callable[[Subproblem], Answer]
-"""A quick classical answer; it runs on the event loop."""
+"""A classical answer; it runs on a thread of its own, and is waited for to the call's deadline."""
+
+
+FALLBACK_THREADS = 2
+"""A search that outlasts its call leaves one for the next; threads start when they are needed."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
     """resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
 
-    return_s: kept of the budget for the way back, at most a tenth of it; fallback_s: kept for the local
-    answer where there is one; decided_s: the deadline of `decided`.
+    return_s: kept of the budget for the way back, fallback_s: for the local answer where there is one, each
+    at most a tenth of it; decided_s: the deadline of `decided`.
     """
 
     resubmits: int = 2
     return_s: float = 0.01
-    fallback_s: float = 0.005
+    fallback_s: float = 0.02
     decided_s: float = 5.0
 
 
 class GrpcDispatcher:
     """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
 
-    With a fallback such a call is Degraded with its answer, without one it is Failed, Late or Shed. The
+    With a fallback such a call is Degraded with its answer (that of changing nothing, where the fallback
+    takes longer than the deadline allows), without one it is Failed, Late or Shed. The
     deadline is kept here too, on the loop's clock: gRPC keeps its own on the wall clock, which can jump.
     """
 
@@ -69,11 +74,12 @@ class GrpcDispatcher:
         self._channels = channels
         self._limits = limits
         self._fallback = fallback
+        self._threads = ThreadPoolExecutor(FALLBACK_THREADS, "shotclock-fallback")
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; SubproblemError where the orchestrator refuses the numbers."""
         budget_ns = subproblem.budget_ns
-        kept_s = self._limits.fallback_s if self._fallback is not None else 0.0
+        kept_s = min(self._limits.fallback_s, 0.1 * budget_ns / NS_PER_S) if self._fallback else 0.0
         asked_ns = _now_ns()
         reply = await self._ask(
             methods.SOLVE, budget_ns, kept_s, lambda left_ns: encode_subproblem(subproblem, left_ns)
@@ -87,8 +93,9 @@ class GrpcDispatcher:
                 reply = self._unusable(error)
         provenance = self._nobody(subproblem.base_version)
         if self._fallback is not None:
-            return Degraded(self._fallback(subproblem), reply, provenance)
-        return _unanswered(reply, provenance)
+            until = (asked_ns + budget_ns) / NS_PER_S
+            return Degraded(await self._answer_by(until, self._fallback, subproblem), reply, provenance)
+        return end_without_answer(reply, provenance)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
@@ -102,7 +109,7 @@ class GrpcDispatcher:
                 return decode_circuit_outcome(message, onto_clock_ns(message.provenance, asked_ns, _now_ns()))
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
-        return _unanswered(reply, self._nobody(0))
+        return end_without_answer(reply, self._nobody(0))
 
     async def decided(self, request_id: str, decision: Decision) -> None:
         """See `Dispatcher.decided`; undelivered, the log says so and the record stays open."""
@@ -115,6 +122,7 @@ class GrpcDispatcher:
     async def close(self) -> None:
         """Waits for the calls in flight, then closes the channels."""
         await self._channels.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(
         self, method: str, budget_ns: int, kept_s: float, message: Callable[[int], Any]
@@ -136,9 +144,21 @@ class GrpcDispatcher:
                 break
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DATA_LOSS or resubmits == self._limits.resubmits:
-                    return cause_of(error, self._channels.target, budget_ns)
+                    return cause_of(error, self._channels, budget_ns)
                 resubmits += 1
         return DeadlinePassed(budget_ns)
+
+    async def _answer_by(self, until: float, fallback: Fallback, subproblem: Subproblem) -> Answer:
+        """The fallback's answer; that of changing nothing where it is not there then, on the loop's clock.
+
+        Never on the loop: the first call of a process may compile for seconds, and a large search takes
+        milliseconds, for which every other call would stand still.
+        """
+        try:
+            async with asyncio.timeout_at(until):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, fallback, subproblem)
+        except TimeoutError:
+            return _incumbent(subproblem)
 
     def _unusable(self, error: Exception) -> ProviderFault:
         # the call was accepted, and perhaps paid for: its answer is lost, and it is not asked again
@@ -148,16 +168,11 @@ class GrpcDispatcher:
         return Provenance(self._channels.target, emulated=False, base_version=base_version)
 
 
+def _incumbent(subproblem: Subproblem) -> Answer:
+    bits = np.zeros(subproblem.n, dtype=np.uint8)
+    return Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent")
+
+
 def _now_ns() -> int:
     """The loop's time, which is the monotonic clock of `Clock`."""
     return round(asyncio.get_running_loop().time() * NS_PER_S)
-
-
-def _unanswered(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:
-    match cause:
-        case Rejection():
-            return Shed(cause, provenance)
-        case DeadlinePassed():
-            return Late(cause, provenance)
-        case ProviderFault():
-            return Failed(cause, provenance)

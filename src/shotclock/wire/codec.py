@@ -116,12 +116,12 @@ def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
         shots=spec.shots,
         budget_ns=budget_ns,
         priority=PRIORITIES[spec.priority],
-        crc32c=checksum(_source_bytes(spec.source)),
+        crc32c=checksum(_source_bytes(spec.content)),
     )
-    if isinstance(spec.source, str):
-        message.openqasm3 = spec.source
+    if isinstance(spec.content, str):
+        message.openqasm3 = spec.content
     else:
-        message.qpy = spec.source
+        message.qpy = spec.content
     return message
 
 
@@ -166,6 +166,7 @@ def encode_status(status: Status) -> pb.Status:
         service_p95_s=status.service_p95_s,
         accepted=status.accepted,
         finished=status.finished,
+        warnings=status.warnings,
     )
 
 
@@ -182,6 +183,7 @@ def decode_status(message: pb.Status) -> Status:
         service_p95_s=message.service_p95_s,
         accepted=message.accepted,
         finished=message.finished,
+        warnings=tuple(message.warnings),
     )
 
 

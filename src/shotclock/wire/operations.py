@@ -76,9 +76,8 @@ class GrpcOperations:
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return self._silent()
             case grpc.StatusCode.UNAVAILABLE:
-                return MachineError(
-                    f"{self._channels.target}: {error.details()}; is `shotclock serve` running there?"
-                )
+                why = self._channels.explain(error.details() or "")
+                return MachineError(f"{self._channels.target}: {why}")
             case _:
                 return MachineError(f"{self._channels.target}: {error.details()}")
 

@@ -88,7 +88,7 @@ def decode_outcome(message: pb.Outcome, n: int, shift_ns: int = 0) -> Outcome:
             cause = _decode_cause(message.degraded)
             return Degraded(_decode_answer(message.degraded.answer, n), cause, provenance)
         case case:
-            return _unanswered(case, message, provenance)
+            return _decode_without_answer(case, message, provenance)
 
 
 def encode_circuit_outcome(outcome: CircuitOutcome, shift_ns: int = 0) -> pb.CircuitOutcome:
@@ -113,10 +113,10 @@ def decode_circuit_outcome(message: pb.CircuitOutcome, shift_ns: int = 0) -> Cir
     case = message.WhichOneof("outcome")
     if case == "executed":
         return Executed(decode_samples(message.executed.samples), provenance)
-    return _unanswered(case, message, provenance)
+    return _decode_without_answer(case, message, provenance)
 
 
-def _unanswered(
+def _decode_without_answer(
     case: str | None, message: pb.Outcome | pb.CircuitOutcome, provenance: Provenance
 ) -> Shed | Late | Failed:
     match case:

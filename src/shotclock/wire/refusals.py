@@ -9,6 +9,7 @@ import grpc
 
 from shotclock.domain.errors import CircuitError, ShotclockError, SubproblemError
 from shotclock.domain.outcome import Cause, DeadlinePassed, ProviderFault, Rejection
+from shotclock.wire.channels import Channels
 from shotclock.wire.codec import decode_rejection, encode_rejection
 from shotclock.wire.methods import REJECTION
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
@@ -70,7 +71,7 @@ def refusal(error: ShotclockError) -> RefusedError:
     return RefusedError(code, " ".join(str(error).split())[:MAX_DETAILS])
 
 
-def cause_of(error: grpc.aio.AioRpcError, target: str, budget_ns: int) -> Cause:
+def cause_of(error: grpc.aio.AioRpcError, channels: Channels, budget_ns: int) -> Cause:
     """The value of a status; where the caller's own numbers are at fault, raises what the server raised."""
     code, details = error.code(), " ".join((error.details() or "").split())
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -82,7 +83,9 @@ def cause_of(error: grpc.aio.AioRpcError, target: str, budget_ns: int) -> Cause:
             if key == REJECTION:
                 with suppress(MalformedMessageError):
                     return decode_rejection(parse(pb.Rejection, value))
-    return ProviderFault(f"orchestrator {target}: {code.name}: {details[:MAX_DETAILS]}")
+    if code is grpc.StatusCode.UNAVAILABLE:
+        details = channels.explain(details)
+    return ProviderFault(f"orchestrator {channels.target}: {code.name}: {details[:MAX_DETAILS]}")
 
 
 def _raise_again(details: str) -> None:

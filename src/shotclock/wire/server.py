@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from shotclock.domain.errors import MachineError
 from shotclock.domain.ports import Dispatcher, Operations
 from shotclock.domain.status import Phase
 from shotclock.wire.authorization import Authorization
+from shotclock.wire.certificate_checks import NEW_KEY, Purpose
 from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.methods import SERVICE
 from shotclock.wire.service import DEFAULT_LIMITS, Service, ServiceLimits
@@ -35,12 +37,13 @@ class ConnectionLimits:
     """A connection older than max_age_s is closed, calls in flight may take grace_s more.
 
     It bounds how long a certificate that was replaced stays good for, where a client does not renew its
-    connection by itself, as ours does.
+    connection by itself, as ours does. look_s: how often the certificate files are looked at.
     """
 
     max_age_s: float = 600.0
     grace_s: float = 600.0
     keepalive_s: float = 30.0
+    look_s: float = 5.0
 
 
 def options(
@@ -68,16 +71,34 @@ def options(
 class Server:
     """A server that runs, on `port`; made by `serve`."""
 
-    def __init__(self, grpc_server: Any, port: int, service: Service, health_of: Any, following: Any) -> None:
+    def __init__(
+        self,
+        grpc_server: Any,
+        port: int,
+        service: Service,
+        health_of: Any,
+        live: LiveIdentity | None,
+        tasks: tuple[asyncio.Task[None], ...],
+    ) -> None:
         self.port = port
         self._server = grpc_server
         self._service = service
         self._health = health_of
-        self._following: asyncio.Task[None] = following
+        self._live = live
+        self._tasks = tasks
+
+    def impediment(self) -> str:
+        """Why nobody can connect, "" where everybody can who may: a certificate out of date."""
+        return _impediment(self._live)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What needs attention soon: a certificate that expires."""
+        return _warnings(self._live)
 
     async def stop(self, grace_s: float) -> None:
         """Takes nothing more; calls in flight may take grace_s to end."""
-        self._following.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._health.enter_graceful_shutdown()
         self._service.end_streams()
         await self._server.stop(grace_s)
@@ -100,38 +121,85 @@ async def serve(
     secure = isinstance(security, ServerTls)
     guards = (Authorization(security.policy),) if isinstance(security, ServerTls) else ()
     server = grpc.aio.server(interceptors=guards, options=options(limits, connections, secure))
-    port = _bind(server, listen, security)
-    service, health_of = Service(dispatcher, operations, limits), health.aio.HealthServicer()
+    live = _identity(security)
+    port = _bind(server, listen, security, live)
+    service = Service(dispatcher, operations, limits, lambda: _warnings(live))
+    health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)
     server.add_generic_rpc_handlers((service.handlers(),))
     health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     await server.start()
-    following = asyncio.create_task(_follow(operations, health_of, limits.watch_interval_s))
-    return Server(server, port, service, health_of, following)
+    following = asyncio.create_task(_follow(operations, live, health_of, limits.watch_interval_s))
+    looking = [asyncio.create_task(_look_at_files(live, connections.look_s))] if live is not None else []
+    return Server(server, port, service, health_of, live, (following, *looking))
 
 
-def _bind(server: Any, listen: str, security: ServerTls | Insecure) -> int:
-    taken = MachineError(f"{listen}: cannot listen there; is the port taken, or the address another host's?")
+def _identity(security: ServerTls | Insecure) -> LiveIdentity | None:
+    if isinstance(security, Insecure):
+        return None
+    return LiveIdentity(security.files, Purpose.SERVER, now=security.now, on_refused=security.on_refused)
+
+
+def _impediment(live: LiveIdentity | None) -> str:
+    return live.impediment() if live is not None else ""
+
+
+def _warnings(live: LiveIdentity | None) -> tuple[str, ...]:
+    notice = live.notice() if live is not None else ""
+    return (notice,) if notice else ()
+
+
+def _bind(server: Any, listen: str, security: ServerTls | Insecure, live: LiveIdentity | None) -> int:
     try:
-        if isinstance(security, Insecure):
+        if live is None:
             refuse_unless_loopback(listen)
             port: int = server.add_insecure_port(listen)
         else:
-            live = LiveIdentity(security.files, on_refused=security.on_refused)
             port = server.add_secure_port(listen, server_credentials(live))
     except RuntimeError as error:
-        raise taken from error
+        raise _why_unbound(listen, security) from error
     if port == 0:
-        raise taken
+        raise _why_unbound(listen, security)
     return port
 
 
-async def _follow(operations: Operations, health_of: Any, interval_s: float) -> None:
-    """Health says SERVING while the orchestrator is ready."""
+def _why_unbound(listen: str, security: ServerTls | Insecure) -> MachineError:
+    """gRPC answers alike for an address and for a certificate that it cannot use: the address is tried."""
+    taken = MachineError(f"{listen}: cannot listen there; is the port taken, or the address another host's?")
+    if isinstance(security, Insecure):
+        return taken
+    try:
+        with socket.create_server(split_address(listen), family=_family(listen)):
+            pass
+    except OSError:
+        return taken
+    files = security.files
+    return MachineError(
+        f"{files.certificate}: gRPC's TLS cannot use it with {files.private_key} and {files.authorities}; "
+        f"{NEW_KEY}"
+    )
+
+
+def _family(listen: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if listen.startswith("[") else socket.AF_INET
+
+
+async def _look_at_files(live: LiveIdentity, every_s: float) -> None:
+    """Also without a handshake: what is wrong with new files is reported, and readiness knows the newest."""
+    while True:
+        await asyncio.sleep(every_s)
+        await asyncio.to_thread(live.refreshed)
+
+
+async def _follow(
+    operations: Operations, live: LiveIdentity | None, health_of: Any, interval_s: float
+) -> None:
+    """Health says SERVING while the orchestrator is ready and its certificate is valid."""
     said = NOT_SERVING
     while True:
-        now = SERVING if operations.status().phase is Phase.READY else NOT_SERVING
+        ready = operations.status().phase is Phase.READY and not _impediment(live)
+        now = SERVING if ready else NOT_SERVING
         if now != said:
             await health_of.set(SERVICE, now)
             said = now

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -76,10 +76,17 @@ def effective_budget_ns(method: str, budget_ns: int, remaining_s: float | None) 
 class Service:
     """`shotclock.v1.Orchestrator`. `handlers` is what gRPC serves; `end_streams` ends the watchers."""
 
-    def __init__(self, dispatcher: Dispatcher, operations: Operations, limits: ServiceLimits) -> None:
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        operations: Operations,
+        limits: ServiceLimits,
+        warnings: Callable[[], tuple[str, ...]] = tuple,
+    ) -> None:
         self._dispatcher = dispatcher
         self._operations = operations
         self._limits = limits
+        self._warnings = warnings
         self._ending = asyncio.Event()
 
     def handlers(self) -> Any:
@@ -137,6 +144,9 @@ class Service:
 
         return handle
 
+    def _status(self) -> Status:
+        return replace(self._operations.status(), warnings=self._warnings())
+
     def _refuse_unless_ready(self) -> None:
         match self._operations.phase:
             case Phase.READY:
@@ -177,7 +187,7 @@ class Service:
         effective_budget_ns(methods.RESUME, 0, context.time_remaining())
         parse(pb.ResumeRequest, payload)
         self._operations.resume()
-        return encode_status(self._operations.status())
+        return encode_status(self._status())
 
     async def _watch(self, payload: bytes, context: Any) -> None:
         effective_budget_ns(methods.WATCH, 0, context.time_remaining())
@@ -185,7 +195,7 @@ class Service:
         loop = asyncio.get_running_loop()
         sent: tuple[Status, float] | None = None
         while not self._ending.is_set():
-            status, now = self._operations.status(), loop.time()
+            status, now = self._status(), loop.time()
             if sent is None or sent[0] != status or now - sent[1] >= self._limits.heartbeat_s:
                 await context.write(encode_status(status))
                 sent = (status, now)

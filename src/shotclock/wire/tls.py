@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import grpc
 
 from shotclock.domain.errors import SettingsError
 from shotclock.wire.authorization import Policy
-from shotclock.wire.certificates import Identity, LiveIdentity, TlsFiles, no_report
+from shotclock.wire.certificates import Identity, LiveIdentity, TlsFiles, log_refusal, utc_now
 
 KEEPALIVE_MIN_S = 10.0
 """Clients ping no oftener (gRPC A8); the server's floor lies a little below, since timers jitter."""
@@ -23,7 +24,8 @@ class ServerTls:
 
     files: TlsFiles
     policy: Policy
-    on_refused: Callable[[str], None] = no_report
+    on_refused: Callable[[str], None] = log_refusal
+    now: Callable[[], datetime] = utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ class ClientTls:
     server_name: str = ""
     poll_s: float = 5.0
     renew_s: float = 240.0
-    on_refused: Callable[[str], None] = no_report
+    on_refused: Callable[[str], None] = log_refusal
+    now: Callable[[], datetime] = utc_now
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shotclock.bench.load.schema import Circuit
+from shotclock.domain import encoding
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, SettingsError
 
@@ -39,10 +40,10 @@ class UserCircuit:
         except OSError as error:
             raise SettingsError(f"--circuit {path}: {error.strerror or error}") from error
         try:
-            source = content if content.startswith(QPY_BEGINS) else content.decode("utf-8")
-            return cls(path.name, CircuitSpec(source, shots, named))
-        except UnicodeDecodeError as error:
-            raise SettingsError(f"--circuit {path}: neither OpenQASM 3 text nor QPY") from error
+            source = content if content.startswith(QPY_BEGINS) else encoding.decode(content)
+            return cls(encoding.show_path(path.name), CircuitSpec(source, shots, named))
+        except UnicodeError as error:
+            raise SettingsError(f"--circuit {path}: neither OpenQASM 3 text nor QPY: it {error}") from error
         except CircuitError as error:
             raise _refusal(path.name, error) from error
 
@@ -52,7 +53,7 @@ class UserCircuit:
 
     def told(self) -> Circuit:
         """What load.json keeps of it."""
-        source = self.spec.source
+        source = self.spec.content
         content = source.encode() if isinstance(source, str) else source
         return Circuit(
             file=self.file,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
+from shotclock.domain import encoding
 from shotclock.domain.errors import MachineError, SettingsError
 
 SUMMARY = "load.json"
@@ -32,9 +33,11 @@ def read_load(path: Path) -> LoadSummary:
     """load.json; SettingsError where it is not there or of another schema."""
     file = path / SUMMARY
     try:
-        return LoadSummary.model_validate_json(file.read_bytes())
+        return LoadSummary.model_validate_json(encoding.read_text(file))
     except OSError as error:
         raise SettingsError(f"{file}: not a load test's folder: {error.strerror}") from error
+    except UnicodeError as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from shotclock.bench import overrun
 from shotclock.bench.load.arrivals import Plan, schedule
 from shotclock.bench.load.records import CLASSES, Basis, CallRecord
 from shotclock.bench.load.schema import TOO_FEW, LoadRun, Quantile, Tail
@@ -28,7 +29,7 @@ def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
     offered, achieved = _rates(calls, plan)
     lag = Sample.of([call.issue_lag_ns for call in calls])
     found = windows(calls, plan, basis)
-    faults = tuple(_faults(plan, gated, lag, offered, achieved, len(calls)))
+    faults = (*_overrun(calls, plan.quantile), *_faults(plan, gated, lag, offered, achieved, len(calls)))
     deadline_ms = plan.deadline_ns / NS_PER_MS
     result, why = gate_quantile(gated, quantile, deadline_ms)
     if silent := _silent(calls, plan):
@@ -144,6 +145,14 @@ def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: fl
             )
         )
     return faults
+
+
+def _overrun(calls: Sequence[CallRecord], quantile: float) -> list[str]:
+    overruns = sum(call.emulator_overrun for call in calls)
+    answered = sum(call.answered_by == "qpu" for call in calls)
+    if not overrun.is_invalid(overruns, answered, quantile):
+        return []
+    return [overrun.describe(overruns, len(calls))]
 
 
 def _rank_ms(found: Sample, quantile: float) -> float | None:

@@ -123,7 +123,10 @@ def _why_none(points: Sequence[Point]) -> str:
     if _hopeless(points):
         return "no call came in time, not even those that found no queue: no rate can meet the deadline"
     if _late_itself(points):
-        return "the load generator was late itself at lower rates too: this machine is too busy to tell"
+        return (
+            "the load generator or the emulation was late itself at lower rates too: this machine is too "
+            "busy to tell"
+        )
     return "no rate of the sweep met the deadline"
 
 
@@ -134,7 +137,10 @@ def _why(points: Sequence[Point], met: float | None, missed: float | None) -> st
         return "every rate of the sweep met the deadline: the knee is higher"
     at = [point for point in points if point.rate_per_s == missed]
     if any(point.faulty for point in at):
-        return "the load generator, not the orchestrator, was at its limit above it: the knee may be higher"
+        return (
+            "the load generator or the emulation, not the orchestrator, was at its limit above it: "
+            "the knee may be higher"
+        )
     if all(point.result is Result.INCONCLUSIVE for point in at):
         return "above it the runs settled nothing, or did not settle, twice"
     return "above it the deadline was missed"

@@ -141,13 +141,15 @@ def table(records: Iterable[CallRecord]) -> pa.Table:
 
 def write(records: Iterable[CallRecord], path: Path) -> None:
     """`calls.parquet`."""
-    pq.write_table(table(records), path, compression="zstd")
+    with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+        pq.write_table(table(records), file, compression="zstd")
 
 
 def read(path: Path) -> list[CallRecord]:
     """The records of a calls.parquet; SettingsError where it is none."""
     try:
-        found = pq.read_table(path)
+        with path.open("rb") as file:
+            found = pq.read_table(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise SettingsError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
     if missing := [name for name in _COLUMNS if name not in found.column_names]:

@@ -10,11 +10,12 @@ import altair as alt
 
 from shotclock.bench.arms import CONTROL
 from shotclock.bench.report.axes import logarithmic, power, span
-from shotclock.bench.report.break_even import Asked, BreakEven, no_gain
+from shotclock.bench.report.break_even import no_gain, word_prices
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
 from shotclock.bench.report.room import Frame, freest, stacked
 from shotclock.bench.report.words import number
+from shotclock.bench.schema import BreakEven, CallCost
 
 _WIDTH, _GAP, _HEIGHT, _COLUMNS = 714, 24, 280, 3
 """Of a whole row of panels, px."""
@@ -67,19 +68,19 @@ def break_even_chart(found: BreakEven, faces: dict[str, Look], subtitle: Sequenc
         alt.hconcat(*panels[first : first + _COLUMNS], spacing=_GAP)
         for first in range(0, len(panels), _COLUMNS)
     ]
-    lines = [*subtitle, f"at {found.prices.words}", *no_gain(found)]
+    lines = [*subtitle, f"at {word_prices(found.prices)}", *no_gain(found)]
     return dressed(alt.vconcat(*rows, spacing=30), "Break-even: round trip against price", lines)
 
 
-def _lines(found: BreakEven, one: Asked) -> list[Equal]:
+def _lines(found: BreakEven, one: CallCost) -> list[Equal]:
     """The measured answer's, the gain's where it is settled, and supposed ones up to beyond the point."""
     lines, least = [], 0.0
     if found.classical is not None:
         least = found.classical.blocked_s
         lines.append(Equal("measured", least, f"{CONTROL}: {span(least)}"))
-        if (factor := found.factor(one)) is not None:
+        if (factor := found.gain_factor(one)) is not None:
             lines.append(Equal("gain", factor * least, f"for its gain: × {number(factor)}"))
-    farthest = max(asked.worth_s(found.prices) for asked in found.quantum)
+    farthest = max(cost.classical_s(found.prices) for cost in found.quantum)
     supposed = [seconds for seconds in _SUPPOSED_S if seconds > 4 * least]
     beyond = next((seconds for seconds in supposed if seconds > farthest), math.inf)
     return lines + [Equal("supposed", s, f"a solver of {span(s)}") for s in supposed if s <= beyond]
@@ -103,7 +104,7 @@ def _axes(found: BreakEven) -> tuple[Axis, Axis]:
     return x, logarithmic(low, high, f"price of a QPU second, {at.currency}, log scale", every=2, read=power)
 
 
-def _course(one: Asked, line: Equal, found: BreakEven, x: Axis, y: Axis) -> list[tuple[float, float]]:
+def _course(one: CallCost, line: Equal, found: BreakEven, x: Axis, y: Axis) -> list[tuple[float, float]]:
     """(log10 R, log10 p) from the left edge until it leaves by the bottom or the right one."""
     end_s = min(one.round_trip(line.classical_s, 10**y.low, found.prices), 10**x.high)
     if end_s <= 10**x.low:
@@ -121,7 +122,7 @@ def _course(one: Asked, line: Equal, found: BreakEven, x: Axis, y: Axis) -> list
     ]
 
 
-def _panel(found: BreakEven, one: Asked, face: Look, frame: Frame, *, first: bool) -> alt.LayerChart:
+def _panel(found: BreakEven, one: CallCost, face: Look, frame: Frame, *, first: bool) -> alt.LayerChart:
     x, y = frame.x, frame.y
     use_x = alt.X("x:Q", scale=alt.Scale(domain=[x.low, x.high], nice=False, zero=False), axis=x.encoded())
     scale = alt.Scale(domain=[y.low, y.high], nice=False, zero=False)
@@ -135,7 +136,7 @@ def _panel(found: BreakEven, one: Asked, face: Look, frame: Frame, *, first: boo
     return alt.LayerChart(layer=layers).properties(width=frame.width, height=frame.height, title=title)
 
 
-def _named(found: BreakEven, one: Asked, frame: Frame) -> list[Course]:
+def _named(found: BreakEven, one: CallCost, frame: Frame) -> list[Course]:
     """The lines that are seen; a supposed one under another's name would not be, and is left out."""
     courses = [(line, _course(one, line, found, frame.x, frame.y)) for line in _lines(found, one)]
     seen = sorted(
@@ -152,7 +153,7 @@ def _named(found: BreakEven, one: Asked, frame: Frame) -> list[Course]:
         seen = [each for each in seen if each[0] is not hidden.line]
 
 
-def _beside(found: BreakEven, one: Asked, drawn: Sequence[Course], frame: Frame) -> tuple[float, float]:
+def _beside(found: BreakEven, one: CallCost, drawn: Sequence[Course], frame: Frame) -> tuple[float, float]:
     """How far from this run's mark its words stand, px: where they touch least; dx below 0 ends there."""
     at = math.log10(one.blocked_s), _height(found, frame.y)
     lines = [frame.place(point) for each in drawn for point in each.points]
@@ -167,10 +168,10 @@ def _beside(found: BreakEven, one: Asked, drawn: Sequence[Course], frame: Frame)
     return _SIDES[freest(frame, choices, taken, lines)]
 
 
-def _told(found: BreakEven, one: Asked) -> list[str]:
+def _told(found: BreakEven, one: CallCost) -> list[str]:
     return [
         f"a call: {span(one.blocked_s)}, QPU billed {span(one.billed_s(one.blocked_s))}",
-        f"costs what {span(one.worth_s(found.prices))} of a solver does",
+        f"costs what {span(one.classical_s(found.prices))} of a solver does",
     ]
 
 
@@ -204,7 +205,7 @@ def _height(found: BreakEven, y: Axis) -> float:
 
 def _point(
     found: BreakEven,
-    one: Asked,
+    one: CallCost,
     face: Look,
     use_x: alt.X,
     use_y: alt.Y,

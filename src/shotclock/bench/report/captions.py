@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+OVERVIEW_LATENCY = (
+    "What one call adds to a training iteration, by fabric, beside classical iterations. Percentiles appear "
+    "only where there are enough samples; whiskers reach to the upper bound that gates use. Shaded are the "
+    "ranges of the specification for mean, p95 and p99; the dotted line is its limit for the p95."
+)
+OVERVIEW_TRAINING = (
+    "What each arm's training reached and how fast it went. Left: mean over seeds, the line from the least "
+    "to the greatest. Right: training samples a second of the arm's own time."
+)
 TAIL = (
     "How slow the slowest calls are. Read upwards from a percentile: that share of an arm's calls took no "
     "longer than the curve's height. Whiskers at p50, p95 and p99 reach to the upper bound that gates "

@@ -3,70 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from shotclock.bench.report.axes import LOG_FROM_RATIO, about_all, linear, logarithmic
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Curve
 from shotclock.bench.report.words import NOTHING
+from shotclock.bench.schema import LossCurve, LossPoint
 
 APART_PX = 6
 """Evaluations that would stand closer are drawn as one point."""
 _ROWS = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
-    """After one step: what a run had spent, mean over seeds, and the loss, mean, least and most of them."""
-
-    step: int
-    spent: float
-    mean: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """An arm's evaluations in order, over `seeds` seeds."""
-
-    arm: str
-    seeds: int
-    points: tuple[Point, ...]
-
-
-def courses(arms: Iterable[str], evaluations: Iterable[tuple[str, int, int, float, float]]) -> list[Course]:
-    """From (arm, seed, step, spent until then, loss): one for each of the arms that has a finite loss.
-
-    Steps that some seeds never reached (an interrupted run) keep the seeds that did.
-    """
-    seeds: dict[str, set[int]] = {}
-    by_step: dict[str, dict[int, list[tuple[float, float]]]] = {}
-    for arm, seed, step, spent, loss in evaluations:
-        if math.isfinite(loss):
-            seeds.setdefault(arm, set()).add(seed)
-            by_step.setdefault(arm, {}).setdefault(step, []).append((spent, loss))
-    return [
-        Course(arm, len(seeds[arm]), tuple(_point(*each) for each in sorted(by_step[arm].items())))
-        for arm in arms
-        if arm in by_step
-    ]
-
-
-def _point(step: int, values: Sequence[tuple[float, float]]) -> Point:
-    losses = [loss for _, loss in values]
-    return Point(step, fmean(spent for spent, _ in values), fmean(losses), min(losses), max(losses))
-
-
-def loss_axis(found: Sequence[Course]) -> Axis:
+def loss_axis(found: Sequence[LossCurve]) -> Axis:
     """About every loss of every seed."""
     values = [value for course in found for point in course.points for value in (point.low, point.high)]
     return linear(*about_all(values, 0.04), 6, "held-out loss")
 
 
-def spent_axis(found: Sequence[Course], title: str) -> tuple[Axis, Callable[[Point], float]]:
+def spent_axis(found: Sequence[LossCurve], title: str) -> tuple[Axis, Callable[[LossPoint], float]]:
     """Of what was spent, logarithmic for arms whose ends lie far apart, and where on it a point stands."""
     ends = [course.points[-1].spent for course in found]
     first = min(course.points[0].spent for course in found)
@@ -76,7 +33,7 @@ def spent_axis(found: Sequence[Course], title: str) -> tuple[Axis, Callable[[Poi
 
 
 def curve(
-    course: Course, at: Callable[[Point], float], x: Axis, width_px: float, label: str, *, band: bool
+    course: LossCurve, at: Callable[[LossPoint], float], x: Axis, width_px: float, label: str, *, band: bool
 ) -> Curve:
     """The course as a line on the axis, its evaluations `APART_PX` apart or more.
 
@@ -90,10 +47,10 @@ def curve(
 
 
 def thinned(
-    placed: Sequence[tuple[float, Point]], x: Axis, width_px: float
+    placed: Sequence[tuple[float, LossPoint]], x: Axis, width_px: float
 ) -> list[tuple[float, float, float, float]]:
     """(x, mean, low, high): of evaluations within one `APART_PX`, the mean at the place of the last."""
-    cells: dict[int, list[tuple[float, Point]]] = {}
+    cells: dict[int, list[tuple[float, LossPoint]]] = {}
     last = width_px / APART_PX - 1  # the axis' very end belongs to it
     for place, point in placed:
         cell = int(min(last, (place - x.low) / (x.high - x.low) * width_px / APART_PX + 1e-9))
@@ -109,7 +66,7 @@ def thinned(
     ]
 
 
-def course_grid(found: Sequence[Course], caption: str, cell: Callable[[Point], Cell]) -> Grid:
+def course_grid(found: Sequence[LossCurve], caption: str, cell: Callable[[LossPoint], Cell]) -> Grid:
     """Some of the evaluated steps, an arm a column."""
     steps = sorted({point.step for course in found for point in course.points})
     every = -(-len(steps) // _ROWS)

@@ -8,22 +8,30 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from shotclock.bench.arms import BASELINE
+from shotclock.bench.judge.loss_curves import curve_against_time
+from shotclock.bench.judge.money import find_prices
 from shotclock.bench.report import captions
-from shotclock.bench.report.amdahl import amdahl, ceiling_grid, ceilings
-from shotclock.bench.report.break_even import break_even, break_even_grid, findings
+from shotclock.bench.report.amdahl import amdahl, ceiling_grid
+from shotclock.bench.report.break_even import break_even_grid, findings
 from shotclock.bench.report.break_even_chart import break_even_chart
 from shotclock.bench.report.chart_data import order_statistics, stage_means, within
 from shotclock.bench.report.fabrics import fabrics, fabrics_grid
 from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
-from shotclock.bench.report.grid import Grid
-from shotclock.bench.report.lines import Composed
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.looks import Look, looks
-from shotclock.bench.report.losses import against_time, loss_grid, losses
-from shotclock.bench.report.money import against_money, loss_against_money, money_grid, prices
+from shotclock.bench.report.losses import loss_grid, losses
+from shotclock.bench.report.money import loss_against_money, money_grid
 from shotclock.bench.report.over_time import busiest, instants, over_time, over_time_grid
+from shotclock.bench.report.run.overview import (
+    draw_latency,
+    draw_training,
+    find_latency_rows,
+    tabulate_latency,
+    tabulate_training,
+)
 from shotclock.bench.report.said import said, said_grid
 from shotclock.bench.report.samples import samples
-from shotclock.bench.report.seeds import paired_seeds, pairs, pairs_grid
+from shotclock.bench.report.seeds import paired_seeds, pairs_grid
 from shotclock.bench.report.tails import distribution, tail_latency
 from shotclock.bench.report.waterfall import falls, waterfall
 from shotclock.bench.report.words import mark_of
@@ -31,17 +39,6 @@ from shotclock.bench.schema import Summary
 
 _NO_PRICES = "The prices cannot be told: this run is from before a summary held them."
 _NO_PAIRS = "classical-only has no held-out loss at the last common step, so there is nothing to pair with."
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A chart to draw. name: of its files; grid: its figures."""
-
-    name: str
-    title: str
-    caption: str
-    chart: Composed
-    grid: Grid
 
 
 def origin(summary: Summary) -> list[str]:
@@ -65,6 +62,26 @@ def figures(summary: Summary, table: pa.Table) -> list[Figure]:
     """What can be drawn of this run: a chart without a single row behind it is left out."""
     run = _Run(summary, table, looks(summary.arms), origin(summary))
     return [figure for make in (_of_calls, _of_training, _of_worth) for figure in make(run)]
+
+
+def overview(summary: Summary) -> list[Figure]:
+    """The first screen: what a call adds by fabric, then loss and throughput by arm."""
+    line, figures_found = origin(summary), []
+    if rows := find_latency_rows(summary):
+        chart = draw_latency(rows, line)
+        title = "What a call adds to an iteration"
+        figures_found.append(
+            Figure("added_latency_by_fabric", title, captions.OVERVIEW_LATENCY, chart, tabulate_latency(rows))
+        )
+    if any(arm.steps for arm in summary.arms.values()):
+        chart = draw_training(summary, looks(summary.arms), line)
+        title = "What the training got"
+        figures_found.append(
+            Figure(
+                "loss_and_throughput", title, captions.OVERVIEW_TRAINING, chart, tabulate_training(summary)
+            )
+        )
+    return figures_found
 
 
 def _of_calls(run: _Run) -> Iterator[Figure]:
@@ -98,16 +115,16 @@ def _of_calls(run: _Run) -> Iterator[Figure]:
 def _of_training(run: _Run) -> Iterator[Figure]:
     """What calls do to the training, and what it learnt."""
     summary, table, faces, line = run.summary, run.table, run.faces, run.origin
-    if bounded := ceilings(summary, table):
+    if bounded := summary.amdahl:
         chart = amdahl(bounded, faces, line)
         grid = ceiling_grid(bounded)
         yield Figure("amdahl_ceiling", "What faster calls could give, at most", captions.AMDAHL, chart, grid)
-    if evaluated := against_time(summary, table):
+    if evaluated := curve_against_time(summary, table):
         chart = losses(evaluated, faces, line)
         title = "Held-out loss"
         yield Figure("held_out_loss", title, captions.LOSSES, chart, loss_grid(evaluated))
     title = "Held-out loss, paired by seed"
-    if paired := pairs(summary):
+    if paired := summary.paired_seeds:
         chart = paired_seeds(paired, faces, line)
         yield Figure("paired_seeds", title, captions.SEEDS, chart, pairs_grid(paired))
     elif any(arm.loss.per_seed for name, arm in summary.arms.items() if name != BASELINE):
@@ -117,20 +134,20 @@ def _of_training(run: _Run) -> Iterator[Figure]:
 def _of_worth(run: _Run) -> Iterator[Figure]:
     """What it cost."""
     summary, table, faces, line = run.summary, run.table, run.faces, run.origin
-    if not against_time(summary, table):
+    if not curve_against_time(summary, table):
         return
     paid, paid_title = "loss_against_money", "Held-out loss against money"
     even, even_title = "break_even", "Break-even: round trip against price"
     asked = any(arm.calls_quantum and arm.calls for arm in summary.arms.values())
-    if (at := prices(summary)) is None:
+    if (at := find_prices(summary)) is None:
         yield _said(paid, paid_title, captions.MONEY, _NO_PRICES, line)
         if asked:
             yield _said(even, even_title, captions.BREAK_EVEN, _NO_PRICES, line)
         return
-    if billed := against_money(summary, table, at):
+    if billed := summary.loss_against_money:
         chart = loss_against_money(billed, at, faces, line)
         yield Figure(paid, paid_title, captions.MONEY, chart, money_grid(billed, at.currency))
-    if found := break_even(summary, table, at):
+    if found := summary.break_even:
         chart = break_even_chart(found, faces, line)
         caption = f"{captions.BREAK_EVEN} {findings(found)}"
         yield Figure(even, even_title, caption, chart, break_even_grid(found))

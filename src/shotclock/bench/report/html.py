@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.report import arms, findings, tables
 from shotclock.bench.report.axes import span
-from shotclock.bench.report.figures import figures
+from shotclock.bench.report.figures import figures, overview
 from shotclock.bench.report.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.words import figure, mark_of
 from shotclock.bench.schema import Summary
@@ -20,14 +21,17 @@ def write_report(summary: Summary, table: pa.Table, folder: Path) -> Path:
 
     table: the rows of steps.parquet (`rows.table`). Raises OSError where the folder cannot be written.
     """
+    if summary.schema_number == 1:
+        summary = add_worth(summary, table)
+    first = draw_all(overview(summary), folder)
     drawn = draw_all(figures(summary, table), folder)
     path = folder / PAGE
-    path.write_text(page(summary, drawn), encoding="utf-8")
+    path.write_text(page(summary, first, drawn), encoding="utf-8")
     return path
 
 
-def page(summary: Summary, drawn: Sequence[Drawn]) -> str:
-    """The page's text."""
+def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> str:
+    """The page's text; first: the charts of the first screen."""
     mark = mark_of(summary)
     strong = mark.split(", ")
     if summary.status != "complete":
@@ -49,6 +53,7 @@ def page(summary: Summary, drawn: Sequence[Drawn]) -> str:
         headline=summary.verdict.headline,
         run=summary,
         cited=cited,
+        first=first,
         drawn=drawn,
         facts=_facts(summary),
         tables=tables,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from shotclock.bench.load.records import CLASSES, CallRecord
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile
-from shotclock.bench.report.figures import Figure
 from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.heat import Heat, Instant, heat_map
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.lines import Axis, Composed, Curve, Panel, draw, dressed, rule
 from shotclock.bench.report.load_words import gated_tail, mark_of_load, tail_words
 from shotclock.bench.report.looks import looks

@@ -5,40 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import altair as alt
-import pyarrow as pa
 
 from shotclock.bench.report.axes import linear
-from shotclock.bench.report.courses import Course, Point, course_grid, courses, curve, loss_axis, spent_axis
+from shotclock.bench.report.courses import course_grid, curve, loss_axis, spent_axis
 from shotclock.bench.report.grid import Cell, Grid
 from shotclock.bench.report.lines import Composed, Panel, draw, dressed
 from shotclock.bench.report.looks import Look
 from shotclock.bench.report.words import number
-from shotclock.bench.schema import Summary
+from shotclock.bench.schema import LossCurve, LossPoint
 
 _WIDE, _NARROW, _HEIGHT = 500, 220, 300
 
 
-def against_time(summary: Summary, table: pa.Table) -> list[Course]:
-    """A course for every arm that was evaluated at least once, over its wall time, s."""
-    columns = ("arm", "seed", "step", "start_ns", "total_iteration_time_ns", "eval_loss")
-    rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
-    return courses(
-        summary.arms,
-        (
-            (arm, seed, step, (start + took) / 1e9, loss)
-            for arm, seed, step, start, took, loss in rows
-            if loss is not None
-        ),
-    )
-
-
-def losses(found: list[Course], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def losses(found: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Left against wall time with the arms named, right against the step, on one loss axis."""
     y = loss_axis(found)
     wall, spent = spent_axis(found, "wall time of the arm, s")
     steps = linear(0.0, float(max(course.points[-1].step for course in found) + 1), 4, "step")
 
-    def step(point: Point) -> float:
+    def step(point: LossPoint) -> float:
         return float(point.step)
 
     left = Panel(
@@ -66,10 +51,10 @@ def losses(found: list[Course], looks: dict[str, Look], subtitle: Sequence[str])
     return dressed(both, "Held-out loss", subtitle)
 
 
-def loss_grid(found: list[Course]) -> Grid:
+def loss_grid(found: Sequence[LossCurve]) -> Grid:
     """Loss and wall time after some of the evaluated steps."""
 
-    def cell(point: Point) -> Cell:
+    def cell(point: LossPoint) -> Cell:
         return Cell(number(point.mean), f"{number(point.spent)} s")
 
     return course_grid(found, "Held-out loss after a step, and the wall time then", cell)

@@ -1,15 +1,9 @@
-"""Each arm's held-out loss beside classical-only's of the same seed: the pairs behind an improvement.
-
-Pairing by seed takes out what a seed's start does to both arms; the interval of the mean difference is
-Student's over seeds (`bench.statistics.paired_interval`).
-"""
+"""Held-out losses paired by seed, drawn; what they are: `bench.judge.paired_seeds`."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import altair as alt
 
@@ -19,65 +13,23 @@ from shotclock.bench.report.grid import Cell, Grid, plain
 from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
 from shotclock.bench.report.looks import INK, Look
 from shotclock.bench.report.words import NOTHING, number
-from shotclock.bench.schema import Summary
-from shotclock.bench.statistics import paired_interval
+from shotclock.bench.schema import PairedSeeds
 
 _WIDTH, _ROW_PX, _SPREAD_PX = 520, 46, 26
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """An arm's loss minus classical-only's at the last common step, by seed: below 0 it learnt more.
-
-    interval: 95 % of the mean, None with one seed. unpaired: seeds that one of both has no loss for.
-    """
-
-    arm: str
-    differences: tuple[tuple[int, float], ...]
-    unpaired: int
-    interval: tuple[float, float] | None
-
-    @property
-    def mean(self) -> float:
-        """Over the seeds."""
-        return math.fsum(difference for _, difference in self.differences) / len(self.differences)
-
-    @property
-    def words(self) -> str:
-        """Mean and interval."""
-        known = f"({_signed(self.interval[0])} to {_signed(self.interval[1])})" if self.interval else ""
-        return f"{_signed(self.mean)} {known or '(one seed: no interval)'}"
-
-
-def pairs(summary: Summary) -> list[Pairs]:
-    """Of every arm that shares at least one seed with classical-only."""
-    if BASELINE not in summary.arms:
-        return []
-    base = _finite(summary.arms[BASELINE].loss.per_seed)
-    found = []
-    for name, arm in summary.arms.items():
-        own = _finite(arm.loss.per_seed)
-        shared = sorted(own.keys() & base.keys())
-        if name == BASELINE or not shared:
-            continue
-        differences = tuple((seed, own[seed] - base[seed]) for seed in shared)
-        seeds = arm.loss.per_seed.keys() | summary.arms[BASELINE].loss.per_seed.keys()
-        interval = paired_interval([difference for _, difference in differences])
-        found.append(Pairs(name, differences, len(seeds) - len(shared), interval))
-    return found
-
-
-def _finite(losses: dict[int, float]) -> dict[int, float]:
-    return {seed: loss for seed, loss in losses.items() if math.isfinite(loss)}
 
 
 def _signed(value: float) -> str:
     return f"+{number(value)}" if value > 0 else number(value).replace("-", "−")
 
 
-def paired_seeds(found: list[Pairs], faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def _word_mean(one: PairedSeeds) -> str:
+    known = f"({_signed(one.interval[0])} to {_signed(one.interval[1])})" if one.interval else ""
+    return f"{_signed(one.mean)} {known or '(one seed: no interval)'}"
+
+
+def paired_seeds(found: Sequence[PairedSeeds], faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """An arm a row: open dots are seeds, first at the top; the marker is their mean with its interval."""
-    values = [0.0, *(value for one in found for _, value in one.differences)]
+    values = [0.0, *(value for one in found for value in one.differences.values())]
     values += [end for one in found if one.interval for end in one.interval]
     x = linear(
         *about_all(values, 0.05), 7, f"held-out loss minus {BASELINE}'s, same seed (below 0: learnt more)"
@@ -87,7 +39,7 @@ def paired_seeds(found: list[Pairs], faces: dict[str, Look], subtitle: Sequence[
     return dressed(chart, "Held-out loss, paired by seed", subtitle)
 
 
-def _layers(found: list[Pairs], faces: dict[str, Look], axis: Axis) -> list[alt.Chart]:
+def _layers(found: Sequence[PairedSeeds], faces: dict[str, Look], axis: Axis) -> list[alt.Chart]:
     x = alt.X("x:Q", scale=alt.Scale(domain=[axis.low, axis.high], nice=False), axis=axis.encoded())
     arms = [one.arm for one in found]
     lines = alt.Axis(
@@ -125,27 +77,34 @@ def _layers(found: list[Pairs], faces: dict[str, Look], axis: Axis) -> list[alt.
     ]
 
 
-def _rows(found: list[Pairs]) -> tuple[list[Row], list[Row]]:
+def _rows(found: Sequence[PairedSeeds]) -> tuple[list[Row], list[Row]]:
     """Means with their intervals, and the seeds of each, spread over the height of its row."""
     means: list[Row] = []
     seeds: list[Row] = []
     for row, one in enumerate(found):
         low, high = one.interval or (one.mean, one.mean)
         means.append(
-            {"arm": one.arm, "x": one.mean, "low": low, "high": high, "y": row + 0.5, "words": one.words}
+            {
+                "arm": one.arm,
+                "x": one.mean,
+                "low": low,
+                "high": high,
+                "y": row + 0.5,
+                "words": _word_mean(one),
+            }
         )
         step = _SPREAD_PX / _ROW_PX / max(1, len(one.differences) - 1)
         first = row + 0.5 - step * (len(one.differences) - 1) / 2
-        seeds += [{"x": value, "y": first + step * i} for i, (_, value) in enumerate(one.differences)]
+        seeds += [{"x": value, "y": first + step * i} for i, value in enumerate(one.differences.values())]
     return means, seeds
 
 
-def pairs_grid(found: list[Pairs]) -> Grid:
+def pairs_grid(found: Sequence[PairedSeeds]) -> Grid:
     """Every difference, their mean and its interval."""
-    seeds = sorted({seed for one in found for seed, _ in one.differences})
+    seeds = sorted({seed for one in found for seed in one.differences})
     rows: list[tuple[str | Cell, ...]] = []
     for one in found:
-        own = dict(one.differences)
+        own = one.differences
         each = (_signed(own[seed]) if seed in own else NOTHING for seed in seeds)
         known = f"{_signed(one.interval[0])} to {_signed(one.interval[1])}" if one.interval else "one seed"
         rows.append((one.arm, *each, Cell(_signed(one.mean), look="total"), known, f"{one.unpaired}"))

@@ -12,6 +12,7 @@ from shotclock.bench.bootstrap import Estimate, mean_over_runs
 from shotclock.bench.compare.units import read_units
 from shotclock.bench.environment import Described, refuse_to_merge
 from shotclock.bench.history import Direction, Entry, Figure, entry
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 
 HOST = "host"
@@ -137,7 +138,7 @@ def _refuse_twice(folders: Sequence[Path], entries: Sequence[Entry]) -> None:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """The last part of each path, or as many as tell them apart."""
-    resolved = [folder.resolve() for folder in folders]
+    resolved = [Path(encoding.show_path(folder.resolve())) for folder in folders]
     deepest = max(len(path.parts) for path in resolved)
     for depth in range(1, deepest + 1):
         names = ["/".join(path.parts[-depth:]) for path in resolved]

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shotclock.bench.bootstrap import Estimate
-from shotclock.bench.report.figures import Figure
 from shotclock.bench.report.grid import Cell, Grid, Group, plain, row
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.several import Row, Several, by_host
 from shotclock.bench.report.several_chart import comparable, scatter
 from shotclock.bench.report.sheet import PAGE, draw_all, template

@@ -9,8 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from shotclock.bench.report.figures import Figure
 from shotclock.bench.report.grid import Grid
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.render import inline, png, standalone, svg
 
 PAGE = "report.html"

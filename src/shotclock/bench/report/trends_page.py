@@ -7,8 +7,8 @@ from pathlib import Path
 
 from shotclock.bench.change_points import ALPHA, FEWEST
 from shotclock.bench.history import History
-from shotclock.bench.report.figures import Figure
 from shotclock.bench.report.grid import Cell, Grid, plain
+from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.sheet import PAGE, draw_all, template
 from shotclock.bench.report.trends import Trend, Trends, worse
 from shotclock.bench.report.trends_chart import course

@@ -22,10 +22,11 @@ from shotclock.bench.rows import Step, steps
 from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
 from shotclock.bench.summarise import settled
 from shotclock.bench.verify.faults import Fault, disagreements
-from shotclock.bench.verify.findings import check_cited, check_conclusions
+from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_told
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Charges
 
@@ -62,7 +63,7 @@ def check_bench(folder: Path) -> list[Fault]:
         wrong = list(check_figures(rows, summary))
         faults += wrong
         # of figures that don't hold, nothing follows
-        faults += check_conclusions(summary) if not wrong else ()
+        faults += (*check_worth(rows, summary), *check_conclusions(summary)) if not wrong else ()
         faults += _log(folder, rows, summary)
         faults += _trace(folder, rows, summary)
     return faults
@@ -73,7 +74,9 @@ def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
     if not file.is_file():
         return None, []
     try:
-        return Summary.model_validate_json(file.read_bytes()), []
+        return Summary.model_validate_json(encoding.read_text(file)), []
+    except UnicodeError as error:
+        return None, [Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return None, [
             Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")
@@ -85,7 +88,8 @@ def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
     if not (folder / ROWS).is_file():
         return None, []
     try:
-        return steps(pq.read_table(folder / ROWS)), []
+        with (folder / ROWS).open("rb") as file:  # Arrow itself opens no name that is not UTF-8
+            return steps(pq.read_table(file)), []
     except KeyError as error:
         return None, [Fault(ROWS, f"has no column {error.args[0]}")]
     except (OSError, pa.ArrowInvalid) as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from shotclock.bench.checklist import TITLES
+from shotclock.bench.judge.worth import add_worth, find_worth
+from shotclock.bench.rows import Step, table
 from shotclock.bench.schema import ArmSummary, Point, SanityArm, Summary
 from shotclock.bench.summarise import judged
 from shotclock.bench.verify.faults import Fault, disagreements
@@ -33,6 +35,16 @@ def check_conclusions(summary: Summary) -> Iterator[Fault]:
             yield Fault(SUMMARY, f"checklist: has {', '.join(keys)}; its points are {', '.join(TITLES)}")
         told, found = ({one.key: _state(one) for one in each.checklist} for each in (summary, drawn))
         yield from disagreements(SUMMARY, told, found, "checklist")
+
+
+def check_worth(rows: list[Step], summary: Summary) -> Iterator[Fault]:
+    """Findings about time, loss and money that the rows do not give; schema 1 holds none."""
+    if summary.schema_number == 1:
+        return
+    again = add_worth(summary, table(rows))
+    for key in find_worth(summary, table(rows)):
+        written, found = ({key: each.model_dump()[key]} for each in (summary, again))
+        yield from disagreements(SUMMARY, written, found, "findings")
 
 
 def _figures(arm: SanityArm) -> dict[str, object]:

@@ -17,6 +17,7 @@ from shotclock.bench.load.summarise import LoadFacts, Price, summarise
 from shotclock.bench.verify.faults import Fault, disagreements
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_charts, check_page
+from shotclock.domain import encoding
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
 
@@ -27,7 +28,9 @@ def check_load(folder: Path) -> list[Fault]:
     """Every fault; an invalid measurement is one."""
     faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
     try:
-        summary = LoadSummary.model_validate_json((folder / SUMMARY).read_bytes())
+        summary = LoadSummary.model_validate_json(encoding.read_text(folder / SUMMARY))
+    except UnicodeError as error:
+        return [*faults, Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return faults + [
             Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")

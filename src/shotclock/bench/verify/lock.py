@@ -9,6 +9,7 @@ from typing import Any
 
 from shotclock.bench.schema import Summary
 from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import load
 
@@ -28,8 +29,8 @@ def check_told(file: Path, summary: Summary) -> Iterator[Fault]:
     if not file.is_file():
         return
     try:
-        written = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        written = tomllib.loads(encoding.read_text(file))
+    except (tomllib.TOMLDecodeError, UnicodeError):
         return  # `check_loads` has said so
     run: dict[str, dict[str, object]] = {
         "bench": {"arms": sorted(summary.arms), "workload": summary.workload},

@@ -8,19 +8,21 @@ from dataclasses import asdict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.profile import first_fault
+from shotclock.emulator.rest.backends import Calibration
 from shotclock.emulator.rest.bodies import body_of
-from shotclock.emulator.rest.endpoint import Endpoint
+from shotclock.emulator.rest.endpoint import Endpoint, no_calibration
 from shotclock.emulator.rest.errors import ApiError, bad_request, refuse
 from shotclock.emulator.rest.faults import Fault, parse
 from shotclock.emulator.rest.gate import Gate, token
-from shotclock.emulator.rest.job_routes import JobRoutes
+from shotclock.emulator.rest.instances import instance_routes
+from shotclock.emulator.rest.job_routes import JobRoutes, moment_of
 from shotclock.emulator.rest.sessions import session_document
 
 Cut = Callable[[Request], Awaitable[None]]
@@ -55,9 +57,10 @@ def application(endpoint: Endpoint, cut: Cut) -> ASGIApp:
         Route("/emulator/faults", routes.faults),
         Route("/emulator/faults", routes.add_fault, methods=["POST"]),
         Route("/emulator/faults", routes.clear_faults, methods=["DELETE"]),
+        *instance_routes(endpoint.settings.price_per_s),
     ]
     mounted = [Mount(prefix, routes=api) for prefix in PREFIXES]
-    refusals = dict.fromkeys((ApiError, HTTPException, Exception), refuse)
+    refusals = dict.fromkeys((ApiError, HTTPException, ClientDisconnect, Exception), refuse)
     return Gate(Starlette(routes=[*own, *mounted], exception_handlers=refusals), endpoint)
 
 
@@ -97,12 +100,30 @@ class Routes:
         )
 
     async def configuration(self, request: Request) -> Response:
-        """GET /backends/{name}/configuration: the snapshot's own."""
+        """GET /backends/{name}/configuration: the same for every calibration."""
+        self._calibration(request)
         return _json(self._endpoint.backend(request.path_params["name"]).configuration)
 
     async def properties(self, request: Request) -> Response:
-        """GET /backends/{name}/properties: of the latest calibration, whatever date is asked for."""
-        return _json(self._endpoint.backend(request.path_params["name"]).properties)
+        """GET /backends/{name}/properties: of the latest calibration, or the one that is asked for.
+
+        Empty where a date is asked for at which no calibration is known, as IBM answers.
+        """
+        calibration = self._calibration(request)
+        return _json("{}" if calibration is None else calibration.properties)
+
+    def _calibration(self, request: Request) -> Calibration | None:
+        asked = request.query_params
+        backend = self._endpoint.backend(request.path_params["name"])
+        if calibration_id := asked.get("calibration_id"):
+            found = backend.calibration(calibration_id)
+            if found is None:
+                raise ApiError(404, "not_found", no_calibration(backend, calibration_id))
+            return found
+        latest = backend.history[-1]
+        if "updated_before" not in asked:
+            return latest
+        return backend.calibration_before(moment_of(asked, "updated_before", latest.made))
 
     async def status(self, request: Request) -> Response:
         """GET /backends/{name}/status."""
@@ -161,6 +182,9 @@ class Routes:
                 "seed": endpoint.settings.seed,
                 "now": endpoint.time.stamp(endpoint.time.now_s()),
                 "backends": list(endpoint.backends),
+                "calibrations": {
+                    name: [one.id for one in backend.history] for name, backend in endpoint.backends.items()
+                },
             }
         )
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,17 @@ Json = Any  # a JSON document
 # Assumed: errors and coherence times wander by about a tenth between two calibrations.
 CALIBRATION_SIGMA = 0.1
 CALIBRATED = frozenset({"T1", "T2", "readout_error", "gate_error", "prob_meas0_prep1", "prob_meas1_prep0"})
+# A document has about a megabyte; a day of hourly calibrations can be asked for.
+KEPT_CALIBRATIONS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """One calibration: its id, when it was made, and the properties since, JSON text."""
+
+    id: str
+    made: datetime
+    properties: str
 
 
 class Backend:
@@ -23,9 +37,24 @@ class Backend:
         self.facts = facts
         self.name = documents.name
         self.configuration = documents.configuration
-        self.properties = documents.properties
         self.version = str(json.loads(documents.configuration)["backend_version"])
         self.calibrations = 0
+        made = datetime.fromisoformat(json.loads(documents.properties)["last_update_date"])
+        first = Calibration(f"{self.name}-0", made, documents.properties)
+        self.history: deque[Calibration] = deque([first], maxlen=KEPT_CALIBRATIONS)
+
+    @property
+    def properties(self) -> str:
+        """The properties of the latest calibration."""
+        return self.history[-1].properties
+
+    def calibration(self, calibration_id: str) -> Calibration | None:
+        """The calibration of this id; None where it does not exist, or is no longer kept."""
+        return next((one for one in self.history if one.id == calibration_id), None)
+
+    def calibration_before(self, moment: datetime) -> Calibration | None:
+        """The latest calibration made at this moment or before it; None where none is kept."""
+        return next((one for one in reversed(self.history) if one.made <= moment), None)
 
     def calibrate(self, stamp: str, seed: int) -> None:
         """New values for errors and coherence times, dated `stamp`."""
@@ -38,7 +67,10 @@ class Backend:
                 if value["name"] in CALIBRATED:
                     value["value"] = _wandered(value["value"], value["name"], rng)
                     value["date"] = stamp
-        self.properties = json.dumps(properties)
+        made = Calibration(
+            f"{self.name}-{self.calibrations}", datetime.fromisoformat(stamp), json.dumps(properties)
+        )
+        self.history.append(made)
 
     def device(self, queue_length: int, online: bool) -> Json:
         """Its entry in GET /backends."""
@@ -54,6 +86,7 @@ class Backend:
             "clops": {"type": "hardware", "value": round(self.facts.clops_h)},
             "processor_type": configuration.get("processor_type"),
             "queue_length": queue_length,
+            "calibration_id": self.history[-1].id,
             "emulated": True,
         }
 

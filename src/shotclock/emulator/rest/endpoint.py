@@ -52,6 +52,8 @@ class JobBody(BaseModel):
     tags: tuple[str, ...] | None = None
     cost: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     private: bool | None = None
+    runtime: str | None = None
+    calibration_id: str | None = None
 
 
 class SessionBody(BaseModel):
@@ -241,7 +243,9 @@ class Endpoint:
             raise bad_request(first_fault(error, "body")) from error
         if asked.program_id not in PROGRAMS:
             raise ApiError(404, "not_found", f"Program {asked.program_id!r} is not emulated", NO_PROGRAM)
-        self.backend(asked.backend)
+        backend = self.backend(asked.backend)
+        if asked.calibration_id and backend.calibration(asked.calibration_id) is None:
+            raise bad_request(no_calibration(backend, asked.calibration_id))
         if asked.session_id:
             self._admitted(asked.session_id, asked.backend)
         return Ask(
@@ -252,6 +256,8 @@ class Endpoint:
             asked.session_id or "",
             asked.cost,
             bool(asked.private),
+            asked.runtime or "",
+            asked.calibration_id or "",
         )
 
     def _admitted(self, session_id: str, backend: str) -> None:
@@ -293,6 +299,12 @@ class Endpoint:
         if not ask.session_id:
             return "job"
         return "batch" if self.session(ask.session_id).mode == "batch" else "session"
+
+
+def no_calibration(backend: Backend, calibration_id: str) -> str:
+    """What to say of a calibration that does not exist."""
+    known = ", ".join(one.id for one in backend.history)
+    return f"calibration_id: {backend.name} has no calibration {calibration_id[:60]!r}; known: {known}"
 
 
 def _check(prepared: Prepared, facts: DeviceFacts) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from shotclock.emulator.rest.faults import Fault
@@ -55,6 +55,8 @@ async def refuse(request: Request, error: Exception) -> Response:
     """Answers a route's ApiError, a request that there is no route for, and what nobody has foreseen."""
     if isinstance(error, ApiError):
         return error.response()
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=400)  # nobody reads it
     if isinstance(error, HTTPException):
         what = f"{request.method} {request.url.path}: {error.detail}, not emulated"
         return ApiError(error.status_code, "not_found", what).response()

@@ -12,13 +12,16 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shotclock.emulator.rest import faults
+from shotclock.emulator.rest.clients import CLIENT_HEADER, check_client
 from shotclock.emulator.rest.endpoint import Endpoint
 from shotclock.emulator.rest.errors import REFUSALS, ApiError
 from shotclock.emulator.rest.faults import Fault
+from shotclock.emulator.rest.instances import CATALOG_PREFIX, SEARCH_PREFIX
 
 SLOW_S = 3.0
 TOKEN_VALID_S = 3_600
-OPEN_TO_ALL = ("/identity/", "/emulator")
+# The cloud's own services and the emulator's pages are no part of the emulated API: no faults, no network.
+OPEN_TO_ALL = ("/identity/", SEARCH_PREFIX, CATALOG_PREFIX, "/emulator")
 
 
 class Gate:
@@ -38,7 +41,9 @@ class Gate:
         await asyncio.sleep(self._rtt_s)
         try:
             await self._faults()
-            if not Request(scope).headers.get("authorization"):
+            headers = Request(scope).headers
+            check_client(headers.get(CLIENT_HEADER, ""))
+            if not headers.get("authorization"):
                 raise REFUSALS[Fault.UNAUTHORIZED]
         except ApiError as error:
             await error.response()(scope, receive, send)

@@ -97,7 +97,10 @@ class JobRoutes:
         """GET /jobs/{id}/results: of a job that failed, why."""
         job = self._job(request)
         if job.state is JobState.COMPLETED:
+            if job.ask.private and job.results_read:
+                raise not_found(f"Results of job {job.id}, which is private: they were read once, and")
             text = results_text(job, self._endpoint.time)
+            job.results_read = True
             return PlainTextResponse(text[: len(text) // 2] if Fault.CORRUPT in job.fate else text)
         if job.ended:
             return PlainTextResponse(job.reason)
@@ -145,13 +148,14 @@ class JobRoutes:
             and asked.get("program", job.ask.program_id) == job.ask.program_id
             and asked.get("session_id", job.ask.session_id) == job.ask.session_id
             and asked.get("pending", pending).lower() == pending
-            and _moment(asked, "created_after", created)
+            and moment_of(asked, "created_after", created)
             <= created
-            <= _moment(asked, "created_before", created)
+            <= moment_of(asked, "created_before", created)
         )
 
 
-def _moment(asked: QueryParams, name: str, otherwise: datetime) -> datetime:
+def moment_of(asked: QueryParams, name: str, otherwise: datetime) -> datetime:
+    """The moment that a query names, UTC unless it says otherwise. Raises ApiError."""
     text = asked.get(name)
     if text is None:
         return otherwise

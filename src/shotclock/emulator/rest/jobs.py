@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.metadata import version
 from typing import Any
 
 from shotclock.emulator.rest.faults import Fault
@@ -17,6 +18,8 @@ Json = Any  # a JSON document
 RAN_TOO_LONG = 1305
 # From this date on the API says qpu_charge_time_seconds alone (IBM Quantum Compute REST API changelog).
 USAGE_RENAMED = "2026-03-15"
+# Of this side, which reads and runs the circuits.
+QISKIT_VERSION = version("qiskit")
 
 
 class JobState(StrEnum):
@@ -31,7 +34,12 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What the client asked for. limit_s: the most QPU time it wants to pay for, None is no limit."""
+    """What the client asked for.
+
+    limit_s: the most QPU time it accepts to pay for, None is no limit.
+    image: of the runtime that it named, "" where it named none.
+    calibration_id: the calibration that it named, "" where it named none.
+    """
 
     program_id: str
     backend: str
@@ -40,6 +48,8 @@ class Ask:
     session_id: str
     limit_s: float | None
     private: bool
+    image: str = ""
+    calibration_id: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +79,7 @@ class Job:
     overrun: bool = False
     tags: tuple[str, ...] = ()
     results: list[Fragments] = field(default_factory=list)
+    results_read: bool = False
 
     @property
     def ended(self) -> bool:
@@ -89,7 +100,7 @@ def job_document(job: Job, time: EmulatedTime, *, with_params: bool) -> Json:
         "status": "Cancelled - Ran too long" if ran_too_long else job.state.value,
         "program": {"id": job.ask.program_id},
         "created": time.stamp(job.created_s),
-        "runtime": "emulated",
+        "runtime": job.ask.image,
         "cost": round(job.ask.limit_s) if job.ask.limit_s is not None else 10_800,
         "tags": list(job.tags),
         "user_id": "emulated",
@@ -102,7 +113,9 @@ def job_document(job: Job, time: EmulatedTime, *, with_params: bool) -> Json:
         document["session_id"] = job.ask.session_id
     if job.finished_s is not None:
         document["ended"] = time.stamp(job.finished_s)
-    if with_params:
+    if job.ask.calibration_id:
+        document["calibration_id"] = job.ask.calibration_id
+    if with_params and not job.ask.private:
         document["params"] = json.loads(job.ask.params)
     return document
 
@@ -124,6 +137,7 @@ def metrics_document(job: Job, time: EmulatedTime, position: int, api_version: s
     document: Json = {
         "timestamps": {name: None if at is None else time.stamp(at) for name, at in stamps.items()},
         "usage": usage_document(job, time.now_s(), api_version),
+        "qiskit_version": QISKIT_VERSION,
         "executions": sum(item.executions * item.shots for item in items),
         "num_circuits": len(items),
         "num_qubits": [item.qubits for item in items],

@@ -11,18 +11,47 @@ from typing import Any
 
 import uvicorn
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shotclock.domain.errors import MachineError
 from shotclock.emulator.rest.app import application
 from shotclock.emulator.rest.endpoint import Endpoint
 
+# At the end, requests under way have this long; uvicorn's own limit comes after it.
+GRACE_S = 1.0
+
 
 class Connections:
-    """The open connections by their peer's address."""
+    """The open connections by their peer's address, and the requests under way."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, int], asyncio.Transport] = {}
+        self._requests: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    def application(self, app: ASGIApp) -> ASGIApp:
+        """The application, whose requests `cut_all` can end without a traceback."""
+
+        async def serve_request(scope: Scope, receive: Receive, send: Send) -> None:
+            task = asyncio.ensure_future(app(scope, receive, send))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+            try:
+                await task
+            except asyncio.CancelledError:
+                if not self._ended:
+                    raise
+
+        return serve_request
+
+    def cut_all(self) -> None:
+        """Ends every connection and request."""
+        self._ended = True
+        for transport in list(self._open.values()):
+            transport.abort()
+        for task in list(self._requests):
+            task.cancel()
 
     def protocol(self) -> type[asyncio.Protocol]:
         """Uvicorn's protocol, known to this object."""
@@ -31,10 +60,13 @@ class Connections:
         class Known(H11Protocol):
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
                 super().connection_made(transport)
-                known[transport.get_extra_info("peername")[:2]] = transport
+                # A client that was gone before its connection was accepted has no address any more.
+                if peer := transport.get_extra_info("peername"):
+                    known[peer[:2]] = transport
 
             def connection_lost(self, exc: Exception | None) -> None:
-                known.pop(self.transport.get_extra_info("peername")[:2], None)
+                if peer := self.transport.get_extra_info("peername"):
+                    known.pop(peer[:2], None)
                 super().connection_lost(exc)
 
         return Known
@@ -71,14 +103,23 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Uvicorn that ends at a signal and does not raise it again; `ready` is called when both work."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections, ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._connections = connections
         self._ready = ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begins to serve."""
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends; what a client still sends or waits for after GRACE_S is cut."""
+        timer = asyncio.get_running_loop().call_later(GRACE_S, self._connections.cut_all)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -95,16 +136,16 @@ async def serve(endpoint: Endpoint, taken: socket.socket, ready: Callable[[], No
     """Serves until SIGTERM or SIGINT, then ends every job; `ready` is called when clients may come."""
     connections = Connections()
     config: Any = uvicorn.Config(
-        application(endpoint, connections.cut),
+        connections.application(application(endpoint, connections.cut)),
         http=connections.protocol(),
         ws="none",
         lifespan="off",
         log_level="warning",
         access_log=False,
-        timeout_graceful_shutdown=1,
+        timeout_graceful_shutdown=round(GRACE_S) + 2,
     )
     endpoint.begin()
     try:
-        await Server(config, ready).serve(sockets=[taken])
+        await Server(config, connections, ready).serve(sockets=[taken])
     finally:
         await endpoint.end()

@@ -6,8 +6,8 @@ import functools
 import json
 from typing import TYPE_CHECKING
 
-from shotclock.emulator import device
-from shotclock.emulator.rest.prepared import BackendDocuments, Fragments, Prepared, Refused
+from shotclock.emulator.rest import targets
+from shotclock.emulator.rest.prepared import BackendDocuments, Fragments, ItemFacts, Prepared, Refused
 
 if TYPE_CHECKING:
     from shotclock.emulator.rest.programs import Program
@@ -15,26 +15,30 @@ if TYPE_CHECKING:
 
 def documents(name: str) -> BackendDocuments:
     """The named device's configuration and properties, from the snapshot that ships with IBM's client."""
-    configuration, properties = device.documents(name)
+    configuration, properties = targets.offer(name)
     return BackendDocuments(json.loads(configuration)["backend_name"], configuration, properties)
 
 
 def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
     """Decodes and checks a program for the named device."""
-    from shotclock.emulator.rest.programs import BadProgramError  # noqa: PLC0415
+    from shotclock.emulator.rest.checks import check_item  # noqa: PLC0415
+    from shotclock.emulator.rest.programs import BadProgramError, Item  # noqa: PLC0415
     from shotclock.emulator.rest.timings import facts_of  # noqa: PLC0415
+
+    target = targets.target_of(name)
+
+    def prepare_item(number: int, item: Item) -> ItemFacts:
+        try:
+            check_item(item, target)
+            return facts_of(item, target)
+        except BadProgramError as error:
+            raise BadProgramError(f"pub {number}: {error}") from error
 
     try:
         program = _decoded(program_id, params)
+        items = tuple(prepare_item(number, item) for number, item in enumerate(program.items))
     except BadProgramError as error:
         return Refused(str(error))
-    target = device.target(name)
-    for number, item in enumerate(program.items):
-        if fault := _not_isa(item.circuit, target):
-            return Refused(f"pub {number}: {fault}")
-        if not item.circuit.cregs:
-            return Refused(f"pub {number}: the circuit has no classical register")
-    items = tuple(facts_of(item, target) for item in program.items)
     return Prepared(items, program.rep_delay_s, program.init_qubits)
 
 
@@ -67,9 +71,3 @@ def _decoded(program_id: str, params: str) -> Program:
     from shotclock.emulator.rest.programs import decode  # noqa: PLC0415
 
     return decode(program_id, params)
-
-
-def _not_isa(circuit: object, target: object) -> str:
-    from qiskit_ibm_runtime.utils.utils import is_isa_circuit  # noqa: PLC0415
-
-    return str(is_isa_circuit(circuit, target))

@@ -309,7 +309,7 @@ class DecidedReply(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished")
+    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished", "warnings")
     PHASE_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
@@ -320,6 +320,7 @@ class Status(_message.Message):
     SERVICE_P95_S_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     phase: Phase
     provider: str
     emulated: bool
@@ -330,7 +331,8 @@ class Status(_message.Message):
     service_p95_s: float
     accepted: int
     finished: int
-    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ()

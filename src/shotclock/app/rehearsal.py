@@ -1,0 +1,99 @@
+"""The endpoint of a dry run: `shotclock emulate` in a child process, for as long as the run lasts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+
+from shotclock.app import endpoint
+from shotclock.app.endpoint import Listening
+from shotclock.domain.errors import MachineError, ShotclockError
+from shotclock.emulator import profile as profiles
+from shotclock.emulator.rest.endpoint import EndpointSettings
+from shotclock.settings import QuantumSettings, Settings
+
+SPEED = 20.0
+"""How many times faster than real the QPU's time runs: a rehearsal checks the way, not the latency."""
+
+CLIENT = "ibm"
+"""The provider of settings that name none of a vendor's."""
+
+NAMED_BY = ("QISKIT_IBM_URL", "IAM_URL", "QRMI_JOB_QPU_RESOURCES", "SLURM_JOB_QPU_RESOURCES")
+
+
+def is_endpoint_named() -> bool:
+    """Whether the environment leads IBM's clients somewhere already."""
+    return any(os.environ.get(name) for name in NAMED_BY)
+
+
+@contextmanager
+def emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Listening]]:
+    """Starts an endpoint of the settings' device and profile; gives the settings that lead there.
+
+    The variables of IBM's clients name it in `os.environ` until it is left. Neither credentials nor the
+    instance of the settings are used: they are of a real account. Raises what `endpoint.emulate` raises.
+    """
+    quantum = settings.quantum
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(
+        target=_serve, args=(theirs, quantum.device, quantum.profile), name="shotclock-endpoint"
+    )
+    process.start()
+    theirs.close()
+    before = dict(os.environ)
+    try:
+        listening = _listening(ours)
+        os.environ.update(listening.environment())
+        yield _led_there(settings, listening), listening
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
+        process.terminate()
+        process.join()
+        ours.close()
+
+
+def _listening(connection: Connection) -> Listening:
+    found: object = None
+    with suppress(EOFError):
+        found = connection.recv()
+    if isinstance(found, ShotclockError):
+        raise found
+    if not isinstance(found, Listening):
+        raise MachineError("--dry-run: the emulated endpoint did not start; `shotclock emulate` says why")
+    return found
+
+
+def _led_there(settings: Settings, listening: Listening) -> Settings:
+    quantum: QuantumSettings = settings.quantum
+    chosen = {
+        "provider": CLIENT if quantum.provider == "emulated" else quantum.provider,
+        "backend": listening.backends[0],
+        "credentials_file": "",
+        "instance": "",
+    }
+    return settings.model_copy(update={"quantum": quantum.model_copy(update=chosen)})
+
+
+def _serve(connection: Connection, device: str, profile: str) -> None:
+    """Of the child: serves until SIGTERM, or until the parent is gone."""
+    os.setsid()  # Ctrl-C reaches the whole foreground group: the parent decides what it means
+    threading.Thread(target=_end_with_parent, name="shotclock-parent", daemon=True).start()
+    try:
+        settings = EndpointSettings(profile=profiles.load(profile), speed=SPEED, seed=0)
+        endpoint.emulate((device,), settings, "127.0.0.1", 0, connection.send)
+    except ShotclockError as error:
+        connection.send(error)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

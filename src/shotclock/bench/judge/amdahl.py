@@ -1,0 +1,43 @@
+"""What faster quantum calls could give the training at most, by Amdahl's law.
+
+G. M. Amdahl, AFIPS 1967: with a share f of the time made s times faster, the whole becomes
+1 / ((1 − f) + f/s) times faster, and 1 / (1 − f) at most.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from shotclock.bench.schema import Ceiling, Summary
+
+
+def find_ceilings(summary: Summary, table: pa.Table) -> dict[str, Ceiling]:
+    """Of every arm that calls a QPU and was blocked by a call."""
+    ceilings = {}
+    for name, arm in summary.arms.items():
+        rows = table.filter(pc.equal(table["arm"], name))
+        blocked_ns = pc.sum(rows["added_latency_ns"]).as_py()
+        if arm.calls_quantum and blocked_ns:
+            total_ns = pc.sum(rows["total_iteration_time_ns"]).as_py()
+            ceilings[name] = _make_ceiling(total_ns / 1e9, blocked_ns / 1e9)
+    return ceilings
+
+
+def _make_ceiling(total_s: float, blocked_s: float) -> Ceiling:
+    share = min(1.0, blocked_s / total_s) if total_s else 0.0
+    at_most = speed_up(share, math.inf)
+    return Ceiling(
+        total_s=total_s,
+        blocked_s=blocked_s,
+        share=share,
+        at_most=None if math.isinf(at_most) else at_most,
+    )
+
+
+def speed_up(share: float, faster: float) -> float:
+    """Of the whole, with this share of it so many times faster; infinity is a share that takes no time."""
+    left = (1 - share) + share / faster
+    return 1 / left if left else math.inf

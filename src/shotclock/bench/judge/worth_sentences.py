@@ -1,0 +1,36 @@
+"""The verdict's sentences about what calls cost and what faster ones could give."""
+
+from __future__ import annotations
+
+from shotclock.bench.schema import BreakEven, CallCost, Sentence, Summary
+from shotclock.domain.stages import Stage
+
+
+def worth_sentences(summary: Summary) -> list[Sentence]:
+    """Break-even and Amdahl's ceiling of each arm for which they were found."""
+    sentences = []
+    if summary.break_even is not None:
+        found = summary.break_even
+        sentences += [_word_break_even(cost, found) for cost in found.quantum if cost.arm in found.points]
+    for arm, ceiling in summary.amdahl.items():
+        bound = "without bound" if ceiling.at_most is None else f"by {ceiling.at_most:.3g}× at most"
+        share = f"{100 * ceiling.share:.3g} %"
+        text = f"{arm}: calls block {share} of its time, so faster calls speed it up {bound}."
+        figures = (f"{arm}.added_latency", f"{arm}.{Stage.TOTAL_ITERATION_TIME}")
+        sentences.append(Sentence(text=text, figures=figures))
+    return sentences
+
+
+def _word_break_even(cost: CallCost, found: BreakEven) -> Sentence:
+    point, currency = found.points[cost.arm], found.prices.currency
+    basis = "per unit of loss" if point.per_loss else "for the same answer"
+    price = (
+        "no price of a QPU second does, as its round trip is longer"
+        if point.price is None
+        else f"a QPU second at {point.price:.3g} {currency} does"
+    )
+    text = (
+        f"{cost.arm}: a call costs as much as {point.classical_s:,.3g} s of a classical solver; to break "
+        f"even with classical-control's call {basis}, {price}."
+    )
+    return Sentence(text=text, figures=(f"{cost.arm}.cost", f"{cost.arm}.added_latency"))

@@ -1,0 +1,1 @@
+"""Parts that every page shares: figures, grids, panels, wording, rendering."""

@@ -1,0 +1,26 @@
+"""A chart ready to be drawn, with what it shows in words and the figures behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shotclock.bench.report.grid import Grid
+from shotclock.bench.report.lines import Composed
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart to draw.
+
+    name: of its files.
+    title: on the page and for a screen reader.
+    caption: what it shows, in words.
+    chart: the drawing.
+    grid: its figures.
+    """
+
+    name: str
+    title: str
+    caption: str
+    chart: Composed
+    grid: Grid

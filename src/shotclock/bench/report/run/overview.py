@@ -1,0 +1,270 @@
+"""The first screen's two charts: what a call adds by fabric, and loss and throughput by arm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import altair as alt
+
+from shotclock.bench.arms import BASELINE, HYBRID
+from shotclock.bench.report.axes import about_all, linear, logarithmic
+from shotclock.bench.report.grid import Cell, Grid, plain
+from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
+from shotclock.bench.report.looks import INK, Look
+from shotclock.bench.report.samples import MISSION_MS
+from shotclock.bench.report.words import NOTHING, QUANTILES, ms, number, quantile
+from shotclock.bench.schema import Latency, Percentile, Summary
+from shotclock.domain.stages import Stage
+
+_LATENCY_PX, _TRAINING_PX = 560, 310
+_ROW_PX, _TRAINING_ROW_PX = 24, 19
+_LEAST_MS, _ROOM = 1.0, 1.7
+_SHAPES = {"mean": "diamond", "p50": "circle", "p95": "triangle-up", "p99": "square"}
+REFERENCE_MS = {"mean": 120.0, "p95": 150.0}
+"""The specification's classical iteration of a medium model."""
+REFERENCE_P99_MS = (150.0, 300.0)
+"""The specification's p99 of a co-located call, given as a range beside mean and p95."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRow:
+    """A row of the first chart.
+
+    marks: milliseconds by statistic, only where there are samples enough.
+    reaches: from the p99, or the largest statistic there is, to its upper bound.
+    ranges: the specification's, milliseconds.
+    note: the figures as text, or why there is none.
+    """
+
+    name: str
+    marks: dict[str, float]
+    reaches: tuple[tuple[float, float], ...]
+    ranges: tuple[tuple[float, float], ...]
+    note: str
+
+
+def find_latency_rows(summary: Summary) -> list[LatencyRow]:
+    """The classical iterations first, then each hybrid arm; empty without a hybrid arm's call."""
+    fabrics = [_fabric_row(summary, name) for name in summary.arms if name.startswith(HYBRID)]
+    rows = [row for row in fabrics if row is not None]
+    return [*_iteration_rows(summary), *rows] if rows else []
+
+
+def _iteration_rows(summary: Summary) -> list[LatencyRow]:
+    reference = "reference iteration (specification)"
+    note = ", ".join(f"{name} {value:g} ms" for name, value in REFERENCE_MS.items())
+    rows = [LatencyRow(reference, REFERENCE_MS, (), (), note)]
+    if (measured := summary.representative_iteration) is not None:
+        name = f"classical iteration, {measured.workload}"
+        note = f"mean {ms(measured.mean_ms)} ms, {measured.n} iterations here"
+        rows.append(LatencyRow(name, {"mean": measured.mean_ms}, (), (), note))
+    plain_steps = summary.metrics.get(f"{BASELINE}.{Stage.TOTAL_ITERATION_TIME}")
+    if isinstance(plain_steps, Latency) and plain_steps.mean is not None:
+        name = f"classical iteration, {summary.workload}"
+        rows.append(LatencyRow(name, *_statistics(plain_steps), (), _word(plain_steps)))
+    return rows
+
+
+def _fabric_row(summary: Summary, arm: str) -> LatencyRow | None:
+    added = summary.metrics.get(f"{arm}.added_latency")
+    if not isinstance(added, Latency) or not added.n:
+        return None
+    profile = None if summary.arms[arm].protected else summary.profiles.get(summary.arms[arm].profile or "")
+    ranges = [profile.sanity_mean_ms, profile.sanity_p95_ms] if profile else []
+    if profile and profile.sanity_p95_ms:
+        ranges.append(REFERENCE_P99_MS)
+    kept = tuple(each for each in ranges if each is not None)
+    return LatencyRow(f"{arm}, added", *_statistics(added), kept, _word(added))
+
+
+def _statistics(latency: Latency) -> tuple[dict[str, float], tuple[tuple[float, float], ...]]:
+    marks: dict[str, float] = {}
+    reaches: list[tuple[float, float]] = []
+    for name in QUANTILES:
+        found = latency.percentiles.get(name)
+        if isinstance(found, Percentile) and found.value is not None:
+            marks[name] = found.value
+            if found.upper_bound is not None:
+                reaches.append((found.value, found.upper_bound))
+    if not marks and latency.mean is not None:
+        marks["mean"] = latency.mean
+    return marks, tuple(reaches[-1:])
+
+
+def _word(latency: Latency) -> str:
+    """`p50 131, p95 140, p99 too few (n=90)`, in ms; the mean where no percentile has samples enough."""
+    known = [(name, quantile(latency, name)[0]) for name in QUANTILES]
+    shown = [f"{name} {value}" for name, value in known if not value.startswith("too few")]
+    few = [name for name, value in known if value.startswith("too few")]
+    if not shown and latency.mean is not None:
+        shown = [f"mean {ms(latency.mean)}"]
+    figures = f"{', '.join(shown)} ms" if shown else ""
+    missing = f"{'/'.join(few)} too few (n={latency.n:,})" if few else ""
+    return "; ".join(part for part in (figures, missing) if part)
+
+
+def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Composed:
+    """A row each on one logarithmic axis, the gate's limit across, the specification's ranges shaded."""
+    values = [value for row in rows for value in row.marks.values()]
+    values += [end for row in rows for pair in (*row.reaches, *row.ranges) for end in pair]
+    low = min(_LEAST_MS, *(value for value in values if value > 0))
+    axis = logarithmic(max(low, 0.01), _ROOM * max(*values, MISSION_MS), "ms, log scale")
+    order = [row.name for row in rows]
+    x = _x(axis)
+    y = alt.Y(
+        "row:N",
+        sort=order,
+        scale=alt.Scale(domain=order),
+        axis=alt.Axis(title=None, labelLimit=260, labelFontSize=12, ticks=False, domain=False),
+    )
+    limit: Row = {"x": math.log10(MISSION_MS)}
+    line = alt.Chart(data([limit]))
+    layers = [
+        line.mark_rule(color=INK, strokeWidth=1.2, strokeDash=[2, 2]).encode(x=x),
+        line.mark_text(fontSize=11, fontStyle="italic", color=INK).encode(
+            x=x, y=alt.value(-6), text=alt.value(f"{MISSION_MS:g} ms limit")
+        ),
+        *_shade(rows, x, y),
+        *_mark(rows, axis, x, y),
+        _write_notes(rows, y),
+    ]
+    chart = alt.LayerChart(layer=layers).properties(width=_LATENCY_PX, height=_ROW_PX * len(rows))
+    legend = "diamond mean, circle p50, triangle p95, square p99; whisker: upper bound; shaded: specification"
+    return dressed(chart, "What a call adds to an iteration", [*subtitle, legend])
+
+
+def _x(axis: Axis) -> alt.X:
+    scale = alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False)
+    return alt.X("x:Q", scale=scale, axis=axis.encoded())
+
+
+def _shade(rows: Sequence[LatencyRow], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    shaded: list[Row] = [
+        {"row": row.name, "x": math.log10(low), "x2": math.log10(high)}
+        for row in rows
+        for low, high in row.ranges
+    ]
+    if not shaded:
+        return []
+    bars = alt.Chart(data(shaded)).mark_bar(fill=INK, fillOpacity=0.12, stroke=INK, strokeWidth=0.6)
+    return [bars.encode(x=x, x2="x2:Q", y=y)]
+
+
+def _mark(rows: Sequence[LatencyRow], axis: Axis, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    def place(value_ms: float) -> float:
+        return max(axis.low, math.log10(max(value_ms, 1e-6)))
+
+    reaches: list[Row] = [
+        {"row": row.name, "x": place(start), "x2": place(end)} for row in rows for start, end in row.reaches
+    ]
+    marks: list[Row] = [
+        {"row": row.name, "x": place(value), "name": name}
+        for row in rows
+        for name, value in row.marks.items()
+    ]
+    layers = []
+    if reaches:
+        whiskers = alt.Chart(data(reaches)).mark_rule(color=INK, strokeWidth=1.4)
+        layers.append(whiskers.encode(x=x, x2="x2:Q", y=y))
+    names, shapes = list(_SHAPES), list(_SHAPES.values())
+    shape = alt.Shape("name:N", legend=None, scale=alt.Scale(domain=names, range=shapes))
+    points = alt.Chart(data(marks)).mark_point(size=58, filled=True, fill=INK, stroke=INK, opacity=1)
+    return [*layers, points.encode(x=x, y=y, shape=shape)]
+
+
+def _write_notes(rows: Sequence[LatencyRow], y: alt.Y) -> alt.Chart:
+    notes: list[Row] = [{"row": row.name, "words": row.note} for row in rows]
+    text = alt.Chart(data(notes)).mark_text(align="left", dx=8, fontSize=11, color=INK)
+    drawn: alt.Chart = text.encode(x=alt.value(_LATENCY_PX), y=y, text="words:N")
+    return drawn
+
+
+def tabulate_latency(rows: Sequence[LatencyRow]) -> Grid:
+    """The marks in print."""
+    cells = [
+        (row.name, *(Cell(number(row.marks[name])) if name in row.marks else NOTHING for name in _SHAPES))
+        for row in rows
+    ]
+    return plain("Time of an iteration, and what a call adds to it, ms", ("", *_SHAPES), cells)
+
+
+def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+    """Left the loss at the last common step with its least and most over seeds; right samples a second."""
+    arms = [name for name, arm in summary.arms.items() if arm.steps]
+    left = _draw_loss(summary, arms, faces)
+    right = _draw_throughput(summary, arms, faces)
+    return dressed(alt.hconcat(left, right, spacing=56), "What the training got", subtitle)
+
+
+def _arm_axis(arms: Sequence[str], *, named: bool) -> alt.Y:
+    axis = alt.Axis(title=None, labels=named, labelLimit=220, labelFontSize=12, ticks=False, domain=False)
+    return alt.Y("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms)), axis=axis)
+
+
+def _colour(arms: Sequence[str], faces: dict[str, Look]) -> alt.Color:
+    scale = alt.Scale(domain=list(arms), range=[faces[arm].colour for arm in arms])
+    return alt.Color("arm:N", legend=None, scale=scale)
+
+
+def _draw_loss(summary: Summary, arms: Sequence[str], faces: dict[str, Look]) -> alt.LayerChart:
+    per_seed = {arm: summary.arms[arm].loss.per_seed.values() for arm in arms}
+    losses = {arm: [loss for loss in each if math.isfinite(loss)] for arm, each in per_seed.items()}
+    values = [loss for each in losses.values() for loss in each] or [0.0]
+    axis = linear(*about_all(values, 0.15), 4, "held-out loss at the last common step (lower is better)")
+    rows: list[Row] = [
+        {
+            "arm": arm,
+            "x": fmean(each),
+            "low": min(each),
+            "high": max(each),
+            "words": number(fmean(each)),
+        }
+        for arm, each in losses.items()
+        if each
+    ]
+    y, colour, x = _arm_axis(arms, named=True), _colour(arms, faces), _x(axis)
+    base = alt.Chart(data(rows))
+    layers = [
+        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
+        base.mark_point(size=70, filled=True, opacity=1).encode(x=x, y=y, color=colour),
+        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(
+            x=alt.value(_TRAINING_PX), y=y, text="words:N"
+        ),
+    ]
+    return alt.LayerChart(layer=layers).properties(width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
+
+
+def _draw_throughput(summary: Summary, arms: Sequence[str], faces: dict[str, Look]) -> alt.LayerChart:
+    rates = {arm: throughput.samples_per_s for arm, throughput in summary.throughput.items() if arm in arms}
+    known = [rate for rate in rates.values() if rate]
+    axis = linear(0.0, 1.05 * max(known, default=1.0), 4, "training samples/s (higher is better)")
+    rows: list[Row] = [
+        {"arm": arm, "x": rate, "low": 0.0, "words": number(rate)} for arm, rate in rates.items() if rate
+    ]
+    y, colour, x = _arm_axis(arms, named=False), _colour(arms, faces), _x(axis)
+    base = alt.Chart(data(rows))
+    layers = [
+        base.mark_bar(height=9).encode(x=x, x2="low:Q", y=y, color=colour),
+        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(
+            x=alt.value(_TRAINING_PX), y=y, text="words:N"
+        ),
+    ]
+    return alt.LayerChart(layer=layers).properties(width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
+
+
+def tabulate_training(summary: Summary) -> Grid:
+    """Loss and throughput in print."""
+    rows = [
+        (
+            name,
+            number(arm.loss.mean),
+            number(arm.samples_per_s),
+            number(summary.throughput[name].iterations_per_s if name in summary.throughput else None),
+        )
+        for name, arm in summary.arms.items()
+    ]
+    head = ("arm", "held-out loss, mean", "samples/s", "iterations/s")
+    return plain("Loss at the last common step and throughput, by arm", head, rows)

@@ -1,0 +1,46 @@
+"""OpenQASM 3 as the REST API and QRMI send it. Imports Qiskit: for the worker."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import openqasm3
+import qiskit_qasm3_import
+from openqasm3.ast import IODeclaration, IOKeyword
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+
+
+def read_circuit(text: str) -> QuantumCircuit:
+    """The circuit; its parameters are in the order in which the text declares its inputs.
+
+    Values come as rows in that order: Qiskit's exporter declares the inputs in the order of the circuit's
+    parameters. Read back, Qiskit would sort them by name, and the exporter has renamed `t[2]` and `t[10]` to
+    `_t_2_` and `_t_10_`, which sort the other way round. Raises ValueError in one line.
+    """
+    # The parser prints where a syntax error is; the exception only says that there is one.
+    with contextlib.redirect_stderr(io.StringIO()) as printed:
+        try:
+            program = openqasm3.parse(text)
+            circuit = qiskit_qasm3_import.convert(program)
+        except Exception as error:
+            what = " ".join(str(error).split()) or type(error).__name__
+            where = printed.getvalue().partition("\n")[0] or what
+            raise ValueError(f"not OpenQASM 3 that Qiskit reads: {where}") from error
+    return _in_declared_order(circuit, _declared_inputs(program))
+
+
+def _declared_inputs(program: openqasm3.ast.Program) -> list[str]:
+    return [
+        statement.identifier.name
+        for statement in program.statements
+        if isinstance(statement, IODeclaration) and statement.io_identifier is IOKeyword.input
+    ]
+
+
+def _in_declared_order(circuit: QuantumCircuit, declared: list[str]) -> QuantumCircuit:
+    """The same circuit with an element of one vector for each parameter: Qiskit keeps those in order."""
+    by_name = {parameter.name: parameter for parameter in circuit.parameters}
+    ordered = [by_name[name] for name in declared if name in by_name]
+    return circuit.assign_parameters(dict(zip(ordered, ParameterVector("input", len(ordered)), strict=True)))

@@ -1,0 +1,54 @@
+"""Calls that share a job: before their circuits are bound, and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shotclock.domain.circuit import DeviceCircuit, Pub
+from shotclock.orchestrator.batching import PubPlan
+from shotclock.orchestrator.call import Call
+from shotclock.orchestrator.planning import Fit
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobPlan:
+    """A job to submit.
+
+    pubs: the calls of each PUB, each with its line; an empty line is the device's choice.
+    fit: how many shots at which rep_delay, and how long they are predicted to take.
+    """
+
+    pubs: tuple[PubPlan[Call], ...]
+    fit: Fit
+
+    def calls(self) -> Iterator[Call]:
+        """Every call in it."""
+        return (placement.call for pub in self.pubs for placement in pub)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether any caller still waits."""
+        return any(call.wanted for call in self.calls())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundJob:
+    """A job with its circuits bound: the calls of each PUB with their circuits."""
+
+    bound: tuple[tuple[tuple[Call, DeviceCircuit], ...], ...]
+
+    def without_cancelled(self) -> BoundJob:
+        """The same without calls whose callers no longer wait; a PUB left empty goes too."""
+        pubs = (tuple(pair for pair in pub if pair[0].wanted) for pub in self.bound)
+        return BoundJob(tuple(pub for pub in pubs if pub))
+
+    @property
+    def pubs(self) -> tuple[Pub, ...]:
+        """The circuits alone, as a provider takes them."""
+        return tuple(Pub(tuple(circuit for _, circuit in pub)) for pub in self.bound)
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """In the order of the job's samples."""
+        return tuple(call for pub in self.bound for call, _ in pub)

@@ -1,0 +1,119 @@
+"""Which of the waiting calls form the next job, and with how many shots. Decides; the lanes act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shotclock.domain.budget import Deadline
+from shotclock.domain.circuit import Pub
+from shotclock.domain.outcome import Rejection
+from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.batching import BatchLimits, Line, PackedJob, Placement, PubPlan, Waiting, pack
+from shotclock.orchestrator.call import Call, OwnCircuit
+from shotclock.orchestrator.forecast import Forecast
+from shotclock.orchestrator.job_plan import JobPlan
+from shotclock.orchestrator.planning import Fit, ShotLimits
+
+ANY_LINE: Line = ()
+"""The device's choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPolicy:
+    """How calls are batched.
+
+    limit: calls a job at most.
+    age_ns: how long a job that is not full waits for more calls.
+    fits_only: end calls that predictably cannot meet their deadline instead of running them.
+    """
+
+    limit: int
+    age_ns: int
+    fits_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class QpuSchedule:
+    """When the QPU is predicted to be free, and the present instant, both on our clock."""
+
+    now_ns: int
+    busy_until_ns: int
+
+    @property
+    def ahead_ns(self) -> int:
+        """Until the jobs under way are predicted to be done."""
+        return max(0, self.busy_until_ns - self.now_ns)
+
+
+class JobPlanner:
+    """Plans the job of the call at the head of the queue."""
+
+    def __init__(self, forecast: Forecast, policy: BatchPolicy) -> None:
+        self._forecast = forecast
+        self._policy = policy
+
+    def plan(self, head: Call, waiting: list[Call], schedule: QpuSchedule) -> JobPlan | Rejection:
+        """The job of `head` and whoever shares it, or why it cannot meet its deadline.
+
+        waiting: the calls that may share the job, in the queue's order, `head` first.
+        """
+        pubs = self._choose_pubs(head, waiting, schedule)
+        fit = self._fit(head, pubs, schedule)
+        return JobPlan(pubs, fit) if isinstance(fit, Fit) else fit
+
+    def _choose_pubs(
+        self, head: Call, waiting: list[Call], schedule: QpuSchedule
+    ) -> tuple[PubPlan[Call], ...]:
+        if isinstance(head.work, OwnCircuit):
+            # Compiled onto qubits of the general pass manager's choice, so it shares a chip with nobody.
+            return self._alone(head, ANY_LINE)
+        lines = self._forecast.synthesizer.lines(head.work.n)
+        if len(lines) >= 2 and len(waiting) >= 2:
+            for job in self._pack(waiting, schedule):
+                if any(placement.call is head for pub in job.pubs for placement in pub):
+                    return job.pubs
+        # The packer leaves out a call that would be late behind others; alone it may still be in time.
+        return self._alone(head, lines[0] if lines else ANY_LINE)
+
+    def _alone(self, call: Call, line: Line) -> tuple[PubPlan[Call], ...]:
+        return ((Placement(self._describe(call, 0), line),),)
+
+    def _describe(self, call: Call, arrival: int) -> Waiting[Call]:
+        work, shots = call.work, self._forecast.policy.shots.minimum
+        n = work.n if isinstance(work, Subproblem) else work.circuit.qubits
+        return Waiting(call, arrival, n, call.deadline.at_ns, shots)
+
+    def _pack(self, waiting: list[Call], schedule: QpuSchedule) -> tuple[PackedJob[Call], ...]:
+        synthesizer, limits = self._forecast.synthesizer, self._forecast.provider.limits
+        sizes = {call.work.n for call in waiting if isinstance(call.work, Subproblem)}
+        lines = {n: choices for n in sizes if (choices := synthesizer.lines(n))}
+        candidates = [
+            self._describe(call, arrival)
+            for arrival, call in enumerate(waiting)
+            if call.wanted and isinstance(call.work, Subproblem) and call.work.n in lines
+        ]
+        free_at_ns = max(schedule.now_ns, schedule.busy_until_ns)
+        batch_limits = BatchLimits(limits.max_pubs, limits.max_shots)
+        return pack(candidates, lines, batch_limits, self._predict_s, free_at_ns).jobs
+
+    def _predict_s(self, pubs: tuple[PubPlan[Call], ...], shots: int) -> float:
+        return self._forecast.predict_s(tuple(self._representative_pub(pub) for pub in pubs), shots)
+
+    def _representative_pub(self, pub: PubPlan[Call]) -> Pub:
+        """A PUB takes as long as its widest subproblem's circuit."""
+        return self._forecast.representative_pub(max(placement.waiting.n for placement in pub))
+
+    def _fit(self, head: Call, pubs: tuple[PubPlan[Call], ...], schedule: QpuSchedule) -> Fit | Rejection:
+        if isinstance(head.work, OwnCircuit):
+            circuit, shots = (Pub((head.work.circuit,)),), head.work.shots
+            if not self._policy.fits_only:
+                return self._forecast.fix_shots(circuit, shots)
+            limits = ShotLimits(shots, shots)
+            return self._forecast.fit_to_deadline(circuit, head.deadline, schedule.ahead_ns, limits)
+        representatives = tuple(self._representative_pub(pub) for pub in pubs)
+        limits = self._forecast.policy.shots
+        if not self._policy.fits_only and limits.minimum == limits.maximum:
+            return self._forecast.fix_shots(representatives, limits.minimum)
+        # Shots are a job's, so the earliest deadline in it bounds them for all.
+        earliest = Deadline(min(placement.waiting.deadline_ns for pub in pubs for placement in pub))
+        return self._forecast.fit_to_deadline(representatives, earliest, schedule.ahead_ns, limits)

@@ -1,0 +1,61 @@
+"""The first screen's charts: classical iterations beside what calls add, with no percentile of too few."""
+
+from __future__ import annotations
+
+import synthetic
+from charted import run
+from shotclock.bench.report.render import svg
+from shotclock.bench.report.run.overview import (
+    REFERENCE_MS,
+    draw_latency,
+    find_latency_rows,
+    tabulate_latency,
+    tabulate_training,
+)
+
+
+def test_classical_iterations_come_first_and_every_hybrid_arm_has_a_row() -> None:
+    _, summary = run()
+    names = [row.name for row in find_latency_rows(summary)]
+    assert names[:3] == [
+        "reference iteration (specification)",
+        "classical iteration, medium",
+        "classical iteration, digits-mlp",
+    ]
+    assert names[3:] == [f"{arm}, added" for arm in summary.arms if arm.startswith("hybrid-")]
+
+
+def test_a_percentile_of_too_few_calls_is_neither_marked_nor_written() -> None:
+    _, summary = run(synthetic.QUICK)
+    rows = {row.name: row for row in find_latency_rows(summary)}
+    colocated = rows["hybrid-colocated, added"]
+    assert colocated.marks.keys() == {"p50"}
+    assert colocated.note.endswith("p95/p99 too few (n=90)")
+    cloud = rows["hybrid-public-cloud, added"]
+    assert cloud.marks.keys() == {"mean"}
+    assert cloud.note.endswith("p50/p95/p99 too few (n=5)")
+
+
+def test_the_ranges_of_the_specification_are_shaded_where_the_profile_has_them() -> None:
+    _, summary = run()
+    rows = {row.name: row for row in find_latency_rows(summary)}
+    assert rows["hybrid-colocated, added"].ranges == ((20.0, 50.0), (60.0, 120.0), (150.0, 300.0))
+    assert rows["hybrid-colocated-protected, added"].ranges == ()
+    assert rows["reference iteration (specification)"].marks == REFERENCE_MS
+    drawn = svg(draw_latency(list(rows.values()), ["EMULATED: a run"]))
+    assert "200 ms limit" in drawn
+    assert "EMULATED" in drawn
+
+
+def test_a_run_without_hybrid_calls_has_no_latency_chart() -> None:
+    _, summary = run(synthetic.SMALL, "classical-only", "classical-control")
+    assert find_latency_rows(summary) == []
+
+
+def test_the_figures_in_print_are_the_marks() -> None:
+    _, summary = run()
+    rows = find_latency_rows(summary)
+    grid = tabulate_latency(rows)
+    assert [row[0].text for group in grid.groups for row in group.rows] == [row.name for row in rows]
+    training = [row for group in tabulate_training(summary).groups for row in group.rows]
+    assert [row[0].text for row in training] == list(summary.arms)

@@ -1,0 +1,75 @@
+"""What calls gave and cost stands in summary.json, follows from the rows, and is in the verdict."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import synthetic
+from charted import run
+from shotclock.bench.judge.worth import add_worth, find_worth
+from shotclock.bench.rows import table
+from shotclock.bench.schema import Summary
+from shotclock.bench.summarise import judged
+from shotclock.bench.verify.findings import check_worth
+
+FINDINGS = {"break_even", "amdahl", "throughput", "paired_seeds", "loss_against_money"}
+
+
+def test_the_findings_are_in_the_document_and_read_back() -> None:
+    steps, summary = run()
+    document = json.loads(summary.model_dump_json(by_alias=True))
+    assert document["schema"] == 2
+    assert find_worth(summary, table(steps)).keys() == FINDINGS
+    assert all(document[key] for key in FINDINGS)
+    assert Summary.model_validate_json(json.dumps(document)) == summary
+
+
+def test_a_summary_of_schema_1_is_read_and_its_findings_follow_from_its_rows() -> None:
+    steps, summary = run()
+    document = json.loads(summary.model_dump_json(by_alias=True)) | {"schema": 1}
+    for key in FINDINGS:
+        del document[key]
+    old = Summary.model_validate_json(json.dumps(document))
+    assert (old.break_even, old.amdahl) == (None, {})
+    assert list(check_worth(steps, old)) == []
+    completed = add_worth(old, table(steps))
+    assert all(getattr(completed, key) == getattr(summary, key) for key in FINDINGS)
+
+
+def test_a_finding_that_the_rows_do_not_give_is_a_fault() -> None:
+    steps, summary = run()
+    arm = summary.arms["hybrid-colocated"]
+    assert arm.samples_per_s is not None
+    ceiling = summary.amdahl["hybrid-colocated"]
+    changed = summary.amdahl | {"hybrid-colocated": ceiling.model_copy(update={"share": ceiling.share / 2})}
+    faults = list(check_worth(steps, summary.model_copy(update={"amdahl": changed})))
+    assert ["findings.amdahl.hybrid-colocated.share" in str(fault) for fault in faults] == [True]
+
+
+def test_throughput_counts_the_arms_own_time() -> None:
+    steps, summary = run()
+    own = [step for step in steps if step.arm == "classical-only"]
+    seconds = sum(step.total_iteration_time_ns for step in own) / 1e9
+    found = summary.throughput["classical-only"]
+    assert found.iterations_per_s == pytest.approx(len(own) / seconds)
+    assert found.samples_per_s == summary.arms["classical-only"].samples_per_s
+
+
+def test_the_verdict_says_where_calls_break_even_and_what_faster_ones_could_give() -> None:
+    _, summary = run()
+    sentences = {one.text: one.figures for one in judged(summary).verdict.sentences}
+    ceiling = summary.amdahl["hybrid-colocated"]
+    assert ceiling.at_most is not None
+    (bound,) = [text for text in sentences if text.startswith("hybrid-colocated: calls block")]
+    assert f"{ceiling.at_most:.3g}×" in bound
+    (even,) = [text for text in sentences if text.startswith("hybrid-colocated: a call costs as much as")]
+    assert sentences[even] == ("hybrid-colocated.cost", "hybrid-colocated.added_latency")
+
+
+def test_a_run_without_quantum_calls_finds_no_break_even_and_no_ceiling() -> None:
+    _, summary = run(synthetic.SMALL, "classical-only", "classical-control")
+    assert summary.break_even is None
+    assert summary.amdahl == {}
+    assert {one.arm for one in summary.paired_seeds} == {"classical-control"}
