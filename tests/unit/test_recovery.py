@@ -268,6 +268,27 @@ def test_a_job_that_the_list_shows_late_is_adopted() -> None:
     run_virtual(main())
 
 
+def test_a_provider_that_raises_anything_leaves_its_record_to_a_person() -> None:
+    class Raising(ScriptedProvider):
+        async def find(self, tag: str) -> tuple[Accepted, ...]:
+            raise TypeError("'NoneType' object is not iterable")
+
+        async def collect(self, accepted: Accepted) -> Execution:
+            raise KeyError("results")
+
+    async def main() -> None:
+        provider = Raising(LoopClock())
+        ledger = await left("lost")
+        assert (await recover(ledger, provider)).parked == 1
+        adopted = await left("held")
+        await adopted.move("held", LedgerState.SUBMITTED, job_id="job-1")
+        submitted = (await recover(adopted, provider)).submitted
+        assert (await collect_left(adopted, provider, submitted)).parked == 1
+        assert [record.after for record in adopted.history][-1] is LedgerState.PARKED
+
+    run_virtual(main())
+
+
 def test_a_vendor_that_asks_for_time_is_given_it() -> None:
     async def main() -> None:
         busy = ProviderError(FaultKind.TRANSIENT, "429", 8.0)

@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import DeviceCircuit, Samples
@@ -24,9 +24,8 @@ from shotclock.orchestrator.health import Health
 from shotclock.orchestrator.job_plan import BoundJob, JobPlan
 from shotclock.orchestrator.paid import JobBook
 from shotclock.orchestrator.planning import Fit
+from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.retry import backoff_ns
-
-T = TypeVar("T")
 
 LOOKS_FOR_A_LOST_JOB = 7
 """A few seconds of them: a vendor's list may lag behind a submit."""
@@ -218,7 +217,7 @@ class Pipeline:
             self.book.failed(job.tag, "not submitted: its callers had gone")
             raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
         try:
-            accepted = await self._asked("submit", self.provider.submit(job))
+            accepted = await answer_of(self.provider.name, "submit", self.provider.submit(job))
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
                 self.book.failed(job.tag, str(error))
@@ -234,7 +233,7 @@ class Pipeline:
             if look:
                 await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
             try:
-                found = await self._asked("find", self.provider.find(tag))
+                found = await answer_of(self.provider.name, "find", self.provider.find(tag))
             except ProviderError as error:
                 if error.kind is FaultKind.PERMANENT:
                     break  # it keeps no tags
@@ -243,22 +242,6 @@ class Pipeline:
         how_many = f"{len(found)} jobs carry the tag" if found else "no job carries the tag"
         self.book.parked(tag, f"the submit's answer was lost ({lost}) and {how_many}")
         raise lost
-
-    async def _asked(self, what: str, answer: Awaitable[T]) -> T:
-        """The provider's answer. What no provider may raise leaves it unknown whether anything took effect,
-        so it ends like a lost answer: the record is closed and the calls have their fallback.
-        """
-        try:
-            return await answer
-        except ProviderError:
-            raise
-        except Exception as error:
-            name = self.provider.name
-            asyncio.get_running_loop().call_exception_handler(
-                {"message": f"{name}: {what} raised what a provider may not", "exception": error}
-            )
-            words = " ".join(f"{type(error).__name__}: {error}".split())
-            raise ProviderError(FaultKind.AMBIGUOUS, f"{name}: {what} raised {words}") from error
 
     def _cancel_in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Goes on after the job's own task was cancelled, even twice; `wait_cancelled` waits for it."""
@@ -277,7 +260,7 @@ class Pipeline:
     async def _cancel_job(self, tag: str, accepted: Accepted) -> None:
         try:
             async with asyncio.timeout(CANCEL_LIMIT_S):
-                await self._asked("cancel", self.provider.cancel(accepted))
+                await answer_of(self.provider.name, "cancel", self.provider.cancel(accepted))
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
             self.book.parked(tag, f"its callers had gone, and the cancel failed: {why}")
@@ -286,7 +269,7 @@ class Pipeline:
 
     async def _collect(self, job: Job, accepted: Accepted) -> Execution:
         try:
-            execution = await self._asked("collect", self.provider.collect(accepted))
+            execution = await answer_of(self.provider.name, "collect", self.provider.collect(accepted))
         except asyncio.CancelledError:
             self._cancel_in_background(self._cancel_job(job.tag, accepted))
             raise

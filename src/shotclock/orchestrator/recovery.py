@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Ledger, Provider
+from shotclock.orchestrator.provider_answers import answer_of
 
 T = TypeVar("T")
 
@@ -116,7 +117,7 @@ async def recover(
 
     async def search(tag: str) -> tuple[Accepted, ...] | ProviderError | Overdue:
         async with at_once:
-            return await _answer(partial(provider.find, tag), limit_s, pause_s)
+            return await _answer(provider, "find", partial(provider.find, tag), limit_s, pause_s)
 
     async def settle(record: JobRecord) -> LedgerState:
         move = LEFT_OVER
@@ -151,7 +152,8 @@ async def collect_left(
 
     async def close(record: JobRecord) -> LedgerState:
         accepted = Accepted(record.job_id, shots=record.shots)
-        moves = after_wait(await _answer(partial(provider.collect, accepted), limit_s, pause_s))
+        ended = await _answer(provider, "collect", partial(provider.collect, accepted), limit_s, pause_s)
+        moves = after_wait(ended)
         for move in moves:
             await _make(ledger, record, move)
         return moves[-1].state
@@ -193,7 +195,7 @@ async def _open_records(ledger: Ledger, provider: Provider) -> tuple[JobRecord, 
 
 
 async def _answer(
-    ask: Callable[[], Awaitable[T]], limit_s: float, pause_s: float
+    provider: Provider, what: str, ask: Callable[[], Awaitable[T]], limit_s: float, pause_s: float
 ) -> T | ProviderError | Overdue:
     """What the provider says in the end; after transient faults it is asked again, up to the limit."""
     last = ""
@@ -201,7 +203,7 @@ async def _answer(
         async with asyncio.timeout(limit_s):
             while True:
                 try:
-                    return await ask()
+                    return await answer_of(provider.name, what, ask())
                 except JobEndedError as error:
                     return error
                 except ProviderError as error:
