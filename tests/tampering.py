@@ -44,6 +44,18 @@ def refusal(status: int, code: Any = "x", message: str = "no", **headers: str) -
     return document({"errors": [error], "trace": "t"}, status, **headers)
 
 
+NONSENSE = {
+    "null": document(None),
+    "list": document([1]),
+    "number": document(5),
+    "text": document("x"),
+    "empty": document({}),
+    "not json": Answer(200, b"\xff<html>"),
+    "nothing": Answer(200, b""),
+    "deep": Answer(200, b"[" * 50_000),
+}
+
+
 @dataclass
 class Rule:
     """Changes the answers to requests of this kind; left: to how many. forwarded: the endpoint sees them."""
@@ -108,8 +120,7 @@ class _Requests(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response_only(answer.status)  # which names no date of its own
-        self.send_header("content-type", "application/json")
-        for name, value in answer.headers.items():
+        for name, value in {"content-type": "application/json", **answer.headers}.items():
             self.send_header(name, value)
         if answer.status != 204:
             self.send_header("content-length", str(len(answer.body)))
@@ -129,7 +140,9 @@ class _Requests(BaseHTTPRequestHandler):
         try:
             upstream.request(self.command, self.path, body or None, headers)
             found = upstream.getresponse()
-            return Answer(found.status, found.read())
+            # QRMI's client reads a body by its content type.
+            kept = {"content-type": found.headers.get("content-type") or "application/json"}
+            return Answer(found.status, found.read(), kept)
         finally:
             upstream.close()
 

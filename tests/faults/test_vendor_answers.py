@@ -18,7 +18,7 @@ from shotclock.domain.ports import Job
 from shotclock.providers.device_facts import identify
 from shotclock.providers.remote import RemoteProvider
 from shotclock.providers.workload import WorkloadPolicy
-from tampering import DROPPED, Answer, Tampering, document, refusal, tampering
+from tampering import DROPPED, NONSENSE, Answer, Change, Tampering, document, refusal, tampering
 
 NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 Provider = RemoteProvider[Any, Any]
@@ -30,16 +30,6 @@ METRICS = "GET /jobs/[^/]+/metrics$"
 USAGE = "GET /instances/usage$"
 STATUS = "GET /backends/[^/]+/status$"
 
-NONSENSE = {
-    "null": document(None),
-    "list": document([1]),
-    "number": document(5),
-    "text": document("x"),
-    "empty": document({}),
-    "not json": Answer(200, b"\xff<html>"),
-    "nothing": Answer(200, b""),
-    "deep": Answer(200, b"[" * 50_000),
-}
 every_nonsense = pytest.mark.parametrize("what", NONSENSE)
 
 
@@ -107,8 +97,30 @@ def test_a_configuration_that_no_device_has_is_refused(
     odd: dict[str, Any], make: Callable[..., Provider], proxy: Tampering
 ) -> None:
     proxy.answer("GET /backends/[^/]+/configuration$", _changed(odd))
-    with pytest.raises(ProviderError):
+    with pytest.raises(ProviderError, match="configuration") as caught:
         make()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "says"),
+    [
+        (Answer(503, b"{}"), FaultKind.TRANSIENT, "503"),
+        (Answer(200, b"<html>"), FaultKind.TRANSIENT, "not understood"),
+        (document({"errorMessage": "no such key"}, 400), FaultKind.PERMANENT, "quantum.credentials_file"),
+    ],
+)
+def test_connecting_names_what_is_wrong_with_the_identity_service(
+    answer: Answer, kind: FaultKind, says: str, endpoint: IbmEndpoint, proxy: Tampering
+) -> None:
+    """IBM's client calls all of it a wrong key."""
+    proxy.answer("POST /identity/token$", answer)
+    with pytest.raises(ProviderError) as caught:
+        endpoint.ibm()
+    assert says in str(caught.value)
+    assert ("the key was refused" in str(caught.value)) == (kind is FaultKind.PERMANENT)
+    assert caught.value.kind is kind
+    assert proxy.count("POST /identity/token$") == 1
 
 
 def _changed(values: dict[str, Any]) -> Callable[[Answer], Answer]:
@@ -200,7 +212,7 @@ def test_what_breaks_before_the_post_has_submitted_nothing(
     asyncio.run(main())
 
 
-ODD_ANSWERS = {
+ODD_ANSWERS: dict[str, Answer | Change] = {
     **NONSENSE,
     "no id": document({"backend": "ibm_torino"}),
     "null id": document({"id": None, "backend": "ibm_torino"}),

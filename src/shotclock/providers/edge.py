@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from json import JSONDecodeError
 from numbers import Real
 from typing import Any
 
@@ -18,6 +19,17 @@ LONGEST_S = 1e9
 """About 30 years: a length beyond it is a mistake of the vendor's, and its nanoseconds would still fit."""
 MOST = 10_000_000
 """Of qubits, shots and circuits: more is a mistake of the vendor's."""
+
+
+NOT_UNDERSTOOD = (
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    UnicodeError,
+    JSONDecodeError,
+)
 
 
 @contextmanager
@@ -39,7 +51,7 @@ def translate_errors(translate: Callable[[Exception], ProviderError]) -> Iterato
 def describe(error: Exception) -> str:
     """An exception's own words; a bare TypeError or KeyError is of an answer that is not understood."""
     words = " ".join(str(error).split())
-    if isinstance(error, TypeError | LookupError | AttributeError | ArithmeticError | RecursionError):
+    if isinstance(error, NOT_UNDERSTOOD):
         return f"the answer is not understood ({type(error).__name__}: {words})"
     return words or type(error).__name__
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qiskit import QuantumCircuit
+from qiskit.providers import QiskitBackendNotFoundError
 from qiskit_ibm_runtime import Batch, IBMBackend, QiskitRuntimeService, RuntimeJobV2, SamplerV2, Session
 from qiskit_ibm_runtime.exceptions import IBMError, RuntimeInvalidStateError, RuntimeProgramNotFound
 from qiskit_ibm_runtime.executor_sampler import Sampler
@@ -46,11 +47,27 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
 
     chosen: IBMBackend | None = None
 
+    def __init__(self, **arguments: Any) -> None:
+        self.unusable: dict[str, BaseException] = {}
+        """Back ends that are listed and whose configuration could not be read, and why."""
+        super().__init__(**arguments)
+
     def backend(self, name: str, *arguments: Any, **options: Any) -> IBMBackend:
         """See `QiskitRuntimeService.backend`."""
         if self.chosen is not None and name == self.chosen.name:
             return self.chosen
         return super().backend(name, *arguments, **options)
+
+    def _create_backend_obj(self, backend_name: str, *arguments: Any, **options: Any) -> IBMBackend:
+        """See `QiskitRuntimeService`, which only logs why it leaves a back end out."""
+        try:
+            return super()._create_backend_obj(backend_name, *arguments, **options)
+        except QiskitBackendNotFoundError as error:
+            self.unusable[backend_name] = error.__cause__ or error
+            raise
+        except Exception as error:
+            self.unusable[backend_name] = error
+            raise QiskitBackendNotFoundError(f"the configuration of {backend_name} cannot be read") from error
 
     def usage(self) -> dict[str, Any]:
         """See `QiskitRuntimeService.usage`; read before every submit. Raises UsageExhaustedError.
@@ -59,7 +76,7 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         """
         try:
             document = self.account_usage()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return {}
         if document.get("usage_limit_reached") is True:
             consumed, limit = document.get("usage_consumed_seconds"), document.get("usage_limit_seconds")
@@ -69,11 +86,15 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         return document
 
     def account_usage(self) -> dict[str, Any]:
-        """The instance's usage as it is told. Raises TypeError, ValueError on an answer that is none."""
+        """The instance's usage as the service reports it. Raises TypeError, ValueError on other answers."""
         document: object = self._active_api_client.cloud_usage()
         if not isinstance(document, dict):
             raise TypeError(f"usage: a {type(document).__name__} came back")
         return document
+
+
+class ConfigurationError(Exception):
+    """What the service says of a back end's configuration cannot be read; the cause says why."""
 
 
 class _ProgramUnknownError(Exception):
@@ -123,7 +144,12 @@ class IbmCloud:
     def limits(self) -> DeviceLimits:
         """See `Client.limits`."""
         with self._edge(Doing.READ):
-            configuration = self._backend.configuration().to_dict()
+            try:
+                configuration = self._backend.configuration().to_dict()
+            except Exception as error:
+                raise ConfigurationError(
+                    f"the configuration of {self._backend.name} cannot be read"
+                ) from error
             emulated = self._service.account_usage().get("plan_id") == EMULATED_PLAN
             return DeviceLimits.of(self._backend.name, configuration, emulated=emulated)
 

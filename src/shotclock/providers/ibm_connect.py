@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.providers.credentials import Credentials, Secret
 from shotclock.providers.edge import translate_errors
-from shotclock.providers.ibm_cloud import IbmCloud, Service
+from shotclock.providers.ibm_cloud import ConfigurationError, IbmCloud, Service
 from shotclock.providers.ibm_exchange import note_answered, note_sent
 from shotclock.providers.ibm_faults import Doing, translated
 from shotclock.providers.ibm_tokens import PromptTokens, TokenAuth
@@ -91,6 +91,7 @@ def _connected(credentials: Credentials, backend: str) -> IbmCloud:
                 service.backend(backend) if backend else service.least_busy(operational=True, simulator=False)
             )
         except QiskitBackendNotFoundError:
+            _raise_if_unusable(service, backend)
             raise SettingsError(f"quantum.backend: {_no_backend(service, backend)}") from None
         service.chosen = found
         return IbmCloud(service, found, secret)
@@ -166,6 +167,13 @@ def _check_key(session: requests.Session) -> None:
     """Exchanges the key for a token, before anything else is asked. Raises TokenError."""
     if isinstance(session.auth, TokenAuth):
         session.auth.tm.get_token()
+
+
+def _raise_if_unusable(service: Service, wanted: str) -> None:
+    """A back end whose configuration cannot be read is not one that the account does not have."""
+    for name, cause in service.unusable.items():
+        if wanted in {"", name}:
+            raise ConfigurationError(f"the configuration of {name} cannot be read") from cause
 
 
 def _no_backend(service: Service, wanted: str) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
+from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
+from qiskit_ibm_runtime.accounts.exceptions import InvalidAccountError
 from qiskit_ibm_runtime.exceptions import (
     IBMInputValueError,
     RuntimeInvalidStateError,
@@ -163,6 +165,8 @@ def _answers(error: BaseException) -> Iterator[Response]:
     for one in _chain(error):
         if isinstance(one, RequestException) and one.response is not None:
             yield one.response
+        if isinstance(one, ApiException) and one.http_response is not None:
+            yield one.http_response
 
 
 def _token_error(error: BaseException) -> TokenError | None:
@@ -193,6 +197,9 @@ def _text(error: Exception) -> str:
     failed = _token_error(error)
     if failed is not None:
         return str(failed)
+    if isinstance(error, InvalidAccountError) and isinstance(error.__cause__, Exception):
+        # The client calls every failure here a wrong key, also that of a service that is away.
+        return f"the account's instances cannot be listed: {describe(error.__cause__)}"
     for answer in _answers(error):
         match _document(answer):
             case {"errors": [{"message": message, "code": code}, *_]}:
@@ -206,7 +213,7 @@ def _text(error: Exception) -> str:
 def _advice(error: Exception) -> str:
     failed = _token_error(error)
     match status_of(error) if failed is None else failed.status:
-        case 400 if failed is not None:
+        case 400 if failed is not None or isinstance(error, InvalidAccountError):
             return "the key was refused; check quantum.credentials_file: "
         case 401:
             return "the key was refused; check quantum.credentials_file: "

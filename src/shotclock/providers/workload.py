@@ -134,7 +134,7 @@ class SharedWorkload(Generic[J, L]):
         under_way = (self._open, *self._lost, *self._unreported)
         lease = next((one for one in under_way if one and one.id == account.session_id), None)
         if lease is not None:
-            with contextlib.suppress(ProviderError):  # what was known of it stands until the next job
+            with contextlib.suppress(ProviderError):  # what is known of it is kept until the next job
                 account.read(await self._threads.run(self._client.usage_s, lease))
 
     def lost(self, lease: L) -> None:
