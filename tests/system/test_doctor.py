@@ -15,10 +15,20 @@ from certificates import SERVER, Site
 from ibm_endpoint import TOKEN, IbmEndpoint, running
 from shotclock.cli.doctor import doctor
 from shotclock.providers import ibm, qrmi, registry
+from tampering import NONSENSE, tampering
 
 Ran = tuple[int, Any]
 Doctor = Callable[..., Ran]
 CODES = {"environment": 3, "well": 0}
+
+RAISING = """
+from shotclock.providers.scripted import ScriptedProvider
+
+
+class Raising(ScriptedProvider):
+    async def ping(self):
+        raise KeyError("status")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +100,32 @@ def test_each_failure_has_its_fix(fault: str, failing: str, examined: Doctor, en
     assert not check(document, failing)["ok"]
     assert all(one["fix"] for one in document["checks"] if not one["ok"])
     assert all("\n" not in one["said"] for one in document["checks"])
+
+
+@pytest.mark.parametrize("what", NONSENSE)
+def test_answers_that_make_no_sense_are_a_line_each(
+    what: str, examined: Doctor, endpoint: IbmEndpoint
+) -> None:
+    reads = ["/backends$", "/backends/[^/]+/configuration$", "/backends/[^/]+/status$", "/instances/usage$"]
+    for read in reads:
+        with tampering(endpoint) as proxy:
+            proxy.answer(f"GET {read}", NONSENSE[what])
+            code, document = examined("", "--provider", "ibm")
+        failed = [one for one in document["checks"] if not one["ok"]]
+        assert code == CODES["environment" if failed else "well"]
+        assert all("\n" not in one["said"] and one["fix"] for one in failed)
+        # an empty document is a usage of which nothing is reported
+        assert failed or (what, read) == ("empty", "/instances/usage$")
+
+
+def test_a_provider_that_raises_anything_is_a_line(
+    examined: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raising_provider.py").write_text(RAISING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, document = examined("", "--provider", "raising_provider:Raising")
+    assert code == CODES["environment"]
+    assert "KeyError: 'status'" in check(document, "takes jobs")["said"]
 
 
 def test_qrmi_outside_an_allocation_says_how_to_get_one(examined: Doctor) -> None:

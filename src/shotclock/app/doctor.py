@@ -16,12 +16,13 @@ from typing import TypeVar
 from shotclock.app import vendors
 from shotclock.app.host import Host
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
-from shotclock.domain.errors import MachineError, ProviderError, SettingsError, ShotclockError
+from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError, ShotclockError
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
 from shotclock.emulator import profile as profiles
 from shotclock.placement.fabrics import same_host
 from shotclock.providers import registry
+from shotclock.providers.edge import describe, translate_errors
 from shotclock.settings import ServeSettings, Settings
 
 T = TypeVar("T")
@@ -208,9 +209,10 @@ def _usage(host: Host, provider: Provider) -> Check:
         return Check("usage left", False, str(error), "check the key's rights on the instance")
     if usage.exhausted:
         fix = "wait for the next period, raise the instance's limit, or use another quantum.instance"
-        return Check("usage left", False, f"{usage.consumed_s:g} s consumed, nothing left", fix)
+        consumed = "" if usage.consumed_s is None else f"{usage.consumed_s:g} s consumed, "
+        return Check("usage left", False, f"{consumed}nothing left", fix)
     if usage.consumed_s is None:
-        return Check("usage left", True, "not told by this provider")
+        return Check("usage left", True, "not reported by this provider")
     limit = "no limit told" if usage.limit_s is None else f"of {usage.limit_s:g} s"
     return Check("usage left", True, f"{usage.consumed_s:g} s consumed, {limit}")
 
@@ -240,5 +242,7 @@ def _price(host: Host, provider: Provider, settings: Settings) -> Check:
 
 
 async def _within(ask: Callable[[], Awaitable[T]]) -> T:
+    """The answer in time. Raises ProviderError, whatever the provider raises, and TimeoutError."""
     async with asyncio.timeout(ANSWER_LIMIT_S):
-        return await ask()
+        with translate_errors(lambda error: ProviderError(FaultKind.PERMANENT, describe(error))):
+            return await ask()

@@ -16,7 +16,7 @@ from shotclock.app.books import Books
 from shotclock.app.host import WallHost
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Provider
 from shotclock.domain.status import Drained, Status
 from shotclock.domain.subproblem import Subproblem
@@ -135,7 +135,10 @@ class Service:
         # closes a socket that the loop may be reading ("Exception in callback PollerCompletionQueue…").
         self._server = None
         while self._stops:
-            await self._stops.pop()()
+            try:
+                await self._stops.pop()()
+            except ProviderError as error:  # the rest is closed all the same
+                self._trouble(f"the provider was not closed well: {error}")
 
     async def _run_beside(self, path: QuantumPath, provider: Provider, recovered: Recovered) -> None:
         """What goes on while the service runs; `WallHost.close` cancels it."""

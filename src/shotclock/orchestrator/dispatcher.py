@@ -32,6 +32,7 @@ from shotclock.orchestrator.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
+from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.results import ResultCache
 
 REPLY_MARGIN_NS = 2_000_000
@@ -121,7 +122,8 @@ class Orchestrator:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipeline.wait_cancelled()
         await self._pipeline.book.settled()
-        await self._forecast.provider.close()
+        provider = self._forecast.provider
+        await answer_of(provider.name, "close", provider.close())
 
     @property
     def phase(self) -> Phase:

@@ -24,9 +24,11 @@ from shotclock.orchestrator.health import Health
 from shotclock.orchestrator.job_plan import BoundJob, JobPlan
 from shotclock.orchestrator.paid import JobBook
 from shotclock.orchestrator.planning import Fit
+from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.retry import backoff_ns
 
-LOOKS_FOR_A_LOST_JOB = 3
+LOOKS_FOR_A_LOST_JOB = 7
+"""A few seconds of them: a vendor's list may lag behind a submit."""
 
 CANCEL_LIMIT_S = 2.0
 """A cancel that takes longer has failed: a stop waits for it."""
@@ -215,7 +217,7 @@ class Pipeline:
             self.book.failed(job.tag, "not submitted: its callers had gone")
             raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
         try:
-            accepted = await self.provider.submit(job)
+            accepted = await answer_of(self.provider.name, "submit", self.provider.submit(job))
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
                 self.book.failed(job.tag, str(error))
@@ -226,15 +228,19 @@ class Pipeline:
 
     async def _adopt(self, tag: str, lost: ProviderError) -> Accepted:
         """The job whose submit's answer was lost, found by its tag; never submitted again."""
-        for look in range(1, LOOKS_FOR_A_LOST_JOB + 1):
+        found: tuple[Accepted, ...] = ()
+        for look in range(LOOKS_FOR_A_LOST_JOB):
+            if look:
+                await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
             try:
-                found = await self.provider.find(tag)
-            except ProviderError:
-                found = ()
+                found = await answer_of(self.provider.name, "find", self.provider.find(tag))
+            except ProviderError as error:
+                if error.kind is FaultKind.PERMANENT:
+                    break  # it keeps no tags
             if len(found) == 1:
                 return found[0]
-            await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
-        self.book.parked(tag, f"the submit's answer was lost ({lost}) and no job carries the tag")
+        how_many = f"{len(found)} jobs carry the tag" if found else "no job carries the tag"
+        self.book.parked(tag, f"the submit's answer was lost ({lost}) and {how_many}")
         raise lost
 
     def _cancel_in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -254,7 +260,7 @@ class Pipeline:
     async def _cancel_job(self, tag: str, accepted: Accepted) -> None:
         try:
             async with asyncio.timeout(CANCEL_LIMIT_S):
-                await self.provider.cancel(accepted)
+                await answer_of(self.provider.name, "cancel", self.provider.cancel(accepted))
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
             self.book.parked(tag, f"its callers had gone, and the cancel failed: {why}")
@@ -263,7 +269,7 @@ class Pipeline:
 
     async def _collect(self, job: Job, accepted: Accepted) -> Execution:
         try:
-            execution = await self.provider.collect(accepted)
+            execution = await answer_of(self.provider.name, "collect", self.provider.collect(accepted))
         except asyncio.CancelledError:
             self._cancel_in_background(self._cancel_job(job.tag, accepted))
             raise
