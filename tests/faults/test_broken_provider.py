@@ -17,7 +17,7 @@ from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import Degraded, Done
-from shotclock.domain.ports import Accepted, Job
+from shotclock.domain.ports import Accepted, Execution, Job
 from shotclock.domain.status import BreakerState
 from shotclock.orchestrator.ledger import MemoryLedger
 from shotclock.providers.scripted import UNLIMITED, Fail, Reply, ScriptedProvider
@@ -116,3 +116,84 @@ def test_a_submit_that_never_comes_back_holds_neither_drain_nor_stop_and_keeps_i
 
     assert simulate(make, work) < 10
     assert [record.after for record in ledger.history] == [LedgerState.INTENT]
+
+
+class Breaking(ScriptedProvider):
+    """Costs money, and raises what no provider may where it is told to."""
+
+    where = ""
+
+    async def submit(self, job: Job) -> Accepted:
+        accepted = await super().submit(job)
+        if self.where == "submit":
+            raise TypeError("'NoneType' object is not subscriptable")
+        return accepted
+
+    async def collect(self, accepted: Accepted) -> Execution:
+        if self.where == "collect":
+            raise KeyError("results")
+        return await super().collect(accepted)
+
+    async def find(self, tag: str) -> tuple[Accepted, ...]:
+        if self.where == "submit":
+            raise AttributeError("jobs")
+        return await super().find(tag)
+
+
+@pytest.mark.parametrize("where", ["submit", "collect"])
+def test_whatever_a_paid_provider_raises_the_call_has_its_fallback_and_the_record_is_closed(
+    where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = MemoryLedger(lambda: 0.0)
+
+    def make() -> System:
+        limits = replace(UNLIMITED, paid=True)
+        provider = Breaking(LoopClock(), afterwards=Reply(0.05), limits=limits)
+        provider.where = where
+        return System(provider, ledger=ledger)
+
+    async def work(system: System) -> int:
+        assert isinstance(await system.orchestrator.solve(asked(1, 60_000)), Degraded)
+        return system.provider.submits
+
+    assert simulate(make, work) == 1
+    assert ledger.history[-1].after is LedgerState.PARKED
+    assert "raised what a provider may not" in caplog.text
+
+
+def test_retry_after_is_waited_for_within_the_deadline_and_not_past_it() -> None:
+    def work(budget_ms: float) -> tuple[str, int, float]:
+        async def one(system: System) -> tuple[str, int, float]:
+            outcome = await system.orchestrator.solve(asked(1, budget_ms))
+            return type(outcome).__name__, system.provider.submits, asyncio.get_running_loop().time()
+
+        return simulate(scripted(Fail(ProviderError(FaultKind.TRANSIENT, "busy", 3.0))), one)
+
+    name, submits, at_s = work(60_000)
+    assert (name, submits) == ("Done", 2)
+    assert at_s >= 3.0
+    name, submits, at_s = work(2_000)
+    assert (name, submits) == ("Degraded", 1)
+    assert at_s <= 2.0
+
+
+def test_a_lost_submit_is_looked_for_until_a_list_that_lags_shows_it() -> None:
+    class Lagging(ScriptedProvider):
+        searches = 0
+
+        async def submit(self, job: Job) -> Accepted:
+            await super().submit(job)
+            raise ProviderError(FaultKind.AMBIGUOUS, "the line went dead")
+
+        async def find(self, tag: str) -> tuple[Accepted, ...]:
+            self.searches += 1
+            return await super().find(tag) if self.searches > 5 else ()
+
+    def make() -> System:
+        return System(Lagging(LoopClock(), afterwards=Reply(0.05)))
+
+    async def work(system: System) -> int:
+        assert isinstance(await system.orchestrator.solve(asked(1, 60_000)), Done)
+        return system.provider.submits
+
+    assert simulate(make, work) == 1

@@ -247,3 +247,31 @@ def test_a_ledger_that_stops_ends_the_recovery_with_its_own_error() -> None:
             await collect_left(ledger, provider, submitted)
 
     run_virtual(main())
+
+
+def test_a_job_that_the_list_shows_late_is_adopted() -> None:
+    class Lagging(ScriptedProvider):
+        searches = 0
+
+        async def find(self, tag: str) -> tuple[Accepted, ...]:
+            self.searches += 1
+            return await super().find(tag) if self.searches > 3 else ()
+
+    async def main() -> None:
+        provider = Lagging(LoopClock())
+        await provider.submit(job("late"))
+        found = await recover(await left("late"), provider, grace_s=5.0)
+        assert (found.adopted, found.parked, provider.searches) == (1, 0, 4)
+        again = await recover(await left("never"), provider, grace_s=5.0)
+        assert (again.adopted, again.parked) == (0, 1)
+
+    run_virtual(main())
+
+
+def test_a_vendor_that_asks_for_time_is_given_it() -> None:
+    async def main() -> None:
+        busy = ProviderError(FaultKind.TRANSIENT, "429", 8.0)
+        assert (await recover(await left("t"), Faulty([busy]), limit_s=20.0)).parked == 1
+        assert asyncio.get_running_loop().time() == pytest.approx(8.0)
+
+    run_virtual(main())

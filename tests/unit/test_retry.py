@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 
 import pytest
@@ -68,3 +69,18 @@ def test_no_capacity_means_no_retries() -> None:
     budget = RetryBudget(capacity=0)
     budget.succeeded_first_time()
     assert not budget.take()
+
+
+@given(st.floats(0.0, 60.0), st.integers(0, 2**32))
+def test_the_wait_is_no_shorter_than_the_vendor_asks_for(retry_after_s: float, seed: int) -> None:
+    fault = ProviderError(FaultKind.TRANSIENT, "busy", retry_after_s)
+    wait = backoff_ns(fault, 1, 3, 100 * NS_PER_S, random.Random(seed))
+    assert wait is not None
+    assert wait >= round(retry_after_s * NS_PER_S)
+    remaining = max(0, round(retry_after_s * NS_PER_S) - 1)
+    assert backoff_ns(fault, 1, 3, remaining, random.Random(seed)) is None
+
+
+def test_a_fault_keeps_what_it_says_between_processes() -> None:
+    fault = pickle.loads(pickle.dumps(ProviderError(FaultKind.TRANSIENT, "busy", 7.0)))
+    assert (fault.kind, str(fault), fault.retry_after_s) == (FaultKind.TRANSIENT, "busy", 7.0)

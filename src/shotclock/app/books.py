@@ -10,7 +10,7 @@ from shotclock.domain.ledger import LedgerError
 from shotclock.domain.ports import Provider
 from shotclock.orchestrator.ledger_file import ledger_path
 from shotclock.orchestrator.paid import FreeJobs, JobBook, PaidJobs, no_report
-from shotclock.orchestrator.recovery import Recovered, collect_left, recover
+from shotclock.orchestrator.recovery import LIST_GRACE_S, Recovered, collect_left, recover
 from shotclock.orchestrator.sqlite_ledger import SqliteLedger
 
 
@@ -44,7 +44,7 @@ class Books:
         """What a stop left open, settled as far as it can be at once; before any call is accepted."""
         if self._ledger is None or not provider.limits.paid:
             return Recovered()
-        return await recover(self._ledger, provider)
+        return await recover(self._ledger, provider, grace_s=LIST_GRACE_S)
 
     async def collect(self, provider: Provider, recovered: Recovered) -> None:
         """Collects what is still with the provider; to be run beside the calls."""

@@ -70,14 +70,18 @@ class FaultKind(StrEnum):
 
 
 class ProviderError(ShotclockError):
-    """A vendor's fault, translated once at the edge of its module."""
+    """A vendor's fault, translated once at the edge of its module.
 
-    def __init__(self, kind: FaultKind, message: str) -> None:
+    retry_after_s: the vendor asked not to be called again for so long; 0 where it did not.
+    """
+
+    def __init__(self, kind: FaultKind, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.kind = kind
+        self.retry_after_s = retry_after_s
 
-    def __reduce__(self) -> tuple[type[ProviderError], tuple[FaultKind, str]]:
-        return type(self), (self.kind, str(self))
+    def __reduce__(self) -> tuple[type[ProviderError], tuple[FaultKind, str, float]]:
+        return type(self), (self.kind, str(self), self.retry_after_s)
 
 
 class JobEndedError(ProviderError):

@@ -134,10 +134,11 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job the provider took."""
+    """A job the provider took. shots: as far as they are known here, 0 where they are not."""
 
     job_id: str
     submit_emulated_ns: int = 0
+    shots: int = 0
 
 
 @dataclass(frozen=True, slots=True)

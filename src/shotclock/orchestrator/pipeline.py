@@ -8,7 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
@@ -26,10 +26,13 @@ from shotclock.orchestrator.paid import JobBook
 from shotclock.orchestrator.planning import Fit, ShotLimits, fit_shots, fit_shots_and_delay
 from shotclock.orchestrator.retry import backoff_ns
 
+T = TypeVar("T")
+
 RETURN_MARGIN_NS = 5_000_000
 """Kept back when a job is fitted to a budget: decoding, and the answer's way to the caller."""
 
-LOOKS_FOR_A_LOST_JOB = 3
+LOOKS_FOR_A_LOST_JOB = 7
+"""A few seconds of them: a vendor's list may lag behind a submit."""
 
 CANCEL_LIMIT_S = 2.0
 """A cancel that takes longer has failed: a stop waits for it."""
@@ -296,7 +299,7 @@ class Pipeline:
             self.book.failed(job.tag, "not submitted: its callers had gone")
             raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
         try:
-            accepted = await self.provider.submit(job)
+            accepted = await self._asked("submit", self.provider.submit(job))
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
                 self.book.failed(job.tag, str(error))
@@ -307,16 +310,36 @@ class Pipeline:
 
     async def _adopted(self, tag: str, lost: ProviderError) -> Accepted:
         """The job whose submit's answer was lost, found by its tag; never submitted again."""
-        for look in range(1, LOOKS_FOR_A_LOST_JOB + 1):
+        found: tuple[Accepted, ...] = ()
+        for look in range(LOOKS_FOR_A_LOST_JOB):
+            if look:
+                await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
             try:
-                found = await self.provider.find(tag)
-            except ProviderError:
-                found = ()
+                found = await self._asked("find", self.provider.find(tag))
+            except ProviderError as error:
+                if error.kind is FaultKind.PERMANENT:
+                    break  # it keeps no tags
             if len(found) == 1:
                 return found[0]
-            await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
-        self.book.parked(tag, f"the submit's answer was lost ({lost}) and no job carries the tag")
+        how_many = f"{len(found)} jobs carry the tag" if found else "no job carries the tag"
+        self.book.parked(tag, f"the submit's answer was lost ({lost}) and {how_many}")
         raise lost
+
+    async def _asked(self, what: str, answer: Awaitable[T]) -> T:
+        """The provider's answer. What no provider may raise leaves it unknown whether anything took effect,
+        so it ends like a lost answer: the record is closed and the calls have their fallback.
+        """
+        try:
+            return await answer
+        except ProviderError:
+            raise
+        except Exception as error:
+            name = self.provider.name
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{name}: {what} raised what a provider may not", "exception": error}
+            )
+            words = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ProviderError(FaultKind.AMBIGUOUS, f"{name}: {what} raised {words}") from error
 
     def _leave(self, work: Coroutine[Any, Any, None]) -> None:
         """Goes on after the job's own task was cancelled, even twice; `gone` waits for it."""
@@ -334,7 +357,7 @@ class Pipeline:
     async def _call_off(self, tag: str, accepted: Accepted) -> None:
         try:
             async with asyncio.timeout(CANCEL_LIMIT_S):
-                await self.provider.cancel(accepted)
+                await self._asked("cancel", self.provider.cancel(accepted))
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
             self.book.parked(tag, f"its callers had gone, and the cancel failed: {why}")
@@ -343,7 +366,7 @@ class Pipeline:
 
     async def _collected(self, job: Job, accepted: Accepted) -> Execution:
         try:
-            execution = await self.provider.collect(accepted)
+            execution = await self._asked("collect", self.provider.collect(accepted))
         except asyncio.CancelledError:
             self._leave(self._call_off(job.tag, accepted))
             raise

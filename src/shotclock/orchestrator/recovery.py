@@ -25,6 +25,8 @@ SEARCHES_AT_ONCE = 8
 """A vendor's front door limits requests; a start after a crash under load has dozens of intents."""
 COLLECT_LIMIT_S = 3_600.0
 """For one result: a public queue may be long, and nobody waits."""
+LIST_GRACE_S = 5.0
+"""A vendor's list may lag behind a submit: for so long a service that starts looks again for a job."""
 PAUSE_S = 1.0
 """Between a transient fault and the next try."""
 
@@ -98,20 +100,28 @@ def after_wait(ended: Execution | ProviderError | Overdue) -> tuple[Move, ...]:
 
 
 async def recover(
-    ledger: Ledger, provider: Provider, *, limit_s: float = SEARCH_LIMIT_S, pause_s: float = PAUSE_S
+    ledger: Ledger,
+    provider: Provider,
+    *,
+    limit_s: float = SEARCH_LIMIT_S,
+    pause_s: float = PAUSE_S,
+    grace_s: float = 0.0,
 ) -> Recovered:
     """Settles what can be settled at once; to be awaited before any call is accepted.
 
-    limit_s: for each search; pause_s: after a transient fault. Raises LedgerError.
+    limit_s: for each search; pause_s: after a transient fault; grace_s: for a job that is not found, which
+    is searched for again. Raises LedgerError.
     """
     at_once = asyncio.Semaphore(SEARCHES_AT_ONCE)
+
+    async def search(tag: str) -> tuple[Accepted, ...] | ProviderError | Overdue:
+        async with at_once:
+            return await _answer(partial(provider.find, tag), limit_s, pause_s)
 
     async def settle(record: JobRecord) -> LedgerState:
         move = LEFT_OVER
         if record.state is LedgerState.INTENT:
-            async with at_once:
-                found = await _answer(partial(provider.find, record.tag), limit_s, pause_s)
-            move = after_search(found)
+            move = after_search(await _until_listed(partial(search, record.tag), pause_s, grace_s))
         await _make(ledger, record, move)
         return move.state
 
@@ -140,7 +150,7 @@ async def collect_left(
     """
 
     async def close(record: JobRecord) -> LedgerState:
-        accepted = Accepted(record.job_id)
+        accepted = Accepted(record.job_id, shots=record.shots)
         moves = after_wait(await _answer(partial(provider.collect, accepted), limit_s, pause_s))
         for move in moves:
             await _make(ledger, record, move)
@@ -148,6 +158,21 @@ async def collect_left(
 
     parked = (await _all(close, submitted)).count(LedgerState.PARKED)
     return Recovered(parked=parked, settled=len(submitted) - parked)
+
+
+async def _until_listed(
+    search: Callable[[], Awaitable[tuple[Accepted, ...] | ProviderError | Overdue]],
+    pause_s: float,
+    grace_s: float,
+) -> tuple[Accepted, ...] | ProviderError | Overdue:
+    """What the search finds in the end, while it finds nothing."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + grace_s
+    while True:
+        found = await search()
+        if found != () or loop.time() >= until:
+            return found
+        await asyncio.sleep(min(pause_s, grace_s))
 
 
 async def _all(
@@ -182,8 +207,8 @@ async def _answer(
                 except ProviderError as error:
                     if error.kind is not FaultKind.TRANSIENT:
                         return error
-                    last = str(error)
-                await asyncio.sleep(pause_s)
+                    last, wait_s = str(error), max(pause_s, error.retry_after_s)
+                await asyncio.sleep(wait_s)
     except TimeoutError:
         return Overdue(limit_s, last)
 

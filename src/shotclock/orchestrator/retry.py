@@ -18,11 +18,14 @@ def backoff_ns(
 ) -> int | None:
     """How long to wait before attempt + 1, nanoseconds; None gives up.
 
-    U(0,1)·min(10 s, 100 ms·2^(i−1)) (gRPC A6). An ambiguous submit is never repeated.
+    U(0,1)·min(10 s, 100 ms·2^(i−1)) (gRPC A6), after what the vendor's `Retry-After` asks for: the jitter
+    stays on top of it, so that everybody who was turned away at once does not come back at once. An
+    ambiguous submit is never repeated.
     """
     if error.kind is not FaultKind.TRANSIENT or attempt >= attempts:
         return None
-    wait = round(rng.random() * min(CAP_S, BASE_S * 2 ** (attempt - 1)) * NS_PER_S)
+    jitter_s = rng.random() * min(CAP_S, BASE_S * 2 ** (attempt - 1))
+    wait = round((error.retry_after_s + jitter_s) * NS_PER_S)
     return wait if wait < remaining_ns else None
 
 
