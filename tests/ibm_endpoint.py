@@ -32,7 +32,7 @@ from shotclock.providers.remote import RemoteProvider
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from shotclock import cli; cli.main()", "emulate", "--json"]
 TOKEN = "canary-7f3d1c5e9b"
 # Looks a tenth as far apart as for a person; on a busy machine a run of failed looks takes its time.
-IMPATIENT = Cadence(far_s=0.05, usage_s=0.2)
+IMPATIENT = Cadence(far_s=0.05, usage_s=0.2, grace_s=0.3)
 
 
 @dataclass(frozen=True)

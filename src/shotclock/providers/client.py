@@ -9,13 +9,22 @@ from typing import Any, Literal, Protocol, TypeVar
 from qiskit import QuantumCircuit
 
 from shotclock.domain.circuit import Samples
-from shotclock.domain.errors import ProviderError
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
+from shotclock.providers.edge import count_of, microseconds_of, seconds
 
 ExecutionMode = Literal["job", "batch", "session"]
 
 
 class UnreadableError(ProviderError):
     """The job's samples came, and they make no sense."""
+
+
+class JobNotFoundError(JobEndedError):
+    """The vendor knows no such job, or does not know it yet: its reads may lag behind its submits."""
+
+
+class UnknownStateError(ProviderError):
+    """The job is in a state that nobody here knows."""
 
 
 class SessionGoneError(ProviderError):
@@ -36,17 +45,32 @@ class DeviceLimits:
 
     @classmethod
     def of(cls, backend: str, configuration: Mapping[str, Any], *, emulated: bool) -> DeviceLimits:
-        """From a back end's configuration as IBM's API gives it, which stores microseconds."""
-        low, high = configuration.get("rep_delay_range") or (0.0, 0.0)
+        """From a back end's configuration as IBM's API gives it, which stores microseconds.
+
+        Raises ProviderError(PERMANENT) on a figure that cannot be one.
+        """
         return cls(
             backend=backend,
             emulated=emulated,
-            n_qubits=int(configuration["n_qubits"]),
-            max_shots=int(configuration.get("max_shots", 100_000)),
-            max_circuits=int(configuration.get("max_experiments", 300)),
-            rep_delay_default_s=float(configuration.get("default_rep_delay", 0.0)) * 1e-6,
-            rep_delay_range_s=(low * 1e-6, high * 1e-6),
+            n_qubits=count_of(configuration, "n_qubits"),
+            max_shots=count_of(configuration, "max_shots", 100_000),
+            max_circuits=count_of(configuration, "max_experiments", 300),
+            rep_delay_default_s=microseconds_of(configuration, "default_rep_delay", 0.0),
+            rep_delay_range_s=_range_s(configuration.get("rep_delay_range") or (0.0, 0.0)),
         )
+
+
+def _range_s(limits: object) -> tuple[float, float]:
+    match limits:
+        case [low, high]:
+            low_us, high_us = seconds(low), seconds(high)
+            if low_us is not None and high_us is not None and low_us <= high_us:
+                return low_us * 1e-6, high_us * 1e-6
+    raise ProviderError(
+        FaultKind.PERMANENT,
+        f"the device's configuration: rep_delay_range must be two ascending numbers of microseconds "
+        f"(got {str(limits)[:40]!r}); choose another with quantum.backend",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,17 +89,18 @@ class Metrics:
     speed: float = 0.0
     overrun: bool = False
 
-    @property
-    def qpu_s(self) -> float:
-        """The usage, or while it is not final the time it was running, which is no less."""
-        if self.usage_s is not None:
-            return self.usage_s
-        return self.running_s or 0.0
+    def qpu_s(self, estimate_s: float) -> float:
+        """What the job consumed, as far as it is known: never nothing because nothing is reported.
+
+        The usage; before it is final the time it was running, which is no less.
+        """
+        known = self.running_s if self.usage_s is None else self.usage_s
+        return estimate_s if known is None else known
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an account has consumed and may consume, seconds; None is not told."""
+    """What an account has consumed and may consume, seconds; None is not reported."""
 
     consumed_s: float | None = None
     limit_s: float | None = None
@@ -123,8 +148,8 @@ class Client(Protocol[J, L]):
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> L:
         """A session or batch, or nothing in job mode."""
 
-    def usage_s(self, lease: L) -> float:
-        """Usage of the session so far, seconds."""
+    def usage_s(self, lease: L) -> float | None:
+        """Usage of the session so far, seconds; None where it is not reported."""
 
     def close(self, lease: L) -> None:
         """Takes no more jobs; it ends with its last one."""
@@ -140,13 +165,15 @@ class Client(Protocol[J, L]):
         """One job, a PUB a circuit."""
 
     def job(self, job_id: str) -> J:
-        """A job of this account, whoever submitted it. Raises JobEndedError where there is none."""
+        """A job of this account, whoever submitted it. Raises JobNotFoundError where there is none."""
 
     def find(self, tag: str) -> tuple[str, ...]:
         """The ids of the jobs under a tag; PERMANENT where the vendor keeps no tags."""
 
     def ended(self, job: J) -> bool:
-        """Looks once whether the job has ended, well or not."""
+        """Looks once whether the job has ended, well or not. Raises UnknownStateError on a state that is
+        neither, JobNotFoundError where there is no such job, or not yet.
+        """
 
     def samples(self, job: J) -> tuple[Samples, ...]:
         """The samples of a job that has ended, circuit after circuit. Raises JobEndedError where it failed,

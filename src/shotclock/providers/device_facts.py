@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from shotclock.domain.ports import Provider
 from shotclock.providers.client import DeviceLimits
-from shotclock.providers.ibm_cloud import VENDOR_ERRORS, IbmCloud
-from shotclock.providers.ibm_faults import Doing, translated
+from shotclock.providers.edge import mapping
+from shotclock.providers.ibm_cloud import IbmCloud
+from shotclock.providers.ibm_faults import Doing
 from shotclock.providers.remote import RemoteProvider
 
 HERE = frozenset(("localhost", "127.0.0.1", "::1"))
@@ -46,36 +47,35 @@ def identify(provider: Provider) -> DeviceIdentity:
 
 
 def _of_ibm(client: IbmCloud, device: DeviceLimits) -> DeviceIdentity:
-    backend, account = client._backend, client._service.active_account() or {}
-    try:
-        configuration = backend.configuration().to_dict()
+    backend = client._backend
+    with client._edge(Doing.READ):
+        account = mapping(client._service.active_account())
+        configuration = mapping(backend.configuration().to_dict())
         properties = backend.properties(refresh=True)
-        usage = client._service.usage()
-    except VENDOR_ERRORS as error:
-        raise translated(error, Doing.READ, client._secret) from None
-    dated = properties.last_update_date.isoformat() if properties is not None else ""
-    return DeviceIdentity(
-        device.backend,
-        _unreal(device, configuration, str(account.get("url") or "")),
-        str(backend.calibration_id or dated),
-        str(usage.get("plan_id") or ""),
-        _checksum(str(account.get("instance") or usage.get("instance_id") or "")),
-        str(configuration.get("backend_version") or ""),
-    )
+        usage = mapping(client._service.usage())
+        dated = properties.last_update_date.isoformat() if properties is not None else ""
+        return DeviceIdentity(
+            device.backend,
+            _unreal(device, configuration, str(account.get("url") or "")),
+            str(backend.calibration_id or dated),
+            str(usage.get("plan_id") or ""),
+            _checksum(str(account.get("instance") or usage.get("instance_id") or "")),
+            str(configuration.get("backend_version") or ""),
+        )
 
 
 def _of_qrmi(client: Any, device: DeviceLimits) -> DeviceIdentity:
     with client._edge(Doing.READ):
-        document = json.loads(client._mine().target().value)
-    configuration = document.get("configuration") or {}
-    dated = (document.get("properties") or {}).get("last_update_date") or ""
-    version = str(configuration.get("backend_version") or "")
-    return DeviceIdentity(
-        device.backend, _unreal(device, configuration), calibration=str(dated), version=version
-    )
+        document = client._target()
+        configuration = mapping(document.get("configuration"))
+        dated = mapping(document.get("properties")).get("last_update_date") or ""
+        version = str(configuration.get("backend_version") or "")
+        return DeviceIdentity(
+            device.backend, _unreal(device, configuration), calibration=str(dated), version=version
+        )
 
 
-def _unreal(device: DeviceLimits, configuration: dict[str, Any], url: str = "") -> str:
+def _unreal(device: DeviceLimits, configuration: Mapping[str, Any], url: str = "") -> str:
     """Why this is no QPU: what the endpoint says, and an address that no QPU of IBM's has."""
     if device.emulated:
         return "the endpoint says that it is emulated"

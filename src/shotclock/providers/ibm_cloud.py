@@ -1,40 +1,40 @@
-"""IBM's own client behind the blocking seam: public calls alone, every fault translated."""
+"""IBM's own client behind the blocking seam: its answers are checked here and every fault is translated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from qiskit import QuantumCircuit
-from qiskit.exceptions import QiskitError
 from qiskit_ibm_runtime import Batch, IBMBackend, QiskitRuntimeService, RuntimeJobV2, SamplerV2, Session
-from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError, RuntimeProgramNotFound
+from qiskit_ibm_runtime.exceptions import IBMError, RuntimeInvalidStateError, RuntimeProgramNotFound
 from qiskit_ibm_runtime.executor_sampler import Sampler
-from requests import RequestException
 
 from shotclock.domain.circuit import Samples
-from shotclock.providers.client import DeviceLimits, ExecutionMode, Metrics, Usage
+from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
+from shotclock.providers.client import DeviceLimits, ExecutionMode, Metrics, UnknownStateError, Usage
 from shotclock.providers.credentials import Secret
+from shotclock.providers.edge import seconds, translate_errors
+from shotclock.providers.ibm_exchange import Exchange, record_submit
 from shotclock.providers.ibm_faults import (
+    JOB_ENDED,
     Doing,
     ResultsUnreadableError,
     UsageExhaustedError,
+    is_program_unknown,
     translated,
 )
 from shotclock.providers.ibm_results import metrics_of, samples_of
+from shotclock.providers.ibm_tokens import TokenError
 
-VENDOR_ERRORS = (
-    QiskitError,
-    RequestException,
-    OSError,
-    ValueError,
-    KeyError,
-    ResultsUnreadableError,
-    UsageExhaustedError,
-)
+UNDER_WAY = ("INITIALIZING", "QUEUED", "RUNNING")
+OF_THE_JOB = (IBMError, *JOB_ENDED, OSError, TokenError)
+"""How a job ended, and what fails on the way to an answer; anything else is of the answer itself."""
 EMULATED_PLAN = "emulated"
+MOST_FOUND = 10
+"""Of the jobs under one tag: two are already one too many."""
 
 
 class Service(QiskitRuntimeService):  # type: ignore[misc]
@@ -53,14 +53,31 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         return super().backend(name, *arguments, **options)
 
     def usage(self) -> dict[str, Any]:
-        """See `QiskitRuntimeService.usage`; read before every submit. Raises UsageExhaustedError."""
-        document: dict[str, Any] = super().usage()
-        if document.get("usage_limit_reached"):
+        """See `QiskitRuntimeService.usage`; read before every submit. Raises UsageExhaustedError.
+
+        Of an answer that is not understood nothing is concluded: it must not stop a submit.
+        """
+        try:
+            document = self.account_usage()
+        except (ValueError, TypeError):
+            return {}
+        if document.get("usage_limit_reached") is True:
             consumed, limit = document.get("usage_consumed_seconds"), document.get("usage_limit_seconds")
             raise UsageExhaustedError(
                 f"the instance has no usage left: {consumed} s consumed, the limit is {limit or 'its plan'}"
             )
         return document
+
+    def account_usage(self) -> dict[str, Any]:
+        """The instance's usage as it is told. Raises TypeError, ValueError on an answer that is none."""
+        document: object = self._active_api_client.cloud_usage()
+        if not isinstance(document, dict):
+            raise TypeError(f"usage: a {type(document).__name__} came back")
+        return document
+
+
+class _ProgramUnknownError(Exception):
+    """The service does not have the newer sampler's program: nothing was accepted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,58 +114,51 @@ class IbmCloud:
         self._service = service
         self._backend = backend
         self._secret = secret
-        self._sampler: type[Sampler] | type[SamplerV2] = Sampler
+        self._sampler: type[Sampler] = Sampler
+
+    def _edge(self, doing: Doing, exchange: Exchange | None = None) -> AbstractContextManager[None]:
+        """Where whatever the client raises becomes ours."""
+        return translate_errors(lambda error: translated(error, doing, self._secret, exchange))
 
     def limits(self) -> DeviceLimits:
         """See `Client.limits`."""
         with self._edge(Doing.READ):
             configuration = self._backend.configuration().to_dict()
-        emulated = self._usage().get("plan_id") == EMULATED_PLAN
-        return DeviceLimits.of(self._backend.name, configuration, emulated=emulated)
-
-    @contextmanager
-    def _edge(self, doing: Doing) -> Iterator[None]:
-        """Where the client's exceptions become ours."""
-        try:
-            yield
-        except VENDOR_ERRORS as error:
-            raise translated(error, doing, self._secret) from None
+            emulated = self._service.account_usage().get("plan_id") == EMULATED_PLAN
+            return DeviceLimits.of(self._backend.name, configuration, emulated=emulated)
 
     def usage(self) -> Usage:
         """See `Client.usage`."""
-        document = self._usage()
-        limit_s = document.get("usage_limit_seconds")
-        return Usage(
-            float(document.get("usage_consumed_seconds") or 0.0),
-            None if limit_s is None else float(limit_s),
-            bool(document.get("usage_limit_reached")),
-        )
-
-    def _usage(self) -> dict[str, Any]:
         with self._edge(Doing.READ):
-            document: dict[str, Any] = QiskitRuntimeService.usage(self._service)
-        return document
+            document = self._service.account_usage()
+        return Usage(
+            seconds(document.get("usage_consumed_seconds")),
+            seconds(document.get("usage_limit_seconds")),
+            document.get("usage_limit_reached") is True,
+        )
 
     def ping(self) -> None:
         """Whether jobs are taken now: the device's status and the instance's usage."""
         with self._edge(Doing.READ):
             status = self._backend.status()
             self._service.usage()
-            if not status.operational:
+            if status.operational is not True:
                 raise ConnectionError(f"{self._backend.name} takes no jobs: {status.status_msg}")
 
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> IbmLease:
-        """See `Client.open`."""
+        """See `Client.open`. A job in a session without an id would run, and be charged, alone."""
         kinds = {"session": Session, "batch": Batch}
+        if mode not in kinds:
+            return IbmLease(None)
         with self._edge(Doing.READ):
-            return IbmLease(
-                kinds[mode](backend=self._backend, max_time=max_time_s) if mode in kinds else None
-            )
+            opened = kinds[mode](backend=self._backend, max_time=max_time_s)
+            _check_id(opened.session_id, FaultKind.TRANSIENT, f"the {mode} that was opened")
+            return IbmLease(opened)
 
-    def usage_s(self, lease: IbmLease) -> float:
+    def usage_s(self, lease: IbmLease) -> float | None:
         """See `Client.usage_s`."""
         with self._edge(Doing.READ):
-            return float(lease.session.usage() or 0.0) if lease.session is not None else 0.0
+            return seconds(lease.session.usage()) if lease.session is not None else None
 
     def close(self, lease: IbmLease) -> None:
         """See `Client.close`."""
@@ -164,47 +174,74 @@ class IbmCloud:
         tag: str,
         rep_delay_s: float | None,
     ) -> IbmJob:
-        """See `Client.submit`; the tag goes with the POST itself."""
+        """See `Client.submit`; the tag goes with the POST itself.
 
-        def run() -> IbmJob:
-            sampler = self._sampler(mode=lease.session or self._backend)
-            sampler.options.environment.job_tags = [tag]
-            if rep_delay_s is not None:
-                sampler.options.execution.rep_delay = rep_delay_s
-            return IbmJob(sampler.run(list(circuits), shots=shots), tag)
+        The older sampler is taken where the service says that it does not have the newer one's program:
+        then nothing was accepted. The next job tries the newer one again, for a refusal may be a mishap.
+        """
+        with record_submit() as exchange, self._edge(Doing.SUBMIT, exchange):
+            with suppress(_ProgramUnknownError):
+                return self._post(self._sampler, lease, circuits, shots, tag, rep_delay_s)
+            return self._post(SamplerV2, lease, circuits, shots, tag, rep_delay_s)
 
-        with self._edge(Doing.SUBMIT):
-            try:
-                return run()
-            except RuntimeProgramNotFound:
-                if self._sampler is SamplerV2:
-                    raise
-                self._sampler = SamplerV2  # the service does not know the executor: nothing was accepted
-                return run()
+    def _post(
+        self,
+        kind: type[Sampler] | type[SamplerV2],
+        lease: IbmLease,
+        circuits: Sequence[QuantumCircuit],
+        shots: int,
+        tag: str,
+        rep_delay_s: float | None,
+    ) -> IbmJob:
+        sampler = kind(mode=lease.session or self._backend)
+        sampler.options.environment.job_tags = [tag]
+        if rep_delay_s is not None:
+            sampler.options.execution.rep_delay = rep_delay_s
+        try:
+            runtime = sampler.run(list(circuits), shots=shots)
+        except RuntimeProgramNotFound as error:
+            if is_program_unknown(error) and kind is not SamplerV2:
+                raise _ProgramUnknownError from error
+            raise
+        _check_id(runtime.job_id(), FaultKind.AMBIGUOUS, "the job that was submitted")
+        return IbmJob(runtime, tag)
 
     def job(self, job_id: str) -> IbmJob:
         """See `Client.job`."""
         with self._edge(Doing.READ):
             found = self._service.job(job_id)
-        return IbmJob(found, next(iter(found.tags or ()), job_id))
+            tags = found.tags if isinstance(found.tags, list) else []
+            return IbmJob(found, next((tag for tag in tags if isinstance(tag, str)), job_id))
 
     def find(self, tag: str) -> tuple[str, ...]:
-        """See `Client.find`; the service's own list, which may lag behind a submit."""
+        """See `Client.find`; one page of the service's own list, which may lag behind a submit.
+
+        The client's `jobs` would page for ever through a list that counts a job it does not show yet.
+        """
         with self._edge(Doing.READ):
-            jobs: list[RuntimeJobV2] = self._service.jobs(job_tags=[tag])
-        return tuple(str(job.job_id()) for job in jobs)
+            page = self._backend._api_client.jobs_get(limit=MOST_FOUND, job_tags=[tag])
+            return tuple(str(entry["id"]) for entry in page["jobs"] if tag in entry.get("tags", [tag]))
 
     def ended(self, job: IbmJob) -> bool:
         """See `Client.ended`."""
         with self._edge(Doing.READ):
-            return job.runtime.status() in RuntimeJobV2.JOB_FINAL_STATES
+            state = job.runtime.status()
+        if state in RuntimeJobV2.JOB_FINAL_STATES:
+            return True
+        if state in UNDER_WAY:
+            return False
+        if str(state).startswith("CANCELLED"):
+            raise JobEndedError(FaultKind.PERMANENT, f"ibm: job {job.id} was cancelled: {state}")
+        raise UnknownStateError(FaultKind.TRANSIENT, f"ibm: job {job.id} is in the unknown state {state!r}")
 
     def samples(self, job: IbmJob) -> tuple[Samples, ...]:
         """See `Client.samples`."""
         with self._edge(Doing.READ):
             try:
                 return samples_of(job.runtime.result())
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except OF_THE_JOB:
+                raise
+            except Exception as error:  # noqa: BLE001 - a decoder raises what it likes
                 raise ResultsUnreadableError(f"results of {job.id} cannot be read: {error}") from None
 
     def metrics(self, job: IbmJob) -> Metrics:
@@ -216,3 +253,8 @@ class IbmCloud:
         """See `Client.cancel`."""
         with self._edge(Doing.READ), suppress(RuntimeInvalidStateError):
             job.runtime.cancel()
+
+
+def _check_id(found: object, kind: FaultKind, what: str) -> None:
+    if not isinstance(found, str) or not found.strip():
+        raise ProviderError(kind, f"ibm: the answer names no id of {what} (got {str(found)[:40]!r})")

@@ -15,28 +15,31 @@ from collections.abc import Iterator
 from typing import Any
 
 import requests
-from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
 from ibm_cloud_sdk_core.token_managers import iam_token_manager as iam  # type: ignore[import-untyped]
 from qiskit.providers import QiskitBackendNotFoundError
-from qiskit_ibm_runtime import QiskitRuntimeService
 from qiskit_ibm_runtime.accounts.exceptions import AccountNotFoundError
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
-from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError
+from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.providers.credentials import Credentials, Secret
-from shotclock.providers.ibm_cloud import VENDOR_ERRORS, IbmCloud, Service
-from shotclock.providers.ibm_faults import NOT_ACCEPTED, Doing, translated
+from shotclock.providers.edge import translate_errors
+from shotclock.providers.ibm_cloud import IbmCloud, Service
+from shotclock.providers.ibm_exchange import note_answered, note_sent
+from shotclock.providers.ibm_faults import Doing, translated
+from shotclock.providers.ibm_tokens import PromptTokens, TokenAuth
 
 CONNECT_LIMIT_S = 5.0
 READ_LIMIT_S = 30.0
 CONNECTIONS = 16
+UNAUTHORIZED = 401
 
 
 class OneTry(HTTPAdapter):
     """Sends a request once and waits for its answer no longer than READ_LIMIT_S."""
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: PromptTokens | None = None) -> None:
+        self._tokens = tokens
         super().__init__(max_retries=0, pool_connections=2, pool_maxsize=CONNECTIONS)
 
     def send(
@@ -50,7 +53,12 @@ class OneTry(HTTPAdapter):
     ) -> Response:
         """See `HTTPAdapter.send`; the caller's own timeout gives way."""
         del timeout
-        return super().send(request, stream, (CONNECT_LIMIT_S, READ_LIMIT_S), verify, cert, proxies)
+        note_sent(request)
+        answer = super().send(request, stream, (CONNECT_LIMIT_S, READ_LIMIT_S), verify, cert, proxies)
+        note_answered(request, answer)
+        if answer.status_code == UNAUTHORIZED and self._tokens is not None:
+            self._tokens.expire()  # by the service's clock it no longer holds
+        return answer
 
 
 def connect(credentials: Credentials, backend: str) -> IbmCloud:
@@ -65,27 +73,27 @@ def connect(credentials: Credentials, backend: str) -> IbmCloud:
 
 def _connected(credentials: Credentials, backend: str) -> IbmCloud:
     secret = credentials.token
-    try:
-        service = Service(channel="ibm_quantum_platform", **_named(credentials))
-    except AccountNotFoundError:
-        raise SettingsError(
-            "quantum.credentials_file: no key is given and IBM's client has none saved; name a file that "
-            "holds an IBM Cloud API key, readable by you alone"
-        ) from None
-    except VENDOR_ERRORS as error:
-        raise translated(error, Doing.READ, secret) from None
+    with translate_errors(lambda error: translated(error, Doing.READ, secret)):
+        try:
+            service = Service(channel="ibm_quantum_platform", **_named(credentials))
+        except AccountNotFoundError:
+            raise SettingsError(
+                "quantum.credentials_file: no key is given and IBM's client has none saved; name a file that "
+                "holds an IBM Cloud API key, readable by you alone"
+            ) from None
     secret = _in_use(service, secret)
-    try:
+    with translate_errors(lambda error: translated(error, Doing.READ, secret)):
         for session in _one_try(service):
-            _key_accepted(session, secret)
-        QiskitRuntimeService.usage(service)  # says why where the client only warns of an "invalid instance"
-        found = service.backend(backend) if backend else service.least_busy(operational=True, simulator=False)
-    except QiskitBackendNotFoundError:
-        raise SettingsError(f"quantum.backend: {_no_backend(service, backend)}") from None
-    except VENDOR_ERRORS as error:
-        raise translated(error, Doing.READ, secret) from None
-    service.chosen = found
-    return IbmCloud(service, found, secret)
+            _check_key(session)
+        service.account_usage()  # says why where the client only warns of an "invalid instance"
+        try:
+            found = (
+                service.backend(backend) if backend else service.least_busy(operational=True, simulator=False)
+            )
+        except QiskitBackendNotFoundError:
+            raise SettingsError(f"quantum.backend: {_no_backend(service, backend)}") from None
+        service.chosen = found
+        return IbmCloud(service, found, secret)
 
 
 @contextlib.contextmanager
@@ -137,32 +145,32 @@ def _one_try(service: Service) -> tuple[requests.Session, ...]:
             "cannot be switched off; install a version that shotclock's constraints name"
         )
     for session in sessions:
+        tokens = _prompt_tokens(session)
         for prefix in ("http://", "https://"):
-            session.mount(prefix, OneTry())
+            session.mount(prefix, OneTry(tokens))
     return sessions
 
 
-def _key_accepted(session: requests.Session, secret: Secret) -> None:
-    """Exchanges the key for a token once, where the client has got none.
+def _prompt_tokens(session: requests.Session) -> PromptTokens | None:
+    """Puts our own tokens in place of the client's; None where it signs its requests in another way."""
+    auth = session.auth
+    manager = getattr(auth, "tm", None)
+    if not isinstance(manager, iam.IAMTokenManager):
+        return None
+    tokens = manager if isinstance(manager, PromptTokens) else PromptTokens(manager)
+    session.auth = TokenAuth(str(getattr(auth, "crn", "")), tokens)
+    return tokens
 
-    After a failed exchange the client's own manager holds every request back for a minute, and says nothing.
-    """
-    manager = getattr(session.auth, "tm", None)
-    if not isinstance(manager, iam.IAMTokenManager) or manager.access_token:
-        return
-    try:
-        iam.IAMTokenManager(manager.apikey, url=manager.url).get_token()
-    except ApiException as error:
-        kind = FaultKind.TRANSIENT if error.status_code in NOT_ACCEPTED else FaultKind.PERMANENT
-        what = secret.redacted(str(error.message))
-        raise ProviderError(
-            kind, f"ibm: the key was refused; check quantum.credentials_file: {what}"
-        ) from None
+
+def _check_key(session: requests.Session) -> None:
+    """Exchanges the key for a token, before anything else is asked. Raises TokenError."""
+    if isinstance(session.auth, TokenAuth):
+        session.auth.tm.get_token()
 
 
 def _no_backend(service: Service, wanted: str) -> str:
     try:
         names = ", ".join(sorted(one.name for one in service.backends())) or "none"
-    except VENDOR_ERRORS:
+    except Exception:  # noqa: BLE001 - the account's devices are named where they can be, and no more
         names = "unknown"
     return f"the account has no back end {wanted or 'that is operational'!r}; it has: {names}"

@@ -19,13 +19,15 @@ from qiskit_ibm_runtime.exceptions import (
     RuntimeJobNotFound,
     RuntimeProgramNotFound,
 )
-from requests import ConnectTimeout, Request, RequestException, Response
-from requests.models import PreparedRequest
+from requests import ConnectTimeout, RequestException, Response
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
-from shotclock.providers.client import SessionGoneError, UnreadableError
+from shotclock.providers.client import JobNotFoundError, SessionGoneError, UnreadableError
 from shotclock.providers.credentials import Secret
+from shotclock.providers.edge import describe
+from shotclock.providers.ibm_exchange import Exchange, retry_after_s
+from shotclock.providers.ibm_tokens import TokenError
 
 # IBM's client repeats a POST that was answered so, "IBM Quantum API guarantees that retrying on specific
 # 5xx errors is safe" (qiskit-ibm-runtime 0.51, api/session.py, STATUS_FORCELIST).
@@ -36,7 +38,7 @@ TRY_LATER = frozenset({408, 409, 423, 425, 429})
 # (IBM docs, "Workload usage").
 SYSTEM_CODES = frozenset({1006, 1008, 1010, 1011, 9999})
 SESSION_CLOSED = 1217
-JOB_ENDED = (RuntimeJobFailureError, RuntimeJobMaxTimeoutError, RuntimeInvalidStateError, RuntimeJobNotFound)
+JOB_ENDED = (RuntimeJobFailureError, RuntimeJobMaxTimeoutError, RuntimeInvalidStateError)
 LONGEST = 300
 
 
@@ -55,16 +57,26 @@ class UsageExhaustedError(Exception):
     """The instance has no usage left; a job would wait until it has."""
 
 
-def translated(error: Exception, doing: Doing, secret: Secret) -> ProviderError:
-    """The fault that a vendor's exception is; the key is in no word of it."""
-    text = f"ibm: {_advice(error)}{secret.redacted(_text(error) or type(error).__name__)[:LONGEST]}"
+def translated(
+    error: Exception, doing: Doing, secret: Secret, exchange: Exchange | None = None
+) -> ProviderError:
+    """The fault that an exception of the client's is; the key is in no word of it.
+
+    exchange: of a submit, what was seen of it on the wire.
+    """
+    words = secret.redacted(_text(error) or type(error).__name__)[:LONGEST]
+    text = f"ibm: {_advice(error)}{words}"
+    wait_s = _retry_after_s(error)
     if isinstance(error, ResultsUnreadableError):
         return UnreadableError(FaultKind.PERMANENT, text)
     if f"(code {SESSION_CLOSED})" in text:
         return SessionGoneError(FaultKind.TRANSIENT, text)
-    kind = _kind(error, doing)
-    gone = doing is Doing.READ and status_of(error) == 404
-    return (JobEndedError if gone or isinstance(error, JOB_ENDED) else ProviderError)(kind, text)
+    if doing is Doing.SUBMIT:
+        return ProviderError(_kind_of_submit(error, exchange), text, wait_s)
+    kind = _kind_of_read(error)
+    if isinstance(error, RuntimeJobNotFound) or status_of(error) == 404:
+        return JobNotFoundError(kind, text)
+    return (JobEndedError if isinstance(error, JOB_ENDED) else ProviderError)(kind, text, wait_s)
 
 
 def status_of(error: BaseException) -> int | None:
@@ -72,21 +84,45 @@ def status_of(error: BaseException) -> int | None:
     return next((found.status_code for found in _answers(error)), None)
 
 
-def _kind(error: Exception, doing: Doing) -> FaultKind:
+def is_program_unknown(error: Exception) -> bool:
+    """Whether a submit was refused because the service does not have the program it names.
+
+    The client calls every 404 so, also that of a session, a device or a gateway.
+    """
+    if not isinstance(error, RuntimeProgramNotFound):
+        return False
+    words = " ".join(f"{_document(answer)}" for answer in _answers(error)) or str(error)
+    return re.search(r"program", words, re.IGNORECASE) is not None
+
+
+def _kind_of_read(error: Exception) -> FaultKind:
     match error:
         case RuntimeJobMaxTimeoutError() | RuntimeInvalidStateError() | RuntimeJobNotFound():
             return FaultKind.PERMANENT
         case RuntimeJobFailureError():
             return FaultKind.TRANSIENT if job_code(str(error)) in SYSTEM_CODES else FaultKind.PERMANENT
-        case UsageExhaustedError() | IBMInputValueError() | RuntimeProgramNotFound():
+        case UsageExhaustedError() | IBMInputValueError():
             return FaultKind.PERMANENT
+    if (failed := _token_error(error)) is not None:
+        return _of_token(failed)
     status = status_of(error)
-    if status is not None and status >= 400:
-        return _of_status(status, doing)
-    if doing is Doing.READ or _never_sent(error):
-        return FaultKind.TRANSIENT
-    # The POST left and no answer came, or one that is not understood: it may have taken effect.
-    return FaultKind.AMBIGUOUS if _posted(error) else FaultKind.PERMANENT
+    return _of_status(status, Doing.READ) if status is not None and status >= 400 else FaultKind.TRANSIENT
+
+
+def _kind_of_submit(error: Exception, exchange: Exchange | None) -> FaultKind:
+    """By whether the job's POST left, and by its own answer: a read that failed before or after it says
+    nothing of the job.
+    """
+    if exchange is not None and not exchange.posted:
+        return _kind_of_read(error)
+    status = exchange.status if exchange is not None else status_of(error)
+    if status is None:
+        return FaultKind.TRANSIENT if _never_connected(error) else FaultKind.AMBIGUOUS
+    if status < 400:
+        return FaultKind.AMBIGUOUS  # it was taken, and the answer is not understood
+    if status == 404 and not is_program_unknown(error):
+        return FaultKind.TRANSIENT  # of a session or a route that is not known yet, or no longer
+    return _of_status(status, Doing.SUBMIT)
 
 
 def _of_status(status: int, doing: Doing) -> FaultKind:
@@ -95,6 +131,11 @@ def _of_status(status: int, doing: Doing) -> FaultKind:
     if status >= 500:
         return FaultKind.AMBIGUOUS if doing is Doing.SUBMIT else FaultKind.TRANSIENT
     return FaultKind.PERMANENT
+
+
+def _of_token(error: TokenError) -> FaultKind:
+    refused = error.status is not None and error.status < 500 and error.status not in TRY_LATER
+    return FaultKind.PERMANENT if refused else FaultKind.TRANSIENT
 
 
 def job_code(text: str) -> int | None:
@@ -124,40 +165,49 @@ def _answers(error: BaseException) -> Iterator[Response]:
             yield one.response
 
 
-def _requests(error: BaseException) -> Iterator[Request | PreparedRequest]:
-    for one in _chain(error):
-        if isinstance(one, RequestException) and one.request is not None:
-            yield one.request
+def _token_error(error: BaseException) -> TokenError | None:
+    return next((one for one in _chain(error) if isinstance(one, TokenError)), None)
 
 
-def _posted(error: BaseException) -> bool:
-    """Whether the request that failed is the submit itself; an unknown one counts as it."""
-    methods = [request.method for request in _requests(error)]
-    return not methods or "POST" in methods
+def _retry_after_s(error: BaseException) -> float:
+    failed = _token_error(error)
+    if failed is not None:
+        return failed.retry_after_s
+    return max((retry_after_s(answer) for answer in _answers(error)), default=0.0)
 
 
-def _never_sent(error: BaseException) -> bool:
-    """Whether no connection came about, or only a GET before the submit failed."""
+def _never_connected(error: BaseException) -> bool:
     unconnected = (ConnectTimeout, NewConnectionError, ConnectTimeoutError, NameResolutionError)
-    if any(isinstance(one, unconnected) for one in _chain(error)):
-        return True
-    return any(isinstance(one, RequestException) for one in _chain(error)) and not _posted(error)
+    return any(isinstance(one, unconnected) for one in _chain(error))
+
+
+def _document(answer: Response) -> object:
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return ""
 
 
 def _text(error: Exception) -> str:
     """What IBM says, without the address that its client puts around."""
+    failed = _token_error(error)
+    if failed is not None:
+        return str(failed)
     for answer in _answers(error):
-        try:
-            first = answer.json()["errors"][0]
-            return f"{answer.status_code} {first['message']} (code {first['code']})"
-        except (ValueError, KeyError, IndexError, TypeError):
-            continue
+        match _document(answer):
+            case {"errors": [{"message": message, "code": code}, *_]}:
+                return f"{answer.status_code} {message} (code {code})"
     dropped = next((one for one in _chain(error) if isinstance(one, MaxRetryError)), None)
-    return str(dropped.reason if dropped is not None and dropped.reason else error).strip("'\"")
+    if dropped is not None and dropped.reason:
+        return str(dropped.reason)
+    return describe(error).strip("'\"")
 
 
 def _advice(error: Exception) -> str:
-    match status_of(error):
+    failed = _token_error(error)
+    match status_of(error) if failed is None else failed.status:
+        case 400 if failed is not None:
+            return "the key was refused; check quantum.credentials_file: "
         case 401:
             return "the key was refused; check quantum.credentials_file: "
         case 403:

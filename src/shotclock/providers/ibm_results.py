@@ -11,6 +11,7 @@ from qiskit.primitives import BitArray, PrimitiveResult
 
 from shotclock.domain.circuit import Samples
 from shotclock.providers.client import Metrics
+from shotclock.providers.edge import mapping, seconds
 from shotclock.providers.ibm_faults import ResultsUnreadableError
 
 Json = Mapping[str, Any]
@@ -35,22 +36,26 @@ def _samples(name: str, bits: object) -> Samples:
     return Samples(np.ascontiguousarray(pool), counts.astype(np.int64))
 
 
-def metrics_of(document: Json) -> Metrics:
+def metrics_of(document: object) -> Metrics:
     """The body of GET /jobs/{id}/metrics; what is missing or malformed is not known."""
-    stamps = document.get("timestamps") or {}
+    whole = mapping(document)
+    stamps = mapping(whole.get("timestamps"))
     created, running, finished = (_moment(stamps.get(name)) for name in ("created", "running", "finished"))
-    usage = document.get("usage") or {}
-    charged = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
-    # Without a status, usage reads 0 until it is final.
-    final = usage.get("status") == "final" if "status" in usage else bool(charged)
-    emulated = document.get("emulated") or {}
+    emulated = mapping(whole.get("emulated"))
     return Metrics(
         queued_s=_between(created, running),
         running_s=_between(running, finished),
-        usage_s=float(charged) if final and charged is not None else None,
-        speed=float(emulated.get("speed", 0.0)),
-        overrun=bool(emulated.get("overrun", False)),
+        usage_s=_final_usage_s(mapping(whole.get("usage"))),
+        speed=seconds(emulated.get("speed")) or 0.0,
+        overrun=emulated.get("overrun") is True,
     )
+
+
+def _final_usage_s(usage: Json) -> float | None:
+    charged = seconds(usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds")))
+    # Without a status, usage reads 0 until it is final.
+    final = usage.get("status") == "final" if "status" in usage else bool(charged)
+    return charged if final else None
 
 
 def _moment(text: object) -> datetime | None:
@@ -61,4 +66,7 @@ def _moment(text: object) -> datetime | None:
 
 
 def _between(start: datetime | None, end: datetime | None) -> float | None:
-    return None if start is None or end is None else max(0.0, (end - start).total_seconds())
+    """Seconds; None where one of the two has a zone and the other none, for then nobody knows."""
+    if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
+        return None
+    return seconds(max(0.0, (end - start).total_seconds()))

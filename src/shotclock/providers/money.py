@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from shotclock.domain.errors import FaultKind, ProviderError
+
+ROUNDING = 1e-9
+"""Of a limit: sums of floating-point costs differ by less from what they should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,8 @@ class Price:
 class MoneyBudget:
     """Counts usage in money, each job or session under its own key. A limit of 0 sets none.
 
-    Whether a run may be paid at all is decided before (`quantum.max_money_per_run`).
+    Usage that is not known is never nothing: until it is, what was promised to it counts. Whether a run
+    may be paid at all is decided before (`quantum.max_money_per_run`).
     """
 
     def __init__(self, limit: float, price: Price) -> None:
@@ -37,11 +42,18 @@ class MoneyBudget:
         """The expected price of what is under way, or whose usage is not final."""
         return sum(self._promised_s.values()) * self.price.per_second
 
+    def promised_s(self, key: str) -> float | None:
+        """What is promised under this key, seconds; None where nothing is."""
+        return self._promised_s.get(key)
+
     def reserve(self, key: str, seconds: float) -> None:
-        """Promises usage to a job. Raises ProviderError(PERMANENT) where the limit would be passed."""
+        """Promises usage to a job. Raises ProviderError(PERMANENT) where the limit would be passed, or
+        where the usage cannot be foreseen.
+        """
         cost = seconds * self.price.per_second
         committed = self.spent + self.promised
-        if self.limit and committed + cost > self.limit:
+        # Not `>`, which no NaN ever passes.
+        if not _is_length(seconds) or (self.limit and not committed + cost <= self.limit * (1.0 + ROUNDING)):
             currency = self.price.currency
             raise ProviderError(
                 FaultKind.PERMANENT,
@@ -50,11 +62,32 @@ class MoneyBudget:
             )
         self._promised_s[key] = seconds
 
-    def spend(self, key: str, seconds: float) -> None:
-        """What a job or session has cost, in place of what was promised or known before."""
+    def commit(self, key: str, seconds: float) -> None:
+        """Counts a job that was submitted without this budget, as one from before a stop: what is asked of
+        the limit is asked of the next job. Nothing where the key is counted already.
+        """
+        if key not in self._spent_s and _is_length(seconds):
+            self._promised_s.setdefault(key, seconds)
+
+    def spend(self, key: str, seconds: float | None) -> None:
+        """What a job or session has cost, in place of what was promised or known before.
+
+        None, or what is no length, is not known: what was counted stays.
+        """
+        if seconds is None or not _is_length(seconds):
+            return
         self._promised_s.pop(key, None)
         self._spent_s[key] = seconds
 
     def release(self, key: str) -> None:
         """Nothing was submitted under this key, or it costs nothing of its own."""
         self._promised_s.pop(key, None)
+
+    def forget(self, key: str) -> None:
+        """What was counted under this key is part of what another one counts."""
+        self._promised_s.pop(key, None)
+        self._spent_s.pop(key, None)
+
+
+def _is_length(seconds: float) -> bool:
+    return math.isfinite(seconds) and seconds >= 0.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,32 +33,35 @@ from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, Set
 from shotclock.providers.client import (
     DeviceLimits,
     ExecutionMode,
+    JobNotFoundError,
     Metrics,
+    UnknownStateError,
     UnreadableError,
     Usage,
 )
 from shotclock.providers.credentials import Secret
+from shotclock.providers.edge import describe, seconds, translate_errors
 from shotclock.providers.ibm_faults import (
     LONGEST,
     NOT_ACCEPTED,
     SESSION_CLOSED,
     TRY_LATER,
     Doing,
-    ResultsUnreadableError,
 )
 from shotclock.providers.ibm_results import samples_of
 
 TURN_LIMIT_S = 5.0
 UNDER_WAY = (TaskStatus.Queued, TaskStatus.Running)
-UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, ResultsUnreadableError)
+OVER = (TaskStatus.Completed, TaskStatus.Failed, TaskStatus.Cancelled)
 
 
 @dataclass(slots=True, eq=False)
 class QrmiJob:
-    """A task of QRMI; see `Handle`. text: its result once it was fetched."""
+    """A task of QRMI; see `Handle`. completed: it was seen to have; text: its result once it was fetched."""
 
     id: str
     tag: str
+    completed: bool = False
     text: str = ""
     fetching: threading.Lock = field(default_factory=threading.Lock)
 
@@ -92,8 +95,17 @@ class QrmiClient:
     def limits(self) -> DeviceLimits:
         """See `Client.limits`."""
         with self._edge(Doing.READ):
-            document = json.loads(self._mine().target().value)
-        return DeviceLimits.of(self._backend, document["configuration"], emulated=self._emulated)
+            configuration = self._target()["configuration"]
+            if not isinstance(configuration, Mapping):
+                raise TypeError(f"configuration: a {type(configuration).__name__} came back")
+            return DeviceLimits.of(self._backend, configuration, emulated=self._emulated)
+
+    def _target(self) -> Mapping[str, Any]:
+        """The device's own documents."""
+        document = json.loads(self._mine().target().value)
+        if not isinstance(document, Mapping):
+            raise TypeError(f"target: a {type(document).__name__} came back")
+        return document
 
     def ping(self) -> None:
         """See `Client.ping`."""
@@ -104,7 +116,7 @@ class QrmiClient:
             raise ProviderError(FaultKind.TRANSIENT, f"qrmi: {self._backend} takes no jobs now{reason}")
 
     def usage(self) -> Usage:
-        """Not told by QRMI."""
+        """Not reported by QRMI."""
         return Usage()
 
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> QrmiLease:
@@ -115,10 +127,10 @@ class QrmiClient:
         with self._turn(), self._edge(Doing.READ):
             return QrmiLease(self._leasing.acquire())
 
-    def usage_s(self, lease: QrmiLease) -> float:
-        """Not told by QRMI."""
+    def usage_s(self, lease: QrmiLease) -> float | None:
+        """Not reported by QRMI."""
         del lease
-        return 0.0
+        return None
 
     def close(self, lease: QrmiLease) -> None:
         """See `Client.close`; QRMI cancels what still waits in it."""
@@ -147,9 +159,12 @@ class QrmiClient:
         # A connection that cannot be had reads like one that was lost: so it is tried without a job first.
         with self._edge(Doing.READ):
             self._mine().status()
-        payload = Payload.QiskitPrimitive(input=json.dumps(document), program_id="sampler")
+            payload = Payload.QiskitPrimitive(input=json.dumps(document), program_id="sampler")
         with self._turn(), self._edge(Doing.SUBMIT):
-            return QrmiJob(self._leasing.task_start(payload), tag)
+            started = self._leasing.task_start(payload)
+            if not isinstance(started, str) or not started.strip():
+                raise ProviderError(FaultKind.AMBIGUOUS, "qrmi: the answer to the submit names no job")
+            return QrmiJob(started, tag)
 
     def job(self, job_id: str) -> QrmiJob:
         """See `Client.job`."""
@@ -166,24 +181,30 @@ class QrmiClient:
     def ended(self, job: QrmiJob) -> bool:
         """See `Client.ended`."""
         with self._edge(Doing.READ):
-            return self._mine().task_status(job.id) not in UNDER_WAY
+            state = self._mine().task_status(job.id)
+        if state not in UNDER_WAY and state not in OVER:
+            raise UnknownStateError(
+                FaultKind.TRANSIENT, f"qrmi: job {job.id} is in the unknown state {state}"
+            )
+        job.completed = state == TaskStatus.Completed
+        return state in OVER
 
     def samples(self, job: QrmiJob) -> tuple[Samples, ...]:
         """See `Client.samples`."""
         text = self._result(job)
         try:
             return samples_of(ResultDecoder.decode(text))
-        except UNREADABLE as error:
+        except Exception as error:  # noqa: BLE001 - a decoder raises what it likes
             job.text = ""
-            what = self._secret.redacted(str(error))[:LONGEST]
+            what = self._secret.redacted(describe(error))[:LONGEST]
             raise UnreadableError(FaultKind.PERMANENT, f"qrmi: results of {job.id}: {what}") from None
 
     def metrics(self, job: QrmiJob) -> Metrics:
-        """The time in which data was taken; QRMI tells neither stamps nor usage."""
+        """The time in which data was taken; QRMI reports neither stamps nor usage."""
         try:
             spans = ResultDecoder.decode(self._result(job)).metadata["execution"]["execution_spans"]
-            running_s = (_moment(spans.stop) - _moment(spans.start)).total_seconds()
-        except UNREADABLE:
+            running_s = seconds((_moment(spans.stop) - _moment(spans.start)).total_seconds())
+        except Exception:  # noqa: BLE001 - whatever the vendor wrote there, the samples are not lost by it
             return Metrics(tells_usage=False)
         return Metrics(running_s=running_s, tells_usage=False)
 
@@ -199,9 +220,18 @@ class QrmiClient:
     def _result(self, job: QrmiJob) -> str:
         with job.fetching:
             if not job.text:
-                with self._edge(Doing.READ):
-                    job.text = str(self._mine().task_result(job.id).value)
+                job.text = self._fetched(job)
             return job.text
+
+    def _fetched(self, job: QrmiJob) -> str:
+        """The result of a job that has ended; that of one that completed is there, or will be soon."""
+        try:
+            with self._edge(Doing.READ):
+                return str(self._mine().task_result(job.id).value)
+        except JobEndedError as error:
+            if job.completed:
+                raise JobNotFoundError(error.kind, str(error)) from None
+            raise
 
     def _mine(self) -> QuantumResource:
         """This thread's own resource object."""
@@ -210,12 +240,11 @@ class QrmiClient:
         return self._own.resource
 
     def _resource(self) -> QuantumResource:
-        try:
-            return QuantumResource(self._backend, self._kind)
-        except EnvVarNotSetError as error:
-            raise SettingsError(f"qrmi: {self._secret.redacted(str(error))}") from None
-        except QrmiError as error:
-            raise self._translated(error, Doing.READ) from None
+        with self._edge(Doing.READ):
+            try:
+                return QuantumResource(self._backend, self._kind)
+            except EnvVarNotSetError as error:
+                raise SettingsError(f"qrmi: {self._secret.redacted(str(error))}") from None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -231,19 +260,15 @@ class QrmiClient:
         finally:
             self._submitting.release()
 
-    @contextmanager
-    def _edge(self, doing: Doing) -> Iterator[None]:
-        """Where QRMI's exceptions become ours."""
-        try:
-            yield
-        except QrmiError as error:
-            raise self._translated(error, doing) from None
+    def _edge(self, doing: Doing) -> AbstractContextManager[None]:
+        """Where whatever QRMI raises becomes ours."""
+        return translate_errors(lambda error: self._translated(error, doing))
 
     def _translated(self, error: Exception, doing: Doing) -> ProviderError:
-        said = self._secret.redacted(str(error))
+        said = self._secret.redacted(str(error) if isinstance(error, QrmiError) else describe(error))
         text = f"qrmi: {_words(said)[:LONGEST]}"
-        if isinstance(error, TaskNotFoundError) and doing is Doing.READ:
-            return JobEndedError(FaultKind.PERMANENT, text)
+        if doing is Doing.READ and (isinstance(error, TaskNotFoundError) or _status(said) == 404):
+            return JobNotFoundError(FaultKind.PERMANENT, text)
         if isinstance(error, TaskNotReadyError):
             # Asked only once the job has ended: it failed or was cancelled; QRMI says why on premises alone.
             return JobEndedError(FaultKind.PERMANENT, text)
@@ -258,7 +283,9 @@ def _kind(error: Exception, said: str, doing: Doing) -> FaultKind:
     if isinstance(error, AuthenticationFailedError | InvalidInputError | EnvVarNotSetError | ConfigError):
         return FaultKind.PERMANENT
     if status is not None:
-        return FaultKind.AMBIGUOUS if status >= 500 and doing is Doing.SUBMIT else FaultKind.PERMANENT
+        if status < 500:
+            return FaultKind.PERMANENT
+        return FaultKind.AMBIGUOUS if doing is Doing.SUBMIT else FaultKind.TRANSIENT
     # A token, or the input's way into the bucket: the job itself was not posted yet.
     before = "/identity/" in said or "upload to S3" in said
     return FaultKind.AMBIGUOUS if doing is Doing.SUBMIT and not before else FaultKind.TRANSIENT

@@ -1,18 +1,18 @@
 """A QPU behind a vendor's client: the client makes the requests, everything that waits is here.
 
 One submit is one request with its tag, never repeated here. A look that fails is a look that saw nothing:
-the loop goes on until the cadence's patience has passed without an answer, then it is not known what
-became of the job (AMBIGUOUS). Only a job that failed by the system's fault is TRANSIENT: it costs nothing.
+the loop goes on until the cadence's patience has passed without an answer that is understood, then it is
+not known what became of the job (AMBIGUOUS). A vendor's reads may lag behind its submits, so a job or a
+result that is not found is asked for again for the cadence's grace. Only a job that failed by the system's
+fault is TRANSIENT: it costs nothing. What jobs cost is settled in `usage_settlement`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Generic, Protocol
+from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from qiskit import QuantumCircuit
 
@@ -24,25 +24,30 @@ from shotclock.providers.client import (
     Client,
     DeviceLimits,
     J,
+    JobNotFoundError,
     L,
     Metrics,
     SessionGoneError,
     UnreadableError,
     Usage,
 )
+from shotclock.providers.edge import describe, translate_errors
 from shotclock.providers.jobs import check_limits
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import Cadence
+from shotclock.providers.submitted_job import SubmittedJob, representative_job
+from shotclock.providers.usage_settlement import UsageSettlement
 from shotclock.providers.workload import SharedWorkload, WorkloadPolicy
+
+P = ParamSpec("P")
+T = TypeVar("T")
+A = TypeVar("A")
 
 CircuitBuilder = Callable[[Pub, int], QuantumCircuit]
 """A PUB as one ISA circuit of so many qubits, a classical register for each circuit in it."""
 
-USAGE_LOOKS = 12
 READINGS = 3
 REMEMBERED = 1024
-LAST_LOOK_S = 2.0
-"""For the usage of jobs that were given up just before the end; a close waits for it."""
 
 
 class Forecast(Protocol):
@@ -53,26 +58,6 @@ class Forecast(Protocol):
 
     def qpu_s(self, job: Job) -> float:
         """The QPU time it will be charged."""
-
-
-@dataclass(slots=True, eq=False)
-class _Flight(Generic[J]):
-    """A job under way. began and accepted: of its submit, on our clock; key: its name in the budget.
-
-    expected_s: submit to samples; estimate_s: QPU time, booked where the vendor tells no usage;
-    entered: it counts as a job of the workload that is open; abandoned: no samples of it will be handed out.
-    """
-
-    job: J
-    key: str
-    began_ns: int
-    accepted_ns: int
-    expected_s: float
-    estimate_s: float
-    entered: bool = True
-    given_up: bool = False
-    abandoned: bool = False
-    over: bool = False
 
 
 class RemoteProvider(Generic[J, L]):
@@ -103,13 +88,10 @@ class RemoteProvider(Generic[J, L]):
         self._threads = threads
         self._clock = clock
         self._cadence = cadence
-        self._flights: dict[str, _Flight[J]] = {}
-        self._speed = 1.0  # of an emulation, once a job has told it
-        self._given_up: deque[str] = deque(maxlen=REMEMBERED)
-        self._settling: dict[asyncio.Task[None], _Flight[J]] = {}
-        self._abandoned = 0
-        self._abandoned_told = 0
-        self._abandoned_s = 0.0
+        self._settlement = UsageSettlement(workload, cadence, self._metrics)
+        self._under_way: dict[str, SubmittedJob[J]] = {}
+        self._speed = 1.0  # of an emulation, once a job has reported it
+        self._ended_here: OrderedDict[str, bool] = OrderedDict()
 
     def predict_s(self, job: Job) -> float:
         """See `Provider.predict_s`; from the profile's and the device's figures."""
@@ -117,7 +99,7 @@ class RemoteProvider(Generic[J, L]):
 
     async def usage(self) -> Usage:
         """What the account has consumed and may consume."""
-        return await self._threads.run(self._client.usage)
+        return await self._ask(self._client.usage)
 
     async def submit(self, job: Job) -> Accepted:
         """One POST. What is refused before it is PERMANENT: limits of the device, the budget of money."""
@@ -126,101 +108,104 @@ class RemoteProvider(Generic[J, L]):
         self.budget.reserve(job.tag, estimate_s)
         began = self._clock.now_ns()
         try:
-            lease = await self.workload.enter()
-            try:
-                handle = await self._threads.run(self._hand_over, lease, job)
-            except SessionGoneError:
-                self.workload.lost(lease)
-                raise
-            except ProviderError:
-                self.workload.leave()
-                raise
+            circuits = await self._compose(job)
+            lease, handle = await self._enter_and_submit(circuits, job)
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
                 self.budget.release(job.tag)
             raise
         accepted = self._clock.now_ns()
         expected_s = max(0.0, self.predict_s(job) - (accepted - began) / NS_PER_S)
-        self._flights[handle.id] = _Flight(handle, job.tag, began, accepted, expected_s, estimate_s)
-        return Accepted(handle.id)
+        account = self.workload.account(lease)
+        self._under_way[handle.id] = SubmittedJob(
+            handle, job.tag, began, accepted, expected_s, estimate_s, account
+        )
+        return Accepted(handle.id, shots=job.shots)
+
+    async def _compose(self, job: Job) -> list[QuantumCircuit]:
+        """On a thread, for it blocks; what fails here fails before anything is sent."""
+
+        def compose() -> list[QuantumCircuit]:
+            return [self._circuit_builder(pub, self.device.n_qubits) for pub in job.pubs]
+
+        with translate_errors(
+            lambda error: ProviderError(FaultKind.PERMANENT, f"{self.name}: {describe(error)}")
+        ):
+            return await self._threads.run(compose)
+
+    async def _enter_and_submit(self, circuits: list[QuantumCircuit], job: Job) -> tuple[L, J]:
+        lease = await self.workload.enter()
+        try:
+            with translate_errors(
+                lambda error: ProviderError(FaultKind.AMBIGUOUS, f"{self.name}: {describe(error)}")
+            ):
+                handle = await self._threads.run(
+                    self._client.submit, lease, circuits, job.shots, job.tag, job.rep_delay_s
+                )
+        except SessionGoneError:
+            self.workload.lost(lease)
+            raise
+        except ProviderError as error:
+            self.workload.leave(accepted=error.kind is FaultKind.AMBIGUOUS)
+            raise
+        return lease, handle
 
     async def collect(self, accepted: Accepted) -> Execution:
         """Looks until the job has ended, then fetches samples and stamps side by side."""
-        flight = await self._flight(accepted)
+        job = await self._known(accepted)
         try:
-            unseen_ns, seen_ns = await self._ended(flight)
+            unseen_ns, seen_ns = await self._wait_ended(job)
+            samples, metrics = await self._samples_and_metrics(job)
+            if job.cancelled:
+                raise _cancelled(job.job.id)
         except ProviderError:
-            self._abandoned += not flight.given_up  # else `cancel` has counted it
+            self._settlement.abandon(job)
+            self._end(job, Metrics())
             raise
-        reading = asyncio.ensure_future(self._metrics(flight))
-        try:
-            samples = await self._samples(flight)
-        except ProviderError:
-            flight.abandoned = True
-            raise
-        finally:
-            metrics = await reading
-            self._over(flight, metrics)
-        return self._execution(flight, samples, metrics, unseen_ns, seen_ns)
+        self._settlement.deliver(job)
+        self._end(job, metrics)
+        self._remember(job.job.id, cancelled=False)
+        return self._execution(job, samples, metrics, unseen_ns, seen_ns)
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Gives the job up; what it has consumed so far may be charged."""
-        if accepted.job_id in self._given_up:
+        """Gives the job up; what it has consumed so far may be charged. Nothing of one that was collected."""
+        if accepted.job_id in self._ended_here:
             return
-        flight = await self._flight(accepted)
-        flight.given_up = flight.abandoned = True
-        self._given_up.append(accepted.job_id)
+        job = await self._known(accepted)
+        job.cancelled = True
+        self._settlement.abandon(job)
         try:
-            await self._threads.run(self._client.cancel, flight.job)
+            await self._until_found(self._client.cancel, job.job, grace_s=self._cadence.cancel_grace_s)
         finally:
-            self._over(flight, Metrics())
+            self._end(job, Metrics())
+        self._remember(accepted.job_id, cancelled=True)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
         """See `Provider.find`: what is under way here, else the vendor's own list, which may lag."""
-        known = tuple(Accepted(id_) for id_, flight in self._flights.items() if flight.key == tag)
+        known = tuple(Accepted(id_) for id_, job in self._under_way.items() if job.key == tag)
         if known:
             return known
-        return tuple(Accepted(job_id) for job_id in await self._threads.run(self._client.find, tag))
+        return tuple(Accepted(job_id) for job_id in await self._ask(self._client.find, tag))
 
     async def ping(self) -> None:
         """See `Provider.ping`: the device's status and the usage that is left."""
-        await self._threads.run(self._client.ping)
+        await self._ask(self._client.ping)
 
     def handle(self, accepted: Accepted) -> J:
         """The vendor's own job while it is under way; KeyError once it is over."""
-        return self._flights[accepted.job_id].job
+        return self._under_way[accepted.job_id].job
 
     async def settled(self) -> None:
         """Waits until the usage of every job that has ended is known, or was asked for in vain."""
-        while self._settling:
-            await asyncio.wait(self._settling)
+        await self._settlement.settled()
 
     async def close(self) -> None:
-        """Ends the session, so that it is charged no longer; asks once more for what is counted by nobody
-        else, the usage of jobs that were given up.
-        """
-        settling = dict(self._settling)
-        for task in settling:
-            task.cancel()
-        if settling:
-            await asyncio.wait(settling)
-        await self.workload.close()
-        given_up = [self._look(flight) for flight in settling.values() if flight.abandoned]
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_LOOK_S):
-                await asyncio.gather(*given_up)
+        """Ends the session, so that it is charged no longer; asks once more for usage that is not final."""
+        await self._settlement.close()
 
     def charges(self) -> Charges:
         """See `Charged`."""
-        bills = self.workload.bills
-        return Charges(
-            abandoned=self._abandoned,
-            abandoned_s=self._abandoned_s,
-            abandoned_untold=self._abandoned - self._abandoned_told,
-            sessions=len(bills),
-            sessions_s=sum(bill.usage_s for bill in bills),
-            sessions_untold=self.workload.untold,
-        )
+        return self._settlement.charges()
 
     def _check(self, job: Job) -> None:
         check_limits(job, self.limits)
@@ -234,133 +219,163 @@ class RemoteProvider(Generic[J, L]):
                 f"{low * 1e6:g} to {high * 1e6:g} us",
             )
 
-    def _hand_over(self, lease: L, job: Job) -> J:
-        """Composes and submits; on a thread, for both block."""
-        circuits = [self._circuit_builder(pub, self.device.n_qubits) for pub in job.pubs]
-        return self._client.submit(lease, circuits, job.shots, job.tag, job.rep_delay_s)
+    async def _ask(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """One read. A client translates its vendor's faults itself; what it lets through ends here."""
+        with translate_errors(
+            lambda error: ProviderError(FaultKind.TRANSIENT, f"{self.name}: {describe(error)}")
+        ):
+            return await self._threads.run(read, *args, **kwargs)
 
-    async def _flight(self, accepted: Accepted) -> _Flight[J]:
-        """What is known of the job; one whose submit's answer was lost is looked up."""
-        if accepted.job_id in self._given_up:
+    async def _until_found(self, ask: Callable[[A], T], about: A, *, grace_s: float) -> T:
+        """The answer about a job; for `grace_s` it is asked for again where the job is not found."""
+        began = self._clock.now_ns()
+        while True:
+            try:
+                return await self._ask(ask, about)
+            except JobNotFoundError:
+                if (self._clock.now_ns() - began) / NS_PER_S >= grace_s:
+                    raise
+            await asyncio.sleep(min(self._cadence.far_s, grace_s))
+
+    async def _known(self, accepted: Accepted) -> SubmittedJob[J]:
+        """What is known of the job. One whose submit was not seen here is looked up, and counts in the
+        budget from now on: by what was promised to its tag, else by a job of its shots.
+        """
+        if self._ended_here.get(accepted.job_id, False):
             raise _cancelled(accepted.job_id)
-        known = self._flights.get(accepted.job_id)
+        known = self._under_way.get(accepted.job_id)
         if known is None:
+            found = await self._until_found(self._client.job, accepted.job_id, grace_s=self._cadence.grace_s)
             now = self._clock.now_ns()
-            job = await self._threads.run(self._client.job, accepted.job_id)
-            known = _Flight(job, job.tag, now, now, 0.0, 0.0, entered=False)
-            self._flights[accepted.job_id] = known
+            estimate_s = self.budget.promised_s(found.tag)
+            if estimate_s is None:
+                shots = accepted.shots or self.limits.max_shots
+                estimate_s = self._forecast.qpu_s(representative_job(shots))
+                self.budget.commit(found.tag, estimate_s)
+            adopted = SubmittedJob(found, found.tag, now, now, 0.0, estimate_s, entered=False)
+            known = self._under_way.setdefault(accepted.job_id, adopted)
         return known
 
-    async def _ended(self, flight: _Flight[J]) -> tuple[int, int]:
+    async def _wait_ended(self, job: SubmittedJob[J]) -> tuple[int, int]:
         """When the last look that saw it under way was made, and when one saw its end, on our clock."""
-        unseen = flight.began_ns
-        heard = self._clock.now_ns()
+        unseen = job.began_ns
+        heard = found = self._clock.now_ns()
         while True:
             asked = self._clock.now_ns()
-            if flight.given_up:
-                raise _cancelled(flight.job.id)
+            if job.cancelled:
+                raise _cancelled(job.job.id)
+            pause_s = 0.0
             try:
-                ended = await self._threads.run(self._client.ended, flight.job)
-            except JobEndedError:
-                raise
+                ended = await self._ask(self._client.ended, job.job)
             except ProviderError as error:
-                self._lose_patience(flight, heard, error)
+                pause_s = self._raise_if_hopeless(job, error, heard, found)
+                found = found if isinstance(error, JobNotFoundError) else self._clock.now_ns()
             else:
-                heard = self._clock.now_ns()
-                if ended and not flight.given_up:
+                heard = found = self._clock.now_ns()
+                if ended and not job.cancelled:
                     return unseen, heard
                 unseen = asked
-            waited_s = (self._clock.now_ns() - flight.accepted_ns) / NS_PER_S
-            await asyncio.sleep(self._cadence.wait_s(waited_s, flight.expected_s))
+            waited_s = (self._clock.now_ns() - job.accepted_ns) / NS_PER_S
+            await asyncio.sleep(max(pause_s, self._cadence.wait_s(waited_s, job.expected_s)))
 
-    async def _samples(self, flight: _Flight[J]) -> tuple[Samples, ...]:
+    async def _samples_and_metrics(self, job: SubmittedJob[J]) -> tuple[tuple[Samples, ...], Metrics]:
+        """Side by side. Samples that are there are paid for: what only describes them must not make them
+        late.
+        """
+        reading = asyncio.ensure_future(self._metrics(job))
+        try:
+            samples = await self._samples(job)
+            await asyncio.wait({reading}, timeout=self._cadence.metrics_s)
+            return samples, reading.result() if reading.done() else Metrics()
+        finally:
+            reading.cancel()
+
+    async def _samples(self, job: SubmittedJob[J]) -> tuple[Samples, ...]:
         """Reading costs nothing, so a reading that fails is made again; the job never is."""
         heard = self._clock.now_ns()
         unreadable = 0
         while True:
+            pause_s = 0.0
             try:
-                return await self._threads.run(self._client.samples, flight.job)
-            except JobEndedError:
-                raise
+                return await self._ask(self._client.samples, job.job)
             except UnreadableError:
                 unreadable += 1
                 if unreadable == READINGS:
                     raise
             except ProviderError as error:
-                self._lose_patience(flight, heard, error)
-            await asyncio.sleep(self._cadence.far_s)
+                pause_s = self._raise_if_hopeless(job, error, heard, heard)
+            await asyncio.sleep(max(pause_s, self._cadence.far_s))
 
-    def _lose_patience(self, flight: _Flight[J], heard_ns: int, error: ProviderError) -> None:
-        patience_s = self._cadence.patience_s
-        if (self._clock.now_ns() - heard_ns) / NS_PER_S > patience_s:
+    def _raise_if_hopeless(
+        self, job: SubmittedJob[J], error: ProviderError, heard_ns: int, found_ns: int
+    ) -> float:
+        """Raises where it is no use to look again. Else how long the vendor asks to be left alone, seconds.
+
+        heard_ns: when a look was last understood; found_ns: when the job was last found.
+        """
+        now, cadence = self._clock.now_ns(), self._cadence
+        if isinstance(error, JobNotFoundError):
+            if (now - found_ns) / NS_PER_S >= cadence.grace_s:
+                raise error
+        elif isinstance(error, JobEndedError):
+            raise error
+        if (now - heard_ns) / NS_PER_S > cadence.patience_s:
             raise ProviderError(
-                FaultKind.AMBIGUOUS, f"{flight.job.id}: no answer for {patience_s:g} s; last: {error}"
+                FaultKind.AMBIGUOUS, f"{job.job.id}: no answer for {cadence.patience_s:g} s; last: {error}"
             ) from error
+        return min(error.retry_after_s, cadence.patience_s)
 
-    async def _metrics(self, flight: _Flight[J]) -> Metrics:
+    async def _metrics(self, job: SubmittedJob[J]) -> Metrics:
         try:
-            return await self._threads.run(self._client.metrics, flight.job)
+            return await self._ask(self._client.metrics, job.job)
         except ProviderError:
             return Metrics()
 
     def _execution(
-        self, flight: _Flight[J], samples: tuple[Samples, ...], metrics: Metrics, unseen_ns: int, seen_ns: int
+        self,
+        job: SubmittedJob[J],
+        samples: tuple[Samples, ...],
+        metrics: Metrics,
+        unseen_ns: int,
+        seen_ns: int,
     ) -> Execution:
         """The vendor's lengths on our clock. It finished between two looks, and so long after it was
         created; its clock is not ours, so its instants are not used.
         """
-        speed = self._speed = metrics.speed or 1.0
+        speed = self._speed = metrics.speed or self._speed
         queued_ns, ran_ns = (
             round((s or 0.0) / speed * NS_PER_S) for s in (metrics.queued_s, metrics.running_s)
         )
         finished = seen_ns
         if metrics.running_s is not None:
-            finished = min(max(flight.accepted_ns + queued_ns + ran_ns, unseen_ns), seen_ns)
+            finished = min(max(job.accepted_ns + queued_ns + ran_ns, unseen_ns), seen_ns)
         emulated = self.limits.emulated
         return Execution(
             samples,
-            running_at_ns=max(flight.began_ns, finished - ran_ns),
+            running_at_ns=max(job.began_ns, finished - ran_ns),
             finished_at_ns=finished,
             collected_at_ns=self._clock.now_ns(),
             queue_emulated_ns=queued_ns if emulated else 0,
             execution_emulated_ns=ran_ns if emulated else 0,
-            qpu_s=metrics.qpu_s,
+            qpu_s=metrics.qpu_s(job.estimate_s),
             emulator_overrun=metrics.overrun,
         )
 
-    def _over(self, flight: _Flight[J], metrics: Metrics) -> None:
+    def _end(self, job: SubmittedJob[J], metrics: Metrics) -> None:
         """The job has ended for its caller; what it costs is asked for beside."""
-        if flight.over:
+        if job.over:
             return
-        flight.over = True
-        self._flights.pop(flight.job.id, None)
-        self._abandoned += flight.abandoned
-        if flight.entered:
-            self.workload.leave(metrics.running_s or 0.0)
-        task = asyncio.ensure_future(self._settle(flight))
-        self._settling[task] = flight
-        task.add_done_callback(self._settling.pop)
+        job.over = True
+        self._under_way.pop(job.job.id, None)
+        if job.entered:
+            self.workload.leave(metrics.running_s or 0.0, job.account)
+        self._settlement.start(job)
 
-    async def _look(self, flight: _Flight[J]) -> Metrics:
-        """The job's record; the final usage of one that was given up is counted, once."""
-        metrics = await self._metrics(flight)
-        if flight.abandoned and metrics.usage_s is not None:
-            flight.abandoned = False
-            self._abandoned_told += 1
-            self._abandoned_s += metrics.usage_s
-        return metrics
-
-    async def _settle(self, flight: _Flight[J]) -> None:
-        """Books the usage when it is final; without an answer the promise stands."""
-        wait_s = self._cadence.usage_s
-        for _ in range(USAGE_LOOKS):
-            metrics = await self._look(flight)
-            if metrics.usage_s is not None or not metrics.tells_usage:
-                usage_s = flight.estimate_s if metrics.usage_s is None else metrics.usage_s
-                await self.workload.book(flight.key, usage_s)
-                return
-            await asyncio.sleep(wait_s / (metrics.speed or 1.0))
-            wait_s *= 2.0
+    def _remember(self, job_id: str, *, cancelled: bool) -> None:
+        """Of the jobs that ended last: asked for again, none is counted twice."""
+        self._ended_here[job_id] = cancelled
+        while len(self._ended_here) > REMEMBERED:
+            self._ended_here.popitem(last=False)
 
 
 def _cancelled(job_id: str) -> ProviderError:

@@ -1,0 +1,110 @@
+"""What jobs cost, asked for after they have ended: nobody waits for it, and no answer is lost by it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Generic
+
+from shotclock.domain.ports import Charges
+from shotclock.providers.client import J, L, Metrics
+from shotclock.providers.polling import Cadence
+from shotclock.providers.submitted_job import SubmittedJob
+from shotclock.providers.workload import SharedWorkload
+
+USAGE_LOOKS = 12
+LAST_LOOK_S = 2.0
+"""For the usage of jobs that ended just before a close, which waits for it."""
+
+
+class UsageSettlement(Generic[J, L]):
+    """Books the usage of every job once it is final, and counts what jobs that were given up cost.
+
+    look: the job's record as it is now; raises nothing.
+    """
+
+    def __init__(
+        self,
+        workload: SharedWorkload[J, L],
+        cadence: Cadence,
+        look: Callable[[SubmittedJob[J]], Awaitable[Metrics]],
+    ) -> None:
+        self._workload = workload
+        self._cadence = cadence
+        self._look = look
+        self._settling: dict[asyncio.Task[None], SubmittedJob[J]] = {}
+        self._abandoned: dict[str, float | None] = {}
+
+    def abandon(self, job: SubmittedJob[J]) -> None:
+        """The job brings no samples; its usage is counted apart, once."""
+        self._abandoned.setdefault(job.job.id, None)
+
+    def deliver(self, job: SubmittedJob[J]) -> None:
+        """The job brought samples: its usage is in their record."""
+        self._abandoned.pop(job.job.id, None)
+
+    def start(self, job: SubmittedJob[J]) -> None:
+        """Asks for the usage of a job that has ended, and books it when it is final."""
+        task = asyncio.ensure_future(self._settle(job))
+        self._settling[task] = job
+        task.add_done_callback(self._settling.pop)
+
+    async def settled(self) -> None:
+        """Waits until the usage of every job that has ended is known, or was asked for in vain."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
+    async def close(self) -> None:
+        """Closes the workload and asks once more for what is not final yet; without an answer the estimate
+        stays booked. The cost of a session is known before that of its last jobs.
+        """
+        settling = dict(self._settling)
+        for task in settling:
+            task.cancel()
+        if settling:
+            await asyncio.wait(settling)
+        try:
+            await self._workload.close()
+        finally:
+            await asyncio.gather(*(self._settle_last(job) for job in settling.values()))
+
+    def charges(self) -> Charges:
+        """See `Charged`."""
+        bills = self._workload.bills
+        known = [usage_s for usage_s in self._abandoned.values() if usage_s is not None]
+        return Charges(
+            abandoned=len(self._abandoned),
+            abandoned_s=sum(known),
+            abandoned_untold=len(self._abandoned) - len(known),
+            sessions=len(bills),
+            sessions_s=sum(bill.usage_s for bill in bills),
+            sessions_untold=self._workload.untold,
+        )
+
+    async def _settle(self, job: SubmittedJob[J]) -> None:
+        wait_s = self._cadence.usage_s
+        for _ in range(USAGE_LOOKS):
+            metrics = await self._look(job)
+            if metrics.usage_s is not None or not metrics.tells_usage:
+                await self._book(job, metrics)
+                return
+            await asyncio.sleep(wait_s / (metrics.speed or 1.0))
+            wait_s *= 2.0
+        await self._book(job, Metrics())
+
+    async def _settle_last(self, job: SubmittedJob[J]) -> None:
+        metrics = Metrics()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_S):
+                metrics = await self._look(job)
+        await self._book(job, metrics)
+
+    async def _book(self, job: SubmittedJob[J], metrics: Metrics) -> None:
+        if job.job.id in self._abandoned and metrics.usage_s is not None:
+            self._abandoned[job.job.id] = metrics.usage_s
+        usage_s = metrics.usage_s
+        if usage_s is None and not metrics.tells_usage:
+            # There will never be a better figure. The time it was running leaves out what loading costs.
+            usage_s = max(metrics.running_s or 0.0, job.estimate_s)
+        await self._workload.book(job.key, usage_s, job.estimate_s, job.account)

@@ -1,0 +1,152 @@
+"""A proxy between a real client and the emulated endpoint that changes chosen answers on their way."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
+
+from ibm_endpoint import IbmEndpoint
+
+
+@dataclass
+class Answer:
+    """What a request is answered with. dropped: the connection is closed in its place."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    dropped: bool = False
+
+
+Change = Callable[[Answer], Answer]
+DROPPED = Answer(dropped=True)
+
+
+def document(content: Any, status: int = 200, **headers: str) -> Answer:
+    """An answer of JSON; headers by name with underscores."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, json.dumps(content).encode(), named)
+
+
+def refusal(status: int, code: Any = "x", message: str = "no", **headers: str) -> Answer:
+    """A refusal as IBM's API writes them."""
+    error = {"code": code, "message": message, "solution": "", "more_info": ""}
+    return document({"errors": [error], "trace": "t"}, status, **headers)
+
+
+@dataclass
+class Rule:
+    """Changes the answers to requests of this kind; left: to how many. forwarded: the endpoint sees them."""
+
+    method: str
+    path: re.Pattern[str]
+    change: Change
+    left: int
+    forwarded: bool
+
+
+class Tampering(ThreadingHTTPServer):
+    """seen: every request as "METHOD path" in order; bodies: of those that had one."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Requests)
+        self.behind = urlsplit(behind).netloc
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.rules: list[Rule] = []
+        self.seen: list[str] = []
+        self.bodies: list[tuple[str, Any]] = []
+
+    def answer(
+        self, request: str, with_: Answer | Change, *, times: int = 10**9, forwarded: bool = True
+    ) -> None:
+        """From now on requests like "GET /jobs/[^/]+$" are answered so, the next `times` of them."""
+        method, path = request.split(" ", 1)
+        change = (lambda _: with_) if isinstance(with_, Answer) else with_
+        self.rules.append(Rule(method, re.compile(path), change, times, forwarded))
+
+    def count(self, request: str) -> int:
+        """How many requests of this kind there were."""
+        method, path = request.split(" ", 1)
+        pairs = (seen.split(" ", 1) for seen in self.seen)
+        return sum(verb == method and re.search(path, where) is not None for verb, where in pairs)
+
+    def rule_for(self, method: str, path: str) -> Rule | None:
+        for rule in self.rules:
+            if rule.left and rule.method == method and rule.path.search(path):
+                rule.left -= 1
+                return rule
+        return None
+
+
+class _Requests(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Tampering
+
+    def _any(self) -> None:
+        body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        path = urlsplit(self.path).path
+        self.server.seen.append(f"{self.command} {path}")
+        if body:
+            self.server.bodies.append((f"{self.command} {path}", body))
+        rule = self.server.rule_for(self.command, path)
+        answer = Answer() if rule is not None and not rule.forwarded else self._forward(body)
+        if rule is not None:
+            answer = rule.change(answer)
+        if answer.dropped:
+            self.close_connection = True
+            return
+        self.send_response_only(answer.status)  # which names no date of its own
+        for name, value in ({"content-type": "application/json"} | answer.headers).items():
+            self.send_header(name, value)
+        if answer.status != 204:
+            self.send_header("content-length", str(len(answer.body)))
+        self.end_headers()
+        if answer.status != 204:
+            self.wfile.write(answer.body)
+
+    do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _any  # noqa: N815 - the names that http.server calls
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+    def _forward(self, body: bytes) -> Answer:
+        upstream = http.client.HTTPConnection(self.server.behind, timeout=60)
+        dropped = {"host", "content-length", "accept-encoding", "connection"}
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
+        try:
+            upstream.request(self.command, self.path, body or None, headers)
+            found = upstream.getresponse()
+            kind = found.getheader("content-type") or "application/json"
+            return Answer(found.status, found.read(), {"content-type": kind})
+        finally:
+            upstream.close()
+
+
+@contextmanager
+def tampering(endpoint: IbmEndpoint) -> Iterator[Tampering]:
+    """The proxy in front of this endpoint, in this process's environment."""
+    proxy = Tampering(endpoint.url)
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    environment = {
+        name: value.replace(endpoint.url, proxy.url) for name, value in endpoint.environment.items()
+    }
+    try:
+        with mock.patch.dict(os.environ, environment):
+            yield proxy
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
