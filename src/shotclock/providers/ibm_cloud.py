@@ -59,7 +59,7 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         """
         try:
             document = self.account_usage()
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return {}
         if document.get("usage_limit_reached") is True:
             consumed, limit = document.get("usage_consumed_seconds"), document.get("usage_limit_seconds")
