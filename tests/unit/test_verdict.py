@@ -123,9 +123,8 @@ def test_idle_sessions_are_judged_against_their_jobs() -> None:
         call = Call(waits_ms=2_300.0, p95_ms=2_400.0, gate=Result.FAIL, cost=billed(100.0, idle_s))
         return " ".join(one.text for one in judged(summary({CLOUD: call})).verdict.sentences)
 
-    assert (
-        "75.0 of 100 QPU s were idle (75.0 %, 120.00 USD); more was paid for waiting than for jobs"
-        in idle(75.0)
+    assert "75.0 of 100 QPU s were idle (75.0 %, 120 USD); more was paid for waiting than for jobs" in idle(
+        75.0
     )
     assert "10.0 of 100 QPU s were idle (10.0 %, 16.00 USD); its jobs fill most of it" in idle(10.0)
     assert "session" not in idle(None)

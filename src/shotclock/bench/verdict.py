@@ -312,7 +312,7 @@ def _price(arm: ArmSummary) -> str:
     if cost.money_per_loss is None or cost.compute_h_per_loss is None:
         return "cost per improvement: none"
     return (
-        f"a unit of loss costs {cost.compute_h_per_loss:.3g} compute h and {cost.money_per_loss:,.4g} "
+        f"a unit of loss costs {number(cost.compute_h_per_loss)} compute h and {number(cost.money_per_loss)} "
         f"{cost.currency} beyond {BASELINE}"
     )
 

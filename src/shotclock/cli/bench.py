@@ -50,6 +50,7 @@ def bench(
         typer.Option("--dry-run", help="With --hardware: rehearse on an EMULATED QPU, started here."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a paid run.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print every figure, not one page.")] = False,
     json: Annotated[bool, typer.Option("--json", help="summary.json on stdout, progress on stderr.")] = False,
 ) -> None:
     """Train with and without quantum-assisted steps, side by side; measure, judge, report.
@@ -84,12 +85,23 @@ def bench(
     if json:
         echo_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
+        _show(summary, path, verbose)
+    if code := exit_code(summary, strict):
+        typer.echo(f"shotclock: {_failure(summary, path, code)}; exit code {code}", err=True)
+    raise typer.Exit(code)
+
+
+def _show(summary: Summary, path: Path, verbose: bool) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    if verbose:
         from shotclock.bench.report.terminal import show  # noqa: PLC0415
 
         show(summary, path, Console(), _next_commands(summary, path))
-    if code := exit_code(summary, strict):
-        typer.echo(f"shotclock: {_failure(summary, path, code)}; exit code {code}", err=True)
-    raise typer.Exit(exit_code(summary, strict))
+    else:
+        from shotclock.bench.report.terminal_brief import show_brief  # noqa: PLC0415
+
+        show_brief(summary, path, Console())
 
 
 def _failure(summary: Summary, path: Path, code: int) -> str:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 from shotclock.bench.arms import CONTROL, HYBRID
 from shotclock.bench.judge.money import is_billed_by_wall
+from shotclock.bench.numbers import number
 from shotclock.bench.schema import BreakEven, BreakEvenPoint, CallCost, SecondPrices, Summary
 
 
@@ -101,9 +102,9 @@ def _gain_per_call(summary: Summary, arm: str, answered: int) -> tuple[float | N
     if loss.improvement is None or not math.isfinite(loss.improvement):
         return None, "no gain is known"
     if loss.interval is None:
-        return None, f"gain {loss.improvement:.3g}, one seed: inconclusive"
+        return None, f"gain {number(loss.improvement)}, one seed: inconclusive"
     low, high = loss.interval
-    note = f"gain {loss.improvement:.3g} ({low:.3g} to {high:.3g})"
+    note = f"gain {number(loss.improvement)} ({number(low)} to {number(high)})"
     if loss.improvement <= 0:
         return None, f"{note}: not positive"
     if low <= 0:

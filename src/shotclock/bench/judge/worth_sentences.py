@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shotclock.bench.numbers import number, percent, span
 from shotclock.bench.schema import BreakEven, CallCost, Sentence, Summary
 from shotclock.domain.stages import Stage
 
@@ -13,8 +14,8 @@ def worth_sentences(summary: Summary) -> list[Sentence]:
         found = summary.break_even
         sentences += [_word_break_even(cost, found) for cost in found.quantum if cost.arm in found.points]
     for arm, ceiling in summary.amdahl.items():
-        bound = "without bound" if ceiling.at_most is None else f"by {ceiling.at_most:.3g}× at most"
-        share = f"{100 * ceiling.share:.3g} %"
+        bound = "without bound" if ceiling.at_most is None else f"{number(ceiling.at_most)} times at most"
+        share = percent(ceiling.share)
         text = f"{arm}: calls block {share} of its time, so faster calls speed it up {bound}."
         figures = (f"{arm}.added_latency", f"{arm}.{Stage.TOTAL_ITERATION_TIME}")
         sentences.append(Sentence(text=text, figures=figures))
@@ -27,10 +28,10 @@ def _word_break_even(cost: CallCost, found: BreakEven) -> Sentence:
     price = (
         "no price of a QPU second does, as its round trip is longer"
         if point.price is None
-        else f"a QPU second at {point.price:.3g} {currency} does"
+        else f"a QPU second at {number(point.price)} {currency} does"
     )
     text = (
-        f"{cost.arm}: a call costs as much as {point.classical_s:,.3g} s of a classical solver; to break "
+        f"{cost.arm}: a call costs as much as {span(point.classical_s)} of a classical solver; to break "
         f"even with classical-control's call {basis}, {price}."
     )
     return Sentence(text=text, figures=(f"{cost.arm}.cost", f"{cost.arm}.added_latency"))

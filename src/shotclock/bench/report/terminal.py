@@ -1,4 +1,4 @@
-"""The run's summary for a terminal: readable at 80 columns, without colour and in a pipe."""
+"""All figures of a run for a terminal: readable at 80 columns, without colour and in a pipe."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.columns import Columns
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from shotclock.bench.numbers import NOTHING, ms, number
+from shotclock.bench.numbers import NOTHING, ms, number, percent
 from shotclock.bench.report.shares import Share, shares
+from shotclock.bench.report.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.report.words import (
     QUANTILES,
     SANITY,
@@ -25,7 +26,6 @@ from shotclock.bench.report.words import (
     gated,
     mark_of,
     quantile,
-    took,
     why,
 )
 from shotclock.bench.rows import CALL_STAGES
@@ -43,8 +43,8 @@ _STATES = {State.MET: "bold green", State.NOT_MET: "bold red", State.NOT_MEASURE
 def show(summary: Summary, folder: Path, console: Console, commands: Sequence[str]) -> None:
     """Prints the summary of the run in `folder`; `commands` are what its reader may want to run next."""
     mark = mark_of(summary)
-    _header(summary, console, mark)
-    _say(console, Text(summary.verdict.headline, style="bold"))
+    say_head(summary, console, mark)
+    say(console, Text(summary.verdict.headline, style="bold"))
     _gates(summary, "Thresholds", summary.thresholds, console, mark)
     _gates(summary, "Mission gates", summary.mission_gates, console, mark)
     _causes(summary, console, mark)
@@ -58,21 +58,9 @@ def show(summary: Summary, folder: Path, console: Console, commands: Sequence[st
     _next(folder, commands, console)
 
 
-def _say(console: Console, words: RenderableType) -> None:
-    console.print(words, markup=False, highlight=False)
-
-
-def _title(console: Console, words: str, mark: str = "") -> None:
-    console.print()
-    text = Text(words, style="bold")
-    if mark:
-        text.append(f"  {mark}", style="not bold")
-    _say(console, text)
-
-
 def _notes(console: Console, notes: Iterable[str]) -> None:
     for note in notes:
-        _say(console, Text(note, style="dim"))
+        say(console, Text(note, style="dim"))
 
 
 def _table(head: Iterable[str], words: int = 1) -> Table:
@@ -99,46 +87,35 @@ def _by_arm(console: Console, head: Sequence[str], arms: dict[str, list[tuple[Te
             table.add_row(*row)
         return table
 
-    _say(console, part(()))
+    say(console, part(()))
     for name, own in arms.items():
         below = part(own)
         below.show_header = False
-        _say(console, Text(name, style="bold"))
-        _say(console, below)
-
-
-def _header(summary: Summary, console: Console, mark: str) -> None:
-    line = Text(f"shotclock bench  {summary.workload}, {summary.kernel}, n = {summary.n}  ", style="bold")
-    line.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
-    if summary.status != "complete":
-        line.append(f"  {summary.status.upper()}: partial results", style="bold red")
-    _say(console, line)
-    quick = ", quick" if summary.quick else ""
-    steps = count(summary.common_steps, "common step")
-    _say(console, Text(f"run {summary.run_id}, took {took(summary)}, {steps}{quick}", style="dim"))
+        say(console, Text(name, style="bold"))
+        say(console, below)
 
 
 def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console, mark: str) -> None:
     if not found:
         return
-    _title(console, title, mark)
+    say_title(console, title, mark)
     for gate in found:
         line = Text()
         line.append(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
         sign = "≤" if gate.direction == "max" else "≥"
         line.append(f"{gate.metric} {sign} {gate.limit:g}")
-        _say(console, line)
+        say(console, line)
         now = gated(summary, gate)
-        _say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))
+        say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))
 
 
 def _causes(summary: Summary, console: Console, mark: str) -> None:
     found = {name: causes_words(arm.causes) for name, arm in summary.arms.items() if arm.causes}
     if found:
-        _title(console, "Calls without samples", mark)
+        say_title(console, "Calls without samples", mark)
     for name, why_not in found.items():
         calls = f"{sum(summary.arms[name].causes.values()):,} of {count(summary.arms[name].calls, 'call')}"
-        _say(console, Text(f"{name}: {calls}: {why_not}"))
+        say(console, Text(f"{name}: {calls}: {why_not}"))
 
 
 def _mean(summary: Summary, metric: str) -> str:
@@ -173,9 +150,9 @@ def _latencies(summary: Summary, console: Console, mark: str) -> None:
             rows.append((*_counted(f" {metric}", latency, bounds=bounds), *parts))
             for kind, part in classes(summary, name) if metric == "added_latency" else ():
                 rows.append(_counted(f"    {kind}", part, bounds=bounds))
-    _title(console, "Latency by arm", mark)
+    say_title(console, "Latency by arm", mark)
     if not arms:
-        _say(console, Text("No call was made."))
+        say(console, Text("No call was made."))
         return
     _by_arm(console, ("ms", "n", "missed", *QUANTILES, "emul.", "software"), arms)
     notes = [
@@ -206,7 +183,7 @@ def _stages(summary: Summary, console: Console, mark: str) -> None:
                 shown = (*map(Text, figures), *_percentiles(latency, bounds=False))
                 arms.setdefault(name, []).append(shown)
     if arms:
-        _title(console, "Latency by stage", mark)
+        say_title(console, "Latency by stage", mark)
         _by_arm(console, ("ms", "n", "mean", "emul.", "software", *QUANTILES), arms)
         _notes(console, ["stages under 1 % of the arm's mean call are left out; the report has them all"])
 
@@ -225,21 +202,21 @@ def _time(summary: Summary, console: Console, mark: str) -> None:
             block = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
             block.title, block.title_justify, block.title_style = Text(name), "left", "bold"
             block.add_column(width=22, no_wrap=True)
-            block.add_column(width=5, justify="right", no_wrap=True)
+            block.add_column(width=7, justify="right", no_wrap=True)
             block.add_column(width=_BAR, no_wrap=True)
             for share in found:
-                block.add_row(Text(share.name), Text(f"{100 * share.share:.0f} %"), Text(_bar(share)))
+                block.add_row(Text(share.name), Text(percent(share.share)), Text(_bar(share)))
             blocks.append(Padding(block, (0, 0, 1, 0)))
     if blocks:
-        _title(console, "Where the time went", mark)
-        _say(
+        say_title(console, "Where the time went", mark)
+        say(
             console,
             Text(
                 "of an iteration that carries a call; █ software, ░ emulated wait",
                 style="dim",
             ),
         )
-        _say(console, Columns(blocks, padding=(0, 1)))
+        say(console, Columns(blocks, padding=(0, 1)))
 
 
 def _costs(summary: Summary, console: Console, mark: str) -> None:
@@ -253,8 +230,8 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
         ]
         consumed = [number(spent.compute_h), number(spent.money)]
         table.add_row(Text(name), number(loss.mean), number(loss.improvement), *consumed, *prices)
-    _title(console, "Cost per loss improvement", mark)
-    _say(console, table)
+    say_title(console, "Cost per loss improvement", mark)
+    say(console, table)
     notes = ["gain: held-out loss below classical-only's, over the common steps"]
     notes.append(f"h, {currency}: spent; /loss: spent beyond classical-only, for one unit of gain")
     _notes(console, notes)
@@ -263,7 +240,7 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
 def _sanity(summary: Summary, console: Console, mark: str) -> None:
     if not summary.sanity:
         return
-    _title(console, "Against the founding document's figures", mark)
+    say_title(console, "Against the founding document's figures", mark)
     table = _table(("ms", "expected", "measured", "result", "pub./meas./ass."))
     for one in summary.sanity:
         known = "/".join(str(count) for count in one.tags.values())
@@ -275,40 +252,37 @@ def _sanity(summary: Summary, console: Console, mark: str) -> None:
             result = f"{SANITY[each.result]} {each.result}"
             table.add_row(Text(f"  {each.statistic}"), expected(each), measured, Text(result))
     table.columns[3].justify = "left"
-    _say(console, table)
+    say(console, table)
     _notes(console, ["pub./meas./ass.: numbers behind the latency, published, measured or assumed"])
     for one in summary.sanity:
         rests = f"; it rests on {', '.join(one.rests_on)}" if one.rests_on else ""
-        _say(console, Text(f"{one.arm}: {one.said}{rests}", style="dim"))
+        say(console, Text(f"{one.arm}: {one.said}{rests}", style="dim"))
 
 
 def _checklist(summary: Summary, console: Console, mark: str) -> None:
     if not summary.checklist:
         return
-    _title(console, "Integration checklist", mark)
+    say_title(console, "Integration checklist", mark)
     for point in summary.checklist:
         line = Text(f"{STATES[point.state]} {point.title}: ")
         line.append(str(point.state), style=_STATES[point.state])
-        _say(console, line)
-        _say(console, Padding(Text(point.said, style="dim"), (0, 0, 0, 2)))
+        say(console, line)
+        say(console, Padding(Text(point.said, style="dim"), (0, 0, 0, 2)))
 
 
 def _verdict(summary: Summary, console: Console, mark: str) -> None:
-    _title(console, "Verdict", mark)
-    _say(console, Text(summary.verdict.headline, style="bold"))
+    say_title(console, "Verdict", mark)
+    say(console, Text(summary.verdict.headline, style="bold"))
     listed = Table.grid(padding=(0, 1, 0, 0))
     listed.add_column(justify="right")
     for number_of, sentence in enumerate(summary.verdict.sentences, start=1):
         listed.add_row(f"{number_of}.", Text(sentence.text))
-    _say(console, listed)
+    say(console, listed)
 
 
 def _next(folder: Path, commands: Sequence[str], console: Console) -> None:
     if commands:
-        _title(console, "Next")
+        say_title(console, "Next")
         for command in commands:
             console.print(Text(f"  {command}"), soft_wrap=True, highlight=False)
-    page = folder / "report.html"
-    console.print()
-    # Never broken over two lines: a path is there to be copied.
-    console.print(Text(f"Report: {page if page.exists() else folder}"), soft_wrap=True, highlight=False)
+    say_folder(folder, console)
