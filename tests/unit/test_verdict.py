@@ -126,7 +126,7 @@ def test_idle_sessions_are_judged_against_their_jobs() -> None:
     assert "75.0 of 100 QPU s were idle (75.0 %, 120 USD); more was paid for waiting than for jobs" in idle(
         75.0
     )
-    assert "10.0 of 100 QPU s were idle (10.0 %, 16.00 USD); its jobs fill most of it" in idle(10.0)
+    assert "10.0 of 100 QPU s were idle (10.0 %, 16.0 USD); its jobs fill most of it" in idle(10.0)
     assert "session" not in idle(None)
 
 

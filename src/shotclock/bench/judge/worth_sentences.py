@@ -14,7 +14,7 @@ def worth_sentences(summary: Summary) -> list[Sentence]:
         found = summary.break_even
         sentences += [_word_break_even(cost, found) for cost in found.quantum if cost.arm in found.points]
     for arm, ceiling in summary.amdahl.items():
-        bound = "without bound" if ceiling.at_most is None else f"{number(ceiling.at_most)} times at most"
+        bound = "without bound" if ceiling.at_most is None else f"by {number(ceiling.at_most)}× at most"
         share = percent(ceiling.share)
         text = f"{arm}: calls block {share} of its time, so faster calls speed it up {bound}."
         figures = (f"{arm}.added_latency", f"{arm}.{Stage.TOTAL_ITERATION_TIME}")
