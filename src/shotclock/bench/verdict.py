@@ -180,7 +180,7 @@ def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
     money = arm.cost.idle_money or 0.0
     text = (
         f"{name} is billed by the session: {number(idle_s)} of {number(billed_s)} QPU s were idle "
-        f"({percent(idle_s / billed_s)}, {money:,.2f} {arm.cost.currency}); {advice}."
+        f"({percent(idle_s / billed_s)}, {number(money)} {arm.cost.currency}); {advice}."
     )
     return [Sentence(text=text, figures=(f"{name}.cost",))]
 
