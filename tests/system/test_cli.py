@@ -131,7 +131,7 @@ def test_json_is_one_document_on_stdout_and_the_report_can_be_made_again(
     )
     assert code == 0, err
     document = json.loads(out)
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["emulated"] is False
     page = tmp_path / "run" / "report.html"
     page.unlink()

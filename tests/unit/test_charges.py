@@ -66,7 +66,7 @@ def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None
     run = summary({ARM: Calling(waits_ms=120.0, cost=billed(10.0).model_copy(update=given_up))})
     said = " ".join(sentence.text for sentence in verdict(run).sentences)
     assert (
-        f"{ARM} gave up 12 submitted jobs, which took 4 of its 10 QPU s and is told no usage of "
+        f"{ARM} gave up 12 submitted jobs, which took 4.00 of its 10.0 QPU s and has no usage reported for "
         f"2 such jobs and 1 session, so its cost is a lower bound."
     ) in said
     notes = [

@@ -199,7 +199,7 @@ def _abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
         if unknown
     ]
     if untold:
-        said.append(f"is told no usage of {' and '.join(untold)}, so its cost is a lower bound")
+        said.append(f"has no usage reported for {' and '.join(untold)}, so its cost is a lower bound")
     return [Sentence(text=f"{name} {' and '.join(said)}.", figures=(f"{name}.cost",))] if said else []
 
 
