@@ -105,7 +105,7 @@ def _show(summary: Summary, path: Path, verbose: bool) -> None:
 
 
 def _failure(summary: Summary, path: Path, code: int) -> str:
-    """Why the command fails: the run itself, or the thresholds that failed or are not settled."""
+    """Why the command fails: the run, thresholds that failed or are inconclusive, or invalid latencies."""
     from shotclock.bench.report.words import why  # noqa: PLC0415
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
@@ -117,7 +117,7 @@ def _failure(summary: Summary, path: Path, code: int) -> str:
     gates = [gate for gate in summary.thresholds if gate.result is result]
     signs = {"max": "≤", "min": "≥"}
     said = [f"{gate.metric} {signs[gate.direction]} {gate.limit:g} ({why(gate)})" for gate in gates]
-    return f"{result}: {'; '.join(said)}"
+    return f"{result}: {'; '.join(said) or summary.verdict.headline.removesuffix('.')}"
 
 
 def exit_code(summary: Summary, strict: bool) -> int:
