@@ -114,3 +114,11 @@ def test_bits_of_another_size_are_refused() -> None:
     for bits in (np.zeros(3, np.uint8), np.zeros((1, 2), np.uint8)):
         with pytest.raises(SubproblemError, match=r"must be shape \(2,\)"):
             Subproblem.sample(model, bits)
+
+
+@pytest.mark.parametrize("bits", [[-1, 1], [0.5, 1.0], [2, 0], [np.nan, 0.0]])
+@pytest.mark.parametrize("vartype", ["SPIN", "BINARY"])
+def test_values_that_are_no_bits_are_refused(bits: list[float], vartype: Any) -> None:
+    model = dimod.BQM({"b": 1.0, "a": 2.0}, {}, 0.0, vartype)
+    with pytest.raises(SubproblemError, match="bits: must be 0 or 1"):
+        Subproblem.sample(model, np.array(bits))

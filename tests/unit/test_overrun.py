@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge as judge_load
 from shotclock.bench.schema import Gate, Result, Summary
 from shotclock.bench.summarise import judged
+from shotclock.cli.bench import _failure, exit_code
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.outcome import Outcome
 from shotclock.domain.ports import Offload
@@ -152,6 +154,23 @@ def test_a_run_of_overruns_is_invalid_in_the_headline_and_settles_nothing(gate: 
     assert f"in 190 of 200 calls, so {MACHINE}" in verdict.headline
     assert (verdict.worth, verdict.way) == ("undecided", "not settled")
     assert verdict.modes == {ARM: "not settled"}
+
+
+@pytest.mark.parametrize("thresholds", [(), (Result.PASS,), (Result.INCONCLUSIVE,)])
+def test_a_run_of_overruns_is_inconclusive_under_strict(thresholds: tuple[Result, ...]) -> None:
+    gate = gate_of(0, 0.5, "quantum_share", "min")
+    gates = tuple(gate.model_copy(update={"result": one}) for one in thresholds)
+    run = summary({ARM: Call(waits_ms=120.0, p95_ms=140.0)}).model_copy(update={"thresholds": gates})
+    unsettled = 5 if Result.INCONCLUSIVE in thresholds else 0
+    assert (exit_code(run, strict=True), exit_code(run, strict=False)) == (unsettled, 0)
+    invalid = overrun_in(run, 190)
+    assert (exit_code(invalid, strict=True), exit_code(invalid, strict=False)) == (5, 0)
+
+
+def test_the_last_line_under_strict_says_which_latencies_are_invalid() -> None:
+    invalid = overrun_in(summary({ARM: Call(waits_ms=120.0, p95_ms=140.0)}), 190)
+    said = _failure(invalid, Path("runs/1"), exit_code(invalid, strict=True))
+    assert said.startswith(f"INCONCLUSIVE: INVALID latencies of {ARM}: the emulation computed for longer")
 
 
 def test_a_single_overrun_among_many_calls_leaves_the_verdict() -> None:

@@ -76,6 +76,12 @@ def with_variable(circuit: QuantumCircuit) -> None:
     circuit.measure(0, 0)
 
 
+def boxed(circuit: QuantumCircuit) -> None:
+    with circuit.box():
+        circuit.x(0)
+    circuit.measure(0, 0)
+
+
 def with_opaque(circuit: QuantumCircuit) -> None:
     inner = QuantumCircuit(1)
     inner.append(Gate("frob", 1, []), [0])
@@ -108,6 +114,7 @@ REFUSED: list[tuple[str, str, Source]] = [
     ("measure", "nothing is measured", edited(lambda circuit: circuit.h(0))),
     ("measure", "qubit 0 is used after its measurement", edited(measured_in_between)),
     ("measure", "bit 0 is written twice", edited(lambda circuit: circuit.measure([0, 1], [0, 0]))),
+    ("box", "write their instructions without a box", edited(boxed)),
     ("reset", "every shot begins with its qubits at 0", edited(lambda circuit: circuit.reset(0))),
     ("control_flow", "if_else", edited(conditional)),
     ("control_flow", "for_loop", edited(looped)),

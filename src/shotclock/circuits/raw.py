@@ -175,6 +175,8 @@ def _check(circuit: QuantumCircuit) -> None:
 
 def _check_kind(one: CircuitInstruction) -> None:
     name = one.operation.name
+    if name == "box":
+        raise CircuitError("box", "boxes are not run; write their instructions without a box")
     if isinstance(one.operation, ControlFlowOp):
         raise CircuitError("control_flow", f"{name} depends on a result within the circuit")
     if name == "reset":

@@ -41,7 +41,7 @@ def bench(
     metrics: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Expose Prometheus metrics on this loopback port.")
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="An inconclusive threshold exits 5.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Inconclusive or invalid figures exit 5.")] = False,
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Only with an AMD GPU and an IBM QPU; looks first, then asks.")
     ] = False,
@@ -105,7 +105,7 @@ def _show(summary: Summary, path: Path, verbose: bool) -> None:
 
 
 def _failure(summary: Summary, path: Path, code: int) -> str:
-    """Why the command fails: the run itself, or the thresholds that failed or are not settled."""
+    """Why the command fails: the run, thresholds that failed or are inconclusive, or invalid latencies."""
     from shotclock.bench.report.words import why  # noqa: PLC0415
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
@@ -117,11 +117,12 @@ def _failure(summary: Summary, path: Path, code: int) -> str:
     gates = [gate for gate in summary.thresholds if gate.result is result]
     signs = {"max": "≤", "min": "≥"}
     said = [f"{gate.metric} {signs[gate.direction]} {gate.limit:g} ({why(gate)})" for gate in gates]
-    return f"{result}: {'; '.join(said)}"
+    return f"{result}: {'; '.join(said) or summary.verdict.headline.removesuffix('.')}"
 
 
 def exit_code(summary: Summary, strict: bool) -> int:
-    """See `bench`: only thresholds the user set fail a run."""
+    """See `bench`: only thresholds the user set fail a run; invalid latencies are inconclusive."""
+    from shotclock.bench.overrun import invalid_arms  # noqa: PLC0415
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
     if summary.status != "complete":
@@ -129,7 +130,8 @@ def exit_code(summary: Summary, strict: bool) -> int:
     results = {gate.result for gate in summary.thresholds}
     if Result.FAIL in results:
         return THRESHOLD_FAILED
-    return INCONCLUSIVE if strict and Result.INCONCLUSIVE in results else 0
+    inconclusive = Result.INCONCLUSIVE in results or bool(invalid_arms(summary.arms))
+    return INCONCLUSIVE if strict and inconclusive else 0
 
 
 def _flags(

@@ -133,6 +133,8 @@ class Subproblem:
             raise SubproblemError(
                 "bits", f"must be shape ({len(labels)},), one bit a variable (got shape {values.shape})"
             )
+        if not np.isin(values, (0, 1)).all():
+            raise SubproblemError("bits", "must be 0 or 1, as in an answer, of a SPIN model too")
         is_spin = bqm.vartype.name == "SPIN"
         numbers = [2 * int(bit) - 1 if is_spin else int(bit) for bit in values]
         return dict(zip(labels, numbers, strict=True))
