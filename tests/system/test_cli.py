@@ -165,7 +165,8 @@ def test_help_imports_neither_torch_nor_qiskit() -> None:
         "from shotclock.cli import main\n"
         "try:\n    main()\n"
         "except SystemExit:\n    pass\n"
-        "print(sorted(set(sys.modules) & {'torch', 'qiskit', 'numpy', 'scipy', 'altair'}))"
+        "print(sorted(set(sys.modules) & {'torch', 'qiskit', 'numpy', 'scipy', 'altair', 'rich', 'grpc',"
+        " 'asyncio', 'numba', 'pyarrow', 'jinja2', 'starlette', 'uvicorn'}))"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -236,7 +237,8 @@ COMMAND = [sys.executable, "-m", "shotclock"]
 
 def test_a_reader_that_leaves_ends_it_quietly_and_loses_no_run(tmp_path: Path) -> None:
     load = ["load", "--clock", "virtual", "--duration", "1", "--out", str(tmp_path / "load")]
-    for arguments in (["profile", "show", "colocated"], ["profile", "show", "colocated", "--json"], load):
+    show = ["profile", "show", "colocated"]
+    for arguments in (["--help"], ["--version"], ["bench", "--help"], show, [*show, "--json"], load):
         reading, writing = os.pipe()
         os.close(reading)
         with os.fdopen(writing) as pipe:
@@ -247,6 +249,18 @@ def test_a_reader_that_leaves_ends_it_quietly_and_loses_no_run(tmp_path: Path) -
         assert "Traceback" not in done.stderr
         assert "BrokenPipe" not in done.stderr
     assert json.loads((tmp_path / "load" / "load.json").read_text())["status"] == "complete"
+
+
+def test_a_dumb_narrow_terminal_and_closed_streams_are_no_fault() -> None:
+    narrow = {**os.environ, "TERM": "dumb", "COLUMNS": "20", "TMPDIR": "/nonexistent"}
+    for redirected in ("", ">&-", "2>&-", "<&- >&- 2>&-"):
+        for arguments in ("--help", "profile show colocated"):
+            line = f'exec "$@" {arguments} {redirected}'
+            done = subprocess.run(
+                ["bash", "-c", line, "-", *COMMAND], env=narrow, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            assert ("\x1b" in done.stdout, bool(done.stdout)) == (False, ">&-" not in redirected.split())
 
 
 def test_a_full_disk_behind_stdout_is_one_line_and_3() -> None:

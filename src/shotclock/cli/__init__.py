@@ -32,6 +32,14 @@ from shotclock.domain.errors import MachineError, ShotclockError
 class _Verbs(TyperGroup):
     """Ends a verb that is stopped from outside with one line at most, and a code a script can tell."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Reads the arguments; `--help` and `--version` print here, where click ends a broken pipe with 1."""
+        try:
+            return super().make_context(*arguments, **more)
+        except BrokenPipeError:
+            _write_no_more()
+            raise typer.Exit(READER_GONE) from None
+
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Runs the verb."""
         try:
