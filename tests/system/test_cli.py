@@ -272,6 +272,15 @@ def test_a_full_disk_behind_stdout_is_one_line_and_3() -> None:
         assert (done.returncode, done.stderr) == (3, "shotclock: stdout: No space left on device\n")
 
 
+def test_no_folder_for_temporary_files_is_one_line_that_names_it() -> None:
+    line = ["bash", "-c", 'ulimit -f 0; exec "$@"', "-", *COMMAND, "serve", "--insecure"]
+    ports = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+    done = subprocess.run([*line, *ports], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("shotclock: TMPDIR: No usable temporary directory found in ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_usage_error_is_one_line_to_grep(shotclock: Cli) -> None:
     code, out, err = shotclock("bench", "--stepz", "3")
     assert (code, out) == (2, "")

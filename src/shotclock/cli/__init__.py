@@ -136,6 +136,9 @@ def main() -> None:
         sys.stderr.write(f"shotclock: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk behind stdout, above all
-        sys.stderr.write(f"shotclock: {error.filename or 'stdout'}: {error.strerror or error}\n")
+        where = error.filename or "stdout"
+        if error.filename is None and isinstance(error, FileNotFoundError):  # from `tempfile`
+            where = "TMPDIR"
+        sys.stderr.write(f"shotclock: {where}: {error.strerror or error}\n")
         _write_no_more()
         sys.exit(MachineError.exit_code)
