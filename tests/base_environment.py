@@ -14,22 +14,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / ".venv-base"
 
-# Runs one command a line, in one process: what they import is imported once. Software takes the same time
-# on any machine, however busy, so that a page's thresholds hold everywhere.
+# Runs one command a line, in one process for all folders: what they import is imported once. Software takes
+# the same time on any machine, however busy, so that a page's thresholds hold everywhere.
 COMMANDS = """
-import contextlib, itertools, json, sys
+import contextlib, itertools, json, os, sys
 from shotclock import cli
 from shotclock.app import host
 from shotclock.bench.simulate import VirtualLoop
 host.VirtualLoop = lambda: VirtualLoop(base_ns=itertools.count(0, 1_000).__next__)
 for line in sys.stdin:
-    sys.argv = ["shotclock", *json.loads(line)]
+    folder, *arguments = json.loads(line)
+    os.chdir(folder)
+    sys.argv, path = ["shotclock", *arguments], list(sys.path)
     code = 0
     with contextlib.redirect_stdout(sys.stderr):
         try:
             cli.main()
         except SystemExit as ended:
             code = ended.code or 0
+    sys.path[:] = path
     print(code, flush=True)
 """
 
@@ -72,8 +75,11 @@ def run(*command: str, folder: Path, **variables: str) -> subprocess.CompletedPr
 
 
 @contextmanager
-def commands(folder: Path) -> Iterator[Callable[[list[str]], int]]:
-    """Runs `shotclock` with these arguments, command after command; gives the exit code."""
+def commands(folder: Path) -> Iterator[Callable[[Path, list[str]], int]]:
+    """Runs `shotclock` in a folder with these arguments, command after command; gives the exit code.
+
+    folder: of its stderr, which must show no traceback.
+    """
     log = folder / "commands.log"
     with log.open("w", encoding="utf-8") as stderr:
         process = subprocess.Popen(
@@ -86,17 +92,18 @@ def commands(folder: Path) -> Iterator[Callable[[list[str]], int]]:
             text=True,
         )
 
-        def run_one(arguments: list[str]) -> int:
+        def run_one(where: Path, arguments: list[str]) -> int:
             assert process.stdin is not None
             assert process.stdout is not None
-            process.stdin.write(f"{json.dumps(arguments)}\n")
+            process.stdin.write(f"{json.dumps([str(where), *arguments])}\n")
             process.stdin.flush()
             code = process.stdout.readline()
-            assert code, log.read_text(encoding="utf-8")
+            said = log.read_text(encoding="utf-8")
+            assert code, said
+            assert "Traceback" not in said
             return int(code)
 
         try:
             yield run_one
         finally:
             process.communicate(timeout=900)
-    assert "Traceback" not in log.read_text(encoding="utf-8")

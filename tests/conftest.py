@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
@@ -12,7 +14,14 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # templates compiled by tests go to a cache of their own, not to the user's
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="shotclock-tests-")
+_CACHE = Path(tempfile.mkdtemp(prefix="shotclock-tests-"))
+os.environ["XDG_CACHE_HOME"] = str(_CACHE)
+
+
+def pytest_unconfigure() -> None:
+    """Removes this process's own cache, and no other's."""
+    shutil.rmtree(_CACHE, ignore_errors=True)
+
 
 # a shell starts what goes on in the background with Ctrl-C ignored, and its children inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)

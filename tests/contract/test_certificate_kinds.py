@@ -181,9 +181,12 @@ def test_a_server_without_a_name_is_refused(site: Site) -> None:
 
 FORMS: dict[str, Callable[[bytes], bytes]] = {
     "byte-order-mark": lambda pem: b"\xef\xbb\xbf" + pem,
+    "byte-order-mark-and-crlf": lambda pem: b"\xef\xbb\xbf" + pem.replace(b"\n", b"\r\n"),
     "crlf": lambda pem: pem.replace(b"\n", b"\r\n"),
     "cr": lambda pem: pem.replace(b"\n", b"\r"),
     "utf-16": lambda pem: pem.decode().encode("utf-16"),
+    "utf-16-be": lambda pem: pem.decode().encode("utf-16-be"),
+    "utf-16-le": lambda pem: pem.decode().encode("utf-16-le"),
     "indented": lambda pem: b"".join(b"  " + line + b"\n" for line in pem.splitlines()),
     "text-around": lambda pem: "Inhaber: Ä\n".encode() + pem + b"\nmore\n",
     "no-last-newline": lambda pem: pem.rstrip(),

@@ -165,7 +165,8 @@ def test_help_imports_neither_torch_nor_qiskit() -> None:
         "from shotclock.cli import main\n"
         "try:\n    main()\n"
         "except SystemExit:\n    pass\n"
-        "print(sorted(set(sys.modules) & {'torch', 'qiskit', 'numpy', 'scipy', 'altair'}))"
+        "print(sorted(set(sys.modules) & {'torch', 'qiskit', 'numpy', 'scipy', 'altair', 'rich', 'grpc',"
+        " 'asyncio', 'numba', 'pyarrow', 'jinja2', 'starlette', 'uvicorn'}))"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
@@ -236,7 +237,8 @@ COMMAND = [sys.executable, "-m", "shotclock"]
 
 def test_a_reader_that_leaves_ends_it_quietly_and_loses_no_run(tmp_path: Path) -> None:
     load = ["load", "--clock", "virtual", "--duration", "1", "--out", str(tmp_path / "load")]
-    for arguments in (["profile", "show", "colocated"], ["profile", "show", "colocated", "--json"], load):
+    show = ["profile", "show", "colocated"]
+    for arguments in (["--help"], ["--version"], ["bench", "--help"], show, [*show, "--json"], load):
         reading, writing = os.pipe()
         os.close(reading)
         with os.fdopen(writing) as pipe:
@@ -249,6 +251,18 @@ def test_a_reader_that_leaves_ends_it_quietly_and_loses_no_run(tmp_path: Path) -
     assert json.loads((tmp_path / "load" / "load.json").read_text())["status"] == "complete"
 
 
+def test_a_dumb_narrow_terminal_and_closed_streams_are_no_fault() -> None:
+    narrow = {**os.environ, "TERM": "dumb", "COLUMNS": "20", "TMPDIR": "/nonexistent"}
+    for redirected in ("", ">&-", "2>&-", "<&- >&- 2>&-"):
+        for arguments in ("--help", "profile show colocated"):
+            line = f'exec "$@" {arguments} {redirected}'
+            done = subprocess.run(
+                ["bash", "-c", line, "-", *COMMAND], env=narrow, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (0, "")
+            assert ("\x1b" in done.stdout, bool(done.stdout)) == (False, ">&-" not in redirected.split())
+
+
 def test_a_full_disk_behind_stdout_is_one_line_and_3() -> None:
     for arguments in (["--help"], ["profile", "show", "colocated"]):
         with Path("/dev/full").open("w") as full:
@@ -256,6 +270,15 @@ def test_a_full_disk_behind_stdout_is_one_line_and_3() -> None:
                 [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
         assert (done.returncode, done.stderr) == (3, "shotclock: stdout: No space left on device\n")
+
+
+def test_no_folder_for_temporary_files_is_one_line_that_names_it() -> None:
+    line = ["bash", "-c", 'ulimit -f 0; exec "$@"', "-", *COMMAND, "serve", "--insecure"]
+    ports = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+    done = subprocess.run([*line, *ports], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.startswith("shotclock: TMPDIR: No usable temporary directory found in ")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_usage_error_is_one_line_to_grep(shotclock: Cli) -> None:

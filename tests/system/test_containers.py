@@ -73,6 +73,26 @@ def test_a_run_needs_no_home_and_no_cache(variables: dict[str, str], anywhere: P
     assert {file.name for file in anywhere.iterdir()} == {"run"}
 
 
+def test_a_service_is_ready_and_ends_well_beside_a_full_cache(tmp_path: Path) -> None:
+    # files may grow to 8 KiB, less than a template: what a full disk does
+    limited = ["bash", "-c", 'ulimit -f 8; exec "$@"', "-", sys.executable, "-m", "shotclock"]
+    serve = ["serve", "--insecure", "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+    surroundings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    with subprocess.Popen([*limited, *serve], stderr=subprocess.PIPE, text=True, env=surroundings) as service:
+        assert service.stderr is not None
+        said = []
+        for line in service.stderr:
+            said.append(line)
+            if line.startswith("ready"):
+                service.terminate()
+    text = "".join(said)
+    assert service.returncode == 0, text
+    assert "cannot be written: File too large; templates are compiled again at each start" in text
+    assert "ready: emulated provider" in text
+    assert "Traceback" not in text
+    assert not [*tmp_path.rglob("*.template"), *tmp_path.rglob("*.partial")]
+
+
 def test_only_names_with_two_underscores_are_settings(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -54,22 +55,30 @@ def run_shell(lines: list[str], folder: Path, **variables: str) -> subprocess.Co
     return ran
 
 
+@pytest.fixture(scope="module")
+def shotclock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path, list[str]], int]]:
+    """The command in a page's folder; one process runs those of all pages."""
+    with base_environment.commands(tmp_path_factory.mktemp("log")) as run_one:
+        yield run_one
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_examples_of_a_page_work(page: Path, tmp_path: Path) -> None:
-    with base_environment.commands(tmp_path) as shotclock:
-        for language, text in blocks(page):
-            if named := NAMED.match(text):
-                (tmp_path / named[1]).write_text(text, encoding="utf-8")
-            elif language == "python":
-                ran = base_environment.run("python", "-c", text, folder=tmp_path)
-                assert ran.returncode == 0, ran.stderr
-            elif language == "toml":
-                (tmp_path / "example.toml").write_text(text, encoding="utf-8")
-                load(tmp_path / "example.toml", {})
-            elif language == "console":
-                for line in re.findall(r"^\$ shotclock (.*)$", text, re.MULTILINE):
-                    words = shlex.split(line.replace(" 9464 ", f" {free_port()} "), comments=True)
-                    assert shotclock(words) == 0, line
+def test_the_examples_of_a_page_work(
+    page: Path, tmp_path: Path, shotclock: Callable[[Path, list[str]], int]
+) -> None:
+    for language, text in blocks(page):
+        if named := NAMED.match(text):
+            (tmp_path / named[1]).write_text(text, encoding="utf-8")
+        elif language == "python":
+            ran = base_environment.run("python", "-c", text, folder=tmp_path)
+            assert ran.returncode == 0, ran.stderr
+        elif language == "toml":
+            (tmp_path / "example.toml").write_text(text, encoding="utf-8")
+            load(tmp_path / "example.toml", {})
+        elif language == "console":
+            for line in re.findall(r"^\$ shotclock (.*)$", text, re.MULTILINE):
+                words = shlex.split(line.replace(" 9464 ", f" {free_port()} "), comments=True)
+                assert shotclock(tmp_path, words) == 0, line
 
 
 def test_the_rehearsal_of_the_hardware_run_works_as_written(tmp_path: Path) -> None:

@@ -142,6 +142,14 @@ def test_a_sampler_of_ones_own_is_reachable(examined: Doctor) -> None:
     assert "no Provider" in check(document, "reachable")["said"]
 
 
+def test_a_template_store_that_cannot_be_written_is_a_warning(examined: Doctor) -> None:
+    code, document = examined("[circuits]\ntemplate_store = '/proc/none'", "--provider", "emulated")
+    found = check(document, "template store")
+    assert (code, document["ok"], found["ok"]) == (CODES["well"], True, True)
+    assert "/proc/none: cannot be written: " in found["said"]
+    assert "circuits.template_store" in found["fix"]
+
+
 @pytest.mark.parametrize(
     ("hours", "code", "ok", "says"),
     [((-1, 24), 0, True, "valid"), ((-23, 1), 0, True, "expires on"), ((-9, -1), 3, False, "expired on")],

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from shotclock.bench.load import records
 from shotclock.bench.load.circuit import UserCircuit
 from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
+from shotclock.emulator import fit, profile
+from shotclock.providers import credentials
 from shotclock.settings import load
 
 WORDS = "import sys; from shotclock.cli.streams import *; prepare_streams(); "
@@ -81,6 +85,41 @@ def test_a_circuit_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     file.write_bytes("OPENQASM 3.0;".encode("utf-16"))
     with pytest.raises(SettingsError, match="is UTF-16 text"):
         UserCircuit.read(file, [], 1)
+
+
+JOBS = "\n".join(
+    [
+        "created,running,finished,usage_s",
+        *(
+            f"2026-11-01T00:{at:02}:00Z,2026-11-01T00:{at:02}:05Z,2026-11-01T00:{at:02}:09Z,2"
+            for at in range(20)
+        ),
+    ]
+)
+PROFILE = (resources.files("shotclock.emulator") / "profiles" / "colocated.toml").read_text("utf-8")
+KEY = '{\n"apikey": "abcd1234"}\n'
+FILES: dict[str, tuple[str, Callable[[Path], object], object]] = {
+    "job-records": (JOBS, lambda file: len(fit.read(file)), 20),
+    "profile.toml": (PROFILE, lambda file: profile.load(str(file)).name, "colocated"),
+    "key": (KEY.split('"')[3] + "\n", lambda file: credentials.read(file).token.reveal(), "abcd1234"),
+    "key.json": (KEY, lambda file: credentials.read(file).token.reveal(), "abcd1234"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_each_file_that_a_person_writes_may_come_from_windows(name: str, tmp_path: Path) -> None:
+    text, read, expected = FILES[name]
+    file = tmp_path / name
+    file.touch(0o600)
+    for mark in (b"", b"\xef\xbb\xbf"):
+        file.write_bytes(mark + text.replace("\n", "\r\n").encode())
+        assert read(file) == expected
+    for codec in ("utf-16", "utf-16-le", "utf-16-be"):
+        file.write_bytes(text.encode(codec))
+        with pytest.raises(SettingsError, match=r"is UTF-16 text.*save it as UTF-8") as refused:
+            read(file)
+        assert "\n" not in str(refused.value)
+        assert "abcd1234" not in str(refused.value)
 
 
 def test_rows_and_history_are_kept_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:

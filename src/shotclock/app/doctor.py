@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -27,12 +28,17 @@ from shotclock.settings import ServeSettings, Settings
 
 T = TypeVar("T")
 ANSWER_LIMIT_S = 30.0
+TEMPLATE_BYTES = 65_536
+"""About what one template takes on disk."""
 PACKAGES = ("qiskit", "torch", "grpcio", "apsw", "numba")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One item: what was looked at, whether it is well, what was found, and the fix where it is not."""
+    """One item: what was looked at, whether it is well, what was found, and what to do.
+
+    `ok` with a fix is a warning: everything works, though not as it could.
+    """
 
     name: str
     ok: bool
@@ -121,12 +127,13 @@ def _store(folder: Path | None) -> Check:
         return Check("template store", True, "none: templates are compiled in each process")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial") as probe:
+            probe.write(bytes(TEMPLATE_BYTES))  # an empty file fits on a full disk
+            probe.flush()
     except OSError as error:
-        fix = "make it writable, or name another with circuits.template_store"
-        return Check("template store", False, f"{folder}: {error.strerror}", fix)
+        said = f"{folder}: cannot be written: {error.strerror}; templates are compiled again at each start"
+        fix = "make it writable, free its disk, or name another folder with circuits.template_store"
+        return Check("template store", True, said, fix)
     return Check("template store", True, str(folder))
 
 

@@ -33,6 +33,14 @@ from shotclock.domain.errors import MachineError, ShotclockError
 class _Verbs(TyperGroup):
     """Ends a verb that is stopped from outside with one line at most, and a code a script can tell."""
 
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        """Reads the arguments; `--help` and `--version` print here, where click ends a broken pipe with 1."""
+        try:
+            return super().make_context(*arguments, **more)
+        except BrokenPipeError:
+            _write_no_more()
+            raise typer.Exit(READER_GONE) from None
+
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Runs the verb."""
         try:
@@ -130,6 +138,9 @@ def main() -> None:
         sys.stderr.write(f"shotclock: {error}\n")
         sys.exit(error.exit_code)
     except OSError as error:  # a full disk behind stdout, above all
-        sys.stderr.write(f"shotclock: {error.filename or 'stdout'}: {error.strerror or error}\n")
+        where = error.filename or "stdout"
+        if error.filename is None and isinstance(error, FileNotFoundError):  # from `tempfile`
+            where = "TMPDIR"
+        sys.stderr.write(f"shotclock: {where}: {error.strerror or error}\n")
         _write_no_more()
         sys.exit(MachineError.exit_code)

@@ -29,7 +29,8 @@ def doctor(
 ) -> None:
     """Check the environment, a provider, and the integration checklist. Submits nothing.
 
-    Exit codes: 0 all well, 2 settings, 3 the environment or the provider is not; each failure says its fix.
+    Exit codes: 0 all well or warnings alone, 2 settings, 3 the environment or the provider is not; each
+    failure and each warning says its fix.
     A point of the checklist that is not met is no fault of the environment and exits 0.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
@@ -45,7 +46,9 @@ def doctor(
 
     def report(check: Check) -> None:
         found.append(check)
-        mark = Text("ok  ", "green") if check.ok else Text("FAIL", "red")
+        mark = Text("FAIL", "red")
+        if check.ok:
+            mark = Text("WARN", "yellow") if check.fix else Text("ok  ", "green")
         _line(console, mark, f"{check.name}: {check.said}")
         if check.fix:
             _line(console, Text("    "), f"fix: {check.fix}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonpath
+from os.path import abspath, commonpath
 from pathlib import Path
 from typing import Annotated
 
@@ -76,8 +76,8 @@ def report(
 
 
 def _beside(folders: Sequence[Path]) -> Path:
-    """The folder that the runs stand in."""
-    return Path(commonpath([folder.resolve().parent for folder in folders]))
+    """The folder that the runs are in, as they are named: a link may lead to another disk."""
+    return Path(commonpath([Path(abspath(folder)).parent for folder in folders]))  # noqa: PTH100
 
 
 def _one(run: Path, out: Path) -> _Written:

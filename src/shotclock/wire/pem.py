@@ -79,6 +79,8 @@ def _as_text(data: bytes) -> bytes:
         return data
     if data.startswith(UTF16):
         data = data.decode("utf-16", errors="replace").encode()
+    elif b"\0" in data[:2]:  # an ASCII letter in UTF-16 without its mark
+        data = data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", errors="replace").encode()
     lines = data.removeprefix(codecs.BOM_UTF8).splitlines()
     return b"".join(line.strip() + b"\n" for line in lines)
 
