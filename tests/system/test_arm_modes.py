@@ -141,7 +141,8 @@ def test_the_choice_is_told_in_verdict_terminal_and_page(ran: Ran) -> None:
     first = arm.meeting.changes[0]
     assert first.p95_ms is None
     told = (
-        f"auto: inline, overlap from step {first.step} in 1 of 2 seeds (p95 of the last 20 calls over 200 ms)"
+        f"auto: inline, overlap from step {first.step} in 1 of 2 seeds "
+        "(at least 2 of the last 20 calls over 200 ms)"
     )
     sentences = " ".join(sentence.text for sentence in ran.summary.verdict.sentences)
     assert f"{SLUGGISH}, {told}; 20 of its {arm.calls} calls were waited for." in sentences

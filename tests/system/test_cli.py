@@ -294,7 +294,8 @@ def test_a_summary_that_is_not_text_is_one_line(shotclock: Cli, tmp_path: Path, 
     (tmp_path / written).write_bytes(b"\xff\xfe\x00")
     code, _, err = shotclock("report", str(tmp_path))
     assert code == 2
-    assert err.splitlines()[-1].startswith(f"shotclock: {tmp_path / written}: not a")
+    place = tmp_path / written
+    assert err.splitlines()[-1] == f"shotclock: {place}: cannot be read: is UTF-16 text; save it as UTF-8"
 
 
 def test_a_history_that_is_a_folder_is_one_line(shotclock: Cli) -> None:

@@ -72,7 +72,9 @@ def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None
     notes = [
         getattr(cell, "note", "") for group in tables.cost(run).groups for row in group.rows for cell in row
     ]
-    assert "4.00 of it in 12 jobs given up, 3 jobs or sessions not told" in notes
+    assert any(
+        "4.00 of it in 12 jobs given up, 2 jobs with unknown usage, 1 session with" in note for note in notes
+    )
 
 
 def test_an_arm_that_gave_nothing_up_is_silent_about_it() -> None:
