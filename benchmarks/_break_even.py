@@ -56,7 +56,7 @@ def classical(n: int, count: int) -> Classical:
     for _ in range(count):
         upper = np.triu(rng.normal(size=(n, n)), k=1)
         subproblem = Subproblem(upper + upper.T, rng.normal(size=n))
-        energies = [_timed(solver, subproblem, times[solver.name]) for solver in (exact, tabu)]
+        energies = [_time_solver(solver, subproblem, times[solver.name]) for solver in (exact, tabu)]
         met += energies[1] <= energies[0] + 1e-9
     found = (float(np.median(values)) for values in times.values())
     tails = (float(np.quantile(values, 0.95)) for values in times.values())
@@ -64,7 +64,7 @@ def classical(n: int, count: int) -> Classical:
     return Classical(n, exact_ms, tabu_ms, met / count)
 
 
-def _timed(solver: Solver, subproblem: Subproblem, times_ms: list[float]) -> float:
+def _time_solver(solver: Solver, subproblem: Subproblem, times_ms: list[float]) -> float:
     began_ns = time.perf_counter_ns()
     bits = solver.solve(subproblem)
     times_ms.append((time.perf_counter_ns() - began_ns) * 1e-6)
@@ -77,7 +77,7 @@ def latencies(facts: DeviceFacts) -> list[Latency]:
         compile_template(LATENCY_N, facts.name, device.target), QaoaParameters.idle(LATENCY_N)
     )
     found = []
-    for name in profile.known():
+    for name in profile.known_profiles():
         for shots in SHOTS:
             for delay, rep_delay_s in (("default", None), ("0", 0.0)):
                 job = Job.of((circuit,), shots, "benchmark", rep_delay_s)

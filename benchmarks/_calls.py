@@ -14,7 +14,7 @@ from qiskit_aer import AerSimulator
 
 from _floor import Bare, plain
 from _peers import PEERS
-from shotclock.bench.statistics import Sample, percentile
+from shotclock.bench.stats.statistics import Sample, percentile
 from shotclock.circuits.angles import parameters
 from shotclock.circuits.qaoa import logical_circuit, parameter_values
 from shotclock.circuits.synthesizer import QaoaSynthesizer
@@ -22,7 +22,7 @@ from shotclock.domain.circuit import QaoaParameters, Template
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import device
 from shotclock.emulator.statevector import execute, probabilities
-from shotclock.orchestrator.offload import InlineOffload
+from shotclock.runtime.offload import InlineOffload
 from shotclock.solvers.greedy import Greedy
 
 DEVICE = "heron-torino"

@@ -16,7 +16,7 @@ from qrmi import QuantumResource, ResourceType  # type: ignore[attr-defined]
 from qrmi.primitives.ibm import SamplerV2  # type: ignore[attr-defined]
 
 from _ibm_endpoint import BACKEND, Emulated, circuit_of
-from shotclock.circuits.qaoa import bound_isa
+from shotclock.circuits.qaoa import bind_isa
 from shotclock.domain.ports import Job
 
 SHOTS = 256
@@ -82,7 +82,7 @@ def _stock(name: str, rounds: int, *, session: bool) -> Waiter:
     mode = Session(backend=backend) if session else backend
     rows = []
     for number in range(rounds):
-        circuit = bound_isa(circuit_of(N, number))
+        circuit = bind_isa(circuit_of(N, number))
         began = time.time()
         job = Sampler(mode=mode).run([circuit], shots=SHOTS)
         submitted = time.time()
@@ -98,7 +98,7 @@ def _qrmi(rounds: int) -> Waiter:
     service = QiskitRuntimeService()
     rows = []
     for number in range(rounds):
-        circuit = bound_isa(circuit_of(N, number))
+        circuit = bind_isa(circuit_of(N, number))
         began = time.time()
         job = SamplerV2(resource).run([circuit], shots=SHOTS)
         submitted = time.time()
@@ -108,10 +108,10 @@ def _qrmi(rounds: int) -> Waiter:
 
 
 def _waiter(name: str, rows: list[tuple[float, float, Any]], metrics: Callable[[Any], Any]) -> Waiter:
-    delays = tuple(1e3 * (answered - _finished(metrics(job))) for answered, _, job in rows)
+    delays = tuple(1e3 * (answered - _finish_stamp(metrics(job))) for answered, _, job in rows)
     return Waiter(name, delays, tuple(1e3 * submit for _, submit, _ in rows))
 
 
-def _finished(metrics: Any) -> float:
+def _finish_stamp(metrics: Any) -> float:
     """The endpoint's stamp; at speed 1 its clock is this machine's."""
     return datetime.fromisoformat(metrics["timestamps"]["finished"]).timestamp()

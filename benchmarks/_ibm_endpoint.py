@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from shotclock.app.vendors import ProfileForecast
+from shotclock.app.remote_providers import ProfileForecast
 from shotclock.circuits.packing import compose_pub
 from shotclock.circuits.templates import compile_template
 from shotclock.domain.circuit import QaoaCircuit, QaoaParameters, Template
 from shotclock.emulator import device
 from shotclock.emulator.profile import load
-from shotclock.orchestrator.thread import SystemClock
 from shotclock.providers import ibm
 from shotclock.providers.credentials import NONE
 from shotclock.providers.money import Price
 from shotclock.providers.remote import RemoteProvider
 from shotclock.providers.workload import ALONE, WorkloadPolicy
+from shotclock.runtime.loop_thread import SystemClock
 
 DEVICE, BACKEND = "heron-torino", "ibm_torino"
 COMMAND = (sys.executable, "-c", "from shotclock import cli; cli.main()", "emulate", "--json", "--listen")

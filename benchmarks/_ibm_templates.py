@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from _ibm_endpoint import circuit_of
-from shotclock.circuits.qaoa import bound_isa
+from shotclock.circuits.qaoa import bind_isa
 from shotclock.emulator import device
-from shotclock.emulator.bound import sample_circuit
-from shotclock.emulator.rest.parts import parts_of
 from shotclock.emulator.rest.programs import Swept
+from shotclock.emulator.rest.recognise.parts import parts_of
 from shotclock.emulator.rest.relaxation import snapshot_coherence
 from shotclock.emulator.rest.shooting import Device, shoot
+from shotclock.emulator.user_circuits import sample_circuit
 
 SHOTS = 1_024
 NOISE = 0.1
@@ -40,7 +40,7 @@ class Shot:
 
 def measure(sizes: tuple[int, ...], rounds: int) -> tuple[Shot, ...]:
     """Each size; the ISA circuit is the same for both."""
-    return tuple(_measured(n, rounds) for n in sizes)
+    return tuple(_measure(n, rounds) for n in sizes)
 
 
 def markdown(shots: tuple[Shot, ...]) -> list[str]:
@@ -55,8 +55,8 @@ def markdown(shots: tuple[Shot, ...]) -> list[str]:
     ]
 
 
-def _measured(n: int, rounds: int) -> Shot:
-    circuit = bound_isa(circuit_of(n))
+def _measure(n: int, rounds: int) -> Shot:
+    circuit = bind_isa(circuit_of(n))
     item = Swept(circuit, SHOTS, np.zeros((1, 0)))
     return Shot(
         n,

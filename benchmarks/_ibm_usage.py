@@ -11,7 +11,7 @@ from typing import Any
 from qiskit_ibm_runtime.fake_provider import FakeTorino
 
 from _ibm_endpoint import Emulated, circuit_of
-from shotclock.circuits.qaoa import bound_isa
+from shotclock.circuits.qaoa import bind_isa
 from shotclock.domain.ports import Job
 
 SUBJOB_S = 2.0  # IBM's baseline approximation, about 2 s a sub-job (Qiskit/documentation#3092)
@@ -89,7 +89,7 @@ async def _measure(endpoint: Emulated) -> tuple[Metered, ...]:
         before = provider.budget.spent
         job = Job.of(circuits, setting.shots, f"shotclock:u{number}", delay_s)
         await provider.collect(await provider.submit(job))
-        await provider.settled()
+        await provider.wait_settled()
         charged = (provider.budget.spent - before) / provider.budget.price.per_second
         found.append(Metered(setting, charged, formula.usage_s(circuits, setting)))
     await provider.close()
@@ -115,7 +115,7 @@ class _Formula:
     def usage_s(self, circuits: tuple[Any, ...], setting: Setting) -> float:
         """Seconds of usage."""
         delay_s = self._default_s if setting.rep_delay_us is None else setting.rep_delay_us * 1e-6
-        lengths = [bound_isa(one).estimate_duration(self._target, unit="s") for one in circuits]
+        lengths = [bind_isa(one).estimate_duration(self._target, unit="s") for one in circuits]
         column_s = sum(delay_s + length + RESET_S for length in lengths)
         loading_s = math.ceil(len(circuits) / self._most) * SUBJOB_S
         return float(loading_s + setting.shots * column_s / self._efficiency)

@@ -25,17 +25,17 @@ class Instance:
 
 def rounding(n: int, count: int) -> list[Instance]:
     """K1: n weights of a row, the rest rounded to nearest; five rows a network."""
-    return _proposed("rounding", build_rounded, n, count)
+    return _propose("rounding", build_rounded, n, count)
 
 
 def prune_mask(n: int, count: int) -> list[Instance]:
     """K2: n of 32 hidden units, half to be kept; five draws a network."""
-    return _proposed("prune_mask", build_gated, n, count)
+    return _propose("prune_mask", build_gated, n, count)
 
 
 def qat_flip(n: int, count: int) -> list[Instance]:
     """K3: n ternary weights after 200 steps of training."""
-    return _proposed("qat_flip", _trained, n, count)
+    return _propose("qat_flip", _train, n, count)
 
 
 FAMILIES: dict[str, Callable[[int, int], list[Instance]]] = {
@@ -45,7 +45,7 @@ FAMILIES: dict[str, Callable[[int, int], list[Instance]]] = {
 }
 
 
-def _proposed(kernel: str, make: Callable[[int], Workload], n: int, count: int) -> list[Instance]:
+def _propose(kernel: str, make: Callable[[int], Workload], n: int, count: int) -> list[Instance]:
     instances: list[Instance] = []
     for seed in range(-(-count // PROPOSALS)):
         workload = make(seed)
@@ -57,7 +57,7 @@ def _proposed(kernel: str, make: Callable[[int], Workload], n: int, count: int) 
     return instances[:count]
 
 
-def _trained(seed: int) -> Workload:
+def _train(seed: int) -> Workload:
     workload = build(seed)
     for _ in range(200 + STEPS_BETWEEN):
         workload.step()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shotclock.bench.run_folder import environment
+from shotclock.bench.record.folder import environment
 
 
 def machine() -> str:

@@ -48,15 +48,15 @@ def single_stream(system: System, calls: int) -> tuple[Series, Series]:
     asked = Series("in process, asked from another thread")
     subproblems = (instances() * (calls // len(instances()) + 1))[: calls // BLOCKS]
     caller = system.host.caller(system.path.orchestrator)
-    system.host.run(system.timed(subproblems))
+    system.host.run(system.time_calls(subproblems))
     for _ in range(BLOCKS):
-        awaited.add(*system.host.run(system.timed(subproblems)))
-        asked.add(*_asked(caller, subproblems))
+        awaited.add(*system.host.run(system.time_calls(subproblems)))
+        asked.add(*_ask(caller, subproblems))
         system.provider.jobs.clear()
     return awaited, asked
 
 
-def _asked(caller: Caller, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
+def _ask(caller: Caller, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
     latencies, outcomes = [], []
     for subproblem in subproblems:
         began_ns = time.perf_counter_ns()
@@ -82,9 +82,9 @@ class Noting:
         """See `Dispatcher.execute`."""
         return await self._inner.execute(spec)
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.decided`."""
-        await self._inner.decided(request_id, decision)
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.record_decision`."""
+        await self._inner.record_decision(request_id, decision)
 
 
 def beside_training(system: System, calls: int) -> Beside:
@@ -120,7 +120,7 @@ def _step_ns(step: Callable[[], float]) -> int:
     return time.perf_counter_ns() - began_ns
 
 
-def sustained(system: System, calls: int) -> Sustained:
+def sustain(system: System, calls: int) -> Sustained:
     """Eight calls in flight; a fifth as many first, so that caches and windows are full."""
     _chunks(system, calls // 5)
     before_bytes, began_ns, cpu_ns = _resident_bytes(), time.perf_counter_ns(), time.process_time_ns()

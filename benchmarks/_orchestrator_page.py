@@ -138,7 +138,7 @@ def _inside(measured: Measured) -> list[str]:
 def _row(series: Series) -> str:
     values = (
         *(series.quantile_ms(quantile) for quantile in (0.5, 0.95, 0.99)),
-        series.bound_ms(0.99),
+        series.upper_bound_ms(0.99),
         series.worst_ms(0.99),
     )
     cells = " | ".join("too few" if value is None else f"{value:.3f}" for value in values)

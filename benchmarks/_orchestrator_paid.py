@@ -14,8 +14,8 @@ from _orchestrator_series import BLOCKS, Rate, Series
 from _orchestrator_system import System, in_flight, instances, system
 from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.paid import PaidJobs
-from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.orchestrator.ledger.job_journal import PaidJobs
+from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 
 ON_DISK = Path("/var/tmp")
 """Kept across reboots, hence on a disk; /tmp can be memory."""
@@ -42,7 +42,7 @@ def measure(free: System, calls: int) -> Durable:
         Series("in process, a free provider, in the same rounds"),
         Series(f"bare write of {FRAME_BYTES} bytes + fsync"),
     )
-    with _paid() as (paid, log):
+    with _open_paid() as (paid, log):
         for subproblem in instances(WARM_UP):
             paid.host.run(_call(paid, subproblem))
         for _ in range(BLOCKS):
@@ -70,9 +70,9 @@ def _block(
 
 async def _call(on: System, subproblem: Subproblem) -> tuple[list[int], list[Outcome]]:
     """One timed call; then, untimed, the decision that closes its record, until that is written."""
-    found = await on.timed([subproblem])
-    await on.path.orchestrator.decided(subproblem.request_id, Decision.APPLIED)
-    await on.path.pipeline.book.settled()
+    found = await on.time_calls([subproblem])
+    await on.path.orchestrator.record_decision(subproblem.request_id, Decision.APPLIED)
+    await on.path.pipeline.book.wait_settled()
     return found
 
 
@@ -84,7 +84,7 @@ class _Deciding:
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         outcome = await self._orchestrator.solve(subproblem)
-        await self._orchestrator.decided(subproblem.request_id, Decision.APPLIED)
+        await self._orchestrator.record_decision(subproblem.request_id, Decision.APPLIED)
         return outcome
 
 
@@ -96,7 +96,7 @@ def _sync_ns(log: int) -> int:
 
 
 @contextmanager
-def _paid() -> Iterator[tuple[System, int]]:
+def _open_paid() -> Iterator[tuple[System, int]]:
     """A paid provider's system, and a file beside its ledger."""
     with tempfile.TemporaryDirectory(dir=ON_DISK) as folder:
         ledger = SqliteLedger(Path(folder) / "ledger.db", time.time)

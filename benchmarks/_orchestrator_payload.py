@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Thread
 
 from _orchestrator_series import BLOCKS, Series
-from shotclock.orchestrator.thread import LoopThread
+from shotclock.runtime.loop_thread import LoopThread
 
 WARM_UP = 200
 COPIES = 2000
@@ -48,14 +48,14 @@ def measure(sizes: Sizes, trips: int) -> Carried:
     with _ways(sizes) as trip:
         found = tuple(Series(name) for name in trip)
         for way in trip.values():
-            _timed(way, WARM_UP)
+            _time_trips(way, WARM_UP)
         for _ in range(BLOCKS):
             for series in found:
-                series.blocks.append(_timed(trip[series.what], trips // BLOCKS))
+                series.blocks.append(_time_trips(trip[series.what], trips // BLOCKS))
     return Carried(found, _copy_us(sizes.request))
 
 
-def _timed(trip: Callable[[], object], trips: int) -> list[int]:
+def _time_trips(trip: Callable[[], object], trips: int) -> list[int]:
     latencies = []
     for _ in range(trips):
         began_ns = time.perf_counter_ns()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from shotclock.bench.statistics import Sample, percentile
+from shotclock.bench.stats.statistics import Sample, percentile
 from shotclock.domain.outcome import Done, Outcome
 
 BLOCKS = 5
@@ -29,7 +29,7 @@ class Series:
         found = percentile(Sample.of([value for block in self.blocks for value in block]), quantile)
         return found.value if found else None
 
-    def bound_ms(self, quantile: float) -> float | None:
+    def upper_bound_ms(self, quantile: float) -> float | None:
         """The upper bound of that quantile at confidence 0.99."""
         found = percentile(Sample.of([value for block in self.blocks for value in block]), quantile)
         return found.upper_bound if found else None

@@ -17,7 +17,7 @@ from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import Done, Outcome
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.paid import JobBook
+from shotclock.orchestrator.ledger.job_journal import JobJournal
 from shotclock.providers.scripted import UNLIMITED, Reply, ScriptedProvider, random_samples
 from shotclock.settings import load
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -52,15 +52,15 @@ class System:
     path: QuantumPath
     provider: ScriptedProvider
 
-    async def timed(self, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
+    async def time_calls(self, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
         """One call after another, awaited on the orchestrator's own loop: SingleStream."""
-        found = await timed(self.path.orchestrator.solve, subproblems)
+        found = await time_calls(self.path.orchestrator.solve, subproblems)
         self.provider.jobs.clear()  # the script's record of every job would grow for ever
         return found
 
 
 @contextmanager
-def system(book: JobBook = FREE) -> Iterator[System]:
+def system(book: JobJournal = FREE) -> Iterator[System]:
     """The orchestrator, started and warm, as `app` puts it together; every call a job of its own.
 
     Admission, deadlines and the classical race are on, the answer holds 256 random shots. book: of a
@@ -82,7 +82,7 @@ def system(book: JobBook = FREE) -> Iterator[System]:
         host.close()
 
 
-async def timed(
+async def time_calls(
     solve: Callable[[Subproblem], Awaitable[Outcome]], subproblems: list[Subproblem]
 ) -> tuple[list[int], list[Outcome]]:
     """Latencies of calls made one after another, nanoseconds, and how they ended."""

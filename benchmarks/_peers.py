@@ -93,7 +93,7 @@ def qulacs_circuit(n: int, shots: int) -> Call:
         state.set_zero_state()
         circuit.update_quantum_state(state)
         drawn = np.array(state.sampling(shots, 1), dtype=np.int64)
-        return _unpacked(drawn, n)
+        return _unpack(drawn, n)
 
     return call
 
@@ -109,8 +109,8 @@ PEERS: dict[str, tuple[str, Callable[[int, int], Call]]] = {
 def _from_counts(counts: dict[str, int]) -> Bits:
     drawn = np.array([int(word, 2) for word in counts], dtype=np.int64)
     n = len(next(iter(counts)))
-    return np.repeat(_unpacked(drawn, n), list(counts.values()), axis=0)
+    return np.repeat(_unpack(drawn, n), list(counts.values()), axis=0)
 
 
-def _unpacked(drawn: NDArray[np.int64], n: int) -> Bits:
+def _unpack(drawn: NDArray[np.int64], n: int) -> Bits:
     return ((drawn[:, None] >> np.arange(n)) & 1).astype(np.uint8)

@@ -44,16 +44,16 @@ class Planted:
         return waits
 
     def environment(self) -> dict[str, str]:
-        """How a process is told; see `made`."""
+        """How a process is told; see `make`."""
         return {VARIABLE: " ".join(f"{name}={value!r}" for name, value in asdict(self).items())}
 
     @classmethod
-    def told(cls) -> Self:
+    def from_environment(cls) -> Self:
         """What this process was told."""
         words = dict(word.split("=") for word in os.environ[VARIABLE].split())
         return cls(float(words["added_s"]), float(words["tail_s"]), int(words["seed"]))
 
 
-def made(clock: Clock) -> ScriptedProvider:
-    """The provider of the settings: `_ruler_provider:made`."""
-    return ScriptedProvider(clock, [Reply(wait_s) for wait_s in Planted.told().waits()])
+def make(clock: Clock) -> ScriptedProvider:
+    """The provider of the settings: `_ruler_provider:make`."""
+    return ScriptedProvider(clock, [Reply(wait_s) for wait_s in Planted.from_environment().waits()])

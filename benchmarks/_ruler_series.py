@@ -47,7 +47,7 @@ class Caught:
     pairs: tuple[int, int]
 
 
-def unchanged(latencies: Runs) -> Runs:
+def repeat(latencies: Runs) -> Runs:
     """B is A."""
     return latencies
 
@@ -96,7 +96,7 @@ def compare(change: Change, comparisons: int, seed: int, speak: Collection[float
     failed, inconclusive = dict.fromkeys(RULES, 0), dict.fromkeys(RULES, 0)
     failed_any, pairs = 0, list[int]()
     for number in range(comparisons):
-        found = _settled(change, np.random.default_rng((seed, number)), speak)
+        found = _settle(change, np.random.default_rng((seed, number)), speak)
         for quantile, decision in found.items():
             failed[quantile] += decision.result is Result.FAIL
             inconclusive[quantile] += decision.result is Result.INCONCLUSIVE
@@ -106,7 +106,7 @@ def compare(change: Change, comparisons: int, seed: int, speak: Collection[float
     return Caught(comparisons, failed, failed_any, inconclusive, (half, nearly_all))
 
 
-def _settled(change: Change, rng: np.random.Generator, speak: Collection[float]) -> dict[float, Decision]:
+def _settle(change: Change, rng: np.random.Generator, speak: Collection[float]) -> dict[float, Decision]:
     values: dict[float, tuple[list[float], list[float]]] = {quantile: ([], []) for quantile in RULES}
     found: dict[float, Decision] = {}
     made = 0

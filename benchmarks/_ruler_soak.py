@@ -27,7 +27,7 @@ schema = 1
 [kernel]
 n = 8
 [quantum]
-provider = "_ruler_provider:made"
+provider = "_ruler_provider:make"
 budget_ms = 2000
 shots = 64
 """
@@ -78,7 +78,7 @@ class Arm:
     held: dict[str, Held] = field(default_factory=dict)
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether more pairs would change nothing."""
         found = [self.held[metric].result for metric in self.speaks if metric in self.held]
         return bool(found) and Result.INCONCLUSIVE not in found
@@ -105,13 +105,13 @@ class Soak:
         """Adds pairs for all that are not settled, at most the last look's."""
         made = 0
         for look in self.size.looks:
-            todo = [arm for arm in arms if not arm.settled]
+            todo = [arm for arm in arms if not arm.is_settled]
             for pair in range(made, look if todo else made):
                 _say(f"pair {pair + 1} of {look}: {', '.join(arm.name for arm in todo)}")
                 self._pair(pair, todo)
             made = look
             for arm in todo:
-                arm.held = self._compared(arm.name)
+                arm.held = self._compare(arm.name)
                 _say(f"{arm.name}: {', '.join(f'{name} {one.result}' for name, one in arm.held.items())}")
 
     def _pair(self, number: int, arms: Iterable[Arm]) -> None:
@@ -149,7 +149,7 @@ class Soak:
         done = self._ran("load", *said, environment=planted.environment())
         return done.returncode, " ".join(done.stderr.split())[-160:]
 
-    def _compared(self, name: str) -> dict[str, Held]:
+    def _compare(self, name: str) -> dict[str, Held]:
         done = self._ran("compare", str(self.folder / BASELINE), str(self.folder / name), "--json")
         if done.returncode not in {0, 99}:
             raise SystemExit(f"{name}: compare ended with {done.returncode}: {done.stderr.strip()}")

@@ -10,8 +10,8 @@ from shotclock.bench.load.generate import Load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.scripted import ScriptedQueue
 from shotclock.bench.schema import Percentile
-from shotclock.bench.simulate import VirtualLoop
 from shotclock.domain.budget import NS_PER_MS
+from shotclock.runtime.virtual_loop import VirtualLoop
 
 SERVICE_S, STALL_S = 0.005, 1.0
 STALLED_CALL = 1_000

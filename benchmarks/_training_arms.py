@@ -68,8 +68,8 @@ def outcome(subproblem: Subproblem, samples: Samples) -> Done:
 class Uncounted:
     """Decisions that nobody counts."""
 
-    def decided(self, decision: Decision, stale: bool) -> None:
-        """See `Recorder.decided`."""
+    def record_decision(self, decision: Decision, stale: bool) -> None:
+        """See `Recorder.record_decision`."""
         del decision, stale
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import altair as alt
 
 from _training_stale import Stale
-from shotclock.bench.report.lines import Axis, Curve, Panel, draw, dressed, rule
-from shotclock.bench.report.looks import looks
-from shotclock.bench.report.render import standalone, svg
+from shotclock.bench.report.kit.arm_styles import looks
+from shotclock.bench.report.kit.panel import Axis, Curve, Panel, draw, rule, with_title
+from shotclock.bench.report.kit.render import standalone, svg
 
 WIDTH, HEIGHT = 420, 260
 NAMES = ("in-flight.svg", "staleness.svg")
@@ -41,7 +41,7 @@ def _in_flight(found: list[Stale]) -> str:
     panel = _panel(found, logarithm, y, "calls in flight on one row, D")
     subtitle = ["K1 rounding after 24 calls a row; mean and 95 % interval over seeds"]
     nearest = rule(0.0, "nearest rounding", panel)
-    return _drawn(panel, nearest, found, "What calls in flight do to a row", subtitle)
+    return _draw(panel, nearest, found, "What calls in flight do to a row", subtitle)
 
 
 def _staleness(found: list[Stale]) -> str:
@@ -57,7 +57,7 @@ def _staleness(found: list[Stale]) -> str:
     )
     panel = _panel(found, float, y, "age of the answer in optimizer steps, s")
     subtitle = ["K3 qat_flip, change of the training loss by one answer; mean and 95 % interval over seeds"]
-    return _drawn(panel, rule(0.0, "no change", panel), found, "What an answer's age does", subtitle)
+    return _draw(panel, rule(0.0, "no change", panel), found, "What an answer's age does", subtitle)
 
 
 def _panel(found: list[Stale], scaled: Callable[[float], float], y: Axis, title: str) -> Panel:
@@ -77,6 +77,6 @@ def _panel(found: list[Stale], scaled: Callable[[float], float], y: Axis, title:
     return Panel(tuple(curves), x, y, WIDTH, HEIGHT, "", stepped=False, leaders=True)
 
 
-def _drawn(panel: Panel, lines: list[alt.Chart], found: list[Stale], title: str, subtitle: list[str]) -> str:
+def _draw(panel: Panel, lines: list[alt.Chart], found: list[Stale], title: str, subtitle: list[str]) -> str:
     arms = looks(dict.fromkeys(str(one.policy) for one in found))
-    return standalone(svg(dressed(draw(panel, arms, lines), title, subtitle)))
+    return standalone(svg(with_title(draw(panel, arms, lines), title, subtitle)))

@@ -17,15 +17,15 @@ from shotclock.domain.circuit import Samples
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.tabu import Tabu
 from shotclock.training.aggregator import Aggregator
+from shotclock.training.kernels.price import resize
 from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.loops.classifier import CALIBRATION, Classifier, gated
+from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.layers.rounded import RoundedLinear
+from shotclock.training.loops.classifier import CALIBRATION, Classifier, build_gated
 from shotclock.training.loops.digits_mlp import DIGITS
 from shotclock.training.loops.reference import Reference
 from shotclock.training.loops.rerank import build as build_requests
-from shotclock.training.price import resized
-from shotclock.training.rounded import RoundedLinear
-from shotclock.training.surrogate import Quadratic
 
 Figures = dict[str, float]
 Fitted = Literal["mini-batches", "full batch"]
@@ -82,7 +82,7 @@ def rows(arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
     """Kernel after kernel; whole-problem controls stand at the end of each."""
     every = {"nothing": _nothing} | arms
     for data in _choose_data(effort):
-        yield from _rounded(data, every, effort)
+        yield from _run_rounding(data, every, effort)
         pruned, flipped = f"prune_mask, {data.name}", f"qat_flip, {data.name}"
         for arm, ask in [*arms.items(), ("magnitude", None)]:
             yield _row(pruned, arm, effort.more, partial(pruning, data, ask))
@@ -94,7 +94,7 @@ def rows(arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
         yield _row("diverse_rerank, digits", arm, effort.more, partial(_showing, ask, effort.requests))
 
 
-def _rounded(data: Reference, arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
+def _run_rounding(data: Reference, arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
     name = f"rounding, {data.name}"
     for arm, ask in arms.items():
         yield _row(name, arm, effort.seeds, partial(_rounding, data, ask, N, effort.sweeps))
@@ -137,7 +137,7 @@ def _tabu(subproblem: Subproblem, seed: int) -> Samples:
 
 def _rounding(data: Reference, ask: Ask, n: int, sweeps: int, seed: int) -> Figures:
     """Layer losses against nearest rounding, and the held-out cross-entropy; no training between."""
-    workload = data.rounded(seed)
+    workload = data.build_rounded(seed)
     kernel = Rounding(workload.model, _Upstream(workload.model, data.split().train_x), n, seed)
     aggregator = Aggregator(workload, kernel, "revalidate", Uncounted(), loss_check=False)
     nearest = {name: kernel.layer_loss(name) for name in kernel.layers}
@@ -159,13 +159,13 @@ def pruning(data: Reference, ask: Ask | None, seed: int, fitted: Fitted = "mini-
     anyone to ask, the units of smallest weight go.
     """
     split = data.split()
-    workload = deepcopy(_unpruned(data, seed, fitted))
+    workload = deepcopy(_train_unpruned(data, seed, fitted))
     kernel = PruneMask(workload.model, split.train_x, split.train_y, UNITS, seed, KEPT / UNITS)
     kernel.propose(0, 0)  # its first turn is the first hidden layer's; the second one's is wanted
     proposal = kernel.propose(0, 0)
     asked = proposal.subproblem
     bits = _thin(workload) if ask is None else best(asked, ask(asked, seed))
-    bits = resized(Quadratic(asked.quadratic, asked.linear), bits, UNITS - KEPT)
+    bits = resize(Quadratic(asked.quadratic, asked.linear), bits, UNITS - KEPT)
     workload.apply(kernel.delta(proposal, bits, 0))
     pruned = workload.evaluate()
     for _ in range(FINE_TUNING):
@@ -183,21 +183,21 @@ def _thin(workload: Classifier) -> Bits:
 
 def _flipping(data: Reference, ask: Ask, before: int, steps: int, seed: int) -> Figures:
     """A call every 20 steps, late in training; the batch loss must fall for a flip to stay."""
-    workload = deepcopy(_unflipped(data, before, seed))
+    workload = deepcopy(_train_unflipped(data, before, seed))
     kernel = workload.kernel("qat_flip", N)
     aggregator = Aggregator(workload, kernel, "revalidate", Uncounted())
     for step in range(steps):
         if step % FLIPS_EVERY == 0:
             proposal = kernel.propose(aggregator.version, 0)
             aggregator.offer(proposal, outcome(proposal.subproblem, ask(proposal.subproblem, step)))
-        aggregator.moved(workload.step)
+        aggregator.run_step(workload.step)
     return {"held-out CE": workload.evaluate()}
 
 
 @cache
-def _unpruned(data: Reference, seed: int, fitted: Fitted) -> Classifier:
+def _train_unpruned(data: Reference, seed: int, fitted: Fitted) -> Classifier:
     """Trained, once for all arms; it goes on as it was trained, from all data by SGD."""
-    layers = partial(gated, data.widths[0], 32, UNITS, data.widths[-1])
+    layers = partial(build_gated, data.widths[0], 32, UNITS, data.widths[-1])
     workload = Classifier("pruned", data.split(), layers, seed)
     if fitted == "full batch":
         workload.pretrain(data.pretraining)
@@ -209,7 +209,7 @@ def _unpruned(data: Reference, seed: int, fitted: Fitted) -> Classifier:
 
 
 @cache
-def _unflipped(data: Reference, before: int, seed: int) -> Classifier:
+def _train_unflipped(data: Reference, before: int, seed: int) -> Classifier:
     """Trained so many steps, once for all arms."""
     workload = data.ternary(seed)
     for _ in range(before):
@@ -225,5 +225,5 @@ def _showing(ask: Ask, requests: int, seed: int) -> Figures:
     for number in range(requests):
         proposal = kernel.propose(aggregator.version, 0)
         aggregator.offer(proposal, outcome(proposal.subproblem, ask(proposal.subproblem, number)))
-        aggregator.moved(workload.step)
+        aggregator.run_step(workload.step)
     return {"loss a request": workload.evaluate()}

@@ -93,7 +93,7 @@ def ladders(
     """One a kernel; what the late answers' tables hold (K3's after `settled`) is not measured again."""
     return [
         _calls_in_flight(in_flight, seeds, rows),
-        _pruned(arms, seeds),
+        _run_pruning(arms, seeds),
         _stale(after_steps, settled, seeds),
     ]
 
@@ -120,7 +120,7 @@ def _calls_in_flight(in_flight: list[Stale], seeds: int, rows: int) -> Ladder:
     )
 
 
-def _pruned(arms: dict[str, Ask], seeds: int) -> Ladder:
+def _run_pruning(arms: dict[str, Ask], seeds: int) -> Ladder:
     def pruned(fitted: Fitted) -> tuple[Interval, ...]:
         found = [[pruning(DIGITS, arms.get(arm), seed, fitted) for seed in range(seeds)] for arm in PRUNED]
         return tuple(Interval.of([one[name] for one in figures]) for figures in found for name in figures[0])

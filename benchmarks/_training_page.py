@@ -74,7 +74,7 @@ def markdown(
     return [
         "## Training",
         "",
-        *_overlapped(hidden),
+        *_describe_overlap(hidden),
         "",
         *_stale(in_flight, after_steps),
         "",
@@ -83,7 +83,7 @@ def markdown(
     ]
 
 
-def _overlapped(hidden: Overlap) -> list[str]:
+def _describe_overlap(hidden: Overlap) -> list[str]:
     decided = ", ".join(f"{count} {name}" for name, count in hidden.decided.items())
     return [
         "### Overlapped calls on the medium workload (EMULATED, profile colocated)",
@@ -170,13 +170,13 @@ def _beside_the_lab(steps: list[Ladder]) -> list[str]:
         lines += [
             "| the lab | " + " | ".join(f"{figure:g}" for figure in ladder.lab) + " |",
             "",
-            _met(ladder),
+            _describe_match(ladder),
             "",
         ]
     return lines
 
 
-def _met(ladder: Ladder) -> str:
+def _describe_match(ladder: Ladder) -> str:
     """How near the first and the last row come, in words."""
     said = []
     for which, recipe in (("first", ladder.rows[0]), ("last", ladder.rows[-1])):

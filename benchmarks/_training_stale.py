@@ -20,10 +20,10 @@ from shotclock.solvers.pools import PerturbedGreedy
 from shotclock.training.aggregator import Aggregator, OnStale
 from shotclock.training.audit import WRITES
 from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.layers.parameters import add
+from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops.classifier import Classifier
 from shotclock.training.loops.digits_mlp import build, build_rounded, digits
-from shotclock.training.parameters import add
-from shotclock.training.rounded import RoundedLinear
 
 IN_FLIGHT = (0, 1, 4, 12)
 STALE_STEPS = (0, 1, 5, 20)

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 import _extras
-from shotclock.bench.statistics import Sample, percentile
+from shotclock.bench.stats.statistics import Sample, percentile
 from shotclock.domain.ports import Kernel
-from shotclock.training.device import to_host
+from shotclock.training.kernels.to_host import to_host
 from shotclock.training.loops import medium
-from shotclock.training.loops.classifier import Classifier, gated, ternary
+from shotclock.training.loops.classifier import Classifier, build_gated, ternary
 from shotclock.training.loops.digits_mlp import digits
 
 N, WIDTH = 16, 256
@@ -70,7 +70,7 @@ def measure(device: str, times: int) -> list[Timed]:
     rounding = calling.kernel("rounding", N)
     asked = rounding.propose(0, 1)
     parts = [torch.randn(shape, device=device) for shape in ((N, N), (N,), (N,), ())]
-    prune, flip = _kernel("prune_mask", gated, device), _kernel("qat_flip", ternary, device)
+    prune, flip = _kernel("prune_mask", build_gated, device), _kernel("qat_flip", ternary, device)
     ways: list[tuple[str, str, Callable[[], object]]] = [
         ("step", "optimizer step, medium", plain.step),
         (
@@ -88,10 +88,10 @@ def measure(device: str, times: int) -> list[Timed]:
     durations: dict[str, list[int]] = {key: [] for key, _, _ in ways}
     for turn in range(-3, times):  # the first are warm-up
         for key, _, way in ways:
-            _settled(device)
+            _synchronise(device)
             began = time.perf_counter_ns()
             way()
-            _settled(device)
+            _synchronise(device)
             if turn >= 0:
                 durations[key].append(time.perf_counter_ns() - began)
     return [Timed(key, words, durations[key]) for key, words, _ in ways]
@@ -117,7 +117,7 @@ def _plainly(part: Tensor) -> np.ndarray:
     return part.double().cpu().numpy()
 
 
-def _settled(device: str) -> None:
+def _synchronise(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -72,7 +72,7 @@ def measure(effort: Effort) -> Measured:
         _tell(f"in process: {effort.single} calls, two ways")
         awaited, asked = inprocess.single_stream(running, effort.single)
         _tell(f"sustained: {effort.sustained} calls")
-        sustained = inprocess.sustained(running, effort.sustained)
+        sustained = inprocess.sustain(running, effort.sustained)
         _tell(f"paid: {effort.paid} calls")
         durable = _orchestrator_paid.measure(running, effort.paid)
         _tell(f"beside training: {effort.training} calls")

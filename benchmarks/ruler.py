@@ -49,7 +49,7 @@ def measure(same: int, planted: int) -> Ruler:
     return Ruler(
         stall.measure(stall.OPEN),
         stall.measure(stall.CLOSED),
-        series.compare(series.unchanged, same, seed=1),
+        series.compare(series.repeat, same, seed=1),
         series.compare(series.at_the_limit(), planted, seed=4),
         series.compare(series.slower(1.10), planted, seed=2, speak=(0.50,)),
         series.compare(series.longer_tail(1.25), planted, seed=3, speak=(0.99,)),

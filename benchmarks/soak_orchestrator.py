@@ -51,8 +51,8 @@ OUTAGE = (
 KINDS = {"kill": "kills", "kill_answers_lost": "answers lost", "kill_disk_full": "disk full"}
 
 if TYPE_CHECKING:
+    from fault_injection import Story
     from killing import Calls, Verdict
-    from weather import Story
 
 Figures = dict[str, float]
 """Metric → number."""
@@ -69,9 +69,9 @@ def main() -> None:
     sys.path.insert(0, str(TESTS))
     times = 10 if words.quick else 200
     figures = {
-        **killed("kill", times, words.seed, SLOW),
-        **killed("kill_answers_lost", times, words.seed, SLOW | LOST),
-        **killed("kill_disk_full", times, words.seed, SLOW, ROOM),
+        **kill_repeatedly("kill", times, words.seed, SLOW),
+        **kill_repeatedly("kill_answers_lost", times, words.seed, SLOW | LOST),
+        **kill_repeatedly("kill_disk_full", times, words.seed, SLOW, ROOM),
         **rotations(times),
         **outages((30.0,) if words.quick else (30.0, 120.0, 600.0), words.seed),
         **pulse(words.seed),
@@ -156,10 +156,12 @@ def rotations(times: int) -> Figures:
     }
 
 
-def killed(name: str, kills: int, seed: int, words: Mapping[str, float], room: int | None = None) -> Figures:
+def kill_repeatedly(
+    name: str, kills: int, seed: int, words: Mapping[str, float], room: int | None = None
+) -> Figures:
     """Figures of so many kills, judged by the vendor's account; room: see `live_through_kills`."""
-    from accountant import vendor  # noqa: PLC0415 - the tests' folder is on the path only now
     from killing import Place, Verdict, live_through_kills  # noqa: PLC0415
+    from paid_provider import vendor  # noqa: PLC0415 - the tests' folder is on the path only now
 
     with tempfile.TemporaryDirectory() as folder, vendor(Path(folder), seed, **words) as books:
         place = Place.at(Path(folder), books)
@@ -168,29 +170,29 @@ def killed(name: str, kills: int, seed: int, words: Mapping[str, float], room: i
             raise SystemExit(f"the last process ended with {code}: {complaints}")
         return {
             f"{name}_{key}": value
-            for key, value in _judged(kills, calls, Verdict.of(place.ledger, books)).items()
+            for key, value in _judge(kills, calls, Verdict.of(place.ledger, books)).items()
         }
 
 
-def _judged(kills: int, calls: Calls, verdict: Verdict) -> Figures:
+def _judge(kills: int, calls: Calls, verdict: Verdict) -> Figures:
     return {
         "processes_killed": kills,
         "calls": calls.endings.total(),
         "calls_done": calls.endings["Done"],
         "latest_answer_after_deadline_s": calls.latest_s,
         "jobs_paid": len(verdict.paid),
-        "jobs_adopted": verdict.adopted(),
+        "jobs_adopted": verdict.count_adopted(),
         **{f"records_{state}": count for state, count in sorted(verdict.states().items())},
-        "lost": len(verdict.lost()),
-        "paid_twice": len(verdict.paid_twice()),
-        "unfinished": len(verdict.unfinished()),
+        "lost": len(verdict.lost_jobs()),
+        "paid_twice": len(verdict.find_paid_twice()),
+        "unfinished": len(verdict.find_unfinished()),
     }
 
 
 def outages(lengths_s: tuple[float, ...], seed: int) -> Figures:
     """Each illness for so long: what calls had, and how soon the QPU answered again."""
+    from fault_injection import Illness, Spell, live_through  # noqa: PLC0415
     from harness import run_virtual  # noqa: PLC0415
-    from weather import Illness, Spell, live_through  # noqa: PLC0415
 
     figures: Figures = {}
     for illness in Illness:
@@ -202,16 +204,18 @@ def outages(lengths_s: tuple[float, ...], seed: int) -> Figures:
             )
             story = run_virtual(live_through(*spells, seed=seed))
             name = f"outage_{illness.name.lower()}_{length_s:g}s"
-            figures |= {f"{name}_{key}": value for key, value in _weathered(story, BEFORE + length_s).items()}
+            figures |= {
+                f"{name}_{key}": value for key, value in _to_figures(story, BEFORE + length_s).items()
+            }
     return figures
 
 
-def _weathered(story: Story, ended_s: float) -> Figures:
+def _to_figures(story: Story, ended_s: float) -> Figures:
     return {
         "calls": len(story.rows),
         "deadline_hit_ratio": story.in_time(),
         "quantum_share_before": story.share(2.0, BEFORE - 0.2),
-        "recovered_s": story.recovered_s(ended_s, 0.9),
+        "recovered_s": story.measure_recovery_s(ended_s, 0.9),
         "status_calls": story.pings,
         "submits": story.submits,
         "retries": story.retries,
@@ -220,8 +224,8 @@ def _weathered(story: Story, ended_s: float) -> Figures:
 
 def pulse(seed: int) -> Figures:
     """Three times the load for half a minute: goodput before, during and 10 s after, calls a second."""
+    from fault_injection import Spell, live_through  # noqa: PLC0415
     from harness import run_virtual  # noqa: PLC0415
-    from weather import Spell, live_through  # noqa: PLC0415
 
     story = run_virtual(live_through(Spell(BEFORE), Spell(30, rate=300), Spell(30), seed=seed))
     ends = BEFORE + 30
@@ -232,7 +236,7 @@ def pulse(seed: int) -> Figures:
         "pulse_goodput_after_per_s": story.goodput(ends + 10, ends + 30),
         "pulse_share_before": story.share(2.0, BEFORE),
         "pulse_share_after": story.share(ends + 10, ends + 30),
-        "pulse_recovered_s": story.recovered_s(ends, 0.95 * story.share(2.0, BEFORE)),
+        "pulse_recovered_s": story.measure_recovery_s(ends, 0.95 * story.share(2.0, BEFORE)),
     }
 
 

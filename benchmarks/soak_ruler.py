@@ -44,7 +44,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         soak = Soak(folder, size)
         soak.calibrate()
-        arms = planted(soak)
+        arms = plant_arms(soak)
         soak.settle(arms)
     minutes = (time.monotonic() - began_s) / 60
     text = "\n".join(markdown(soak, arms, minutes))
@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(1)
 
 
-def planted(soak: Soak) -> tuple[Arm, Arm, Arm]:
+def plant_arms(soak: Soak) -> tuple[Arm, Arm, Arm]:
     """The series: equals, 10 % of the baseline's p50 on every job, 25 % of its p99 on the tail."""
     return (
         Arm("same", Planted(), (P50, P99)),

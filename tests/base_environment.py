@@ -20,7 +20,7 @@ COMMANDS = """
 import contextlib, itertools, json, os, sys
 from shotclock import cli
 from shotclock.app import host
-from shotclock.bench.simulate import VirtualLoop
+from shotclock.runtime.virtual_loop import VirtualLoop
 host.VirtualLoop = lambda: VirtualLoop(base_ns=itertools.count(0, 1_000).__next__)
 for line in sys.stdin:
     folder, *arguments = json.loads(line)

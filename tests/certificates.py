@@ -82,13 +82,15 @@ class Site:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now + timedelta(hours=hours[0]))
             .not_valid_after(now + timedelta(hours=hours[1]))
-            .add_extension(x509.SubjectAlternativeName([_named(name) for name in names]), critical=True)
+            .add_extension(
+                x509.SubjectAlternativeName([to_general_name(name) for name in names]), critical=True
+            )
             .sign(signer, hashes.SHA256())
         )
         return certificate.public_bytes(Encoding.PEM)
 
 
-def _named(name: str) -> x509.GeneralName:
+def to_general_name(name: str) -> x509.GeneralName:
     if "://" in name:
         return x509.UniformResourceIdentifier(name)
     return x509.RFC822Name(name) if "@" in name else x509.DNSName(name)

@@ -84,7 +84,7 @@ def fault(code: int) -> Exception:
 
 
 class Gate:
-    """A sync fault that lets nothing through until it is opened; `reached` tells that someone waits."""
+    """A sync fault that lets nothing through until it is opened; `wait_reached` tells that someone waits."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()

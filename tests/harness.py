@@ -11,12 +11,12 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from scipy import stats
 
-from shotclock.bench.simulate import VirtualLoop
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Template
 from shotclock.domain.ports import Clock
 from shotclock.domain.subproblem import Float64s, Subproblem
 from shotclock.emulator.device import DeviceFacts
 from shotclock.providers.scripted import UNLIMITED, Never, Reply, ScriptedProvider
+from shotclock.runtime.virtual_loop import VirtualLoop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def random_parameters(n: int, seed: int, layers: int = 1) -> QaoaParameters:
     )
 
 
-def unlinked(parameters: QaoaParameters, duration_s: float = 6e-6) -> DeviceCircuit:
+def without_qpy(parameters: QaoaParameters, duration_s: float = 6e-6) -> DeviceCircuit:
     """A device circuit whose template holds no QPY: for whoever executes from the parameters alone."""
     template = Template("key", "heron-torino", tuple(range(parameters.n)), b"", duration_s, 0, 0)
     return DeviceCircuit(template, parameters)

@@ -81,13 +81,13 @@ class IbmEndpoint:
     def ibm(self, **options: Any) -> RemoteProvider[Any, Any]:
         """A provider `ibm` that goes here; options: as of `ibm.build`."""
         credentials = Credentials(Secret(TOKEN))
-        return self._built(partial(ibm.build, credentials=credentials), **options)
+        return self._build(partial(ibm.build, credentials=credentials), **options)
 
     def qrmi(self, **options: Any) -> RemoteProvider[Any, Any]:
         """A provider `qrmi` that goes here; options: as of `qrmi.build`."""
-        return self._built(qrmi.build, **options)
+        return self._build(qrmi.build, **options)
 
-    def _built(
+    def _build(
         self, build: Any, max_money: float = 0.0, price: float = 1.0, **options: Any
     ) -> RemoteProvider[Any, Any]:
         provider: RemoteProvider[Any, Any] = build(

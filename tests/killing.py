@@ -13,14 +13,14 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from accountant import PORT, Books
 from harness import random_subproblem
+from paid_provider import PORT, ProviderAccount
 from served import Serving, free_port
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL, JobRecord, LedgerState
 from shotclock.domain.outcome import Decision, Done
-from shotclock.orchestrator.ledger import Transition
-from shotclock.orchestrator.ledger_file import open_to_read, read_history, read_jobs
+from shotclock.orchestrator.ledger.file import open_to_read, read_history, read_jobs
+from shotclock.orchestrator.ledger.transitions import Transition
 from shotclock.wire.channels import ChannelLimits, connect
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.tls import Insecure
@@ -46,10 +46,10 @@ class Place:
     config: Path
     ledger: Path
     target: str
-    books: Books
+    books: ProviderAccount
 
     @classmethod
-    def at(cls, folder: Path, books: Books, ledger: Path | None = None) -> Place:
+    def at(cls, folder: Path, books: ProviderAccount, ledger: Path | None = None) -> Place:
         port, ledger = free_port(), ledger or folder / "ledger.db"
         config = folder / "settings.toml"
         config.write_text(f"""
@@ -94,27 +94,27 @@ class Verdict:
     paid: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, ledger: Path, books: Books) -> Verdict:
+    def of(cls, ledger: Path, books: ProviderAccount) -> Verdict:
         with open_to_read(ledger) as connection:
             records = read_jobs(connection)
             histories = {record.tag: read_history(connection, record.tag) for record in records}
-        return cls(records, histories, books.paid())
+        return cls(records, histories, books.list_paid())
 
-    def lost(self) -> set[str]:
+    def lost_jobs(self) -> set[str]:
         """Paid for, and not in the ledger."""
         return {tag for tag, _ in self.paid} - {record.tag for record in self.records}
 
-    def paid_twice(self) -> set[str]:
+    def find_paid_twice(self) -> set[str]:
         """Intents and calls with more than one paid job."""
         requests = {record.tag: record.requests for record in self.records}
         calls = (name for tag, _ in self.paid for name in requests.get(tag, ()) if name)
         counts = Counter(tag for tag, _ in self.paid) + Counter(calls)
         return {name for name, count in counts.items() if count > 1}
 
-    def unfinished(self) -> list[JobRecord]:
+    def find_unfinished(self) -> list[JobRecord]:
         return [record for record in self.records if record.state not in TERMINAL]
 
-    def contradicted(self) -> list[JobRecord]:
+    def find_contradictions(self) -> list[JobRecord]:
         """The ledger knows samples or an id that the vendor does not, or denies a job that was paid for."""
         paid = dict(self.paid)
         return [
@@ -134,7 +134,7 @@ class Verdict:
             or history[-1].after is not record.state
         ]
 
-    def adopted(self) -> int:
+    def count_adopted(self) -> int:
         """Records that a later process found by their tag."""
         return sum(
             "adopted by its tag after a stop" in step.note
@@ -172,7 +172,7 @@ async def calling(target: str, over: asyncio.Event, seed: int, calls: Calls) -> 
             calls.endings[type(outcome).__name__] += 1
             calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
             if isinstance(outcome, Done) and rng.random() < 0.7:
-                await dispatcher.decided(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
+                await dispatcher.record_decision(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
             await asyncio.sleep(PAUSE_S)
 
     async with asyncio.TaskGroup() as group:
@@ -187,9 +187,9 @@ async def busy(place: Place, calls: Calls, ending: str = "Done") -> None:
     A kill after so much work and not after so much time means the same on a slow machine.
     """
     ended = calls.endings[ending] + BUSY
-    paid = len(place.books.paid()) + BUSY if ending == "Done" else 0
+    paid = len(place.books.list_paid()) + BUSY if ending == "Done" else 0
     async with asyncio.timeout(HANG_S):
-        while calls.endings[ending] < ended or len(place.books.paid()) < paid:  # noqa: ASYNC110 - another process
+        while calls.endings[ending] < ended or len(place.books.list_paid()) < paid:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
 
@@ -211,25 +211,25 @@ async def live_through_kills(
             if number % 5 == 4:  # while it starts and recovers
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
             else:
-                await serving.said("ready")
+                await serving.wait_for_event("ready")
                 await busy(place, calls)
                 if room is not None:
                     serving.files_up_to(place.largest_file() + rng.randrange(room))
                     if number % 2:
-                        await serving.said("trouble")
+                        await serving.wait_for_event("trouble")
                         await busy(place, calls, "Degraded")
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
             await serving.kill()
             if not lean:
                 spare = await place.start(lean=False)
         spare.go()
-        await spare.said("ready")
+        await spare.wait_for_event("ready")
         await asyncio.sleep(1.0)
         over.set()
         await load
-        await settled(place.ledger)
+        await wait_settled(place.ledger)
         spare.process.send_signal(signal.SIGTERM)
-        code, _, complaints = await spare.ended()
+        code, _, complaints = await spare.wait_ended()
     finally:
         load.cancel()
         for left in (serving, spare):
@@ -237,13 +237,13 @@ async def live_through_kills(
     return calls, code, complaints
 
 
-async def settled(ledger: Path) -> None:
+async def wait_settled(ledger: Path) -> None:
     """Waits until nothing is with the vendor any more."""
     async with asyncio.timeout(HANG_S):
-        while any(record.state in OPEN for record in recorded(ledger)):  # noqa: ASYNC110 - another process
+        while any(record.state in OPEN for record in read_records(ledger)):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
 
 
-def recorded(ledger: Path) -> tuple[JobRecord, ...]:
+def read_records(ledger: Path) -> tuple[JobRecord, ...]:
     with open_to_read(ledger) as connection:
         return read_jobs(connection)

@@ -60,7 +60,7 @@ class OnPremises(ThreadingHTTPServer):
         named = {f"{RESOURCE}_QRMI_IBM_QS_{name}": value for name, value in own.items()}
         return named | {f"{RESOURCE}_QRMI_JOB_TIMEOUT_SECONDS": "100"}
 
-    def started(self, asked: Any) -> None:
+    def start(self, asked: Any) -> None:
         """Runs a job: its input lies in the bucket, and its results go there."""
         key = urlsplit(asked["storage"]["input"]["presigned_url"]).path
         params = json.loads(self.objects[key])
@@ -145,7 +145,7 @@ class _Requests(BaseHTTPRequestHandler):
         if self.server.refusals:
             refused = self.server.refusals.pop(0)
             return refused, {"status_code": refused, "title": "Busy", "trace": "t", "errors": []}
-        self.server.started(json.loads(body))
+        self.server.start(json.loads(body))
         return 204, b""
 
     def _job(self, job_id: str, *, cancelled: bool) -> tuple[int, Any]:

@@ -12,13 +12,13 @@ from shotclock.bench.load.scripted import MADE_UP, ScriptedQueue, done
 from shotclock.domain.outcome import Answer, DeadlinePassed, Degraded, Late, Outcome, Rejection, Shed, Winner
 from shotclock.domain.subproblem import Subproblem
 
-__all__ = ["MS", "Queue", "degraded", "done", "late", "loaded", "shed"]
+__all__ = ["MS", "Queue", "degrade", "done", "late", "run_load", "shed"]
 
 MS = 1_000_000
 Queue = ScriptedQueue
 
 
-def degraded(subproblem: Subproblem) -> Outcome:
+def degrade(subproblem: Subproblem) -> Outcome:
     answer = Answer(np.zeros(subproblem.n, np.uint8), 0.0, Winner.CLASSICAL, "exact")
     return Degraded(answer, Rejection("queue_limit", 1, 2, "calls", 0.1), MADE_UP)
 
@@ -31,7 +31,7 @@ def late(subproblem: Subproblem) -> Outcome:
     return Late(DeadlinePassed(subproblem.budget_ns), MADE_UP)
 
 
-def loaded(plan: Plan, queue: Queue) -> list[CallRecord]:
+def run_load(plan: Plan, queue: Queue) -> list[CallRecord]:
     """The plan's calls on virtual time, by the production generator."""
 
     async def main() -> list[CallRecord]:

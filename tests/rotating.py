@@ -11,9 +11,9 @@ import trustme
 
 from certificates import SERVER, TRAINER, Site
 from harness import random_subproblem
+from mtls_loopback import Wired, open_mtls_loopback
 from shotclock.domain.budget import NS_PER_S
 from shotclock.wire.client import GrpcDispatcher
-from wired import Wired, wired
 
 CALLERS = 4
 ASKED = replace(random_subproblem(12, 1), budget_ns=30 * NS_PER_S)
@@ -30,7 +30,7 @@ def next_authority(site: Site, rotation: int) -> None:
             site.trusted = (site.authority,)
 
 
-async def presented(system: Wired) -> str:
+async def read_presented(system: Wired) -> str:
     """The certificate that the server shows at a new handshake, PEM."""
     return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", system.server.port))
 
@@ -38,7 +38,7 @@ async def presented(system: Wired) -> str:
 async def rotate(site: Site, rotations: int) -> Counter[str]:
     """How the calls ended, by kind, while both ends got new certificates so many times."""
     endings: Counter[str] = Counter()
-    async with wired(site) as system:
+    async with open_mtls_loopback(site) as system:
         channels = system.channels(site.issue(TRAINER), poll_s=0.01)
         dispatcher = GrpcDispatcher(channels)
         over = asyncio.Event()
@@ -55,7 +55,7 @@ async def rotate(site: Site, rotations: int) -> Counter[str]:
             site.issue(TRAINER)
             while channels.lane is before or endings.total() < calls + 10 * CALLERS:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-            assert await presented(system) == server.certificate.read_text()
+            assert await read_presented(system) == server.certificate.read_text()
         over.set()
         await asyncio.gather(*callers)
     return endings

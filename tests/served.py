@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @dataclass
 class Serving:
-    """The process; `ready` and `ended` wait for what it says and does."""
+    """The process; `ready` and `wait_ended` wait for what it says and does."""
 
     process: Process
 
@@ -61,7 +61,7 @@ class Serving:
         assert self.process.stdin is not None
         self.process.stdin.write(b"go\n")
 
-    async def said(self, event: str) -> dict[str, Any]:
+    async def wait_for_event(self, event: str) -> dict[str, Any]:
         """Waits for the event on stdout; AssertionError with its stderr where it ends before."""
         assert self.process.stdout is not None
         async with asyncio.timeout(START_S):
@@ -76,7 +76,7 @@ class Serving:
         assert self.process.stderr is not None
         return (await self.process.stderr.read()).decode()
 
-    async def ended(self) -> tuple[int, str, str]:
+    async def wait_ended(self) -> tuple[int, str, str]:
         """Exit code, the rest of stdout, stderr."""
         async with asyncio.timeout(START_S):
             out, err = await self.process.communicate()

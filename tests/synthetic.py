@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import binom
 
 from shotclock.bench.judge.worth import add_worth
-from shotclock.bench.rows import CALL_STAGES, Call, Step, table
+from shotclock.bench.record.rows import CALL_STAGES, Call, Step, table
 from shotclock.bench.schema import (
     ArmSummary,
     Component,

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID as Usage
 
 from certificates import OPERATOR, SERVER, Site, put, write
+from mtls_loopback import POLICY, ScriptedDispatcher, ScriptedOperations
 from shotclock.domain.errors import MachineError
 from shotclock.domain.status import Status
 from shotclock.wire.certificate_checks import Purpose
@@ -31,7 +32,6 @@ from shotclock.wire.channels import connect
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.server import serve
 from shotclock.wire.tls import ClientTls, ServerTls
-from wired import POLICY, ScriptedDispatcher, ScriptedOperations
 
 KEYS: dict[str, Callable[[], Any]] = {
     "rsa-1024": lambda: rsa.generate_private_key(65537, 1024),

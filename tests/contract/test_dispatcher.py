@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from harness import LoopClock, run_virtual
-from orchestra import N, System, asked, one, scripted, simulate
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import DeviceCircuit, Samples
 from shotclock.domain.errors import FaultKind, ProviderError
@@ -39,6 +38,7 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from virtual_orchestrator import N, System, make_scripted, make_subproblem, one, simulate
 
 
 def control() -> Dispatcher:
@@ -49,7 +49,7 @@ def control() -> Dispatcher:
 @pytest.mark.parametrize("kind", ["orchestrator", "control"])
 def test_contract_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(kind: str) -> None:
     async def ask(dispatcher: Dispatcher) -> list[tuple[Subproblem, Outcome]]:
-        subproblems = [asked(seed) for seed in range(8)]
+        subproblems = [make_subproblem(seed) for seed in range(8)]
         return [(one, await dispatcher.solve(one)) for one in subproblems]
 
     if kind == "control":
@@ -59,7 +59,7 @@ def test_contract_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(kin
 
         answered = run_virtual(main())
     else:
-        answered = simulate(scripted(), lambda system: ask(system.orchestrator))
+        answered = simulate(make_scripted(), lambda system: ask(system.orchestrator))
     for subproblem, outcome in answered:
         assert isinstance(outcome, Done)
         assert outcome.provenance.base_version == 7
@@ -69,7 +69,7 @@ def test_contract_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(kin
 
 
 def test_done_carries_the_pool_and_the_provenance() -> None:
-    outcome = one(scripted())
+    outcome = one(make_scripted())
     assert isinstance(outcome, Done)
     assert outcome.samples.shots == 64
     stages = [timing.stage for timing in outcome.provenance.stages]
@@ -92,14 +92,14 @@ def test_ties_are_credited_to_classical() -> None:
     everything = Samples(
         ((np.arange(2**N)[:, None] >> np.arange(N)) & 1).astype(np.uint8), np.ones(2**N, np.int64)
     )
-    outcome = one(scripted(Reply(0.01, (everything,))))
+    outcome = one(make_scripted(Reply(0.01, (everything,))))
     assert isinstance(outcome, Done)
     assert outcome.answer.winner is Winner.CLASSICAL
     assert outcome.provenance.raw_gain == pytest.approx(outcome.provenance.classical_gain)
 
 
 def test_without_a_race_the_samples_stand_alone() -> None:
-    outcome = one(scripted(fallback=Fallback.NONE))
+    outcome = one(make_scripted(fallback=Fallback.NONE))
     assert isinstance(outcome, Done)
     assert outcome.classical is None
     assert outcome.answer.winner in {Winner.QUANTUM, Winner.INCUMBENT}
@@ -110,16 +110,16 @@ def test_a_qpu_that_never_answers_degrades_by_the_deadline() -> None:
         async def timed() -> tuple[Outcome, float]:
             loop = asyncio.get_running_loop()
             began = loop.time()
-            outcome = await system.orchestrator.solve(asked())
+            outcome = await system.orchestrator.solve(make_subproblem())
             return outcome, loop.time() - began
 
         return timed()
 
-    outcome, took_s = simulate(scripted(afterwards=Never()), work)
+    outcome, took_s = simulate(make_scripted(afterwards=Never()), work)
     assert isinstance(outcome, Degraded)
     assert outcome.cause == DeadlinePassed(200 * NS_PER_MS)
     assert took_s <= 0.2
-    exact = asked()
+    exact = make_subproblem()
     assert exact.energy(outcome.answer.bits) == pytest.approx(
         min(exact.offset, exact.energy(Classical().solve(exact)))
     )
@@ -127,12 +127,12 @@ def test_a_qpu_that_never_answers_degrades_by_the_deadline() -> None:
 
 def test_a_deadline_cancels_the_job_and_frees_its_lane() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome, int]:
-        first = await system.orchestrator.solve(asked(0))
+        first = await system.orchestrator.solve(make_subproblem(0))
         await asyncio.sleep(0.001)
-        second = await system.orchestrator.solve(asked(1))
+        second = await system.orchestrator.solve(make_subproblem(1))
         return first, second, system.provider.cancels
 
-    first, second, cancels = simulate(scripted(Never()), work)
+    first, second, cancels = simulate(make_scripted(Never()), work)
     assert isinstance(first, Degraded)
     assert isinstance(second, Done)
     assert cancels == 1
@@ -142,16 +142,16 @@ def test_a_deadline_cancels_the_job_and_frees_its_lane() -> None:
     ("fallback", "kind"), [(Fallback.RACE, Degraded), (Fallback.STANDBY, Degraded), (Fallback.NONE, Late)]
 )
 def test_late_only_where_no_classical_answer_was_wanted(fallback: Fallback, kind: type[Outcome]) -> None:
-    assert isinstance(one(scripted(afterwards=Never(), fallback=fallback)), kind)
+    assert isinstance(one(make_scripted(afterwards=Never(), fallback=fallback)), kind)
 
 
 def test_a_full_queue_refuses_with_the_limit_and_when_to_retry() -> None:
     async def work(system: System) -> list[Outcome]:
-        calls = [system.orchestrator.solve(asked(seed, budget_ms=60_000)) for seed in range(9)]
+        calls = [system.orchestrator.solve(make_subproblem(seed, budget_ms=60_000)) for seed in range(9)]
         return await asyncio.gather(*calls)
 
     # five lanes take five calls once they run; all nine arrive before any lane does
-    outcomes = simulate(scripted(fallback=Fallback.NONE, queue_limit=4), work)
+    outcomes = simulate(make_scripted(fallback=Fallback.NONE, queue_limit=4), work)
     shed = [outcome for outcome in outcomes if isinstance(outcome, Shed)]
     assert len(shed) == 5
     rejection = shed[0].rejection
@@ -165,7 +165,7 @@ def test_the_queue_is_served_earliest_deadline_first() -> None:
         order: list[str] = []
 
         async def call(seed: int, budget_ms: float) -> None:
-            await system.orchestrator.solve(asked(seed, budget_ms))
+            await system.orchestrator.solve(make_subproblem(seed, budget_ms))
             order.append(f"r{seed}")
 
         async with asyncio.TaskGroup() as group:
@@ -182,7 +182,7 @@ def test_the_queue_is_served_earliest_deadline_first() -> None:
 
 
 def test_shedding_refuses_what_cannot_finish_and_still_answers() -> None:
-    outcome = one(scripted(predicted_s=3.0, protected=True))
+    outcome = one(make_scripted(predicted_s=3.0, protected=True))
     assert isinstance(outcome, Degraded)
     assert isinstance(outcome.cause, Rejection)
     assert outcome.cause.limit == "remaining_budget"
@@ -194,9 +194,11 @@ def test_a_transient_fault_is_retried_and_counted() -> None:
     fault = ProviderError(FaultKind.TRANSIENT, "busy")
 
     async def work(system: System) -> tuple[Outcome, float]:
-        return await system.orchestrator.solve(asked(budget_ms=5_000)), system.value("qpu_job_retries_total")
+        return await system.orchestrator.solve(make_subproblem(budget_ms=5_000)), system.value(
+            "qpu_job_retries_total"
+        )
 
-    outcome, retries = simulate(scripted(Fail(fault), Fail(fault, on="collect")), work)
+    outcome, retries = simulate(make_scripted(Fail(fault), Fail(fault, on="collect")), work)
     assert isinstance(outcome, Done)
     assert outcome.provenance.attempts == 3
     assert retries == 2
@@ -209,9 +211,9 @@ def test_an_ambiguous_or_permanent_fault_is_never_repeated(kind: FaultKind, atte
     fault = Fail(ProviderError(kind, "the door is shut"))
 
     async def work(system: System) -> tuple[Outcome, int]:
-        return await system.orchestrator.solve(asked(budget_ms=60_000)), system.provider.submits
+        return await system.orchestrator.solve(make_subproblem(budget_ms=60_000)), system.provider.submits
 
-    outcome, submits = simulate(scripted(fault, fault, fault, fault, fallback=Fallback.NONE), work)
+    outcome, submits = simulate(make_scripted(fault, fault, fault, fault, fallback=Fallback.NONE), work)
     assert isinstance(outcome, Failed)
     assert outcome.cause == ProviderFault("the door is shut")
     assert submits == attempts
@@ -219,7 +221,7 @@ def test_an_ambiguous_or_permanent_fault_is_never_repeated(kind: FaultKind, atte
 
 def test_retrying_never_outlives_the_deadline() -> None:
     faults = [Fail(ProviderError(FaultKind.TRANSIENT, "busy")) for _ in range(3)]
-    outcome = one(scripted(*faults), budget_ms=1)
+    outcome = one(make_scripted(*faults), budget_ms=1)
     assert isinstance(outcome, Degraded)
 
 
@@ -227,14 +229,14 @@ def test_samples_that_do_not_fit_are_a_fault_not_an_answer() -> None:
     wide = Samples(np.zeros((1, N + 1), np.uint8), np.array([64]))
     few = Samples(np.zeros((1, N), np.uint8), np.array([63]))
     for wrong in (wide, few):
-        outcome = one(scripted(Reply(0.01, (wrong,))))
+        outcome = one(make_scripted(Reply(0.01, (wrong,))))
         assert isinstance(outcome, Degraded)
         assert isinstance(outcome.cause, ProviderFault)
 
 
 def test_a_caller_that_goes_away_cancels_its_job() -> None:
     async def work(system: System) -> int:
-        call = asyncio.create_task(system.orchestrator.solve(asked(budget_ms=60_000)))
+        call = asyncio.create_task(system.orchestrator.solve(make_subproblem(budget_ms=60_000)))
         await asyncio.sleep(0.01)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -242,17 +244,17 @@ def test_a_caller_that_goes_away_cancels_its_job() -> None:
         await asyncio.sleep(0.01)
         return system.provider.cancels
 
-    assert simulate(scripted(afterwards=Never()), work) == 1
+    assert simulate(make_scripted(afterwards=Never()), work) == 1
 
 
 def test_a_bug_in_the_path_reaches_the_caller_and_not_the_lane() -> None:
     async def work(system: System) -> Outcome:
         with pytest.raises(ZeroDivisionError):
-            await system.orchestrator.solve(asked(0))
-        return await system.orchestrator.solve(asked(1))
+            await system.orchestrator.solve(make_subproblem(0))
+        return await system.orchestrator.solve(make_subproblem(1))
 
     def broken() -> System:
-        return scripted(Fail(ZeroDivisionError()))()  # type: ignore[arg-type]
+        return make_scripted(Fail(ZeroDivisionError()))()  # type: ignore[arg-type]
 
     assert isinstance(simulate(broken, work), Done)
 
@@ -260,10 +262,10 @@ def test_a_bug_in_the_path_reaches_the_caller_and_not_the_lane() -> None:
 def test_metrics_are_counted_from_the_path() -> None:
     async def work(system: System) -> System:
         for seed in range(4):
-            await system.orchestrator.solve(asked(seed))
+            await system.orchestrator.solve(make_subproblem(seed))
         return system
 
-    system = simulate(scripted(*[Reply(0.05)] * 3, afterwards=Never()), work)
+    system = simulate(make_scripted(*[Reply(0.05)] * 3, afterwards=Never()), work)
     assert system.value("circuit_submit_latency_seconds_count") == 4
     assert system.value("hybrid_call_success_ratio") == 0.75
     assert system.value("shotclock_deadline_hit_ratio") == 1.0
@@ -275,14 +277,16 @@ def test_metrics_are_counted_from_the_path() -> None:
 def test_the_same_script_gives_the_same_trace() -> None:
     def trace() -> list[tuple[str, int, int]]:
         async def work(system: System) -> list[tuple[str, int, int]]:
-            outcomes = await asyncio.gather(*(system.orchestrator.solve(asked(seed)) for seed in range(4)))
+            outcomes = await asyncio.gather(
+                *(system.orchestrator.solve(make_subproblem(seed)) for seed in range(4))
+            )
             return [
                 (str(timing.stage), timing.start_ns, timing.duration_ns)
                 for outcome in outcomes
                 for timing in outcome.provenance.stages
             ]
 
-        return simulate(scripted(), work)
+        return simulate(make_scripted(), work)
 
     assert trace() == trace()
 
@@ -309,7 +313,7 @@ def test_shots_fill_the_budget_up_to_the_devices_limit() -> None:
 
 def test_what_does_not_fit_is_said_before_it_is_submitted() -> None:
     async def work(system: System) -> tuple[Outcome, int]:
-        return await system.orchestrator.solve(asked(budget_ms=50)), system.provider.submits
+        return await system.orchestrator.solve(make_subproblem(budget_ms=50)), system.provider.submits
 
     outcome, submits = simulate(by_the_shot(64, 4096), work)
     assert isinstance(outcome, Degraded)
@@ -324,19 +328,21 @@ def test_a_pre_evaluation_that_promises_nothing_vetoes_the_submit(
 ) -> None:
     heard: list[tuple[float, int]] = []
 
-    async def foresee(subproblem: Subproblem, circuit: DeviceCircuit, in_hand: float, shots: int) -> float:
-        heard.append((in_hand, shots))
+    async def foresee(
+        subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
+    ) -> float:
+        heard.append((incumbent_energy, shots))
         return promise
 
     async def work(system: System) -> tuple[Outcome, int, System]:
-        return await system.orchestrator.solve(asked()), system.provider.submits, system
+        return await system.orchestrator.solve(make_subproblem()), system.provider.submits, system
 
-    outcome, submits, system = simulate(scripted(gain_estimator=foresee), work)
+    outcome, submits, system = simulate(make_scripted(gain_estimator=foresee), work)
     assert isinstance(outcome, kind)
     assert submits == (kind is Done)
-    exact = asked().energy(Classical().solve(asked()))
-    ((in_hand, shots),) = heard
-    assert in_hand == pytest.approx(min(0.0, exact))
+    exact = make_subproblem().energy(Classical().solve(make_subproblem()))
+    ((incumbent_energy, shots),) = heard
+    assert incumbent_energy == pytest.approx(min(0.0, exact))
     assert shots == 64
     if kind is Degraded:
         assert system.value("shotclock_rejections_total", limit="expected_gain") == 1

@@ -8,36 +8,38 @@ from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from harness import LoopClock, random_subproblem
-from orchestra import System, Unlinked, asked, scripted, simulate
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.outcome import CircuitOutcome, Degraded, Done, Outcome, Rejection, Shed
 from shotclock.domain.status import Drained, Phase
 from shotclock.orchestrator.answers import Fallback
 from shotclock.providers.scripted import Never, Reply, ScriptedProvider
+from virtual_orchestrator import System, Unlinked, make_scripted, make_subproblem, simulate
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 async def together(system: System, count: int, budget_ms: float) -> list[Outcome]:
-    return await asyncio.gather(*(system.orchestrator.solve(asked(seed, budget_ms)) for seed in range(count)))
+    return await asyncio.gather(
+        *(system.orchestrator.solve(make_subproblem(seed, budget_ms)) for seed in range(count))
+    )
 
 
 def test_a_drain_finishes_what_was_accepted_and_refuses_what_comes() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome, tuple[int, int], Phase, Outcome]:
-        accepted = asyncio.create_task(system.orchestrator.solve(asked(0)))
+        accepted = asyncio.create_task(system.orchestrator.solve(make_subproblem(0)))
         await asyncio.sleep(0.01)
         draining = asyncio.create_task(system.orchestrator.drain(NS_PER_S))
         await asyncio.sleep(0.01)
-        refused = await system.orchestrator.solve(asked(1))
+        refused = await system.orchestrator.solve(make_subproblem(1))
         drained = await draining
         phase = system.orchestrator.status().phase
         system.orchestrator.resume()
         counts = (drained.finished, drained.handed_back)
-        return await accepted, refused, counts, phase, await system.orchestrator.solve(asked(2))
+        return await accepted, refused, counts, phase, await system.orchestrator.solve(make_subproblem(2))
 
-    accepted, refused, counts, phase, after = simulate(scripted(fallback=Fallback.NONE), work)
+    accepted, refused, counts, phase, after = simulate(make_scripted(fallback=Fallback.NONE), work)
     assert isinstance(accepted, Done)
     assert isinstance(refused, Shed)
     assert refused.rejection.limit == "drain"
@@ -53,7 +55,7 @@ def test_a_drain_hands_back_what_it_cannot_finish() -> None:
         drained = await system.orchestrator.drain(NS_PER_S)
         return await calls, (drained.finished, drained.handed_back), system.provider.cancels
 
-    outcomes, counts, cancels = simulate(scripted(afterwards=Never()), work)
+    outcomes, counts, cancels = simulate(make_scripted(afterwards=Never()), work)
     assert all(isinstance(one, Degraded) and isinstance(one.cause, Rejection) for one in outcomes)
     assert counts == (0, 3)
     assert cancels == 3
@@ -61,17 +63,17 @@ def test_a_drain_hands_back_what_it_cannot_finish() -> None:
 
 def test_a_drain_that_is_taken_back_touches_no_call_that_came_after_it() -> None:
     async def work(system: System) -> tuple[Drained, list[Outcome], Phase]:
-        before = asyncio.create_task(system.orchestrator.solve(asked(0, 60_000)))
+        before = asyncio.create_task(system.orchestrator.solve(make_subproblem(0, 60_000)))
         await asyncio.sleep(0.01)
         draining = asyncio.create_task(system.orchestrator.drain(NS_PER_S))
         await asyncio.sleep(0.01)
         system.orchestrator.resume()
-        after = asyncio.create_task(system.orchestrator.solve(asked(1, 60_000)))
+        after = asyncio.create_task(system.orchestrator.solve(make_subproblem(1, 60_000)))
         drained = await draining
         phase = system.orchestrator.phase
         return drained, [await before, await after], phase
 
-    drained, (before, after), phase = simulate(scripted(Never(), afterwards=Reply(3.0)), work)
+    drained, (before, after), phase = simulate(make_scripted(Never(), afterwards=Reply(3.0)), work)
     assert drained == Drained(0, 1)
     assert isinstance(before, Degraded)
     assert isinstance(after, Done)
@@ -94,7 +96,7 @@ def test_a_drain_returns_when_the_outcome_is_there_and_not_when_its_cause_is() -
         await system.orchestrator.drain(NS_PER_S)
         return call.done()
 
-    assert simulate(scripted(afterwards=Never(), fallback=Fallback.STANDBY, offload=Slow()), work)
+    assert simulate(make_scripted(afterwards=Never(), fallback=Fallback.STANDBY, offload=Slow()), work)
 
 
 class Compiling(Unlinked):
@@ -128,14 +130,14 @@ def test_who_drains_before_it_is_ready_is_obeyed_until_it_resumes() -> None:
         phases = []
         await fresh.drain(NS_PER_S)
         phases.append(fresh.phase)
-        await fresh.start(asked())
+        await fresh.start(make_subproblem())
         phases.append(fresh.phase)
         fresh.resume()
         phases.append(fresh.phase)
         await fresh.stop()
         return phases
 
-    assert simulate(scripted(), work) == [Phase.DRAINED, Phase.DRAINED, Phase.READY]
+    assert simulate(make_scripted(), work) == [Phase.DRAINED, Phase.DRAINED, Phase.READY]
 
 
 def test_a_resume_before_it_is_ready_lets_nothing_in() -> None:
@@ -144,14 +146,14 @@ def test_a_resume_before_it_is_ready_lets_nothing_in() -> None:
         await fresh.drain(NS_PER_S)
         fresh.resume()
         phases = [fresh.phase]
-        await fresh.start(asked())
+        await fresh.start(make_subproblem())
         phases.append(fresh.phase)
         await fresh.stop()
         fresh.resume()
         phases.append(fresh.phase)
         return phases
 
-    assert simulate(scripted(), work) == [Phase.STARTING, Phase.READY, Phase.STARTING]
+    assert simulate(make_scripted(), work) == [Phase.STARTING, Phase.READY, Phase.STARTING]
 
 
 def test_a_stop_ends_every_call_at_once() -> None:
@@ -161,7 +163,7 @@ def test_a_stop_ends_every_call_at_once() -> None:
         await system.orchestrator.stop()
         return await calls, asyncio.get_running_loop().time()
 
-    outcomes, ended_s = simulate(scripted(afterwards=Never(), queue_limit=8), work)
+    outcomes, ended_s = simulate(make_scripted(afterwards=Never(), queue_limit=8), work)
     causes = [outcome.cause for outcome in outcomes if isinstance(outcome, Degraded)]
     assert [cause.limit for cause in causes if isinstance(cause, Rejection)] == ["drain"] * 8
     assert ended_s < 60

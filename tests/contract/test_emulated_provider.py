@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import pytest
 
-from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, unlinked
+from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.circuit import Bound, DeviceCircuit, Template
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Execution, Job, Offload
@@ -44,7 +44,7 @@ def provider_of(profile: str, offload: Offload | None = None) -> EmulatedProvide
 
 
 def job_of(n: int = 4, shots: int = 256, rep_delay_s: float | None = None) -> Job:
-    return Job.of((unlinked(random_parameters(n, 1)),), shots, "test", rep_delay_s)
+    return Job.of((without_qpy(random_parameters(n, 1)),), shots, "test", rep_delay_s)
 
 
 @pytest.mark.parametrize("profile", ["colocated", "onprem-today", "public-cloud"])

@@ -13,8 +13,8 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_aer import AerSimulator
 
-from harness import goodness_of_fit, random_parameters, same_source, unlinked
-from shotclock.circuits.qaoa import bound_isa, bound_logical
+from harness import goodness_of_fit, random_parameters, same_source, without_qpy
+from shotclock.circuits.qaoa import bind_isa, bind_logical
 from shotclock.circuits.templates import compile_template
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters
 from shotclock.domain.subproblem import Float64s
@@ -60,7 +60,7 @@ def with_mixer(parameters: QaoaParameters, mixer: Float64s) -> QaoaParameters:
 @cases
 def test_ideal_samples_follow_aers_exact_probabilities(n: int, seed: int) -> None:
     parameters = random_parameters(n, seed)
-    exact = aer_probabilities(bound_logical(unlinked(parameters)))
+    exact = aer_probabilities(bind_logical(without_qpy(parameters)))
     np.testing.assert_allclose(probabilities(parameters), exact, atol=1e-12)
     assert goodness_of_fit(execute(parameters, SHOTS, 0.0, seed), exact) > ALPHA / TESTS
 
@@ -69,7 +69,7 @@ def test_ideal_samples_follow_aers_exact_probabilities(n: int, seed: int) -> Non
 def test_the_isa_circuit_is_the_same_circuit(n: int) -> None:
     parameters = random_parameters(n, 4)
     template = compile_template(n, "heron-torino", device.target)
-    exact = aer_probabilities(bound_isa(DeviceCircuit(template, parameters)))
+    exact = aer_probabilities(bind_isa(DeviceCircuit(template, parameters)))
     np.testing.assert_allclose(probabilities(parameters), exact, atol=1e-9)
     assert goodness_of_fit(execute(parameters, SHOTS, 0.0, 4), exact) > ALPHA / TESTS
 
@@ -84,7 +84,7 @@ def test_noisy_samples_follow_the_equivalent_readout_error(n: int, seed: int) ->
 @cases
 def test_noisy_samples_and_aers_noisy_samples_share_a_source(n: int, seed: int) -> None:
     parameters = random_parameters(n, seed)
-    (aer,) = simulate_all(bound_logical, (unlinked(parameters),), SHOTS, 0.12, (seed,))
+    (aer,) = simulate_all(bind_logical, (without_qpy(parameters),), SHOTS, 0.12, (seed,))
     assert same_source(execute(parameters, SHOTS, 0.12, seed), aer) > ALPHA / TESTS
 
 
@@ -95,6 +95,6 @@ def test_the_test_would_notice_a_wrong_sign(n: int, seed: int) -> None:
     exact = probabilities(parameters)
     wrong = execute(with_mixer(parameters, -parameters.mixer), SHOTS, 0.0, seed)
     assert goodness_of_fit(wrong, exact) < 1e-9
-    (aer,) = simulate_all(bound_logical, (unlinked(parameters),), SHOTS, 0.12, (seed,))
+    (aer,) = simulate_all(bind_logical, (without_qpy(parameters),), SHOTS, 0.12, (seed,))
     assert same_source(wrong, aer) < 1e-9
     assert goodness_of_fit(execute(parameters, SHOTS, 0.0, seed), with_flips(exact, n, 0.12)) < 1e-9

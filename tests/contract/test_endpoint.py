@@ -19,12 +19,12 @@ from qiskit_ibm_runtime.options_models.executor import ExecutorOptions
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_to_2_0
 
+from asgi_endpoint import Rig, facts_of, flip_circuit, rig, sampler
 from harness import run_virtual
-from rig import Rig, facts_of, flipped, rig, sampler
 from shotclock.emulator import device
 from shotclock.emulator.figures import Lognormal
 
-JOB = (flipped(), None, 1000)
+JOB = (flip_circuit(), None, 1000)
 
 
 def swept() -> QuantumCircuit:
@@ -83,7 +83,7 @@ def test_sampler_results_keep_ibms_schema_with_sweeps_and_several_registers() ->
     async def scenario() -> None:
         one = rig()
         circuit = swept()
-        params = sampler((circuit, [[0.0], [np.pi]], 200), (flipped(2), None, 100))
+        params = sampler((circuit, [[0.0], [np.pi]], 200), (flip_circuit(2), None, 100))
         job_id = await one.ran(params)
         text = await results(one, job_id)
         PrimitiveResultWrapperModel.model_validate_json(text)
@@ -148,7 +148,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
         400,
         "pub 0",
     ),
-    ({"params": sampler((flipped(), None, 200_000))}, 400, "200000"),
+    ({"params": sampler((flip_circuit(), None, 200_000))}, 400, "200000"),
     ({"params": sampler(JOB, rep_delay=1.0)}, 400, "rep_delay"),
     ({"params": sampler(JOB, meas_type="kerneled")}, 400, "kerneled"),
     ({"program_id": "circuit-runner"}, 404, "circuit-runner"),
@@ -156,7 +156,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
     ({"session_id": "none"}, 404, "none"),
     ({"cost": -1}, 400, "cost"),
     ({"params": "text"}, 400, "params"),
-    ({"params": sampler((flipped(), None, 1), rep_delay=-1.0)}, 400, "rep_delay"),
+    ({"params": sampler((flip_circuit(), None, 1), rep_delay=-1.0)}, 400, "rep_delay"),
 ]
 
 
@@ -199,8 +199,8 @@ def test_jobs_are_found_by_their_tags_and_filters() -> None:
         assert await found("tags=a&sort=ASC&limit=1&offset=1") == [second]
         assert await found("pending=true") == [second, first]
         assert await found("session_id=none") == []
-        await one.ended(first)
-        await one.ended(second)
+        await one.wait_ended(first)
+        await one.wait_ended(second)
         assert await found("pending=true") == []
         assert (await one.call("PUT", f"/jobs/{first}/tags", {"tags": ["new"]})).status == 204
         assert await found("tags=new") == [first]
@@ -217,7 +217,7 @@ def test_five_jobs_are_running_and_one_at_a_time_has_the_qpu() -> None:
         assert states == ["Running"] * 5 + ["Queued"] * 2
         assert (await one.call("GET", "/backends/ibm_torino/status")).json["length_queue"] == 2
         for job_id in jobs:
-            await one.ended(job_id)
+            await one.wait_ended(job_id)
         locked = [one.endpoint.job(job_id).locked[0] for job_id in jobs]
         assert all(before.end_s <= after.start_s for before, after in itertools.pairwise(locked))
         assert facts_of("heron-torino").lanes == 5
@@ -261,7 +261,7 @@ def test_a_speed_shortens_waiting_and_no_stamp() -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         job_id = (await one.submit(sampler(JOB))).json["id"]
-        await one.ended(job_id, poll_s=0.001)
+        await one.wait_ended(job_id, poll_s=0.001)
         job = (await one.call("GET", f"/jobs/{job_id}")).json
         assert job["emulated"]["speed"] == speed
         return loop.time() - began, one.endpoint.job(job_id).locked[0].seconds
@@ -320,8 +320,8 @@ def test_usage_has_the_words_of_the_version_that_asks() -> None:
 def test_what_a_client_asks_to_pay_at_most_ends_its_job_with_1305() -> None:
     async def scenario() -> None:
         one = rig("onprem-today")
-        job_id = (await one.submit(sampler((flipped(), None, 100_000)), cost=10)).json["id"]
-        assert await one.ended(job_id) == "Cancelled"
+        job_id = (await one.submit(sampler((flip_circuit(), None, 100_000)), cost=10)).json["id"]
+        assert await one.wait_ended(job_id) == "Cancelled"
         job = (await one.call("GET", f"/jobs/{job_id}")).json
         assert job["state"]["reason_code"] == 1305
         assert job["status"] == "Cancelled - Ran too long"
@@ -341,7 +341,7 @@ def test_a_closed_session_finishes_its_jobs_and_a_cancelled_one_drops_those_that
             await asyncio.sleep(1.0)
             path = f"/sessions/{session_id}" + ("/close" if leave == "DELETE" else "")
             assert (await one.call(leave, path, {"accepting_jobs": False})).status == 204
-            assert [await one.ended(job_id) for job_id in jobs] == wanted
+            assert [await one.wait_ended(job_id) for job_id in jobs] == wanted
             assert (await one.call("GET", f"/sessions/{session_id}")).json["state"] == "closed"
 
     run_virtual(scenario())

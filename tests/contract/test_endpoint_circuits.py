@@ -13,8 +13,8 @@ from qiskit.circuit.classical import expr, types
 from qiskit_ibm_runtime.circuit import MidCircuitMeasure
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
+from asgi_endpoint import Rig, rig, sampler
 from harness import run_virtual
-from rig import Rig, rig, sampler
 
 Build = Callable[[QuantumCircuit], object]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from asgi_endpoint import Rig, flip_circuit, rig, sampler
 from harness import run_virtual
-from rig import Rig, flipped, rig, sampler
 from shotclock.emulator.rest.backends import KEPT_CALIBRATIONS
 
-JOB = (flipped(), None, 100)
+JOB = (flip_circuit(), None, 100)
 CONFIGURATION = "/backends/ibm_torino/configuration"
 PROPERTIES = "/backends/ibm_torino/properties"
 
@@ -53,7 +53,7 @@ def test_why_a_private_job_failed_may_be_read_again() -> None:
     async def scenario() -> None:
         one = rig("colocated", "fail@1")
         job_id = (await one.submit(sampler(JOB), private=True)).json["id"]
-        assert await one.ended(job_id) == "Failed"
+        assert await one.wait_ended(job_id) == "Failed"
         assert [(await one.call("GET", f"/jobs/{job_id}/results")).status for _ in range(2)] == [200, 200]
 
     run_virtual(scenario())

@@ -23,9 +23,9 @@ from qiskit_ibm_runtime.exceptions import IBMRuntimeError
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.json import RuntimeDecoder, RuntimeEncoder
 
+from asgi_endpoint import Rig, rig
 from harness import run_virtual
 from ibm_endpoint import running
-from rig import Rig, rig
 from shotclock.emulator import device
 
 TARGET = device.target("heron-torino")
@@ -286,10 +286,10 @@ def test_a_failed_estimator_job_costs_nothing_and_a_cancelled_one_what_it_used()
         sent = params((isa, SparsePauliOp("ZIIX").apply_layout(isa.layout)))
         one = rig("colocated", "fail@1")
         job_id = (await one.submit(sent, "estimator")).json["id"]
-        assert await one.ended(job_id) == "Failed"
+        assert await one.wait_ended(job_id) == "Failed"
         assert one.endpoint.account.consumed_s == 0.0
         job_id = (await one.submit(sent, "estimator", cost=1)).json["id"]
-        assert await one.ended(job_id) == "Cancelled"
+        assert await one.wait_ended(job_id) == "Cancelled"
         assert one.endpoint.account.consumed_s == pytest.approx(1.0)
 
     run_virtual(scenario())

@@ -19,8 +19,8 @@ from qiskit_ibm_runtime.options_models.noise_learner_v3 import NoiseLearnerV3Opt
 from samplomatic.transpiler import generate_boxing_pass_manager
 from samplomatic.utils import find_unique_box_instructions
 
+from asgi_endpoint import Rig, facts_of, rig
 from harness import run_virtual
-from rig import Rig, facts_of, rig
 from shotclock.emulator import device
 
 TARGET = device.target("heron-torino")

@@ -16,8 +16,8 @@ from qiskit_ibm_runtime.options_models.executor import ExecutorOptions
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_to_2_0
 
+from asgi_endpoint import rig, sampler
 from harness import run_virtual
-from rig import rig, sampler
 from shotclock.emulator.rest.openqasm import read_circuit
 
 SHOTS = 20

@@ -21,18 +21,18 @@ from qiskit.quantum_info import Statevector
 from harness import goodness_of_fit, random_parameters, same_source
 from ibm_endpoint import on_device, template
 from shotclock.circuits.packing import compose_pub
-from shotclock.circuits.qaoa import bound_isa, logical_circuit, parameter_values
+from shotclock.circuits.qaoa import bind_isa, logical_circuit, parameter_values
 from shotclock.circuits.templates import compile_template
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Samples
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator import device
-from shotclock.emulator.bound import sample_circuit
 from shotclock.emulator.rest import shooting
-from shotclock.emulator.rest.ising import layers_of, parameters_of
-from shotclock.emulator.rest.parts import parts_of
-from shotclock.emulator.rest.paulis import turned
 from shotclock.emulator.rest.programs import Swept
+from shotclock.emulator.rest.recognise.ising import layers_of, parameters_of
+from shotclock.emulator.rest.recognise.parts import parts_of
+from shotclock.emulator.rest.recognise.paulis import find_rotations
 from shotclock.emulator.statevector import probabilities
+from shotclock.emulator.user_circuits import sample_circuit
 
 ALPHA = 1e-3
 TESTS = 30
@@ -55,7 +55,7 @@ def aer_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return widths
 
 
-def recognised(circuit: QuantumCircuit, values: Float64s | None = None) -> Float64s | None:
+def recognise(circuit: QuantumCircuit, values: Float64s | None = None) -> Float64s | None:
     """Probabilities of the classical bits by what was recognised, shape (2ⁿ,); None where it was not."""
     n = circuit.num_clbits
     found = np.ones(1 << n)
@@ -64,11 +64,12 @@ def recognised(circuit: QuantumCircuit, values: Float64s | None = None) -> Float
         if read is None:
             return None
         gates, angles = read
-        groups = layers_of(turned(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
+        groups = layers_of(find_rotations(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
         if not groups:
             return None
         bits = {
-            qubit: circuit.find_bit(bit).index for qubit, bit in zip(part.measured, part.clbits, strict=True)
+            qubit: circuit.find_bit(bit).index
+            for qubit, bit in zip(part.measured_qubits, part.clbits, strict=True)
         }
         for layers in groups:
             row = angles.fixed + (angles.slopes @ values if values is not None else 0.0)
@@ -105,14 +106,14 @@ def with_noise(ideal: Float64s, n: int) -> Float64s:
     return mixed
 
 
-def shot(circuit: QuantumCircuit, values: Float64s | None = None, seed: int = 1) -> dict[str, Samples]:
+def sample_row(circuit: QuantumCircuit, values: Float64s | None = None, seed: int = 1) -> dict[str, Samples]:
     """Samples of every register, of one row."""
     row = np.zeros((1, 0)) if values is None else values.reshape(1, -1)
     registers, _ = shooting.shoot(Swept(circuit, SHOTS, row), NOISE, seed, HERE)
-    return {name: collected(bits[0]) for name, bits in registers.items()}
+    return {name: collect_samples(bits[0]) for name, bits in registers.items()}
 
 
-def collected(bits: shooting.Shots) -> Samples:
+def collect_samples(bits: shooting.Shots) -> Samples:
     distinct, counts = np.unique(bits.astype(np.uint8), axis=0, return_counts=True)
     return Samples(distinct, counts.astype(np.int64))
 
@@ -150,8 +151,8 @@ def test_a_bound_template_is_recognised_exactly(
 ) -> None:
     parameters = special(random_parameters(n, 7, layers))
     compiled = compile_template(n, "heron-torino", device.target, layers=layers)
-    circuit = bound_isa(DeviceCircuit(compiled, parameters))
-    found = recognised(circuit)
+    circuit = bind_isa(DeviceCircuit(compiled, parameters))
+    found = recognise(circuit)
     assert found is not None
     np.testing.assert_allclose(found, exact(circuit), atol=1e-9)
     np.testing.assert_allclose(found, probabilities(parameters), atol=1e-9)
@@ -164,7 +165,7 @@ def test_a_template_with_its_parameters_open_is_recognised_for_every_row(
     isa = qpy.load(io.BytesIO(template(tuple(range(4))).qpy))[0]
     for seed in range(5):
         parameters = special(random_parameters(4, seed))
-        found = recognised(isa, parameter_values(isa, parameters))
+        found = recognise(isa, parameter_values(isa, parameters))
         assert found is not None
         np.testing.assert_allclose(found, probabilities(parameters), atol=1e-9)
 
@@ -188,7 +189,7 @@ def test_what_is_recognised_is_never_something_else() -> None:
                     angle = rng.choice([0.25 * np.pi * rng.integers(-9, 9), rng.normal()])
                     circuit.rz(float(angle), int(rng.integers(n)))
         circuit.measure(range(n), rng.permutation(n).tolist())
-        found = recognised(circuit)
+        found = recognise(circuit)
         if found is not None:
             hits += 1
             np.testing.assert_allclose(found, exact(circuit), atol=1e-7)
@@ -214,9 +215,9 @@ def with_another_mixer(circuit: QuantumCircuit) -> QuantumCircuit:
 def test_a_circuit_that_only_looks_like_a_template_is_run_by_aer(
     change: Callable[[QuantumCircuit], QuantumCircuit], aer_runs: list[int]
 ) -> None:
-    circuit = change(bound_isa(on_device(4, seed=3)))
+    circuit = change(bind_isa(on_device(4, seed=3)))
     circuit.name, circuit.metadata = "qaoa-warm-start", {"template": True}
-    (samples,) = shot(circuit).values()
+    (samples,) = sample_row(circuit).values()
     assert aer_runs == [4]
     assert goodness_of_fit(samples, with_noise(exact(circuit), 4)) > ALPHA / TESTS
 
@@ -225,21 +226,21 @@ def test_a_circuit_that_only_looks_like_a_template_is_run_by_aer(
 def test_shots_of_a_template_and_aers_of_the_same_circuit_share_a_source(
     n: int, seed: int, aer_runs: list[int]
 ) -> None:
-    circuit = bound_isa(on_device(n, seed))
-    (fast,) = shot(circuit, seed=seed).values()
+    circuit = bind_isa(on_device(n, seed))
+    (fast,) = sample_row(circuit, seed=seed).values()
     assert aer_runs == []
     (alone,) = parts_of(circuit)
     places = [circuit.find_bit(bit).index for bit in alone.clbits]
     aer = sample_circuit(alone.circuit(), SHOTS, NOISE, seed)
     ordered = Samples(aer.pool[:, np.argsort(places)], aer.counts)
     assert same_source(fast, ordered) > ALPHA / TESTS
-    (other,) = shot(bound_isa(on_device(n, seed + 10)), seed=seed).values()
+    (other,) = sample_row(bind_isa(on_device(n, seed + 10)), seed=seed).values()
     assert same_source(other, ordered) < 1e-9  # the test would notice another circuit
 
 
 def test_templates_side_by_side_are_shot_apart_and_independently(aer_runs: list[int]) -> None:
     circuits = tuple(on_device(n, seed=n, first=first) for n, first in ((3, 0), (2, 4), (5, 7)))
-    found = shot(compose_pub(Pub(circuits), 133))
+    found = sample_row(compose_pub(Pub(circuits), 133))
     assert aer_runs == []
     for number, one in enumerate(circuits):
         ideal = with_noise(probabilities(one.parameters), one.qubits)
@@ -247,7 +248,7 @@ def test_templates_side_by_side_are_shot_apart_and_independently(aer_runs: list[
     registers, _ = shooting.shoot(
         Swept(compose_pub(Pub(circuits), 133), SHOTS, np.zeros((1, 0))), NOISE, 1, HERE
     )
-    joint = collected(np.concatenate([registers["c0"][0], registers["c1"][0]], axis=1))
+    joint = collect_samples(np.concatenate([registers["c0"][0], registers["c1"][0]], axis=1))
     first, second = (with_noise(probabilities(one.parameters), one.qubits) for one in circuits[:2])
     both = (second[:, None] * first[None, :]).reshape(-1)
     assert goodness_of_fit(joint, both) > ALPHA / TESTS
@@ -262,7 +263,7 @@ def test_a_sweep_over_a_template_needs_no_aer(aer_runs: list[int]) -> None:
     assert bits.shape == (2, 3, SHOTS, 3)
     assert aer_runs == []
     for number, one in enumerate(sweep):
-        samples = collected(bits[number // 3, number % 3])
+        samples = collect_samples(bits[number // 3, number % 3])
         assert goodness_of_fit(samples, probabilities(one)) > ALPHA / TESTS
 
 
@@ -270,7 +271,7 @@ def test_only_what_is_not_recognised_goes_to_aer(aer_runs: list[int]) -> None:
     """A template beside a Bell pair with a qubit that is measured half-way, in two registers."""
     whole = QuantumCircuit(133)
     whole.add_register(ClassicalRegister(4, "c0"), ClassicalRegister(3, "own"))
-    whole.compose(bound_isa(on_device(4)), range(133), whole.cregs[0], inplace=True)
+    whole.compose(bind_isa(on_device(4)), range(133), whole.cregs[0], inplace=True)
     for gate in ("sx", "sx"):
         getattr(whole, gate)(20)
     whole.rz(0.5 * np.pi, 21)
@@ -280,7 +281,7 @@ def test_only_what_is_not_recognised_goes_to_aer(aer_runs: list[int]) -> None:
     whole.measure(20, whole.cregs[1][0])
     whole.reset(20)
     whole.measure([20, 21], whole.cregs[1][1:])
-    found = shot(whole)
+    found = sample_row(whole)
     assert aer_runs == [2]
     ideal = with_noise(probabilities(on_device(4).parameters), 4)
     assert goodness_of_fit(found["c0"], ideal) > ALPHA / TESTS
@@ -292,9 +293,9 @@ def test_a_coupling_that_happens_to_be_a_clifford_gate_is_never_read_wrongly() -
     parameters = random_parameters(3, 2)
     coupling = parameters.coupling.copy()
     coupling[0, 0, 1] = coupling[0, 1, 0] = 0.25 * np.pi  # RZZ(π/2)
-    circuit = bound_isa(DeviceCircuit(template((0, 1, 2)), replace(parameters, coupling=coupling)))
-    assert recognised(circuit) is None
-    (samples,) = shot(circuit).values()
+    circuit = bind_isa(DeviceCircuit(template((0, 1, 2)), replace(parameters, coupling=coupling)))
+    assert recognise(circuit) is None
+    (samples,) = sample_row(circuit).values()
     assert goodness_of_fit(samples, with_noise(exact(circuit), 3)) > ALPHA / TESTS
 
 
@@ -331,7 +332,7 @@ def test_a_users_own_qaoa_is_recognised_too(aer_runs: list[int]) -> None:
         circuit.rz(0.8, qubit)
         hadamard(circuit, qubit)
     circuit.measure([0, 1], [0, 1])
-    (samples,) = shot(circuit, np.array([1.1])).values()
+    (samples,) = sample_row(circuit, np.array([1.1])).values()
     assert aer_runs == []
     bound = circuit.assign_parameters({gamma: 1.1})
     assert goodness_of_fit(samples, with_noise(exact(bound), 2)) > ALPHA / TESTS
@@ -350,7 +351,7 @@ def test_an_angle_that_is_not_linear_is_left_to_aer(aer_runs: list[int]) -> None
     circuit.rz(angle * angle, 0)
     circuit.sx(0)
     circuit.measure(0, 0)
-    (samples,) = shot(circuit, np.array([0.9])).values()
+    (samples,) = sample_row(circuit, np.array([0.9])).values()
     assert aer_runs == [1]
     assert goodness_of_fit(samples, with_noise(exact(circuit.assign_parameters({angle: 0.9})), 1)) > 1e-3
 

@@ -15,8 +15,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from starlette.requests import Request
 
+from asgi_endpoint import STARTED_UNIX_S, flip_circuit, rig, sampler
 from harness import Inline, run_virtual
-from rig import STARTED_UNIX_S, flipped, rig, sampler
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.emulator.rest import bodies
 from shotclock.emulator.rest.errors import refuse
@@ -31,7 +31,7 @@ def plain(*pub: Any, **more: Any) -> Any:
     return {"pubs": [list(pub)], "version": 2} | more
 
 
-def turned() -> QuantumCircuit:
+def make_rotation() -> QuantumCircuit:
     """One parameter, one bit."""
     circuit = QuantumCircuit(133, 1)
     circuit.rz(Parameter("a"), 0)
@@ -43,7 +43,7 @@ def typed(values: Any) -> Any:
     """A PUB as SamplerV2 sends it, with these values whatever they are."""
     content = io.BytesIO()
     np.save(content, values)
-    params = sampler((turned(), [0.1], 10))
+    params = sampler((make_rotation(), [0.1], 10))
     packed = base64.b64encode(zlib.compress(content.getvalue())).decode()
     params["pubs"][0][1] = {"__type__": "ndarray", "__value__": packed}
     return params
@@ -91,8 +91,8 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
         (plain(QASM, shots=0), "greater than 0"),
         (plain(QASM, None, 10, "more"), "pubs.0"),
         (plain("garbage"), "line 1:7"),
-        (sampler((turned(), [[0.1]] * 101, 100_000)), "10000000"),
-        (sampler((turned(), [[0.1], [float("nan")]], 10)), "finite"),
+        (sampler((make_rotation(), [[0.1]] * 101, 100_000)), "10000000"),
+        (sampler((make_rotation(), [[0.1], [float("nan")]], 10)), "finite"),
         (typed(np.array([0.1 + 3j])), "complex"),
         (typed(np.array(["3.1"])), "real numbers"),
         (typed(np.array(["2020-01-01"], dtype="M8[D]")), "real numbers"),
@@ -117,7 +117,7 @@ def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word:
 def test_a_limit_without_an_end_is_refused_and_listings_go_on() -> None:
     async def scenario() -> None:
         one = rig()
-        assert (await one.submit(sampler((flipped(), None, 10)), cost=INFINITE)).status == 400
+        assert (await one.submit(sampler((flip_circuit(), None, 10)), cost=INFINITE)).status == 400
         endless = {"backend": "ibm_torino", "max_ttl": INFINITE}
         assert (await one.call("POST", "/sessions", endless)).status == 400
         assert (await one.call("GET", "/jobs")).json["count"] == 0
@@ -148,7 +148,7 @@ def test_what_is_not_there_is_told_as_ibm_tells_errors(method: str, path: str, s
 
 def test_a_program_that_is_not_emulated_is_told_with_those_that_are() -> None:
     async def scenario() -> None:
-        answer = await rig().submit(sampler((flipped(), None, 10)), "circuit-runner")
+        answer = await rig().submit(sampler((flip_circuit(), None, 10)), "circuit-runner")
         assert answer.status == 404
         (error,) = answer.json["errors"]
         assert "'circuit-runner'" in error["message"]

@@ -15,8 +15,8 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
+from asgi_endpoint import Rig, rig, sampler
 from harness import run_virtual
-from rig import Rig, rig, sampler
 from shotclock.emulator import device
 
 TARGET = device.target("heron-torino")

@@ -13,8 +13,8 @@ from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime.execution_span import TwirledSliceSpanV2
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
+from asgi_endpoint import rig, sampler
 from harness import run_virtual
-from rig import rig, sampler
 from shotclock.emulator import device
 
 TWIRLED = {"enable_gates": True, "enable_measure": True}

@@ -17,7 +17,7 @@ import pytest
 
 from certificates import SERVER, TRAINER, Site
 from harness import LoopClock, run_virtual
-from orchestra import N, System, asked
+from mtls_loopback import POLICY
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
@@ -37,7 +37,7 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.ports import Dispatcher
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider, Step
 from shotclock.solvers.fallback import Classical
@@ -45,7 +45,7 @@ from shotclock.wire.channels import connect
 from shotclock.wire.client import CallLimits, GrpcDispatcher
 from shotclock.wire.server import serve
 from shotclock.wire.tls import ClientTls, ServerTls
-from wired import POLICY
+from virtual_orchestrator import N, System, make_subproblem
 
 QUICK = Reply(0.005)
 PATIENT_MS = 60_000
@@ -76,15 +76,15 @@ class Way(Protocol):
     ) -> None: ...
 
 
-async def _started(make: Callable[[], System]) -> System:
+async def _start(make: Callable[[], System]) -> System:
     system = make()
-    await system.orchestrator.start(asked())
+    await system.orchestrator.start(make_subproblem())
     return system
 
 
 def in_process(make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path) -> None:
     async def main() -> None:
-        system = await _started(make)
+        system = await _start(make)
         await work(Reached(system.orchestrator, system))
         await system.orchestrator.stop()
 
@@ -107,7 +107,7 @@ def over_grpc(make: Callable[[], System], work: Callable[[Reached], Awaitable[No
             await server.stop(0)
 
     async def main() -> None:
-        system = await _started(make)
+        system = await _start(make)
         async with served(system) as client:
             await work(Reached(client, system))
         await system.orchestrator.stop()
@@ -134,7 +134,7 @@ def circuit(budget_ns: int = 60 * NS_PER_S) -> CircuitSpec:
 def test_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(reach: Way, tmp_path: Path) -> None:
     async def work(reached: Reached) -> None:
         for seed in range(6):
-            subproblem = asked(seed, PATIENT_MS)
+            subproblem = make_subproblem(seed, PATIENT_MS)
             outcome = await reached.dispatcher.solve(subproblem)
             assert isinstance(outcome, Done)
             assert outcome.provenance.base_version == 7
@@ -152,7 +152,7 @@ def test_the_whole_pool_comes_back_with_its_provenance(reach: Way, tmp_path: Pat
 
     async def work(reached: Reached) -> None:
         asked_ns = round(asyncio.get_running_loop().time() * NS_PER_S)
-        outcome = await reached.dispatcher.solve(asked(0, PATIENT_MS))
+        outcome = await reached.dispatcher.solve(make_subproblem(0, PATIENT_MS))
         assert isinstance(outcome, Done)
         assert np.array_equal(outcome.samples.pool, pool)
         assert np.array_equal(outcome.samples.counts, samples.counts)
@@ -173,7 +173,7 @@ def test_a_qpu_that_never_answers_ends_the_call_by_its_deadline(
     reach: Way, tmp_path: Path, fallback: Fallback, kind: type
 ) -> None:
     async def work(reached: Reached) -> None:
-        outcome = await reached.dispatcher.solve(asked(0, DEADLINE_MS))
+        outcome = await reached.dispatcher.solve(make_subproblem(0, DEADLINE_MS))
         assert isinstance(outcome, kind)
         assert isinstance(outcome, Degraded | Late)
         assert isinstance(outcome.cause, DeadlinePassed)
@@ -185,7 +185,10 @@ def test_a_qpu_that_never_answers_ends_the_call_by_its_deadline(
 
 def test_a_full_queue_refuses_with_the_limit_and_when_to_retry(reach: Way, tmp_path: Path) -> None:
     async def work(reached: Reached) -> None:
-        ask = [asyncio.create_task(reached.dispatcher.solve(asked(seed, PATIENT_MS))) for seed in range(6)]
+        ask = [
+            asyncio.create_task(reached.dispatcher.solve(make_subproblem(seed, PATIENT_MS)))
+            for seed in range(6)
+        ]
         outcomes = await asyncio.gather(*ask)
         shed = [outcome for outcome in outcomes if isinstance(outcome, Shed)]
         assert shed
@@ -204,7 +207,7 @@ def test_only_a_transient_fault_is_tried_again(
     reach: Way, tmp_path: Path, kind: FaultKind, submits: int
 ) -> None:
     async def work(reached: Reached) -> None:
-        outcome = await reached.dispatcher.solve(asked(0, PATIENT_MS))
+        outcome = await reached.dispatcher.solve(make_subproblem(0, PATIENT_MS))
         assert reached.behind.provider.submits == submits
         if kind is FaultKind.TRANSIENT:
             assert isinstance(outcome, Done)
@@ -218,7 +221,7 @@ def test_only_a_transient_fault_is_tried_again(
 
 def test_a_caller_that_goes_away_cancels_its_job(reach: Way, tmp_path: Path) -> None:
     async def work(reached: Reached) -> None:
-        call = asyncio.create_task(reached.dispatcher.solve(asked(0, 60_000)))
+        call = asyncio.create_task(reached.dispatcher.solve(make_subproblem(0, 60_000)))
         await reached.later(lambda: reached.behind.provider.submits == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -256,11 +259,11 @@ def test_a_circuit_without_an_answer_is_late(reach: Way, tmp_path: Path) -> None
 def test_a_drained_orchestrator_refuses_and_says_so(reach: Way, tmp_path: Path) -> None:
     async def work(reached: Reached) -> None:
         await reached.behind.orchestrator.drain(NS_PER_S)
-        outcome = await reached.dispatcher.solve(asked(0, PATIENT_MS))
+        outcome = await reached.dispatcher.solve(make_subproblem(0, PATIENT_MS))
         # in process it is refused by a limit; over the wire the server is unavailable
         assert isinstance(outcome, Shed | Failed)
         reached.behind.orchestrator.resume()
-        assert isinstance(await reached.dispatcher.solve(asked(1, PATIENT_MS)), Done)
+        assert isinstance(await reached.dispatcher.solve(make_subproblem(1, PATIENT_MS)), Done)
 
     reach(behind(fallback=Fallback.NONE), work, tmp_path)
 
@@ -269,8 +272,8 @@ def test_a_decision_closes_the_record_of_a_paid_call(reach: Way, tmp_path: Path)
     ledger = MemoryLedger(lambda: 0.0)
 
     async def work(reached: Reached) -> None:
-        assert isinstance(await reached.dispatcher.solve(asked(3, PATIENT_MS)), Done)
-        await reached.dispatcher.decided("r3", Decision.APPLIED)
+        assert isinstance(await reached.dispatcher.solve(make_subproblem(3, PATIENT_MS)), Done)
+        await reached.dispatcher.record_decision("r3", Decision.APPLIED)
         await reached.later(lambda: ledger.history[-1].after is LedgerState.APPLIED)
 
     reach(behind(limits=replace(UNLIMITED, paid=True), ledger=ledger), work, tmp_path)
@@ -278,7 +281,7 @@ def test_a_decision_closes_the_record_of_a_paid_call(reach: Way, tmp_path: Path)
 
 def test_what_predictably_cannot_finish_is_refused_on_arrival(reach: Way, tmp_path: Path) -> None:
     async def work(reached: Reached) -> None:
-        outcome = await reached.dispatcher.solve(asked(0, 2_500))
+        outcome = await reached.dispatcher.solve(make_subproblem(0, 2_500))
         assert isinstance(outcome, Degraded)
         assert isinstance(outcome.cause, Rejection)
         assert outcome.cause.limit == "remaining_budget"

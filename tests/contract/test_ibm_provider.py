@@ -59,7 +59,7 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
         provider = endpoint.ibm(max_money=1.0)
         said.extend(repr(one) for one in (provider, provider.device, provider.budget, provider.workload))
         await ran(provider, job())
-        await provider.settled()  # or its looks at the usage would take the faults
+        await provider.wait_settled()  # or its looks at the usage would take the faults
         for fault in ("401", "403", "500", "drop", "1202"):
             endpoint.fault(fault)
             with pytest.raises(ProviderError) as caught:
@@ -84,7 +84,7 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
         assert TOKEN not in text
     with pytest.raises(TypeError, match="does not leave"):
         pickle.dumps(Secret(TOKEN))
-    assert Secret(TOKEN).redacted(f"Bearer {TOKEN}\nmore") == "Bearer <redacted> more"
+    assert Secret(TOKEN).redact(f"Bearer {TOKEN}\nmore") == "Bearer <redacted> more"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_job_is_adopted_by_another_process(endpoint: IbmEndpoint) -> None:
         (found,) = await after.find(left.tag)
         assert found.job_id == accepted.job_id
         assert (await after.collect(found)).samples[0].shots == 100
-        await after.settled()
+        await after.wait_settled()
         assert after.budget.spent > 0.0
         # QRMI knows no tags, but an id is as good as ever.
         accepted = await endpoint.qrmi().submit(job())
@@ -151,7 +151,7 @@ def test_the_budget_books_what_the_endpoint_charges(endpoint: IbmEndpoint) -> No
         provider, before = endpoint.ibm(max_money=50.0, price=2.0), endpoint.account["consumed_seconds"]
         for shots in (100, 200, 300):
             await ran(provider, job(shots))
-        await provider.settled()
+        await provider.wait_settled()
         charged = endpoint.account["consumed_seconds"] - before
         assert provider.budget.spent == pytest.approx(2.0 * charged)
         assert provider.budget.promised == 0.0
@@ -165,7 +165,7 @@ def test_a_job_that_was_given_up_is_on_the_bill_with_what_the_endpoint_charged(e
         accepted = await provider.submit(job(50_000, 500e-6))
         await asyncio.sleep(0.3)  # 12 s of the endpoint's clock: it runs, and is not over
         await provider.cancel(accepted)
-        await provider.settled()
+        await provider.wait_settled()
         await provider.close()
         found, charged = provider.charges(), endpoint.account["consumed_seconds"] - before
         assert (found.abandoned, found.abandoned_untold) == (1, 0)
@@ -207,7 +207,7 @@ def test_a_session_that_ended_elsewhere_is_on_the_bill_too(endpoint: IbmEndpoint
         await ran(provider, job())
         lease = await provider.workload.enter()
         provider.workload.leave()
-        await asyncio.to_thread(closed_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
+        await asyncio.to_thread(close_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
         with pytest.raises(ProviderError):
             await provider.submit(job())
         await ran(provider, job())
@@ -225,7 +225,7 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
         await ran(provider, job())
         await asyncio.sleep(0.1)
         await ran(provider, job())
-        await provider.settled()
+        await provider.wait_settled()
         await provider.close()
         charges = endpoint.account["charges"][before:]
         assert {charge["mode"] for charge in charges} == {mode}
@@ -263,7 +263,7 @@ def test_a_session_that_ibm_closed_is_a_transient_fault_and_is_replaced(endpoint
         provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=60.0))
         lease = await provider.workload.enter()
         provider.workload.leave()
-        await asyncio.to_thread(closed_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
+        await asyncio.to_thread(close_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
         with pytest.raises(ProviderError) as caught:
             await provider.submit(job())
         assert caught.value.kind is FaultKind.TRANSIENT
@@ -273,7 +273,7 @@ def test_a_session_that_ibm_closed_is_a_transient_fault_and_is_replaced(endpoint
     asyncio.run(main())
 
 
-def closed_elsewhere(address: str) -> None:
+def close_elsewhere(address: str) -> None:
     requests.delete(address, headers={"Authorization": "Bearer x"}, timeout=300).raise_for_status()
 
 
@@ -283,7 +283,7 @@ def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None
         for delay_s in (0.0, 250e-6, None, 500e-6):
             before = provider.budget.spent
             await ran(provider, job(2_000, delay_s))
-            await provider.settled()
+            await provider.wait_settled()
             taken.append(provider.budget.spent - before)
         assert taken[0] < taken[1] < taken[3]
         assert taken[1] == pytest.approx(taken[2], rel=0.1)
@@ -368,21 +368,21 @@ def test_an_emulation_is_free_unless_money_is_set(endpoint: IbmEndpoint) -> None
 def test_the_scheduler_names_the_resource(endpoint: IbmEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_QPU_RESOURCES", "ibm_torino,ibm_other")
     monkeypatch.setenv("SLURM_JOB_QPU_TYPES", "ibm-quantum-compute-service,pasqal-cloud")
-    assert qrmi.allocated("")[0] == "ibm_torino"
-    assert qrmi.allocated("")[1].prefix == "QRMI_IBM_QCS"
+    assert qrmi.find_allocated("")[0] == "ibm_torino"
+    assert qrmi.find_allocated("")[1].prefix == "QRMI_IBM_QCS"
     with pytest.raises(SettingsError, match="not in this allocation, which has ibm_torino, ibm_other"):
-        qrmi.allocated("ibm_boston")
+        qrmi.find_allocated("ibm_boston")
     with pytest.raises(SettingsError, match="pasqal-cloud"):
-        qrmi.allocated("ibm_other")
+        qrmi.find_allocated("ibm_other")
     monkeypatch.setenv("SLURM_JOB_QPU_TYPES", "ibm-quantum-compute-service")
     with pytest.raises(SettingsError, match="SLURM_JOB_QPU_RESOURCES"):
-        qrmi.allocated("")
+        qrmi.find_allocated("")
     monkeypatch.delenv("SLURM_JOB_QPU_RESOURCES")
     monkeypatch.delenv("SLURM_JOB_QPU_TYPES")
-    assert qrmi.allocated("ibm_torino")[1].prefix == "QRMI_IBM_QCS"
+    assert qrmi.find_allocated("ibm_torino")[1].prefix == "QRMI_IBM_QCS"
     for name in ("", "ibm_nowhere"):
         with pytest.raises(SettingsError, match=r"quantum\.backend"):
-            qrmi.allocated(name)
+            qrmi.find_allocated(name)
 
 
 def test_qrmi_acquires_and_releases_what_the_scheduler_did_not_give(endpoint: IbmEndpoint) -> None:

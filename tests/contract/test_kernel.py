@@ -16,7 +16,7 @@ N = 8
 Made = Callable[[], tuple[Workload, Kernel]]
 
 
-def _made(build: Callable[[int], Workload], name: str) -> Made:
+def _make(build: Callable[[int], Workload], name: str) -> Made:
     def make() -> tuple[Workload, Kernel]:
         workload = build(0)
         return workload, workload.kernel(name, N)
@@ -25,11 +25,11 @@ def _made(build: Callable[[int], Workload], name: str) -> Made:
 
 
 KERNELS = [
-    pytest.param(_made(digits_mlp.build_rounded, "rounding"), id="rounding"),
-    pytest.param(_made(medium.build, "rounding"), id="rounding-caught"),
-    pytest.param(_made(digits_mlp.build_gated, "prune_mask"), id="prune_mask"),
-    pytest.param(_made(digits_mlp.build, "qat_flip"), id="qat_flip"),
-    pytest.param(_made(rerank.build, "diverse_rerank"), id="diverse_rerank"),
+    pytest.param(_make(digits_mlp.build_rounded, "rounding"), id="rounding"),
+    pytest.param(_make(medium.build, "rounding"), id="rounding-caught"),
+    pytest.param(_make(digits_mlp.build_gated, "prune_mask"), id="prune_mask"),
+    pytest.param(_make(digits_mlp.build, "qat_flip"), id="qat_flip"),
+    pytest.param(_make(rerank.build, "diverse_rerank"), id="diverse_rerank"),
 ]
 pytestmark = pytest.mark.parametrize("make", KERNELS)
 

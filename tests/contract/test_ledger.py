@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from shotclock.domain.ledger import NEXT_STATES, JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Ledger
-from shotclock.orchestrator import ledger_file
-from shotclock.orchestrator.ledger import MemoryLedger, Transition
-from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.orchestrator.ledger import file as ledger_file
+from shotclock.orchestrator.ledger.sqlite import SqliteLedger
+from shotclock.orchestrator.ledger.transitions import MemoryLedger, Transition
 
 S = LedgerState
 Call = Coroutine[Any, Any, None]
@@ -58,7 +58,7 @@ def record(tag: str = "t", *requests: str) -> JobRecord:
     return JobRecord(tag, "scripted", requests or ("r1",), 256)
 
 
-async def led(ledger: Ledger, tag: str, *states: LedgerState) -> None:
+async def lead_to_end(ledger: Ledger, tag: str, *states: LedgerState) -> None:
     for state in states:
         await ledger.move(tag, state, job_id="job-1" if state is S.SUBMITTED else "")
 
@@ -87,8 +87,8 @@ def test_the_oldest_change_comes_first_whatever_the_clock_says(make: Make) -> No
         ledger = make(backwards)
         for tag in "cab":
             await ledger.intend(record(tag))
-        await led(ledger, "c", S.SUBMITTED)
-        await led(ledger, "b", S.SUBMITTED, S.RESULT)
+        await lead_to_end(ledger, "c", S.SUBMITTED)
+        await lead_to_end(ledger, "b", S.SUBMITTED, S.RESULT)
         assert [one.tag for one in await ledger.jobs()] == ["a", "c", "b"]
         assert [one.tag for one in await ledger.jobs(S.SUBMITTED, S.INTENT)] == ["a", "c"]
         assert await ledger.jobs(S.PARKED) == ()
@@ -103,7 +103,7 @@ def test_from_each_state_exactly_the_legal_moves_are_made(make: Make, state: Led
         for target in S:
             tag = f"{state}-{target}"
             await ledger.intend(record(tag))
-            await led(ledger, tag, *WAYS[state])
+            await lead_to_end(ledger, tag, *WAYS[state])
             (before,) = [one for one in await ledger.jobs() if one.tag == tag]
             assert before.state is state
             if target in NEXT_STATES[state]:
@@ -152,7 +152,7 @@ def test_a_tag_is_used_once_for_ever(make: Make) -> None:
         tries = await asyncio.gather(*(ledger.intend(record()) for _ in range(9)), return_exceptions=True)
         assert sum(one is None for one in tries) == 1
         assert sum(isinstance(one, LedgerError) for one in tries) == 8
-        await led(ledger, "t", S.FAILED)
+        await lead_to_end(ledger, "t", S.FAILED)
         with pytest.raises(LedgerError, match="used once"):
             await ledger.intend(record())
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from harness import Inline, LoopClock, random_subproblem
-from orchestra import N, System, asked, one, scripted, simulate
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
@@ -36,6 +35,7 @@ from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.answers import SOLVED_IN_PLACE, Fallback
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
+from virtual_orchestrator import N, System, make_scripted, make_subproblem, one, simulate
 
 ONE_LANE = replace(UNLIMITED, lanes=1)
 BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
@@ -43,7 +43,9 @@ LOST = Fail(ProviderError(FaultKind.AMBIGUOUS, "the line went dead"))
 
 
 async def together(system: System, count: int, budget_ms: float = 1_000) -> list[Outcome]:
-    return await asyncio.gather(*(system.orchestrator.solve(asked(seed, budget_ms)) for seed in range(count)))
+    return await asyncio.gather(
+        *(system.orchestrator.solve(make_subproblem(seed, budget_ms)) for seed in range(count))
+    )
 
 
 # Sharing jobs
@@ -58,7 +60,7 @@ def test_calls_of_several_callers_share_a_job_and_each_gets_its_own_samples() ->
         return await together(system, 3), system.provider.jobs
 
     reply = Reply(0.05, tuple(pool(state) for state in (1, 2, 4)))
-    outcomes, jobs = simulate(scripted(reply, batch_limit=4), work)
+    outcomes, jobs = simulate(make_scripted(reply, batch_limit=4), work)
     (job,) = jobs
     (pub,) = job.pubs
     lines = [circuit.template.line for circuit in pub.circuits]
@@ -74,7 +76,7 @@ def test_a_job_carries_no_more_than_its_limit() -> None:
         await together(system, 4)
         return [len(job.circuits) for job in system.provider.jobs]
 
-    assert simulate(scripted(batch_limit=3), work) == [3, 1]
+    assert simulate(make_scripted(batch_limit=3), work) == [3, 1]
 
 
 def test_more_calls_than_lines_become_further_pubs_of_the_same_job() -> None:
@@ -85,21 +87,21 @@ def test_more_calls_than_lines_become_further_pubs_of_the_same_job() -> None:
         await together(system, 4)
         return [[len(pub.circuits) for pub in job.pubs] for job in system.provider.jobs]
 
-    assert simulate(scripted(batch_limit=4, lines=2), work) == [[2, 2]]
+    assert simulate(make_scripted(batch_limit=4, lines=2), work) == [[2, 2]]
 
 
 def test_a_young_batch_waits_for_more_and_an_old_one_goes() -> None:
     async def work(system: System) -> tuple[list[int], int]:
         async def later(seed: int, after_s: float) -> Outcome:
             await asyncio.sleep(after_s)
-            return await system.orchestrator.solve(asked(seed, 1_000))
+            return await system.orchestrator.solve(make_subproblem(seed, 1_000))
 
         outcomes = await asyncio.gather(later(0, 0.0), later(1, 0.004), later(2, 0.02))
         waited = outcomes[0].provenance.stages[0]
         assert waited.stage is Stage.ADMISSION_WAIT
         return [len(job.circuits) for job in system.provider.jobs], waited.duration_ns
 
-    sizes, waited_ns = simulate(scripted(batch_limit=4, batch_age_ms=10), work)
+    sizes, waited_ns = simulate(make_scripted(batch_limit=4, batch_age_ms=10), work)
     assert sizes == [2, 1]
     assert waited_ns == pytest.approx(10 * NS_PER_MS, rel=1e-6)
 
@@ -108,30 +110,30 @@ def test_calls_gather_while_the_qpu_is_busy_though_lanes_are_free() -> None:
     async def work(system: System) -> list[int]:
         async def later(seed: int) -> Outcome:
             await asyncio.sleep(0.006 * seed)
-            return await system.orchestrator.solve(asked(seed, 1_000))
+            return await system.orchestrator.solve(make_subproblem(seed, 1_000))
 
         await asyncio.gather(*map(later, range(6)))
         return [len(job.circuits) for job in system.provider.jobs]
 
-    assert simulate(scripted(batch_limit=8, queue_limit=16), work) == [1, 5]
+    assert simulate(make_scripted(batch_limit=8, queue_limit=16), work) == [1, 5]
 
 
 def test_a_batch_leaves_early_for_its_earliest_deadline() -> None:
     async def work(system: System) -> Outcome:
-        return await system.orchestrator.solve(asked(budget_ms=70))
+        return await system.orchestrator.solve(make_subproblem(budget_ms=70))
 
-    outcome = simulate(scripted(batch_limit=4, batch_age_ms=60), work)
+    outcome = simulate(make_scripted(batch_limit=4, batch_age_ms=60), work)
     assert isinstance(outcome, Done)
     assert outcome.provenance.stages[0].duration_ns == pytest.approx(15 * NS_PER_MS, abs=NS_PER_MS)
 
 
 def test_one_caller_leaving_takes_nothing_from_those_it_shares_the_job_with() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome, int]:
-        long = asyncio.create_task(system.orchestrator.solve(asked(0, 500)))
-        short = asyncio.create_task(system.orchestrator.solve(asked(1, 60)))
+        long = asyncio.create_task(system.orchestrator.solve(make_subproblem(0, 500)))
+        short = asyncio.create_task(system.orchestrator.solve(make_subproblem(1, 60)))
         return await long, await short, system.provider.cancels
 
-    long, short, cancels = simulate(scripted(batch_limit=4, afterwards=Reply(0.3)), work)
+    long, short, cancels = simulate(make_scripted(batch_limit=4, afterwards=Reply(0.3)), work)
     assert isinstance(long, Done)
     assert isinstance(short, Degraded)
     assert cancels == 0
@@ -143,7 +145,7 @@ def test_the_last_caller_leaving_cancels_the_shared_job() -> None:
         await asyncio.sleep(0.001)
         return outcomes, system.provider.cancels
 
-    outcomes, cancels = simulate(scripted(batch_limit=4, afterwards=Never()), work)
+    outcomes, cancels = simulate(make_scripted(batch_limit=4, afterwards=Never()), work)
     assert all(isinstance(outcome, Degraded) for outcome in outcomes)
     assert cancels == 1
 
@@ -155,7 +157,7 @@ def test_a_faulty_sample_ends_its_own_call_alone() -> None:
     async def work(system: System) -> list[Outcome]:
         return await together(system, 2)
 
-    first, second = simulate(scripted(Reply(0.05, (good, few)), batch_limit=4), work)
+    first, second = simulate(make_scripted(Reply(0.05, (good, few)), batch_limit=4), work)
     assert isinstance(first, Done)
     assert isinstance(second, Degraded)
     assert isinstance(second.cause, ProviderFault)
@@ -166,11 +168,11 @@ def test_a_faulty_sample_ends_its_own_call_alone() -> None:
 
 def test_a_full_queue_gives_up_a_low_priority_for_a_high_one() -> None:
     async def work(system: System) -> list[Outcome]:
-        low = replace(asked(0, 5_000), priority=Priority.LOW)
-        high = replace(asked(2, 5_000), priority=Priority.HIGH)
-        return await asyncio.gather(*map(system.orchestrator.solve, (low, asked(1, 5_000), high)))
+        low = replace(make_subproblem(0, 5_000), priority=Priority.LOW)
+        high = replace(make_subproblem(2, 5_000), priority=Priority.HIGH)
+        return await asyncio.gather(*map(system.orchestrator.solve, (low, make_subproblem(1, 5_000), high)))
 
-    low, normal, high = simulate(scripted(queue_limit=2, fallback=Fallback.NONE), work)
+    low, normal, high = simulate(make_scripted(queue_limit=2, fallback=Fallback.NONE), work)
     assert isinstance(low, Shed)
     assert low.rejection.limit == "queue_limit"
     assert isinstance(normal, Done)
@@ -185,8 +187,8 @@ def test_a_crowded_queue_refuses_low_priorities_first() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome]:
         crowd = asyncio.create_task(together(system, 6, budget_ms=9_000))
         await asyncio.sleep(0.12)
-        low = replace(asked(10, 9_000), priority=Priority.LOW)
-        high = replace(asked(11, 9_000), priority=Priority.HIGH)
+        low = replace(make_subproblem(10, 9_000), priority=Priority.LOW)
+        high = replace(make_subproblem(11, 9_000), priority=Priority.HIGH)
         both = await asyncio.gather(system.orchestrator.solve(low), system.orchestrator.solve(high))
         await crowd
         return both[0], both[1]
@@ -199,31 +201,39 @@ def test_a_crowded_queue_refuses_low_priorities_first() -> None:
 
 def test_jobs_that_take_less_than_predicted_add_up_to_no_wait() -> None:
     async def work(system: System) -> Outcome:
-        first, longer = (asyncio.create_task(system.orchestrator.solve(asked(n, 60_000))) for n in (0, 1))
+        first, longer = (
+            asyncio.create_task(system.orchestrator.solve(make_subproblem(n, 60_000))) for n in (0, 1)
+        )
         await first
-        outcome = await system.orchestrator.solve(asked(2, 25_000))
+        outcome = await system.orchestrator.solve(make_subproblem(2, 25_000))
         await longer
         return outcome
 
     steps = (Reply(0.05), Reply(5.0), Reply(0.05))
     # one job of 10 s is ahead, not two: 10 s and the call's own 10 s fit 25 s
-    assert isinstance(simulate(scripted(*steps, predicted_s=10.0, protected=True), work), Done)
+    assert isinstance(simulate(make_scripted(*steps, predicted_s=10.0, protected=True), work), Done)
 
 
 # Health
 
 
 def outage(fallback: Fallback = Fallback.RACE) -> Callable[[], System]:
-    return scripted(*[BUSY] * 30, protected=True, fallback=fallback, predicted_s=0.05)
+    return make_scripted(*[BUSY] * 30, protected=True, fallback=fallback, predicted_s=0.05)
 
 
 def test_a_dead_provider_is_left_alone_probed_once_and_trusted_again() -> None:
     async def work(system: System) -> tuple[list[Outcome], BreakerState, int, int, Outcome]:
-        outcomes = [await system.orchestrator.solve(asked(seed)) for seed in range(12)]
+        outcomes = [await system.orchestrator.solve(make_subproblem(seed)) for seed in range(12)]
         open_now = system.orchestrator.status().breaker
         before = system.provider.submits
         await asyncio.sleep(31)
-        return outcomes, open_now, before, system.provider.pings, await system.orchestrator.solve(asked(99))
+        return (
+            outcomes,
+            open_now,
+            before,
+            system.provider.pings,
+            await system.orchestrator.solve(make_subproblem(99)),
+        )
 
     outcomes, open_now, submits, pings, after = simulate(outage(), work)
     assert all(isinstance(outcome, Degraded) for outcome in outcomes)
@@ -241,7 +251,7 @@ def test_a_failing_probe_keeps_the_breaker_open() -> None:
     async def work(system: System) -> tuple[BreakerState, int]:
         system.provider.ping_error = ProviderError(FaultKind.TRANSIENT, "maintenance")
         for seed in range(12):
-            await system.orchestrator.solve(asked(seed))
+            await system.orchestrator.solve(make_subproblem(seed))
         await asyncio.sleep(31)
         return system.orchestrator.status().breaker, system.provider.submits
 
@@ -253,10 +263,10 @@ def test_a_failing_probe_keeps_the_breaker_open() -> None:
 def test_attempts_stay_within_the_retry_budget() -> None:
     async def work(system: System) -> int:
         for seed in range(40):
-            await system.orchestrator.solve(asked(seed, 10_000))
+            await system.orchestrator.solve(make_subproblem(seed, 10_000))
         return system.provider.submits
 
-    submits = simulate(scripted(afterwards=BUSY, queue_limit=64), work)
+    submits = simulate(make_scripted(afterwards=BUSY, queue_limit=64), work)
     assert submits <= 1.1 * 40 + 10
 
 
@@ -275,7 +285,7 @@ def test_a_classical_answer_that_waits_its_turn_too_long_costs_no_deadline() -> 
         large = replace(random_subproblem(SOLVED_IN_PLACE + 1, 1), budget_ns=200 * NS_PER_MS)
         return await system.orchestrator.solve(large), asyncio.get_running_loop().time()
 
-    outcome, ended_s = simulate(scripted(Reply(0.05), offload=Queueing()), work)
+    outcome, ended_s = simulate(make_scripted(Reply(0.05), offload=Queueing()), work)
     assert isinstance(outcome, Degraded)
     assert outcome.answer.winner is Winner.INCUMBENT
     assert ended_s <= 0.2
@@ -283,21 +293,21 @@ def test_a_classical_answer_that_waits_its_turn_too_long_costs_no_deadline() -> 
 
 def test_a_standby_answer_comes_in_time_and_is_exercised_on_live_traffic() -> None:
     async def work(system: System) -> list[Outcome]:
-        return [await system.orchestrator.solve(asked(seed)) for seed in range(400)]
+        return [await system.orchestrator.solve(make_subproblem(seed)) for seed in range(400)]
 
-    outcomes = simulate(scripted(fallback=Fallback.STANDBY), work)
+    outcomes = simulate(make_scripted(fallback=Fallback.STANDBY), work)
     exercised = sum(isinstance(one, Done) and one.classical is not None for one in outcomes)
     assert 1 <= exercised <= 12
 
 
 def test_an_equal_call_is_answered_from_the_samples_of_the_first() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome, int]:
-        first = await system.orchestrator.solve(asked(1))
-        again = await system.orchestrator.solve(replace(asked(1), request_id="other"))
+        first = await system.orchestrator.solve(make_subproblem(1))
+        again = await system.orchestrator.solve(replace(make_subproblem(1), request_id="other"))
         assert system.value("hybrid_call_success_ratio") == 0.5  # the QPU was asked for one of the two
         return first, again, system.provider.submits
 
-    first, again, submits = simulate(scripted(results=8), work)
+    first, again, submits = simulate(make_scripted(results=8), work)
     assert isinstance(first, Done)
     assert isinstance(again, Done)
     assert submits == 1
@@ -336,7 +346,7 @@ def test_a_circuit_of_the_callers_own_is_executed() -> None:
     async def work(system: System) -> object:
         return await system.orchestrator.execute(CircuitSpec("OPENQASM 3.0;", 64, budget_ns=NS_PER_S))
 
-    outcome = simulate(scripted(), work)
+    outcome = simulate(make_scripted(), work)
     assert isinstance(outcome, Executed)
     assert outcome.samples.pool.shape[1] == 2
     assert outcome.samples.shots == 64
@@ -348,7 +358,7 @@ def test_a_circuit_that_cannot_run_is_the_callers_to_mend_and_one_that_does_not_
             await system.orchestrator.execute(CircuitSpec("nonsense", 64, budget_ns=NS_PER_S))
         return await system.orchestrator.execute(CircuitSpec("OPENQASM 3.0;", 64, budget_ns=NS_PER_S // 10))
 
-    assert isinstance(simulate(scripted(afterwards=Never()), work), Late)
+    assert isinstance(simulate(make_scripted(afterwards=Never()), work), Late)
 
 
 def test_a_circuit_that_cannot_finish_in_time_is_never_submitted() -> None:
@@ -381,8 +391,8 @@ def test_calls_with_circuits_of_their_own_are_counted_as_any_call() -> None:
             system.value("shotclock_deadline_hit_ratio"),
         )
 
-    assert simulate(scripted(), work) == (1, 1, 0.5)
+    assert simulate(make_scripted(), work) == (1, 1, 0.5)
 
 
 def test_a_fault_without_a_fallback_fails() -> None:
-    assert isinstance(one(scripted(LOST, fallback=Fallback.NONE), budget_ms=5_000), Failed)
+    assert isinstance(one(make_scripted(LOST, fallback=Fallback.NONE), budget_ms=5_000), Failed)

@@ -39,7 +39,7 @@ def circuits_of(sizes: tuple[int, ...]) -> tuple[QaoaCircuit, ...]:
     return tuple(circuits)
 
 
-def executed(facts: DeviceFacts, job: Job) -> Execution:
+def execute(facts: DeviceFacts, job: Job) -> Execution:
     async def main() -> Execution:
         provider = EmulatedProvider(facts, load("onprem-today"), Inline(), LoopClock(), seed=3)
         return await provider.collect(await provider.submit(job))
@@ -49,7 +49,7 @@ def executed(facts: DeviceFacts, job: Job) -> Execution:
 
 def test_each_circuit_of_a_pub_gives_its_own_distribution_in_order() -> None:
     circuits = circuits_of(SIZES)
-    execution = executed(NOISELESS, Job((Pub(circuits),), 20_000, "test"))
+    execution = execute(NOISELESS, Job((Pub(circuits),), 20_000, "test"))
     assert [one.pool.shape[1] for one in execution.samples] == list(SIZES)
     for samples, circuit in zip(execution.samples, circuits, strict=True):
         assert samples.shots == 20_000
@@ -61,14 +61,14 @@ def test_each_circuit_of_a_pub_gives_its_own_distribution_in_order() -> None:
 def test_pubs_keep_their_order_as_well() -> None:
     circuits = circuits_of(SIZES)
     pubs = (Pub(circuits[:2]), Pub(circuits[2:3]), Pub(circuits[3:]))
-    execution = executed(NOISELESS, Job(pubs, 20_000, "test"))
+    execution = execute(NOISELESS, Job(pubs, 20_000, "test"))
     for samples, circuit in zip(execution.samples, circuits, strict=True):
         assert goodness_of_fit(samples, probabilities(circuit.parameters)) > ALPHA
 
 
 def test_a_pub_takes_the_time_of_its_longest_circuit() -> None:
     circuits = circuits_of(SIZES)
-    execution = executed(FACTS, Job((Pub(circuits),), 1000, "test"))
+    execution = execute(FACTS, Job((Pub(circuits),), 1000, "test"))
     longest_s = max(one.template.duration_s for one in circuits)
     shot_s = FACTS.rep_delay_default_s + longest_s + FACTS.reset_s
     assert execution.qpu_s == pytest.approx(OVERHEAD_S + 1000 * shot_s / FACTS.efficiency)
@@ -83,8 +83,8 @@ def test_nine_subproblems_of_12_take_an_eighth_of_the_qpu_time_or_less() -> None
         for line in disjoint_lines(device.target(name), 12)[:9]
     )
     assert len(circuits) == 9
-    packed_s = executed(facts, Job((Pub(circuits),), 1000, "test")).qpu_s / 9
-    alone_s = [executed(facts, Job.of((one,), 1000, "test")).qpu_s for one in circuits]
+    packed_s = execute(facts, Job((Pub(circuits),), 1000, "test")).qpu_s / 9
+    alone_s = [execute(facts, Job.of((one,), 1000, "test")).qpu_s for one in circuits]
     assert np.mean(alone_s) / packed_s >= 8.0
     # nor does the ratio live on the overhead that they share
     shooting_s = np.mean(alone_s) - OVERHEAD_S

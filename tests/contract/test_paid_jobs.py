@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from harness import LoopClock
-from orchestra import System, asked, simulate
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import (
@@ -20,15 +19,18 @@ from shotclock.domain.outcome import (
     ProviderFault,
 )
 from shotclock.domain.ports import Accepted, Job
-from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
+from virtual_orchestrator import System, make_subproblem, simulate
 
 BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
 LOST = Fail(ProviderError(FaultKind.AMBIGUOUS, "the line went dead"))
 
 
 async def together(system: System, count: int, budget_ms: float = 1_000) -> list[Outcome]:
-    return await asyncio.gather(*(system.orchestrator.solve(asked(seed, budget_ms)) for seed in range(count)))
+    return await asyncio.gather(
+        *(system.orchestrator.solve(make_subproblem(seed, budget_ms)) for seed in range(count))
+    )
 
 
 class Paid(ScriptedProvider):
@@ -44,7 +46,9 @@ class Paid(ScriptedProvider):
         return accepted
 
 
-def paid(*steps: Reply | Fail | Never, ledger: MemoryLedger, lost: int = 0) -> Callable[[], System]:
+def make_paid_system(
+    *steps: Reply | Fail | Never, ledger: MemoryLedger, lost: int = 0
+) -> Callable[[], System]:
     def make() -> System:
         limits = replace(UNLIMITED, paid=True)
         provider = Paid(LoopClock(), steps, afterwards=Reply(0.05), limits=limits, predicted_s=0.05)
@@ -76,8 +80,8 @@ def test_a_paid_job_is_written_down_before_it_is_submitted_and_closed_by_the_mod
         return System(Watching(LoopClock(), afterwards=Reply(0.05), limits=limits), ledger=ledger)
 
     async def work(system: System) -> None:
-        await system.orchestrator.solve(asked(1))
-        await system.orchestrator.decided("r1", Decision.APPLIED)
+        await system.orchestrator.solve(make_subproblem(1))
+        await system.orchestrator.record_decision("r1", Decision.APPLIED)
 
     simulate(make, work)
     assert seen_at_submit == [[LedgerState.INTENT]]
@@ -106,10 +110,10 @@ def test_a_shared_job_is_applied_if_any_of_its_answers_was(
     async def work(system: System) -> int:
         await together(system, 2)
         for number, decision in enumerate(decisions):
-            await system.orchestrator.decided(f"r{number}", decision)
+            await system.orchestrator.record_decision(f"r{number}", decision)
         return system.provider.submits
 
-    assert simulate(paid(ledger=ledger), work) == 1
+    assert simulate(make_paid_system(ledger=ledger), work) == 1
     assert states(ledger)[-1] is end
 
 
@@ -117,9 +121,9 @@ def test_a_lost_answer_is_adopted_by_its_tag_and_never_submitted_again() -> None
     ledger = memory()
 
     async def work(system: System) -> tuple[Outcome, int]:
-        return await system.orchestrator.solve(asked(1, 1_000)), system.provider.submits
+        return await system.orchestrator.solve(make_subproblem(1, 1_000)), system.provider.submits
 
-    outcome, submits = simulate(paid(ledger=ledger, lost=1), work)
+    outcome, submits = simulate(make_paid_system(ledger=ledger, lost=1), work)
     assert isinstance(outcome, Done)
     assert submits == 1
     assert states(ledger)[:3] == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.RESULT]
@@ -129,9 +133,9 @@ def test_what_is_ambiguous_is_parked() -> None:
     ledger = memory()
 
     async def work(system: System) -> tuple[Outcome, int]:
-        return await system.orchestrator.solve(asked(1, 5_000)), system.provider.submits
+        return await system.orchestrator.solve(make_subproblem(1, 5_000)), system.provider.submits
 
-    outcome, submits = simulate(paid(LOST, ledger=ledger), work)
+    outcome, submits = simulate(make_paid_system(LOST, ledger=ledger), work)
     assert isinstance(outcome, Degraded)
     assert submits == 1
     assert states(ledger) == [LedgerState.INTENT, LedgerState.PARKED]
@@ -141,9 +145,9 @@ def test_every_attempt_has_an_intent_of_its_own() -> None:
     ledger = memory()
 
     async def work(system: System) -> Outcome:
-        return await system.orchestrator.solve(asked(1, 5_000))
+        return await system.orchestrator.solve(make_subproblem(1, 5_000))
 
-    assert isinstance(simulate(paid(BUSY, ledger=ledger), work), Done)
+    assert isinstance(simulate(make_paid_system(BUSY, ledger=ledger), work), Done)
     assert len({record.tag for record in ledger.history}) == 2
     assert states(ledger).count(LedgerState.FAILED) == 1
 
@@ -152,11 +156,11 @@ def test_a_cancelled_paid_job_is_recorded_as_such() -> None:
     ledger = memory()
 
     async def work(system: System) -> int:
-        await system.orchestrator.solve(asked(1, 80))
+        await system.orchestrator.solve(make_subproblem(1, 80))
         await asyncio.sleep(0.01)
         return system.provider.cancels
 
-    assert simulate(paid(Never(), ledger=ledger), work) == 1
+    assert simulate(make_paid_system(Never(), ledger=ledger), work) == 1
     assert states(ledger)[-1] is LedgerState.FAILED
 
 
@@ -168,10 +172,10 @@ def test_without_a_ledger_that_can_be_written_nothing_is_paid() -> None:
             raise LedgerError("no space left on the device")
 
     async def work(system: System) -> tuple[list[Outcome], int]:
-        first = await system.orchestrator.solve(asked(1))
-        return [first, await system.orchestrator.solve(asked(2))], system.provider.submits
+        first = await system.orchestrator.solve(make_subproblem(1))
+        return [first, await system.orchestrator.solve(make_subproblem(2))], system.provider.submits
 
-    outcomes, submits = simulate(paid(ledger=Full(lambda: 0.0)), work)
+    outcomes, submits = simulate(make_paid_system(ledger=Full(lambda: 0.0)), work)
     assert submits == 0
     for outcome in outcomes:
         assert isinstance(outcome, Degraded)

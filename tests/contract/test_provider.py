@@ -18,8 +18,9 @@ from qiskit.transpiler import CouplingMap
 
 from harness import FACTS, Inline, WallClock
 from ibm_endpoint import IbmEndpoint, on_device, running
-from shotclock.circuits import raw, store
-from shotclock.circuits.worker import bound_logical
+from shotclock.circuits import store
+from shotclock.circuits import user_circuits as raw
+from shotclock.circuits.worker import bind_logical
 from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Job, Provider, Rehearsing
@@ -27,22 +28,22 @@ from shotclock.emulator import device
 from shotclock.emulator.profile import load
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.providers.aer import AerProvider
-from shotclock.providers.primitives import wrap
 from shotclock.providers.scripted import Reply, ScriptedProvider
 from shotclock.providers.threads import ClientThreads
+from shotclock.providers.user_sampler import wrap
 
 Maker = Callable[[], Provider]
 
 
-def emulated() -> Provider:
+def make_emulated() -> Provider:
     return EmulatedProvider(FACTS, load("colocated"), Inline(), WallClock(), seed=1)
 
 
 def aer() -> Provider:
-    return AerProvider(bound_logical, Inline(), WallClock(), seed=1)
+    return AerProvider(bind_logical, Inline(), WallClock(), seed=1)
 
 
-def scripted() -> Provider:
+def make_scripted() -> Provider:
     return ScriptedProvider(WallClock(), afterwards=Reply(delay_s=0.01), predicted_s=0.01)
 
 
@@ -53,20 +54,20 @@ def slow() -> Provider:
 def sampler() -> Provider:
     """A `BaseSamplerV2` of the user's own."""
     made = StatevectorSampler(seed=1)
-    return wrap("sampler", made, bound_logical, ClientThreads("sampler", 1), WallClock())
+    return wrap("sampler", made, bind_logical, ClientThreads("sampler", 1), WallClock())
 
 
 def backend() -> Provider:
     """A `BackendV2` of the user's own, with a coupling map that wants transpiling."""
     made = GenericBackendV2(12, coupling_map=CouplingMap.from_line(12), seed=1, noise_info=False)
     made.options.update_options(seed_simulator=1)
-    return wrap("backend", made, bound_logical, ClientThreads("backend", 1), WallClock())
+    return wrap("backend", made, bind_logical, ClientThreads("backend", 1), WallClock())
 
 
 LOCAL: dict[str, Maker] = {
-    "emulated": emulated,
+    "make_emulated": make_emulated,
     "aer": aer,
-    "scripted": scripted,
+    "make_scripted": make_scripted,
     "sampler": sampler,
     "backend": backend,
 }
@@ -187,8 +188,8 @@ def test_the_instants_follow_one_another(make: Maker) -> None:
 def test_circuits_side_by_side_come_back_apart(make: Maker) -> None:
     async def main() -> None:
         provider = make()
-        side_by_side = Pub((on_device(3, 1), on_device(4, 2, first=3), on_device(2, 3, first=8)))
-        job = Job((side_by_side, Pub((on_device(5, 4),))), 300, "test", rep_delay_s=0.0)
+        calls_per_pub = Pub((on_device(3, 1), on_device(4, 2, first=3), on_device(2, 3, first=8)))
+        job = Job((calls_per_pub, Pub((on_device(5, 4),))), 300, "test", rep_delay_s=0.0)
         execution = await provider.collect(await provider.submit(job))
         assert [one.pool.shape[1] for one in execution.samples] == [3, 4, 2, 5]
         assert [one.shots for one in execution.samples] == [300] * 4

@@ -16,6 +16,16 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from certificates import OPERATOR, PROBE, TRAINER, Site
 from harness import random_subproblem
+from mtls_loopback import (
+    SERVICE,
+    ScriptedDispatcher,
+    Wired,
+    never,
+    open_mtls_loopback,
+    secure,
+    status_of,
+    zeros,
+)
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, SettingsError, SubproblemError
@@ -48,28 +58,18 @@ from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.outcomes import encode_circuit_outcome, until_arrival_ns
 from shotclock.wire.service import ServiceLimits
 from shotclock.wire.v1 import shotclock_pb2 as pb
-from wired import (
-    SERVICE,
-    ScriptedDispatcher,
-    Wired,
-    never,
-    secure,
-    status_of,
-    wired,
-    zeros,
-)
 
 LONG_NS = 60 * NS_PER_S
 CIRCUIT = CircuitSpec("OPENQASM 3.0; qubit q;", 100, request_id="c1", budget_ns=LONG_NS)
 
 
-def asked(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
+def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
     return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
 
 
 def run(site: Site, work: Callable[[Wired], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
     async def main() -> None:
-        async with wired(site, limits=limits) as system:
+        async with open_mtls_loopback(site, limits=limits) as system:
             await work(system)
 
     asyncio.run(main())
@@ -92,14 +92,14 @@ def test_the_client_is_a_dispatcher(site: Site) -> None:
         system.dispatcher.solves = optimum
         dispatcher: Dispatcher = system.trainer()
         for seed in range(4):
-            subproblem = asked(seed)
+            subproblem = make_subproblem(seed)
             outcome = await dispatcher.solve(subproblem)
             assert isinstance(outcome, Degraded)
             assert outcome.provenance.base_version == 7
             assert outcome.answer.energy == pytest.approx(subproblem.energy(outcome.answer.bits))
             exact = subproblem.energy(Classical().solve(subproblem))
             assert outcome.answer.energy <= min(exact, subproblem.offset) + 1e-9
-        await dispatcher.decided("r0", Decision.REVALIDATED)
+        await dispatcher.record_decision("r0", Decision.REVALIDATED)
         assert system.dispatcher.decisions == [("r0", Decision.REVALIDATED)]
 
     run(site, work)
@@ -111,7 +111,7 @@ PROVENANCE = Provenance(
 REJECTION = Rejection("queue_limit", 4, 4, "calls waiting", 0.2)
 
 
-def travelled(ending: CircuitOutcome) -> pb.CircuitOutcome:
+def round_trip(ending: CircuitOutcome) -> pb.CircuitOutcome:
     return encode_circuit_outcome(ending, until_arrival_ns(ending.provenance))
 
 
@@ -133,9 +133,9 @@ def test_an_ending_arrives_as_it_was(site: Site, ending: Shed | Late | Failed) -
 
         system.dispatcher.solves, system.dispatcher.executes = end, end_circuit
         dispatcher = system.trainer()
-        solved, executed = await dispatcher.solve(asked()), await dispatcher.execute(CIRCUIT)
+        solved, executed = await dispatcher.solve(make_subproblem()), await dispatcher.execute(CIRCUIT)
         assert not isinstance(solved, Done | Degraded)
-        assert travelled(solved) == travelled(executed) == travelled(ending)
+        assert round_trip(solved) == round_trip(executed) == round_trip(ending)
 
     run(site, work)
 
@@ -143,7 +143,7 @@ def test_an_ending_arrives_as_it_was(site: Site, ending: Shed | Late | Failed) -
 def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
     async def work(system: Wired) -> None:
         dispatcher = system.trainer()
-        urgent = replace(asked(3), kind="qat_flip", priority=Priority.HIGH)
+        urgent = replace(make_subproblem(3), kind="qat_flip", priority=Priority.HIGH)
         assert isinstance(await dispatcher.solve(urgent), Done)
         assert isinstance(await dispatcher.execute(CIRCUIT), Executed)
         (heard,) = system.dispatcher.asked
@@ -162,7 +162,7 @@ def test_nobody_answers_so_the_call_is_late_and_given_up_at_the_provider(site: S
     async def work(system: Wired) -> None:
         system.dispatcher.solves = never
         budget_ns = 100 * NS_PER_MS
-        outcome = await system.trainer().solve(asked(budget_ns=budget_ns))
+        outcome = await system.trainer().solve(make_subproblem(budget_ns=budget_ns))
         assert isinstance(outcome, Late)
         assert outcome.cause == DeadlinePassed(budget_ns)
         await system.dispatcher.cancelled.acquire()
@@ -173,7 +173,7 @@ def test_nobody_answers_so_the_call_is_late_and_given_up_at_the_provider(site: S
 def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
     async def work(system: Wired) -> None:
         system.dispatcher.solves = never
-        outcome = await system.trainer(fallback=zeros).solve(asked(budget_ns=100 * NS_PER_MS))
+        outcome = await system.trainer(fallback=zeros).solve(make_subproblem(budget_ns=100 * NS_PER_MS))
         assert isinstance(outcome, Degraded)
         assert outcome.cause == DeadlinePassed(100 * NS_PER_MS)
         assert outcome.provenance.base_version == 7
@@ -183,7 +183,7 @@ def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
 
 def test_a_spent_budget_asks_nobody(site: Site) -> None:
     async def work(system: Wired) -> None:
-        assert isinstance(await system.trainer().solve(asked(budget_ns=0)), Late)
+        assert isinstance(await system.trainer().solve(make_subproblem(budget_ns=0)), Late)
         assert not system.dispatcher.asked
 
     run(site, work)
@@ -192,7 +192,7 @@ def test_a_spent_budget_asks_nobody(site: Site) -> None:
 def test_a_caller_that_goes_away_cancels_the_dispatchers_call(site: Site) -> None:
     async def work(system: Wired) -> None:
         system.dispatcher.solves = never
-        call = asyncio.create_task(system.trainer().solve(asked()))
+        call = asyncio.create_task(system.trainer().solve(make_subproblem()))
         await system.dispatcher.began.acquire()
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -216,7 +216,7 @@ def test_a_caller_s_own_mistake_is_raised_as_in_process(site: Site) -> None:
             await dispatcher.execute(CIRCUIT)
         assert (caught.value.field, caught.value.message) == ("source", "line 3: no gate named 'hh'")
         with pytest.raises(SubproblemError, match="too steep"):
-            await dispatcher.solve(asked())
+            await dispatcher.solve(make_subproblem())
 
     run(site, work)
 
@@ -267,7 +267,7 @@ def test_what_is_too_large_is_refused_with_its_limit(site: Site) -> None:
         assert "the limit is 1024" in outcome.cause.message
         huge = await dispatcher.execute(replace(CIRCUIT, source="x" * 1_000_000))
         assert isinstance(huge, Failed)
-        solved = await dispatcher.solve(asked())
+        solved = await dispatcher.solve(make_subproblem())
         assert isinstance(solved, Failed)
         assert system.dispatcher.solved == 0
         assert system.dispatcher.circuits == []
@@ -279,10 +279,10 @@ def test_too_many_calls_at_once_are_shed_and_others_go_on(site: Site) -> None:
     async def work(system: Wired) -> None:
         system.dispatcher.solves = never
         dispatcher = system.trainer()
-        calls = [asyncio.create_task(dispatcher.solve(asked(seed))) for seed in range(2)]
+        calls = [asyncio.create_task(dispatcher.solve(make_subproblem(seed))) for seed in range(2)]
         for _ in calls:
             await system.dispatcher.began.acquire()
-        shed = await dispatcher.solve(asked(2))
+        shed = await dispatcher.solve(make_subproblem(2))
         assert isinstance(shed, Shed)
         assert (shed.rejection.limit, shed.rejection.allowed) == ("concurrent_calls", 2)
         assert isinstance(await dispatcher.execute(CIRCUIT), Executed)
@@ -292,7 +292,7 @@ def test_too_many_calls_at_once_are_shed_and_others_go_on(site: Site) -> None:
         for _ in calls:
             await system.dispatcher.cancelled.acquire()
         system.dispatcher.solves = ScriptedDispatcher().solves
-        assert isinstance(await dispatcher.solve(asked(3)), Done)
+        assert isinstance(await dispatcher.solve(make_subproblem(3)), Done)
 
     run(site, work, replace(SERVICE, concurrent_calls=2))
 
@@ -302,14 +302,14 @@ def test_an_orchestrator_drains_and_resumes(site: Site) -> None:
         dispatcher, operator = system.trainer(), system.operator()
         assert await operator.drain(NS_PER_S) == Drained(3, 1)
         assert system.operations.drains == [NS_PER_S]
-        for outcome in (await dispatcher.solve(asked()), await dispatcher.execute(CIRCUIT)):
+        for outcome in (await dispatcher.solve(make_subproblem()), await dispatcher.execute(CIRCUIT)):
             assert isinstance(outcome, Failed)
             assert "drained and accepts nothing more" in outcome.cause.message
-        assert isinstance(await system.trainer(fallback=zeros).solve(asked()), Degraded)
-        await dispatcher.decided("r0", Decision.APPLIED)
+        assert isinstance(await system.trainer(fallback=zeros).solve(make_subproblem()), Degraded)
+        await dispatcher.record_decision("r0", Decision.APPLIED)
         assert system.dispatcher.decisions == [("r0", Decision.APPLIED)]
         assert (await operator.resume()).phase is Phase.READY
-        assert isinstance(await dispatcher.solve(asked()), Done)
+        assert isinstance(await dispatcher.solve(make_subproblem()), Done)
 
     run(site, work)
 
@@ -377,7 +377,7 @@ def test_a_channel_is_renewed_before_it_is_old_and_no_call_fails(site: Site) -> 
         channels = system.channels(TRAINER, poll_s=0.01, renew_s=0.02)
         dispatcher, seen = GrpcDispatcher(channels), {channels.lane}
         while len(seen) < 4:
-            calls = (dispatcher.solve(asked(seed)) for seed in range(8))
+            calls = (dispatcher.solve(make_subproblem(seed)) for seed in range(8))
             assert all(isinstance(outcome, Done) for outcome in await asyncio.gather(*calls))
             seen.add(channels.lane)
 
@@ -394,7 +394,7 @@ def test_closing_waits_for_the_calls_in_flight(site: Site) -> None:
 
         system.dispatcher.solves = later
         dispatcher = system.trainer()
-        call = asyncio.create_task(dispatcher.solve(asked()))
+        call = asyncio.create_task(dispatcher.solve(make_subproblem()))
         await system.dispatcher.began.acquire()
         closing = asyncio.create_task(dispatcher.close())
         await asyncio.sleep(0.01)

@@ -13,6 +13,15 @@ import pytest
 
 from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
 from harness import random_subproblem
+from mtls_loopback import (
+    SERVICE,
+    ScriptedDispatcher,
+    ScriptedOperations,
+    Wired,
+    open_mtls_loopback,
+    secure,
+    status_of,
+)
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.outcome import (
@@ -27,26 +36,17 @@ from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.server import serve
 from shotclock.wire.service import ServiceLimits
 from shotclock.wire.tls import ClientTls, Insecure
-from wired import (
-    SERVICE,
-    ScriptedDispatcher,
-    ScriptedOperations,
-    Wired,
-    secure,
-    status_of,
-    wired,
-)
 
 LONG_NS = 60 * NS_PER_S
 
 
-def asked(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
+def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
     return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
 
 
 def run(site: Site, work: Callable[[Wired], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
     async def main() -> None:
-        async with wired(site, limits=limits) as system:
+        async with open_mtls_loopback(site, limits=limits) as system:
             await work(system)
 
     asyncio.run(main())
@@ -134,7 +134,7 @@ def test_another_authority_s_certificate_reaches_nothing(site: Site, tmp_path: P
     async def work(system: Wired) -> None:
         other = Site.at(tmp_path / "other").issue(TRAINER)
         other.authorities.write_bytes(site.authorities)
-        outcome = await GrpcDispatcher(system.channels(other)).solve(asked(budget_ns=5 * NS_PER_S))
+        outcome = await GrpcDispatcher(system.channels(other)).solve(make_subproblem(budget_ns=5 * NS_PER_S))
         assert isinstance(outcome, Failed)
         assert system.dispatcher.solved == 0
 
@@ -159,14 +159,14 @@ def test_an_expired_client_reaches_nothing(site: Site) -> None:
 def test_a_server_with_another_s_name_is_not_trusted(site: Site) -> None:
     async def work(system: Wired) -> None:
         channels = connect(system.target, ClientTls(site.issue(TRAINER), "elsewhere.test"))
-        outcome = await GrpcDispatcher(channels).solve(asked(budget_ns=5 * NS_PER_S))
+        outcome = await GrpcDispatcher(channels).solve(make_subproblem(budget_ns=5 * NS_PER_S))
         assert isinstance(outcome, Failed)
         await channels.close()
 
     run(site, work)
 
 
-async def served(listen: str, security: Any) -> None:
+async def serve_once(listen: str, security: Any) -> None:
     server = await serve(ScriptedDispatcher(), ScriptedOperations(), listen, security)
     await server.stop(0)
 
@@ -175,12 +175,12 @@ def test_without_tls_only_on_loopback() -> None:
     async def main() -> None:
         server = await serve(ScriptedDispatcher(), ScriptedOperations(), "127.0.0.1:0", Insecure())
         channels = connect(f"localhost:{server.port}", Insecure())
-        assert isinstance(await GrpcDispatcher(channels).solve(asked()), Done)
+        assert isinstance(await GrpcDispatcher(channels).solve(make_subproblem()), Done)
         await channels.close()
         await server.stop(0)
         for address in ("0.0.0.0:0", "10.0.0.1:7443", "qpu.test:7443", "[::]:0"):
             with pytest.raises(SettingsError, match="loopback"):
-                await served(address, Insecure())
+                await serve_once(address, Insecure())
             with pytest.raises(SettingsError, match="loopback"):
                 connect(address, Insecure())
 
@@ -190,14 +190,14 @@ def test_without_tls_only_on_loopback() -> None:
 @pytest.mark.parametrize("address", ["", "localhost", "localhost:", "localhost:http", "h:70000", ":7443"])
 def test_an_address_is_host_and_port(address: str) -> None:
     with pytest.raises(SettingsError, match="HOST:PORT"):
-        asyncio.run(served(address, Insecure()))
+        asyncio.run(serve_once(address, Insecure()))
 
 
 def test_a_port_that_another_server_has_is_one_line() -> None:
     async def main() -> None:
         first = await serve(ScriptedDispatcher(), ScriptedOperations(), "127.0.0.1:0", Insecure())
         with pytest.raises(MachineError, match="cannot listen there"):
-            await served(f"127.0.0.1:{first.port}", Insecure())
+            await serve_once(f"127.0.0.1:{first.port}", Insecure())
         await first.stop(0)
 
     asyncio.run(main())

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from harness import LoopClock
-from orchestra import System, asked, scripted, simulate
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import Degraded, Done
 from shotclock.domain.ports import Accepted, Execution, Job
 from shotclock.domain.status import BreakerState
-from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.providers.scripted import UNLIMITED, Fail, Reply, ScriptedProvider
+from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
 
 BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
 
@@ -44,9 +44,9 @@ def test_a_prediction_that_raises_ends_its_own_call_and_the_next_one_flies() -> 
         provider: Any = system.provider
         provider.sound = False
         with pytest.raises(ZeroDivisionError):
-            await system.orchestrator.solve(asked(1, 5_000))
+            await system.orchestrator.solve(make_subproblem(1, 5_000))
         provider.sound = True
-        assert isinstance(await system.orchestrator.solve(asked(2, 5_000)), Done)
+        assert isinstance(await system.orchestrator.solve(make_subproblem(2, 5_000)), Done)
 
     simulate(make, work)
 
@@ -68,7 +68,7 @@ def test_a_status_call_that_raises_anything_is_a_failed_one_and_is_told(
 
     async def work(system: System) -> list[BreakerState]:
         for seed in range(12):
-            await system.orchestrator.solve(asked(seed))
+            await system.orchestrator.solve(make_subproblem(seed))
         states = []
         for _ in range(2):
             await asyncio.sleep(31)
@@ -81,11 +81,13 @@ def test_a_status_call_that_raises_anything_is_a_failed_one_and_is_told(
 
 def test_nobody_tries_again_at_a_provider_that_was_marked_unhealthy_meanwhile() -> None:
     async def work(system: System) -> tuple[int, list[str]]:
-        outcomes = await asyncio.gather(*(system.orchestrator.solve(asked(seed, 9_000)) for seed in range(5)))
+        outcomes = await asyncio.gather(
+            *(system.orchestrator.solve(make_subproblem(seed, 9_000)) for seed in range(5))
+        )
         assert system.orchestrator.status().breaker is BreakerState.OPEN
         return system.provider.submits, [type(outcome).__name__ for outcome in outcomes]
 
-    submits, endings = simulate(scripted(*[BUSY] * 30, queue_limit=8, protected=True), work)
+    submits, endings = simulate(make_scripted(*[BUSY] * 30, queue_limit=8, protected=True), work)
     assert submits == 5
     assert endings == ["Degraded"] * 5
 
@@ -106,7 +108,7 @@ def test_a_submit_that_never_comes_back_holds_neither_drain_nor_stop_and_keeps_i
         return System(Swallowing(LoopClock(), limits=replace(UNLIMITED, paid=True)), ledger=ledger)
 
     async def work(system: System) -> float:
-        call = asyncio.create_task(system.orchestrator.solve(asked(1, 60_000)))
+        call = asyncio.create_task(system.orchestrator.solve(make_subproblem(1, 60_000)))
         await asyncio.sleep(0.01)
         async with asyncio.timeout(60):
             await system.orchestrator.drain(NS_PER_S)
@@ -153,7 +155,7 @@ def test_whatever_a_paid_provider_raises_the_call_has_its_fallback_and_the_recor
         return System(provider, ledger=ledger)
 
     async def work(system: System) -> int:
-        assert isinstance(await system.orchestrator.solve(asked(1, 60_000)), Degraded)
+        assert isinstance(await system.orchestrator.solve(make_subproblem(1, 60_000)), Degraded)
         return system.provider.submits
 
     assert simulate(make, work) == 1
@@ -164,10 +166,10 @@ def test_whatever_a_paid_provider_raises_the_call_has_its_fallback_and_the_recor
 def test_retry_after_is_waited_for_within_the_deadline_and_not_past_it() -> None:
     def work(budget_ms: float) -> tuple[str, int, float]:
         async def one(system: System) -> tuple[str, int, float]:
-            outcome = await system.orchestrator.solve(asked(1, budget_ms))
+            outcome = await system.orchestrator.solve(make_subproblem(1, budget_ms))
             return type(outcome).__name__, system.provider.submits, asyncio.get_running_loop().time()
 
-        return simulate(scripted(Fail(ProviderError(FaultKind.TRANSIENT, "busy", 3.0))), one)
+        return simulate(make_scripted(Fail(ProviderError(FaultKind.TRANSIENT, "busy", 3.0))), one)
 
     name, submits, at_s = work(60_000)
     assert (name, submits) == ("Done", 2)
@@ -193,7 +195,7 @@ def test_a_lost_submit_is_looked_for_until_a_list_that_lags_shows_it() -> None:
         return System(Lagging(LoopClock(), afterwards=Reply(0.05)))
 
     async def work(system: System) -> int:
-        assert isinstance(await system.orchestrator.solve(asked(1, 60_000)), Done)
+        assert isinstance(await system.orchestrator.solve(make_subproblem(1, 60_000)), Done)
         return system.provider.submits
 
     assert simulate(make, work) == 1

@@ -7,19 +7,19 @@ import json
 
 import pytest
 
+from asgi_endpoint import Rig, flip_circuit, rig, sampler
 from harness import run_virtual
-from rig import Rig, flipped, rig, sampler
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.rest.faults import MEANINGS, Fault, FaultPlan, Rule, Scope, parse
 from shotclock.emulator.rest.jobs import Job
 
-JOB = (flipped(), None, 1000)
+JOB = (flip_circuit(), None, 1000)
 
 
 async def job_of(one: Rig) -> Job:
     """The one job there is, ended."""
     (job_id,) = one.endpoint.workloads.jobs
-    await one.ended(job_id)
+    await one.wait_ended(job_id)
     return one.endpoint.job(job_id)
 
 
@@ -130,7 +130,7 @@ def test_a_cut_connection_leaves_a_job_that_its_tag_finds() -> None:
         await one.submit(sampler(JOB), tags=["mine"])
         assert one.cut == 1
         (found,) = (await one.call("GET", "/jobs?tags=mine")).json["jobs"]
-        assert await one.ended(found["id"]) == "Completed"
+        assert await one.wait_ended(found["id"]) == "Completed"
         await one.submit(sampler(JOB), tags=["other"])
         assert one.cut == 2
         assert (await one.call("GET", "/jobs?tags=other")).json["count"] == 0
@@ -235,7 +235,7 @@ def test_a_calibration_changes_values_and_date_while_a_job_runs() -> None:
         assert errors[0] != errors[1]
         assert [x == 1 for x in errors[0]] == [x == 1 for x in errors[1]]
         assert max(errors[1]) <= 1.0
-        assert await one.ended(job_id) == "Completed"
+        assert await one.wait_ended(job_id) == "Completed"
 
     run_virtual(scenario())
 
@@ -249,7 +249,7 @@ def test_an_exhausted_instance_keeps_jobs_waiting_until_faults_are_cleared() -> 
         await asyncio.sleep(100.0)
         assert await one.state(job_id) == "Queued"
         assert (await one.call("DELETE", "/emulator/faults")).json["rules"] == []
-        assert await one.ended(job_id) == "Completed"
+        assert await one.wait_ended(job_id) == "Completed"
 
     run_virtual(scenario())
 

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 from harness import LoopClock, run_virtual
-from orchestra import System, asked, simulate
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.ports import Accepted
 from shotclock.domain.status import Phase
-from shotclock.orchestrator.ledger import MemoryLedger
-from shotclock.orchestrator.paid import PaidJobs
+from shotclock.orchestrator.ledger.job_journal import PaidJobs
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.orchestrator.pipeline import CANCEL_LIMIT_S
 from shotclock.providers.scripted import UNLIMITED, Never, ScriptedProvider
+from virtual_orchestrator import System, make_subproblem, simulate
 
 HANGS = float("inf")
 
@@ -41,7 +41,7 @@ class Clinging(ScriptedProvider):
         self.cancelled += 1
 
 
-def given_up(provider_s: float, *, fails: bool = False) -> tuple[list[LedgerState], str, int]:
+def drain_and_stop(provider_s: float, *, fails: bool = False) -> tuple[list[LedgerState], str, int]:
     """A call handed back by a drain, then a stop: its record's states and note, cancels that took effect."""
     ledger = MemoryLedger(lambda: 0.0)
     provider: list[Clinging] = []
@@ -51,7 +51,7 @@ def given_up(provider_s: float, *, fails: bool = False) -> tuple[list[LedgerStat
         return System(provider[0], ledger=ledger)
 
     async def work(system: System) -> None:
-        call = asyncio.create_task(system.orchestrator.solve(asked(1, 60_000)))
+        call = asyncio.create_task(system.orchestrator.solve(make_subproblem(1, 60_000)))
         await asyncio.sleep(0.01)
         await system.orchestrator.drain(100 * NS_PER_MS)
         await call
@@ -64,7 +64,7 @@ def given_up(provider_s: float, *, fails: bool = False) -> tuple[list[LedgerStat
 
 @pytest.mark.parametrize("cancel_s", [0.0, 0.3, CANCEL_LIMIT_S * 0.9])
 def test_a_stop_does_not_interrupt_a_cancel(cancel_s: float) -> None:
-    states, note, cancelled = given_up(cancel_s)
+    states, note, cancelled = drain_and_stop(cancel_s)
     assert states == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.FAILED]
     assert note == "cancelled: its callers had gone"
     assert cancelled == 1
@@ -72,7 +72,7 @@ def test_a_stop_does_not_interrupt_a_cancel(cancel_s: float) -> None:
 
 @pytest.mark.parametrize(("cancel_s", "words"), [(0.1, "503: try later"), (HANGS, "no answer within 2 s")])
 def test_a_job_that_cannot_be_cancelled_is_parked(cancel_s: float, words: str) -> None:
-    states, note, _ = given_up(cancel_s, fails=True)
+    states, note, _ = drain_and_stop(cancel_s, fails=True)
     assert states == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.PARKED]
     assert words in note
 
@@ -84,9 +84,9 @@ def test_a_parked_job_is_told_once_it_is_recorded() -> None:
     async def work() -> None:
         book = PaidJobs(ledger, "scripted", told.append)
         await book.intend("shotclock:one", ("r1",), 64)
-        book.parked("shotclock:one", "no job carries the tag")
+        book.park("shotclock:one", "no job carries the tag")
         assert told == []
-        await book.settled()
+        await book.wait_settled()
 
     run_virtual(work())
     (said,) = told

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from ibm_endpoint import IMPATIENT, IbmEndpoint, on_device, running, template
-from orchestra import System, Unlinked, asked
 from shotclock.domain.circuit import DeviceCircuit, QaoaCircuit, QaoaParameters
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import Degraded, Done, Outcome
 from shotclock.domain.ports import Job
 from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.ledger import MemoryLedger
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.providers.remote import RemoteProvider
+from virtual_orchestrator import System, Unlinked, make_subproblem
 
 NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 Provider = RemoteProvider[Any, Any]
@@ -109,7 +109,7 @@ def test_a_lost_answer_is_looked_up_by_the_tag(fault: str, found: int, endpoint:
         assert len(adopted) == found
         for one in adopted:
             assert (await provider.collect(one)).samples[0].shots == 100
-            await provider.settled()
+            await provider.wait_settled()
             assert provider.budget.promised == 0.0
         assert charges(endpoint, lost.tag) == found
 
@@ -193,20 +193,20 @@ class Linked(Unlinked):
         return QaoaCircuit(template(line or tuple(range(n))), QaoaParameters.idle(n))
 
 
-def solved(provider: Provider, ledger: MemoryLedger) -> Outcome:
+def solve_once(provider: Provider, ledger: MemoryLedger) -> Outcome:
     """One call through the whole orchestrator, with its books."""
 
     async def main() -> Outcome:
         system: Any = System(provider, ledger=ledger)  # type: ignore[arg-type]
         system.pipeline.synthesizer = Linked()
         system.pipeline._rng = random.Random()  # tags are unique for ever, as where a provider is paid
-        await system.orchestrator.start(asked())
+        await system.orchestrator.start(make_subproblem())
         try:
-            outcome: Outcome = await system.orchestrator.solve(asked(budget_ms=120_000))
+            outcome: Outcome = await system.orchestrator.solve(make_subproblem(budget_ms=120_000))
             return outcome
         finally:
             await system.orchestrator.stop()
-            await provider.settled()
+            await provider.wait_settled()
             await provider.close()
 
     return asyncio.run(main())
@@ -240,7 +240,7 @@ def test_every_fault_ends_in_its_outcome_and_is_paid_once_at_most(fault: str, en
     before = len(endpoint.account["charges"])
     provider, ledger = endpoint.ibm(max_money=100.0), MemoryLedger(lambda: 0.0)
     endpoint.fault(fault)
-    outcome = solved(provider, ledger)
+    outcome = solve_once(provider, ledger)
     assert isinstance(outcome, wanted), outcome
     assert len(endpoint.account["charges"]) - before == paid
     records = asyncio.run(ledger.jobs())
@@ -257,7 +257,7 @@ def test_a_budget_of_money_stops_submitting(endpoint: IbmEndpoint) -> None:
         with pytest.raises(ProviderError, match=r"^money: .* USD .*the limit is 0.006") as caught:
             await provider.submit(refused)
         assert caught.value.kind is FaultKind.PERMANENT
-        await provider.settled()
+        await provider.wait_settled()
         assert 0.0 < provider.budget.spent <= 0.006
         assert await provider.find(refused.tag) == ()
         assert charges(endpoint, refused.tag) == 0

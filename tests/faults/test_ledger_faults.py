@@ -20,14 +20,15 @@ import pytest
 from disk import EIO_ON_SYNC, FULL, Disk, Gate, fault
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
-from shotclock.orchestrator import ledger_file, sqlite_ledger
-from shotclock.orchestrator.ledger import LedgerBusyError
-from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.orchestrator.ledger import file as ledger_file
+from shotclock.orchestrator.ledger import sqlite as sqlite_ledger
+from shotclock.orchestrator.ledger.sqlite import SqliteLedger
+from shotclock.orchestrator.ledger.transitions import LedgerBusyError
 
 S = LedgerState
 
 
-def opened(folder: Path, disk: Disk | None = None, queue_limit: int = 1024) -> SqliteLedger:
+def open_ledger(folder: Path, disk: Disk | None = None, queue_limit: int = 1024) -> SqliteLedger:
     vfs = disk.name if disk else "unix"
     return SqliteLedger(folder / "ledger.db", time.time, vfs=vfs, queue_limit=queue_limit)
 
@@ -42,7 +43,7 @@ def tags(path: Path) -> set[str]:
         return {one.tag for one in asyncio.run(ledger.jobs())}
 
 
-async def reached(gate: Gate) -> None:
+async def wait_reached(gate: Gate) -> None:
     assert await asyncio.to_thread(gate.reached.wait, 30)
 
 
@@ -71,7 +72,7 @@ def test_after_a_failed_sync_everyone_is_told_and_nothing_is_synced_again(tmp_pa
 
         disk.sync_fault = fails
         syncing = asyncio.create_task(ledger.intend(record("syncing")))
-        await reached(gate)
+        await wait_reached(gate)
         queued = [asyncio.create_task(ledger.intend(record(f"queued-{i}"))) for i in range(5)]
         await asyncio.sleep(0)
         syncs, writes = disk.syncs.total(), disk.writes.total()
@@ -87,7 +88,7 @@ def test_after_a_failed_sync_everyone_is_told_and_nothing_is_synced_again(tmp_pa
         ledger.close()
         assert (disk.syncs.total(), disk.writes.total()) == (syncs, writes)
 
-    asyncio.run(main(opened(tmp_path, disk)))
+    asyncio.run(main(open_ledger(tmp_path, disk)))
     assert {"kept"} <= tags(tmp_path / "ledger.db") <= {"kept", "syncing"}
 
 
@@ -106,9 +107,9 @@ def test_a_full_disk_stops_the_ledger_and_what_was_acknowledged_is_kept(tmp_path
         with pytest.raises(LedgerError, match="full"):
             await ledger.intend(record("later"))
 
-    with contextlib.closing(opened(tmp_path, disk)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
-    with contextlib.closing(opened(tmp_path)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path)) as ledger:
         (kept,) = asyncio.run(ledger.jobs())
     assert (kept.tag, kept.state) == ("kept", S.INTENT)
 
@@ -127,7 +128,7 @@ def test_a_write_that_is_cut_short_loses_nothing_that_was_acknowledged(
         with pytest.raises(LedgerError, match="stopped"):
             await ledger.intend(record("torn"))
 
-    with contextlib.closing(opened(tmp_path, disk)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
     assert tags(tmp_path / "ledger.db") == {"kept"}
 
@@ -150,7 +151,7 @@ def test_a_checkpoint_that_cannot_be_synced_stops_the_ledger_too(
         with pytest.raises(LedgerError, match="stopped"):
             await write(ledger)
 
-    with contextlib.closing(opened(tmp_path, disk)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
     assert 0 < len(acknowledged) < 20
     assert tags(tmp_path / "ledger.db") == set(acknowledged)
@@ -173,7 +174,7 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(
             await ledger.intend(record(f"job-{i}"))
             acknowledged.append(f"job-{i}")
 
-    with contextlib.closing(opened(tmp_path, disk)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
     assert disk.syncs[""] > 3  # there were checkpoints among them
     assert len(cuts) > 30
@@ -202,7 +203,7 @@ WRITER = """
 import asyncio, sys, time
 from pathlib import Path
 from shotclock.domain.ledger import JobRecord
-from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 
 ledger = SqliteLedger(Path(sys.argv[1]) / "ledger.db", time.time)
 
@@ -253,7 +254,7 @@ def test_writes_that_queue_while_a_sync_runs_share_the_next_one(tmp_path: Path) 
         syncs = disk.syncs["-wal"]
         disk.sync_fault = gate
         first = asyncio.create_task(ledger.intend(record("first")))
-        await reached(gate)
+        await wait_reached(gate)
         others = [asyncio.create_task(ledger.intend(record(f"other-{i}"))) for i in range(40)]
         await asyncio.sleep(0)
         gate.open()
@@ -262,7 +263,7 @@ def test_writes_that_queue_while_a_sync_runs_share_the_next_one(tmp_path: Path) 
         await ledger.intend(record("after"))
         assert disk.syncs["-wal"] == syncs + 3
 
-    with contextlib.closing(opened(tmp_path, disk)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
 
 
@@ -273,7 +274,7 @@ def test_a_full_queue_takes_no_intent_but_every_move(tmp_path: Path) -> None:
         await ledger.intend(record("known"))
         disk.sync_fault = gate
         first = asyncio.create_task(ledger.intend(record("first")))
-        await reached(gate)
+        await wait_reached(gate)
         waiting = [asyncio.create_task(ledger.intend(record(f"waiting-{i}"))) for i in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(LedgerBusyError, match="3 writes behind"):
@@ -284,7 +285,7 @@ def test_a_full_queue_takes_no_intent_but_every_move(tmp_path: Path) -> None:
         await asyncio.gather(first, move, *waiting)
         await ledger.intend(record("later"))
 
-    with contextlib.closing(opened(tmp_path, disk, queue_limit=3)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path, disk, queue_limit=3)) as ledger:
         asyncio.run(main(ledger))
     assert tags(tmp_path / "ledger.db") == {"known", "first", "later", *(f"waiting-{i}" for i in range(3))}
 
@@ -299,7 +300,7 @@ def test_close_finishes_what_was_asked_and_refuses_the_rest(tmp_path: Path) -> N
             await ledger.intend(record("later"))
         ledger.close()
 
-    asyncio.run(main(opened(tmp_path)))
+    asyncio.run(main(open_ledger(tmp_path)))
     assert len(tags(tmp_path / "ledger.db")) == 200
     assert {file.name for file in tmp_path.iterdir()} == {"ledger.db", "ledger.db.lock"}
 
@@ -307,7 +308,7 @@ def test_close_finishes_what_was_asked_and_refuses_the_rest(tmp_path: Path) -> N
 def test_one_orchestrator_holds_it_and_others_read(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     (tmp_path / "by-another-name.db").symlink_to(path)
-    with contextlib.closing(opened(tmp_path)) as ledger:
+    with contextlib.closing(open_ledger(tmp_path)) as ledger:
         for name in (path, tmp_path / "by-another-name.db"):
             with pytest.raises(
                 MachineError, match=f"another orchestrator holds {path} .process {os.getpid()}"
@@ -325,7 +326,7 @@ def test_one_orchestrator_holds_it_and_others_read(tmp_path: Path) -> None:
 
 
 def test_a_forked_child_can_neither_write_nor_keep_the_file_held(tmp_path: Path) -> None:
-    ledger = opened(tmp_path)
+    ledger = open_ledger(tmp_path)
     asyncio.run(ledger.intend(record("parent's")))
     listen, go_on = os.pipe()
     child = os.fork()
@@ -354,7 +355,7 @@ def test_closing_frees_the_file_before_a_forked_child_has_let_go_of_it(tmp_path:
     held, let_go = os.pipe()
     in_time = [True]  # handlers stay for good: later forks must not wait
     os.register_at_fork(after_in_child=lambda: in_time and os.read(held, 1))  # runs before the ledger's
-    ledger = opened(tmp_path)
+    ledger = open_ledger(tmp_path)
     asyncio.run(ledger.intend(record("parent's")))
     child = os.fork()
     if not child:
@@ -449,11 +450,11 @@ def test_a_folder_that_takes_no_file_is_one_line(folder: str) -> None:
 
 
 def test_a_file_that_may_only_be_read_is_told_at_the_start(tmp_path: Path) -> None:
-    opened(tmp_path).close()
+    open_ledger(tmp_path).close()
     disk = Disk()
     disk.readonly = True
     with pytest.raises(MachineError, match="may only be read"):
-        opened(tmp_path, disk)
+        open_ledger(tmp_path, disk)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from itertools import pairwise
 
 import pytest
 
+from fault_injection import DEADLINE_MS, QUEUE_LIMIT, Illness, Spell, Story, live_through
 from harness import FACTS, run_virtual
 from shotclock.domain.status import BreakerState
-from shotclock.orchestrator.retry import RetryBudget
-from weather import DEADLINE_MS, QUEUE_LIMIT, Illness, Spell, Story, live_through
+from shotclock.orchestrator.health.retry import RetryBudget
 
 BEFORE, OUTAGE, AFTER = 20.0, 30.0, 70.0
 ENDS = BEFORE + OUTAGE
@@ -59,7 +59,7 @@ def test_every_call_has_an_answer_by_its_deadline_and_fallbacks_say_so(story: St
 
 def test_the_qpu_answers_nearly_all_before_and_again_within_a_minute_of_the_end(story: Story) -> None:
     assert story.share(SETTLED, BEFORE - DEADLINE_MS / 1e3) >= 0.9
-    assert story.recovered_s(ENDS, 0.9) <= 60
+    assert story.measure_recovery_s(ENDS, 0.9) <= 60
     assert story.share(ENDS + 65, ENDS + AFTER) >= 0.9
 
 

@@ -7,9 +7,9 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from accountant import Books, vendor
 from harness import random_subproblem
-from killing import HANG_S, Calls, N, Place, Verdict, calling, recorded, settled
+from killing import HANG_S, Calls, N, Place, Verdict, calling, read_records, wait_settled
+from paid_provider import ProviderAccount, vendor
 from served import Serving
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import LedgerState
@@ -36,37 +36,37 @@ async def ask(place: Place, count: int) -> list[Outcome]:
 
 
 def states(place: Place) -> set[LedgerState]:
-    return {record.state for record in recorded(place.ledger)}
+    return {record.state for record in read_records(place.ledger)}
 
 
 async def stop(serving: Serving) -> tuple[int, str, str]:
     serving.process.send_signal(signal.SIGTERM)
-    return await serving.ended()
+    return await serving.wait_ended()
 
 
 async def until_the_disk_is_full(place: Place) -> tuple[Serving, str]:
     """A service under load that can write no more, and what it said then."""
     serving, over = await place.start(lean=True), asyncio.Event()
     serving.go()
-    await serving.said("ready")
+    await serving.wait_for_event("ready")
     serving.files_up_to(ROOM)
     load = asyncio.create_task(calling(place.target, over, 1, Calls()))
-    trouble = await serving.said("trouble")
+    trouble = await serving.wait_for_event("trouble")
     over.set()
     await load
     return serving, str(trouble["what"])
 
 
-async def fill(place: Place, books: Books) -> None:
+async def fill(place: Place, books: ProviderAccount) -> None:
     serving, said = await until_the_disk_is_full(place)
     assert "nothing is submitted any more" in said
     assert str(place.ledger) in said
-    paid = len(books.paid())
+    paid = len(books.list_paid())
     for outcome in await ask(place, 5):
         assert isinstance(outcome, Degraded)
         assert isinstance(outcome.cause, ProviderFault)
         assert str(place.ledger) in outcome.cause.message
-    assert len(books.paid()) == paid
+    assert len(books.list_paid()) == paid
     code, out, err = await stop(serving)
     assert (code, err) == (0, "")
     assert '"trouble"' not in out  # once is enough
@@ -76,9 +76,9 @@ async def go_on(place: Place) -> None:
     """With room again: what was left open is settled, and calls are paid for again."""
     serving = await place.start(lean=True)
     serving.go()
-    await serving.said("ready")
+    await serving.wait_for_event("ready")
     assert not any(isinstance(outcome, Degraded) for outcome in await ask(place, 3))
-    await settled(place.ledger)
+    await wait_settled(place.ledger)
     code, _, err = await stop(serving)
     assert (code, err) == (0, "")
 
@@ -89,12 +89,12 @@ def test_a_full_disk_is_said_once_nothing_is_paid_for_any_more_and_nothing_is_lo
         asyncio.run(fill(place, books))
         verdict = Verdict.of(place.ledger, books)
         assert len(verdict.paid) > 5
-        assert verdict.lost() == set()
+        assert verdict.lost_jobs() == set()
         asyncio.run(go_on(place))
         verdict = Verdict.of(place.ledger, books)
-    assert verdict.lost() == set()
-    assert verdict.paid_twice() == set()
-    assert verdict.unfinished() == []
+    assert verdict.lost_jobs() == set()
+    assert verdict.find_paid_twice() == set()
+    assert verdict.find_unfinished() == []
     assert verdict.disorderly() == []
 
 
@@ -103,7 +103,7 @@ def test_a_ledger_that_cannot_grow_at_the_start_is_one_line(tmp_path: Path) -> N
         serving = await place.start(lean=True)
         serving.files_up_to(4096)
         serving.go()
-        return await serving.ended()
+        return await serving.wait_ended()
 
     with vendor(tmp_path) as books:
         place = Place.at(tmp_path, books)
@@ -119,7 +119,7 @@ def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold
     async def leave(place: Place) -> None:
         serving = await place.start(lean=True)
         serving.go()
-        await serving.said("ready")
+        await serving.wait_for_event("ready")
         calls = asyncio.create_task(ask(place, 1))
         async with asyncio.timeout(HANG_S):
             while LedgerState.SUBMITTED not in states(place):  # noqa: ASYNC110 - another process
@@ -130,7 +130,7 @@ def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold
     async def serve_without(place: Place) -> list[Outcome]:
         serving = await place.start(lean=True)
         serving.go()
-        await serving.said("ready")
+        await serving.wait_for_event("ready")
         outcomes = await ask(place, 2)
         code, _, err = await stop(serving)
         assert (code, err) == (0, "")

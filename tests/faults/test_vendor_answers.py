@@ -155,7 +155,7 @@ def test_no_record_of_a_job_loses_its_samples_and_unknown_usage_is_never_nothing
         proxy.answer(METRICS, ODD_METRICS[what])
         execution = await provider.collect(await provider.submit(paid))
         assert execution.samples[0].shots == 100
-        await provider.settled()
+        await provider.wait_settled()
         assert provider.budget.spent == 0.0
         assert provider.budget.promised > 0.0
         # what the call is said to have cost is the estimate, in seconds as in money at a price of 1
@@ -424,7 +424,7 @@ def test_a_session_that_does_not_report_its_usage_costs_what_its_jobs_do(
         for _ in range(2):
             execution = await provider.collect(await provider.submit(job()))
             charged += execution.qpu_s
-            await provider.settled()
+            await provider.wait_settled()
         assert provider.budget.spent == pytest.approx(charged, rel=0.1)
         await provider.close()
         assert provider.budget.spent == pytest.approx(charged, rel=0.1)

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from certificates import SERVER, TRAINER, Site, put, write
 from harness import random_subproblem
+from mtls_loopback import ScriptedDispatcher, ScriptedOperations, Wired, never, open_mtls_loopback, zeros
 from served import free_port
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
@@ -34,19 +35,18 @@ from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.server import serve
 from shotclock.wire.tls import ClientTls, Insecure
-from wired import ScriptedDispatcher, ScriptedOperations, Wired, never, wired, zeros
 
 LONG_NS = 60 * NS_PER_S
 CIRCUIT = CircuitSpec(b"QISKIT", 100, request_id="c1", budget_ns=LONG_NS)
 
 
-def asked(budget_ns: int = LONG_NS) -> Subproblem:
+def make_subproblem(budget_ns: int = LONG_NS) -> Subproblem:
     return replace(random_subproblem(6, 1), request_id="r1", base_version=7, budget_ns=budget_ns)
 
 
 def run(site: Site, work: Callable[[Wired], Awaitable[None]]) -> None:
     async def main() -> None:
-        async with wired(site) as system:
+        async with open_mtls_loopback(site) as system:
             await work(system)
 
     asyncio.run(main())
@@ -79,7 +79,7 @@ def test_a_request_damaged_on_its_way_is_sent_again_a_few_times(
     monkeypatch.setattr("shotclock.wire.client.encode_subproblem", damaged)
 
     async def work(system: Wired) -> None:
-        assert isinstance(await system.trainer().solve(asked()), kind)
+        assert isinstance(await system.trainer().solve(make_subproblem()), kind)
         assert len(made) == attempts
         assert system.dispatcher.solved == (kind is Done)
 
@@ -113,10 +113,10 @@ def test_a_damaged_answer_is_not_asked_for_again(
     monkeypatch.setattr("shotclock.wire.service.encode_outcome", damaged)
 
     async def work(system: Wired) -> None:
-        outcome = await system.trainer().solve(asked())
+        outcome = await system.trainer().solve(make_subproblem())
         assert isinstance(outcome, Failed)
         assert "unusable answer" in outcome.cause.message
-        assert isinstance(await system.trainer(fallback=zeros).solve(asked()), Degraded)
+        assert isinstance(await system.trainer(fallback=zeros).solve(make_subproblem()), Degraded)
         assert system.dispatcher.solved == 2
 
     run(site, work)
@@ -138,7 +138,7 @@ def test_a_server_takes_any_bytes_and_still_serves(payloads: list[tuple[str, byt
                     call = channel.unary_unary(method)(payload, timeout=60.0)
                     assert await call.code() in allowed
         channels = connect(f"127.0.0.1:{server.port}", Insecure())
-        assert isinstance(await GrpcDispatcher(channels).solve(asked()), Done)
+        assert isinstance(await GrpcDispatcher(channels).solve(make_subproblem()), Done)
         await channels.close()
         await server.stop(0)
 
@@ -156,7 +156,7 @@ def test_a_fallback_that_outlasts_the_deadline_changes_nothing_and_holds_no_loop
     async def main() -> None:
         channels = connect(f"127.0.0.1:{free_port()}", Insecure())
         dispatcher = GrpcDispatcher(channels, fallback=slow)
-        outcome = await dispatcher.solve(asked(budget_ns=2 * NS_PER_S))
+        outcome = await dispatcher.solve(make_subproblem(budget_ns=2 * NS_PER_S))
         assert isinstance(outcome, Degraded)
         assert outcome.answer.winner is Winner.INCUMBENT
         assert not outcome.answer.bits.any()
@@ -174,12 +174,14 @@ def test_nobody_listens(site: Site) -> None:
             free.bind(("127.0.0.1", 0))
             target = f"127.0.0.1:{free.getsockname()[1]}"
             channels = connect(target, Insecure())
-            lost = await GrpcDispatcher(channels).solve(asked())
+            lost = await GrpcDispatcher(channels).solve(make_subproblem())
             assert isinstance(lost, Failed)
             assert target in lost.cause.message
-            assert isinstance(await GrpcDispatcher(channels, fallback=zeros).solve(asked()), Degraded)
+            assert isinstance(
+                await GrpcDispatcher(channels, fallback=zeros).solve(make_subproblem()), Degraded
+            )
             assert isinstance(await GrpcDispatcher(channels).execute(CIRCUIT), Failed)
-            await GrpcDispatcher(channels).decided("r1", Decision.APPLIED)
+            await GrpcDispatcher(channels).record_decision("r1", Decision.APPLIED)
             with pytest.raises(MachineError, match="is `shotclock serve` running"):
                 await GrpcOperations(channels).status()
             with pytest.raises(MachineError, match="is `shotclock serve` running"):
@@ -195,7 +197,7 @@ def test_somebody_listens_and_never_says_a_word() -> None:
         silent = await asyncio.start_server(lambda _, writer: heard.append(writer), "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         channels = connect(f"127.0.0.1:{port}", Insecure())
-        assert isinstance(await GrpcDispatcher(channels).solve(asked(50 * NS_PER_MS)), Late)
+        assert isinstance(await GrpcDispatcher(channels).solve(make_subproblem(50 * NS_PER_MS)), Late)
         while not heard:  # noqa: ASYNC110 - a callback's
             await asyncio.sleep(0.01)
         await channels.close()
@@ -212,11 +214,11 @@ def test_an_orchestrator_that_went_away_is_used_again_when_it_is_back(site: Site
         listen = f"127.0.0.1:{server.port}"
         channels = connect(listen, Insecure())
         dispatcher = GrpcDispatcher(channels)
-        assert isinstance(await dispatcher.solve(asked()), Done)
+        assert isinstance(await dispatcher.solve(make_subproblem()), Done)
         await server.stop(0)
-        assert isinstance(await dispatcher.solve(asked()), Failed)
+        assert isinstance(await dispatcher.solve(make_subproblem()), Failed)
         again = await serve(ScriptedDispatcher(), ScriptedOperations(), listen, Insecure())
-        while not isinstance(await dispatcher.solve(asked()), Done):
+        while not isinstance(await dispatcher.solve(make_subproblem()), Done):
             pass
         await channels.close()
         await again.stop(0)
@@ -227,7 +229,7 @@ def test_an_orchestrator_that_went_away_is_used_again_when_it_is_back(site: Site
 def test_a_stop_in_the_middle_of_a_call_is_a_value(site: Site) -> None:
     async def work(system: Wired) -> None:
         system.dispatcher.solves = never
-        call = asyncio.create_task(system.trainer().solve(asked()))
+        call = asyncio.create_task(system.trainer().solve(make_subproblem()))
         await system.dispatcher.began.acquire()
         await system.server.stop(0)
         assert isinstance(await call, Failed)
@@ -242,7 +244,7 @@ def test_a_cancellation_behind_the_service_does_not_leave_the_client_waiting(sit
             raise asyncio.CancelledError
 
         system.dispatcher.solves = give_up
-        outcome = await system.trainer().solve(asked())
+        outcome = await system.trainer().solve(make_subproblem())
         assert isinstance(outcome, Failed)
         assert "gave this call up" in outcome.cause.message
 
@@ -259,11 +261,11 @@ def test_an_error_behind_the_service_is_a_value_and_the_next_call_goes_on(
 
         system.dispatcher.solves = fail
         dispatcher = system.trainer()
-        outcome = await dispatcher.solve(asked())
+        outcome = await dispatcher.solve(make_subproblem())
         assert isinstance(outcome, Failed)
         assert str(error) in outcome.cause.message
         system.dispatcher.solves = ScriptedDispatcher().solves
-        assert isinstance(await dispatcher.solve(asked()), Done)
+        assert isinstance(await dispatcher.solve(make_subproblem()), Done)
 
     run(site, work)
 
@@ -328,17 +330,17 @@ def test_half_written_files_keep_the_previous_certificate_and_are_told_once(site
     refused: list[str] = []
     live = LiveIdentity(files, on_refused=refused.append)
     before = live.current
-    assert not live.refreshed()
+    assert not live.refresh()
     whole = files.certificate.read_bytes()
     os.truncate(files.certificate, 100)
-    assert not live.refreshed()
-    assert not live.refreshed()
+    assert not live.refresh()
+    assert not live.refresh()
     assert len(refused) == 1
     assert live.current == before
     files.certificate.write_bytes(whole)
-    assert not live.refreshed()
+    assert not live.refresh()
     site.issue(TRAINER)
-    assert live.refreshed()
+    assert live.refresh()
     assert live.current != before
     assert len(refused) == 1
 
@@ -350,7 +352,7 @@ def test_a_new_certificate_that_cannot_connect_keeps_the_previous_one(site: Site
     before = live.current
     key = ed25519.Ed25519PrivateKey.generate()
     put(site, TRAINER, key)
-    assert not live.refreshed()
+    assert not live.refresh()
     (reason,) = refused
     assert "no key of the kind Ed25519" in reason
     assert "the previous certificate stays in use" in reason
@@ -362,7 +364,7 @@ def test_a_byte_order_mark_alone_makes_no_new_certificate(site: Site) -> None:
     live = LiveIdentity(files)
     before = live.current
     files.certificate.write_bytes(b"\xef\xbb\xbf" + files.certificate.read_bytes())
-    assert not live.refreshed()
+    assert not live.refresh()
     assert live.current == before
 
 
@@ -371,16 +373,16 @@ def test_a_certificate_that_expires_in_use_is_told_once_and_forgotten_when_it_is
     refused: list[str] = []
     today = utc_now()
     live = LiveIdentity(files, now=lambda: today, on_refused=refused.append)
-    assert not live.refreshed()
+    assert not live.refresh()
     assert refused == []
     today += timedelta(hours=25)
-    assert not live.refreshed()
-    assert not live.refreshed()
+    assert not live.refresh()
+    assert not live.refresh()
     (said,) = refused
     assert f"{files.certificate}: expired on" in said
     site.issue(TRAINER, hours=(-1, 48))
-    assert live.refreshed()
-    assert not live.refreshed()
+    assert live.refresh()
+    assert not live.refresh()
     assert len(refused) == 1
 
 
@@ -394,7 +396,7 @@ def test_a_client_certificate_that_the_server_refuses_changes_nothing(
         refused: list[str] = []
         channels = connect(system.target, ClientTls(files, SERVER, 0.01, on_refused=refused.append))
         dispatcher, first = GrpcDispatcher(channels), channels.lane
-        assert isinstance(await dispatcher.solve(asked()), Done)
+        assert isinstance(await dispatcher.solve(make_subproblem()), Done)
         stranger = Site.at(tmp_path / "other").issue(TRAINER)
         for ours, theirs in (
             (files.private_key, stranger.private_key),
@@ -402,11 +404,11 @@ def test_a_client_certificate_that_the_server_refuses_changes_nothing(
         ):
             ours.write_bytes(theirs.read_bytes())
         while not refused:
-            assert isinstance(await dispatcher.solve(asked()), Done)
+            assert isinstance(await dispatcher.solve(make_subproblem()), Done)
         assert channels.lane is first
         site.issue(TRAINER)
         while channels.lane is first:
-            assert isinstance(await dispatcher.solve(asked()), Done)
+            assert isinstance(await dispatcher.solve(make_subproblem()), Done)
         await channels.close()
 
     run(site, work)

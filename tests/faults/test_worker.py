@@ -10,8 +10,8 @@ import signal
 import pytest
 
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.orchestrator.offload import ProcessOffload
-from shotclock.orchestrator.pipe_worker import SPAWN
+from shotclock.runtime.offload import ProcessOffload
+from shotclock.runtime.pipe_worker import SPAWN
 
 
 @pytest.fixture(params=["semaphores", "read-only /dev/shm"], autouse=True)

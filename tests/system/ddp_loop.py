@@ -23,24 +23,24 @@ import shotclock
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import RunError
 from shotclock.domain.iteration import FinishedCall
-from shotclock.training.activations import Calibrated
 from shotclock.training.calls import CallPolicy
 from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.layers.activations import Calibrated
+from shotclock.training.layers.rounded import round_layers
 from shotclock.training.loops.classifier import plain
-from shotclock.training.rounded import round_layers
 
 N, EVERY, STEPS = 6, 2, 16
 POLICY = CallPolicy(EVERY, "inline", budget_ns=300 * NS_PER_S)
 
 
-def told(*words: object) -> None:
+def report(*words: object) -> None:
     # one write: the two ranks share the pipe
     sys.stdout.write(" ".join(map(str, words)) + "\n")
     sys.stdout.flush()
 
 
-def heard(call: FinishedCall) -> None:
-    told("call", call.step, type(call.outcome).__name__, call.applied.decision)
+def receive(call: FinishedCall) -> None:
+    report("call", call.step, type(call.outcome).__name__, call.applied.decision)
 
 
 def wait_for(file: Path) -> None:
@@ -51,7 +51,7 @@ def wait_for(file: Path) -> None:
 def part(folder: Path, error: RunError) -> None:
     """torchrun ends a rank as soon as the other one has failed: neither fails before both have spoken."""
     rank = int(os.environ["RANK"])
-    told("parted", rank, error)
+    report("parted", rank, error)
     (folder / f"parted-{rank}").touch()
     wait_for(folder / f"parted-{1 - rank}")
 
@@ -79,7 +79,7 @@ def main(folder: Path, target: str, how: str) -> None:
         kernel=kernel,
         target=target,
         policy=POLICY,
-        observers=[heard],
+        observers=[receive],
         ranks_timeout_s=300.0,
     )
     torch.manual_seed(1 + rank)
@@ -99,7 +99,7 @@ def main(folder: Path, target: str, how: str) -> None:
             raise
         if step == STEPS // 2:
             quantum.flush()
-            told("half-way", rank)
+            report("half-way", rank)
             wait_for(folder / "killed")
     quantum.flush()
     counted = sum(
@@ -108,7 +108,7 @@ def main(folder: Path, target: str, how: str) -> None:
         for sample in family.samples
         if sample.name == "shotclock_decisions_total"
     )
-    told("end", rank, parameters_of(model), quantum.training.version, "ray" in sys.modules, counted)
+    report("end", rank, parameters_of(model), quantum.training.version, "ray" in sys.modules, counted)
     quantum.detach()
     dist.destroy_process_group()
 

@@ -11,13 +11,13 @@ from rich.console import Console
 
 from shotclock.app import host
 from shotclock.app.main_job import Job, Progress, run
-from shotclock.bench.report.terminal import show
-from shotclock.bench.rows import Call, Step, steps
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.record.folder import RunFolder
+from shotclock.bench.record.rows import Call, Step, steps
+from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Summary
-from shotclock.bench.simulate import VirtualLoop
 from shotclock.bench.verify.bench_run import check_bench
 from shotclock.domain.budget import NS_PER_MS
+from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import load
 
 SLUGGISH, NAMED, CLOUD, MEASURING = (

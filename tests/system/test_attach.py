@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 import shotclock
-from shotclock.training.activations import Calibrated
+from shotclock.training.layers.activations import Calibrated
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.rounded import round_layers
+from shotclock.training.layers.rounded import round_layers
 
 
 def attached():

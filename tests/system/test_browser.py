@@ -9,24 +9,24 @@ from pathlib import Path
 import chromium
 import pytest
 from chromium import BrowserError, Tab, browser
-from looked import complaints
+from page_lint import complaints
 
 import synthetic
-from queueing import MS, Queue, done, late, loaded
-from shotclock.bench.history import Entry, Figure, History
+from queueing import MS, Queue, done, late, run_load
+from shotclock.bench.compare.several import Several, read_several
+from shotclock.bench.history.store import Entry, Figure, History
+from shotclock.bench.history.trends import read_trends
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import Knee
 from shotclock.bench.load.summarise import LoadFacts, summarise
-from shotclock.bench.report.html import write_report
-from shotclock.bench.report.load_page import write_load_report
-from shotclock.bench.report.several import Several, read_several
-from shotclock.bench.report.several_page import write_several
-from shotclock.bench.report.trends import read_trends
-from shotclock.bench.report.trends_page import write_trends
-from shotclock.bench.rows import table
-from shotclock.bench.run_folder import RunFolder, environment
+from shotclock.bench.record.folder import RunFolder, environment
+from shotclock.bench.record.rows import table
+from shotclock.bench.report.load.page import write_load_report
+from shotclock.bench.report.run.page import write_report
+from shotclock.bench.report.several.page import write_several
+from shotclock.bench.report.trends.page import write_trends
 
 MACHINE = environment()
 
@@ -49,7 +49,7 @@ def a_load(folder: Path) -> Path:
     for number, rate in enumerate((60.0, 120.0, 90.0)):
         queue = Queue(lambda call: 0.004, lambda call: late if call % 3 == 0 and call > 1_500 else done)
         own = replace(plan, rate_per_s=rate, seed=number)
-        made = [replace(call, run=number) for call in loaded(own, queue)]
+        made = [replace(call, run=number) for call in run_load(own, queue)]
         runs.append(judge(made, own, "quantum"))
         calls += made
     facts = LoadFacts(

@@ -44,7 +44,7 @@ def small(out: Path, *more: str) -> list[str]:
     return ["bench", "--clock", "virtual", "--seeds", "1", "--steps", "12", "--out", str(out), *more]
 
 
-def written(folder: Path, text: str) -> str:
+def write_settings(folder: Path, text: str) -> str:
     file = folder / "settings.toml"
     file.write_text(text, encoding="utf-8")
     return str(file)
@@ -94,7 +94,7 @@ def test_bad_input_is_one_line_and_its_exit_code(
 def test_a_bad_settings_file_is_one_line(
     shotclock: Cli, tmp_path: Path, text: str, words: tuple[str, ...]
 ) -> None:
-    config, out_folder = written(tmp_path, text), tmp_path / "run"
+    config, out_folder = write_settings(tmp_path, text), tmp_path / "run"
     code, _, err = shotclock(*small(out_folder, "--config", config))
     assert code == 2, err
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
@@ -116,9 +116,9 @@ def test_a_threshold_that_fails_is_99_and_one_that_settles_nothing_is_5_under_st
 ) -> None:
     arms = ["--arms", "classical-only,hybrid-public-cloud"]
     limit = '[[threshold]]\nmetric = "hybrid-public-cloud.{}"\n{}\n'
-    failing = written(tmp_path, limit.format("quantum_latency.p95_ms", "max = 200"))
+    failing = write_settings(tmp_path, limit.format("quantum_latency.p95_ms", "max = 200"))
     assert shotclock(*small(tmp_path / "a", *arms, "--config", failing))[0] == 99
-    unsettled = written(tmp_path, limit.format("quantum_share", "min = 0.9"))
+    unsettled = write_settings(tmp_path, limit.format("quantum_share", "min = 0.9"))
     assert shotclock(*small(tmp_path / "b", *arms, "--config", unsettled, "--strict"))[0] == 5
     assert shotclock(*small(tmp_path / "c", *arms, "--config", unsettled))[0] == 0
 
@@ -178,7 +178,7 @@ def test_what_a_user_imports_is_told_before_torch_is_loaded() -> None:
     assert done.stdout == "True False\n"
 
 
-def started(out: Path, *more: str, until: str = "arms, about") -> subprocess.Popen[str]:
+def start_run(out: Path, *more: str, until: str = "arms, about") -> subprocess.Popen[str]:
     """A real run on the wall clock that would take minutes; returns once it says so much (it trains)."""
     arguments = [
         "bench",
@@ -205,7 +205,7 @@ def started(out: Path, *more: str, until: str = "arms, about") -> subprocess.Pop
 
 
 def test_ctrl_c_before_the_first_step_leaves_nothing(tmp_path: Path) -> None:
-    process = started(tmp_path / "run", until="starting")
+    process = start_run(tmp_path / "run", until="starting")
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=600)
     assert process.returncode == 130
@@ -341,7 +341,7 @@ def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path:
     port = free_port()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = started(tmp_path / "run", "--metrics", str(port))
+        process = start_run(tmp_path / "run", "--metrics", str(port))
     finally:
         signal.signal(signal.SIGINT, before)
     calling(process, port)
@@ -354,7 +354,7 @@ def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path:
 
 def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "run"
-    process = started(out, "--metrics", str(port))
+    process = start_run(out, "--metrics", str(port))
     found = calling(process, port)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=600)
@@ -393,7 +393,7 @@ def test_a_run_that_diverges_is_4_and_keeps_what_ran(
     shotclock: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    config = written(tmp_path, "[bench]\nwarmup_steps = 10\n")
+    config = write_settings(tmp_path, "[bench]\nwarmup_steps = 10\n")
     arms = ["--arms", "classical-only,classical-control", "--workload", "diverging:build"]
     code, out, err = shotclock(*small(tmp_path / "run", *arms, "--steps", "40", "--config", config))
     assert code == 4
@@ -409,7 +409,7 @@ def test_a_run_that_diverges_is_4_and_keeps_what_ran(
 def test_a_paid_run_asks_first_and_shows_its_estimate(
     tmp_path: Path, shotclock: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = written(tmp_path, '[quantum]\nprovider = "ibm"\nmax_money_per_run = 5\n')
+    config = write_settings(tmp_path, '[quantum]\nprovider = "ibm"\nmax_money_per_run = 5\n')
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     code, _, err = shotclock("bench", "--config", config, "--out", str(tmp_path / "run"))
     assert code == 2
@@ -420,7 +420,7 @@ def test_a_paid_run_asks_first_and_shows_its_estimate(
 
 def test_a_run_writes_what_it_pays_for_into_one_ledger(tmp_path: Path, shotclock: Cli) -> None:
     ledger = tmp_path / "ledger.db"
-    config = written(
+    config = write_settings(
         tmp_path,
         f'[quantum]\nprovider = "harness:paying"\nmax_money_per_run = 5\n[serve]\nledger = "{ledger}"\n'
         '[bench]\narms = ["classical-only", "hybrid-colocated", "quantum-raw"]\nwarmup_steps = 0\n',

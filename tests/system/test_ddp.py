@@ -42,7 +42,7 @@ async def lines_until(process: Process, word: str, times: int) -> list[list[str]
     raise AssertionError(f"'{word}' was not said {times} times: {(await process.stderr.read()).decode()}")
 
 
-async def ended(process: Process) -> tuple[int | None, str]:
+async def wait_ended(process: Process) -> tuple[int | None, str]:
     async with asyncio.timeout(START_S):
         _, complaints = await process.communicate()
     return process.returncode, complaints.decode()
@@ -67,13 +67,13 @@ def test_an_orchestrator_killed_half_way_leaves_one_model(tmp_path: Path) -> Non
     async def live() -> tuple[list[list[str]], list[list[str]], int | None, str]:
         serving = await Serving.start(serve_settings(tmp_path, port))
         try:
-            await serving.said("ready")
+            await serving.wait_for_event("ready")
             training = await torchrun(tmp_path, port, "well")
             before = await lines_until(training, "half-way", 2)
             await serving.kill()
             (tmp_path / "killed").touch()
             after = await lines_until(training, "end", 2)
-            return before, after, *await ended(training)
+            return before, after, *await wait_ended(training)
         finally:
             await serving.kill()
 
@@ -96,7 +96,7 @@ def test_ranks_that_part_and_ranks_that_die_end_the_run_with_words(tmp_path: Pat
     async def live() -> tuple[list[list[str]], tuple[int | None, str], tuple[int | None, str]]:
         tampered, lost = [await torchrun(tmp_path, free_port(), how) for how in ("tampered", "lost")]
         said = await lines_until(tampered, "parted", 2)
-        return said, await ended(tampered), await ended(lost)
+        return said, await wait_ended(tampered), await wait_ended(lost)
 
     said, (parted, words), (lost, last_words) = asyncio.run(live())
     assert parted == lost == 1

@@ -26,7 +26,7 @@ def test_stale_updates_ruin_the_layer_without_protections_and_not_with_them(foun
     assert unprotected.loss_ratio > ENOUGH * protected.loss_ratio
     # better than nearest rounding, where both began
     assert protected.loss_ratio < 0.2
-    assert found.passed
+    assert found.has_passed
     assert found.verdict.startswith("PROTECTED: Without protections")
 
 
@@ -58,4 +58,4 @@ def test_loss_curves_of_the_flips_stand_beside(found: StaleUpdates) -> None:
 
 def test_a_seed_gives_the_same_drill_again(found: StaleUpdates) -> None:
     torch.set_num_threads(1)
-    assert drill._rounded(ON, 0) == found.rounding[1]
+    assert drill._round_weights(ON, 0) == found.rounding[1]

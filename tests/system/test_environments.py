@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from certificates import OPERATOR, SERVER, Site
-from shotclock.app.vendors import spare_loopback
+from mtls_loopback import POLICY, ScriptedDispatcher, ScriptedOperations
+from shotclock.app.remote_providers import spare_loopback
 from shotclock.wire.channels import connect
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.server import serve
 from shotclock.wire.tls import ClientTls, Insecure, ServerTls
-from wired import POLICY, ScriptedDispatcher, ScriptedOperations
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "grpc_proxy")
 NOBODY = "http://127.0.0.1:9"
@@ -99,7 +99,9 @@ def test_stripped_docstrings_leave_the_help_as_it_is() -> None:
 
 
 def test_stripped_docstrings_leave_the_report_s_charts() -> None:
-    charts = "import shotclock.bench.report.html, altair; print(altair.Chart().mark_line().to_dict()['mark'])"
+    charts = (
+        "import shotclock.bench.report.run.page, altair; print(altair.Chart().mark_line().to_dict()['mark'])"
+    )
     ended = run("-OO", "-c", charts)
     assert ended.stdout == "{'type': 'line'}\n", ended.stderr
 

@@ -128,7 +128,7 @@ def test_without_hardware_it_refuses_and_leaves_nothing(
     (tmp_path / "site.toml").write_text(SETTINGS, encoding="utf-8")
     folder = tmp_path / "run"
     asked = ["bench", "--hardware", "--yes", "--config", str(tmp_path / "site.toml"), "--out", str(folder)]
-    code, err = refused(asked, monkeypatch, capsys)
+    code, err = run_refused(asked, monkeypatch, capsys)
     assert code == 3
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
     assert "real device" in line
@@ -155,13 +155,13 @@ def test_a_mistake_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    got, err = refused(["bench", *asked], monkeypatch, capsys)
+    got, err = run_refused(["bench", *asked], monkeypatch, capsys)
     assert got == code, err
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
     assert word in line
 
 
-def refused(
+def run_refused(
     asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[Any, str]:
     monkeypatch.setattr(sys, "argv", ["shotclock", *asked])
@@ -242,7 +242,7 @@ def test_a_real_qpu_is_asked_for_with_its_price_and_never_for_a_dry_run(
     paid = settings.model_copy(update={"quantum": spending(settings, 100.0)})
     console = Console(file=(tmp_path / "table").open("w"))
 
-    ready, made = command.admitted(paid, job, False, heard.append, console)
+    ready, made = command.admit(paid, job, False, heard.append, console)
     assert len(heard) == 1
     assert "3 calls" in heard[0]
     assert "USD" in heard[0]
@@ -251,21 +251,21 @@ def test_a_real_qpu_is_asked_for_with_its_price_and_never_for_a_dry_run(
     assert json.loads(made.beside["hardware.json"])["hardware"] is True
 
     with pytest.raises(SettingsError, match="real and would be paid"):
-        command.admitted(paid, job, True, heard.append, console)
+        command.admit(paid, job, True, heard.append, console)
     tight = paid.model_copy(update={"quantum": spending(settings, 0.3)})
     with pytest.raises(SettingsError, match=r"max_money_per_run: 0\.3 USD an arm"):
-        command.admitted(tight, job, False, heard.append, console)
+        command.admit(tight, job, False, heard.append, console)
     unpaid = paid.model_copy(update={"quantum": spending(settings, 0.0)})
     with pytest.raises(MachineError, match="missing: price"):
-        command.admitted(unpaid, job, False, heard.append, console)
+        command.admit(unpaid, job, False, heard.append, console)
     assert len(heard) == 1
 
 
 def test_the_estimate_is_calls_times_metered_seconds_times_the_price(host: WallHost) -> None:
     three = {"arms": ("classical-only", "hybrid-public-cloud", "quantum-raw"), "seeds": 3, "steps": 150}
     flags = {"bench": three, "quantum": {"profile": "public-cloud"}, "cost": {"qpu_second": 2.0}}
-    whole = hardware.expected(host, load(None, flags), quick=False)
-    quick = hardware.expected(host, load(None, flags), quick=True)
+    whole = hardware.expect_cost(host, load(None, flags), quick=False)
+    quick = hardware.expect_cost(host, load(None, flags), quick=True)
     assert whole.calls == 2 * 3 * 30
     assert whole.money == pytest.approx(whole.qpu_s * 2.0)
     assert whole.qpu_s / whole.calls > 2.0  # loading a sub-job takes two seconds
@@ -281,7 +281,7 @@ def test_both_clients_tell_calibration_and_that_they_are_emulated(endpoint: IbmE
         assert "emulated" in device.unreal
 
 
-def smoked(folder: Path, variables: dict[str, str], ci: Path = CI) -> subprocess.CompletedProcess[str]:
+def run_smoke(folder: Path, variables: dict[str, str], ci: Path = CI) -> subprocess.CompletedProcess[str]:
     """The smoke job as a runner starts it; IBM's variables are those given and no others."""
     theirs = ("QISKIT", "IAM", "QRMI")
     bare = {name: value for name, value in os.environ.items() if not name.startswith(theirs)}
@@ -303,7 +303,7 @@ def smoked(folder: Path, variables: dict[str, str], ci: Path = CI) -> subprocess
 
 
 def test_the_smoke_job_without_credentials_says_so_and_runs_emulated(tmp_path: Path) -> None:
-    ran = smoked(tmp_path, {"QISKIT_IBM_TOKEN": ""})
+    ran = run_smoke(tmp_path, {"QISKIT_IBM_TOKEN": ""})
     assert ran.returncode == 0, ran.stderr
     assert "::warning title=Hardware smoke::EMULATED: there are no IBM credentials" in ran.stdout
     told = (tmp_path / "summary.md").read_text()
@@ -320,7 +320,7 @@ def test_the_smoke_job_with_an_emulations_credentials_says_so_and_fails_where_it
     limits = (ci / "smoke.toml").read_text()
     assert "max = 20000" in limits
     (ci / "smoke.toml").write_text(limits.replace("max = 20000", "max = 1"))
-    ran = smoked(tmp_path, endpoint.environment, ci)
+    ran = run_smoke(tmp_path, endpoint.environment, ci)
     assert ran.returncode == 99, ran.stderr
     assert "these credentials lead to an emulated endpoint" in ran.stdout
     assert "::error title=Hardware smoke::latency or queueing" in ran.stdout

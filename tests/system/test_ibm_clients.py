@@ -219,7 +219,7 @@ SCRIPTS = {
 }
 
 
-def started(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
+def start_endpoint(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
     """The endpoint in a process of its own, and what it says of itself."""
     process = subprocess.Popen(
         [*COMMAND, "emulate", "--json", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -231,7 +231,7 @@ def started(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
     return process, json.loads(line)
 
 
-def ended(process: subprocess.Popen[str], wanted: signal.Signals) -> None:
+def check_ended(process: subprocess.Popen[str], wanted: signal.Signals) -> None:
     process.send_signal(wanted)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
@@ -242,9 +242,9 @@ def ended(process: subprocess.Popen[str], wanted: signal.Signals) -> None:
 def endpoint() -> Iterator[Any]:
     """As the docs' page starts it, on a free port."""
     (line,) = re.findall(r"^shotclock emulate (.*)$", PAGE, re.MULTILINE)
-    process, said = started(*shlex.split(line), "--listen", "127.0.0.1:0")
+    process, said = start_endpoint(*shlex.split(line), "--listen", "127.0.0.1:0")
     yield said
-    ended(process, signal.SIGTERM)
+    check_ended(process, signal.SIGTERM)
 
 
 def python_of(name: str) -> str:
@@ -296,7 +296,7 @@ def disconnect(port: int, sent: bytes, *, reset: bool, answered: bool) -> None:
 
 
 def test_clients_that_go_leave_nothing_on_stderr_but_a_line() -> None:
-    process, said = started("--profile", "colocated", "--listen", "127.0.0.1:0")
+    process, said = start_endpoint("--profile", "colocated", "--listen", "127.0.0.1:0")
     port = int(said["url"].rpartition(":")[2])
     head = b"Host: x\r\nAuthorization: Bearer x\r\n"
     properties = b"GET /backends/ibm_torino/properties HTTP/1.1\r\n" + head + b"\r\n"
@@ -327,10 +327,10 @@ def test_clients_that_go_leave_nothing_on_stderr_but_a_line() -> None:
 
 
 def test_ctrl_c_ends_it_cleanly() -> None:
-    process, said = started("--profile", "colocated", "--listen", "127.0.0.1:0")
+    process, said = start_endpoint("--profile", "colocated", "--listen", "127.0.0.1:0")
     assert said["emulated"] is True
     assert said["backends"] == ["ibm_torino"]
-    ended(process, signal.SIGINT)
+    check_ended(process, signal.SIGINT)
 
 
 @pytest.mark.parametrize(

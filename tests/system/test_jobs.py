@@ -15,7 +15,7 @@ import pytest
 from shotclock import cli
 from shotclock.cli.jobs import age
 from shotclock.domain.ledger import JobRecord, LedgerState
-from shotclock.orchestrator.sqlite_ledger import SqliteLedger
+from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 
 S = LedgerState
 Ran = tuple[int, str, str]
@@ -58,13 +58,13 @@ def path(tmp_path: Path) -> Path:
         await ledger.move(TWICE, S.SUBMITTED, job_id="d1a2b3c4d5e6f7g8h9i1")
         await ledger.move(TWICE, S.PARKED, note="no result within 3600 s of the start")
 
-    with held(tmp_path / "ledger.db", lambda: float(next(then))) as ledger:
+    with hold_ledger(tmp_path / "ledger.db", lambda: float(next(then))) as ledger:
         asyncio.run(fill(ledger))
     return tmp_path / "ledger.db"
 
 
 @contextlib.contextmanager
-def held(path: Path, now_unix_s: Callable[[], float] = time.time) -> Iterator[SqliteLedger]:
+def hold_ledger(path: Path, now_unix_s: Callable[[], float] = time.time) -> Iterator[SqliteLedger]:
     with contextlib.closing(SqliteLedger(path, now_unix_s)) as ledger:
         yield ledger
 
@@ -147,7 +147,7 @@ def test_the_ledger_is_the_one_of_the_settings_unless_said(
 
 def test_beside_a_running_orchestrator_it_reads_and_does_not_settle(shotclock: Cli, path: Path) -> None:
     settle = ["--ledger", str(path), "settle", LOST, "--as", "failed", "--note", "x"]
-    with held(path):
+    with hold_ledger(path):
         assert shotclock("--ledger", str(path))[0] == 0
         code, out, err = shotclock(*settle)
         assert (code, out) == (3, "")

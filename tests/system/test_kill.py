@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from accountant import vendor
 from killing import Calls, Place, Verdict, live_through_kills
+from paid_provider import vendor
 
 KILLS = 20
 ROOM = 50_000
@@ -18,7 +18,7 @@ SLOW = {"pay_s": 0.02, "answer_s": 0.04, "run_s": 0.1}
 """A submit is under way about as long as its job runs, so that kills meet every step of it."""
 
 
-def killed(
+def kill_once(
     folder: Path,
     words: Mapping[str, float],
     *,
@@ -38,10 +38,10 @@ def killed(
 
 
 def assert_nothing_is_lost(verdict: Verdict) -> None:
-    assert verdict.lost() == set()
-    assert verdict.paid_twice() == set()
-    assert verdict.unfinished() == []
-    assert verdict.contradicted() == []
+    assert verdict.lost_jobs() == set()
+    assert verdict.find_paid_twice() == set()
+    assert verdict.find_unfinished() == []
+    assert verdict.find_contradictions() == []
     assert verdict.disorderly() == []
 
 
@@ -53,10 +53,10 @@ def assert_nothing_is_lost(verdict: Verdict) -> None:
 def test_no_kill_loses_a_paid_job_or_pays_for_one_twice(
     tmp_path: Path, kills: int, words: dict[str, float]
 ) -> None:
-    calls, verdict = killed(tmp_path, words, kills=kills, seed=7)
+    calls, verdict = kill_once(tmp_path, words, kills=kills, seed=7)
     assert_nothing_is_lost(verdict)
     assert len(verdict.paid) > 3 * kills
-    assert verdict.adopted() > 0
+    assert verdict.count_adopted() > 0
     assert calls.endings["Done"] > 3 * kills
     assert set(calls.endings) <= {"Done", "Degraded", "Late", "Failed"}
     refusals = [record for record in verdict.records if "429" in record.note]
@@ -64,14 +64,14 @@ def test_no_kill_loses_a_paid_job_or_pays_for_one_twice(
 
 
 def test_the_whole_service_is_as_safe(tmp_path: Path) -> None:
-    calls, verdict = killed(tmp_path, {}, kills=2, seed=3, lean=False)
+    calls, verdict = kill_once(tmp_path, {}, kills=2, seed=3, lean=False)
     assert_nothing_is_lost(verdict)
     assert len(verdict.paid) > 10
     assert calls.endings["Done"] > 0
 
 
 def test_kills_on_a_full_disk_lose_nothing_either(tmp_path: Path) -> None:
-    calls, verdict = killed(tmp_path, {}, kills=6, seed=5, room=ROOM)
+    calls, verdict = kill_once(tmp_path, {}, kills=6, seed=5, room=ROOM)
     assert_nothing_is_lost(verdict)
     assert len(verdict.paid) > 6
     assert calls.endings["Degraded"] > 6  # what came while the ledger could not be written to

@@ -52,7 +52,7 @@ def ran(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
-def refused(*arguments: str) -> ShotclockError:
+def run_refused(*arguments: str) -> ShotclockError:
     found = ran(*arguments).exception
     assert isinstance(found, ShotclockError)
     return found
@@ -203,7 +203,7 @@ def test_a_running_orchestrator_runs_the_circuit_or_refuses_it_in_a_line(own: st
     service = Service(load_settings(None, {"serve": serve, "kernel": {"n": 2}}))
     try:
         asked = ["--target", f"127.0.0.1:{service.start().grpc_port}", "--circuit", own, *PATIENT]
-        refusal = refused(*asked)
+        refusal = run_refused(*asked)
         found = ran(*asked, "--value", "theta=1", "--scenario", "single-stream", "--duration", "2", "--json")
     finally:
         service.close()
@@ -255,7 +255,7 @@ def test_a_circuit_that_cannot_be_run_is_refused_before_anything_starts(
 def test_bad_input_is_one_line_that_names_the_flag(
     arguments: list[str], kind: type[ShotclockError], words: str
 ) -> None:
-    found = refused(*arguments)
+    found = run_refused(*arguments)
     assert isinstance(found, kind)
     assert words in str(found)
     assert "\n" not in str(found)
@@ -263,8 +263,8 @@ def test_bad_input_is_one_line_that_names_the_flag(
 
 def test_a_load_that_never_began_leaves_nothing_behind(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    refused("--target", "127.0.0.1:1", "--out", str(out))
+    run_refused("--target", "127.0.0.1:1", "--out", str(out))
     assert not out.exists()
     out.mkdir()
     (out / "mine").touch()
-    assert "not empty" in str(refused("--out", str(out)))
+    assert "not empty" in str(run_refused("--out", str(out)))

@@ -17,9 +17,9 @@ import pytest
 from shotclock.app import host
 from shotclock.app.main_job import Job, Progress, run
 from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
-from shotclock.bench.simulate import VirtualLoop
 from shotclock.cli.bench import exit_code
 from shotclock.domain.stages import Stage
+from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import Settings, load
 
 SILENT = Progress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)

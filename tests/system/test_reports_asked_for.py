@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from shotclock.bench.history import Entry, Figure, History
+from shotclock.bench.history.store import Entry, Figure, History
 from shotclock.bench.load.folder import SUMMARY
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.verify.check import verify
@@ -25,22 +25,22 @@ def ran(verb: object, *arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
-def loaded(out: Path, *more: str) -> Result:
+def run_load(out: Path, *more: str) -> Result:
     arguments = ("--clock", "virtual", "--rate", "4", "--duration", "60", "--n", "6", "--out", str(out))
     return ran(load, *arguments, *more)
 
 
-def unnumbered(page: Path) -> str:
+def strip_numbers(page: Path) -> str:
     """Vega numbers gradients through the life of a process."""
     return re.sub(r"gradient_\d+", "gradient", page.read_text(encoding="utf-8"))
 
 
 def test_a_load_tests_page_is_written_named_verified_and_made_again(tmp_path: Path) -> None:
     out = tmp_path / "load"
-    found = loaded(out)
+    found = run_load(out)
     page = out / "report.html"
     assert f"Report: {page}" in found.stdout
-    first = unnumbered(page)
+    first = strip_numbers(page)
     assert not [fault for fault in verify(out) if fault.file == page.name]
     page.unlink()
     assert any(fault.file == page.name for fault in verify(out))
@@ -48,16 +48,16 @@ def test_a_load_tests_page_is_written_named_verified_and_made_again(tmp_path: Pa
     assert again.exit_code == 0
     assert "EMULATED, VIRTUAL CLOCK" in again.stdout
     assert f"Report: {page}" in again.stdout
-    assert unnumbered(page) == first
+    assert strip_numbers(page) == first
     told = ran(report, str(out), "--json", "--out", str(tmp_path / "elsewhere"))
     assert LoadSummary.model_validate_json(told.stdout).run_id
-    assert unnumbered(tmp_path / "elsewhere" / "report.html") == first
+    assert strip_numbers(tmp_path / "elsewhere" / "report.html") == first
 
 
 def test_several_load_tests_stand_on_a_page_beside_them(tmp_path: Path) -> None:
     for number in (1, 2):
         out = tmp_path / "runs" / f"load-{number}"
-        loaded(out, "--seed", str(number))
+        run_load(out, "--seed", str(number))
         file = out / SUMMARY  # they may have started in one second
         file.write_text(file.read_text().replace('"run_id": "load', f'"run_id": "load-{number}'))
     folders = [str(tmp_path / "runs" / f"load-{number}") for number in (1, 2)]

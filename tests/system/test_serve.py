@@ -210,7 +210,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     assert all_gone(workers)
 
 
-def asked(seed: int, budget_s: float = 600.0) -> Subproblem:
+def make_subproblem(seed: int, budget_s: float = 600.0) -> Subproblem:
     return replace(random_subproblem(N, seed), budget_ns=round(budget_s * NS_PER_S), request_id=f"r{seed}")
 
 
@@ -249,7 +249,7 @@ def samples(up: Up) -> dict[tuple[str, str], float]:
 
 def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     before = samples(up)
-    outcome = up.solve(asked(1), up.trainer)
+    outcome = up.solve(make_subproblem(1), up.trainer)
     after = samples(up)
     assert isinstance(outcome, Done)
     assert outcome.provenance.emulated
@@ -278,7 +278,7 @@ def test_a_circuit_of_the_callers_own_is_run(up: Up) -> None:
 
 
 def test_a_certificate_with_another_name_reaches_nothing(up: Up) -> None:
-    outcome = up.solve(asked(2), up.stranger)
+    outcome = up.solve(make_subproblem(2), up.stranger)
     assert isinstance(outcome, Failed)
     assert "PERMISSION_DENIED" in outcome.cause.message
 
@@ -307,13 +307,13 @@ def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
     assert "is ready: emulated provider (EMULATED), breaker closed" in verb("status")
     assert verb("drain", "--budget", "5") == "drained: 0 calls finished, 0 handed back\n"
     assert up.get("/readyz")[0] == 503
-    refused = up.solve(asked(3), up.trainer)
+    refused = up.solve(make_subproblem(3), up.trainer)
     assert isinstance(refused, Failed)
     assert "drained and accepts nothing more" in refused.cause.message
     assert json.loads(verb("status", "--json"))["phase"] == "drained"
     assert verb("resume") == f"{up.target} is ready\n"
     assert up.get("/readyz") == (200, "ok\n")
-    assert isinstance(up.solve(asked(4), up.trainer), Done)
+    assert isinstance(up.solve(make_subproblem(4), up.trainer), Done)
 
 
 def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unready_after(

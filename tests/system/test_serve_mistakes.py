@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from accountant import PORT, vendor
 from certificates import SERVER, Site
 from killing import Place
+from paid_provider import PORT, vendor
 from served import Serving, free_port
 from shotclock.wire.certificates import TlsFiles
 
@@ -26,7 +26,7 @@ class Mistake:
     changes: tuple[tuple[str, str], ...] = ()
 
 
-def refused(folder: Path, mistake: Mistake, more: str = "", *, lean: bool = True) -> None:
+def check_refused(folder: Path, mistake: Mistake, more: str = "", *, lean: bool = True) -> None:
     """Starts it with the mistake and checks what it says."""
     config = folder / "settings.toml"
     text = f"""
@@ -50,7 +50,7 @@ sizes = [6]
         serving = await Serving.start(config, lean=lean, environment={PORT: "1"})
         if lean:
             serving.go()
-        return await serving.ended()
+        return await serving.wait_ended()
 
     code, _, err = asyncio.run(run())
     assert code == mistake.code, err
@@ -94,7 +94,7 @@ sizes = [6]
     ],
 )
 def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path, mistake: Mistake) -> None:
-    refused(tmp_path, mistake)
+    check_refused(tmp_path, mistake)
 
 
 @pytest.mark.parametrize("which", ["listen", "metrics"])
@@ -104,12 +104,14 @@ def test_a_port_that_is_taken_is_one_line(tmp_path: Path, which: str) -> None:
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         change = (f'{which} = "127.0.0.1:0"', f'{which} = "{address}"')
-        refused(tmp_path, Mistake(3, (address,), (change,)), lean=False)
+        check_refused(tmp_path, Mistake(3, (address,), (change,)), lean=False)
 
 
 def test_a_ledger_where_none_can_be_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "occupied").touch()
-    refused(tmp_path, Mistake(3, ("serve.ledger", "occupied"), (("/ledger.db", "/occupied/ledger.db"),)))
+    check_refused(
+        tmp_path, Mistake(3, ("serve.ledger", "occupied"), (("/ledger.db", "/occupied/ledger.db"),))
+    )
 
 
 def test_a_ledger_that_another_one_holds_is_one_line(tmp_path: Path) -> None:
@@ -119,7 +121,7 @@ def test_a_ledger_that_another_one_holds_is_one_line(tmp_path: Path) -> None:
         async def twice() -> tuple[int, str, str]:
             first = await place.start(lean=True)
             first.go()
-            await first.said("ready")
+            await first.wait_for_event("ready")
             second = await Serving.start(
                 place.config,
                 "--listen",
@@ -128,7 +130,7 @@ def test_a_ledger_that_another_one_holds_is_one_line(tmp_path: Path) -> None:
                 environment=place.environment,
             )
             second.go()
-            ended = await second.ended()
+            ended = await second.wait_ended()
             await first.kill()
             return ended
 
@@ -170,4 +172,4 @@ def test_a_certificate_that_cannot_be_used_is_one_line(
     tmp_path: Path, spoilt: Callable[[Site], TlsFiles], words: tuple[str, ...]
 ) -> None:
     files = spoilt(Site.at(tmp_path))
-    refused(tmp_path, Mistake(3, words, (("insecure = true", ""),)), more=tls(files))
+    check_refused(tmp_path, Mistake(3, words, (("insecure = true", ""),)), more=tls(files))

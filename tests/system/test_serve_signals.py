@@ -8,9 +8,9 @@ import signal
 from dataclasses import replace
 from pathlib import Path
 
-from accountant import vendor
 from harness import random_subproblem
-from killing import Place, Verdict, recorded
+from killing import Place, Verdict, read_records
+from paid_provider import vendor
 from served import START_S, Serving
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL
@@ -21,7 +21,7 @@ from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.tls import Insecure
 
 
-async def accepted(place: Place, count: int) -> None:
+async def wait_accepted(place: Place, count: int) -> None:
     """Waits until so many calls were accepted."""
     operations = GrpcOperations(connect(place.target, Insecure()))
     async with asyncio.timeout(START_S):
@@ -34,13 +34,13 @@ async def accepted(place: Place, count: int) -> None:
 async def with_calls_under_way(place: Place, count: int) -> tuple[Serving, list[asyncio.Task[Outcome]]]:
     serving = await place.start(lean=True)
     serving.go()
-    await serving.said("ready")
+    await serving.wait_for_event("ready")
     dispatcher = GrpcDispatcher(connect(place.target, Insecure()))
     calls = [
         asyncio.create_task(dispatcher.solve(replace(random_subproblem(6, seed), budget_ns=600 * NS_PER_S)))
         for seed in range(count)
     ]
-    await accepted(place, count)
+    await wait_accepted(place, count)
     return serving, calls
 
 
@@ -49,7 +49,7 @@ def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path
         serving, calls = await with_calls_under_way(place, 12)
         serving.process.send_signal(signal.SIGTERM)
         outcomes = await asyncio.gather(*calls)
-        return outcomes, await serving.ended()
+        return outcomes, await serving.wait_ended()
 
     with vendor(tmp_path, run_s=1.0) as books:
         place = Place.at(tmp_path, books)
@@ -60,8 +60,8 @@ def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path
     assert (code, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["handed_back"] == 0
     assert verdict.paid
-    assert verdict.lost() == set()
-    assert verdict.unfinished() == []
+    assert verdict.lost_jobs() == set()
+    assert verdict.find_unfinished() == []
 
 
 def test_a_drain_that_runs_out_of_time_hands_calls_back_and_gives_their_jobs_up(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_drain_that_runs_out_of_time_hands_calls_back_and_gives_their_jobs_up(
         serving, calls = await with_calls_under_way(place, 3)
         serving.process.send_signal(signal.SIGINT)
         outcomes = await asyncio.gather(*calls)
-        return outcomes, await serving.ended()
+        return outcomes, await serving.wait_ended()
 
     with vendor(tmp_path, run_s=1000.0) as books:
         place = Place.at(tmp_path, books)
@@ -78,16 +78,16 @@ def test_a_drain_that_runs_out_of_time_hands_calls_back_and_gives_their_jobs_up(
     assert [type(outcome).__name__ for outcome in outcomes] == ["Degraded"] * 3
     assert (code, err) == (0, "")
     assert json.loads(out.splitlines()[-1]) == {"event": "drained", "finished": 0, "handed_back": 3}
-    assert {record.state for record in recorded(place.ledger)} <= TERMINAL
+    assert {record.state for record in read_records(place.ledger)} <= TERMINAL
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async def terminate(place: Place) -> tuple[int, str, str]:
         serving, calls = await with_calls_under_way(place, 2)
         serving.process.send_signal(signal.SIGTERM)
-        await serving.said("draining")
+        await serving.wait_for_event("draining")
         serving.process.send_signal(signal.SIGTERM)
-        ended = await serving.ended()
+        ended = await serving.wait_ended()
         await asyncio.gather(*calls)
         return ended
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S, Deadline
 from shotclock.domain.subproblem import Priority
-from shotclock.orchestrator.admission import Load, QueueWait, admit, displaced, overload, predicted_s
-from shotclock.orchestrator.bucket import TokenBucket
+from shotclock.orchestrator.admission import Load, QueueWait, admit, explain_displacement, overload, predict_s
+from shotclock.orchestrator.health.bucket import TokenBucket
 
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
@@ -21,7 +21,10 @@ def load(waiting: int = 0, ahead_s: float = 0.0, service_p95_s: float = 0.1, bat
 
 
 def test_who_has_to_go_is_told_the_limit_and_when_to_come_again() -> None:
-    assert str(displaced(load(), 4)) == "queue_limit: 4 calls waiting against a limit of 4; retry in 0.1 s"
+    assert (
+        str(explain_displacement(load(), 4))
+        == "queue_limit: 4 calls waiting against a limit of 4; retry in 0.1 s"
+    )
 
 
 @given(st.integers(0, 20), st.floats(0, 5), st.floats(0.001, 10), st.floats(0.001, 100))
@@ -37,7 +40,7 @@ def test_shedding_admits_exactly_what_predictably_finishes(
     ("waiting", "ahead", "jobs"), [(0, 0, 1), (7, 0, 1), (8, 0, 2), (7, 2, 3), (16, 1, 4)]
 )
 def test_calls_that_share_a_job_wait_for_it_once(waiting: int, ahead: int, jobs: int) -> None:
-    assert predicted_s(load(waiting, ahead * 0.5, 0.5, batch=8)) == 0.5 * jobs
+    assert predict_s(load(waiting, ahead * 0.5, 0.5, batch=8)) == 0.5 * jobs
 
 
 def test_what_cannot_finish_is_told_how_much_was_left_and_how_much_it_takes() -> None:

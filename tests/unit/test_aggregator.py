@@ -325,11 +325,11 @@ def test_racing_workers_leave_a_linearizable_history(plans: list[list[str]]) -> 
     def work(plan: list[str]) -> None:
         for action in plan:
             if action == "step":
-                aggregator.moved(step)
+                aggregator.run_step(step)
                 continue
             proposal = kernel.propose(aggregator.version, 0)
             if action == "late offer":
-                aggregator.moved(step)
+                aggregator.run_step(step)
             aggregator.offer(proposal, done(proposal.subproblem))
 
     threads = [threading.Thread(target=work, args=(plan,)) for plan in plans]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shotclock.bench.bootstrap import over_runs, paired, pairs_needed
+from shotclock.bench.stats.bootstrap import estimate_paired, over_runs, pairs_needed
 
 
 def mean(values: NDArray[np.int64]) -> float:
@@ -36,7 +36,7 @@ def test_a_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(1_000):
-        found = paired(list(rng.normal(0.1, 0.05, 10)), 0.95)
+        found = estimate_paired(list(rng.normal(0.1, 0.05, 10)), 0.95)
         assert found is not None
         covered += found.low <= 0.1 <= found.high
     assert 930 <= covered <= 970
@@ -46,7 +46,7 @@ def test_pairs_needed_are_enough_and_not_many_more() -> None:
     rng = np.random.default_rng(3)
     first = list(rng.normal(0, 1, 12))
     needed = pairs_needed(first, 0.2, 0.98)
-    more = paired(list(rng.normal(0, float(np.std(first, ddof=1)), needed)), 0.98)
+    more = estimate_paired(list(rng.normal(0, float(np.std(first, ddof=1)), needed)), 0.98)
     assert more is not None
     assert (more.high - more.low) / 2 == pytest.approx(0.2, rel=0.15)
     assert pairs_needed([0.5, 0.5, 0.5], 0.1, 0.98) == 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from shotclock.bench.change_points import FEWEST, change_points
+from shotclock.bench.stats.change_points import FEWEST, change_points
 
 
 def noisy(*levels: tuple[int, float], seed: int = 0) -> list[float]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from concluded import Call as Calling
-from concluded import billed, summary
 from harness import Inline
-from shotclock.bench.arms import parse
-from shotclock.bench.figures import Prices, by_arm, cost
-from shotclock.bench.report import tables
+from sample_summary import Call as Calling
+from sample_summary import make_cost, summary
+from shotclock.bench.judge.metrics import Prices, by_arm, cost
+from shotclock.bench.judge.verdict import verdict
+from shotclock.bench.record.arm_runs import parse
+from shotclock.bench.report.run import tables
 from shotclock.bench.schema import Cost, UnitPrices
-from shotclock.bench.verdict import verdict
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import NO_CHARGES, Charges
 from shotclock.providers.money import MoneyBudget, Price
@@ -26,14 +26,14 @@ ARM = "hybrid-colocated"
 PRICES = Prices("USD", qpu_second=2.0, gpu_hour=0.0)
 
 
-def spent(charges: Charges, prices: Prices = PRICES) -> Cost:
+def sum_cost(charges: Charges, prices: Prices = PRICES) -> Cost:
     arm = parse(ARM, ("colocated",))
     assert arm is not None
     return cost(by_arm([row for row in rows(SMALL) if row.arm == ARM], [arm])[ARM], None, 60, prices, charges)
 
 
 def test_jobs_that_were_given_up_are_paid_for() -> None:
-    plain, found = spent(Charges()), spent(Charges(abandoned=3, abandoned_s=1.5, abandoned_untold=1))
+    plain, found = sum_cost(Charges()), sum_cost(Charges(abandoned=3, abandoned_s=1.5, abandoned_untold=1))
     assert found.qpu_s == pytest.approx(plain.qpu_s + 1.5)
     assert found.money == pytest.approx(plain.money + 3.0)
     assert (found.abandoned_jobs, found.abandoned_qpu_s, found.abandoned_untold) == (3, 1.5, 1)
@@ -41,14 +41,14 @@ def test_jobs_that_were_given_up_are_paid_for() -> None:
 
 
 def test_a_cost_tells_the_prices_it_was_reckoned_with() -> None:
-    found = spent(NO_CHARGES, replace(PRICES, gpu_hour=3.0))
+    found = sum_cost(NO_CHARGES, replace(PRICES, gpu_hour=3.0))
     assert found.prices == UnitPrices(gpu_hour=3.0, qpu_second=2.0)
     assert found.money == pytest.approx(3.0 * found.compute_h + 2.0 * found.qpu_s)
 
 
 def test_a_real_session_is_idle_where_neither_answered_nor_abandoned_jobs_ran() -> None:
-    plain = spent(Charges())
-    found = spent(Charges(abandoned=1, abandoned_s=1.0, sessions=1, sessions_s=plain.qpu_s + 10.0))
+    plain = sum_cost(Charges())
+    found = sum_cost(Charges(abandoned=1, abandoned_s=1.0, sessions=1, sessions_s=plain.qpu_s + 10.0))
     assert found.qpu_s == pytest.approx(plain.qpu_s + 10.0)
     assert found.qpu_idle_s == pytest.approx(9.0)
     assert found.idle_money == pytest.approx(18.0)
@@ -56,14 +56,14 @@ def test_a_real_session_is_idle_where_neither_answered_nor_abandoned_jobs_ran() 
 
 def test_an_emulated_session_is_billed_by_the_training_and_its_abandoned_jobs_are_not_idle() -> None:
     session = replace(PRICES, session=True)
-    plain, found = spent(Charges(), session), spent(Charges(abandoned=1, abandoned_s=0.25), session)
+    plain, found = sum_cost(Charges(), session), sum_cost(Charges(abandoned=1, abandoned_s=0.25), session)
     assert plain.qpu_idle_s is not None
     assert found.qpu_idle_s == pytest.approx(max(0.0, plain.qpu_idle_s - 0.25))
 
 
 def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None:
     given_up = {"abandoned_jobs": 12, "abandoned_qpu_s": 4.0, "abandoned_untold": 2, "sessions_untold": 1}
-    run = summary({ARM: Calling(waits_ms=120.0, cost=billed(10.0).model_copy(update=given_up))})
+    run = summary({ARM: Calling(waits_ms=120.0, cost=make_cost(10.0).model_copy(update=given_up))})
     said = " ".join(sentence.text for sentence in verdict(run).sentences)
     assert (
         f"{ARM} gave up 12 submitted jobs, which took 4.00 of its 10.0 QPU s and has no usage reported for "
@@ -113,7 +113,7 @@ class Vendor:
         return self.usage
 
 
-def worked(vendor: Vendor, ran_s: float) -> SharedWorkload[Any, Any]:
+def run_workload(vendor: Vendor, ran_s: float) -> SharedWorkload[Any, Any]:
     """One session with one job, closed."""
 
     async def main() -> SharedWorkload[Any, Any]:
@@ -131,13 +131,13 @@ def worked(vendor: Vendor, ran_s: float) -> SharedWorkload[Any, Any]:
 
 
 def test_a_session_whose_vendor_tells_its_usage_has_a_bill() -> None:
-    workload = worked(Vendor(5.0), ran_s=2.0)
+    workload = run_workload(Vendor(5.0), ran_s=2.0)
     assert [(bill.usage_s, bill.idle_s) for bill in workload.bills] == [(5.0, 3.0)]
     assert workload.untold == 0
 
 
 @pytest.mark.parametrize("usage", [0.0, ProviderError(FaultKind.TRANSIENT, "away")])
 def test_a_session_whose_usage_nobody_tells_is_counted_as_untold(usage: float | ProviderError) -> None:
-    workload = worked(Vendor(usage), ran_s=2.0)
+    workload = run_workload(Vendor(usage), ran_s=2.0)
     assert workload.bills == []
     assert workload.untold == 1

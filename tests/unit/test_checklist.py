@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concluded import Call, summary
-from shotclock.bench.checklist import (
+from sample_summary import Call, summary
+from shotclock.bench.judge.checklist import (
     CANDIDATE,
     CONTINUOUS,
     FABRIC,
@@ -13,8 +13,8 @@ from shotclock.bench.checklist import (
     TITLES,
     before_a_run,
 )
+from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.schema import Point, Result, State, Summary
-from shotclock.bench.summarise import judged
 
 COLOCATED, CLOUD = "hybrid-colocated", "hybrid-public-cloud"
 PROTECTED = f"{COLOCATED}-protected"
@@ -24,7 +24,7 @@ P50, P99 = f"{COLOCATED}.added_latency.p50_ms", f"{COLOCATED}.quantum_latency.p9
 
 
 def points(run: Summary) -> dict[str, Point]:
-    return {point.key: point for point in judged(run).checklist}
+    return {point.key: point for point in judge_summary(run).checklist}
 
 
 def state(run: Summary, key: str) -> State:
@@ -37,7 +37,7 @@ def test_six_points_in_the_documents_order_each_with_its_fix_or_met() -> None:
         summary({COLOCATED: NEAR, CLOUD: FAR}),
         summary({COLOCATED: NEAR}, control=False),
     ):
-        found = judged(run).checklist
+        found = judge_summary(run).checklist
         assert [point.key for point in found] == list(TITLES)
         assert all(bool(point.fix) is (point.state is not State.MET) for point in found)
 

@@ -231,7 +231,7 @@ def test_changed_samples_are_noticed(change: str) -> None:
         outcomes.decode_circuit_outcome(message)
 
 
-def sent(**fields: Any) -> pb.Subproblem:
+def encode(**fields: Any) -> pb.Subproblem:
     message = codec.encode_subproblem(Subproblem(np.zeros((2, 2)), np.zeros(2)), 1)
     for name, value in fields.items():
         setattr(message, name, value)
@@ -255,7 +255,7 @@ def sent(**fields: Any) -> pb.Subproblem:
 )
 def test_a_subproblem_that_cannot_be_used_names_its_field(fields: dict[str, Any], field: str) -> None:
     with pytest.raises(SubproblemError) as caught:
-        codec.decode_subproblem(sent(**fields))
+        codec.decode_subproblem(encode(**fields))
     assert caught.value.field == field
 
 
@@ -313,7 +313,7 @@ def test_an_answer_that_cannot_be_used_is_malformed(change: Callable[[pb.Outcome
         outcomes.decode_outcome(reply(change), N)
 
 
-def said_of(work: Callable[[], object]) -> str:
+def catch_error(work: Callable[[], object]) -> str:
     """What a typed error says, nothing where there is none; any other error passes."""
     try:
         work()
@@ -339,7 +339,7 @@ def test_bytes_from_anywhere_are_a_value_or_one_typed_error(
     kind: type, decode: Callable[[Any], object], data: st.DataObject
 ) -> None:
     given_bytes = data.draw(st.binary(max_size=200))
-    assert "\n" not in said_of(lambda: decode(parse(kind, given_bytes)))
+    assert "\n" not in catch_error(lambda: decode(parse(kind, given_bytes)))
 
 
 @given(subproblems(4), st.data())
@@ -347,4 +347,4 @@ def test_a_damaged_message_is_a_value_or_one_typed_error(asked: Subproblem, data
     damaged = bytearray(codec.encode_subproblem(asked, 1).SerializeToString())
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    assert "\n" not in said_of(lambda: codec.decode_subproblem(parse(pb.Subproblem, bytes(damaged))))
+    assert "\n" not in catch_error(lambda: codec.decode_subproblem(parse(pb.Subproblem, bytes(damaged))))

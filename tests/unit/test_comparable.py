@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from shotclock.bench.arms import parse
 from shotclock.bench.compare.gate import compare
 from shotclock.bench.compare.units import read_units
-from shotclock.bench.figures import by_arm, latency_class, samples
-from shotclock.bench.rows import Step
-from shotclock.bench.run_folder import RunFolder, environment
+from shotclock.bench.judge.metrics import by_arm, latency_class, samples
+from shotclock.bench.record.arm_runs import parse
+from shotclock.bench.record.folder import RunFolder, environment
+from shotclock.bench.record.rows import Step
 from shotclock.bench.schema import ArmSummary, Summary
 from shotclock.domain.errors import SettingsError
 
@@ -22,7 +22,7 @@ ARM = "hybrid-public-cloud"
 Change = Callable[[Summary], Summary]
 
 
-def written(folder: Path, steps: list[Step], started_at: str, change: Change = lambda run: run) -> Path:
+def write_run(folder: Path, steps: list[Step], started_at: str, change: Change = lambda run: run) -> Path:
     run = RunFolder.create(folder)
     run.write_steps(steps)
     summary = synthetic.summary(steps).model_copy(
@@ -76,8 +76,8 @@ def test_runs_that_differ_in_a_fact_are_refused_unless_it_is_named(
     fact: str, change: Change, tmp_path: Path
 ) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    a = read_units(written(tmp_path / "a", steps, "2026-11-22T10:00:00"))
-    b = read_units(written(tmp_path / "b", steps, "2026-11-22T10:01:00", change))
+    a = read_units(write_run(tmp_path / "a", steps, "2026-11-22T10:00:00"))
+    b = read_units(write_run(tmp_path / "b", steps, "2026-11-22T10:01:00", change))
     with pytest.raises(SettingsError, match=rf"{fact}: .* against .*--despite ") as refused:
         compare(a, b)
     assert "\n" not in str(refused.value)
@@ -95,21 +95,21 @@ def test_a_cache_hit_is_a_class_of_its_own_and_no_call_of_the_qpu(tmp_path: Path
     place = next(n for n, row in enumerate(steps) if row.arm == ARM and row.call and row.call.in_time)
     call = steps[place].call
     assert call is not None
-    before = found(steps, tmp_path / "before")
+    before = count_both(steps, tmp_path / "before")
     hit = replace(call, in_time=False, cached=True, quantum_latency_ns=None)
     assert latency_class(hit) == "cache_hit"
     steps[place] = replace(steps[place], call=hit)
-    after = found(steps, tmp_path / "after")
+    after = count_both(steps, tmp_path / "after")
     for (n, missed), (n_after, missed_after) in zip(before, after, strict=True):
         assert (n_after, missed_after) == (n - 1, missed)
 
 
-def found(steps: list[Step], folder: Path) -> list[tuple[int, int]]:
+def count_both(steps: list[Step], folder: Path) -> list[tuple[int, int]]:
     """n and missed of quantum_latency as the summary has it, and as a comparison does."""
     one = parse(ARM, ("public-cloud",))
     assert one is not None
     summed = samples(by_arm([row for row in steps if row.arm == ARM], [one])[ARM])["quantum_latency"]
-    written(folder / "run", steps, "2026-11-22T10:00:00")
+    write_run(folder / "run", steps, "2026-11-22T10:00:00")
     (unit,) = read_units(folder)
     compared = unit.latencies[f"{ARM}.quantum_latency"]
     return [(summed.n, summed.missed), (compared.n, compared.missed)]

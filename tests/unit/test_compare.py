@@ -17,20 +17,20 @@ import typer
 from typer.testing import CliRunner
 
 import synthetic
-from queueing import MS, Queue, loaded
+from queueing import MS, Queue, run_load
 from shotclock.bench.compare.decide import FEWEST_PAIRS, Rule, decide
-from shotclock.bench.compare.gate import Comparison, Wanted, compare, interleaved
+from shotclock.bench.compare.gate import Comparison, Wanted, compare, is_interleaved
 from shotclock.bench.compare.units import Unit, read_units
-from shotclock.bench.environment import Described, differences, refuse_to_merge
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.summarise import LoadFacts, summarise
-from shotclock.bench.report.comparison import change, level, markdown
-from shotclock.bench.report.comparison_junit import junit
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.record.environment import Described, differences, refuse_to_merge
+from shotclock.bench.record.folder import RunFolder
+from shotclock.bench.report.compare.junit import junit
+from shotclock.bench.report.compare.table import change, level, markdown
 from shotclock.bench.schema import Result
-from shotclock.bench.statistics import Sample
+from shotclock.bench.stats.statistics import Sample
 from shotclock.cli.compare import chosen_format
 from shotclock.cli.compare import compare as verb
 from shotclock.domain.errors import SettingsError
@@ -145,14 +145,14 @@ def test_a_limit_out_of_its_range_is_refused_as_a_percentage_without_its_sign_is
 def test_runs_that_were_not_made_in_turns_are_told_apart() -> None:
     a, b = units("a", 5), units("b", 6)
     later = [replace(one, started_at=f"2026-11-23T10:{n:02d}:00") for n, one in enumerate(b)]
-    assert interleaved(a, b)
-    assert not interleaved(a, later)
+    assert is_interleaved(a, b)
+    assert not is_interleaved(a, later)
     found = compare(a, later)
     assert found.result is Result.INCONCLUSIVE
     assert "--sequential" in found.caveat
     assert compare(a, later, sequential=True).result is Result.FAIL
     same = [replace(one, started_at="2026-11-22T10:00:00") for one in a]
-    assert not interleaved(same, b)
+    assert not is_interleaved(same, b)
 
 
 def test_environments_that_differ_refuse_to_merge_and_say_in_what() -> None:
@@ -195,7 +195,7 @@ def test_a_bench_runs_seeds_are_its_units_and_agree_with_its_summary(tmp_path: P
 
 def load_folder(path: Path, started_at: str, service_s: float, seed: int) -> None:
     plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4, seed=seed)
-    calls = loaded(plan, Queue(lambda number: service_s))
+    calls = run_load(plan, Queue(lambda number: service_s))
     facts = LoadFacts(
         "0.1", started_at, path.name, False, "queue", "queue", True, "virtual", MACHINE, "quantum", None
     )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.orchestrator.concurrency import ConcurrencyLimit
+from shotclock.orchestrator.health.concurrency import ConcurrencyLimit
 
 PREDICTED = 100 * NS_PER_MS
 
@@ -15,7 +15,7 @@ PREDICTED = 100 * NS_PER_MS
 def at_one(maximum: int = 5) -> ConcurrencyLimit:
     limit = ConcurrencyLimit(maximum)
     for _ in range(10):
-        limit.overloaded()
+        limit.record_overload()
     return limit
 
 
@@ -23,41 +23,41 @@ def test_it_starts_at_the_lanes_and_halves() -> None:
     limit = ConcurrencyLimit(5)
     seen = [limit.limit]
     for _ in range(3):
-        limit.overloaded()
+        limit.record_overload()
         seen.append(limit.limit)
     assert seen == [5, 2, 1, 1]
 
 
 def test_a_limits_worth_of_good_jobs_raises_it_by_one() -> None:
     limit = at_one(3)
-    limit.finished(1, PREDICTED, PREDICTED)
+    limit.record_finish(1, PREDICTED, PREDICTED)
     assert limit.limit == 2
-    limit.finished(2, PREDICTED, PREDICTED)
+    limit.record_finish(2, PREDICTED, PREDICTED)
     assert limit.limit == 2
-    limit.finished(2, PREDICTED, PREDICTED)
+    limit.record_finish(2, PREDICTED, PREDICTED)
     assert limit.limit == 3
 
 
 @pytest.mark.parametrize(("latency_ms", "raised"), [(1, True), (150, True), (155, True), (156, False)])
 def test_latency_far_from_the_prediction_is_no_reason_to_raise(latency_ms: int, raised: bool) -> None:
     limit = at_one()
-    limit.finished(1, latency_ms * NS_PER_MS, PREDICTED)
+    limit.record_finish(1, latency_ms * NS_PER_MS, PREDICTED)
     assert (limit.limit == 2) is raised
 
 
 def test_a_provider_that_answers_at_once_recovers() -> None:
     limit = at_one()
     for _ in range(50):
-        limit.finished(limit.limit, NS_PER_MS, 0)
+        limit.record_finish(limit.limit, NS_PER_MS, 0)
     assert limit.limit == 5
 
 
 @given(st.integers(2, 8), st.integers(1, 100))
 def test_a_limit_that_was_not_made_use_of_is_not_raised(start: int, jobs: int) -> None:
     limit = ConcurrencyLimit(2 * start)
-    limit.overloaded()
+    limit.record_overload()
     for _ in range(jobs):
-        limit.finished((start - 1) // 2, PREDICTED, PREDICTED)
+        limit.record_finish((start - 1) // 2, PREDICTED, PREDICTED)
     assert limit.limit == start
 
 
@@ -72,10 +72,10 @@ def test_it_stays_between_one_and_the_lanes_and_moves_the_right_way(
     for event in events:
         before = limit.limit
         if event is None:
-            limit.overloaded()
+            limit.record_overload()
             assert limit.limit == max(1, before // 2)
         else:
             inflight, latency_ms, predicted_ms = event
-            limit.finished(inflight, latency_ms * NS_PER_MS, predicted_ms * NS_PER_MS)
+            limit.record_finish(inflight, latency_ms * NS_PER_MS, predicted_ms * NS_PER_MS)
             assert before <= limit.limit <= before + 1
         assert 1 <= limit.limit <= maximum

@@ -23,15 +23,16 @@ from qiskit.circuit import (
 from qiskit.circuit.classical import expr
 from qiskit.circuit.random import random_circuit
 
-from shotclock.circuits import raw, store
+from shotclock.circuits import store
+from shotclock.circuits import user_circuits as raw
 from shotclock.circuits.cache import Disk
 from shotclock.circuits.packing import compose
-from shotclock.circuits.qaoa import bound_isa, bound_logical
+from shotclock.circuits.qaoa import bind_isa, bind_logical
 from shotclock.domain.circuit import Bound, CircuitSpec, DeviceCircuit
 from shotclock.domain.circuit_bytes import dump_circuit, load_circuit
 from shotclock.domain.errors import CircuitError
-from shotclock.emulator import bound as emulation
 from shotclock.emulator import device
+from shotclock.emulator import user_circuits as emulation
 from shotclock.wire import codec
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -60,7 +61,7 @@ def compiled(bound: Bound) -> DeviceCircuit:
 
 
 def isa_delays_dt(circuit: DeviceCircuit) -> list[int]:
-    operations = [item.operation for item in bound_isa(circuit).data if item.operation.name == "delay"]
+    operations = [item.operation for item in bind_isa(circuit).data if item.operation.name == "delay"]
     assert all(operation.unit == "dt" and isinstance(operation.duration, int) for operation in operations)
     return [operation.duration for operation in operations]
 
@@ -214,10 +215,10 @@ def test_qpy_of_a_delay_in_dt_is_read_and_that_of_a_qiskit_that_kept_no_differen
 
 def test_a_circuit_composed_with_others_keeps_its_delays() -> None:
     circuit = compiled(read(delayed(100, "us")))
-    whole = compose([bound_isa(circuit)], TARGET.num_qubits)
+    whole = compose([bind_isa(circuit)], TARGET.num_qubits)
     delays = [item.operation for item in whole.data if item.operation.name == "delay"]
     assert [(delay.duration, delay.unit) for delay in delays] == [(round(100e-6 / DT), "dt")]
-    logical = [item.operation for item in bound_logical(circuit).data if item.operation.name == "delay"]
+    logical = [item.operation for item in bind_logical(circuit).data if item.operation.name == "delay"]
     assert [(delay.duration, delay.unit) for delay in logical] == [(100.0, "us")]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import DeltaError, RunError
-from shotclock.training.parameters import add, added
+from shotclock.training.layers.parameters import add, apply_temporarily
 
 
 def added_to(parameter: Tensor, indices: ArrayLike, values: ArrayLike) -> list[float]:
@@ -81,6 +81,6 @@ def test_a_trial_on_a_transposed_parameter_is_taken_back() -> None:
     model = nn.Module()
     model.w = nn.Parameter(torch.randn(4, 3).T)
     held = model.w.detach().clone()
-    with added(model, Delta(0, "w", np.array([5]), np.ones(1))):
+    with apply_temporarily(model, Delta(0, "w", np.array([5]), np.ones(1))):
         assert float((model.w.detach() - held)[1, 1]) == pytest.approx(1.0)
     assert torch.equal(model.w, held)

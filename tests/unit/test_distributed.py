@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from torch import distributed as dist
 from torch import nn
 
-from answering import Answering, Ticking
+from scripted_answers import Answering, Ticking
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import RunError, SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training import hook
 from shotclock.training.calls import CallPolicy
-from shotclock.training.distributed import ALONE, Together, Unasked, asks, checksum, joined
+from shotclock.training.distributed import ALONE, Together, Unasked, asks, checksum, join_ranks
 
 UNDER_TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2"}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool)
@@ -65,8 +65,8 @@ def test_a_checksum_changes_nothing_and_takes_a_transposed_view_as_it_reads() ->
 
 def test_without_torchrun_nobody_is_told() -> None:
     delta = Delta(0, "0.bias", np.zeros(1, np.int64), np.ones(1, np.float32))
-    assert joined(model(), {}) is ALONE
-    assert joined(model(), {"RANK": "0", "WORLD_SIZE": "1"}) is ALONE
+    assert join_ranks(model(), {}) is ALONE
+    assert join_ranks(model(), {"RANK": "0", "WORLD_SIZE": "1"}) is ALONE
     assert ALONE.share([delta]) == [delta]
 
 
@@ -80,7 +80,7 @@ def test_without_torchrun_nobody_is_told() -> None:
 )
 def test_an_environment_that_does_not_fit_is_said(environ: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        joined(model(), environ)
+        join_ranks(model(), environ)
 
 
 def test_rank_zero_alone_asks() -> None:

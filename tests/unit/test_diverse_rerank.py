@@ -16,7 +16,7 @@ from shotclock.training.loops.rerank import PICKED, REDUNDANCY, SHOWN, DigitsRer
 N = 10
 
 
-def served(stream: DigitsRerank, bits: Bits) -> float:
+def serve_loss(stream: DigitsRerank, bits: Bits) -> float:
     """The loss of showing a set, written out."""
     request = stream.current()
     relevance, similarity = request.relevance.numpy(), request.similarity.numpy()
@@ -33,8 +33,10 @@ def test_the_optimum_is_the_best_set_of_k() -> None:
         stream.apply(asking.delta(proposal, Exact().solve(proposal.subproblem), version))
         shown = stream.current().shown.numpy().astype(np.uint8)
         sets = [np.isin(np.arange(N), one).astype(np.uint8) for one in combinations(range(N), PICKED)]
-        assert served(stream, shown) == pytest.approx(min(served(stream, one) for one in sets), abs=1e-6)
-        expected = served(stream, shown)
+        assert serve_loss(stream, shown) == pytest.approx(
+            min(serve_loss(stream, one) for one in sets), abs=1e-6
+        )
+        expected = serve_loss(stream, shown)
         assert stream.step() == pytest.approx(expected, abs=1e-6)
 
 
@@ -57,12 +59,12 @@ def test_an_answer_of_another_size_is_brought_to_k(bits: int) -> None:
     answer = ((bits >> np.arange(N)) & 1).astype(np.uint8)
     delta = asking.delta(proposal, answer, 0)
     change = stream.probe(delta)
-    before = served(stream, stream.current().shown.numpy())
+    before = serve_loss(stream, stream.current().shown.numpy())
     stream.apply(delta)
     shown = stream.current().shown.numpy()
     assert shown.sum() == PICKED
     assert set(shown) <= {0.0, 1.0}
-    assert served(stream, shown) - before == pytest.approx(change, abs=1e-6)
+    assert serve_loss(stream, shown) - before == pytest.approx(change, abs=1e-6)
 
 
 def test_an_answer_to_a_request_that_was_served_is_void() -> None:

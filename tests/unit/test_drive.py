@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from shotclock.bench.arms import parse
-from shotclock.bench.drive import Lane, Log, Plan, drive
-from shotclock.bench.figures import by_arm, common_steps
+from shotclock.bench.judge.metrics import by_arm, common_steps
+from shotclock.bench.record.arm_runs import parse
+from shotclock.bench.record.drive import Lane, Log, Plan, drive
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 

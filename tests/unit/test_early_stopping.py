@@ -15,7 +15,7 @@ from typing import Any
 import mlperf_loadgen as loadgen  # type: ignore[import-not-found]
 import pytest
 
-from shotclock.bench.statistics import Sample, allowance, percentile
+from shotclock.bench.stats.statistics import Sample, allowance, percentile
 
 SAMPLES = 16
 TARGET_NS = 2_000_000
@@ -29,11 +29,11 @@ class Judged:
     summary: str
 
     @property
-    def satisfied(self) -> bool:
+    def is_satisfied(self) -> bool:
         return "Early stopping satisfied: Yes" in self.summary
 
 
-def judged(folder: Path, settings: Any, slow: Callable[[int], bool] = lambda number: False) -> Judged:
+def judge_run(folder: Path, settings: Any, slow: Callable[[int], bool] = lambda number: False) -> Judged:
     """A run whose system answers at once, but for its slow queries, which overrun the target."""
     numbers = iter(range(10**9))
 
@@ -67,7 +67,7 @@ def settings_for(scenario: Any, queries: int) -> Any:
 
 @pytest.mark.parametrize("queries", [64, 65, 200, 1_000, 5_000])
 def test_as_many_of_the_slowest_are_allowed_as_loadgen_allows(tmp_path: Path, queries: int) -> None:
-    found = judged(tmp_path, settings_for(loadgen.TestScenario.SingleStream, queries))
+    found = judge_run(tmp_path, settings_for(loadgen.TestScenario.SingleStream, queries))
     (discarded,) = re.findall(r"Would discard (\d+) highest", found.summary)
     (estimate,) = re.findall(r"Early stopping 90\.0th percentile estimate: (\d+)", found.summary)
     sample = Sample.of(found.latencies_ns)
@@ -81,7 +81,7 @@ def test_as_many_of_the_slowest_are_allowed_as_loadgen_allows(tmp_path: Path, qu
 
 
 def test_the_fewest_calls_of_a_p99_are_loadgens(tmp_path: Path) -> None:
-    found = judged(tmp_path, settings_for(loadgen.TestScenario.SingleStream, 64))
+    found = judge_run(tmp_path, settings_for(loadgen.TestScenario.SingleStream, 64))
     (needed,) = re.findall(r"least (\d+) total queries", found.summary)
     assert allowance(int(needed), 0.99) == 1
     assert allowance(int(needed) - 1, 0.99) < 1
@@ -94,10 +94,10 @@ def test_a_server_run_is_stopped_early_where_ours_passes(tmp_path: Path, every: 
     settings.server_target_qps = 4_000
     settings.server_target_latency_ns = TARGET_NS
     settings.server_target_latency_percentile = 0.99
-    found = judged(tmp_path, settings, lambda number: number % every == every - 1)
+    found = judge_run(tmp_path, settings, lambda number: number % every == every - 1)
     over = sum(latency > TARGET_NS for latency in found.latencies_ns)
     assert len(found.latencies_ns) == 1_200
-    assert found.satisfied is (over <= allowance(1_200, 0.99))
+    assert found.is_satisfied is (over <= allowance(1_200, 0.99))
 
 
 @pytest.mark.parametrize(

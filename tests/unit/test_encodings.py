@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from shotclock.bench.history import History
+from shotclock.bench.history.store import History
 from shotclock.bench.load import records
-from shotclock.bench.load.circuit import UserCircuit
+from shotclock.bench.load.circuit import CircuitFile
 from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import fit, profile
@@ -81,10 +81,10 @@ def test_utf16_is_named(codec: str, tmp_path: Path) -> None:
 def test_a_circuit_may_have_a_byte_order_mark(tmp_path: Path) -> None:
     file = tmp_path / "bell.qasm"
     file.write_bytes(b"\xef\xbb\xbfOPENQASM 3.0;\r\n")
-    assert UserCircuit.read(file, [], 1).spec.source == "OPENQASM 3.0;\n"
+    assert CircuitFile.read(file, [], 1).spec.source == "OPENQASM 3.0;\n"
     file.write_bytes("OPENQASM 3.0;".encode("utf-16"))
     with pytest.raises(SettingsError, match="is UTF-16 text"):
-        UserCircuit.read(file, [], 1)
+        CircuitFile.read(file, [], 1)
 
 
 JOBS = "\n".join(

@@ -10,7 +10,7 @@ import pytest
 from amd_tree import amd_host
 from shotclock.app import on_gpu
 from shotclock.app.site import Site, TorchBuild, trains_on_gpu
-from shotclock.bench.environment import Described, differences, refuse_to_merge
+from shotclock.bench.record.environment import Described, differences, refuse_to_merge
 from shotclock.domain.errors import SettingsError
 from shotclock.training.loops import digits_mlp
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from shotclock.placement.fabrics import CXL_DEVICES, RDMA_DEVICES, same_host
+from shotclock.placement.same_host import CXL_DEVICES, RDMA_DEVICES, same_host
 
 
-def said(root: Path) -> dict[str, str]:
+def describe(root: Path) -> dict[str, str]:
     return {one.name: str(one) for one in same_host(root)}
 
 
 def test_a_host_without_special_fabrics_says_what_it_lacks(tmp_path: Path) -> None:
-    found = said(tmp_path)
+    found = describe(tmp_path)
     assert found["RDMA"] == "unavailable, because this host has no RDMA device"
     assert found["CXL"] == "unavailable, because this host has no CXL device"
     assert found["in process"].startswith("available, because")
@@ -22,9 +22,9 @@ def test_a_host_without_special_fabrics_says_what_it_lacks(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("name", "folder"), [("RDMA", RDMA_DEVICES), ("CXL", CXL_DEVICES)])
 def test_a_host_with_one_says_why_it_is_not_taken(tmp_path: Path, name: str, folder: Path) -> None:
-    bare = said(tmp_path)[name]
+    bare = describe(tmp_path)[name]
     (tmp_path / folder).mkdir(parents=True)
-    assert said(tmp_path)[name] == bare
+    assert describe(tmp_path)[name] == bare
     (tmp_path / folder / "mlx5_0").mkdir()
-    assert said(tmp_path)[name].startswith("unavailable, because")
-    assert said(tmp_path)[name] != bare
+    assert describe(tmp_path)[name].startswith("unavailable, because")
+    assert describe(tmp_path)[name] != bare

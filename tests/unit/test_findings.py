@@ -13,17 +13,17 @@ import pytest
 from rich.console import Console
 
 import synthetic
-from concluded import Call, billed, summary
+from sample_summary import Call, make_cost, summary
 from shotclock.app.integration import of_run, of_settings
-from shotclock.bench.arms import Arm
-from shotclock.bench.figures import ArmRows, Prices, cost
-from shotclock.bench.report.html import write_report
-from shotclock.bench.report.terminal import show
-from shotclock.bench.report.words import figure
-from shotclock.bench.rows import table
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.judge.metrics import ArmRows, Prices, cost
+from shotclock.bench.judge.summarise import judge_summary
+from shotclock.bench.record.arm_runs import Arm
+from shotclock.bench.record.folder import RunFolder
+from shotclock.bench.record.rows import table
+from shotclock.bench.report.kit.wording import figure
+from shotclock.bench.report.run.page import write_report
+from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Result, State, Summary
-from shotclock.bench.summarise import judged
 from shotclock.bench.verify.findings import check_cited, check_conclusions
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import ThresholdSettings, load
@@ -38,14 +38,14 @@ def run() -> Summary:
         waits_ms=2_300.0,
         p95_ms=2_400.0,
         gate=Result.FAIL,
-        cost=billed(100.0, 75.0),
+        cost=make_cost(100.0, 75.0),
         tag="assumed",
         rtt_ms=25.0,
     )
-    return judged(summary({COLOCATED: Call(waits_ms=120.0, p95_ms=140.0), CLOUD: far}))
+    return judge_summary(summary({COLOCATED: Call(waits_ms=120.0, p95_ms=140.0), CLOUD: far}))
 
 
-def changed(run: Summary, change: Callable[[dict[str, Any]], None]) -> Summary:
+def change_run(run: Summary, change: Callable[[dict[str, Any]], None]) -> Summary:
     told = json.loads(run.model_dump_json(by_alias=True))
     change(told)
     return Summary.model_validate(told)
@@ -69,7 +69,7 @@ def test_a_summary_from_before_the_findings_has_no_fault(run: Summary) -> None:
         for arm in told["arms"].values():
             del arm["cost"]["qpu_idle_s"], arm["cost"]["idle_money"]
 
-    assert faults(changed(run, older)) == []
+    assert faults(change_run(run, older)) == []
 
 
 def test_conclusions_that_the_figures_do_not_give_are_found(run: Summary) -> None:
@@ -79,7 +79,7 @@ def test_conclusions_that_the_figures_do_not_give_are_found(run: Summary) -> Non
         told["sanity"][1]["figures"][0]["result"] = "met"
         told["sanity"][1]["tags"]["assumed"] = 99
 
-    found = "\n".join(faults(changed(run, better)))
+    found = "\n".join(faults(change_run(run, better)))
     assert "verdict.worth: says worth it; the rows give not worth it" in found
     assert "checklist.workload_candidate.state: says met" in found
     assert f"sanity.{COLOCATED}.figures[0].result: says met" in found
@@ -92,7 +92,7 @@ def test_a_missing_point_and_a_figure_that_is_not_there_are_found(run: Summary) 
         told["checklist"][0]["figures"] = ["hybrid-nowhere.added_latency"]
         told["verdict"]["sentences"][0]["figures"] = [f"{COLOCATED}.luck"]
 
-    found = "\n".join(faults(changed(run, lost)))
+    found = "\n".join(faults(change_run(run, lost)))
     assert "its points are slos, workload_candidate, fabric" in found
     assert "rests on hybrid-nowhere.added_latency, which there is not" in found
     assert f"rests on {COLOCATED}.luck, which there is not" in found

@@ -10,8 +10,8 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 import synthetic
-from shotclock.bench.hdr import HIGHEST_NS, histogram, write_hdr
-from shotclock.bench.rows import Step
+from shotclock.bench.record.hdr import HIGHEST_NS, histogram, write_hdr
+from shotclock.bench.record.rows import Step
 
 
 def read(steps: list[Step], path: Path) -> dict[str, HdrHistogram]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import synthetic
-from shotclock.bench.history import Entry, Figure, History, of_bench
+from shotclock.bench.history.store import Entry, Figure, History, of_bench
 from shotclock.domain.errors import MachineError
 
 P99 = Figure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from answering import Answering, Ticking, late, solved
+from scripted_answers import Answering, Ticking, answer_optimum, late
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import RunError, SettingsError, SubproblemError
@@ -336,7 +336,7 @@ def test_a_call_whose_waiting_was_interrupted_is_still_under_way() -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.step()
     assert loop.optimizer.state_dict()[KEY]["in_flight"] == [["", 2]]
-    loop.caller.asked[0].answer = solved
+    loop.caller.asked[0].answer = answer_optimum
     loop.handle.flush()
     assert [call.step for call in loop.calls] == [2]
 

@@ -10,21 +10,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from answering import Answering, Ticking
+from scripted_answers import Answering, Ticking
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Kernel
-from shotclock.training.activations import Calibrated
 from shotclock.training.audit import AuditFile, violations
 from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import KEY, attach
 from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.qat_flip import QatFlip
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.loops.classifier import gated, plain, ternary
-from shotclock.training.rounded import round_layers
+from shotclock.training.layers.activations import Calibrated
+from shotclock.training.layers.rounded import round_layers
+from shotclock.training.loops.classifier import build_gated, plain, ternary
 
 N = 6
 INLINE = CallPolicy(every=2, mode="inline", budget_ns=NS_PER_MS)
@@ -33,17 +33,17 @@ OVERLAP = CallPolicy(every=2, mode="overlap", budget_ns=NS_PER_MS, at_once=2)
 Made = tuple[nn.Module, Callable[[nn.Module, Tensor, Tensor], Kernel]]
 
 
-def rounded() -> Made:
+def make_rounded() -> Made:
     model = plain(6, 8, 9, 3)
     round_layers(model)
     return model, lambda model, x, _: Rounding(model, Calibrated(model, x), N, 3)
 
 
-def pruned() -> Made:
-    return gated(6, 8, 9, 3), lambda model, x, y: PruneMask(model, x, y, N, 3)
+def make_pruned() -> Made:
+    return build_gated(6, 8, 9, 3), lambda model, x, y: PruneMask(model, x, y, N, 3)
 
 
-def flipped() -> Made:
+def make_flipped() -> Made:
     return ternary(6, 8, 9, 3), lambda model, x, y: QatFlip(model, x, y, N, 3)
 
 
@@ -53,7 +53,7 @@ class Counted:
     def __init__(self) -> None:
         self.made: list[tuple[Decision, bool]] = []
 
-    def decided(self, decision: Decision, stale: bool) -> None:
+    def record_decision(self, decision: Decision, stale: bool) -> None:
         self.made.append((decision, stale))
 
 
@@ -88,7 +88,7 @@ class Loop:
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
 
-    def saved(self, to: Path) -> Path:
+    def save(self, to: Path) -> Path:
         torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, to)
         return to
 
@@ -97,12 +97,12 @@ class Loop:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def asked(self) -> list[tuple[str, int, list[float]]]:
+    def list_requests(self) -> list[tuple[str, int, list[float]]]:
         subproblems = [call.subproblem for call in self.caller.asked]
         return [(one.request_id, one.base_version, one.linear.tolist()) for one in subproblems]
 
 
-@pytest.mark.parametrize("make", [rounded, pruned, flipped])
+@pytest.mark.parametrize("make", [make_rounded, make_pruned, make_flipped])
 @pytest.mark.parametrize("before", [6, 16, 48])  # rounding's sweep ends after 48 steps
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     make: Callable[[], Made], before: int, tmp_path: Path
@@ -111,31 +111,33 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     uninterrupted.train(before + 20)
     first.train(before)
     resumed = Loop(make)
-    resumed.load(first.saved(tmp_path / "at"))
+    resumed.load(first.save(tmp_path / "at"))
     resumed.train(20)
-    assert first.asked() + resumed.asked() == uninterrupted.asked()
+    assert first.list_requests() + resumed.list_requests() == uninterrupted.list_requests()
     assert resumed.handle.version == uninterrupted.handle.version
     for name, value in uninterrupted.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
 def test_without_its_state_the_kernel_would_have_asked_something_else(tmp_path: Path) -> None:
-    uninterrupted, first, resumed = Loop(flipped), Loop(flipped), Loop(flipped)
+    uninterrupted, first, resumed = Loop(make_flipped), Loop(make_flipped), Loop(make_flipped)
     uninterrupted.train(20)
     first.train(10)
-    state = torch.load(first.saved(tmp_path / "at"), weights_only=True)
+    state = torch.load(first.save(tmp_path / "at"), weights_only=True)
     del state["optimizer"][KEY]
     torch.save(state, tmp_path / "plain")
     resumed.load(tmp_path / "plain")
     resumed.train(10)
-    assert [one[2] for one in first.asked() + resumed.asked()] != [one[2] for one in uninterrupted.asked()]
+    assert [one[2] for one in first.list_requests() + resumed.list_requests()] != [
+        one[2] for one in uninterrupted.list_requests()
+    ]
 
 
 def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_path: Path) -> None:
     audit = AuditFile(tmp_path / "audit")
-    loop = Loop(rounded, policy=OVERLAP, audit=audit)
+    loop = Loop(make_rounded, policy=OVERLAP, audit=audit)
     loop.train(3)
-    path = loop.saved(tmp_path / "at")
+    path = loop.save(tmp_path / "at")
     loop.load(path)
     held = {name: value.clone() for name, value in loop.model.state_dict().items()}
     for call in loop.caller.asked:
@@ -150,9 +152,9 @@ def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_pa
 
 
 def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loaded(tmp_path: Path) -> None:
-    gone, resumed = Loop(rounded, policy=OVERLAP), Loop(rounded, policy=OVERLAP)
+    gone, resumed = Loop(make_rounded, policy=OVERLAP), Loop(make_rounded, policy=OVERLAP)
     gone.train(3)
-    resumed.load(gone.saved(tmp_path / "at"))
+    resumed.load(gone.save(tmp_path / "at"))
     assert resumed.counted.made == [(Decision.DROPPED, True)] * 2
     # what was dropped is not asked again; the rows after it are, under names of their own
     resumed.train(1)
@@ -161,9 +163,9 @@ def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loa
 
 
 def test_calls_that_were_dropped_once_are_not_told_again(tmp_path: Path) -> None:
-    loop = Loop(rounded, policy=OVERLAP)
+    loop = Loop(make_rounded, policy=OVERLAP)
     loop.train(3)
-    loop.load(loop.saved(tmp_path / "at"))
+    loop.load(loop.save(tmp_path / "at"))
     assert loop.optimizer.state_dict()[KEY]["in_flight"] == []
 
 
@@ -176,7 +178,7 @@ def test_calls_that_were_dropped_once_are_not_told_again(tmp_path: Path) -> None
     ],
 )
 def test_a_kernels_state_that_does_not_fit_changes_nothing(state: Mapping[str, Any], said: str) -> None:
-    loop, twin = Loop(rounded), Loop(rounded)
+    loop, twin = Loop(make_rounded), Loop(make_rounded)
     for one in (loop, twin):
         one.train(4)
     broken = loop.optimizer.state_dict()
@@ -186,18 +188,18 @@ def test_a_kernels_state_that_does_not_fit_changes_nothing(state: Mapping[str, A
         loop.optimizer.load_state_dict(broken)
     for one in (loop, twin):
         one.train(8)
-    assert loop.asked() == twin.asked()
+    assert loop.list_requests() == twin.list_requests()
     assert loop.optimizer.state_dict()[KEY] == twin.optimizer.state_dict()[KEY]
     for name, value in twin.model.state_dict().items():
         assert torch.equal(loop.model.state_dict()[name], value), name
 
 
 def test_another_kernel_starts_where_it_is() -> None:
-    flips, prunes = Loop(flipped), Loop(flipped)
+    flips, prunes = Loop(make_flipped), Loop(make_flipped)
     flips.train(4)
     state = flips.optimizer.state_dict()
     state[KEY]["kernel"]["name"] = "another"
     prunes.optimizer.load_state_dict(state)
     assert prunes.handle.steps == 4
     prunes.train(2)
-    assert prunes.asked()[0][0] == "qat_flip-1"
+    assert prunes.list_requests()[0][0] == "qat_flip-1"

@@ -16,12 +16,12 @@ from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
-from answering import Answering, Ticking
+from scripted_answers import Answering, Ticking
 from shotclock.domain.errors import SettingsError
-from shotclock.training.activations import Calibrated
 from shotclock.training.hook import KEY, attach
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.rounded import RoundedLinear, round_layers
+from shotclock.training.layers.activations import Calibrated
+from shotclock.training.layers.rounded import RoundedLinear, round_layers
 
 
 @pytest.fixture

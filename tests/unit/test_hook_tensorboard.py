@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from torch.utils.tensorboard import SummaryWriter
 
-from answering import Answering, Ticking
+from scripted_answers import Answering, Ticking
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import attach

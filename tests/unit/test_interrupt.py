@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from shotclock.bench.simulate import VirtualLoop
+from shotclock.runtime.virtual_loop import VirtualLoop
 
 
 def test_ctrl_c_in_another_task_cancels_the_work_and_leaves_that_task_alive() -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from queueing import MS, Queue, degraded, loaded
+from queueing import MS, Queue, degrade, run_load
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.knee import FEWEST_CALLS, Point, Search, Try
@@ -42,21 +42,21 @@ def test_a_sweep_that_finds_no_end_says_so() -> None:
 
 def test_where_no_call_comes_in_time_no_lower_rate_is_tried() -> None:
     plan = Plan(Scenario.SERVER, 50, 20, 4 * MS, n=4)
-    found = judge(loaded(plan, Queue(lambda _: 0.005)), plan, "any")
+    found = judge(run_load(plan, Queue(lambda _: 0.005)), plan, "any")
     for basis in ("any", "quantum"):
         knee = Search(50, 20).next([Point.of(50, found, basis)])
         assert isinstance(knee, Knee)
         assert (knee.met_per_s, knee.missed_per_s) == (None, 50)
         assert "no call came in time" in knee.why
     overloaded = replace(plan, rate_per_s=400, deadline_ns=50 * MS)
-    found = judge(loaded(overloaded, Queue(lambda _: 0.005)), overloaded, "any")
+    found = judge(run_load(overloaded, Queue(lambda _: 0.005)), overloaded, "any")
     assert found.result is FAIL
     assert Search(400, 20).next([Point.of(400, found)]) == Try(200, 20)
 
 
 def test_classical_answers_in_time_are_no_hope_for_the_qpus() -> None:
     plan = Plan(Scenario.SERVER, 50, 20, 200 * MS, n=4)
-    found = judge(loaded(plan, Queue(lambda _: 0.005, lambda _: degraded)), plan, "quantum")
+    found = judge(run_load(plan, Queue(lambda _: 0.005, lambda _: degrade)), plan, "quantum")
     assert Point.of(50, found, "quantum").hopeless
     assert not Point.of(50, found, "any").hopeless
 
@@ -114,6 +114,6 @@ def test_the_knee_of_a_queue_lies_below_its_capacity() -> None:
     search, points = Search(40, 30), list[Point]()
     while isinstance(step := search.next(points), Try):
         plan = replace(base, rate_per_s=step.rate_per_s, duration_s=step.duration_s, seed=10 + len(points))
-        points.append(Point.of(step.rate_per_s, judge(loaded(plan, Queue(lambda _: 0.005)), plan, "any")))
+        points.append(Point.of(step.rate_per_s, judge(run_load(plan, Queue(lambda _: 0.005)), plan, "any")))
     assert step.met_per_s is not None
     assert 123 <= step.met_per_s <= 165

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
-from shotclock.orchestrator.latency import FallbackTime, Slowness
+from shotclock.orchestrator.health.latency import FallbackTime, Slowness
 
 MINUTE_NS = 60 * NS_PER_S
 

@@ -180,7 +180,7 @@ def test_stored_computes_once_a_calibration_and_heals_a_damaged_file(
     monkeypatch.setattr(line_sets, "compute", compute)
 
     def stored(calibration: str) -> LineSet:
-        return line_sets.stored(tmp_path, torino, "a-device", calibration, 2)
+        return line_sets.load_or_make(tmp_path, torino, "a-device", calibration, 2)
 
     assert stored("today") == stored("today") == SMALL
     assert stored("tomorrow").calibration == "tomorrow"

@@ -8,10 +8,10 @@ import pytest
 
 import synthetic
 from shotclock.bench.judge.amdahl import find_ceilings, speed_up
-from shotclock.bench.report.amdahl import ceiling_grid
-from shotclock.bench.report.heat import Instant
-from shotclock.bench.report.over_time import busiest, instants, over_time_grid
-from shotclock.bench.rows import table
+from shotclock.bench.record.rows import table
+from shotclock.bench.report.kit.heat_map import Instant
+from shotclock.bench.report.kit.over_time import busiest, instants, over_time_grid
+from shotclock.bench.report.run.amdahl import ceiling_grid
 from shotclock.bench.schema import Ceiling
 
 

@@ -11,19 +11,19 @@ import pytest
 from rich.console import Console
 
 from harness import LoopClock, run_virtual
-from queueing import MS, Queue, loaded
+from queueing import MS, Queue, run_load
 from shotclock.app.load_generator import first_calls
 from shotclock.bench.load.arrivals import Plan, Scenario, instances
-from shotclock.bench.load.circuit import UserCircuit
+from shotclock.bench.load.circuit import CircuitFile
 from shotclock.bench.load.folder import read_load, write_load
 from shotclock.bench.load.generate import Load
 from shotclock.bench.load.judge import judge
-from shotclock.bench.load.records import CallRecord, answered_by
+from shotclock.bench.load.records import CallRecord, classify_answer
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.scripted import MADE_UP
 from shotclock.bench.load.summarise import LoadFacts, Price, summarise
-from shotclock.bench.report.load_page import write_load_report
-from shotclock.bench.report.load_words import sentences, show_load
+from shotclock.bench.report.load.page import write_load_report
+from shotclock.bench.report.load.wording import sentences, show_load
 from shotclock.bench.verify.load_run import check_load
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import MachineError, SettingsError
@@ -76,7 +76,7 @@ def summary_of(calls: list[CallRecord], price: Price | None = None) -> LoadSumma
         environment={"cpu": "one"},
         basis="quantum",
         knee=None,
-        circuit=UserCircuit("own.qasm", SPEC).told(),
+        circuit=CircuitFile("own.qasm", SPEC).to_record(),
         price=price,
     )
     return summarise([judge(calls, SERVER, "quantum")], calls, replace(SERVER, n=2), facts)
@@ -89,7 +89,7 @@ def test_a_circuit_is_measured_as_a_subproblem_is(scenario: Scenario) -> None:
     def service_s(number: int) -> float:
         return 0.3 if number == 50 else 0.004
 
-    asked, solved = circuits(plan, Queue(service_s)), loaded(plan, Queue(service_s))
+    asked, solved = circuits(plan, Queue(service_s)), run_load(plan, Queue(service_s))
     assert [replace(call, outcome="done") for call in asked] == solved
     assert {call.outcome for call in asked} == {"executed"}
     assert {call.answered_by for call in asked} == {"qpu"}
@@ -118,7 +118,7 @@ def test_a_circuit_without_samples_is_unanswered_and_missed() -> None:
 def test_a_cause_is_told_with_its_figures_or_without() -> None:
     assert why_no_samples(SHED, figures=False) == "rejected: queue_limit"
     assert why_no_samples(SHED, figures=True) == f"rejected: {FULL}"
-    assert answered_by(SHED) == "unanswered"
+    assert classify_answer(SHED) == "unanswered"
 
 
 def test_the_first_call_takes_no_refusal_of_a_circuit_and_tells_its_bits() -> None:
@@ -151,7 +151,7 @@ def test_a_circuit_that_cannot_be_asked_is_one_line(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(SettingsError) as refused:
-        UserCircuit.read(file, values, shots)
+        CircuitFile.read(file, values, shots)
     assert words.format(file=file) in str(refused.value)
     assert "\n" not in str(refused.value)
 
@@ -160,10 +160,10 @@ def test_text_and_qpy_are_told_apart_by_how_they_begin(tmp_path: Path) -> None:
     text, binary = tmp_path / "own.qasm", tmp_path / "own.qpy"
     text.write_text("OPENQASM 3.0;", encoding="utf-8")
     binary.write_bytes(b"QISKIT\x11and so on")
-    assert UserCircuit.read(text, ["a=1", "b[0]=-2e-3"], 5).spec == CircuitSpec(
+    assert CircuitFile.read(text, ["a=1", "b[0]=-2e-3"], 5).spec == CircuitSpec(
         "OPENQASM 3.0;", 5, (("a", 1.0), ("b[0]", -0.002))
     )
-    assert UserCircuit.read(binary, [], 5).spec.source == b"QISKIT\x11and so on"
+    assert CircuitFile.read(binary, [], 5).spec.source == b"QISKIT\x11and so on"
 
 
 def test_the_circuit_stands_in_the_summary_the_page_and_the_terminal(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_the_circuit_stands_in_the_summary_the_page_and_the_terminal(tmp_path: P
     assert "variables a subproblem" not in page
 
 
-def priced(qpu_s: float) -> tuple[LoadSummary, list[CallRecord]]:
+def make_priced(qpu_s: float) -> tuple[LoadSummary, list[CallRecord]]:
     """One call in ten, beginning with the first, is late; each has had the QPU for so long."""
     made = circuits(SERVER, Queue(lambda number: 0.004))
     calls = [
@@ -194,7 +194,7 @@ def priced(qpu_s: float) -> tuple[LoadSummary, list[CallRecord]]:
 
 
 def test_qpu_seconds_have_a_price_marked_emulated_and_what_came_late_is_paid_too(tmp_path: Path) -> None:
-    summary, calls = priced(0.25)
+    summary, calls = make_priced(0.25)
     assert summary.cost is not None
     assert summary.cost.qpu_s == pytest.approx(0.25 * len(calls))
     assert summary.cost.money == pytest.approx(0.5 * len(calls))
@@ -210,17 +210,17 @@ def test_qpu_seconds_have_a_price_marked_emulated_and_what_came_late_is_paid_too
 
 
 def test_a_call_given_up_may_have_cost_more_than_is_told() -> None:
-    _, calls = priced(0.25)
+    _, calls = make_priced(0.25)
     calls[0] = replace(calls[0], qpu_s=0.0, attempts=1)
     summary = summary_of(calls, Price("EUR", 2.0))
     assert summary.cost is not None
     assert summary.cost.untold == 1
     assert "at least " in " ".join(sentences(summary))
-    assert "at least " not in " ".join(sentences(priced(0.25)[0]))
+    assert "at least " not in " ".join(sentences(make_priced(0.25)[0]))
 
 
 def test_without_qpu_seconds_no_money_is_told(tmp_path: Path) -> None:
-    summary, calls = priced(0.0)
+    summary, calls = make_priced(0.0)
     assert summary.cost is None
     page = write_load_report(summary, calls, tmp_path).read_text(encoding="utf-8")
     assert "EUR" not in page
@@ -228,7 +228,7 @@ def test_without_qpu_seconds_no_money_is_told(tmp_path: Path) -> None:
 
 
 def test_verify_works_the_money_out_anew(tmp_path: Path) -> None:
-    summary, calls = priced(0.25)
+    summary, calls = make_priced(0.25)
     write_load(summary, calls, tmp_path)
     write_load_report(summary, calls, tmp_path)
     assert not [fault for fault in check_load(tmp_path) if "cost" in str(fault)]

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from queueing import MS, Queue, loaded
+from queueing import MS, Queue, run_load
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
@@ -31,7 +31,7 @@ def summary_of(
 ) -> LoadSummary:
     calls: list[CallRecord] = [
         replace(call, issued_ns=call.issued_ns + lag_ms * MS)
-        for call in loaded(plan, Queue(lambda _: service_s))
+        for call in run_load(plan, Queue(lambda _: service_s))
     ]
     facts = LoadFacts(
         "0.1", "2026-11-22T10:00:00", "x", interrupted, "q", "q", True, "virtual", {}, "quantum", knee

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import LoopClock, run_virtual
-from queueing import MS, Queue, degraded, done, late, loaded, shed
+from queueing import MS, Queue, degrade, done, late, run_load, shed
 from shotclock.bench.load.arrivals import Plan, Scenario, instances, schedule
 from shotclock.bench.load.generate import Load
 from shotclock.bench.load.judge import judge, sample
@@ -18,7 +18,7 @@ from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.stability import stable, windows
 from shotclock.bench.load.summarise import LoadFacts, summarise
-from shotclock.bench.report.load_page import write_load_report
+from shotclock.bench.report.load.page import write_load_report
 from shotclock.bench.schema import Percentile, Result
 from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.domain.outcome import Outcome
@@ -28,14 +28,14 @@ SERVER = Plan(Scenario.SERVER, rate_per_s=100, duration_s=20, deadline_ns=200 * 
 
 
 def test_an_open_load_asks_at_its_scheduled_instants_whatever_became_of_the_calls() -> None:
-    calls = loaded(SERVER, Queue(lambda number: 30.0 if number == 5 else 0.001))
+    calls = run_load(SERVER, Queue(lambda number: 30.0 if number == 5 else 0.001))
     assert sorted(call.scheduled_ns for call in calls) == schedule(SERVER).tolist()
     assert max(call.issue_lag_ns for call in calls) <= 1_000  # a loop's timer rounds to its resolution
     assert min(call.issue_lag_ns for call in calls) >= 0
 
 
 def test_latency_is_from_the_scheduled_instant_to_the_nanosecond() -> None:
-    calls = loaded(replace(SERVER, rate_per_s=1, duration_s=10), Queue(lambda number: 0.05))
+    calls = run_load(replace(SERVER, rate_per_s=1, duration_s=10), Queue(lambda number: 0.05))
     assert all(call.latency_ns == call.completed_ns - call.scheduled_ns for call in calls)
     assert all(call.latency_ns >= 50 * MS for call in calls)
     alone = min(calls, key=lambda call: call.latency_ns)
@@ -46,9 +46,9 @@ def test_a_stall_of_a_second_shows_in_an_open_loads_p99_and_hides_in_a_closed_on
     def stalling(number: int) -> float:
         return 1.0 if number == 1_000 else 0.005
 
-    opened = judge(loaded(SERVER, Queue(stalling)), SERVER, "quantum")
+    opened = judge(run_load(SERVER, Queue(stalling)), SERVER, "quantum")
     closed_plan = replace(SERVER, scenario=Scenario.SINGLE_STREAM)
-    closed = judge(loaded(closed_plan, Queue(stalling)), closed_plan, "quantum")
+    closed = judge(run_load(closed_plan, Queue(stalling)), closed_plan, "quantum")
     shown, hidden = opened.latency.percentiles["p99"], closed.latency.percentiles["p99"]
     assert isinstance(shown, Percentile)
     assert isinstance(hidden, Percentile)
@@ -60,7 +60,7 @@ def test_a_stall_of_a_second_shows_in_an_open_loads_p99_and_hides_in_a_closed_on
 
 def test_a_single_stream_asks_again_when_the_last_has_ended_and_offers_what_it_achieves() -> None:
     plan = Plan(Scenario.SINGLE_STREAM, 1, 2, 200 * MS)
-    calls = loaded(plan, Queue(lambda number: 0.01))
+    calls = run_load(plan, Queue(lambda number: 0.01))
     assert len(calls) == 200
     assert all(after.scheduled_ns >= before.completed_ns for before, after in pairwise(calls))
     found = judge(calls, plan, "quantum")
@@ -71,7 +71,7 @@ def test_a_single_stream_asks_again_when_the_last_has_ended_and_offers_what_it_a
 
 def test_a_multi_stream_query_is_eight_calls_at_once() -> None:
     plan = Plan(Scenario.MULTI_STREAM, 1, 1, 200 * MS)
-    calls = loaded(plan, Queue(lambda number: 0.01))
+    calls = run_load(plan, Queue(lambda number: 0.01))
     assert len(calls) % 8 == 0
     first = [call for call in calls if call.query == 0]
     assert len(first) == 8
@@ -83,7 +83,7 @@ def test_a_multi_stream_query_is_eight_calls_at_once() -> None:
 def test_offline_holds_no_more_than_its_window_under_way_and_reports_throughput() -> None:
     plan = Plan(Scenario.OFFLINE, rate_per_s=50, duration_s=4, deadline_ns=200 * MS, window=4)
     queue = Queue(lambda number: 0.01)
-    calls = loaded(plan, queue)
+    calls = run_load(plan, queue)
     assert len(calls) == 200
     assert set(queue.budgets_ns) == {
         200 * MS
@@ -105,21 +105,21 @@ def test_what_the_load_lost_itself_is_off_the_budget() -> None:
             return await super().solve(subproblem)
 
     queue = Busy(lambda number: 0.001)
-    calls = loaded(replace(SERVER, duration_s=1), queue)
+    calls = run_load(replace(SERVER, duration_s=1), queue)
     late_calls = [call for call in calls if call.issue_lag_ns > MS]
     assert late_calls
     assert min(queue.budgets_ns) == pytest.approx(200 * MS - max(call.issue_lag_ns for call in calls), abs=10)
 
 
-def mixed(number: int) -> float:
+def mix_bits(number: int) -> float:
     return 0.001
 
 
 def test_unanswered_and_rejected_calls_stay_in_the_denominator_and_classes_stay_apart() -> None:
-    kinds = {0: shed, 1: late, 2: degraded}
-    queue = Queue(mixed, lambda number: kinds.get(number % 10, done))
+    kinds = {0: shed, 1: late, 2: degrade}
+    queue = Queue(mix_bits, lambda number: kinds.get(number % 10, done))
     plan = replace(SERVER, duration_s=10)
-    found = judge(loaded(plan, queue), plan, "quantum")
+    found = judge(run_load(plan, queue), plan, "quantum")
     assert found.latency.n == found.quantum_latency.n == found.calls
     assert found.latency.missed == pytest.approx(0.2 * found.calls, abs=2)
     assert found.quantum_latency.missed == pytest.approx(0.3 * found.calls, abs=3)
@@ -133,7 +133,7 @@ def test_unanswered_and_rejected_calls_stay_in_the_denominator_and_classes_stay_
 
 
 def test_a_load_that_is_late_itself_is_no_measurement() -> None:
-    calls = loaded(SERVER, Queue(mixed))
+    calls = run_load(SERVER, Queue(mix_bits))
     lagging = [replace(call, issued_ns=call.scheduled_ns + 3 * MS) for call in calls]
     found = judge(lagging, SERVER, "quantum")
     assert found.result is Result.INCONCLUSIVE
@@ -142,7 +142,7 @@ def test_a_load_that_is_late_itself_is_no_measurement() -> None:
 
 
 def test_a_load_that_falls_behind_its_rate_is_no_measurement() -> None:
-    calls = loaded(SERVER, Queue(mixed))
+    calls = run_load(SERVER, Queue(mix_bits))
     found = judge(calls[: int(0.98 * len(calls))], SERVER, "quantum")
     assert any("offered" in fault for fault in found.faults)
     assert found.result is Result.INCONCLUSIVE
@@ -156,14 +156,14 @@ def test_a_run_without_calls_says_whose_doing_that_is() -> None:
 
 def test_too_few_calls_give_no_percentile() -> None:
     plan = replace(SERVER, rate_per_s=10, duration_s=10)
-    found = judge(loaded(plan, Queue(mixed)), plan, "quantum")
+    found = judge(run_load(plan, Queue(mix_bits)), plan, "quantum")
     assert found.latency.percentiles["p99"] == "too_few_samples"
     assert found.latency.percentiles["p50"] != "too_few_samples"
     assert found.result is Result.INCONCLUSIVE
 
 
 def test_a_cache_hit_is_no_call_of_the_qpu() -> None:
-    calls = [replace(call, answered_by="cache_hit") for call in loaded(SERVER, Queue(mixed))]
+    calls = [replace(call, answered_by="cache_hit") for call in run_load(SERVER, Queue(mix_bits))]
     assert sample(calls, "quantum").n == 0
     assert sample(calls, "any").n == len(calls)
 
@@ -172,8 +172,8 @@ def test_a_cache_hit_is_no_call_of_the_qpu() -> None:
 def test_a_stream_does_not_hammer_a_target_that_died_and_says_so(scenario: Scenario) -> None:
     died = Queue(lambda number: 0.01 if number < 8 else 0.0, lambda number: done if number < 8 else shed)
     plan = Plan(scenario, 1, 2, 200 * MS)
-    calls = loaded(plan, died)
-    asked = sorted({call.scheduled_ns for call in calls if not call.answered})
+    calls = run_load(plan, died)
+    asked = sorted({call.scheduled_ns for call in calls if not call.is_answered})
     assert len(asked) == 10
     gaps = [after - before for before, after in pairwise(asked)]
     assert gaps == pytest.approx([200 * MS] * 9, abs=2_000)  # a loop's timer rounds to its resolution
@@ -185,13 +185,13 @@ def test_a_stream_does_not_hammer_a_target_that_died_and_says_so(scenario: Scena
 
 def test_every_call_of_a_closed_load_is_in_a_window() -> None:
     plan = Plan(Scenario.OFFLINE, 50, 4, 200 * MS)
-    calls = loaded(plan, Queue(lambda number: 0.01))
+    calls = run_load(plan, Queue(lambda number: 0.01))
     assert sum(window.n for window in windows(calls, plan, "any")) == len(calls)
 
 
 def test_a_settled_run_is_stable_and_one_that_grows_is_not() -> None:
     plan = replace(SERVER, duration_s=60)
-    settled = loaded(plan, Queue(lambda number: 0.001 + 0.0001 * (number % 10)))
+    settled = run_load(plan, Queue(lambda number: 0.001 + 0.0001 * (number % 10)))
     assert stable(windows(settled, plan, "quantum")) is True
     growing = [replace(call, completed_ns=call.scheduled_ns + call.scheduled_ns // 10) for call in settled]
     assert stable(windows(growing, plan, "quantum")) is False
@@ -200,7 +200,7 @@ def test_a_settled_run_is_stable_and_one_that_grows_is_not() -> None:
 
 def test_an_interrupt_keeps_the_calls_that_ended() -> None:
     async def main() -> list[CallRecord]:
-        load = Load(SERVER, Queue(mixed), LoopClock(), instances(4, 0, 8))
+        load = Load(SERVER, Queue(mix_bits), LoopClock(), instances(4, 0, 8))
         task = asyncio.create_task(load.generate())
         await asyncio.sleep(5)
         task.cancel()
@@ -216,11 +216,11 @@ def test_a_refused_subproblem_is_the_dispatchers_own_error() -> None:
         raise SubproblemError("linear", "has NaN or infinite coefficients")
 
     with pytest.raises(SubproblemError):
-        loaded(SERVER, Queue(mixed, lambda number: refusing))
+        run_load(SERVER, Queue(mix_bits, lambda number: refusing))
 
 
 def test_records_survive_the_file(tmp_path: Path) -> None:
-    calls = loaded(replace(SERVER, duration_s=2), Queue(mixed))
+    calls = run_load(replace(SERVER, duration_s=2), Queue(mix_bits))
     file = tmp_path / "calls.parquet"
     write(calls, file)
     assert read(file) == calls
@@ -229,13 +229,13 @@ def test_records_survive_the_file(tmp_path: Path) -> None:
         read(file)
 
 
-def drawn_load(rates: tuple[float, ...], folder: Path, queue: Queue) -> tuple[LoadSummary, dict[str, str]]:
+def draw_load(rates: tuple[float, ...], folder: Path, queue: Queue) -> tuple[LoadSummary, dict[str, str]]:
     """A load test of several rates and its charts as text."""
     calls: list[CallRecord] = []
     runs = []
     for number, rate in enumerate(rates):
         plan = replace(SERVER, rate_per_s=rate, seed=number)
-        made = [replace(call, run=number) for call in loaded(plan, replace(queue, budgets_ns=[]))]
+        made = [replace(call, run=number) for call in run_load(plan, replace(queue, budgets_ns=[]))]
         runs.append(judge(made, plan, "quantum"))
         calls += made
     facts = LoadFacts(
@@ -248,26 +248,26 @@ def drawn_load(rates: tuple[float, ...], folder: Path, queue: Queue) -> tuple[Lo
 
 
 def test_charts_are_marked_labelled_and_there_where_they_have_something_to_show(tmp_path: Path) -> None:
-    _, drawings = drawn_load((50, 100), tmp_path, Queue(mixed))
+    _, drawings = draw_load((50, 100), tmp_path, Queue(mix_bits))
     assert drawings.keys() == {"latency_over_time", "latency_by_class", "load_against_latency"}
     for name, drawing in drawings.items():
         assert "EMULATED, VIRTUAL CLOCK" in drawing
         assert "ms, log scale" in drawing
         assert (tmp_path / "charts" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "calls per second" in drawings["load_against_latency"]
-    _, one_rate = drawn_load((50,), tmp_path / "one", Queue(mixed))
+    _, one_rate = draw_load((50,), tmp_path / "one", Queue(mix_bits))
     assert "load_against_latency" not in one_rate
 
 
 def test_calls_without_an_answer_have_a_strip_of_their_own(tmp_path: Path) -> None:
-    _, drawings = drawn_load((50,), tmp_path, Queue(mixed, lambda number: late if number % 3 else done))
+    _, drawings = draw_load((50,), tmp_path, Queue(mix_bits, lambda number: late if number % 3 else done))
     assert "missed" in drawings["latency_over_time"]
-    _, answered = drawn_load((50,), tmp_path / "answered", Queue(mixed))
+    _, answered = draw_load((50,), tmp_path / "answered", Queue(mix_bits))
     assert "missed" not in answered["latency_over_time"]
 
 
 def test_the_worst_run_speaks_for_the_test_and_runs_give_an_interval(tmp_path: Path) -> None:
-    summary, _ = drawn_load((100, 190, 120), tmp_path, Queue(lambda number: 0.005))
+    summary, _ = draw_load((100, 190, 120), tmp_path, Queue(lambda number: 0.005))
     assert summary.quoted == 1
     assert summary.interval is not None
     assert summary.interval.low < summary.interval.value < summary.interval.high

@@ -11,14 +11,14 @@ from typing import Literal
 
 import pytest
 
-from queueing import MS, Queue, done, late, loaded
+from queueing import MS, Queue, done, late, run_load
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CLASSES, CallRecord
 from shotclock.bench.load.schema import Knee, LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, summarise
-from shotclock.bench.report.load_page import write_load_report
-from shotclock.bench.report.load_words import headline, sentences
+from shotclock.bench.report.load.page import write_load_report
+from shotclock.bench.report.load.wording import headline, sentences
 
 SERVER = Plan(Scenario.SERVER, 100, 20, 200 * MS, n=4)
 FACTS = LoadFacts(
@@ -65,7 +65,7 @@ def a_test(plans: list[Plan], queue: Queue, facts: LoadFacts = FACTS) -> tuple[L
     calls: list[CallRecord] = []
     runs = []
     for number, plan in enumerate(plans):
-        made = [replace(call, run=number) for call in loaded(plan, replace(queue, budgets_ns=[]))]
+        made = [replace(call, run=number) for call in run_load(plan, replace(queue, budgets_ns=[]))]
         runs.append(judge(made, plan, facts.basis))
         calls += made
     return summarise(runs, calls, plans[0], facts), calls

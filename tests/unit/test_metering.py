@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from asgi_endpoint import Rig, documents_of, facts_of, flip_circuit, rig, sampler
 from harness import run_virtual
-from rig import Rig, documents_of, facts_of, flipped, rig, sampler
 from shotclock.emulator.rest.metering import Account, Interval, job_usage_s, session_usage_s
 
 SUBJOB_S = 2.0  # onprem-today, Qiskit/documentation#3092
@@ -42,9 +42,9 @@ SETTINGS = [
 ]
 
 
-async def metered_s(one: Rig, shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
+async def meter_s(one: Rig, shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
     """What the endpoint charges for one job in this mode."""
-    params = sampler(*[(flipped(), None, shots)] * pubs, rep_delay=rep_delay_s)
+    params = sampler(*[(flip_circuit(), None, shots)] * pubs, rep_delay=rep_delay_s)
     more: dict[str, Any] = {}
     if mode != "job":
         opened = await one.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"})
@@ -65,17 +65,17 @@ def test_metered_usage_is_the_formula_over_ten_settings() -> None:
     assert len(SETTINGS) == 10
     ratios = []
     for shots, rep_delay_s, pubs, mode in SETTINGS:
-        got = run_virtual(metered(shots, rep_delay_s, pubs, mode))
+        got = run_virtual(meter(shots, rep_delay_s, pubs, mode))
         wanted = independent_usage_s(shots, rep_delay_s, pubs)
         ratios.append(abs(got - wanted) / wanted)
     assert max(ratios) < 1e-9, ratios
 
 
-async def metered(shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
-    return await metered_s(rig("onprem-today"), shots, rep_delay_s, pubs, mode)
+async def meter(shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
+    return await meter_s(rig("onprem-today"), shots, rep_delay_s, pubs, mode)
 
 
-async def opened(one: Rig, mode: str = "dedicated", **more: Any) -> str:
+async def open_session(one: Rig, mode: str = "dedicated", **more: Any) -> str:
     answer = await one.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"} | more)
     return str(answer.json["id"])
 
@@ -84,14 +84,14 @@ async def details(one: Rig, session_id: str) -> Any:
     return (await one.call("GET", f"/sessions/{session_id}")).json
 
 
-JOB = (flipped(), None, 1000)
+JOB = (flip_circuit(), None, 1000)
 JOB_S = independent_usage_s(1000, 250e-6, 1)
 
 
 def test_a_session_is_charged_by_the_wall_clock_idle_time_included() -> None:
     async def scenario() -> None:
         one = rig("onprem-today", price_per_s=1.6)
-        session_id = await opened(one)
+        session_id = await open_session(one)
         await one.ran(sampler(JOB), session_id=session_id)
         await asyncio.sleep(10.0)
         last = await one.ran(sampler(JOB), session_id=session_id)
@@ -114,7 +114,7 @@ def test_a_session_is_charged_by_the_wall_clock_idle_time_included() -> None:
 def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing() -> None:
     async def scenario() -> None:
         one = rig("onprem-today")
-        session_id = await opened(one)
+        session_id = await open_session(one)
         await one.ran(sampler(JOB), session_id=session_id)
         foreign = (await one.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(30.0)
@@ -135,9 +135,9 @@ def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing(
 def test_at_its_longest_time_a_session_closes_and_what_waits_fails() -> None:
     async def scenario() -> None:
         one = rig("onprem-today")
-        session_id = await opened(one, max_ttl=4)
+        session_id = await open_session(one, max_ttl=4)
         jobs = [(await one.submit(sampler(JOB), session_id=session_id)).json["id"] for _ in range(4)]
-        states = [await one.ended(job) for job in jobs]
+        states = [await one.wait_ended(job) for job in jobs]
         assert states == ["Completed", "Completed", "Failed", "Failed"]
         found = await details(one, session_id)
         assert found["state"] == "closed"

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from concluded import Call as Calling
-from concluded import summary
-from shotclock.bench.modes import meeting, told
-from shotclock.bench.rows import Step, steps, table
+from sample_summary import Call as Calling
+from sample_summary import summary
+from shotclock.bench.judge.modes import describe_mode, meeting
+from shotclock.bench.record.rows import Step, steps, table
 from shotclock.bench.schema import ArmSummary, ModeChange
 from shotclock.domain.budget import NS_PER_MS
 from synthetic import SMALL, rows
@@ -36,17 +36,17 @@ def calling(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) ->
     return found
 
 
-def told_of(steps: list[Step], mode: str = "auto") -> str:
+def describe(steps: list[Step], mode: str = "auto") -> str:
     arm = summary({ARM: Calling(waits_ms=100.0)}).arms[ARM]
     seeds = tuple(sorted({step.seed for step in steps}))
-    return told(arm.model_copy(update={"mode": mode, "meeting": meeting(steps), "seeds": seeds}))
+    return describe_mode(arm.model_copy(update={"mode": mode, "meeting": meeting(steps), "seeds": seeds}))
 
 
 def test_the_p95_behind_a_change_is_that_of_the_calls_before_it() -> None:
     made = calling(*[(100.0, True)] * 18, *[(240.0, True)] * 2, (300.0, False), (310.0, False))
     assert meeting(made).changes == (ModeChange(seed=0, step=100, mode="overlap", calls=20, p95_ms=240.0),)
     assert (
-        told_of(made) == "auto: inline, overlap from step 100 (19 of the last 20 calls took at most 240 ms)"
+        describe(made) == "auto: inline, overlap from step 100 (19 of the last 20 calls took at most 240 ms)"
     )
 
 
@@ -61,7 +61,7 @@ def test_what_was_refused_tells_nothing_of_a_latency() -> None:
 def test_calls_past_their_deadline_rank_above_every_other() -> None:
     made = calling(*[(100.0, True)] * 18, *[(float("nan"), True)] * 2, (300.0, False))
     assert meeting(made).changes[0].p95_ms is None
-    assert "(at least 2 of the last 20 calls over 200 ms)" in told_of(made)
+    assert "(at least 2 of the last 20 calls over 200 ms)" in describe(made)
 
 
 def test_at_most_a_hundred_calls_are_looked_back_on() -> None:
@@ -79,8 +79,8 @@ def test_each_seed_changes_for_itself_and_back() -> None:
         (1, 10, "overlap"),
     ]
     assert (found.inline, found.overlapped) == (4, 2)
-    assert "overlap from steps 5 to 10 in 2 of 2 seeds" in told_of([*one, *other])
-    assert told_of([*one, *other]).endswith("1 later change")
+    assert "overlap from steps 5 to 10 in 2 of 2 seeds" in describe([*one, *other])
+    assert describe([*one, *other]).endswith("1 later change")
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_each_seed_changes_for_itself_and_back() -> None:
     ],
 )
 def test_without_a_change_one_word_is_enough(mode: str, inline: bool, words: str) -> None:
-    assert told_of(calling(*[(100.0, inline)] * 3), mode) == words
+    assert describe(calling(*[(100.0, inline)] * 3), mode) == words
 
 
 def test_rows_and_summaries_from_before_are_read_and_say_nothing() -> None:
     older = table(rows(SMALL)).drop_columns(["inline"])
     assert all(step.call.inline for step in steps(older) if step.call)
     arm = summary({ARM: Calling(waits_ms=100.0)}).arms[ARM].model_dump(exclude={"meeting"})
-    assert told(ArmSummary.model_validate(arm)) == ""
+    assert describe_mode(ArmSummary.model_validate(arm)) == ""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 
-from harness import Inline, LoopClock, random_parameters, run_virtual, unlinked
+from harness import Inline, LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Execution, Job, ProviderLimits
@@ -114,12 +114,12 @@ def provider_of(client: Any, limit: float, mode: Any = "job", price: float = 1.0
 
 
 def job(tag: str, shots: int = 10) -> Job:
-    return Job.of((unlinked(random_parameters(2, 1)),), shots, tag)
+    return Job.of((without_qpy(random_parameters(2, 1)),), shots, tag)
 
 
 async def ran(provider: RemoteProvider[Any, Any], tag: str) -> Execution:
     execution = await provider.collect(await provider.submit(job(tag)))
-    await provider.settled()
+    await provider.wait_settled()
     return execution
 
 
@@ -187,7 +187,7 @@ def test_a_final_figure_of_a_session_covers_the_jobs_that_report_nothing() -> No
         await provider.collect(await provider.submit(job("a")))
         await asyncio.sleep(2.0)  # it idles out, and says nothing at first
         assert committed(provider) == ESTIMATE_S + 1.0  # and the idle time that it may have had
-        await provider.settled()
+        await provider.wait_settled()
         await provider.close()
         assert (provider.budget.spent, provider.budget.promised) == (9.0, 0.0)
 
@@ -219,7 +219,7 @@ def test_a_cancel_after_a_collect_counts_nothing_twice(mode: str) -> None:
         accepted = await provider.submit(job("a"))
         await provider.collect(accepted)
         await provider.cancel(accepted)
-        await provider.settled()
+        await provider.wait_settled()
         assert provider.budget.spent == 3.0
         assert provider.charges().abandoned == 0
         assert client.cancels == 0
@@ -233,7 +233,7 @@ def test_a_cancelled_job_counts_once_however_often_it_is_cancelled() -> None:
         accepted = await provider.submit(job("a"))
         for _ in range(3):
             await provider.cancel(accepted)
-        await provider.settled()
+        await provider.wait_settled()
         charges = provider.charges()
         assert (charges.abandoned, charges.abandoned_s, provider.budget.spent) == (1, 3.0, 3.0)
 
@@ -246,7 +246,7 @@ def test_an_adopted_job_counts_as_one_of_its_shots(tells: bool) -> None:
         provider = provider_of(Account(None, tells=tells), 10.0)
         adopted = Accepted("job-before", shots=20)
         assert (await provider.collect(adopted)).qpu_s == 2 * ESTIMATE_S
-        await provider.settled()
+        await provider.wait_settled()
         assert committed(provider) == 2 * ESTIMATE_S
         with pytest.raises(ProviderError, match=r"^money: "):
             await provider.submit(job("next"))

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 
 import synthetic
-from concluded import Call, summary
 from harness import FACTS, Inline
-from queueing import MS, Queue, late, loaded
+from queueing import MS, Queue, late, run_load
+from sample_summary import Call, summary
 from shotclock.app.host import VirtualHost
 from shotclock.app.quantum_path import PathPolicy, assemble
-from shotclock.bench.arms import parse
-from shotclock.bench.figures import by_arm
-from shotclock.bench.gates import Threshold, judge, resolve
+from shotclock.bench.judge.gates import Threshold, judge, resolve
+from shotclock.bench.judge.metrics import by_arm
+from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.judge import judge as judge_load
+from shotclock.bench.record.arm_runs import parse
 from shotclock.bench.schema import Gate, Result, Summary
-from shotclock.bench.summarise import judged
 from shotclock.cli.bench import _failure, exit_code
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.outcome import Outcome
@@ -92,7 +92,7 @@ def test_a_call_in_time_says_nothing_of_it() -> None:
 
 
 def test_a_load_is_invalid_where_its_percentile_may_be_an_overrun() -> None:
-    calls = loaded(SERVER, Queue(lambda number: 0.005))
+    calls = run_load(SERVER, Queue(lambda number: 0.005))
     few, many = len(calls) // 200, len(calls) // 50
     for overruns, is_valid in ((0, True), (few, True), (many, False), (len(calls), False)):
         marked = [replace(call, emulator_overrun=at < overruns) for at, call in enumerate(calls)]
@@ -107,7 +107,7 @@ def test_a_load_is_invalid_where_its_percentile_may_be_an_overrun() -> None:
 
 
 def test_a_load_of_late_calls_alone_is_no_failure_of_the_qpu() -> None:
-    calls = loaded(SERVER, Queue(lambda number: 0.005, lambda number: late))
+    calls = run_load(SERVER, Queue(lambda number: 0.005, lambda number: late))
     assert judge_load(calls, SERVER, "quantum").result is Result.FAIL
     marked = [replace(call, emulator_overrun=True) for call in calls]
     assert judge_load(marked, SERVER, "quantum").result is Result.INCONCLUSIVE
@@ -143,7 +143,7 @@ def test_a_threshold_on_overrun_calls_is_neither_met_nor_missed(
 
 def overrun_in(run: Summary, overruns: int) -> Summary:
     arm = run.arms[ARM].model_copy(update={"emulator_overruns": overruns, "outcomes": {"done": 10}})
-    return judged(run.model_copy(update={"arms": {**run.arms, ARM: arm}}))
+    return judge_summary(run.model_copy(update={"arms": {**run.arms, ARM: arm}}))
 
 
 @pytest.mark.parametrize("gate", [Result.PASS, Result.FAIL, Result.INCONCLUSIVE])
@@ -176,7 +176,7 @@ def test_the_last_line_under_strict_says_which_latencies_are_invalid() -> None:
 def test_a_single_overrun_among_many_calls_leaves_the_verdict() -> None:
     run = summary({ARM: Call(waits_ms=120.0, p95_ms=140.0)})
     arm = run.arms[ARM].model_copy(update={"emulator_overruns": 1, "outcomes": {"done": 200}})
-    verdict = judged(run.model_copy(update={"arms": {**run.arms, ARM: arm}})).verdict
+    verdict = judge_summary(run.model_copy(update={"arms": {**run.arms, ARM: arm}})).verdict
     assert verdict.headline.startswith("Not worth it")
     assert verdict.modes == {ARM: "inline"}
     assert any("1 of 200 calls; those latencies are this machine's" in one.text for one in verdict.sentences)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import synthetic
-from charted import run
-from shotclock.bench.report.render import svg
+from sample_report import run
+from shotclock.bench.report.kit.render import svg
 from shotclock.bench.report.run.overview import (
     REFERENCE_MS,
     draw_latency,

@@ -47,7 +47,7 @@ def lines_for(sizes: tuple[int, ...]) -> tuple[Line, ...]:
     return disjoint_lines_for(target_of("FakeTorino"), sizes)
 
 
-def packed(sizes: tuple[int, ...], seed: int) -> tuple[QuantumCircuit, list[Float64s]]:
+def pack_circuits(sizes: tuple[int, ...], seed: int) -> tuple[QuantumCircuit, list[Float64s]]:
     """Random circuits of these sizes side by side, and each one's exact probabilities."""
     circuits, alone = [], []
     for number, (n, line) in enumerate(zip(sizes, lines_for(sizes), strict=True)):
@@ -86,14 +86,14 @@ def marginals(circuit: QuantumCircuit) -> list[Float64s]:
     seed=st.integers(0, 1000),
 )
 def test_packed_is_what_each_would_be_alone_and_in_order(sizes: list[int], seed: int) -> None:
-    circuit, alone = packed(tuple(sizes), seed)
+    circuit, alone = pack_circuits(tuple(sizes), seed)
     assert [register.size for register in circuit.cregs] == sizes
     for found, expected in zip(marginals(circuit), alone, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
 def test_a_swap_of_equal_sizes_would_be_seen() -> None:
-    circuit, (first, second) = packed((3, 3), seed=5)
+    circuit, (first, second) = pack_circuits((3, 3), seed=5)
     found = marginals(circuit)
     np.testing.assert_allclose(found[0], first, atol=1e-9)
     assert np.abs(found[0] - second).max() > 0.05
@@ -121,7 +121,7 @@ def test_relocated_lines_are_valid_isa_circuits(fake: str) -> None:
 
 
 def test_the_whole_is_as_deep_as_the_deepest() -> None:
-    circuit, _ = packed((2, 5, 3), seed=1)
+    circuit, _ = pack_circuits((2, 5, 3), seed=1)
     deepest = template(5)[0]
     assert circuit.depth() == deepest.depth()
     assert circuit.depth(lambda one: len(one.qubits) == 2) == deepest.depth(lambda one: len(one.qubits) == 2)

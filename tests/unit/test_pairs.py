@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import synthetic
 from shotclock import cli
 from shotclock.app.pairs import differences, turns
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.record.folder import RunFolder
 from shotclock.cli.exit_codes import INTERRUPTED
 from shotclock.domain.errors import MachineError, RunError, SettingsError, ShotclockError
 from shotclock.settings import load

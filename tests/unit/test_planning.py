@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import FACTS, random_parameters, unlinked
+from harness import FACTS, random_parameters, without_qpy
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Job
@@ -17,10 +17,10 @@ from shotclock.emulator.profile import load
 from shotclock.emulator.timing import quantile_s
 from shotclock.orchestrator.planning import Fit, ShotLimits, fit_shots, fit_shots_and_delay
 
-CIRCUITS = (unlinked(random_parameters(4, 1)),)
+CIRCUITS = (without_qpy(random_parameters(4, 1)),)
 
 
-def colocated_s(shots: int, rep_delay_s: float | None = None) -> float:
+def predict_colocated_s(shots: int, rep_delay_s: float | None = None) -> float:
     return quantile_s(Job.of(CIRCUITS, shots, "test", rep_delay_s), FACTS, load("colocated"), 0.95)
 
 
@@ -64,18 +64,18 @@ def test_the_most_that_fit_and_not_one_more(shape: str, remaining_ns: int, minim
 
 
 def test_a_straight_line_takes_four_questions() -> None:
-    predict_s = Counted(colocated_s)
+    predict_s = Counted(predict_colocated_s)
     shots = fit_shots(predict_s, 200_000_000, ShotLimits(16, 100_000))
     assert predict_s.asked <= 4
     assert isinstance(shots, int)
-    assert colocated_s(shots) <= 0.2 < colocated_s(shots + 1)
+    assert predict_colocated_s(shots) <= 0.2 < predict_colocated_s(shots + 1)
 
 
 def test_what_does_not_fit_says_what_the_fewest_would_take() -> None:
-    rejection = fit_shots(colocated_s, 1_000_000, ShotLimits(256, 1024))
+    rejection = fit_shots(predict_colocated_s, 1_000_000, ShotLimits(256, 1024))
     assert isinstance(rejection, Rejection)
     assert (rejection.limit, rejection.allowed) == ("shots_to_fit", 0.001)
-    assert rejection.present == colocated_s(256)
+    assert rejection.present == predict_colocated_s(256)
     assert "256 shots" in str(rejection)
 
 
@@ -86,25 +86,25 @@ def test_a_range_without_shots_is_refused(minimum: int, maximum: int) -> None:
 
 
 def test_the_default_delay_stays_while_the_fewest_shots_fit() -> None:
-    fit = fit_shots_and_delay(colocated_s, 200_000_000, ShotLimits(100, 100_000), (250e-6, 0.0))
+    fit = fit_shots_and_delay(predict_colocated_s, 200_000_000, ShotLimits(100, 100_000), (250e-6, 0.0))
     assert isinstance(fit, Fit)
     assert (fit.rep_delay_s, fit.penalised) == (250e-6, False)
-    assert fit.predicted_s == colocated_s(fit.shots) <= 0.2
+    assert fit.predicted_s == predict_colocated_s(fit.shots) <= 0.2
 
 
 def test_a_shorter_delay_is_taken_to_fit_and_says_so() -> None:
-    remaining_ns, limits = round(colocated_s(1000, 100e-6) * 1e9) + 1, ShotLimits(1000, 2000)
-    fit = fit_shots_and_delay(colocated_s, remaining_ns, limits, (250e-6, 150e-6, 100e-6, 0.0))
-    assert fit == Fit(1000, 100e-6, colocated_s(1000, 100e-6), penalised=True)
+    remaining_ns, limits = round(predict_colocated_s(1000, 100e-6) * 1e9) + 1, ShotLimits(1000, 2000)
+    fit = fit_shots_and_delay(predict_colocated_s, remaining_ns, limits, (250e-6, 150e-6, 100e-6, 0.0))
+    assert fit == Fit(1000, 100e-6, predict_colocated_s(1000, 100e-6), penalised=True)
 
 
 def test_the_shortest_delay_is_the_one_that_refuses() -> None:
-    rejection = fit_shots_and_delay(colocated_s, 1_000_000, ShotLimits(1000, 2000), (250e-6, 0.0))
+    rejection = fit_shots_and_delay(predict_colocated_s, 1_000_000, ShotLimits(1000, 2000), (250e-6, 0.0))
     assert isinstance(rejection, Rejection)
-    assert rejection.present == colocated_s(1000, 0.0)
+    assert rejection.present == predict_colocated_s(1000, 0.0)
 
 
 @pytest.mark.parametrize("choices", [(), (1e-4, 1e-4), (1e-4, 2e-4)])
 def test_delays_go_downward(choices: tuple[float, ...]) -> None:
     with pytest.raises(SettingsError, match="rep_delay choices"):
-        fit_shots_and_delay(colocated_s, 10**9, ShotLimits(1, 2), choices)
+        fit_shots_and_delay(predict_colocated_s, 10**9, ShotLimits(1, 2), choices)

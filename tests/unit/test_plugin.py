@@ -80,7 +80,7 @@ def test_a_workload_of_the_users_that_does_not_work_is_one_line(name: str, told:
 
 def test_settings_errors_of_the_users_code_keep_their_words() -> None:
     with pytest.raises(SettingsError, match="unknown key"):
-        plugin.called("bench.workload", "mine:two", lambda: load(None, {"quantum": {"shotz": 1}}))
+        plugin.call_plugin("bench.workload", "mine:two", lambda: load(None, {"quantum": {"shotz": 1}}))
 
 
 def test_what_has_every_member_of_a_port_passes() -> None:

@@ -42,7 +42,7 @@ def rows(n: int = 400, seed: int = 1) -> list[dict[str, Any]]:
     return found
 
 
-def written(folder: Path, name: str, content: list[dict[str, Any]]) -> Path:
+def write_file(folder: Path, name: str, content: list[dict[str, Any]]) -> Path:
     file = folder / name
     if name.endswith(".json"):
         file.write_text(json.dumps(content))
@@ -56,8 +56,8 @@ def written(folder: Path, name: str, content: list[dict[str, Any]]) -> Path:
 
 @pytest.mark.parametrize("name", ["records.json", "records.csv"])
 def test_the_planted_queue_and_overhead_are_found_again(name: str, tmp_path: Path) -> None:
-    records = fit.read(written(tmp_path, name, rows()))
-    profile = fit.fitted(records, "site", "Example lab, November 2026")
+    records = fit.read(write_file(tmp_path, name, rows()))
+    profile = fit.fit_profile(records, "site", "Example lab, November 2026")
     assert profile.queue is not None
     assert profile.subjob_overhead is not None
     assert profile.queue.kind == "lognormal"
@@ -68,8 +68,8 @@ def test_the_planted_queue_and_overhead_are_found_again(name: str, tmp_path: Pat
 
 
 def test_every_number_is_measured_and_says_where(tmp_path: Path) -> None:
-    records = fit.read(written(tmp_path, "records.json", rows(50)))
-    profile = fit.fitted(records, "site", "Example lab, November 2026")
+    records = fit.read(write_file(tmp_path, "records.json", rows(50)))
+    profile = fit.fit_profile(records, "site", "Example lab, November 2026")
     file = tmp_path / "site.toml"
     file.write_text(fit.toml_of(profile))
     again = load(str(file))
@@ -94,9 +94,9 @@ def test_ibms_own_metrics_are_taken_as_they_are(tmp_path: Path) -> None:
         for row in rows(40)
     ]
     metrics.append({"timestamps": {"created": START.isoformat(), "running": None, "finished": None}})
-    records = fit.read(written(tmp_path, "metrics.json", metrics))
+    records = fit.read(write_file(tmp_path, "metrics.json", metrics))
     assert len(records) == 40
-    overhead = fit.fitted(records, "site", "Example lab").subjob_overhead
+    overhead = fit.fit_profile(records, "site", "Example lab").subjob_overhead
     assert overhead is not None
     assert overhead.kind == "constant"
     assert overhead.mean_s == pytest.approx(min(one.usage_s for one in records), rel=1e-4)
@@ -107,8 +107,8 @@ def test_another_distribution_shows_as_a_distance(tmp_path: Path) -> None:
     for number, row in enumerate(two_worlds):
         running = datetime.fromisoformat(row["created"]) + timedelta(seconds=1 if number % 2 else 1e4)
         row |= {"running": running.isoformat(), "finished": (running + timedelta(seconds=3)).isoformat()}
-    records = fit.read(written(tmp_path, "records.json", two_worlds))
-    assert fit.goodness(records, fit.fitted(records, "site", "Example lab")) > 0.2
+    records = fit.read(write_file(tmp_path, "records.json", two_worlds))
+    assert fit.goodness(records, fit.fit_profile(records, "site", "Example lab")) > 0.2
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_another_distribution_shows_as_a_distance(tmp_path: Path) -> None:
 def test_a_bad_record_is_one_line(change: dict[str, Any], words: tuple[str, ...], tmp_path: Path) -> None:
     content = rows(30)
     content[2] |= change
-    file = written(tmp_path, "records.csv", content)
+    file = write_file(tmp_path, "records.csv", content)
     with pytest.raises(SettingsError) as refused:
         fit.read(file)
     assert all(word in str(refused.value) for word in (*words, str(file)))
@@ -134,13 +134,13 @@ def test_a_bad_record_is_one_line(change: dict[str, Any], words: tuple[str, ...]
 
 def test_too_few_records_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="3 jobs that ran; a profile wants at least 20"):
-        fit.read(written(tmp_path, "records.json", rows(3)))
+        fit.read(write_file(tmp_path, "records.json", rows(3)))
 
 
 def test_the_command_writes_a_profile_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    file = written(tmp_path, "records.csv", rows(60))
+    file = write_file(tmp_path, "records.csv", rows(60))
     out = tmp_path / "lab.toml"
     monkeypatch.setattr(
         sys, "argv", ["shotclock", "profile", "fit", str(file), "--name", "lab", "--out", str(out), "--json"]

@@ -13,21 +13,21 @@ from shotclock.domain.delta import Proposal
 from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.domain.subproblem import Bits, Float64s
 from shotclock.solvers.exact import Exact
-from shotclock.training.curvature import gauss_newton, slope
+from shotclock.training.kernels.curvature import gauss_newton, slope
+from shotclock.training.kernels.price import ENUMERATED, price_of, resize
 from shotclock.training.kernels.prune_mask import PruneMask
-from shotclock.training.loops.classifier import gated
-from shotclock.training.parameters import add
-from shotclock.training.price import ENUMERATED, price_of, resized
-from shotclock.training.surrogate import Quadratic
+from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.layers.parameters import add
+from shotclock.training.loops.classifier import build_gated
 
 N = 8
 GATES = "2.open"
 
 
-def trained(seed: int = 0, steps: int = 30) -> tuple[nn.Sequential, Tensor, Tensor]:
+def train(seed: int = 0, steps: int = 30) -> tuple[nn.Sequential, Tensor, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = gated(6, N, 4).double()
+        model = build_gated(6, N, 4).double()
         inputs = torch.randn(200, 6, dtype=torch.float64)
         targets = (inputs @ torch.randn(6, 4, dtype=torch.float64)).argmax(dim=1)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
@@ -45,7 +45,7 @@ def loss_of(model: nn.Module, inputs: Tensor, targets: Tensor) -> float:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_slope_and_curvature_are_the_loss_change_to_second_order(seed: int) -> None:
-    model, inputs, targets = trained(seed)
+    model, inputs, targets = train(seed)
     gates = model.get_parameter(GATES)
     toward = torch.randn(N, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     gradient = slope(model, GATES, inputs, targets)
@@ -65,7 +65,7 @@ def test_slope_and_curvature_are_the_loss_change_to_second_order(seed: int) -> N
 
 @pytest.mark.parametrize("closed", [0, 3])
 def test_the_energy_is_slope_curvature_and_price(closed: int) -> None:
-    model, inputs, targets = trained(1)
+    model, inputs, targets = train(1)
     gates = model.get_parameter(GATES)
     with torch.no_grad():
         gates[:closed] = 0.0
@@ -85,7 +85,7 @@ def test_the_energy_is_slope_curvature_and_price(closed: int) -> None:
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("keep", [0.25, 0.5])
 def test_the_optimum_keeps_the_wanted_share(seed: int, keep: float) -> None:
-    model, inputs, targets = trained(seed, steps=100)
+    model, inputs, targets = train(seed, steps=100)
     asking = PruneMask(model, inputs, targets, N, seed, keep)
     for version in range(3):  # the second time units may come back, and the share stays
         proposal = asking.propose(version, 1)
@@ -141,7 +141,7 @@ def test_above_enumeration_the_wanted_number_is_met_or_nearly() -> None:
 def test_reflection_is_the_same_function_of_flips(seed: int, base: int, flips: int) -> None:
     problem = random_problem(6, seed)
     from_bits, x = all_bits(6)[base], all_bits(6)[flips]
-    reflected = problem.reflected(from_bits)
+    reflected = problem.reflect(from_bits)
     assert energies(reflected, x[None])[0] == pytest.approx(energies(problem, (from_bits ^ x)[None])[0])
 
 
@@ -150,13 +150,13 @@ def test_resizing_meets_the_number_and_changes_no_more_than_it_must(
     seed: int, start: int, wanted: int
 ) -> None:
     chosen = all_bits(8)[start]
-    found = resized(random_problem(8, seed), chosen, wanted)
+    found = resize(random_problem(8, seed), chosen, wanted)
     assert int(found.sum()) == wanted
     assert int((found != chosen).sum()) == abs(wanted - int(chosen.sum()))
 
 
 def test_a_gate_that_moved_meanwhile_is_not_moved_again() -> None:
-    model, inputs, targets = trained()
+    model, inputs, targets = train()
     asking = PruneMask(model, inputs, targets, N, 0)
     proposal = asking.propose(0, 1)
     first = np.eye(N, dtype=np.uint8)[0]
@@ -168,7 +168,7 @@ def test_a_gate_that_moved_meanwhile_is_not_moved_again() -> None:
 
 
 def test_no_gradient_is_left_behind() -> None:
-    model, inputs, targets = trained()
+    model, inputs, targets = train()
     model.zero_grad()
     PruneMask(model, inputs, targets, N, 0).propose(0, 1)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -180,8 +180,8 @@ def test_what_cannot_be_served_is_said() -> None:
     with pytest.raises(SettingsError, match="needs a model with Gate layers"):
         PruneMask(nn.Linear(2, 2), x, y, 2, 0)
     with pytest.raises(SettingsError, match=r"kernel\.n: 9 is more than the smallest layer's 8"):
-        PruneMask(gated(2, 8, 2), x, y, 9, 0)
-    model, inputs, targets = trained()
+        PruneMask(build_gated(2, 8, 2), x, y, 9, 0)
+    model, inputs, targets = train()
     with torch.no_grad():
         model.get_parameter("0.weight").fill_(torch.nan)
     with pytest.raises(SubproblemError, match=r"subproblem\.(linear|quadratic): has NaN"):
@@ -189,7 +189,7 @@ def test_what_cannot_be_served_is_said() -> None:
 
 
 def test_a_proposal_of_another_kernel_is_a_bug() -> None:
-    model, inputs, targets = trained()
+    model, inputs, targets = train()
     asking = PruneMask(model, inputs, targets, N, 0)
     foreign = Proposal(asking.propose(0, 1).subproblem, context=None)
     with pytest.raises(TypeError, match="not a proposal of prune_mask"):

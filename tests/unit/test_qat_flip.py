@@ -10,11 +10,11 @@ from torch import nn
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.training.kernels.qat_flip import QatFlip
+from shotclock.training.layers.ternary import TernaryLinear
 from shotclock.training.loops.digits_mlp import DigitsMlp, build
-from shotclock.training.ternary import TernaryLinear
 
 
-def trained(seed: int = 0, steps: int = 60) -> DigitsMlp:
+def train(seed: int = 0, steps: int = 60) -> DigitsMlp:
     workload = build(seed)
     for _ in range(steps):
         workload.step()
@@ -36,7 +36,7 @@ def curvature_loss(workload: DigitsMlp, kernel: QatFlip, proposal: Proposal) -> 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_surrogate_follows_the_true_loss_change(seed: int) -> None:
-    workload = trained(seed)
+    workload = train(seed)
     kernel = kernel_of(workload)
     rng = np.random.default_rng(seed)
     for _ in range(3):
@@ -54,7 +54,7 @@ def test_the_surrogate_follows_the_true_loss_change(seed: int) -> None:
 
 
 def test_a_delta_moves_each_chosen_weight_by_one_level_and_no_other() -> None:
-    workload = trained()
+    workload = train()
     kernel = kernel_of(workload)
     proposal = kernel.propose(0, 1)
     layer = workload.model.get_submodule(proposal.context.layer)  # type: ignore[attr-defined]
@@ -70,7 +70,7 @@ def test_a_delta_moves_each_chosen_weight_by_one_level_and_no_other() -> None:
 
 
 def test_rebuilding_on_an_unmoved_model_gives_the_same_surrogate() -> None:
-    workload = trained()
+    workload = train()
     kernel = kernel_of(workload)
     proposal = kernel.propose(3, 1)
     rebuilt = kernel.rebuild(proposal, 5)
@@ -80,7 +80,7 @@ def test_rebuilding_on_an_unmoved_model_gives_the_same_surrogate() -> None:
 
 
 def test_a_weight_that_left_its_level_is_not_moved_again() -> None:
-    workload = trained()
+    workload = train()
     kernel = kernel_of(workload)
     proposal = kernel.propose(0, 1)
     everything = np.ones(8, np.uint8)
@@ -90,7 +90,7 @@ def test_a_weight_that_left_its_level_is_not_moved_again() -> None:
 
 
 def test_probing_leaves_the_model_as_it_was_and_tells_the_change() -> None:
-    workload = trained()
+    workload = train()
     kernel = kernel_of(workload)
     proposal = kernel.propose(0, 1)
     delta = kernel.delta(proposal, np.ones(8, np.uint8), 0)
@@ -107,7 +107,7 @@ def test_probing_leaves_the_model_as_it_was_and_tells_the_change() -> None:
 
 
 def test_the_same_seed_trains_the_same_model_and_asks_the_same() -> None:
-    one, other = trained(4), trained(4)
+    one, other = train(4), train(4)
     assert one.evaluate() == other.evaluate()
     first, second = (kernel_of(w).propose(0, 1).subproblem for w in (one, other))
     np.testing.assert_array_equal(first.quadratic, second.quadratic)
@@ -115,7 +115,7 @@ def test_the_same_seed_trains_the_same_model_and_asks_the_same() -> None:
 
 def test_training_lowers_the_held_out_loss() -> None:
     untrained = build(0).evaluate()
-    assert trained(0, 300).evaluate() < 0.6 * untrained
+    assert train(0, 300).evaluate() < 0.6 * untrained
 
 
 def test_a_workload_without_that_kernel_or_room_for_it_says_so() -> None:

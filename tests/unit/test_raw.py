@@ -19,14 +19,15 @@ from qiskit.transpiler import InstructionProperties, Target
 
 from exact import exact
 from harness import FACTS, Inline, goodness_of_fit
-from shotclock.circuits import raw, store
+from shotclock.circuits import store
+from shotclock.circuits import user_circuits as raw
 from shotclock.circuits.cache import Disk
-from shotclock.circuits.qaoa import bound_isa, bound_logical
+from shotclock.circuits.qaoa import bind_isa, bind_logical
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.domain.circuit import Bound, DeviceCircuit
 from shotclock.domain.errors import CircuitError, FaultKind, MachineError, ProviderError
-from shotclock.emulator import bound as emulation
 from shotclock.emulator import device
+from shotclock.emulator import user_circuits as emulation
 from shotclock.solvers.greedy import Greedy
 
 DEVICE = "heron-torino"
@@ -53,7 +54,7 @@ def bell() -> QuantumCircuit:
     return circuit
 
 
-def edited(change: Callable[[QuantumCircuit], object], qubits: int = 2, bits: int = 2) -> QuantumCircuit:
+def edit(change: Callable[[QuantumCircuit], object], qubits: int = 2, bits: int = 2) -> QuantumCircuit:
     circuit = QuantumCircuit(qubits, bits)
     change(circuit)
     return circuit
@@ -65,7 +66,7 @@ def conditional(circuit: QuantumCircuit) -> None:
         circuit.x(1)
 
 
-def looped(circuit: QuantumCircuit) -> None:
+def add_loop(circuit: QuantumCircuit) -> None:
     with circuit.for_loop(range(3)):
         circuit.x(0)
     circuit.measure(0, 0)
@@ -89,7 +90,7 @@ def with_opaque(circuit: QuantumCircuit) -> None:
     circuit.measure(0, 0)
 
 
-def measured_in_between(circuit: QuantumCircuit) -> None:
+def measure_midway(circuit: QuantumCircuit) -> None:
     circuit.measure(0, 0)
     circuit.h(0)
     circuit.measure(1, 1)
@@ -109,19 +110,19 @@ REFUSED: list[tuple[str, str, Source]] = [
     ("qubits", "134 qubits, heron-torino has 133", QuantumCircuit(134, 1)),
     ("qubits", "200000000 qubits", HEAD + "qubit[200000000] q; h q[0];"),
     ("instructions", "empty", QuantumCircuit(2, 2)),
-    ("instructions", "empty", edited(lambda circuit: circuit.barrier())),
-    ("parameters", "no value for a, b", edited(lambda c: (c.rx(Parameter("b"), 0), c.rx(Parameter("a"), 0)))),
-    ("measure", "nothing is measured", edited(lambda circuit: circuit.h(0))),
-    ("measure", "qubit 0 is used after its measurement", edited(measured_in_between)),
-    ("measure", "bit 0 is written twice", edited(lambda circuit: circuit.measure([0, 1], [0, 0]))),
-    ("box", "write their instructions without a box", edited(boxed)),
-    ("reset", "every shot begins with its qubits at 0", edited(lambda circuit: circuit.reset(0))),
-    ("control_flow", "if_else", edited(conditional)),
-    ("control_flow", "for_loop", edited(looped)),
-    ("control_flow", "variables", edited(with_variable)),
+    ("instructions", "empty", edit(lambda circuit: circuit.barrier())),
+    ("parameters", "no value for a, b", edit(lambda c: (c.rx(Parameter("b"), 0), c.rx(Parameter("a"), 0)))),
+    ("measure", "nothing is measured", edit(lambda circuit: circuit.h(0))),
+    ("measure", "qubit 0 is used after its measurement", edit(measure_midway)),
+    ("measure", "bit 0 is written twice", edit(lambda circuit: circuit.measure([0, 1], [0, 0]))),
+    ("box", "write their instructions without a box", edit(boxed)),
+    ("reset", "every shot begins with its qubits at 0", edit(lambda circuit: circuit.reset(0))),
+    ("control_flow", "if_else", edit(conditional)),
+    ("control_flow", "for_loop", edit(add_loop)),
+    ("control_flow", "variables", edit(with_variable)),
     ("control_flow", "if_else", HEAD + "qubit[2] q; bit c; c = measure q[0]; if (c) { x q[1]; }"),
-    ("gates", "frob", edited(with_opaque)),
-    ("gates", "initialize is neither", edited(lambda circuit: circuit.initialize([1, 0], 0))),
+    ("gates", "frob", edit(with_opaque)),
+    ("gates", "initialize is neither", edit(lambda circuit: circuit.initialize([1, 0], 0))),
 ]
 
 
@@ -153,10 +154,10 @@ def test_parameters_are_filled_in_by_name_however_the_source_orders_them() -> No
     wanted = read(circuit, {f"t[{index}]": angle for index, angle in enumerate(angles)})
     text = qasm3.dumps(circuit)
     given = read(text, {f"_t_{index}_": angle for index, angle in enumerate(angles)})
-    np.testing.assert_allclose(exact(loaded(given)), exact(loaded(wanted)), atol=1e-12)
+    np.testing.assert_allclose(exact(load_bound(given)), exact(load_bound(wanted)), atol=1e-12)
 
 
-def loaded(bound: Bound) -> QuantumCircuit:
+def load_bound(bound: Bound) -> QuantumCircuit:
     return qpy.load(io.BytesIO(bound.qpy))[0]
 
 
@@ -165,7 +166,7 @@ def loaded(bound: Bound) -> QuantumCircuit:
     [({"a": 0.1, "z": 1.0}, "the circuit has no z"), ({"a": math.nan}, "a is nan"), ({}, "no value for a")],
 )
 def test_values_that_do_not_fit_are_refused(values: dict[str, float], told: str) -> None:
-    circuit = edited(lambda it: (it.rx(Parameter("a"), 0), it.measure(0, 0)))
+    circuit = edit(lambda it: (it.rx(Parameter("a"), 0), it.measure(0, 0)))
     with pytest.raises(CircuitError, match=told):
         read(circuit, values)
 
@@ -176,7 +177,7 @@ def test_a_missing_reader_of_openqasm_is_told_with_what_to_install(monkeypatch: 
         read(BELL)
 
 
-def tangled(n: int) -> QuantumCircuit:
+def make_tangled(n: int) -> QuantumCircuit:
     """A circuit with gates of many kinds, every pair coupled, idle qubits left out of it."""
     rng = np.random.default_rng(n)
     circuit = QuantumCircuit(n + 2, n)
@@ -191,15 +192,15 @@ def tangled(n: int) -> QuantumCircuit:
     return circuit
 
 
-@pytest.mark.parametrize("name", device.known())
+@pytest.mark.parametrize("name", device.known_devices())
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_what_is_compiled_is_the_circuit_in_the_devices_own_instructions(name: str, n: int) -> None:
     target = device.target(name)
-    bound = raw.read(tangled(n), {}, name, target)
+    bound = raw.read(make_tangled(n), {}, name, target)
     circuit = DeviceCircuit(store.obtain(bound, name, device.target, None).template, bound)
-    isa = bound_isa(circuit)
-    np.testing.assert_allclose(exact(isa), exact(bound_logical(circuit)), atol=1e-9)
-    np.testing.assert_allclose(exact(isa), exact(tangled(n)), atol=1e-9)
+    isa = bind_isa(circuit)
+    np.testing.assert_allclose(exact(isa), exact(bind_logical(circuit)), atol=1e-9)
+    np.testing.assert_allclose(exact(isa), exact(make_tangled(n)), atol=1e-9)
     for one in isa.data:
         qubits = tuple(isa.find_bit(qubit).index for qubit in one.qubits)
         assert one.operation.name == "barrier" or target.instruction_supported(one.operation.name, qubits)
@@ -236,12 +237,12 @@ def test_they_are_kept_in_memory_and_on_disk_like_any_template(tmp_path: Path) -
 
     asyncio.run(main())
     assert store.obtain(read(BELL), DEVICE, device.target, tmp_path).disk is Disk.LOADED
-    other = edited(lambda circuit: circuit.measure(0, 0))
+    other = edit(lambda circuit: circuit.measure(0, 0))
     assert store.obtain(read(other), DEVICE, device.target, tmp_path).disk is Disk.ABSENT
 
 
 def test_the_emulators_samples_follow_the_circuit_with_its_bits_replaced() -> None:
-    circuit = tangled(4)
+    circuit = make_tangled(4)
     ideal, flip = exact(circuit), 0.5 * 0.12
     for bit in range(4):
         ideal = (1.0 - flip) * ideal + flip * ideal[np.arange(16) ^ (1 << bit)]
@@ -270,7 +271,7 @@ def test_a_circuit_that_comes_again_is_read_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_more_classical_bits_than_a_machine_word_has() -> None:
-    circuit = edited(lambda it: (it.x(0), it.measure(0, 69)), qubits=1, bits=70)
+    circuit = edit(lambda it: (it.x(0), it.measure(0, 69)), qubits=1, bits=70)
     samples = emulation.execute_bound(read(circuit), 10, 0.0, 0)
     assert samples.pool.tolist() == [[0] * 69 + [1]]
 

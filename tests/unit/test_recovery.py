@@ -8,12 +8,11 @@ from collections.abc import Iterable
 
 import pytest
 
-from harness import LoopClock, random_parameters, run_virtual, unlinked
+from harness import LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Job
-from shotclock.orchestrator.ledger import MemoryLedger
-from shotclock.orchestrator.recovery import (
+from shotclock.orchestrator.ledger.recovery import (
     SEARCHES_AT_ONCE,
     Move,
     Overdue,
@@ -23,6 +22,7 @@ from shotclock.orchestrator.recovery import (
     collect_left,
     recover,
 )
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider, Step
 
 S = LedgerState
@@ -94,14 +94,14 @@ class Faulty(ScriptedProvider):
 
 
 def job(tag: str) -> Job:
-    return Job.of((unlinked(random_parameters(2, 1)),), 10, tag)
+    return Job.of((without_qpy(random_parameters(2, 1)),), 10, tag)
 
 
 def intent(tag: str, provider: str = "scripted") -> JobRecord:
     return JobRecord(tag, provider, ("r1",), 10)
 
 
-async def left(*tags: str) -> MemoryLedger:
+async def leave_intents(*tags: str) -> MemoryLedger:
     """A ledger with an intent a tag."""
     ledger = MemoryLedger(lambda: 0.0)
     for tag in tags:
@@ -116,7 +116,7 @@ async def states(ledger: MemoryLedger) -> dict[str, LedgerState]:
 def test_every_record_of_this_provider_comes_to_rest_and_nothing_is_submitted() -> None:
     async def main() -> None:
         provider = Faulty(script=[Reply(60.0), Reply(60.0), Reply(60.0), Fail(PERMANENT, "collect", 5.0)])
-        ledger = await left("one", "none", "two", "submitted", "result", "applied")
+        ledger = await leave_intents("one", "none", "two", "submitted", "result", "applied")
         await ledger.intend(intent("another's", "ibm"))
         for tag in ("one", "two", "two"):
             await provider.submit(job(tag))
@@ -153,11 +153,11 @@ def test_a_transient_fault_is_asked_again_until_the_limit() -> None:
     async def main() -> None:
         provider = Faulty([TRANSIENT] * 3)
         await provider.submit(job("t"))
-        recovered = await recover(await left("t"), provider, limit_s=10.0, pause_s=1.0)
+        recovered = await recover(await leave_intents("t"), provider, limit_s=10.0, pause_s=1.0)
         assert (recovered.adopted, recovered.parked) == (1, 0)
         assert 3.0 <= asyncio.get_running_loop().time() < 3.1
 
-        ledger = await left("t")
+        ledger = await leave_intents("t")
         recovered = await recover(ledger, Faulty([TRANSIENT] * 99), limit_s=10.0, pause_s=1.0)
         assert (recovered.adopted, recovered.parked) == (0, 1)
         assert "10 s (last: 503)" in (await ledger.jobs())[0].note
@@ -169,7 +169,7 @@ def test_a_job_that_has_failed_is_not_asked_for_again() -> None:
     async def main() -> None:
         provider = Faulty([])
         await provider.submit(job("t"))
-        ledger = await left("t")
+        ledger = await leave_intents("t")
         recovered = await recover(ledger, provider)
         provider.faults.append(ENDED)
         assert await collect_left(ledger, provider, recovered.submitted) == Recovered(settled=1)
@@ -189,7 +189,7 @@ def test_a_slow_vendor_is_searched_for_many_intents_at_once() -> None:
 
     async def main() -> None:
         tags = [f"t{number}" for number in range(2 * SEARCHES_AT_ONCE)]
-        assert (await recover(await left(*tags), Slow(LoopClock()))).parked == len(tags)
+        assert (await recover(await leave_intents(*tags), Slow(LoopClock()))).parked == len(tags)
         assert asyncio.get_running_loop().time() == pytest.approx(20.0, abs=0.1)
 
     run_virtual(main())
@@ -199,7 +199,7 @@ def test_jobs_are_awaited_side_by_side_and_one_that_never_ends_is_parked() -> No
     async def main() -> None:
         provider = Faulty(script=[Reply(100.0), Never(), Reply(100.0), Reply(100.0)])
         tags = ["a", "b", "c", "d"]
-        ledger = await left(*tags)
+        ledger = await leave_intents(*tags)
         for tag in tags:
             await provider.submit(job(tag))
         submitted = (await recover(ledger, provider)).submitted
@@ -215,7 +215,7 @@ def test_jobs_are_awaited_side_by_side_and_one_that_never_ends_is_parked() -> No
 def test_a_stop_during_the_wait_leaves_the_job_for_the_next_start() -> None:
     async def main() -> None:
         provider = Faulty(script=[Reply(100.0)])
-        ledger = await left("t")
+        ledger = await leave_intents("t")
         await provider.submit(job("t"))
         submitted = (await recover(ledger, provider)).submitted
         waiting = asyncio.create_task(collect_left(ledger, provider, submitted))
@@ -260,9 +260,9 @@ def test_a_job_that_the_list_shows_late_is_adopted() -> None:
     async def main() -> None:
         provider = Lagging(LoopClock())
         await provider.submit(job("late"))
-        found = await recover(await left("late"), provider, grace_s=5.0)
+        found = await recover(await leave_intents("late"), provider, grace_s=5.0)
         assert (found.adopted, found.parked, provider.searches) == (1, 0, 4)
-        again = await recover(await left("never"), provider, grace_s=5.0)
+        again = await recover(await leave_intents("never"), provider, grace_s=5.0)
         assert (again.adopted, again.parked) == (0, 1)
 
     run_virtual(main())
@@ -278,9 +278,9 @@ def test_a_provider_that_raises_anything_leaves_its_record_to_a_person() -> None
 
     async def main() -> None:
         provider = Raising(LoopClock())
-        ledger = await left("lost")
+        ledger = await leave_intents("lost")
         assert (await recover(ledger, provider)).parked == 1
-        adopted = await left("held")
+        adopted = await leave_intents("held")
         await adopted.move("held", LedgerState.SUBMITTED, job_id="job-1")
         submitted = (await recover(adopted, provider)).submitted
         assert (await collect_left(adopted, provider, submitted)).parked == 1
@@ -292,7 +292,7 @@ def test_a_provider_that_raises_anything_leaves_its_record_to_a_person() -> None
 def test_a_vendor_that_asks_for_time_is_given_it() -> None:
     async def main() -> None:
         busy = ProviderError(FaultKind.TRANSIENT, "429", 8.0)
-        assert (await recover(await left("t"), Faulty([busy]), limit_s=20.0)).parked == 1
+        assert (await recover(await leave_intents("t"), Faulty([busy]), limit_s=20.0)).parked == 1
         assert asyncio.get_running_loop().time() == pytest.approx(8.0)
 
     run_virtual(main())

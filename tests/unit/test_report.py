@@ -15,17 +15,17 @@ from rich.console import Console
 
 import synthetic
 from shotclock.bench.judge.loss_curves import curve_against_time
+from shotclock.bench.judge.shares import shares
 from shotclock.bench.numbers import number
-from shotclock.bench.report.figures import figures
-from shotclock.bench.report.html import write_report
-from shotclock.bench.report.lines import spread
-from shotclock.bench.report.looks import looks
-from shotclock.bench.report.samples import samples
-from shotclock.bench.report.shares import shares
-from shotclock.bench.report.tables import latency
-from shotclock.bench.report.terminal import show
-from shotclock.bench.report.words import figure, quantile
-from shotclock.bench.rows import Step, table
+from shotclock.bench.record.rows import Step, table
+from shotclock.bench.report.kit.arm_styles import looks
+from shotclock.bench.report.kit.latency_samples import samples
+from shotclock.bench.report.kit.panel import spread
+from shotclock.bench.report.kit.wording import figure, quantile
+from shotclock.bench.report.run.charts import figures
+from shotclock.bench.report.run.page import write_report
+from shotclock.bench.report.run.tables import latency
+from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Latency, Percentile, Summary
 
 SECTIONS = {
@@ -86,7 +86,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def written(steps: list[Step], summary: Summary, folder: Path) -> tuple[str, Page]:
+def make_page(steps: list[Step], summary: Summary, folder: Path) -> tuple[str, Page]:
     text = write_report(summary, table(steps), folder).read_text(encoding="utf-8")
     return text, Page(text)
 
@@ -95,7 +95,7 @@ def written(steps: list[Step], summary: Summary, folder: Path) -> tuple[str, Pag
 def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Page, Path]:
     steps = synthetic.rows(synthetic.QUICK)
     folder = tmp_path_factory.mktemp("quick")
-    return *written(steps, synthetic.summary(steps), folder), folder
+    return *make_page(steps, synthetic.summary(steps), folder), folder
 
 
 def test_the_page_has_every_section_and_chart(quick: tuple[str, Page, Path]) -> None:
@@ -166,7 +166,7 @@ def test_hostile_names_stay_text_over_several_seeds_on_a_virtual_clock(tmp_path:
             "verdict": summary.verdict.model_copy(update={"headline": HOSTILE}),
         }
     )
-    text, page = written(steps, summary, tmp_path)
+    text, page = make_page(steps, summary, tmp_path)
     assert set(page.ids) >= CHARTS
     assert "VIRTUAL CLOCK" in (tmp_path / "charts" / "held_out_loss.svg").read_text(encoding="utf-8")
     assert "VIRTUAL CLOCK" in page.text
@@ -190,7 +190,7 @@ def test_an_arm_without_calls_is_left_out_and_one_whose_calls_all_missed_leaves_
     missed = next(sample for sample in found if sample.arm == "quantum-raw")
     assert missed.measured_ms == ()
     assert missed.n == missed.missed > 0
-    _, page = written(steps, summary, tmp_path)
+    _, page = make_page(steps, summary, tmp_path)
     assert set(page.ids) >= CHARTS
     assert "hybrid-colocated" in page.text
 
@@ -198,7 +198,7 @@ def test_an_arm_without_calls_is_left_out_and_one_whose_calls_all_missed_leaves_
 def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
     steps = [s for s in synthetic.rows(synthetic.SMALL) if not s.arm.startswith("hybrid-p") and s.step < 37]
     summary = synthetic.summary(steps, synthetic.SMALL, status="interrupted")
-    _, page = written(steps, summary, tmp_path)
+    _, page = make_page(steps, summary, tmp_path)
     assert "INTERRUPTED" in page.text
     assert "INTERRUPTED" in (tmp_path / "charts" / "held_out_loss.svg").read_text(encoding="utf-8")
     assert "INTERRUPTED" in terminal(summary, tmp_path)
@@ -206,7 +206,7 @@ def test_an_interrupted_run_says_so(tmp_path: Path) -> None:
 
 def test_a_run_without_a_single_row_still_has_a_page(tmp_path: Path) -> None:
     summary = synthetic.summary([], synthetic.SMALL, status="interrupted")
-    _, page = written([], summary, tmp_path)
+    _, page = make_page([], summary, tmp_path)
     assert set(page.ids) >= SECTIONS
     assert figures(summary, table([])) == []
     assert "Verdict" in terminal(summary, tmp_path)
@@ -219,7 +219,7 @@ def test_one_evaluation_a_diverged_loss_and_a_silent_cloud_can_be_drawn(tmp_path
         replace(s, eval_loss=float("nan")) if s.arm == "quantum-raw" and s.eval_loss else s for s in steps
     ]
     summary = synthetic.summary(steps, synthetic.SMALL)
-    _, page = written(steps, summary, tmp_path)
+    _, page = make_page(steps, summary, tmp_path)
     assert set(page.ids) >= CHARTS
     assert "quantum-raw" not in {course.arm for course in curve_against_time(summary, table(steps))}
     assert silent not in {sample.arm for sample in samples(summary, table(steps), "added_latency")}

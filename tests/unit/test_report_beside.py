@@ -8,18 +8,18 @@ from html import unescape
 import pytest
 
 import synthetic
-from charted import drawn, run
-from shotclock.bench import statistics
+from sample_report import draw_charts, run
 from shotclock.bench.judge.paired_seeds import pair_seeds
-from shotclock.bench.report.chart_data import stage_means
-from shotclock.bench.report.fabrics import MEAN, fabrics
-from shotclock.bench.report.fabrics_chart import fabrics_side_by_side
-from shotclock.bench.report.render import svg
-from shotclock.bench.report.samples import Sample
-from shotclock.bench.report.tails import tail_curve
-from shotclock.bench.report.waterfall import falls, waterfall
-from shotclock.bench.rows import Step, table
+from shotclock.bench.record.rows import Step, table
+from shotclock.bench.report.kit.latency_samples import Sample
+from shotclock.bench.report.kit.render import svg
+from shotclock.bench.report.kit.tails import tail_curve
+from shotclock.bench.report.run.chart_data import stage_means
+from shotclock.bench.report.run.fabrics import MEAN, fabrics
+from shotclock.bench.report.run.fabrics_chart import fabrics_side_by_side
+from shotclock.bench.report.run.waterfall import falls, waterfall
 from shotclock.bench.schema import Summary
+from shotclock.bench.stats import statistics
 from shotclock.domain.stages import Stage
 
 MS = 1_000_000
@@ -54,13 +54,13 @@ def test_seeds_without_a_pair_are_counted_and_a_diverged_one_is_none() -> None:
 
 
 def test_one_seed_is_drawn_without_an_interval() -> None:
-    chart = drawn(*run(replace(synthetic.SMALL, seeds=1)))["paired_seeds"]
+    chart = draw_charts(*run(replace(synthetic.SMALL, seeds=1)))["paired_seeds"]
     assert "one seed: no interval" in svg(chart.chart)
 
 
 def test_without_classical_only_the_chart_is_a_sentence() -> None:
     steps, summary = run(synthetic.SMALL, "classical-control", "hybrid-colocated")
-    chart = drawn(steps, summary)["paired_seeds"]
+    chart = draw_charts(steps, summary)["paired_seeds"]
     assert "nothing to pair with" in svg(chart.chart)
     assert "nothing to pair with" in chart.grid.groups[0].rows[0][0].text
 
@@ -166,6 +166,6 @@ def test_subsets_and_interrupted_runs_are_drawn(names: tuple[str, ...], last: in
     steps, _ = run(synthetic.SMALL, *names)
     steps = [step for step in steps if step.step <= last and (step.seed == 0 or last > 24)]
     arms = tuple(arm for arm in synthetic.ARMS if arm.name in names)
-    found = drawn(steps, synthetic.summary(steps, synthetic.SMALL, arms=arms, status="interrupted"))
+    found = draw_charts(steps, synthetic.summary(steps, synthetic.SMALL, arms=arms, status="interrupted"))
     assert all("INTERRUPTED" in svg(figure.chart) for figure in found.values())
     assert ("break_even" in found) == (names != ("classical-only",) and last > 0)

@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from shotclock.bench.judge.loss_curves import make_curves
-from shotclock.bench.report.courses import APART_PX, curve, spent_axis
-from shotclock.bench.report.lines import Axis
+from shotclock.bench.report.kit.panel import Axis
+from shotclock.bench.report.run.loss_curves import APART_PX, curve, make_spending_axis
 from shotclock.bench.schema import LossCurve, LossPoint
 
 WIDTH_PX = 300.0
@@ -65,6 +65,6 @@ def test_ends_far_apart_want_a_log_axis(ends: tuple[float, float], log: bool) ->
     found = [
         LossCurve(arm="a", seeds=1, points=(point(0, 1.0, 1, 1, 1), point(1, end, 1, 1, 1))) for end in ends
     ]
-    axis, place = spent_axis(found, "money")
+    axis, place = make_spending_axis(found, "money")
     assert place(found[0].points[-1]) == (1.0 if log else 10.0)
     assert ("log scale" in axis.title) is log

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from charted import drawn, run
-from shotclock.bench.report import findings
-from shotclock.bench.report.grid import plain
-from shotclock.bench.report.html import write_report
-from shotclock.bench.report.lines import Axis, Panel, draw, dressed, rule
-from shotclock.bench.report.render import svg
-from shotclock.bench.report.shares import Share
-from shotclock.bench.report.tables import emulated_note
-from shotclock.bench.report.terminal import show
-from shotclock.bench.rows import table
+from sample_report import draw_charts, run
+from shotclock.bench.judge.shares import Share
+from shotclock.bench.record.rows import table
+from shotclock.bench.report.kit.grid import plain
+from shotclock.bench.report.kit.panel import Axis, Panel, draw, rule, with_title
+from shotclock.bench.report.kit.render import svg
+from shotclock.bench.report.run import findings
+from shotclock.bench.report.run.page import write_report
+from shotclock.bench.report.run.tables import note_emulated_share
+from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Latency, Percentile, Point, State, Summary
 
 
-def printed(summary: Summary, width: int = 80) -> str:
+def print_summary(summary: Summary, width: int = 80) -> str:
     stream = io.StringIO()
     show(summary, Path("run"), Console(file=stream, width=width, no_color=True), [])
     return stream.getvalue()
@@ -51,7 +51,7 @@ def test_the_verdict_stands_above_the_facts_and_charts_are_listed_by_their_own_t
     text = write_report(summary, table(steps), tmp_path).read_text(encoding="utf-8")
     assert text.count(summary.verdict.headline) == 1
     assert text.index(summary.verdict.headline) < text.index('<dl class="facts">')
-    for name, chart in drawn(steps, summary).items():
+    for name, chart in draw_charts(steps, summary).items():
         assert f'<a href="#{name}">{chart.title}</a>' in text
         assert f">{chart.title}" in svg(chart.chart)
 
@@ -69,7 +69,7 @@ def test_every_tick_of_a_short_axis_is_drawn() -> None:
     words = tuple(f"tick {tick}" for tick in ticks)
     axis = Axis(0.0, 8.0, tuple(map(float, ticks)), words, "")
     panel = Panel((), axis, axis, 500, 180, "", stepped=False)
-    shown = svg(dressed(draw(panel, {}, rule(4.0, "a limit", panel)), "", []))
+    shown = svg(with_title(draw(panel, {}, rule(4.0, "a limit", panel)), "", []))
     assert [shown.count(f">{each}<") for each in words] == [2] * len(words)
 
 
@@ -89,7 +89,7 @@ def test_an_arms_name_is_whole_beside_large_figures() -> None:
         else found
         for name, found in summary.metrics.items()
     }
-    text = printed(summary.model_copy(update={"metrics": large}))
+    text = print_summary(summary.model_copy(update={"metrics": large}))
     assert "…" not in text
     latencies = text[text.index("Latency by arm") : text.index("Latency by stage")]
     for name in summary.arms:
@@ -100,7 +100,7 @@ def test_an_arms_name_is_whole_beside_large_figures() -> None:
 
 def test_a_terminal_begins_with_the_verdict_and_ends_with_its_reasons() -> None:
     _, summary = run()
-    text = printed(summary, width=200)
+    text = print_summary(summary, width=200)
     first, last = summary.verdict.headline, summary.verdict.sentences[-1].text
     assert text.index(first) < text.index("Latency by arm")
     assert text.rindex(first) > text.index("Cost per loss")
@@ -122,4 +122,4 @@ def test_figures_of_the_same_arms_are_named_together() -> None:
     [(0.5, 0.0, ""), (0.5, 0.4999, "emulated"), (0.5, 0.2, "20.0 % emulated")],
 )
 def test_a_share_says_how_much_of_it_was_emulated(share: float, emulated: float, words: str) -> None:
-    assert emulated_note(Share("collect", share, emulated)) == words
+    assert note_emulated_share(Share("collect", share, emulated)) == words

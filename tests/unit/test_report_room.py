@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import synthetic
-from shotclock.bench.report.html import page
-from shotclock.bench.report.lines import Axis
-from shotclock.bench.report.room import Box, Frame, freest, stacked
+from shotclock.bench.report.kit.label_layout import Box, Frame, freest, stack_labels
+from shotclock.bench.report.kit.panel import Axis
+from shotclock.bench.report.run.page import page
 
 FRAME = Frame(Axis(0.0, 10.0, (), (), ""), Axis(0.0, 10.0, (), (), ""), 200.0, 100.0)
 SIDES = ((5, 0), (-5, 0))
@@ -19,13 +19,13 @@ SIDES = ((5, 0), (-5, 0))
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=8).map(sorted))
 def test_names_stand_apart_in_order_and_never_below_their_lines(starts: list[float]) -> None:
-    heights = stacked(starts, 5.0)
+    heights = stack_labels(starts, 5.0)
     assert all(above - below >= 5.0 - 1e-9 for below, above in pairwise(heights))
     assert all(height >= start for height, start in zip(heights, starts, strict=True))
 
 
 def test_names_of_near_lines_stand_above_all_of_them_and_others_stay() -> None:
-    assert stacked([1.0, 2.0, 20.0], 5.0) == [2.0, 7.0, 20.0]
+    assert stack_labels([1.0, 2.0, 20.0], 5.0) == [2.0, 7.0, 20.0]
 
 
 @pytest.mark.parametrize(

@@ -8,16 +8,16 @@ from dataclasses import replace
 import pytest
 
 import synthetic
-from charted import drawn, run
+from sample_report import draw_charts, run
 from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.money import curve_against_money, find_prices, is_billed_by_wall
 from shotclock.bench.numbers import span
-from shotclock.bench.report.axes import linear, logarithmic, power
-from shotclock.bench.report.break_even import findings, no_gain, word_prices
-from shotclock.bench.report.break_even_chart import break_even_chart
-from shotclock.bench.report.looks import looks
-from shotclock.bench.report.render import svg
-from shotclock.bench.rows import Step, table
+from shotclock.bench.record.rows import Step, table
+from shotclock.bench.report.kit.arm_styles import looks
+from shotclock.bench.report.kit.axes import linear, logarithmic, power
+from shotclock.bench.report.kit.render import svg
+from shotclock.bench.report.run.break_even import findings, no_gain, word_prices
+from shotclock.bench.report.run.break_even_chart import break_even_chart
 from shotclock.bench.schema import BreakEven, CallCost, Cost, SecondPrices, Summary, UnitPrices
 
 AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
@@ -29,7 +29,7 @@ def even(steps: list[Step], summary: Summary) -> str:
     return svg(break_even_chart(found, looks(summary.arms), []))
 
 
-def asked(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> CallCost:
+def make_call_cost(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> CallCost:
     return CallCost(
         arm=arm,
         calls=100,
@@ -62,7 +62,7 @@ def test_a_summary_from_before_prices_were_told_draws_no_money() -> None:
     old = {name: arm.cost.model_copy(update={"prices": None}) for name, arm in summary.arms.items()}
     summary = with_costs(summary, old)
     assert find_prices(summary) is None
-    found = drawn(steps, summary)
+    found = draw_charts(steps, summary)
     for name in ("loss_against_money", "break_even"):
         assert "cannot be told" in found[name].caption
         assert "cannot be told" in svg(found[name].chart)
@@ -120,7 +120,7 @@ def test_free_of_charge_is_drawn_too() -> None:
         for name, arm in summary.arms.items()
     }
     summary = with_costs(summary, free)
-    found = drawn(steps, summary)
+    found = draw_charts(steps, summary)
     assert "loss_against_money" in found
     assert "free in the settings" in found["break_even"].caption
     assert "0 USD" in svg(found["loss_against_money"].chart)
@@ -129,25 +129,25 @@ def test_free_of_charge_is_drawn_too() -> None:
 @pytest.mark.parametrize("by_wall", [False, True])
 @pytest.mark.parametrize("trip_s", [1e-4, 0.1, 9.0])
 def test_on_the_line_both_calls_cost_the_same(trip_s: float, by_wall: bool) -> None:
-    one, classical_s = asked(by_wall=by_wall), 10.0
+    one, classical_s = make_call_cost(by_wall=by_wall), 10.0
     price = one.price(classical_s, trip_s, AT)
     assert AT.gpu_second * trip_s + price * one.billed_s(trip_s) == pytest.approx(AT.gpu_second * classical_s)
     assert one.round_trip(classical_s, price, AT) == pytest.approx(trip_s)
 
 
 def test_no_price_is_low_enough_for_a_round_trip_longer_than_the_classical_answer() -> None:
-    assert asked().price(classical_s=0.01, round_trip_s=0.1, at=AT) < 0
-    assert asked().price(classical_s=0.1, round_trip_s=0.1, at=AT) == 0
+    assert make_call_cost().price(classical_s=0.01, round_trip_s=0.1, at=AT) < 0
+    assert make_call_cost().price(classical_s=0.1, round_trip_s=0.1, at=AT) == 0
 
 
 def test_the_solver_time_of_the_same_cost_breaks_even_with_this_run() -> None:
-    one = asked()
+    one = make_call_cost()
     assert one.price(one.classical_s(AT), one.blocked_s, AT) == pytest.approx(AT.qpu_second)
 
 
 def test_gains_move_the_line_only_where_both_are_settled() -> None:
-    classical = asked("classical-control", gain=0.001)
-    gained, unsettled = asked(gain=0.003), asked()
+    classical = make_call_cost("classical-control", gain=0.001)
+    gained, unsettled = make_call_cost(gain=0.003), make_call_cost()
 
     def factor(quantum: CallCost, control: CallCost) -> float | None:
         return BreakEven(prices=AT, quantum=(quantum,), classical=control).gain_factor(quantum)

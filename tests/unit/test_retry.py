@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.orchestrator.retry import CAP_S, RetryBudget, backoff_ns
+from shotclock.orchestrator.health.retry import CAP_S, RetryBudget, backoff_ns
 
 
 @given(st.integers(1, 10), st.integers(0, 2**32))
@@ -45,7 +45,7 @@ def test_attempts_stay_within_a_tenth_of_the_requests_and_the_burst(failures: li
             made += 1
         attempts += made
         if not failing:
-            budget.succeeded_first_time()
+            budget.record_first_success()
         assert 10 * attempts <= 11 * requests + 10 * 10
 
 
@@ -61,13 +61,13 @@ def test_ten_first_successes_pay_for_exactly_one_retry(successes: int) -> None:
     while budget.take():
         pass
     for _ in range(successes):
-        budget.succeeded_first_time()
+        budget.record_first_success()
     assert sum(budget.take() for _ in range(100)) == min(10, successes // 10)
 
 
 def test_no_capacity_means_no_retries() -> None:
     budget = RetryBudget(capacity=0)
-    budget.succeeded_first_time()
+    budget.record_first_success()
     assert not budget.take()
 
 

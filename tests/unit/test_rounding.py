@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.solvers.exact import Exact
-from shotclock.training.activations import Calibrated, Caught
 from shotclock.training.kernels.rounding import DAMPING, Block, Rounding
+from shotclock.training.layers.activations import Calibrated, Caught
+from shotclock.training.layers.parameters import add
+from shotclock.training.layers.rounded import RoundedLinear, round_layers
 from shotclock.training.loops.classifier import plain
-from shotclock.training.parameters import add
-from shotclock.training.rounded import RoundedLinear, round_layers
 
 N = 6
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from concluded import Call, summary
-from shotclock.bench.sanity import EXPECTED, sanity
+from sample_summary import Call, summary
+from shotclock.bench.judge.sanity import EXPECTED, sanity
 from shotclock.bench.schema import SanityArm, SanityResult
 from shotclock.emulator import profile as profiles
 
@@ -21,7 +21,7 @@ def results(found: SanityArm) -> dict[str, SanityResult]:
     return {one.statistic: one.result for one in found.figures}
 
 
-@pytest.mark.parametrize("name", profiles.known())
+@pytest.mark.parametrize("name", profiles.known_profiles())
 def test_the_documents_ranges_are_those_of_the_profiles_files(name: str) -> None:
     told = profiles.load(name).sanity
     expected = EXPECTED.get(f"hybrid-{name}", {})

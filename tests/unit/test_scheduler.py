@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from harness import LoopClock
-from shotclock.bench.simulate import VirtualCaller, VirtualLoop
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.iteration import FinishedCall
@@ -16,6 +15,7 @@ from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Outcome
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.control import ClassicalDispatcher
+from shotclock.runtime.virtual_loop import VirtualCaller, VirtualLoop
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
@@ -37,8 +37,8 @@ class Slow:
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         raise NotImplementedError
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
-        await self._inner.decided(request_id, decision)
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
+        await self._inner.record_decision(request_id, decision)
 
 
 def train(

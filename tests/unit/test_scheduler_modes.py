@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from answering import Answering, Ticking, degraded_by_rejection, late, provenance, rejected
+from scripted_answers import Answering, Ticking, answer_degraded, answer_rejected, late, provenance
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import REMAINING_BUDGET, Decision, Outcome, Rejection, Shed
@@ -46,7 +46,7 @@ class System:
         return asked
 
     @property
-    def finished(self) -> list[FinishedCall]:
+    def finished_calls(self) -> list[FinishedCall]:
         return self.scheduler.finished
 
 
@@ -60,13 +60,16 @@ def test_offline_keeps_answers_until_the_epoch_ends_and_scores_them_again() -> N
     system = System(policy("offline", every=2, epoch=10), Answering())
     system.run(range(1, 10))
     assert len(system.caller.asked) == 4
-    assert system.finished == []
+    assert system.finished_calls == []
     system.run(range(10, 11))
-    assert [call.step for call in system.finished] == [2, 4, 6, 8]
-    assert {call.applied.decision for call in system.finished} <= {Decision.REVALIDATED, Decision.REJECTED}
-    assert not any(call.inline for call in system.finished)
+    assert [call.step for call in system.finished_calls] == [2, 4, 6, 8]
+    assert {call.applied.decision for call in system.finished_calls} <= {
+        Decision.REVALIDATED,
+        Decision.REJECTED,
+    }
+    assert not any(call.inline for call in system.finished_calls)
     system.scheduler.flush()
-    assert [call.step for call in system.finished] == [2, 4, 6, 8, 10]
+    assert [call.step for call in system.finished_calls] == [2, 4, 6, 8, 10]
 
 
 def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
@@ -76,7 +79,7 @@ def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
     system.clock.ns += 10 * NS_PER_S
     system.caller.asked[0].arrived = True
     system.scheduler.flush()
-    (call,) = system.finished
+    (call,) = system.finished_calls
     assert call.blocked_ns < NS_PER_S
 
 
@@ -92,8 +95,8 @@ def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
     assert system.run(range(4)) == [4, 4, 4, 4]
     system.caller.asked[2].arrived = True
     system.run(range(4, 5))
-    assert len(system.finished) == 1
-    assert system.finished[0].request_id == system.caller.asked[2].subproblem.request_id
+    assert len(system.finished_calls) == 1
+    assert system.finished_calls[0].request_id == system.caller.asked[2].subproblem.request_id
     # one came back, so at the next due step one is asked
     assert system.run(range(5, 6)) == [5]
 
@@ -101,13 +104,13 @@ def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
 def test_what_one_call_blocked_is_not_charged_to_another() -> None:
     system = System(policy("inline", every=5, at_once=3), Answering())
     iteration = system.scheduler.iterate(0)
-    assert len(system.finished) == 3
-    assert sum(call.blocked_ns for call in system.finished) <= iteration.duration_ns
-    rows = [call.proposed.start_ns for call in system.finished]
+    assert len(system.finished_calls) == 3
+    assert sum(call.blocked_ns for call in system.finished_calls) <= iteration.duration_ns
+    rows = [call.proposed.start_ns for call in system.finished_calls]
     assert rows == sorted(rows)
 
 
-@pytest.mark.parametrize("answer", [rejected, degraded_by_rejection])
+@pytest.mark.parametrize("answer", [answer_rejected, answer_degraded])
 def test_a_rejection_is_heeded_and_training_goes_on(answer: Callable[[Subproblem], Outcome]) -> None:
     system = System(policy("overlap"), Answering(answer))
     # a step takes half a second, the QPU asked to be left alone for two
@@ -144,14 +147,14 @@ def test_a_call_is_waited_for_from_the_boundary_at_which_it_became_inline() -> N
         system.caller.asked[-1].arrived = True
     system.run(range(FEWEST, FEWEST + 1))
     assert [change.mode for change in system.scheduler.mode_changes] == ["inline"]
-    assert len(system.finished) == FEWEST + 1
-    assert system.finished[-1].blocked_ns < NS_PER_S
+    assert len(system.finished_calls) == FEWEST + 1
+    assert system.finished_calls[-1].blocked_ns < NS_PER_S
 
 
 def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
     system = System(policy("auto", predicted_p95_s=0.05), Answering(late))
     system.run(range(FEWEST + 5))
-    assert [call.inline for call in system.finished] == [True] * FEWEST + [False] * 4
+    assert [call.inline for call in system.finished_calls] == [True] * FEWEST + [False] * 4
     assert system.scheduler.mode_changes == [ModeChange(FEWEST, math.inf, "overlap")]
     assert system.scheduler.mode == "overlap"
 
@@ -159,7 +162,7 @@ def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
 def test_named_modes_do_not_move() -> None:
     system = System(policy("inline"), Answering(late))
     system.run(range(FEWEST + 5))
-    assert all(call.inline for call in system.finished)
+    assert all(call.inline for call in system.finished_calls)
     assert system.scheduler.mode_changes == []
 
 

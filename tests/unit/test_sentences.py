@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from concluded import Call, billed, summary
+from sample_summary import Call, make_cost, summary
+from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.numbers import percent
-from shotclock.bench.report.html import page
-from shotclock.bench.report.samples import Sample as Drawn
-from shotclock.bench.report.tails import tail_curve
-from shotclock.bench.report.terminal import show
-from shotclock.bench.report.words import gated, took
+from shotclock.bench.report.kit.latency_samples import Sample as Drawn
+from shotclock.bench.report.kit.tails import tail_curve
+from shotclock.bench.report.kit.wording import gated, took
+from shotclock.bench.report.run.page import page
+from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Result, Summary
-from shotclock.bench.statistics import Sample, fewest, gate_quantile, percentile
-from shotclock.bench.summarise import judged
+from shotclock.bench.stats.statistics import Sample, fewest, gate_quantile, percentile
 from shotclock.domain.plural import count, plural, with_article
 
 COLOCATED, CLOUD, PROTECTED = "hybrid-colocated", "hybrid-public-cloud", "hybrid-colocated-protected"
@@ -48,7 +48,7 @@ MATRIX: dict[str, Summary] = {
     "protected": summary({PROTECTED: call(1, Result.PASS), COLOCATED: call(1, Result.PASS)}),
     "tiny gain": summary({COLOCATED: call(200, Result.PASS, below=1e-6, wins=1)}),
     "huge gain": summary({COLOCATED: call(200, Result.PASS, below=1e9, wins=200)}),
-    "tiny bill": summary({COLOCATED: replace(call(5, Result.FAIL), cost=billed(0.004, 0.003))}),
+    "tiny bill": summary({COLOCATED: replace(call(5, Result.FAIL), cost=make_cost(0.004, 0.003))}),
     "one threshold": summary(
         {COLOCATED: call(90, Result.PASS)}, thresholds=(f"{COLOCATED}.quantum_latency.p95_ms",)
     ),
@@ -76,7 +76,7 @@ def texts(run: Summary) -> list[str]:
 @pytest.mark.parametrize("name", MATRIX)
 @pytest.mark.parametrize("status", ["complete", "interrupted"])
 def test_no_sentence_contradicts_its_figures(name: str, status: str) -> None:
-    run = judged(MATRIX[name].model_copy(update={"status": status}))
+    run = judge_summary(MATRIX[name].model_copy(update={"status": status}))
     most = max((arm.calls for arm in run.arms.values() if arm.calls_quantum), default=0)
     for text in texts(run):
         assert not ONE_OF_MANY.search(text), text
@@ -87,12 +87,12 @@ def test_no_sentence_contradicts_its_figures(name: str, status: str) -> None:
 
 
 def test_a_gate_that_passes_with_few_calls_speaks_of_its_calls() -> None:
-    run = judged(MATRIX["90 calls, 0 late"])
+    run = judge_summary(MATRIX["90 calls, 0 late"])
     (text,) = [one.text for one in run.verdict.sentences if one.text.startswith(f"{COLOCATED}, inline")]
     assert "every call was within 200 ms" in text
     gate = run.mission_gates[0]
     assert gated(run, gate) == "no p95 is printed below 130 calls"
-    enough = judged(MATRIX["130 calls, 0 late"])
+    enough = judge_summary(MATRIX["130 calls, 0 late"])
     assert any("its p95 is within 200 ms" in one.text for one in enough.verdict.sentences)
 
 
@@ -104,12 +104,12 @@ def test_what_a_gate_says_of_few_calls_is_true(n: int) -> None:
 
 
 def test_raw_calls_are_named_where_no_hybrid_arm_ran() -> None:
-    assert "0 of 4 calls of quantum-raw brought samples in time" in judged(raw(4, 0)).verdict.headline
-    assert "1 of 1 call of quantum-raw brought samples in time" in judged(raw(1, 1)).verdict.headline
+    assert "0 of 4 calls of quantum-raw brought samples in time" in judge_summary(raw(4, 0)).verdict.headline
+    assert "1 of 1 call of quantum-raw brought samples in time" in judge_summary(raw(1, 1)).verdict.headline
 
 
 def test_a_loss_that_is_equal_is_not_above() -> None:
-    run = judged(summary({COLOCATED: call(200, Result.PASS)}))
+    run = judge_summary(summary({COLOCATED: call(200, Result.PASS)}))
     assert any("a held-out loss equal to classical-only's" in one.text for one in run.verdict.sentences)
 
 
@@ -121,7 +121,7 @@ def test_the_time_a_run_took_is_the_walls_and_emulated_time_says_so() -> None:
 
 
 def test_the_causes_of_failed_calls_are_in_the_terminal_and_on_the_page() -> None:
-    run = judged(summary({COLOCATED: call(3, Result.FAIL, late=3)}))
+    run = judge_summary(summary({COLOCATED: call(3, Result.FAIL, late=3)}))
     arm = run.arms[COLOCATED].model_copy(update={"causes": {"Key was refused": 2, "deadline passed": 1}})
     run = run.model_copy(update={"arms": {**run.arms, COLOCATED: arm}})
     (line,) = [text for text in texts(run) if "Key was refused" in text]

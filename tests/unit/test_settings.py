@@ -11,13 +11,13 @@ import pytest
 
 from shotclock.app.check_names import check_names
 from shotclock.app.main_job import lock, parse_arms, parse_thresholds
-from shotclock.bench.arms import LATENCIES, RATIOS
+from shotclock.bench.record.arm_runs import LATENCIES, RATIOS
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import load
-from shotclock.toml_lines import line_of
+from shotclock.settings.toml_lines import line_of
 
 
-def written(folder: Path, text: str) -> Path:
+def write_file(folder: Path, text: str) -> Path:
     file = folder / "shotclock.toml"
     file.write_text(text, encoding="utf-8")
     return file
@@ -30,7 +30,7 @@ def threshold(metric: str, limit: str) -> str:
 def test_flags_beat_environment_beat_file_beat_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = written(tmp_path, "[bench]\nseeds = 2\nsteps = 20\nwarmup_steps = 7\n")
+    file = write_file(tmp_path, "[bench]\nseeds = 2\nsteps = 20\nwarmup_steps = 7\n")
     monkeypatch.setenv("SHOTCLOCK_BENCH__SEEDS", "3")
     monkeypatch.setenv("SHOTCLOCK_BENCH__STEPS", "30")
     settings = load(file, {"bench": {"seeds": 4}})
@@ -75,7 +75,7 @@ def test_flags_beat_environment_beat_file_beat_defaults(
 def test_a_bad_key_is_one_line_with_file_and_line(
     tmp_path: Path, text: str, line: int, words: tuple[str, ...]
 ) -> None:
-    file = written(tmp_path, text)
+    file = write_file(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         load(file, {})
     message = str(caught.value)
@@ -112,7 +112,7 @@ def test_limits_at_the_ends_of_their_range_are_taken() -> None:
 def test_a_wrong_value_in_the_file_is_refused_although_a_flag_overrides_it(
     tmp_path: Path, text: str, line: int, flags: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = written(tmp_path, text)
+    file = write_file(tmp_path, text)
     branch, (key,) = text[1 : text.index("]")], next(iter(flags.values())).keys()  # type: ignore[attr-defined]
     with pytest.raises(SettingsError, match=f"^{re.escape(str(file))}:{line}: {branch}.{key}: "):
         load(file, flags)
@@ -147,7 +147,7 @@ def test_a_wrong_value_in_the_environment_is_refused_although_a_flag_overrides_i
 def test_a_name_in_the_file_is_checked_although_a_flag_overrides_it(
     tmp_path: Path, text: str, flags: dict[str, object], words: str
 ) -> None:
-    file = written(tmp_path, text)
+    file = write_file(tmp_path, text)
     with pytest.raises(SettingsError, match=words) as caught:
         check_names(file, load(file, flags))
     assert str(caught.value).startswith(f"{file}: ")
@@ -157,19 +157,19 @@ def test_an_arm_of_the_file_may_be_named_after_the_profile_of_a_flag(tmp_path: P
     shipped = resources.files("shotclock.emulator") / "profiles" / "colocated.toml"
     site = tmp_path / "site.toml"
     site.write_text(shipped.read_text("utf-8").replace('"colocated"', '"site"', 1), encoding="utf-8")
-    file = written(tmp_path, '[bench]\narms = ["classical-only", "hybrid-site"]\n')
+    file = write_file(tmp_path, '[bench]\narms = ["classical-only", "hybrid-site"]\n')
     check_names(file, load(file, {"quantum": {"profile": str(site)}}))
 
 
 def test_a_key_where_a_table_belongs_is_not_hidden_by_a_flag(tmp_path: Path) -> None:
-    file = written(tmp_path, "schema = 1\nbench = 3\n")
+    file = write_file(tmp_path, "schema = 1\nbench = 3\n")
     with pytest.raises(SettingsError) as caught:
         load(file, {"bench": {"seeds": 3}})
     assert str(caught.value) == f"{file}:2: bench: wants a table, [bench]"
 
 
 def test_malformed_toml_names_the_place(tmp_path: Path) -> None:
-    file = written(tmp_path, "[bench]\nsteps = = 1\n")
+    file = write_file(tmp_path, "[bench]\nsteps = = 1\n")
     with pytest.raises(SettingsError, match=r"malformed TOML.*line 2"):
         load(file, {})
 
@@ -221,7 +221,7 @@ def test_the_lock_file_loads_back_to_the_same_settings(tmp_path: Path) -> None:
         "threshold": ({"metric": "hybrid-colocated.quantum_share", "min": 0.5},),
     }
     settings = load(None, flags)
-    assert load(written(tmp_path, lock(settings)), {}) == settings
+    assert load(write_file(tmp_path, lock(settings)), {}) == settings
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import synthetic
-from shotclock.bench.report.several import Row, Several, as_json, by_host, read_several
-from shotclock.bench.report.several_page import headline, write_several
-from shotclock.bench.run_folder import RunFolder, environment
+from shotclock.bench.compare.several import Row, Several, as_json, by_host, read_several
+from shotclock.bench.record.folder import RunFolder, environment
+from shotclock.bench.report.several.page import headline, write_several
 from shotclock.domain.errors import SettingsError
 
 MACHINE = environment()
@@ -50,8 +50,8 @@ def test_each_runs_figure_its_mean_interval_worst_and_spread(tmp_path: Path) -> 
     several = read_several(runs)
     assert [run.name for run in several.runs] == ["run-1", "run-2", "run-3"]
     found = row(several, "quantum-raw.samples_per_s")
-    base = found.known[0]
-    assert found.known == pytest.approx([base, 1.1 * base, 0.9 * base])
+    base = found.known_values[0]
+    assert found.known_values == pytest.approx([base, 1.1 * base, 0.9 * base])
     assert found.worst == pytest.approx(0.9 * base)
     assert found.spread == pytest.approx(0.2)
     assert found.deviation == pytest.approx(0.1 * base)

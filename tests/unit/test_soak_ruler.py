@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from queueing import MS, Queue, loaded
+from queueing import MS, Queue, run_load
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
@@ -34,7 +34,7 @@ class Rehearsed(Soak):
         self.made.append(path.parent.name)
         number = len(self.made)
         plan = Plan(Scenario.SERVER, 50, 16, 200 * MS, n=4, seed=seed)
-        calls = loaded(plan, Queue(lambda call: 0.004 + planted.added_s))
+        calls = run_load(plan, Queue(lambda call: 0.004 + planted.added_s))
         started = f"2026-11-22T10:{number // 60:02d}:{number % 60:02d}"
         facts = LoadFacts(
             "0.1", started, path.name, False, "queue", "queue", True, "virtual", {}, "quantum", None
@@ -57,7 +57,7 @@ def test_pairs_turn_round_until_each_series_has_settled(tmp_path: Path) -> None:
     names = [BASELINE, "same", "slower", "longer-tail"]
     assert soak.made[:10] == ["calibration", BASELINE, "same", "same", "slower", "longer-tail", *names[::-1]]
     assert (soak.runs, soak.spoilt) == (42, 1)
-    assert same.settled
+    assert same.is_settled
     assert same.held[P50].result is Result.PASS
     assert same.held[P50].pairs == 10
     assert slower.held[P50].result is Result.FAIL
@@ -79,7 +79,7 @@ def test_what_is_planted_is_what_was_said(monkeypatch: pytest.MonkeyPatch) -> No
     planted = Planted(added_s=0.002, tail_s=0.01, seed=7)
     for name, value in planted.environment().items():
         monkeypatch.setenv(name, value)
-    assert Planted.told() == planted
+    assert Planted.from_environment() == planted
     plain = np.array(Planted(seed=7).waits())
     added = np.array(planted.waits()) - plain
     assert np.quantile(plain, 0.5) == pytest.approx(MEDIAN_S, rel=0.02)

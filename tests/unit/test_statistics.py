@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotclock.bench.schema import Result
-from shotclock.bench.statistics import (
+from shotclock.bench.stats.statistics import (
     QUANTILES,
     Sample,
     allowance,
+    estimate_paired_interval,
     gate_quantile,
     gate_ratio,
-    paired_interval,
     percentile,
     ratio,
 )
@@ -112,7 +112,7 @@ def test_ratios() -> None:
 
 
 def test_a_paired_interval_needs_two_seeds() -> None:
-    assert paired_interval([1.0]) is None
-    low, high = paired_interval([1.0, 2.0, 3.0]) or (0.0, 0.0)
+    assert estimate_paired_interval([1.0]) is None
+    low, high = estimate_paired_interval([1.0, 2.0, 3.0]) or (0.0, 0.0)
     assert (low + high) / 2 == pytest.approx(2.0)
     assert high - low == pytest.approx(2 * 4.30265 / 3**0.5, rel=1e-5)

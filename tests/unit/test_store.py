@@ -13,7 +13,7 @@ import pytest
 from shotclock.circuits import store
 from shotclock.circuits.cache import Disk, Obtained, Wanted
 from shotclock.circuits.store import TemplateStore, parse, serialise
-from shotclock.circuits.templates import Identity, wanted_identity
+from shotclock.circuits.templates import Identity, identify
 from shotclock.domain.circuit import Template
 from shotclock.emulator import device
 
@@ -26,10 +26,10 @@ def obtain(folder: Path | None, n: int = 3) -> Obtained:
 
 
 def identity_of(n: int = 3) -> Identity:
-    return wanted_identity(Wanted(n), DEVICE, device.target(DEVICE))
+    return identify(Wanted(n), DEVICE, device.target(DEVICE))
 
 
-def restated(content: bytes, change: Callable[[dict[str, object]], object]) -> bytes:
+def rewrite_header(content: bytes, change: Callable[[dict[str, object]], object]) -> bytes:
     """The file with another header and a checksum that holds: a file someone made, not a torn one."""
     header, _, rest = content.partition(b"\n")
     payload = rest.partition(b"\n")[2]
@@ -50,7 +50,7 @@ def without_qpy(template: Template) -> Template:
     return replace(template, qpy=b"")
 
 
-def flipped(content: bytes, at: int) -> bytes:
+def flip_byte(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
@@ -64,17 +64,20 @@ SPOILED: list[tuple[Disk, Spoil]] = [
     (Disk.FORMAT, lambda content: b"\xff\xfe" + content),
     (Disk.FORMAT, lambda content: b"[" * 100_000),
     (Disk.FORMAT, lambda content: b"[1, 2]\n"),
-    (Disk.FORMAT, lambda content: restated(content, lambda fields: fields.update(format=2))),
-    (Disk.FORMAT, lambda content: restated(content, lambda fields: fields.update(facts={"line": "all"}))),
-    (Disk.FORMAT, lambda content: restated(content, lambda fields: fields.pop("facts"))),
-    (Disk.IDENTITY, lambda content: restated(content, other_qiskit)),
-    (Disk.IDENTITY, lambda content: restated(content, lambda fields: fields.update(identity={}))),
-    (Disk.QPY, lambda content: restated(content, lambda fields: fields.update(qpy=9))),
+    (Disk.FORMAT, lambda content: rewrite_header(content, lambda fields: fields.update(format=2))),
+    (
+        Disk.FORMAT,
+        lambda content: rewrite_header(content, lambda fields: fields.update(facts={"line": "all"})),
+    ),
+    (Disk.FORMAT, lambda content: rewrite_header(content, lambda fields: fields.pop("facts"))),
+    (Disk.IDENTITY, lambda content: rewrite_header(content, other_qiskit)),
+    (Disk.IDENTITY, lambda content: rewrite_header(content, lambda fields: fields.update(identity={}))),
+    (Disk.QPY, lambda content: rewrite_header(content, lambda fields: fields.update(qpy=9))),
     (Disk.QPY, lambda content: with_payload(content, b"cos\nsystem\n(S'false'\ntR.")),
     (Disk.QPY, lambda content: with_payload(content, b"QISKIT\x01")),
     (Disk.DAMAGED, lambda content: content[:-1]),
     (Disk.DAMAGED, lambda content: content[: len(content) // 2]),
-    (Disk.DAMAGED, lambda content: flipped(content, len(content) - 40)),
+    (Disk.DAMAGED, lambda content: flip_byte(content, len(content) - 40)),
     (Disk.DAMAGED, lambda content: content.replace(b'"two_qubit_gates": 9', b'"two_qubit_gates": 8')),
     (Disk.DAMAGED, lambda content: content.partition(b"\n")[0]),
 ]
@@ -108,7 +111,7 @@ def test_a_spoiled_file_is_refused_for_its_reason_and_compiled_again(
     file.write_bytes(content)
     again = obtain(tmp_path)
     assert again.disk is reason
-    assert reason.refused
+    assert reason.is_refused
     assert without_qpy(again.template) == without_qpy(good.template)
     assert file.with_suffix(".refused").read_bytes() == content
     assert obtain(tmp_path).disk is Disk.LOADED
@@ -120,7 +123,7 @@ def test_no_single_flipped_bit_gets_through(tmp_path: Path) -> None:
     content = serialise(identity, template)
     assert parse(content, identity) == template
     for at in range(0, len(content), 7):
-        assert isinstance(parse(flipped(content, at), identity), Disk), at
+        assert isinstance(parse(flip_byte(content, at), identity), Disk), at
 
 
 def test_a_file_that_cannot_be_read_or_written_is_told_and_costs_only_a_compile(tmp_path: Path) -> None:

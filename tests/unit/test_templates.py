@@ -27,7 +27,7 @@ from harness import random_parameters
 from shotclock.circuits.cache import TemplateCache, Wanted
 from shotclock.circuits.decoding import decode
 from shotclock.circuits.lines import best_line
-from shotclock.circuits.qaoa import bound_isa, bound_logical
+from shotclock.circuits.qaoa import bind_isa, bind_logical
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.templates import calibration, compile_template, identity
 from shotclock.domain.circuit import DeviceCircuit, Samples, Template
@@ -70,7 +70,7 @@ class Counts:
     def template(self, event: TemplateEvent) -> None:
         self.events[event] += 1
 
-    def compiled(self, seconds: float) -> None:
+    def record_compile(self, seconds: float) -> None:
         self.compile_s.append(seconds)
 
 
@@ -201,16 +201,16 @@ def test_more_variables_than_the_device_has_qubits_names_the_field() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", device.known())
+@pytest.mark.parametrize("name", device.known_devices())
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_template_is_its_definition_on_every_device(name: str, layers: int) -> None:
     for n in (1, 2, 3, 5):
         angles = random_parameters(n, seed=n, layers=layers)
         circuit = DeviceCircuit(compile_template(n, name, device.target, layers=layers), angles)
-        np.testing.assert_allclose(exact(bound_isa(circuit)), exact(bound_logical(circuit)), atol=1e-9)
+        np.testing.assert_allclose(exact(bind_isa(circuit)), exact(bind_logical(circuit)), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", device.known())
+@pytest.mark.parametrize("name", device.known_devices())
 def test_every_instruction_of_a_template_is_one_the_device_has_there(name: str) -> None:
     target = device.target(name)
     template = compile_template(12, name, device.target)

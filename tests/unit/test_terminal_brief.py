@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 import synthetic
-from shotclock.bench.report.terminal_brief import show_brief
+from shotclock.bench.judge.verdict import verdict
+from shotclock.bench.report.run.terminal_brief import show_brief
 from shotclock.bench.schema import Gate, Result, Summary
-from shotclock.bench.verdict import verdict
 
 
 def page(summary: Summary, folder: Path, width: int = 80) -> list[str]:

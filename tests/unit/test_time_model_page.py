@@ -43,7 +43,7 @@ def bare(name: str) -> DeviceFacts:
     return replace(device.describe(name), efficiency=1.0)
 
 
-def published(row: list[str]) -> Job:
+def read_published(row: list[str]) -> Job:
     """The job of a row: PUBs × shots of circuits of this length."""
     pubs, shots = row[2].split("×")
     template = Template("", "", (), b"", number(row[3]) * 1e-6, 0, 0)
@@ -58,7 +58,7 @@ def test_the_table_of_clops() -> None:
         name = row[0].partition(" ")[0].removeprefix("ibm_")
         found = snapshot.read(f"Fake{name.capitalize()}")
         assert found.taken_at[:10] == row[0][-10:]
-        published_s, modelled_s = 100.0 / found.clops_h, found.modelled_shot_s(ASSUMED_RESET_S)
+        published_s, modelled_s = 100.0 / found.clops_h, found.model_shot_s(ASSUMED_RESET_S)
         assert number(row[1]) == found.clops_h
         assert number(row[2]) == pytest.approx(published_s * 1e6, rel=5e-4)
         assert number(row[3]) == pytest.approx(modelled_s * 1e6, rel=5e-4)
@@ -69,13 +69,13 @@ def test_the_table_of_clops() -> None:
 
 @pytest.mark.parametrize("row", JOBS, ids=lambda row: job_id(row[0]))
 def test_the_table_of_jobs(row: list[str]) -> None:
-    formula_s = shots_s(published(row), bare(row[1]))
+    formula_s = shots_s(read_published(row), bare(row[1]))
     assert number(row[5]) == pytest.approx(formula_s, abs=5.1e-5)
     assert number(row[6]) == pytest.approx(formula_s / number(row[4]), abs=5.1e-4)
     assert number(row[7]) == pytest.approx(100.0 * (formula_s / number(row[4]) - 1.0), abs=0.06)
     # what the page says of the bare formula and of the fitted factor
     assert 0.95 < number(row[6]) < 1.0
-    fitted_s = shots_s(published(row), device.describe(row[1]))
+    fitted_s = shots_s(read_published(row), device.describe(row[1]))
     assert 1.8 < fitted_s / number(row[4]) < 2.0
 
 
@@ -85,7 +85,7 @@ def test_the_table_of_charges() -> None:
     assert [job_id(row[0]) for row in charges] == list(jobs)
     for row in charges:
         source = jobs[job_id(row[0])]
-        parts = mean_by_component(published(source), bare(source[1]), load("public-cloud"))
+        parts = mean_by_component(read_published(source), bare(source[1]), load("public-cloud"))
         formula_s = sum(part.mean_ms for part in parts if part.name in {"subjob_overhead", "shots"}) * 1e-3
         assert number(row[3]) == pytest.approx(formula_s, abs=5.1e-4)
         assert number(row[4]) == pytest.approx(formula_s / number(row[2]), abs=5.1e-3)

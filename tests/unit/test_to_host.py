@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from shotclock.domain.ports import Kernel
-from shotclock.training.device import to_host
+from shotclock.training.kernels.to_host import to_host
 from shotclock.training.loops import digits_mlp
 
 shapes = st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=5)

@@ -11,8 +11,8 @@ import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 import synthetic
-from shotclock.bench.rows import Step
-from shotclock.bench.trace import call_slice, write_trace
+from shotclock.bench.record.rows import Step
+from shotclock.bench.record.trace import call_slice, write_trace
 from shotclock.domain.stages import Stage, StageTiming
 
 
@@ -33,7 +33,7 @@ class Parsed:
     values: dict[int, list[float]]
 
 
-def parsed(steps: list[Step], path: Path) -> Parsed:
+def parse(steps: list[Step], path: Path) -> Parsed:
     """What a reader sees; fails on an end without a beginning, or on one that precedes it."""
     write_trace(steps, path)
     trace = Trace()
@@ -79,7 +79,7 @@ def assert_nested(slices: list[Drawn]) -> None:
 
 def test_a_process_an_arm_and_tracks_a_seed(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = parsed(steps, tmp_path / "trace.pftrace")
+    found = parse(steps, tmp_path / "trace.pftrace")
     assert len(found.processes) == len(synthetic.ARMS)
     names = set(found.processes.values())
     assert "classical-control" in names
@@ -92,7 +92,7 @@ def test_a_process_an_arm_and_tracks_a_seed(tmp_path: Path) -> None:
 
 def test_slices_nest_and_take_time(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = parsed(steps, tmp_path / "trace.pftrace")
+    found = parse(steps, tmp_path / "trace.pftrace")
     for track in found.tracks:
         assert_nested([drawn for drawn in found.slices if drawn.track == track])
     calls = [drawn for drawn in found.slices if drawn.name.startswith("call ")]
@@ -104,7 +104,7 @@ def test_slices_nest_and_take_time(tmp_path: Path) -> None:
 
 def test_losses_are_counters(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = parsed(steps, tmp_path / "trace.pftrace")
+    found = parse(steps, tmp_path / "trace.pftrace")
     batch = [
         value for uuid, values in found.values.items() if "batch" in found.tracks[uuid][1] for value in values
     ]
@@ -140,7 +140,7 @@ def test_overlapping_stages_and_calls_still_nest(tmp_path: Path) -> None:
     steps = [
         replace(step, step=k, start_ns=5_000 * k, total_iteration_time_ns=5_000, call=call) for k in range(4)
     ]
-    found = parsed(steps, tmp_path / "trace.pftrace")
+    found = parse(steps, tmp_path / "trace.pftrace")
     for track in found.tracks:
         assert_nested([drawn for drawn in found.slices if drawn.track == track])
     assert sum(drawn.name.startswith("call ") for drawn in found.slices) == 4
@@ -156,5 +156,5 @@ def test_a_call_without_time_is_still_a_slice(stages: tuple[StageTiming, ...]) -
 
 
 def test_an_empty_run_is_an_empty_trace(tmp_path: Path) -> None:
-    found = parsed([], tmp_path / "trace.pftrace")
+    found = parse([], tmp_path / "trace.pftrace")
     assert not found.slices

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from shotclock.bench.history import Entry, Figure, History
-from shotclock.bench.report.trends import as_json, read_trends
-from shotclock.bench.report.trends_page import headline, write_trends
+from shotclock.bench.history.store import Entry, Figure, History
+from shotclock.bench.history.trends import as_json, read_trends
+from shotclock.bench.report.trends.page import headline, write_trends
 from shotclock.domain.errors import SettingsError
 
 P99, GOODPUT = "load.software.p99_ms", "load.goodput_per_s"
@@ -50,7 +50,7 @@ def test_a_change_is_told_with_its_run_and_whether_it_is_worse(history: History,
     add(history, 24, 12)
     found = read_trends(history)
     assert [trend.metric for trend in found.trends] == [GOODPUT, P99]
-    assert {(t.metric, one.points[change.index].run_id) for t, one, change in found.moved} == {
+    assert {(t.metric, one.points[change.index].run_id) for t, one, change in found.changes} == {
         (P99, "one-12"),
         (GOODPUT, "one-12"),
     }
@@ -79,7 +79,7 @@ def test_the_words_of_neighbouring_changes_stand_on_lines_of_their_own(
         started = f"2026-10-{number + 1:02d}T03:00:00"
         history.add(Entry(f"r-{number}", "load", started, "0.1", True, "wall", {}, (figure,)))
     found = read_trends(history)
-    assert len(found.moved) == 2
+    assert len(found.changes) == 2
     write_trends(found, history, tmp_path)
     chart = (tmp_path / "charts" / "trend-load-software-p99-ms.svg").read_text(encoding="utf-8")
     heights = re.findall(r'<text[^>]*translate\([^,]*,([^)]*)\)"[^>]*>[^<]*, (?:worse|better)<', chart)
@@ -92,7 +92,7 @@ def test_another_environment_is_a_series_not_a_change(history: History) -> None:
     found = read_trends(history, ["load.software.*"])
     (trend,) = found.trends
     assert [one.name for one in trend.series] == ["A", "B"]
-    assert found.moved == []
+    assert found.changes == []
     assert found.environments == {"A": {"cpu": "another"}, "B": {"cpu": "one"}}
     assert "no level has moved" in headline(found)
 

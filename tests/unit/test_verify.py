@@ -16,23 +16,23 @@ import typer
 from typer.testing import CliRunner, Result
 
 import synthetic
-from queueing import MS, Queue, loaded
-from shotclock.bench.arms import Arm
-from shotclock.bench.figures import Prices
-from shotclock.bench.hdr import write_hdr
-from shotclock.bench.history import History, entry
+from queueing import MS, Queue, run_load
+from shotclock.bench.history.store import History, entry
+from shotclock.bench.judge.metrics import Prices
+from shotclock.bench.judge.summarise import ArmFacts, RunFacts, summarise
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import read, write
 from shotclock.bench.load.summarise import LoadFacts
 from shotclock.bench.load.summarise import summarise as summarise_load
-from shotclock.bench.report.html import write_report
-from shotclock.bench.report.load_page import write_load_report
-from shotclock.bench.rows import Step, steps, table
-from shotclock.bench.run_folder import RunFolder, environment
-from shotclock.bench.summarise import ArmFacts, RunFacts, summarise
-from shotclock.bench.trace import write_trace
+from shotclock.bench.record.arm_runs import Arm
+from shotclock.bench.record.folder import RunFolder, environment
+from shotclock.bench.record.hdr import write_hdr
+from shotclock.bench.record.rows import Step, steps, table
+from shotclock.bench.record.trace import write_trace
+from shotclock.bench.report.load.page import write_load_report
+from shotclock.bench.report.run.page import write_report
 from shotclock.bench.verify.check import verify
 from shotclock.cli.verify import verify as verb
 from shotclock.domain.errors import SettingsError
@@ -126,7 +126,7 @@ def faults(folder: Path) -> list[str]:
     return [str(fault) for fault in verify(folder)]
 
 
-def told(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
+def change_summary(folder: Path, change: Callable[[dict[str, object]], None]) -> None:
     file = folder / "summary.json"
     summary = json.loads(file.read_bytes())
     change(summary)
@@ -183,7 +183,7 @@ def test_a_percentile_that_its_rows_do_not_give_is_found(run: Path) -> None:
         summary["arms"]["hybrid-colocated"]["calls"] = 10_000
         del summary["metrics"]["quantum-raw.bind"]
 
-    told(run, better)  # type: ignore[arg-type]
+    change_summary(run, better)  # type: ignore[arg-type]
     found = "\n".join(faults(run))
     assert "metrics.hybrid-colocated.added_latency.mean: says 1.0; the rows give" in found
     assert "metrics.hybrid-colocated.quantum_share.value: says 0.5" in found
@@ -197,7 +197,7 @@ def test_a_gate_that_its_rows_do_not_give_is_found(run: Path) -> None:
         slow = next(gate for gate in summary["mission_gates"] if "public-cloud" in str(gate["metric"]))
         slow["result"] = "PASS"
 
-    told(run, passed)  # type: ignore[arg-type]
+    change_summary(run, passed)  # type: ignore[arg-type]
     (fault,) = faults(run)
     assert fault.startswith(
         "summary.json: mission_gates.hybrid-public-cloud.quantum_latency.p95_ms.result: says PASS"
@@ -210,18 +210,18 @@ def test_the_schema_is_checked_key_by_key(run: Path) -> None:
         summary["nonsense"] = 1
         del summary["clock"]
 
-    told(run, broken)
+    change_summary(run, broken)
     found = faults(run)
     assert {fault.split(":")[1].strip() for fault in found} >= {"n", "nonsense", "clock"}
 
 
-def rewritten(folder: Path, change: Callable[[list[Step]], list[Step]]) -> None:
+def rewrite_rows(folder: Path, change: Callable[[list[Step]], list[Step]]) -> None:
     file = folder / "steps.parquet"
     pq.write_table(table(change(steps(pq.read_table(file)))), file)
 
 
 def test_rows_that_are_lost_or_doubled_are_found(run: Path) -> None:
-    rewritten(run, lambda rows: [*rows[:5], *rows[6:], rows[0]])
+    rewrite_rows(run, lambda rows: [*rows[:5], *rows[6:], rows[0]])
     found = "\n".join(faults(run))
     assert "steps.parquet: classical-only, seed 0, step 0: is there twice" in found
     assert "steps missing: [5]" in found
@@ -236,7 +236,7 @@ def test_a_stage_with_more_emulated_wait_than_time_is_found(run: Path) -> None:
         rows[number] = replace(rows[number], call=replace(call, stages=(first, *call.stages[1:])))
         return rows
 
-    rewritten(run, impossible)
+    rewrite_rows(run, impossible)
     assert any("emulated" in fault and "took" in fault for fault in faults(run))
 
 
@@ -274,7 +274,7 @@ def test_an_arm_on_the_emulation_cannot_call_itself_hardware(run: Path) -> None:
         for arm in summary["arms"].values():  # type: ignore[attr-defined]
             arm["emulated"] = False
 
-    told(run, hardware)
+    change_summary(run, hardware)
     found = "\n".join(faults(run))
     assert "arms.quantum-raw: ran on the emulated provider and is not marked" in found
     assert "has emulated waits" in found
@@ -301,7 +301,7 @@ def test_an_environment_of_unknown_origin_is_found(run: Path) -> None:
     def nowhere(summary: dict[str, dict[str, object]]) -> None:
         del summary["environment"]["cpu"]
 
-    told(run, nowhere)  # type: ignore[arg-type]
+    change_summary(run, nowhere)  # type: ignore[arg-type]
     found = faults(run)
     assert any("environment.cpu: is missing" in fault for fault in found)
     assert "machine.json: is not the environment of summary.json" in found
@@ -311,7 +311,7 @@ def test_a_cost_that_its_rows_and_prices_do_not_give_is_found(run: Path) -> None
     def cheaper(summary: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
         summary["arms"]["quantum-raw"]["cost"]["money"] /= 2
 
-    told(run, cheaper)  # type: ignore[arg-type]
+    change_summary(run, cheaper)  # type: ignore[arg-type]
     (fault,) = faults(run)
     assert fault.startswith("summary.json: arms.quantum-raw.cost.money: says ")
 
@@ -337,7 +337,7 @@ def test_a_metric_cannot_pass_a_threshold_that_there_is_not(run: Path) -> None:
     def passing(summary: dict[str, dict[str, dict[str, object]]]) -> None:
         summary["metrics"]["quantum-raw.quantum_share"]["ok"] = True
 
-    told(run, passing)  # type: ignore[arg-type]
+    change_summary(run, passing)  # type: ignore[arg-type]
     assert faults(run) == [
         "summary.json: metrics.quantum-raw.quantum_share.ok: says True; the rows give None"
     ]
@@ -378,7 +378,7 @@ def test_the_page_of_another_run_is_found(run: Path) -> None:
 @pytest.fixture
 def load_test(tmp_path: Path) -> Path:
     plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
-    calls = loaded(plan, Queue(lambda number: 0.004))
+    calls = run_load(plan, Queue(lambda number: 0.004))
     described = LoadFacts(
         "0.1",
         "2026-11-22T09:00:00",

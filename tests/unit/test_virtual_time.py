@@ -8,16 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shotclock.bench.simulate import VirtualLoop
 from shotclock.domain.errors import SettingsError
+from shotclock.runtime.virtual_loop import VirtualLoop
 
 
-def frozen() -> VirtualLoop:
+def make_frozen_loop() -> VirtualLoop:
     return VirtualLoop(base_ns=lambda: 0)
 
 
 def test_an_hour_passes_and_timers_keep_their_order() -> None:
-    loop = frozen()
+    loop = make_frozen_loop()
     seen: list[tuple[str, int]] = []
 
     async def nap(name: str, seconds: float) -> None:
@@ -34,7 +34,7 @@ def test_an_hour_passes_and_timers_keep_their_order() -> None:
 
 def test_two_runs_on_a_frozen_base_are_the_same_to_the_nanosecond() -> None:
     def once() -> list[int]:
-        loop = frozen()
+        loop = make_frozen_loop()
         stamps: list[int] = []
 
         async def work() -> None:
@@ -50,7 +50,7 @@ def test_two_runs_on_a_frozen_base_are_the_same_to_the_nanosecond() -> None:
 
 
 def test_a_timeout_fires_at_its_virtual_instant() -> None:
-    loop = frozen()
+    loop = make_frozen_loop()
 
     async def never() -> None:
         async with asyncio.timeout(30):
@@ -63,7 +63,7 @@ def test_a_timeout_fires_at_its_virtual_instant() -> None:
 
 
 def test_threads_and_standing_still_are_refused() -> None:
-    loop = frozen()
+    loop = make_frozen_loop()
     with pytest.raises(RuntimeError, match="threads"):
         loop.call_soon_threadsafe(print)
 
@@ -89,7 +89,7 @@ def test_with_the_real_clock_as_base_software_still_takes_its_time() -> None:
 
 
 def test_work_for_a_thread_is_done_on_the_spot_and_its_error_reaches_the_caller() -> None:
-    loop = frozen()
+    loop = make_frozen_loop()
     own = threading.get_ident()
 
     def fail() -> None:
@@ -109,7 +109,7 @@ def test_work_for_a_thread_is_done_on_the_spot_and_its_error_reaches_the_caller(
 
 
 def test_an_answer_from_another_thread_ends_the_run_with_what_to_do() -> None:
-    loop = frozen()
+    loop = make_frozen_loop()
 
     async def work() -> None:
         with ThreadPoolExecutor(1) as pool:

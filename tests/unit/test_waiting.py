@@ -12,7 +12,7 @@ from shotclock.orchestrator.waiting import WaitingCalls
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
 
-def filled(limit: int, *calls: tuple[str, int, Priority]) -> WaitingCalls[str]:
+def fill_queue(limit: int, *calls: tuple[str, int, Priority]) -> WaitingCalls[str]:
     queue: WaitingCalls[str] = WaitingCalls(limit)
     for name, deadline, priority in calls:
         assert queue.put(name, deadline, priority) is None
@@ -20,14 +20,14 @@ def filled(limit: int, *calls: tuple[str, int, Priority]) -> WaitingCalls[str]:
 
 
 def test_priority_then_deadline_then_arrival() -> None:
-    queue = filled(9, ("a", 5, NORMAL), ("b", 5, NORMAL), ("c", 9, HIGH), ("d", 4, NORMAL), ("e", 1, LOW))
+    queue = fill_queue(9, ("a", 5, NORMAL), ("b", 5, NORMAL), ("c", 9, HIGH), ("d", 4, NORMAL), ("e", 1, LOW))
     assert queue.peek(9) == ["c", "d", "a", "b", "e"]
     assert queue.peek(2) == ["c", "d"]
     assert queue.earliest_deadline_ns() == 1
 
 
 def test_a_full_queue_gives_up_its_least_urgent_lowest_for_a_higher_priority() -> None:
-    queue = filled(3, ("early", 1, LOW), ("late", 9, LOW), ("normal", 5, NORMAL))
+    queue = fill_queue(3, ("early", 1, LOW), ("late", 9, LOW), ("normal", 5, NORMAL))
     assert queue.put("newcomer", 99, NORMAL) == "late"
     assert queue.put("higher", 99, HIGH) == "early"
     assert queue.peek(3) == ["higher", "normal", "newcomer"]
@@ -35,13 +35,13 @@ def test_a_full_queue_gives_up_its_least_urgent_lowest_for_a_higher_priority() -
 
 @pytest.mark.parametrize("priority", [LOW, NORMAL])
 def test_an_earlier_deadline_alone_displaces_nobody(priority: Priority) -> None:
-    queue = filled(1, ("here", 9, NORMAL))
+    queue = fill_queue(1, ("here", 9, NORMAL))
     assert queue.put("newcomer", 1, priority) == "newcomer"
     assert queue.peek(1) == ["here"]
 
 
 def test_who_was_displaced_or_left_may_come_back() -> None:
-    queue = filled(1, ("low", 1, LOW))
+    queue = fill_queue(1, ("low", 1, LOW))
     assert queue.put("high", 1, HIGH) == "low"
     queue.discard("low")
     queue.discard("high")
@@ -50,11 +50,11 @@ def test_who_was_displaced_or_left_may_come_back() -> None:
 
 
 def test_no_room_at_all_refuses_everyone() -> None:
-    assert filled(0).put("newcomer", 1, HIGH) == "newcomer"
+    assert fill_queue(0).put("newcomer", 1, HIGH) == "newcomer"
 
 
 def test_waiting_twice_and_taking_the_absent_are_bugs() -> None:
-    queue = filled(4, ("a", 1, NORMAL))
+    queue = fill_queue(4, ("a", 1, NORMAL))
     with pytest.raises(ValueError, match="already"):
         queue.put("a", 2, HIGH)
     with pytest.raises(KeyError):
@@ -64,7 +64,7 @@ def test_waiting_twice_and_taking_the_absent_are_bugs() -> None:
 
 def test_an_empty_queue_has_no_earliest_deadline() -> None:
     with pytest.raises(ValueError, match="empty"):
-        filled(4).earliest_deadline_ns()
+        fill_queue(4).earliest_deadline_ns()
 
 
 class AnyQueue(RuleBasedStateMachine):

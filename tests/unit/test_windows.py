@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, unlinked
-from rig import flipped, rig, sampler
+from asgi_endpoint import flip_circuit, rig, sampler
+from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.ports import Job
 from shotclock.emulator.profile import Profile, load
 from shotclock.emulator.provider import EmulatedProvider
@@ -72,7 +72,7 @@ def test_in_process_a_job_waits_for_the_windows_end() -> None:
         ran = []
         for number in range(4):
             await asyncio.sleep(max(0.0, 4.5 * number - asyncio.get_running_loop().time()))
-            job = Job.of((unlinked(random_parameters(2, 1)),), 100, f"t{number}")
+            job = Job.of((without_qpy(random_parameters(2, 1)),), 100, f"t{number}")
             execution = await provider.collect(await provider.submit(job))
             ran.append((execution.running_at_ns * 1e-9, execution.queue_emulated_ns * 1e-9))
         return ran
@@ -89,14 +89,14 @@ def test_at_the_endpoint_the_qpu_is_taken_between_two_jobs_and_comes_back_with_n
         one = rig("onprem-today", calibration=windows(10.0, 5.0))
         one.endpoint.begin()
         before = await properties(one)
-        job = (flipped(), None, 1000)
+        job = (flip_circuit(), None, 1000)
         await asyncio.sleep(9.5)
         running = (await one.submit(sampler(job))).json["id"]  # 2 s and a bit, across the window's begin
         waiting = (await one.submit(sampler(job))).json["id"]
         await asyncio.sleep(3.0)
         assert await one.state(running) == "Completed"
         assert (await properties(one))["last_update_date"] == before["last_update_date"]
-        assert await one.ended(waiting) == "Completed"
+        assert await one.wait_ended(waiting) == "Completed"
         held = [one.endpoint.job(job_id).locked[0] for job_id in (running, waiting)]
         assert held[0].start_s < 10.0 < held[0].end_s
         assert held[1].start_s == pytest.approx(held[0].end_s + 5.0, abs=1e-6)
@@ -119,8 +119,8 @@ def test_a_session_keeps_a_calibration_out_until_it_ends() -> None:
         session_id = opened.json["id"]
         await asyncio.sleep(8.0)
         for _ in range(3):
-            job_id = (await one.submit(sampler((flipped(), None, 10)), session_id=session_id)).json["id"]
-            assert await one.ended(job_id) == "Completed"
+            job_id = (await one.submit(sampler((flip_circuit(), None, 10)), session_id=session_id)).json["id"]
+            assert await one.wait_ended(job_id) == "Completed"
         assert one.endpoint.time.now_s() < 16.0
         assert await properties(one) == before
         await one.call("DELETE", f"/sessions/{session_id}/close")

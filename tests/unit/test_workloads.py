@@ -9,11 +9,11 @@ import torch
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Workload
 from shotclock.solvers.fallback import Classical
-from shotclock.training.gate import Gate
+from shotclock.training.layers.rounded import RoundedLinear
+from shotclock.training.layers.ternary import TernaryLinear
+from shotclock.training.layers.unit_gate import Gate
 from shotclock.training.loops import digits_mlp, medium, mnist_mlp, rerank
 from shotclock.training.loops.classifier import Classifier
-from shotclock.training.rounded import RoundedLinear
-from shotclock.training.ternary import TernaryLinear
 
 N = 8
 SERVED = [

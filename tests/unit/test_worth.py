@@ -7,11 +7,11 @@ import json
 import pytest
 
 import synthetic
-from charted import run
+from sample_report import run
+from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.judge.worth import add_worth, find_worth
-from shotclock.bench.rows import table
+from shotclock.bench.record.rows import table
 from shotclock.bench.schema import Summary
-from shotclock.bench.summarise import judged
 from shotclock.bench.verify.findings import check_worth
 
 FINDINGS = {"break_even", "amdahl", "throughput", "paired_seeds", "loss_against_money"}
@@ -59,7 +59,7 @@ def test_throughput_counts_the_arms_own_time() -> None:
 
 def test_the_verdict_says_where_calls_break_even_and_what_faster_ones_could_give() -> None:
     _, summary = run()
-    sentences = {one.text: one.figures for one in judged(summary).verdict.sentences}
+    sentences = {one.text: one.figures for one in judge_summary(summary).verdict.sentences}
     ceiling = summary.amdahl["hybrid-colocated"]
     assert ceiling.at_most is not None
     (bound,) = [text for text in sentences if text.startswith("hybrid-colocated: calls block")]

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from shotclock.app.books import Books
 from shotclock.app.check_names import refuse_unknown_workload, workloads
 from shotclock.app.host import Host
+from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider, device_of
-from shotclock.bench.arms import Arm
-from shotclock.bench.drive import Lane
-from shotclock.bench.figures import Prices
+from shotclock.bench.judge.metrics import Prices
+from shotclock.bench.judge.summarise import ArmFacts
+from shotclock.bench.record.arm_runs import Arm
+from shotclock.bench.record.drive import Lane
 from shotclock.bench.schema import Component, ProfileSummary
-from shotclock.bench.summarise import ArmFacts
 from shotclock.domain import plugin
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError
@@ -70,12 +70,12 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
         return factory
     own = plugin.load(WORKLOAD, name)
 
-    def made(seed: int) -> Workload:
-        workload: Any = plugin.called(WORKLOAD, name, lambda: own(seed))
+    def make_workload(seed: int) -> Workload:
+        workload: Any = plugin.call_plugin(WORKLOAD, name, lambda: own(seed))
         plugin.check(WORKLOAD, name, workload, Workload)
         return workload  # type: ignore[no-any-return]
 
-    return made
+    return make_workload
 
 
 class Builder:
@@ -91,10 +91,12 @@ class Builder:
         self._slow_every = slow_every
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
-        self._books = Books(settings.serve.ledger_file)
+        self._books = LedgerFactory(settings.serve.ledger_file)
         # the first proposal of a process pays for imports and caches of torch; no measured call does
         first, kernel = self._workload(0), settings.kernel
-        asking = plugin.called(WORKLOAD, settings.bench.workload, lambda: first.kernel(kernel.name, kernel.n))
+        asking = plugin.call_plugin(
+            WORKLOAD, settings.bench.workload, lambda: first.kernel(kernel.name, kernel.n)
+        )
         plugin.check(WORKLOAD, settings.bench.workload, asking, Kernel)
         asking.propose(0, 0)
         self.samples_per_step = first.samples_per_step
@@ -130,7 +132,7 @@ class Builder:
         # a training loop has one call under way: there is nothing to pack
         path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
         book = self._books.of(provider)
-        host.run(self._books.recovered(provider))
+        host.run(self._books.recover(provider))
         path = assemble(host, settings, quantum, provider, path_policy, recorder, book=book)
         orchestrator, forecast = path.orchestrator, path.forecast
         host.run(orchestrator.start(self._sample()))
@@ -146,7 +148,7 @@ class Builder:
         facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
         device, calibration = device_of(provider, quantum)
         facts = replace(facts, device=device, calibration=calibration)
-        described = _described(provider, forecast) if isinstance(provider, EmulatedProvider) else None
+        described = _describe_profile(provider, forecast) if isinstance(provider, EmulatedProvider) else None
 
         def stop() -> Charges:
             with suppress(ProviderError):  # what could not be ended well has no bill; the rows are kept
@@ -197,7 +199,7 @@ class Builder:
         host, kernel = self._host, self._settings.kernel
 
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
-            workload = self._warmed(seed)
+            workload = self._warm_workload(seed)
             asking = workload.kernel(kernel.name, kernel.n)
             aggregator = Aggregator(
                 workload, asking, quantum.on_stale, recorder, loss_check=asking.loss_check
@@ -211,10 +213,10 @@ class Builder:
         return Lane(arm.name, make)
 
     def _plain(self, seed: int) -> tuple[Trainer, Callable[[], float]]:
-        workload = self._warmed(seed)
+        workload = self._warm_workload(seed)
         return PlainTrainer(workload, self._host.clock), workload.evaluate
 
-    def _warmed(self, seed: int) -> Workload:
+    def _warm_workload(self, seed: int) -> Workload:
         workload = self._workload(seed)
         for _ in range(self._settings.bench.warmup_steps):
             workload.step()
@@ -259,7 +261,7 @@ def _nothing() -> Charges:
     return NO_CHARGES
 
 
-def _described(provider: EmulatedProvider, forecast: Forecast) -> ProfileSummary:
+def _describe_profile(provider: EmulatedProvider, forecast: Forecast) -> ProfileSummary:
     found = provider.components(forecast.sample_job())
     return ProfileSummary(
         title=found.title,

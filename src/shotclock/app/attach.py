@@ -24,7 +24,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.race import classical
-from shotclock.orchestrator.thread import SystemClock
+from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import Settings, load
 from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -84,7 +84,7 @@ def attach(
     target: str = "",
     security: ClientTls | Insecure = WITHOUT_TLS,
     policy: CallPolicy = hook.DEFAULT_POLICY,
-    loss: Callable[[], float | Tensor] = hook.unchecked,
+    loss: Callable[[], float | Tensor] = hook.no_loss_check,
     on_stale: OnStale = "revalidate",
     stale_limit: int = UNBOUNDED,
     observers: Sequence[CallObserver] = (),
@@ -101,7 +101,7 @@ def attach(
     metrics = Metrics()
     recorder = PrometheusRecorder(metrics, "attach")
 
-    def attached(caller: Caller, clock: Clock) -> hook.Attached:
+    def open_attachment(caller: Caller, clock: Clock) -> hook.Attached:
         return hook.attach(
             optimizer,
             model=model,
@@ -119,15 +119,15 @@ def attach(
         )
 
     if not asks(os.environ):
-        return Quantum(attached(Unasked(), SystemClock()), metrics, lambda: None)
+        return Quantum(open_attachment(Unasked(), SystemClock()), metrics, lambda: None)
     host = WallHost()
     try:
         dispatcher, end = (
             _remote(host, target, security)
             if target
-            else _embedded(host, load(settings, {}), kernel, recorder)
+            else _embed_orchestrator(host, load(settings, {}), kernel, recorder)
         )
-        training = attached(host.caller(dispatcher), host.clock)
+        training = open_attachment(host.caller(dispatcher), host.clock)
     except BaseException as error:
         host.close()
         if isinstance(error, ProviderError) and isinstance(error.__cause__, BrokenProcessPool):
@@ -160,7 +160,7 @@ def _remote(
     return dispatcher, lambda: host.run(dispatcher.close())
 
 
-def _embedded(
+def _embed_orchestrator(
     host: WallHost, settings: Settings, kernel: Kernel, recorder: Recorder
 ) -> tuple[Dispatcher, Callable[[], None]]:
     quantum = settings.quantum

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from shotclock.bench import arms as arm_names
-from shotclock.bench.arms import Arm
+from shotclock.bench.record import arm_runs as arm_names
+from shotclock.bench.record.arm_runs import Arm
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import profile as profiles
 from shotclock.providers import registry
@@ -42,14 +42,16 @@ def _check(found: Settings, settings: Settings) -> None:
 
 def known_profiles(settings: Settings) -> tuple[str, ...]:
     """Those that ship, and the settings' own."""
-    return tuple(dict.fromkeys((*profiles.known(), profiles.load(settings.quantum.profile).name)))
+    return tuple(dict.fromkeys((*profiles.known_profiles(), profiles.load(settings.quantum.profile).name)))
 
 
 def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
     """The arm of a name; SettingsError where no arm has it."""
     arm = arm_names.parse(name, profile_names)
     if arm is None:
-        raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, arm_names.known(profile_names))}")
+        raise SettingsError(
+            f"bench.arms: no arm '{name}'{nearest(name, arm_names.known_arms(profile_names))}"
+        )
     return arm
 
 

@@ -14,14 +14,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
-from shotclock.app import vendors
+from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
 from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError, ShotclockError
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
 from shotclock.emulator import profile as profiles
-from shotclock.placement.fabrics import same_host
+from shotclock.placement.same_host import same_host
 from shotclock.providers import registry
 from shotclock.providers.edge import describe, translate_errors
 from shotclock.settings import ServeSettings, Settings
@@ -69,16 +69,16 @@ def environment(settings: Settings) -> tuple[Check, ...]:
 def provider(host: Host, settings: Settings, report: Callable[[Check], None]) -> None:
     """The provider of the settings, check after check; it ends where the next one needs a failed one."""
     name = settings.quantum.provider
-    if name in vendors.REMOTE and name == "ibm" and not _told(report, _credentials(settings)):
+    if name in vendors.REMOTE and name == "ibm" and not _print_check(report, _credentials(settings)):
         return
-    built = _connected(host, settings)
+    built = _connect_provider(host, settings)
     if not isinstance(built, _Connected):
         report(built)
         return
-    report(Check("reachable", True, f"{built.label}{_emulated(built.provider)}"))
+    report(Check("reachable", True, f"{built.label}{_describe_emulated(built.provider)}"))
     try:
-        _told(report, _takes_jobs(host, built.provider))
-        _told(report, _usage(host, built.provider))
+        _print_check(report, _takes_jobs(host, built.provider))
+        _print_check(report, _usage(host, built.provider))
         report(_limits(built.provider, settings))
         report(_price(host, built.provider, settings))
     finally:
@@ -104,7 +104,7 @@ def estimate(host: Host, settings: Settings) -> Estimate:
     return Estimate(qpu_s, qpu_s * settings.cost.qpu_second, settings.cost.currency)
 
 
-def _told(report: Callable[[Check], None], check: Check) -> bool:
+def _print_check(report: Callable[[Check], None], check: Check) -> bool:
     report(check)
     return check.ok
 
@@ -165,7 +165,7 @@ def _credentials(settings: Settings) -> Check:
     return Check("credentials", True, f"{found.token!r} from {where}")
 
 
-def _connected(host: Host, settings: Settings) -> _Connected | Check:
+def _connect_provider(host: Host, settings: Settings) -> _Connected | Check:
     quantum = settings.quantum
     if quantum.provider not in vendors.REMOTE and quantum.provider not in {"aer", "emulated"}:
         fix = "name a module:factory that can be imported here"
@@ -193,7 +193,7 @@ def _fix_for(name: str) -> str:
     return "install the provider's extra"
 
 
-def _emulated(provider: Provider) -> str:
+def _describe_emulated(provider: Provider) -> str:
     return " (EMULATED)" if provider.limits.emulated else ""
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from shotclock.app.fault_injection import DelayInjectingProvider, FrozenHost, Spikes
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
-from shotclock.app.weather import FrozenHost, Spikes, Spiking
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import RunError
@@ -27,14 +27,14 @@ from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.settings import load
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
-from shotclock.training.activations import Calibrated
 from shotclock.training.aggregator import Aggregator, OnStale, Target
 from shotclock.training.audit import WRITES
 from shotclock.training.calls import CallPolicy, Calls
 from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.layers.activations import Calibrated
+from shotclock.training.layers.parameters import add
+from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops.digits_mlp import build, build_rounded, digits
-from shotclock.training.parameters import add
-from shotclock.training.rounded import RoundedLinear
 
 WEATHER = Spikes(share=0.3, median_s=3.0)
 STEP_S = 0.12
@@ -109,7 +109,7 @@ class StaleUpdates:
         return unprotected.loss_ratio / protected.loss_ratio
 
     @property
-    def passed(self) -> bool:
+    def has_passed(self) -> bool:
         """Whether the failure showed, and the protections kept every harmful change out."""
         return self.ratio > ENOUGH and self.rounding[1].harmful == 0
 
@@ -163,16 +163,16 @@ def stale_updates(seed: int, told: Callable[[str], None]) -> StaleUpdates:
     rounding = []
     for how in (OFF, ON):
         told(f"K1 rounding, {how.arm}")
-        rounding.append(_rounded(how, seed))
+        rounding.append(_round_weights(how, seed))
     told("K3 qat_flip, no calls")
-    flipping = [_trained_alone(seed)]
+    flipping = [_train_alone(seed)]
     for how in (OFF, ON):
         told(f"K3 qat_flip, {how.arm}")
-        flipping.append(_flipped(how, seed))
+        flipping.append(_flip_weights(how, seed))
     return StaleUpdates(seed, (rounding[0], rounding[1]), tuple(flipping))
 
 
-def _rounded(how: Protections, seed: int) -> Rounded:
+def _round_weights(how: Protections, seed: int) -> Rounded:
     layer = _Rows(seed)
     nearest, course = layer.loss(), []
     calls = _run(
@@ -185,14 +185,14 @@ def _rounded(how: Protections, seed: int) -> Rounded:
         tuple(course),
         len(calls),
         dict(Counter(type(call.outcome).__name__ for call in calls)),
-        _applied(calls),
+        _count_applied(calls),
         layer.harmful,
         float(np.median(answered_ms)),
         max(answered_ms),
     )
 
 
-def _flipped(how: Protections, seed: int) -> Flipped:
+def _flip_weights(how: Protections, seed: int) -> Flipped:
     workload = build(seed)
     for _ in range(TRAINED):
         workload.step()
@@ -203,10 +203,10 @@ def _flipped(how: Protections, seed: int) -> Flipped:
         losses.append(workload.evaluate())
 
     calls = _run(how, seed, workload.kernel("qat_flip", N), workload, FLIPPING_STEPS, step)
-    return Flipped(how.arm, tuple(losses[::LOOK_EVERY]), len(calls), _applied(calls))
+    return Flipped(how.arm, tuple(losses[::LOOK_EVERY]), len(calls), _count_applied(calls))
 
 
-def _trained_alone(seed: int) -> Flipped:
+def _train_alone(seed: int) -> Flipped:
     workload = build(seed)
     losses = []
     for _ in range(TRAINED + FLIPPING_STEPS):
@@ -225,7 +225,9 @@ def _run(
         quantum = settings.quantum
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
         recorder = PrometheusRecorder(Metrics(), "drill")
-        path = assemble(host, settings, quantum, Spiking(provider, WEATHER, seed), how.path, recorder)
+        path = assemble(
+            host, settings, quantum, DelayInjectingProvider(provider, WEATHER, seed), how.path, recorder
+        )
         host.run(path.orchestrator.start(kernel.propose(0, 0).subproblem))
         loss_check = how.loss_check and kernel.loss_check
         aggregator = Aggregator(target, kernel, how.on_stale, recorder, loss_check=loss_check)
@@ -243,7 +245,7 @@ def _run(
         )
         for number in range(steps):
             calls.boundary(number, host.clock.now_ns())
-            aggregator.moved(step)
+            aggregator.run_step(step)
             # slept, not skipped: what is due within the iteration happens at its own instant
             host.run(asyncio.sleep(STEP_S))
         calls.flush()
@@ -253,5 +255,5 @@ def _run(
         host.close()
 
 
-def _applied(calls: list[FinishedCall]) -> int:
+def _count_applied(calls: list[FinishedCall]) -> int:
     return sum(call.applied.decision in WRITES for call in calls)

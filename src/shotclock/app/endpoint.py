@@ -15,8 +15,8 @@ from shotclock.emulator.rest.endpoint import Endpoint, EndpointSettings
 from shotclock.emulator.rest.instances import CATALOG_PREFIX, INSTANCE, SEARCH_PREFIX
 from shotclock.emulator.rest.instants import EmulatedTime
 from shotclock.emulator.rest.serve import listen, serve
-from shotclock.orchestrator.offload import ProcessOffload
-from shotclock.orchestrator.thread import SystemClock
+from shotclock.runtime.loop_thread import SystemClock
+from shotclock.runtime.offload import ProcessOffload
 
 API_KEY = "emulated"
 

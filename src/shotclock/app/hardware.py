@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from typing import Any, Literal
 
-from shotclock.app import doctor, vendors
+from shotclock.app import doctor
+from shotclock.app import remote_providers as vendors
 from shotclock.app.arms import workload_factory
 from shotclock.app.host import Host
 from shotclock.app.main_job import parse_arms, quick_cadence
 from shotclock.app.site import Site
-from shotclock.bench.arms import BASELINE, CONTROL, HYBRID
+from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID
 from shotclock.domain.errors import SettingsError, ShotclockError
 from shotclock.emulator import profile as profiles
 from shotclock.placement.accelerators import accelerators, driver
@@ -122,17 +123,17 @@ def preflight(host: Host, settings: Settings, site: Site) -> Preflight:
     settings = settings.model_copy(update={"quantum": quantum[0]})
     checks: list[doctor.Check] = []
     doctor.provider(host, settings, checks.append)
-    asked = [Piece("IBM", one.name, one.ok, _said(one, settings), one.fix) for one in checks]
+    asked = [Piece("IBM", one.name, one.ok, _redact_check(one, settings), one.fix) for one in checks]
     if not all(piece.ok for piece in asked):
         return Preflight((*amd, provider, *asked), facts=site.facts())
     device = _device(host, settings)
     if isinstance(device, Piece):
         return Preflight((*amd, provider, *asked, device), facts=site.facts())
     facts = site.facts() | _qpu_facts(settings, device)
-    return Preflight((*amd, provider, *asked, *_told(device)), bool(device.unreal), facts)
+    return Preflight((*amd, provider, *asked, *_describe_device(device)), bool(device.unreal), facts)
 
 
-def expected(host: Host, settings: Settings, *, quick: bool) -> Expected:
+def expect_cost(host: Host, settings: Settings, *, quick: bool) -> Expected:
     """Calls × metered seconds × price, over all quantum arms; what the system fails itself is free."""
     job = doctor.estimate(host, settings)
     calls, at_least_s = 0, 0.0
@@ -211,7 +212,7 @@ def _rehearsable(piece: Piece) -> Piece:
     return Piece(piece.side, piece.name, piece.ok, piece.said, fix, rehearsable=True)
 
 
-def _said(check: doctor.Check, settings: Settings) -> str:
+def _redact_check(check: doctor.Check, settings: Settings) -> str:
     """The record is handed on: it does not say where in somebody's home the key lies."""
     if not check.ok or check.name != "credentials":
         return check.said
@@ -232,7 +233,7 @@ def _device(host: Host, settings: Settings) -> DeviceIdentity | Piece:
         return Piece("IBM", "device", False, str(error), fix)
 
 
-def _told(device: DeviceIdentity) -> tuple[Piece, ...]:
+def _describe_device(device: DeviceIdentity) -> tuple[Piece, ...]:
     return (
         Piece(
             "IBM",

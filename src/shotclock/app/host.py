@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-from shotclock.bench.simulate import VirtualCaller, VirtualLoop
 from shotclock.domain.ports import Caller, Clock, Dispatcher
-from shotclock.orchestrator.offload import InlineOffload, ProcessOffload, ThreadOffload
-from shotclock.orchestrator.thread import LoopThread, SystemClock, ThreadCaller, cancel_all
+from shotclock.runtime.loop_thread import LoopThread, SystemClock, ThreadCaller, cancel_all
+from shotclock.runtime.offload import InlineOffload, ProcessOffload, ThreadOffload
+from shotclock.runtime.virtual_loop import VirtualCaller, VirtualLoop
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from shotclock.bench import arms as arm_names
-from shotclock.bench.checklist import before_a_run
-from shotclock.bench.gates import mission_gates
-from shotclock.bench.report.words import mark_of
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.judge.checklist import before_a_run
+from shotclock.bench.judge.gates import mission_gates
+from shotclock.bench.record import arm_runs as arm_names
+from shotclock.bench.record.folder import RunFolder
+from shotclock.bench.report.kit.wording import mark_of
 from shotclock.bench.schema import Point
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import profile as profiles
@@ -37,7 +37,7 @@ def of_run(folder: Path) -> Checklist:
 
 def of_settings(settings: Settings) -> Checklist:
     """The limits that the settings set; everything else is not measured. Raises SettingsError."""
-    profiles_known = (*profiles.known(), profiles.load(settings.quantum.profile).name)
+    profiles_known = (*profiles.known_profiles(), profiles.load(settings.quantum.profile).name)
     arms = (arm_names.parse(name, profiles_known) for name in settings.bench.arms)
     gates = mission_gates([arm for arm in arms if arm is not None])
     limits = (one.metric for one in settings.threshold)

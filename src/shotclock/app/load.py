@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from shotclock import __version__
+from shotclock.app.check_user_circuit import check
 from shotclock.app.host import VirtualHost
 from shotclock.app.load_generator import Loaded, ProcessGenerator, Ran, first_calls
-from shotclock.app.own_circuit import check
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
 from shotclock.bench.load.arrivals import Plan, instances
-from shotclock.bench.load.circuit import UserCircuit
+from shotclock.bench.load.circuit import CircuitFile
 from shotclock.bench.load.generate import Load, Request
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.knee import Point, Search, Try
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, Price, summarise
-from shotclock.bench.run_folder import environment
+from shotclock.bench.record.folder import environment
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
@@ -57,7 +57,7 @@ class LoadJob:
     sweep: bool
     clock: Literal["wall", "virtual"]
     target: Elsewhere | None
-    circuit: UserCircuit | None = None
+    circuit: CircuitFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
         environment=environment(),
         basis=job.basis,
         knee=runs.knee,
-        circuit=None if job.circuit is None else job.circuit.told(),
+        circuit=None if job.circuit is None else job.circuit.to_record(),
         price=Price(settings.cost.currency, settings.cost.qpu_second),
     )
     return summarise(runs.judged, runs.calls, replace(job.plan, n=loaded.n), facts), runs.calls
@@ -127,7 +127,7 @@ def _ready(generator: _Generator, job: LoadJob) -> Loaded:
     try:
         return generator.ready()
     except CircuitError as error:
-        raise error if job.circuit is None else job.circuit.refused(error) from error
+        raise error if job.circuit is None else job.circuit.explain_refusal(error) from error
 
 
 def _taker(
@@ -171,7 +171,7 @@ def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Gener
     plan = job.plan
     requests = instances(plan.n, plan.seed) if job.circuit is None else (job.circuit.spec,)
     if job.clock == "virtual":
-        virtual = VirtualGenerator(_sized(settings, plan.n), requests)
+        virtual = VirtualGenerator(_set_size(settings, plan.n), requests)
         cleanup.callback(virtual.close)
         return virtual, OWN_VIRTUAL
     where, target = job.target, ""
@@ -224,7 +224,7 @@ class VirtualGenerator:
         self._host.close()
 
 
-def _sized(settings: Settings, n: int) -> Settings:
+def _set_size(settings: Settings, n: int) -> Settings:
     """What is warm is what will be asked."""
     return settings.model_copy(update={"kernel": settings.kernel.model_copy(update={"n": n})})
 
@@ -240,4 +240,4 @@ def _alone(settings: Settings, n: int) -> Settings:
         "authorities": "",
         "sizes": (n,),
     }
-    return _sized(settings, n).model_copy(update={"serve": settings.serve.model_copy(update=serving)})
+    return _set_size(settings, n).model_copy(update={"serve": settings.serve.model_copy(update=serving)})

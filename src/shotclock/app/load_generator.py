@@ -113,7 +113,7 @@ def _serve_plans(
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
         try:
             dispatcher = runner.run(_dispatcher(target, security))
-            connection.send(runner.run(_warmed(target, security, dispatcher, requests)))
+            connection.send(runner.run(_warm_up(target, security, dispatcher, requests)))
             while (asked := connection.recv()) is not None:
                 plan, number = asked
                 load = Load(plan, dispatcher, _Monotonic(), requests, number)
@@ -144,7 +144,7 @@ async def _dispatcher(target: str, security: ClientTls | Insecure) -> GrpcDispat
     return GrpcDispatcher(connect(target, security))
 
 
-async def _warmed(
+async def _warm_up(
     target: str,
     security: ClientTls | Insecure,
     dispatcher: GrpcDispatcher,

@@ -20,16 +20,16 @@ from shotclock.app.check_names import known_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
-from shotclock.bench.arms import Arm
-from shotclock.bench.drive import Log, Plan, drive
-from shotclock.bench.gates import Threshold, resolve
-from shotclock.bench.hdr import write_hdr
-from shotclock.bench.report.html import write_report
-from shotclock.bench.rows import table
-from shotclock.bench.run_folder import RunFolder, environment
+from shotclock.bench.judge.gates import Threshold, resolve
+from shotclock.bench.judge.summarise import RunFacts, summarise
+from shotclock.bench.record.arm_runs import Arm
+from shotclock.bench.record.drive import Log, Plan, drive
+from shotclock.bench.record.folder import RunFolder, environment
+from shotclock.bench.record.hdr import write_hdr
+from shotclock.bench.record.rows import table
+from shotclock.bench.record.trace import write_trace
+from shotclock.bench.report.run.page import write_report
 from shotclock.bench.schema import Summary
-from shotclock.bench.summarise import RunFacts, summarise
-from shotclock.bench.trace import write_trace
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Charges
@@ -82,7 +82,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
     metrics = Metrics()
     with ExitStack() as cleanup:
         if job.metrics_port is not None:
-            cleanup.enter_context(metrics.exposed(job.metrics_port))
+            cleanup.enter_context(metrics.expose(job.metrics_port))
         folder = RunFolder.create(job.folder)
         cleanup.callback(folder.discard_if_empty)
         host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
@@ -109,7 +109,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
         wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
-    running = [_charged(one, charges, log) for one in running]
+    running = [_add_charges(one, charges, log) for one in running]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
     facts = replace(facts, wall_s=wall_s)
@@ -124,7 +124,7 @@ def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:
     charges[arm.facts.arm.name] = arm.stop()
 
 
-def _charged(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> RunningArm:
+def _add_charges(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> RunningArm:
     """The arm with its bill and its skipped calls, which are known only when it has stopped."""
     name = arm.facts.arm.name
     return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=log.skipped.get(name, {})))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.record.folder import RunFolder
 from shotclock.domain.errors import MachineError, RunError, SettingsError, ShotclockError
 from shotclock.settings import Settings
 

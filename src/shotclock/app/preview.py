@@ -14,7 +14,7 @@ SEED = 1
 
 
 class Preview:
-    """A `Foresight`: samples the bound circuit locally, without noise, in the worker process.
+    """A `GainEstimator`: samples the bound circuit locally, without noise, in the worker process.
 
     A circuit that is no QAOA, or too wide for a state vector, cannot be foreseen and is let through.
     """
@@ -24,12 +24,12 @@ class Preview:
         self._shots = shots
 
     async def __call__(
-        self, subproblem: Subproblem, circuit: DeviceCircuit, in_hand: float, shots: int
+        self, subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
     ) -> float:
         """The gain expected of so many shots over the energy in hand, in units of E."""
         parameters = circuit.parameters
         if not isinstance(parameters, QaoaParameters) or parameters.n > MAX_QUBITS:
             return math.inf
         samples = await self._offload.run(execute, parameters, self._shots, 0.0, SEED)
-        expected = preview(subproblem, samples, in_hand, shots)
+        expected = preview(subproblem, samples, incumbent_energy, shots)
         return expected.gain if expected.worth else 0.0

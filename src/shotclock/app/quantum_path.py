@@ -5,11 +5,11 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from shotclock.app import vendors
+from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
 from shotclock.app.preview import Preview
 from shotclock.circuits.synthesizer import QaoaSynthesizer
-from shotclock.circuits.worker import bound_logical
+from shotclock.circuits.worker import bind_logical
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Provider, Recorder
@@ -19,10 +19,10 @@ from shotclock.emulator.provider import EmulatedProvider
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
-from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.health.health import Health
+from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.job_planner import BatchPolicy
-from shotclock.orchestrator.latency import FallbackTime
-from shotclock.orchestrator.paid import FreeJobs, JobBook
+from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal
 from shotclock.orchestrator.pipeline import Pipeline, no_estimate
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.results import ResultCache
@@ -64,7 +64,7 @@ class QuantumPath:
 def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
     """The provider of these settings, warm. Raises SettingsError on what it cannot be asked for."""
     if quantum.provider == "emulated":
-        provider = _emulated(host, settings, quantum, profile)
+        provider = _build_emulated(host, settings, quantum, profile)
     elif quantum.provider in vendors.REMOTE:
         provider = vendors.remote(host, settings, quantum, profile)
     elif quantum.provider == "aer":
@@ -105,7 +105,7 @@ def assemble(
     policy: PathPolicy,
     recorder: Recorder,
     *,
-    book: JobBook = FREE,
+    book: JobJournal = FREE,
 ) -> QuantumPath:
     """The path on this host, not yet started; its solvers are compiled, since no call has time for that.
 
@@ -132,7 +132,7 @@ def assemble(
         provider,
         clock=host.clock,
         policy=ShotPolicy(
-            _shot_limits(quantum, provider),
+            _limit_shots(quantum, provider),
             quantum.rep_delay_s,
             bounds.attempts,
             quantum.shorter_rep_delays_s,
@@ -178,7 +178,7 @@ def assemble(
     return QuantumPath(provider, synthesizer, forecast, pipeline, orchestrator)
 
 
-def _emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
+def _build_emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
     facts = host.run(host.offload.run(devices.describe, quantum.device))
     for delay in (quantum.rep_delay_s, *quantum.shorter_rep_delays_s):
         devices.check_rep_delay(facts, delay)
@@ -189,10 +189,10 @@ def _emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile:
 
 def _aer(host: Host) -> Provider:
     factory = registry.load("aer")
-    return factory(circuit_builder=bound_logical, offload=host.offload, clock=host.clock, seed=0)
+    return factory(circuit_builder=bind_logical, offload=host.offload, clock=host.clock, seed=0)
 
 
-def _shot_limits(quantum: QuantumSettings, provider: Provider) -> ShotLimits:
+def _limit_shots(quantum: QuantumSettings, provider: Provider) -> ShotLimits:
     """Fixed shots, or as many as a call's budget pays for, up to the device's own limit."""
     if quantum.shots == "fit":
         return ShotLimits(FEWEST_FITTED_SHOTS, provider.limits.max_shots)

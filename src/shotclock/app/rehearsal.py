@@ -31,7 +31,7 @@ def is_endpoint_named() -> bool:
 
 
 @contextmanager
-def emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Listening]]:
+def open_emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Listening]]:
     """Starts an endpoint of the settings' device and profile; gives the settings that lead there.
 
     The variables of IBM's clients name it in `os.environ` until it is left. Neither credentials nor the
@@ -49,7 +49,7 @@ def emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Listening]
     try:
         listening = _listening(ours)
         os.environ.update(listening.environment())
-        yield _led_there(settings, listening), listening
+        yield _point_settings(settings, listening), listening
     finally:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
@@ -70,7 +70,7 @@ def _listening(connection: Connection) -> Listening:
     return found
 
 
-def _led_there(settings: Settings, listening: Listening) -> Settings:
+def _point_settings(settings: Settings, listening: Listening) -> Settings:
     quantum: QuantumSettings = settings.quantum
     chosen = {
         "provider": CLIENT if quantum.provider == "emulated" else quantum.provider,

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from shotclock.app.books import Books
 from shotclock.app.host import WallHost
+from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
@@ -22,8 +22,8 @@ from shotclock.domain.status import Drained, Status
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.paid import no_report
-from shotclock.orchestrator.recovery import Recovered
+from shotclock.orchestrator.ledger.job_journal import no_report
+from shotclock.orchestrator.ledger.recovery import Recovered
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -66,7 +66,7 @@ class Service:
         self._metrics = Metrics()
         self._troubles = self._metrics.troubles.labels("serve")
         self._on_trouble = on_trouble
-        self._books = Books(settings.serve.ledger_file, self._trouble)
+        self._books = LedgerFactory(settings.serve.ledger_file, self._trouble)
         self._server: wire.Server | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -109,7 +109,7 @@ class Service:
         server = self._server = host.run(wire.serve(orchestrator, orchestrator, serve.listen, security))
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)
-        recovered = host.run(self._books.recovered(provider))
+        recovered = host.run(self._books.recover(provider))
         host.run(orchestrator.start(*(_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
         host.run(self._run_beside(path, provider, recovered))
@@ -126,11 +126,11 @@ class Service:
 
     def close(self) -> None:
         """Closes what was opened, the last first."""
-        self._host.run(self._stopped())
+        self._host.run(self._wait_stopped())
         self._host.close()
         self._books.close()
 
-    async def _stopped(self) -> None:
+    async def _wait_stopped(self) -> None:
         # On the loop, so that the last reference to the gRPC server goes there: freed on another thread it
         # closes a socket that the loop may be reading ("Exception in callback PollerCompletionQueue…").
         self._server = None

@@ -54,7 +54,7 @@ class Site:
         cards = accelerators(self.root)
         memory = {card.memory_bytes for card in cards if card.memory_bytes is not None}
         found = {
-            "gpu": _counted(self.torch.devices) if self.torch.devices else "",
+            "gpu": _count_names(self.torch.devices) if self.torch.devices else "",
             "gpu_memory_gib": " and ".join(f"{size / 2**30:.0f}" for size in sorted(memory)),
             "gpu_vbios": ", ".join(sorted({card.vbios for card in cards if card.vbios})),
             "gpu_firmware": _checksum(self.firmware()),
@@ -74,7 +74,7 @@ def _checksum(firmware: dict[str, dict[str, str]]) -> str:
     return f"{blocks} blocks, sha256 {hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _counted(names: tuple[str, ...]) -> str:
+def _count_names(names: tuple[str, ...]) -> str:
     return ", ".join(
         f"{count} × {name}" if count > 1 else name for name, count in sorted(Counter(names).items())
     )

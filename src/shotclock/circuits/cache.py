@@ -37,7 +37,7 @@ class Disk(StrEnum):
     UNWRITABLE = "the folder cannot be written"
 
     @property
-    def refused(self) -> bool:
+    def is_refused(self) -> bool:
         """Whether there was a file that must not be used, or that could not be made."""
         return self not in {Disk.OFF, Disk.LOADED, Disk.ABSENT}
 

@@ -95,16 +95,16 @@ def _evaluate(duration: expr.Expr, dt: float | None) -> Delay:
     alone = QuantumCircuit(1)
     alone.delay(duration, 0)
     try:
-        return _unified(alone, None)
+        return _unify(alone, None)
     except TranspilerError:  # seconds and dt together
         pass
     try:
-        return _unified(alone, dt)
+        return _unify(alone, dt)
     except TranspilerError as error:
         raise CircuitError("delay", " ".join(error.message.split())) from error
 
 
-def _unified(alone: QuantumCircuit, dt: float | None) -> Delay:
+def _unify(alone: QuantumCircuit, dt: float | None) -> Delay:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a number is rounded to whole dt
         converted = TimeUnitConversion(InstructionDurations(dt=dt))(alone)

@@ -83,7 +83,7 @@ def compute(target: Target, device: str, calibration: str, n: int) -> LineSet:
     return LineSet(device, calibration, n, lines, tuple(map(cost, lines)))
 
 
-def stored(folder: Path, target: Target, device: str, calibration: str, n: int) -> LineSet:
+def load_or_make(folder: Path, target: Target, device: str, calibration: str, n: int) -> LineSet:
     """The set from the folder; worked out and saved where the file is missing, damaged or foreign.
 
     A folder that cannot be read or written is a warning.

@@ -12,7 +12,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.transpiler import Target
 
 from shotclock.circuits.lines import Line
-from shotclock.circuits.qaoa import bound_isa
+from shotclock.circuits.qaoa import bind_isa
 from shotclock.domain.circuit import Pub
 from shotclock.domain.errors import ShotclockError
 
@@ -74,7 +74,7 @@ def compose(circuits: Sequence[QuantumCircuit], n_qubits: int) -> QuantumCircuit
 
 def compose_pub(pub: Pub, n_qubits: int) -> QuantumCircuit:
     """`compose` of a PUB's circuits, each with the values of its own parameters filled in by name."""
-    return compose([bound_isa(circuit) for circuit in pub.circuits], n_qubits)
+    return compose([bind_isa(circuit) for circuit in pub.circuits], n_qubits)
 
 
 def _active(circuit: QuantumCircuit) -> set[int]:

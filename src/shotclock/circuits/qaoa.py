@@ -93,7 +93,7 @@ def parameter_values(circuit: QuantumCircuit, parameters: QaoaParameters) -> Flo
     return np.array([vectors[one.vector.name][one.index] for one in circuit.parameters])
 
 
-def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
+def bind_logical(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit by its definition, angles filled in: what a simulator should run."""
     angles = circuit.parameters
     if isinstance(angles, Bound):
@@ -102,16 +102,16 @@ def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
     return logical.assign_parameters(parameter_values(logical, angles))
 
 
-def bound_isa(circuit: DeviceCircuit) -> QuantumCircuit:
+def bind_isa(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit in the device's own instructions, angles filled in."""
-    isa = _loaded(circuit.template.qpy)
+    isa = _load_circuit(circuit.template.qpy)
     if isinstance(circuit.parameters, Bound):
         return isa.copy()
     return isa.assign_parameters(parameter_values(isa, circuit.parameters))
 
 
 @functools.lru_cache(maxsize=64)
-def _loaded(content: bytes) -> QuantumCircuit:
+def _load_circuit(content: bytes) -> QuantumCircuit:
     """A template's circuit, which nobody may change: loading takes longer than binding."""
     return load_circuit(content)
 

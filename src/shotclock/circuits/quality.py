@@ -59,18 +59,18 @@ def quality(subproblem: Subproblem, samples: Samples, reference: Reference, desc
     slack = _slack(subproblem)
     hits = samples.counts[energies <= reference.optimum + slack]
     return Quality(
-        raw=_found(energies, reference, slack),
-        with_descent=_found(subproblem.energies(descend(subproblem, samples.pool)), reference, slack),
+        raw=_score_pool(energies, reference, slack),
+        with_descent=_score_pool(subproblem.energies(descend(subproblem, samples.pool)), reference, slack),
         p_optimum=float(hits.sum() / samples.shots),
     )
 
 
 def judge(subproblem: Subproblem, bits: Bits, reference: Reference) -> Found:
     """One answer, shape (n,), by the same measure: for the control arms."""
-    return _found(subproblem.energies(bits[None]), reference, _slack(subproblem))
+    return _score_pool(subproblem.energies(bits[None]), reference, _slack(subproblem))
 
 
-def _found(energies: Float64s, reference: Reference, slack: float) -> Found:
+def _score_pool(energies: Float64s, reference: Reference, slack: float) -> Found:
     """What a pool with these energies, shape (m,), holds; differences up to slack are ties."""
     lowest = float(energies.min())
     possible = reference.incumbent - reference.optimum

@@ -27,7 +27,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from qiskit.qpy import common
 from qiskit.transpiler import Target
 
-from shotclock.circuits import raw, templates
+from shotclock.circuits import templates
+from shotclock.circuits import user_circuits as raw
 from shotclock.circuits.cache import Disk, Obtained, TemplateRequest
 from shotclock.circuits.templates import Identity, TargetSource
 from shotclock.domain.circuit import Bound, Template
@@ -149,15 +150,15 @@ def obtain(
     identity = (
         raw.identity(wanted, device, target)
         if isinstance(wanted, Bound)
-        else templates.wanted_identity(wanted, device, target)
+        else templates.identify(wanted, device, target)
     )
     if folder is None:
-        return _compiled(wanted, identity, target, Disk.OFF)
+        return _compile_template(wanted, identity, target, Disk.OFF)
     store = TemplateStore(folder)
     found = store.read(identity)
     if isinstance(found, Template):
         return Obtained(found, identity.calibration, Disk.LOADED, 0.0)
-    compiled = _compiled(wanted, identity, target, found)
+    compiled = _compile_template(wanted, identity, target, found)
     try:
         store.write(identity, compiled.template)
     except OSError as error:
@@ -172,7 +173,7 @@ def _warn_unwritable(folder: Path, why: str) -> None:
     log.warning("%s: cannot be written: %s; templates are compiled again at each start", folder, why)
 
 
-def _compiled(wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk) -> Obtained:
+def _compile_template(wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk) -> Obtained:
     began_s = time.perf_counter()
     if isinstance(wanted, Bound):
         template = raw.compile_bound(wanted, identity, target)

@@ -37,8 +37,8 @@ class Uncounted:
     def template(self, event: TemplateEvent) -> None:
         """See `TemplateRecorder.template`."""
 
-    def compiled(self, seconds: float) -> None:
-        """See `TemplateRecorder.compiled`."""
+    def record_compile(self, seconds: float) -> None:
+        """See `TemplateRecorder.record_compile`."""
 
 
 UNCOUNTED = Uncounted()
@@ -103,7 +103,7 @@ class QaoaSynthesizer:
         await self.bind(zero)
         if self._most_lines > 1:
             generation = self._generation
-            generation.lines[n] = await self._chosen_lines(n)
+            generation.lines[n] = await self._choose_lines(n)
             for line in generation.lines[n]:
                 await self.template(Wanted(n, line=line))
         self.decode(zero, Samples(np.zeros((1, n), np.uint8), np.ones(1, np.int64)))
@@ -143,7 +143,7 @@ class QaoaSynthesizer:
         task = generation.compiling.get(wanted)
         if task is None:
             task = generation.compiling[wanted] = asyncio.ensure_future(self._obtain(wanted))
-            task.add_done_callback(lambda done: self._obtained(generation, wanted, done))
+            task.add_done_callback(lambda done: self._store_obtained(generation, wanted, done))
         # A caller whose deadline passes must not take the compile from the others.
         return (await asyncio.shield(task)).template
 
@@ -185,13 +185,13 @@ class QaoaSynthesizer:
             except ShotclockError as error:
                 log.warning("%s: the old templates stay: %s", self._device, error)
 
-    async def _chosen_lines(self, n: int) -> tuple[Line, ...]:
+    async def _choose_lines(self, n: int) -> tuple[Line, ...]:
         found = await self._offload.run(worker.lines, n, self._device, self._target_source, self._store)
         return found[: self._most_lines]
 
     async def _lay(self, fresh: _Generation, n: int) -> None:
         """The lines of a new calibration and the templates on them."""
-        lines = await self._chosen_lines(n)
+        lines = await self._choose_lines(n)
         for line in lines:
             wanted = Wanted(n, line=line)
             self._keep(fresh, wanted, await self._obtain(wanted))
@@ -204,12 +204,12 @@ class QaoaSynthesizer:
         if obtained.disk is Disk.LOADED:
             self._recorder.template("loaded")
         else:
-            self._recorder.compiled(obtained.compile_s)
-        if obtained.disk.refused:
+            self._recorder.record_compile(obtained.compile_s)
+        if obtained.disk.is_refused:
             self._recorder.template("refused")
         return obtained
 
-    def _obtained(
+    def _store_obtained(
         self, generation: _Generation, wanted: TemplateRequest, task: asyncio.Task[Obtained]
     ) -> None:
         del generation.compiling[wanted]

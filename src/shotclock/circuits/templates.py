@@ -73,10 +73,10 @@ def compile_template(
     """
     target = target_source(device)
     wanted = Wanted(n, layers, "best" if line is None else line)
-    return compile_identity(wanted_identity(wanted, device, target), target)
+    return compile_identity(identify(wanted, device, target), target)
 
 
-def wanted_identity(wanted: Wanted, device: str, target: Target) -> Identity:
+def identify(wanted: Wanted, device: str, target: Target) -> Identity:
     """What the template asked for would be compiled from; raises what `compile_template` raises."""
     n, qubits = wanted.n, target.num_qubits
     if not 1 <= n <= qubits:
@@ -96,13 +96,13 @@ def compile_identity(wanted: Identity, target: Target) -> Template:
     moved there.
     """
     home = replace(wanted, line=best_line(target, wanted.n))
-    isa = _transpiled(home, target)
+    isa = _transpile(home, target)
     if wanted.line != home.line:
         isa = relocate(isa, home.line, wanted.line, target)
-    return finished(wanted, isa, target, wanted.line)
+    return make_template(wanted, isa, target, wanted.line)
 
 
-def _transpiled(home: Identity, target: Target) -> QuantumCircuit:
+def _transpile(home: Identity, target: Target) -> QuantumCircuit:
     if home.key not in _LATEST:
         pass_manager = generate_preset_pass_manager(
             home.optimization_level,
@@ -116,7 +116,7 @@ def _transpiled(home: Identity, target: Target) -> QuantumCircuit:
     return _LATEST[home.key]
 
 
-def finished(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:
+def make_template(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:
     """The template of a compiled circuit on these physical qubits."""
     return Template(
         key=source.key,

@@ -34,7 +34,7 @@ def read(
     target_source: Callable[[str], Target],
 ) -> Bound:
     """See `raw.read`."""
-    from shotclock.circuits import raw  # noqa: PLC0415
+    from shotclock.circuits import user_circuits as raw  # noqa: PLC0415
 
     return raw.read(source, values, device, target_source(device))
 
@@ -42,7 +42,7 @@ def read(
 def lines(
     n: int, device: str, target_source: Callable[[str], Target], folder: Path | None
 ) -> tuple[tuple[int, ...], ...]:
-    """Disjoint lines of n qubits, the best first; see `line_sets.stored`. Empty where there is none."""
+    """Disjoint lines of n qubits, the best first; see `line_sets.load_or_make`. Empty where there is none."""
     from shotclock.circuits import line_sets, templates  # noqa: PLC0415
 
     target = target_source(device)
@@ -50,7 +50,7 @@ def lines(
     try:
         if folder is None:
             return line_sets.compute(target, device, present, n).lines
-        return line_sets.stored(folder, target, device, present, n).lines
+        return line_sets.load_or_make(folder, target, device, present, n).lines
     except SettingsError:
         return ()
 
@@ -62,8 +62,8 @@ def calibration(device: str, target_source: Callable[[str], Target]) -> str:
     return templates.calibration(target_source(device))
 
 
-def bound_logical(circuit: DeviceCircuit) -> QuantumCircuit:
-    """See `qaoa.bound_logical`; the builder for a provider that runs circuits itself, such as aer."""
+def bind_logical(circuit: DeviceCircuit) -> QuantumCircuit:
+    """See `qaoa.bind_logical`; the builder for a provider that runs circuits itself, such as aer."""
     from shotclock.circuits import qaoa  # noqa: PLC0415
 
-    return qaoa.bound_logical(circuit)
+    return qaoa.bind_logical(circuit)

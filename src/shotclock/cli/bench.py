@@ -61,7 +61,7 @@ def bench(
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
     from shotclock.app.check_names import check_names  # noqa: PLC0415
-    from shotclock.cli.hardware import admitted, rehearsed  # noqa: PLC0415
+    from shotclock.cli.hardware import admit, open_rehearsal  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
@@ -76,11 +76,11 @@ def bench(
         raise SettingsError("--clock virtual: hardware waits for real; leave it out")
     with contextlib.ExitStack() as stack:
         if dry_run:
-            settings = stack.enter_context(rehearsed(settings, console))
+            settings = stack.enter_context(open_rehearsal(settings, console))
         if hardware:
-            settings, job = admitted(settings, job, dry_run, lambda cost: _agree(cost, yes), console)
+            settings, job = admit(settings, job, dry_run, lambda cost: _agree(cost, yes), console)
         else:
-            _agreed(settings, yes)
+            _confirm_cost(settings, yes)
         summary, path = _run(settings, job, console)
     if json:
         echo_json(summary.model_dump_json(indent=2, by_alias=True))
@@ -95,18 +95,18 @@ def _show(summary: Summary, path: Path, verbose: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     if verbose:
-        from shotclock.bench.report.terminal import show  # noqa: PLC0415
+        from shotclock.bench.report.run.terminal import show  # noqa: PLC0415
 
         show(summary, path, Console(), _next_commands(summary, path))
     else:
-        from shotclock.bench.report.terminal_brief import show_brief  # noqa: PLC0415
+        from shotclock.bench.report.run.terminal_brief import show_brief  # noqa: PLC0415
 
         show_brief(summary, path, Console())
 
 
 def _failure(summary: Summary, path: Path, code: int) -> str:
     """Why the command fails: the run, thresholds that failed or are inconclusive, or invalid latencies."""
-    from shotclock.bench.report.words import why  # noqa: PLC0415
+    from shotclock.bench.report.kit.wording import why  # noqa: PLC0415
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
     if summary.failure:
@@ -122,8 +122,8 @@ def _failure(summary: Summary, path: Path, code: int) -> str:
 
 def exit_code(summary: Summary, strict: bool) -> int:
     """See `bench`: only thresholds the user set fail a run; invalid latencies are inconclusive."""
-    from shotclock.bench.overrun import invalid_arms  # noqa: PLC0415
     from shotclock.bench.schema import Result  # noqa: PLC0415
+    from shotclock.bench.stats.overrun import invalid_arms  # noqa: PLC0415
 
     if summary.status != "complete":
         return INTERRUPTED if summary.status == "interrupted" else RUN_FAILED
@@ -158,9 +158,9 @@ def _flags(
     return flags | ({"quantum": {"profile": profile}} if profile is not None else {})
 
 
-def _agreed(settings: Settings, yes: bool) -> None:
+def _confirm_cost(settings: Settings, yes: bool) -> None:
     """Asks before a run that may cost money, with its price a job and the most it may spend."""
-    from shotclock.app.vendors import REMOTE  # noqa: PLC0415
+    from shotclock.app.remote_providers import REMOTE  # noqa: PLC0415
 
     quantum = [settings.quantum_for(arm) for arm in settings.bench.arms]
     paid = [one for one in quantum if one.provider in REMOTE and one.max_money_per_run > 0]

@@ -68,8 +68,8 @@ def write(found: Comparison, format: Format, *, strict: bool) -> None:  # noqa: 
     """The comparison on stdout; where it fails the command, the reason and the code on stderr, last."""
     from rich.console import Console  # noqa: PLC0415
 
-    from shotclock.bench.report.comparison import markdown, show_comparison, verdict  # noqa: PLC0415
-    from shotclock.bench.report.comparison_junit import junit  # noqa: PLC0415
+    from shotclock.bench.report.compare.junit import junit  # noqa: PLC0415
+    from shotclock.bench.report.compare.table import markdown, show_comparison, verdict  # noqa: PLC0415
 
     match format:
         case "json":

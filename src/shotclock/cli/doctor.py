@@ -84,7 +84,7 @@ def _show(checklist: Checklist, console: Console) -> None:
     """In the words of the report's checklist."""
     from rich.text import Text  # noqa: PLC0415 - as above
 
-    from shotclock.bench.report.words import STATES  # noqa: PLC0415
+    from shotclock.bench.report.kit.wording import STATES  # noqa: PLC0415
 
     console.print(f"\n[bold]Integration checklist[/]  {checklist.mark}")
     for point in checklist.points:

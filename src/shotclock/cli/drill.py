@@ -42,12 +42,12 @@ def stale_updates(
         document = {"drill": "stale-updates", "emulated": True, "clock": "virtual", **asdict(found)}
         typer.echo(
             json_text.dumps(
-                document | {"ratio": found.ratio, "passed": found.passed, "verdict": found.verdict}
+                document | {"ratio": found.ratio, "passed": found.has_passed, "verdict": found.verdict}
             )
         )
     else:
         _show(found)
-    if not found.passed:
+    if not found.has_passed:
         raise typer.Exit(THRESHOLD_FAILED)
 
 

@@ -18,7 +18,7 @@ RECORD = "hardware.json"
 
 
 @contextmanager
-def rehearsed(settings: Settings, console: Console) -> Iterator[Settings]:
+def open_rehearsal(settings: Settings, console: Console) -> Iterator[Settings]:
     """The settings of a dry run: those that lead to the endpoint that the environment names, else to one
     that is started here and ends with the run.
     """
@@ -27,14 +27,14 @@ def rehearsed(settings: Settings, console: Console) -> Iterator[Settings]:
     if rehearsal.is_endpoint_named():
         yield settings
         return
-    with rehearsal.emulated_endpoint(settings) as (led, listening):
+    with rehearsal.open_emulated_endpoint(settings) as (led, listening):
         profile, speed = settings.quantum.profile, rehearsal.SPEED
         what = f"{listening.backends[0]}, profile {profile}, {speed:g} times real time"
         console.print(f"EMULATED: started an endpoint for this dry run: {what}", markup=False)
         yield led
 
 
-def admitted(
+def admit(
     settings: Settings, job: Job, dry_run: bool, agree: Callable[[str], None], console: Console
 ) -> tuple[Settings, Job]:
     """Looks at every piece, shows them, and asks (`agree`) where the run is paid for; what then is to run.
@@ -51,7 +51,7 @@ def admitted(
         found = hardware.preflight(host, settings, site)
         _show(found.pieces, console)
         _refuse(found, dry_run)
-        run = hardware.expected(host, settings, quick=job.quick)
+        run = hardware.expect_cost(host, settings, quick=job.quick)
     finally:
         host.close()
     if found.emulated:

@@ -19,7 +19,7 @@ from shotclock.domain.ledger import JobRecord, LedgerState
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from shotclock.orchestrator.ledger import Transition
+    from shotclock.orchestrator.ledger.transitions import Transition
 
 TAG_WIDTH = len("shotclock:") + 24
 """A tag as the orchestrator makes it."""
@@ -45,7 +45,7 @@ class _Place:
 
     def path(self, above: _Place) -> Path:
         """The file; what was not said here was said before the verb, or stands in the settings."""
-        from shotclock.orchestrator.ledger_file import ledger_path  # noqa: PLC0415 - see `bench`
+        from shotclock.orchestrator.ledger.file import ledger_path  # noqa: PLC0415 - see `bench`
         from shotclock.settings import load  # noqa: PLC0415
 
         ledger = self.ledger or above.ledger
@@ -54,7 +54,7 @@ class _Place:
 
 
 @jobs.callback()
-def listed(
+def list_jobs(
     context: typer.Context,
     *,
     ledger: Where = "",
@@ -85,7 +85,7 @@ def history(
     context: typer.Context, tag: Tag, *, ledger: Where = "", config: Config = None, json: Json = False
 ) -> None:
     """Print what a job went through, transition by transition."""
-    from shotclock.orchestrator.ledger_file import open_to_read, read_history  # noqa: PLC0415
+    from shotclock.orchestrator.ledger.file import open_to_read, read_history  # noqa: PLC0415
 
     path = _Place(ledger, config).path(context.obj)
     _job(path, tag)
@@ -129,7 +129,7 @@ def settle(
     """Decide what became of a parked job, while no orchestrator holds the ledger."""
     import asyncio  # noqa: PLC0415 - `--help` must not wait for it
 
-    from shotclock.orchestrator.sqlite_ledger import SqliteLedger  # noqa: PLC0415
+    from shotclock.orchestrator.ledger.sqlite import SqliteLedger  # noqa: PLC0415
 
     path, state = _Place(ledger, config).path(context.obj), LedgerState(as_)
     parked = _job(path, tag)
@@ -148,7 +148,7 @@ def settle(
 
 
 def _jobs(path: Path, *states: LedgerState) -> tuple[JobRecord, ...]:
-    from shotclock.orchestrator.ledger_file import open_to_read, read_jobs  # noqa: PLC0415
+    from shotclock.orchestrator.ledger.file import open_to_read, read_jobs  # noqa: PLC0415
 
     with open_to_read(path) as connection:
         return read_jobs(connection, *states)

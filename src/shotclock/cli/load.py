@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.app.load import Elsewhere, LoadJob
-    from shotclock.bench.load.circuit import UserCircuit
+    from shotclock.bench.load.circuit import CircuitFile
     from shotclock.bench.load.records import CallRecord
     from shotclock.bench.load.schema import LoadSummary
-    from shotclock.bench.run_folder import RunFolder
+    from shotclock.bench.record.folder import RunFolder
     from shotclock.settings import Settings
 
 
@@ -86,9 +86,9 @@ def load(
     from shotclock.app.load import LoadJob  # noqa: PLC0415
     from shotclock.bench.load.arrivals import Plan, Scenario  # noqa: PLC0415
     from shotclock.bench.load.folder import write_load  # noqa: PLC0415
-    from shotclock.bench.report.load_page import write_load_report  # noqa: PLC0415
-    from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
-    from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
+    from shotclock.bench.record.folder import RunFolder  # noqa: PLC0415
+    from shotclock.bench.report.load.page import write_load_report  # noqa: PLC0415
+    from shotclock.bench.report.load.wording import show_load  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import LONGEST_MS, SHORTEST_MS  # noqa: PLC0415
     from shotclock.settings import load as load_settings  # noqa: PLC0415
@@ -127,7 +127,7 @@ def load(
 
 def _failure(summary: LoadSummary) -> str:
     """Why the command fails, with the run that is quoted."""
-    from shotclock.bench.report.load_words import headline  # noqa: PLC0415
+    from shotclock.bench.report.load.wording import headline  # noqa: PLC0415
 
     said = headline(summary).rstrip(".")
     return f"interrupted: {said}" if summary.status == "interrupted" else said
@@ -138,7 +138,7 @@ def _run(
 ) -> tuple[LoadSummary, list[CallRecord]]:
     """The load test; where it never began, its folder goes again."""
     from shotclock.app.load import LoadProgress, run  # noqa: PLC0415
-    from shotclock.bench.report.load_words import run_line  # noqa: PLC0415
+    from shotclock.bench.report.load.wording import run_line  # noqa: PLC0415
 
     progress = LoadProgress(
         phase=lambda text: console.print(text, style="dim", markup=False, highlight=False),
@@ -203,8 +203,8 @@ def _elsewhere(
 
 def _circuit(
     file: Path | None, values: list[str], shots: int | None, settings: Settings
-) -> UserCircuit | None:
-    from shotclock.bench.load.circuit import UserCircuit  # noqa: PLC0415
+) -> CircuitFile | None:
+    from shotclock.bench.load.circuit import CircuitFile  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 
     if file is None:
@@ -215,7 +215,7 @@ def _circuit(
     count = settings.quantum.shots if shots is None else shots
     if count == "fit":
         raise SettingsError('--circuit: quantum.shots is "fit", which is of subproblems; pass --shots')
-    return UserCircuit.read(file, values, count)
+    return CircuitFile.read(file, values, count)
 
 
 def _refuse(job: LoadJob) -> None:

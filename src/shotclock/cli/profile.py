@@ -70,7 +70,7 @@ def fit(
     from shotclock.emulator import fit as fits  # noqa: PLC0415 - `--help` must not wait for it
 
     found = fits.read(records)
-    fitted = fits.fitted(found, name, source or f"job records {records.name}")
+    fitted = fits.fit_profile(found, name, source or f"job records {records.name}")
     file = out or Path(f"{name}.toml")
     try:
         file.write_text(fits.toml_of(fitted), encoding="utf-8")

@@ -84,11 +84,11 @@ def _one(run: Path, out: Path) -> _Written:
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
     from shotclock.bench.load.folder import SUMMARY, read_calls, read_load  # noqa: PLC0415
-    from shotclock.bench.report.html import write_report  # noqa: PLC0415
-    from shotclock.bench.report.load_page import write_load_report  # noqa: PLC0415
-    from shotclock.bench.report.load_words import show_load  # noqa: PLC0415
-    from shotclock.bench.report.terminal import show  # noqa: PLC0415
-    from shotclock.bench.run_folder import RunFolder  # noqa: PLC0415
+    from shotclock.bench.record.folder import RunFolder  # noqa: PLC0415
+    from shotclock.bench.report.load.page import write_load_report  # noqa: PLC0415
+    from shotclock.bench.report.load.wording import show_load  # noqa: PLC0415
+    from shotclock.bench.report.run.page import write_report  # noqa: PLC0415
+    from shotclock.bench.report.run.terminal import show  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 
     console = Console()
@@ -108,8 +108,8 @@ def _one(run: Path, out: Path) -> _Written:
 
 
 def _several(folders: Sequence[Path], despite: Sequence[str], out: Path) -> _Written:
-    from shotclock.bench.report.several import as_json, read_several  # noqa: PLC0415 - as above
-    from shotclock.bench.report.several_page import headline, write_several  # noqa: PLC0415
+    from shotclock.bench.compare.several import as_json, read_several  # noqa: PLC0415 - as above
+    from shotclock.bench.report.several.page import headline, write_several  # noqa: PLC0415
 
     found = read_several(folders, despite)
     page = write_several(found, out)
@@ -117,9 +117,9 @@ def _several(folders: Sequence[Path], despite: Sequence[str], out: Path) -> _Wri
 
 
 def _history(file: Path, patterns: Sequence[str], out: Path | None) -> _Written:
-    from shotclock.bench.history import History  # noqa: PLC0415 - as above
-    from shotclock.bench.report.trends import as_json, read_trends  # noqa: PLC0415
-    from shotclock.bench.report.trends_page import headline, write_trends  # noqa: PLC0415
+    from shotclock.bench.history.store import History  # noqa: PLC0415 - as above
+    from shotclock.bench.history.trends import as_json, read_trends  # noqa: PLC0415
+    from shotclock.bench.report.trends.page import headline, write_trends  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 
     if not file.is_file():

@@ -90,7 +90,7 @@ def _end(service: Service, drain_s: float, say: _Says) -> None:
     say.draining(drain_s)
     drained = service.drain()
     service.close()
-    say.drained(drained.finished, drained.handed_back)
+    say.report_drained(drained.finished, drained.handed_back)
 
 
 class _Says(Protocol):
@@ -98,7 +98,7 @@ class _Says(Protocol):
     def ready(self, started: Started) -> None: ...
     def trouble(self, what: str) -> None: ...
     def draining(self, drain_s: float) -> None: ...
-    def drained(self, finished: int, handed_back: int) -> None: ...
+    def report_drained(self, finished: int, handed_back: int) -> None: ...
 
 
 class _Words:
@@ -127,7 +127,7 @@ class _Words:
     def draining(self, drain_s: float) -> None:
         self._console.print(f"draining, up to {drain_s:g} s; a second signal ends at once")
 
-    def drained(self, finished: int, handed_back: int) -> None:
+    def report_drained(self, finished: int, handed_back: int) -> None:
         self._console.print(
             f"[bold]drained[/]: {count(finished, 'call')} finished, {handed_back} handed back"
         )
@@ -157,7 +157,7 @@ class _JsonLines:
     def draining(self, drain_s: float) -> None:
         self._say(event="draining", budget_s=drain_s)
 
-    def drained(self, finished: int, handed_back: int) -> None:
+    def report_drained(self, finished: int, handed_back: int) -> None:
         self._say(event="drained", finished=finished, handed_back=handed_back)
 
     def _say(self, **fields: object) -> None:

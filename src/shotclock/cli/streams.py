@@ -74,11 +74,11 @@ def echo_json(document: str) -> None:
     try:
         document.encode(encoding)
     except UnicodeEncodeError:
-        document = re.sub(r"[^\x00-\x7f]", _escaped, document)
+        document = re.sub(r"[^\x00-\x7f]", _escape, document)
     print(document)  # noqa: T201
 
 
-def _escaped(found: re.Match[str]) -> str:
+def _escape(found: re.Match[str]) -> str:
     """`\\uXXXX`, twice beyond the basic plane: JSON's own escape."""
     units = found[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

@@ -23,7 +23,7 @@ def verify(
 
     Exit codes: 0 none, 2 no such folder, 99 faults.
     """
-    from shotclock.bench.history import History, entry  # noqa: PLC0415 - `--help` must not wait for it
+    from shotclock.bench.history.store import History, entry  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.verify.check import verify as check  # noqa: PLC0415
     from shotclock.domain.plural import count  # noqa: PLC0415
 

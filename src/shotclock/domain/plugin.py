@@ -29,7 +29,7 @@ def load(where: str, name: str) -> Callable[..., object]:
             raise SettingsError(f"{where}: {name!r}: there is no module {missing!r}") from error
         raise MachineError(f"{where}: {name!r} needs the package {missing!r}: install {missing}") from error
     except (Exception, SystemExit) as error:
-        raise SettingsError(f"{where}: {name!r}: cannot be imported: {told(error)}") from error
+        raise SettingsError(f"{where}: {name!r}: cannot be imported: {describe_error(error)}") from error
     if not hasattr(found, attribute):
         raise SettingsError(f"{where}: {name!r}: {module} has no {attribute!r}")
     factory: object = getattr(found, attribute)
@@ -38,14 +38,14 @@ def load(where: str, name: str) -> Callable[..., object]:
     return factory
 
 
-def called(where: str, name: str, call: Callable[[], T]) -> T:
+def call_plugin(where: str, name: str, call: Callable[[], T]) -> T:
     """What the user's code returns; SettingsError with its own error and line where it raises."""
     try:
         return call()
     except ShotclockError:
         raise
     except (Exception, SystemExit) as error:
-        raise SettingsError(f"{where}: {name!r}: failed: {told(error)}") from error
+        raise SettingsError(f"{where}: {name!r}: failed: {describe_error(error)}") from error
 
 
 def check(where: str, name: str, made: object, port: type) -> None:
@@ -61,7 +61,7 @@ def lacking(made: object, port: type) -> list[str]:
     return [member for member in members if not hasattr(made, member)]
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """The error in one line, with the file and the line where it was raised."""
     text = (str(error).splitlines() or [""])[0]
     told = f"{type(error).__name__}: {text}" if text else type(error).__name__

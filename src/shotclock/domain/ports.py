@@ -41,7 +41,7 @@ class Dispatcher(Protocol):
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """Runs a circuit of the caller's own; CircuitError where it cannot be run anywhere."""
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
         """What became of an answer at the model: closes the record of a paid call."""
 
 
@@ -78,7 +78,7 @@ class Caller(Protocol):
     def ask(self, subproblem: Subproblem) -> Pending:
         """Starts a call and returns at once."""
 
-    def decided(self, request_id: str, decision: Decision) -> None:
+    def record_decision(self, request_id: str, decision: Decision) -> None:
         """Tells the dispatcher what became of an answer, without waiting."""
 
 
@@ -332,30 +332,30 @@ class TemplateRecorder(Protocol):
     def template(self, event: TemplateEvent) -> None:
         """A template was asked for, dropped or refused."""
 
-    def compiled(self, seconds: float) -> None:
+    def record_compile(self, seconds: float) -> None:
         """A template was compiled in this time."""
 
 
 class Recorder(TemplateRecorder, Protocol):
     """Counts what happens; observes and never decides."""
 
-    def submitted(self, latency_ns: int) -> None:
+    def record_submit(self, latency_ns: int) -> None:
         """A submit was accepted after this long."""
 
-    def queued(self, length: int) -> None:
+    def record_queue_length(self, length: int) -> None:
         """The queue's present length."""
 
-    def retried(self) -> None:
+    def record_retry(self) -> None:
         """A submit or collect is tried again."""
 
-    def looked_up(self, found: bool) -> None:
+    def record_lookup(self, found: bool) -> None:
         """Samples of an equal, earlier call were looked for."""
 
     def breaker(self, state: BreakerState) -> None:
         """The provider is trusted anew, or no more."""
 
-    def finished(self, outcome: Outcome | CircuitOutcome) -> None:
+    def record_outcome(self, outcome: Outcome | CircuitOutcome) -> None:
         """A call ended."""
 
-    def decided(self, decision: Decision, stale: bool) -> None:
+    def record_decision(self, decision: Decision, stale: bool) -> None:
         """The aggregator decided on an answer."""

@@ -100,7 +100,7 @@ def check_rep_delay(facts: DeviceFacts, rep_delay_s: float | None) -> float:
     return rep_delay_s
 
 
-def known() -> tuple[str, ...]:
+def known_devices() -> tuple[str, ...]:
     """The names of the devices that ship."""
     folder = resources.files("shotclock.emulator") / "devices"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
@@ -141,15 +141,15 @@ def describe(name: str) -> DeviceFacts:
         noise_per_gate_layer=file.noise.per_gate_layer.value,
         noise_exposure=file.noise.exposure.value,
         noise_short_rep_delay=file.noise.short_rep_delay.value,
-        components=(*_derived(file, snapshot, efficiency), *figures_of(file, "device.")),
+        components=(*_derive_figures(file, snapshot, efficiency), *figures_of(file, "device.")),
     )
 
 
-def _derived(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> tuple[Named, ...]:
+def _derive_figures(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> tuple[Named, ...]:
     where = f"{file.fake_backend} snapshot of {snapshot.taken_at[:10]} in qiskit-ibm-runtime"
     rep_delay_us = snapshot.rep_delay_default_s * 1e6
     formula = (
-        f"modelled 100-layer shot ({snapshot.modelled_shot_s(file.reset.seconds) * 1e6:.0f} us: rep_delay + "
+        f"modelled 100-layer shot ({snapshot.model_shot_s(file.reset.seconds) * 1e6:.0f} us: rep_delay + "
         f"100 x (CZ + 2 SX) + read-out + reset) / (100 / CLOPS_h of {snapshot.clops_h:.0f}); {where}"
     )
     return (
@@ -160,9 +160,11 @@ def _derived(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> tuple[N
 
 @functools.lru_cache(maxsize=8)
 def _file(name: str) -> DeviceFile:
-    if name not in known():
-        near = difflib.get_close_matches(name, known(), n=1, cutoff=0.0)[0]
-        raise SettingsError(f"no device {name!r}; did you mean {near!r}? known: {', '.join(known())}")
+    if name not in known_devices():
+        near = difflib.get_close_matches(name, known_devices(), n=1, cutoff=0.0)[0]
+        raise SettingsError(
+            f"no device {name!r}; did you mean {near!r}? known_devices: {', '.join(known_devices())}"
+        )
     text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
     return DeviceFile.model_validate(tomllib.loads(text))
 

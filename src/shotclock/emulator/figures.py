@@ -74,7 +74,7 @@ class Uniform(Sourced):
     high: Figure
 
     @model_validator(mode="after")
-    def _ordered(self) -> Uniform:
+    def _check_order(self) -> Uniform:
         if _time(self.high).seconds < _time(self.low).seconds:
             raise ValueError("high is below low")
         return self
@@ -97,7 +97,7 @@ class Lognormal(Sourced):
     p99: Figure
 
     @model_validator(mode="after")
-    def _ordered(self) -> Lognormal:
+    def _check_order(self) -> Lognormal:
         if not 0.0 < _time(self.median).seconds < _time(self.p99).seconds:
             raise ValueError("wants 0 < median < p99")
         return self

@@ -64,7 +64,7 @@ def read(path: Path) -> tuple[Record, ...]:
     return records
 
 
-def fitted(records: Sequence[Record], name: str, source: str) -> Profile:
+def fit_profile(records: Sequence[Record], name: str, source: str) -> Profile:
     """The profile. source: where the records are from, as it will stand beside each number."""
     n = len(records)
     queue = [max(one.queued_s, SHORTEST_S) for one in records]

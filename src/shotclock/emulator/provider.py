@@ -18,12 +18,12 @@ import numpy as np
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, SettingsError
 from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
-from shotclock.emulator.bound import execute_any
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
 from shotclock.emulator.profile import Omission, Profile, Sanity
 from shotclock.emulator.statevector import MAX_QUBITS, execute_all
 from shotclock.emulator.timing import Part, Timeline, mean_by_component, quantile_s, sample_timeline
+from shotclock.emulator.user_circuits import execute_any
 
 # An event loop's timer fires up to a millisecond late, so a shorter wait is carried to the next one.
 SHORTEST_WAIT_NS = 200_000

@@ -28,7 +28,7 @@ class Snapshot:
     clops_h: float
     taken_at: str
 
-    def modelled_shot_s(self, reset_s: float) -> float:
+    def model_shot_s(self, reset_s: float) -> float:
         """What rep_delay + circuit + reset gives for one shot of the CLOPS_h circuit, seconds.
 
         A layer is one median CZ and one arbitrary rotation, which is two SX (its RZ are virtual);
@@ -39,7 +39,7 @@ class Snapshot:
 
     def efficiency(self, reset_s: float) -> float:
         """Modelled time of a 100-layer shot ÷ the time CLOPS_h implies (100 ÷ CLOPS_h), at most 1."""
-        return min(1.0, self.modelled_shot_s(reset_s) / (CLOPS_LAYERS / self.clops_h))
+        return min(1.0, self.model_shot_s(reset_s) / (CLOPS_LAYERS / self.clops_h))
 
     def _median_s(self, instruction: str) -> float:
         durations: list[float] = [

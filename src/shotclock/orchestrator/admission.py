@@ -30,7 +30,7 @@ class Load:
     batch: int = 1
 
 
-def predicted_s(load: Load) -> float:
+def predict_s(load: Load) -> float:
     """p95 of wait plus service of one more call, seconds: ahead + ⌈(waiting + 1)/batch⌉ × service.
 
     Conservative: the QPU runs one job at a time, so lanes do not divide it; p95s are added.
@@ -41,7 +41,7 @@ def predicted_s(load: Load) -> float:
 
 def admit(load: Load, remaining_ns: int) -> Rejection | None:
     """None admits; the rejection is of a call that predictably cannot finish."""
-    needed = predicted_s(load)
+    needed = predict_s(load)
     remaining = remaining_ns / NS_PER_S
     if needed <= remaining:
         return None
@@ -49,7 +49,7 @@ def admit(load: Load, remaining_ns: int) -> Rejection | None:
     return Rejection(REMAINING_BUDGET, remaining, needed, "s predicted p95", retry_after)
 
 
-def displaced(load: Load, queue_limit: int) -> Rejection:
+def explain_displacement(load: Load, queue_limit: int) -> Rejection:
     """Of the call that has to go when the queue is full."""
     return Rejection("queue_limit", queue_limit, queue_limit, "calls waiting", load.service_p95_s)
 

@@ -27,7 +27,7 @@ from shotclock.domain.ports import Clock, Offload, ProviderLimits, Solver, Synth
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.call import Progress, Sampled
-from shotclock.orchestrator.latency import FallbackTime
+from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.race import best, classical, incumbent
 
 SOLVED_IN_PLACE = 16
@@ -122,11 +122,11 @@ class Answers:
             return Degraded(best(subproblem, (incumbent(subproblem), fallback)), cause, provenance)
         return end_without_answer(cause, provenance)
 
-    def executed(self, sampled: Sampled, progress: Progress) -> Executed:
+    def answer_executed(self, sampled: Sampled, progress: Progress) -> Executed:
         """A circuit of the caller's own was run."""
         return Executed(sampled.samples, self._provenance(progress, sampled.samples, sampled.at_ns))
 
-    def unexecuted(self, cause: Cause, progress: Progress) -> Shed | Late | Failed:
+    def answer_unexecuted(self, cause: Cause, progress: Progress) -> Shed | Late | Failed:
         """A circuit of the caller's own was not run: nothing can stand in for it."""
         return end_without_answer(cause, self._provenance(progress, Samples.none(0), 0))
 

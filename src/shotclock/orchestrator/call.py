@@ -27,7 +27,7 @@ class Progress:
     cached: bool = False
     with_provider_since_ns: int | None = None
 
-    def interrupted(self, now_ns: int, emulated: bool) -> None:
+    def record_interruption(self, now_ns: int, emulated: bool) -> None:
         """Closes the wait for the provider that a deadline cut short; it is booked under `collect`."""
         if self.with_provider_since_ns is not None:
             waited = now_ns - self.with_provider_since_ns
@@ -37,7 +37,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnCircuit:
+class UserCircuit:
     """A circuit of the caller's own, compiled, and the shots it is to be run with."""
 
     circuit: DeviceCircuit
@@ -60,7 +60,7 @@ Ended = Sampled | ProviderFault | Rejection
 class Call:
     """A call that was admitted. incumbent_energy: of the best answer without a QPU."""
 
-    work: Subproblem | OwnCircuit
+    work: Subproblem | UserCircuit
     deadline: Deadline
     queued_ns: int
     incumbent_energy: float
@@ -68,7 +68,7 @@ class Call:
     progress: Progress = field(default_factory=Progress)
 
     @property
-    def wanted(self) -> bool:
+    def is_wanted(self) -> bool:
         """Whether its caller still waits."""
         return not self.ended.done()
 

@@ -35,7 +35,7 @@ class ClassicalDispatcher:
                 classical_gain=subproblem.offset - found.energy,
             ),
         )
-        self._recorder.finished(outcome)
+        self._recorder.record_outcome(outcome)
         return outcome
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
@@ -44,5 +44,5 @@ class ClassicalDispatcher:
         rejection = Rejection("lanes", 0, 1, "jobs wanted, there is no QPU", 0.0)
         return Shed(rejection, Provenance(provider=self._solver.name, emulated=False, base_version=0))
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.decided`; nothing here was paid for."""
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.record_decision`; nothing here was paid for."""

@@ -24,11 +24,11 @@ from shotclock.domain.ports import Clock, Emulating, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
-from shotclock.orchestrator.admission import admit, displaced, overload
+from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
-from shotclock.orchestrator.call import Call, Ended, OwnCircuit, Progress, Sampled
+from shotclock.orchestrator.call import Call, Ended, Progress, Sampled, UserCircuit
 from shotclock.orchestrator.forecast import Forecast
-from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
@@ -121,7 +121,7 @@ class Orchestrator:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipeline.wait_cancelled()
-        await self._pipeline.book.settled()
+        await self._pipeline.book.wait_settled()
         provider = self._forecast.provider
         await answer_of(provider.name, "close", provider.close())
 
@@ -153,7 +153,7 @@ class Orchestrator:
         wait_s = max(0, budget_ns - HAND_BACK_NS) / NS_PER_S
         if accepted:
             await asyncio.wait({call.ended for call in accepted}, timeout=wait_s)
-        left = [call for call in accepted if call.wanted]
+        left = [call for call in accepted if call.is_wanted]
         for call in left:
             call.end(Rejection("drain", budget_ns / NS_PER_S, wait_s, "s of drain budget", 0.0))
         while not self._open.isdisjoint(accepted):
@@ -169,65 +169,65 @@ class Orchestrator:
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
             self._phase = Phase.READY if self._tasks else Phase.STARTING
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.decided`."""
-        self._pipeline.book.decided(request_id, decision)
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.record_decision`."""
+        self._pipeline.book.record_decision(request_id, decision)
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`."""
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.ready(subproblem, within_s)
-        known_as = self._known_as(subproblem)
-        remembered = self._remembered(subproblem, fallback, known_as) if known_as else None
+        known_as = self._cache_key(subproblem)
+        remembered = self._find_cached(subproblem, fallback, known_as) if known_as else None
         outcome = remembered or await self._fresh(subproblem, fallback, arrived, known_as)
-        self._recorder.finished(outcome)
+        self._recorder.record_outcome(outcome)
         return outcome
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
-        outcome = await self._executed(spec)
-        self._recorder.finished(outcome)
+        outcome = await self._execute(spec)
+        self._recorder.record_outcome(outcome)
         return outcome
 
-    async def _executed(self, spec: CircuitSpec) -> CircuitOutcome:
+    async def _execute(self, spec: CircuitSpec) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
         progress = Progress()
         refused = self._refusal(spec.budget_ns, spec.priority)
         if refused is not None:
-            return self._answers.unexecuted(refused, progress)
+            return self._answers.answer_unexecuted(refused, progress)
         try:
             async with asyncio.timeout(self._time_left_s(deadline)):
                 circuit = await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())
         except TimeoutError:
-            return self._answers.unexecuted(DeadlinePassed(spec.budget_ns), progress)
+            return self._answers.answer_unexecuted(DeadlinePassed(spec.budget_ns), progress)
         except ProviderError as error:
-            return self._answers.unexecuted(ProviderFault(str(error)), progress)
+            return self._answers.answer_unexecuted(ProviderFault(str(error)), progress)
         progress.template_key = circuit.template.key
         compiled = self._clock.now_ns()
         progress.stages.append(StageTiming(Stage.BIND, arrived, compiled - arrived))
         # compiling takes long enough for a drain, or another queue
         refused = self._refusal(deadline.remaining_ns(compiled), spec.priority)
         if refused is not None:
-            return self._answers.unexecuted(refused, progress)
-        call = self._call(OwnCircuit(circuit, spec.shots, spec.request_id), deadline, 0.0, progress)
+            return self._answers.answer_unexecuted(refused, progress)
+        call = self._call(UserCircuit(circuit, spec.shots, spec.request_id), deadline, 0.0, progress)
         with self._under_way(call):
             ended = await self._through(call, spec.priority, spec.budget_ns)
             if isinstance(ended, Sampled):
-                return self._answers.executed(ended, progress)
-            return self._answers.unexecuted(ended, progress)
+                return self._answers.answer_executed(ended, progress)
+            return self._answers.answer_unexecuted(ended, progress)
 
-    def _known_as(self, subproblem: Subproblem) -> str:
+    def _cache_key(self, subproblem: Subproblem) -> str:
         """The key of samples that may be shared, "" where none may."""
         if self._policy.seed_policy == "fresh":
             return ""
         return self._results.key(subproblem, self._forecast.policy.shots.minimum, self._policy.seed_policy)
 
-    def _remembered(self, subproblem: Subproblem, fallback: Answer | None, known_as: str) -> Done | None:
+    def _find_cached(self, subproblem: Subproblem, fallback: Answer | None, known_as: str) -> Done | None:
         """The answer from samples of an equal, earlier call."""
         found = self._results.get(known_as)
-        self._recorder.looked_up(found is not None)
+        self._recorder.record_lookup(found is not None)
         if found is None:
             return None
         sampled = Sampled(found, self._clock.now_ns())
@@ -268,7 +268,7 @@ class Orchestrator:
         )
 
     def _call(
-        self, work: Subproblem | OwnCircuit, deadline: Deadline, incumbent_energy: float, progress: Progress
+        self, work: Subproblem | UserCircuit, deadline: Deadline, incumbent_energy: float, progress: Progress
     ) -> Call:
         ended = asyncio.get_running_loop().create_future()
         return Call(work, deadline, self._clock.now_ns(), incumbent_energy, ended, progress)
@@ -278,12 +278,12 @@ class Orchestrator:
         try:
             loser = self._lanes.add(call, priority)
             if loser is not None:
-                loser.end(displaced(self._lanes.load(), self._policy.queue_limit))
+                loser.end(explain_displacement(self._lanes.load(), self._policy.queue_limit))
             async with asyncio.timeout(self._time_left_s(call.deadline)):
                 return await call.ended
         except TimeoutError:
             provider = self._forecast.provider
-            call.progress.interrupted(self._clock.now_ns(), provider.limits.emulated)
+            call.progress.record_interruption(self._clock.now_ns(), provider.limits.emulated)
             if isinstance(provider, Emulating):
                 call.progress.emulator_overrun |= provider.has_overrun_since(call.queued_ns)
             return DeadlinePassed(budget_ns)

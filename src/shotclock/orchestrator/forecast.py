@@ -11,7 +11,7 @@ from shotclock.domain.errors import ProviderError
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Clock, Job, Provider, Rehearsing, Synthesizer
 from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.latency import Slowness
+from shotclock.orchestrator.health.latency import Slowness
 from shotclock.orchestrator.planning import Fit, ShotLimits, fit_shots, fit_shots_and_delay
 
 RETURN_MARGIN_NS = 5_000_000

@@ -29,7 +29,7 @@ class JobPlan:
     @property
     def is_wanted(self) -> bool:
         """Whether any caller still waits."""
-        return any(call.wanted for call in self.calls())
+        return any(call.is_wanted for call in self.calls())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +40,7 @@ class BoundJob:
 
     def without_cancelled(self) -> BoundJob:
         """The same without calls whose callers no longer wait; a PUB left empty goes too."""
-        pubs = (tuple(pair for pair in pub if pair[0].wanted) for pub in self.bound)
+        pubs = (tuple(pair for pair in pub if pair[0].is_wanted) for pub in self.bound)
         return BoundJob(tuple(pub for pub in pubs if pub))
 
     @property

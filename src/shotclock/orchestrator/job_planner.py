@@ -9,7 +9,7 @@ from shotclock.domain.circuit import Pub
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.batching import BatchLimits, Line, PackedJob, Placement, PubPlan, Waiting, pack
-from shotclock.orchestrator.call import Call, OwnCircuit
+from shotclock.orchestrator.call import Call, UserCircuit
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.job_plan import JobPlan
 from shotclock.orchestrator.planning import Fit, ShotLimits
@@ -64,7 +64,7 @@ class JobPlanner:
     def _choose_pubs(
         self, head: Call, waiting: list[Call], schedule: QpuSchedule
     ) -> tuple[PubPlan[Call], ...]:
-        if isinstance(head.work, OwnCircuit):
+        if isinstance(head.work, UserCircuit):
             # Compiled onto qubits of the general pass manager's choice, so it shares a chip with nobody.
             return self._alone(head, ANY_LINE)
         lines = self._forecast.synthesizer.lines(head.work.n)
@@ -90,7 +90,7 @@ class JobPlanner:
         candidates = [
             self._describe(call, arrival)
             for arrival, call in enumerate(waiting)
-            if call.wanted and isinstance(call.work, Subproblem) and call.work.n in lines
+            if call.is_wanted and isinstance(call.work, Subproblem) and call.work.n in lines
         ]
         free_at_ns = max(schedule.now_ns, schedule.busy_until_ns)
         batch_limits = BatchLimits(limits.max_pubs, limits.max_shots)
@@ -104,7 +104,7 @@ class JobPlanner:
         return self._forecast.representative_pub(max(placement.waiting.n for placement in pub))
 
     def _fit(self, head: Call, pubs: tuple[PubPlan[Call], ...], schedule: QpuSchedule) -> Fit | Rejection:
-        if isinstance(head.work, OwnCircuit):
+        if isinstance(head.work, UserCircuit):
             circuit, shots = (Pub((head.work.circuit,)),), head.work.shots
             if not self._policy.fits_only:
                 return self._forecast.fix_shots(circuit, shots)

@@ -13,7 +13,7 @@ from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.admission import Load, QueueWait
 from shotclock.orchestrator.call import Call
 from shotclock.orchestrator.forecast import RETURN_MARGIN_NS, Forecast
-from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_plan import JobPlan
 from shotclock.orchestrator.job_planner import BatchPolicy, JobPlanner, QpuSchedule
 from shotclock.orchestrator.pipeline import Pipeline
@@ -65,7 +65,7 @@ class Lanes:
     def add(self, call: Call, priority: Priority) -> Call | None:
         """Lets a call wait; returns the one that has to go for it, itself if it may displace none."""
         displaced = self._waiting.put(call, call.deadline.at_ns, priority)
-        self._recorder.queued(len(self._waiting))
+        self._recorder.record_queue_length(len(self._waiting))
         self._changed.set()
         return displaced
 
@@ -75,7 +75,7 @@ class Lanes:
             self._waiting.discard(call)
             now = self._clock.now_ns()
             self.queue_wait.observe(now - call.queued_ns, now)
-            self._recorder.queued(len(self._waiting))
+            self._recorder.record_queue_length(len(self._waiting))
         job = self._job_of.pop(call, None)
         # The other calls of the job are still wanted: cancelling it for one would cost them all.
         if job is not None and not job.done() and not self._jobs[job].is_wanted:
@@ -155,7 +155,7 @@ class Lanes:
             return
         calls = tuple(plan.calls())
         self._waiting.take(calls)
-        self._recorder.queued(len(self._waiting))
+        self._recorder.record_queue_length(len(self._waiting))
         now = self._clock.now_ns()
         for call in calls:
             self._record_wait(call, token, now)
@@ -196,7 +196,7 @@ class Lanes:
         """The job to submit now; calls that do not fit end here. None when no call is left to run."""
         while waiting := self._waiting.peek(self._policy.limit):
             head = waiting[0]
-            if not head.wanted:
+            if not head.is_wanted:
                 self._waiting.discard(head)
                 continue
             try:

@@ -18,14 +18,14 @@ from shotclock.domain.ports import Accepted, Clock, Execution, Job, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.batching import Placement
-from shotclock.orchestrator.call import Call, OwnCircuit, Sampled
+from shotclock.orchestrator.call import Call, Sampled, UserCircuit
 from shotclock.orchestrator.forecast import Forecast
-from shotclock.orchestrator.health import Health
+from shotclock.orchestrator.health.health import Health
+from shotclock.orchestrator.health.retry import backoff_ns
 from shotclock.orchestrator.job_plan import BoundJob, JobPlan
-from shotclock.orchestrator.paid import JobBook
+from shotclock.orchestrator.ledger.job_journal import JobJournal
 from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.provider_answers import answer_of
-from shotclock.orchestrator.retry import backoff_ns
 
 LOOKS_FOR_A_LOST_JOB = 7
 """A few seconds of them: a vendor's list may lag behind a submit."""
@@ -59,7 +59,7 @@ class Pipeline:
         health: Health,
         *,
         clock: Clock,
-        book: JobBook,
+        book: JobJournal,
         recorder: Recorder,
         rng: random.Random,
         gain_estimator: GainEstimator = no_estimate,
@@ -83,7 +83,7 @@ class Pipeline:
         bound = await self._bind(plan)
         calls = bound.calls
         # A user circuit was compiled before it was admitted, and its BIND is already recorded.
-        subproblems = [call for call in calls if not isinstance(call.work, OwnCircuit)]
+        subproblems = [call for call in calls if not isinstance(call.work, UserCircuit)]
         self._record_stage(subproblems, Stage.BIND, began, emulated_ns=0)
         for call in calls:
             call.progress.sharers = len(calls)
@@ -115,7 +115,7 @@ class Pipeline:
     async def _bind_call(self, placement: Placement[Call], shots: int) -> DeviceCircuit | None:
         """The call's circuit; None where the call ended instead."""
         call, work = placement.call, placement.call.work
-        if isinstance(work, OwnCircuit):
+        if isinstance(work, UserCircuit):
             return work.circuit
         try:
             circuit = await self.synthesizer.bind(work, placement.line)
@@ -142,7 +142,7 @@ class Pipeline:
             try:
                 await self._run_once(job, fit, first_attempt=attempt == 1)
             except ProviderError as error:
-                self._health.failed(error)
+                self._health.record_failure(error)
                 wait = self._backoff_ns(error, attempt, job.calls)
                 if wait is None:
                     raise
@@ -153,7 +153,7 @@ class Pipeline:
                     # Jobs beside this one failed during the backoff: the breaker forbids what was allowed.
                     self._health.submissions.give_back()
                     raise
-                self._recorder.retried()
+                self._recorder.record_retry()
             else:
                 return
 
@@ -184,17 +184,17 @@ class Pipeline:
             accepted = await self._submit(job, calls)
             self._record_stage(calls, Stage.CIRCUIT_SUBMIT_LATENCY, began, accepted.submit_emulated_ns)
             submitted = self._clock.now_ns()
-            self._recorder.submitted(submitted - began)
+            self._recorder.record_submit(submitted - began)
             for call in calls:
                 call.progress.job_id = accepted.job_id
                 call.progress.with_provider_since_ns = submitted
             execution = await self._collect(job, accepted)
-            self._health.finished(began, fit.predicted_s, self._inflight, first_attempt=first_attempt)
+            self._health.record_finish(began, fit.predicted_s, self._inflight, first_attempt=first_attempt)
         except asyncio.CancelledError:
             # Only every caller's deadline cancels a job: slow beyond its prediction, it counts as a fault.
             now = self._clock.now_ns()
             late_ns = now - max(call.deadline.at_ns for call in calls)
-            self._health.timed_out(now - began, fit.predicted_s, late_ns)
+            self._health.record_timeout(now - began, fit.predicted_s, late_ns)
             raise
         finally:
             self._inflight -= 1
@@ -213,17 +213,17 @@ class Pipeline:
 
     async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
         await self.book.intend(job.tag, _request_ids(calls), job.shots)
-        if not any(call.wanted for call in calls):
-            self.book.failed(job.tag, "not submitted: its callers had gone")
+        if not any(call.is_wanted for call in calls):
+            self.book.record_failure(job.tag, "not submitted: its callers had gone")
             raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
         try:
             accepted = await answer_of(self.provider.name, "submit", self.provider.submit(job))
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
-                self.book.failed(job.tag, str(error))
+                self.book.record_failure(job.tag, str(error))
                 raise
             accepted = await self._adopt(job.tag, error)
-        self.book.submitted(job.tag, accepted.job_id)
+        self.book.record_submit(job.tag, accepted.job_id)
         return accepted
 
     async def _adopt(self, tag: str, lost: ProviderError) -> Accepted:
@@ -240,7 +240,7 @@ class Pipeline:
             if len(found) == 1:
                 return found[0]
         how_many = f"{len(found)} jobs carry the tag" if found else "no job carries the tag"
-        self.book.parked(tag, f"the submit's answer was lost ({lost}) and {how_many}")
+        self.book.park(tag, f"the submit's answer was lost ({lost}) and {how_many}")
         raise lost
 
     def _cancel_in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -263,9 +263,9 @@ class Pipeline:
                 await answer_of(self.provider.name, "cancel", self.provider.cancel(accepted))
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
-            self.book.parked(tag, f"its callers had gone, and the cancel failed: {why}")
+            self.book.park(tag, f"its callers had gone, and the cancel failed: {why}")
         else:
-            self.book.failed(tag, "cancelled: its callers had gone")
+            self.book.record_failure(tag, "cancelled: its callers had gone")
 
     async def _collect(self, job: Job, accepted: Accepted) -> Execution:
         try:
@@ -275,12 +275,12 @@ class Pipeline:
             raise
         except ProviderError as error:
             if error.kind is FaultKind.AMBIGUOUS:
-                self.book.parked(job.tag, str(error))
+                self.book.park(job.tag, str(error))
             else:
-                self.book.failed(job.tag, str(error))
+                self.book.record_failure(job.tag, str(error))
             raise
         if len(execution.samples) != len(job.circuits):
-            self.book.failed(job.tag, "another number of samples than of circuits came back")
+            self.book.record_failure(job.tag, "another number of samples than of circuits came back")
             raise ProviderError(
                 FaultKind.PERMANENT, f"{len(execution.samples)} samples for {len(job.circuits)} circuits"
             )

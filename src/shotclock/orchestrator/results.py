@@ -52,13 +52,13 @@ class ResultCache:
         """Keeps a read-only copy; the least recently used result makes room."""
         if not self._size:
             return
-        self._samples[key] = _frozen(samples)
+        self._samples[key] = _freeze(samples)
         self._samples.move_to_end(key)
         if len(self._samples) > self._size:
             self._samples.popitem(last=False)
 
 
-def _frozen(samples: Samples) -> Samples:
+def _freeze(samples: Samples) -> Samples:
     """A copy of its own: the caller's arrays stay writeable, the cache's are not."""
     pool, counts = samples.pool.copy(), samples.counts.copy()
     pool.flags.writeable = False

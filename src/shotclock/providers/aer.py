@@ -30,7 +30,7 @@ class AerProvider:
     """Implements Provider on AerSimulator, without any emulated wait.
 
     circuit_builder: a module-level function from a DeviceCircuit to a bound, measured circuit, such
-    as `circuits.worker.bound_logical` (seven times faster than the ISA circuit at n = 16);
+    as `circuits.worker.bind_logical` (seven times faster than the ISA circuit at n = 16);
     flip_probability: λ of the emulator's noise surrogate, as the equivalent read-out error.
     """
 

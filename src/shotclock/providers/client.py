@@ -170,7 +170,7 @@ class Client(Protocol[J, L]):
     def find(self, tag: str) -> tuple[str, ...]:
         """The ids of the jobs under a tag; PERMANENT where the vendor keeps no tags."""
 
-    def ended(self, job: J) -> bool:
+    def has_ended(self, job: J) -> bool:
         """Looks once whether the job has ended, well or not. Raises UnknownStateError on a state that is
         neither, JobNotFoundError where there is no such job, or not yet.
         """

@@ -29,7 +29,7 @@ class Secret:
         """The key itself."""
         return self._value
 
-    def redacted(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the key, in one line."""
         shown = text.replace(self._value, REDACTED) if self._value else text
         return " ".join(shown.split())
@@ -69,10 +69,10 @@ def read(path: Path) -> Credentials:
         raise SettingsError(f"{where}: cannot be read: {str(error).partition(' (')[0]}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise SettingsError(f"{where}: others may read it; run `chmod 600 {path}`")
-    return _parsed(content, where)
+    return _parse(content, where)
 
 
-def _parsed(text: str, where: str) -> Credentials:
+def _parse(text: str, where: str) -> Credentials:
     if not text.startswith("{"):
         if not KEY.fullmatch(text):
             raise SettingsError(f"{where}: wants one key and nothing else, or IBM's JSON with `apikey`")

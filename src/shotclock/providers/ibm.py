@@ -8,7 +8,7 @@ from shotclock.providers.ibm_cloud import IbmJob, IbmLease
 from shotclock.providers.ibm_connect import connect
 from shotclock.providers.money import Price
 from shotclock.providers.polling import STEADY, Cadence
-from shotclock.providers.remote import CircuitBuilder, Forecast, RemoteProvider, assembled
+from shotclock.providers.remote import CircuitBuilder, Forecast, RemoteProvider, assemble
 from shotclock.providers.threads import ClientThreads
 from shotclock.providers.workload import ALONE, WorkloadPolicy
 
@@ -33,7 +33,7 @@ def build(
 
     backend: IBM's name, "" is the least busy. Raises SettingsError, MachineError, ProviderError.
     """
-    return assembled(
+    return assemble(
         connect(credentials, backend),
         forecast=forecast,
         price=price,

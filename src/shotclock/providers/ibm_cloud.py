@@ -25,7 +25,7 @@ from shotclock.providers.ibm_faults import (
     ResultsUnreadableError,
     UsageExhaustedError,
     is_program_unknown,
-    translated,
+    translate,
 )
 from shotclock.providers.ibm_results import metrics_of, samples_of
 from shotclock.providers.ibm_tokens import TokenError
@@ -139,7 +139,7 @@ class IbmCloud:
 
     def _edge(self, doing: Doing, exchange: Exchange | None = None) -> AbstractContextManager[None]:
         """Where whatever the client raises becomes ours."""
-        return translate_errors(lambda error: translated(error, doing, self._secret, exchange))
+        return translate_errors(lambda error: translate(error, doing, self._secret, exchange))
 
     def limits(self) -> DeviceLimits:
         """See `Client.limits`."""
@@ -248,8 +248,8 @@ class IbmCloud:
             page = self._backend._api_client.jobs_get(limit=MOST_FOUND, job_tags=[tag])
             return tuple(str(entry["id"]) for entry in page["jobs"] if tag in entry.get("tags", [tag]))
 
-    def ended(self, job: IbmJob) -> bool:
-        """See `Client.ended`."""
+    def has_ended(self, job: IbmJob) -> bool:
+        """See `Client.has_ended`."""
         with self._edge(Doing.READ):
             state = job.runtime.status()
         if state in RuntimeJobV2.JOB_FINAL_STATES:

@@ -26,7 +26,7 @@ from shotclock.providers.credentials import Credentials, Secret
 from shotclock.providers.edge import translate_errors
 from shotclock.providers.ibm_cloud import ConfigurationError, IbmCloud, Service
 from shotclock.providers.ibm_exchange import note_answered, note_sent
-from shotclock.providers.ibm_faults import Doing, translated
+from shotclock.providers.ibm_faults import Doing, translate
 from shotclock.providers.ibm_tokens import PromptTokens, TokenAuth
 
 CONNECT_LIMIT_S = 5.0
@@ -68,21 +68,21 @@ def connect(credentials: Credentials, backend: str) -> IbmCloud:
     cannot be reached, MachineError on a client whose session cannot be made to try once.
     """
     with _quiet():
-        return _connected(credentials, backend)
+        return _connect(credentials, backend)
 
 
-def _connected(credentials: Credentials, backend: str) -> IbmCloud:
+def _connect(credentials: Credentials, backend: str) -> IbmCloud:
     secret = credentials.token
-    with translate_errors(lambda error: translated(error, Doing.READ, secret)):
+    with translate_errors(lambda error: translate(error, Doing.READ, secret)):
         try:
-            service = Service(channel="ibm_quantum_platform", **_named(credentials))
+            service = Service(channel="ibm_quantum_platform", **_client_arguments(credentials))
         except AccountNotFoundError:
             raise SettingsError(
                 "quantum.credentials_file: no key is given and IBM's client has none saved; name a file that "
                 "holds an IBM Cloud API key, readable by you alone"
             ) from None
     secret = _in_use(service, secret)
-    with translate_errors(lambda error: translated(error, Doing.READ, secret)):
+    with translate_errors(lambda error: translate(error, Doing.READ, secret)):
         for session in _one_try(service):
             _check_key(session)
         service.account_usage()  # says why where the client only warns of an "invalid instance"
@@ -115,7 +115,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _named(credentials: Credentials) -> dict[str, str]:
+def _client_arguments(credentials: Credentials) -> dict[str, str]:
     """What is passed to the client; with a key of its own it does not read its variables for the rest."""
     token = credentials.token.reveal()
     if not token:

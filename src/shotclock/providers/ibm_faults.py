@@ -59,14 +59,14 @@ class UsageExhaustedError(Exception):
     """The instance has no usage left; a job would wait until it has."""
 
 
-def translated(
+def translate(
     error: Exception, doing: Doing, secret: Secret, exchange: Exchange | None = None
 ) -> ProviderError:
     """The fault that an exception of the client's is; the key is in no word of it.
 
     exchange: of a submit, what was seen of it on the wire.
     """
-    words = secret.redacted(_text(error) or type(error).__name__)[:LONGEST]
+    words = secret.redact(_text(error) or type(error).__name__)[:LONGEST]
     text = f"ibm: {_advice(error)}{words}"
     wait_s = _retry_after_s(error)
     if isinstance(error, ResultsUnreadableError):

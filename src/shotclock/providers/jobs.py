@@ -23,7 +23,7 @@ class TaskJobs:
         self._tags[job_id] = tag
         return Accepted(job_id)
 
-    def ended(self, job_id: str, tag: str, execution: Execution) -> Accepted:
+    def add_finished(self, job_id: str, tag: str, execution: Execution) -> Accepted:
         """A job that had its samples when it was submitted."""
         self._tasks[job_id] = asyncio.get_running_loop().create_future()
         self._tasks[job_id].set_result(execution)

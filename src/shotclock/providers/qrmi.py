@@ -17,7 +17,7 @@ from shotclock.providers.credentials import Secret
 from shotclock.providers.money import Price
 from shotclock.providers.polling import STEADY, Cadence
 from shotclock.providers.qrmi_client import QrmiClient, QrmiJob, QrmiLease
-from shotclock.providers.remote import CircuitBuilder, Forecast, RemoteProvider, assembled
+from shotclock.providers.remote import CircuitBuilder, Forecast, RemoteProvider, assemble
 from shotclock.providers.threads import ClientThreads
 from shotclock.providers.workload import ALONE, WorkloadPolicy
 
@@ -59,7 +59,7 @@ def build(
     backend: QRMI's resource, "" is the first that the scheduler gave this job. Raises SettingsError,
     ProviderError.
     """
-    name, kind = allocated(backend)
+    name, kind = find_allocated(backend)
     variable = f"{name}_{kind.prefix}"
     if kind.type == ResourceType.IBMQuantumSystem:
         _check_bucket(name, variable)
@@ -70,7 +70,7 @@ def build(
         os.environ.get(f"{name}_{suffix}")
         for suffix in ("QRMI_JOB_ACQUISITION_TOKEN", f"{kind.prefix}_SESSION_ID")
     )
-    return assembled(
+    return assemble(
         QrmiClient(name, kind.type, Secret(key), emulated=emulated, held=held),
         forecast=forecast,
         price=price,
@@ -85,12 +85,12 @@ def build(
     )
 
 
-def allocated(backend: str) -> tuple[str, Kind]:
+def find_allocated(backend: str) -> tuple[str, Kind]:
     """The resource to use and its kind: the scheduler's word, else the variables that are set for it.
 
     Raises SettingsError where neither names one.
     """
-    given = _given_by_scheduler()
+    given = _read_scheduler()
     if not backend and not given:
         raise SettingsError(
             "quantum.backend: names no QPU, and no scheduler gave one (QRMI_JOB_QPU_RESOURCES, "
@@ -121,7 +121,7 @@ def _check_bucket(name: str, variable: str) -> None:
         )
 
 
-def _given_by_scheduler() -> dict[str, str]:
+def _read_scheduler() -> dict[str, str]:
     """Names of the allocated QPUs with their types."""
     try:
         names, types = get_job_qpu_resources_and_types()

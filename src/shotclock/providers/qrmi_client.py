@@ -178,8 +178,8 @@ class QrmiClient:
             FaultKind.PERMANENT, f"qrmi: keeps no tags, so a job under {tag} cannot be looked up"
         )
 
-    def ended(self, job: QrmiJob) -> bool:
-        """See `Client.ended`."""
+    def has_ended(self, job: QrmiJob) -> bool:
+        """See `Client.has_ended`."""
         with self._edge(Doing.READ):
             state = self._mine().task_status(job.id)
         if state not in UNDER_WAY and state not in OVER:
@@ -196,7 +196,7 @@ class QrmiClient:
             return samples_of(ResultDecoder.decode(text))
         except Exception as error:  # noqa: BLE001 - a decoder raises what it likes
             job.text = ""
-            what = self._secret.redacted(describe(error))[:LONGEST]
+            what = self._secret.redact(describe(error))[:LONGEST]
             raise UnreadableError(FaultKind.PERMANENT, f"qrmi: results of {job.id}: {what}") from None
 
     def metrics(self, job: QrmiJob) -> Metrics:
@@ -214,7 +214,7 @@ class QrmiClient:
             with self._edge(Doing.READ):
                 self._mine().task_stop(job.id)
         except ProviderError:
-            if not self.ended(job):
+            if not self.has_ended(job):
                 raise
 
     def _result(self, job: QrmiJob) -> str:
@@ -244,7 +244,7 @@ class QrmiClient:
             try:
                 return QuantumResource(self._backend, self._kind)
             except EnvVarNotSetError as error:
-                raise SettingsError(f"qrmi: {self._secret.redacted(str(error))}") from None
+                raise SettingsError(f"qrmi: {self._secret.redact(str(error))}") from None
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -262,10 +262,10 @@ class QrmiClient:
 
     def _edge(self, doing: Doing) -> AbstractContextManager[None]:
         """Where whatever QRMI raises becomes ours."""
-        return translate_errors(lambda error: self._translated(error, doing))
+        return translate_errors(lambda error: self._translate(error, doing))
 
-    def _translated(self, error: Exception, doing: Doing) -> ProviderError:
-        said = self._secret.redacted(str(error) if isinstance(error, QrmiError) else describe(error))
+    def _translate(self, error: Exception, doing: Doing) -> ProviderError:
+        said = self._secret.redact(str(error) if isinstance(error, QrmiError) else describe(error))
         text = f"qrmi: {_words(said)[:LONGEST]}"
         if doing is Doing.READ and (isinstance(error, TaskNotFoundError) or _status(said) == 404):
             return JobNotFoundError(FaultKind.PERMANENT, text)

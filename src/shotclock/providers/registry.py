@@ -18,7 +18,7 @@ GROUP = "shotclock.providers"
 Factory = Callable[..., Provider]
 
 
-def known() -> tuple[str, ...]:
+def known_providers() -> tuple[str, ...]:
     """The names of the installed providers."""
     return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
 
@@ -35,10 +35,12 @@ def load(name: str) -> Factory:
 
 def refuse_unknown(name: str) -> None:
     """SettingsError where no installed provider has the name."""
-    if name not in known():
-        near = difflib.get_close_matches(name, known(), n=1, cutoff=0.0)
+    if name not in known_providers():
+        near = difflib.get_close_matches(name, known_providers(), n=1, cutoff=0.0)
         meant = f"; did you mean {near[0]!r}?" if near else ";"
-        raise SettingsError(f"no provider {name!r}{meant} known: {', '.join(known())}, or module:factory")
+        raise SettingsError(
+            f"no provider {name!r}{meant} known_providers: {', '.join(known_providers())}, or module:factory"
+        )
 
 
 def _load(entry: EntryPoint) -> Factory:

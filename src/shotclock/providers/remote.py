@@ -143,7 +143,7 @@ class RemoteProvider(Generic[J, L]):
                     self._client.submit, lease, circuits, job.shots, job.tag, job.rep_delay_s
                 )
         except SessionGoneError:
-            self.workload.lost(lease)
+            self.workload.drop(lease)
             raise
         except ProviderError as error:
             self.workload.leave(accepted=error.kind is FaultKind.AMBIGUOUS)
@@ -157,7 +157,7 @@ class RemoteProvider(Generic[J, L]):
             unseen_ns, seen_ns = await self._wait_ended(job)
             samples, metrics = await self._samples_and_metrics(job)
             if job.cancelled:
-                raise _cancelled(job.job.id)
+                raise _explain_cancelled(job.job.id)
         except ProviderError:
             self._settlement.abandon(job)
             self._end(job, Metrics())
@@ -195,7 +195,7 @@ class RemoteProvider(Generic[J, L]):
         """The vendor's own job while it is under way; KeyError once it is over."""
         return self._under_way[accepted.job_id].job
 
-    async def settled(self) -> None:
+    async def wait_settled(self) -> None:
         """Waits until the usage of every job that has ended is known, or was asked for in vain."""
         await self._settlement.settled()
 
@@ -242,7 +242,7 @@ class RemoteProvider(Generic[J, L]):
         budget from now on: by what was promised to its tag, else by a job of its shots.
         """
         if self._ended_here.get(accepted.job_id, False):
-            raise _cancelled(accepted.job_id)
+            raise _explain_cancelled(accepted.job_id)
         known = self._under_way.get(accepted.job_id)
         if known is None:
             found = await self._until_found(self._client.job, accepted.job_id, grace_s=self._cadence.grace_s)
@@ -263,10 +263,10 @@ class RemoteProvider(Generic[J, L]):
         while True:
             asked = self._clock.now_ns()
             if job.cancelled:
-                raise _cancelled(job.job.id)
+                raise _explain_cancelled(job.job.id)
             pause_s = 0.0
             try:
-                ended = await self._ask(self._client.ended, job.job)
+                ended = await self._ask(self._client.has_ended, job.job)
             except ProviderError as error:
                 pause_s = self._raise_if_hopeless(job, error, heard, found)
                 found = found if isinstance(error, JobNotFoundError) else self._clock.now_ns()
@@ -378,11 +378,11 @@ class RemoteProvider(Generic[J, L]):
             self._ended_here.popitem(last=False)
 
 
-def _cancelled(job_id: str) -> ProviderError:
+def _explain_cancelled(job_id: str) -> ProviderError:
     return ProviderError(FaultKind.PERMANENT, f"job {job_id} was cancelled")
 
 
-def assembled(
+def assemble(
     client: Client[J, L],
     *,
     forecast: Forecast,

@@ -102,8 +102,8 @@ class ScriptedProvider:
         number = next(self._numbers)
         job_id = f"scripted-{number}"
         if isinstance(step, Reply) and not step.delay_s:
-            return self._running.ended(
-                job_id, job.tag, self._executed(job, step, number, self._clock.now_ns())
+            return self._running.add_finished(
+                job_id, job.tag, self._execute(job, step, number, self._clock.now_ns())
             )
         return self._running.start(job_id, job.tag, self._run(job, step, number))
 
@@ -141,9 +141,9 @@ class ScriptedProvider:
                 raise error
             case Reply(delay_s=delay_s):
                 await asyncio.sleep(delay_s)
-                return self._executed(job, step, number, began_ns)
+                return self._execute(job, step, number, began_ns)
 
-    def _executed(self, job: Job, reply: Reply, number: int, began_ns: int) -> Execution:
+    def _execute(self, job: Job, reply: Reply, number: int, began_ns: int) -> Execution:
         samples = reply.samples if reply.samples is not None else self._random(job, number)
         ended_ns = self._clock.now_ns()
         return Execution(samples, began_ns, ended_ns, ended_ns)

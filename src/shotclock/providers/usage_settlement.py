@@ -19,7 +19,7 @@ LAST_LOOK_S = 2.0
 
 
 class UsageSettlement(Generic[J, L]):
-    """Books the usage of every job once it is final, and counts what jobs that were given up cost.
+    """LedgerFactory the usage of every job once it is final, and counts what jobs that were given up cost.
 
     look: the job's record as it is now; raises nothing.
     """

@@ -73,7 +73,7 @@ class SharedWorkload(Generic[J, L]):
         self._idling: asyncio.Task[None] | None = None
 
     async def enter(self) -> L:
-        """The workload for one more job, ended by `leave` or `lost`. Raises ProviderError."""
+        """The workload for one more job, ended by `leave` or `drop`. Raises ProviderError."""
         if self._idling is not None:
             self._idling.cancel()
             self._idling = None
@@ -137,7 +137,7 @@ class SharedWorkload(Generic[J, L]):
             with contextlib.suppress(ProviderError):  # what is known of it is kept until the next job
                 account.read(await self._threads.run(self._client.usage_s, lease))
 
-    def lost(self, lease: L) -> None:
+    def drop(self, lease: L) -> None:
         """The service closed it; the next job opens another. The one that saw it was not accepted."""
         self._jobs -= 1
         account = self.account(lease)

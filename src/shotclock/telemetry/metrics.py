@@ -129,7 +129,7 @@ class Metrics:
         )
 
     @contextmanager
-    def exposed(self, port: int, address: str = "127.0.0.1") -> Iterator[None]:
+    def expose(self, port: int, address: str = "127.0.0.1") -> Iterator[None]:
         """Serves /metrics on a port of the loopback meanwhile; MachineError when it is taken."""
         try:
             server, thread = start_http_server(port, addr=address, registry=self.registry)
@@ -190,20 +190,20 @@ class PrometheusRecorder:
         for decision in Decision:
             self._of(metrics.stale_parameters, decision)
 
-    def submitted(self, latency_ns: int) -> None:
-        """See `Recorder.submitted`."""
+    def record_submit(self, latency_ns: int) -> None:
+        """See `Recorder.record_submit`."""
         self._of(self._metrics.submit_latency).observe(latency_ns / NS_PER_S)
 
-    def queued(self, length: int) -> None:
-        """See `Recorder.queued`."""
+    def record_queue_length(self, length: int) -> None:
+        """See `Recorder.record_queue_length`."""
         self._of(self._metrics.queue_length).set(length)
 
-    def retried(self) -> None:
-        """See `Recorder.retried`."""
+    def record_retry(self) -> None:
+        """See `Recorder.record_retry`."""
         self._of(self._metrics.retries).inc()
 
-    def looked_up(self, found: bool) -> None:
-        """See `Recorder.looked_up`."""
+    def record_lookup(self, found: bool) -> None:
+        """See `Recorder.record_lookup`."""
         self._of(self._metrics.lookups, "hit" if found else "miss").inc()
 
     def breaker(self, state: BreakerState) -> None:
@@ -211,8 +211,8 @@ class PrometheusRecorder:
         for known in BreakerState:
             self._of(self._metrics.breaker_state, known).set(known is state)
 
-    def finished(self, outcome: Outcome | CircuitOutcome) -> None:
-        """See `Recorder.finished`."""
+    def record_outcome(self, outcome: Outcome | CircuitOutcome) -> None:
+        """See `Recorder.record_outcome`."""
         metrics, of, provenance = self._metrics, self._of, outcome.provenance
         # as `quantum_share`: samples of an earlier, equal call are no call of the QPU
         sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
@@ -229,8 +229,8 @@ class PrometheusRecorder:
         if provenance.emulator_overrun:
             of(metrics.overruns).inc()
 
-    def decided(self, decision: Decision, stale: bool) -> None:
-        """See `Recorder.decided`."""
+    def record_decision(self, decision: Decision, stale: bool) -> None:
+        """See `Recorder.record_decision`."""
         self._of(self._metrics.decisions, decision).inc()
         if stale:
             self._of(self._metrics.stale_parameters, decision).inc()
@@ -239,6 +239,6 @@ class PrometheusRecorder:
         """See `TemplateRecorder.template`."""
         self._of(self._metrics.templates, event).inc()
 
-    def compiled(self, seconds: float) -> None:
-        """See `TemplateRecorder.compiled`."""
+    def record_compile(self, seconds: float) -> None:
+        """See `TemplateRecorder.record_compile`."""
         self._of(self._metrics.compile_time).observe(seconds)

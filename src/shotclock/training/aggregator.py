@@ -14,7 +14,7 @@ from shotclock.domain.iteration import Applied
 from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Winner
 from shotclock.domain.ports import Kernel
 from shotclock.training.audit import NO_AUDIT, Audit, Entry
-from shotclock.training.checked import Checked
+from shotclock.training.checked import ValidatingKernel
 from shotclock.training.revalidate import revalidate
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ UNBOUNDED = sys.maxsize
 class Decisions(Protocol):
     """Counts decisions; every Recorder does."""
 
-    def decided(self, decision: Decision, stale: bool) -> None:
+    def record_decision(self, decision: Decision, stale: bool) -> None:
         """The aggregator decided on an answer."""
 
 
@@ -58,7 +58,7 @@ class Aggregator:
     too. audit: gets every decision, in order.
 
     Raises SettingsError on an on_stale that is none of the three, or a negative stale_limit.
-    Any thread may offer. Whoever steps the model beside other threads does it through `moved`.
+    Any thread may offer. Whoever steps the model beside other threads does it through `run_step`.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Aggregator:
         if stale_limit < 0:
             raise SettingsError(f"stale_limit: {stale_limit} versions is negative")
         self._workload = workload
-        self._kernel = Checked(kernel)
+        self._kernel = ValidatingKernel(kernel)
         self._on_stale = on_stale
         self._recorder = recorder
         self._stale_limit = stale_limit
@@ -97,7 +97,7 @@ class Aggregator:
             self._version = max(self._version + 1, to)
             return self._version
 
-    def moved(self, step: Callable[[], T]) -> T:
+    def run_step(self, step: Callable[[], T]) -> T:
         """Runs a step of the optimizer that no delta may meet half-way."""
         with self._lock:
             result = step()
@@ -111,7 +111,7 @@ class Aggregator:
         with self._lock:
             applied = self._settle(ready)
             self._write(proposal.subproblem.request_id, base, version, applied)
-        self._recorder.decided(applied.decision, base != version)
+        self._recorder.record_decision(applied.decision, base != version)
         return applied
 
     def drop(self, request_id: str, base_version: int) -> Applied:
@@ -119,7 +119,7 @@ class Aggregator:
         with self._lock:
             applied = Applied(Decision.DROPPED, Winner.INCUMBENT, self._version)
             self._write(request_id, base_version, self._version, applied)
-        self._recorder.decided(applied.decision, stale=True)
+        self._recorder.record_decision(applied.decision, stale=True)
         return applied
 
     def compare_and_swap(self, delta: Delta) -> bool:

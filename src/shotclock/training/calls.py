@@ -29,7 +29,7 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import Caller, Clock, Kernel, Pending
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.training.aggregator import Aggregator
-from shotclock.training.checked import Checked
+from shotclock.training.checked import ValidatingKernel
 from shotclock.training.mode import Mode, ModeChooser
 
 
@@ -93,7 +93,7 @@ class Calls:
         policy: CallPolicy,
         ended: Callable[[FinishedCall], None],
     ) -> None:
-        self._kernel = Checked(kernel)
+        self._kernel = ValidatingKernel(kernel)
         self._aggregator = aggregator
         self._caller = caller
         self._clock = clock
@@ -195,8 +195,8 @@ class Calls:
         else:
             applied = self._aggregator.offer(flight.proposal, outcome)
         ended = self._clock.now_ns()
-        self._caller.decided(asked.request_id, applied.decision)
-        self._heed(flight, outcome, received)
+        self._caller.record_decision(asked.request_id, applied.decision)
+        self._update_backoff(flight, outcome, received)
         self._ended(
             FinishedCall(
                 step=flight.step,
@@ -213,7 +213,7 @@ class Calls:
             )
         )
 
-    def _heed(self, flight: _Flight, outcome: Outcome, received_ns: int) -> None:
+    def _update_backoff(self, flight: _Flight, outcome: Outcome, received_ns: int) -> None:
         """Learns from how a call ended: its latency, or that it should not have been asked yet."""
         cause = rejection_of(outcome)
         if cause is not None:

@@ -11,10 +11,10 @@ from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import DeltaError, RunError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.training.stateful import Stateful
+from shotclock.training.kernels.stateful import Stateful
 
 
-class Checked:
+class ValidatingKernel:
     """The same kernel; RunError or SubproblemError in one line where it breaks its promises.
 
     Raises SettingsError on what is no kernel at all.

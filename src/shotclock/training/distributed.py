@@ -84,12 +84,12 @@ class Together:
     def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
         """See `Ranks.share`."""
         with _losing_a_rank("a step boundary"):
-            count = int(self._told(torch.tensor([len(written)], device="cpu"))[0])
+            count = int(self._broadcast(torch.tensor([len(written)], device="cpu"))[0])
             if self.rank == 0:
                 for delta in written:
                     self._tell(delta)
                 return written
-            return [self._heard() for _ in range(count)]
+            return [self._receive() for _ in range(count)]
 
     def same(self, model: nn.Module, when: str) -> None:
         """See `Ranks.same`."""
@@ -113,17 +113,17 @@ class Together:
 
     def _tell(self, delta: Delta) -> None:
         head = [delta.base_version, self._names.index(delta.parameter), len(delta.indices)]
-        self._told(torch.tensor(head, device="cpu"))
-        self._told(torch.from_numpy(delta.indices).to(torch.int64))
-        self._told(torch.from_numpy(delta.values).to(torch.float64))
+        self._broadcast(torch.tensor(head, device="cpu"))
+        self._broadcast(torch.from_numpy(delta.indices).to(torch.int64))
+        self._broadcast(torch.from_numpy(delta.values).to(torch.float64))
 
-    def _heard(self) -> Delta:
-        version, place, size = self._told(torch.zeros(3, dtype=torch.int64, device="cpu")).tolist()
-        indices = self._told(torch.zeros(size, dtype=torch.int64, device="cpu"))
-        values = self._told(torch.zeros(size, dtype=torch.float64, device="cpu"))
+    def _receive(self) -> Delta:
+        version, place, size = self._broadcast(torch.zeros(3, dtype=torch.int64, device="cpu")).tolist()
+        indices = self._broadcast(torch.zeros(size, dtype=torch.int64, device="cpu"))
+        values = self._broadcast(torch.zeros(size, dtype=torch.float64, device="cpu"))
         return Delta(version, self._names[place], indices.numpy(), values.numpy())
 
-    def _told(self, tensor: Tensor) -> Tensor:
+    def _broadcast(self, tensor: Tensor) -> Tensor:
         """Rank zero's tensor."""
         dist.broadcast(tensor, src=0, group=self._group)
         return tensor
@@ -136,8 +136,8 @@ class Unasked:
         """See `Caller.ask`; a call here is a programming error."""
         raise RuntimeError(f"{subproblem.request_id}: rank zero alone asks")
 
-    def decided(self, request_id: str, decision: Decision) -> None:
-        """See `Caller.decided`."""
+    def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Caller.record_decision`."""
 
 
 def asks(environ: Mapping[str, str]) -> bool:
@@ -145,7 +145,7 @@ def asks(environ: Mapping[str, str]) -> bool:
     return rank(environ) == 0 or _size(environ) == 1
 
 
-def joined(model: nn.Module, environ: Mapping[str, str], timeout_s: float = DEFAULT_TIMEOUT_S) -> Ranks:
+def join_ranks(model: nn.Module, environ: Mapping[str, str], timeout_s: float = DEFAULT_TIMEOUT_S) -> Ranks:
     """The ranks that torchrun tells of in RANK and WORLD_SIZE. Collective: all of them come here.
 
     Raises SettingsError under several ranks without a process group, and RunError where the ranks do not

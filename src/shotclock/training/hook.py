@@ -33,11 +33,11 @@ from shotclock.domain.ports import Caller, Clock, Kernel
 from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
 from shotclock.training.calls import CallPolicy, Calls
-from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, joined
+from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, join_ranks
+from shotclock.training.layers.parameters import add, apply_temporarily, check_attachable, evaluating
 from shotclock.training.mode import Mode, ModeChange
 from shotclock.training.observe import CallObserver, rank
 from shotclock.training.optimizers import ATTACHED, find_hookable, is_dry_step
-from shotclock.training.parameters import add, added, check_attachable, evaluating
 
 KEY = "shotclock"
 SCHEMA = 2
@@ -55,7 +55,7 @@ DEFAULT_POLICY = CallPolicy(
 )
 
 
-def unchecked() -> float:
+def no_loss_check() -> float:
     """Stands for "no loss check": answers are judged on the kernel's surrogate alone."""
     return math.nan
 
@@ -63,7 +63,7 @@ def unchecked() -> float:
 class _Uncounted:
     """Decisions that nobody counts."""
 
-    def decided(self, decision: Decision, stale: bool) -> None:
+    def record_decision(self, decision: Decision, stale: bool) -> None:
         del decision, stale
 
 
@@ -75,7 +75,7 @@ class _Target:
         self._loss = loss
         self._written: list[Delta] = []
 
-    def written(self) -> list[Delta]:
+    def take_applied(self) -> list[Delta]:
         """What was applied since this was last asked, in order."""
         found, self._written = self._written, []
         return found
@@ -84,7 +84,7 @@ class _Target:
     def probe(self, delta: Delta) -> float:
         with evaluating(self._model):
             before = self._number()
-            with added(self._model, delta):
+            with apply_temporarily(self._model, delta):
                 return self._number() - before
 
     def apply(self, delta: Delta) -> None:
@@ -127,10 +127,10 @@ class Attached:
         ATTACHED.add(optimizer)
         self._hooks = [
             # compiled into the loop's graph, the hook would run while it is traced and never again
-            optimizer.register_step_post_hook(torch.compiler.disable(self._stepped)),  # type: ignore[no-untyped-call]
-            optimizer.register_state_dict_post_hook(self._saved),
-            optimizer.register_load_state_dict_pre_hook(self._checked),
-            optimizer.register_load_state_dict_post_hook(self._loaded),
+            optimizer.register_step_post_hook(torch.compiler.disable(self._after_step)),  # type: ignore[no-untyped-call]
+            optimizer.register_state_dict_post_hook(self._save_state),
+            optimizer.register_load_state_dict_pre_hook(self._check_state),
+            optimizer.register_load_state_dict_post_hook(self._after_load),
         ]
 
     @property
@@ -189,7 +189,7 @@ class Attached:
         self._ranks.close()
 
     @torch.inference_mode(False)
-    def _stepped(self, *_: object) -> None:
+    def _after_step(self, *_: object) -> None:
         if is_dry_step(self._optimizer):
             return
         boundary = self._clock.now_ns()
@@ -201,7 +201,7 @@ class Attached:
 
     def _share(self, when: str) -> None:
         """Every rank writes what rank zero has written; RunError where that does not lead to one model."""
-        shared = self._ranks.share(self._target.written())
+        shared = self._ranks.share(self._target.take_applied())
         for delta in shared if self._ranks.rank else ():
             if not self._aggregator.compare_and_swap(delta):
                 raise RunError(
@@ -231,10 +231,10 @@ class Attached:
         self._check(state)
         self._load()
 
-    def _saved(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    def _save_state(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         state[KEY] = self.state_dict()
 
-    def _checked(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    def _check_state(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
         """Before torch loads anything: a checkpoint that does not fit changes nothing."""
         self._check(state.get(KEY, {}))
 
@@ -266,7 +266,7 @@ class Attached:
             raise SettingsError(f"checkpoint: '{KEY}.in_flight' is {lost!r}, not calls and their versions")
         self._calls.try_kernel_state(kernel)
 
-    def _loaded(self, _: torch.optim.Optimizer) -> None:
+    def _after_load(self, _: torch.optim.Optimizer) -> None:
         self._load()
 
     def _load(self) -> None:
@@ -288,7 +288,7 @@ def attach(
     caller: Caller,
     clock: Clock,
     policy: CallPolicy = DEFAULT_POLICY,
-    loss: Callable[[], float | Tensor] = unchecked,
+    loss: Callable[[], float | Tensor] = no_loss_check,
     on_stale: OnStale = "revalidate",
     stale_limit: int = UNBOUNDED,
     observers: Sequence[CallObserver] = (),
@@ -326,17 +326,17 @@ def attach(
         on_stale,
         recorder,
         stale_limit=stale_limit,
-        loss_check=loss is not unchecked,
+        loss_check=loss is not no_loss_check,
         audit=audit,
     )
     heard = tuple(observers) if rank(environ) == 0 else ()
-    ranks = joined(model, environ, ranks_timeout_s)
+    ranks = join_ranks(model, environ, ranks_timeout_s)
 
-    def ended(call: FinishedCall) -> None:
+    def is_over(call: FinishedCall) -> None:
         for observer in heard:
             observer(call)
 
-    calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=ended)
+    calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=is_over)
     return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 
 

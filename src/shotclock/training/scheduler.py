@@ -73,7 +73,7 @@ class Scheduler:
         """What is due at the boundary, then one optimizer step."""
         boundary = self._clock.now_ns()
         self._calls.boundary(step, boundary)
-        loss = self._aggregator.moved(self._workload.step)
+        loss = self._aggregator.run_step(self._workload.step)
         return Iteration(step, boundary, self._clock.now_ns() - boundary, loss)
 
     def flush(self) -> None:

@@ -146,7 +146,7 @@ class LiveIdentity:
         """The content in use."""
         return self._content.identity
 
-    def refreshed(self) -> bool:
+    def refresh(self) -> bool:
         """Looks at the files; whether `current` is another one now."""
         with self._lock:
             try:

@@ -98,7 +98,7 @@ class Lane:
             if self._in_flight == 0:
                 self._idle.set()
 
-    async def drained(self) -> None:
+    async def drain(self) -> None:
         """Closes the channel once its last call has ended; each has a deadline."""
         await self._idle.wait()
         await self.channel.close()
@@ -136,23 +136,23 @@ class Channels:
         if self._following is not None:
             self._following.cancel()
             await asyncio.wait((self._following,))
-        await asyncio.gather(self.lane.drained(), *self._tasks)
+        await asyncio.gather(self.lane.drain(), *self._tasks)
 
     async def _follow(self, live: LiveIdentity, poll_s: float, renew_s: float) -> None:
         loop = asyncio.get_running_loop()
         in_use, since = live.current, loop.time()
         while True:
             await asyncio.sleep(poll_s)
-            await asyncio.to_thread(live.refreshed)  # a disk may be slow, and a key takes milliseconds
+            await asyncio.to_thread(live.refresh)  # a disk may be slow, and a key takes milliseconds
             found = live.current
             if found == in_use and loop.time() - since < renew_s:
                 continue
-            if await self._renewed():
+            if await self._renew():
                 in_use, since = found, loop.time()
             elif found != in_use:
                 live.refuse(f"{self.target} accepts no connection with the new certificate")
 
-    async def _renewed(self) -> bool:
+    async def _renew(self) -> bool:
         channel, ready = self._make(), False
         try:
             async with asyncio.timeout(CONNECT_S):
@@ -164,7 +164,7 @@ class Channels:
             if not ready:
                 await channel.close()
         old, self.lane = self.lane, Lane(channel)
-        draining = asyncio.create_task(old.drained())
+        draining = asyncio.create_task(old.drain())
         self._tasks.add(draining)
         draining.add_done_callback(self._tasks.discard)
         return True

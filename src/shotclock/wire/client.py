@@ -51,7 +51,7 @@ class CallLimits:
     """resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
 
     return_s: kept of the budget for the way back, fallback_s: for the local answer where there is one, each
-    at most a tenth of it; decided_s: the deadline of `decided`.
+    at most a tenth of it; decided_s: the deadline of `record_decision`.
     """
 
     resubmits: int = 2
@@ -111,8 +111,8 @@ class GrpcDispatcher:
                 reply = self._unusable(error)
         return end_without_answer(reply, self._nobody(0))
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.decided`; undelivered, the log says so and the record stays open."""
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.record_decision`; undelivered, the log says so and the record stays open."""
         message = encode_decided(request_id, decision)
         budget_ns = round(self._limits.decided_s * NS_PER_S)
         reply = await self._ask(methods.DECIDED, budget_ns, 0.0, lambda _: message)

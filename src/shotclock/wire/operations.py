@@ -44,7 +44,7 @@ class GrpcOperations:
                     yield decode_status(parse(pb.Status, message))
             except grpc.aio.AioRpcError as error:
                 if error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED:
-                    raise self._failed(error) from None
+                    raise self._explain_failure(error) from None
             finally:
                 stream.cancel()
 
@@ -69,9 +69,9 @@ class GrpcOperations:
                 reply: bytes = await lane.unary[method](request, timeout=timeout_s)
                 return reply
         except grpc.aio.AioRpcError as error:
-            raise self._failed(error) from None
+            raise self._explain_failure(error) from None
 
-    def _failed(self, error: grpc.aio.AioRpcError) -> MachineError:
+    def _explain_failure(self, error: grpc.aio.AioRpcError) -> MachineError:
         match error.code():
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return self._silent()

@@ -80,7 +80,7 @@ def decode_outcome(message: pb.Outcome, n: int, shift_ns: int = 0) -> Outcome:
             done = message.done
             return Done(
                 _decode_answer(done.answer, n),
-                _sized(decode_samples(done.samples), n),
+                _check_size(decode_samples(done.samples), n),
                 _decode_answer(done.classical, n) if done.HasField("classical") else None,
                 provenance,
             )
@@ -130,7 +130,7 @@ def _decode_without_answer(
             raise MalformedMessageError("outcome: says none of the ways in which a call can end")
 
 
-def _sized(samples: Samples, n: int) -> Samples:
+def _check_size(samples: Samples, n: int) -> Samples:
     if samples.pool.shape[1] != n:
         raise MalformedMessageError(f"samples: of {samples.pool.shape[1]} variables, {n} were asked about")
     return samples
@@ -192,14 +192,14 @@ def _encode_provenance(provenance: Provenance, shift_ns: int, message: pb.Proven
     message.qpu_s = provenance.qpu_s
     message.raw_gain = provenance.raw_gain
     message.classical_gain = provenance.classical_gain
-    message.samples_at_ns = _shifted(provenance.samples_at_ns, shift_ns)
+    message.samples_at_ns = _shift(provenance.samples_at_ns, shift_ns)
     message.emulator_overrun = provenance.emulator_overrun
     message.sharers = provenance.sharers
     message.cached = provenance.cached
     message.penalised = provenance.penalised
 
 
-def _shifted(at_ns: int, by_ns: int) -> int:
+def _shift(at_ns: int, by_ns: int) -> int:
     """An instant moved; 0 says that there is none."""
     return at_ns + by_ns if at_ns else 0
 
@@ -217,7 +217,7 @@ def _decode_provenance(message: pb.Provenance, shift_ns: int) -> Provenance:
         qpu_s=message.qpu_s,
         raw_gain=message.raw_gain,
         classical_gain=message.classical_gain,
-        samples_at_ns=_shifted(message.samples_at_ns, shift_ns),
+        samples_at_ns=_shift(message.samples_at_ns, shift_ns),
         emulator_overrun=message.emulator_overrun,
         sharers=message.sharers,
         cached=message.cached,

@@ -189,7 +189,7 @@ async def _look_at_files(live: LiveIdentity, every_s: float) -> None:
     """Also without a handshake: what is wrong with new files is reported, and readiness knows the newest."""
     while True:
         await asyncio.sleep(every_s)
-        await asyncio.to_thread(live.refreshed)
+        await asyncio.to_thread(live.refresh)
 
 
 async def _follow(

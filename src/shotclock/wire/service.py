@@ -95,18 +95,19 @@ class Service:
         unary: dict[str, tuple[Unary, int]] = {
             methods.SOLVE: (self._solve, limits.subproblem_bytes),
             methods.SUBMIT_CIRCUIT: (self._submit_circuit, limits.circuit_bytes),
-            methods.DECIDED: (self._decided, limits.request_bytes),
+            methods.DECIDED: (self._record_decision, limits.request_bytes),
             methods.DRAIN: (self._drain, limits.request_bytes),
             methods.RESUME: (self._resume, limits.request_bytes),
         }
         table = {
             _short(method): grpc.unary_unary_rpc_method_handler(
-                self._bounded(method, work, max_bytes), response_serializer=_serialize
+                self._bound_method(method, work, max_bytes), response_serializer=_serialize
             )
             for method, (work, max_bytes) in unary.items()
         }
         table[_short(methods.WATCH)] = grpc.unary_stream_rpc_method_handler(
-            self._bounded(methods.WATCH, self._watch, limits.request_bytes), response_serializer=_serialize
+            self._bound_method(methods.WATCH, self._watch, limits.request_bytes),
+            response_serializer=_serialize,
         )
         return grpc.method_handlers_generic_handler(methods.SERVICE, table)
 
@@ -114,7 +115,7 @@ class Service:
         """Every watcher's stream ends, so that they do not hold a stop."""
         self._ending.set()
 
-    def _bounded(self, method: str, work: Unary, max_bytes: int) -> Unary:
+    def _bound_method(self, method: str, work: Unary, max_bytes: int) -> Unary:
         """Bounds, and one status for everything that is raised on purpose.
 
         The bound is our own: grpc.aio's `maximum_concurrent_rpcs` was bypassed after rejections (grpc#41531).
@@ -172,10 +173,10 @@ class Service:
         outcome = await self._dispatcher.execute(decode_circuit(message))
         return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
 
-    async def _decided(self, payload: bytes, context: Any) -> pb.DecidedReply:
+    async def _record_decision(self, payload: bytes, context: Any) -> pb.DecidedReply:
         effective_budget_ns(methods.DECIDED, 0, context.time_remaining())
         request_id, decision = decode_decided(parse(pb.DecidedRequest, payload))
-        await self._dispatcher.decided(request_id, decision)
+        await self._dispatcher.record_decision(request_id, decision)
         return pb.DecidedReply()
 
     async def _drain(self, payload: bytes, context: Any) -> pb.Drained:

@@ -54,7 +54,7 @@ def server_credentials(live: LiveIdentity) -> Any:
 
     def fetch() -> Any:
         # None keeps the present ones; gRPC calls this from threads of its own
-        return _configuration(live.current) if live.refreshed() else None
+        return _configuration(live.current) if live.refresh() else None
 
     return grpc.dynamic_ssl_server_credentials(
         _configuration(live.current), fetch, require_client_authentication=True

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from shotclock.bench.bootstrap import Estimate, paired, pairs_needed
 from shotclock.bench.schema import Result
+from shotclock.bench.stats.bootstrap import Estimate, estimate_paired, pairs_needed
 from shotclock.domain.plural import count
 
 FEWEST_PAIRS = 10
@@ -53,7 +53,7 @@ class Rule:
         """The limit on the effect's scale."""
         return math.log1p(self.limit) if self.scale == "ratio" else self.limit
 
-    def shown(self, effect: float) -> float:
+    def express_effect(self, effect: float) -> float:
         """An effect as a relative change or a difference, above 0 where B is worse."""
         return math.expm1(min(effect, _LARGEST_EXPONENT)) if self.scale == "ratio" else effect
 
@@ -77,7 +77,7 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a metric came out. change: B against A as `Rule.shown`, with its interval; None without pairs.
+    """How a metric came out. change: B against A as `Rule.express_effect`, with its interval; None without pairs.
 
     needed: pairs after which the interval is expected to be narrow enough; 0 where the question is settled,
     or where more pairs do not help because runs have too few calls (has_few_calls).
@@ -106,10 +106,14 @@ def decide(rule: Rule, a: Sequence[float], b: Sequence[float]) -> Decision:
     effects = [rule.effect(one, other) for one, other in zip(a, b, strict=True)]
     levels = Levels(_mean(rule, a), _mean(rule, b))
     confidence = 1 - 2 * ALPHA / len(LOOK_AT)  # two-sided, so that each end keeps its one-sided part
-    found = paired(effects, confidence)
+    found = estimate_paired(effects, confidence)
     change = None
     if found is not None:
-        shown = rule.shown(found.value), rule.shown(found.low), rule.shown(found.high)
+        shown = (
+            rule.express_effect(found.value),
+            rule.express_effect(found.low),
+            rule.express_effect(found.high),
+        )
         change = Estimate(*shown, confidence, found.runs)
     if found is None or len(effects) < FEWEST_PAIRS:
         why = f"{count(len(effects), 'pair')}; at least {FEWEST_PAIRS} are needed"

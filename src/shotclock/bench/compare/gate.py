@@ -10,9 +10,9 @@ from itertools import chain
 
 from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, Levels, Rule, decide
 from shotclock.bench.compare.units import Unit
-from shotclock.bench.environment import refuse_to_merge
+from shotclock.bench.record.environment import refuse_to_merge
 from shotclock.bench.schema import Result
-from shotclock.bench.statistics import QUANTILES, Sample, percentile, pool
+from shotclock.bench.stats.statistics import QUANTILES, Sample, percentile, pool
 from shotclock.domain.errors import SettingsError
 
 LIMITS = {"p50": 0.05, "p95": 0.10, "p99": 0.10}
@@ -74,7 +74,7 @@ class Comparison:
         return Result.PASS
 
     @property
-    def needed(self) -> int:
+    def pairs_needed(self) -> int:
         """Pairs that would settle every metric that pairs can settle."""
         return max((decision.needed for decision in self.decisions), default=0)
 
@@ -101,11 +101,11 @@ def compare(
     _refuse_itself(a, b)
     count, unpaired = min(len(a), len(b)), abs(len(a) - len(b))
     a, b = a[:count], b[:count]
-    together = interleaved(a, b)
+    together = is_interleaved(a, b)
     rules = _rules(a, b, wanted)
     if not rules:
         raise SettingsError(f"{a[0].described.name} and {b[0].described.name} have no metric in common")
-    decisions = tuple(_held(rule, quantile, a, b) for rule, quantile in rules)
+    decisions = tuple(_decide_within(rule, quantile, a, b) for rule, quantile in rules)
     caveat = ""
     if not together and not sequential:
         caveat = (
@@ -125,7 +125,7 @@ def _refuse_itself(a: Sequence[Unit], b: Sequence[Unit]) -> None:
             )
 
 
-def interleaved(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
+def is_interleaved(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
     """Whether, in the order they started, every two runs are one of each: A B, B A, in any sequence."""
     labelled = [(unit.started_at, 0) for unit in a] + [(unit.started_at, 1) for unit in b]
     if len({started for started, _ in labelled}) < len(labelled):
@@ -182,7 +182,7 @@ def _refuse_idle(wanted: Sequence[Wanted], gated: Sequence[str], known: Sequence
             )
 
 
-def _held(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
+def _decide_within(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
     if quantile is None:
         return _held_share(rule, a, b)
     name = rule.metric.rpartition(".")[0]

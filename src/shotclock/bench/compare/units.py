@@ -12,15 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shotclock.bench.environment import Described
 from shotclock.bench.load.folder import SUMMARY as LOAD_SUMMARY
 from shotclock.bench.load.folder import read_calls, read_load
 from shotclock.bench.load.judge import sample
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
-from shotclock.bench.run_folder import RunFolder
+from shotclock.bench.record.environment import Described
+from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.schema import ProfileSummary, Summary
-from shotclock.bench.statistics import Sample
+from shotclock.bench.stats.statistics import Sample
 from shotclock.domain.errors import SettingsError
 
 STEP_COLUMNS = (
@@ -146,10 +146,10 @@ def _load_unit(path: Path, load: LoadSummary, calls: Sequence[CallRecord], part:
         "provider": load.provider,
     }
     software = Sample.of(
-        [max(0, call.latency_ns - call.emulated_ns) for call in calls if call.answered],
-        sum(not call.answered for call in calls),
+        [max(0, call.latency_ns - call.emulated_ns) for call in calls if call.is_answered],
+        sum(not call.is_answered for call in calls),
     )
-    hits = [call for call in calls if call.answered and call.latency_ns <= load.deadline_ms * 1e6]
+    hits = [call for call in calls if call.is_answered and call.latency_ns <= load.deadline_ms * 1e6]
     return Unit(
         name=f"{path}{part}",
         started_at=load.started_at,

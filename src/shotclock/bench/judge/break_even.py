@@ -19,9 +19,9 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shotclock.bench.arms import CONTROL, HYBRID
 from shotclock.bench.judge.money import is_billed_by_wall
 from shotclock.bench.numbers import number
+from shotclock.bench.record.arm_runs import CONTROL, HYBRID
 from shotclock.bench.schema import BreakEven, BreakEvenPoint, CallCost, SecondPrices, Summary
 
 

@@ -1,16 +1,16 @@
 """Each arm's held-out loss beside classical-only's of the same seed: the pairs behind an improvement.
 
 Pairing by seed takes out what a seed's start does to both arms; the interval of the mean difference is
-Student's over seeds (`bench.statistics.paired_interval`).
+Student's over seeds (`bench.stats.statistics.estimate_paired_interval`).
 """
 
 from __future__ import annotations
 
 import math
 
-from shotclock.bench.arms import BASELINE
+from shotclock.bench.record.arm_runs import BASELINE
 from shotclock.bench.schema import PairedSeeds, Summary
-from shotclock.bench.statistics import paired_interval
+from shotclock.bench.stats.statistics import estimate_paired_interval
 
 
 def pair_seeds(summary: Summary) -> tuple[PairedSeeds, ...]:
@@ -31,7 +31,7 @@ def pair_seeds(summary: Summary) -> tuple[PairedSeeds, ...]:
                 arm=name,
                 differences=differences,
                 mean=math.fsum(differences.values()) / len(differences),
-                interval=paired_interval(list(differences.values())),
+                interval=estimate_paired_interval(list(differences.values())),
                 unpaired=len(seeds) - len(shared),
             )
         )

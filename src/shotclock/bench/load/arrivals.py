@@ -69,7 +69,7 @@ class Plan:
             raise SettingsError(f"--rate {self.rate_per_s:g}: wants calls per second above 0")
         if not 0 < self.duration_s <= MOST_S:
             raise SettingsError(f"--duration {self.duration_s:g}: wants seconds above 0, at most {MOST_S:g}")
-        if self.rate_per_s * self.duration_s > MOST_CALLS and self.counted:
+        if self.rate_per_s * self.duration_s > MOST_CALLS and self.is_counted:
             raise SettingsError(
                 f"--rate {self.rate_per_s:g} for --duration {self.duration_s:g} s: "
                 f"{self.rate_per_s * self.duration_s:.3g} calls a run, at most {MOST_CALLS:,}"
@@ -83,7 +83,7 @@ class Plan:
         return self.scenario is Scenario.SERVER
 
     @property
-    def counted(self) -> bool:
+    def is_counted(self) -> bool:
         """Whether the rate says how many calls there are; the streams ask as fast as they are answered."""
         return self.scenario in {Scenario.SERVER, Scenario.OFFLINE}
 

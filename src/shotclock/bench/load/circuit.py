@@ -21,14 +21,14 @@ _HINTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class UserCircuit:
+class CircuitFile:
     """The file's name and what every call asks; whether it can be run, the orchestrator says."""
 
     file: str
     spec: CircuitSpec
 
     @classmethod
-    def read(cls, path: Path, values: Iterable[str], shots: int) -> UserCircuit:
+    def read(cls, path: Path, values: Iterable[str], shots: int) -> CircuitFile:
         """OpenQASM 3 as text, or QPY; values: each NAME=NUMBER.
 
         Raises SettingsError naming the flag that cannot be used.
@@ -48,11 +48,11 @@ class UserCircuit:
         except CircuitError as error:
             raise _refusal(path.name, error) from error
 
-    def refused(self, error: CircuitError) -> SettingsError:
+    def explain_refusal(self, error: CircuitError) -> SettingsError:
         """The same trouble in a line that says which file, and what to do."""
         return _refusal(self.file, error)
 
-    def told(self) -> Circuit:
+    def to_record(self) -> Circuit:
         """What load.json keeps of it."""
         source = self.spec.content
         content = source.encode() if isinstance(source, str) else source

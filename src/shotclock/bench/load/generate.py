@@ -90,7 +90,7 @@ class Load:
                 for _ in range(width):
                     group.create_task(self._call(query, now_ns))
             query += 1
-            if not any(call.answered for call in self.calls[-width:]):
+            if not any(call.is_answered for call in self.calls[-width:]):
                 await self._wait_out(now_ns)
 
     async def _wait_out(self, asked_ns: int) -> None:

@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from shotclock.bench import overrun
 from shotclock.bench.load.arrivals import Plan, schedule
 from shotclock.bench.load.records import CLASSES, Basis, CallRecord
 from shotclock.bench.load.schema import TOO_FEW, LoadRun, Quantile, Tail
 from shotclock.bench.load.stability import stable, windows
 from shotclock.bench.schema import Result
-from shotclock.bench.statistics import Sample, gate_quantile, percentile, ratio
+from shotclock.bench.stats import overrun
+from shotclock.bench.stats.statistics import Sample, gate_quantile, percentile, ratio
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.plural import count, verb
 
@@ -26,7 +26,7 @@ def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
     """The figures of one run. A closed loop offers what it achieves."""
     gated = sample(calls, basis)
     name, quantile = quantile_name(plan.quantile), plan.quantile
-    lasted_s = _lasted_s(calls, plan)
+    lasted_s = _measure_length_s(calls, plan)
     offered, achieved = _rates(calls, plan)
     lag = Sample.of([call.issue_lag_ns for call in calls])
     found = windows(calls, plan, basis)
@@ -38,7 +38,7 @@ def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
         why = f"{why}; nobody answered {count(silent, 'query')}, {each} took its whole deadline"
     if faults:
         result, why = Result.INCONCLUSIVE, f"invalid: {faults[0]}"
-    hits = [call for call in calls if call.answered and call.latency_ns <= plan.deadline_ns]
+    hits = [call for call in calls if call.is_answered and call.latency_ns <= plan.deadline_ns]
     with_samples = [call for call in hits if call.answered_by == "qpu"]
     return LoadRun(
         seed=plan.seed,
@@ -52,8 +52,8 @@ def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
         quantum_latency=tail(sample(calls, "quantum")),
         software=tail(
             Sample.of(
-                [max(0, call.latency_ns - call.emulated_ns) for call in calls if call.answered],
-                sum(not call.answered for call in calls),
+                [max(0, call.latency_ns - call.emulated_ns) for call in calls if call.is_answered],
+                sum(not call.is_answered for call in calls),
             )
         ),
         issue_lag=tail(lag),
@@ -100,7 +100,7 @@ def quantile_name(quantile: float) -> Quantile:
     return next(name for name, value in TAIL.items() if value == quantile)
 
 
-def _lasted_s(calls: Sequence[CallRecord], plan: Plan) -> float:
+def _measure_length_s(calls: Sequence[CallRecord], plan: Plan) -> float:
     """Open: the schedule's length, which a late end does not stretch; else until the last call ended."""
     ended_ns = max((call.completed_ns for call in calls), default=0)
     return (plan.duration_ns if plan.open_loop else max(ended_ns, 1)) / NS_PER_S
@@ -109,7 +109,7 @@ def _lasted_s(calls: Sequence[CallRecord], plan: Plan) -> float:
 def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
     """Calls a second offered, and asked: of an open load over its schedule's length, or until its last."""
     if not plan.open_loop:
-        rate = len(calls) / _lasted_s(calls, plan)
+        rate = len(calls) / _measure_length_s(calls, plan)
         return rate, rate
     last_ns = max((call.issued_ns for call in calls), default=0)
     asked_s = max(plan.duration_ns, last_ns) / NS_PER_S
@@ -118,15 +118,15 @@ def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
 
 def _silent(calls: Sequence[CallRecord], plan: Plan) -> int:
     """Queries of a stream without an answer, which the stream waits out (`generate`)."""
-    if plan.counted:
+    if plan.is_counted:
         return 0
-    return len({call.query for call in calls} - {call.query for call in calls if call.answered})
+    return len({call.query for call in calls} - {call.query for call in calls if call.is_answered})
 
 
 def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: float, calls: int) -> list[str]:
     """The rules of validity: issue lag and achieved rate of an open load."""
     if not calls:
-        due = not plan.counted or len(schedule(plan))
+        due = not plan.is_counted or len(schedule(plan))
         return ["no call ended" if due else "no call was due: lengthen --duration or raise --rate"]
     if not plan.open_loop:
         return []

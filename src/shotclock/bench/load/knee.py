@@ -68,20 +68,20 @@ class Search:
         tried = sum(point.rate_per_s == last.rate_per_s for point in points)
         if last.result is Result.INCONCLUSIVE and not last.faulty and tried < TRIES:
             return self._try(last.rate_per_s, tried)
-        missed = [rate for rate in _rates(points) if not self._met(points, rate)]
+        missed = [rate for rate in _rates(points) if not self.has_met(points, rate)]
         lowest = min(missed, default=math.inf)
         met = max((rate for rate in _rates(points) if rate < lowest), default=0.0)
         if met == 0.0:
             return self._lower(points, lowest)
         if lowest == math.inf:
             higher = 2 * met
-            return self._try(higher, 0) if higher <= self.start_per_s * self.span else self._found(points)
+            return self._try(higher, 0) if higher <= self.start_per_s * self.span else self.to_knee(points)
         if lowest > met * (1 + self.resolution):
             return self._try(math.sqrt(met * lowest), 0)
         passes = sum(point.rate_per_s == met and point.result is Result.PASS for point in points)
-        return self._try(met, 0) if passes < self.confirmations else self._found(points)
+        return self._try(met, 0) if passes < self.confirmations else self.to_knee(points)
 
-    def _met(self, points: Sequence[Point], rate: float) -> bool:
+    def has_met(self, points: Sequence[Point], rate: float) -> bool:
         """Runs that settled all passed; those that did not are few enough to have been repeated."""
         results = [point.result for point in points if point.rate_per_s == rate]
         settled = [result for result in results if result is not Result.INCONCLUSIVE]
@@ -91,15 +91,15 @@ class Search:
     def _lower(self, points: Sequence[Point], lowest: float) -> Try | Knee:
         lower = lowest / 2
         if _hopeless(points) or _late_itself(points):
-            return self._found(points)
-        return self._try(lower, 0) if lower >= self.start_per_s / self.span else self._found(points)
+            return self.to_knee(points)
+        return self._try(lower, 0) if lower >= self.start_per_s / self.span else self.to_knee(points)
 
     def _try(self, rate_per_s: float, tried: int) -> Try:
         longest_s = max(self.duration_s, FEWEST_CALLS / rate_per_s)
         return Try(rate_per_s, longest_s * 2**tried)
 
-    def _found(self, points: Sequence[Point]) -> Knee:
-        missed = [rate for rate in _rates(points) if not self._met(points, rate)]
+    def to_knee(self, points: Sequence[Point]) -> Knee:
+        missed = [rate for rate in _rates(points) if not self.has_met(points, rate)]
         lowest = min(missed, default=None)
         met = max((r for r in _rates(points) if lowest is None or r < lowest), default=None)
         return Knee(met_per_s=met, missed_per_s=lowest, why=_why(points, met, lowest))

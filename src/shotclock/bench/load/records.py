@@ -65,7 +65,7 @@ class CallRecord:
         return self.issued_ns - self.scheduled_ns
 
     @property
-    def answered(self) -> bool:
+    def is_answered(self) -> bool:
         """Whether there was anything to apply."""
         return self.answered_by != "unanswered"
 
@@ -75,7 +75,7 @@ class CallRecord:
 
     def counts(self, basis: Basis) -> bool:
         """Whether it has a latency there; one that has none is missed."""
-        return self.answered if basis == "any" else self.answered_by == "qpu"
+        return self.is_answered if basis == "any" else self.answered_by == "qpu"
 
 
 def record(
@@ -96,7 +96,7 @@ def record(
         issued_ns=issued_ns,
         completed_ns=completed_ns,
         outcome=type(outcome).__name__.lower(),
-        answered_by=answered_by(outcome),
+        answered_by=classify_answer(outcome),
         cause=why_no_samples(outcome, figures=False),
         emulated=provenance.emulated,
         emulated_ns=sum(stage.emulated_ns for stage in provenance.stages),
@@ -106,7 +106,7 @@ def record(
     )
 
 
-def answered_by(outcome: Outcome | CircuitOutcome) -> str:
+def classify_answer(outcome: Outcome | CircuitOutcome) -> str:
     """One of `CLASSES`."""
     match outcome:
         case Executed():

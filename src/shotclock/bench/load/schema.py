@@ -167,7 +167,7 @@ class LoadSummary(_Frozen):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     @property
-    def asked(self) -> str:
+    def request_label(self) -> str:
         """What a call asked, in a few words."""
         if self.circuit is None:
             return f"n = {self.n}"
@@ -177,6 +177,6 @@ class LoadSummary(_Frozen):
     def identity(self) -> str:
         """Of what was asked: two circuits of equal names may differ in content and in values."""
         if self.circuit is None:
-            return self.asked
+            return self.request_label
         values = ", ".join(f"{name} = {value!r}" for name, value in sorted(self.circuit.values.items()))
-        return f"{self.asked}, sha256 {self.circuit.sha256[:16]}{f', {values}' if values else ''}"
+        return f"{self.request_label}, sha256 {self.circuit.sha256[:16]}{f', {values}' if values else ''}"

@@ -45,18 +45,18 @@ class ScriptedQueue:
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; deadlines are not kept, so that tails stay whole."""
-        number = await self._served(subproblem.budget_ns)
+        number = await self._wait_served(subproblem.budget_ns)
         return self.answers(number)(subproblem)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; every shot is a 0 of one bit."""
-        await self._served(spec.budget_ns)
+        await self._wait_served(spec.budget_ns)
         return Executed(Samples(np.zeros((1, 1), np.uint8), np.array([spec.shots])), MADE_UP)
 
-    async def decided(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.decided`; nothing is kept."""
+    async def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Dispatcher.record_decision`; nothing is kept."""
 
-    async def _served(self, budget_ns: int) -> int:
+    async def _wait_served(self, budget_ns: int) -> int:
         """Waits for the server and is served; the number of the call."""
         loop = asyncio.get_running_loop()
         number = len(self.budgets_ns)

@@ -15,7 +15,7 @@ from scipy import stats
 from shotclock.bench.load.arrivals import Plan
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Window
-from shotclock.bench.statistics import CONFIDENCE
+from shotclock.bench.stats.statistics import CONFIDENCE
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 
 COUNT = 6

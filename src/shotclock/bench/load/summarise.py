@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shotclock.bench.bootstrap import over_runs
 from shotclock.bench.load.arrivals import Plan
 from shotclock.bench.load.judge import sample
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Circuit, Cost, Interval, Knee, LoadRun, LoadSummary
 from shotclock.bench.schema import Percentile, Result
+from shotclock.bench.stats.bootstrap import over_runs
 from shotclock.domain.budget import NS_PER_MS
 
 OFFICIAL_RUNS = 5
@@ -53,7 +53,7 @@ def summarise(
 ) -> LoadSummary:
     """The whole summary."""
     one_rate = facts.knee is None and not facts.interrupted
-    quoted = _quoted(runs, facts)
+    quoted = _choose_quoted_run(runs, facts)
     return LoadSummary(
         shotclock=facts.shotclock,
         run_id=facts.run_id,
@@ -97,7 +97,7 @@ def cost(runs: Sequence[LoadRun], calls: Sequence[CallRecord], quoted: int, pric
     )
 
 
-def _quoted(runs: Sequence[LoadRun], facts: LoadFacts) -> int:
+def _choose_quoted_run(runs: Sequence[LoadRun], facts: LoadFacts) -> int:
     """The last run at the knee, or the worst."""
     met = facts.knee.met_per_s if facts.knee is not None else None
     if met is not None:

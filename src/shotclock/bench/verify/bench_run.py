@@ -12,15 +12,15 @@ from hdrh.log import HistogramLogReader
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
 from pydantic import ValidationError
 
-from shotclock.bench import figures
-from shotclock.bench.arms import BASELINE, Arm
-from shotclock.bench.figures import ArmRows, Prices
-from shotclock.bench.gates import Threshold, judge, resolve
-from shotclock.bench.hdr import histogram
-from shotclock.bench.modes import meeting
-from shotclock.bench.rows import Step, steps
+from shotclock.bench.judge import metrics as figures
+from shotclock.bench.judge.gates import Threshold, judge, resolve
+from shotclock.bench.judge.metrics import ArmRows, Prices
+from shotclock.bench.judge.modes import meeting
+from shotclock.bench.judge.summarise import metric_holds
+from shotclock.bench.record.arm_runs import BASELINE, Arm
+from shotclock.bench.record.hdr import histogram
+from shotclock.bench.record.rows import Step, steps
 from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
-from shotclock.bench.summarise import settled
 from shotclock.bench.verify.faults import Fault, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_told
@@ -152,12 +152,12 @@ def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
     metrics: dict[str, dict[str, object]] = {}
     for name, arm in by_arm.items():
         for figure, sample in figures.samples(arm).items():
-            metrics[f"{name}.{figure}"] = figures.latency(sample, figures.censored_ms(arm)).model_dump()
+            metrics[f"{name}.{figure}"] = figures.latency(sample, figures.find_censoring_ms(arm)).model_dump()
         for figure, counts in figures.ratios(arm).items():
             metrics[f"{name}.{figure}"] = figures.as_ratio(counts).model_dump()
         yield from _counts(arm, by_arm, summary, common)
     for name, metric in metrics.items():
-        metric["ok"] = settled(name, summary.thresholds)
+        metric["ok"] = metric_holds(name, summary.thresholds)
     told = {name: metric.model_dump() for name, metric in summary.metrics.items()}
     yield from disagreements(SUMMARY, told, metrics, "metrics")
     for kind, gates in (("mission_gates", summary.mission_gates), ("thresholds", summary.thresholds)):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from shotclock.bench.checklist import TITLES
+from shotclock.bench.judge.checklist import TITLES
+from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.judge.worth import add_worth, find_worth
-from shotclock.bench.rows import Step, table
+from shotclock.bench.record.rows import Step, table
 from shotclock.bench.schema import ArmSummary, Point, SanityArm, Summary
-from shotclock.bench.summarise import judged
 from shotclock.bench.verify.faults import Fault, disagreements
 
 SUMMARY = "summary.json"
@@ -20,7 +20,7 @@ def check_conclusions(summary: Summary) -> Iterator[Fault]:
     Sentences may be worded otherwise by another version; what they conclude may not. A summary from before
     a finding was made has none of it, and is not asked for it.
     """
-    drawn = judged(summary)
+    drawn = judge_summary(summary)
     if summary.sanity:
         told, found = ({one.arm: _figures(one) for one in each.sanity} for each in (summary, drawn))
         yield from disagreements(SUMMARY, told, found, "sanity")

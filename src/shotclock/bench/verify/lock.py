@@ -41,10 +41,12 @@ def check_told(file: Path, summary: Summary) -> Iterator[Fault]:
         if cost.prices is not None:  # summaries did not always tell them
             run["cost"] = {"currency": cost.currency, **cost.prices.model_dump()}
     for branch, facts in run.items():
-        yield from disagreements(file.name, _said(written, branch, facts), facts, branch, "the run had")
+        yield from disagreements(
+            file.name, _select_facts(written, branch, facts), facts, branch, "the run had"
+        )
 
 
-def _said(written: dict[str, Any], branch: str, facts: dict[str, object]) -> dict[str, object]:
+def _select_facts(written: dict[str, Any], branch: str, facts: dict[str, object]) -> dict[str, object]:
     """Of a branch, what the run tells as well; arms in any order."""
     told = written.get(branch)
     found = {key: told[key] for key in facts if key in told} if isinstance(told, dict) else {}

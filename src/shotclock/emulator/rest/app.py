@@ -138,7 +138,7 @@ class Routes:
             "instance_id": request.headers.get("service-crn", ""),
             "plan_id": "emulated",
             "usage_consumed_seconds": endpoint.consumed_s(),
-            "usage_limit_reached": endpoint.exhausted(),
+            "usage_limit_reached": endpoint.is_exhausted(),
         }
         if endpoint.settings.usage_limit_s is not None:
             document["usage_limit_seconds"] = endpoint.settings.usage_limit_s

@@ -72,7 +72,7 @@ class Backend:
         for values in (*properties["qubits"], *(gate["parameters"] for gate in properties["gates"])):
             for value in values:
                 if value["name"] in CALIBRATED:
-                    value["value"] = _wandered(value["value"], value["name"], rng)
+                    value["value"] = _drift(value["value"], value["name"], rng)
                     value["date"] = stamp
         made = Calibration(
             f"{self.name}-{self.calibrations}", datetime.fromisoformat(stamp), json.dumps(properties)
@@ -119,7 +119,7 @@ def _coherence_s(properties: Json) -> tuple[tuple[float, float], ...]:
     return tuple(found)
 
 
-def _wandered(value: float, name: str, rng: np.random.Generator) -> float:
+def _drift(value: float, name: str, rng: np.random.Generator) -> float:
     if value == 1.0:  # marks what is dead
         return value
     new = value * float(rng.lognormal(0.0, CALIBRATION_SIGMA))

@@ -12,10 +12,10 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.transpiler import Target
 from qiskit_ibm_runtime.utils.utils import is_isa_circuit, is_valid_rzz_pub
 
-from shotclock.emulator.bound import check_compiles
 from shotclock.emulator.rest.delays import check_delays
-from shotclock.emulator.rest.parts import parts_of
 from shotclock.emulator.rest.programs import BadProgramError, Item
+from shotclock.emulator.rest.recognise.parts import parts_of
+from shotclock.emulator.user_circuits import check_compiles
 
 # Aer unrolls loops before it runs a circuit.
 MAX_UNROLLED = 1_000_000
@@ -32,7 +32,7 @@ def check_item(item: Item, target: Target) -> None:
         raise BadProgramError(fault)
     if not circuit.cregs:
         raise BadProgramError("the circuit has no classical register")
-    if circuit.has_control_flow_op() and _unrolled(circuit) > MAX_UNROLLED:
+    if circuit.has_control_flow_op() and _count_unrolled(circuit) > MAX_UNROLLED:
         raise BadProgramError(f"its loops unroll to more than {MAX_UNROLLED} instructions")
     if circuit.num_vars > 0 or circuit.num_stretches > 0 or circuit.has_control_flow_op():
         _check_dynamic(item)
@@ -87,14 +87,14 @@ def _check_dynamic(item: Item) -> None:
                 raise BadProgramError(f"the simulator cannot run it: {fault}")
 
 
-def _unrolled(circuit: QuantumCircuit) -> int:
+def _count_unrolled(circuit: QuantumCircuit) -> int:
     """Instructions with every loop written out."""
     total = 0
     for one in circuit.data:
         operation = one.operation
         if isinstance(operation, ControlFlowOp):
             times = len(operation.params[0]) if isinstance(operation, ForLoopOp) else 1
-            total += times * sum(_unrolled(block) for block in operation.blocks)
+            total += times * sum(_count_unrolled(block) for block in operation.blocks)
         else:
             total += 1
     return total

@@ -21,7 +21,7 @@ from samplomatic.quantum_program import SamplexItem
 
 from shotclock.emulator.rest.encoding import Taken
 from shotclock.emulator.rest.programs import BadProgramError, Item, Program, Swept
-from shotclock.emulator.rest.twirling import Twirled
+from shotclock.emulator.rest.recognise.twirling import Twirled
 
 
 @dataclass(frozen=True, slots=True)

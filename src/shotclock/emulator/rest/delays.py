@@ -28,22 +28,22 @@ def delay_s(one: CircuitInstruction, dt_s: float) -> float:
     try:
         duration, unit = one.operation.duration, one.operation.unit
     except QiskitError:
-        raise ValueError(_lost(one.params[0])) from None
+        raise ValueError(_explain_lost(one.params[0])) from None
     if unit == "expr":
         if not isinstance(duration, expr.Value):
             raise ValueError("stretches and expressions of durations are not emulated; give delays in dt")
         duration, unit = duration.value.value(), duration.value.unit()
     if isinstance(duration, ParameterExpression):
-        raise ValueError(_lost(duration))
+        raise ValueError(_explain_lost(duration))
     if unit == "dt" and not isinstance(one.params[0], Integral | expr.Expr):
-        raise ValueError(_lost(one.params[0]))
+        raise ValueError(_explain_lost(one.params[0]))
     length_s = float(duration) * SECONDS.get(unit, dt_s)
     if not 0.0 <= length_s < float("inf"):
         raise ValueError(f"a delay lasts {duration} {unit}")
     return length_s
 
 
-def _lost(duration: object) -> str:
+def _explain_lost(duration: object) -> str:
     return (
         f"a delay of {duration} arrives without its unit, which QPY does not keep; give delays in dt, as "
         "transpiling for the backend does outside control flow, and bind their parameters first"

@@ -25,8 +25,8 @@ from ibm_quantum_schemas.sampler.version_0_1 import (
 from qiskit.primitives.containers import BitArray
 
 from shotclock.emulator.rest.programs import Item
+from shotclock.emulator.rest.recognise.twirling import Flips
 from shotclock.emulator.rest.shooting import Shots
-from shotclock.emulator.rest.twirling import Flips
 
 Taken = Sequence[tuple[dict[str, Shots], Flips]]
 

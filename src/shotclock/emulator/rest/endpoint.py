@@ -102,7 +102,7 @@ class Endpoint:
         self.account = Account(settings.price_per_s, settings.usage_limit_s)
         self.faults = FaultPlan(settings.rules, settings.seed)
         self.machines = {
-            name: Machine(backend.facts.lanes, time, self.exhausted)
+            name: Machine(backend.facts.lanes, time, self.is_exhausted)
             for name, backend in self.backends.items()
         }
         self.queue = FairShareQueue(settings.queue or settings.profile.queue, settings.seed)
@@ -135,7 +135,7 @@ class Endpoint:
         running = [one for one in self.workloads.sessions.values() if one.closed_s is None]
         return self.account.consumed_s + sum(one.usage_s(now_s) for one in running if one.mode == "dedicated")
 
-    def exhausted(self) -> bool:
+    def is_exhausted(self) -> bool:
         """Whether the instance's usage limit is reached."""
         limit_s = self.settings.usage_limit_s
         return self._declared_exhausted or (limit_s is not None and self.consumed_s() >= limit_s)
@@ -247,7 +247,7 @@ class Endpoint:
         if asked.calibration_id and backend.calibration(asked.calibration_id) is None:
             raise bad_request(no_calibration(backend, asked.calibration_id))
         if asked.session_id:
-            self._admitted(asked.session_id, asked.backend)
+            self._check_admission(asked.session_id, asked.backend)
         return Ask(
             asked.program_id,
             asked.backend,
@@ -260,7 +260,7 @@ class Endpoint:
             asked.calibration_id or "",
         )
 
-    def _admitted(self, session_id: str, backend: str) -> None:
+    def _check_admission(self, session_id: str, backend: str) -> None:
         session = self.session(session_id)
         if not session.accepting:
             raise ApiError(400, 1217, "Session has been closed", "Open a new session.")
@@ -277,7 +277,7 @@ class Endpoint:
         if isinstance(prepared, Refused):
             raise bad_request(prepared.message)
         if ask.session_id:  # it may have been closed meanwhile
-            self._admitted(ask.session_id, ask.backend)
+            self._check_admission(ask.session_id, ask.backend)
         _check(prepared, facts)
         rng = np.random.default_rng((self.settings.seed, number))
         try:

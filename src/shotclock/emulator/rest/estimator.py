@@ -48,7 +48,7 @@ from shotclock.emulator.rest.client_program import (
     outcome_of,
 )
 from shotclock.emulator.rest.encoding import Taken
-from shotclock.emulator.rest.estimator_options import client_options, given_layers, result_metadata
+from shotclock.emulator.rest.estimator_options import client_options, read_layers, result_metadata
 from shotclock.emulator.rest.mitigation import NoiseSource, model_layers
 from shotclock.emulator.rest.programs import BadProgramError, read_pub, type_values
 
@@ -93,7 +93,7 @@ def read(document: Json, target: Target, name: str) -> ClientProgram:
     resilience = model.options.resilience
     source = NoiseSource(
         device.describe(name),
-        given_layers(resilience.layer_noise_model),
+        read_layers(resilience.layer_noise_model),
         resilience.layer_noise_learning,
     )
     layers, learning = model_layers(pubs, options, source) if pubs else ([], ())
@@ -178,7 +178,7 @@ def _pub_result(
         field_names=list(fields),
         field_types=["numpy.ndarray"] * len(fields),
         shape=tuple(pub.data.shape),
-        fields=DataBinObjectModel(**{name: _packed(values) for name, values in fields.items()}),
+        fields=DataBinObjectModel(**{name: _pack(values) for name, values in fields.items()}),
     )
     metadata = PubResultMetadataModel(
         circuit_metadata=pub.metadata.get("circuit_metadata", {}),
@@ -199,7 +199,7 @@ def _zne(resilience: Mapping[str, Any] | None) -> PubResultResilienceMetadataMod
     return PubResultResilienceMetadataModel(zne=PubResultZneMetadataModel(extrapolator=chosen))
 
 
-def _packed(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> NdarrayWrapperModel:
+def _pack(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> NdarrayWrapperModel:
     content = io.BytesIO()
     np.save(content, values, allow_pickle=False)
     return NdarrayWrapperModel(__value__=base64.b64encode(zlib.compress(content.getvalue())).decode())

@@ -64,7 +64,7 @@ def _check(sent: OptionsModel) -> None:
             raise BadProgramError(f"options.{name} is not emulated; {remedy}")
 
 
-def given_layers(model: BaseModel | Sequence[BaseModel] | None) -> tuple[LayerError, ...] | None:
+def read_layers(model: BaseModel | Sequence[BaseModel] | None) -> tuple[LayerError, ...] | None:
     """The layer noise model of a job, a NoiseLearnerResult or its layers; None where it has none."""
     if model is None:
         return None

@@ -88,7 +88,7 @@ class JobRoutes:
     async def delete(self, request: Request) -> Response:
         """DELETE /jobs/{id}: it is no longer found; what it cost stays charged."""
         job = self._job(request)
-        if not job.ended:
+        if not job.has_ended:
             raise ApiError(409, "conflict", "The job has not ended", "Cancel it first.")
         del self._endpoint.workloads.jobs[job.id]
         return Response(status_code=204)
@@ -102,7 +102,7 @@ class JobRoutes:
             text = results_text(job, self._endpoint.time)
             job.results_read = True
             return PlainTextResponse(text[: len(text) // 2] if Fault.CORRUPT in job.fate else text)
-        if job.ended:
+        if job.has_ended:
             return PlainTextResponse(job.reason)
         raise not_found(f"Results of job {job.id}, which is {job.state.value},")
 
@@ -140,7 +140,7 @@ class JobRoutes:
 
     def _matches(self, job: Job, request: Request) -> bool:
         asked = request.query_params
-        pending = str(not job.ended).lower()
+        pending = str(not job.has_ended).lower()
         created = datetime.fromisoformat(self._endpoint.time.stamp(job.created_s))
         return (
             set(asked.getlist("tags")) <= set(job.tags)

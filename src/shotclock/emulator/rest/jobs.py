@@ -83,7 +83,7 @@ class Job:
     results_read: bool = False
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether its state is final."""
         return self.state not in {JobState.QUEUED, JobState.RUNNING}
 

@@ -19,7 +19,7 @@ from qiskit.quantum_info import PauliLindbladMap, QubitSparsePauliList
 
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.device import DeviceFacts
-from shotclock.emulator.rest.twirling import Flips
+from shotclock.emulator.rest.recognise.twirling import Flips
 
 # Nine settings measure all Paulis on neighbouring qubits of a layer (IBM's LayerNoiseLearningOptions).
 BASES = 9
@@ -84,14 +84,14 @@ def layer_of(box: CircuitInstruction, place: dict[object, int]) -> Layer:
 def learnings(layer: Layer, effort: Effort, num_qubits: int) -> tuple[Learning, ...]:
     """The circuits that learn a layer, on a device of so many qubits."""
     if layer.is_measurement:
-        return (Learning(_repeated(layer, 0, num_qubits), effort.shots, (effort.randomizations,)),)
+        return (Learning(_repeat(layer, 0, num_qubits), effort.shots, (effort.randomizations,)),)
     shape = (BASES, effort.randomizations)
     return tuple(
-        Learning(_repeated(layer, 2 * pairs, num_qubits), effort.shots, shape) for pairs in effort.pair_depths
+        Learning(_repeat(layer, 2 * pairs, num_qubits), effort.shots, shape) for pairs in effort.pair_depths
     )
 
 
-def learned(layer: Layer, facts: DeviceFacts) -> PauliLindbladMap:
+def learn(layer: Layer, facts: DeviceFacts) -> PauliLindbladMap:
     """The layer's noise."""
     letters, rate = rates_of(layer, facts)
     terms = [(letter, [qubit], rate) for qubit in range(len(layer.qubits)) for letter in letters]
@@ -99,7 +99,7 @@ def learned(layer: Layer, facts: DeviceFacts) -> PauliLindbladMap:
 
 
 def generators_of(layer: Layer, letters: Sequence[str]) -> list[QubitSparsePauliList]:
-    """The generators of `learned`, one a term, in its order."""
+    """The generators of `learn`, one a term, in its order."""
     n = len(layer.qubits)
     return [
         QubitSparsePauliList.from_sparse_list([(letter, [qubit])], n)
@@ -117,7 +117,7 @@ def rates_of(layer: Layer, facts: DeviceFacts) -> tuple[Sequence[str], float]:
     return "XYZ", -0.25 * math.log1p(-flip)
 
 
-def _repeated(layer: Layer, times: int, num_qubits: int) -> QuantumCircuit:
+def _repeat(layer: Layer, times: int, num_qubits: int) -> QuantumCircuit:
     register = ClassicalRegister(len(layer.qubits), "learned")
     circuit = QuantumCircuit(QuantumRegister(num_qubits, "q"), register)
     for _ in range(times):

@@ -17,7 +17,7 @@ from qiskit_ibm_runtime.results.noise_learner import LayerError
 from qiskit_mitigation import PEC, find_combined_unique_layers  # type: ignore[import-untyped]
 
 from shotclock.emulator.device import DeviceFacts
-from shotclock.emulator.rest.layer_noise import Effort, Layer, Learning, layer_of, learned, learnings
+from shotclock.emulator.rest.layer_noise import Effort, Layer, Learning, layer_of, learn, learnings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,7 @@ def model_layers(
     layers = [_layer(box) for box in boxes]
     if source.given is not None:
         known = {Layer(one.circuit, tuple(one.qubits)).key: one for one in source.given}
-        return [(box, _given(layer, known)) for box, layer in zip(boxes, layers, strict=True)], ()
+        return [(box, _find_given(layer, known)) for box, layer in zip(boxes, layers, strict=True)], ()
     # All of the layers that come first, as many as are to be learned.
     most = source.learning.max_layers_to_learn
     chosen = [layer for layer in layers if layer.two_qubit_depth > 0][:most]
@@ -60,7 +60,7 @@ def model_layers(
     )
     keys = {layer.key for layer in chosen}
     maps = [
-        learned(layer, source.facts) if layer.key in keys else PauliLindbladMap.identity(len(layer.qubits))
+        learn(layer, source.facts) if layer.key in keys else PauliLindbladMap.identity(len(layer.qubits))
         for layer in layers
     ]
     circuits = (learnings(layer, effort, source.facts.n_qubits) for layer in chosen)
@@ -71,7 +71,7 @@ def _layer(box: CircuitInstruction) -> Layer:
     return layer_of(box, {qubit: qubit._index for qubit in box.qubits})
 
 
-def _given(layer: Layer, known: dict[str, LayerError]) -> PauliLindbladMap:
+def _find_given(layer: Layer, known: dict[str, LayerError]) -> PauliLindbladMap:
     found = known.get(layer.key)
     n = len(layer.qubits)
     if found is None or found.error is None:

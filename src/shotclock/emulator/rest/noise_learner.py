@@ -30,7 +30,7 @@ from shotclock.emulator.rest.layer_noise import (
     Layer,
     generators_of,
     layer_of,
-    learned,
+    learn,
     learnings,
     rates_of,
 )
@@ -102,7 +102,7 @@ def _layers(circuits: Sequence[QuantumCircuit], options: OptionsModel) -> list[L
 def _results_v2(layers: Sequence[Layer], facts: DeviceFacts, options: OptionsModel, name: str) -> str:
     data = []
     for layer in layers:
-        error = learned(layer, facts)
+        error = learn(layer, facts)
         labels = PauliList([_label(term, error.num_qubits) for term in error.to_sparse_list()])
         rates = [rate for _, _, rate in error.to_sparse_list()]
         data.append(LayerError(layer.circuit, layer.qubits, PauliLindbladError(labels, rates)))
@@ -129,7 +129,7 @@ def _read_v3(document: Json, target: Target, facts: DeviceFacts) -> ClientProgra
     checks = options.bit_flip_checks
     if checks.pre_circuit.enable or checks.post_circuit.enable:
         raise BadProgramError("options.bit_flip_checks is not emulated; leave it out")
-    layers = [_checked(one, target) for one in instructions]
+    layers = [_check(one, target) for one in instructions]
     effort = Effort(
         tuple(options.layer_pair_depths), options.num_randomizations, options.shots_per_randomization
     )
@@ -141,7 +141,7 @@ def _read_v3(document: Json, target: Target, facts: DeviceFacts) -> ClientProgra
     )
 
 
-def _checked(instruction: CircuitInstruction, target: Target) -> Layer:
+def _check(instruction: CircuitInstruction, target: Target) -> Layer:
     validate_instruction(instruction, target)
     if find_learning_protocol(instruction) is None:
         raise BadProgramError("an instruction is neither a layer of gates nor a measurement of its qubits")

@@ -28,10 +28,10 @@ def read_circuit(text: str) -> QuantumCircuit:
             what = " ".join(str(error).split()) or type(error).__name__
             where = printed.getvalue().partition("\n")[0] or what
             raise ValueError(f"not OpenQASM 3 that Qiskit reads: {where}") from error
-    return _in_declared_order(circuit, _declared_inputs(program))
+    return _in_declared_order(circuit, _list_inputs(program))
 
 
-def _declared_inputs(program: openqasm3.ast.Program) -> list[str]:
+def _list_inputs(program: openqasm3.ast.Program) -> list[str]:
     return [
         statement.identifier.name
         for statement in program.statements

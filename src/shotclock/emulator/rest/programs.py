@@ -32,7 +32,7 @@ from samplomatic.quantum_program import SamplexItem
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.profile import first_fault
 from shotclock.emulator.rest import openqasm
-from shotclock.emulator.rest.twirling import Flips, Twirled
+from shotclock.emulator.rest.recognise.twirling import Flips, Twirled
 
 Json = Any  # a JSON document
 DEFAULT_SHOTS = 4096
@@ -138,7 +138,7 @@ def _broadcast(arguments: Float64s, wanted: CircuitItemModel | SamplexItemModel)
 
 def sampler_params(document: Json) -> SamplerParams:
     """SamplerV2's params, typed or plain. Raises BadProgramError and pydantic's own error."""
-    model = SamplerParams.model_validate(_typed(document))
+    model = SamplerParams.model_validate(_to_typed(document))
     if model.options.execution.meas_type != "classified":
         raise BadProgramError(f"meas_type {model.options.execution.meas_type!r} is not emulated")
     return model
@@ -167,7 +167,7 @@ def read_circuit(model: TypedQpyCircuitModel | str) -> QuantumCircuit:
     return openqasm.read_circuit(model) if isinstance(model, str) else _qpy(model.value_)
 
 
-def _typed(document: Json) -> Json:
+def _to_typed(document: Json) -> Json:
     """The REST API's plain PUBs in the clients' typed form: null and lists as arrays, shots filled in."""
     if not isinstance(document, dict) or not isinstance(document.get("pubs"), list):
         return document
@@ -175,10 +175,10 @@ def _typed(document: Json) -> Json:
     preset = options.get("default_shots") if isinstance(options, dict) else None
     shots = next(one for one in (document.get("shots"), preset, DEFAULT_SHOTS) if one is not None)
     kept = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
-    return kept | {"options": options, "pubs": [_typed_pub(pub, shots) for pub in document["pubs"]]}
+    return kept | {"options": options, "pubs": [_to_typed_pub(pub, shots) for pub in document["pubs"]]}
 
 
-def _typed_pub(pub: Json, shots: int) -> Json:
+def _to_typed_pub(pub: Json, shots: int) -> Json:
     if not isinstance(pub, list) or not pub:
         return pub
     circuit, values, own_shots, *more = (*pub, None, None)[: max(3, len(pub))]

@@ -16,7 +16,7 @@ from qiskit.circuit import ControlFlowOp, Instruction
 from qiskit.transpiler import Target
 
 from shotclock.domain.subproblem import Float64s
-from shotclock.emulator.rest.parts import Angles, Part
+from shotclock.emulator.rest.recognise.parts import Angles, Part
 from shotclock.emulator.rest.waits import delay_s, is_idle
 
 Coherence = Sequence[tuple[float, float]]  # each qubit's T1 and T2, seconds
@@ -89,7 +89,7 @@ def _channel(t1_s: float, t2_s: float, wait_s: float) -> Instruction:
     return channel
 
 
-def excited(part: Part, place: int, coherence: Coherence, angles: Angles, rows: Float64s) -> Float64s:
+def find_excited(part: Part, place: int, coherence: Coherence, angles: Angles, rows: Float64s) -> Float64s:
     """Of a part of one qubit that is measured once, the chance of a 1 for each row of values.
 
     The qubit's Bloch vector, exactly. The part has gates in X, SX, RZ and delays in seconds alone.

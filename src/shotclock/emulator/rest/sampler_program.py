@@ -102,11 +102,13 @@ def _groups(
     for (shots, given), chosen in numbers.items():
         options = _client_options(sent, has_shots=given)
         program, _ = prepare([pubs[number] for number in chosen], options, backend=Scheduling(target))
-        groups.append(Group(tuple(chosen), shots if given else _drawn(program, options, shots), program))
+        groups.append(
+            Group(tuple(chosen), shots if given else _count_shots(program, options, shots), program)
+        )
     return tuple(groups)
 
 
-def _drawn(program: QuantumProgram, options: SamplerOptions, shots: int) -> int:
+def _count_shots(program: QuantumProgram, options: SamplerOptions, shots: int) -> int:
     """Shots where the user gave none: the product of the twirling options takes precedence."""
     twirling = options.twirling
     randomizations = twirling.num_randomizations

@@ -18,15 +18,15 @@ from qiskit.transpiler import Target
 
 from shotclock.domain.circuit import QaoaParameters, Samples
 from shotclock.domain.subproblem import Float64s
-from shotclock.emulator.bound import sample_circuit
-from shotclock.emulator.rest.ising import Layers, layers_of, parameters_of
-from shotclock.emulator.rest.parts import Angles, Part, parts_of
-from shotclock.emulator.rest.paulis import turned
 from shotclock.emulator.rest.programs import Item
-from shotclock.emulator.rest.relaxation import Coherence, excited, relax
-from shotclock.emulator.rest.twirling import Flips
+from shotclock.emulator.rest.recognise.ising import Layers, layers_of, parameters_of
+from shotclock.emulator.rest.recognise.parts import Angles, Part, parts_of
+from shotclock.emulator.rest.recognise.paulis import find_rotations
+from shotclock.emulator.rest.recognise.twirling import Flips
+from shotclock.emulator.rest.relaxation import Coherence, find_excited, relax
 from shotclock.emulator.rest.waits import insert_waits
 from shotclock.emulator.statevector import MAX_QUBITS, execute_all
+from shotclock.emulator.user_circuits import sample_circuit
 
 Shots = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 SEEDS = 2**63
@@ -48,7 +48,7 @@ def shoot(item: Item, flip_probability: float, seed: int, device: Device) -> tup
     if flip_probability >= 1.0:
         taken = _noise(item, rng)
     else:
-        taken = _taken(item, values, flip_probability, rng, device)
+        taken = _take_shots(item, values, flip_probability, rng, device)
     registers = {
         register.name: taken[..., [item.circuit.find_bit(bit).index for bit in register]]
         for register in item.circuit.cregs
@@ -64,7 +64,7 @@ def _noise(item: Item, rng: np.random.Generator) -> Shots:
     return bits
 
 
-def _taken(
+def _take_shots(
     item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator, device: Device
 ) -> Shots:
     names = tuple(item.circuit.parameters)
@@ -111,7 +111,7 @@ def _alone(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generato
     read = part.gates(sweep.names)
     if read is None:
         return None
-    chance = excited(part, qubits[0], sweep.device.coherence, read[1], sweep.rows)
+    chance = find_excited(part, qubits[0], sweep.device.coherence, read[1], sweep.rows)
     # A bit replaced by a random one is a 1 half the time.
     noisy = (1.0 - sweep.flip_probability) * chance + 0.5 * sweep.flip_probability
     bits: Shots = rng.random((len(noisy), sweep.shots, 1)) < noisy[:, None, None]
@@ -125,7 +125,7 @@ def _fast(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
     if read is None:
         return None
     gates, angles = read
-    found = layers_of(turned(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
+    found = layers_of(find_rotations(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
     swept = [_swept(layers, angles, rows) for layers in found]
     if not found or not all(swept):
         return None
@@ -134,8 +134,8 @@ def _fast(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
         seeds = tuple(int(seed) for seed in rng.integers(0, SEEDS, len(rows)))
         samples = execute_all(parameters, shots, (sweep.flip_probability,) * len(rows), seeds)
         for row, one in enumerate(samples):
-            qubits[row][:, layers.qubits] = _shuffled(one, rng)
-    return qubits[..., part.measured]
+            qubits[row][:, layers.qubits] = _shuffle(one, rng)
+    return qubits[..., part.measured_qubits]
 
 
 def _swept(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParameters, ...]:
@@ -155,21 +155,21 @@ def _by_aer(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generat
     device = sweep.device
     alone, method = relax(part.circuit(), qubits, device.coherence, device.target, sweep.shots)
 
-    def shot(row: Float64s) -> Shots:
-        filled = _filled(alone, sweep.names, row)
+    def to_shots(row: Float64s) -> Shots:
+        filled = _assign_values(alone, sweep.names, row)
         seed = int(rng.integers(SEEDS))
-        return _shuffled(sample_circuit(filled, sweep.shots, sweep.flip_probability, seed, method), rng)
+        return _shuffle(sample_circuit(filled, sweep.shots, sweep.flip_probability, seed, method), rng)
 
-    return np.stack([shot(row) for row in sweep.rows])
+    return np.stack([to_shots(row) for row in sweep.rows])
 
 
-def _shuffled(samples: Samples, rng: np.random.Generator) -> Shots:
+def _shuffle(samples: Samples, rng: np.random.Generator) -> Shots:
     """Every shot, in no order: shots of parts side by side must not be sorted alike."""
     bits = np.repeat(samples.pool.astype(np.bool_), samples.counts, axis=0)
     shuffled: Shots = rng.permutation(bits, axis=0)
     return shuffled
 
 
-def _filled(circuit: QuantumCircuit, names: tuple[Parameter, ...], values: Float64s) -> QuantumCircuit:
+def _assign_values(circuit: QuantumCircuit, names: tuple[Parameter, ...], values: Float64s) -> QuantumCircuit:
     # Not strict: a parameter may have stood in a delay, or in another part.
     return circuit.assign_parameters(dict(zip(names, values, strict=True)), strict=False)

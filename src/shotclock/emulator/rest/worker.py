@@ -49,7 +49,7 @@ def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
             raise BadProgramError(f"pub {number}: {error}") from error
 
     try:
-        program = _decoded(name, program_id, params)
+        program = _decode_program(name, program_id, params)
         items = tuple(prepare_item(number, item) for number, item in enumerate(program.items))
     except BadProgramError as error:
         return Refused(str(error))
@@ -77,17 +77,17 @@ def execute(
     from shotclock.emulator.rest.layer_noise import Learning  # noqa: PLC0415
     from shotclock.emulator.rest.relaxation import snapshot_coherence  # noqa: PLC0415
 
-    program = _decoded(chip.name, program_id, params)
+    program = _decode_program(chip.name, program_id, params)
     target = targets.target_of(chip.name)
     here = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
     taken = [
         ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, here)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
-    return Fragments(_encoded(program_id, program, taken), json.dumps(program.echo))
+    return Fragments(_encode_results(program_id, program, taken), json.dumps(program.echo))
 
 
-def _encoded(program_id: str, program: Program, taken: Taken) -> str:
+def _encode_results(program_id: str, program: Program, taken: Taken) -> str:
     from shotclock.emulator.rest import client_program, encoding  # noqa: PLC0415
 
     if isinstance(program, client_program.ClientProgram):
@@ -97,7 +97,7 @@ def _encoded(program_id: str, program: Program, taken: Taken) -> str:
 
 
 @functools.lru_cache(maxsize=32)
-def _decoded(name: str, program_id: str, params: str) -> Program:
+def _decode_program(name: str, program_id: str, params: str) -> Program:
     from shotclock.emulator.rest import (  # noqa: PLC0415
         estimator,
         noise_learner,

@@ -61,7 +61,7 @@ class Workloads:
 
     def cancel(self, job: Job) -> bool:
         """Ends a job at its user's wish; False where it has ended."""
-        if job.ended:
+        if job.has_ended:
             return False
         self._end(job, JobState.CANCELLED)
         self._tasks[job.id].cancel()
@@ -135,14 +135,14 @@ class Workloads:
         start_s = self._time.now_s()
         if session is not None:
             self._activate(session, machine, start_s)
-        end_s = start_s + self._held_s(job)
+        end_s = start_s + self._measure_hold_s(job)
         job.locked = (Interval(start_s, end_s),)
         await self._time.sleep_until(end_s)
         if not computing.done():
             job.overrun = True
             await asyncio.wait({computing})
 
-    def _held_s(self, job: Job) -> float:
+    def _measure_hold_s(self, job: Job) -> float:
         if {Fault.FAIL, Fault.RAN_TOO_LONG} & job.fate:
             return 0.5 * job.plan.qpu_s
         limit_s = job.ask.limit_s
@@ -152,7 +152,7 @@ class Workloads:
         if Fault.FAIL in job.fate:
             self._end(job, JobState.FAILED, "Error returned at backend level", BACKEND_ERROR)
             return
-        if self._held_s(job) < job.plan.qpu_s:
+        if self._measure_hold_s(job) < job.plan.qpu_s:
             self._end(job, JobState.CANCELLED, "Job ran longer than its maximum execution time", RAN_TOO_LONG)
             return
         if (error := computing.exception()) is not None:
@@ -219,7 +219,7 @@ class Workloads:
 
     def _waiting(self, session: Session) -> list[Job]:
         mine = [job for job in self.jobs.values() if job.ask.session_id == session.id]
-        return [job for job in mine if not job.ended and not job.locked]
+        return [job for job in mine if not job.has_ended and not job.locked]
 
     def _close(self, session: Session, at_s: float) -> None:
         session.close(at_s)

@@ -20,9 +20,9 @@ from torch import Tensor
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
-from shotclock.training.device import to_host
-from shotclock.training.price import Price, price_of, resized
-from shotclock.training.surrogate import Quadratic
+from shotclock.training.kernels.price import Price, price_of, resize
+from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.kernels.to_host import to_host
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,24 +84,24 @@ class DiverseRerank:
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`: a request does not change; that it has been served is told by `delta`."""
-        return self._flips(_asked(proposal)).rebuilt(proposal.subproblem, version)
+        return self._flips(_read_context(proposal)).rebuilt(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         """See `Kernel.delta`: brought to k items where it misses them; empty once the request was served."""
-        asked, request = _asked(proposal), self._requests.current()
+        asked, request = _read_context(proposal), self._requests.current()
         (shown,) = to_host(request.shown)
-        wanted = resized(asked.objective, asked.base ^ bits, self._k)
+        wanted = resize(asked.objective, asked.base ^ bits, self._k)
         change = wanted - shown if request.number == asked.number else np.zeros_like(shown)
         indices = np.flatnonzero(change)
         return Delta(version, self._parameter, indices, change[indices].astype(np.float32))
 
     def _flips(self, asked: _Asked) -> Quadratic:
         steps: Float64s = 1.0 - 2.0 * asked.base.astype(np.float64)
-        found = asked.objective.reflected(asked.base)
+        found = asked.objective.reflect(asked.base)
         return asked.price.on(found, steps, float(asked.base.sum()) - self._k)
 
 
-def _asked(proposal: Proposal) -> _Asked:
+def _read_context(proposal: Proposal) -> _Asked:
     if not isinstance(proposal.context, _Asked):
         raise TypeError(f"not a proposal of diverse_rerank: {type(proposal.context).__name__}")
     return proposal.context

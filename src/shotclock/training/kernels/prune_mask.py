@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
-from shotclock.training.curvature import gauss_newton, slope
-from shotclock.training.device import to_host
-from shotclock.training.gate import Gate
-from shotclock.training.price import Price, price_of
-from shotclock.training.stateful import Turns
-from shotclock.training.surrogate import Quadratic
+from shotclock.training.kernels.curvature import gauss_newton, slope
+from shotclock.training.kernels.price import Price, price_of
+from shotclock.training.kernels.stateful import Turns
+from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.kernels.to_host import to_host
+from shotclock.training.layers.unit_gate import Gate
 
 CURVATURE_BATCH = 512
 
@@ -90,7 +90,7 @@ class PruneMask(Turns):
         change, steps = self._change(units)
         base = (steps < 0).astype(np.uint8)
         # the same function of what is kept: y = base ⊕ b
-        price = price_of(change.reflected(base), self._kept)
+        price = price_of(change.reflect(base), self._kept)
         found = price.on(change, steps, int(base.sum()) - self._kept)
         request_id = f"{self.name}-{self._turn}"
         return Proposal(
@@ -99,14 +99,14 @@ class PruneMask(Turns):
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`, at the price of the proposal."""
-        priced = _priced(proposal)
+        priced = _read_context(proposal)
         change, steps = self._change(priced.units)
         kept = int((to_host(self._standing(priced.units))[0]).sum())
         return priced.price.on(change, steps, kept - self._kept).rebuilt(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         """See `Kernel.delta`."""
-        units = _priced(proposal).units
+        units = _read_context(proposal).units
         (steps,) = to_host(units.target - self._standing(units))
         chosen = bits.astype(bool) & (steps != 0.0)
         return Delta(version, f"{units.layer}.open", units.indices[chosen], steps[chosen].astype(np.float32))
@@ -128,7 +128,7 @@ class PruneMask(Turns):
         return Quadratic(square, linear), moves
 
 
-def _priced(proposal: Proposal) -> _Priced:
+def _read_context(proposal: Proposal) -> _Priced:
     if not isinstance(proposal.context, _Priced):
         raise TypeError(f"not a proposal of prune_mask: {type(proposal.context).__name__}")
     return proposal.context

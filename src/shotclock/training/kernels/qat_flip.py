@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.training.curvature import gauss_newton, slope
-from shotclock.training.device import to_host
-from shotclock.training.stateful import Turns
-from shotclock.training.surrogate import Quadratic
-from shotclock.training.ternary import TernaryLinear
+from shotclock.training.kernels.curvature import gauss_newton, slope
+from shotclock.training.kernels.stateful import Turns
+from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.kernels.to_host import to_host
+from shotclock.training.layers.ternary import TernaryLinear
 
 POOL_FACTOR = 8
 CURVATURE_BATCH = 512

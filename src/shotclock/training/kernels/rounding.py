@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.training.activations import Activations
-from shotclock.training.device import to_host
-from shotclock.training.rounded import RoundedLinear
-from shotclock.training.surrogate import Quadratic
+from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.kernels.to_host import to_host
+from shotclock.training.layers.activations import Activations
+from shotclock.training.layers.rounded import RoundedLinear
 
 DAMPING = 1e-6
 

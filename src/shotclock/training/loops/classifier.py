@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Kernel
-from shotclock.training.activations import Activations, Calibrated
-from shotclock.training.gate import Gate
 from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.qat_flip import QatFlip
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.parameters import add, added
-from shotclock.training.rounded import round_layers
-from shotclock.training.ternary import TernaryLinear
+from shotclock.training.layers.activations import Activations, Calibrated
+from shotclock.training.layers.parameters import add, apply_temporarily
+from shotclock.training.layers.rounded import round_layers
+from shotclock.training.layers.ternary import TernaryLinear
+from shotclock.training.layers.unit_gate import Gate
 
 CALIBRATION = 1024
 KERNELS = (QatFlip.name, PruneMask.name, Rounding.name)
@@ -85,7 +85,7 @@ class Classifier:
         """See `Workload.probe`; the present batch is the one the next step trains on."""
         x, y = self._batch
         before = float(nn.functional.cross_entropy(self.model(x), y))
-        with added(self.model, delta):
+        with apply_temporarily(self.model, delta):
             return float(nn.functional.cross_entropy(self.model(x), y)) - before
 
     def apply(self, delta: Delta) -> None:
@@ -132,20 +132,20 @@ class Classifier:
 
 def ternary(*widths: int) -> nn.Sequential:
     """A perceptron of TernaryLinear layers: what `qat_flip` flips."""
-    return _stacked([TernaryLinear(a, b) for a, b in pairwise(widths)], gated=False)
+    return _stack([TernaryLinear(a, b) for a, b in pairwise(widths)], gated=False)
 
 
 def plain(*widths: int) -> nn.Sequential:
     """A perceptron in full precision: what `rounding` rounds."""
-    return _stacked([nn.Linear(a, b) for a, b in pairwise(widths)], gated=False)
+    return _stack([nn.Linear(a, b) for a, b in pairwise(widths)], gated=False)
 
 
-def gated(*widths: int) -> nn.Sequential:
+def build_gated(*widths: int) -> nn.Sequential:
     """A perceptron with a Gate on every hidden unit: what `prune_mask` prunes."""
-    return _stacked([nn.Linear(a, b) for a, b in pairwise(widths)], gated=True)
+    return _stack([nn.Linear(a, b) for a, b in pairwise(widths)], gated=True)
 
 
-def _stacked(layers: list[nn.Module], gated: bool) -> nn.Sequential:
+def _stack(layers: list[nn.Module], gated: bool) -> nn.Sequential:
     stack: list[nn.Module] = []
     for layer in layers[:-1]:
         width = layer.bias.shape[0] if isinstance(layer.bias, Tensor) else 0

@@ -18,7 +18,7 @@ def digits() -> Split:
 
 
 DIGITS = Reference("digits", digits, (64, 32, 32, 10), pretraining=150)
-build_rounded, build_gated = DIGITS.rounded, DIGITS.gated
+build_rounded, build_gated = DIGITS.build_rounded, DIGITS.build_gated
 
 
 class DigitsMlp(Classifier):

@@ -8,10 +8,10 @@ training's own forward pass showed the layer, so that a proposal costs no pass o
 
 from __future__ import annotations
 
-from shotclock.training.activations import Caught
+from shotclock.training.layers.activations import Caught
+from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops.classifier import Classifier, plain
 from shotclock.training.loops.digits_mlp import digits
-from shotclock.training.rounded import RoundedLinear
 
 WIDTH, BATCH = 1280, 2048
 

@@ -18,4 +18,4 @@ def mnist() -> Split:
 
 
 MNIST = Reference("mnist", mnist, (784, 32, 32, 10), pretraining=60)
-build, build_rounded, build_gated = MNIST.ternary, MNIST.rounded, MNIST.gated
+build, build_rounded, build_gated = MNIST.ternary, MNIST.build_rounded, MNIST.build_gated

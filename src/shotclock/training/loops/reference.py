@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
-from shotclock.training.loops.classifier import Classifier, Split, gated, plain, ternary
+from shotclock.training.loops.classifier import Classifier, Split, build_gated, plain, ternary
 
 Layers = Callable[..., nn.Module]
 
@@ -30,17 +30,17 @@ class Reference:
         """`…-mlp`: trained from scratch; for `qat_flip`."""
         return Classifier(f"{self.name}-mlp", self.split(), partial(ternary, *self.widths), seed)
 
-    def rounded(self, seed: int, bits: int = 2) -> Classifier:
+    def build_rounded(self, seed: int, bits: int = 2) -> Classifier:
         """`…-rounded`: trained, then rounded to nearest; for `rounding`. What is not rounded trains on."""
-        workload = self._trained("rounded", plain, seed)
+        workload = self._train("rounded", plain, seed)
         workload.round(bits)
         return workload
 
-    def gated(self, seed: int) -> Classifier:
+    def build_gated(self, seed: int) -> Classifier:
         """`…-gated`: trained, with a gate on each hidden unit; for `prune_mask`."""
-        return self._trained("gated", gated, seed)
+        return self._train("build_gated", build_gated, seed)
 
-    def _trained(self, kind: str, layers: Layers, seed: int) -> Classifier:
+    def _train(self, kind: str, layers: Layers, seed: int) -> Classifier:
         workload = Classifier(f"{self.name}-{kind}", self.split(), partial(layers, *self.widths), seed)
         workload.model.load_state_dict(_state(self, layers, seed))
         return workload

@@ -60,11 +60,11 @@ class DigitsRerank:
 
     def probe(self, delta: Delta) -> float:
         """See `Workload.probe`, on the present request."""
-        return self._loss(self._changed(delta)) - self._loss(self._request.shown)
+        return self._loss(self._apply_delta(delta)) - self._loss(self._request.shown)
 
     def apply(self, delta: Delta) -> None:
         """See `Workload.apply`."""
-        self._request.shown.copy_(self._changed(delta))
+        self._request.shown.copy_(self._apply_delta(delta))
 
     def kernel(self, name: str, n: int) -> Kernel:
         """See `Workload.kernel`; n candidates a request from the next one on."""
@@ -87,7 +87,7 @@ class DigitsRerank:
         shown[: min(PICKED, self._candidates - 1)] = 1.0
         return Request(number, relevance, similarity, shown)
 
-    def _changed(self, delta: Delta) -> Tensor:
+    def _apply_delta(self, delta: Delta) -> Tensor:
         shown = self._request.shown.clone()
         shown[torch.from_numpy(delta.indices).to(shown.device)] += torch.from_numpy(delta.values).to(shown)
         return shown

@@ -9,14 +9,14 @@ from statistics import fmean
 
 import altair as alt
 
-from shotclock.bench.arms import BASELINE, HYBRID
 from shotclock.bench.numbers import NOTHING, ms, number
-from shotclock.bench.report.axes import about_all, linear, logarithmic
-from shotclock.bench.report.grid import Cell, Grid, plain
-from shotclock.bench.report.lines import Axis, Composed, Row, data, dressed
-from shotclock.bench.report.looks import INK, Look
-from shotclock.bench.report.samples import MISSION_MS
-from shotclock.bench.report.words import QUANTILES, quantile
+from shotclock.bench.record.arm_runs import BASELINE, HYBRID
+from shotclock.bench.report.kit.arm_styles import INK, Look
+from shotclock.bench.report.kit.axes import about_all, linear, logarithmic
+from shotclock.bench.report.kit.grid import Cell, Grid, plain
+from shotclock.bench.report.kit.latency_samples import MISSION_MS
+from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
+from shotclock.bench.report.kit.wording import QUANTILES, quantile
 from shotclock.bench.schema import Latency, Percentile, Summary
 from shotclock.domain.stages import Stage
 
@@ -134,12 +134,12 @@ def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Compose
     ]
     chart = alt.LayerChart(layer=layers).properties(width=_LATENCY_PX, height=_ROW_PX * len(rows))
     legend = "diamond mean, circle p50, triangle p95, square p99; whisker: upper bound; shaded: specification"
-    return dressed(chart, "What a call adds to an iteration", [*subtitle, legend])
+    return with_title(chart, "What a call adds to an iteration", [*subtitle, legend])
 
 
 def _x(axis: Axis) -> alt.X:
     scale = alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False)
-    return alt.X("x:Q", scale=scale, axis=axis.encoded())
+    return alt.X("x:Q", scale=scale, axis=axis.encode())
 
 
 def _shade(rows: Sequence[LatencyRow], x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -197,7 +197,7 @@ def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[s
     arms = [name for name, arm in summary.arms.items() if arm.steps]
     left = _draw_loss(summary, arms, faces)
     right = _draw_throughput(summary, arms, faces)
-    return dressed(alt.hconcat(left, right, spacing=56), "What the training got", subtitle)
+    return with_title(alt.hconcat(left, right, spacing=56), "What the training got", subtitle)
 
 
 def _arm_axis(arms: Sequence[str], *, named: bool) -> alt.Y:

@@ -1,0 +1,28 @@
+"""Whether a circuit of the user's own can be run, before anything is started for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from shotclock.bench.load.circuit import CircuitFile
+from shotclock.circuits import worker
+from shotclock.domain.errors import CircuitError, ProviderError, SettingsError
+from shotclock.emulator import device as devices
+from shotclock.runtime.offload import ProcessOffload
+
+
+def check(circuit: CircuitFile, device: str) -> None:
+    """Reads it for a device, in a process of its own: a damaged QPY file can end the one that reads it.
+
+    Raises SettingsError where it cannot be run there, MachineError where what reads it is not installed.
+    """
+    offload = ProcessOffload()
+    spec = circuit.spec
+    try:
+        asyncio.run(offload.run(worker.read, spec.content, spec.values_by_name(), device, devices.target))
+    except CircuitError as error:
+        raise circuit.explain_refusal(error) from error
+    except ProviderError as error:
+        raise SettingsError(f"--circuit {circuit.file}: is damaged: reading it ended the process") from error
+    finally:
+        offload.close()

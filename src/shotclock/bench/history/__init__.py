@@ -1,0 +1,1 @@
+"""Runs of the past: the store, and what its series show."""

@@ -1,0 +1,309 @@
+"""The history of runs: one SQLite file, a row a run and a metric; what trends are drawn from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import apsw
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shotclock.bench.load.folder import SUMMARY as LOAD_SUMMARY
+from shotclock.bench.load.folder import read_load
+from shotclock.bench.load.schema import LoadSummary, Tail
+from shotclock.bench.record.folder import RunFolder
+from shotclock.bench.schema import ArmSummary, Latency, Percentile, Summary
+from shotclock.domain import encoding
+from shotclock.domain.errors import MachineError
+
+Direction = Literal["lower", "higher"]
+NOT_A_SERIES = ("host", "qpu_calibration")
+"""Facts that differ from run to run of one thing: a runner's name, the night's calibration of a QPU."""
+_TABLES = """
+CREATE TABLE IF NOT EXISTS runs (
+  run_id TEXT PRIMARY KEY, kind TEXT NOT NULL, started_at TEXT NOT NULL, shotclock TEXT NOT NULL,
+  emulated INTEGER NOT NULL, clock TEXT NOT NULL, environment_id TEXT NOT NULL, environment TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS figures (
+  run_id TEXT NOT NULL REFERENCES runs(run_id), metric TEXT NOT NULL, unit TEXT NOT NULL,
+  direction TEXT NOT NULL, n INTEGER NOT NULL, value REAL NOT NULL, bound REAL,
+  PRIMARY KEY (run_id, metric)
+) STRICT;
+CREATE INDEX IF NOT EXISTS by_metric ON figures(metric);
+"""
+_COLUMNS = (
+    "run_id",
+    "kind",
+    "started_at",
+    "shotclock",
+    "emulated",
+    "clock",
+    "environment_id",
+    "metric",
+    "unit",
+    "direction",
+    "n",
+    "value",
+    "bound",
+)
+_EVERYTHING = """
+SELECT run_id, kind, started_at, shotclock, emulated, clock, environment_id, metric, unit, direction, n,
+  value, bound
+FROM figures JOIN runs USING (run_id) ORDER BY started_at, run_id, metric
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric of one run. bound: the side of its confidence interval that a gate would look at."""
+
+    metric: str
+    unit: str
+    direction: Direction
+    n: int
+    value: float
+    bound: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run as the history keeps it. environment: the machine, and what was asked of it."""
+
+    run_id: str
+    kind: Literal["bench", "load"]
+    started_at: str
+    shotclock: str
+    emulated: bool
+    clock: str
+    environment: Mapping[str, str]
+    figures: tuple[Figure, ...]
+
+    @property
+    def environment_id(self) -> str:
+        """Equal where environments are, but for `NOT_A_SERIES`: others are different series."""
+        kept = {name: fact for name, fact in sorted(self.environment.items()) if name not in NOT_A_SERIES}
+        text = json.dumps(kept)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class TrendPoint:
+    """One run's value in a metric's trend."""
+
+    run_id: str
+    started_at: str
+    shotclock: str
+    environment_id: str
+    emulated: bool
+    clock: str
+    unit: str
+    direction: Direction
+    value: float
+    bound: float | None
+
+
+def entry(folder: Path) -> Entry:
+    """The entry of a run folder or of a load test's; SettingsError where it is neither."""
+    if (folder / LOAD_SUMMARY).is_file():
+        return _of_load(read_load(folder))
+    return of_bench(RunFolder(folder).read_summary())
+
+
+def of_bench(summary: Summary) -> Entry:
+    """The entry of a bench run: what of its summary a trend is drawn from."""
+    found: list[Figure] = []
+    for name, metric in summary.metrics.items():
+        if isinstance(metric, Latency):
+            found += _percentiles(name, metric.n, metric.percentiles.items())
+        elif metric.value is not None and _can_be(name, summary):
+            found.append(Figure(name, "ratio", "higher", metric.n, metric.value, metric.lower_bound))
+    for name, arm in summary.arms.items():
+        if arm.samples_per_s is not None:
+            found.append(Figure(f"{name}.samples_per_s", "1/s", "higher", arm.steps, arm.samples_per_s, None))
+        found += _price(name, arm)
+    return Entry(
+        summary.run_id,
+        "bench",
+        summary.started_at,
+        summary.shotclock,
+        summary.emulated,
+        summary.clock,
+        _request_facts(summary) | summary.environment,
+        tuple(found),
+    )
+
+
+def _can_be(share: str, summary: Summary) -> bool:
+    """A share of samples says nothing of an arm that asks no QPU for any."""
+    arm, _, figure = share.partition(".")
+    return figure != "quantum_share" or summary.arms[arm].calls_quantum
+
+
+def _request_facts(summary: Summary) -> dict[str, str]:
+    steps = max((arm.steps // max(1, len(arm.seeds)) for arm in summary.arms.values()), default=0)
+    return {
+        "workload": summary.workload,
+        "kernel": summary.kernel,
+        "n": str(summary.n),
+        "shots": str(summary.shots),
+        "steps": str(steps),
+        "clock": summary.clock,
+        "emulated": str(summary.emulated),
+    }
+
+
+def _price(name: str, arm: ArmSummary) -> list[Figure]:
+    """What the training reached, and what it took: no price without a gain, no loss that diverged."""
+    seeds, cost = len(arm.loss.per_seed), arm.cost
+    known: tuple[tuple[str, str, Direction, float | None], ...] = (
+        ("loss", "1", "lower", arm.loss.mean),
+        ("improvement", "1", "higher", arm.loss.improvement),
+        ("compute_h", "h", "lower", cost.compute_h),
+        ("qpu_s", "s", "lower", cost.qpu_s if arm.calls_quantum else None),
+        ("compute_h_per_loss", "h", "lower", cost.compute_h_per_loss),
+    )
+    return [
+        Figure(f"{name}.{figure}", unit, direction, seeds, value, None)
+        for figure, unit, direction, value in known
+        if value is not None and math.isfinite(value)
+    ]
+
+
+def _of_load(summary: LoadSummary) -> Entry:
+    found: list[Figure] = []
+    if summary.runs:
+        run = summary.runs[summary.quoted]
+        tails: dict[str, Tail] = {"latency": run.latency, "quantum_latency": run.quantum_latency}
+        for name, tail in (tails | {"software": run.software, "issue_lag": run.issue_lag}).items():
+            found += _percentiles(f"load.{name}", tail.n, tail.percentiles.items())
+        for name, share in (
+            ("deadline_hit_ratio", run.deadline_hit_ratio),
+            ("quantum_share", run.quantum_share),
+        ):
+            if share.value is not None:
+                found.append(
+                    Figure(f"load.{name}", "ratio", "higher", share.n, share.value, share.lower_bound)
+                )
+        found.append(Figure("load.goodput_per_s", "1/s", "higher", run.calls, run.goodput_per_s, None))
+    if summary.knee is not None and summary.knee.met_per_s is not None:
+        found.append(
+            Figure("load.knee_per_s", "1/s", "higher", len(summary.runs), summary.knee.met_per_s, None)
+        )
+    return Entry(
+        summary.run_id,
+        "load",
+        summary.started_at,
+        summary.shotclock,
+        summary.emulated,
+        summary.clock,
+        _load_facts(summary) | summary.environment,
+        tuple(found),
+    )
+
+
+def _load_facts(summary: LoadSummary) -> dict[str, str]:
+    return {
+        "scenario": str(summary.scenario),
+        "rate": "sweep" if summary.knee is not None else f"{summary.rate_per_s:g}",
+        "deadline_ms": f"{summary.deadline_ms:g}",
+        "n": str(summary.n),
+        "asked": summary.identity,
+        "basis": summary.basis,
+        "provider": summary.provider,
+        "clock": summary.clock,
+        "emulated": str(summary.emulated),
+    }
+
+
+def _percentiles(name: str, n: int, percentiles: Iterable[tuple[str, Percentile | str]]) -> list[Figure]:
+    """Those there are; a miss has no value to keep."""
+    return [
+        Figure(f"{name}.{quantile}_ms", "ms", "lower", n, found.value, found.upper_bound)
+        for quantile, found in percentiles
+        if isinstance(found, Percentile) and found.value is not None
+    ]
+
+
+_FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+
+
+class History:
+    """The file, open; also a context. Raises MachineError where it cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._connection = apsw.Connection(encoding.sqlite_name(path.resolve()), flags=_FLAGS)
+            self._connection.execute(_TABLES)
+        except apsw.Error as error:
+            raise MachineError(f"{path}: cannot be used as a history: {error}") from error
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def add(self, new: Entry) -> bool:
+        """Keeps a run, whole or not at all; whether it was new. The same run is kept once."""
+        try:
+            with self._connection:
+                self._connection.execute(
+                    "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                    (
+                        new.run_id,
+                        new.kind,
+                        new.started_at,
+                        new.shotclock,
+                        int(new.emulated),
+                        new.clock,
+                        new.environment_id,
+                        json.dumps(dict(new.environment)),
+                    ),
+                )
+                if not self._connection.changes():
+                    return False
+                self._connection.executemany(
+                    "INSERT INTO figures VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    [(new.run_id, f.metric, f.unit, f.direction, f.n, f.value, f.bound) for f in new.figures],
+                )
+        except apsw.Error as error:
+            raise MachineError(f"{self._path}: cannot be written: {error}") from error
+        return True
+
+    def metrics(self) -> list[str]:
+        """Every metric any run has."""
+        rows = self._connection.execute("SELECT DISTINCT metric FROM figures ORDER BY metric")
+        return [str(row[0]) for row in rows]
+
+    def trend(self, metric: str) -> list[TrendPoint]:
+        """A metric's values, the oldest run first; empty where no run has it."""
+        rows = self._connection.execute(
+            "SELECT run_id, started_at, shotclock, environment_id, emulated, clock, unit, direction, value,"
+            " bound FROM figures JOIN runs USING (run_id) WHERE metric = ? ORDER BY started_at, run_id",
+            (metric,),
+        )
+        return [TrendPoint(r[0], r[1], r[2], r[3], bool(r[4]), r[5], r[6], r[7], r[8], r[9]) for r in rows]
+
+    def environments(self) -> dict[str, dict[str, str]]:
+        """Every environment by its id, in the order they first ran."""
+        rows = self._connection.execute(
+            "SELECT environment_id, environment FROM runs ORDER BY started_at, run_id"
+        )
+        return {str(name): json.loads(str(text)) for name, text in rows}
+
+    def export(self, path: Path) -> None:
+        """Everything as one Parquet file, a row a run and a metric."""
+        rows = list(self._connection.execute(_EVERYTHING))
+        columns = {name: [row[place] for row in rows] for place, name in enumerate(_COLUMNS)}
+        with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+            pq.write_table(pa.table(columns), file, compression="zstd")

@@ -1,0 +1,137 @@
+"""The course of a metric over recorded runs, an environment a series, and where its level moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from shotclock.bench.history.store import Direction, History, TrendPoint
+from shotclock.bench.stats.change_points import Change, change_points
+from shotclock.domain.errors import SettingsError
+
+USUAL = (
+    "*.added_latency.p95_ms",
+    "*.added_latency.software.p50_ms",
+    "*.quantum_latency.p95_ms",
+    "*.total_iteration_time.software.p50_ms",
+    "*.quantum_share",
+    "*.samples_per_s",
+    "*.loss",
+    "load.quantum_latency.p99_ms",
+    "load.software.p50_ms",
+    "load.software.p99_ms",
+    "load.deadline_hit_ratio",
+    "load.goodput_per_s",
+    "load.knee_per_s",
+)
+"""Drawn where no pattern is asked for: what is promised, and the software's part, which regressions move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A metric in one environment, the oldest run first. name: the environment's letter on the page."""
+
+    name: str
+    points: tuple[TrendPoint, ...]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A metric over all recorded runs that have it."""
+
+    metric: str
+    unit: str
+    direction: Direction
+    series: tuple[Series, ...]
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether any run was."""
+        return any(point.emulated for one in self.series for point in one.points)
+
+    @property
+    def clock(self) -> str:
+        """virtual where any run's was."""
+        return "virtual" if any(p.clock == "virtual" for one in self.series for p in one.points) else "wall"
+
+
+@dataclass(frozen=True, slots=True)
+class Trends:
+    """What a page is made of. environments: letter to facts, in the order they first ran."""
+
+    trends: tuple[Trend, ...]
+    environments: Mapping[str, Mapping[str, str]]
+    runs: int
+
+    @property
+    def changes(self) -> list[tuple[Trend, Series, Change]]:
+        """Every change, the newest run first."""
+        found = [(t, one, change) for t in self.trends for one in t.series for change in one.changes]
+        return sorted(found, key=lambda each: each[1].points[each[2].index].started_at, reverse=True)
+
+
+def read_trends(history: History, patterns: Sequence[str] = ()) -> Trends:
+    """The metrics that fit any pattern (`USUAL` without one); SettingsError where a pattern fits none."""
+    known = history.metrics()
+    if not known:
+        raise SettingsError("the history has no run yet; add some with shotclock verify RUN --record FILE")
+    for pattern in patterns:
+        if not any(fnmatchcase(metric, pattern) for metric in known):
+            raise SettingsError(f"--metric {pattern}: fits no recorded metric; there are {', '.join(known)}")
+    wanted = [m for m in known if any(fnmatchcase(m, pattern) for pattern in patterns or USUAL)]
+    environments = history.environments()
+    letters = {found: _letter(place) for place, found in enumerate(environments)}
+    trends = tuple(_trend(metric, history.trend(metric), letters) for metric in wanted)
+    runs = {point.run_id for trend in trends for one in trend.series for point in one.points}
+    return Trends(trends, {letters[found]: facts for found, facts in environments.items()}, len(runs))
+
+
+def _trend(metric: str, points: Sequence[TrendPoint], letters: Mapping[str, str]) -> Trend:
+    series = []
+    for environment in dict.fromkeys(point.environment_id for point in points):
+        own = tuple(point for point in points if point.environment_id == environment)
+        series.append(Series(letters[environment], own, tuple(change_points([p.value for p in own]))))
+    return Trend(metric, points[0].unit, points[0].direction, tuple(series))
+
+
+def _letter(place: int) -> str:
+    """A, B, … Z, A1, B1, …"""
+    rounds, place = divmod(place, 26)
+    return f"{chr(ord('A') + place)}{rounds or ''}"
+
+
+def worse(trend: Trend, change: Change) -> bool:
+    """Whether the level moved to the worse."""
+    rose = change.after > change.before
+    return rose if trend.direction == "lower" else not rose
+
+
+def as_json(found: Trends) -> dict[str, object]:
+    """Schema 1: every change, and how many runs each series has."""
+    return {
+        "schema": 1,
+        "runs": found.runs,
+        "environments": {letter: dict(facts) for letter, facts in found.environments.items()},
+        "metrics": {
+            trend.metric: {
+                "unit": trend.unit,
+                "direction": trend.direction,
+                "series": {one.name: len(one.points) for one in trend.series},
+                "changes": [
+                    {
+                        "environment": one.name,
+                        "run_id": one.points[change.index].run_id,
+                        "before": change.before,
+                        "after": change.after,
+                        "p": change.p,
+                        "worse": worse(trend, change),
+                    }
+                    for one in trend.series
+                    for change in one.changes
+                ],
+            }
+            for trend in found.trends
+        },
+    }

@@ -1,0 +1,131 @@
+"""Thresholds: `<arm>.<figure>.p95_ms` at most, `<arm>.<ratio>` at least; each by its binomial bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from shotclock.bench.judge.metrics import ArmRows, ratios, samples
+from shotclock.bench.record.arm_runs import CLASSES, HYBRID, PARTS, PROTECTED, RATIOS, Arm, figures
+from shotclock.bench.schema import Gate, Result
+from shotclock.bench.stats import overrun
+from shotclock.bench.stats.statistics import QUANTILES, Sample, gate_quantile, gate_ratio
+from shotclock.domain.errors import SettingsError
+
+MISSION_LIMIT_MS = 200.0
+MOST_CALLS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """A metric and its limit: max for a latency's quantile in ms, min for a ratio."""
+
+    metric: str
+    limit: float
+    direction: Literal["max", "min"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A threshold's metric, taken apart. quantile is None for a ratio."""
+
+    arm: str
+    figure: str
+    quantile: float | None
+
+
+def mission_gates(arms: list[Arm]) -> list[Threshold]:
+    """The founding document's gate on every hybrid arm that shows the QPU as it is."""
+    return [
+        Threshold(f"{arm.name}.quantum_latency.p95_ms", MISSION_LIMIT_MS, "max")
+        for arm in arms
+        if arm.name.startswith(HYBRID) and not arm.name.endswith(PROTECTED)
+    ]
+
+
+def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
+    """Which figure a threshold is about; SettingsError when no arm of the run makes it."""
+    by_length = sorted(arms, key=lambda arm: -len(arm.name))
+    arm = next((arm for arm in by_length if threshold.metric.startswith(f"{arm.name}.")), None)
+    if arm is None:
+        names = ", ".join(arm.name for arm in arms)
+        raise SettingsError(
+            f"threshold: '{threshold.metric}': no arm of this run has that name; arms: {names}"
+        )
+    rest = threshold.metric.removeprefix(f"{arm.name}.")
+    if rest in RATIOS and rest in figures(arm):
+        return _apply_direction(threshold, Target(arm.name, rest, None), "min")
+    figure, _, statistic = rest.rpartition(".")
+    quantile = QUANTILES.get(statistic.removesuffix("_ms")) if statistic.endswith("_ms") else None
+    if quantile is None or figure not in _latencies(arm):
+        raise SettingsError(
+            f"threshold: '{threshold.metric}': arm '{arm.name}' makes no such metric; latencies take "
+            f".p50_ms, .p95_ms or .p99_ms: {', '.join(figures(arm))}"
+        )
+    return _apply_direction(threshold, Target(arm.name, figure, quantile), "max")
+
+
+def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
+    """PASS, FAIL or INCONCLUSIVE, with the count, and the calls that would settle it."""
+    quantile, limit = target.quantile, threshold.limit
+    if quantile is None:
+        good, n = ratios(rows)[target.figure]
+        result, why = gate_ratio(good, n, limit)
+    else:
+        found = samples(rows)[target.figure]
+        good, n = found.n - found.above(limit), found.n
+        result, why = gate_quantile(found, quantile, limit)
+    if invalid := _invalid(rows, quantile):
+        result, why = Result.INCONCLUSIVE, invalid
+    return Gate(
+        metric=threshold.metric,
+        limit=threshold.limit,
+        direction=threshold.direction,
+        result=result,
+        why=why,
+        needed=calls_needed(good, n, quantile, limit)
+        if result is Result.INCONCLUSIVE and not invalid
+        else None,
+    )
+
+
+def calls_needed(good: int, n: int, quantile: float | None, limit: float) -> int:
+    """Calls after which the share of good ones, if it stays, settles a gate; 0 beyond `MOST_CALLS`.
+
+    quantile: of a latency's gate, where good is within the limit; None of a share's.
+    """
+    calls = n
+    while calls <= MOST_CALLS:
+        calls += max(1, calls // 50)
+        within = round(calls * good / n) if n else calls
+        if quantile is None:
+            result, _ = gate_ratio(within, calls, limit)
+        else:
+            result, _ = gate_quantile(Sample(np.zeros(within, np.int64), calls - within), quantile, limit)
+        if result is not Result.INCONCLUSIVE:
+            return calls
+    return 0
+
+
+def _invalid(rows: ArmRows, quantile: float | None) -> str:
+    """Why no figure of the arm's calls can be trusted; empty where it can."""
+    overruns = sum(call.emulator_overrun for call in rows.calls)
+    answered = sum(call.outcome == "done" for call in rows.calls)
+    if overrun.is_invalid(overruns, answered, quantile or overrun.P95):
+        return f"invalid: {overrun.describe(overruns, len(rows.calls))}"
+    return ""
+
+
+def _latencies(arm: Arm) -> set[str]:
+    whole = {figure for figure in figures(arm) if figure not in RATIOS}
+    parts = {f"{figure}.{part}" for figure in whole for part in PARTS}
+    classes = {f"added_latency.{kind}" for kind in CLASSES} if arm.quantum else set()
+    return whole | parts | classes
+
+
+def _apply_direction(threshold: Threshold, target: Target, wanted: str) -> Target:
+    if threshold.direction != wanted:
+        raise SettingsError(f"threshold: '{threshold.metric}' takes {wanted} =, not {threshold.direction} =")
+    return target

@@ -1,0 +1,183 @@
+"""From rows to summary.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from shotclock.bench.judge import metrics as figures
+from shotclock.bench.judge.checklist import checklist
+from shotclock.bench.judge.gates import Threshold, judge, mission_gates, resolve
+from shotclock.bench.judge.metrics import ArmRows, Prices
+from shotclock.bench.judge.modes import meeting
+from shotclock.bench.judge.sanity import sanity
+from shotclock.bench.judge.verdict import verdict
+from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.record.arm_runs import BASELINE, Arm
+from shotclock.bench.record.rows import Step, table
+from shotclock.bench.schema import (
+    ArmSummary,
+    Gate,
+    Metric,
+    ProfileSummary,
+    RepresentativeIteration,
+    Result,
+    Summary,
+    Verdict,
+)
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.ports import NO_CHARGES, Charges
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFacts:
+    """How an arm ran, where rows don't say. call_every None: it makes no calls."""
+
+    arm: Arm
+    profile: str | None
+    provider: str | None
+    mode: str | None
+    emulated: bool
+    deadline_ms: float | None
+    call_every: int | None
+    prices: Prices
+    charges: Charges = NO_CHARGES
+    device: str = ""
+    calibration: str = ""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What a run was, beside its rows."""
+
+    run_id: str
+    shotclock: str
+    clock: str
+    quick: bool
+    workload: str
+    samples_per_step: int
+    kernel: str
+    n: int
+    shots: int | Literal["fit"]
+    started_at: str
+    duration_s: float
+    interrupted: bool
+    failure: str
+    environment: Mapping[str, str]
+    arms: tuple[ArmFacts, ...]
+    profiles: Mapping[str, ProfileSummary]
+    thresholds: tuple[Threshold, ...]
+    representative_iteration: RepresentativeIteration | None = None
+    wall_s: float | None = None
+
+
+def summarise(steps: list[Step], run: RunFacts) -> Summary:
+    """The whole summary; every arm has every figure, with or without samples."""
+    arms = [facts.arm for facts in run.arms]
+    rows = figures.by_arm(steps, arms)
+    common = figures.common_steps(rows.values())
+    thresholds = tuple(_judge(one, arms, rows) for one in run.thresholds)
+    mission = tuple(_judge(one, arms, rows) for one in mission_gates(arms))
+    metrics = _metrics(run, rows, thresholds)
+    summaries = {facts.arm.name: _arm(facts, rows, common, run.samples_per_step) for facts in run.arms}
+    figures_alone = Summary.model_validate(
+        {
+            "shotclock": run.shotclock,
+            "run_id": run.run_id,
+            "status": "failed" if run.failure else "interrupted" if run.interrupted else "complete",
+            "failure": run.failure,
+            "clock": run.clock,
+            "emulated": any(facts.emulated for facts in run.arms),
+            "quick": run.quick,
+            "workload": run.workload,
+            "kernel": run.kernel,
+            "n": run.n,
+            "shots": run.shots,
+            "started_at": run.started_at,
+            "duration_s": run.duration_s,
+            "wall_s": run.wall_s,
+            "common_steps": common,
+            "environment": dict(run.environment),
+            "arms": summaries,
+            "metrics": metrics,
+            "mission_gates": mission,
+            "thresholds": thresholds,
+            "profiles": dict(run.profiles),
+            "verdict": Verdict(headline="", sentences=()),
+            "representative_iteration": run.representative_iteration,
+        }
+    )
+    return judge_summary(add_worth(figures_alone, table(steps)))
+
+
+def judge_summary(figures_alone: Summary) -> Summary:
+    """The summary with all that follows from its figures: sanity, verdict and checklist, in this order."""
+    found = figures_alone.model_copy(update={"sanity": sanity(figures_alone)})
+    found = found.model_copy(update={"verdict": verdict(found)})
+    return found.model_copy(update={"checklist": checklist(found)})
+
+
+def _judge(threshold: Threshold, arms: list[Arm], rows: Mapping[str, ArmRows]) -> Gate:
+    target = resolve(threshold, arms)
+    return judge(threshold, target, rows[target.arm])
+
+
+def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate, ...]) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {}
+    for facts in run.arms:
+        arm = rows[facts.arm.name]
+        for name, sample in figures.samples(arm).items():
+            metrics[f"{arm.name}.{name}"] = figures.latency(sample, figures.find_censoring_ms(arm))
+        for name, found in figures.ratios(arm).items():
+            metrics[f"{arm.name}.{name}"] = figures.as_ratio(found)
+    return {
+        name: metric.model_copy(update={"ok": metric_holds(name, thresholds)})
+        for name, metric in metrics.items()
+    }
+
+
+def metric_holds(metric: str, thresholds: tuple[Gate, ...]) -> bool | None:
+    """Whether a metric's own thresholds hold; None without one, or where one is not settled."""
+    results = [gate.result for gate in thresholds if gate.metric in {metric, *_quantiles(metric)}]
+    if not results:
+        return None
+    return False if Result.FAIL in results else (True if set(results) == {Result.PASS} else None)
+
+
+def _quantiles(metric: str) -> set[str]:
+    return {f"{metric}.{quantile}_ms" for quantile in ("p50", "p95", "p99")}
+
+
+def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_step: int) -> ArmSummary:
+    arm = rows[facts.arm.name]
+    baseline = rows.get(BASELINE)
+    calls = arm.calls
+    seconds = sum(step.total_iteration_time_ns for step in arm.steps) / NS_PER_S
+    return ArmSummary(
+        calls_quantum=facts.arm.quantum,
+        profile=facts.profile,
+        provider=facts.provider,
+        device=facts.device,
+        calibration=facts.calibration,
+        mode=facts.mode,
+        emulated=facts.emulated,
+        deadline_ms=facts.deadline_ms,
+        protected=facts.arm.protected,
+        seeds=tuple(sorted({step.seed for step in arm.steps})),
+        steps=len(arm.steps),
+        calls=len(calls),
+        skipped_calls=dict(facts.skipped),
+        call_every=facts.call_every,
+        samples_per_s=samples_per_step * len(arm.steps) / seconds if seconds else None,
+        outcomes=figures.counts(call.outcome for call in calls),
+        decisions=figures.counts(call.decision for call in calls),
+        winners=figures.counts(call.winner for call in calls),
+        emulator_overruns=sum(call.emulator_overrun for call in calls),
+        penalised_calls=sum(call.penalised and call.in_time for call in calls),
+        causes=figures.counts(call.cause for call in calls if call.cause),
+        meeting=meeting(arm.steps),
+        loss=figures.loss(arm, baseline, common),
+        cost=figures.cost(arm, baseline, common, facts.prices, facts.charges),
+    )

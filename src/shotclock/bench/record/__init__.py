@@ -1,0 +1,1 @@
+"""Runs the arms and writes the run folder."""

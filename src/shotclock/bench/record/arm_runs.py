@@ -1,0 +1,65 @@
+"""The compared ways of a run, by name, and the figures each of them makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shotclock.domain.stages import Stage
+
+BASELINE = "classical-only"
+CONTROL = "classical-control"
+RAW = "quantum-raw"
+PROTECTED = "-protected"
+HYBRID = "hybrid-"
+
+LATENCIES = ("added_latency", "quantum_latency", *(str(stage) for stage in Stage))
+RATIOS = ("quantum_share", "deadline_hit_ratio")
+CLASSES = ("qpu", "cache_hit", "fallback", "rejected")
+PARTS = ("software", "emulated_wait")
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """What a name stands for.
+
+    calls: asks at all; quantum: of a QPU; race: sets a classical candidate beside the samples;
+    protected: the real budget with every protection on; profile: None is the settings' own.
+    """
+
+    name: str
+    calls: bool
+    quantum: bool
+    race: bool
+    protected: bool
+    profile: str | None
+
+
+def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
+    """The arm of a name, None if no arm has it; `hybrid-<profile>` exists for each known profile."""
+    if name == BASELINE:
+        return Arm(name, calls=False, quantum=False, race=False, protected=False, profile=None)
+    if name == CONTROL:
+        return Arm(name, calls=True, quantum=False, race=True, protected=False, profile=None)
+    if name == RAW:
+        return Arm(name, calls=True, quantum=True, race=False, protected=False, profile=None)
+    protected = name.endswith(PROTECTED)
+    profile = name.removeprefix(HYBRID).removesuffix(PROTECTED)
+    if name.startswith(HYBRID) and profile in profiles:
+        return Arm(name, calls=True, quantum=True, race=True, protected=protected, profile=profile)
+    return None
+
+
+def known_arms(profiles: tuple[str, ...]) -> tuple[str, ...]:
+    """Every arm name there is."""
+    hybrids = (f"{HYBRID}{profile}{suffix}" for profile in profiles for suffix in ("", PROTECTED))
+    return (BASELINE, CONTROL, RAW, *hybrids)
+
+
+def figures(arm: Arm) -> tuple[str, ...]:
+    """The latency and ratio figures that calls of this arm fill; others stay without a sample."""
+    if not arm.calls:
+        return (str(Stage.TOTAL_ITERATION_TIME),)
+    if not arm.quantum:
+        classical = (Stage.PROPOSE, Stage.POSTPROC_TIME, Stage.APPLY, Stage.TOTAL_ITERATION_TIME)
+        return ("added_latency", *(str(stage) for stage in classical), "deadline_hit_ratio")
+    return (*LATENCIES, *RATIOS)

@@ -1,0 +1,176 @@
+"""Runs the arms in turn, a block of steps each, the order rotating, and keeps a row a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from shotclock.bench.record.rows import Call, Step
+from shotclock.domain import plugin
+from shotclock.domain.errors import RunError, ShotclockError
+from shotclock.domain.iteration import CallCounts, FinishedCall
+from shotclock.domain.outcome import Degraded, Done, why_no_samples
+from shotclock.domain.ports import Trainer
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """An arm as the driver sees it: how to make a trainer and its held-out loss for a seed."""
+
+    name: str
+    make: Callable[[int], tuple[Trainer, Callable[[], float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """steps: measured steps a seed; block: steps an arm runs before the next has its turn."""
+
+    seeds: int
+    steps: int
+    block: int
+    interleaved: bool
+
+
+@dataclass(slots=True)
+class Log:
+    """The rows so far, and how the run ended; whatever ends it, what has run is here.
+
+    failure: the first error, with where it happened; empty without one.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    interrupted: bool = False
+    failure: str = ""
+    skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def count_skipped(self, arm: str, counts: CallCounts) -> None:
+        """Adds the due calls that a turn of this arm did not ask, by reason."""
+        reasons = self.skipped.setdefault(arm, {})
+        for reason in ("in_flight", "retry_after"):
+            if number := getattr(counts, reason):
+                reasons[reason] = reasons.get(reason, 0) + number
+
+
+@dataclass(slots=True, eq=False)
+class _Turn:
+    lane: Lane
+    trainer: Trainer
+    evaluate: Callable[[], float]
+    seed: int
+    done: int = 0
+    elapsed_ns: int = 0
+    rows: dict[int, Step] = field(default_factory=dict)
+
+    def run(self, steps: int) -> None:
+        """The next so many steps, then the held-out loss outside the measured time."""
+        for step in range(self.done, self.done + steps):
+            iteration = self.trainer.iterate(step)
+            self.rows[step] = Step(
+                arm=self.lane.name,
+                seed=self.seed,
+                step=step,
+                start_ns=self.elapsed_ns,
+                total_iteration_time_ns=iteration.duration_ns,
+                batch_loss=iteration.batch_loss,
+                eval_loss=None,
+                call=None,
+            )
+            self.elapsed_ns += iteration.duration_ns
+        self.done += steps
+        last = self.done - 1
+        self.rows[last] = replace(self.rows[last], eval_loss=self.evaluate())
+
+    def collect(self) -> list[Step]:
+        """The rows with their calls laid in."""
+        for call in self.trainer.finished:
+            if call.step in self.rows:
+                self.rows[call.step] = replace(self.rows[call.step], call=describe(call))
+        return list(self.rows.values())
+
+
+def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) -> Log:
+    """Every seed of every arm; `advance(arm, steps)` reports progress.
+
+    Ctrl-C and errors, a workload's own too, end it early, marked; what has run is kept.
+    """
+    log = Log()
+    for seed in range(plan.seeds):
+        turns: list[_Turn] = []
+        try:
+            turns.extend(_Turn(lane, *lane.make(seed), seed) for lane in lanes)
+            _take_turns(turns, plan, advance)
+            for turn in turns:
+                _keep_error(turn, turn.trainer.flush)
+        except KeyboardInterrupt:
+            log.interrupted = True
+        except ShotclockError as error:
+            log.failure = f"seed {seed}: {error}"
+        for turn in turns:
+            log.steps.extend(turn.collect())
+            log.count_skipped(turn.lane.name, turn.trainer.counts)
+        if log.interrupted or log.failure:
+            break
+    return log
+
+
+def _take_turns(turns: list[_Turn], plan: Plan, advance: Callable[[str, int], None]) -> None:
+    block = plan.block if plan.interleaved else plan.steps
+    rounds = range(0, plan.steps, block)
+    for number, first in enumerate(rounds):
+        shift = number % len(turns)
+        for turn in turns[shift:] + turns[:shift]:
+            steps = min(block, plan.steps - first)
+            _keep_error(turn, partial(turn.run, steps))
+            advance(turn.lane.name, steps)
+
+
+def _keep_error(turn: _Turn, work: Callable[[], None]) -> None:
+    """Does it; an error becomes one of the run, which keeps the rows."""
+    where = f"{turn.lane.name}, step {len(turn.rows)}"
+    try:
+        work()
+    except ShotclockError as error:
+        raise RunError(f"{where}: {error}") from error
+    except Exception as error:
+        raise RunError(f"{where}: {plugin.describe_error(error)}") from error
+
+
+def describe(call: FinishedCall) -> Call:
+    """The row of a finished call."""
+    outcome = call.outcome
+    provenance = outcome.provenance
+    in_time = isinstance(outcome, Done) and outcome.samples.shots > 0 and not provenance.cached
+    stages = (call.proposed, *provenance.stages, call.applying)
+    emulated = sum(stage.emulated_ns for stage in stages)
+    return Call(
+        request_id=call.request_id,
+        outcome=type(outcome).__name__.lower(),
+        cause=why_no_samples(outcome, figures=True),
+        decision=call.applied.decision,
+        winner=call.applied.winner,
+        base_version=provenance.base_version,
+        deadline_ns=call.deadline_ns,
+        in_time=in_time,
+        answered=isinstance(outcome, Done | Degraded) and _by_deadline(call),
+        added_latency_ns=call.blocked_ns,
+        added_emulated_ns=min(emulated, call.blocked_ns) if call.inline else 0,
+        quantum_latency_ns=provenance.samples_at_ns - call.boundary_ns if in_time else None,
+        quantum_emulated_ns=emulated,
+        raw_gain=provenance.raw_gain,
+        classical_gain=provenance.classical_gain,
+        qpu_s=provenance.qpu_s,
+        attempts=provenance.attempts,
+        emulator_overrun=provenance.emulator_overrun,
+        cached=provenance.cached,
+        penalised=provenance.penalised,
+        sharers=provenance.sharers,
+        stages=stages,
+        inline=call.inline,
+    )
+
+
+def _by_deadline(call: FinishedCall) -> bool:
+    """The budget starts when the call is asked, which is when the proposal is made."""
+    asked_ns = call.proposed.start_ns + call.proposed.duration_ns
+    return not call.inline or call.received_ns - asked_ns <= call.deadline_ns

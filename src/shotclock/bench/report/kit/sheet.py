@@ -1,0 +1,65 @@
+"""What every page is made of: charts written beside it and set inline, and a template that marks them up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from shotclock.bench.report.kit.figure import Figure
+from shotclock.bench.report.kit.grid import Grid
+from shotclock.bench.report.kit.render import inline, png, standalone, svg
+
+PAGE = "report.html"
+CHARTS = "charts"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A chart ready for a page."""
+
+    name: str
+    title: str
+    caption: str
+    drawing: Markup
+    grid: Grid
+
+
+def draw_all(figures: Iterable[Figure], folder: Path) -> list[Drawn]:
+    """Writes charts/*.svg and charts/*.png under `folder`; gives them for its page, in the same order.
+
+    Raises OSError where the folder cannot be written.
+    """
+    charts = folder / CHARTS
+    charts.mkdir(parents=True, exist_ok=True)
+    return [_draw(figure, charts) for figure in figures]
+
+
+def _draw(figure: Figure, charts: Path) -> Drawn:
+    drawing = svg(figure.chart)
+    (charts / f"{figure.name}.svg").write_text(standalone(drawing), encoding="utf-8")
+    (charts / f"{figure.name}.png").write_bytes(png(drawing))
+    # Vega escapes the text it draws and `inline` what it adds.
+    safe = Markup(inline(drawing, figure.name, figure.title, figure.caption))  # noqa: S704
+    return Drawn(figure.name, figure.title, figure.caption, safe, figure.grid)
+
+
+def template(name: str) -> Template:
+    """A page's template from this package: everything is escaped, and a missing name is an error."""
+
+    def unbroken(shown: object) -> object:
+        """No line ends between a number and its %."""
+        return shown.replace(" %", "\u00a0%") if type(shown) is str else shown
+
+    environment = Environment(
+        loader=PackageLoader("shotclock.bench", "report"),
+        autoescape=True,
+        finalize=unbroken,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)

@@ -1,0 +1,45 @@
+"""What an arm's name stands for, in words a first reader understands."""
+
+from __future__ import annotations
+
+from shotclock.bench.numbers import NOTHING
+from shotclock.bench.record.arm_runs import BASELINE, CONTROL, RAW
+from shotclock.bench.report.kit.grid import Cell, Grid, plain
+from shotclock.bench.report.kit.wording import mark_emulated
+from shotclock.bench.schema import ArmSummary, Summary
+
+_CLASSICAL = {
+    BASELINE: "training alone, no call: the baseline",
+    CONTROL: "the same calls, answered by a classical solver: what a QPU has to beat",
+}
+
+
+def compare_arms(summary: Summary) -> Grid:
+    """An arm a row: where its answers come from, over which profile, and how the training waits."""
+    rows = [
+        (
+            Cell(name, mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else "", "code"),
+            _describe_arm(name, arm),
+            _describe_reach(summary, arm),
+            (arm.mode or NOTHING) if arm.calls else NOTHING,
+        )
+        for name, arm in summary.arms.items()
+    ]
+    return plain("Arms", ("arm", "what it is", "the QPU's time is that of", "calls are"), rows, words=4)
+
+
+def _describe_arm(name: str, arm: ArmSummary) -> str:
+    if name in _CLASSICAL:
+        return _CLASSICAL[name]
+    if name == RAW:
+        return "the QPU's samples alone, no classical candidate: what they are worth by themselves"
+    if arm.protected:
+        return "QPU and classical candidate under the real deadline, with fallback: what would be run"
+    return "QPU and classical candidate, the better one is applied; calls have long to answer"
+
+
+def _describe_reach(summary: Summary, arm: ArmSummary) -> str:
+    if not arm.calls_quantum:
+        return NOTHING
+    found = summary.profiles.get(arm.profile or "")
+    return found.title if found is not None else (arm.provider or NOTHING)

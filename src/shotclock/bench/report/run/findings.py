@@ -1,0 +1,96 @@
+"""The page's tables of what a run concludes: sanity figures and the integration checklist."""
+
+from __future__ import annotations
+
+from shotclock.bench.numbers import NOTHING, ms
+from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
+from shotclock.bench.report.kit.wording import SANITY, STATES, figure, format_expected, mark_emulated, tags
+from shotclock.bench.schema import Point, SanityArm, SanityFigure, SanityResult, State, Summary
+
+_LOOKS = {
+    SanityResult.MET: "pass",
+    SanityResult.EXPLAINED: "explained",
+    SanityResult.NOT_MET: "fail",
+    SanityResult.TOO_FEW: "inconclusive",
+    SanityResult.NO_FIGURE: "inconclusive",
+}
+_STATE_LOOKS = {State.MET: "pass", State.NOT_MET: "fail", State.NOT_MEASURED: "inconclusive"}
+_LARGEST = 3
+"""Components named beside an arm; the rest are in its stages."""
+
+
+def sanity(summary: Summary) -> Grid:
+    """An arm a group: expected, measured, met or explained by its components, and how those are known."""
+    groups = tuple(_arm(summary, one) for one in summary.sanity)
+    head = ("", "result", "made of, ms a call", "numbers behind it", "expected, ms", "measured, ms")
+    return Grid("Against the founding document's representative numbers", head, groups, words=4)
+
+
+def _arm(summary: Summary, one: SanityArm) -> Group:
+    arm = summary.arms[one.arm]
+    mark = mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else ""
+    shown = [each for each in one.figures if each.expected_ms or each.measured_ms is not None]
+    rows = tuple(
+        row(
+            (
+                Cell(each.statistic),
+                _result(each),
+                *_beside(one, place),
+                format_expected(each),
+                _format_measured(each),
+            )
+        )
+        for place, each in enumerate(shown)
+    )
+    return Group(rows, f"{one.arm}: {one.figure.removeprefix(f'{one.arm}.')}", mark)
+
+
+def _result(each: SanityFigure) -> Cell:
+    return Cell(f"{SANITY[each.result]} {each.result}", look=_LOOKS[each.result])
+
+
+def _format_measured(each: SanityFigure) -> str:
+    return NOTHING if each.measured_ms is None else ms(each.measured_ms)
+
+
+def _beside(one: SanityArm, place: int) -> tuple[Cell, Cell]:
+    """Beside the mean what it is made of, beside the next the largest's numbers, then the words."""
+    if not one.tags:
+        return Cell(one.said if place == 0 else ""), Cell("")
+    if place == 0:
+        parts = list(one.components_ms.items())[:_LARGEST]
+        made_of = ", ".join(f"{name} {ms(spent)}" for name, spent in parts)
+        return Cell(made_of), Cell(tags(one.tags))
+    if place == 1:
+        return Cell(one.said), Cell(
+            ", ".join(one.rests_on) and f"{next(iter(one.components_ms))}: {', '.join(one.rests_on)}"
+        )
+    return Cell(""), Cell("")
+
+
+def checklist(summary: Summary) -> Grid:
+    """The six points; below each sentence what it rests on, beside it what would meet it."""
+    rows = [
+        (
+            Cell(f"{STATES[point.state]} {point.state}", look=_STATE_LOOKS[point.state]),
+            Cell(f"{number}. {point.title}"),
+            Cell(point.said, _rests_on(summary, point)),
+            point.fix or NOTHING,
+        )
+        for number, point in enumerate(summary.checklist, start=1)
+    ]
+    return plain("Integration checklist", ("state", "point", "this run", "to meet it"), rows, words=4)
+
+
+def _rests_on(summary: Summary, point: Point) -> str:
+    """The figures by name; those that the same arms have stand together, the arms once."""
+    arms: dict[str, list[str]] = {}
+    for name in point.figures:
+        if figure(summary, name):
+            arm, _, kind = name.partition(".")
+            arms.setdefault(kind, []).append(arm)
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for kind, named in arms.items():
+        kinds.setdefault(tuple(named), []).append(kind)
+    said = [f"{', '.join(found)} of {', '.join(named)}" for named, found in kinds.items()]
+    return f"rests on {'; '.join(said)}" if said else ""

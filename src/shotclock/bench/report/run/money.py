@@ -1,0 +1,38 @@
+"""The loss against money, drawn; what was spent: `bench.judge.money`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shotclock.bench.numbers import number
+from shotclock.bench.report.kit.arm_styles import Look
+from shotclock.bench.report.kit.grid import Cell, Grid
+from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
+from shotclock.bench.report.run.break_even import word_prices
+from shotclock.bench.report.run.loss_curves import course_grid, curve, loss_axis, make_spending_axis
+from shotclock.bench.schema import LossCurve, LossPoint, SecondPrices
+
+_WIDTH, _HEIGHT = 600, 300
+
+
+def loss_against_money(
+    found: Sequence[LossCurve], at: SecondPrices, faces: dict[str, Look], subtitle: Sequence[str]
+) -> Composed:
+    """The loss by what one run had cost until then; the arms' names tell what they cost in the end."""
+    x, place = make_spending_axis(found, f"money that one run had cost, {at.currency}")
+    curves = tuple(curve(each, place, x, _WIDTH, _label(each, at.currency), band=True) for each in found)
+    panel = Panel(curves, x, loss_axis(found), _WIDTH, _HEIGHT, "", stepped=False)
+    return with_title(draw(panel, faces), "Held-out loss against money", [*subtitle, f"at {word_prices(at)}"])
+
+
+def _label(course: LossCurve, currency: str) -> str:
+    return f"{course.arm}  ({number(course.points[-1].spent)} {currency})"
+
+
+def money_grid(found: Sequence[LossCurve], currency: str) -> Grid:
+    """Money and loss after some of the evaluated steps."""
+
+    def cell(point: LossPoint) -> Cell:
+        return Cell(number(point.spent), f"loss {number(point.mean)}")
+
+    return course_grid(found, f"Money spent by one run after a step, {currency}, and the loss then", cell)

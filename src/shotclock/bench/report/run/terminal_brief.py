@@ -1,0 +1,127 @@
+"""The run's summary on one terminal page: at most 40 lines at 80 columns, whatever ran."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from shotclock.bench.numbers import number, percent
+from shotclock.bench.report.kit.wording import (
+    QUANTILES,
+    STYLES,
+    SYMBOLS,
+    causes_words,
+    gated,
+    mark_of,
+    quantile,
+    why,
+)
+from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
+from shotclock.bench.schema import Gate, Latency, Ratio, Result, Summary
+from shotclock.bench.stats import overrun
+from shotclock.domain.plural import count
+
+MOST_GATES, MOST_ARMS, MOST_CAUSES = 5, 9, 2
+"""Rows of each part; the rest are counted in a line and stand in the report."""
+_ORDER = (Result.FAIL, Result.INCONCLUSIVE, Result.PASS)
+_ARM_WIDTH = 26
+
+
+def show_brief(summary: Summary, folder: Path, console: Console) -> None:
+    """Prints what is judged, a line an arm, the verdict and where the report lies."""
+    mark = mark_of(summary)
+    say_head(summary, console, mark)
+    _gates("Thresholds", summary.thresholds, summary, console, mark)
+    _gates("Mission gates", summary.mission_gates, summary, console, mark)
+    _arms(summary, console, mark)
+    _causes(summary, console)
+    say_title(console, "Verdict", mark)
+    say(console, Text(_shorten(summary.verdict.headline, console, lines=4), style="bold"))
+    say(console, Text("All figures: the report, or `shotclock bench --verbose`", style="dim"))
+    say_folder(folder, console)
+
+
+def _gates(title: str, gates: Sequence[Gate], summary: Summary, console: Console, mark: str) -> None:
+    if not gates:
+        return
+    say_title(console, title, mark)
+    ordered = sorted(gates, key=lambda gate: _ORDER.index(gate.result))
+    for gate in ordered[:MOST_GATES]:
+        sign = "≤" if gate.direction == "max" else "≥"
+        line = Text(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
+        line.append(f"{gate.metric} {sign} {gate.limit:g}", style="not bold default")
+        _say_line(line, console)
+        if gate.result is not Result.PASS and len(gates) <= MOST_GATES // 2:
+            now = gated(summary, gate)
+            words = f"{now}; {why(gate)}" if now else why(gate)
+            _say_line(Text(f"  {words}", style="dim"), console)
+    if rest := ordered[MOST_GATES:]:
+        counted = [(each, sum(gate.result is each for gate in rest)) for each in _ORDER]
+        said = ", ".join(f"{n:,} {each}" for each, n in counted if n)
+        say(console, Text(f"and {count(len(rest), 'other')}: {said}", style="dim"))
+
+
+def _say_line(line: Text, console: Console) -> None:
+    """Prints a line that never breaks; what is too long ends in an ellipsis."""
+    line.truncate(console.width, overflow="ellipsis")
+    say(console, line)
+
+
+def _arms(summary: Summary, console: Console, mark: str) -> None:
+    currency = next((arm.cost.currency for arm in summary.arms.values()), "cost")
+    say_title(console, "Added latency of a call, throughput, answers and cost", mark)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("arm", no_wrap=True, max_width=_ARM_WIDTH, overflow="ellipsis")
+    for head in (*(f"{name} ms" for name in QUANTILES), "samples/s", "by QPU", currency):
+        table.add_column(Text(head), justify="right", no_wrap=True)
+    for name, arm in list(summary.arms.items())[:MOST_ARMS]:
+        money = number(arm.cost.money)
+        table.add_row(Text(name), *_latency(summary, name), *_answers(summary, name), money)
+    say(console, table)
+    if (others := len(summary.arms) - MOST_ARMS) > 0:
+        say(console, Text(f"and {count(others, 'other arm')}", style="dim"))
+
+
+def _latency(summary: Summary, arm: str) -> tuple[str, ...]:
+    """The percentiles of added_latency; none of too few calls, or of an emulation that was too slow."""
+    latency = summary.metrics.get(f"{arm}.added_latency")
+    if not isinstance(latency, Latency) or not latency.n:
+        return ("–",) * len(QUANTILES)
+    if arm in overrun.invalid_arms(summary.arms):
+        return ("invalid",) * len(QUANTILES)
+    values = (quantile(latency, name)[0] for name in QUANTILES)
+    return tuple("too few" if value.startswith("too few") else value for value in values)
+
+
+def _answers(summary: Summary, arm: str) -> tuple[str, str]:
+    """Training samples a second, and the share of calls with samples of the QPU."""
+    share = summary.metrics.get(f"{arm}.quantum_share")
+    asked = summary.arms[arm].calls_quantum and isinstance(share, Ratio)
+    by_qpu = percent(share.value) if asked and isinstance(share, Ratio) else "–"
+    return number(summary.arms[arm].samples_per_s), by_qpu
+
+
+def _causes(summary: Summary, console: Console) -> None:
+    """Why calls brought no samples, the arms with the most such calls first."""
+    found = {name: arm for name, arm in summary.arms.items() if arm.causes and arm.calls_quantum}
+    if not found:
+        return
+    say_title(console, "Calls without samples")
+    ordered = sorted(found.items(), key=lambda item: -sum(item[1].causes.values()))
+    for name, arm in ordered[:MOST_CAUSES]:
+        calls = f"{sum(arm.causes.values()):,} of {count(arm.calls, 'call')}"
+        words = f"{name}: {calls}: {causes_words(arm.causes)}"
+        say(console, Text(_shorten(words, console, lines=2)))
+    if (others := len(found) - MOST_CAUSES) > 0:
+        say(console, Text(f"and of {count(others, 'other arm')}", style="dim"))
+
+
+def _shorten(words: str, console: Console, lines: int) -> str:
+    """At most so many lines of the console."""
+    wrapped = textwrap.wrap(words, console.width - 1, max_lines=lines, placeholder=" …")
+    return "\n".join(wrapped)

@@ -1,0 +1,45 @@
+"""What every summary on a terminal begins and ends with, and how its lines are printed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from shotclock.bench.report.kit.wording import took
+from shotclock.bench.schema import Summary
+from shotclock.domain.plural import count
+
+
+def say(console: Console, words: RenderableType) -> None:
+    """Prints words as they are: names of a run are no markup."""
+    console.print(words, markup=False, highlight=False)
+
+
+def say_title(console: Console, words: str, mark: str = "") -> None:
+    """A part's title after an empty line, with the mark of its figures."""
+    console.print()
+    text = Text(words, style="bold")
+    if mark:
+        text.append(f"  {mark}", style="not bold")
+    say(console, text)
+
+
+def say_head(summary: Summary, console: Console, mark: str) -> None:
+    """What ran, whether its QPU is emulated, how long it took, and whether it ended."""
+    line = Text(f"shotclock bench  {summary.workload}, {summary.kernel}, n = {summary.n}  ", style="bold")
+    line.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
+    if summary.status != "complete":
+        line.append(f"  {summary.status.upper()}: partial results", style="bold red")
+    say(console, line)
+    quick = ", quick" if summary.quick else ""
+    steps = count(summary.common_steps, "common step")
+    say(console, Text(f"run {summary.run_id}, took {took(summary)}, {steps}{quick}", style="dim"))
+
+
+def say_folder(folder: Path, console: Console) -> None:
+    """Where the report lies; never broken over two lines, as a path is there to be copied."""
+    page = folder / "report.html"
+    console.print()
+    console.print(Text(f"Report: {page if page.exists() else folder}"), soft_wrap=True, highlight=False)

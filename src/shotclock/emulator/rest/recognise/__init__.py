@@ -1,0 +1,1 @@
+"""Recognises QAOA circuits by what they do."""

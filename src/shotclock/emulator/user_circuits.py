@@ -1,0 +1,115 @@
+"""Samples of circuits of the user's own: Aer's ideal ones, then the same surrogate noise as for QAOA.
+
+Imports no Qiskit: the worker does when it meets such a circuit.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from shotclock.domain.circuit import Bound, QaoaParameters, Samples
+from shotclock.domain.circuit_bytes import load_circuit
+from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.subproblem import Bits
+from shotclock.emulator.statevector import execute
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+    from qiskit_aer import AerSimulator
+
+Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
+AER_SEEDS = 2**31
+# Beyond these a state does not fit a small machine: a matrix product state of this bond dimension takes
+# its place, exact for little entanglement and an approximation for more.
+STATEVECTOR_QUBITS = 26
+BOND_DIMENSION = 32
+
+
+def execute_any(
+    contents: tuple[QaoaParameters | Bound, ...],
+    shots: int,
+    flip_probabilities: tuple[float, ...],
+    seeds: tuple[int, ...],
+) -> tuple[Samples, ...]:
+    """Samples of every circuit of a job, in order, the same for the same seeds; for the worker.
+
+    flip_probabilities: the chance λ that a measured bit is replaced by a random one. Raises
+    ProviderError(PERMANENT) where Aer is missing or fails.
+    """
+    return tuple(
+        execute_bound(one, shots, flip, seed) if isinstance(one, Bound) else execute(one, shots, flip, seed)
+        for one, flip, seed in zip(contents, flip_probabilities, seeds, strict=True)
+    )
+
+
+def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) -> Samples:
+    """Samples of one circuit; column i is classical bit i, a bit that nothing is written to stays 0."""
+    return sample_circuit(_read(bound.qpy), shots, flip_probability, seed)
+
+
+@functools.lru_cache(maxsize=32)
+def _read(packed: bytes) -> QuantumCircuit:
+    """A circuit that comes again is not read again: that takes longer than many are shot."""
+    return load_circuit(packed)
+
+
+def sample_circuit(
+    circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int, method: str = ""
+) -> Samples:
+    """As `execute_bound`, for a circuit at hand in which every parameter has its value.
+
+    method: Aer's, "" for the one that the circuit's width calls for.
+    """
+    if not method:
+        method = "statevector" if circuit.num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
+    result = _simulator(method).run(circuit, shots=shots, seed_simulator=seed % AER_SEEDS).result()
+    if not result.success:
+        raise ProviderError(FaultKind.PERMANENT, f"Aer: {result.status}")
+    counted = result.data(0)["counts"].items()
+    # Python's integers: there may be more classical bits than a machine word has.
+    pool = np.array(
+        [[int(word, 16) >> bit & 1 for bit in range(circuit.num_clbits)] for word, _ in counted], np.uint8
+    )
+    written = {circuit.find_bit(bit).index for one in circuit.data for bit in one.clbits}
+    return _flip_bits(
+        pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed
+    )
+
+
+def check_compiles(circuit: QuantumCircuit) -> str:
+    """Why Aer cannot run this circuit, in one line; "" where it can. Costs no simulation."""
+    from qiskit_aer.backends.aer_compiler import assemble_circuits, compile_circuit  # noqa: PLC0415
+
+    try:
+        assemble_circuits(compile_circuit([circuit]))
+    # Aer raises whatever its parts do at an expression that it does not know, AttributeError among them.
+    except Exception as error:  # noqa: BLE001
+        return " ".join(str(error).split()).strip("'") or type(error).__name__
+    return ""
+
+
+def _flip_bits(pool: Bits, counts: Counts, written: list[int], flip_probability: float, seed: int) -> Samples:
+    """Replacing a bit by a random one flips it half the time."""
+    drawn = np.repeat(pool, counts, axis=0)
+    rng = np.random.default_rng(seed)
+    flips = rng.random((drawn.shape[0], len(written))) < 0.5 * flip_probability
+    drawn[:, written] ^= flips.astype(np.uint8)
+    distinct, occurrences = np.unique(drawn, axis=0, return_counts=True)
+    return Samples(distinct, occurrences.astype(np.int64))
+
+
+@functools.lru_cache(maxsize=3)
+def _simulator(method: str) -> AerSimulator:
+    # Aer's own threads collapse beside a busy process.
+    try:
+        from qiskit_aer import AerSimulator  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise ProviderError(
+            FaultKind.PERMANENT, "circuits of one's own are run by Qiskit Aer: install shotclock[aer]"
+        ) from error
+    return AerSimulator(
+        method=method, max_parallel_threads=1, matrix_product_state_max_bond_dimension=BOND_DIMENSION
+    )

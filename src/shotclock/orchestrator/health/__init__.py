@@ -1,0 +1,1 @@
+"""The provider's health: breaker, retries, concurrency, latency, submission rate."""

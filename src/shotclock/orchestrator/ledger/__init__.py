@@ -1,0 +1,1 @@
+"""What is paid for, written down before it is submitted."""

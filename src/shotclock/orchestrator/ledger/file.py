@@ -1,0 +1,288 @@
+"""The ledger's SQLite file: who may write it, what it must be before that, and its rows.
+
+Two tables: `jobs`, a row a record, and `history`, a row a transition, written in one transaction.
+`jobs.move` is the number of the record's latest transition. Neither has a secondary index: what is
+written and synced for a transition is one page of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import apsw
+
+from shotclock.domain import encoding
+from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.ledger import JobRecord, LedgerState
+from shotclock.orchestrator.ledger.transitions import Transition
+
+APPLICATION_ID = int.from_bytes(b"SCLK")
+SCHEMA = 1
+BUSY_TIMEOUT_MS = 2_000
+"""How long a foreign lock is waited for: a person's sqlite3 shell, a reader recovering the WAL."""
+
+_STATES = ", ".join(f"'{state}'" for state in LedgerState)
+_TABLES = (
+    f"""CREATE TABLE history (
+  move INTEGER PRIMARY KEY,
+  tag TEXT NOT NULL,
+  before TEXT NOT NULL CHECK (before IN ({_STATES})),
+  after TEXT NOT NULL CHECK (after IN ({_STATES})),
+  job_id TEXT NOT NULL,
+  note TEXT NOT NULL,
+  at_unix_s REAL NOT NULL
+) STRICT""",
+    f"""CREATE TABLE jobs (
+  tag TEXT PRIMARY KEY,
+  provider TEXT NOT NULL,
+  requests TEXT NOT NULL CHECK (json_type(requests) = 'array'),
+  shots INTEGER NOT NULL,
+  state TEXT NOT NULL CHECK (state IN ({_STATES})),
+  job_id TEXT NOT NULL,
+  note TEXT NOT NULL,
+  changed_unix_s REAL NOT NULL,
+  move INTEGER NOT NULL
+) STRICT, WITHOUT ROWID""",
+)
+_JOBS = "SELECT tag, provider, requests, shots, state, job_id, note, changed_unix_s FROM jobs"
+
+
+def ledger_path(where: str) -> Path:
+    """The file named by a path or by `sqlite:///absolute/path`.
+
+    Raises SettingsError on another URL, and on "auto": see `ServeSettings.ledger_file`.
+    """
+    if where == "auto":
+        raise SettingsError(
+            "serve.ledger: this user has no home folder to keep it in; name a file, or set XDG_STATE_HOME"
+        )
+    if "://" not in where:
+        path = where
+    else:
+        url = urlsplit(where)
+        path = url.path if url.scheme == "sqlite" and not url.netloc else ""
+    if not path:
+        raise SettingsError(f"ledger {where!r}: wants a path, or sqlite:///absolute/path")
+    return Path(path).resolve()
+
+
+def check_sqlite(version: str) -> None:
+    """Raises MachineError on an SQLite whose WAL reset may corrupt the file (sqlite.org/wal.html)."""
+    if (3, 7, 0) <= tuple(int(part) for part in version.split(".")[:3]) <= (3, 51, 2):
+        raise MachineError(
+            f"SQLite {version} can corrupt a ledger (WAL-reset bug, 3.7.0 to 3.51.2): install apsw>=3.51.3"
+        )
+
+
+@contextlib.contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Holds the right to write the ledger, by an OS lock on `<path>.lock` that ends with the process.
+
+    SQLite's own locks would shut out readers too. Raises MachineError where another process, or this
+    one, holds it.
+    """
+    lock = Path(f"{path}.lock")
+    try:
+        file = lock.open("ab+", buffering=0)
+    except OSError as error:
+        raise MachineError(
+            f"cannot write {lock}: {error.strerror}; the ledger's folder must exist and be writable"
+        ) from error
+    with file:
+        # a forked child would go on holding it after the parent's death
+        os.register_at_fork(after_in_child=file.close)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read(20).decode("ascii", "replace").strip() or "unknown"
+            raise MachineError(
+                f"another orchestrator holds {path} (process {holder}): stop it first, or name another ledger"
+            ) from error
+        file.truncate(0)
+        with contextlib.suppress(OSError):  # the number is for people; a full disk shows itself soon
+            file.write(f"{os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            # closing alone would leave it held by a child that forked and has not run its handler yet
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def translate_errors(path: Path) -> Iterator[None]:
+    """Says in one line what SQLite found wrong with the file."""
+    try:
+        yield
+    except apsw.NotADBError as error:
+        raise _foreign(path) from error
+    except (apsw.CorruptError, ValueError) as error:
+        raise _explain_damage(path, str(error)) from error
+    except apsw.Error as error:
+        raise MachineError(f"cannot use the ledger {path}: {error}") from error
+
+
+def open_to_write(path: Path, vfs: str) -> apsw.Connection:
+    """The checked ledger, made where there is none; WAL, every commit synced.
+
+    Raises SettingsError on a file that is something else, MachineError on one that is damaged, newer,
+    or not to be written.
+    """
+    _forget_cached(path)
+    with translate_errors(path):
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+        connection = apsw.Connection(encoding.sqlite_name(path), flags=flags, vfs=vfs)
+        try:
+            if connection.readonly("main"):
+                raise MachineError(f"the ledger {path} may only be read: give it to the user who runs this")
+            connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+            fresh = _is_empty(connection)
+            if not fresh:
+                _identify(connection, path)
+            mode = connection.pragma("journal_mode", "wal")
+            if mode != "wal":
+                raise MachineError(f"the ledger {path} cannot be put in WAL mode here: it stays in {mode}")
+            connection.pragma("synchronous", "full")
+            if fresh:
+                _create(connection)
+            elif (found := connection.pragma("quick_check", 1)) != "ok":
+                raise _explain_damage(path, str(found))
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+@contextlib.contextmanager
+def open_to_read(path: Path) -> Iterator[apsw.Connection]:
+    """A ledger to be read, also while an orchestrator writes it. Raises as `open_to_write` does, and
+    SettingsError where there is none.
+    """
+    if not path.is_file():
+        raise SettingsError(f"no ledger at {path}: name another")
+    with (
+        translate_errors(path),
+        contextlib.closing(
+            apsw.Connection(
+                encoding.sqlite_name(path), flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+            )
+        ) as connection,
+    ):
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        _identify(connection, path)
+        yield connection
+
+
+def read_jobs(connection: apsw.Connection, *states: LedgerState) -> tuple[JobRecord, ...]:
+    """The records in these states, all of them without any; the oldest change first."""
+    wanted = states or tuple(LedgerState)
+    marks = ", ".join("?" * len(wanted))
+    rows = connection.execute(f"{_JOBS} WHERE state IN ({marks}) ORDER BY move", wanted)
+    return tuple(_record(*row) for row in rows)
+
+
+def read_job(connection: apsw.Connection, tag: str) -> tuple[JobRecord, ...]:
+    """The record of this tag, or nothing."""
+    if not tag.isprintable():  # no record's is, and SQLite may be unable to look for it
+        return ()
+    return tuple(_record(*row) for row in connection.execute(f"{_JOBS} WHERE tag = ?", (tag,)))
+
+
+def read_history(connection: apsw.Connection, tag: str) -> tuple[Transition, ...]:
+    """What a record went through, the first first."""
+    rows = connection.execute(
+        "SELECT before, after, job_id, note, at_unix_s FROM history WHERE tag = ? ORDER BY move", (tag,)
+    )
+    return tuple(
+        Transition(tag, LedgerState(before), LedgerState(after), job_id, note, at)
+        for before, after, job_id, note, at in rows
+    )
+
+
+def write(connection: apsw.Connection, before: LedgerState, after: JobRecord) -> None:
+    """Puts a record where it now is, and the transition into the history."""
+    connection.execute(
+        "INSERT INTO history (tag, before, after, job_id, note, at_unix_s) VALUES (?, ?, ?, ?, ?, ?)",
+        (after.tag, before, after.state, after.job_id, after.note, after.changed_unix_s),
+    )
+    connection.execute(
+        "REPLACE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            after.tag,
+            after.provider,
+            json.dumps(after.requests),
+            after.shots,
+            after.state,
+            after.job_id,
+            after.note,
+            after.changed_unix_s,
+            connection.last_insert_rowid(),
+        ),
+    )
+
+
+def _record(
+    tag: str, provider: str, requests: str, shots: int, state: str, job_id: str, note: str, changed: float
+) -> JobRecord:
+    return JobRecord(
+        tag, provider, tuple(json.loads(requests)), shots, LedgerState(state), job_id, note, changed
+    )
+
+
+def _forget_cached(path: Path) -> None:
+    """Has the file read from the disk: after a failed sync the page cache shows what the disk lacks.
+
+    See Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+    """
+    if sys.platform != "linux":
+        return
+    for file in (path, Path(f"{path}-wal")):  # what cannot be opened, SQLite will tell
+        with contextlib.suppress(OSError), file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _is_empty(connection: apsw.Connection) -> bool:
+    """New, or left by a stop between the file's making and its first transaction."""
+    return connection.pragma("application_id") == 0 and not _tables(connection)
+
+
+def _create(connection: apsw.Connection) -> None:
+    with connection:
+        for table in _TABLES:
+            connection.execute(table)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", SCHEMA)
+
+
+def _identify(connection: apsw.Connection, path: Path) -> None:
+    """Raises unless this is a ledger of this schema, to the letter: its checks hold for every row."""
+    if connection.pragma("application_id") != APPLICATION_ID:
+        raise _foreign(path)
+    schema = connection.pragma("user_version")
+    if schema != SCHEMA:
+        raise MachineError(
+            f"the ledger {path} has schema {schema}, this Shotclock knows {SCHEMA}: use its own"
+        )
+    if _tables(connection) != _TABLES:
+        raise _explain_damage(path, "its tables are not a ledger's")
+
+
+def _tables(connection: apsw.Connection) -> tuple[str, ...]:
+    return tuple(text for (text,) in connection.execute("SELECT sql FROM sqlite_schema ORDER BY name"))
+
+
+def _foreign(path: Path) -> SettingsError:
+    return SettingsError(f"{path} is not a ledger of Shotclock: name another file")
+
+
+def _explain_damage(path: Path, what: str) -> MachineError:
+    return MachineError(
+        f"the ledger {path} is damaged: {' '.join(what.split())}; keep it, and restore a copy"
+    )

@@ -1,0 +1,187 @@
+"""What is written down of a paid job, and when: durable before the submit, closed by the model's decision.
+
+Of everything that is written only the intent makes a call wait: the job id is recorded while the QPU
+works, the result after it was handed over. A crash in between leaves a job to adopt by its tag.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
+from shotclock.domain.outcome import Decision
+from shotclock.domain.ports import Ledger
+from shotclock.orchestrator.ledger.transitions import LedgerBusyError
+
+UNDECIDED_LIMIT = 10_000
+"""Results whose decision is awaited; the oldest beyond it is recorded as STALE."""
+
+
+def no_report(why: str) -> None:
+    """Nobody is told."""
+    del why
+
+
+class JobJournal(Protocol):
+    """Where the pipeline tells what becomes of its jobs. broken: why nothing can be written any more."""
+
+    broken: str
+
+    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+        """Durable when it returns. Raises LedgerError, now and for ever after the first one."""
+
+    def record_submit(self, tag: str, job_id: str) -> None:
+        """The provider took the job."""
+
+    def record_failure(self, tag: str, note: str) -> None:
+        """The job ended without samples, or nothing was submitted."""
+
+    def park(self, tag: str, note: str) -> None:
+        """Whether the job runs is not known: a person decides."""
+
+    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+        """Samples came back; the decision of every call that has a name is now awaited."""
+
+    def record_decision(self, request_id: str, decision: Decision) -> None:
+        """What became of a call's answer; the job is closed by the last of its calls."""
+
+    async def wait_settled(self) -> None:
+        """Waits until everything is written; what is undecided then is STALE."""
+
+
+class FreeJobs:
+    """A JobJournal for a provider that costs nothing: durability is paid for only where a job is."""
+
+    broken = ""
+
+    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+        """See `JobJournal.intend`."""
+
+    def record_submit(self, tag: str, job_id: str) -> None:
+        """See `JobJournal.record_submit`."""
+
+    def record_failure(self, tag: str, note: str) -> None:
+        """See `JobJournal.record_failure`."""
+
+    def park(self, tag: str, note: str) -> None:
+        """See `JobJournal.park`."""
+
+    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+        """See `JobJournal.result`."""
+
+    def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `JobJournal.record_decision`."""
+
+    async def wait_settled(self) -> None:
+        """See `JobJournal.wait_settled`."""
+
+
+class PaidJobs:
+    """Writes a provider's jobs into its ledger, each job's moves in their order.
+
+    on_trouble: told what a person has to see to: each parked job, and once that nothing can be written.
+    """
+
+    def __init__(self, ledger: Ledger, provider: str, on_trouble: Callable[[str], None] = no_report) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._on_trouble = on_trouble
+        self._writing: dict[str, asyncio.Task[None]] = {}
+        self._tag_of: OrderedDict[str, str] = OrderedDict()
+        self._undecided: dict[str, set[str]] = {}
+        self._applied: set[str] = set()
+        self.broken = ""
+
+    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+        """See `JobJournal.intend`."""
+        if self.broken:
+            raise LedgerError(self.broken)
+        try:
+            await self._ledger.intend(JobRecord(tag, self._provider, requests, shots))
+        except LedgerBusyError:
+            raise
+        except LedgerError as error:
+            self._break(error)
+            raise
+
+    def record_submit(self, tag: str, job_id: str) -> None:
+        """See `JobJournal.record_submit`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.SUBMITTED, job_id=job_id))
+
+    def record_failure(self, tag: str, note: str) -> None:
+        """See `JobJournal.record_failure`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.FAILED, note=note))
+
+    def park(self, tag: str, note: str) -> None:
+        """See `JobJournal.park`."""
+        self._write(tag, self._park(tag, note))
+
+    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+        """See `JobJournal.result`."""
+        self._write(tag, self._ledger.move(tag, LedgerState.RESULT))
+        named = {request for request in requests if request}
+        for repeated in named & self._tag_of.keys():
+            self._forget(repeated, applied=False)
+        self._undecided[tag] = named
+        self._tag_of.update(dict.fromkeys(named, tag))
+        if not named:
+            self._close(tag)
+        while len(self._tag_of) > UNDECIDED_LIMIT:
+            self._forget(next(iter(self._tag_of)), applied=False)
+
+    def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `JobJournal.record_decision`."""
+        self._forget(request_id, applied=decision in {Decision.APPLIED, Decision.REVALIDATED})
+
+    async def wait_settled(self) -> None:
+        """See `JobJournal.wait_settled`."""
+        for request_id in tuple(self._tag_of):
+            self._forget(request_id, applied=False)
+        while self._writing:
+            await asyncio.wait({*self._writing.values()})
+
+    def _forget(self, request_id: str, *, applied: bool) -> None:
+        tag = self._tag_of.pop(request_id, None)
+        if tag is None:
+            return
+        if applied:
+            self._applied.add(tag)
+        self._undecided[tag].discard(request_id)
+        if not self._undecided[tag]:
+            self._close(tag)
+
+    def _close(self, tag: str) -> None:
+        del self._undecided[tag]
+        applied = tag in self._applied
+        self._applied.discard(tag)
+        state = LedgerState.APPLIED if applied else LedgerState.STALE
+        self._write(tag, self._ledger.move(tag, state, note="" if applied else "no answer of it was applied"))
+
+    async def _park(self, tag: str, note: str) -> None:
+        await self._ledger.move(tag, LedgerState.PARKED, note=note)
+        self._on_trouble(f"{tag} is parked: {note}; look it up at the provider, then `shotclock jobs settle`")
+
+    def _write(self, tag: str, move: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(self._after(self._writing.get(tag), move))
+        self._writing[tag] = task
+        task.add_done_callback(lambda done: self._finish_write(tag, done))
+
+    async def _after(self, before: asyncio.Task[None] | None, move: Coroutine[Any, Any, None]) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        try:
+            await move
+        except LedgerError as error:
+            self._break(error)
+
+    def _break(self, error: LedgerError) -> None:
+        if not self.broken:
+            self.broken = str(error)
+            self._on_trouble(f"nothing is submitted any more: {error}")
+
+    def _finish_write(self, tag: str, task: asyncio.Task[None]) -> None:
+        if self._writing.get(tag) is task:
+            del self._writing[tag]

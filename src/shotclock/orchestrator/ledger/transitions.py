@@ -1,0 +1,97 @@
+"""The legal moves of a paid job's record, and a ledger in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from shotclock.domain.ledger import NEXT_STATES, JobRecord, LedgerError, LedgerState
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One line of the audit trail; a record's first has the state INTENT on both sides."""
+
+    tag: str
+    before: LedgerState
+    after: LedgerState
+    job_id: str
+    note: str
+    at_unix_s: float
+
+
+class LedgerBusyError(LedgerError):
+    """The ledger works, and is too far behind to take an intent now: nothing was recorded."""
+
+
+def begin(record: JobRecord, at_unix_s: float) -> JobRecord:
+    """The record of a new intent, dated. Raises LedgerError on one that says more than an intent can."""
+    if not record.tag or not record.tag.isprintable():
+        raise LedgerError(f"the tag {record.tag!r} cannot be searched for: wants printable characters")
+    if record.state is not LedgerState.INTENT or record.job_id:
+        raise LedgerError(f"{record.tag} begins as an intent without a job id, not as {record.state}")
+    return replace(record, note=_one_line(record.note), changed_unix_s=at_unix_s)
+
+
+def move(record: JobRecord, state: LedgerState, job_id: str, note: str, at_unix_s: float) -> JobRecord:
+    """The record in its next state. Raises LedgerError on a move that `NEXT_STATES` does not have.
+
+    job_id "" keeps the known one; the note is the new state's, made one printable line.
+    """
+    if state not in NEXT_STATES[record.state]:
+        raise LedgerError(f"{record.tag} is {record.state}: it cannot become {state}")
+    known = job_id or record.job_id
+    if state is LedgerState.SUBMITTED and not known:
+        raise LedgerError(f"{record.tag} cannot become submitted without the provider's job id")
+    if not known.isprintable():
+        raise LedgerError(f"{record.tag}: the job id {known!r} is not one")
+    return replace(record, state=state, job_id=known, note=_one_line(note), changed_unix_s=at_unix_s)
+
+
+def unknown(tag: str) -> LedgerError:
+    """What is raised for a tag that no record has."""
+    return LedgerError(f"no job {tag} in the ledger")
+
+
+def explain_taken_tag(tag: str) -> LedgerError:
+    """What is raised for an intent under a tag that has been used."""
+    return LedgerError(f"{tag} is in the ledger already: a tag is used once, for ever")
+
+
+class MemoryLedger:
+    """A Ledger as durable as its process: for simulation and tests. `history` is its audit trail."""
+
+    def __init__(self, now_unix_s: Callable[[], float]) -> None:
+        self.history: list[Transition] = []
+        self._now_unix_s = now_unix_s
+        self._records: dict[str, JobRecord] = {}
+
+    async def intend(self, record: JobRecord) -> None:
+        """See `Ledger.intend`."""
+        begins = begin(record, self._now_unix_s())
+        if record.tag in self._records:
+            raise explain_taken_tag(record.tag)
+        self._write(begins, begins)
+
+    async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
+        """See `Ledger.move`."""
+        if tag not in self._records:
+            raise unknown(tag)
+        before = self._records[tag]
+        self._write(before, move(before, state, job_id, note, self._now_unix_s()))
+
+    async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
+        """See `Ledger.jobs`."""
+        return tuple(record for record in self._records.values() if not states or record.state in states)
+
+    def _write(self, before: JobRecord, after: JobRecord) -> None:
+        self._records.pop(after.tag, None)  # the oldest change stays first
+        self._records[after.tag] = after
+        self.history.append(
+            Transition(after.tag, before.state, after.state, after.job_id, after.note, after.changed_unix_s)
+        )
+
+
+def _one_line(text: str) -> str:
+    """A provider's words may hold anything; a terminal and SQLite want less."""
+    return "".join(character if character.isprintable() else " " for character in text)

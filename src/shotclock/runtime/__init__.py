@@ -1,0 +1,1 @@
+"""Virtual-time event loop, loop thread, process offload."""

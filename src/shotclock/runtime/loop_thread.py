@@ -1,0 +1,82 @@
+"""The orchestrator's own event-loop thread, and its face for synchronous training code."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from shotclock.domain.outcome import Decision, Outcome
+from shotclock.domain.ports import Dispatcher, Pending
+from shotclock.domain.subproblem import Subproblem
+
+T = TypeVar("T")
+
+
+class SystemClock:
+    """CLOCK_MONOTONIC, which every process of this host shares."""
+
+    def now_ns(self) -> int:
+        """See `Clock.now_ns`."""
+        return time.monotonic_ns()
+
+
+class LoopThread:
+    """An asyncio loop on a daemon thread."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="shotclock-loop", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the loop and waits for it, from another thread."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+
+    def close(self) -> None:
+        """Cancels what is still under way, stops the loop and joins the thread."""
+        self.run(cancel_all())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+
+async def cancel_all() -> None:
+    """Cancels every other task of the running loop and waits until they have ended."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
+class ThreadCaller:
+    """A Caller whose dispatcher lives on a LoopThread."""
+
+    def __init__(self, dispatcher: Dispatcher, thread: LoopThread) -> None:
+        self._dispatcher = dispatcher
+        self._thread = thread
+
+    def ask(self, subproblem: Subproblem) -> Pending:
+        """See `Caller.ask`."""
+        future = asyncio.run_coroutine_threadsafe(self._dispatcher.solve(subproblem), self._thread.loop)
+        return _FuturePending(future)
+
+    def record_decision(self, request_id: str, decision: Decision) -> None:
+        """See `Caller.record_decision`."""
+        asyncio.run_coroutine_threadsafe(
+            self._dispatcher.record_decision(request_id, decision), self._thread.loop
+        )
+
+
+class _FuturePending:
+    def __init__(self, future: Future[Outcome]) -> None:
+        self._future = future
+
+    def done(self) -> bool:
+        return self._future.done()
+
+    def result(self) -> Outcome:
+        return self._future.result()

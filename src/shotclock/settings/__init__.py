@@ -1,0 +1,38 @@
+"""One frozen tree of settings, a branch a package; `load` reads it from flags, environment and file."""
+
+from shotclock.settings.arm import ArmSettings
+from shotclock.settings.bench import DEFAULT_ARMS, QUICK, QUICK_LEAVES_OUT, BenchSettings
+from shotclock.settings.branch import LONGEST_MS, SHORTEST_MS
+from shotclock.settings.circuits import CircuitsSettings
+from shotclock.settings.cost import CostSettings
+from shotclock.settings.explain import nearest
+from shotclock.settings.kernel import KernelSettings
+from shotclock.settings.orchestrator import OrchestratorSettings
+from shotclock.settings.quantum import QuantumSettings
+from shotclock.settings.serve import ServeSettings
+from shotclock.settings.sources import ENV_PREFIX, load, load_sources
+from shotclock.settings.threshold import THRESHOLD_RANGES, ThresholdSettings
+from shotclock.settings.tree import Settings
+
+__all__ = [
+    "DEFAULT_ARMS",
+    "ENV_PREFIX",
+    "LONGEST_MS",
+    "QUICK",
+    "QUICK_LEAVES_OUT",
+    "SHORTEST_MS",
+    "THRESHOLD_RANGES",
+    "ArmSettings",
+    "BenchSettings",
+    "CircuitsSettings",
+    "CostSettings",
+    "KernelSettings",
+    "OrchestratorSettings",
+    "QuantumSettings",
+    "ServeSettings",
+    "Settings",
+    "ThresholdSettings",
+    "load",
+    "load_sources",
+    "nearest",
+]

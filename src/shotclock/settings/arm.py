@@ -1,0 +1,26 @@
+"""`[arm.NAME]`: what an arm overrides of `[quantum]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from shotclock.settings.branch import Branch, Budget, RepDelay
+
+
+class ArmSettings(Branch):
+    """Overrides of `[quantum]`, and of `kernel.every`, for one arm; what is left out keeps its value."""
+
+    provider: str | None = None
+    device: str | None = None
+    profile: str | None = None
+    shots: Annotated[int, Field(ge=1)] | Literal["fit"] | None = None
+    rep_delay_us: RepDelay | Literal["default"] | None = None
+    budget_ms: Budget | None = None
+    wait_limit_ms: Budget | None = None
+    mode: Literal["inline", "overlap", "offline", "auto"] | None = None
+    on_stale: Literal["revalidate", "drop"] | None = None
+    every: int | None = Field(default=None, ge=1)

@@ -1,0 +1,30 @@
+"""`[circuits]`: the template store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import (
+    Field,
+)
+
+from shotclock.settings.branch import Branch
+from shotclock.settings.folders import user_folder
+
+
+class CircuitsSettings(Branch):
+    """Where compiled templates outlive the process: "auto" is the user's cache, if any, "" keeps none.
+
+    check_calibration_s: how often a service looks for a new calibration of its device.
+    """
+
+    template_store: str = "auto"
+    check_calibration_s: float = Field(default=600.0, ge=1, le=86_400)
+
+    @property
+    def store_folder(self) -> Path | None:
+        """The folder; None keeps templates in memory alone."""
+        if self.template_store == "auto":
+            cache = user_folder("XDG_CACHE_HOME", ".cache")
+            return cache and cache / "shotclock" / "templates"
+        return Path(self.template_store) if self.template_store else None

@@ -1,0 +1,93 @@
+"""What is wrong with a setting: where, what, and the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import (
+    BaseModel,
+    ValidationError,
+)
+
+from shotclock.settings.arm import ArmSettings
+from shotclock.settings.bench import BenchSettings
+from shotclock.settings.circuits import CircuitsSettings
+from shotclock.settings.cost import CostSettings
+from shotclock.settings.kernel import KernelSettings
+from shotclock.settings.orchestrator import OrchestratorSettings
+from shotclock.settings.quantum import QuantumSettings
+from shotclock.settings.serve import ServeSettings
+from shotclock.settings.source import Source
+from shotclock.settings.sources import ENV_PREFIX
+from shotclock.settings.threshold import ThresholdSettings
+from shotclock.settings.toml_lines import line_of
+from shotclock.settings.tree import Settings
+
+
+def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
+    """`; did you mean 'x'?`, or the list of what there is."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+
+
+def fields_of(model: type[BaseModel]) -> dict[str, Any]:
+    return {(info.alias or name): info.annotation for name, info in model.model_fields.items()}
+
+
+def siblings_of(path: tuple[str | int, ...]) -> list[str]:
+    """The known keys beside the last one of a path."""
+    tables: dict[str, type[BaseModel]] = {
+        "bench": BenchSettings,
+        "kernel": KernelSettings,
+        "quantum": QuantumSettings,
+        "circuits": CircuitsSettings,
+        "orchestrator": OrchestratorSettings,
+        "serve": ServeSettings,
+        "cost": CostSettings,
+        "arm": ArmSettings,
+        "threshold": ThresholdSettings,
+    }
+    return list(fields_of(tables.get(str(path[0]), Settings) if len(path) > 1 else Settings))
+
+
+def explain(error: ValidationError, source: Source) -> str:
+    problems = [(_to_path(one["loc"]), one) for one in error.errors()]
+    path, first = problems[0]
+    beside = [one for found, one in problems if found == path]
+    more = sum(found[: len(path)] != path and path[: len(found)] != found for found, _ in problems)
+    what = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        what = f"unknown key{nearest(str(path[-1]), siblings_of(path))}"
+    elif len(path) == 1 and first["type"] in NO_TABLE:
+        name = f"[[{path[0]}]] tables" if path[0] == "threshold" else f"a table, [{path[0]}]"
+        what = f"wants {name}"
+    elif first["type"] != "missing" and not isinstance(first["input"], dict):
+        choices = [one["msg"].removeprefix("Input should be ") for one in beside[1:]]
+        what = f"{', or '.join([what[0].lower() + what[1:], *choices])} (got {first['input']!r})"
+    told = f"{_origin(path, source)}{'.'.join(str(part) for part in path)}: {what}"
+    return f"{told} (and {more} more)" if more else told
+
+
+NO_TABLE = frozenset(("model_type", "dict_type", "tuple_type"))
+
+
+def _to_path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Without pydantic's names for the alternatives of a key that takes a number or a word."""
+    return tuple(part for part in loc if not str(part).startswith(("constrained-", "literal[")))
+
+
+def _origin(path: tuple[str | int, ...], source: Source) -> str:
+    if source.file is not None:
+        line = line_of(source.text, path)
+        return f"{source.file}:{line}: " if line else f"{source.file}: "
+    if not source.name.startswith("environment"):
+        return source.name
+    names = {name.upper(): name for name in os.environ}
+    spelled = (
+        ENV_PREFIX + "__".join(str(part) for part in path[:end]).upper() for end in range(len(path), 0, -1)
+    )
+    variable = next((names[one] for one in spelled if one in names), None)
+    return f"{source.name}{variable}: " if variable else source.name

@@ -1,0 +1,17 @@
+"""`[kernel]`: which subproblems, how large, how often."""
+
+from __future__ import annotations
+
+from pydantic import (
+    Field,
+)
+
+from shotclock.settings.branch import Branch
+
+
+class KernelSettings(Branch):
+    """What training asks for: n variables, every so many steps."""
+
+    name: str = "qat_flip"
+    every: int = Field(default=5, ge=1)
+    n: int = Field(default=12, ge=2, le=24)

@@ -1,0 +1,29 @@
+"""`[orchestrator]`: queue, attempts, batches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import (
+    Field,
+)
+
+from shotclock.settings.branch import LONGEST_MS, Branch, Budget
+
+Wait = Annotated[float, Field(ge=0, le=LONGEST_MS)]
+"""Milliseconds that may be none."""
+
+
+class OrchestratorSettings(Branch):
+    """The bounds of the orchestrator: waiting calls, attempts a job, calls that share a job.
+
+    batch_age_ms: how long a job that is not full waits for more calls; overload_wait_ms: a mean queue wait
+    above it sheds low priorities first; result_cache: answers kept for equal calls, 0 keeps none.
+    """
+
+    queue_limit: int = Field(default=64, ge=1)
+    attempts: int = Field(default=3, ge=1, le=3)
+    batch_limit: int = Field(default=8, ge=1, le=300)
+    batch_age_ms: Wait = 0.0
+    overload_wait_ms: Budget = 100.0
+    result_cache: int = Field(default=0, ge=0, le=100_000)

@@ -1,0 +1,45 @@
+"""`[serve]`: addresses, certificates, ledger."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from shotclock.settings.branch import Branch
+from shotclock.settings.folders import user_folder
+
+
+class ServeSettings(Branch):
+    """The service: where it listens, who may call it, what it keeps.
+
+    listen, metrics: HOST:PORT of gRPC and of HTTP; ledger: a path or sqlite:///path, "auto" is the user's
+    state folder, used by paid providers alone; certificate, private_key, authorities: PEM files of mutual
+    TLS; trainers, operators, probes: DNS or URI names in the certificates of who may solve, drain, ask for
+    health; insecure: no TLS, on a loopback address; sizes: the subproblems whose templates are warm before
+    it is ready; fallback: when the classical answer is computed; drain_s: what SIGTERM leaves for calls.
+    """
+
+    listen: str = "127.0.0.1:7443"
+    metrics: str = "127.0.0.1:9464"
+    ledger: str = "auto"
+    certificate: str = ""
+    private_key: str = ""
+    authorities: str = ""
+    trainers: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
+    probes: tuple[str, ...] = ()
+    insecure: bool = False
+    sizes: tuple[Annotated[int, Field(ge=2, le=24)], ...] = Field(default=(12,), min_length=1)
+    fallback: Literal["race", "standby", "none"] = "race"
+    drain_s: float = Field(default=30.0, gt=0, le=86_400)
+
+    @property
+    def ledger_file(self) -> str:
+        """The path or URL; "auto" is left where the user has no home folder to keep it in."""
+        if self.ledger != "auto":
+            return self.ledger
+        state = user_folder("XDG_STATE_HOME", ".local/state")
+        return str(state / "shotclock" / "ledger.db") if state else self.ledger

@@ -1,0 +1,18 @@
+"""One place that settings come from: the file or the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Values of one place. name: how an error begins; text: of a settings file, to find its lines in."""
+
+    name: str
+    values: Mapping[str, Any]
+    file: Path | None = None
+    text: str = ""

@@ -1,0 +1,60 @@
+"""The whole tree of settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import (
+    Field,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from shotclock.settings.arm import ArmSettings
+from shotclock.settings.bench import BenchSettings
+from shotclock.settings.circuits import CircuitsSettings
+from shotclock.settings.cost import CostSettings
+from shotclock.settings.kernel import KernelSettings
+from shotclock.settings.orchestrator import OrchestratorSettings
+from shotclock.settings.quantum import QuantumSettings
+from shotclock.settings.serve import ServeSettings
+from shotclock.settings.threshold import ThresholdSettings
+
+
+class Settings(BaseSettings):
+    """The whole tree, schema 1."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid")
+
+    schema_number: Literal[1] = Field(default=1, alias="schema")
+    bench: BenchSettings = BenchSettings()
+    kernel: KernelSettings = KernelSettings()
+    quantum: QuantumSettings = QuantumSettings()
+    circuits: CircuitsSettings = CircuitsSettings()
+    orchestrator: OrchestratorSettings = OrchestratorSettings()
+    serve: ServeSettings = ServeSettings()
+    cost: CostSettings = CostSettings()
+    arm: dict[str, ArmSettings] = {}
+    threshold: tuple[ThresholdSettings, ...] = ()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `load` hands over: of its own it would read variables without our prefix, as BENCH."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    def quantum_for(self, arm: str) -> QuantumSettings:
+        """`[quantum]` with the arm's own table laid over it."""
+        if arm not in self.arm:
+            return self.quantum
+        return self.quantum.model_copy(update=self.arm[arm].model_dump(exclude_none=True, exclude={"every"}))

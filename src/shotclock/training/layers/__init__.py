@@ -1,0 +1,1 @@
+"""Layers and parameters that kernels act on."""

@@ -1,0 +1,138 @@
+"""Deltas on a torch model: added, or tried and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from shotclock.domain.delta import Delta
+from shotclock.domain.errors import RunError, SettingsError
+
+
+@torch.no_grad()
+def add(model: nn.Module, delta: Delta) -> None:
+    """Adds the delta's values to its parameter, on the parameter's device, whatever its memory format.
+
+    Raises RunError, and changes nothing, where the model has no such place or its dtype cannot hold the sum.
+    """
+    place = _place(model, delta)
+    place.write(_sum(place, delta))
+
+
+@contextmanager
+def apply_temporarily(model: nn.Module, delta: Delta) -> Iterator[None]:
+    """The model with the delta inside the block; bit for bit as it was after it."""
+    place = _place(model, delta)
+    kept = place.read()
+    add(model, delta)
+    try:
+        yield
+    finally:
+        place.write(kept)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, so that looking at it moves no statistics and draws no random numbers."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_attachable(model: nn.Module) -> None:
+    """SettingsError on a model that no call can be made for; names the first such parameter."""
+    for name, value in model.named_parameters():
+        if reason := _reason_unattachable(value):
+            raise SettingsError(f"attach: parameter '{name}' {reason}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    """Entries of a parameter: `tensor[at]`, shape (k,)."""
+
+    tensor: Tensor
+    at: tuple[Tensor, ...]
+
+    def read(self) -> Tensor:
+        """A copy of the entries."""
+        return self.tensor[self.at].clone()
+
+    def write(self, entries: Tensor) -> None:
+        """Replaces the entries."""
+        self.tensor[self.at] = entries
+
+
+def _place(model: nn.Module, delta: Delta) -> _Place:
+    """Where the delta goes; RunError where the model has no such place."""
+    try:
+        parameter = model.get_parameter(delta.parameter)
+    except AttributeError as error:
+        raise RunError(f"delta.parameter: '{delta.parameter}' is no parameter of the model") from error
+    if reason := _reason_unwritable(parameter):
+        raise RunError(f"delta.parameter: '{delta.parameter}' {reason}")
+    tensor = parameter.detach()
+    if len(delta.indices) and int(delta.indices.max()) >= tensor.numel():
+        raise RunError(f"delta.indices: leave '{delta.parameter}', which has {tensor.numel()} entries")
+    indices = torch.from_numpy(delta.indices).to(tensor.device)
+    if tensor.is_contiguous():
+        return _Place(tensor.view(-1), (indices,))
+    # a flat view of channels_last or of a transpose does not exist; its coordinates do
+    return _Place(tensor, torch.unravel_index(indices, tensor.shape))
+
+
+def _sum(place: _Place, delta: Delta) -> Tensor:
+    """The entries after the change; RunError where the parameter's dtype cannot hold it."""
+    before, given = place.read(), torch.from_numpy(delta.values)
+    dtype = before.dtype
+    holds_fractions = dtype.is_floating_point or dtype.is_complex
+    if not holds_fractions and not bool((given == given.to(dtype)).all()):
+        raise RunError(
+            f"delta.values: '{delta.parameter}' is {dtype} and cannot hold the changes; give integers"
+        )
+    after = before + given.to(before)
+    if not bool((torch.isfinite(after) | ~torch.isfinite(before)).all()):
+        raise RunError(
+            f"delta.values: a change overflows '{delta.parameter}', which is {dtype}; scale it down"
+        )
+    return after
+
+
+def _reason_unattachable(value: Tensor) -> str:
+    """Why no call can be made for a model with this parameter, with what to do; "" where one can."""
+    if is_lazy(value):
+        return "has no shape yet; run one forward pass first"
+    if hasattr(value, "device_mesh") or getattr(value, "_fsdp_flattened", False):
+        return (
+            "is sharded (fully_shard, FullyShardedDataParallel or tensor parallelism) and a delta is written "
+            "to a whole parameter; use DistributedDataParallel, with ZeroRedundancyOptimizer to shard the "
+            "optimizer's state"
+        )
+    if value.is_meta:
+        return "is on the meta device and has no values; call model.to_empty and initialize it first"
+    return ""
+
+
+def _reason_unwritable(value: Tensor) -> str:
+    """Why no delta can be written to this parameter, with what to do; "" where one can."""
+    if reason := _reason_unattachable(value):
+        return reason
+    if is_traceable_wrapper_subclass(value):
+        return f"is a {type(value).__name__}, whose entries cannot be written one by one; leave it out"
+    if value.layout is not torch.strided:
+        return f"has layout {value.layout}; make it dense"
+    if value.is_inference():
+        return "was made under torch.inference_mode and cannot be changed; build the model outside of it"
+    if any(size > 1 and stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True)):
+        return "is an expanded view, whose entries share memory; clone it"
+    return ""

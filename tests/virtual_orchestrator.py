@@ -1,0 +1,172 @@
+"""An orchestrator over a scripted provider on virtual time: what the tests of the promise share."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from harness import Inline, LoopClock, random_subproblem, run_virtual
+from shotclock.circuits.decoding import decode
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.errors import CircuitError
+from shotclock.domain.outcome import Answer, Outcome
+from shotclock.domain.ports import Ledger, Offload
+from shotclock.domain.subproblem import Subproblem
+from shotclock.orchestrator.answers import Answers, Fallback
+from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.forecast import Forecast, ShotPolicy
+from shotclock.orchestrator.health.health import Health
+from shotclock.orchestrator.health.latency import FallbackTime
+from shotclock.orchestrator.job_planner import BatchPolicy
+from shotclock.orchestrator.ledger.job_journal import FreeJobs, PaidJobs
+from shotclock.orchestrator.pipeline import GainEstimator, Pipeline, no_estimate
+from shotclock.orchestrator.planning import ShotLimits
+from shotclock.orchestrator.results import ResultCache
+from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
+from shotclock.solvers.fallback import Classical
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+
+T = TypeVar("T")
+N = 6
+FIXED = ShotLimits(64, 64)
+INLINE = Inline()
+
+
+class Unlinked:
+    """A Synthesizer without Qiskit: the scripted provider needs no circuit. width lines of every size."""
+
+    def __init__(self, width: int = 1) -> None:
+        self._width = width
+
+    async def warm(self, n: int) -> None:
+        """Nothing to compile."""
+
+    def lines(self, n: int) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(range(n * number, n * number + n)) for number in range(self._width))
+
+    async def bind(self, subproblem: Subproblem, line: tuple[int, ...] = ()) -> DeviceCircuit:
+        n = subproblem.n
+        template = Template("key", "scripted", line or tuple(range(n)), b"", 6e-6, 0, 0)
+        return DeviceCircuit(template, QaoaParameters.idle(n))
+
+    async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
+        if source == "nonsense":
+            raise CircuitError("source", "is no OpenQASM 3")
+        return DeviceCircuit(Template("own", "scripted", (0, 1), b"", 6e-6, 0, 0), Bound(b"", 2, 2))
+
+    def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
+        return decode(subproblem, samples)
+
+
+class System:
+    """An orchestrator over a scripted provider, with its metrics."""
+
+    def __init__(
+        self,
+        provider: ScriptedProvider,
+        *,
+        protected: bool = False,
+        fallback: Fallback = Fallback.RACE,
+        queue_limit: int = 4,
+        shots: ShotLimits = FIXED,
+        gain_estimator: GainEstimator = no_estimate,
+        batch_limit: int = 1,
+        lines: int = 0,
+        batch_age_ms: float = 0.0,
+        results: int = 0,
+        shorter_rep_delays_s: tuple[float, ...] = (),
+        ledger: Ledger | None = None,
+        overload_wait_ms: float = 1e6,
+        synthesizer: Unlinked | None = None,
+        offload: Offload = INLINE,
+    ) -> None:
+        self.provider = provider
+        self.metrics = Metrics()
+        recorder = PrometheusRecorder(self.metrics, "test")
+        clock, rng = LoopClock(), random.Random(1)
+        synthesizer = synthesizer or Unlinked(lines or batch_limit)
+        health = Health(provider, clock, rng, recorder)
+        forecast = Forecast(
+            synthesizer,
+            provider,
+            clock=clock,
+            policy=ShotPolicy(shots, None, attempts=3, shorter_rep_delays_s=shorter_rep_delays_s),
+            slowness=health.slowness,
+        )
+        self.pipeline = Pipeline(
+            forecast,
+            health,
+            clock=clock,
+            book=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name),
+            recorder=recorder,
+            rng=rng,
+            gain_estimator=gain_estimator,
+        )
+        answers = Answers(
+            synthesizer=synthesizer,
+            solver=Classical(),
+            offload=offload,
+            clock=clock,
+            policy=fallback,
+            provider=provider.name,
+            limits=provider.limits,
+            rng=rng,
+            time=FallbackTime(),
+        )
+        self.orchestrator = Orchestrator(
+            self.pipeline,
+            forecast,
+            health,
+            answers,
+            clock=clock,
+            policy=AdmissionPolicy(
+                queue_limit,
+                protected,
+                overload_wait_ns=round(overload_wait_ms * NS_PER_MS),
+                seed_policy="shared" if results else "fresh",
+            ),
+            recorder=recorder,
+            batch=BatchPolicy(batch_limit, round(batch_age_ms * NS_PER_MS), protected),
+            results=ResultCache(results),
+        )
+
+    def value(self, name: str, **labels: str) -> float:
+        found = self.metrics.registry.get_sample_value(name, {"client": "test", **labels})
+        assert found is not None, name
+        return found
+
+
+def make_subproblem(seed: int = 0, budget_ms: float = 200) -> Subproblem:
+    return replace(
+        random_subproblem(N, seed),
+        request_id=f"r{seed}",
+        base_version=7,
+        budget_ns=round(budget_ms * NS_PER_MS),
+    )
+
+
+def simulate(make: Callable[[], System], work: Callable[[System], Coroutine[Any, Any, T]]) -> T:
+    async def main() -> T:
+        system = make()
+        await system.orchestrator.start(make_subproblem())
+        try:
+            return await work(system)
+        finally:
+            await system.orchestrator.stop()
+
+    return run_virtual(main())
+
+
+def make_scripted(*steps: Reply | Fail | Never, **words: Any) -> Callable[[], System]:
+    afterwards = words.pop("afterwards", Reply(delay_s=0.05))
+    predicted_s = words.pop("predicted_s", 0.05)
+    return lambda: System(
+        ScriptedProvider(LoopClock(), steps, afterwards=afterwards, predicted_s=predicted_s), **words
+    )
+
+
+def one(make: Callable[[], System], budget_ms: float = 200) -> Outcome:
+    return simulate(make, lambda system: system.orchestrator.solve(make_subproblem(budget_ms=budget_ms)))
