@@ -77,7 +77,8 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a metric came out. change: B against A as `Rule.express_effect`, with its interval; None without pairs.
+    """How a metric came out. change: B against A as `Rule.express_effect`, with its interval;
+    None without pairs.
 
     needed: pairs after which the interval is expected to be narrow enough; 0 where the question is settled,
     or where more pairs do not help because runs have too few calls (has_few_calls).
