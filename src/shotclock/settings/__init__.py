@@ -10,7 +10,8 @@ from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
-from shotclock.settings.sources import ENV_PREFIX, load, load_sources
+from shotclock.settings.source import ENV_PREFIX
+from shotclock.settings.sources import load, load_sources
 from shotclock.settings.threshold import THRESHOLD_RANGES, ThresholdSettings
 from shotclock.settings.tree import Settings
 

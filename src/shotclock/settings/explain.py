@@ -20,8 +20,7 @@ from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
-from shotclock.settings.source import Source
-from shotclock.settings.sources import ENV_PREFIX
+from shotclock.settings.source import ENV_PREFIX, Source
 from shotclock.settings.threshold import ThresholdSettings
 from shotclock.settings.toml_lines import line_of
 from shotclock.settings.tree import Settings

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+ENV_PREFIX = "SHOTCLOCK_"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

@@ -23,13 +23,10 @@ from pydantic_settings import (
 from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings.explain import explain, fields_of, nearest, siblings_of
-from shotclock.settings.source import Source
+from shotclock.settings.source import ENV_PREFIX, Source
 from shotclock.settings.tree import Settings
 
 log = logging.getLogger(__name__)
-
-
-ENV_PREFIX = "SHOTCLOCK_"
 
 
 def load(file: Path | None, flags: Mapping[str, Any]) -> Settings:
