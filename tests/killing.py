@@ -54,7 +54,7 @@ class Place:
         config = folder / "settings.toml"
         config.write_text(f"""
 [quantum]
-provider = "accountant:connect"
+provider = "paid_provider:connect"
 max_money_per_run = 1.0
 shots = 64
 budget_ms = {BUDGET_S * 1e3}

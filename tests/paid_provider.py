@@ -1,4 +1,4 @@
-"""A paid provider, "accountant:connect": its jobs live in a process of their own, `accounts.py`."""
+"""A paid provider, "paid_provider:connect": its jobs live in a process of their own, `provider_account.py`."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def vendor(folder: Path, seed: int = 0, **words: float) -> Iterator[ProviderAcco
     """Runs the vendor; the words are the options of `accounts.Vendor`."""
     file = folder / "account.jsonl"
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {"seed": seed, **words}.items()]
-    command = [sys.executable, str(Path(__file__).with_name("accounts.py")), str(file), *options]
+    command = [sys.executable, str(Path(__file__).with_name("provider_account.py")), str(file), *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -40,7 +40,7 @@ class Serving:
         environment: dict[str, str] | None = None,
     ) -> Serving:
         """lean: without Qiskit, and only after `go`."""
-        command = [str(TESTS / "lean.py")] if lean else ["-c", "from shotclock.cli import main; main()"]
+        command = [str(TESTS / "no_qiskit.py")] if lean else ["-c", "from shotclock.cli import main; main()"]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *command,

@@ -50,7 +50,7 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("modes") / "run"
-    sluggish = {"provider": "sluggish:build"}
+    sluggish = {"provider": "slow_provider:build"}
     settings = load(
         None,
         {

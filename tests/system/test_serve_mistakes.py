@@ -31,7 +31,7 @@ def check_refused(folder: Path, mistake: Mistake, more: str = "", *, lean: bool 
     config = folder / "settings.toml"
     text = f"""
 [quantum]
-provider = "accountant:connect"
+provider = "paid_provider:connect"
 max_money_per_run = 1.0
 [serve]
 listen = "127.0.0.1:0"
@@ -71,7 +71,7 @@ sizes = [6]
         ),
         Mistake(2, ("serve.certificate", "insecure = true"), (("insecure = true", ""),)),
         Mistake(2, ("max_money_per_run",), (("max_money_per_run = 1.0", ""),)),
-        Mistake(2, ("no_such_module",), (("accountant:connect", "no_such_module:connect"),)),
+        Mistake(2, ("no_such_module",), (("paid_provider:connect", "no_such_module:connect"),)),
         Mistake(
             2,
             ("serve.metrics: 'nowhere'", "HOST:PORT"),
