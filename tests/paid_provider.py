@@ -1,4 +1,4 @@
-"""A paid provider, "paid_provider:connect": its jobs live in a process of their own, `provider_account.py`."""
+"""A paid provider, "paid_provider:connect": its jobs live in another process, `provider_account.py`."""
 
 from __future__ import annotations
 

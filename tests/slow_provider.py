@@ -1,4 +1,4 @@
-"""A provider that is slower than it predicts; `quantum.provider = "slow_provider:build"` in a test's settings."""
+"""A provider that is slower than it predicts: `quantum.provider = "slow_provider:build"` in settings."""
 
 from __future__ import annotations
 
