@@ -38,7 +38,7 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
-from virtual_orchestrator import N, System, make_scripted, make_subproblem, one, simulate
+from virtual_orchestrator import N, System, Unlinked, make_scripted, make_subproblem, one, simulate
 
 
 def control() -> Dispatcher:
@@ -248,15 +248,32 @@ def test_a_caller_that_goes_away_cancels_its_job() -> None:
 
 
 def test_a_bug_in_the_path_reaches_the_caller_and_not_the_lane() -> None:
+    class Broken(Unlinked):
+        async def bind(self, subproblem: Subproblem, line: tuple[int, ...] = ()) -> DeviceCircuit:
+            if subproblem.request_id == "r1":
+                raise ZeroDivisionError
+            return await super().bind(subproblem, line)
+
     async def work(system: System) -> Outcome:
         with pytest.raises(ZeroDivisionError):
-            await system.orchestrator.solve(make_subproblem(0))
-        return await system.orchestrator.solve(make_subproblem(1))
+            await system.orchestrator.solve(make_subproblem(1))
+        return await system.orchestrator.solve(make_subproblem(2))
+
+    assert isinstance(simulate(make_scripted(synthesizer=Broken()), work), Done)
+
+
+def test_a_bug_of_a_provider_costs_its_call_the_qpu_and_not_the_classical_answer() -> None:
+    async def work(system: System) -> tuple[Outcome, Outcome]:
+        first = await system.orchestrator.solve(make_subproblem(0))
+        return first, await system.orchestrator.solve(make_subproblem(1))
 
     def broken() -> System:
-        return make_scripted(Fail(ZeroDivisionError()))()  # type: ignore[arg-type]
+        return make_scripted(Fail(ZeroDivisionError("bug")))()  # type: ignore[arg-type]
 
-    assert isinstance(simulate(broken, work), Done)
+    first, second = simulate(broken, work)
+    # Whether the job runs is not known, so it is looked for until the deadline; the answer is classical.
+    assert isinstance(first, Degraded)
+    assert isinstance(second, Done)
 
 
 def test_metrics_are_counted_from_the_path() -> None:

@@ -65,9 +65,9 @@ def backend() -> Provider:
 
 
 LOCAL: dict[str, Maker] = {
-    "make_emulated": make_emulated,
+    "emulated": make_emulated,
     "aer": aer,
-    "make_scripted": make_scripted,
+    "scripted": make_scripted,
     "sampler": sampler,
     "backend": backend,
 }

@@ -160,7 +160,7 @@ class Rank:
     """One rank's model, optimizer and hook."""
 
     def __init__(self, rank: int, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hook, "joined", lambda *_: Linked(rank, wire))
+        monkeypatch.setattr(hook, "join_ranks", lambda *_: Linked(rank, wire))
         self.model = model()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
         self.caller = Answering()

@@ -141,7 +141,7 @@ def test_the_first_call_takes_no_refusal_of_a_circuit_and_tells_its_bits() -> No
         (b"OPENQASM 3.0;", ["=1"], 1, "wants NAME=NUMBER"),
         (b"OPENQASM 3.0;", ["theta=much"], 1, "--value theta=much: 'much' is no number"),
         (b"OPENQASM 3.0;", ["theta=1", "theta=2"], 1, "theta has a value already"),
-        (b"OPENQASM 3.0;", ["theta=inf"], 1, "values.theta: is inf, wants a finite number"),
+        (b"OPENQASM 3.0;", ["theta=inf"], 1, "--value theta=inf: must be a finite number"),
     ],
 )
 def test_a_circuit_that_cannot_be_asked_is_one_line(

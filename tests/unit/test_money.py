@@ -72,7 +72,7 @@ class Account:
     def job(self, job_id: str) -> Named:
         return Named(job_id, f"tag-{job_id}")
 
-    def ended(self, job: Named) -> bool:
+    def has_ended(self, job: Named) -> bool:
         return True
 
     def samples(self, job: Named) -> tuple[Samples, ...]:
@@ -256,7 +256,7 @@ def test_an_adopted_job_counts_as_one_of_its_shots(tells: bool) -> None:
 
 def test_a_job_that_fails_leaves_its_session_to_idle_out() -> None:
     class Failing(Account):
-        def ended(self, job: Named) -> bool:
+        def has_ended(self, job: Named) -> bool:
             raise ProviderError(FaultKind.TRANSIENT, "away")
 
     async def main() -> None:

@@ -162,9 +162,7 @@ def _derive_figures(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> 
 def _file(name: str) -> DeviceFile:
     if name not in known_devices():
         near = difflib.get_close_matches(name, known_devices(), n=1, cutoff=0.0)[0]
-        raise SettingsError(
-            f"no device {name!r}; did you mean {near!r}? known_devices: {', '.join(known_devices())}"
-        )
+        raise SettingsError(f"no device {name!r}; did you mean {near!r}? known: {', '.join(known_devices())}")
     text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
     return DeviceFile.model_validate(tomllib.loads(text))
 

@@ -39,7 +39,7 @@ def refuse_unknown(name: str) -> None:
         near = difflib.get_close_matches(name, known_providers(), n=1, cutoff=0.0)
         meant = f"; did you mean {near[0]!r}?" if near else ";"
         raise SettingsError(
-            f"no provider {name!r}{meant} known_providers: {', '.join(known_providers())}, or module:factory"
+            f"no provider {name!r}{meant} known: {', '.join(known_providers())}, or module:factory"
         )
 
 

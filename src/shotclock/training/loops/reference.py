@@ -38,7 +38,7 @@ class Reference:
 
     def build_gated(self, seed: int) -> Classifier:
         """`…-gated`: trained, with a gate on each hidden unit; for `prune_mask`."""
-        return self._train("build_gated", build_gated, seed)
+        return self._train("gated", build_gated, seed)
 
     def _train(self, kind: str, layers: Layers, seed: int) -> Classifier:
         workload = Classifier(f"{self.name}-{kind}", self.split(), partial(layers, *self.widths), seed)
