@@ -72,7 +72,7 @@ async def ask(port, watch):
     for one in (*subproblems(LONG, 4, 4, 5, 1), *subproblems(SHORT, 18, 21)):
         watch.answered(await dispatcher.solve(one))
     watch.answered(await dispatcher.execute(CircuitSpec(BELL, 100, budget_ns=LONG)))
-    await dispatcher.decided("r1", Decision.APPLIED)
+    await dispatcher.record_decision("r1", Decision.APPLIED)
     await dispatcher.close()
 
 if __name__ == "__main__":
