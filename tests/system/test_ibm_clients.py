@@ -249,7 +249,8 @@ def endpoint() -> Iterator[Any]:
 
 def python_of(name: str) -> str:
     """The base install's, but for the page's one script that needs an extra, `shotclock[qrmi]`."""
-    return sys.executable if "qrmi" in name else base_environment.python()
+    needs_qrmi = "qrmi" in name or "import qrmi" in SCRIPTS[name] or "from qrmi" in SCRIPTS[name]
+    return sys.executable if needs_qrmi else base_environment.python()
 
 
 def account(said: Any) -> Any:
