@@ -240,7 +240,7 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
 def _sanity(summary: Summary, console: Console, mark: str) -> None:
     if not summary.sanity:
         return
-    say_title(console, "Against the founding document's figures", mark)
+    say_title(console, "Against the reference figures", mark)
     table = _table(("ms", "expected", "measured", "result", "pub./meas./ass."))
     for one in summary.sanity:
         known = "/".join(str(count) for count in one.tags.values())
