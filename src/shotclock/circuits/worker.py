@@ -1,6 +1,6 @@
-"""Functions to hand to an Offload: they import Qiskit where they run, not where they are named.
+"""Functions for an Offload. They import Qiskit in the worker, not in the process that submits them.
 
-Importing Qiskit takes a second or two, which the process that schedules calls must not pay.
+Importing Qiskit takes one to two seconds, which would delay the process that schedules calls.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def obtain(
-    wanted: TemplateRequest, device: str, target_source: Callable[[str], Target], folder: Path | None
+    request: TemplateRequest, device: str, target_source: Callable[[str], Target], folder: Path | None
 ) -> Obtained:
     """See `store.obtain`."""
     from shotclock.circuits import store  # noqa: PLC0415
 
-    return store.obtain(wanted, device, target_source, folder)
+    return store.obtain(request, device, target_source, folder)
 
 
 def read(
@@ -33,16 +33,16 @@ def read(
     device: str,
     target_source: Callable[[str], Target],
 ) -> Bound:
-    """See `raw.read`."""
-    from shotclock.circuits import user_circuits as raw  # noqa: PLC0415
+    """See `user_circuits.read`."""
+    from shotclock.circuits import user_circuits  # noqa: PLC0415
 
-    return raw.read(source, values, device, target_source(device))
+    return user_circuits.read(source, values, device, target_source(device))
 
 
 def lines(
     n: int, device: str, target_source: Callable[[str], Target], folder: Path | None
 ) -> tuple[tuple[int, ...], ...]:
-    """Disjoint lines of n qubits, the best first; see `line_sets.load_or_make`. Empty where there is none."""
+    """Disjoint lines of n qubits, best first; empty if the device has none. See `line_sets.load_or_make`."""
     from shotclock.circuits import line_sets, templates  # noqa: PLC0415
 
     target = target_source(device)
@@ -56,7 +56,7 @@ def lines(
 
 
 def calibration(device: str, target_source: Callable[[str], Target]) -> str:
-    """The device's present calibration; see `templates.calibration`."""
+    """The device's current calibration; see `templates.calibration`."""
     from shotclock.circuits import templates  # noqa: PLC0415
 
     return templates.calibration(target_source(device))

@@ -1,4 +1,4 @@
-"""The orchestrator's own event-loop thread, and its face for synchronous training code."""
+"""The orchestrator's event-loop thread and the caller through which synchronous training code uses it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class SystemClock:
-    """CLOCK_MONOTONIC, which every process of this host shares."""
+    """CLOCK_MONOTONIC, which all processes of a host share."""
 
     def now_ns(self) -> int:
         """See `Clock.now_ns`."""
@@ -37,7 +37,7 @@ class LoopThread:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result()
 
     def close(self) -> None:
-        """Cancels what is still under way, stops the loop and joins the thread."""
+        """Cancels the running tasks, stops the loop and joins the thread."""
         self.run(cancel_all())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()

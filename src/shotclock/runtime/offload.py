@@ -1,4 +1,4 @@
-"""Where work that would hold the interpreter runs: another process, or right here in simulation."""
+"""Runs work that would hold the interpreter: in another process, or inline in simulation."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class ProcessOffload:
         self._pool = _spawn()
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """See `Offload.run`; a worker that died raises a transient ProviderError and is replaced."""
+        """See `Offload.run`; if the worker dies, raises a transient ProviderError and starts another."""
         pool = self._pool
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, partial(work, *args, **kwargs))
         except BrokenProcessPool as error:
-            if self._pool is pool:  # the first of those who lost it replaces it
+            if self._pool is pool:  # only the first caller that sees the failure replaces it
                 pool.shutdown(wait=False)
                 self._pool = _spawn()
             raise ProviderError(FaultKind.TRANSIENT, "the worker process died and was replaced") from error
@@ -42,7 +42,7 @@ class ProcessOffload:
 
 
 class ThreadOffload:
-    """One thread, for work that lets go of the interpreter: numba's solvers do."""
+    """One thread, for work that releases the GIL, as numba's solvers do."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "shotclock-solver")
@@ -57,14 +57,14 @@ class ThreadOffload:
 
 
 class InlineOffload:
-    """Runs the work at once, on the caller's thread: nothing happens outside the loop's own time."""
+    """Runs the work immediately on the caller's thread, so that nothing happens outside the loop's time."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """See `Offload.run`."""
         return work(*args, **kwargs)
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Does nothing: no worker is running."""
 
 
 def _spawn() -> ProcessPoolExecutor | PipeExecutor:
@@ -76,16 +76,16 @@ def _spawn() -> ProcessPoolExecutor | PipeExecutor:
 
 
 def _ignore_interrupts() -> None:
-    """Ctrl-C reaches the whole foreground group, and only the parent decides what it means; a parent that
-    was killed decides nothing any more: the worker goes with it.
+    """Leaves Ctrl-C to the parent, though it reaches the whole foreground process group, and ends the worker
+    when the parent dies.
     """
     import signal  # noqa: PLC0415 - runs in the worker alone
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_the_parent, name="shotclock-parent", daemon=True).start()
+    threading.Thread(target=_exit_with_parent, name="shotclock-parent", daemon=True).start()
 
 
-def _end_with_the_parent() -> None:
+def _exit_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

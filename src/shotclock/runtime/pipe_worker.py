@@ -1,7 +1,7 @@
-"""A worker process behind pipes alone, for hosts without semaphores.
+"""A worker process that needs only pipes, for hosts without semaphores.
 
-`ProcessPoolExecutor` needs POSIX semaphores, which live in /dev/shm; where that is read-only or missing
-(hardened containers), nothing could be compiled.
+`ProcessPoolExecutor` needs POSIX semaphores, which live in /dev/shm. In hardened containers that is
+read-only or missing, and without this executor nothing could be compiled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def has_semaphores() -> bool:
-    """Whether this host lets a process make one."""
+    """Whether a process can create a semaphore on this host."""
     try:
         SPAWN.Lock()
     except OSError:
@@ -29,9 +29,9 @@ def has_semaphores() -> bool:
 
 
 class PipeExecutor(Executor):
-    """One spawned process, one piece of work at a time; it starts with the first.
+    """One spawned process that does one piece of work at a time; the first submission starts it.
 
-    initializer: what the process runs before its first work. A process that died is BrokenProcessPool.
+    initializer: what the process runs first. A process that died raises BrokenProcessPool.
     """
 
     def __init__(self, initializer: Callable[[], None]) -> None:
@@ -46,10 +46,10 @@ class PipeExecutor(Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `Executor.shutdown`."""
-        with suppress(RuntimeError):  # it was shut down before
+        with suppress(RuntimeError):  # already shut down
             self._thread.submit(self._end)
         self._thread.shutdown(wait=wait, cancel_futures=False)
-        del cancel_futures  # what waits is refused by the ended process
+        del cancel_futures  # waiting work fails because the process has ended
 
     def _run(self, work: Work) -> Any:
         connection = self._connection or self._start()
@@ -79,18 +79,18 @@ class PipeExecutor(Executor):
 
 
 def _serve_work(connection: Connection, initializer: Callable[[], None]) -> None:
-    """Of the process: works until the other end is closed."""
+    """Runs in the worker process until the other end of the pipe is closed."""
     initializer()
     while True:
         try:
             fn, args, kwargs = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(_result(fn, args, kwargs))
+        connection.send(_call(fn, args, kwargs))
 
 
-def _result(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
+def _call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bool, Any]:
     try:
         return True, fn(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001 - it is raised again where the work was asked for
+    except Exception as error:  # noqa: BLE001 - the submitting process raises it again
         return False, error

@@ -1,9 +1,9 @@
-"""The virtual-time rule: an event loop that skips waits instead of sleeping through them.
+"""Virtual time: an event loop that skips waits instead of sleeping through them.
 
-Time is the base clock plus everything skipped. With the real clock as base, software takes what
-it takes and only waiting is free (`bench --clock virtual`); with a frozen base, a run is a pure
-function of its seed. Nothing outside the loop may happen meanwhile: work for a thread of the loop's is done
-at once, on the caller's, and an answer from any other thread is refused.
+Time is the base clock plus everything skipped. With the real clock as base, software takes its real
+time and only waiting is free (`bench --clock virtual`); with a frozen base, a run is a pure function of
+its seed. Nothing may happen outside the loop meanwhile: work for the loop's executor runs immediately on
+the caller's thread, and an answer from any other thread is refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class _SkippingSelector(selectors.DefaultSelector):
-    """Never sleeps: what the loop would have waited for is handed to `skip`."""
+    """Never sleeps: passes the timeout that the loop would have waited for to `skip`."""
 
     def __init__(self, skip: Callable[[float | None], None]) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.now_ns() / NS_PER_S
 
     def run_in_executor(self, _executor: object, func: Callable[..., T], *args: object) -> asyncio.Future[T]:
-        """Does the work here and now: in a thread, time would jump over it."""
+        """Runs the work immediately on this thread: virtual time would skip over work in another one."""
 
         async def work() -> T:
             return func(*args)
@@ -72,8 +72,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_soon_threadsafe(
         self, callback: Callable[..., object], *args: object, context: Context | None = None
     ) -> asyncio.Handle:
-        """As `call_soon` on the loop's own thread. From another one it is refused there and, because nobody
-        may see that, by the loop itself before it skips a wait or ends a run.
+        """As `call_soon` on the loop's own thread. A call from another thread is refused there and, because
+        that error may go unnoticed, also by the loop before it skips a wait or ends a run.
         """
         if self.is_running() and threading.get_ident() == self._own_thread:
             return self.call_soon(callback, *args, context=context)
@@ -85,46 +85,46 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.run_until_complete(work)
 
     def run_until_complete(self, future: Awaitable[T]) -> T:  # type: ignore[override]
-        """As asyncio's, but that Ctrl-C cancels the work and is raised when it has ended.
+        """As asyncio's, except that Ctrl-C cancels the work, and KeyboardInterrupt is raised after it ended.
 
-        Raised where it came, as Python does it, it would end whichever task ran just then, and would be
-        raised again by everybody who waits for that task afterwards: whoever closes the system, above all.
+        By default Python raises it inside whichever task is running, and everything that awaits that task
+        later, above all the code that closes the system, would raise it again.
         """
         task = asyncio.ensure_future(future, loop=self)
-        with _interrupting(task) as interrupted:
+        with _cancel_on_interrupt(task) as was_interrupted:
             try:
                 result = super().run_until_complete(task)
                 self._refuse_intruder()
                 return result
             except asyncio.CancelledError:
-                if interrupted():
+                if was_interrupted():
                     raise KeyboardInterrupt from None
                 raise
 
     def advance(self, ns: int) -> None:
-        """Lets time pass for work that a simulation only pretends to do."""
+        """Moves time forward by the duration of work that is simulated, not done."""
         self._skipped_ns += ns
 
     def _refuse_intruder(self) -> None:
         if self._has_intruder:
-            self._has_intruder = False  # said once: whoever closes the loop runs it again
+            self._has_intruder = False  # report once: closing the system runs the loop again
             raise SettingsError(
-                "--clock virtual: the provider answers from a thread of its own, which virtual time cannot "
-                "wait for; use asyncio.to_thread or loop.run_in_executor there, or --clock wall"
+                "--clock virtual: the provider answers from its own thread, which virtual time cannot wait "
+                "for; use asyncio.to_thread or loop.run_in_executor in the provider, or pass --clock wall"
             )
 
     def _skip(self, timeout: float | None) -> None:
         self._refuse_intruder()
         if timeout is None:
-            raise RuntimeError("virtual time stands still: nothing is scheduled")
-        # never less than asked, and never nothing: the timer must be due afterwards
+            raise RuntimeError("virtual time cannot advance: nothing is scheduled")
+        # round up, by at least 1 ns: the timer must be due afterwards
         self.advance(max(1, math.ceil(timeout * NS_PER_S)))
 
 
 @contextmanager
-def _interrupting(task: asyncio.Future[Any]) -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C cancels the task; gives whether there was one. Where another handler is set, or on
-    another thread than the main one, nothing changes.
+def _cancel_on_interrupt(task: asyncio.Future[Any]) -> Iterator[Callable[[], bool]]:
+    """Lets the first Ctrl-C cancel the task; yields a predicate for whether one came. Does nothing where
+    another handler is set, or outside the main thread.
     """
     interrupted = False
 
@@ -135,21 +135,21 @@ def _interrupting(task: asyncio.Future[Any]) -> Iterator[Callable[[], bool]]:
         interrupted = True
         task.cancel()
 
-    ours = (
+    can_install = (
         threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )
-    if ours:
+    if can_install:
         signal.signal(signal.SIGINT, interrupt)
     try:
         yield lambda: interrupted
     finally:
-        if ours:
+        if can_install:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class VirtualCaller:
-    """A Caller on a virtual loop, which advances only while the caller asks, looks or waits."""
+    """A Caller on a virtual loop, which advances only while the caller asks, polls or waits."""
 
     def __init__(self, dispatcher: Dispatcher, loop: VirtualLoop) -> None:
         self._dispatcher = dispatcher
@@ -172,8 +172,8 @@ class _TaskPending:
         self._task = task
 
     def done(self) -> bool:
-        """Runs what is due now, without skipping ahead."""
-        for _ in range(16):  # a call crosses fewer hand-overs than this between two waits
+        """Runs what is due now without skipping time."""
+        for _ in range(16):  # more loop turns than a call needs between two waits
             self._loop.run_until_complete(asyncio.sleep(0))
         return self._task.done()
 

@@ -1,4 +1,4 @@
-"""What a running orchestrator shows over HTTP: liveness, readiness, Prometheus metrics, its status."""
+"""The orchestrator's HTTP endpoints: liveness, readiness, Prometheus metrics and status."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from shotclock.telemetry.page import page
 
 WAITS_FOR = {
     Phase.STARTING: "templates are being compiled",
-    Phase.DRAINING: "draining: accepted calls end, new ones are refused",
-    Phase.DRAINED: "drained: `shotclock resume` takes calls again",
+    Phase.DRAINING: "draining: accepted calls finish, new calls are refused",
+    Phase.DRAINED: "drained: `shotclock resume` accepts calls again",
 }
 
 
 def has_no_impediment() -> str:
-    """Nothing but the phase keeps callers away."""
+    """The default impediment: none, so readiness depends on the phase alone."""
     return ""
 
 
@@ -35,10 +35,10 @@ def application(
     status: Callable[[], Status],
     impediment: Callable[[], str] = has_no_impediment,
 ) -> Starlette:
-    """`/livez` answers while the loop turns; `/readyz` is 503 until templates are warm, while draining, and
-    while there is an impediment: why nobody can connect, "" where there is none.
+    """`/livez` answers while the event loop runs. `/readyz` is 503 until templates are compiled, while
+    draining, and while `impediment` returns a reason why nobody can connect ("" if clients can).
 
-    `/status` is a page for a browser and JSON for everyone else.
+    `/status` is a page for browsers and JSON for other clients.
     """
 
     async def livez(_: Request) -> Response:
@@ -51,7 +51,7 @@ def application(
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    async def present(request: Request) -> Response:
+    async def show_status(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
             return HTMLResponse(page(status()))
         return JSONResponse(asdict(status()))
@@ -61,29 +61,29 @@ def application(
             Route("/livez", livez),
             Route("/readyz", readyz),
             Route("/metrics", metrics),
-            Route("/status", present),
+            Route("/status", show_status),
         ]
     )
 
 
 class Web:
-    """The HTTP server on the running loop; made by `serve`."""
+    """An HTTP server on the running loop; `serve` creates it."""
 
     def __init__(self, server: uvicorn.Server, listening: socket.socket) -> None:
         self.port: int = listening.getsockname()[1]
         self._server = server
         self._listening = listening
-        self._ticking = asyncio.create_task(server.main_loop())
+        self._main_loop = asyncio.create_task(server.main_loop())
 
     async def stop(self) -> None:
-        """Answers what is asked now, then closes."""
+        """Answers the requests in progress, then closes."""
         self._server.should_exit = True
-        await self._ticking
+        await self._main_loop
         await self._server.shutdown(sockets=[self._listening])
 
 
 async def serve(app: Starlette, host: str, port: int) -> Web:
-    """Serves on HOST:PORT, port 0 takes a free one; MachineError where the port is taken."""
+    """Serves on HOST:PORT (port 0 picks a free one); raises MachineError if the port is taken."""
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -96,7 +96,7 @@ async def serve(app: Starlette, host: str, port: int) -> Web:
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2)
     )
-    # not `Server.serve`, which would take the process's signals
+    # `Server.serve` would replace the process's signal handlers
     server.config.load()
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup(sockets=[listening])
