@@ -25,7 +25,7 @@ from shotclock.emulator.profile import load
 from shotclock.providers import ibm
 from shotclock.providers.credentials import NONE
 from shotclock.providers.money import Price
-from shotclock.providers.remote import RemoteProvider
+from shotclock.providers.remote import RemoteProvider, RemoteSetup
 from shotclock.providers.workload import ALONE, WorkloadPolicy
 from shotclock.runtime.loop_thread import SystemClock
 
@@ -49,8 +49,7 @@ class Emulated:
 
     def provider(self, policy: WorkloadPolicy = ALONE) -> RemoteProvider[Any, Any]:
         """Shotclock's provider, reached by IBM's own variables."""
-        return ibm.build(
-            credentials=NONE,
+        setup = RemoteSetup(
             backend=BACKEND,
             forecast=ProfileForecast(device.describe(DEVICE), load(self.profile)),
             price=Price(PRICE_PER_S),
@@ -59,6 +58,7 @@ class Emulated:
             clock=SystemClock(),
             policy=policy,
         )
+        return ibm.build(setup, credentials=NONE)
 
 
 @contextmanager

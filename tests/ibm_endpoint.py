@@ -27,7 +27,7 @@ from shotclock.providers import ibm, qrmi
 from shotclock.providers.credentials import Credentials, Secret
 from shotclock.providers.money import Price
 from shotclock.providers.polling import Cadence
-from shotclock.providers.remote import RemoteProvider
+from shotclock.providers.remote import RemoteProvider, RemoteSetup
 
 COMMAND = [sys.executable, "-W", "ignore", "-c", "from shotclock import cli; cli.main()", "emulate", "--json"]
 TOKEN = "canary-7f3d1c5e9b"
@@ -79,18 +79,18 @@ class IbmEndpoint:
             return json.load(answer)
 
     def ibm(self, **options: Any) -> RemoteProvider[Any, Any]:
-        """A provider `ibm` that goes here; options: as of `ibm.build`."""
+        """A provider `ibm` that goes here; options: of `RemoteSetup`."""
         credentials = Credentials(Secret(TOKEN))
         return self._build(partial(ibm.build, credentials=credentials), **options)
 
     def qrmi(self, **options: Any) -> RemoteProvider[Any, Any]:
-        """A provider `qrmi` that goes here; options: as of `qrmi.build`."""
+        """A provider `qrmi` that goes here; options: of `RemoteSetup`."""
         return self._build(qrmi.build, **options)
 
     def _build(
         self, build: Any, max_money: float = 0.0, price: float = 1.0, **options: Any
     ) -> RemoteProvider[Any, Any]:
-        provider: RemoteProvider[Any, Any] = build(
+        setup = RemoteSetup(
             backend="ibm_torino",
             forecast=ProfileForecast(load(self.profile), self.speed),
             price=Price(price),
@@ -99,6 +99,7 @@ class IbmEndpoint:
             clock=WallClock(),
             **({"cadence": IMPATIENT} | options),
         )
+        provider: RemoteProvider[Any, Any] = build(setup)
         return provider
 
 

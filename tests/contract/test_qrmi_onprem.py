@@ -21,7 +21,7 @@ from shotclock.emulator.profile import load
 from shotclock.emulator.statevector import probabilities
 from shotclock.providers import qrmi
 from shotclock.providers.money import Price
-from shotclock.providers.remote import RemoteProvider
+from shotclock.providers.remote import RemoteProvider, RemoteSetup
 
 
 @pytest.fixture
@@ -32,13 +32,15 @@ def machine() -> Iterator[OnPremises]:
 
 def provider() -> RemoteProvider[Any, Any]:
     return qrmi.build(
-        backend=RESOURCE,
-        forecast=ProfileForecast(load("onprem-today"), 100.0),
-        price=Price(1.0),
-        max_money=10.0,
-        circuit_builder=compose_pub,
-        clock=WallClock(),
-        cadence=IMPATIENT,
+        RemoteSetup(
+            backend=RESOURCE,
+            forecast=ProfileForecast(load("onprem-today"), 100.0),
+            price=Price(1.0),
+            max_money=10.0,
+            circuit_builder=compose_pub,
+            clock=WallClock(),
+            cadence=IMPATIENT,
+        )
     )
 
 

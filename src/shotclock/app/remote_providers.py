@@ -112,6 +112,7 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
         )
     # Here and not at the top: they import Qiskit, which a local run's event loop does without.
     from shotclock.circuits.packing import compose_pub  # noqa: PLC0415
+    from shotclock.providers.remote import RemoteSetup  # noqa: PLC0415
     from shotclock.providers.workload import WorkloadPolicy  # noqa: PLC0415
 
     spare_loopback(os.environ)
@@ -122,7 +123,7 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
         devices.check_rep_delay(facts, delay)
     rate = profile.submissions_per_minute
     key: dict[str, Any] = {"credentials": access.credentials()} if quantum.provider == "ibm" else {}
-    provider = factory(
+    setup = RemoteSetup(
         backend=access.backend,
         forecast=ProfileForecast(facts, profile),
         price=Price(settings.cost.qpu_second, settings.cost.currency),
@@ -131,8 +132,8 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
         clock=host.clock,
         policy=WorkloadPolicy(_mode(access.execution_mode), access.session_max_s, access.session_idle_s),
         submissions_per_minute=rate.value if rate else None,
-        **key,
     )
+    provider = factory(setup, **key)
     if provider.limits.max_qubits != facts.n_qubits:
         raise SettingsError(
             f"quantum.device: circuits are compiled for {facts.name} with {facts.n_qubits} qubits, but the "

@@ -1,48 +1,21 @@
-"""The provider `ibm`: an account, a device, a price, put together."""
+"""The provider `ibm`: IBM Quantum Platform through qiskit-ibm-runtime."""
 
 from __future__ import annotations
 
-from shotclock.domain.ports import Clock
+from shotclock.providers import ibm_connect, remote
 from shotclock.providers.credentials import Credentials
 from shotclock.providers.ibm_cloud import IbmJob, IbmLease
-from shotclock.providers.ibm_connect import connect
-from shotclock.providers.money import Price
-from shotclock.providers.polling import STEADY, Cadence
-from shotclock.providers.remote import CircuitBuilder, Forecast, RemoteProvider, assemble
+from shotclock.providers.remote import RemoteProvider, RemoteSetup
 from shotclock.providers.threads import ClientThreads
-from shotclock.providers.workload import ALONE, WorkloadPolicy
 
 LANES = 5
-"""Jobs that most of IBM's devices take in at once; the QPU runs one."""
+"""Jobs that most of IBM's devices accept at once; the QPU runs one."""
 
 
-def build(
-    *,
-    credentials: Credentials,
-    backend: str,
-    forecast: Forecast,
-    price: Price,
-    max_money: float,
-    circuit_builder: CircuitBuilder,
-    clock: Clock,
-    policy: WorkloadPolicy = ALONE,
-    submissions_per_minute: float | None = None,
-    cadence: Cadence = STEADY,
-) -> RemoteProvider[IbmJob, IbmLease]:
-    """The registry's entry point; blocking, for it asks the account and the device.
+def build(setup: RemoteSetup, *, credentials: Credentials) -> RemoteProvider[IbmJob, IbmLease]:
+    """The registry's entry point; blocking: it asks the account and the device.
 
-    backend: IBM's name, "" is the least busy. Raises SettingsError, MachineError, ProviderError.
+    setup.backend "" is the least busy device. Raises SettingsError, MachineError, ProviderError.
     """
-    return assemble(
-        connect(credentials, backend),
-        forecast=forecast,
-        price=price,
-        max_money=max_money,
-        circuit_builder=circuit_builder,
-        threads=ClientThreads("ibm", LANES + 3),
-        clock=clock,
-        policy=policy,
-        lanes=LANES,
-        submissions_per_minute=submissions_per_minute,
-        cadence=cadence,
-    )
+    client = ibm_connect.connect(credentials, setup.backend)
+    return remote.build_provider(client, setup, ClientThreads("ibm", LANES + 3), LANES)

@@ -12,14 +12,11 @@ from typing import NamedTuple
 from qrmi import ResourceType, get_job_qpu_resources_and_types  # type: ignore[attr-defined]
 
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.ports import Clock
+from shotclock.providers import remote
 from shotclock.providers.credentials import Secret
-from shotclock.providers.money import Price
-from shotclock.providers.polling import STEADY, Cadence
 from shotclock.providers.qrmi_client import QrmiClient, QrmiJob, QrmiLease
-from shotclock.providers.remote import CircuitBuilder, Forecast, RemoteProvider, assemble
+from shotclock.providers.remote import RemoteProvider, RemoteSetup
 from shotclock.providers.threads import ClientThreads
-from shotclock.providers.workload import ALONE, WorkloadPolicy
 
 LANES = 5
 
@@ -42,47 +39,25 @@ EMULATED_ACCOUNT = ":a/emulated:"
 BUCKET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_ENDPOINT", "S3_BUCKET", "S3_REGION")
 
 
-def build(
-    *,
-    backend: str,
-    forecast: Forecast,
-    price: Price,
-    max_money: float,
-    circuit_builder: CircuitBuilder,
-    clock: Clock,
-    policy: WorkloadPolicy = ALONE,
-    submissions_per_minute: float | None = None,
-    cadence: Cadence = STEADY,
-) -> RemoteProvider[QrmiJob, QrmiLease]:
-    """The registry's entry point; blocking, for it asks the device.
+def build(setup: RemoteSetup) -> RemoteProvider[QrmiJob, QrmiLease]:
+    """The registry's entry point; blocking: it asks the device.
 
-    backend: QRMI's resource, "" is the first that the scheduler gave this job. Raises SettingsError,
-    ProviderError.
+    setup.backend is QRMI's resource; "" is the first that the scheduler gave this job. Raises
+    SettingsError, ProviderError.
     """
-    name, kind = find_allocated(backend)
+    name, kind = find_allocated(setup.backend)
     variable = f"{name}_{kind.prefix}"
     if kind.type == ResourceType.IBMQuantumSystem:
         _check_bucket(name, variable)
     key = os.environ.get(f"{variable}_IAM_APIKEY", "")
     emulated = EMULATED_ACCOUNT in os.environ.get(f"{variable}_SERVICE_CRN", "")
-    # The scheduler's own lease, which it ends with the allocation; nobody else may.
+    # The scheduler's lease ends with the allocation; nobody else may end it.
     held = any(
         os.environ.get(f"{name}_{suffix}")
         for suffix in ("QRMI_JOB_ACQUISITION_TOKEN", f"{kind.prefix}_SESSION_ID")
     )
-    return assemble(
-        QrmiClient(name, kind.type, Secret(key), emulated=emulated, held=held),
-        forecast=forecast,
-        price=price,
-        max_money=max_money,
-        circuit_builder=circuit_builder,
-        threads=ClientThreads("qrmi", LANES + 3),
-        clock=clock,
-        policy=policy,
-        lanes=LANES,
-        submissions_per_minute=submissions_per_minute,
-        cadence=cadence,
-    )
+    client = QrmiClient(name, kind.type, Secret(key), emulated=emulated, held=held)
+    return remote.build_provider(client, setup, ClientThreads("qrmi", LANES + 3), LANES)
 
 
 def find_allocated(backend: str) -> tuple[str, Kind]:

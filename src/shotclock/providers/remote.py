@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from qiskit import QuantumCircuit
@@ -34,10 +35,10 @@ from shotclock.providers.client import (
 from shotclock.providers.edge import describe, translate_errors
 from shotclock.providers.jobs import check_limits
 from shotclock.providers.money import MoneyBudget, Price
-from shotclock.providers.polling import Cadence
+from shotclock.providers.polling import STEADY, Cadence
 from shotclock.providers.submitted_job import SubmittedJob, representative_job
 from shotclock.providers.usage_settlement import UsageSettlement
-from shotclock.providers.workload import SharedWorkload, WorkloadPolicy
+from shotclock.providers.workload import ALONE, SharedWorkload, WorkloadPolicy
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,6 +59,32 @@ class Forecast(Protocol):
 
     def qpu_s(self, job: Job) -> float:
         """The QPU time it will be charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSetup:
+    """What a remote provider needs besides its vendor's client.
+
+    backend: the vendor's name of the device; "" lets the vendor's module choose
+    forecast: how long a job takes and what it is charged
+    price: of a second of QPU time
+    max_money: what may be spent in all, in the price's currency
+    circuit_builder: makes the circuit to send of a PUB
+    clock: times submits and answers
+    policy: job, batch or session, and their limits
+    submissions_per_minute: the vendor's limit; None where it has none
+    cadence: how often to ask for a job's state, and for how long
+    """
+
+    backend: str
+    forecast: Forecast
+    price: Price
+    max_money: float
+    circuit_builder: CircuitBuilder
+    clock: Clock
+    policy: WorkloadPolicy = ALONE
+    submissions_per_minute: float | None = None
+    cadence: Cadence = STEADY
 
 
 class RemoteProvider(Generic[J, L]):
@@ -382,43 +409,32 @@ def _explain_cancelled(job_id: str) -> ProviderError:
     return ProviderError(FaultKind.PERMANENT, f"job {job_id} was cancelled")
 
 
-def assemble(
-    client: Client[J, L],
-    *,
-    forecast: Forecast,
-    price: Price,
-    max_money: float,
-    circuit_builder: CircuitBuilder,
-    threads: Offload,
-    clock: Clock,
-    policy: WorkloadPolicy,
-    lanes: int,
-    submissions_per_minute: float | None,
-    cadence: Cadence,
+def build_provider(
+    client: Client[J, L], setup: RemoteSetup, threads: Offload, lanes: int
 ) -> RemoteProvider[J, L]:
-    """The provider around a client; blocking, for it asks the device.
+    """The provider around a client; blocking: it asks the device for its limits.
 
-    An emulated endpoint costs nothing and is paid only where max_money is set, so that the way of a paid
-    job can be rehearsed.
+    An emulated endpoint costs nothing and counts as paid only where max_money is set, so that the handling
+    of a paid job can be rehearsed.
     """
     device = client.limits()
-    budget = MoneyBudget(max_money, price)
+    budget = MoneyBudget(setup.max_money, setup.price)
     return RemoteProvider(
         client,
         device,
-        forecast=forecast,
+        forecast=setup.forecast,
         budget=budget,
-        workload=SharedWorkload(client, threads, policy, budget),
-        circuit_builder=circuit_builder,
+        workload=SharedWorkload(client, threads, setup.policy, budget),
+        circuit_builder=setup.circuit_builder,
         threads=threads,
-        clock=clock,
-        cadence=cadence,
+        clock=setup.clock,
+        cadence=setup.cadence,
         limits=ProviderLimits(
             lanes=lanes,
             max_shots=device.max_shots,
             max_qubits=device.n_qubits,
-            submissions_per_minute=submissions_per_minute,
-            paid=not device.emulated or max_money > 0.0,
+            submissions_per_minute=setup.submissions_per_minute,
+            paid=not device.emulated or setup.max_money > 0.0,
             emulated=device.emulated,
             max_pubs=device.max_circuits,
             rep_delay_default_s=device.rep_delay_default_s,
