@@ -1,6 +1,6 @@
 """Ways from a caller to an orchestrator on its own host, and why a call takes none of the special ones.
 
-The figures behind the reasons stand in docs/decisions/2026-11-22-same-host-path.md.
+The figures behind the reasons are in docs/decisions/2026-11-22-same-host-transport.md.
 """
 
 from __future__ import annotations
