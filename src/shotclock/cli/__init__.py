@@ -105,15 +105,14 @@ if sys.flags.optimize >= 2:
     restore_help(app)
 
 
-def _enter_directory() -> Path:
-    """The working directory; a new one where it was deleted: torch's MKL ends the process without one."""
+def _enter_directory() -> None:
+    """Enters a new working directory where it was deleted: torch's MKL ends the process without one."""
     try:
-        return Path.cwd()
+        Path.cwd()
     except FileNotFoundError:
         folder = Path(mkdtemp(prefix="shotclock-"))
         os.chdir(folder)
         sys.stderr.write(f"shotclock: the working directory was deleted; relative paths are under {folder}\n")
-        return folder
 
 
 def _name_home() -> None:
@@ -127,11 +126,22 @@ def _name_home() -> None:
         os.environ["HOME"] = "/nonexistent"
 
 
+def _protect_imports() -> None:
+    """Keeps the working directory off the import path of worker processes, which Python starts with `-c`.
+
+    Only `domain.plugin` adds it, at the end. numba reads a .numba_config.yaml there, and unpickles what is in
+    the cache folder that it names, unless the environment names one; an empty name is numba's default.
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    os.environ.setdefault("NUMBA_CACHE_DIR", "")
+
+
 def main() -> None:
     """Runs a verb; expected errors are one line and their exit code, never a traceback."""
     prepare_streams()
     _name_home()
-    sys.path.insert(0, str(_enter_directory()))  # so that module:factory finds what is here
+    _enter_directory()
+    _protect_imports()
     try:
         app()
     except ShotclockError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
@@ -21,6 +24,7 @@ def load(where: str, name: str) -> Callable[..., object]:
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
         raise SettingsError(f"{where}: {name!r}: wants module:factory, as in my_pkg.my_module:build")
+    _search_working_directory()
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -36,6 +40,14 @@ def load(where: str, name: str) -> Callable[..., object]:
     if not callable(factory):
         raise SettingsError(f"{where}: {name!r}: is of type {type(factory).__name__}, wants a function")
     return factory
+
+
+def _search_working_directory() -> None:
+    """Adds it to the import path, last: what lies there must not replace a standard or installed module."""
+    with contextlib.suppress(FileNotFoundError):  # it was deleted
+        here = str(Path.cwd())
+        if here not in sys.path:
+            sys.path.append(here)
 
 
 def call_plugin(where: str, name: str, call: Callable[[], T]) -> T:
