@@ -41,6 +41,7 @@ TYPED = (SubproblemError, CircuitError, PayloadCorruptedError, MalformedMessageE
 N = 4
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
+coefficients = st.floats(-1e147, 1e147)  # whose energies `Subproblem` takes
 words = st.text(max_size=12)
 u32 = st.integers(0, 2**32 - 1)
 u63 = st.integers(0, 2**63 - 1)
@@ -59,15 +60,15 @@ def flat(value: Any) -> Any:
 @st.composite
 def subproblems(draw: st.DrawFn, most: int = 12) -> Subproblem:
     n = draw(st.integers(1, most))
-    pairs = st.lists(finite, min_size=n * (n - 1) // 2, max_size=n * (n - 1) // 2)
+    pairs = st.lists(coefficients, min_size=n * (n - 1) // 2, max_size=n * (n - 1) // 2)
     quadratic = np.zeros((n, n))
     quadratic[np.triu_indices(n, 1)] = draw(pairs)
     quadratic += np.triu(quadratic, 1).T
-    linear = np.array(draw(st.lists(finite, min_size=n, max_size=n)))
+    linear = np.array(draw(st.lists(coefficients, min_size=n, max_size=n)))
     return Subproblem(
         quadratic,
         linear,
-        draw(finite),
+        draw(coefficients),
         draw(words),
         draw(words),
         draw(u63),
@@ -249,7 +250,12 @@ def encode(**fields: Any) -> pb.Subproblem:
         ({"quadratic": b""}, "quadratic"),
         ({"linear": np.array([1.0, math.nan]).tobytes()}, "linear"),
         ({"quadratic": np.array([math.inf]).tobytes()}, "quadratic"),
-        ({"offset": math.nan}, "linear"),
+        ({"linear": np.array([1e308, -1e308]).tobytes()}, "linear"),
+        ({"quadratic": np.array([1e308]).tobytes()}, "quadratic"),
+        ({"offset": 1e308}, "offset"),
+        ({"offset": math.nan}, "offset"),
+        ({"budget_ns": 2**64 - 1}, "budget_ns"),
+        ({"base_version": 2**63}, "base_version"),
         ({"priority": 9}, "priority"),
     ],
 )

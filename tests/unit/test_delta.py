@@ -84,3 +84,9 @@ def test_a_trial_on_a_transposed_parameter_is_taken_back() -> None:
     with apply_temporarily(model, Delta(0, "w", np.array([5]), np.ones(1))):
         assert float((model.w.detach() - held)[1, 1]) == pytest.approx(1.0)
     assert torch.equal(model.w, held)
+
+
+@pytest.mark.parametrize("version", [1.0, True, "1", None, -1])
+def test_a_base_version_is_a_whole_number(version: object) -> None:
+    with pytest.raises(DeltaError, match=r"delta\.base_version must "):
+        Delta(version, "w", np.array([0]), np.array([1.0]))  # type: ignore[arg-type]

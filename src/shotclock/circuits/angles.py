@@ -24,11 +24,18 @@ GAMMA_STEPS, GAMMA_END = 32, 0.5 * math.pi
 BETA_STEPS, BETA_END = 64, -0.5 * math.pi
 
 
+# γ = 0.75/σ would overflow at smaller coefficients, which are those of a constant.
+SMALLEST = 1e-300
+
+
 @jit
 def coefficient_scale(coupling: Float64s, field: Float64s) -> float:
-    """σ = sqrt((2Σ_{i<j} J² + Σ h²) / n); J of shape (n, n) symmetric, h of shape (n,)."""
+    """σ = sqrt((2Σ_{i<j} J² + Σ h²) / n); J of shape (n, n) symmetric, h of shape (n,).
+
+    0 where no coefficient is above `SMALLEST`.
+    """
     largest = max(np.abs(coupling).max(), np.abs(field).max())
-    if largest == 0.0:
+    if largest < SMALLEST:
         return 0.0
     # Divided by the largest first, so that squares neither overflow nor vanish. J holds each pair twice.
     squares = ((coupling / largest) ** 2).sum() + ((field / largest) ** 2).sum()

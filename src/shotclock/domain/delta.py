@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +18,7 @@ _LARGEST_INDEX = np.iinfo(np.int64).max
 class Delta:
     """Add `values` at flat `indices` of one named parameter; both of shape (k,).
 
-    base_version: the model version that the change was computed on.
+    base_version: the model version that the change was computed on, a whole number of 0 or more.
     parameter: its name in `model.named_parameters()`, a second name of a tied parameter included.
     indices: row-major places in the parameter, whatever its memory format; any integer type is accepted and
     kept as int64. An index that occurs twice has its values added up.
@@ -32,6 +33,10 @@ class Delta:
     values: NDArray[np.float32 | np.float64]
 
     def __post_init__(self) -> None:
+        if isinstance(self.base_version, bool) or not isinstance(self.base_version, Integral):
+            raise DeltaError("base_version", f"must be a whole number (got {self.base_version!r})")
+        if self.base_version < 0:
+            raise DeltaError("base_version", f"must not be negative (got {self.base_version})")
         if not isinstance(self.parameter, str):
             raise DeltaError("parameter", f"must be a name (got {type(self.parameter).__name__})")
         indices, values = _read_array("indices", self.indices), _read_array("values", self.values)

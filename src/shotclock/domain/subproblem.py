@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import IntEnum
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -21,6 +22,9 @@ Float64s = NDArray[np.float64]
 Bits = NDArray[np.uint8]
 
 MAX_VARIABLES = 256
+MAX_ENERGY = 1e150
+"""Of any assignment, as a bound: differences and squares of energies stay finite numbers."""
+MAX_COUNT = 2**63 - 1
 
 LAYOUT: Final = ("C", "ALIGNED", "WRITEABLE")
 """What numba tells apart: a read-only or unaligned array is a type of its own to it."""
@@ -40,8 +44,9 @@ class Subproblem:
 
     quadratic: Q, shape (n, n), float64, symmetric, zero diagonal, finite.
     linear: q, shape (n,), float64, finite. Both are kept in C order, copied only where they are not.
+    offset: finite; Σ|Q| + Σ|q| + |offset| is at most `MAX_ENERGY`.
     budget_ns: what is left of the deadline when this object is handed over, nanoseconds.
-    base_version: the model version the coefficients were computed on.
+    base_version: the model version the coefficients were computed on, 0 or more.
     kind: the kernel's name; it selects the template family and labels figures.
 
     Raises SubproblemError naming the field that cannot be used.
@@ -57,6 +62,14 @@ class Subproblem:
     priority: Priority = Priority.NORMAL
 
     def __post_init__(self) -> None:
+        self._check_arrays()
+        self._check_words()
+        self._refuse_overflow()
+        # Compiled code is compiled once a layout, and a caller would wait for it.
+        for name in ("quadratic", "linear"):
+            object.__setattr__(self, name, np.require(np.asarray(getattr(self, name)), requirements=LAYOUT))
+
+    def _check_arrays(self) -> None:
         q2, q1 = self.quadratic, self.linear
         for name, given in (("quadratic", q2), ("linear", q1)):
             if not isinstance(given, np.ndarray):
@@ -67,7 +80,7 @@ class Subproblem:
             raise SubproblemError("quadratic", f"want shape {(q1.shape[0],) * 2}, got {q2.shape}")
         if q1.dtype != np.float64 or q2.dtype != np.float64:
             raise SubproblemError("quadratic" if q2.dtype != np.float64 else "linear", "want dtype float64")
-        if not np.isfinite(q1).all() or not math.isfinite(self.offset):
+        if not np.isfinite(q1).all():
             raise SubproblemError("linear", "has NaN or infinite coefficients")
         if not np.isfinite(q2).all():
             raise SubproblemError("quadratic", "has NaN or infinite coefficients")
@@ -75,11 +88,41 @@ class Subproblem:
             raise SubproblemError("quadratic", "has a non-zero diagonal; move it into linear (b² = b)")
         if not (q2 == q2.T).all():
             raise SubproblemError("quadratic", "is not symmetric; pass (Q + Qᵀ)/2")
-        if self.budget_ns < 0:
-            raise SubproblemError("budget_ns", f"is negative ({self.budget_ns})")
-        # Compiled code is compiled once a layout, and a caller would wait for it.
-        for name in ("quadratic", "linear"):
-            object.__setattr__(self, name, np.require(np.asarray(getattr(self, name)), requirements=LAYOUT))
+
+    def _check_words(self) -> None:
+        """Those beside the arrays, each kept as Python's own type."""
+        if isinstance(self.offset, bool) or not isinstance(self.offset, Real):
+            raise SubproblemError("offset", f"must be a number (got {self.offset!r})")
+        try:
+            object.__setattr__(self, "offset", float(self.offset))
+        except OverflowError as error:
+            raise SubproblemError(
+                "offset", f"must be at most {MAX_ENERGY:g} (got a larger integer)"
+            ) from error
+        if not math.isfinite(self.offset):
+            raise SubproblemError("offset", f"must be finite (got {self.offset})")
+        for name in ("base_version", "budget_ns"):
+            object.__setattr__(self, name, _check_count(name, getattr(self, name)))
+        object.__setattr__(self, "priority", _check_priority(self.priority))
+        for name in ("kind", "request_id"):
+            if not isinstance(getattr(self, name), str):
+                raise SubproblemError(name, f"must be text (got {getattr(self, name)!r})")
+
+    def _refuse_overflow(self) -> None:
+        """Energies that float64 cannot hold would make gains infinite, or NaN, and every answer a tie."""
+        with np.errstate(over="ignore"):
+            sums = {
+                "quadratic": float(np.abs(self.quadratic).sum()),
+                "linear": float(np.abs(self.linear).sum()),
+                "offset": abs(self.offset),
+            }
+        reach = sum(sums.values())
+        if reach > MAX_ENERGY:
+            raise SubproblemError(
+                max(sums, key=lambda name: sums[name]),
+                f"energies may reach {reach:.3g} (the sum of all magnitudes), the most is {MAX_ENERGY:g}; "
+                f"scale the problem down",
+            )
 
     @property
     def n(self) -> int:
@@ -138,6 +181,26 @@ class Subproblem:
         is_spin = bqm.vartype.name == "SPIN"
         numbers = [2 * int(bit) - 1 if is_spin else int(bit) for bit in values]
         return dict(zip(labels, numbers, strict=True))
+
+
+def _check_count(field: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise SubproblemError(field, f"must be a whole number (got {value!r})")
+    count = int(value)
+    if not 0 <= count <= MAX_COUNT:
+        what = "is negative" if count < 0 else "must be less than 2^63"
+        raise SubproblemError(field, f"{what} (got {value})")
+    return count
+
+
+def _check_priority(value: object) -> Priority:
+    try:
+        if not isinstance(value, bool) and isinstance(value, Integral):
+            return Priority(int(value))
+    except ValueError:
+        pass
+    names = ", ".join(f"{one.value} ({one.name})" for one in Priority)
+    raise SubproblemError("priority", f"must be one of {names} (got {value!r})")
 
 
 _CONVERSIONS = {

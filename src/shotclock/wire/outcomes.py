@@ -205,6 +205,9 @@ def _shift(at_ns: int, by_ns: int) -> int:
 
 
 def _decode_provenance(message: pb.Provenance, shift_ns: int) -> Provenance:
+    for name in ("qpu_s", "raw_gain", "classical_gain"):
+        if not math.isfinite(getattr(message, name)):
+            raise MalformedMessageError(f"provenance: its {name} is {getattr(message, name)}")
     return Provenance(
         provider=message.provider,
         emulated=message.emulated,
