@@ -33,7 +33,7 @@ from shotclock.wire import methods
 from shotclock.wire.authorization import Policy
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
-from shotclock.wire.server import serve
+from shotclock.wire.server import ConnectionLimits, serve
 from shotclock.wire.service import ServiceLimits
 from shotclock.wire.tls import ClientTls, Insecure
 
@@ -183,6 +183,23 @@ def test_without_tls_only_on_loopback() -> None:
                 await serve_once(address, Insecure())
             with pytest.raises(SettingsError, match="loopback"):
                 connect(address, Insecure())
+
+    asyncio.run(main())
+
+
+def test_connections_that_never_finish_their_handshake_make_room_again(site: Site) -> None:
+    async def main() -> None:
+        limits = ConnectionLimits(connections=10, handshake_s=1.0)
+        async with open_mtls_loopback(site, connections=limits) as system:
+            trainer = system.trainer()
+            assert isinstance(await trainer.solve(make_subproblem(0)), Done)
+            silent = [await asyncio.open_connection("127.0.0.1", system.server.port) for _ in range(30)]
+            # who is connected notices nothing, and who comes next gets in when the silent ones are closed
+            assert isinstance(await trainer.solve(make_subproblem(1)), Done)
+            assert [await reader.read() for reader, _ in silent] == [b""] * 30
+            assert isinstance(await system.trainer().solve(make_subproblem(2)), Done)
+            for _, writer in silent:
+                writer.close()
 
     asyncio.run(main())
 

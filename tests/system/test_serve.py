@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -259,6 +260,22 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert after[done] == before.get(done, 0) + 1
     submits = ("circuit_submit_latency_seconds_count", "")
     assert after[submits] == before.get(submits, 0) + 1
+
+
+def test_a_thousand_silent_http_connections_stop_neither_grpc_nor_a_probe(up: Up) -> None:
+    silent: list[socket.socket] = []
+    try:
+        silent.extend(
+            socket.create_connection(("127.0.0.1", up.http_port), timeout=600) for _ in range(1_000)
+        )
+        assert isinstance(up.solve(make_subproblem(2), up.trainer), Done)
+        assert up.get("/livez") == (200, "ok\n")
+        _, text = up.get("/metrics")
+        assert 'shotclock_http_connections_closed_total{client="serve",limit="connections"}' in text
+        assert 'limit="descriptors"' not in text
+    finally:
+        for one in silent:
+            one.close()
 
 
 def test_a_circuit_of_the_callers_own_is_run(up: Up) -> None:

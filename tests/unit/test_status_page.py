@@ -10,8 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from shotclock.domain.status import BreakerState, Phase, Status
+from shotclock.runtime.http_connections import Connections, HttpLimits
+from shotclock.runtime.http_server import listen, serve
 from shotclock.telemetry.page import page
-from shotclock.telemetry.web import application, serve
+from shotclock.telemetry.web import application
 
 WELL = Status(Phase.READY, "emulated", True, BreakerState.CLOSED, 3, 1, 5, 0.126, 120, 116)
 ILL = replace(WELL, phase=Phase.DRAINING, breaker=BreakerState.HALF_OPEN)
@@ -25,7 +27,8 @@ def test_a_browser_gets_a_page_and_a_script_json(accept: str, kind: str) -> None
             return answer.headers["content-type"], answer.read().decode()
 
     async def work() -> tuple[str, str]:
-        web = await serve(application(CollectorRegistry(), lambda: WELL), "127.0.0.1", 0)
+        app = application(CollectorRegistry(), lambda: WELL)
+        web = await serve(app, listen("127.0.0.1", 0, "--test"), Connections(HttpLimits()))
         try:
             return await asyncio.to_thread(ask, web.port)
         finally:

@@ -24,6 +24,7 @@ from shotclock.emulator import profile as profiles
 from shotclock.placement.same_host import same_host
 from shotclock.providers import registry
 from shotclock.providers.edge import describe, translate_errors
+from shotclock.runtime.descriptors import attainable
 from shotclock.settings import ServeSettings, Settings
 
 T = TypeVar("T")
@@ -63,7 +64,8 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     fabrics = (Check(one.name, True, str(one)) for one in same_host())
     packages = (_package(name) for name in PACKAGES)
     certificates = _certificates(settings.serve)
-    return (_python(), *packages, _store(settings.circuits.store_folder), *certificates, *fabrics)
+    store = _store(settings.circuits.store_folder)
+    return (_python(), *packages, store, _descriptors(settings.serve), *certificates, *fabrics)
 
 
 def provider(host: Host, settings: Settings, report: Callable[[Check], None]) -> None:
@@ -135,6 +137,14 @@ def _store(folder: Path | None) -> Check:
         fix = "make it writable, free its disk, or name another folder with circuits.template_store"
         return Check("template store", True, said, fix)
     return Check("template store", True, str(folder))
+
+
+def _descriptors(serve: ServeSettings) -> Check:
+    """What `shotclock serve` may need of what this user may have; it raises its own soft limit."""
+    allowed, needed = attainable(), serve.descriptors
+    said = f"{allowed} allowed, a service needs at most {needed}"
+    fix = "raise the hard limit (`ulimit -Hn`), or lower serve.grpc_connections"
+    return Check("file descriptors", True, said, fix if allowed < needed else "")
 
 
 def _certificates(serve: ServeSettings) -> tuple[Check, ...]:

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from starlette.requests import Request
+
 from shotclock.emulator import device
 from shotclock.emulator.rest import worker
+from shotclock.emulator.rest.app import application
 from shotclock.emulator.rest.endpoint import Endpoint, EndpointSettings
 from shotclock.emulator.rest.instances import CATALOG_PREFIX, INSTANCE, SEARCH_PREFIX
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.serve import listen, serve
+from shotclock.runtime.http_connections import Connections, HttpLimits
+from shotclock.runtime.http_server import listen, serve
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.runtime.offload import ProcessOffload
 
 API_KEY = "emulated"
+
+LIMITS = HttpLimits(connections=512, header_s=30.0, idle_s=120.0, answer_s=600.0)
+"""IBM's clients keep connections open between polls, and a large job takes its time to arrive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def emulate(
     """
     offload = ProcessOffload()
     try:
-        with contextlib.closing(listen(host, port)) as taken:
+        with contextlib.closing(listen(host, port, "--listen")) as taken:
             asyncio.run(_emulate(names, settings, offload, taken, ready))
     finally:
         offload.close()
@@ -86,6 +94,27 @@ async def _emulate(
     }
     await offload.run(worker.warm, names[0])
     endpoint = Endpoint(settings, devices, offload, EmulatedTime(SystemClock(), time.time(), settings.speed))
+    connections = Connections(LIMITS)
+
+    async def cut(request: Request) -> None:
+        if request.client is not None:
+            connections.cut(request.client.host, request.client.port)
+
     host, port = taken.getsockname()[:2]
-    listening = Listening(host, port, tuple(endpoint.backends))
-    await serve(endpoint, taken, lambda: ready(listening))
+    stopping = _on_signals()
+    endpoint.begin()
+    try:
+        server = await serve(application(endpoint, cut), taken, connections)
+        ready(Listening(host, port, tuple(endpoint.backends)))
+        await stopping.wait()
+        await server.stop()
+    finally:
+        await endpoint.end()
+
+
+def _on_signals() -> asyncio.Event:
+    """Set by SIGINT and SIGTERM."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,9 @@ from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.ledger.job_journal import no_report
 from shotclock.orchestrator.ledger.recovery import Recovered
+from shotclock.runtime import http_server
+from shotclock.runtime.descriptors import raise_limit
+from shotclock.runtime.http_connections import Connections, HttpLimits
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -32,7 +35,7 @@ from shotclock.wire import server as wire
 from shotclock.wire.authorization import Policy
 from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
-from shotclock.wire.tls import Insecure, ServerTls, refuse_unless_loopback, split_address
+from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
 
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
@@ -48,6 +51,7 @@ class Started:
     emulated: bool
     sizes: tuple[int, ...]
     recovered: Recovered
+    warnings: tuple[str, ...] = ()
 
 
 def _unheard(grpc_port: int, http_port: int) -> None:
@@ -90,10 +94,14 @@ class Service:
         self._troubles.inc()
         self._on_trouble(what)
 
+    def _count_closed(self, limit: str) -> None:
+        self._metrics.closed_connections.labels("serve", limit).inc()
+
     def _start(self, listening: Callable[[int, int], None]) -> Started:
         settings, host, serve = self._settings, self._host, self._settings.serve
         # what is wrong with these is said before minutes are spent on a vendor
         _check_addresses(serve)
+        descriptors = raise_limit()
         security = _security(serve, self._trouble)
         quantum = settings.quantum
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
@@ -104,9 +112,13 @@ class Service:
         orchestrator = self._orchestrator = path.orchestrator
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, self._status, self._impediment)
-        page = host.run(web.serve(application, http_host, http_port))
+        listening_http = http_server.listen(http_host, http_port, "serve.metrics")
+        connections = Connections(_http_limits(serve), self._count_closed)
+        page = host.run(http_server.serve(application, listening_http, connections, self._trouble))
         self._stops.append(page.stop)
-        server = self._server = host.run(wire.serve(orchestrator, orchestrator, serve.listen, security))
+        server = self._server = host.run(
+            wire.serve(orchestrator, orchestrator, serve.listen, security, connections=_grpc_limits(serve))
+        )
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)
         recovered = host.run(self._books.recover(provider))
@@ -117,7 +129,13 @@ class Service:
         gc.collect()
         gc.freeze()
         return Started(
-            server.port, page.port, provider.name, provider.limits.emulated, serve.sizes, recovered
+            server.port,
+            page.port,
+            provider.name,
+            provider.limits.emulated,
+            serve.sizes,
+            recovered,
+            tuple(find_warnings(serve, descriptors)),
         )
 
     def drain(self) -> Drained:
@@ -145,6 +163,28 @@ class Service:
         every_s = self._settings.circuits.check_calibration_s
         self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
         self._beside.append(asyncio.create_task(self._books.collect(provider, recovered)))
+
+
+def _http_limits(serve: ServeSettings) -> HttpLimits:
+    return HttpLimits(serve.http_connections, serve.http_header_s, serve.http_idle_s)
+
+
+def _grpc_limits(serve: ServeSettings) -> wire.ConnectionLimits:
+    return wire.ConnectionLimits(connections=serve.grpc_connections, handshake_s=serve.grpc_handshake_s)
+
+
+def find_warnings(serve: ServeSettings, descriptors: int) -> Iterator[str]:
+    """What works, and should not stay so: one line each."""
+    if not is_loopback(serve.metrics):
+        yield (
+            f"serve.metrics: {serve.metrics} is read without TLS by whoever reaches it; "
+            f"use a loopback address, or let a firewall or a proxy decide who does"
+        )
+    if descriptors < serve.descriptors:
+        yield (
+            f"serve: {serve.descriptors} file descriptors may be needed and {descriptors} are allowed; "
+            f"raise the hard limit (`ulimit -Hn`), or lower serve.grpc_connections"
+        )
 
 
 def _check_addresses(serve: ServeSettings) -> None:

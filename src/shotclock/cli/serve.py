@@ -52,6 +52,8 @@ def serve(
     service = Service(settings, say.trouble)
     stopping = _on_signals()
     started = service.start(say.listening)
+    for warning in started.warnings:
+        say.warn(warning)
     say.ready(started)
     stopping.wait()
     _end(service, settings.serve.drain_s, say)
@@ -97,6 +99,7 @@ class _Says(Protocol):
     def listening(self, grpc_port: int, http_port: int) -> None: ...
     def ready(self, started: Started) -> None: ...
     def trouble(self, what: str) -> None: ...
+    def warn(self, what: str) -> None: ...
     def draining(self, drain_s: float) -> None: ...
     def report_drained(self, finished: int, handed_back: int) -> None: ...
 
@@ -123,6 +126,9 @@ class _Words:
 
     def trouble(self, what: str) -> None:
         self._console.print(f"trouble: {what}", markup=False, soft_wrap=True)
+
+    def warn(self, what: str) -> None:
+        self._console.print(f"warning: {what}", markup=False, soft_wrap=True)
 
     def draining(self, drain_s: float) -> None:
         self._console.print(f"draining, up to {drain_s:g} s; a second signal ends at once")
@@ -153,6 +159,9 @@ class _JsonLines:
 
     def trouble(self, what: str) -> None:
         self._say(event="trouble", what=what)
+
+    def warn(self, what: str) -> None:
+        self._say(event="warning", what=what)
 
     def draining(self, drain_s: float) -> None:
         self._say(event="draining", budget_s=drain_s)

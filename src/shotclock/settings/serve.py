@@ -20,6 +20,9 @@ class ServeSettings(Branch):
     TLS; trainers, operators, probes: DNS or URI names in the certificates of who may solve, drain, ask for
     health; insecure: no TLS, on a loopback address; sizes: the subproblems whose templates are warm before
     it is ready; fallback: when the classical answer is computed; drain_s: what SIGTERM leaves for calls.
+
+    grpc_connections, http_connections: open at once; grpc_handshake_s: what a connection has for its TLS;
+    http_header_s, http_idle_s: what it has for its first request's headers, and for those of each one after.
     """
 
     listen: str = "127.0.0.1:7443"
@@ -35,6 +38,16 @@ class ServeSettings(Branch):
     sizes: tuple[Annotated[int, Field(ge=2, le=24)], ...] = Field(default=(12,), min_length=1)
     fallback: Literal["race", "standby", "none"] = "race"
     drain_s: float = Field(default=30.0, gt=0, le=86_400)
+    grpc_connections: int = Field(default=512, ge=1, le=32_768)
+    grpc_handshake_s: float = Field(default=5.0, ge=1, le=300)
+    http_connections: int = Field(default=64, ge=4, le=4096)
+    http_header_s: float = Field(default=10.0, ge=0.1, le=300)
+    http_idle_s: float = Field(default=30.0, ge=0.1, le=3600)
+
+    @property
+    def descriptors(self) -> int:
+        """What a service needs at most: its connections, and as many again as a quiet one has open."""
+        return self.grpc_connections + self.http_connections + 256
 
     @property
     def ledger_file(self) -> str:

@@ -114,6 +114,12 @@ class Metrics:
             ["client"],
             registry=registry,
         )
+        self.closed_connections = Counter(
+            "shotclock_http_connections_closed",
+            "HTTP connections that a limit closed: connections, header, idle, answer, descriptors.",
+            ["client", "limit"],
+            registry=registry,
+        )
         self.templates = Counter(
             "shotclock_template_cache",
             "Templates: hit or miss in memory, loaded from disk, evicted from memory, refused on disk.",

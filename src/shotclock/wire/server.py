@@ -38,12 +38,15 @@ class ConnectionLimits:
 
     It bounds how long a certificate that was replaced stays good for, where a client does not renew its
     connection by itself, as ours does. look_s: how often the certificate files are looked at.
+    connections: open at once, those in their handshake included; handshake_s: what that may take.
     """
 
     max_age_s: float = 600.0
     grace_s: float = 600.0
     keepalive_s: float = 30.0
     look_s: float = 5.0
+    connections: int = 512
+    handshake_s: float = 5.0
 
 
 def options(
@@ -56,6 +59,8 @@ def options(
     ]
     return [
         *(aging if secure else []),
+        ("grpc.max_allowed_incoming_connections", connections.connections),
+        ("grpc.server_handshake_timeout_ms", _ms(connections.handshake_s)),
         ("grpc.max_receive_message_length", max(limits.circuit_bytes, limits.subproblem_bytes) + 4096),
         # above the service's own bound, so that a call too many is shed and does not wait unheard
         ("grpc.max_concurrent_streams", 2 * limits.concurrent_calls),

@@ -79,14 +79,18 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def refuse_unless_loopback(address: str) -> None:
-    """SettingsError where a message without TLS would leave the host."""
+def is_loopback(address: str) -> bool:
+    """Whether messages to HOST:PORT stay on this host; SettingsError where it is no address."""
     host, _ = split_address(address)
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = False
-    if not loopback:
+        return False
+
+
+def refuse_unless_loopback(address: str) -> None:
+    """SettingsError where a message without TLS would leave the host."""
+    if not is_loopback(address):
         raise SettingsError(
             f"{address}: no TLS only on a loopback address; use 127.0.0.1, or give certificates"
         )

@@ -1,0 +1,171 @@
+"""The open connections of an HTTP server: so many, each within its time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+Reason = Literal["connections", "header", "idle", "answer", "descriptors"]
+"""The limit for which a connection was closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What connections may take.
+
+    connections: open at once; one more takes the place of the one that waits the longest for a request.
+    header_s: from the connection to the end of its first request's headers.
+    idle_s: from an answer to the end of the next request's headers.
+    answer_s: from a request's headers to the end of its answer, the time the client takes included.
+    """
+
+    connections: int = 64
+    header_s: float = 10.0
+    idle_s: float = 30.0
+    answer_s: float = 30.0
+
+
+def ignore_closed(reason: Reason) -> None:
+    """Where nobody counts the connections that a limit closed."""
+
+
+class Connections:
+    """The open connections and the requests under way. on_closed: told the limit that closed one."""
+
+    def __init__(self, limits: HttpLimits, on_closed: Callable[[Reason], None] = ignore_closed) -> None:
+        self.limits = limits
+        self.on_closed = on_closed
+        self._open: set[Connection] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(list(self._open))
+
+    def make_room(self) -> bool:
+        """Whether one more may come in; the one that has waited the longest for a request goes for it."""
+        if len(self._open) < self.limits.connections:
+            return True
+        waiting = [one for one in self._open if not one.is_answering]
+        if waiting:
+            min(waiting, key=lambda one: one.since).end("connections")
+        else:
+            self.on_closed("connections")
+        return bool(waiting)
+
+    def add(self, connection: Connection) -> None:
+        """Counts it in."""
+        self._open.add(connection)
+
+    def discard(self, connection: Connection) -> None:
+        """Counts it out."""
+        self._open.discard(connection)
+
+    def track(self, app: Any) -> Any:
+        """The ASGI application, whose requests `cut_all` can end without a traceback."""
+
+        async def serve_request(scope: Any, receive: Any, send: Any) -> None:
+            task = asyncio.ensure_future(app(scope, receive, send))
+            self._requests.add(task)
+            task.add_done_callback(self._requests.discard)
+            try:
+                await task
+            except asyncio.CancelledError:
+                if not self._ended:
+                    raise
+
+        return serve_request
+
+    def cut(self, host: str, port: int) -> None:
+        """Ends the connection of this peer with a reset, whatever was to be sent."""
+        for connection in [one for one in self._open if one.client == (host, port)]:
+            connection.transport.abort()
+
+    def cut_all(self) -> None:
+        """Ends every connection and request."""
+        self._ended = True
+        for connection in list(self._open):
+            connection.abort()
+        for task in list(self._requests):
+            task.cancel()
+
+
+class Connection(H11Protocol):
+    """Uvicorn's protocol with a deadline for whatever the connection waits for."""
+
+    def __init__(self, connections: Connections, server: uvicorn.Server) -> None:
+        super().__init__(server.config, server.server_state, server.lifespan.state)
+        self._table = connections
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_over = False
+        self.since = self.loop.time()
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether a request's headers are complete and its answer is not."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Waits for the first request."""
+        super().connection_made(transport)
+        if self._is_over:
+            transport.abort()
+        else:
+            self._restart("header", self._table.limits.header_s)
+
+    def handle_events(self) -> None:
+        """Waits for the answer from the moment a request's headers are complete."""
+        before = self.cycle
+        super().handle_events()
+        if self.cycle is not before:
+            self._restart_for_state()
+
+    def on_response_complete(self) -> None:
+        """Waits for the next request."""
+        super().on_response_complete()
+        self._restart_for_state()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Is counted no longer."""
+        self._stop_timer()
+        self._table.discard(self)
+        super().connection_lost(exc)
+
+    def end(self, reason: Reason) -> None:
+        """Closes the connection for a limit."""
+        self._table.on_closed(reason)
+        self.abort()
+
+    def abort(self) -> None:
+        """Closes it at once, also one that is still being set up."""
+        self._is_over = True
+        self._stop_timer()
+        self._table.discard(self)
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _restart_for_state(self) -> None:
+        limits = self._table.limits
+        if self.is_answering:
+            self._restart("answer", limits.answer_s)
+        else:
+            self._restart("idle", limits.idle_s)
+
+    def _restart(self, reason: Reason, limit_s: float) -> None:
+        self._stop_timer()
+        self.since = self.loop.time()
+        if not self._is_over and not self.transport.is_closing():
+            self._timer = self.loop.call_later(limit_s, self.end, reason)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
