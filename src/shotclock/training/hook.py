@@ -37,6 +37,7 @@ from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, join_ranks
 from shotclock.training.layers.parameters import add, apply_temporarily, check_attachable, evaluating
 from shotclock.training.mode import Mode, ModeChange
 from shotclock.training.observe import CallObserver, rank
+from shotclock.training.optimizer_state import OptimizerState
 from shotclock.training.optimizers import ATTACHED, find_hookable, is_dry_step
 
 KEY = "shotclock"
@@ -68,10 +69,11 @@ class _Uncounted:
 
 
 class _Target:
-    """A Target: a model, and the loss that a change of it must lower."""
+    """A Target: a model with its optimizer's state, and the loss that a change of the model must lower."""
 
-    def __init__(self, model: nn.Module, loss: Callable[[], float | Tensor]) -> None:
+    def __init__(self, model: nn.Module, state: OptimizerState, loss: Callable[[], float | Tensor]) -> None:
         self._model = model
+        self._state = state
         self._loss = loss
         self._written: list[Delta] = []
 
@@ -88,8 +90,12 @@ class _Target:
                 return self._number() - before
 
     def apply(self, delta: Delta) -> None:
-        add(self._model, delta)
+        self._state.adjust(add(self._model, delta))
         self._written.append(delta)
+
+    def observe_step(self) -> None:
+        """After each step of the optimizer."""
+        self._state.observe_step()
 
     def _number(self) -> float:
         found = self._loss()
@@ -195,6 +201,7 @@ class Attached:
         boundary = self._clock.now_ns()
         self._aggregator.advance()
         self._step += 1
+        self._target.observe_step()
         if self._ranks.rank == 0:
             self._calls.boundary(self._step, boundary)
         self._share(f"step {self._step}")
@@ -308,7 +315,7 @@ def attach(
     Raises SettingsError where the optimizer moves none of the model or has Shotclock already, or without
     a process group under several ranks; RunError where these start from different parameters.
     """
-    optimizer = find_hookable(optimizer)
+    given, optimizer = optimizer, find_hookable(optimizer)
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in moved for parameter in model.parameters()):
         raise SettingsError(
@@ -319,7 +326,7 @@ def attach(
     if not callable(loss):
         raise SettingsError(f"attach: loss is {type(loss).__name__}, wants a function without arguments")
     check_attachable(model)
-    target = _Target(model, loss)
+    target = _Target(model, OptimizerState(given), loss)
     aggregator = Aggregator(
         target,
         kernel,

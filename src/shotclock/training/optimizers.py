@@ -35,8 +35,8 @@ def find_hookable(optimizer: object) -> Optimizer:
 
 
 def _has_hooks(found: Optimizer) -> bool:
-    """Whether Optimizer.__init__ ran: accelerate's wrapper inherits from Optimizer and never calls it."""
-    return "_optimizer_step_post_hooks" in vars(found)
+    """Whether Optimizer.__init__ ran: accelerate's wrapper and many a Lookahead inherit and never call it."""
+    return {"_optimizer_step_post_hooks", "_optimizer_state_dict_post_hooks"} <= vars(found).keys()
 
 
 @torch.no_grad()

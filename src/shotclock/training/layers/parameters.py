@@ -15,14 +15,26 @@ from shotclock.domain.delta import Delta
 from shotclock.domain.errors import RunError, SettingsError
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """How far entries of a parameter moved: flat row-major `indices` and `by`, both of shape (k,)."""
+
+    parameter: Tensor
+    indices: Tensor
+    by: Tensor
+
+
 @torch.no_grad()
-def add(model: nn.Module, delta: Delta) -> None:
+def add(model: nn.Module, delta: Delta) -> Change:
     """Adds the delta's values to its parameter, on the parameter's device, whatever its memory format.
 
     Raises RunError, and changes nothing, where the model has no such place or its dtype cannot hold the sum.
     """
     place = _place(model, delta)
-    place.write(_sum(place, delta))
+    before, after = place.read(), _sum(place, delta)
+    place.write(after)
+    indices = torch.from_numpy(delta.indices).to(before.device)
+    return Change(model.get_parameter(delta.parameter), indices, after - before)
 
 
 @contextmanager
@@ -100,7 +112,8 @@ def _sum(place: _Place, delta: Delta) -> Tensor:
         raise RunError(
             f"delta.values: '{delta.parameter}' is {dtype} and cannot hold the changes; give integers"
         )
-    after = before + given.to(before)
+    # 0 added to −0.0 would change its sign
+    after = torch.where(given.to(before) == 0, before, before + given.to(before))
     if not bool((torch.isfinite(after) | ~torch.isfinite(before)).all()):
         raise RunError(
             f"delta.values: a change overflows '{delta.parameter}', which is {dtype}; scale it down"
