@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shotclock.bench.record.folder import RunFolder
+from shotclock.domain import files
 from shotclock.domain.errors import MachineError, RunError, SettingsError, ShotclockError
 from shotclock.settings import Settings
 
@@ -84,8 +85,8 @@ def prepare(job: PairsJob) -> None:
         elif job.out.exists() and any(job.out.iterdir()):
             raise SettingsError(f"--out {job.out}: is not empty and has no pairs; name a new folder")
         for name in (*SIDES, "unfinished", "logs"):
-            (job.out / name).mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(asked, indent=2), encoding="utf-8")
+            files.make_folder(job.out / name)
+        files.write_text(record, json.dumps(asked, indent=2))
     except (FileExistsError, NotADirectoryError) as error:
         raise MachineError(f"--out {job.out}: {error.filename} is a file, not a folder") from error
     except OSError as error:
@@ -149,7 +150,7 @@ def _run(job: PairsJob, pair: int, side: Side) -> None:
 
 def _wait(command: list[str], log: Path) -> int:
     """The exit code. The run has a session of its own, so that one Ctrl-C reaches it once, from here."""
-    with log.open("wb") as printed:
+    with files.create(log) as printed:
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command
                 command,

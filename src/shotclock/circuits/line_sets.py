@@ -6,7 +6,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from shotclock.circuits.disjoint import disjoint_lines
 from shotclock.circuits.lines import Line, layout
+from shotclock.domain import files
 from shotclock.domain.errors import MachineError, SettingsError
 
 if TYPE_CHECKING:
@@ -106,14 +106,7 @@ def save(lines: LineSet, folder: Path) -> Path:
     path = path_of(folder, lines.device, lines.n)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(lines.to_json())
-            Path(partial).replace(path)
-        except OSError:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        files.write_text(path, lines.to_json())
     except OSError as error:
         raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
     return path

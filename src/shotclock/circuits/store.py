@@ -18,8 +18,6 @@ import functools
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import time
 from pathlib import Path
 
@@ -31,6 +29,7 @@ from shotclock.circuits import templates
 from shotclock.circuits import user_circuits as raw
 from shotclock.circuits.cache import Disk, Obtained, TemplateRequest
 from shotclock.circuits.templates import Identity, TargetSource
+from shotclock.domain import files
 from shotclock.domain.circuit import Bound, Template
 
 log = logging.getLogger(__name__)
@@ -77,15 +76,9 @@ class TemplateStore:
     def write(self, identity: Identity, template: Template) -> None:
         """Keeps a template; whoever reads meanwhile sees the file whole or not at all. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=self._folder, suffix=".partial")
-        try:
-            # No fsync: a file that a power cut tears fails its checksum and is compiled again.
-            with os.fdopen(handle, "wb") as file:
-                file.write(serialise(identity, template))
-            Path(partial).replace(self.path(identity))
-        except OSError:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        # No fsync: a file that a power cut tears fails its checksum and is compiled again.
+        with files.replace(self.path(identity), mode=0o600) as file:
+            file.write(serialise(identity, template))
 
 
 def serialise(identity: Identity, template: Template) -> bytes:

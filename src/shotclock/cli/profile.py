@@ -66,6 +66,7 @@ def fit(
 
     Their columns: created, running, finished, usage. Costs no QPU time.
     """
+    from shotclock.domain import files  # noqa: PLC0415
     from shotclock.domain.errors import MachineError  # noqa: PLC0415
     from shotclock.emulator import fit as fits  # noqa: PLC0415 - `--help` must not wait for it
 
@@ -73,7 +74,7 @@ def fit(
     fitted = fits.fit_profile(found, name, source or f"job records {records.name}")
     file = out or Path(f"{name}.toml")
     try:
-        file.write_text(fits.toml_of(fitted), encoding="utf-8")
+        files.write_text(file, fits.toml_of(fitted))
     except OSError as error:
         raise MachineError(f"{file}: cannot be written: {error.strerror}") from error
     distance = fits.goodness(found, fitted)

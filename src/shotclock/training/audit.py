@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from shotclock.domain import files
 from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import Decision, Winner
 
@@ -53,8 +54,8 @@ class AuditFile:
     def append(self, entry: Entry) -> None:
         """See `Audit.append`."""
         try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(entry)) + "\n")
+            with files.append(self._path) as file:
+                file.write(f"{json.dumps(asdict(entry))}\n".encode())
         except OSError as error:
             reason = error.strerror or str(error)
             raise MachineError(f"{self._path}: cannot write the audit log: {reason}") from error

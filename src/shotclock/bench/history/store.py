@@ -20,7 +20,7 @@ from shotclock.bench.load.folder import read_load
 from shotclock.bench.load.schema import LoadSummary, Tail
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.schema import ArmSummary, Latency, Percentile, Summary
-from shotclock.domain import encoding
+from shotclock.domain import encoding, files
 from shotclock.domain.errors import MachineError
 
 Direction = Literal["lower", "higher"]
@@ -239,6 +239,8 @@ class History:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if path.is_symlink():
+            raise MachineError(f"{path}: is a symbolic link; name the file that it leads to")
         try:
             self._connection = apsw.Connection(encoding.sqlite_name(path.resolve()), flags=_FLAGS)
             self._connection.execute(_TABLES)
@@ -305,5 +307,5 @@ class History:
         """Everything as one Parquet file, a row a run and a metric."""
         rows = list(self._connection.execute(_EVERYTHING))
         columns = {name: [row[place] for row in rows] for place, name in enumerate(_COLUMNS)}
-        with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+        with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
             pq.write_table(pa.table(columns), file, compression="zstd")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
-from shotclock.domain import encoding
+from shotclock.domain import encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
 
 SUMMARY = "load.json"
@@ -21,9 +21,9 @@ def write_load(summary: LoadSummary, calls: Sequence[CallRecord], path: Path) ->
     """Writes the folder's files; MachineError where that cannot be done."""
     try:
         text = summary.model_dump_json(indent=2, by_alias=True)
-        (path / SUMMARY).write_text(f"{text}\n", encoding="utf-8")
+        files.write_text(path / SUMMARY, f"{text}\n")
         machine = json.dumps(summary.environment, indent=2)
-        (path / "machine.json").write_text(f"{machine}\n", encoding="utf-8")
+        files.write_text(path / "machine.json", f"{machine}\n")
         write(calls, path / CALLS)
     except OSError as error:
         raise MachineError(f"{path}: cannot write the load test: {error.strerror or error}") from error

@@ -10,6 +10,7 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shotclock.domain import files
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.outcome import (
     CircuitOutcome,
@@ -141,7 +142,7 @@ def table(records: Iterable[CallRecord]) -> pa.Table:
 
 def write(records: Iterable[CallRecord], path: Path) -> None:
     """`calls.parquet`."""
-    with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+    with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
         pq.write_table(table(records), file, compression="zstd")
 
 

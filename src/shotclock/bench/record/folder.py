@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from shotclock.bench.record.rows import Step, write
 from shotclock.bench.schema import Summary
-from shotclock.domain import encoding
+from shotclock.domain import encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
 
 RECORDED_PACKAGES = ("numpy", "numba", "torch", "qiskit", "qiskit-ibm-runtime", "scipy", "scikit-learn")
@@ -54,17 +54,17 @@ class RunFolder:
 
     def write_settings(self, toml: str) -> None:
         """`config.lock.toml`: the settings in force; `bench --config` with it repeats the run."""
-        (self.path / "config.lock.toml").write_text(toml, encoding="utf-8")
+        files.write_text(self.path / "config.lock.toml", toml)
 
     def write_machine(self, environment: Mapping[str, str]) -> None:
         """`machine.json`."""
         text = json.dumps(dict(environment), indent=2)
-        (self.path / "machine.json").write_text(f"{text}\n", encoding="utf-8")
+        files.write_text(self.path / "machine.json", f"{text}\n")
 
     def write_beside(self, texts: Mapping[str, str]) -> None:
         """Further files, name to text."""
         for name, text in texts.items():
-            (self.path / name).write_text(text, encoding="utf-8")
+            files.write_text(self.path / name, text)
 
     def write_steps(self, steps: list[Step]) -> None:
         """`steps.parquet`."""
@@ -73,7 +73,7 @@ class RunFolder:
     def write_summary(self, summary: Summary) -> None:
         """`summary.json`."""
         text = summary.model_dump_json(indent=2, by_alias=True)
-        (self.path / "summary.json").write_text(f"{text}\n", encoding="utf-8")
+        files.write_text(self.path / "summary.json", f"{text}\n")
 
     def read_summary(self) -> Summary:
         """summary.json; SettingsError when it is missing or not a summary of schema 1 or 2."""

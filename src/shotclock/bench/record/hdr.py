@@ -6,6 +6,7 @@ are in steps.parquet.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +15,7 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogWriter
 
 from shotclock.bench.record.rows import Call, Step
+from shotclock.domain import files
 
 HIGHEST_NS = 3_600_000_000_000
 """An hour: longer than any deadline; what is above is recorded there."""
@@ -38,7 +40,7 @@ def write_hdr(steps: Iterable[Step], path: Path) -> None:
         lasted[step.arm] = max(lasted.get(step.arm, 0), step.start_ns + step.total_iteration_time_ns)
         if step.call:
             calls.setdefault(step.arm, []).append(step.call)
-    with path.open("w", encoding="utf-8") as stream:
+    with files.replace(path) as file, io.TextIOWrapper(file, encoding="utf-8") as stream:
         log = HistogramLogWriter(stream)
         log.output_comment("[Logged by shotclock bench; values in nanoseconds, Interval_Max in milliseconds]")
         log.output_log_format_version()

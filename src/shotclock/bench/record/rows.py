@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from shotclock.domain import files
 from shotclock.domain.stages import Stage, StageTiming
 
 CALL_STAGES = tuple(stage for stage in Stage if stage is not Stage.TOTAL_ITERATION_TIME)
@@ -138,5 +139,5 @@ def steps(found: pa.Table) -> list[Step]:
 
 def write(steps: list[Step], path: Path) -> None:
     """`steps.parquet`."""
-    with path.open("wb") as file:  # Arrow itself opens no name that is not UTF-8
+    with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
         pq.write_table(table(steps), file, compression="zstd")

@@ -15,6 +15,7 @@ from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, Track
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
 from shotclock.bench.record.rows import Call, Step
+from shotclock.domain import files
 from shotclock.domain.stages import StageTiming
 
 _SEQUENCE = 1
@@ -108,7 +109,7 @@ def write_trace(steps: list[Step], path: Path) -> None:
     arms: dict[str, dict[int, list[Step]]] = {}
     for step in steps:
         arms.setdefault(step.arm, {}).setdefault(step.seed, []).append(step)
-    with path.open("wb") as stream:
+    with files.replace(path) as stream:
         trace = _Trace(StreamingTraceProtoBuilder(stream))
         for arm, seeds in arms.items():
             emulated = any(_has_waited(step) for own in seeds.values() for step in own)

@@ -90,7 +90,7 @@ def sole_writer(path: Path) -> Iterator[None]:
     """
     lock = Path(f"{path}.lock")
     try:
-        file = lock.open("ab+", buffering=0)
+        file = open(lock, "ab+", buffering=0, opener=_open_no_link)  # noqa: SIM115 - closed below
     except OSError as error:
         raise MachineError(
             f"cannot write {lock}: {error.strerror}; the ledger's folder must exist and be writable"
@@ -114,6 +114,10 @@ def sole_writer(path: Path) -> Iterator[None]:
         finally:
             # closing alone would leave it held by a child that forked and has not run its handler yet
             fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _open_no_link(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NOFOLLOW, 0o666)
 
 
 @contextlib.contextmanager

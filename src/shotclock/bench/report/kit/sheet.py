@@ -12,6 +12,7 @@ from markupsafe import Markup
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.grid import Grid
 from shotclock.bench.report.kit.render import inline, png, standalone, svg
+from shotclock.domain import files
 
 PAGE = "report.html"
 CHARTS = "charts"
@@ -34,14 +35,15 @@ def draw_all(figures: Iterable[Figure], folder: Path) -> list[Drawn]:
     Raises OSError where the folder cannot be written.
     """
     charts = folder / CHARTS
-    charts.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(charts)
     return [_draw(figure, charts) for figure in figures]
 
 
 def _draw(figure: Figure, charts: Path) -> Drawn:
     drawing = svg(figure.chart)
-    (charts / f"{figure.name}.svg").write_text(standalone(drawing), encoding="utf-8")
-    (charts / f"{figure.name}.png").write_bytes(png(drawing))
+    files.write_text(charts / f"{figure.name}.svg", standalone(drawing))
+    files.write_bytes(charts / f"{figure.name}.png", png(drawing))
     # Vega escapes the text it draws and `inline` what it adds.
     safe = Markup(inline(drawing, figure.name, figure.title, figure.caption))  # noqa: S704
     return Drawn(figure.name, figure.title, figure.caption, safe, figure.grid)

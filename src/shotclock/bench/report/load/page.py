@@ -12,6 +12,7 @@ from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.load import tables as load_tables
 from shotclock.bench.report.load.charts import figures
 from shotclock.bench.report.load.wording import headline, mark_of_load, over_runs, sentences
+from shotclock.domain import files
 
 
 def write_load_report(summary: LoadSummary, calls: Sequence[CallRecord], folder: Path) -> Path:
@@ -21,7 +22,7 @@ def write_load_report(summary: LoadSummary, calls: Sequence[CallRecord], folder:
     """
     drawn = draw_all(figures(summary, calls), folder)
     path = folder / PAGE
-    path.write_text(load_page(summary, drawn), encoding="utf-8")
+    files.write_text(path, load_page(summary, drawn))
     return path
 
 

@@ -14,6 +14,7 @@ from shotclock.bench.report.run import arm_table as arms
 from shotclock.bench.report.run import findings, tables
 from shotclock.bench.report.run.charts import figures, overview
 from shotclock.bench.schema import Summary
+from shotclock.domain import files
 from shotclock.domain.plural import count
 
 
@@ -27,7 +28,7 @@ def write_report(summary: Summary, table: pa.Table, folder: Path) -> Path:
     first = draw_all(overview(summary), folder)
     drawn = draw_all(figures(summary, table), folder)
     path = folder / PAGE
-    path.write_text(page(summary, first, drawn), encoding="utf-8")
+    files.write_text(path, page(summary, first, drawn))
     return path
 
 

@@ -13,6 +13,7 @@ from shotclock.bench.report.kit.sheet import PAGE, draw_all, template
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.several.chart import comparable, scatter
 from shotclock.bench.stats.bootstrap import Estimate
+from shotclock.domain import files
 
 CLAIM = 5
 """Independent runs that an official figure wants."""
@@ -55,7 +56,7 @@ def write_several(several: Several, folder: Path) -> Path:
         claim=CLAIM,
     )
     path = folder / PAGE
-    path.write_text(text, encoding="utf-8")
+    files.write_text(path, text)
     return path
 
 

@@ -14,6 +14,7 @@ from shotclock.bench.report.kit.sheet import PAGE, draw_all, template
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.trends.chart import course
 from shotclock.bench.stats.change_points import ALPHA, FEWEST
+from shotclock.domain import files
 
 EXPORT = "history.parquet"
 _RUNS = 24
@@ -47,7 +48,7 @@ def write_trends(found: Trends, history: History, folder: Path) -> Path:
         alpha=percent(ALPHA),
     )
     path = folder / PAGE
-    path.write_text(text, encoding="utf-8")
+    files.write_text(path, text)
     return path
 
 
