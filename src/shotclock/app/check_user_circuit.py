@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from shotclock.bench.load.circuit import CircuitFile
-from shotclock.circuits import worker
+from shotclock.circuits import source_check, worker
 from shotclock.domain.errors import CircuitError, ProviderError, SettingsError
 from shotclock.emulator import device as devices
 from shotclock.runtime.offload import ProcessOffload
+from shotclock.settings.circuit_limits import CircuitLimitsSettings
 
 
-def check(circuit: CircuitFile, device: str) -> None:
+def check(circuit: CircuitFile, device: str, limits: CircuitLimitsSettings) -> None:
     """Reads it for a device, in a process of its own: a damaged QPY file can end the one that reads it.
 
     Raises SettingsError where it cannot be run there, MachineError where what reads it is not installed.
@@ -19,6 +20,8 @@ def check(circuit: CircuitFile, device: str) -> None:
     offload = ProcessOffload()
     spec = circuit.spec
     try:
+        facts = asyncio.run(offload.run(devices.describe, device))
+        source_check.check(spec.content, limits.for_device(device, facts.n_qubits))
         asyncio.run(offload.run(worker.read, spec.content, spec.values_by_name(), device, devices.target))
     except CircuitError as error:
         raise circuit.explain_refusal(error) from error

@@ -26,6 +26,7 @@ from shotclock.providers import registry
 from shotclock.providers.edge import describe, translate_errors
 from shotclock.runtime.descriptors import attainable
 from shotclock.settings import ServeSettings, Settings
+from shotclock.settings.circuit_limits import CircuitLimitsSettings
 
 T = TypeVar("T")
 ANSWER_LIMIT_S = 30.0
@@ -64,8 +65,9 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     fabrics = (Check(one.name, True, str(one)) for one in same_host())
     packages = (_package(name) for name in PACKAGES)
     certificates = _certificates(settings.serve)
-    store = _store(settings.circuits.store_folder)
-    return (_python(), *packages, store, _descriptors(settings.serve), *certificates, *fabrics)
+    circuits, serve = settings.circuits, settings.serve
+    own = (_store(circuits.store_folder), _circuit_limits(circuits.limits), _descriptors(serve))
+    return (_python(), *packages, *own, *certificates, *fabrics)
 
 
 def provider(host: Host, settings: Settings, report: Callable[[Check], None]) -> None:
@@ -145,6 +147,12 @@ def _descriptors(serve: ServeSettings) -> Check:
     said = f"{allowed} allowed, a service needs at most {needed}"
     fix = "raise the hard limit (`ulimit -Hn`), or lower serve.grpc_connections"
     return Check("file descriptors", True, said, fix if allowed < needed else "")
+
+
+def _circuit_limits(limits: CircuitLimitsSettings) -> Check:
+    """What a user circuit may hold, by the keys that change it."""
+    said = ", ".join(f"{key} {value}" for key, value in limits)
+    return Check("circuit limits", True, f"{said}; change them in [circuits.limits]")
 
 
 def _certificates(serve: ServeSettings) -> tuple[Check, ...]:

@@ -91,7 +91,7 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
     """
     started_at = datetime.now(UTC)
     if job.circuit is not None and job.target is None:
-        check(job.circuit, settings.quantum.device)
+        check(job.circuit, settings.quantum.device, settings.circuits.limits)
     with ExitStack() as cleanup:
         progress.phase("starting what is loaded, and its load")
         generator, target = _start(settings, job, cleanup)

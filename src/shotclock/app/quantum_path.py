@@ -115,6 +115,7 @@ def assemble(
     if limits.paid and isinstance(book, FreeJobs):
         raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid: serve it with a ledger")
     host.run(host.threads.run(warm_solvers))
+    facts = host.run(host.offload.run(devices.describe, quantum.device))
     rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
     synthesizer = QaoaSynthesizer(
         quantum.device,
@@ -124,6 +125,7 @@ def assemble(
         cache_size=max(16, 4 * policy.batch_limit),
         store=settings.circuits.store_folder,
         most_lines=policy.batch_limit,
+        limits=settings.circuits.limits.for_device(facts.name, facts.n_qubits),
         recorder=recorder,
     )
     health = Health(provider, host.clock, rng, recorder)

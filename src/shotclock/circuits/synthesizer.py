@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shotclock.circuits import decoding, worker
+from shotclock.circuits import decoding, source_check, worker
 from shotclock.circuits.angles import parameters
 from shotclock.circuits.cache import Disk, Obtained, TemplateCache, TemplateRequest, Wanted
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples, Template
+from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.errors import ShotclockError
 from shotclock.domain.outcome import Answer
 from shotclock.domain.ports import Offload, Solver, TemplateEvent, TemplateRecorder
@@ -71,7 +72,7 @@ class QaoaSynthesizer:
     target_source: a module-level function (it pickles) from a device's name to its Qiskit target;
     incumbent: the solver whose answer a warm start leans on; cache_size: templates kept in memory;
     store: the folder of templates and line sets that survive a restart, None for none; most_lines: how
-    many subproblems of one size `warm` prepares to run side by side.
+    many subproblems of one size `warm` prepares to run side by side; limits: of user circuits.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class QaoaSynthesizer:
         cache_size: int = 16,
         store: Path | None = None,
         most_lines: int = 1,
+        limits: CircuitLimits | None = None,
         recorder: TemplateRecorder = UNCOUNTED,
     ) -> None:
         self._device = device
@@ -93,6 +95,7 @@ class QaoaSynthesizer:
         self._cache_size = cache_size
         self._store = store
         self._most_lines = most_lines
+        self._limits = limits or CircuitLimits()
         self._recorder = recorder
         self._generation = _Generation(TemplateCache(cache_size))
         self._recalibrating = asyncio.Lock()
@@ -125,6 +128,8 @@ class QaoaSynthesizer:
 
         Raises CircuitError, which names what cannot be run.
         """
+        if isinstance(source, str | bytes):
+            await source_check.check_in_turns(source, self._limits)
         bound = await self._offload.run(worker.read, source, values, self._device, self._target_source)
         return DeviceCircuit(await self.template(bound), bound)
 

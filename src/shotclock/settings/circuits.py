@@ -1,4 +1,4 @@
-"""`[circuits]`: the template store."""
+"""`[circuits]`: the template store, the limits of user circuits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from pydantic import (
 )
 
 from shotclock.settings.branch import Branch
+from shotclock.settings.circuit_limits import CircuitLimitsSettings
 from shotclock.settings.folders import user_folder
 
 
 class CircuitsSettings(Branch):
     """Where compiled templates outlive the process: "auto" is the user's cache, if any, "" keeps none.
 
-    check_calibration_s: how often a service looks for a new calibration of its device.
+    check_calibration_s: how often a service looks for a new calibration of its device; limits: of user
+    circuits.
     """
 
     template_store: str = "auto"
     check_calibration_s: float = Field(default=600.0, ge=1, le=86_400)
+    limits: CircuitLimitsSettings = CircuitLimitsSettings()
 
     @property
     def store_folder(self) -> Path | None:

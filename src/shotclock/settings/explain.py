@@ -14,6 +14,7 @@ from pydantic import (
 
 from shotclock.settings.arm import ArmSettings
 from shotclock.settings.bench import BenchSettings
+from shotclock.settings.circuit_limits import CircuitLimitsSettings
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
 from shotclock.settings.kernel import KernelSettings
@@ -49,6 +50,8 @@ def siblings_of(path: tuple[str | int, ...]) -> list[str]:
         "arm": ArmSettings,
         "threshold": ThresholdSettings,
     }
+    if len(path) > len(LIMITS_PATH) and path[: len(LIMITS_PATH)] == LIMITS_PATH:
+        return list(fields_of(CircuitLimitsSettings))
     return list(fields_of(tables.get(str(path[0]), Settings) if len(path) > 1 else Settings))
 
 
@@ -60,8 +63,9 @@ def explain(error: ValidationError, source: Source) -> str:
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = f"unknown key{nearest(str(path[-1]), siblings_of(path))}"
-    elif len(path) == 1 and first["type"] in NO_TABLE:
-        name = f"[[{path[0]}]] tables" if path[0] == "threshold" else f"a table, [{path[0]}]"
+    elif (len(path) == 1 or path == LIMITS_PATH) and first["type"] in NO_TABLE:
+        name = ".".join(map(str, path))
+        name = f"[[{name}]] tables" if name == "threshold" else f"a table, [{name}]"
         what = f"wants {name}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         choices = [one["msg"].removeprefix("Input should be ") for one in beside[1:]]
@@ -69,6 +73,8 @@ def explain(error: ValidationError, source: Source) -> str:
     told = f"{_origin(path, source)}{'.'.join(str(part) for part in path)}: {what}"
     return f"{told} (and {more} more)" if more else told
 
+
+LIMITS_PATH = ("circuits", "limits")
 
 NO_TABLE = frozenset(("model_type", "dict_type", "tuple_type"))
 

@@ -1,0 +1,34 @@
+"""A user circuit's source held against the limits before any work is handed over. Imports no Qiskit.
+
+It runs in the process that serves every caller: linear in the source, with little memory, and in steps
+between which others get their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from shotclock.circuits.qasm_check import QasmCheck
+from shotclock.circuits.refusal import Guard
+from shotclock.domain.circuit_limits import CircuitLimits
+
+BYTE_ORDER_MARK = "\ufeff"
+
+
+def check(source: str | bytes, limits: CircuitLimits) -> None:
+    """Raises CircuitError, in one line, on a source that is over a limit: where, what, settings key."""
+    for _ in _steps(source, limits):
+        pass
+
+
+async def check_in_turns(source: str | bytes, limits: CircuitLimits) -> None:
+    """`check` for the event loop: others run in between."""
+    for _ in _steps(source, limits):
+        await asyncio.sleep(0)
+
+
+def _steps(source: str | bytes, limits: CircuitLimits) -> Iterator[None]:
+    Guard(limits).check("source_bytes", len(source), "bytes")
+    if isinstance(source, str):
+        yield from QasmCheck(source.removeprefix(BYTE_ORDER_MARK), limits).steps()
