@@ -207,6 +207,6 @@ def test_a_rank_at_another_version_is_told_so(monkeypatch: pytest.MonkeyPatch) -
     second.optimizer.load_state_dict(second.optimizer.state_dict())
     first.optimizer.step()
     before = second.bias()
-    with pytest.raises(RunError, match="at step 2, rank 1 is at version 3 and rank zero changed 2"):
+    with pytest.raises(RunError, match="at step 2, rank 1 is at version 3 and rank zero changed version 2"):
         second.optimizer.step()
     assert second.bias() == before

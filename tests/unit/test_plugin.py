@@ -38,15 +38,15 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "told"),
     [
-        ("nowhere:build", SettingsError, "there is no module 'nowhere'"),
-        ("mine.inner:build", SettingsError, "there is no module 'mine.inner'"),
+        ("nowhere:build", SettingsError, "module 'nowhere' was not found"),
+        ("mine.inner:build", SettingsError, "module 'mine.inner' was not found"),
         ("mine:build", SettingsError, "mine has no 'build'"),
-        ("mine:number", SettingsError, "is of type int, wants a function"),
-        ("mine:", SettingsError, "wants module:factory"),
-        (":build", SettingsError, "wants module:factory"),
-        (".mine:two", SettingsError, "wants module:factory"),
-        ("./mine.py:two", SettingsError, "wants module:factory"),
-        ("a:b:c", SettingsError, "wants module:factory"),
+        ("mine:number", SettingsError, r"must be a function \(got int\)"),
+        ("mine:", SettingsError, "must be module:factory"),
+        (":build", SettingsError, "must be module:factory"),
+        (".mine:two", SettingsError, "must be module:factory"),
+        ("./mine.py:two", SettingsError, "must be module:factory"),
+        ("a:b:c", SettingsError, "must be module:factory"),
         ("mine_raises:build", SettingsError, r"RuntimeError: no QPU \(.*mine_raises\.py:2\)"),
         ("mine_garbled:build", SettingsError, r"SyntaxError: .* \(.*mine_garbled\.py:2\)"),
         ("mine_exits:build", SettingsError, r"SystemExit: 7 \(.*mine_exits\.py:2\)"),
@@ -66,7 +66,10 @@ def test_what_cannot_be_loaded_is_one_line(name: str, kind: type[Exception], tol
     [
         ("mine:two", "TypeError: two() missing 1 required positional argument: 'b'"),
         ("mine:refuses", "ValueError: seed is odd ("),
-        ("mine:nothing", "made a NoneType, which is no Workload: it lacks name, samples_per_step, step, "),
+        (
+            "mine:nothing",
+            "returned a NoneType, which is not a Workload: it lacks name, samples_per_step, step, ",
+        ),
         ("os:getcwd", "TypeError"),
     ],
 )

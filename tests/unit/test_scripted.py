@@ -72,7 +72,7 @@ def test_installed_providers_load_by_name() -> None:
     ("name", "told"),
     [
         ("emulatd", "no provider 'emulatd'; did you mean 'emulated'"),
-        ("nowhere:factory", "there is no module 'nowhere'"),
+        ("nowhere:factory", "module 'nowhere' was not found"),
         ("shotclock.providers.scripted:Nothing", "has no 'Nothing'"),
     ],
 )

@@ -186,5 +186,5 @@ def test_a_subproblem_in_any_memory_order_runs_the_code_that_is_compiled() -> No
 
 
 def test_lists_are_refused_by_name() -> None:
-    with pytest.raises(SubproblemError, match=r"subproblem\.quadratic: want a numpy array, got a list"):
+    with pytest.raises(SubproblemError, match=r"subproblem\.quadratic: must be a numpy array \(got a list\)"):
         Subproblem([[0.0, 1.0], [1.0, 0.0]], np.zeros(2))  # type: ignore[arg-type]

@@ -196,7 +196,7 @@ def _connect_provider(host: Host, settings: Settings) -> _Connected | Check:
             registry.load(quantum.provider)
             return Check("reachable", True, f"{quantum.provider}: runs here, nothing is paid")
         else:
-            made = vendors.own(host, quantum)
+            made = vendors.build_user_provider(host, quantum)
     except ShotclockError as error:
         return Check("reachable", False, str(error), fix)
     device = getattr(made, "device", None)

@@ -1,4 +1,4 @@
-"""Puts a quantum path together: provider, synthesizer, pipeline, orchestrator, from one tree of settings."""
+"""Builds a quantum path from the settings: provider, synthesizer, pipeline, orchestrator."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.solvers.greedy import Greedy
 
 FEWEST_FITTED_SHOTS = 64
-"""Below this a sample of 12 variables seldom holds the optimum; `shots = "fit"` then says it does not fit."""
+"""With fewer shots, samples of 12 variables seldom contain the optimum; `shots = "fit"` rejects the call."""
 
 
 FREE = FreeJobs()
@@ -42,7 +42,9 @@ FREE = FreeJobs()
 class PathPolicy:
     """What differs between a measuring arm, a protected one and a service.
 
-    batch_limit: calls a job; 1 where one caller has one call under way, so that nothing can be packed.
+    protected: refuse calls on arrival, and all calls while the breaker is open.
+    fallback: when the classical answer runs.
+    batch_limit: calls per job; 1 where the caller has one call at a time, so that nothing can be packed.
     """
 
     protected: bool
@@ -52,7 +54,14 @@ class PathPolicy:
 
 @dataclass(frozen=True, slots=True)
 class QuantumPath:
-    """The parts that `app` goes on to talk to."""
+    """The parts of a path that `app` uses directly.
+
+    provider: runs the jobs.
+    synthesizer: compiles and binds the circuits.
+    forecast: predicts job times.
+    pipeline: takes one job from binding to samples.
+    orchestrator: the dispatcher in front of them.
+    """
 
     provider: Provider
     synthesizer: QaoaSynthesizer
@@ -62,7 +71,7 @@ class QuantumPath:
 
 
 def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
-    """The provider of these settings, warm. Raises SettingsError on what it cannot be asked for."""
+    """The provider these settings name, ready for jobs. Raises SettingsError on invalid settings."""
     if quantum.provider == "emulated":
         provider = _build_emulated(host, settings, quantum, profile)
     elif quantum.provider in vendors.REMOTE:
@@ -70,20 +79,22 @@ def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, pro
     elif quantum.provider == "aer":
         provider = _aer(host)
     else:
-        provider = vendors.own(host, quantum)
+        provider = vendors.build_user_provider(host, quantum)
     limits = provider.limits
     if limits.paid and quantum.max_money_per_run == 0:
         raise SettingsError(
             f"quantum.provider: '{quantum.provider}' is paid and quantum.max_money_per_run is 0; "
-            f"set what a run may spend"
+            f"set the most a run may spend"
         )
     if quantum.shots != "fit" and quantum.shots > limits.max_shots:
-        raise SettingsError(f"quantum.shots: {quantum.shots} is over the device's {limits.max_shots}")
+        raise SettingsError(
+            f"quantum.shots: must be at most the device's {limits.max_shots} (got {quantum.shots})"
+        )
     return provider
 
 
 def device_of(provider: Provider, quantum: QuantumSettings) -> tuple[str, str]:
-    """The device's name and its calibration in force, "" where it is not told; a few requests of a vendor."""
+    """The device's name and its current calibration, "" if not reported; makes a few requests to a vendor."""
     if isinstance(provider, EmulatedProvider):
         return provider.device.name, provider.device.calibration_id
     if quantum.provider not in vendors.REMOTE:
@@ -91,10 +102,10 @@ def device_of(provider: Provider, quantum: QuantumSettings) -> tuple[str, str]:
     from shotclock.providers.device_facts import identify  # noqa: PLC0415 - imports Qiskit
 
     try:
-        found = identify(provider)
+        device = identify(provider)
     except ProviderError:
         return quantum.backend, ""
-    return found.backend, found.calibration
+    return device.backend, device.calibration
 
 
 def assemble(
@@ -107,13 +118,13 @@ def assemble(
     *,
     book: JobJournal = FREE,
 ) -> QuantumPath:
-    """The path on this host, not yet started; its solvers are compiled, since no call has time for that.
+    """The path on this host, not yet started; its solvers are compiled already, as no call has time for that.
 
-    book: where a paid provider's jobs are written down.
+    book: the journal of a paid provider's jobs.
     """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(book, FreeJobs):
-        raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid: serve it with a ledger")
+        raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid and needs a ledger")
     host.run(host.threads.run(warm_solvers))
     facts = host.run(host.offload.run(devices.describe, quantum.device))
     rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
@@ -195,7 +206,7 @@ def _aer(host: Host) -> Provider:
 
 
 def _limit_shots(quantum: QuantumSettings, provider: Provider) -> ShotLimits:
-    """Fixed shots, or as many as a call's budget pays for, up to the device's own limit."""
+    """A fixed number of shots, or as many as fit a call's budget, up to the device's limit."""
     if quantum.shots == "fit":
         return ShotLimits(FEWEST_FITTED_SHOTS, provider.limits.max_shots)
     return ShotLimits(quantum.shots, quantum.shots)

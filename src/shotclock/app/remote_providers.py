@@ -1,4 +1,4 @@
-"""Providers that are somebody else's: IBM's cloud, QRMI's resources, a sampler of the user's own."""
+"""Providers outside this package: IBM's cloud, QRMI's resources, a user's own provider or sampler."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ REMOTE = ("ibm", "qrmi")
 
 @dataclass(frozen=True, slots=True)
 class ProfileForecast:
-    """What the emulator's time model says of a job on this device, reached this way: a `Forecast`."""
+    """A `Forecast` of a job's times, from the emulator's time model of this device and network profile."""
 
     facts: DeviceFacts
     profile: Profile
 
     def latency_s(self, job: Job) -> float:
-        """The p95 of submit to samples with nothing ahead, seconds."""
+        """The p95 of submit to samples with an empty queue, seconds."""
         return timing.quantile_s(job, self.facts, self.profile, 0.95)
 
     def qpu_s(self, job: Job) -> float:
@@ -48,7 +48,15 @@ class ProfileForecast:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """How a remote provider is reached; see `QuantumSettings`."""
+    """How a remote provider is reached; see `QuantumSettings`.
+
+    credentials_file: path of the file with the key; "" uses the vendor's environment variables.
+    instance: the vendor's instance; "" uses the one in the credentials file.
+    backend: the vendor's name of the device.
+    execution_mode: "job", "batch" or "session".
+    session_max_s: maximum length of a session, seconds; None uses the vendor's default.
+    session_idle_s: how long a session may stay idle before it is closed, seconds.
+    """
 
     credentials_file: str = ""
     instance: str = ""
@@ -70,7 +78,7 @@ class Access:
         )
 
     def credentials(self) -> credentials.Credentials:
-        """The key in the file; without a file the vendor's own variables. Raises SettingsError."""
+        """The key in the file; without a file, the vendor's environment variables. Raises SettingsError."""
         if not self.credentials_file:
             return credentials.Credentials(credentials.NONE.token, self.instance)
         try:
@@ -78,14 +86,14 @@ class Access:
         except RuntimeError:
             raise SettingsError(
                 f"quantum.credentials_file: {self.credentials_file}: this user has no home folder; "
-                "name the file from / on"
+                "give an absolute path"
             ) from None
-        found = credentials.read(file)
-        return credentials.Credentials(found.token, self.instance or found.instance, found.url)
+        stored = credentials.read(file)
+        return credentials.Credentials(stored.token, self.instance or stored.instance, stored.url)
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:
-    """Keeps a proxy of the environment away from this host's own addresses, `shotclock emulate` above all.
+    """Excludes loopback addresses from the environment's proxy, mainly for `shotclock emulate`.
 
     IBM's cloud may need the proxy; requests, urllib3 and QRMI's client all read `no_proxy`.
     """
@@ -108,9 +116,9 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
     if isinstance(host, VirtualHost):
         raise SettingsError(
             f"--clock virtual: quantum.provider '{quantum.provider}' answers in real time, which cannot be "
-            f"skipped; leave --clock out"
+            f"skipped; omit --clock"
         )
-    # Here and not at the top: they import Qiskit, which a local run's event loop does without.
+    # Not at the top: these import Qiskit, which a local run's process does not need.
     from shotclock.circuits.packing import compose_pub  # noqa: PLC0415
     from shotclock.providers.remote import RemoteSetup  # noqa: PLC0415
     from shotclock.providers.workload import WorkloadPolicy  # noqa: PLC0415
@@ -137,16 +145,16 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
     if provider.limits.max_qubits != facts.n_qubits:
         raise SettingsError(
             f"quantum.device: circuits are compiled for {facts.name} with {facts.n_qubits} qubits, but the "
-            f"back end has {provider.limits.max_qubits}; name its device"
+            f"back end has {provider.limits.max_qubits}; set the device of that back end"
         )
     return provider
 
 
-def own(host: Host, quantum: QuantumSettings) -> Provider:
-    """What a "module:factory" or an entry point of the user's makes: a Provider, or a sampler or back end
-    of Qiskit's, which is wrapped. Raises SettingsError on anything else.
+def build_user_provider(host: Host, quantum: QuantumSettings) -> Provider:
+    """The Provider from a user's "module:factory" or entry point.
 
-    The factory is called with those of the keywords clock and seed that it takes.
+    The factory may return a Provider, or a Qiskit sampler or back end, which is wrapped; anything else raises
+    SettingsError. It is called with those of the keywords clock and seed that it accepts.
     """
     from qiskit.primitives import BaseSamplerV2  # noqa: PLC0415
     from qiskit.providers import BackendV2  # noqa: PLC0415
@@ -167,8 +175,8 @@ def own(host: Host, quantum: QuantumSettings) -> Provider:
         )
     if not all(hasattr(made, name) for name in ("limits", "submit", "collect", "predict_s")):
         raise SettingsError(
-            f"quantum.provider: {quantum.provider!r} made {with_article(type(made).__name__)}, "
-            f"which is no Provider, no BaseSamplerV2 and no BackendV2"
+            f"quantum.provider: {quantum.provider!r} must return a Provider, a BaseSamplerV2 or a BackendV2 "
+            f"(got {with_article(type(made).__name__)})"
         )
     return made  # type: ignore[return-value]
 
@@ -178,12 +186,12 @@ def _select_arguments(factory: object, offered: dict[str, Any]) -> dict[str, Any
         parameters = inspect.signature(factory).parameters  # type: ignore[arg-type]
     except (TypeError, ValueError):  # some built-in callables have no signature
         return {}
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return offered
     return {name: value for name, value in offered.items() if name in parameters}
 
 
 def _mode(text: str) -> Any:
     if text not in {"job", "batch", "session"}:
-        raise SettingsError(f"quantum.execution_mode: {text!r}, wants job, batch or session")
+        raise SettingsError(f"quantum.execution_mode: must be job, batch or session (got {text!r})")
     return text

@@ -43,7 +43,15 @@ GRACE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What there is to say of a service that takes calls."""
+    """A service that accepts calls.
+
+    grpc_port: the port of the gRPC server.
+    http_port: the port of the status page and the metrics.
+    provider: the provider's name.
+    emulated: whether the provider is emulated.
+    sizes: the subproblem sizes that are compiled already, in variables.
+    recovered: the jobs an earlier stop left open.
+    """
 
     grpc_port: int
     http_port: int
@@ -54,14 +62,14 @@ class Started:
     warnings: tuple[str, ...] = ()
 
 
-def _unheard(grpc_port: int, http_port: int) -> None:
+def _ignore_ports(grpc_port: int, http_port: int) -> None:
     del grpc_port, http_port
 
 
 class Service:
     """Everything `shotclock serve` runs. `start`, then `close`, both from the main thread.
 
-    on_trouble: told, from another thread, what a person has to know while calls are still answered.
+    on_trouble: called from another thread with each problem that needs attention while calls are answered.
     """
 
     def __init__(self, settings: Settings, on_trouble: Callable[[str], None] = no_report) -> None:
@@ -75,8 +83,8 @@ class Service:
         self._beside: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
-    def start(self, listening: Callable[[int, int], None] = _unheard) -> Started:
-        """Opens ports first, then compiles; ready when it returns. Whatever fails undoes the rest."""
+    def start(self, listening: Callable[[int, int], None] = _ignore_ports) -> Started:
+        """Opens the ports, then compiles; ready when it returns. Closes everything again on failure."""
         try:
             return self._start(listening)
         except BaseException:
@@ -99,7 +107,7 @@ class Service:
 
     def _start(self, listening: Callable[[int, int], None]) -> Started:
         settings, host, serve = self._settings, self._host, self._settings.serve
-        # what is wrong with these is said before minutes are spent on a vendor
+        # Report errors here before minutes are spent on connecting to a vendor.
         _check_addresses(serve)
         descriptors = raise_limit()
         security = _security(serve, self._trouble)
@@ -125,7 +133,7 @@ class Service:
         host.run(orchestrator.start(*(_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
         host.run(self._run_beside(path, provider, recovered))
-        # what was imported and compiled stays: no later collection looks at its 140,000 objects again
+        # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
         gc.freeze()
         return Started(
@@ -155,11 +163,11 @@ class Service:
         while self._stops:
             try:
                 await self._stops.pop()()
-            except ProviderError as error:  # the rest is closed all the same
-                self._trouble(f"the provider was not closed well: {error}")
+            except ProviderError as error:  # the rest must still be closed
+                self._trouble(f"closing the provider failed: {error}")
 
     async def _run_beside(self, path: QuantumPath, provider: Provider, recovered: Recovered) -> None:
-        """What goes on while the service runs; `WallHost.close` cancels it."""
+        """Starts the background tasks; `WallHost.close` cancels them."""
         every_s = self._settings.circuits.check_calibration_s
         self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
         self._beside.append(asyncio.create_task(self._books.collect(provider, recovered)))
@@ -199,14 +207,16 @@ def _check_addresses(serve: ServeSettings) -> None:
     except SettingsError as error:
         raise SettingsError(f"serve.metrics: {error}") from error
     if grpc_port and serve.listen == serve.metrics:
-        raise SettingsError(f"serve.metrics: {serve.metrics} is serve.listen already; give it another port")
+        raise SettingsError(
+            f"serve.metrics: must differ from serve.listen (got {serve.metrics} for both); use another port"
+        )
 
 
 def _security(serve: ServeSettings, on_refused: Callable[[str], None]) -> ServerTls | Insecure:
     files = (serve.certificate, serve.private_key, serve.authorities)
     if serve.insecure:
         if any(files):
-            raise SettingsError("serve.insecure: is set beside certificates; leave one of the two out")
+            raise SettingsError("serve.insecure: cannot be combined with certificates; remove one of the two")
         return Insecure()
     missing = [
         name
@@ -216,7 +226,7 @@ def _security(serve: ServeSettings, on_refused: Callable[[str], None]) -> Server
     if missing:
         raise SettingsError(
             f"serve.{missing[0]}: mutual TLS needs certificate, private_key and authorities (PEM files); "
-            f"`insecure = true` serves one host's own loopback without them"
+            f"`insecure = true` serves loopback without them"
         )
     policy = Policy.of(frozenset(serve.trainers), frozenset(serve.operators), frozenset(serve.probes))
     tls_files = TlsFiles(*map(Path, files))
@@ -225,7 +235,7 @@ def _security(serve: ServeSettings, on_refused: Callable[[str], None]) -> Server
 
 
 def _sample(n: int) -> Subproblem:
-    """Stands for subproblems of n variables while the path is warmed."""
+    """A random subproblem of n variables, used to warm the path."""
     rng = np.random.default_rng(n)
     upper = np.triu(rng.normal(size=(n, n)), 1)
     return Subproblem(upper + upper.T, rng.normal(size=n))

@@ -1,4 +1,4 @@
-"""The command `shotclock`. One file a verb; heavy imports wait until a verb runs."""
+"""The command `shotclock`: one file per subcommand; heavy imports happen when a subcommand runs."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from shotclock.domain.errors import MachineError, ShotclockError
 
 
 class _Verbs(TyperGroup):
-    """Ends a verb that is stopped from outside with one line at most, and a code a script can tell."""
+    """Ends an interrupted subcommand with at most one line and a documented exit code."""
 
     def make_context(self, *arguments: Any, **more: Any) -> Any:
-        """Reads the arguments; `--help` and `--version` print here, where click ends a broken pipe with 1."""
+        """Parses the arguments; `--help` and `--version` print here, where click exits 1 on a broken pipe."""
         try:
             return super().make_context(*arguments, **more)
         except BrokenPipeError:
@@ -42,7 +42,7 @@ class _Verbs(TyperGroup):
             raise typer.Exit(READER_GONE) from None
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
-        """Runs the verb."""
+        """Runs the subcommand."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, typer.Abort):
@@ -50,19 +50,19 @@ class _Verbs(TyperGroup):
             raise typer.Exit(INTERRUPTED) from None
         except (BrokenPipeError, SystemExit) as error:
             if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
-                raise  # the other is rich's word for a broken pipe
+                raise  # rich turns a broken pipe into SystemExit; any other exit is the command's
             _write_no_more()
             raise typer.Exit(READER_GONE) from None
 
 
 def _write_no_more() -> None:
-    """What is left to flush goes nowhere; else Python fails on it once more at its end, with code 120."""
+    """Discards buffered output; otherwise Python fails to flush it at exit, with code 120."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 app = typer.Typer(
     cls=_Verbs,
-    help="Puts a quantum processor behind a deadline, and says plainly whether it paid.",
+    help="Puts a quantum processor behind a deadline, and reports whether it paid for itself.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: an error is one line to grep, and rich alone takes 0.1 s to load
@@ -96,7 +96,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Takes the options that stand before a verb."""
+    """Parses the options before a subcommand."""
 
 
 if sys.flags.optimize >= 2:
@@ -106,7 +106,7 @@ if sys.flags.optimize >= 2:
 
 
 def _enter_directory() -> None:
-    """Enters a new working directory where it was deleted: torch's MKL ends the process without one."""
+    """Enters a new working directory if it was deleted: without one, torch's MKL ends the process."""
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -116,9 +116,9 @@ def _enter_directory() -> None:
 
 
 def _name_home() -> None:
-    """Names a home folder that does not exist where the user has none, as in a container under any user id.
+    """Sets HOME to a path that does not exist if the user has no home, as in a container with any user id.
 
-    Libraries raise there at import (altair), or make a folder called `~` in the present one (numba).
+    Without HOME, altair raises at import, and numba creates a folder named `~` in the working directory.
     """
     try:
         Path.home()
@@ -137,7 +137,7 @@ def _protect_imports() -> None:
 
 
 def main() -> None:
-    """Runs a verb; expected errors are one line and their exit code, never a traceback."""
+    """Runs a subcommand; expected errors are one line and their exit code, never a traceback."""
     prepare_streams()
     _name_home()
     _enter_directory()

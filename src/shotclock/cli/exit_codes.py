@@ -1,8 +1,8 @@
-"""What a script can tell from how a verb ended; an error's own code is its class's `exit_code`."""
+"""Exit codes of a subcommand; an error's code is its class's `exit_code`."""
 
 RUN_FAILED = 4
 INCONCLUSIVE = 5
 THRESHOLD_FAILED = 99
 INTERRUPTED = 130
 READER_GONE = 141
-"""What a shell gives for a pipe whose reader has left."""
+"""A shell's code for a pipe whose reader has exited."""

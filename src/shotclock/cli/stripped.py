@@ -1,4 +1,4 @@
-"""Help under `python -OO`, which strips the docstrings that it is made of."""
+"""Help texts under `python -OO`, which strips the docstrings they come from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user names as "module:factory": loaded, called, and refused in one line where it does not work."""
+"""Loads and calls what a user names as "module:factory"; any failure becomes a one-line error."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ T = TypeVar("T")
 
 
 def load(where: str, name: str) -> Callable[..., object]:
-    """The callable that "module:factory" names; where: the setting it stands in, for the error's words.
+    """The callable that "module:factory" names. where: the setting that holds the name, for error texts.
 
-    Raises SettingsError, and MachineError where the module needs a package that is not installed.
+    Raises SettingsError, or MachineError if the module needs a package that is not installed.
     """
     module, _, attribute = name.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), attribute)):
-        raise SettingsError(f"{where}: {name!r}: wants module:factory, as in my_pkg.my_module:build")
+        raise SettingsError(f"{where}: {name!r}: must be module:factory, as in my_pkg.my_module:build")
     _search_working_directory()
     try:
         found = importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
-            raise SettingsError(f"{where}: {name!r}: there is no module {missing!r}") from error
+            raise SettingsError(f"{where}: {name!r}: module {missing!r} was not found") from error
         raise MachineError(f"{where}: {name!r} needs the package {missing!r}: install {missing}") from error
     except (Exception, SystemExit) as error:
         raise SettingsError(f"{where}: {name!r}: cannot be imported: {describe_error(error)}") from error
@@ -38,7 +38,7 @@ def load(where: str, name: str) -> Callable[..., object]:
         raise SettingsError(f"{where}: {name!r}: {module} has no {attribute!r}")
     factory: object = getattr(found, attribute)
     if not callable(factory):
-        raise SettingsError(f"{where}: {name!r}: is of type {type(factory).__name__}, wants a function")
+        raise SettingsError(f"{where}: {name!r}: must be a function (got {type(factory).__name__})")
     return factory
 
 
@@ -51,7 +51,7 @@ def _search_working_directory() -> None:
 
 
 def call_plugin(where: str, name: str, call: Callable[[], T]) -> T:
-    """What the user's code returns; SettingsError with its own error and line where it raises."""
+    """What the user's code returns; if it raises, SettingsError with that error and its line."""
     try:
         return call()
     except ShotclockError:
@@ -61,23 +61,23 @@ def call_plugin(where: str, name: str, call: Callable[[], T]) -> T:
 
 
 def check(where: str, name: str, made: object, port: type) -> None:
-    """SettingsError naming the members of a port that an object of the user's lacks."""
-    if missing := lacking(made, port):
-        what = f"made {with_article(type(made).__name__)}, which is no {port.__name__}"
+    """Raises SettingsError naming the members of a port that a user's object lacks."""
+    if missing := find_missing(made, port):
+        what = f"returned {with_article(type(made).__name__)}, which is not a {port.__name__}"
         raise SettingsError(f"{where}: {name!r}: {what}: it lacks {', '.join(missing)}")
 
 
-def lacking(made: object, port: type) -> list[str]:
+def find_missing(made: object, port: type) -> list[str]:
     """The members of a port that an object does not have."""
     members = [*getattr(port, "__annotations__", {}), *(key for key in vars(port) if not key.startswith("_"))]
     return [member for member in members if not hasattr(made, member)]
 
 
 def describe_error(error: BaseException) -> str:
-    """The error in one line, with the file and the line where it was raised."""
+    """The error in one line, with the file and line where it was raised."""
     text = (str(error).splitlines() or [""])[0]
-    told = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     if isinstance(error, SyntaxError):
-        return f"{told.partition(' (')[0]} ({error.filename}:{error.lineno})"
+        return f"{message.partition(' (')[0]} ({error.filename}:{error.lineno})"
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return told if last.filename == __file__ else f"{told} ({last.filename}:{last.lineno})"
+    return message if last.filename == __file__ else f"{message} ({last.filename}:{last.lineno})"

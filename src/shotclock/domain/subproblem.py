@@ -23,11 +23,11 @@ Bits = NDArray[np.uint8]
 
 MAX_VARIABLES = 256
 MAX_ENERGY = 1e150
-"""Of any assignment, as a bound: differences and squares of energies stay finite numbers."""
+"""Bound on the energy of any assignment, so that differences and squares of energies stay finite."""
 MAX_COUNT = 2**63 - 1
 
 LAYOUT: Final = ("C", "ALIGNED", "WRITEABLE")
-"""What numba tells apart: a read-only or unaligned array is a type of its own to it."""
+"""The array flags numba compiles for: it treats read-only and unaligned arrays as separate types."""
 
 
 class Priority(IntEnum):
@@ -40,16 +40,18 @@ class Priority(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subproblem:
-    """Minimise ``E(b) = bᵀQb + q·b + offset`` over ``b ∈ {0,1}ⁿ`` within a budget of time.
+    """Minimise ``E(b) = bᵀQb + q·b + offset`` over ``b ∈ {0,1}ⁿ`` within a time budget.
 
-    quadratic: Q, shape (n, n), float64, symmetric, zero diagonal, finite.
-    linear: q, shape (n,), float64, finite. Both are kept in C order, copied only where they are not.
-    offset: finite; Σ|Q| + Σ|q| + |offset| is at most `MAX_ENERGY`.
-    budget_ns: what is left of the deadline when this object is handed over, nanoseconds.
-    base_version: the model version the coefficients were computed on, 0 or more.
+    quadratic: Q, shape (n, n), float64, symmetric, zero diagonal, finite; copied only if not in C order.
+    linear: q, shape (n,), float64, finite; copied only if not in C order.
+    offset: the constant term of E, finite; Σ|Q| + Σ|q| + |offset| is at most `MAX_ENERGY`.
     kind: the kernel's name; it selects the template family and labels figures.
+    request_id: the caller's name for this request; decisions refer to it.
+    base_version: the model version the coefficients were computed on, 0 or more.
+    budget_ns: the time left until the deadline when this object is handed over, nanoseconds.
+    priority: who is served first under overload.
 
-    Raises SubproblemError naming the field that cannot be used.
+    Raises SubproblemError naming the invalid field.
     """
 
     quadratic: Float64s
@@ -65,21 +67,25 @@ class Subproblem:
         self._check_arrays()
         self._check_words()
         self._refuse_overflow()
-        # Compiled code is compiled once a layout, and a caller would wait for it.
+        # numba compiles once per array layout, and a caller would wait for each compilation.
         for name in ("quadratic", "linear"):
             object.__setattr__(self, name, np.require(np.asarray(getattr(self, name)), requirements=LAYOUT))
 
     def _check_arrays(self) -> None:
         q2, q1 = self.quadratic, self.linear
-        for name, given in (("quadratic", q2), ("linear", q1)):
-            if not isinstance(given, np.ndarray):
-                raise SubproblemError(name, f"want a numpy array, got {with_article(type(given).__name__)}")
+        for name, array in (("quadratic", q2), ("linear", q1)):
+            if not isinstance(array, np.ndarray):
+                kind = with_article(type(array).__name__)
+                raise SubproblemError(name, f"must be a numpy array (got {kind})")
         if q1.ndim != 1 or not 1 <= q1.shape[0] <= MAX_VARIABLES:
-            raise SubproblemError("linear", f"want shape (n,) with 1 ≤ n ≤ {MAX_VARIABLES}, got {q1.shape}")
+            raise SubproblemError(
+                "linear", f"must have shape (n,) with 1 ≤ n ≤ {MAX_VARIABLES} (got {q1.shape})"
+            )
         if q2.shape != (q1.shape[0], q1.shape[0]):
-            raise SubproblemError("quadratic", f"want shape {(q1.shape[0],) * 2}, got {q2.shape}")
-        if q1.dtype != np.float64 or q2.dtype != np.float64:
-            raise SubproblemError("quadratic" if q2.dtype != np.float64 else "linear", "want dtype float64")
+            raise SubproblemError("quadratic", f"must have shape {(q1.shape[0],) * 2} (got {q2.shape})")
+        for name, array in (("quadratic", q2), ("linear", q1)):
+            if array.dtype != np.float64:
+                raise SubproblemError(name, f"must have dtype float64 (got {array.dtype})")
         if not np.isfinite(q1).all():
             raise SubproblemError("linear", "has NaN or infinite coefficients")
         if not np.isfinite(q2).all():
@@ -90,7 +96,7 @@ class Subproblem:
             raise SubproblemError("quadratic", "is not symmetric; pass (Q + Qᵀ)/2")
 
     def _check_words(self) -> None:
-        """Those beside the arrays, each kept as Python's own type."""
+        """Checks the other fields and converts each to Python's own type."""
         if isinstance(self.offset, bool) or not isinstance(self.offset, Real):
             raise SubproblemError("offset", f"must be a number (got {self.offset!r})")
         try:
@@ -109,7 +115,7 @@ class Subproblem:
                 raise SubproblemError(name, f"must be text (got {getattr(self, name)!r})")
 
     def _refuse_overflow(self) -> None:
-        """Energies that float64 cannot hold would make gains infinite, or NaN, and every answer a tie."""
+        """Refuses energies that float64 cannot hold: gains would be infinite or NaN, and every answer a tie."""
         with np.errstate(over="ignore"):
             sums = {
                 "quadratic": float(np.abs(self.quadratic).sum()),
@@ -152,8 +158,8 @@ class Subproblem:
     def from_bqm(cls, bqm: BinaryQuadraticModel, **words: Any) -> Subproblem:
         """From dimod's exchange type, of either vartype: bit i is the i-th label of `bqm.variables`.
 
-        words: the other fields of a Subproblem. `sample` reads an answer back by label. Raises
-        SubproblemError on anything but a BinaryQuadraticModel.
+        words: the other fields of a Subproblem. `sample` converts an answer back. Raises SubproblemError on
+        anything but a BinaryQuadraticModel.
         """
         binary = _check_bqm(bqm).binary
         # By default dimod sorts the labels, where they can be compared at all.
@@ -166,10 +172,10 @@ class Subproblem:
 
     @staticmethod
     def sample(bqm: BinaryQuadraticModel, bits: Bits) -> dict[Hashable, int]:
-        """An answer's bits by label, as dimod reads them: 0 and 1 of a BINARY model, −1 and 1 of a SPIN one.
+        """An answer's bits by label, as dimod uses them: 0 and 1 for a BINARY model, −1 and 1 for a SPIN one.
 
-        bits: shape (n,), of the subproblem that `from_bqm(bqm)` made; `bqm.energy` of what comes back is
-        the subproblem's energy of the bits. Raises SubproblemError where they do not fit the model.
+        bits: shape (n,), an answer to the subproblem from `from_bqm(bqm)`; `bqm.energy` of the result equals
+        the subproblem's energy of the bits. Raises SubproblemError if they do not fit the model.
         """
         labels, values = list(_check_bqm(bqm).variables), np.asarray(bits)
         if values.shape != (len(labels),):
@@ -177,7 +183,7 @@ class Subproblem:
                 "bits", f"must be shape ({len(labels)},), one bit a variable (got shape {values.shape})"
             )
         if not np.isin(values, (0, 1)).all():
-            raise SubproblemError("bits", "must be 0 or 1, as in an answer, of a SPIN model too")
+            raise SubproblemError("bits", "must be 0 or 1, as in an answer, even for a SPIN model")
         is_spin = bqm.vartype.name == "SPIN"
         numbers = [2 * int(bit) - 1 if is_spin else int(bit) for bit in values]
         return dict(zip(labels, numbers, strict=True))
@@ -211,12 +217,12 @@ _CONVERSIONS = {
 }
 
 
-def _check_bqm(given: object) -> BinaryQuadraticModel:
+def _check_bqm(bqm: object) -> BinaryQuadraticModel:
     from dimod import BinaryQuadraticModel  # noqa: PLC0415 - only callers who have a model pay for it
 
-    if isinstance(given, BinaryQuadraticModel):
-        return given
-    what = type(given).__name__
+    if isinstance(bqm, BinaryQuadraticModel):
+        return bqm
+    what = type(bqm).__name__
     hint = _CONVERSIONS.get(
         what, "build one with dimod.BinaryQuadraticModel(linear, quadratic, offset, vartype)"
     )

@@ -1,4 +1,4 @@
-"""Decides on arrival, without I/O: in, or refused with the limit that says no."""
+"""Admission on arrival, without I/O: a call is admitted, or refused with the limit that refused it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,19 @@ from shotclock.domain.subproblem import Priority
 
 WINDOW_NS = NS_PER_S
 SLICE_NS = 100 * NS_PER_MS
-"""The window slides by slices, so that its memory does not grow with the load."""
+"""The window moves by slices, so that its memory does not grow with the load."""
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the orchestrator holds at this instant; service_p95_s is one job's, submit to samples.
+    """What the orchestrator holds at this instant.
 
-    waiting: calls that a newcomer does not pass; running: jobs, ahead_s: predicted until they are done;
-    batch: how many calls one job can carry.
+    waiting: calls ahead of a new one.
+    running: jobs at the provider.
+    ahead_s: predicted time until those jobs are done, seconds.
+    lanes: jobs that may run at once.
+    service_p95_s: p95 of one job, submit to samples, seconds.
+    batch: calls one job can carry.
     """
 
     waiting: int
@@ -31,7 +35,7 @@ class Load:
 
 
 def predict_s(load: Load) -> float:
-    """p95 of wait plus service of one more call, seconds: ahead + ⌈(waiting + 1)/batch⌉ × service.
+    """p95 of waiting plus service time of one more call, seconds: ahead + ⌈(waiting + 1)/batch⌉ × service.
 
     Conservative: the QPU runs one job at a time, so lanes do not divide it; p95s are added.
     """
@@ -40,7 +44,7 @@ def predict_s(load: Load) -> float:
 
 
 def admit(load: Load, remaining_ns: int) -> Rejection | None:
-    """None admits; the rejection is of a call that predictably cannot finish."""
+    """None admits; a rejection means that the call is predicted not to finish in time."""
     needed = predict_s(load)
     remaining = remaining_ns / NS_PER_S
     if needed <= remaining:
@@ -50,15 +54,14 @@ def admit(load: Load, remaining_ns: int) -> Rejection | None:
 
 
 def explain_displacement(load: Load, queue_limit: int) -> Rejection:
-    """Of the call that has to go when the queue is full."""
+    """The rejection of a call that is displaced because the queue is full."""
     return Rejection("queue_limit", queue_limit, queue_limit, "calls waiting", load.service_p95_s)
 
 
 def overload(mean_queue_wait_ns: int, threshold_ns: int, priority: Priority) -> Rejection | None:
-    """None admits. Over the threshold LOW is refused, over twice the threshold NORMAL too (DAGOR).
+    """None admits. Above the threshold LOW is refused, above twice the threshold NORMAL too (DAGOR).
 
-    HIGH is refused by the queue's bound alone. A later call may find another mean once the window it
-    is taken over has passed.
+    HIGH is refused only by a full queue. The suggested retry time is the window over which the mean is taken.
     """
     if priority is Priority.HIGH:
         return None
@@ -82,10 +85,10 @@ class _Slice:
 
 
 class QueueWait:
-    """Mean time that calls which left the queue in the last second had waited in it.
+    """Mean waiting time of the calls that left the queue in the last second.
 
-    Every leaving counts, that of a call whose deadline passed too: under overload those waited longest.
-    In a stall nobody leaves and the mean is 0; the queue's bound and the predicted wait refuse then.
+    Calls whose deadline passed count too: under overload they waited longest. In a stall no call leaves and
+    the mean is 0; the queue limit and the predicted wait refuse calls then.
     """
 
     def __init__(self) -> None:
@@ -106,7 +109,7 @@ class QueueWait:
         self._total_ns += wait_ns
 
     def mean_ns(self, now_ns: int) -> int:
-        """Over the present slice of 100 ms and the nine before it; 0 when nobody left."""
+        """The mean over the present slice of 100 ms and the nine before it; 0 if no call left."""
         self._forget(now_ns // SLICE_NS)
         return self._total_ns // self._count if self._count else 0
 

@@ -21,7 +21,7 @@ class ValidatingKernel:
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        if missing := plugin.lacking(kernel, Kernel):
+        if missing := plugin.find_missing(kernel, Kernel):
             raise SettingsError(
                 f"kernel: {type(kernel).__name__} is no Kernel: it lacks {', '.join(missing)}"
             )

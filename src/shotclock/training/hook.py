@@ -1,15 +1,15 @@
-"""Shotclock in a training loop of one's own: attached to a torch optimizer, and detached again.
+"""Shotclock in a user's training loop: attach it to a torch optimizer, and detach it again.
 
     handle = attach(optimizer, model=model, kernel=kernel, caller=caller, clock=clock)
-    ...            # the loop stays as it is
+    ...            # the loop does not change
     handle.detach()
 
-Everything goes through torch's own hooks on the optimizer: after each `step` (closures and gradient
-accumulation included: optimizer steps count, backward passes do not) what is due is landed and asked. The
-optimizer's `state_dict` carries one more key, `shotclock`, which an optimizer without Shotclock ignores: the
-counters, the kernel's own state (`stateful`), and which calls were under way. No answer outlives the loading
-of a checkpoint: each such call is decided `dropped`.
-Under torchrun rank zero asks, and every rank applies what it decides at the same step (`distributed`).
+It uses torch's own optimizer hooks: after each `step`, arrived answers are applied and due calls are made
+(closures and gradient accumulation included: optimizer steps count, backward passes do not). The optimizer's
+`state_dict` gains one key, `shotclock`, which an optimizer without Shotclock ignores: the counters, the
+kernel's state (`stateful`), and the calls in flight. Loading a checkpoint decides each such call `dropped`.
+Under torchrun, rank zero makes the calls and every rank applies its decisions at the same step
+(`distributed`).
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ DEFAULT_POLICY = CallPolicy(
     mode="auto",
     budget_ns=200 * NS_PER_MS,
     wait_limit_ns=30_000 * NS_PER_MS,
-    # nothing is waited for before it was measured to be quick
+    # Calls overlap with training until they are measured to be fast enough to wait for.
     predicted_p95_s=math.inf,
 )
 
 
 def no_loss_check() -> float:
-    """Stands for "no loss check": answers are judged on the kernel's surrogate alone."""
+    """The default: no loss check; the kernel's surrogate alone decides on answers."""
     return math.nan
 
 
 class _Uncounted:
-    """Decisions that nobody counts."""
+    """Ignores decisions: the default where no recorder is given."""
 
     def record_decision(self, decision: Decision, stale: bool) -> None:
         del decision, stale
@@ -78,9 +78,9 @@ class _Target:
         self._written: list[Delta] = []
 
     def take_applied(self) -> list[Delta]:
-        """What was applied since this was last asked, in order."""
-        found, self._written = self._written, []
-        return found
+        """The deltas applied since the last call, in order."""
+        applied, self._written = self._written, []
+        return applied
 
     @torch.no_grad()
     def probe(self, delta: Delta) -> float:
@@ -98,17 +98,17 @@ class _Target:
         self._state.observe_step()
 
     def _number(self) -> float:
-        found = self._loss()
-        if isinstance(found, Tensor) and found.numel() != 1:
-            raise RunError(f"attach: loss returned a tensor of shape {tuple(found.shape)}, wants one number")
+        loss = self._loss()
+        if isinstance(loss, Tensor) and loss.numel() != 1:
+            raise RunError(f"attach: loss must return one number (got a tensor of shape {tuple(loss.shape)})")
         try:
-            return float(found)
+            return float(loss)
         except (TypeError, ValueError) as error:
-            raise RunError(f"attach: loss returned {type(found).__name__}, wants one number") from error
+            raise RunError(f"attach: loss must return one number (got {type(loss).__name__})") from error
 
 
 class Attached:
-    """What `attach` returns; `detach` takes every hook away and leaves model and optimizer as they are."""
+    """What `attach` returns; `detach` removes every hook and leaves model and optimizer unchanged."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class Attached:
         self._optimizer = optimizer
         ATTACHED.add(optimizer)
         self._hooks = [
-            # compiled into the loop's graph, the hook would run while it is traced and never again
+            # Compiled into the loop's graph, the hook would run only while it is traced.
             optimizer.register_step_post_hook(torch.compiler.disable(self._after_step)),  # type: ignore[no-untyped-call]
             optimizer.register_state_dict_post_hook(self._save_state),
             optimizer.register_load_state_dict_pre_hook(self._check_state),
@@ -151,7 +151,7 @@ class Attached:
 
     @property
     def mode(self) -> Mode:
-        """How calls meet training now; on a rank that never asks, how they began."""
+        """How calls meet training now; on ranks other than zero, the initial mode."""
         return self._calls.chooser.mode
 
     @property
@@ -160,17 +160,17 @@ class Attached:
         return self._calls.chooser.changes
 
     def summary(self) -> CallCounts:
-        """How many calls fell due since `attach`, how many were asked, and why the others were not.
+        """How many calls fell due since `attach`, how many were made, and why the others were not.
 
-        On rank zero, which asks; all zero on the others.
+        Counted on rank zero, which makes the calls; all zero on the other ranks.
         """
         return self._calls.counts
 
     @torch.inference_mode(False)
     def flush(self) -> None:
-        """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation.
+        """Waits for calls in flight and applies their answers: at an epoch's end, before an evaluation.
 
-        With several ranks all of them flush, after the same step. Once detached it does nothing.
+        With several ranks, all of them must flush, after the same step. Does nothing once detached.
         """
         if not self._hooks:
             return
@@ -180,9 +180,9 @@ class Attached:
         self._ranks.same(self._trained, f"the flush after step {self._step}")
 
     def detach(self) -> None:
-        """Takes the hooks away; answers still in flight are not applied. A second time does nothing.
+        """Removes the hooks; answers still in flight are not applied. A second call does nothing.
 
-        With several ranks all of them detach, after the same step.
+        With several ranks, all of them must detach, after the same step.
         """
         if not self._hooks:
             return
@@ -207,23 +207,24 @@ class Attached:
         self._share(f"step {self._step}")
 
     def _share(self, when: str) -> None:
-        """Every rank writes what rank zero has written; RunError where that does not lead to one model."""
+        """Applies rank zero's deltas on every rank; RunError if the models then differ."""
         shared = self._ranks.share(self._target.take_applied())
         for delta in shared if self._ranks.rank else ():
             if not self._aggregator.compare_and_swap(delta):
                 raise RunError(
                     f"distributed: at {when}, rank {self._ranks.rank} is at version {self.version} and "
-                    f"rank zero changed {delta.base_version}; step, load and flush alike on every rank"
+                    f"rank zero changed version {delta.base_version}; "
+                    f"step, load and flush alike on every rank"
                 )
         if shared:
             self._ranks.same(self._trained, when)
 
     def state_dict(self) -> dict[str, Any]:
-        """What the optimizer's own `state_dict` carries under the key `shotclock`, in plain values.
+        """What the optimizer's `state_dict` holds under the key `shotclock`, in plain values.
 
-        For checkpoints that keep no foreign keys, as those of torch.distributed.checkpoint do.
+        For checkpoints that drop unknown keys, as torch.distributed.checkpoint's do.
         """
-        # plain values, so that torch.load(weights_only=True) reads them
+        # Plain values, so that torch.load(weights_only=True) can read them.
         return {
             "schema": SCHEMA,
             "model": self._model,
@@ -234,7 +235,7 @@ class Attached:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state_dict` returned; SettingsError, and no change, where it does not fit."""
+        """Resumes from what `state_dict` returned; if it does not fit, SettingsError and no change."""
         self._check(state)
         self._load()
 
@@ -242,34 +243,34 @@ class Attached:
         state[KEY] = self.state_dict()
 
     def _check_state(self, _: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-        """Before torch loads anything: a checkpoint that does not fit changes nothing."""
+        """Runs before torch loads anything, so that a checkpoint that does not fit changes nothing."""
         self._check(state.get(KEY, {}))
 
-    def _check(self, found: Any) -> None:
-        if found and not isinstance(found, dict):
-            raise SettingsError(f"checkpoint: '{KEY}' is {type(found).__name__}, not what Shotclock wrote")
-        if found and found.get("schema") != SCHEMA:
+    def _check(self, state: Any) -> None:
+        if state and not isinstance(state, dict):
+            raise SettingsError(f"checkpoint: '{KEY}' is {type(state).__name__}, not what Shotclock wrote")
+        if state and state.get("schema") != SCHEMA:
             raise SettingsError(
-                f"checkpoint: '{KEY}.schema' is {found.get('schema')!r}, this version reads {SCHEMA}; "
-                f"load it with the Shotclock that wrote it, or delete the key '{KEY}' to start counting anew"
+                f"checkpoint: '{KEY}.schema' is {state.get('schema')!r}, this version reads {SCHEMA}; "
+                f"load it with the Shotclock that wrote it, or delete the key '{KEY}' to restart the counters"
             )
-        if found and found.get("model") != self._model:
+        if state and state.get("model") != self._model:
             raise SettingsError(
                 "checkpoint: was written for another model (names or shapes of its parameters differ); build "
                 "the model it was written for before loading it"
             )
         for field in ("version", "step"):
-            if found and not (isinstance(found.get(field), int) and found[field] >= 0):
-                raise SettingsError(f"checkpoint: '{KEY}.{field}' is {found.get(field)!r}, not a count")
-        if found:
-            self._check_calls(found)
-        self._restored = found
+            if state and not (isinstance(state.get(field), int) and state[field] >= 0):
+                raise SettingsError(f"checkpoint: '{KEY}.{field}' is {state.get(field)!r}, not a count")
+        if state:
+            self._check_calls(state)
+        self._restored = state
 
-    def _check_calls(self, found: Mapping[str, Any]) -> None:
-        kernel, lost = found.get("kernel"), found.get("in_flight")
+    def _check_calls(self, state: Mapping[str, Any]) -> None:
+        kernel, lost = state.get("kernel"), state.get("in_flight")
         if not (isinstance(kernel, dict) and kernel.keys() >= {"name", "state"}):
             raise SettingsError(f"checkpoint: '{KEY}.kernel' is {kernel!r}, not a kernel's name and state")
-        if not (isinstance(lost, list) and all(isinstance(one, list) and len(one) == 2 for one in lost)):
+        if not (isinstance(lost, list) and all(isinstance(call, list) and len(call) == 2 for call in lost)):
             raise SettingsError(f"checkpoint: '{KEY}.in_flight' is {lost!r}, not calls and their versions")
         self._calls.try_kernel_state(kernel)
 
@@ -277,8 +278,8 @@ class Attached:
         self._load()
 
     def _load(self) -> None:
-        """The model has moved, whatever came: what is in flight is stale."""
-        # what was under way when it was written is this handle's own, or of a process that is gone
+        """Resumes from the checked state. The model has changed, so calls in flight are stale."""
+        # After step 0 this handle knows its own calls; only a new handle takes those of the ended process.
         lost = self._restored.get("in_flight", []) if self._step == 0 and self._ranks.rank == 0 else []
         self._step = int(self._restored.get("step", self._step))
         self._aggregator.advance(to=int(self._restored.get("version", 0)))
@@ -304,27 +305,29 @@ def attach(
     environ: Mapping[str, str] = os.environ,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Attached:
-    """Asks every `policy.every` optimizer steps and applies each answer where it still holds.
+    """Makes a call every `policy.every` optimizer steps and applies each answer where it still holds.
 
     model: holds the parameters that the kernel's deltas name; without the wrapper of DDP or torch.compile.
-    loss: one number, evaluated before and after a change on data of the caller's choice; a change must lower
-    it. Without it, the kernel's surrogate alone decides: enough for `rounding`, not for `qat_flip`. observers
-    hear of finished calls on rank zero. The default policy overlaps until the measured p95 fits 200 ms, and
-    waits inline then. ranks_timeout_s: how long a rank waits for another one at a step boundary.
+    policy: the default overlaps with training until the measured p95 fits 200 ms, then waits inline.
+    loss: returns one number, evaluated before and after a change on data of the caller's choice; a change
+        must lower it. Without it the kernel's surrogate alone decides: enough for `rounding`, not for
+        `qat_flip`.
+    observers: called with each finished call on rank zero.
+    ranks_timeout_s: how long a rank waits for another rank at a step boundary, seconds.
 
-    Raises SettingsError where the optimizer moves none of the model or has Shotclock already, or without
-    a process group under several ranks; RunError where these start from different parameters.
+    Raises SettingsError if the optimizer steps no parameter of the model, has Shotclock attached already, or
+    several ranks have no process group; RunError if the ranks start from different parameters.
     """
     given, optimizer = optimizer, find_hookable(optimizer)
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in moved for parameter in model.parameters()):
         raise SettingsError(
-            "attach: the optimizer moves no parameter of this model; pass the model it trains"
+            "attach: the optimizer steps no parameter of this model; pass the model it trains"
         )
     if optimizer in ATTACHED:
         raise SettingsError("attach: Shotclock is attached to this optimizer already; detach that one first")
     if not callable(loss):
-        raise SettingsError(f"attach: loss is {type(loss).__name__}, wants a function without arguments")
+        raise SettingsError(f"attach: loss must be a function without arguments (got {type(loss).__name__})")
     check_attachable(model)
     target = _Target(model, OptimizerState(given), loss)
     aggregator = Aggregator(
@@ -336,18 +339,18 @@ def attach(
         loss_check=loss is not no_loss_check,
         audit=audit,
     )
-    heard = tuple(observers) if rank(environ) == 0 else ()
+    active_observers = tuple(observers) if rank(environ) == 0 else ()
     ranks = join_ranks(model, environ, ranks_timeout_s)
 
-    def is_over(call: FinishedCall) -> None:
-        for observer in heard:
+    def notify_observers(call: FinishedCall) -> None:
+        for observer in active_observers:
             observer(call)
 
-    calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=is_over)
+    calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=notify_observers)
     return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 
 
 def _fingerprint(model: nn.Module) -> str:
     """SHA-256 of the names and shapes of the parameters."""
-    told = "\n".join(f"{name} {tuple(value.shape)}" for name, value in model.named_parameters())
-    return hashlib.sha256(told.encode()).hexdigest()
+    shapes = "\n".join(f"{name} {tuple(value.shape)}" for name, value in model.named_parameters())
+    return hashlib.sha256(shapes.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What stands between a loop and torch's optimizer: wrappers around it, and steps that train nothing."""
+"""Recognises wrappers around torch's optimizers, and optimizer steps that train nothing."""
 
 from __future__ import annotations
 
@@ -11,50 +11,51 @@ from torch.optim import Optimizer
 from shotclock.domain.errors import SettingsError
 
 ATTACHED: WeakSet[Optimizer] = WeakSet()
-"""The optimizers that have Shotclock's hooks. A copy of one, or one that was pickled, has none of them."""
+"""The optimizers that have Shotclock's hooks. Copies and unpickled optimizers have lost them."""
 
 
 def find_hookable(optimizer: object) -> Optimizer:
     """The optimizer itself, or the one that a wrapper keeps as `optimizer` (accelerate, Lightning).
 
-    A wrapper that is an Optimizer in its own right, such as ZeroRedundancyOptimizer, is taken as it is: its
-    step ends after the inner one's. Raises SettingsError where there is no Optimizer of torch.
+    A wrapper that is itself an Optimizer, such as ZeroRedundancyOptimizer, is returned unchanged: its step
+    ends after the inner one's. Raises SettingsError if no torch Optimizer is found.
     """
-    seen: list[object] = []
-    found = optimizer
-    while not (isinstance(found, Optimizer) and _has_hooks(found)):
-        seen.append(found)
-        inner = getattr(found, "optimizer", None)
-        if inner is None or any(inner is one for one in seen):
+    visited: list[object] = []
+    candidate = optimizer
+    while not (isinstance(candidate, Optimizer) and _has_hooks(candidate)):
+        visited.append(candidate)
+        inner = getattr(candidate, "optimizer", None)
+        if inner is None or any(inner is wrapper for wrapper in visited):
             raise SettingsError(
-                f"attach: {type(optimizer).__name__} is no torch.optim.Optimizer and has none as its "
+                f"attach: {type(optimizer).__name__} is not a torch.optim.Optimizer and has none as its "
                 f"attribute 'optimizer'; pass the torch optimizer that it steps"
             )
-        found = inner
-    return found
+        candidate = inner
+    return candidate
 
 
-def _has_hooks(found: Optimizer) -> bool:
+def _has_hooks(optimizer: Optimizer) -> bool:
     """Whether Optimizer.__init__ ran: accelerate's wrapper and many a Lookahead inherit and never call it."""
-    return {"_optimizer_step_post_hooks", "_optimizer_state_dict_post_hooks"} <= vars(found).keys()
+    return {"_optimizer_step_post_hooks", "_optimizer_state_dict_post_hooks"} <= vars(optimizer).keys()
 
 
 @torch.no_grad()
 def is_dry_step(optimizer: Optimizer) -> bool:
-    """Whether the step just made was one that trains nothing: every rate is 0, every gradient made and 0.
+    """Whether the last step trained nothing: every rate is 0, and every gradient exists and is 0.
 
-    torch.distributed.checkpoint takes such a step to make an optimizer fill its state, and may take it on one
-    rank alone, so it must not count as a boundary at which the ranks meet.
+    torch.distributed.checkpoint makes such a step so that the optimizer fills its state, possibly on one rank
+    only, so it must not count as a boundary at which the ranks synchronise.
     """
     groups = optimizer.param_groups
     if not all(_is_zero_rate(group.get("lr")) for group in groups):
         return False
-    trained = [one for group in groups for one in group["params"] if one.requires_grad]
-    return bool(trained) and all(one.grad is not None and not _has_entries(one.grad) for one in trained)
+    trained = [parameter for group in groups for parameter in group["params"] if parameter.requires_grad]
+    gradients = [parameter.grad for parameter in trained]
+    return bool(trained) and all(grad is not None and not _has_entries(grad) for grad in gradients)
 
 
 def _is_zero_rate(rate: object) -> bool:
-    """A rate on an accelerator is not read: that would wait for the device at every step."""
+    """Whether the rate is 0. A rate on an accelerator is not read, which would wait for the device."""
     if isinstance(rate, Tensor):
         return rate.device.type == "cpu" and not bool(rate.any())
     return rate == 0.0

@@ -34,11 +34,15 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """A connection older than max_age_s is closed, calls in flight may take grace_s more.
+    """Lifetime and keepalive of connections.
 
-    It bounds how long a certificate that was replaced stays good for, where a client does not renew its
-    connection by itself, as ours does. look_s: how often the certificate files are looked at.
-    connections: open at once, those in their handshake included; handshake_s: what that may take.
+    max_age_s: a connection older than this is closed, seconds. It bounds how long a replaced certificate
+        stays in use by a client that does not renew its connection by itself, as ours does.
+    grace_s: extra time for calls in flight on a closing connection, seconds.
+    keepalive_s: interval between keepalive pings, seconds.
+    look_s: interval between checks of the certificate files, seconds.
+    connections: most open connections, including those in their handshake.
+    handshake_s: time limit of a handshake, seconds.
     """
 
     max_age_s: float = 600.0
@@ -52,7 +56,7 @@ class ConnectionLimits:
 def options(
     limits: ServiceLimits, connections: ConnectionLimits, secure: bool = True
 ) -> list[tuple[str, int]]:
-    """The channel arguments of the server; without certificates no connection gets too old."""
+    """The server's channel arguments; without certificates, connections have no maximum age."""
     aging = [
         ("grpc.max_connection_age_ms", _ms(connections.max_age_s)),
         ("grpc.max_connection_age_grace_ms", _ms(connections.grace_s)),
@@ -62,9 +66,9 @@ def options(
         ("grpc.max_allowed_incoming_connections", connections.connections),
         ("grpc.server_handshake_timeout_ms", _ms(connections.handshake_s)),
         ("grpc.max_receive_message_length", max(limits.circuit_bytes, limits.subproblem_bytes) + 4096),
-        # above the service's own bound, so that a call too many is shed and does not wait unheard
+        # Above the service's own limit, so that excess calls are shed instead of waiting inside gRPC.
         ("grpc.max_concurrent_streams", 2 * limits.concurrent_calls),
-        ("grpc.so_reuseport", 0),  # a port that is taken is an error, not a share of its calls
+        ("grpc.so_reuseport", 0),  # a port in use is an error: two servers must not share its calls
         ("grpc.keepalive_time_ms", _ms(connections.keepalive_s)),
         ("grpc.keepalive_timeout_ms", _ms(KEEPALIVE_MIN_S)),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -74,7 +78,7 @@ def options(
 
 
 class Server:
-    """A server that runs, on `port`; made by `serve`."""
+    """A running server on `port`, created by `serve`."""
 
     def __init__(
         self,
@@ -93,15 +97,15 @@ class Server:
         self._tasks = tasks
 
     def impediment(self) -> str:
-        """Why nobody can connect, "" where everybody can who may: a certificate out of date."""
+        """Why no client can connect (an expired certificate), or ""."""
         return _impediment(self._live)
 
     def warnings(self) -> tuple[str, ...]:
-        """What needs attention soon: a certificate that expires."""
+        """What needs attention soon: a certificate about to expire."""
         return _warnings(self._live)
 
     async def stop(self, grace_s: float) -> None:
-        """Takes nothing more; calls in flight may take grace_s to end."""
+        """Accepts no more calls; calls in flight have grace_s to end."""
         for task in self._tasks:
             task.cancel()
         await self._health.enter_graceful_shutdown()
@@ -117,10 +121,10 @@ async def serve(
     limits: ServiceLimits = DEFAULT_LIMITS,
     connections: ConnectionLimits = ConnectionLimits(),
 ) -> Server:
-    """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 takes a free one.
+    """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 selects a free port.
 
-    Raises MachineError where the port is taken or a certificate cannot be used, SettingsError where the
-    address is none or TLS was left out on one that is not loopback.
+    Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
+    is invalid, or is not loopback and TLS is off.
     """
     split_address(listen)
     secure = isinstance(security, ServerTls)
@@ -170,8 +174,8 @@ def _bind(server: Any, listen: str, security: ServerTls | Insecure, live: LiveId
 
 
 def _why_unbound(listen: str, security: ServerTls | Insecure) -> MachineError:
-    """gRPC answers alike for an address and for a certificate that it cannot use: the address is tried."""
-    taken = MachineError(f"{listen}: cannot listen there; is the port taken, or the address another host's?")
+    """gRPC raises the same error for an unusable address and an unusable certificate: try the address."""
+    taken = MachineError(f"{listen}: cannot listen there; is the port in use, or the address another host's?")
     if isinstance(security, Insecure):
         return taken
     try:
@@ -181,8 +185,7 @@ def _why_unbound(listen: str, security: ServerTls | Insecure) -> MachineError:
         return taken
     files = security.files
     return MachineError(
-        f"{files.certificate}: gRPC's TLS cannot use it with {files.private_key} and {files.authorities}; "
-        f"{NEW_KEY}"
+        f"{files.certificate}: gRPC cannot use it with {files.private_key} and {files.authorities}; {NEW_KEY}"
     )
 
 
@@ -191,7 +194,7 @@ def _family(listen: str) -> socket.AddressFamily:
 
 
 async def _look_at_files(live: LiveIdentity, every_s: float) -> None:
-    """Also without a handshake: what is wrong with new files is reported, and readiness knows the newest."""
+    """Reloads changed files even without a handshake, so that errors and readiness are current."""
     while True:
         await asyncio.sleep(every_s)
         await asyncio.to_thread(live.refresh)
@@ -201,13 +204,13 @@ async def _follow(
     operations: Operations, live: LiveIdentity | None, health_of: Any, interval_s: float
 ) -> None:
     """Health says SERVING while the orchestrator is ready and its certificate is valid."""
-    said = NOT_SERVING
+    reported = NOT_SERVING
     while True:
         ready = operations.status().phase is Phase.READY and not _impediment(live)
         now = SERVING if ready else NOT_SERVING
-        if now != said:
+        if now != reported:
             await health_of.set(SERVICE, now)
-            said = now
+            reported = now
         await asyncio.sleep(interval_s)
 
 

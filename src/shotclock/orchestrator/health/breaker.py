@@ -1,8 +1,8 @@
-"""Stops jobs to a provider that keeps failing, and asks once in a while whether it is well again.
+"""Circuit breaker: stops submitting to a provider that keeps failing, and probes it for recovery.
 
-After Envoy's outlier detection: 5 consecutive failures eject; base ejection time 30 s × the count of
-ejections in a row, at most 300 s; the count falls while the provider stays healthy. A failed status call
-repeats an ejection and does not lengthen the next.
+After Envoy's outlier detection: 5 consecutive failures open the breaker for 30 s × the count of consecutive
+openings, at most 300 s; the count falls while the provider stays healthy. A failed status call repeats the
+last open period and does not lengthen the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ CONSECUTIVE_FAILURES = 5
 BASE_EJECTION_NS = 30 * NS_PER_S
 MAX_EJECTION_NS = 300 * NS_PER_S
 HEALTHY_NS = 30 * NS_PER_S
-"""So long closed takes one off the count of openings."""
+"""Each period closed for this long reduces the count of openings by one."""
 SHORTEST_SHARE = 0.8
 """Jitter goes downward only, so that the cap is a cap."""
 
@@ -24,7 +24,7 @@ SHORTEST_SHARE = 0.8
 class Breaker:
     """Closed → open → half open → closed or open again; instants are monotonic nanoseconds.
 
-    A half-open breaker is closed by one status call, never by a job: a job may be paid for.
+    One status call closes a half-open breaker, never a job, because a job may cost money.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -51,37 +51,40 @@ class Breaker:
         return max(0, self._open_until_ns - now_ns) if self._open else 0
 
     def record_success(self, now_ns: int) -> None:
-        """A job ended well. While not closed this is of a job from before the opening: it proves nothing."""
+        """A job succeeded."""
+        # While not closed, this job was submitted before the opening: it says nothing about recovery.
         if self.allows(now_ns):
             self._failures = 0
 
     def record_failure(self, now_ns: int) -> None:
-        """A job failed; the fifth in a row opens. While not closed nothing changes, nor is it open longer."""
+        """A job failed; the fifth consecutive failure opens the breaker."""
+        # Jobs submitted before the opening still fail: they are the same outage and must not prolong it.
         if not self.allows(now_ns):
             return
         self._failures += 1
         if self._failures >= CONSECUTIVE_FAILURES:
             healthy = (now_ns - self._closed_since_ns) // HEALTHY_NS
-            # A count beyond the cap would lengthen nothing now and every ejection long after recovery.
+            # A count beyond the cap has no effect now, but would lengthen openings long after recovery.
             most = MAX_EJECTION_NS // BASE_EJECTION_NS
             self._openings = min(max(0, self._openings - healthy) + 1, most)
             self._eject(now_ns)
 
     def probe_due(self, now_ns: int) -> bool:
-        """True once each time it is half open: whoever hears it makes one status call and must report it.
+        """True once per half-open period: the caller makes one status call and must report its result.
 
-        A status call that was cancelled is reported as failed, or the breaker stays half open for ever.
+        A cancelled status call is reported as failed, or the breaker would stay half open for ever.
         """
+        # One probe at a time: a recovering provider must not meet a burst of status calls.
         if self._probing or self.state(now_ns) is not BreakerState.HALF_OPEN:
             return False
         self._probing = True
         return True
 
     def record_probe(self, ok: bool, now_ns: int) -> None:
-        """The status call's answer: closes, or stays open as long again.
+        """Closes the breaker after a successful status call; after a failed one, repeats the open period.
 
-        Only jobs that fail raise the count: a status call costs nothing, so a provider that is away is asked
-        as often at the end of a long outage as at its start.
+        Only failed jobs raise the count: a status call is free, so an unavailable provider is probed as often
+        at the end of a long outage as at its start.
         """
         if not self._probing:
             raise RuntimeError("no probe is outstanding: ask probe_due first")
@@ -93,6 +96,7 @@ class Breaker:
             self._eject(now_ns)
 
     def _eject(self, now_ns: int) -> None:
+        # Jitter keeps several clients of one provider from probing it at the same instant.
         share = self._rng.uniform(SHORTEST_SHARE, 1.0)
         self._open_until_ns = now_ns + round(share * self._openings * BASE_EJECTION_NS)
         self._open = True

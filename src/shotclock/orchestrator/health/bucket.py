@@ -31,6 +31,6 @@ class TokenBucket:
         return 0 if self._tokens >= 0 else round(-self._tokens / per_ns)
 
     def give_back(self) -> None:
-        """Returns a token that was taken for nothing."""
+        """Returns a token that was not used."""
         if self._per_minute is not None:
             self._tokens = min(self._per_minute, self._tokens + 1)

@@ -1,4 +1,4 @@
-"""How far one provider is trusted now: breaker, lanes, retries and what a job takes there."""
+"""One provider's health: breaker, concurrency limit, retry budget and job latency."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shotclock.orchestrator.health.latency import Slowness
 from shotclock.orchestrator.health.retry import RetryBudget
 
 STALLED_NS = 10_000_000
-"""A deadline noticed so much late was missed by the event loop."""
+"""A deadline noticed this much too late was missed by the event loop."""
 
 PROBE_LIMIT_S = 5.0
 """A status call that takes longer has failed."""
@@ -45,7 +45,7 @@ class Health:
         return Rejection("breaker", 0, 1, "provider marked unhealthy", wait_s)
 
     def record_finish(self, began_ns: int, predicted_s: float, inflight: int, *, first_attempt: bool) -> None:
-        """A job brought its samples."""
+        """A job returned its samples."""
         now = self._clock.now_ns()
         self.slowness.observe((now - began_ns) / NS_PER_S - predicted_s, now)
         self.lanes.record_finish(inflight, now - began_ns, round(predicted_s * NS_PER_S))
@@ -54,15 +54,16 @@ class Health:
             self.retries.record_first_success()
 
     def record_failure(self, error: ProviderError) -> None:
-        """A submit or collect failed; only a fault that is not the job's own speaks against the provider."""
+        """A submit or collect failed."""
+        # A permanent fault is caused by the job itself and says nothing about the provider.
         if error.kind is not FaultKind.PERMANENT:
             self._suspect()
 
     def record_timeout(self, waited_ns: int, predicted_s: float, late_ns: int) -> None:
-        """A job was given up; it speaks against the provider where it took longer than predicted.
+        """A job was abandoned at its deadline; it counts as a failure if it took longer than predicted.
 
-        late_ns: past the last deadline in it. Where this process noticed its own timer late, it stalled
-        itself, and every job under way would be blamed for that at once.
+        late_ns: time past the job's last deadline. If this process noticed its timer late, the process itself
+        stalled, and counting that would blame every running job at once.
         """
         if waited_ns > predicted_s * NS_PER_S and late_ns < STALLED_NS:
             self._suspect()
@@ -78,7 +79,7 @@ class Health:
             self._opened.set()
 
     async def probe(self) -> None:
-        """Makes the one status call that is due, whenever one is; runs until it is cancelled."""
+        """Makes a status call whenever one is due; runs until it is cancelled."""
         while True:
             await self._opened.wait()
             self._opened.clear()
@@ -96,7 +97,7 @@ class Health:
             return False
         except Exception as error:  # noqa: BLE001 - unreported, the breaker would stay half open for ever
             asyncio.get_running_loop().call_exception_handler(
-                {"message": f"{self._provider.name}: the status call broke", "exception": error}
+                {"message": f"{self._provider.name}: the status call raised an error", "exception": error}
             )
             return False
         return True

@@ -1,4 +1,4 @@
-"""What a job and a classical answer take here, learned from those that ran."""
+"""How long jobs and classical answers take on this machine, learned from those that ran."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEARNED_FROM = 20
 JOBS = 200
 OLDEST_NS = 60 * NS_PER_S
 FALLBACKS_LEARNED_FROM = 100
-"""Fewer have no 99th percentile of their own."""
+"""Fewer values have no meaningful 99th percentile."""
 FALLBACKS = 1000
 
 Number = TypeVar("Number", int, float)
@@ -30,7 +30,7 @@ class _Window(Generic[Number]):
         return len(self._ranked)
 
     def add(self, value: Number, now_ns: int) -> None:
-        """The newest; beyond the size the oldest goes."""
+        """Adds the newest value; beyond the size, drops the oldest."""
         self._seen.append((now_ns, value))
         insort(self._ranked, value)
         if len(self._seen) > self._size:
@@ -53,9 +53,9 @@ class _Window(Generic[Number]):
 class Slowness:
     """p95 of how much longer than predicted jobs took: the last 200 of the last 60 s, from 20 of them on.
 
-    The age limit is what lets a slow spell end: if slow jobs alone were remembered, admission would
-    refuse every call, no job would run, and nothing faster would ever be seen. Below 20 the provider's
-    own prediction stands, so one that runs fewer jobs a minute is always predicted by itself.
+    The age limit lets a slow period end: if only slow jobs were remembered, admission would refuse every
+    call, no job would run, and no faster job would ever be observed. Below 20 jobs the provider's own
+    prediction is used, so a provider that runs fewer jobs a minute always uses its own prediction.
     """
 
     def __init__(self) -> None:
@@ -66,15 +66,15 @@ class Slowness:
         self._excess_s.add(excess_s, now_ns)
 
     def p95_s(self, now_ns: int) -> float:
-        """The nearest-rank p95 of what was seen, 0 until enough was, seconds."""
+        """The nearest-rank p95 of the window, seconds; 0 until it holds enough jobs."""
         self._excess_s.forget(now_ns - OLDEST_NS)
         return 0.0 if len(self._excess_s) < LEARNED_FROM else self._excess_s.percentile(95)
 
 
 class FallbackTime:
-    """p99 of the classical answer's own time over the last 1,000: when the fallback must start (O9).
+    """p99 duration of the last 1,000 classical answers, which decides when the fallback must start (O9).
 
-    It needs no age limit: the fallback is always running, on 1 % of live traffic at least.
+    It needs no age limit: the fallback always runs, on at least 1 % of live traffic.
     """
 
     def __init__(self) -> None:

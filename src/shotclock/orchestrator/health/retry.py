@@ -1,4 +1,4 @@
-"""When to try a provider again: one layer, at most so many attempts, jittered, never past the deadline."""
+"""When to retry a provider: in one layer only, a limited number of times, jittered, before the deadline."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ PARTS = 1000
 def backoff_ns(
     error: ProviderError, attempt: int, attempts: int, remaining_ns: int, rng: random.Random
 ) -> int | None:
-    """How long to wait before attempt + 1, nanoseconds; None gives up.
+    """How long to wait before attempt + 1, nanoseconds; None: do not retry.
 
-    U(0,1)·min(10 s, 100 ms·2^(i−1)) (gRPC A6), after what the vendor's `Retry-After` asks for: the jitter
-    stays on top of it, so that everybody who was turned away at once does not come back at once. An
-    ambiguous submit is never repeated.
+    U(0,1)·min(10 s, 100 ms·2^(i−1)) (gRPC A6), added to the vendor's `Retry-After`: with the jitter on top,
+    clients that were refused together do not return together.
     """
+    # An ambiguous submit may have created a paid job, so only a transient fault is retried.
     if error.kind is not FaultKind.TRANSIENT or attempt >= attempts:
         return None
     jitter_s = rng.random() * min(CAP_S, BASE_S * 2 ** (attempt - 1))
@@ -30,10 +30,10 @@ def backoff_ns(
 
 
 class RetryBudget:
-    """Retries a provider may cost beyond its requests, so that retries never make an outage worse.
+    """Limits retries to a share of the requests, so that retries never make an outage worse.
 
-    One token a retry, per_success back for each first attempt that succeeds (MongoDB, Finagle). It
-    starts full: attempts ≤ (1 + per_success) × requests + capacity, and the capacity is the burst.
+    A retry takes one token; each first attempt that succeeds returns per_success (MongoDB, Finagle). The
+    budget starts full: attempts ≤ (1 + per_success) × requests + capacity, and the capacity is the burst.
     """
 
     def __init__(self, capacity: float = 10.0, per_success: float = 0.1) -> None:
@@ -51,7 +51,7 @@ class RetryBudget:
         self._parts = min(self._capacity, self._parts + self._per_success)
 
     def take(self) -> bool:
-        """Spends one token if there is one; without it the request is not tried again."""
+        """Takes one token if one is left; without a token the request is not retried."""
         if self._parts < PARTS:
             return False
         self._parts -= PARTS
