@@ -153,7 +153,7 @@ def test_a_tag_is_used_once_for_ever(make: Make) -> None:
         assert sum(one is None for one in tries) == 1
         assert sum(isinstance(one, LedgerError) for one in tries) == 8
         await lead_to_end(ledger, "t", S.FAILED)
-        with pytest.raises(LedgerError, match="used once"):
+        with pytest.raises(LedgerError, match="used only once"):
             await ledger.intend(record())
 
     asyncio.run(main())

@@ -66,7 +66,7 @@ def drain_and_stop(provider_s: float, *, fails: bool = False) -> tuple[list[Ledg
 def test_a_stop_does_not_interrupt_a_cancel(cancel_s: float) -> None:
     states, note, cancelled = drain_and_stop(cancel_s)
     assert states == [LedgerState.INTENT, LedgerState.SUBMITTED, LedgerState.FAILED]
-    assert note == "cancelled: its callers had gone"
+    assert note == "cancelled: all its callers had cancelled"
     assert cancelled == 1
 
 

@@ -411,7 +411,7 @@ def cut_off(path: Path) -> None:
     [
         (foreign_text, SettingsError, "not a ledger of Shotclock"),
         (foreign_database, SettingsError, "not a ledger of Shotclock"),
-        (newer, MachineError, "has schema 2, this Shotclock knows 1"),
+        (newer, MachineError, "has schema 2, this version reads 1"),
         (other_tables, MachineError, "damaged"),
         (page_of_zeros, MachineError, "damaged"),
         (cut_off, MachineError, "damaged"),
@@ -453,7 +453,7 @@ def test_a_file_that_may_only_be_read_is_told_at_the_start(tmp_path: Path) -> No
     open_ledger(tmp_path).close()
     disk = Disk()
     disk.readonly = True
-    with pytest.raises(MachineError, match="may only be read"):
+    with pytest.raises(MachineError, match="is not writable by this user"):
         open_ledger(tmp_path, disk)
 
 

@@ -59,7 +59,7 @@ async def until_the_disk_is_full(place: Place) -> tuple[Serving, str]:
 
 async def fill(place: Place, books: ProviderAccount) -> None:
     serving, said = await until_the_disk_is_full(place)
-    assert "nothing is submitted any more" in said
+    assert "no more jobs are submitted" in said
     assert str(place.ledger) in said
     paid = len(books.list_paid())
     for outcome in await ask(place, 5):

@@ -32,7 +32,7 @@ from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator, OnStale
-from shotclock.training.audit import WRITES, AuditFile, Entry, violations
+from shotclock.training.audit import WRITES, AuditFile, Entry, find_violations
 from shotclock.training.revalidate import revalidate
 
 N = 5
@@ -236,8 +236,11 @@ def test_a_loss_that_is_nan_refuses_the_change() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"on_stale": "sometimes"}, "on_stale: 'sometimes' is none; known: revalidate, drop, blind"),
-        ({"on_stale": "drop", "stale_limit": -1}, "stale_limit: -1 versions is negative"),
+        (
+            {"on_stale": "sometimes"},
+            "on_stale: invalid value 'sometimes'; expected one of revalidate, drop, blind",
+        ),
+        ({"on_stale": "drop", "stale_limit": -1}, "stale_limit: must be at least 0 versions (got -1)"),
     ],
 )
 def test_a_policy_for_stale_answers_that_is_none_is_said(options: dict[str, Any], said: str) -> None:
@@ -269,7 +272,7 @@ def test_the_audit_holds_every_decision_in_order(tmp_path: Path) -> None:
         (0, 1, 2),
         (0, 2, 2),
     ]
-    assert violations(entries) == []
+    assert find_violations(entries) == []
     # what was written stays when another process goes on with the same file
     AuditFile(tmp_path / "audit.jsonl").append(entries[0])
     assert len(audit.entries()) == 4
@@ -293,7 +296,7 @@ def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 )
 def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str) -> None:
     made = [Entry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
-    assert any(said in one for one in violations(made))
+    assert any(said in one for one in find_violations(made))
 
 
 class Listed:
@@ -337,7 +340,7 @@ def test_racing_workers_leave_a_linearizable_history(plans: list[list[str]]) -> 
         thread.start()
     for thread in threads:
         thread.join()
-    assert violations(audit.entries) == []
+    assert find_violations(audit.entries) == []
     written = [entry.seen_version for entry in audit.entries if entry.decision in WRITES]
     # steps and writes together are the versions 0, 1, 2, … each moved from once
     assert sorted(written + stepped) == list(range(aggregator.version))

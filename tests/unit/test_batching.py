@@ -137,7 +137,7 @@ def test_what_cannot_be_in_time_is_refused_with_the_time_it_would_take() -> None
 
 def test_a_size_without_a_line_is_refused() -> None:
     (refused,) = plan_of([request("a", n=4)]).unplaced
-    assert str(refused.rejection).startswith("lines: 1 lines of 4 qubits wanted against a limit of 0")
+    assert str(refused.rejection).startswith("lines: 1 lines of 4 qubits requested against a limit of 0")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,14 @@ from shotclock.domain.errors import RunError, SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training import hook
 from shotclock.training.calls import CallPolicy
-from shotclock.training.distributed import ALONE, Together, Unasked, asks, checksum, join_ranks
+from shotclock.training.distributed import (
+    SINGLE_PROCESS,
+    GlooRanks,
+    RefusingCaller,
+    checksum,
+    is_calling_rank,
+    join_ranks,
+)
 
 UNDER_TORCHRUN = {"RANK": "1", "WORLD_SIZE": "2"}
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.int8, torch.bool)
@@ -65,17 +72,17 @@ def test_a_checksum_changes_nothing_and_takes_a_transposed_view_as_it_reads() ->
 
 def test_without_torchrun_nobody_is_told() -> None:
     delta = Delta(0, "0.bias", np.zeros(1, np.int64), np.ones(1, np.float32))
-    assert join_ranks(model(), {}) is ALONE
-    assert join_ranks(model(), {"RANK": "0", "WORLD_SIZE": "1"}) is ALONE
-    assert ALONE.share([delta]) == [delta]
+    assert join_ranks(model(), {}) is SINGLE_PROCESS
+    assert join_ranks(model(), {"RANK": "0", "WORLD_SIZE": "1"}) is SINGLE_PROCESS
+    assert SINGLE_PROCESS.share([delta]) == [delta]
 
 
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        (UNDER_TORCHRUN, "WORLD_SIZE is 2 and there is no process group; call torch.distributed.init_proc"),
-        ({"WORLD_SIZE": "two"}, "WORLD_SIZE: 'two' is no number of ranks"),
-        ({"WORLD_SIZE": "0"}, "WORLD_SIZE: '0' is no number of ranks"),
+        (UNDER_TORCHRUN, "WORLD_SIZE is 2, but no process group exists; call torch.distributed.init_proc"),
+        ({"WORLD_SIZE": "two"}, r"WORLD_SIZE: must be a positive number \(got 'two'\)"),
+        ({"WORLD_SIZE": "0"}, r"WORLD_SIZE: must be a positive number \(got '0'\)"),
     ],
 )
 def test_an_environment_that_does_not_fit_is_said(environ: dict[str, str], said: str) -> None:
@@ -84,11 +91,11 @@ def test_an_environment_that_does_not_fit_is_said(environ: dict[str, str], said:
 
 
 def test_rank_zero_alone_asks() -> None:
-    assert asks({})
-    assert asks({"RANK": "0", "WORLD_SIZE": "2"})
-    assert not asks(UNDER_TORCHRUN)
-    with pytest.raises(RuntimeError, match="rank zero alone asks"):
-        Unasked().ask(Subproblem(np.zeros((2, 2)), np.zeros(2), request_id="a"))
+    assert is_calling_rank({})
+    assert is_calling_rank({"RANK": "0", "WORLD_SIZE": "2"})
+    assert not is_calling_rank(UNDER_TORCHRUN)
+    with pytest.raises(RuntimeError, match="only rank zero makes calls"):
+        RefusingCaller().ask(Subproblem(np.zeros((2, 2)), np.zeros(2), request_id="a"))
 
 
 @pytest.fixture
@@ -102,11 +109,11 @@ def group(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("group")
 def test_a_group_is_left_in_either_order() -> None:
-    one = Together(0, ["0.bias"], timeout_s=5.0)
-    one.same(model(), "a test")
+    one = GlooRanks(0, ["0.bias"], timeout_s=5.0)
+    one.check_same(model(), "a test")
     one.close()
     assert dist.is_initialized()
-    other = Together(0, ["0.bias"], timeout_s=5.0)
+    other = GlooRanks(0, ["0.bias"], timeout_s=5.0)
     dist.destroy_process_group()
     other.close()
 
@@ -132,7 +139,7 @@ class Linked:
             return written
         return self.wire.sent.pop(0)
 
-    def same(self, model: nn.Module, when: str) -> None:
+    def check_same(self, model: nn.Module, when: str) -> None:
         self.wire.looked.append(f"{self.rank}: {when}")
 
     def close(self) -> None:

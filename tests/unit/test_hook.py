@@ -344,7 +344,7 @@ def test_a_call_whose_waiting_was_interrupted_is_still_under_way() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"kernel": None}, "NoneType is no Kernel: it lacks name, loss_check"),
+        ({"kernel": None}, "NoneType is not a Kernel: it lacks name, loss_check"),
         ({"loss": 3}, r"loss must be .*\(got int\)"),
     ],
 )
@@ -371,12 +371,15 @@ def test_a_loss_that_is_no_number_is_said_and_the_model_stays(returned: object, 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"mode": "sometimes"}, r"policy\.mode: 'sometimes' is none; known: inline, overlap, offline, auto"),
-        ({"every": 0}, r"policy\.every: 0, wants at least 1"),
-        ({"budget_ns": 0}, r"policy\.budget_ns: 0, wants at least 1"),
-        ({"at_once": 0}, r"policy\.at_once: 0, wants at least 1"),
-        ({"epoch": 0}, r"policy\.epoch: 0, wants at least 1"),
-        ({"wait_limit_ns": -1}, r"policy\.wait_limit_ns: -1 is negative"),
+        (
+            {"mode": "sometimes"},
+            r"policy\.mode: invalid value 'sometimes'; expected one of inline, overlap, offline, auto",
+        ),
+        ({"every": 0}, r"policy\.every: must be at least 1 \(got 0\)"),
+        ({"budget_ns": 0}, r"policy\.budget_ns: must be at least 1 \(got 0\)"),
+        ({"at_once": 0}, r"policy\.at_once: must be at least 1 \(got 0\)"),
+        ({"epoch": 0}, r"policy\.epoch: must be at least 1 \(got 0\)"),
+        ({"wait_limit_ns": -1}, r"policy\.wait_limit_ns: must be at least 0 \(got -1\)"),
     ],
 )
 def test_a_policy_that_no_loop_can_keep_is_refused(change: dict[str, Any], said: str) -> None:
@@ -425,9 +428,9 @@ class Broken(Nudge):
     [
         ("raises", "kernel 'nudge': propose on version 2 raised ValueError: no luck"),
         ("returns nothing", "kernel 'nudge': propose returned NoneType, not a Proposal"),
-        ("another version", r"subproblem\.base_version: kernel 'nudge' gave 3 where it was asked for 2"),
-        ("no such parameter", r"delta\.parameter: '9\.bias' is no parameter of the model"),
-        ("outside", r"delta\.indices: leave '0\.bias', which has 8 entries"),
+        ("another version", r"subproblem\.base_version: kernel 'nudge' must return 2 \(got 3\)"),
+        ("no such parameter", r"delta\.parameter: '9\.bias' is not a parameter of the model"),
+        ("outside", r"delta\.indices: must be below 8, the entries of '0\.bias' \(got"),
         ("wrong shape", r"delta\.values has shape \(3,\) for indices of shape \(1,\)"),
         ("NaN", r"delta\.values has NaN"),
     ],

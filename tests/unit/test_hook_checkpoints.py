@@ -16,7 +16,7 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Kernel
-from shotclock.training.audit import AuditFile, violations
+from shotclock.training.audit import AuditFile, find_violations
 from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import KEY, attach
 from shotclock.training.kernels.prune_mask import PruneMask
@@ -148,7 +148,7 @@ def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_pa
     assert [decision for _, decision in loop.caller.told] == [Decision.DROPPED] * 2
     assert all(torch.equal(value, held[name]) for name, value in loop.model.state_dict().items())
     assert [entry.decision for entry in audit.entries()] == [Decision.DROPPED] * 2
-    assert violations(audit.entries()) == []
+    assert find_violations(audit.entries()) == []
 
 
 def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loaded(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_calls_that_were_dropped_once_are_not_told_again(tmp_path: Path) -> None
     [
         ({}, "KeyError: 'left'"),
         ({"left": 10_000, "asked": 1}, "ValueError: left: 10000 blocks"),
-        ({"random": {"bit_generator": "MT19937"}}, r"cannot go on from its state there \(ValueError"),
+        ({"random": {"bit_generator": "MT19937"}}, r"cannot load its state \(ValueError"),
     ],
 )
 def test_a_kernels_state_that_does_not_fit_changes_nothing(state: Mapping[str, Any], said: str) -> None:

@@ -81,7 +81,7 @@ def test_what_does_not_fit_says_what_the_fewest_would_take() -> None:
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(0, 5), (6, 5)])
 def test_a_range_without_shots_is_refused(minimum: int, maximum: int) -> None:
-    with pytest.raises(SettingsError, match="is no range"):
+    with pytest.raises(SettingsError, match="must satisfy 1 ≤ minimum ≤ maximum"):
         ShotLimits(minimum, maximum)
 
 

@@ -78,7 +78,7 @@ def test_the_energy_is_slope_curvature_and_price(closed: int) -> None:
         b = bits.astype(np.float64)
         surplus = float(gates.sum() + steps.numpy() @ b) - N // 2
         expected = gradient @ (steps.numpy() * b) + 0.5 * b @ curvature @ b
-        expected += price.each * surplus + price.bow * surplus**2
+        expected += price.each * surplus + price.penalty * surplus**2
         assert proposal.subproblem.energy(bits) == pytest.approx(expected, abs=1e-9)
 
 
@@ -113,7 +113,7 @@ def test_a_price_makes_the_wanted_number_optimal_whatever_the_problem(
 ) -> None:
     wanted = data.draw(st.integers(1, n - 1))
     problem = random_problem(n, seed)
-    priced = price_of(problem, wanted).on(problem, np.ones(n), -wanted)
+    priced = price_of(problem, wanted).add_to(problem, np.ones(n), -wanted)
     pool = all_bits(n)
     best = pool[int(np.argmin(energies(priced, pool)))]
     assert int(best.sum()) == wanted
@@ -124,7 +124,7 @@ def test_a_price_makes_the_wanted_number_optimal_whatever_the_problem(
 
 def test_a_convex_problem_needs_no_bow() -> None:
     problem = Quadratic(np.full((6, 6), 0.5), -np.arange(6.0))
-    assert price_of(problem, 3).bow == 0.0
+    assert price_of(problem, 3).penalty == 0.0
 
 
 def test_above_enumeration_the_wanted_number_is_met_or_nearly() -> None:
@@ -132,7 +132,7 @@ def test_above_enumeration_the_wanted_number_is_met_or_nearly() -> None:
     rng = np.random.default_rng(0)
     spread = rng.normal(size=(n, 5))
     problem = Quadratic(spread @ spread.T, -rng.uniform(5.0, 10.0, n))
-    priced = price_of(problem, n // 2).on(problem, np.ones(n), -(n // 2))
+    priced = price_of(problem, n // 2).add_to(problem, np.ones(n), -(n // 2))
     found = Exact(max_variables=n).solve(priced.subproblem("", "", 0, 0))
     assert abs(int(found.sum()) - n // 2) <= 1
 
@@ -179,7 +179,9 @@ def test_what_cannot_be_served_is_said() -> None:
     x, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
     with pytest.raises(SettingsError, match="needs a model with Gate layers"):
         PruneMask(nn.Linear(2, 2), x, y, 2, 0)
-    with pytest.raises(SettingsError, match=r"kernel\.n: 9 is more than the smallest layer's 8"):
+    with pytest.raises(
+        SettingsError, match=r"kernel\.n: must be at most the smallest layer's 8 units \(got 9\)"
+    ):
         PruneMask(build_gated(2, 8, 2), x, y, 9, 0)
     model, inputs, targets = train()
     with torch.no_grad():

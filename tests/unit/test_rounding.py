@@ -13,7 +13,7 @@ from shotclock.domain.delta import Delta
 from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.solvers.exact import Exact
 from shotclock.training.kernels.rounding import DAMPING, Block, Rounding
-from shotclock.training.layers.activations import Calibrated, Caught
+from shotclock.training.layers.activations import Calibrated, CapturedActivations
 from shotclock.training.layers.parameters import add
 from shotclock.training.layers.rounded import RoundedLinear, round_layers
 from shotclock.training.loops.classifier import plain
@@ -146,8 +146,8 @@ def test_looking_at_a_layer_leaves_the_model_as_it_was() -> None:
 
 def test_what_training_shows_a_layer_is_caught_and_what_evaluation_shows_is_not() -> None:
     model, inputs = network()
-    caught = Caught(model, ("2",), limit=8)
-    with pytest.raises(SettingsError, match="layer '2': has seen no batch yet"):
+    caught = CapturedActivations(model, ("2",), limit=8)
+    with pytest.raises(SettingsError, match="layer '2': no batch captured yet"):
         caught.inputs("2")
     model(inputs)
     shown = caught.inputs("2").clone()
@@ -173,7 +173,7 @@ def test_a_forward_pass_that_shows_a_layer_nothing_is_said() -> None:
 
     seen = Calibrated(Around(), torch.randn(8, 4))
     with pytest.raises(
-        SettingsError, match=r"layer 'inner': a forward pass shows it nothing; pass the model"
+        SettingsError, match=r"layer 'inner': a forward pass does not call it; pass the model"
     ):
         seen.inputs("inner")
 
@@ -192,12 +192,14 @@ def test_a_model_without_eligible_layers_says_so() -> None:
     model = nn.Sequential(nn.Linear(5, 9))
     with pytest.raises(SettingsError, match="needs a model with RoundedLinear layers"):
         Rounding(model, Calibrated(model, torch.zeros(1, 5)), N, 0)
-    with pytest.raises(SettingsError, match=r"two nn\.Linear layers; it has 1"):
+    with pytest.raises(SettingsError, match=r"two nn\.Linear layers \(got 1\)"):
         round_layers(model)
     with pytest.raises(SettingsError, match="bits: 1"):
         round_layers(nn.Sequential(nn.Linear(5, 9), nn.Linear(9, 2)), bits=1)
     rounded, inputs = network()
-    with pytest.raises(SettingsError, match=r"kernel\.n: 10 is more than the shortest row's 9"):
+    with pytest.raises(
+        SettingsError, match=r"kernel\.n: must be at most the shortest row's 9 weights \(got 10\)"
+    ):
         Rounding(rounded, Calibrated(rounded, inputs), 10, 0)
 
 

@@ -17,7 +17,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.loops.digits_mlp import build_rounded
-from shotclock.training.mode import FEWEST, ModeChange, ModeChooser, choose_mode
+from shotclock.training.mode import FEWEST, ModeChooser, ModeSwitch, choose_mode
 from shotclock.training.scheduler import CallPolicy, Scheduler
 
 N = 6
@@ -155,7 +155,7 @@ def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
     system = System(policy("auto", predicted_p95_s=0.05), Answering(late))
     system.run(range(FEWEST + 5))
     assert [call.inline for call in system.finished_calls] == [True] * FEWEST + [False] * 4
-    assert system.scheduler.mode_changes == [ModeChange(FEWEST, math.inf, "overlap")]
+    assert system.scheduler.mode_changes == [ModeSwitch(FEWEST, math.inf, "overlap")]
     assert system.scheduler.mode == "overlap"
 
 

@@ -32,7 +32,7 @@ from shotclock.training import hook
 from shotclock.training.aggregator import UNBOUNDED, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
 from shotclock.training.calls import CallPolicy
-from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Unasked, asks
+from shotclock.training.distributed import DEFAULT_TIMEOUT_S, RefusingCaller, is_calling_rank
 from shotclock.training.observe import CallObserver
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
@@ -118,8 +118,8 @@ def attach(
             ranks_timeout_s=ranks_timeout_s,
         )
 
-    if not asks(os.environ):
-        return Quantum(open_attachment(Unasked(), SystemClock()), metrics, lambda: None)
+    if not is_calling_rank(os.environ):
+        return Quantum(open_attachment(RefusingCaller(), SystemClock()), metrics, lambda: None)
     host = WallHost()
     try:
         dispatcher, end = (

@@ -244,7 +244,7 @@ def _run(
             ended=finished.append,
         )
         for number in range(steps):
-            calls.boundary(number, host.clock.now_ns())
+            calls.run_boundary(number, host.clock.now_ns())
             aggregator.run_step(step)
             # slept, not skipped: what is due within the iteration happens at its own instant
             host.run(asyncio.sleep(STEP_S))

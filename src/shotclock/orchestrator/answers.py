@@ -1,4 +1,4 @@
-"""From samples to an outcome: decoding, the race with the classical answer, provenance."""
+"""Turns samples into an outcome: decoding, the race with the classical answer, provenance."""
 
 from __future__ import annotations
 
@@ -31,28 +31,36 @@ from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.race import best, classical, incumbent
 
 SOLVED_IN_PLACE = 16
-"""Up to so many variables enumeration takes less than handing it to another thread would."""
+"""Up to this many variables, solving takes less time than handing it to another thread."""
 
 EXERCISED = 0.01
-"""Share of calls whose standby answer is computed though nothing went wrong (O12)."""
+"""Share of successful calls whose standby answer is computed anyway (O12)."""
 
 
 class Fallback(StrEnum):
     """When the classical answer is computed."""
 
     RACE = "race"
-    """For every call, and set beside the samples."""
+    """For every call; it competes with the samples."""
     STANDBY = "standby"
-    """Only where no samples come, and for one call in a hundred to know that it works."""
+    """Only if no samples arrive, and for one call in a hundred to check that it works."""
     NONE = "none"
-    """Never: such a call can be shed, late or failed."""
+    """Never: calls without samples are shed, late or failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Computes classical answers and builds outcomes for one provider.
 
-    offload: where solving more than 16 variables goes, so that the loop is not held.
+    synthesizer: decodes samples.
+    solver: finds classical answers.
+    offload: solves subproblems of more than 16 variables off the event loop.
+    clock: times the stages.
+    policy: when the classical answer is computed.
+    provider: the provider's name, for provenance.
+    limits: the provider's limits, for provenance.
+    rng: selects the calls whose standby answer is checked.
+    time: durations of classical answers.
     """
 
     synthesizer: Synthesizer
@@ -65,15 +73,15 @@ class Answers:
     rng: random.Random
     time: FallbackTime
 
-    async def ready(self, subproblem: Subproblem, within_s: float) -> Answer | None:
-        """The classical answer computed on arrival; None where the policy wants none now.
+    async def prepare_fallback(self, subproblem: Subproblem, within_s: float) -> Answer | None:
+        """The classical answer computed on arrival; None if the policy does not require it now.
 
-        Large subproblems wait for each other: one whose turn has not come within_s changes nothing.
+        Large subproblems are solved one at a time; one that is not solved within_s changes nothing.
         """
-        wanted = self.policy is Fallback.RACE or (
+        needed = self.policy is Fallback.RACE or (
             self.policy is Fallback.STANDBY and self.rng.random() < EXERCISED
         )
-        if not wanted:
+        if not needed:
             return None
         if subproblem.n <= SOLVED_IN_PLACE:
             return await self.solve(subproblem)
@@ -93,10 +101,10 @@ class Answers:
         self.time.observe(self.clock.now_ns() - began)
         return answer
 
-    def done(
+    def race(
         self, subproblem: Subproblem, fallback: Answer | None, sampled: Sampled, progress: Progress
     ) -> Done | ProviderFault:
-        """The race's winner; a fault where the samples cannot be decoded."""
+        """The best of samples, classical answer and no change; a fault if the samples cannot be decoded."""
         began = self.clock.now_ns()
         try:
             raw = self.synthesizer.decode(subproblem, sampled.samples)
@@ -111,7 +119,7 @@ class Answers:
         )
         return Done(answer, sampled.samples, fallback, provenance)
 
-    async def without(
+    async def fall_back(
         self, subproblem: Subproblem, fallback: Answer | None, cause: Cause, progress: Progress
     ) -> Outcome:
         """The outcome of a call without samples: the classical answer, or the reason alone."""
@@ -123,11 +131,11 @@ class Answers:
         return end_without_answer(cause, provenance)
 
     def answer_executed(self, sampled: Sampled, progress: Progress) -> Executed:
-        """A circuit of the caller's own was run."""
+        """The outcome of a user circuit that ran."""
         return Executed(sampled.samples, self._provenance(progress, sampled.samples, sampled.at_ns))
 
     def answer_unexecuted(self, cause: Cause, progress: Progress) -> Shed | Late | Failed:
-        """A circuit of the caller's own was not run: nothing can stand in for it."""
+        """The outcome of a user circuit that did not run; it has no classical answer."""
         return end_without_answer(cause, self._provenance(progress, Samples.none(0), 0))
 
     def provenance(
@@ -139,7 +147,7 @@ class Answers:
         *,
         raw_gain: float = 0.0,
     ) -> Provenance:
-        """Who did what for this call."""
+        """The provenance of this call's outcome."""
         return self._provenance(
             progress,
             sampled.samples if sampled else Samples.none(0),

@@ -1,8 +1,8 @@
-"""Which waiting calls share a job, side by side on one chip or one after another. Pure, no I/O.
+"""Decides which waiting calls share a job, side by side on one chip or one after another. Pure, no I/O.
 
-Earliest deadline first: calls are placed one by one in the order of their deadlines, and a call may join,
-widen or lengthen a job only while everything placed before still meets its deadline as predicted. So what
-is decided for a call depends on earlier deadlines alone, never on later ones.
+Earliest deadline first: calls are placed in the order of their deadlines, and a call may join, widen or
+lengthen a job only if every call placed before is still predicted to meet its deadline. So a call's placement
+depends only on calls with earlier deadlines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
 
 C = TypeVar("C")
-"""A call, whatever the caller of `pack` takes for one."""
+"""The call type of the caller of `pack`."""
 
 Line = tuple[int, ...]
 
@@ -25,8 +25,8 @@ Line = tuple[int, ...]
 class Waiting(Generic[C]):
     """A call that waits for a job.
 
-    call: handed back as it came.
-    arrival: its place in the queue; it orders calls of one deadline.
+    call: returned unchanged.
+    arrival: its place in the queue; orders calls with equal deadlines.
     n: variables of its subproblem.
     deadline_ns: on the planner's clock.
     shots: the fewest it can use.
@@ -41,7 +41,7 @@ class Waiting(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What the device takes: PUBs a job, shots a job."""
+    """The device's limits: PUBs per job, shots per job."""
 
     max_pubs: int
     max_shots: int
@@ -61,12 +61,12 @@ class Placement(Generic[C]):
 
 
 PubPlan = tuple[Placement[C], ...]
-"""Calls side by side, on lines that share no qubit, the earliest deadline first."""
+"""Calls side by side on lines that share no qubit, the earliest deadline first."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedJob(Generic[C]):
-    """PUBs that share their shots, and the instant by which their samples are predicted to arrive."""
+    """PUBs with one number of shots, and the instant at which their samples are predicted to arrive."""
 
     pubs: tuple[PubPlan[C], ...]
     shots: int
@@ -74,7 +74,7 @@ class PackedJob(Generic[C]):
 
     @property
     def deadline_ns(self) -> int:
-        """The earliest deadline in it."""
+        """The earliest deadline of its calls."""
         return min(placement.waiting.deadline_ns for pub in self.pubs for placement in pub)
 
 
@@ -88,14 +88,14 @@ class Unplaced(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Packing(Generic[C]):
-    """Jobs in the order in which to submit them, and the calls left out."""
+    """Jobs in submission order, and the calls left out."""
 
     jobs: tuple[PackedJob[C], ...]
     unplaced: tuple[Unplaced[C], ...]
 
 
 JobTime = Callable[[tuple[PubPlan[C], ...], int], float]
-"""The p95 of submit to samples of a job of these PUBs at so many shots, nothing ahead of it, seconds."""
+"""The p95 of submit to samples of a job of these PUBs and shots with an empty queue, seconds."""
 
 
 def pack(
@@ -105,17 +105,20 @@ def pack(
     predict_s: JobTime[C],
     free_at_ns: int,
 ) -> Packing[C]:
-    """Every call in one job or left out with a reason; the same packing for the same arguments.
+    """Places every call in one job or leaves it out with a reason; deterministic.
 
-    lines_by_size: for each n the lines a call may run on, the preferred first. Lines may overlap; those
-    of one PUB are chosen so that they do not. A job's shots are the most that any call in it needs, at
-    most limits.max_shots. free_at_ns: the instant at which the QPU can start on the first job, on the
-    deadlines' clock; jobs run one after another, and p95s are added, which errs on the late side.
-    A call takes a line beside others if it can, else a PUB to itself in a job that exists, else a job to
-    itself. Raises SettingsError on two calls with one arrival, on n or shots below 1.
+    A call takes a free line in an existing PUB if possible, else a new PUB in a job, else a new job. A job's
+    shots are the most that any of its calls needs, at most limits.max_shots. Jobs run one after
+    another; adding their p95s overestimates the time.
+
+    lines_by_size: for each n the lines a call may run on, the preferred first. Lines may overlap; those of
+        one PUB are chosen so that they do not.
+    free_at_ns: when the QPU can start on the first job, on the deadlines' clock.
+
+    Raises SettingsError if two calls have the same arrival, or n or shots is below 1.
     """
     if len({waiting.arrival for waiting in calls}) != len(calls):
-        raise SettingsError("arrival: two waiting calls have the same one")
+        raise SettingsError("arrival: must differ between waiting calls")
     packer = _Packer(lines_by_size, limits, predict_s, free_at_ns)
     jobs: tuple[PackedJob[C], ...] = ()
     unplaced: list[Unplaced[C]] = []
@@ -140,10 +143,10 @@ class _Packer(Generic[C]):
     def place(
         self, jobs: tuple[PackedJob[C], ...], waiting: Waiting[C]
     ) -> tuple[PackedJob[C], ...] | Rejection:
-        """The jobs with the call in one of them, every deadline kept."""
+        """The jobs with the call placed so that every deadline is met, or why that is impossible."""
         lines = self.lines_by_size.get(waiting.n, ())
         if not lines:
-            return Rejection("lines", 0, 1, f"lines of {waiting.n} qubits wanted", 0.0)
+            return Rejection("lines", 0, 1, f"lines of {waiting.n} qubits requested", 0.0)
         for number, job in enumerate(jobs):
             for pubs in self._insertions(job, waiting, lines):
                 scheduled = self._schedule(jobs, number, self._make_job(pubs))
@@ -158,7 +161,7 @@ class _Packer(Generic[C]):
     def _insertions(
         self, job: PackedJob[C], waiting: Waiting[C], lines: Sequence[Line]
     ) -> Iterator[tuple[PubPlan[C], ...]]:
-        """The job's PUBs with the call in the first that has room for it, then in a PUB to itself."""
+        """The job's PUBs with the call in the first PUB that has a free line, then in a new PUB."""
         for number, pub in enumerate(job.pubs):
             used = {qubit for placement in pub for qubit in placement.line}
             line = next((line for line in lines if used.isdisjoint(line)), None)
@@ -170,14 +173,14 @@ class _Packer(Generic[C]):
             yield (*job.pubs, (Placement(waiting, lines[0]),))
 
     def _make_job(self, pubs: tuple[PubPlan[C], ...]) -> PackedJob[C]:
-        """A job without its instant."""
+        """A job that is not scheduled yet."""
         shots = max(placement.waiting.shots for pub in pubs for placement in pub)
         return PackedJob(pubs, min(shots, self.limits.max_shots), 0)
 
     def _schedule(
         self, jobs: tuple[PackedJob[C], ...], number: int, changed: PackedJob[C]
     ) -> tuple[PackedJob[C], ...]:
-        """The jobs with this one at `number`; it and those behind it finish when they now would."""
+        """The jobs with the changed one at `number`; updates when it and the later jobs finish."""
         before_ns = jobs[number - 1].finished_ns if number else self.free_at_ns
         finished_ns = before_ns + round(self.predict_s(changed.pubs, changed.shots) * NS_PER_S)
         scheduled = [*jobs[:number], replace(changed, finished_ns=finished_ns)]
@@ -187,7 +190,7 @@ class _Packer(Generic[C]):
         return tuple(scheduled)
 
     def _reject_late(self, finished_ns: int, waiting: Waiting[C]) -> Rejection:
-        """A job to itself, after all others, would end after the deadline; so would everything else."""
+        """The rejection of a call that would be late even in a new job after all others."""
         needed = (finished_ns - self.free_at_ns) / NS_PER_S
         remaining = (waiting.deadline_ns - self.free_at_ns) / NS_PER_S
         return Rejection(REMAINING_BUDGET, remaining, needed, "s predicted p95", needed - remaining)

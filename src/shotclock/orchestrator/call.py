@@ -1,4 +1,4 @@
-"""One call on its way: what was asked, by when, how far it got, how it ended."""
+"""One admitted call: its work, its deadline, its progress and its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,19 @@ from shotclock.domain.subproblem import Subproblem
 
 @dataclass(slots=True)
 class Progress:
-    """What a call has been through so far; readable at the deadline, however far it got."""
+    """What has happened to a call so far; complete enough for its provenance at any time.
+
+    stages: the stages that have ended.
+    job_id: the provider's id of its job, "" before the submit.
+    attempts: submits of its job.
+    template_key: the template its circuit was bound from.
+    qpu_s: its share of the job's QPU time, seconds.
+    emulator_overrun: the emulator was slower than the time it emulates.
+    sharers: calls in its job, itself included.
+    penalised: it ran at a rep_delay below the device's default.
+    cached: answered from an equal call's samples.
+    with_provider_since_ns: when the present request to the provider began; None between requests.
+    """
 
     stages: list[StageTiming] = field(default_factory=list)
     job_id: str = ""
@@ -28,7 +40,7 @@ class Progress:
     with_provider_since_ns: int | None = None
 
     def record_interruption(self, now_ns: int, emulated: bool) -> None:
-        """Closes the wait for the provider that a deadline cut short; it is booked under `collect`."""
+        """Ends the wait for the provider that a deadline cut short, and records it as `collect`."""
         if self.with_provider_since_ns is not None:
             waited = now_ns - self.with_provider_since_ns
             self.stages.append(
@@ -38,7 +50,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class UserCircuit:
-    """A circuit of the caller's own, compiled, and the shots it is to be run with."""
+    """A user circuit, compiled, and the number of shots to run."""
 
     circuit: DeviceCircuit
     shots: int
@@ -47,7 +59,7 @@ class UserCircuit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampled:
-    """Samples as many and as wide as was asked for; at_ns: when they were there."""
+    """Samples of the requested number and width; at_ns: when they arrived."""
 
     samples: Samples
     at_ns: int
@@ -58,7 +70,15 @@ Ended = Sampled | ProviderFault | Rejection
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call that was admitted. incumbent_energy: of the best answer without a QPU."""
+    """An admitted call.
+
+    work: the subproblem or user circuit.
+    deadline: when its outcome is due.
+    queued_ns: when it was queued.
+    incumbent_energy: energy of the best answer without a QPU.
+    ended: resolved by the lanes or the pipeline; cancelled when the caller no longer waits.
+    progress: what has happened so far.
+    """
 
     work: Subproblem | UserCircuit
     deadline: Deadline
@@ -69,15 +89,15 @@ class Call:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether its caller still waits."""
+        """Whether the caller still waits."""
         return not self.ended.done()
 
     def end(self, how: Ended) -> None:
-        """Hands the end to the caller, if it still waits."""
+        """Ends the call, if its caller still waits."""
         if not self.ended.done():
             self.ended.set_result(how)
 
     def fail(self, error: BaseException) -> None:
-        """Raises a mistake of the caller's own, or of ours, where the caller waits."""
+        """Raises an error of the caller, or a bug of ours, in the waiting caller."""
         if not self.ended.done():
             self.ended.set_exception(error)

@@ -21,18 +21,18 @@ class ClassicalDispatcher:
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`."""
         began = self._clock.now_ns()
-        found = classical(subproblem, self._solver)
-        answer = best(subproblem, (incumbent(subproblem), found))
+        solution = classical(subproblem, self._solver)
+        answer = best(subproblem, (incumbent(subproblem), solution))
         outcome = Done(
             answer,
             Samples.none(subproblem.n),
-            found,
+            solution,
             Provenance(
                 provider=self._solver.name,
                 emulated=False,
                 base_version=subproblem.base_version,
                 stages=(StageTiming(Stage.POSTPROC_TIME, began, self._clock.now_ns() - began),),
-                classical_gain=subproblem.offset - found.energy,
+                classical_gain=subproblem.offset - solution.energy,
             ),
         )
         self._recorder.record_outcome(outcome)
@@ -41,8 +41,8 @@ class ClassicalDispatcher:
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`: without a QPU, every circuit is refused."""
         del spec
-        rejection = Rejection("lanes", 0, 1, "jobs wanted, there is no QPU", 0.0)
+        rejection = Rejection("lanes", 0, 1, "jobs requested without a QPU", 0.0)
         return Shed(rejection, Provenance(provider=self._solver.name, emulated=False, base_version=0))
 
     async def record_decision(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.record_decision`; nothing here was paid for."""
+        """See `Dispatcher.record_decision`; no job here is paid, so nothing is recorded."""

@@ -1,4 +1,4 @@
-"""From admission to exactly one outcome, by the deadline."""
+"""Takes a call from admission to exactly one outcome, by its deadline."""
 
 from __future__ import annotations
 
@@ -36,21 +36,23 @@ from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.results import ResultCache
 
 REPLY_MARGIN_NS = 2_000_000
-"""An answer leaves this long before the deadline, so that it is there at the deadline."""
+"""An answer is sent this long before the deadline, so that it arrives in time."""
 
 HAND_BACK_NS = 50_000_000
-"""The last of a drain's budget, for the outcomes of the calls it hands back."""
+"""The part of a drain's budget reserved for the outcomes of the calls it hands back."""
 
 NOT_NOW = Rejection("drain", 0, 1, "calls accepted while draining", 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionPolicy:
-    """queue_limit: calls that may wait. protected: refuse what predictably cannot finish, what an open
-    breaker forbids, and under overload the lower priorities first.
+    """When calls are refused, and whether samples may be shared.
 
-    overload_wait_ns: a mean queue wait above it is overload; seed_policy: "fresh" takes samples of an
-    equal call for no answer, any other word names whose samples may be shared.
+    queue_limit: calls that may wait.
+    protected: refuse calls that are predicted not to finish, all calls while the breaker is open, and the
+        lower priorities first under overload.
+    overload_wait_ns: a mean queue wait above this is overload.
+    seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
     """
 
     queue_limit: int
@@ -108,11 +110,11 @@ class Orchestrator:
             asyncio.create_task(self._lanes.run()),
             asyncio.create_task(self._health.probe()),
         )
-        if self._phase is Phase.STARTING:  # else it was drained meanwhile
+        if self._phase is Phase.STARTING:  # otherwise it was drained while starting
             self._phase = Phase.READY
 
     async def stop(self) -> None:
-        """Closes the lanes; what is under way is handed back, and what is paid is written down."""
+        """Closes the lanes, ends open calls as refused, and completes the records of paid jobs."""
         self._phase = Phase.DRAINED
         for call in self._open:
             call.end(NOT_NOW)
@@ -149,7 +151,7 @@ class Orchestrator:
     async def drain(self, budget_ns: int) -> Drained:
         """See `Operations.drain`; a call handed back ends as refused, with its classical answer if any."""
         self._phase = Phase.DRAINING
-        accepted = set(self._open)  # what a resume lets in meanwhile is no part of it
+        accepted = set(self._open)  # calls accepted after a resume are not part of this drain
         wait_s = max(0, budget_ns - HAND_BACK_NS) / NS_PER_S
         if accepted:
             await asyncio.wait({call.ended for call in accepted}, timeout=wait_s)
@@ -165,7 +167,7 @@ class Orchestrator:
         return Drained(len(accepted) - len(left), len(left))
 
     def resume(self) -> None:
-        """See `Operations.resume`; what was drained before it was ready goes on starting."""
+        """See `Operations.resume`; an orchestrator drained before it was ready continues to start."""
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
             self._phase = Phase.READY if self._tasks else Phase.STARTING
 
@@ -177,10 +179,10 @@ class Orchestrator:
         """See `Dispatcher.solve`."""
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
-        fallback = await self._answers.ready(subproblem, within_s)
-        known_as = self._cache_key(subproblem)
-        remembered = self._find_cached(subproblem, fallback, known_as) if known_as else None
-        outcome = remembered or await self._fresh(subproblem, fallback, arrived, known_as)
+        fallback = await self._answers.prepare_fallback(subproblem, within_s)
+        cache_key = self._cache_key(subproblem)
+        cached = self._find_cached(subproblem, fallback, cache_key) if cache_key else None
+        outcome = cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key)
         self._recorder.record_outcome(outcome)
         return outcome
 
@@ -207,55 +209,55 @@ class Orchestrator:
         progress.template_key = circuit.template.key
         compiled = self._clock.now_ns()
         progress.stages.append(StageTiming(Stage.BIND, arrived, compiled - arrived))
-        # compiling takes long enough for a drain, or another queue
+        # Compiling can take seconds, in which a drain may begin or the queue may fill.
         refused = self._refusal(deadline.remaining_ns(compiled), spec.priority)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
         call = self._call(UserCircuit(circuit, spec.shots, spec.request_id), deadline, 0.0, progress)
-        with self._under_way(call):
-            ended = await self._through(call, spec.priority, spec.budget_ns)
+        with self._track(call):
+            ended = await self._run_call(call, spec.priority, spec.budget_ns)
             if isinstance(ended, Sampled):
                 return self._answers.answer_executed(ended, progress)
             return self._answers.answer_unexecuted(ended, progress)
 
     def _cache_key(self, subproblem: Subproblem) -> str:
-        """The key of samples that may be shared, "" where none may."""
+        """The key of samples that may be shared, "" if none may."""
         if self._policy.seed_policy == "fresh":
             return ""
         return self._results.key(subproblem, self._forecast.policy.shots.minimum, self._policy.seed_policy)
 
-    def _find_cached(self, subproblem: Subproblem, fallback: Answer | None, known_as: str) -> Done | None:
-        """The answer from samples of an equal, earlier call."""
-        found = self._results.get(known_as)
-        self._recorder.record_lookup(found is not None)
-        if found is None:
+    def _find_cached(self, subproblem: Subproblem, fallback: Answer | None, cache_key: str) -> Done | None:
+        """The answer from the samples of an equal, earlier call."""
+        samples = self._results.get(cache_key)
+        self._recorder.record_lookup(samples is not None)
+        if samples is None:
             return None
-        sampled = Sampled(found, self._clock.now_ns())
-        outcome = self._answers.done(subproblem, fallback, sampled, Progress(cached=True))
+        sampled = Sampled(samples, self._clock.now_ns())
+        outcome = self._answers.race(subproblem, fallback, sampled, Progress(cached=True))
         return outcome if isinstance(outcome, Done) else None
 
-    async def _fresh(
-        self, subproblem: Subproblem, fallback: Answer | None, arrived: int, known_as: str
+    async def _solve_fresh(
+        self, subproblem: Subproblem, fallback: Answer | None, arrived: int, cache_key: str
     ) -> Outcome:
         progress = Progress()
         refused = self._refusal(subproblem.budget_ns, subproblem.priority)
         if refused is not None:
-            return await self._answers.without(subproblem, fallback, refused, progress)
+            return await self._answers.fall_back(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
         call = self._call(subproblem, deadline, _incumbent_energy(subproblem, fallback), progress)
-        with self._under_way(call):
-            ended = await self._through(call, subproblem.priority, subproblem.budget_ns)
+        with self._track(call):
+            ended = await self._run_call(call, subproblem.priority, subproblem.budget_ns)
             if isinstance(ended, Sampled):
-                outcome = self._answers.done(subproblem, fallback, ended, progress)
+                outcome = self._answers.race(subproblem, fallback, ended, progress)
                 if isinstance(outcome, Done):
-                    if known_as:
-                        self._results.put(known_as, ended.samples)
+                    if cache_key:
+                        self._results.put(cache_key, ended.samples)
                     return outcome
                 ended = outcome
-            return await self._answers.without(subproblem, fallback, ended, progress)
+            return await self._answers.fall_back(subproblem, fallback, ended, progress)
 
     def _refusal(self, budget_ns: int, priority: Priority) -> Rejection | None:
-        """The limit that says no on arrival, if any."""
+        """The rejection by the first limit that refuses a new call, if any."""
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
             return NOT_NOW
         if not self._policy.protected:
@@ -273,12 +275,12 @@ class Orchestrator:
         ended = asyncio.get_running_loop().create_future()
         return Call(work, deadline, self._clock.now_ns(), incumbent_energy, ended, progress)
 
-    async def _through(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
-        """Waits for the call's end, to its deadline at the latest."""
+    async def _run_call(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
+        """Queues the call and waits for its end, at most until its deadline."""
         try:
-            loser = self._lanes.add(call, priority)
-            if loser is not None:
-                loser.end(explain_displacement(self._lanes.load(), self._policy.queue_limit))
+            displaced = self._lanes.add(call, priority)
+            if displaced is not None:
+                displaced.end(explain_displacement(self._lanes.load(), self._policy.queue_limit))
             async with asyncio.timeout(self._time_left_s(call.deadline)):
                 return await call.ended
         except TimeoutError:
@@ -292,8 +294,8 @@ class Orchestrator:
             self._lanes.leave(call)
 
     @contextmanager
-    def _under_way(self, call: Call) -> Iterator[None]:
-        """From its acceptance to its outcome, which a drain waits for."""
+    def _track(self, call: Call) -> Iterator[None]:
+        """Counts the call as open until its outcome is ready; a drain waits for it."""
         self._accepted += 1
         self._open.add(call)
         try:
@@ -304,7 +306,7 @@ class Orchestrator:
             self._one_ended.set()
 
     def _time_left_s(self, deadline: Deadline) -> float:
-        """Until the outcome must leave; a standby answer needs its own time first."""
+        """Seconds until the outcome must be sent; computing a standby answer takes time before that."""
         margin = REPLY_MARGIN_NS
         if self._answers.policy is Fallback.STANDBY:
             margin += self._answers.time.p99_ns(REPLY_MARGIN_NS)
@@ -312,5 +314,5 @@ class Orchestrator:
 
 
 def _incumbent_energy(subproblem: Subproblem, fallback: Answer | None) -> float:
-    """The best energy without a QPU: of changing nothing, or of the classical answer."""
+    """The lower energy of changing nothing and of the classical answer."""
     return min(subproblem.offset, fallback.energy) if fallback else subproblem.offset

@@ -1,4 +1,4 @@
-"""How long a job is expected to take on the provider, and how many shots fit a deadline."""
+"""Predicts how long a job takes on the provider, and how many shots fit a deadline."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from shotclock.orchestrator.health.latency import Slowness
 from shotclock.orchestrator.planning import Fit, ShotLimits, fit_shots, fit_shots_and_delay
 
 RETURN_MARGIN_NS = 5_000_000
-"""Kept back when a job is fitted to a budget: decoding, and the answer's way to the caller."""
+"""Reserved when a job is fitted to a budget: for decoding, and for returning the answer to the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShotPolicy:
     """How a job is run.
 
-    shots: as many as the budget allows between the two limits; equal limits fix the number.
-    rep_delay_s: None is the device's default.
-    attempts: submits a job at most.
-    shorter_rep_delays_s: allowed instead where the budget leaves no room, in descending order.
+    shots: as many as the budget allows within these limits; equal limits fix the number.
+    rep_delay_s: seconds; None is the device's default.
+    attempts: most submits per job.
+    shorter_rep_delays_s: allowed if the default does not fit the budget, in descending order.
     """
 
     shots: ShotLimits
@@ -35,7 +35,7 @@ class ShotPolicy:
 
 
 class Forecast:
-    """Predicts a provider's jobs from a sample circuit of each size that was seen."""
+    """Predicts a provider's jobs from one sample circuit of each size."""
 
     def __init__(
         self,
@@ -54,23 +54,23 @@ class Forecast:
         self._sample_circuits: dict[int, DeviceCircuit] = {}
 
     async def warm(self, sample: Subproblem) -> None:
-        """Compiles what subproblems of this size need, off the event loop, and times a job that is free."""
+        """Compiles the template of this size off the event loop, and rehearses a job where that is free."""
         await self.synthesizer.warm(sample.n)
         self._sample_circuits[sample.n] = await self.synthesizer.bind(sample)
         if isinstance(self.provider, Rehearsing):
             pubs = (self.representative_pub(sample.n),)
             job = _make_job(pubs, self.policy.shots.minimum, self.policy.rep_delay_s)
-            with suppress(ProviderError):  # the calls will report it
+            with suppress(ProviderError):  # the first calls will report the same fault
                 await self.provider.rehearse(job)
 
     def learn(self, n: int, circuit: DeviceCircuit) -> None:
-        """Keeps the first circuit of a size that was not warmed."""
+        """Keeps the first circuit of a size that was not warmed as its sample."""
         self._sample_circuits.setdefault(n, circuit)
 
     def sample_job(self) -> Job:
-        """The job that the first warming sample would be, alone."""
+        """A job of the first warmed sample alone."""
         if not self._sample_circuits:
-            raise RuntimeError("warm the forecast first")
+            raise RuntimeError("no sample circuit: call warm first")
         first = next(iter(self._sample_circuits))
         return _make_job(
             (self.representative_pub(first),), self.policy.shots.minimum, self.policy.rep_delay_s
@@ -78,22 +78,21 @@ class Forecast:
 
     @property
     def calls_per_pub(self) -> int:
-        """How many calls one PUB carries, of the warmed size that takes the most room; 1 until it is warm."""
+        """Calls per PUB, for the warmed size with the fewest lines; 1 before any size is warm."""
         return max(1, min((len(self.synthesizer.lines(n)) for n in self._sample_circuits), default=1))
 
     def representative_pub(self, n: int) -> Pub:
-        """A PUB as wide and as long as one of a subproblem of n variables, as far as that is known."""
+        """A PUB that takes as long as one of n variables: of the same size if known, else of the first."""
         return Pub((self._sample_circuits.get(n) or next(iter(self._sample_circuits.values())),))
 
     def predict_s(self, pubs: tuple[Pub, ...], shots: int) -> float:
-        """p95 of submit to samples with nothing ahead, at the policy's rep_delay, seconds."""
+        """p95 of submit to samples with an empty queue, at the policy's rep_delay, seconds."""
         return self._predict_at_s(pubs, shots, self.policy.rep_delay_s)
 
     def predict_p95_s(self) -> float:
-        """What the shortest job that is allowed takes here, with nothing ahead of it, seconds.
+        """p95 of the shortest allowed job with an empty queue, seconds; 0 before any size is warm.
 
-        The provider's prediction, plus how much longer than predicted recent jobs took; 0 until a size is
-        warm.
+        The provider's prediction plus the p95 of how much longer than predicted recent jobs took.
         """
         if not self._sample_circuits:
             return 0.0
@@ -104,13 +103,13 @@ class Forecast:
         return max(0.0, predicted + self._slowness.p95_s(self._clock.now_ns()))
 
     def fix_shots(self, pubs: tuple[Pub, ...], shots: int) -> Fit:
-        """So many shots at the policy's rep_delay, however long they take."""
+        """Exactly these shots at the policy's rep_delay, whatever their predicted time."""
         return self._fit(shots, self.policy.rep_delay_s, self.predict_s(pubs, shots))
 
     def fit_to_deadline(
         self, pubs: tuple[Pub, ...], deadline: Deadline, ahead_ns: int, limits: ShotLimits
     ) -> Fit | Rejection:
-        """How the job fits what its deadline leaves behind the jobs ahead, or that it does not."""
+        """How to run the job within its deadline after the jobs ahead of it, or why that is impossible."""
         policy = self.policy
         remaining = deadline.remaining_ns(self._clock.now_ns()) - RETURN_MARGIN_NS - ahead_ns
         if policy.shorter_rep_delays_s:

@@ -1,4 +1,4 @@
-"""Calls that share a job: before their circuits are bound, and after."""
+"""The calls that share a job, before and after their circuits are bound."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from shotclock.orchestrator.planning import Fit
 class JobPlan:
     """A job to submit.
 
-    pubs: the calls of each PUB, each with its line; an empty line is the device's choice.
-    fit: how many shots at which rep_delay, and how long they are predicted to take.
+    pubs: the calls of each PUB, each with its line; an empty line leaves the choice to the device.
+    fit: shots, rep_delay and predicted time.
     """
 
     pubs: tuple[PubPlan[Call], ...]
     fit: Fit
 
     def calls(self) -> Iterator[Call]:
-        """Every call in it."""
+        """Every call of the job."""
         return (placement.call for pub in self.pubs for placement in pub)
 
     @property
@@ -39,16 +39,16 @@ class BoundJob:
     bound: tuple[tuple[tuple[Call, DeviceCircuit], ...], ...]
 
     def without_cancelled(self) -> BoundJob:
-        """The same without calls whose callers no longer wait; a PUB left empty goes too."""
+        """The same job without calls whose callers no longer wait, and without empty PUBs."""
         pubs = (tuple(pair for pair in pub if pair[0].is_wanted) for pub in self.bound)
         return BoundJob(tuple(pub for pub in pubs if pub))
 
     @property
     def pubs(self) -> tuple[Pub, ...]:
-        """The circuits alone, as a provider takes them."""
+        """The circuits, as a provider expects them."""
         return tuple(Pub(tuple(circuit for _, circuit in pub)) for pub in self.bound)
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """In the order of the job's samples."""
+        """The calls, in the order of the job's samples."""
         return tuple(call for pub in self.bound for call, _ in pub)

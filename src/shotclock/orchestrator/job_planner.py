@@ -1,4 +1,4 @@
-"""Which of the waiting calls form the next job, and with how many shots. Decides; the lanes act."""
+"""Decides which waiting calls form the next job, and with how many shots; the lanes carry it out."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ ANY_LINE: Line = ()
 class BatchPolicy:
     """How calls are batched.
 
-    limit: calls a job at most.
-    age_ns: how long a job that is not full waits for more calls.
-    fits_only: end calls that predictably cannot meet their deadline instead of running them.
+    limit: most calls per job.
+    age_ns: how long a job that is not full waits for more calls, nanoseconds.
+    fits_only: end calls that are predicted to miss their deadline instead of running them.
     """
 
     limit: int
@@ -41,7 +41,7 @@ class QpuSchedule:
 
     @property
     def ahead_ns(self) -> int:
-        """Until the jobs under way are predicted to be done."""
+        """Time until the running jobs are predicted to end, nanoseconds."""
         return max(0, self.busy_until_ns - self.now_ns)
 
 
@@ -53,9 +53,9 @@ class JobPlanner:
         self._policy = policy
 
     def plan(self, head: Call, waiting: list[Call], schedule: QpuSchedule) -> JobPlan | Rejection:
-        """The job of `head` and whoever shares it, or why it cannot meet its deadline.
+        """The job of `head` and the calls that share it, or why it cannot meet its deadline.
 
-        waiting: the calls that may share the job, in the queue's order, `head` first.
+        waiting: the calls that may share the job, in queue order, `head` first.
         """
         pubs = self._choose_pubs(head, waiting, schedule)
         fit = self._fit(head, pubs, schedule)
@@ -65,14 +65,14 @@ class JobPlanner:
         self, head: Call, waiting: list[Call], schedule: QpuSchedule
     ) -> tuple[PubPlan[Call], ...]:
         if isinstance(head.work, UserCircuit):
-            # Compiled onto qubits of the general pass manager's choice, so it shares a chip with nobody.
+            # The general pass manager chose its qubits, which may overlap every line: it runs alone.
             return self._alone(head, ANY_LINE)
         lines = self._forecast.synthesizer.lines(head.work.n)
         if len(lines) >= 2 and len(waiting) >= 2:
             for job in self._pack(waiting, schedule):
                 if any(placement.call is head for pub in job.pubs for placement in pub):
                     return job.pubs
-        # The packer leaves out a call that would be late behind others; alone it may still be in time.
+        # The packer leaves out a call that would be late behind others; alone it may still be on time.
         return self._alone(head, lines[0] if lines else ANY_LINE)
 
     def _alone(self, call: Call, line: Line) -> tuple[PubPlan[Call], ...]:
@@ -114,6 +114,6 @@ class JobPlanner:
         limits = self._forecast.policy.shots
         if not self._policy.fits_only and limits.minimum == limits.maximum:
             return self._forecast.fix_shots(representatives, limits.minimum)
-        # Shots are a job's, so the earliest deadline in it bounds them for all.
+        # All calls of a job share its shots, so the earliest deadline bounds them.
         earliest = Deadline(min(placement.waiting.deadline_ns for pub in pubs for placement in pub))
         return self._forecast.fit_to_deadline(representatives, earliest, schedule.ahead_ns, limits)

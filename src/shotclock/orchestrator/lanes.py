@@ -1,4 +1,4 @@
-"""Moves waiting calls onto the provider: as many jobs at once as its lanes and its health allow."""
+"""Starts jobs for waiting calls: as many at once as the provider's lanes and health allow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.waiting import WaitingCalls
 
 LEAD = 0.25
-"""Of a job's predicted time: so long before the QPU is free the next job is submitted."""
+"""Share of a job's predicted time by which the next job is submitted before the QPU is free."""
 
 
 class Lanes:
@@ -52,7 +52,7 @@ class Lanes:
         self.queue_wait = QueueWait()
 
     def load(self, priority: Priority = Priority.LOW) -> Load:
-        """What is held at this instant, as a newcomer of this priority meets it."""
+        """The present load, as a new call of this priority meets it."""
         return Load(
             waiting=self._waiting.ahead_of(priority),
             running=len(self._jobs),
@@ -63,32 +63,33 @@ class Lanes:
         )
 
     def add(self, call: Call, priority: Priority) -> Call | None:
-        """Lets a call wait; returns the one that has to go for it, itself if it may displace none."""
+        """Queues a call; returns the call displaced by it, or the call itself if it may displace none."""
         displaced = self._waiting.put(call, call.deadline.at_ns, priority)
         self._recorder.record_queue_length(len(self._waiting))
         self._changed.set()
         return displaced
 
     def leave(self, call: Call) -> None:
-        """Its caller no longer waits; a job that no caller waits for is cancelled."""
+        """Removes a call whose caller no longer waits; a job without waiting callers is cancelled."""
         if call in self._waiting:
             self._waiting.discard(call)
             now = self._clock.now_ns()
             self.queue_wait.observe(now - call.queued_ns, now)
             self._recorder.record_queue_length(len(self._waiting))
         job = self._job_of.pop(call, None)
-        # The other calls of the job are still wanted: cancelling it for one would cost them all.
+        # Other callers may still wait for the same job: cancelling it for one would fail them all.
         if job is not None and not job.done() and not self._jobs[job].is_wanted:
             job.cancel()
 
     async def run(self) -> None:
-        """Starts jobs until it is cancelled; those under way are then cancelled too."""
+        """Starts jobs until it is cancelled, then cancels the running jobs."""
         try:
             while True:
                 await self._wait_for_turn()
                 # The token comes before the batch is chosen, so that calls arriving during its wait can join.
                 token = await self._take_token()
                 await self._wait_for_batch()
+                # The breaker may have opened during the waits; a measuring arm runs its calls regardless.
                 refusal = self._health.refuses() if self._policy.fits_only else None
                 if refusal is not None:
                     self._refuse_waiting(refusal)
@@ -99,7 +100,7 @@ class Lanes:
             await asyncio.gather(*self._jobs, return_exceptions=True)
 
     async def _wait_for_turn(self) -> None:
-        """Returns when a call waits, a lane is free, and the QPU nearly is."""
+        """Returns when a call waits, a lane is free, and the QPU is nearly free."""
         while True:
             free = len(self._jobs) < self._health.lanes.limit
             early_s = self._early_ns() / NS_PER_S
@@ -111,7 +112,8 @@ class Lanes:
                     await self._changed.wait()
 
     def _early_ns(self) -> int:
-        """How long a job submitted now would only wait for the QPU; others may still join it meanwhile."""
+        """How long a job submitted now would wait for the QPU, while other calls could still join it."""
+        # Holding a job back gains nothing if no other call can join it, or if the QPU is idle.
         if self._policy.limit == 1 or not self._jobs:
             return 0
         lead_s = LEAD * min(job.fit.predicted_s for job in self._jobs.values())
@@ -122,7 +124,7 @@ class Lanes:
             call.end(rejection)
 
     async def _take_token(self) -> tuple[int, int]:
-        """Waits for the right to submit; from when to when it waited."""
+        """Waits for a submission token; returns when the wait began and ended."""
         began = self._clock.now_ns()
         wait = self._health.submissions.reserve_ns(began)
         if not wait:
@@ -131,7 +133,7 @@ class Lanes:
         return began, self._clock.now_ns()
 
     async def _wait_for_batch(self) -> None:
-        """Returns when the batch is full or old enough, or its first deadline leaves no more time to wait."""
+        """Returns when the batch is full or old enough, or its earliest deadline allows no more waiting."""
         while 0 < len(self._waiting) < self._policy.limit and self._policy.age_ns:
             now = self._clock.now_ns()
             waiting = self._waiting.peek(len(self._waiting))
@@ -151,6 +153,7 @@ class Lanes:
     def _start(self, token: tuple[int, int]) -> None:
         plan = self._plan_next()
         if plan is None:
+            # Every waiting call ended during the waits: the token must stay available for the next job.
             self._health.submissions.give_back()
             return
         calls = tuple(plan.calls())
@@ -172,7 +175,7 @@ class Lanes:
         if not task.cancelled() and (error := task.exception()) is not None:
             for call in plan.calls():
                 call.fail(error)
-        # Jobs usually take less than their p95; summed p95s would show a wait that does not exist.
+        # Jobs usually take less than their p95, so sums of p95s would grow into a wait that does not exist.
         left_s = sum(job.fit.predicted_s for job in self._jobs.values())
         self._busy_until_ns = min(self._busy_until_ns, self._clock.now_ns() + round(left_s * NS_PER_S))
         self._changed.set()
@@ -182,6 +185,7 @@ class Lanes:
 
     def _record_wait(self, call: Call, token: tuple[int, int], now: int) -> None:
         """Splits a call's wait into the queue's and the submission bucket's."""
+        # A call that arrived during the wait for the token waited only from its arrival on.
         held_from = max(call.queued_ns, token[0])
         held = max(0, token[1] - held_from)
         queued = now - call.queued_ns - held
@@ -201,7 +205,7 @@ class Lanes:
                 continue
             try:
                 plan = self._planner.plan(head, waiting, self._schedule())
-            except Exception as error:  # noqa: BLE001 - a provider's mistake costs this call, not the lanes
+            except Exception as error:  # noqa: BLE001 - a provider's bug fails this call, not the lanes
                 head.fail(error)
                 self._waiting.discard(head)
                 continue

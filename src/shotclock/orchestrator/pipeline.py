@@ -1,4 +1,4 @@
-"""One job from binding to samples: bind → submit → collect, timed stage by stage, written down if paid."""
+"""Runs one job from binding to samples: bind → submit → collect, timed by stage, journalled if paid."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from shotclock.orchestrator.ledger.job_journal import JobJournal
 from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.provider_answers import answer_of
 
-LOOKS_FOR_A_LOST_JOB = 7
-"""A few seconds of them: a vendor's list may lag behind a submit."""
+SEARCHES_FOR_LOST_JOB = 7
+"""Together they take a few seconds, because a vendor's job list may lag behind a submit."""
 
 CANCEL_LIMIT_S = 2.0
-"""A cancel that takes longer has failed: a stop waits for it."""
+"""A cancel that takes longer counts as failed, because a stop waits for it."""
 
 CANCELLED_LIMIT_S = 4.0
-"""For a submit's answer and then the cancel: one that hangs must not hold a stop for ever, and an operator
-waits 5 s beyond a drain's budget."""
+"""For a submit's answer plus the cancel: a hanging request must not block a stop for ever, and an operator's
+command waits 5 s beyond a drain's budget."""
 
 
 GainEstimator = Callable[[Subproblem, DeviceCircuit, float, int], Awaitable[float]]
-"""The gain, in units of E, that so many shots of a circuit promise over the best answer without a QPU."""
+"""Estimates the gain, in units of E, of a number of shots over the best answer without a QPU."""
 
 
 async def no_estimate(
     subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
 ) -> float:
-    """No pre-evaluation: anything may be gained."""
+    """No estimate: every job may gain anything, so none is vetoed."""
     del subproblem, circuit, incumbent_energy, shots
     return math.inf
 
 
 class Pipeline:
-    """Runs jobs on one provider; a vendor's fault ends the calls in it as a value."""
+    """Runs jobs on one provider; a provider's fault ends the job's calls as a value, not an exception."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Pipeline:
         self._inflight = 0
 
     async def run(self, plan: JobPlan) -> None:
-        """Ends every call of the job, by samples or by the reason why there are none."""
+        """Ends every call of the job, with samples or with the reason why it has none."""
         began = self._clock.now_ns()
         bound = await self._bind(plan)
         calls = bound.calls
@@ -95,9 +95,9 @@ class Pipeline:
                 call.end(ProviderFault(str(error)))
 
     async def wait_cancelled(self) -> None:
-        """Waits for the jobs that are being cancelled, `CANCELLED_LIMIT_S` at the most.
+        """Waits for the jobs that are being cancelled, at most `CANCELLED_LIMIT_S`.
 
-        A paid job whose submit has no answer by then keeps its intent: the next start looks for its tag.
+        A paid job whose submit is unanswered by then keeps its intent: the next start searches for its tag.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(CANCELLED_LIMIT_S):
@@ -109,11 +109,11 @@ class Pipeline:
         for pub in plan.pubs:
             bound = [(placement.call, await self._bind_call(placement, plan.fit.shots)) for placement in pub]
             pubs.append(tuple((call, circuit) for call, circuit in bound if circuit is not None))
-        # Binding awaits, so a caller may have left since.
+        # Binding awaits, so a caller may have cancelled meanwhile.
         return BoundJob(tuple(pubs)).without_cancelled()
 
     async def _bind_call(self, placement: Placement[Call], shots: int) -> DeviceCircuit | None:
-        """The call's circuit; None where the call ended instead."""
+        """The call's circuit; None if the call ended instead."""
         call, work = placement.call, placement.call.work
         if isinstance(work, UserCircuit):
             return work.circuit
@@ -123,18 +123,22 @@ class Pipeline:
             self._forecast.learn(work.n, circuit)
             gain = await self._gain_estimator(work, circuit, call.incumbent_energy, shots)
         except ProviderError as error:
+            # The rest of the job can still run: one call that cannot be bound must not end the others.
             call.end(ProviderFault(str(error)))
         except ShotclockError as error:
+            # The caller's mistake, so its caller gets the exception; no fallback would be right.
             call.fail(error)
         else:
             if gain > 0.0:
                 return circuit
+            # QPU time that cannot improve on the incumbent would only delay other calls.
             call.end(Rejection("expected_gain", 0.0, gain, "expected gain", 0.0))
         return None
 
     async def _attempt(self, bound: BoundJob, fit: Fit) -> None:
-        """Submits and collects, again after a transient fault while deadline, budget and breaker allow."""
+        """Submits and collects; retries transient faults while deadline, retry budget and breaker allow."""
         attempt = 0
+        # Callers may cancel during a backoff: the next attempt must not pay for their circuits.
         while (job := bound.without_cancelled()).bound:
             attempt += 1
             for call in job.calls:
@@ -147,10 +151,10 @@ class Pipeline:
                 if wait is None:
                     raise
                 await asyncio.sleep(wait / NS_PER_S)
-                # A retry is a submit like any other: it takes a token, or bursts would pass the limit.
+                # A retry is a submit like any other: without a token, bursts would exceed the limit.
                 await self._take_token(job.calls)
                 if self._health.refuses() is not None:
-                    # Jobs beside this one failed during the backoff: the breaker forbids what was allowed.
+                    # Other jobs failed during the backoff and opened the breaker.
                     self._health.submissions.give_back()
                     raise
                 self._recorder.record_retry()
@@ -159,6 +163,7 @@ class Pipeline:
 
     def _backoff_ns(self, error: ProviderError, attempt: int, calls: tuple[Call, ...]) -> int | None:
         now = self._clock.now_ns()
+        # The latest deadline decides: a retry is worthwhile while any call can still use its samples.
         remaining = max(call.deadline.remaining_ns(now) for call in calls)
         wait = backoff_ns(error, attempt, self._attempts, remaining, self._rng)
         return wait if wait is not None and self._health.retries.take() else None
@@ -172,7 +177,7 @@ class Pipeline:
         self._record_stage(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
 
     async def _run_once(self, bound: BoundJob, fit: Fit, *, first_attempt: bool) -> None:
-        # A tag names one submit, not one call: a second attempt must be told apart from a lost first.
+        # A tag names one submit, not one job: it distinguishes a retry from a first submit that was lost.
         tag = f"shotclock:{self._rng.getrandbits(96):024x}"
         job = Job(bound.pubs, fit.shots, tag, fit.rep_delay_s)
         calls = bound.calls
@@ -191,7 +196,7 @@ class Pipeline:
             execution = await self._collect(job, accepted)
             self._health.record_finish(began, fit.predicted_s, self._inflight, first_attempt=first_attempt)
         except asyncio.CancelledError:
-            # Only every caller's deadline cancels a job: slow beyond its prediction, it counts as a fault.
+            # A job is cancelled once no caller waits: slower than predicted, it counts as a failure.
             now = self._clock.now_ns()
             late_ns = now - max(call.deadline.at_ns for call in calls)
             self._health.record_timeout(now - began, fit.predicted_s, late_ns)
@@ -202,7 +207,8 @@ class Pipeline:
         _deliver(job, execution, calls, _split_stages(submitted, execution))
 
     async def _submit(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
-        """Hands the job over. A cancelled caller leaves the rest to `_abandon`."""
+        """Hands the job over; if this task is cancelled, `_abandon` cancels the job in the background."""
+        # Shielded: cancelling a submit half-way would leave it unknown whether a paid job exists.
         handing_over = asyncio.ensure_future(self._hand_over(job, calls))
         try:
             return await asyncio.shield(handing_over)
@@ -212,39 +218,43 @@ class Pipeline:
             raise
 
     async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
+        # The intent must be durable before the submit: after a crash, the tag is how a paid job is found.
         await self.book.intend(job.tag, _request_ids(calls), job.shots)
         if not any(call.is_wanted for call in calls):
-            self.book.record_failure(job.tag, "not submitted: its callers had gone")
-            raise ProviderError(FaultKind.PERMANENT, "not submitted: its callers had gone")
+            # Recording the intent awaits; a job that nobody waits for must not be paid for.
+            self.book.record_failure(job.tag, "not submitted: all its callers had cancelled")
+            raise ProviderError(FaultKind.PERMANENT, "not submitted: all its callers had cancelled")
         try:
             accepted = await answer_of(self.provider.name, "submit", self.provider.submit(job))
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
                 self.book.record_failure(job.tag, str(error))
                 raise
+            # The submit may have taken effect: repeating it could pay for the job twice.
             accepted = await self._adopt(job.tag, error)
         self.book.record_submit(job.tag, accepted.job_id)
         return accepted
 
     async def _adopt(self, tag: str, lost: ProviderError) -> Accepted:
-        """The job whose submit's answer was lost, found by its tag; never submitted again."""
-        found: tuple[Accepted, ...] = ()
-        for look in range(LOOKS_FOR_A_LOST_JOB):
-            if look:
-                await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (look - 1))
+        """Finds the job whose submit's answer was lost, by its tag; never submits it again."""
+        tagged: tuple[Accepted, ...] = ()
+        for search in range(SEARCHES_FOR_LOST_JOB):
+            if search:
+                await asyncio.sleep(self._rng.random() * 0.1 * 2 ** (search - 1))
             try:
-                found = await answer_of(self.provider.name, "find", self.provider.find(tag))
+                tagged = await answer_of(self.provider.name, "find", self.provider.find(tag))
             except ProviderError as error:
                 if error.kind is FaultKind.PERMANENT:
-                    break  # it keeps no tags
-            if len(found) == 1:
-                return found[0]
-        how_many = f"{len(found)} jobs carry the tag" if found else "no job carries the tag"
+                    break  # this provider keeps no tags
+            if len(tagged) == 1:
+                return tagged[0]
+        # No job does not prove that nothing was submitted, and with several the right one is unknown.
+        how_many = f"{len(tagged)} jobs carry the tag" if tagged else "no job carries the tag"
         self.book.park(tag, f"the submit's answer was lost ({lost}) and {how_many}")
         raise lost
 
     def _cancel_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Goes on after the job's own task was cancelled, even twice; `wait_cancelled` waits for it."""
+        """Runs on after the job's task was cancelled, even twice; `wait_cancelled` waits for it."""
         # The set holds the task: the event loop itself keeps only weak references.
         cancelling = asyncio.ensure_future(work)
         self._cancelling.add(cancelling)
@@ -254,7 +264,7 @@ class Pipeline:
         try:
             accepted = await handing_over
         except (ProviderError, LedgerError):
-            return  # what was known of the job is written where it was raised
+            return  # no job to cancel; `_hand_over` has recorded what is known
         await self._cancel_job(tag, accepted)
 
     async def _cancel_job(self, tag: str, accepted: Accepted) -> None:
@@ -263,9 +273,10 @@ class Pipeline:
                 await answer_of(self.provider.name, "cancel", self.provider.cancel(accepted))
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
-            self.book.park(tag, f"its callers had gone, and the cancel failed: {why}")
+            # The job may still run and cost money, so a person must decide.
+            self.book.park(tag, f"all its callers had cancelled, and cancelling the job failed: {why}")
         else:
-            self.book.record_failure(tag, "cancelled: its callers had gone")
+            self.book.record_failure(tag, "cancelled: all its callers had cancelled")
 
     async def _collect(self, job: Job, accepted: Accepted) -> Execution:
         try:
@@ -274,13 +285,15 @@ class Pipeline:
             self._cancel_in_background(self._cancel_job(job.tag, accepted))
             raise
         except ProviderError as error:
+            # An ambiguous end says nothing about the job, which may still run and cost money.
             if error.kind is FaultKind.AMBIGUOUS:
                 self.book.park(job.tag, str(error))
             else:
                 self.book.record_failure(job.tag, str(error))
             raise
         if len(execution.samples) != len(job.circuits):
-            self.book.record_failure(job.tag, "another number of samples than of circuits came back")
+            # Without a one-to-one match, no sample can be attributed to a call.
+            self.book.record_failure(job.tag, "returned another number of samples than of circuits")
             raise ProviderError(
                 FaultKind.PERMANENT, f"{len(execution.samples)} samples for {len(job.circuits)} circuits"
             )
@@ -297,7 +310,7 @@ def _request_ids(calls: tuple[Call, ...]) -> tuple[str, ...]:
 
 
 def _deliver(job: Job, execution: Execution, calls: tuple[Call, ...], timings: list[StageTiming]) -> None:
-    """Each call's own samples, checked to be as many and as wide as was asked for."""
+    """Ends each call with its samples, or with a fault if their number or width is wrong."""
     for call, circuit, samples in zip(calls, job.circuits, execution.samples, strict=True):
         progress = call.progress
         progress.with_provider_since_ns = None
@@ -310,17 +323,17 @@ def _deliver(job: Job, execution: Execution, calls: tuple[Call, ...], timings: l
 
 def _misfit(samples: Samples, shots: int, n: int) -> str:
     if samples.shots != shots:
-        return f"{samples.shots} shots came back, {shots} were asked for"
+        return f"returned {samples.shots} shots, requested {shots}"
     if samples.pool.shape[1] != n:
-        return f"samples of {samples.pool.shape[1]} bits came back, {n} were asked for"
+        return f"returned samples of {samples.pool.shape[1]} bits, requested {n}"
     return ""
 
 
 def _split_stages(submitted_ns: int, execution: Execution) -> list[StageTiming]:
-    """Queue, execution and collection end to end from the submit's return.
+    """Queue, execution and collection, end to end from the submit's return.
 
-    A planned instant may lie before a timer that fired late, so each stage starts no earlier than the
-    one before it ended, and no stage has waited longer than it lasted.
+    A planned instant may precede a timer that fired late, so each stage starts no earlier than the previous
+    one ended, and no stage's emulated time exceeds its duration.
     """
     timings = []
     start = submitted_ns

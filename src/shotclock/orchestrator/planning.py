@@ -1,4 +1,4 @@
-"""Shots, and where allowed the rep_delay, that fit a budget: decided before anything is submitted. Pure."""
+"""Chooses the shots, and the rep_delay if allowed, that fit a budget, before the submit. Pure, no I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shotclock.domain.outcome import SHOTS_TO_FIT, Rejection
 
 @dataclass(frozen=True, slots=True)
 class ShotLimits:
-    """The fewest shots that are of use and the most that may be taken; equal, the number is fixed.
+    """The fewest shots that are useful and the most that are allowed; equal limits fix the number.
 
     Raises SettingsError unless 1 ≤ minimum ≤ maximum.
     """
@@ -24,15 +24,20 @@ class ShotLimits:
 
     def __post_init__(self) -> None:
         if not 1 <= self.minimum <= self.maximum:
-            raise SettingsError(f"shots: at least {self.minimum} and at most {self.maximum} is no range")
+            raise SettingsError(
+                f"shots: must satisfy 1 ≤ minimum ≤ maximum (got {self.minimum} and {self.maximum})"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a job is run so that its p95, predicted_s, fits its budget; rep_delay_s None: the default.
+    """How to run a job so that it fits its budget.
 
-    penalised: the rep_delay is below the device's default, so qubits may not have relaxed between
-    shots and the samples carry a fidelity penalty, which must be said wherever they are shown.
+    shots: number of shots.
+    rep_delay_s: seconds; None is the device's default.
+    predicted_s: predicted p95 of submit to samples, seconds.
+    penalised: the rep_delay is below the device's default, so qubits may not have relaxed between shots; the
+        fidelity penalty must be reported with the samples.
     """
 
     shots: int
@@ -42,10 +47,10 @@ class Fit:
 
 
 def fit_shots(predict_s: Callable[[int], float], remaining_ns: int, limits: ShotLimits) -> int | Rejection:
-    """The most shots whose predicted p95 fits the remaining budget, or that even the fewest do not.
+    """The most shots whose predicted p95 fits the remaining budget; a rejection if even the fewest do not.
 
-    predict_s: p95 of submit to samples for so many shots, seconds, never falling with them. It is
-    asked 4 times where it is a straight line, as QPU time is, and O(log(maximum − minimum)) at worst.
+    predict_s: p95 of submit to samples for a number of shots, seconds, non-decreasing. It is called 4 times
+        if it is linear, as QPU time is, and O(log(maximum − minimum)) times at worst.
     """
     budget_s = remaining_ns / NS_PER_S
     most_s = predict_s(limits.maximum)
@@ -65,14 +70,20 @@ def fit_shots_and_delay(
 ) -> Fit | Rejection:
     """`fit_shots` at the first of these delays at which the fewest shots fit.
 
-    rep_delay_choices_s: what the user allows, the device's default first and then downward; a shorter
-    one is taken only where a longer one leaves no room, because it costs fidelity, and never for more
-    shots. predict_s takes shots and rep_delay. The rejection is that of the shortest delay. Raises
-    SettingsError on choices that are not in descending order.
+    A shorter delay costs fidelity, so it is used only if no longer one fits, and never to gain shots. The
+    rejection is that of the shortest delay.
+
+    predict_s: p95 for a number of shots and a rep_delay, seconds.
+    rep_delay_choices_s: the allowed delays, the device's default first, in descending order.
+
+    Raises SettingsError if the choices are not in descending order.
     """
     choices = rep_delay_choices_s
     if not choices or any(after >= before for before, after in pairwise(choices)):
-        raise SettingsError(f"rep_delay choices {choices}: wants the default first, then shorter ones")
+        raise SettingsError(
+            f"rep_delay choices: must start with the default, each shorter than the one before "
+            f"(got {choices})"
+        )
     for rep_delay_s in choices:
         fitted = fit_shots(partial(_at, predict_s, rep_delay_s), remaining_ns, limits)
         if isinstance(fitted, int):
@@ -100,7 +111,7 @@ def _crossing(
             share = (budget_s - low[1]) / (high[1] - low[1])
             middle = low[0] + int(share * (high[0] - low[0]))
         else:
-            # A prediction far from a straight line must not turn this into a walk.
+            # Bisect every third time: interpolation alone converges slowly on a curved prediction.
             middle = (low[0] + high[0]) // 2
         middle = min(max(middle, low[0] + 1), high[0] - 1)
         seconds = predict_s(middle)
@@ -112,7 +123,7 @@ def _crossing(
 
 
 def _does_not_fit(shots: int, needed_s: float, budget_s: float) -> Rejection:
-    """Retrying helps only as far as the prediction includes work ahead: once so much of it is done."""
+    """The rejection; a retry can succeed only after the excess, as far as it is work ahead, is done."""
     return Rejection(
         SHOTS_TO_FIT, budget_s, needed_s, f"s predicted p95 of {shots} shots", needed_s - budget_s
     )

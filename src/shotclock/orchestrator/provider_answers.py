@@ -1,7 +1,7 @@
-"""What a provider answers: whatever it raises leaves here as a ProviderError.
+"""Awaits a provider's answers; whatever a provider raises becomes a ProviderError.
 
-A provider may be somebody else's code, and a bug in it must neither leave a paid job's record open nor a
-call without its fallback.
+A provider may be a user's code. A bug in it must not leave a paid job's record open or a call without its
+fallback.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ T = TypeVar("T")
 
 
 async def answer_of(provider: str, what: str, answer: Awaitable[T]) -> T:
-    """The answer to a request of this kind, "submit" for example. Raises ProviderError.
+    """The answer to a request, `what` for example "submit". Raises ProviderError.
 
-    What no provider may raise is reported to the event loop's exception handler. It leaves unknown whether
-    anything took effect, so it is AMBIGUOUS, as a lost answer is.
+    Any other exception is reported to the event loop's exception handler. Whether the request took effect is
+    then unknown, so the fault is AMBIGUOUS, like a lost answer.
     """
     try:
         return await answer
@@ -27,7 +27,7 @@ async def answer_of(provider: str, what: str, answer: Awaitable[T]) -> T:
         raise
     except Exception as error:
         asyncio.get_running_loop().call_exception_handler(
-            {"message": f"{provider}: {what} raised what a provider may not", "exception": error}
+            {"message": f"{provider}: {what} raised an unexpected exception", "exception": error}
         )
         words = " ".join(f"{type(error).__name__}: {error}".split())
         raise ProviderError(FaultKind.AMBIGUOUS, f"{provider}: {what} raised {words}") from error

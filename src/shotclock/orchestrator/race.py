@@ -1,4 +1,4 @@
-"""The classical answer, and who wins against it: ties go to changing nothing, then to classical."""
+"""The race between answers: the lowest energy wins; ties go to changing nothing, then to classical."""
 
 from __future__ import annotations
 

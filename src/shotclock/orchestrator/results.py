@@ -1,4 +1,4 @@
-"""Samples of earlier, equal calls, by content; the hit rate is counted."""
+"""A cache of the samples of earlier, equal calls, keyed by content; counts hits and misses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shotclock.domain.subproblem import Subproblem
 
 
 class ResultCache:
-    """The `size` most recently used results; size 0 keeps nothing, hashes nothing and counts nothing."""
+    """The `size` most recently used results; with size 0 the cache is off and counts nothing."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -22,34 +22,34 @@ class ResultCache:
         return len(self._samples)
 
     def key(self, subproblem: Subproblem, shots: int, seed_policy: str) -> str:
-        """SHA-256 of what samples depend on, hexadecimal; "" in a cache of size 0.
+        """SHA-256 of what the samples depend on, hexadecimal; "" if the cache is off.
 
-        Coefficients, kind, n, shots and seed policy; not the offset, which moves no sample, nor the
-        caller's id, version, budget and priority.
+        Covers coefficients, kind, n, shots and seed policy; not the offset, which changes no sample, nor
+        request id, version, budget and priority.
         """
         if not self._size:
             return ""
         words = repr((subproblem.kind, subproblem.n, shots, seed_policy))
         digest = hashlib.sha256(words.encode())
         for coefficients in (subproblem.quadratic, subproblem.linear):
-            # −0.0 and 0.0 are one number; adding 0.0 writes them alike.
+            # −0.0 equals 0.0 but has other bytes; adding 0.0 makes them equal.
             digest.update((coefficients + 0.0).tobytes())
         return digest.hexdigest()
 
     def get(self, key: str) -> Samples | None:
-        """The samples kept under this key, read-only, or None."""
+        """The samples stored under this key, read-only, or None."""
         if not self._size:
             return None
-        found = self._samples.get(key)
-        if found is None:
+        samples = self._samples.get(key)
+        if samples is None:
             self.misses += 1
             return None
         self.hits += 1
         self._samples.move_to_end(key)
-        return found
+        return samples
 
     def put(self, key: str, samples: Samples) -> None:
-        """Keeps a read-only copy; the least recently used result makes room."""
+        """Stores a read-only copy; evicts the least recently used result if the cache is full."""
         if not self._size:
             return
         self._samples[key] = _freeze(samples)
@@ -59,7 +59,7 @@ class ResultCache:
 
 
 def _freeze(samples: Samples) -> Samples:
-    """A copy of its own: the caller's arrays stay writeable, the cache's are not."""
+    """A read-only copy: the caller's arrays stay writeable."""
     pool, counts = samples.pool.copy(), samples.counts.copy()
     pool.flags.writeable = False
     counts.flags.writeable = False

@@ -11,14 +11,14 @@ from shotclock.domain.subproblem import Priority
 T = TypeVar("T", bound=Hashable)
 _Rank = tuple[int, int, int]
 _STARTS = [(-int(priority),) for priority in Priority]
-"""What the first call of each priority stands right behind."""
+"""For each priority, a key that sorts just before its first call."""
 
 
 class WaitingCalls(Generic[T]):
-    """At most `limit` items, each once, in order at all times; deadlines are monotonic nanoseconds.
+    """At most `limit` items, each once, always in order; deadlines are monotonic nanoseconds.
 
-    A sorted list: at the sizes a deadline allows, moving pointers costs less than a heap's bookkeeping
-    for those who leave from its middle.
+    A sorted list: at the sizes a deadline allows, moving pointers costs less than a heap's bookkeeping for
+    items that leave from the middle.
     """
 
     def __init__(self, limit: int) -> None:
@@ -35,15 +35,15 @@ class WaitingCalls(Generic[T]):
         return len(self._order)
 
     def ahead_of(self, priority: Priority) -> int:
-        """How many wait that a newcomer of this priority would not pass on priority alone."""
+        """How many waiting items a new one of this priority would not overtake by priority alone."""
         return bisect_left(self._order, (1 - int(priority),))
 
     def put(self, item: T, deadline_ns: int, priority: Priority) -> T | None:
-        """None when there was room, else whoever must be refused.
+        """Adds an item; returns None if there was room, else the item that must be refused.
 
-        A full queue gives up its last item for a newcomer of a higher priority, and refuses any other
-        newcomer: a deadline alone displaces nobody who was promised a place. Raises ValueError on an
-        item that is waiting already.
+        A full queue drops its last item for a new one of higher priority, and refuses any other new item: an
+        earlier deadline alone never displaces an accepted item. Raises ValueError on an item that is waiting
+        already.
         """
         if item in self._ranks:
             raise ValueError("the item is waiting already")
@@ -60,22 +60,22 @@ class WaitingCalls(Generic[T]):
         return displaced
 
     def peek(self, count: int) -> list[T]:
-        """The first `count` in order, all of them if they are fewer; they stay."""
+        """The first `count` items in order, or all if there are fewer; does not remove them."""
         return [entry[3] for entry in self._order[:count]]
 
     def take(self, items: Iterable[T]) -> None:
-        """Removes exactly these; raises KeyError on one that does not wait."""
+        """Removes these items; raises KeyError on one that is not waiting."""
         for item in items:
             self._remove(self._ranks.pop(item))
 
     def discard(self, item: T) -> None:
-        """Removes a caller that left; nothing happens if it does not wait."""
+        """Removes an item if it is waiting."""
         rank = self._ranks.pop(item, None)
         if rank is not None:
             self._remove(rank)
 
     def earliest_deadline_ns(self) -> int:
-        """The earliest deadline of any priority; raises ValueError when nobody waits."""
+        """The earliest deadline of any priority; raises ValueError if the queue is empty."""
         firsts = [bisect_left(self._order, start) for start in _STARTS]
         return min(self._order[at][1] for at in firsts if at < len(self._order))
 

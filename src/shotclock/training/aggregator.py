@@ -1,4 +1,4 @@
-"""Applies answers at a version where they hold: re-validate on a mismatch, then compare-and-swap, or drop."""
+"""Applies answers at a version where they hold: revalidate on a mismatch, then compare-and-swap, or drop."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Decisions(Protocol):
 
 
 class Target(Protocol):
-    """A model that deltas are tried and written on; every Workload is one."""
+    """A model that deltas are tested on and applied to; every Workload is one."""
 
     def probe(self, delta: Delta) -> float:
         """Loss on the present batch after the delta minus before, the model left unchanged."""
@@ -42,7 +42,7 @@ class Target(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ready:
-    """What would be written, whose it is, and the decision it would be."""
+    """A delta to be written, who found it, and the decision to record if it is written."""
 
     delta: Delta
     winner: Winner
@@ -50,15 +50,16 @@ class _Ready:
 
 
 class Aggregator:
-    """Owns a model's version. Every optimizer step and every applied delta moves it by one.
+    """Owns a model's version. Every optimizer step and every applied delta raises it by one.
 
-    on_stale: what becomes of an answer whose model has moved; "blind" applies it as it was computed (its
-    decision is then "applied") and is there to show what that costs. stale_limit: versions an answer may lag
-    before it is dropped, whatever on_stale says. loss_check: whether the loss on the present batch must fall
-    too. audit: gets every decision, in order.
+    on_stale: how to treat an answer whose model has moved: "revalidate", "drop", or "blind", which applies
+        it unchecked (its decision is then "applied") to measure what that costs.
+    stale_limit: an answer that lags by more versions is dropped, whatever on_stale says.
+    loss_check: whether the loss on the present batch must fall too.
+    audit: receives every decision, in order.
 
-    Raises SettingsError on an on_stale that is none of the three, or a negative stale_limit.
-    Any thread may offer. Whoever steps the model beside other threads does it through `run_step`.
+    Raises SettingsError on an invalid on_stale or a negative stale_limit.
+    Any thread may call `offer`. A thread that steps the model must then do so through `run_step`.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Aggregator:
         audit: Audit = NO_AUDIT,
     ) -> None:
         if on_stale not in get_args(OnStale):
-            raise SettingsError(f"on_stale: '{on_stale}' is none; known: {', '.join(get_args(OnStale))}")
+            known = ", ".join(get_args(OnStale))
+            raise SettingsError(f"on_stale: invalid value '{on_stale}'; expected one of {known}")
         if stale_limit < 0:
-            raise SettingsError(f"stale_limit: {stale_limit} versions is negative")
+            raise SettingsError(f"stale_limit: must be at least 0 versions (got {stale_limit})")
         self._workload = workload
         self._kernel = ValidatingKernel(kernel)
         self._on_stale = on_stale
@@ -92,33 +94,36 @@ class Aggregator:
         return self._version
 
     def advance(self, to: int = 0) -> int:
-        """The optimizer has moved the model, or a checkpoint has: to this version, or beyond it."""
+        """Raises the version after an optimizer step or a loaded checkpoint: by one, or to `to` if higher."""
         with self._lock:
+            # Never down: a loaded checkpoint may carry an older version that answers in flight were based on.
             self._version = max(self._version + 1, to)
             return self._version
 
     def run_step(self, step: Callable[[], T]) -> T:
-        """Runs a step of the optimizer that no delta may meet half-way."""
+        """Runs an optimizer step and raises the version."""
+        # Under the lock, so that no delta is written in the middle of a step.
         with self._lock:
             result = step()
             self._version += 1
             return result
 
     def offer(self, proposal: Proposal, outcome: Outcome) -> Applied:
-        """Decides on an answer and applies it if it holds; the decision is counted and in the audit."""
+        """Decides on an answer and applies it if it holds; counts and audits the decision."""
         version, base = self._version, proposal.subproblem.base_version
+        # Rebuilding the surrogate takes long, so it runs outside the lock; `_decide` detects a race.
         ready = self._prepare(proposal, outcome, version)
         with self._lock:
-            applied = self._settle(ready)
-            self._write(proposal.subproblem.request_id, base, version, applied)
+            applied = self._decide(ready)
+            self._record(proposal.subproblem.request_id, base, version, applied)
         self._recorder.record_decision(applied.decision, base != version)
         return applied
 
     def drop(self, request_id: str, base_version: int) -> Applied:
-        """Decides against a call whose model is gone, a checkpoint having taken its place; counted too."""
+        """Drops a call whose model was replaced by a checkpoint; counts and audits the decision."""
         with self._lock:
             applied = Applied(Decision.DROPPED, Winner.INCUMBENT, self._version)
-            self._write(request_id, base_version, self._version, applied)
+            self._record(request_id, base_version, self._version, applied)
         self._recorder.record_decision(applied.decision, stale=True)
         return applied
 
@@ -128,12 +133,14 @@ class Aggregator:
             return self._swap(delta)
 
     def _prepare(self, proposal: Proposal, outcome: Outcome, version: int) -> Applied | _Ready:
-        """What to write at this version, or why nothing; reads the model, so a race makes it void."""
+        """The delta to write at this version, or the decision not to; void if the model moves meanwhile."""
         if not isinstance(outcome, Done | Degraded):
+            # Shed, late and failed calls carry no answer.
             return Applied(Decision.ABANDONED, Winner.INCUMBENT, version)
         lag = version - proposal.subproblem.base_version
         if (lag and self._on_stale == "drop") or lag > self._stale_limit:
             return Applied(Decision.DROPPED, Winner.INCUMBENT, version)
+        # A fresh answer was computed on this very model, so its own surrogate is still exact.
         fresh = not lag or self._on_stale == "blind"
         surrogate = proposal.subproblem if fresh else self._kernel.rebuild(proposal, version)
         choice = revalidate(surrogate, outcome)
@@ -141,22 +148,24 @@ class Aggregator:
             return Applied(Decision.REJECTED, choice.winner, version)
         delta = self._kernel.delta(proposal, choice.bits, version)
         if not len(delta.indices):
+            # Every chosen step has been made meanwhile: writing nothing must not move the version.
             return Applied(Decision.REJECTED, choice.winner, version)
         return _Ready(delta, choice.winner, Decision.APPLIED if fresh else Decision.REVALIDATED)
 
-    def _settle(self, ready: Applied | _Ready) -> Applied:
-        """With the lock held, so that neither the loss check nor the write meets another's."""
+    def _decide(self, ready: Applied | _Ready) -> Applied:
+        """Decides and writes; the caller holds the lock, so that check and write meet the same model."""
         if isinstance(ready, Applied):
             return replace(ready, version=self._version)
         if ready.delta.base_version != self._version:
+            # The model moved after `_prepare` read it, so the delta was checked against another model.
             return Applied(Decision.CONFLICT, ready.winner, self._version)
-        # a NaN is no improvement
+        # `not < 0`, so that a NaN counts as no improvement.
         if self._loss_check and not self._workload.probe(ready.delta) < 0:
             return Applied(Decision.REJECTED, ready.winner, self._version)
         self._swap(ready.delta)
         return Applied(ready.decision, ready.winner, self._version)
 
-    def _write(self, request_id: str, base: int, seen: int, applied: Applied) -> None:
+    def _record(self, request_id: str, base: int, seen: int, applied: Applied) -> None:
         self._audit.append(Entry(request_id, applied.decision, applied.winner, base, seen, applied.version))
 
     def _swap(self, delta: Delta) -> bool:

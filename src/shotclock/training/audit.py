@@ -1,4 +1,4 @@
-"""The order in which a model was changed: an append-only record, and what must hold of it."""
+"""An append-only log of decisions on a model, and the checks of its consistency."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ WRITES = frozenset({Decision.APPLIED, Decision.REVALIDATED})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One decision: the version the answer was computed on, the one it was decided on, the one after it."""
+    """One decision.
+
+    request_id: the request it decided on.
+    decision: what was decided.
+    winner: who found the answer.
+    base_version: the version the answer was computed on.
+    seen_version: the version it was decided on.
+    version: the version after the decision.
+    """
 
     request_id: str
     decision: Decision
@@ -28,14 +36,14 @@ class Entry:
 
 
 class Audit(Protocol):
-    """Takes entries in the order of the decisions; called with the aggregator's lock held."""
+    """Receives entries in the order of the decisions; called with the aggregator's lock held."""
 
     def append(self, entry: Entry) -> None:
         """Adds one entry at the end."""
 
 
 class NoAudit:
-    """Keeps nothing."""
+    """Discards entries."""
 
     def append(self, entry: Entry) -> None:
         """See `Audit.append`."""
@@ -46,7 +54,7 @@ NO_AUDIT = NoAudit()
 
 
 class AuditFile:
-    """A line of JSON an entry, at the end of a file; MachineError where it cannot be written."""
+    """Appends one line of JSON per entry to a file; raises MachineError if it cannot be written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -61,31 +69,31 @@ class AuditFile:
             raise MachineError(f"{self._path}: cannot write the audit log: {reason}") from error
 
     def entries(self) -> list[Entry]:
-        """What has been written so far."""
+        """The entries written so far."""
         lines = self._path.read_text(encoding="utf-8").splitlines()
         return [_entry(json.loads(line)) for line in lines]
 
 
-def violations(entries: Iterable[Entry]) -> list[str]:
-    """What contradicts one order of versions, each applied at most once; empty where all is well.
+def find_violations(entries: Iterable[Entry]) -> list[str]:
+    """Where the log contradicts a single order of versions, each written at most once; empty if nowhere.
 
-    A write must make exactly the version after the one it was decided on, and no entry may see an older
-    version than an earlier one left.
+    A write must produce exactly the version after the one it was decided on, and no entry may see an older
+    version than an earlier entry left.
     """
-    found = []
+    violations = []
     latest = 0
     for number, entry in enumerate(entries):
         where = f"entry {number} ({entry.request_id}, {entry.decision})"
         if entry.decision in WRITES and entry.version != entry.seen_version + 1:
-            found.append(f"{where}: wrote version {entry.version} over {entry.seen_version}")
+            violations.append(f"{where}: wrote version {entry.version} over {entry.seen_version}")
         if entry.decision in WRITES and entry.seen_version < latest:
-            found.append(f"{where}: wrote over {entry.seen_version} when {latest} was there")
+            violations.append(f"{where}: wrote over {entry.seen_version} when {latest} was there")
         if entry.base_version > entry.seen_version:
-            found.append(f"{where}: computed on {entry.base_version}, decided on {entry.seen_version}")
+            violations.append(f"{where}: computed on {entry.base_version}, decided on {entry.seen_version}")
         if entry.version < latest:
-            found.append(f"{where}: left version {entry.version} after {latest}")
+            violations.append(f"{where}: left version {entry.version} after {latest}")
         latest = max(latest, entry.version)
-    return found
+    return violations
 
 
 def _entry(values: dict[str, str | int]) -> Entry:

@@ -1,8 +1,8 @@
-"""The calls of one training loop: when to ask, when to land an answer, when to leave a busy QPU alone.
+"""The calls of one training loop: when to make one, when to apply its answer, when to back off.
 
-`inline` waits for a call at its step boundary; `overlap` asks, lets training go on, and offers the answer at
-the boundary after it arrived; `offline` keeps what arrives until an epoch ends. A typed rejection is
-heeded: nothing is asked before its retry_after_s has passed. Asking may pause; training never does.
+`inline` waits for a call at its step boundary; `overlap` makes the call, continues training, and applies the
+answer at the first boundary after it arrived; `offline` keeps answers until an epoch ends. After a rejection,
+no call is made until its retry_after_s has passed; training continues meanwhile.
 """
 
 from __future__ import annotations
@@ -35,15 +35,20 @@ from shotclock.training.mode import Mode, ModeChooser
 
 @dataclass(frozen=True, slots=True)
 class CallPolicy:
-    """When and how to ask.
+    """When and how to make calls.
 
-    every: steps between calls. mode: how a call meets training; "auto" starts from predicted_p95_s and
-    follows what is measured, inline where the p95 fits budget_ns. budget_ns: each call's deadline;
-    wait_limit_ns: the deadline of calls nobody waits for, 0 for the same. at_once: calls asked at a due
-    step (independent rows of a layer, which the orchestrator packs onto one chip). in_flight: calls under way
-    at most; what is due beyond it is skipped and counted. epoch: steps between the
-    points at which `offline` applies. horizon_s: how long an overlapped answer may take under "auto".
-    Raises SettingsError on what no loop can keep.
+    every: steps between calls.
+    mode: how a call meets training; "auto" starts from predicted_p95_s and follows the measured latency,
+        inline if its p95 fits budget_ns.
+    budget_ns: each call's deadline, nanoseconds.
+    wait_limit_ns: the deadline of calls that training does not wait for, nanoseconds; 0 is budget_ns.
+    at_once: calls made at a due step (independent rows of a layer, which the orchestrator packs on one chip).
+    in_flight: most calls in flight; due calls beyond it are skipped and counted.
+    epoch: steps between the points at which `offline` applies answers.
+    predicted_p95_s: the latency that "auto" starts from, seconds.
+    horizon_s: how long an overlapped answer may take under "auto", seconds.
+
+    Raises SettingsError on an invalid value.
     """
 
     every: int
@@ -59,16 +64,31 @@ class CallPolicy:
     def __post_init__(self) -> None:
         if self.mode not in (*get_args(Mode), "auto"):
             known = ", ".join((*get_args(Mode), "auto"))
-            raise SettingsError(f"policy.mode: '{self.mode}' is none; known: {known}")
+            raise SettingsError(f"policy.mode: invalid value '{self.mode}'; expected one of {known}")
         for name in ("every", "budget_ns", "at_once", "in_flight", "epoch"):
             if getattr(self, name) < 1:
-                raise SettingsError(f"policy.{name}: {getattr(self, name)}, wants at least 1")
+                raise SettingsError(f"policy.{name}: must be at least 1 (got {getattr(self, name)})")
         if self.wait_limit_ns < 0:
-            raise SettingsError(f"policy.wait_limit_ns: {self.wait_limit_ns} is negative; 0 is budget_ns")
+            raise SettingsError(
+                f"policy.wait_limit_ns: must be at least 0 (got {self.wait_limit_ns}); 0 is budget_ns"
+            )
 
 
 @dataclass(slots=True, eq=False)
-class _Flight:
+class _PendingCall:
+    """A call in flight.
+
+    step: the step it was due at.
+    boundary_ns: when that step's boundary was.
+    began_ns: when its proposal began.
+    asked_ns: when it had been sent.
+    inline: whether training waits for it.
+    proposed: the timing of its proposal.
+    proposal: the subproblem, and how to apply its answer.
+    pending: its answer.
+    void: the model was replaced since, so its answer must be dropped.
+    """
+
     step: int
     boundary_ns: int
     began_ns: int
@@ -81,7 +101,7 @@ class _Flight:
 
 
 class Calls:
-    """The calls under way; `ended` gets each one when it has ended, on the training thread."""
+    """Makes and completes calls; `ended` receives each finished call, on the training thread."""
 
     def __init__(
         self,
@@ -99,66 +119,66 @@ class Calls:
         self._clock = clock
         self._policy = policy
         self._ended = ended
-        self._flights: list[_Flight] = []
+        self._pending: list[_PendingCall] = []
         self._not_before_ns = 0
         self.counts = CallCounts()
         self.chooser = ModeChooser(
             policy.mode, policy.predicted_p95_s, policy.budget_ns / NS_PER_MS, policy.horizon_s
         )
 
-    def boundary(self, step: int, boundary_ns: int) -> None:
-        """What is due between two optimizer steps: landing what arrived, then asking."""
+    def run_boundary(self, step: int, boundary_ns: int) -> None:
+        """Applies the answers that arrived and makes the calls that are due, between two steps."""
         mode = self.chooser.mode
         if mode != "offline" or step % self._policy.epoch == 0:
-            for flight in [one for one in self._flights if one.pending.done()]:
-                self._land(flight, self._clock.now_ns())
+            for call in [call for call in self._pending if call.pending.done()]:
+                self._finish(call, self._clock.now_ns())
         if step % self._policy.every == 0:
-            self._fill(step, boundary_ns)
-        if self.chooser.mode == "inline":  # what has just landed may have changed it
+            self._make_calls(step, boundary_ns)
+        if self.chooser.mode == "inline":  # not `mode`: an answer just applied may have changed it
             self._drain(boundary_ns)
 
     def flush(self) -> None:
-        """Waits for every call in flight and offers its answer; until now none of them blocked training."""
+        """Waits for every call in flight and applies its answer; only this wait counts as blocking."""
         self._drain(self._clock.now_ns())
 
     def _drain(self, since: int) -> None:
-        while self._flights:
-            flight = self._flights[0]
-            self._land(flight, max(flight.asked_ns, since))
+        while self._pending:
+            call = self._pending[0]
+            self._finish(call, max(call.asked_ns, since))
             since = self._clock.now_ns()
 
     def kernel_state(self) -> dict[str, Any]:
-        """The kernel's name and, where it is Stateful, its state."""
+        """The kernel's name and, if it is Stateful, its state."""
         return {"name": self._kernel.name, "state": self._kernel.state_dict()}
 
     def in_flight(self) -> list[list[str | int]]:
-        """The request and base version of each call under way, plain values."""
-        asked = [flight.proposal.subproblem for flight in self._flights if not flight.void]
-        return [[one.request_id, one.base_version] for one in asked]
+        """The request and base version of each call in flight, as plain values."""
+        subproblems = [call.proposal.subproblem for call in self._pending if not call.void]
+        return [[subproblem.request_id, subproblem.base_version] for subproblem in subproblems]
 
-    def try_kernel_state(self, kept: Mapping[str, Any]) -> None:
-        """SettingsError where the kernel cannot go on from what `kernel_state` told; nothing changes."""
-        if kept["name"] == self._kernel.name:
-            self._kernel.try_state(kept["state"])
+    def try_kernel_state(self, saved: Mapping[str, Any]) -> None:
+        """Raises SettingsError if the kernel cannot load this `kernel_state`; changes nothing."""
+        if saved["name"] == self._kernel.name:
+            self._kernel.try_state(saved["state"])
 
-    def load_kernel_state(self, kept: Mapping[str, Any]) -> None:
-        """The kernel goes on from there; a kernel of another name from where it is."""
-        if kept["name"] == self._kernel.name:
-            self._kernel.load_state_dict(kept["state"])
+    def load_kernel_state(self, saved: Mapping[str, Any]) -> None:
+        """Loads the kernel's state; a kernel of another name keeps its own."""
+        if saved["name"] == self._kernel.name:
+            self._kernel.load_state_dict(saved["state"])
 
     def drop(self, lost: Sequence[Sequence[Any]] = ()) -> None:
-        """Another model has come: no answer under way is for it. Each is decided against when it arrives.
+        """Drops every call in flight, since the model was replaced; each is decided when its answer arrives.
 
-        lost: calls of a process that is gone, as `in_flight` told them; nothing of them will arrive.
+        lost: the calls of an ended process, as its `in_flight` returned them, whose answers will not arrive.
         """
-        for flight in self._flights:
-            flight.void = True
+        for call in self._pending:
+            call.void = True
         for request_id, base_version in lost:
             self._aggregator.drop(str(request_id), int(base_version))
 
-    def _fill(self, step: int, boundary_ns: int) -> None:
-        under_way = sum(not one.pending.done() for one in self._flights)
-        room = min(self._policy.at_once, max(0, self._policy.in_flight - under_way))
+    def _make_calls(self, step: int, boundary_ns: int) -> None:
+        in_flight = sum(not call.pending.done() for call in self._pending)
+        room = min(self._policy.at_once, max(0, self._policy.in_flight - in_flight))
         self._count(in_flight=self._policy.at_once - room)
         for number in range(room):
             began = self._clock.now_ns()
@@ -169,52 +189,54 @@ class Calls:
             self._count(asked=1)
 
     def _count(self, *, asked: int = 0, in_flight: int = 0, retry_after: int = 0) -> None:
-        held = self.counts
+        counts = self.counts
         self.counts = CallCounts(
-            held.asked + asked, held.in_flight + in_flight, held.retry_after + retry_after
+            counts.asked + asked, counts.in_flight + in_flight, counts.retry_after + retry_after
         )
 
     def _ask(self, step: int, boundary_ns: int, began_ns: int) -> None:
         policy, inline = self._policy, self.chooser.mode == "inline"
         budget = policy.budget_ns if inline else (policy.wait_limit_ns or policy.budget_ns)
         proposal = self._kernel.propose(self._aggregator.version, budget)
-        asked = self._clock.now_ns()
-        proposed = StageTiming(Stage.PROPOSE, began_ns, asked - began_ns)
+        ready = self._clock.now_ns()
+        proposed = StageTiming(Stage.PROPOSE, began_ns, ready - began_ns)
         pending = self._caller.ask(proposal.subproblem)
-        self._flights.append(
-            _Flight(step, boundary_ns, began_ns, self._clock.now_ns(), inline, proposed, proposal, pending)
+        asked = self._clock.now_ns()
+        self._pending.append(
+            _PendingCall(step, boundary_ns, began_ns, asked, inline, proposed, proposal, pending)
         )
 
-    def _land(self, flight: _Flight, waited_since_ns: int) -> None:
-        outcome = flight.pending.result()
-        self._flights.remove(flight)  # not before: a Ctrl-C while it is waited for leaves it under way
+    def _finish(self, call: _PendingCall, waited_since_ns: int) -> None:
+        """Waits for the call's answer and applies it."""
+        outcome = call.pending.result()
+        self._pending.remove(call)  # only now: a Ctrl-C during the wait must leave the call in flight
         received = self._clock.now_ns()
-        asked = flight.proposal.subproblem
-        if flight.void:
-            applied = self._aggregator.drop(asked.request_id, asked.base_version)
+        subproblem = call.proposal.subproblem
+        if call.void:
+            applied = self._aggregator.drop(subproblem.request_id, subproblem.base_version)
         else:
-            applied = self._aggregator.offer(flight.proposal, outcome)
+            applied = self._aggregator.offer(call.proposal, outcome)
         ended = self._clock.now_ns()
-        self._caller.record_decision(asked.request_id, applied.decision)
-        self._update_backoff(flight, outcome, received)
+        self._caller.record_decision(subproblem.request_id, applied.decision)
+        self._update_backoff(call, outcome, received)
         self._ended(
             FinishedCall(
-                step=flight.step,
-                request_id=asked.request_id,
-                boundary_ns=flight.boundary_ns,
+                step=call.step,
+                request_id=subproblem.request_id,
+                boundary_ns=call.boundary_ns,
                 received_ns=received,
-                blocked_ns=(flight.asked_ns - flight.began_ns) + (ended - waited_since_ns),
-                inline=flight.inline,
-                deadline_ns=asked.budget_ns,
-                proposed=flight.proposed,
+                blocked_ns=(call.asked_ns - call.began_ns) + (ended - waited_since_ns),
+                inline=call.inline,
+                deadline_ns=subproblem.budget_ns,
+                proposed=call.proposed,
                 applying=StageTiming(Stage.APPLY, received, ended - received),
                 outcome=outcome,
                 applied=applied,
             )
         )
 
-    def _update_backoff(self, flight: _Flight, outcome: Outcome, received_ns: int) -> None:
-        """Learns from how a call ended: its latency, or that it should not have been asked yet."""
+    def _update_backoff(self, call: _PendingCall, outcome: Outcome, received_ns: int) -> None:
+        """Learns from how a call ended: its latency, or when the next call may be made."""
         cause = rejection_of(outcome)
         if cause is not None:
             self._not_before_ns = received_ns + round(cause.retry_after_s * NS_PER_S)
@@ -222,7 +244,7 @@ class Calls:
                 self.chooser.observe(math.inf)
         elif isinstance(outcome, Done):
             samples_at = outcome.provenance.samples_at_ns or received_ns
-            self.chooser.observe((samples_at - flight.boundary_ns) / NS_PER_S)
+            self.chooser.observe((samples_at - call.boundary_ns) / NS_PER_S)
         elif isinstance(outcome, Late) or (
             isinstance(outcome, Degraded) and isinstance(outcome.cause, DeadlinePassed)
         ):

@@ -1,4 +1,4 @@
-"""A kernel as it may come from a user: what it raises and returns is checked before anything uses it."""
+"""Wraps a kernel, possibly a user's: checks what it raises and returns before anything uses it."""
 
 from __future__ import annotations
 
@@ -15,85 +15,87 @@ from shotclock.training.kernels.stateful import Stateful
 
 
 class ValidatingKernel:
-    """The same kernel; RunError or SubproblemError in one line where it breaks its promises.
+    """The same kernel; raises RunError or SubproblemError, in one line, if it violates its contract.
 
-    Raises SettingsError on what is no kernel at all.
+    Raises SettingsError on an object that is not a Kernel.
     """
 
     def __init__(self, kernel: Kernel) -> None:
         if missing := plugin.find_missing(kernel, Kernel):
             raise SettingsError(
-                f"kernel: {type(kernel).__name__} is no Kernel: it lacks {', '.join(missing)}"
+                f"kernel: {type(kernel).__name__} is not a Kernel: it lacks {', '.join(missing)}"
             )
         self._kernel = kernel
         self.name = kernel.name
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         """See `Kernel.propose`."""
-        with self._raising(f"propose on version {base_version}"):
+        with self._translate_errors(f"propose on version {base_version}"):
             proposal = self._kernel.propose(base_version, budget_ns)
         if not isinstance(proposal, Proposal) or not isinstance(proposal.subproblem, Subproblem):
             raise RunError(
                 f"kernel '{self.name}': propose returned {type(proposal).__name__}, not a Proposal"
             )
-        self._same("base_version", proposal.subproblem.base_version, base_version)
-        self._same("budget_ns", proposal.subproblem.budget_ns, budget_ns)
+        self._check_equal("base_version", proposal.subproblem.base_version, base_version)
+        self._check_equal("budget_ns", proposal.subproblem.budget_ns, budget_ns)
         return proposal
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`."""
-        with self._raising(f"rebuild on version {version}"):
-            found = self._kernel.rebuild(proposal, version)
-        if not isinstance(found, Subproblem):
-            raise RunError(f"kernel '{self.name}': rebuild returned {type(found).__name__}, not a Subproblem")
-        if found.n != proposal.subproblem.n:
+        with self._translate_errors(f"rebuild on version {version}"):
+            subproblem = self._kernel.rebuild(proposal, version)
+        if not isinstance(subproblem, Subproblem):
+            raise RunError(
+                f"kernel '{self.name}': rebuild returned {type(subproblem).__name__}, not a Subproblem"
+            )
+        if subproblem.n != proposal.subproblem.n:
             raise SubproblemError(
                 "linear",
-                f"kernel '{self.name}' proposed {proposal.subproblem.n} variables, rebuilt {found.n}",
+                f"kernel '{self.name}' proposed {proposal.subproblem.n} variables, rebuilt {subproblem.n}",
             )
-        return found
+        return subproblem
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         """See `Kernel.delta`."""
-        with self._raising(f"delta on version {version}"):
-            found = self._kernel.delta(proposal, bits, version)
-        if not isinstance(found, Delta):
-            raise RunError(f"kernel '{self.name}': delta returned {type(found).__name__}, not a Delta")
-        if found.base_version != version:
-            raise RunError(f"kernel '{self.name}': delta.base_version is {found.base_version}, not {version}")
-        return found
+        with self._translate_errors(f"delta on version {version}"):
+            delta = self._kernel.delta(proposal, bits, version)
+        if not isinstance(delta, Delta):
+            raise RunError(f"kernel '{self.name}': delta returned {type(delta).__name__}, not a Delta")
+        if delta.base_version != version:
+            raise RunError(f"kernel '{self.name}': delta.base_version is {delta.base_version}, not {version}")
+        return delta
 
     def state_dict(self) -> dict[str, Any]:
-        """What the kernel wants kept; nothing where it is not Stateful."""
+        """The kernel's state for a checkpoint; empty if it is not Stateful."""
         if not isinstance(self._kernel, Stateful):
             return {}
-        with self._raising("state_dict"):
+        with self._translate_errors("state_dict"):
             return self._kernel.state_dict()
 
     def try_state(self, state: Mapping[str, Any]) -> None:
-        """SettingsError where the kernel cannot go on from this state; it stays as it is."""
-        held = self.state_dict()
+        """Raises SettingsError if the kernel cannot load this state; the kernel does not change."""
+        before = self.state_dict()
         try:
             self.load_state_dict(state)
         except Exception as error:
             raise SettingsError(
-                f"checkpoint: kernel '{self.name}' cannot go on from its state there "
-                f"({type(error).__name__}: {error}); attach the kernel that it was written with"
+                f"checkpoint: kernel '{self.name}' cannot load its state "
+                f"({type(error).__name__}: {error}); attach the kernel that the checkpoint was written with"
             ) from error
         finally:
-            self.load_state_dict(held)
+            self.load_state_dict(before)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Stateful`; for a state that was tried."""
+        """See `Stateful`; for a state that `try_state` accepted."""
         if isinstance(self._kernel, Stateful):
             self._kernel.load_state_dict(state)
 
-    def _same(self, field: str, found: int, wanted: int) -> None:
-        if found != wanted:
-            raise SubproblemError(field, f"kernel '{self.name}' gave {found} where it was asked for {wanted}")
+    def _check_equal(self, field: str, actual: int, expected: int) -> None:
+        if actual != expected:
+            raise SubproblemError(field, f"kernel '{self.name}' must return {expected} (got {actual})")
 
     @contextmanager
-    def _raising(self, what: str) -> Iterator[None]:
+    def _translate_errors(self, what: str) -> Iterator[None]:
         try:
             yield
         except DeltaError as error:

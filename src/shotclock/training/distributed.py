@@ -1,9 +1,9 @@
-"""One model on several ranks: rank zero asks and decides, all apply the same deltas at the same step.
+"""One model on several ranks: rank zero makes calls and decides, all apply the same deltas at the same step.
 
-At each step boundary rank zero broadcasts how many deltas it has just written: one int64, and nothing more
-where there are none. The deltas follow where there are, and then a checksum of every parameter, which must be
-the same on all ranks. Everything goes over a gloo group of Shotclock's own, between hosts: it neither waits
-for a device nor stands in the way of DDP's own collectives, whatever backend those run on.
+At each step boundary rank zero broadcasts one int64, the number of deltas it has just written. If it is not
+zero, the deltas follow, and then a checksum of every parameter, which must be equal on all ranks. All of it
+uses a separate gloo group between hosts, so that it neither waits for a device nor interferes with DDP's
+collectives, whatever backend they use.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.training.observe import rank
 
 DEFAULT_TIMEOUT_S = 600.0
-"""Longer than rank zero takes to start an orchestrator or to evaluate alone; one that died shows at once."""
+"""Longer than rank zero takes to start an orchestrator or to evaluate; a dead rank is noticed at once."""
 
 CHUNK = 1 << 15
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64, 16: torch.int64}
 _GOLDEN = -7046029254386353131
-"""2⁶⁴ ÷ the golden ratio as an odd int64: its multiples lie far apart (Knuth's multiplicative hash)."""
+"""2⁶⁴ ÷ the golden ratio as an odd int64: its multiples are far apart (Knuth's multiplicative hash)."""
 
 
 class Ranks(Protocol):
-    """The processes that train one model together; every method is called by all of them at the same step."""
+    """The processes that train one model; all of them call every method at the same step."""
 
     rank: int
 
     def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
-        """What rank zero wrote since the last boundary: its argument there, everywhere else to be written."""
+        """The deltas rank zero wrote since the last boundary, which the other ranks must apply."""
 
-    def same(self, model: nn.Module, when: str) -> None:
-        """RunError on every rank where a parameter differs between them; it names the first one."""
+    def check_same(self, model: nn.Module, when: str) -> None:
+        """Raises RunError on every rank if a parameter differs between them; it names the first one."""
 
     def close(self) -> None:
-        """No more boundaries come."""
+        """Ends the exchange; no more boundaries follow."""
 
 
-class Alone:
-    """One process: nobody to tell."""
+class SingleProcess:
+    """The Ranks of a single process: shares nothing."""
 
     rank = 0
 
@@ -57,61 +57,63 @@ class Alone:
         """See `Ranks.share`."""
         return written
 
-    def same(self, model: nn.Module, when: str) -> None:
-        """See `Ranks.same`."""
+    def check_same(self, model: nn.Module, when: str) -> None:
+        """See `Ranks.check_same`."""
 
     def close(self) -> None:
         """See `Ranks.close`."""
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-class Together:
-    """The ranks of torch.distributed's default group, on a gloo group of their own.
+class GlooRanks:
+    """The ranks of torch.distributed's default group, on a separate gloo group.
 
-    names: all names of the model's parameters, in one order on all ranks; deltas travel by
-    the place of their name. timeout_s:
-    how long a rank waits for another one that is alive. Raises RunError where a rank is lost.
+    names: all names of the model's parameters, in the same order on all ranks; a delta is sent with the index
+        of its name.
+    timeout_s: how long a rank waits for another rank that is alive, seconds.
+    Raises RunError if a rank is lost.
     """
 
     def __init__(self, rank: int, names: Sequence[str], timeout_s: float) -> None:
         self.rank = rank
         self._names = list(names)
-        with _losing_a_rank("attach"):
+        with _translate_rank_loss("attach"):
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
 
     def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
         """See `Ranks.share`."""
-        with _losing_a_rank("a step boundary"):
+        with _translate_rank_loss("a step boundary"):
             count = int(self._broadcast(torch.tensor([len(written)], device="cpu"))[0])
             if self.rank == 0:
                 for delta in written:
-                    self._tell(delta)
+                    self._send(delta)
                 return written
             return [self._receive() for _ in range(count)]
 
-    def same(self, model: nn.Module, when: str) -> None:
-        """See `Ranks.same`."""
-        found = torch.stack([checksum(value) for _, value in model.named_parameters()])
-        # one collective for both ends: the greatest of ~x is ~ of the least x
-        ends = torch.cat([found, ~found])
-        with _losing_a_rank(when):
+    def check_same(self, model: nn.Module, when: str) -> None:
+        """See `Ranks.check_same`."""
+        checksums = torch.stack([checksum(value) for _, value in model.named_parameters()])
+        # One collective finds both maximum and minimum: the maximum of ~x is ~ of the minimum of x.
+        ends = torch.cat([checksums, ~checksums])
+        with _translate_rank_loss(when):
             dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=self._group)
-        differing = (ends[: len(found)] != ~ends[len(found) :]).nonzero().flatten()
+        differing = (ends[: len(checksums)] != ~ends[len(checksums) :]).nonzero().flatten()
         if len(differing):
             name = [name for name, _ in model.named_parameters()][int(differing[0])]
             raise RunError(
                 f"distributed: at {when}, parameter '{name}' differs between ranks ({len(differing)} of "
-                f"{len(found)} do); start from one state on every rank and let only Shotclock and DDP move it"
+                f"{len(checksums)} do); start from one state on every rank, and let only Shotclock and DDP "
+                f"change it"
             )
 
     def close(self) -> None:
         """See `Ranks.close`."""
-        if dist.is_initialized():  # the loop may have ended the default group, and all others with it
+        if dist.is_initialized():  # the loop may have destroyed the default group, and with it all others
             dist.destroy_process_group(self._group)
 
-    def _tell(self, delta: Delta) -> None:
+    def _send(self, delta: Delta) -> None:
         head = [delta.base_version, self._names.index(delta.parameter), len(delta.indices)]
         self._broadcast(torch.tensor(head, device="cpu"))
         self._broadcast(torch.from_numpy(delta.indices).to(torch.int64))
@@ -129,53 +131,55 @@ class Together:
         return tensor
 
 
-class Unasked:
-    """The Caller of a rank that never asks."""
+class RefusingCaller:
+    """The Caller of a rank that makes no calls."""
 
     def ask(self, subproblem: Subproblem) -> Pending:
         """See `Caller.ask`; a call here is a programming error."""
-        raise RuntimeError(f"{subproblem.request_id}: rank zero alone asks")
+        raise RuntimeError(f"{subproblem.request_id}: only rank zero makes calls")
 
     def record_decision(self, request_id: str, decision: Decision) -> None:
         """See `Caller.record_decision`."""
 
 
-def asks(environ: Mapping[str, str]) -> bool:
-    """Whether this process is the one that asks: rank zero, or the only one there is."""
+def is_calling_rank(environ: Mapping[str, str]) -> bool:
+    """Whether this process makes the calls: rank zero, or the only process."""
     return rank(environ) == 0 or _size(environ) == 1
 
 
 def join_ranks(model: nn.Module, environ: Mapping[str, str], timeout_s: float = DEFAULT_TIMEOUT_S) -> Ranks:
-    """The ranks that torchrun tells of in RANK and WORLD_SIZE. Collective: all of them come here.
+    """The ranks that torchrun names in RANK and WORLD_SIZE. Collective: every rank must call it.
 
-    Raises SettingsError under several ranks without a process group, and RunError where the ranks do not
-    start from the same parameters.
+    Raises SettingsError if several ranks have no process group, and RunError if they do not start from the
+    same parameters.
     """
     size = _size(environ)
     if size == 1:
-        return ALONE
+        return SINGLE_PROCESS
     if not (dist.is_available() and dist.is_initialized()):
         raise SettingsError(
-            f"attach: WORLD_SIZE is {size} and there is no process group; call "
+            f"attach: WORLD_SIZE is {size}, but no process group exists; call "
             f"torch.distributed.init_process_group before attach, on every rank"
         )
-    # a kernel may use any name of a tied parameter
+    # With duplicates, because a kernel may use any name of a tied parameter.
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
-    together = Together(rank(environ), names, timeout_s)
-    together.same(model, "attach")
-    return together
+    ranks = GlooRanks(rank(environ), names, timeout_s)
+    ranks.check_same(model, "attach")
+    return ranks
 
 
 def _size(environ: Mapping[str, str]) -> int:
-    told = environ.get("WORLD_SIZE", "1")
-    if not (told.isdecimal() and int(told) > 0):
-        raise SettingsError(f"environment: WORLD_SIZE: '{told}' is no number of ranks; torchrun sets it")
-    return int(told)
+    value = environ.get("WORLD_SIZE", "1")
+    if not (value.isdecimal() and int(value) > 0):
+        raise SettingsError(
+            f"environment: WORLD_SIZE: must be a positive number (got '{value}'); torchrun sets it"
+        )
+    return int(value)
 
 
 @torch.no_grad()
 def checksum(value: Tensor) -> Tensor:
-    """An int64 of a tensor's bits, computed where it lies, on the host when returned.
+    """An int64 checksum of a tensor's bits, computed on its device and returned on the host.
 
     Σ bits_i·m_i mod 2⁶⁴ with every m_i odd: one changed entry always changes the sum, as odd numbers have
     inverses mod 2⁶⁴, and its value does not depend on the order of summing.
@@ -183,15 +187,15 @@ def checksum(value: Tensor) -> Tensor:
     bits = value.detach().contiguous().flatten().view(_BITS[value.element_size()])
     odd = torch.arange(min(len(bits), CHUNK), device=bits.device) * _GOLDEN * 2 + 1
     total = torch.zeros((), dtype=torch.int64, device=bits.device)
-    # in parts, whose int64s stay in a cache; m is the product of the part's odd number and the place's
+    # In parts whose int64s fit a cache; m is the product of the part's and the position's odd numbers.
     for number, part in enumerate(torch.split(bits, CHUNK)):
         total += (part * odd[: len(part)]).sum() * (4 * number + 1)
     return total.cpu()
 
 
 @contextmanager
-def _losing_a_rank(when: str) -> Iterator[None]:
-    """torch says RuntimeError whatever happened to a connection: one line, with its own words in it."""
+def _translate_rank_loss(when: str) -> Iterator[None]:
+    """Translates torch's RuntimeError, its only error about connections, into a one-line RunError."""
     try:
         yield
     except RuntimeError as error:

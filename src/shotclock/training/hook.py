@@ -34,8 +34,8 @@ from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnSt
 from shotclock.training.audit import NO_AUDIT, Audit
 from shotclock.training.calls import CallPolicy, Calls
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, join_ranks
-from shotclock.training.layers.parameters import add, apply_temporarily, check_attachable, evaluating
-from shotclock.training.mode import Mode, ModeChange
+from shotclock.training.layers.parameters import add, apply_temporarily, check_attachable, evaluation_mode
+from shotclock.training.mode import Mode, ModeSwitch
 from shotclock.training.observe import CallObserver, rank
 from shotclock.training.optimizer_state import OptimizerState
 from shotclock.training.optimizers import ATTACHED, find_hookable, is_dry_step
@@ -84,7 +84,7 @@ class _Target:
 
     @torch.no_grad()
     def probe(self, delta: Delta) -> float:
-        with evaluating(self._model):
+        with evaluation_mode(self._model):
             before = self._number()
             with apply_temporarily(self._model, delta):
                 return self._number() - before
@@ -155,8 +155,8 @@ class Attached:
         return self._calls.chooser.mode
 
     @property
-    def mode_changes(self) -> list[ModeChange]:
-        """What "auto" changed by measurement, in order."""
+    def mode_changes(self) -> list[ModeSwitch]:
+        """The changes made by "auto", in order."""
         return self._calls.chooser.changes
 
     def summary(self) -> CallCounts:
@@ -177,7 +177,7 @@ class Attached:
         if self._ranks.rank == 0:
             self._calls.flush()
         self._share(f"the flush after step {self._step}")
-        self._ranks.same(self._trained, f"the flush after step {self._step}")
+        self._ranks.check_same(self._trained, f"the flush after step {self._step}")
 
     def detach(self) -> None:
         """Removes the hooks; answers still in flight are not applied. A second call does nothing.
@@ -203,7 +203,7 @@ class Attached:
         self._step += 1
         self._target.observe_step()
         if self._ranks.rank == 0:
-            self._calls.boundary(self._step, boundary)
+            self._calls.run_boundary(self._step, boundary)
         self._share(f"step {self._step}")
 
     def _share(self, when: str) -> None:
@@ -217,7 +217,7 @@ class Attached:
                     f"step, load and flush alike on every rank"
                 )
         if shared:
-            self._ranks.same(self._trained, when)
+            self._ranks.check_same(self._trained, when)
 
     def state_dict(self) -> dict[str, Any]:
         """What the optimizer's `state_dict` holds under the key `shotclock`, in plain values.

@@ -1,4 +1,4 @@
-"""Who hears of finished calls in a training loop of one's own: a function of one frozen record."""
+"""Observers of finished calls in a user's training loop: functions of one frozen record."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from shotclock.domain.iteration import FinishedCall
 
 
 class CallObserver(Protocol):
-    """Hears of every call when it has ended, on the training thread; whatever it raises is raised there."""
+    """Called with every finished call on the training thread; what it raises is raised there."""
 
     def __call__(self, call: FinishedCall, /) -> None:
         """The call, from its step boundary to the aggregator's decision."""
 
 
 def rank(environ: Mapping[str, str]) -> int:
-    """This process's rank as torchrun tells it, 0 without torchrun. SettingsError where it is no number."""
-    told = environ.get("RANK", "0")
-    if not told.isdecimal():
-        raise SettingsError(f"environment: RANK: '{told}' is not a rank; torchrun sets it to 0, 1, …")
-    return int(told)
+    """This process's rank as set by torchrun, 0 without torchrun. Raises SettingsError if it is invalid."""
+    value = environ.get("RANK", "0")
+    if not value.isdecimal():
+        raise SettingsError(f"environment: RANK: '{value}' is not a rank; torchrun sets it to 0, 1, …")
+    return int(value)

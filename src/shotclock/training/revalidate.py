@@ -1,4 +1,4 @@
-"""Which candidate to apply, decided on one surrogate: a plain function of energies."""
+"""Chooses the candidate to apply by its energy on one surrogate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shotclock.domain.subproblem import Bits, Subproblem
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """The bits to apply, shape (n,), their energy on the surrogate, and whose they are."""
+    """The bits to apply, shape (n,), their energy on the surrogate, and who found them."""
 
     bits: Bits
     energy: float

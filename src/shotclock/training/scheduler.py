@@ -1,6 +1,6 @@
-"""Training steps and quantum calls under one budget: a loop that calls, and one that does not.
+"""Training loops: one that makes quantum calls between its steps, and one that does not.
 
-Latency starts at the step boundary a call was scheduled for.
+A call's latency counts from the step boundary it was scheduled for.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.ports import Caller, Clock, Kernel, Workload
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.calls import CallPolicy, Calls
-from shotclock.training.mode import Mode, ModeChange, choose_mode
+from shotclock.training.mode import Mode, ModeSwitch, choose_mode
 
 __all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
 
 
 class PlainTrainer:
-    """A Trainer that never calls: the baseline."""
+    """A Trainer that makes no calls: the baseline."""
 
     def __init__(self, workload: Workload, clock: Clock) -> None:
         self._workload = workload
@@ -34,7 +34,7 @@ class PlainTrainer:
 
 
 class Scheduler:
-    """A Trainer that calls; `finished` holds its calls in the order in which they ended."""
+    """A Trainer that makes calls; `finished` holds them in the order in which they ended."""
 
     def __init__(
         self,
@@ -56,26 +56,26 @@ class Scheduler:
 
     @property
     def mode(self) -> Mode:
-        """How calls meet training now: what was named, or what "auto" has come to."""
+        """How calls meet training now: the mode that was set, or the one "auto" chose."""
         return self._calls.chooser.mode
 
     @property
-    def mode_changes(self) -> list[ModeChange]:
-        """What "auto" changed by measurement, in order."""
+    def mode_changes(self) -> list[ModeSwitch]:
+        """The changes made by "auto", in order."""
         return self._calls.chooser.changes
 
     @property
     def counts(self) -> CallCounts:
-        """How many calls fell due, how many were asked, and why the others were not."""
+        """How many calls fell due, how many were made, and why the others were not."""
         return self._calls.counts
 
     def iterate(self, step: int) -> Iteration:
-        """What is due at the boundary, then one optimizer step."""
+        """Completes and makes the calls of the boundary, then makes one optimizer step."""
         boundary = self._clock.now_ns()
-        self._calls.boundary(step, boundary)
+        self._calls.run_boundary(step, boundary)
         loss = self._aggregator.run_step(self._workload.step)
         return Iteration(step, boundary, self._clock.now_ns() - boundary, loss)
 
     def flush(self) -> None:
-        """Waits for what is in flight and offers its answers."""
+        """Waits for the calls in flight and applies their answers."""
         self._calls.flush()

@@ -10,9 +10,9 @@ from shotclock.domain.outcome import Decision, Degraded, Done
 
 
 class TensorBoard:
-    """A CallObserver. Figures of an emulated QPU are kept under a tag of their own, `shotclock-EMULATED/`.
+    """A CallObserver. Figures of an emulated QPU have a separate tag, `shotclock-EMULATED/`.
 
-    writer: whose folder and closing are the caller's matter.
+    writer: the caller chooses its folder and closes it.
     """
 
     def __init__(self, writer: SummaryWriter) -> None:

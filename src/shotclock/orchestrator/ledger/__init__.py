@@ -1,1 +1,1 @@
-"""What is paid for, written down before it is submitted."""
+"""The ledger of paid jobs: each is recorded durably before it is submitted."""

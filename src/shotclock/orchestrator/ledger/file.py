@@ -1,8 +1,8 @@
-"""The ledger's SQLite file: who may write it, what it must be before that, and its rows.
+"""The ledger's SQLite file: the writer's lock, the checks on opening, and the rows.
 
-Two tables: `jobs`, a row a record, and `history`, a row a transition, written in one transaction.
-`jobs.move` is the number of the record's latest transition. Neither has a secondary index: what is
-written and synced for a transition is one page of each.
+Two tables, written in one transaction: `jobs` has a row per record, `history` a row per transition.
+`jobs.move` is the number of the record's latest transition. Neither has a secondary index, so a transition
+writes and syncs one page of each.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shotclock.orchestrator.ledger.transitions import Transition
 APPLICATION_ID = int.from_bytes(b"SCLK")
 SCHEMA = 1
 BUSY_TIMEOUT_MS = 2_000
-"""How long a foreign lock is waited for: a person's sqlite3 shell, a reader recovering the WAL."""
+"""How long to wait for another process's lock: an sqlite3 shell, or a reader recovering the WAL."""
 
 _STATES = ", ".join(f"'{state}'" for state in LedgerState)
 _TABLES = (
@@ -61,7 +61,7 @@ def ledger_path(where: str) -> Path:
     """
     if where == "auto":
         raise SettingsError(
-            "serve.ledger: this user has no home folder to keep it in; name a file, or set XDG_STATE_HOME"
+            "serve.ledger: this user has no home folder for it; name a file, or set XDG_STATE_HOME"
         )
     if "://" not in where:
         path = where
@@ -69,12 +69,12 @@ def ledger_path(where: str) -> Path:
         url = urlsplit(where)
         path = url.path if url.scheme == "sqlite" and not url.netloc else ""
     if not path:
-        raise SettingsError(f"ledger {where!r}: wants a path, or sqlite:///absolute/path")
+        raise SettingsError(f"ledger: must be a path, or sqlite:///absolute/path (got {where!r})")
     return Path(path).resolve()
 
 
 def check_sqlite(version: str) -> None:
-    """Raises MachineError on an SQLite whose WAL reset may corrupt the file (sqlite.org/wal.html)."""
+    """Raises MachineError on an SQLite version whose WAL reset may corrupt the file (sqlite.org/wal.html)."""
     if (3, 7, 0) <= tuple(int(part) for part in version.split(".")[:3]) <= (3, 51, 2):
         raise MachineError(
             f"SQLite {version} can corrupt a ledger (WAL-reset bug, 3.7.0 to 3.51.2): install apsw>=3.51.3"
@@ -83,10 +83,9 @@ def check_sqlite(version: str) -> None:
 
 @contextlib.contextmanager
 def sole_writer(path: Path) -> Iterator[None]:
-    """Holds the right to write the ledger, by an OS lock on `<path>.lock` that ends with the process.
+    """Holds the ledger's write lock, an OS lock on `<path>.lock` that ends with the process.
 
-    SQLite's own locks would shut out readers too. Raises MachineError where another process, or this
-    one, holds it.
+    SQLite's own locks would block readers too. Raises MachineError if another process, or this one, holds it.
     """
     lock = Path(f"{path}.lock")
     try:
@@ -96,7 +95,7 @@ def sole_writer(path: Path) -> Iterator[None]:
             f"cannot write {lock}: {error.strerror}; the ledger's folder must exist and be writable"
         ) from error
     with file:
-        # a forked child would go on holding it after the parent's death
+        # A forked child would keep the lock after the parent has ended.
         os.register_at_fork(after_in_child=file.close)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,12 +106,12 @@ def sole_writer(path: Path) -> Iterator[None]:
                 f"another orchestrator holds {path} (process {holder}): stop it first, or name another ledger"
             ) from error
         file.truncate(0)
-        with contextlib.suppress(OSError):  # the number is for people; a full disk shows itself soon
+        with contextlib.suppress(OSError):  # only informative; a full disk fails the ledger itself soon
             file.write(f"{os.getpid()}\n".encode())
         try:
             yield
         finally:
-            # closing alone would leave it held by a child that forked and has not run its handler yet
+            # Closing alone would leave the lock with a forked child that has not run its handler yet.
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
@@ -122,7 +121,7 @@ def _open_no_link(name: str, flags: int) -> int:
 
 @contextlib.contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Says in one line what SQLite found wrong with the file."""
+    """Translates SQLite's errors about the file into one-line errors."""
     try:
         yield
     except apsw.NotADBError as error:
@@ -134,10 +133,10 @@ def translate_errors(path: Path) -> Iterator[None]:
 
 
 def open_to_write(path: Path, vfs: str) -> apsw.Connection:
-    """The checked ledger, made where there is none; WAL, every commit synced.
+    """The checked ledger, created if it does not exist; WAL mode, every commit synced.
 
-    Raises SettingsError on a file that is something else, MachineError on one that is damaged, newer,
-    or not to be written.
+    Raises SettingsError on a file that is not a ledger, MachineError on one that is damaged, of another
+    schema, or not writable.
     """
     _forget_cached(path)
     with translate_errors(path):
@@ -145,19 +144,23 @@ def open_to_write(path: Path, vfs: str) -> apsw.Connection:
         connection = apsw.Connection(encoding.sqlite_name(path), flags=flags, vfs=vfs)
         try:
             if connection.readonly("main"):
-                raise MachineError(f"the ledger {path} may only be read: give it to the user who runs this")
+                raise MachineError(
+                    f"the ledger {path} is not writable by this user: change its owner or mode"
+                )
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             fresh = _is_empty(connection)
             if not fresh:
                 _identify(connection, path)
             mode = connection.pragma("journal_mode", "wal")
             if mode != "wal":
-                raise MachineError(f"the ledger {path} cannot be put in WAL mode here: it stays in {mode}")
+                raise MachineError(
+                    f"the ledger {path} cannot use WAL mode here (got {mode}): put it on a local file system"
+                )
             connection.pragma("synchronous", "full")
             if fresh:
                 _create(connection)
-            elif (found := connection.pragma("quick_check", 1)) != "ok":
-                raise _explain_damage(path, str(found))
+            elif (damage := connection.pragma("quick_check", 1)) != "ok":
+                raise _explain_damage(path, str(damage))
         except BaseException:
             connection.close()
             raise
@@ -166,11 +169,12 @@ def open_to_write(path: Path, vfs: str) -> apsw.Connection:
 
 @contextlib.contextmanager
 def open_to_read(path: Path) -> Iterator[apsw.Connection]:
-    """A ledger to be read, also while an orchestrator writes it. Raises as `open_to_write` does, and
-    SettingsError where there is none.
+    """A read-only ledger, usable while an orchestrator writes it.
+
+    Raises as `open_to_write` does, and SettingsError if the file does not exist.
     """
     if not path.is_file():
-        raise SettingsError(f"no ledger at {path}: name another")
+        raise SettingsError(f"no ledger at {path}: name another file")
     with (
         translate_errors(path),
         contextlib.closing(
@@ -185,22 +189,22 @@ def open_to_read(path: Path) -> Iterator[apsw.Connection]:
 
 
 def read_jobs(connection: apsw.Connection, *states: LedgerState) -> tuple[JobRecord, ...]:
-    """The records in these states, all of them without any; the oldest change first."""
-    wanted = states or tuple(LedgerState)
-    marks = ", ".join("?" * len(wanted))
-    rows = connection.execute(f"{_JOBS} WHERE state IN ({marks}) ORDER BY move", wanted)
+    """The records in these states, all if none is given; the oldest change first."""
+    selected = states or tuple(LedgerState)
+    marks = ", ".join("?" * len(selected))
+    rows = connection.execute(f"{_JOBS} WHERE state IN ({marks}) ORDER BY move", selected)
     return tuple(_record(*row) for row in rows)
 
 
 def read_job(connection: apsw.Connection, tag: str) -> tuple[JobRecord, ...]:
     """The record of this tag, or nothing."""
-    if not tag.isprintable():  # no record's is, and SQLite may be unable to look for it
+    if not tag.isprintable():  # no record has such a tag, and SQLite may be unable to search for it
         return ()
     return tuple(_record(*row) for row in connection.execute(f"{_JOBS} WHERE tag = ?", (tag,)))
 
 
 def read_history(connection: apsw.Connection, tag: str) -> tuple[Transition, ...]:
-    """What a record went through, the first first."""
+    """A record's transitions, the oldest first."""
     rows = connection.execute(
         "SELECT before, after, job_id, note, at_unix_s FROM history WHERE tag = ? ORDER BY move", (tag,)
     )
@@ -211,7 +215,7 @@ def read_history(connection: apsw.Connection, tag: str) -> tuple[Transition, ...
 
 
 def write(connection: apsw.Connection, before: LedgerState, after: JobRecord) -> None:
-    """Puts a record where it now is, and the transition into the history."""
+    """Stores a record's new state, and the transition in the history."""
     connection.execute(
         "INSERT INTO history (tag, before, after, job_id, note, at_unix_s) VALUES (?, ?, ?, ?, ?, ?)",
         (after.tag, before, after.state, after.job_id, after.note, after.changed_unix_s),
@@ -241,19 +245,19 @@ def _record(
 
 
 def _forget_cached(path: Path) -> None:
-    """Has the file read from the disk: after a failed sync the page cache shows what the disk lacks.
+    """Drops the file from the page cache, which after a failed sync holds data that the disk lacks.
 
     See Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
     """
     if sys.platform != "linux":
         return
-    for file in (path, Path(f"{path}-wal")):  # what cannot be opened, SQLite will tell
+    for file in (path, Path(f"{path}-wal")):  # SQLite reports a file that cannot be opened
         with contextlib.suppress(OSError), file.open("rb") as opened:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _is_empty(connection: apsw.Connection) -> bool:
-    """New, or left by a stop between the file's making and its first transaction."""
+    """Whether the file is new, or left by a stop between its creation and its first transaction."""
     return connection.pragma("application_id") == 0 and not _tables(connection)
 
 
@@ -266,13 +270,14 @@ def _create(connection: apsw.Connection) -> None:
 
 
 def _identify(connection: apsw.Connection, path: Path) -> None:
-    """Raises unless this is a ledger of this schema, to the letter: its checks hold for every row."""
+    """Raises unless this is a ledger of exactly this schema, so that its checks hold for every row."""
     if connection.pragma("application_id") != APPLICATION_ID:
         raise _foreign(path)
     schema = connection.pragma("user_version")
     if schema != SCHEMA:
         raise MachineError(
-            f"the ledger {path} has schema {schema}, this Shotclock knows {SCHEMA}: use its own"
+            f"the ledger {path} has schema {schema}, this version reads {SCHEMA}: "
+            f"use the Shotclock that wrote it"
         )
     if _tables(connection) != _TABLES:
         raise _explain_damage(path, "its tables are not a ledger's")

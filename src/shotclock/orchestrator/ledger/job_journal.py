@@ -1,7 +1,7 @@
-"""What is written down of a paid job, and when: durable before the submit, closed by the model's decision.
+"""Records paid jobs in the ledger: durable before the submit, closed by the model's decision.
 
-Of everything that is written only the intent makes a call wait: the job id is recorded while the QPU
-works, the result after it was handed over. A crash in between leaves a job to adopt by its tag.
+A call waits only for its intent to be written: the job id is recorded while the QPU works, the result after
+it was delivered. A crash in between leaves a job that is adopted by its tag.
 """
 
 from __future__ import annotations
@@ -17,43 +17,43 @@ from shotclock.domain.ports import Ledger
 from shotclock.orchestrator.ledger.transitions import LedgerBusyError
 
 UNDECIDED_LIMIT = 10_000
-"""Results whose decision is awaited; the oldest beyond it is recorded as STALE."""
+"""Results whose decision is awaited; beyond this the oldest is recorded as STALE."""
 
 
 def no_report(why: str) -> None:
-    """Nobody is told."""
+    """Reports nothing."""
     del why
 
 
 class JobJournal(Protocol):
-    """Where the pipeline tells what becomes of its jobs. broken: why nothing can be written any more."""
+    """Where the pipeline reports its jobs. broken: why nothing can be written any more, or ""."""
 
     broken: str
 
     async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
-        """Durable when it returns. Raises LedgerError, now and for ever after the first one."""
+        """Records the intent, durable on return. After the first LedgerError, every call raises one."""
 
     def record_submit(self, tag: str, job_id: str) -> None:
-        """The provider took the job."""
+        """The provider accepted the job."""
 
     def record_failure(self, tag: str, note: str) -> None:
         """The job ended without samples, or nothing was submitted."""
 
     def park(self, tag: str, note: str) -> None:
-        """Whether the job runs is not known: a person decides."""
+        """Whether the job runs is unknown: a person must decide."""
 
     def result(self, tag: str, requests: tuple[str, ...]) -> None:
-        """Samples came back; the decision of every call that has a name is now awaited."""
+        """Samples were returned; the decision on every call with a request id is now awaited."""
 
     def record_decision(self, request_id: str, decision: Decision) -> None:
-        """What became of a call's answer; the job is closed by the last of its calls."""
+        """The decision on a call's answer; the decision on its last call closes the job."""
 
     async def wait_settled(self) -> None:
-        """Waits until everything is written; what is undecided then is STALE."""
+        """Records undecided jobs as STALE and waits until everything is written."""
 
 
 class FreeJobs:
-    """A JobJournal for a provider that costs nothing: durability is paid for only where a job is."""
+    """A JobJournal that records nothing, for providers that cost nothing."""
 
     broken = ""
 
@@ -80,9 +80,9 @@ class FreeJobs:
 
 
 class PaidJobs:
-    """Writes a provider's jobs into its ledger, each job's moves in their order.
+    """Writes a provider's jobs into its ledger, each job's moves in order.
 
-    on_trouble: told what a person has to see to: each parked job, and once that nothing can be written.
+    on_trouble: called with what needs attention: each parked job, and once when nothing can be written.
     """
 
     def __init__(self, ledger: Ledger, provider: str, on_trouble: Callable[[str], None] = no_report) -> None:
@@ -158,7 +158,9 @@ class PaidJobs:
         applied = tag in self._applied
         self._applied.discard(tag)
         state = LedgerState.APPLIED if applied else LedgerState.STALE
-        self._write(tag, self._ledger.move(tag, state, note="" if applied else "no answer of it was applied"))
+        self._write(
+            tag, self._ledger.move(tag, state, note="" if applied else "none of its answers was applied")
+        )
 
     async def _park(self, tag: str, note: str) -> None:
         await self._ledger.move(tag, LedgerState.PARKED, note=note)
@@ -180,7 +182,7 @@ class PaidJobs:
     def _break(self, error: LedgerError) -> None:
         if not self.broken:
             self.broken = str(error)
-            self._on_trouble(f"nothing is submitted any more: {error}")
+            self._on_trouble(f"no more jobs are submitted: {error}")
 
     def _finish_write(self, tag: str, task: asyncio.Task[None]) -> None:
         if self._writing.get(tag) is task:

@@ -1,7 +1,7 @@
-"""What becomes of paid jobs that a stop left open: adopted by their tag, collected, or parked.
+"""Closes the records of paid jobs that a stop left open: adopts them by their tag, collects or parks them.
 
-Nothing is submitted here. What a search and a wait mean is decided by `after_search` and `after_wait`;
-`recover` and `collect_left` do it.
+Nothing is submitted here. `after_search` and `after_wait` decide, without I/O, what a search and a wait mean;
+`recover` and `collect_left` carry it out.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from shotclock.orchestrator.provider_answers import answer_of
 T = TypeVar("T")
 
 SEARCH_LIMIT_S = 30.0
-"""For one search by tag: the start waits for it."""
+"""For one search by tag, because the start waits for it."""
 SEARCHES_AT_ONCE = 8
-"""A vendor's front door limits requests; a start after a crash under load has dozens of intents."""
+"""A vendor limits requests, and a start after a crash under load has dozens of open intents."""
 COLLECT_LIMIT_S = 3_600.0
-"""For one result: a public queue may be long, and nobody waits."""
+"""For one result: a public queue may be long, and no caller waits."""
 LIST_GRACE_S = 5.0
-"""A vendor's list may lag behind a submit: for so long a service that starts looks again for a job."""
+"""How long a starting service repeats a search, because a vendor's list may lag behind a submit."""
 PAUSE_S = 1.0
-"""Between a transient fault and the next try."""
+"""Between a transient fault and the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """The provider did not answer within the limit, seconds; `last`: its last transient fault, or ""."""
+    """The provider did not answer within limit_s, seconds; last: its last transient fault, or ""."""
 
     limit_s: float
     last: str = ""
@@ -51,9 +51,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """How many records were adopted by their tag, parked, and settled for good (stale or failed).
+    """The outcome of a recovery.
 
-    submitted: those still with the provider, for `collect_left`.
+    adopted: records whose job was found by its tag.
+    parked: records that a person must decide on.
+    settled: records closed for good, as stale or failed.
+    submitted: records whose jobs are still with the provider, for `collect_left`.
     """
 
     adopted: int = 0
@@ -65,37 +68,38 @@ class Recovered:
 LEFT_OVER = Move(LedgerState.STALE, "no decision was recorded before the stop")
 
 
-def after_search(found: tuple[Accepted, ...] | ProviderError | Overdue) -> Move:
-    """What a search by tag says of an intent: its one job is adopted; anything else is for a person.
-
-    No job is not proof that nothing was submitted: the submit may still be on its way.
-    """
-    match found:
+def after_search(result: tuple[Accepted, ...] | ProviderError | Overdue) -> Move:
+    """The next state of an intent after a search by tag: a single job is adopted, anything else is parked."""
+    match result:
         case (only,):
             return Move(LedgerState.SUBMITTED, "adopted by its tag after a stop", only.job_id)
         case ():
+            # Not proof that nothing was submitted: the submit may still be on its way.
             why = "no job carries this tag, or not yet"
         case Overdue():
-            why = f"the search for its tag had no answer within {_limit(found)}"
+            why = f"the search for its tag had no answer within {_limit(result)}"
         case ProviderError():
-            why = f"the search for its tag failed: {found}"
+            why = f"the search for its tag failed: {result}"
         case _:
-            ids = ", ".join(one.job_id for one in found)
-            why = f"{len(found)} jobs carry this tag: {ids}"
+            # A tag is used once, so the vendor repeated the submit: all but one cost money for nothing.
+            ids = ", ".join(accepted.job_id for accepted in result)
+            why = f"{len(result)} jobs carry this tag: {ids}"
     return Move(LedgerState.PARKED, why)
 
 
 def after_wait(ended: Execution | ProviderError | Overdue) -> tuple[Move, ...]:
-    """What the end of the wait for a submitted job makes of its record, one state after the other."""
+    """The next states of a submitted job's record after the wait for its result, in order."""
     match ended:
         case Execution():
+            # The model has moved on without these samples, so no caller can apply them.
             return Move(LedgerState.RESULT, "collected after a stop"), Move(
-                LedgerState.STALE, "its caller had gone"
+                LedgerState.STALE, "its caller no longer waits"
             )
         case JobEndedError() | ProviderError(kind=FaultKind.PERMANENT):
             return (Move(LedgerState.FAILED, str(ended)),)
         case ProviderError():
-            return (Move(LedgerState.PARKED, f"unclear what became of it: {ended}"),)
+            # The job may still be running and costing money; only a person can find out.
+            return (Move(LedgerState.PARKED, f"outcome unknown: {ended}"),)
         case Overdue():
             return (Move(LedgerState.PARKED, f"no result within {_limit(ended)} of the start"),)
 
@@ -108,10 +112,12 @@ async def recover(
     pause_s: float = PAUSE_S,
     grace_s: float = 0.0,
 ) -> Recovered:
-    """Settles what can be settled at once; to be awaited before any call is accepted.
+    """Adopts, closes or parks every open record; to be awaited before any call is accepted.
 
-    limit_s: for each search; pause_s: after a transient fault; grace_s: for a job that is not found, which
-    is searched for again. Raises LedgerError.
+    limit_s: limit of each search.
+    pause_s: pause after a transient fault.
+    grace_s: how long the search for a job that is not found is repeated.
+    Raises LedgerError.
     """
     at_once = asyncio.Semaphore(SEARCHES_AT_ONCE)
 
@@ -120,10 +126,11 @@ async def recover(
             return await _answer(provider, "find", partial(provider.find, tag), limit_s, pause_s)
 
     async def settle(record: JobRecord) -> LedgerState:
+        # A RESULT without a decision: the process that knew whether it was applied has ended.
         move = LEFT_OVER
         if record.state is LedgerState.INTENT:
             move = after_search(await _until_listed(partial(search, record.tag), pause_s, grace_s))
-        await _make(ledger, record, move)
+        await _record_move(ledger, record, move)
         return move.state
 
     left = await _open_records(ledger, provider)
@@ -133,7 +140,7 @@ async def recover(
         states[LedgerState.SUBMITTED],
         states[LedgerState.PARKED],
         states[LedgerState.STALE],
-        tuple(one for one in submitted if one.provider == provider.name),
+        tuple(record for record in submitted if record.provider == provider.name),
     )
 
 
@@ -145,9 +152,9 @@ async def collect_left(
     limit_s: float = COLLECT_LIMIT_S,
     pause_s: float = PAUSE_S,
 ) -> Recovered:
-    """Collects jobs whose callers have gone and closes their records; to be run beside the service.
+    """Collects jobs that no caller waits for and closes their records; runs while the service does.
 
-    limit_s: for each job; cancelled, it leaves the rest for the next start. Raises LedgerError.
+    limit_s: limit of each job. If cancelled, the next start continues. Raises LedgerError.
     """
 
     async def close(record: JobRecord) -> LedgerState:
@@ -155,7 +162,7 @@ async def collect_left(
         ended = await _answer(provider, "collect", partial(provider.collect, accepted), limit_s, pause_s)
         moves = after_wait(ended)
         for move in moves:
-            await _make(ledger, record, move)
+            await _record_move(ledger, record, move)
         return moves[-1].state
 
     parked = (await _all(close, submitted)).count(LedgerState.PARKED)
@@ -167,20 +174,20 @@ async def _until_listed(
     pause_s: float,
     grace_s: float,
 ) -> tuple[Accepted, ...] | ProviderError | Overdue:
-    """What the search finds in the end, while it finds nothing."""
+    """The result of the search, repeated for grace_s while it finds nothing."""
     loop = asyncio.get_running_loop()
     until = loop.time() + grace_s
     while True:
-        found = await search()
-        if found != () or loop.time() >= until:
-            return found
+        result = await search()
+        if result != () or loop.time() >= until:
+            return result
         await asyncio.sleep(min(pause_s, grace_s))
 
 
 async def _all(
     work: Callable[[JobRecord], Coroutine[Any, Any, LedgerState]], records: tuple[JobRecord, ...]
 ) -> list[LedgerState]:
-    """Every record's end, all at once; the first error is raised by itself."""
+    """The work's result for every record, run concurrently; raises the first error alone."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(work(record)) for record in records]
@@ -197,7 +204,7 @@ async def _open_records(ledger: Ledger, provider: Provider) -> tuple[JobRecord, 
 async def _answer(
     provider: Provider, what: str, ask: Callable[[], Awaitable[T]], limit_s: float, pause_s: float
 ) -> T | ProviderError | Overdue:
-    """What the provider says in the end; after transient faults it is asked again, up to the limit."""
+    """The provider's answer; the request is repeated after transient faults, up to the limit."""
     last = ""
     try:
         async with asyncio.timeout(limit_s):
@@ -215,7 +222,7 @@ async def _answer(
         return Overdue(limit_s, last)
 
 
-async def _make(ledger: Ledger, record: JobRecord, move: Move) -> None:
+async def _record_move(ledger: Ledger, record: JobRecord, move: Move) -> None:
     await ledger.move(record.tag, move.state, job_id=move.job_id, note=move.note)
 
 

@@ -1,4 +1,4 @@
-"""The ledger on SQLite: one writer thread, one connection, a sync for each group of writes."""
+"""The ledger on SQLite: one writer thread, one connection, one sync per group of writes."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ import apsw
 
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.orchestrator.ledger import file as ledger_file
-from shotclock.orchestrator.ledger.transitions import LedgerBusyError, begin, explain_taken_tag, move, unknown
+from shotclock.orchestrator.ledger.transitions import (
+    LedgerBusyError,
+    begin,
+    explain_taken_tag,
+    explain_unknown_tag,
+    move,
+)
 
 QUEUE_LIMIT = 1024
 GROUP_LIMIT = 64
-"""Writes a transaction, so that the first of them does not wait long for the last."""
+"""Writes per transaction, so that the first does not wait long for the last."""
 CHECKPOINT_PAGES = 1000
 """Length of the write-ahead log at which it is copied into the file; SQLite's own default."""
 
@@ -31,12 +37,12 @@ _Answered = tuple[asyncio.Future[Records], Records | LedgerError]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    """Work inside a transaction, and who waits for it. The work raises LedgerError before it writes."""
+    """Work inside a transaction, and the future that waits for it. It raises LedgerError before it writes."""
 
     work: Callable[[apsw.Connection], Records]
     future: asyncio.Future[Records]
 
-    def done(self, connection: apsw.Connection) -> Records | LedgerError:
+    def run(self, connection: apsw.Connection) -> Records | LedgerError:
         try:
             return self.work(connection)
         except LedgerError as error:
@@ -44,19 +50,22 @@ class _Request:
 
 
 class _Close:
-    """Nothing is asked after this."""
+    """The last item of the queue."""
 
 
 class SqliteLedger:
-    """A Ledger in a file. What its methods returned from survives SIGKILL and a power cut.
+    """A Ledger in a file. A write whose method has returned survives SIGKILL and a power cut.
 
-    Writes that arrive while a group is being synced make the next group; an idle writer syncs a lone
-    one at once. A call that is cancelled, or raises because the ledger stopped, may have been recorded
-    nevertheless. After any error of SQLite or the disk every call raises LedgerError, until the file is
-    opened anew, which verifies it. Not to be used by a forked child.
+    Writes that arrive during a sync form the next group; an idle writer syncs a single write at once. A call
+    that is cancelled, or raises because the ledger stopped, may still have been recorded. After any SQLite or
+    disk error every call raises LedgerError until the file is reopened, which verifies it. A forked child
+    must not use it.
 
-    now_unix_s: wall time for the records, called on the writer's thread; vfs: SQLite's name of the
-    file system underneath. Raises SettingsError and MachineError, see `ledger_file`.
+    now_unix_s: wall time for the records, called on the writer's thread.
+    vfs: SQLite's name of the file system layer.
+    queue_limit: writes that may wait before intents are refused.
+
+    Raises SettingsError and MachineError, see `ledger_file`.
     """
 
     def __init__(
@@ -79,16 +88,18 @@ class SqliteLedger:
         self._pid = os.getpid()
         opened: Future[None] = Future()
         self._thread = threading.Thread(
-            target=self._own, args=(vfs, opened), name="shotclock-ledger", daemon=True
+            target=self._run_writer, args=(vfs, opened), name="shotclock-ledger", daemon=True
         )
         self._thread.start()
         opened.result()
 
     async def intend(self, record: JobRecord) -> None:
         """See `Ledger.intend`; LedgerBusyError while the queue is full."""
-        # Only intents are refused: a record has one move under way, and a refused one would lose a job's id.
+        # Only intents are refused: refusing a move would lose a submitted job's id.
         if self._queue.qsize() >= self._queue_limit:
-            raise LedgerBusyError(f"the ledger is {self._queue_limit} writes behind: no intent is taken now")
+            raise LedgerBusyError(
+                f"the ledger is {self._queue_limit} writes behind: no intent is accepted now"
+            )
         await self._ask(partial(self._begin, record))
 
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
@@ -100,7 +111,7 @@ class SqliteLedger:
         return await self._ask(lambda connection: ledger_file.read_jobs(connection, *states))
 
     def close(self) -> None:
-        """Finishes what was asked, and lets go of the file. Nothing happens in a forked child."""
+        """Completes the queued writes and closes the file. Does nothing in a forked child."""
         if os.getpid() != self._pid:
             return
         with self._lock:
@@ -111,7 +122,7 @@ class SqliteLedger:
 
     async def _ask(self, work: Callable[[apsw.Connection], Records]) -> Records:
         if os.getpid() != self._pid:
-            raise LedgerError("the ledger was opened before this process was forked: open it anew")
+            raise LedgerError("the ledger was opened before this process was forked: open it again")
         future: asyncio.Future[Records] = asyncio.get_running_loop().create_future()
         with self._lock:
             if self._refusal:
@@ -132,12 +143,12 @@ class SqliteLedger:
         for before in ledger_file.read_job(connection, tag):
             ledger_file.write(connection, before.state, move(before, state, job_id, note, self._now_unix_s()))
             return ()
-        raise unknown(tag)
+        raise explain_unknown_tag(tag)
 
-    # What follows runs on the writer's thread. The connection lives on its stack alone, where a forked
-    # child, which has no such thread, can neither use nor close it.
+    # The methods below run on the writer's thread. Only its stack holds the connection, so a forked child,
+    # which has no such thread, can neither use nor close it.
 
-    def _own(self, vfs: str, opened: Future[None]) -> None:
+    def _run_writer(self, vfs: str, opened: Future[None]) -> None:
         try:
             with ledger_file.sole_writer(self._path):
                 connection = ledger_file.open_to_write(self._path, vfs)
@@ -158,7 +169,7 @@ class SqliteLedger:
                 self._commit(connection, group)
                 self._checkpoint(connection)
         except apsw.Error as error:
-            # What a failed sync held may be gone from the page cache: nothing is read back or synced again.
+            # After a failed sync the page cache may have lost the data: do not read back or sync again.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             reason = f"the ledger {self._path} stopped: {error}; start again to verify it"
         finally:
@@ -166,18 +177,18 @@ class SqliteLedger:
 
     def _commit(self, connection: apsw.Connection, group: list[_Request]) -> None:
         connection.execute("BEGIN IMMEDIATE")
-        answers = [request.done(connection) for request in group]
+        answers = [request.run(connection) for request in group]
         connection.execute("COMMIT")
         _answer(group, answers)
         group.clear()
 
     def _groups(self) -> Iterator[list[_Request]]:
-        asked: list[_Request | _Close] = []
-        while not asked or isinstance(asked[-1], _Request):
-            asked = [self._queue.get()]
-            while len(asked) < GROUP_LIMIT and not self._queue.empty():
-                asked.append(self._queue.get())
-            yield [one for one in asked if isinstance(one, _Request)]
+        items: list[_Request | _Close] = []
+        while not items or isinstance(items[-1], _Request):
+            items = [self._queue.get()]
+            while len(items) < GROUP_LIMIT and not self._queue.empty():
+                items.append(self._queue.get())
+            yield [item for item in items if isinstance(item, _Request)]
 
     def _grow(self, connection: apsw.Connection, database: str, pages: int) -> int:
         del connection, database
@@ -185,9 +196,9 @@ class SqliteLedger:
         return apsw.SQLITE_OK
 
     def _checkpoint(self, connection: apsw.Connection) -> None:
-        """Nobody waits for it; and unlike in SQLite's own, an error stops the ledger."""
+        """Copies the log into the file after the answers were sent; unlike SQLite's own, it raises errors."""
         if self._wal_pages >= CHECKPOINT_PAGES:
-            with contextlib.suppress(apsw.BusyError):  # someone else is at it
+            with contextlib.suppress(apsw.BusyError):  # another process is checkpointing
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _end(self, reason: str, group: list[_Request]) -> None:
@@ -195,19 +206,19 @@ class SqliteLedger:
             self._refusal = self._refusal or reason
         waiting = list(group)
         while not self._queue.empty():
-            asked = self._queue.get()
-            if isinstance(asked, _Request):
-                waiting.append(asked)
+            item = self._queue.get()
+            if isinstance(item, _Request):
+                waiting.append(item)
         _answer(waiting, [LedgerError(reason) for _ in waiting])
 
 
 def _answer(group: list[_Request], answers: Sequence[Records | LedgerError]) -> None:
-    """Tells who waits; one call a loop, since each wakes it."""
+    """Resolves the waiting futures, with one call per event loop, since each call wakes it."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Answered]] = {}
     for request, answer in zip(group, answers, strict=True):
         by_loop.setdefault(request.future.get_loop(), []).append((request.future, answer))
     for loop, answered in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
             loop.call_soon_threadsafe(_resolve, answered)
 
 

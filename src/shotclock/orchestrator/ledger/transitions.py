@@ -1,4 +1,4 @@
-"""The legal moves of a paid job's record, and a ledger in memory."""
+"""The legal state changes of a paid job's record, and a ledger in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from shotclock.domain.ledger import NEXT_STATES, JobRecord, LedgerError, LedgerS
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One line of the audit trail; a record's first has the state INTENT on both sides."""
+    """One line of the audit trail.
+
+    tag: the record's tag.
+    before: the state before; INTENT on a record's first line.
+    after: the state after.
+    job_id: the provider's id of the job, "" before the submit.
+    note: why.
+    at_unix_s: wall time, seconds.
+    """
 
     tag: str
     before: LedgerState
@@ -21,22 +29,22 @@ class Transition:
 
 
 class LedgerBusyError(LedgerError):
-    """The ledger works, and is too far behind to take an intent now: nothing was recorded."""
+    """The ledger works but is too far behind to accept an intent now: nothing was recorded."""
 
 
 def begin(record: JobRecord, at_unix_s: float) -> JobRecord:
-    """The record of a new intent, dated. Raises LedgerError on one that says more than an intent can."""
+    """The record of a new intent, dated. Raises LedgerError if it is not a new intent."""
     if not record.tag or not record.tag.isprintable():
-        raise LedgerError(f"the tag {record.tag!r} cannot be searched for: wants printable characters")
+        raise LedgerError(f"the tag must be printable, so that it can be searched for (got {record.tag!r})")
     if record.state is not LedgerState.INTENT or record.job_id:
-        raise LedgerError(f"{record.tag} begins as an intent without a job id, not as {record.state}")
+        raise LedgerError(f"{record.tag} must begin as an intent without a job id (got {record.state})")
     return replace(record, note=_one_line(record.note), changed_unix_s=at_unix_s)
 
 
 def move(record: JobRecord, state: LedgerState, job_id: str, note: str, at_unix_s: float) -> JobRecord:
-    """The record in its next state. Raises LedgerError on a move that `NEXT_STATES` does not have.
+    """The record in its next state. Raises LedgerError on a move that `NEXT_STATES` does not allow.
 
-    job_id "" keeps the known one; the note is the new state's, made one printable line.
+    job_id "" keeps the known one; the note is reduced to one printable line.
     """
     if state not in NEXT_STATES[record.state]:
         raise LedgerError(f"{record.tag} is {record.state}: it cannot become {state}")
@@ -44,22 +52,22 @@ def move(record: JobRecord, state: LedgerState, job_id: str, note: str, at_unix_
     if state is LedgerState.SUBMITTED and not known:
         raise LedgerError(f"{record.tag} cannot become submitted without the provider's job id")
     if not known.isprintable():
-        raise LedgerError(f"{record.tag}: the job id {known!r} is not one")
+        raise LedgerError(f"{record.tag}: the job id must be printable (got {known!r})")
     return replace(record, state=state, job_id=known, note=_one_line(note), changed_unix_s=at_unix_s)
 
 
-def unknown(tag: str) -> LedgerError:
-    """What is raised for a tag that no record has."""
+def explain_unknown_tag(tag: str) -> LedgerError:
+    """The error for a tag that no record has."""
     return LedgerError(f"no job {tag} in the ledger")
 
 
 def explain_taken_tag(tag: str) -> LedgerError:
-    """What is raised for an intent under a tag that has been used."""
-    return LedgerError(f"{tag} is in the ledger already: a tag is used once, for ever")
+    """The error for an intent under a tag that has been used."""
+    return LedgerError(f"{tag} is in the ledger already: a tag may be used only once")
 
 
 class MemoryLedger:
-    """A Ledger as durable as its process: for simulation and tests. `history` is its audit trail."""
+    """A Ledger that ends with its process, for simulation and tests. `history` is its audit trail."""
 
     def __init__(self, now_unix_s: Callable[[], float]) -> None:
         self.history: list[Transition] = []
@@ -76,7 +84,7 @@ class MemoryLedger:
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
         """See `Ledger.move`."""
         if tag not in self._records:
-            raise unknown(tag)
+            raise explain_unknown_tag(tag)
         before = self._records[tag]
         self._write(before, move(before, state, job_id, note, self._now_unix_s()))
 
@@ -85,7 +93,7 @@ class MemoryLedger:
         return tuple(record for record in self._records.values() if not states or record.state in states)
 
     def _write(self, before: JobRecord, after: JobRecord) -> None:
-        self._records.pop(after.tag, None)  # the oldest change stays first
+        self._records.pop(after.tag, None)  # so that the dict stays ordered by the latest change
         self._records[after.tag] = after
         self.history.append(
             Transition(after.tag, before.state, after.state, after.job_id, after.note, after.changed_unix_s)
@@ -93,5 +101,5 @@ class MemoryLedger:
 
 
 def _one_line(text: str) -> str:
-    """A provider's words may hold anything; a terminal and SQLite want less."""
+    """The text without control characters, which a provider may send but a terminal must not show."""
     return "".join(character if character.isprintable() else " " for character in text)

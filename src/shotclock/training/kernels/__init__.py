@@ -1,1 +1,1 @@
-"""One file a kernel: propose a subproblem, turn its answer into a delta."""
+"""One file per kernel; a kernel proposes subproblems and turns their answers into deltas."""

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jvp, vmap
 
-from shotclock.training.layers.parameters import evaluating
+from shotclock.training.layers.parameters import evaluation_mode
 
 
 def slope(model: nn.Module, name: str, inputs: Tensor, targets: Tensor) -> Tensor:
     """∂(mean cross-entropy)/∂parameter, of the parameter's shape; no `.grad` is touched."""
     point = model.get_parameter(name).detach().requires_grad_()
-    with evaluating(model), torch.enable_grad():
+    with evaluation_mode(model), torch.enable_grad():
         logits = functional_call(model, {name: point}, (inputs,))
         loss = nn.functional.cross_entropy(logits, targets)
-        (found,) = torch.autograd.grad(loss, point)
-    return found
+        (gradient,) = torch.autograd.grad(loss, point)
+    return gradient
 
 
 @torch.no_grad()
@@ -39,12 +39,12 @@ def gauss_newton(model: nn.Module, name: str, indices: Tensor, steps: Tensor, in
         pushed: Tensor = jvp(logits_of, (point,), (tangent.view_as(point),))[1]
         return pushed
 
-    with evaluating(model):
+    with evaluation_mode(model):
         pushed = vmap(push)(tangents)
         p = model(inputs).softmax(dim=1)
     weighted = pushed * p
     mean = weighted.sum(dim=2)
     flat = len(steps), -1
     curvature = weighted.reshape(flat) @ pushed.reshape(flat).T - mean @ mean.T
-    found: Tensor = curvature / p.shape[0]
-    return found
+    mean_curvature: Tensor = curvature / p.shape[0]
+    return mean_curvature

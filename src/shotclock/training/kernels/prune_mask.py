@@ -1,4 +1,4 @@
-"""K2 `prune_mask`: which units of a layer to keep, at a price that keeps the wanted share.
+"""K2 `prune_mask`: which units of a layer to keep, at a price that keeps the target share.
 
 With c the gates of n units (1 keeps, 0 removes), g and H the gradient and Gauss–Newton curvature of the
 cross-entropy to them, and a step D_i = 1 − 2c_i to the other side of each gate,
@@ -7,8 +7,8 @@ cross-entropy to them, and a step D_i = 1 − 2c_i to the other side of each gat
 
 second-order pruning (LeCun, Denker and Solla, Optimal Brain Damage, NIPS 1989; Hassibi and Stork, Optimal
 Brain Surgeon, NIPS 1992) with the off-diagonal terms kept and many units at once. On an open layer D = −1
-everywhere. A price on each kept unit makes the wanted number the optimum (see `price`).
-A removed unit can come back, so a network that trains on keeps its share and may change its mind.
+everywhere. A price on each kept unit makes the target number the optimum (see `price`).
+A removed unit can return, so a network that continues to train keeps its share but may keep other units.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ CURVATURE_BATCH = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Units:
-    """Gates (n,) of one layer, where each goes when chosen, (n,) of 0 and 1, and the samples."""
+    """Gates of one layer.
+
+    layer: the layer's name.
+    indices: the gates, (n,).
+    target: each gate's value when chosen, (n,) of 0 and 1.
+    batch: the samples to take gradient and curvature on.
+    """
 
     layer: str
     indices: NDArray[np.int64]
@@ -54,9 +60,12 @@ class _Priced:
 class PruneMask(Turns):
     """The kernel over every Gate of a model.
 
-    inputs, targets: the training set, shapes (N, features) and (N,); each proposal's gradient and
-    curvature are taken on 512 samples of it. keep: the share of units that stays. seed: of the sampling.
-    Raises SettingsError on a model without a Gate, or with fewer units in one than n.
+    inputs, targets: the training set, shapes (N, features) and (N,); each proposal takes gradient and
+        curvature on 512 of its samples.
+    n: units per subproblem.
+    seed: of the sampling.
+    keep: the share of units to keep.
+    Raises SettingsError on a model without a Gate, or with a Gate of fewer than n units.
     """
 
     name = "prune_mask"
@@ -71,56 +80,57 @@ class PruneMask(Turns):
         self._targets = targets
         self._n = n
         self._kept = min(n - 1, max(1, round(keep * n)))
-        self._gates = {name: found for name, found in model.named_modules() if isinstance(found, Gate)}
+        self._gates = {name: module for name, module in model.named_modules() if isinstance(module, Gate)}
         if not self._gates:
             raise SettingsError("kernel.name: 'prune_mask' needs a model with Gate layers; it has none")
         smallest = min(gate.open.numel() for gate in self._gates.values())
         if smallest < n:
-            raise SettingsError(f"kernel.n: {n} is more than the smallest layer's {smallest} units")
+            raise SettingsError(f"kernel.n: must be at most the smallest layer's {smallest} units (got {n})")
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        """See `Kernel.propose`: a layer in turn, n of its units."""
+        """See `Kernel.propose`: n units of the next layer."""
         name = list(self._gates)[self._turn % len(self._gates)]
         self._turn += 1
         gates = self._gates[name].open.detach()
         indices = np.sort(self._rng.permutation(gates.numel())[: self._n])
         batch = torch.from_numpy(self._rng.permutation(len(self._targets))[:CURVATURE_BATCH])
-        standing = gates[torch.from_numpy(indices).to(gates.device)]
-        units = _Units(name, indices, 1.0 - standing, batch.to(self._targets.device))
+        current = gates[torch.from_numpy(indices).to(gates.device)]
+        units = _Units(name, indices, 1.0 - current, batch.to(self._targets.device))
         change, steps = self._change(units)
         base = (steps < 0).astype(np.uint8)
-        # the same function of what is kept: y = base ⊕ b
+        # The same function of the units kept, y = base ⊕ b.
         price = price_of(change.reflect(base), self._kept)
-        found = price.on(change, steps, int(base.sum()) - self._kept)
+        priced = price.add_to(change, steps, int(base.sum()) - self._kept)
         request_id = f"{self.name}-{self._turn}"
         return Proposal(
-            found.subproblem(self.name, request_id, base_version, budget_ns), _Priced(units, price)
+            priced.subproblem(self.name, request_id, base_version, budget_ns), _Priced(units, price)
         )
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`, at the price of the proposal."""
         priced = _read_context(proposal)
         change, steps = self._change(priced.units)
-        kept = int((to_host(self._standing(priced.units))[0]).sum())
-        return priced.price.on(change, steps, kept - self._kept).rebuilt(proposal.subproblem, version)
+        kept = int((to_host(self._current_gates(priced.units))[0]).sum())
+        total = priced.price.add_to(change, steps, kept - self._kept)
+        return total.rebuild_subproblem(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         """See `Kernel.delta`."""
         units = _read_context(proposal).units
-        (steps,) = to_host(units.target - self._standing(units))
+        (steps,) = to_host(units.target - self._current_gates(units))
         chosen = bits.astype(bool) & (steps != 0.0)
         return Delta(version, f"{units.layer}.open", units.indices[chosen], steps[chosen].astype(np.float32))
 
-    def _standing(self, units: _Units) -> Tensor:
-        """The units' gates as they are now, (n,)."""
+    def _current_gates(self, units: _Units) -> Tensor:
+        """The present values of the units' gates, (n,)."""
         gates = self._gates[units.layer].open.detach()
         return gates[torch.from_numpy(units.indices).to(gates.device)]
 
     def _change(self, units: _Units) -> tuple[Quadratic, Float64s]:
-        """ΔL(b) of the model as it is now, without a price, and the steps D, shape (n,)."""
+        """ΔL(b) of the present model, without a price, and the steps D, shape (n,)."""
         inputs, targets = self._inputs[units.batch], self._targets[units.batch]
         name = f"{units.layer}.open"
-        steps = units.target - self._standing(units)
+        steps = units.target - self._current_gates(units)
         at = torch.from_numpy(units.indices).to(steps.device)
         gradient = slope(self._model, name, inputs, targets)[at]
         curvature = gauss_newton(self._model, name, at, steps, inputs)

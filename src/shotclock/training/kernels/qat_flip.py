@@ -1,6 +1,6 @@
-"""K3 `qat_flip`: move a few ternary weights by one level at once, where the loss's curvature agrees.
+"""K3 `qat_flip`: move several ternary weights by one level at once, accounting for the loss's curvature.
 
-Candidates are n weights sampled from the 8n of largest |g|·s in one layer, a layer in turn. With step
+Candidates are n weights sampled from the 8n of largest |g|·s in one layer, layers in turn. With step
 D_i = −sign(g_i)·s along each and H the Gauss–Newton curvature of the loss (see `curvature`),
 
     ΔL(b) ≈ Σ g_i D_i b_i + ½ Σ_ij D_i H_ij D_j b_i b_j,
@@ -32,7 +32,14 @@ CURVATURE_BATCH = 512
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Flips:
-    """Weights that may move, their levels and directions of ±1, all (n,); on which samples."""
+    """Weights that may move.
+
+    layer: the layer's name.
+    indices: the weights, (n,).
+    levels: their levels when proposed, (n,).
+    directions: of the move, (n,) of ±1.
+    batch: the samples to take gradient and curvature on.
+    """
 
     layer: str
     indices: NDArray[np.int64]
@@ -44,9 +51,11 @@ class _Flips:
 class QatFlip(Turns):
     """The kernel over every TernaryLinear of a model.
 
-    inputs, targets: the training set, shapes (N, features) and (N,); each proposal's gradient and
-    curvature are taken on 512 samples of it. seed: of the sampling.
-    Raises SettingsError on a model without a TernaryLinear, or with fewer weights in one than n.
+    inputs, targets: the training set, shapes (N, features) and (N,); each proposal takes gradient and
+        curvature on 512 of its samples.
+    n: weights per subproblem.
+    seed: of the sampling.
+    Raises SettingsError on a model without a TernaryLinear, or with one of fewer than n weights.
     """
 
     name = "qat_flip"
@@ -77,18 +86,18 @@ class QatFlip(Turns):
         batch = torch.from_numpy(samples).to(self._targets.device)
         gradient = self._gradient(name, batch)
         flips = self._choose(name, gradient, batch)
-        found = self._change(flips, gradient)
+        change = self._change(flips, gradient)
         request_id = f"{self.name}-{self._turn}"
-        return Proposal(found.subproblem(self.name, request_id, base_version, budget_ns), flips)
+        return Proposal(change.subproblem(self.name, request_id, base_version, budget_ns), flips)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
-        """See `Kernel.rebuild`: the same weights and directions, gradient and curvature of now."""
+        """See `Kernel.rebuild`: the same weights and directions with the present gradient and curvature."""
         flips = _flips(proposal)
         gradient = self._gradient(flips.layer, flips.batch)
-        return self._change(flips, gradient).rebuilt(proposal.subproblem, version)
+        return self._change(flips, gradient).rebuild_subproblem(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
-        """See `Kernel.delta`: each chosen weight goes to the centre of its new level."""
+        """See `Kernel.delta`: moves each chosen weight to the centre of its new level."""
         flips = _flips(proposal)
         layer = self._layers[flips.layer]
         at = torch.from_numpy(flips.indices).to(layer.latent.device)
@@ -112,13 +121,13 @@ class QatFlip(Turns):
         return _Flips(name, indices, layer.levels().flatten()[at], directions, batch)
 
     def _moves(self, flips: _Flips) -> Tensor:
-        """The directions, 0 where a weight has left its level since; shape (n,)."""
+        """The directions, 0 for a weight that has changed its level since the proposal; shape (n,)."""
         levels = self._layers[flips.layer].levels().flatten()
-        standing = levels[torch.from_numpy(flips.indices).to(levels.device)]
-        return torch.where(standing == flips.levels, flips.directions, 0.0)
+        current = levels[torch.from_numpy(flips.indices).to(levels.device)]
+        return torch.where(current == flips.levels, flips.directions, 0.0)
 
     def _change(self, flips: _Flips, gradient: Tensor) -> Quadratic:
-        """ΔL(b) of the model as it is now."""
+        """ΔL(b) of the present model."""
         steps = self._moves(flips) * self._layers[flips.layer].scale.detach()
         at = torch.from_numpy(flips.indices).to(steps.device)
         inputs = self._inputs[flips.batch]

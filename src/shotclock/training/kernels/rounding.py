@@ -1,14 +1,14 @@
-"""K1 `rounding`: which of its two levels each of n weights of a row stands at (AdaRound, arXiv 2004.10568).
+"""K1 `rounding`: which of its two levels each of n weights of a row takes (AdaRound, arXiv 2004.10568).
 
-A row of a RoundedLinear has the error e = ŵ − w against the weights it stands for and the loss eᵀHe with
+A row of a RoundedLinear has the error e = ŵ − w against its full-precision weights and the loss eᵀHe with
 H = XᵀX/N + 10⁻⁶·mean(diag XᵀX/N)·I, X the layer's inputs. Moving weight i of a block to its other level
 is a step D_i = ±s, hence for the chosen steps b
 
     E(b) = (e + D∘b)ᵀ H (e + D∘b) = bᵀ(D H D)b + 2(D∘He)·b + eᵀHe,
 
-which is the row's loss itself, not an approximation of it. Rows of a layer do not meet in it, so a sweep
-goes through all rows with one block of columns: their subproblems are independent, share DHD up to s², and
-may be asked at once.
+which is the row's exact loss, not an approximation. Rows of a layer do not interact, so a sweep goes through
+all rows with one block of columns: their subproblems are independent, share DHD up to s², and may be solved
+at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ DAMPING = 1e-6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Weights of one row: columns (n,), and the level each goes to when chosen, 0 or 1 over its floor."""
+    """Weights of one row.
+
+    layer: the layer's name.
+    row: the row.
+    columns: the weights, (n,).
+    target: each weight's level when chosen, 0 or 1 above its floor, (n,).
+    """
 
     layer: str
     row: int
@@ -43,7 +49,7 @@ class Block:
     target: Tensor
 
     def steps(self, layer: RoundedLinear) -> Tensor:
-        """What each weight still has to go to its target, (n,): ±s or 0."""
+        """The remaining step of each weight to its target, (n,): ±s or 0."""
         columns = torch.from_numpy(self.columns).to(layer.weight.device)
         return (self.target - layer.above_floor(self.row, columns)) * layer.scale[self.row]
 
@@ -51,7 +57,7 @@ class Block:
 class Rounding:
     """The kernel over every RoundedLinear of a model; `seed` orders the columns.
 
-    Raises SettingsError on a model without one, or with rows shorter than n.
+    Raises SettingsError on a model without a RoundedLinear, or with rows shorter than n.
     """
 
     name = "rounding"
@@ -62,7 +68,7 @@ class Rounding:
         self._n = n
         self._rng = np.random.default_rng(seed)
         self.layers = {
-            name: found for name, found in model.named_modules() if isinstance(found, RoundedLinear)
+            name: module for name, module in model.named_modules() if isinstance(module, RoundedLinear)
         }
         if not self.layers:
             raise SettingsError(
@@ -70,19 +76,19 @@ class Rounding:
             )
         shortest = min(layer.weight.shape[1] for layer in self.layers.values())
         if shortest < n:
-            raise SettingsError(f"kernel.n: {n} is more than the shortest row's {shortest} weights")
+            raise SettingsError(f"kernel.n: must be at most the shortest row's {shortest} weights (got {n})")
         self._asked = 0
         self._sweep: list[tuple[str, int, NDArray[np.int64]]] = []
         self._begin_sweep()
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        """See `Kernel.propose`: the next row, with the block of columns whose turn it is."""
+        """See `Kernel.propose`: the next row, with the present block of columns."""
         if not self._sweep:
             self._begin_sweep()
         name, row, columns = self._sweep.pop()
         layer = self.layers[name]
-        standing = layer.above_floor(row, torch.from_numpy(columns).to(layer.weight.device))
-        block = Block(name, row, columns, 1.0 - standing)
+        current = layer.above_floor(row, torch.from_numpy(columns).to(layer.weight.device))
+        block = Block(name, row, columns, 1.0 - current)
         self._asked += 1
         request_id = f"{self.name}-{self._asked}"
         return Proposal(
@@ -91,7 +97,7 @@ class Rounding:
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`: a weight that has reached its target meanwhile has no step left."""
-        return self._row_loss(_block(proposal)).rebuilt(proposal.subproblem, version)
+        return self._row_loss(_block(proposal)).rebuild_subproblem(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         """See `Kernel.delta`."""
@@ -107,7 +113,7 @@ class Rounding:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """See `Stateful`: the random numbers the sweep began with, and how many of its blocks are left."""
+        """See `Stateful`: the random state at the sweep's start, and how many of its blocks are left."""
         return {"random": self._swept_from, "left": len(self._sweep), "asked": self._asked}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
@@ -116,24 +122,24 @@ class Rounding:
         self._rng.bit_generator.state = state["random"]
         self._begin_sweep()
         if not 0 <= left <= len(self._sweep):
-            raise ValueError(f"left: {left} blocks of a sweep of {len(self._sweep)}")
+            raise ValueError(f"left: must be from 0 to {len(self._sweep)} blocks (got {left})")
         self._sweep, self._asked = self._sweep[:left], asked
 
     @torch.no_grad()
     def layer_loss(self, name: str) -> float:
-        """Σ eᵀHe over the rows of a layer, on the model as it is now."""
+        """Σ eᵀHe over the rows of a layer of the present model."""
         layer = self.layers[name]
         seen = self._activations.inputs(name).to(torch.float64)
         error = layer.weight.to(torch.float64) - layer.reference.to(torch.float64)
         return float((seen @ error.T).square().sum() / len(seen) + _damping(seen) * error.square().sum())
 
     def _begin_sweep(self) -> None:
-        """Every block of every row once, last first: layers in turn, in each block all rows in turn."""
+        """Lists every block of every row once, in reverse: by layer, then by block, then by row."""
         self._swept_from = self._rng.bit_generator.state
         sweep: list[tuple[str, int, NDArray[np.int64]]] = []
         for name, layer in self.layers.items():
             order = self._rng.permutation(layer.weight.shape[1])
-            # the last block is filled up from the first, so that every block has n columns
+            # The last block is padded from the first, so that every block has n columns.
             padded = np.concatenate([order, order[: -len(order) % self._n]])
             for columns in padded.reshape(-1, self._n):
                 sweep.extend((name, row, np.sort(columns)) for row in range(layer.weight.shape[0]))
@@ -141,7 +147,7 @@ class Rounding:
 
     @torch.no_grad()
     def _row_loss(self, block: Block) -> Quadratic:
-        """E(b) on the model as it is now."""
+        """E(b) of the present model."""
         layer = self.layers[block.layer]
         seen = self._activations.inputs(block.layer).to(torch.float64)
         columns = torch.from_numpy(block.columns).to(seen.device)

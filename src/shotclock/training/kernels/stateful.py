@@ -1,4 +1,4 @@
-"""What a kernel may have a checkpoint carry: where it was in its rows and its random numbers."""
+"""The state a kernel may add to a checkpoint: its position and its random state."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A part of a kernel that remembers; torch's own names, so that its objects qualify.
+    """An object with state for a checkpoint; torch's method names, so that torch's objects qualify.
 
-    A kernel without these two methods starts anew after a checkpoint.
+    A kernel without these two methods starts from the beginning after a checkpoint is loaded.
     """
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values and tensors, which `torch.load(weights_only=True)` reads."""
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """Goes on where that was taken; raises whatever it likes on what it cannot use."""
+        """Resumes from that state; may raise any exception on a state that it cannot use."""
 
 
 class Turns:
-    """Stateful: random numbers from a seed, and how many proposals were made, so whose turn it is."""
+    """A Stateful base class: a seeded random generator and the number of proposals made."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""From a quadratic function of the chosen steps to the subproblem that is asked."""
+"""A quadratic function of the chosen steps, and its conversion to a subproblem."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Quadratic:
-    """E(b) = bᵀAb + a·b + c over bits; square: A, (n, n), its diagonal in use; linear: a, (n,)."""
+    """E(b) = bᵀAb + a·b + c over bits; square: A, (n, n), with its diagonal; linear: a, (n,); offset: c."""
 
     square: Float64s
     linear: Float64s
@@ -29,7 +29,7 @@ class Quadratic:
         return Quadratic(sign[:, None] * self.square * sign, sign * slope, float(value))
 
     def subproblem(self, kind: str, request_id: str, version: int, budget_ns: int) -> Subproblem:
-        """Symmetrised, the diagonal moved into the linear part (b² = b)."""
+        """The equal Subproblem: symmetrised, the diagonal moved into the linear part (b² = b)."""
         quadratic = 0.5 * (self.square + self.square.T)
         np.fill_diagonal(quadratic, 0.0)
         return Subproblem(
@@ -42,6 +42,6 @@ class Quadratic:
             budget_ns=budget_ns,
         )
 
-    def rebuilt(self, asked: Subproblem, version: int) -> Subproblem:
-        """In the place of one that was asked: its kind, request and budget, at another version."""
-        return self.subproblem(asked.kind, asked.request_id, version, asked.budget_ns)
+    def rebuild_subproblem(self, original: Subproblem, version: int) -> Subproblem:
+        """The Subproblem at another version, with the original's kind, request and budget."""
+        return self.subproblem(original.kind, original.request_id, version, original.budget_ns)

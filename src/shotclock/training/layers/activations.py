@@ -1,4 +1,4 @@
-"""What a layer sees: computed on a calibration set, or caught as training passes by."""
+"""A layer's inputs, computed on a calibration set or captured from training's forward passes."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from shotclock.domain.errors import SettingsError
-from shotclock.training.layers.parameters import evaluating
+from shotclock.training.layers.parameters import evaluation_mode
 
 
 class Activations(Protocol):
     """The inputs of a layer, by the layer's name."""
 
     def inputs(self, layer: str) -> Tensor:
-        """Shape (N, features), on the model's device, of the model as it is now."""
+        """Shape (N, features), on the model's device, for the present model."""
 
 
 class Calibrated:
-    """A forward pass over the same inputs, shape (N, …), every time it is asked.
+    """Computes a layer's inputs by a forward pass over fixed inputs, shape (N, …), on each request.
 
-    model: the one that is trained, without the wrapper of DDP or torch.compile.
+    model: the trained model, without the wrapper of DDP or torch.compile.
     """
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
@@ -33,65 +33,65 @@ class Calibrated:
 
     @torch.no_grad()
     def inputs(self, layer: str) -> Tensor:
-        """See `Activations.inputs`; SettingsError where a forward pass shows the layer nothing."""
-        seen: list[Tensor] = []
+        """See `Activations.inputs`; raises SettingsError if a forward pass does not call the layer."""
+        inputs: list[Tensor] = []
         hook = self._model.get_submodule(layer).register_forward_pre_hook(
-            lambda _module, arguments: seen.append(arguments[0])
+            lambda _module, arguments: inputs.append(arguments[0])
         )
-        with hook, evaluating(self._model), _calling_every_layer():
+        with hook, evaluation_mode(self._model), _disable_fused_encoder():
             self._model(self._inputs)
-        if not seen:
+        if not inputs:
             raise SettingsError(
-                f"layer '{layer}': a forward pass shows it nothing; pass the model itself, not what "
-                f"torch.compile made of it"
+                f"layer '{layer}': a forward pass does not call it; pass the model itself, not the result of "
+                f"torch.compile"
             )
-        return torch.cat([_rows(one) for one in seen])
+        return torch.cat([_rows(value) for value in inputs])
 
 
-class Caught:
-    """What training's last forward pass showed the layer: costs nothing, and moves with the batches.
+class CapturedActivations:
+    """The layers' inputs in training's last forward pass: no extra cost, and a new batch each step.
 
-    Passes without gradients (evaluation, probes) are not caught. limit: samples kept of a batch.
+    Passes without gradients (evaluation, probes) are not captured. limit: samples kept per batch.
     """
 
     def __init__(self, model: nn.Module, layers: Iterable[str], limit: int = 256) -> None:
         self._limit = limit
-        self._seen: dict[str, Tensor] = {}
+        self._captured: dict[str, Tensor] = {}
         self._hooks = [self._watch(model.get_submodule(name), name) for name in layers]
 
     def inputs(self, layer: str) -> Tensor:
-        """See `Activations.inputs`; SettingsError before training's first forward pass."""
-        if layer not in self._seen:
+        """See `Activations.inputs`; raises SettingsError before training's first forward pass."""
+        if layer not in self._captured:
             raise SettingsError(
-                f"layer '{layer}': has seen no batch yet; train a step before asking, and compile "
-                f"a model after this was made"
+                f"layer '{layer}': no batch captured yet; train a step first, and call torch.compile only "
+                f"after creating CapturedActivations"
             )
-        return self._seen[layer]
+        return self._captured[layer]
 
     def close(self) -> None:
-        """Stops watching."""
+        """Stops capturing."""
         for hook in self._hooks:
             hook.remove()
 
     def _watch(self, module: nn.Module, name: str) -> RemovableHandle:
-        def catch(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        def capture(_module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
             if torch.is_grad_enabled():
-                self._seen[name] = _rows(arguments[0].detach())[: self._limit]
+                self._captured[name] = _rows(arguments[0].detach())[: self._limit]
 
-        return module.register_forward_pre_hook(catch)
+        return module.register_forward_pre_hook(capture)
 
 
 def _rows(inputs: Tensor) -> Tensor:
-    """Shape (…, features) as (N, features); one sample without a batch is one row."""
+    """Inputs of shape (…, features) as (N, features); a single sample becomes one row."""
     return inputs.reshape(-1, inputs.shape[-1])
 
 
 @contextmanager
-def _calling_every_layer() -> Iterator[None]:
-    """Without the fused kernel of transformer encoders, which in evaluation calls none of their layers."""
-    held = torch.backends.mha.get_fastpath_enabled()
+def _disable_fused_encoder() -> Iterator[None]:
+    """Disables the fused kernel of transformer encoders, which in evaluation calls none of their layers."""
+    before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(held)
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -1,4 +1,4 @@
-"""Deltas on a torch model: added, or tried and taken back."""
+"""Adds deltas to a torch model, permanently or for the length of a block."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Change:
 
 @torch.no_grad()
 def add(model: nn.Module, delta: Delta) -> Change:
-    """Adds the delta's values to its parameter, on the parameter's device, whatever its memory format.
+    """Adds the delta's values to its parameter, on the parameter's device, in any memory format.
 
-    Raises RunError, and changes nothing, where the model has no such place or its dtype cannot hold the sum.
+    Raises RunError, and changes nothing, if the model has no such entries or their dtype cannot hold the sum.
     """
     place = _place(model, delta)
     before, after = place.read(), _sum(place, delta)
@@ -39,19 +39,19 @@ def add(model: nn.Module, delta: Delta) -> Change:
 
 @contextmanager
 def apply_temporarily(model: nn.Module, delta: Delta) -> Iterator[None]:
-    """The model with the delta inside the block; bit for bit as it was after it."""
+    """Adds the delta for the length of the block, then restores the parameter bit for bit."""
     place = _place(model, delta)
-    kept = place.read()
+    before = place.read()
     add(model, delta)
     try:
         yield
     finally:
-        place.write(kept)
+        place.write(before)
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, so that looking at it moves no statistics and draws no random numbers."""
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Puts the model in evaluation mode, so that a pass updates no statistics and draws no random numbers."""
     training = [module for module in model.modules() if module.training]
     for module in training:
         module.training = False
@@ -63,7 +63,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def check_attachable(model: nn.Module) -> None:
-    """SettingsError on a model that no call can be made for; names the first such parameter."""
+    """Raises SettingsError naming the first parameter, if any, that rules out calls for this model."""
     for name, value in model.named_parameters():
         if reason := _reason_unattachable(value):
             raise SettingsError(f"attach: parameter '{name}' {reason}")
@@ -86,34 +86,37 @@ class _Place:
 
 
 def _place(model: nn.Module, delta: Delta) -> _Place:
-    """Where the delta goes; RunError where the model has no such place."""
+    """The entries that the delta changes; raises RunError if the model does not have them."""
     try:
         parameter = model.get_parameter(delta.parameter)
     except AttributeError as error:
-        raise RunError(f"delta.parameter: '{delta.parameter}' is no parameter of the model") from error
+        raise RunError(f"delta.parameter: '{delta.parameter}' is not a parameter of the model") from error
     if reason := _reason_unwritable(parameter):
         raise RunError(f"delta.parameter: '{delta.parameter}' {reason}")
     tensor = parameter.detach()
     if len(delta.indices) and int(delta.indices.max()) >= tensor.numel():
-        raise RunError(f"delta.indices: leave '{delta.parameter}', which has {tensor.numel()} entries")
+        raise RunError(
+            f"delta.indices: must be below {tensor.numel()}, the entries of '{delta.parameter}' "
+            f"(got {int(delta.indices.max())})"
+        )
     indices = torch.from_numpy(delta.indices).to(tensor.device)
     if tensor.is_contiguous():
         return _Place(tensor.view(-1), (indices,))
-    # a flat view of channels_last or of a transpose does not exist; its coordinates do
+    # A channels_last or transposed tensor has no flat view, but its coordinates can be indexed.
     return _Place(tensor, torch.unravel_index(indices, tensor.shape))
 
 
 def _sum(place: _Place, delta: Delta) -> Tensor:
-    """The entries after the change; RunError where the parameter's dtype cannot hold it."""
-    before, given = place.read(), torch.from_numpy(delta.values)
+    """The entries after the change; raises RunError if the parameter's dtype cannot hold them."""
+    before, change = place.read(), torch.from_numpy(delta.values)
     dtype = before.dtype
     holds_fractions = dtype.is_floating_point or dtype.is_complex
-    if not holds_fractions and not bool((given == given.to(dtype)).all()):
+    if not holds_fractions and not bool((change == change.to(dtype)).all()):
         raise RunError(
             f"delta.values: '{delta.parameter}' is {dtype} and cannot hold the changes; give integers"
         )
-    # 0 added to −0.0 would change its sign
-    after = torch.where(given.to(before) == 0, before, before + given.to(before))
+    # Adding 0 to −0.0 would change its sign.
+    after = torch.where(change.to(before) == 0, before, before + change.to(before))
     if not bool((torch.isfinite(after) | ~torch.isfinite(before)).all()):
         raise RunError(
             f"delta.values: a change overflows '{delta.parameter}', which is {dtype}; scale it down"
@@ -122,7 +125,7 @@ def _sum(place: _Place, delta: Delta) -> Tensor:
 
 
 def _reason_unattachable(value: Tensor) -> str:
-    """Why no call can be made for a model with this parameter, with what to do; "" where one can."""
+    """Why no call can be made for a model with this parameter, and what to do; "" if calls can be made."""
     if is_lazy(value):
         return "has no shape yet; run one forward pass first"
     if hasattr(value, "device_mesh") or getattr(value, "_fsdp_flattened", False):
@@ -137,15 +140,17 @@ def _reason_unattachable(value: Tensor) -> str:
 
 
 def _reason_unwritable(value: Tensor) -> str:
-    """Why no delta can be written to this parameter, with what to do; "" where one can."""
+    """Why no delta can be written to this parameter, and what to do; "" if one can."""
     if reason := _reason_unattachable(value):
         return reason
     if is_traceable_wrapper_subclass(value):
-        return f"is a {type(value).__name__}, whose entries cannot be written one by one; leave it out"
+        return (
+            f"is a {type(value).__name__}, whose entries cannot be written singly; do not name it in deltas"
+        )
     if value.layout is not torch.strided:
         return f"has layout {value.layout}; make it dense"
     if value.is_inference():
-        return "was made under torch.inference_mode and cannot be changed; build the model outside of it"
+        return "was created under torch.inference_mode and cannot be changed; build the model outside of it"
     if any(size > 1 and stride == 0 for size, stride in zip(value.shape, value.stride(), strict=True)):
         return "is an expanded view, whose entries share memory; clone it"
     return ""

@@ -1,6 +1,6 @@
-"""Linear layers held on a grid of few levels, beside the weights they stand for.
+"""Linear layers whose weights are rounded to a grid of few levels.
 
-Row r has levels s_r·{−2^(bits−1), …, 2^(bits−1) − 1}; each weight may stand at one of the two nearest its
+Row r has levels s_r·{−2^(bits−1), …, 2^(bits−1) − 1}; each weight takes one of the two levels nearest to its
 full-precision value, f and f + 1 with f = clip(floor(w/s), lo, hi − 1) (AdaRound, arXiv 2004.10568).
 """
 
@@ -20,10 +20,12 @@ SCALES_TRIED = 80
 
 
 class RoundedLinear(nn.Module):
-    """A linear layer of shape (outputs, inputs), rounded to nearest when it is made.
+    """A linear layer of shape (outputs, inputs), rounded to nearest when it is created.
 
-    weight keeps its identity but leaves training; the bias trains on. reference: the full-precision
-    weights, (outputs, inputs); scale: s of each row, (outputs,), by squared error over 80 candidates.
+    The weight stays the same object but is no longer trained; the bias still is.
+
+    reference: the full-precision weights, (outputs, inputs).
+    scale: s of each row, (outputs,), of least squared error among 80 candidates.
     """
 
     reference: Tensor
@@ -41,11 +43,11 @@ class RoundedLinear(nn.Module):
         with torch.no_grad():
             self.weight.copy_(nearest * self.scale[:, None])
         self.weight.requires_grad_(False)
-        # a gradient left from before would let momentum and weight decay move it off its levels
+        # An old gradient would let momentum and weight decay move the weight off its levels.
         self.weight.grad = None
 
     def above_floor(self, row: int, columns: Tensor) -> Tensor:
-        """Which weights of a row stand at the upper of their two levels, (n,) of 0 and 1."""
+        """Which weights of a row are at the upper of their two levels, (n,) of 0 and 1."""
         scale = self.scale[row]
         floor = torch.clamp(torch.floor(self.reference[row, columns] / scale), self.low, self.high - 1)
         return torch.round(self.weight.detach()[row, columns] / scale) - floor
@@ -58,34 +60,34 @@ class RoundedLinear(nn.Module):
 def round_layers(model: nn.Module, bits: int = 2) -> None:
     """Rounds every nn.Linear of a model but the first, in place.
 
-    The first sees the data itself and stays in full precision, as is usual (arXiv 1605.04711 and others); so
-    do the projections of nn.MultiheadAttention, which uses their weights without calling them.
-    Raises SettingsError on a model that has no second one, or a layer whose weight is not its own parameter
-    (parametrized, tied, lazy, sharded); the model is unchanged then.
+    The first layer, which receives the data, stays in full precision, as is usual (arXiv 1605.04711 and
+    others); so do the projections of nn.MultiheadAttention, which uses their weights without calling them.
+    Raises SettingsError, and changes nothing, on a model with fewer than two such layers, or a layer whose
+    weight is not its own parameter (parametrized, tied, lazy, sharded).
     """
-    found = {name: module for name, module in model.named_modules() if _is_roundable(module)}
-    if len(found) < 2:
+    layers = {name: module for name, module in model.named_modules() if _is_roundable(module)}
+    if len(layers) < 2:
         raise SettingsError(
-            f"kernel.name: 'rounding' needs a model of two nn.Linear layers; it has {len(found)}"
+            f"kernel.name: 'rounding' needs a model with at least two nn.Linear layers (got {len(layers)})"
         )
     if bits < 2:
-        raise SettingsError(f"bits: {bits}, wants at least 2; a sign alone has no level to round to")
-    rounded = list(found)[1:]
+        raise SettingsError(f"bits: must be at least 2, since one bit has no level to round to (got {bits})")
+    rounded = list(layers)[1:]
     names = _names_by_parameter(model)
     for name in rounded:
-        _check_roundable(name, found[name], names)
+        _check_roundable(name, layers[name], names)
     for name in rounded:
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, RoundedLinear(found[name], bits))
+        setattr(model.get_submodule(parent), child, RoundedLinear(layers[name], bits))
 
 
 def _is_roundable(module: nn.Module) -> TypeGuard[nn.Linear]:
-    """Whether it is a linear layer that is called: attention reads the weight of its own without a call."""
+    """Whether it is a linear layer that is called: attention uses the weight of its projection uncalled."""
     return isinstance(module, nn.Linear) and not isinstance(module, NonDynamicallyQuantizableLinear)
 
 
 def _names_by_parameter(model: nn.Module) -> dict[int, list[str]]:
-    """Every name of each parameter, by identity; more than one where it is tied."""
+    """Every name of each parameter, by identity; more than one if it is tied."""
     names: dict[int, list[str]] = {}
     for name, value in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(value), []).append(name)
@@ -111,10 +113,10 @@ def _check_roundable(name: str, layer: nn.Linear, names: dict[int, list[str]]) -
         raise SettingsError(
             f"round_layers: layer '{name}' must hold real numbers (got {weight.dtype} on {weight.device})"
         )
-    if others := [one for one in names[id(weight)] if one != f"{name}.weight"]:
+    if others := [other for other in names[id(weight)] if other != f"{name}.weight"]:
         raise SettingsError(
             f"round_layers: layer '{name}' shares its weight with '{others[0]}', which would be rounded too; "
-            f"give it a weight of its own"
+            f"give it a separate weight"
         )
 
 
@@ -122,12 +124,12 @@ def _best_scale(weight: Tensor, low: int, high: int) -> Tensor:
     """Each row's scale of least squared error, shape (outputs,); a row of zeros gets 1."""
     largest = weight.abs().amax(dim=1)
     largest = torch.where(largest > 0, largest, 1.0)
-    tried = torch.linspace(0.2, 1.0, SCALES_TRIED, device=weight.device)
-    best, error = largest.clone(), torch.full_like(largest, torch.inf)
-    for part in tried:
-        scale = part * largest
+    shares = torch.linspace(0.2, 1.0, SCALES_TRIED, device=weight.device)
+    best, least = largest.clone(), torch.full_like(largest, torch.inf)
+    for share in shares:
+        scale = share * largest
         rounded = torch.clamp(torch.round(weight / scale[:, None]), low, high) * scale[:, None]
-        found = ((rounded - weight) ** 2).sum(dim=1)
-        best = torch.where(found < error, scale, best)
-        error = torch.minimum(found, error)
+        error = ((rounded - weight) ** 2).sum(dim=1)
+        best = torch.where(error < least, scale, best)
+        least = torch.minimum(error, least)
     return best

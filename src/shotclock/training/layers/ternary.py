@@ -22,9 +22,9 @@ class TernaryLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        made = nn.Linear(inputs, outputs)
-        self.latent = nn.Parameter(made.weight.detach().clone())
-        self.bias = nn.Parameter(made.bias.detach().clone())
+        initial = nn.Linear(inputs, outputs)
+        self.latent = nn.Parameter(initial.weight.detach().clone())
+        self.bias = nn.Parameter(initial.bias.detach().clone())
         self.register_buffer("cell", 1.4 * self.latent.detach().abs().mean())
         self.scale = nn.Parameter(self.cell.clone())
 

@@ -1,4 +1,4 @@
-"""A gate on each unit of a layer: 1 lets it through, 0 removes it."""
+"""A gate on each unit of a layer: 1 keeps the unit, 0 removes it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Gate(nn.Module):
-    """Multiplies (batch, units) by the gates; no optimizer moves them, only deltas do."""
+    """Multiplies (batch, units) by the gates, which only deltas change, not the optimizer."""
 
     def __init__(self, units: int) -> None:
         super().__init__()

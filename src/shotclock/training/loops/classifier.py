@@ -1,4 +1,4 @@
-"""A Workload that trains a classifier by SGD: the reference networks differ in data and layers alone."""
+"""A Workload that trains a classifier by SGD; the reference networks differ only in data and layers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ KERNELS = (QatFlip.name, PruneMask.name, Rounding.name)
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Train inputs (N, features) float32 and targets (N,) int64, held-out inputs and targets."""
+    """A data set.
+
+    train_x: training inputs, (N, features) float32.
+    train_y: training targets, (N,) int64.
+    held_x: held-out inputs, as train_x.
+    held_y: held-out targets, as train_y.
+    """
 
     train_x: Tensor
     train_y: Tensor
@@ -37,7 +43,7 @@ class Split:
 
 
 class Classifier:
-    """See `Workload`. Everything random comes from the seed; everything lives on `device`."""
+    """See `Workload`. All randomness comes from the seed; all tensors are on `device`."""
 
     def __init__(
         self,
@@ -93,9 +99,9 @@ class Classifier:
         add(self.model, delta)
 
     def kernel(self, name: str, n: int) -> Kernel:
-        """See `Workload.kernel`; a name that is not of this room is looked for among the entry points.
+        """See `Workload.kernel`; other names are looked up in the entry points `shotclock.kernels`.
 
-        Such a kernel is made as the reference ones are: (model, inputs, targets, n, seed).
+        Such a kernel's factory is called with (model, inputs, targets, n, seed).
         """
         model, inputs, targets = self.model, self._train_x, self._train_y
         if name == Rounding.name:
@@ -104,15 +110,15 @@ class Classifier:
             return PruneMask(model, inputs, targets, n, self._seed)
         if name == QatFlip.name:
             return QatFlip(model, inputs, targets, n, self._seed)
-        found = entry_points(group="shotclock.kernels", name=name)
-        if not found:
+        matches = entry_points(group="shotclock.kernels", name=name)
+        if not matches:
             known = ", ".join(KERNELS)
             raise SettingsError(f"kernel.name: workload '{self.name}' has no kernel '{name}'; known: {known}")
-        factory: Callable[[nn.Module, Tensor, Tensor, int, int], Kernel] = found[name].load()
+        factory: Callable[[nn.Module, Tensor, Tensor, int, int], Kernel] = matches[name].load()
         return factory(model, inputs, targets, n, self._seed)
 
     def pretrain(self, steps: int) -> None:
-        """Full-batch steps of Adam at 0.01, for a network whose training is another's matter."""
+        """Trains by full-batch steps of Adam at 0.01, for networks that are used only once trained."""
         optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
@@ -121,27 +127,27 @@ class Classifier:
         optimizer.zero_grad(set_to_none=True)
 
     def round(self, bits: int) -> None:
-        """Rounds every linear layer but the first; what stays in full precision trains on."""
+        """Rounds every linear layer but the first; unrounded parameters continue to train."""
         round_layers(self.model, bits)
 
     def _next_batch(self) -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(len(self._train_y), (self.samples_per_step,), generator=self._batches)
-        chosen = chosen.to(self._train_y.device)
-        return self._train_x[chosen], self._train_y[chosen]
+        indices = torch.randint(len(self._train_y), (self.samples_per_step,), generator=self._batches)
+        indices = indices.to(self._train_y.device)
+        return self._train_x[indices], self._train_y[indices]
 
 
 def ternary(*widths: int) -> nn.Sequential:
-    """A perceptron of TernaryLinear layers: what `qat_flip` flips."""
+    """A perceptron of TernaryLinear layers, for `qat_flip`."""
     return _stack([TernaryLinear(a, b) for a, b in pairwise(widths)], gated=False)
 
 
 def plain(*widths: int) -> nn.Sequential:
-    """A perceptron in full precision: what `rounding` rounds."""
+    """A perceptron in full precision, for `rounding`."""
     return _stack([nn.Linear(a, b) for a, b in pairwise(widths)], gated=False)
 
 
 def build_gated(*widths: int) -> nn.Sequential:
-    """A perceptron with a Gate on every hidden unit: what `prune_mask` prunes."""
+    """A perceptron with a Gate on every hidden unit, for `prune_mask`."""
     return _stack([nn.Linear(a, b) for a, b in pairwise(widths)], gated=True)
 
 

@@ -12,7 +12,7 @@ from shotclock.training.loops.reference import Reference, split_of
 
 @lru_cache(maxsize=1)
 def digits() -> Split:
-    """1,347 digits to train on and 450 held out; one split for all."""
+    """1,347 training and 450 held-out digits; the same split for every seed."""
     images, targets = load_digits(return_X_y=True)
     return split_of(images / 16.0, targets, held_out=450)
 

@@ -12,7 +12,7 @@ from shotclock.training.loops.reference import Reference, split_of
 
 @lru_cache(maxsize=1)
 def mnist() -> Split:
-    """4,000 images to train on and 1,000 held out; one split for all."""
+    """4,000 training and 1,000 held-out images; the same split for every seed."""
     images, targets = mnist_data()
     return split_of(images / 255.0, targets, held_out=1000)
 

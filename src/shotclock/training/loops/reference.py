@@ -19,7 +19,13 @@ Layers = Callable[..., nn.Module]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The networks of a data set. widths: the perceptron's; pretraining: steps before rounding or gating."""
+    """The reference networks of a data set.
+
+    name: prefix of the workloads' names.
+    split: loads the data.
+    widths: the perceptron's layer widths.
+    pretraining: training steps before rounding or gating.
+    """
 
     name: str
     split: Callable[[], Split]
@@ -31,7 +37,7 @@ class Reference:
         return Classifier(f"{self.name}-mlp", self.split(), partial(ternary, *self.widths), seed)
 
     def build_rounded(self, seed: int, bits: int = 2) -> Classifier:
-        """`…-rounded`: trained, then rounded to nearest; for `rounding`. What is not rounded trains on."""
+        """`…-rounded`: trained, then rounded to nearest; for `rounding`. The rest continues to train."""
         workload = self._train("rounded", plain, seed)
         workload.round(bits)
         return workload
@@ -48,14 +54,14 @@ class Reference:
 
 @lru_cache(maxsize=64)
 def _state(reference: Reference, layers: Layers, seed: int) -> dict[str, Tensor]:
-    """After training, which every arm of a run shares."""
+    """The trained parameters, which every arm of a run shares."""
     workload = Classifier("trained", reference.split(), partial(layers, *reference.widths), seed)
     workload.pretrain(reference.pretraining)
     return workload.model.state_dict()
 
 
 def split_of(images: NDArray[np.float64], targets: NDArray[np.int64], held_out: int) -> Split:
-    """Images, (N, pixels) of 0 to 1, and their classes, (N,): so many held out, one split for all."""
+    """Splits images, (N, pixels) of 0 to 1, and their classes, (N,), the same way on every call."""
     parts = train_test_split(
         images.astype(np.float32), targets, test_size=held_out, random_state=0, stratify=targets
     )

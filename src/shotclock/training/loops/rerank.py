@@ -1,7 +1,7 @@
-"""`digits-rerank`, an inference workload: for a query image, k of its n nearest images that differ.
+"""`digits-rerank`, an inference workload: for a query image, k diverse images of its n nearest.
 
-A step serves one request: what is shown is scored, and the next request comes. Without an answer by its
-budget (`BUDGET_MS`) a request shows its k most relevant candidates; an answer that comes after that is void.
+A step serves one request: it scores the images shown and moves to the next request. Without an answer by its
+budget (`BUDGET_MS`) a request shows its k most relevant candidates; a later answer is discarded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shotclock.training.kernels.diverse_rerank import DiverseRerank, Request
 from shotclock.training.loops.digits_mlp import digits
 
 BUDGET_MS = 50.0
-"""What one request may wait, assumed: half of the 100 ms within which a response is felt as instant."""
+"""How long one request may wait, assumed: half of the 100 ms within which a response feels instant."""
 
 SHOWN = "shown"
 CANDIDATES, PICKED, REDUNDANCY = 16, 5, 0.5
@@ -47,14 +47,14 @@ class DigitsRerank:
         return self._request
 
     def step(self) -> float:
-        """See `Workload.step`: serves the request; its loss as shown."""
+        """See `Workload.step`: serves the request and returns its loss."""
         loss = self._loss(self._request.shown)
         self._losses.append(loss)
         self._request = self._next_request(self._request.number + 1)
         return loss
 
     def evaluate(self) -> float:
-        """See `Workload.evaluate`: mean loss of the requests served; before any, of the first."""
+        """See `Workload.evaluate`: mean loss of the requests served, or the loss of the first before any."""
         served = self._losses or [self._loss(self._request.shown)]
         return sum(served) / len(served)
 
@@ -67,16 +67,16 @@ class DigitsRerank:
         self._request.shown.copy_(self._apply_delta(delta))
 
     def kernel(self, name: str, n: int) -> Kernel:
-        """See `Workload.kernel`; n candidates a request from the next one on."""
+        """See `Workload.kernel`; requests have n candidates from now on."""
         if name != DiverseRerank.name:
             raise SettingsError(
                 f"kernel.name: workload '{self.name}' has no kernel '{name}'; known: {DiverseRerank.name}"
             )
-        made = DiverseRerank(self, n, min(PICKED, n - 1), REDUNDANCY, SHOWN)
+        kernel = DiverseRerank(self, n, min(PICKED, n - 1), REDUNDANCY, SHOWN)
         if n != self._candidates:
             self._candidates = n
             self._request = self._next_request(self._request.number)
-        return made
+        return kernel
 
     def _next_request(self, number: int) -> Request:
         query = self._queries[int(torch.randint(len(self._queries), (1,), generator=self._order))]
