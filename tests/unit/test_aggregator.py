@@ -240,7 +240,7 @@ def test_a_loss_that_is_nan_refuses_the_change() -> None:
             {"on_stale": "sometimes"},
             "on_stale: invalid value 'sometimes'; expected one of revalidate, drop, blind",
         ),
-        ({"on_stale": "drop", "stale_limit": -1}, "stale_limit: must be at least 0 versions (got -1)"),
+        ({"on_stale": "drop", "stale_limit": -1}, r"stale_limit: must be at least 0 versions \(got -1\)"),
     ],
 )
 def test_a_policy_for_stale_answers_that_is_none_is_said(options: dict[str, Any], said: str) -> None:
