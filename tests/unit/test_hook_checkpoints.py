@@ -173,7 +173,7 @@ def test_calls_that_were_dropped_once_are_not_told_again(tmp_path: Path) -> None
     ("state", "said"),
     [
         ({}, "KeyError: 'left'"),
-        ({"left": 10_000, "asked": 1}, "ValueError: left: 10000 blocks"),
+        ({"left": 10_000, "asked": 1}, "ValueError: left: must be from 0 to 24 blocks"),
         ({"random": {"bit_generator": "MT19937"}}, r"cannot load its state \(ValueError"),
     ],
 )

@@ -115,7 +115,7 @@ class Subproblem:
                 raise SubproblemError(name, f"must be text (got {getattr(self, name)!r})")
 
     def _refuse_overflow(self) -> None:
-        """Refuses energies that float64 cannot hold: gains would be infinite or NaN, and every answer a tie."""
+        """Refuses energies beyond float64's range: gains would be infinite or NaN, and every answer a tie."""
         with np.errstate(over="ignore"):
             sums = {
                 "quadratic": float(np.abs(self.quadratic).sum()),
