@@ -194,7 +194,7 @@ def test_a_model_without_eligible_layers_says_so() -> None:
         Rounding(model, Calibrated(model, torch.zeros(1, 5)), N, 0)
     with pytest.raises(SettingsError, match=r"two nn\.Linear layers \(got 1\)"):
         round_layers(model)
-    with pytest.raises(SettingsError, match="bits: 1"):
+    with pytest.raises(SettingsError, match="bits: must be at least 2"):
         round_layers(nn.Sequential(nn.Linear(5, 9), nn.Linear(9, 2)), bits=1)
     rounded, inputs = network()
     with pytest.raises(
