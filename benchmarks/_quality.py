@@ -9,7 +9,7 @@ import numpy as np
 
 from _instances import FAMILIES, Instance
 from shotclock.circuits.angles import cold, parameters
-from shotclock.circuits.quality import Found, Reference, judge, quality
+from shotclock.circuits.quality import PoolScore, Reference, judge, quality
 from shotclock.domain.circuit import QaoaParameters, Samples
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator.device import DeviceFacts
@@ -98,7 +98,7 @@ def _reference(one: Instance) -> Reference:
     return Reference(one.subproblem.energy(one.incumbent), optimum)
 
 
-def _mean(found: list[Found]) -> tuple[float, float, float, float]:
+def _mean(found: list[PoolScore]) -> tuple[float, float, float, float]:
     ratios = np.array([each.ratio for each in found])
     optimal = np.array([float(each.optimal) for each in found])
     error = np.sqrt(len(found))

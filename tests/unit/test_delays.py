@@ -164,7 +164,7 @@ REFUSED: list[tuple[str, Any, dict[str, float]]] = [
     ("delay: must be at most 604800 s", delayed(1e9, "s"), {}),
     ("delay: must be at most 604800 s", delayed(2**60, "dt"), {}),
     ("delay: .*negative", delayed(expr.sub(Duration.us(1.0), Duration.us(2.0))), {}),
-    ("delay: stretches are not run", stretched(), {}),
+    ("delay: stretches are not supported", stretched(), {}),
     ("parameters: no value for t", delayed(T, "us"), {}),
     ("source: .*Integer duration", HEAD + "delay[2.5dt] q[0]; c = measure q;", {}),
     ("source: .*'stretch' are not supported", HEAD + "stretch a; delay[a] q[0]; c = measure q;", {}),
@@ -199,7 +199,7 @@ LOST: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("duration", "unit"), LOST)
 def test_qpy_that_has_lost_a_unit_is_refused(duration: Any, unit: str) -> None:
     values = {"t": 2.0} if duration is T else {}
-    with pytest.raises(CircuitError, match=r"circuit\.delay: this QPY does not say the unit"):
+    with pytest.raises(CircuitError, match=r"circuit\.delay: this QPY does not hold the unit"):
         read(plain_qpy(delayed(duration, unit)), values)
 
 
@@ -208,7 +208,7 @@ def test_qpy_of_a_delay_in_dt_is_read_and_that_of_a_qiskit_that_kept_no_differen
     check_duration(read(content), 100 * DT)
     # before 2.6 a whole number of microseconds was written as one of dt is
     older = content[:7] + bytes((2, 5, 0)) + content[10:]
-    with pytest.raises(CircuitError, match="does not say the unit of a delay of 100"):
+    with pytest.raises(CircuitError, match="does not hold the unit of a delay of 100"):
         read(older)
     check_duration(read(CircuitSpec(delayed(100, "dt"), 1).content), 100 * DT)
 

@@ -139,7 +139,7 @@ def test_a_set_survives_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("device", "calibration", "n", "told"),
     [
-        ("a-device", "tomorrow", 2, "calibration today, wants tomorrow"),
+        ("a-device", "tomorrow", 2, "calibration today, expected tomorrow"),
         ("a-device", "today", 3, "No such file"),
         ("other", "today", 2, "No such file"),
     ],

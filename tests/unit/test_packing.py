@@ -162,8 +162,8 @@ def test_no_relocation_to_where_the_circuit_cannot_run() -> None:
     for to_line, told in (
         ((15, 19), "does not work: its error is 1"),
         ((0, 5), "has no cz on qubits"),
-        ((0, 1, 2), "cannot take the place"),
-        ((0, 0), "cannot take the place"),
+        ((0, 1, 2), "cannot replace"),
+        ((0, 0), "cannot replace"),
         ((0, 133), "is not on a device of 133 qubits"),
     ):
         with pytest.raises(PackingError, match=told):

@@ -133,7 +133,7 @@ def test_a_bad_record_is_one_line(change: dict[str, Any], words: tuple[str, ...]
 
 
 def test_too_few_records_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="3 jobs that ran; a profile wants at least 20"):
+    with pytest.raises(SettingsError, match="3 jobs that ran; a profile needs at least 20"):
         fit.read(write_file(tmp_path, "records.json", rows(3)))
 
 

@@ -78,7 +78,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         ("[link.rtt]\nvalue = 25", "[link.rtt]\nvalue = nan", "link.rtt.value"),
         ("[link.rtt]\nvalue = 25\n", "[link.rtt]\n", "link.rtt.value: Field required"),
         ("[link.rtt]", "[link.rrt]", "link.rtt: Field required"),
-        ('unit = "per minute"', 'unit = "s"', "submissions_per_minute has the unit 's', wants a count"),
+        ('unit = "per minute"', 'unit = "s"', "submissions_per_minute has the unit 's', expected a count"),
         ('kind = "constant"', 'kind = "normal"', "subjob_overhead"),
         ('component = "queue"', 'component = "link"', "file: link must be either modelled or listed"),
         ("schema = 1", "schema = 2", "schema"),

@@ -16,7 +16,7 @@ from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.exact import Exact, _solve
 from shotclock.solvers.fallback import Classical, classical
 from shotclock.solvers.greedy import Greedy
-from shotclock.solvers.pools import Descended, PerturbedGreedy, RandomPool, descend
+from shotclock.solvers.pools import DescentPool, PerturbedGreedy, RandomPool, descend
 from shotclock.solvers.tabu import Tabu
 
 # Whole numbers, so that energies are exact and ties are real.
@@ -93,8 +93,8 @@ def test_tabu_repeats_itself_by_seed() -> None:
         Classical(),
         RandomPool(20),
         PerturbedGreedy(20),
-        Descended(RandomPool(5)),
-        Descended(PerturbedGreedy(5)),
+        DescentPool(RandomPool(5)),
+        DescentPool(PerturbedGreedy(5)),
     ],
     ids=lambda solver: str(solver.name),
 )
@@ -172,7 +172,7 @@ def test_descent_from_zeros_is_greedy(subproblem: Subproblem) -> None:
 def test_descending_a_pool_is_never_worse_than_the_pool(drawn: type[RandomPool | PerturbedGreedy]) -> None:
     for seed in range(10):
         subproblem = normal(14, seed)
-        descended = subproblem.energy(Descended(drawn(50, seed)).solve(subproblem))
+        descended = subproblem.energy(DescentPool(drawn(50, seed)).solve(subproblem))
         assert descended <= subproblem.energy(drawn(50, seed).solve(subproblem)) + 1e-9
 
 

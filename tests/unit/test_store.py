@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from shotclock.circuits import store
-from shotclock.circuits.cache import Disk, Obtained, Wanted
+from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateSpec
 from shotclock.circuits.store import TemplateStore, parse, serialise
 from shotclock.circuits.templates import Identity, identify
 from shotclock.domain.circuit import Template
@@ -21,12 +21,12 @@ DEVICE = "heron-torino"
 Spoil = Callable[[bytes], bytes]
 
 
-def obtain(folder: Path | None, n: int = 3) -> Obtained:
-    return store.obtain(Wanted(n), DEVICE, device.target, folder)
+def obtain(folder: Path | None, n: int = 3) -> ObtainedTemplate:
+    return store.obtain(TemplateSpec(n), DEVICE, device.target, folder)
 
 
 def identity_of(n: int = 3) -> Identity:
-    return identify(Wanted(n), DEVICE, device.target(DEVICE))
+    return identify(TemplateSpec(n), DEVICE, device.target(DEVICE))
 
 
 def rewrite_header(content: bytes, change: Callable[[dict[str, object]], object]) -> bytes:

@@ -24,7 +24,7 @@ from qiskit.transpiler import InstructionProperties, Target
 
 from exact import exact
 from harness import random_parameters
-from shotclock.circuits.cache import TemplateCache, Wanted
+from shotclock.circuits.cache import TemplateCache, TemplateSpec
 from shotclock.circuits.decoding import decode
 from shotclock.circuits.lines import best_line
 from shotclock.circuits.qaoa import bind_isa, bind_logical
@@ -178,7 +178,7 @@ def test_a_template_can_be_wanted_on_any_line_that_works() -> None:
         (134, 1, None, "subproblem.n: 134 variables, heron-torino has 133 qubits"),
         (0, 1, None, "subproblem.n: 0 variables"),
         (133, 1, None, "no line of 133 working qubits"),
-        (3, 0, None, "circuits.layers: 0"),
+        (3, 0, None, "circuits.layers: must be at least 1"),
         (3, 1, (0, 1), "not 3 different qubits"),
         (3, 1, (0, 1, 0), "not 3 different qubits"),
         (3, 1, (0, 1, 133), "qubit 133 of heron-torino does not work"),
@@ -225,15 +225,15 @@ def test_every_instruction_of_a_template_is_one_the_device_has_there(name: str) 
 def test_the_cache_drops_the_least_recently_used() -> None:
     cache = TemplateCache(2)
     templates = {n: Template(str(n), DEVICE, tuple(range(n)), b"", 1e-6, 0, 0) for n in (2, 3, 4)}
-    assert not cache.put(Wanted(2), templates[2])
-    assert not cache.put(Wanted(3), templates[3])
-    assert cache.get(Wanted(2)) is templates[2]
-    assert cache.put(Wanted(4), templates[4])
-    assert cache.get(Wanted(3)) is None
-    assert cache.get(Wanted(2)) is templates[2]
-    assert cache.get(Wanted(2, layers=2)) is None
-    assert cache.get(Wanted(2, line=(0, 1))) is None
-    assert cache.in_use() == (Wanted(4), Wanted(2))
+    assert not cache.put(TemplateSpec(2), templates[2])
+    assert not cache.put(TemplateSpec(3), templates[3])
+    assert cache.get(TemplateSpec(2)) is templates[2]
+    assert cache.put(TemplateSpec(4), templates[4])
+    assert cache.get(TemplateSpec(3)) is None
+    assert cache.get(TemplateSpec(2)) is templates[2]
+    assert cache.get(TemplateSpec(2, layers=2)) is None
+    assert cache.get(TemplateSpec(2, line=(0, 1))) is None
+    assert cache.in_use() == (TemplateSpec(4), TemplateSpec(2))
 
 
 def test_everyone_who_waits_shares_one_compile() -> None:
@@ -390,13 +390,13 @@ def test_decoding_takes_the_best_sample_on_the_objective_as_asked() -> None:
 @pytest.mark.parametrize(
     ("pool", "counts", "told"),
     [
-        (np.zeros((2, 5), np.uint8), np.ones(2, np.int64), r"shape \(2, 5\), wants \(m, 6\)"),
+        (np.zeros((2, 5), np.uint8), np.ones(2, np.int64), r"shape \(2, 5\), expected \(m, 6\)"),
         (np.zeros(6, np.uint8), np.ones(1, np.int64), "shape"),
         (np.zeros((2, 6), np.uint8), np.ones(3, np.int64), "counts for 2 bit strings"),
         (np.zeros((0, 6), np.uint8), np.ones(0, np.int64), "no shots"),
         (np.zeros((2, 6), np.uint8), np.array([1, 0]), "a count of 0"),
         (np.full((2, 6), 2, np.uint8), np.ones(2, np.int64), "bits other than 0 and 1"),
-        (np.zeros((2, 6)), np.ones(2, np.int64), "wants integers"),
+        (np.zeros((2, 6)), np.ones(2, np.int64), "expected integers"),
     ],
 )
 def test_samples_that_do_not_fit_are_a_permanent_fault(

@@ -1,1 +1,1 @@
-"""Quantum meaning: subproblem to circuit, samples to answer."""
+"""From a subproblem to a circuit, and from samples to an answer."""

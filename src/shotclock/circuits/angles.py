@@ -1,4 +1,4 @@
-"""Angles for a subproblem without any search on the QPU: fixed after scaling, or from a closed form."""
+"""Angles for a subproblem without a search on the QPU: fixed after scaling, or from a closed form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shotclock.domain.circuit import QaoaParameters
 from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 
-# Tuned once in the lab on all three reference kernels; minimising needs β < 0 with γ > 0.
+# Tuned once on all three reference kernels; minimising needs β < 0 with γ > 0.
 WARM_GAMMA = 0.75
 WARM_BETA = -0.3
 # Probability of measuring the opposite of the incumbent's bit before the circuit (Egger et al.,
@@ -44,11 +44,11 @@ def coefficient_scale(coupling: Float64s, field: Float64s) -> float:
 
 
 def parameters(subproblem: Subproblem, incumbent: Bits, layers: int = 1) -> QaoaParameters:
-    """Warm-started angles around an incumbent, shape (n,): the default way.
+    """Warm-started angles around an incumbent, shape (n,): the default.
 
     One layer: γ = 0.75/σ, β = −0.3; θ = 2·asin√ε where the incumbent's bit is 0 and π − that where it
     is 1. More layers ramp linearly with the same means, γ upwards and β downwards, as annealing does
-    (Sack and Serbyn, Quantum 5, 491 (2021)): right, not tuned, for under noise they gain nothing.
+    (Sack and Serbyn, Quantum 5, 491 (2021)). They are not tuned: under noise more layers gain nothing.
     A subproblem without coefficients gets γ = 0.
     """
     coupling, field = subproblem.ising()
@@ -84,7 +84,7 @@ def cold(subproblem: Subproblem) -> QaoaParameters:
     warm = np.full(subproblem.n, 0.5 * math.pi)
     if scale == 0.0:
         return QaoaParameters(warm, field[None], coupling[None], np.array([WARM_BETA]))
-    # Searched on the scaled problem, so that the choice does not depend on the objective's scale.
+    # Search the scaled problem, so that the choice does not depend on the objective's scale.
     gamma, beta = _lowest(coupling / scale, field / scale)
     phases = gamma / scale
     return QaoaParameters(warm, phases * field[None], phases * coupling[None], np.array([beta]))
@@ -144,9 +144,9 @@ def _terms(coupling: Float64s, field: Float64s, gamma: float) -> tuple[float, fl
         fields += field[i] * product
         for j in range(i + 1, n):
             if coupling[i, j] != 0.0:
-                one, both = _pair(cosine, sine, field, gamma, i, j)
-                singles += coupling[i, j] * one
-                doubles += coupling[i, j] * both
+                single, double = _pair(cosine, sine, field, gamma, i, j)
+                singles += coupling[i, j] * single
+                doubles += coupling[i, j] * double
     return fields, singles, doubles
 
 

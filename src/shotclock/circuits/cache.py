@@ -1,4 +1,4 @@
-"""The in-memory cache of templates, and what is said when one is asked for. Imports no Qiskit."""
+"""The in-memory cache of templates and the records of a request. Imports no Qiskit."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from shotclock.domain.circuit import Bound, Template
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a caller can say of a template before it is compiled; `line` may be left to the device."""
+class TemplateSpec:
+    """What a caller specifies of a template before it is compiled; "best" leaves the line to the device."""
 
     n: int
     layers: int = 1
     line: tuple[int, ...] | Literal["best"] = "best"
 
 
-TemplateRequest = Wanted | Bound
-"""A subproblem's QAOA, or a circuit of the user's own."""
+TemplateRequest = TemplateSpec | Bound
+"""A subproblem's QAOA, or a user circuit."""
 
 
 class Disk(StrEnum):
-    """What the disk store had to say about a template."""
+    """The disk store's result for a template."""
 
     OFF = "no store"
     LOADED = "loaded"
@@ -38,15 +38,18 @@ class Disk(StrEnum):
 
     @property
     def is_refused(self) -> bool:
-        """Whether there was a file that must not be used, or that could not be made."""
+        """Whether a file must not be used or could not be written."""
         return self not in {Disk.OFF, Disk.LOADED, Disk.ABSENT}
 
 
 @dataclass(frozen=True, slots=True)
-class Obtained:
-    """A template, from disk or compiled, and the device's calibration it was made for.
+class ObtainedTemplate:
+    """A template, loaded or compiled.
 
-    compile_s: seconds spent compiling, 0 where it was loaded.
+    template: the compiled circuit and its figures
+    calibration: the device's calibration it was compiled for
+    disk: the disk store's result
+    compile_s: time spent compiling, seconds; 0 if it was loaded
     """
 
     template: Template
@@ -56,7 +59,7 @@ class Obtained:
 
 
 class TemplateCache:
-    """Templates by what was asked for, for one device and calibration; least recently used out first."""
+    """Templates by request, for one device and calibration; evicts the least recently used."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -69,18 +72,18 @@ class TemplateCache:
         return len(self._templates)
 
     def in_use(self) -> tuple[TemplateRequest, ...]:
-        """What is kept, least recently used first."""
+        """The cached requests, least recently used first."""
         return tuple(self._templates)
 
     def get(self, wanted: TemplateRequest) -> Template | None:
-        """The template asked for, which becomes the most recently used."""
+        """The request's template, which becomes the most recently used."""
         template = self._templates.get(wanted)
         if template is not None:
             self._templates.move_to_end(wanted)
         return template
 
     def put(self, wanted: TemplateRequest, template: Template) -> bool:
-        """Keeps a template; whether the least recently used one had to go for it."""
+        """Stores a template; returns whether the least recently used one was evicted for it."""
         self._templates[wanted] = template
         self._templates.move_to_end(wanted)
         if len(self._templates) <= self._size:

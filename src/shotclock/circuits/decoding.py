@@ -1,4 +1,4 @@
-"""From shots to an answer: checked, then scored on the objective as it was asked."""
+"""From shots to an answer: checks the samples, then scores them on the original objective."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ def _lowest(quadratic: Float64s, linear: Float64s, pool: Bits) -> tuple[int, flo
     lowest, best = np.inf, 0
     ones = np.empty(linear.shape[0], np.int64)
     for row in range(pool.shape[0]):
-        energy, found = 0.0, 0
+        energy, n_ones = 0.0, 0
         for i in range(linear.shape[0]):
             if pool[row, i]:
                 energy += linear[i]
-                for k in range(found):
+                for k in range(n_ones):
                     energy += 2.0 * quadratic[i, ones[k]]
-                ones[found] = i
-                found += 1
+                ones[n_ones] = i
+                n_ones += 1
         if energy < lowest:
             lowest, best = energy, row
     return best, lowest
 
 
 def check(samples: Samples, n: int) -> None:
-    """Raises ProviderError(PERMANENT) where samples cannot be shots of an n-variable circuit."""
+    """Raises ProviderError(PERMANENT) if the samples cannot be shots of an n-variable circuit."""
     pool, counts = samples.pool, samples.counts
     if pool.ndim != 2 or pool.shape[1] != n:
-        raise _unfit(f"pool of shape {pool.shape}, wants (m, {n})")
+        raise _mismatch(f"pool of shape {pool.shape}, expected (m, {n})")
     if counts.shape != pool.shape[:1]:
-        raise _unfit(f"{counts.shape} counts for {pool.shape[0]} bit strings")
+        raise _mismatch(f"{counts.shape} counts for {pool.shape[0]} bit strings")
     if not np.issubdtype(pool.dtype, np.integer) or not np.issubdtype(counts.dtype, np.integer):
-        raise _unfit(f"dtypes {pool.dtype} and {counts.dtype}, wants integers")
+        raise _mismatch(f"dtypes {pool.dtype} and {counts.dtype}, expected integers")
     if pool.shape[0] == 0 or counts.min() < 1:
-        raise _unfit("no shots" if pool.shape[0] == 0 else f"a count of {counts.min()}")
+        raise _mismatch("no shots" if pool.shape[0] == 0 else f"a count of {counts.min()}")
     if pool.min() < 0 or pool.max() > 1:
-        raise _unfit("bits other than 0 and 1")
+        raise _mismatch("bits other than 0 and 1")
 
 
-def _unfit(what: str) -> ProviderError:
+def _mismatch(what: str) -> ProviderError:
     return ProviderError(FaultKind.PERMANENT, f"samples do not fit the circuit: {what}")

@@ -1,4 +1,4 @@
-"""Delays of user circuits: what they last, and whether a file says it. Imports Qiskit: for the worker."""
+"""Delays of user circuits: their duration, and whether a file gives the unit. For the worker."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from shotclock.domain.circuit_bytes import check_delay, with_delays
 from shotclock.domain.errors import CircuitError
 
 LONGEST_S = 7 * 86_400.0
-"""The longest deadline that settings accept: no circuit with a longer delay answers in time."""
+"""The longest deadline that settings accept; no circuit with a longer delay can answer in time."""
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12}
 INTEGERS_ARE_DT = (2, 6)
 """Before this version Qiskit kept integers in any unit; since then an integer delay is in dt."""
 
 
 def check_units(circuit: QuantumCircuit, content: bytes) -> None:
-    """Raises CircuitError where the QPY bytes that Qiskit read this circuit from have lost a delay's unit.
+    """Raises CircuitError if the QPY bytes from which Qiskit read this circuit do not hold a delay's unit.
 
-    Qiskit 2.6 writes integers for dt alone, and expressions of a duration carry their unit. Any other delay
-    is read as dt, whatever it was.
+    Qiskit 2.6 writes integers only for dt, and duration expressions carry their unit. Qiskit reads any other
+    delay as dt, whatever its unit was.
     """
     for item in circuit.data:
         if item.name == "delay" and not _has_unit(item, content):
             raise CircuitError(
                 "delay",
-                f"this QPY does not say the unit of a delay of {_number(item.params[0])}; write the circuit "
+                f"this QPY does not hold the unit of a delay of {_number(item.params[0])}; write the circuit "
                 "as OpenQASM 3, or pass the QuantumCircuit to CircuitSpec",
             )
 
@@ -44,14 +44,14 @@ def resolve_delays(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
     infinite or longer than a week.
     """
     if circuit.num_stretches:
-        raise CircuitError("delay", "stretches are not run; give each delay its duration")
+        raise CircuitError("delay", "stretches are not supported; give each delay a duration")
 
     def resolve(item: CircuitInstruction) -> Delay:
         check_delay(item)
         duration: Any = item.operation.duration
-        done = _evaluate(duration, dt) if isinstance(duration, expr.Expr) else item.operation
-        _check_length(done, dt)
-        return done
+        delay = _evaluate(duration, dt) if isinstance(duration, expr.Expr) else item.operation
+        _check_length(delay, dt)
+        return delay
 
     return with_delays(circuit, resolve)
 
@@ -67,7 +67,7 @@ def to_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
         if delay.unit == "dt":
             return Delay(int(delay.duration), "dt")
         if dt is None:
-            raise CircuitError("delay", f"{delay.duration} {delay.unit}: the device has no dt to count in")
+            raise CircuitError("delay", f"{delay.duration} {delay.unit}: the device does not define dt")
         return Delay(round(delay.duration * SECONDS[delay.unit] / dt), "dt")
 
     return with_delays(circuit, convert)
@@ -76,7 +76,7 @@ def to_dt(circuit: QuantumCircuit, dt: float | None) -> QuantumCircuit:
 def _has_unit(item: CircuitInstruction, content: bytes) -> bool:
     try:
         delay: Any = item.operation
-    except QiskitError:  # what the number or the symbols cannot be in dt
+    except QiskitError:  # the number or expression cannot be in dt
         return False
     if delay.unit != "dt":
         return True
@@ -106,7 +106,7 @@ def _evaluate(duration: expr.Expr, dt: float | None) -> Delay:
 
 def _unify(alone: QuantumCircuit, dt: float | None) -> Delay:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a number is rounded to whole dt
+        warnings.simplefilter("ignore", UserWarning)  # Qiskit warns that it rounds to whole dt
         converted = TimeUnitConversion(InstructionDurations(dt=dt))(alone)
     delay: Delay = converted.data[0].operation
     return delay

@@ -1,10 +1,11 @@
 """Sets of lines that share no qubit, so that many templates run side by side on one chip.
 
-Two searches, the better answer wins. The greedy one takes the best line again and again: few lines, but
-the best ones. The sweep packs: from one end of the chip to the other it covers the first qubit that is
-still open by every line through it, and keeps the sets that strand the fewest qubits and err least. On
-IBM's fake Torino, Fez and Marrakesh it finds, for n = 8, 12 and 16, as many lines as an integer program
-proves possible, at up to 5 % more expected error (tests/unit/test_lines.py holds Torino at 12).
+Two searches run, and the better result is used. The greedy search takes the best remaining line each time:
+few lines, but the best ones. The sweep packs: it goes from one end of the chip to the other, covers the
+first open qubit by every line through it, and keeps the sets that strand the fewest qubits and have the
+least expected error. On IBM's fake Torino, Fez and Marrakesh it finds, for n = 8, 12 and 16, as many lines
+as an integer program proves possible, at up to 5 % more expected error (tests/unit/test_lines.py checks
+Torino at 12).
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
 WIDTH = 200
-# Lines looked at from one qubit: on a heavy-hex chip all of them up to n = 28 or so, else the best.
+# Lines considered from one qubit: on a heavy-hex chip all of them up to about n = 28, above that the best.
 LINES_FROM_A_QUBIT = 512
-# How many open qubits in a row a line may pass over, each of them stranded for its size.
+# How many consecutive open qubits the sweep may skip; each of them is stranded for this size.
 SKIPS = 3
-# Cost of a stranded qubit, in the units of Layout.cost: a low one prefers good lines, a high one many.
+# Cost of a stranded qubit, in the units of Layout.cost: a low cost prefers good lines, a high one many lines.
 STRANDED = (0.3, 1.0)
 
 Lines = tuple[Line, ...]
 
 
 def disjoint_lines(target: Target, n: int, at_most: int | None = None) -> Lines:
-    """As many disjoint lines of n qubits as are found, in order of increasing expected error.
+    """As many disjoint lines of n qubits as the searches find, in order of increasing expected error.
 
-    at_most: how many are wanted; fewer lines may then be better ones. None: all there is room for. The
-    same for the same target. Raises SettingsError where the device has not even one.
+    at_most: the limit; fewer lines may be better ones. None: as many as fit. Deterministic for a target.
+    Raises SettingsError if the device does not have such a line.
     """
     if n < 1 or (at_most is not None and at_most < 1):
-        raise SettingsError(f"{at_most} lines of {n} qubits: both take at least 1")
+        raise SettingsError(f"{at_most} lines of {n} qubits: both numbers must be at least 1")
     working = layout(target)
     wanted = len(working.readout) // n if at_most is None else at_most
     sets = [_greedy(working, n, wanted), *_sweeps(working, (n,) * wanted)]
@@ -54,7 +55,7 @@ def disjoint_lines(target: Target, n: int, at_most: int | None = None) -> Lines:
 def disjoint_lines_for(target: Target, sizes: Sequence[int]) -> Lines:
     """A line for each of these sizes, in their order; of equal sizes the first gets the better line.
 
-    The largest are placed first. Raises SettingsError where they do not all find room.
+    Places the largest first. Raises SettingsError if they do not all fit.
     """
     working = layout(target)
     order = sorted(range(len(sizes)), key=lambda index: -sizes[index])
@@ -69,7 +70,7 @@ def disjoint_lines_for(target: Target, sizes: Sequence[int]) -> Lines:
 
 
 def _greedy(working: Layout, n: int, wanted: int) -> Lines:
-    """The best line, then the best of what is left; raises SettingsError where there is none at all."""
+    """The best line, then the best of the remaining ones; raises SettingsError if no line exists."""
     lines = [best_line_of(working, n)]
     while len(lines) < wanted:
         working = working.without(lines[-1])
@@ -81,7 +82,7 @@ def _greedy(working: Layout, n: int, wanted: int) -> Lines:
 
 
 def _sweeps(working: Layout, sizes: tuple[int, ...]) -> list[Lines]:
-    """Both ways across the chip, at each cost of a stranded qubit; lines for the first few sizes each."""
+    """Sweeps in both directions at each cost of a stranded qubit; each places the first few sizes."""
     candidates = {n: _candidates(working, n) for n in set(sizes)}
     upward = sorted(working.readout)
     boards = (_Board.of(working, qubits, candidates) for qubits in (upward, upward[::-1]))
@@ -91,7 +92,7 @@ def _sweeps(working: Layout, sizes: tuple[int, ...]) -> list[Lines]:
 def _candidates(working: Layout, n: int) -> list[tuple[float, Line]]:
     """Lines of n qubits with their costs; of those on the same qubits the best."""
     gates = 1.5 * n
-    found: dict[frozenset[int], tuple[float, Line]] = {}
+    best: dict[frozenset[int], tuple[float, Line]] = {}
     for first, readout in sorted(working.readout.items()):
         beam: list[tuple[float, Line]] = [(readout, (first,))]
         for _ in range(n - 1):
@@ -104,13 +105,19 @@ def _candidates(working: Layout, n: int) -> list[tuple[float, Line]]:
             beam = heapq.nsmallest(LINES_FROM_A_QUBIT, longer)
         for cost, line in beam:
             qubits = frozenset(line)
-            found[qubits] = min(found.get(qubits, (cost, line)), (cost, line))
-    return sorted(found.values())
+            best[qubits] = min(best.get(qubits, (cost, line)), (cost, line))
+    return sorted(best.values())
 
 
 @dataclass(frozen=True, slots=True)
 class _Partial:
-    """Lines placed so far. Masks: `placed` of their qubits, `open` of those a next line may use."""
+    """Lines placed so far.
+
+    cost: sum of the lines' costs
+    placed: bit mask of their qubits
+    open: bit mask of the qubits that the next line may use
+    lines: the lines
+    """
 
     cost: float
     placed: int
@@ -141,56 +148,59 @@ class _Board:
                 mask = sum(1 << place[qubit] for qubit in line)
                 for qubit in line:
                     through[n][place[qubit]].append((cost, mask, line))
-        reach = tuple(sum(1 << place[other] for other in working.couplers[qubit]) for qubit in qubits)
+        reach = tuple(sum(1 << place[near] for near in working.couplers[qubit]) for qubit in qubits)
         return cls(through, reach)
 
     def sweep(self, sizes: tuple[int, ...], stranded: float) -> Lines:
-        """Lines for as many of the sizes, from the first on, as find room."""
+        """Lines for as many of the sizes, from the first on, as fit."""
         everywhere = (1 << len(self.reach)) - 1
-        kept = [_Partial(0.0, 0, 0, ())]
+        partials = [_Partial(0.0, 0, 0, ())]
         for n, group in groupby(sizes):
-            # What a longer line passed over may serve a shorter one.
-            kept = [replace(one, open=self._roomy(everywhere & ~one.placed, n)) for one in kept]
+            # A qubit that a longer line skipped may fit a shorter one.
+            partials = [
+                replace(each, open=self._keep_roomy(everywhere & ~each.placed, n)) for each in partials
+            ]
             for _ in group:
-                longer = self._extend(kept, n, stranded)
+                longer = self._extend(partials, n, stranded)
                 if not longer:
-                    return _cheapest(kept)
-                kept = longer
-        return _cheapest(kept)
+                    return _cheapest(partials)
+                partials = longer
+        return _cheapest(partials)
 
-    def _extend(self, kept: list[_Partial], n: int, stranded: float) -> list[_Partial]:
-        """The best sets with one more line of n qubits, of those that leave the same qubits open one."""
-        found: dict[int, _Partial] = {}
-        for one in kept:
-            for after in self._successors(one, n):
-                if after.open not in found or after.cost < found[after.open].cost:
-                    found[after.open] = after
+    def _extend(self, partials: list[_Partial], n: int, stranded: float) -> list[_Partial]:
+        """The best sets with one more line of n qubits; keeps one set for each mask of open qubits."""
+        cheapest: dict[int, _Partial] = {}
+        for partial in partials:
+            for after in self._successors(partial, n):
+                if after.open not in cheapest or after.cost < cheapest[after.open].cost:
+                    cheapest[after.open] = after
         roomy: dict[int, _Partial] = {}
-        for one in found.values():
-            left = self._roomy(one.open, n)
-            if left not in roomy or one.cost < roomy[left].cost:
-                roomy[left] = replace(one, open=left)
-        # Sets of one round have placed equally many qubits: fewer open ones are more stranded ones.
+        for partial in cheapest.values():
+            usable = self._keep_roomy(partial.open, n)
+            if usable not in roomy or partial.cost < roomy[usable].cost:
+                roomy[usable] = replace(partial, open=usable)
+        # All sets of one round have placed the same number of qubits: fewer open ones means more stranded.
         return heapq.nsmallest(
             WIDTH,
             roomy.values(),
-            key=lambda one: (one.cost - stranded * one.open.bit_count(), one.cost, one.lines),
+            key=lambda each: (each.cost - stranded * each.open.bit_count(), each.cost, each.lines),
         )
 
-    def _successors(self, one: _Partial, n: int) -> Iterator[_Partial]:
-        """The set with each line through its first open qubit, or through one soon after."""
-        remaining = one.open
+    def _successors(self, partial: _Partial, n: int) -> Iterator[_Partial]:
+        """The set with each line through its first open qubit, or through one of the next SKIPS."""
+        remaining = partial.open
         for _ in range(SKIPS + 1):
             if not remaining:
                 return
             first = (remaining & -remaining).bit_length() - 1
             for cost, mask, line in self.through[n][first]:
                 if not mask & ~remaining:
-                    yield _Partial(one.cost + cost, one.placed | mask, remaining & ~mask, (*one.lines, line))
-            remaining = self._roomy(remaining & (remaining - 1), n)
+                    placed, lines = partial.placed | mask, (*partial.lines, line)
+                    yield _Partial(partial.cost + cost, placed, remaining & ~mask, lines)
+            remaining = self._keep_roomy(remaining & (remaining - 1), n)
 
-    def _roomy(self, remaining: int, n: int) -> int:
-        """The open qubits less those in islands of fewer than n."""
+    def _keep_roomy(self, remaining: int, n: int) -> int:
+        """The open qubits without those in islands of fewer than n."""
         roomy, unseen = 0, remaining
         while unseen:
             island = edge = unseen & -unseen
@@ -208,4 +218,4 @@ class _Board:
 
 
 def _cheapest(sets: list[_Partial]) -> Lines:
-    return min(sets, key=lambda one: (one.cost, one.lines)).lines
+    return min(sets, key=lambda each: (each.cost, each.lines)).lines

@@ -1,4 +1,4 @@
-"""Sets of disjoint lines, worked out once a calibration and kept in a folder. Imports no Qiskit."""
+"""Sets of disjoint lines, computed once per calibration and stored in a folder. Imports no Qiskit."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class LineSet:
-    """Disjoint lines of n qubits of one device and calibration, the least expected error first.
+    """Disjoint lines of n qubits. Raises SettingsError on lines that overlap or have another length, and on
+    costs that do not match the lines.
 
-    costs: −ln of the chance that nothing goes wrong on each line (`Layout.cost`), ascending. Raises
-    SettingsError on lines that overlap or are not of n qubits, and on costs that do not fit them.
+    device: the device's name
+    calibration: the hash of the device's calibration
+    n: qubits in each line
+    lines: the lines, least expected error first
+    costs: −ln of the probability that no error occurs on each line (`Layout.cost`), ascending
     """
 
     device: str
@@ -44,17 +48,17 @@ class LineSet:
         if len(set(qubits)) != len(qubits):
             raise SettingsError(f"line set of {self.device}: two lines share a qubit")
         if len(self.costs) != len(self.lines) or list(self.costs) != sorted(self.costs):
-            raise SettingsError(f"line set of {self.device}: wants one cost a line, in ascending order")
+            raise SettingsError(f"line set of {self.device}: expected one cost per line, in ascending order")
         if not all(math.isfinite(cost) and cost >= 0.0 for cost in self.costs):
             raise SettingsError(f"line set of {self.device}: a cost is not a non-negative number")
 
     def to_json(self) -> str:
-        """One JSON object, its keys sorted."""
+        """One JSON object with sorted keys."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> LineSet:
-        """What `to_json` wrote. Raises SettingsError on anything else."""
+        """Reads what `to_json` wrote; raises SettingsError on anything else."""
         try:
             return _ADAPTER.validate_json(text, strict=True)
         except ValidationError as error:
@@ -63,46 +67,46 @@ class LineSet:
             raise SettingsError(f"line set: {where}: {first['msg']}") from error
 
     def check(self, device: str, calibration: str, n: int) -> None:
-        """Raises SettingsError where the set was worked out for something else."""
-        for name, have, want in (
+        """Raises SettingsError if the set was computed for another device, calibration or n."""
+        for name, actual, expected in (
             ("device", self.device, device),
             ("calibration", self.calibration, calibration),
             ("n", self.n, n),
         ):
-            if have != want:
-                raise SettingsError(f"line set: {name} {have}, wants {want}")
+            if actual != expected:
+                raise SettingsError(f"line set: {name} {actual}, expected {expected}")
 
 
 _ADAPTER = TypeAdapter(LineSet)
 
 
 def compute(target: Target, device: str, calibration: str, n: int) -> LineSet:
-    """The set for this target, 2 to 5 s on a Heron; for the worker. Raises SettingsError without a line."""
+    """Computes the set (2 to 5 s on a Heron, in the worker); raises SettingsError if no line exists."""
     lines = disjoint_lines(target, n)
     cost = layout(target).cost
     return LineSet(device, calibration, n, lines, tuple(map(cost, lines)))
 
 
 def load_or_make(folder: Path, target: Target, device: str, calibration: str, n: int) -> LineSet:
-    """The set from the folder; worked out and saved where the file is missing, damaged or foreign.
+    """The set from the folder; computed and saved if the file is missing, damaged or for another device.
 
-    A folder that cannot be read or written is a warning.
+    Logs a warning if the folder cannot be read or written.
     """
-    if os.path.lexists(path_of(folder, device, n)):  # it raises nothing where the folder cannot be read
+    if os.path.lexists(path_of(folder, device, n)):  # does not raise if the folder cannot be read
         try:
             return load(folder, device, calibration, n)
         except SettingsError as error:
-            log.warning("%s; worked out again", error)
+            log.warning("%s; the lines are computed again", error)
     fresh = compute(target, device, calibration, n)
     try:
         save(fresh, folder)
     except MachineError as error:
-        log.warning("%s; the lines are worked out again at each start", error)
+        log.warning("%s; the lines are computed again at each start", error)
     return fresh
 
 
 def save(lines: LineSet, folder: Path) -> Path:
-    """Writes the set, whole or not at all. Raises MachineError where the folder cannot be written."""
+    """Writes the set atomically; raises MachineError if the folder cannot be written."""
     path = path_of(folder, lines.device, lines.n)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +117,7 @@ def save(lines: LineSet, folder: Path) -> Path:
 
 
 def load(folder: Path, device: str, calibration: str, n: int) -> LineSet:
-    """The saved set. Raises SettingsError on a missing, damaged or foreign file, named in its text."""
+    """The saved set; raises SettingsError, which names the file, if it is missing, damaged or foreign."""
     path = path_of(folder, device, n)
     try:
         lines = LineSet.from_json(path.read_text(encoding="utf-8"))
@@ -124,5 +128,5 @@ def load(folder: Path, device: str, calibration: str, n: int) -> LineSet:
 
 
 def path_of(folder: Path, device: str, n: int) -> Path:
-    """Where a set lies; one a device and n, so that a new calibration takes the old one's place."""
+    """The set's path: one per device and n, so that a new calibration replaces the old one."""
     return folder / f"lines-{device}-{n}.json"

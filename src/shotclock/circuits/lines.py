@@ -1,4 +1,4 @@
-"""Choosing the line of physical qubits a template runs on. Imports no Qiskit: a target is handed in."""
+"""Chooses the line of physical qubits a template runs on. Imports no Qiskit: the target is an argument."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ Line = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Working qubits and couplers with their costs, −ln(1 − error); dead ones are left out."""
+    """Working qubits and couplers with their costs, −ln(1 − error); dead ones are omitted."""
 
     readout: dict[int, float]
     couplers: dict[int, dict[int, float]]
 
     def without(self, taken: Collection[int]) -> Layout:
-        """The layout that is left when these qubits are in use."""
+        """The layout without these qubits."""
         readout = {qubit: cost for qubit, cost in self.readout.items() if qubit not in taken}
         couplers = {
-            qubit: {other: cost for other, cost in self.couplers[qubit].items() if other not in taken}
+            qubit: {near: cost for near, cost in self.couplers[qubit].items() if near not in taken}
             for qubit in readout
         }
         return Layout(readout, couplers)
 
     def cost(self, line: Line) -> float:
-        """−ln of the chance that nothing goes wrong in a template of one layer on this line.
+        """−ln of the probability that no error occurs in a template of one layer on this line.
 
         3n/2 two-qubit gates on each coupler (n swap-network layers, every second one uses it) and one
-        read-out on each qubit. Raises KeyError where the line uses what does not work.
+        read-out on each qubit. Raises KeyError if the line uses a dead qubit or coupler.
         """
         gates = sum(self.couplers[a][b] for a, b in pairwise(line))
         return sum(self.readout[qubit] for qubit in line) + 1.5 * len(line) * gates
 
 
 def layout(target: Target) -> Layout:
-    """What of the target works. A coupler or qubit without an error figure, or with 1, is dead."""
+    """The target's working part: a coupler or qubit whose error is unknown or 1 is dead."""
     readout = {
         qubits[0]: -math.log1p(-properties.error)
         for qubits, properties in target["measure"].items()
@@ -66,9 +66,9 @@ def layout(target: Target) -> Layout:
 
 
 def best_line(target: Target, n: int) -> Line:
-    """A line of n neighbouring qubits with little expected error; the same for the same target.
+    """A line of n neighbouring qubits with little expected error; deterministic for a target.
 
-    Raises SettingsError where the device has no such line.
+    Raises SettingsError if the device has no such line.
     """
     return best_line_of(layout(target), n)
 

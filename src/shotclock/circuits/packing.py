@@ -1,7 +1,7 @@
-"""Circuits side by side on one chip: moved to another line, composed, and told apart again.
+"""Runs circuits side by side on one chip: moves each to its line and composes them with separate registers.
 
 Nothing is transpiled: a compiled circuit only changes its qubits. Imports Qiskit: for the worker and for
-providers that run a real circuit.
+providers that run real circuits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shotclock.domain.errors import ShotclockError
 
 
 class PackingError(ShotclockError, ValueError):
-    """Circuits that cannot be where they are asked to be: says which qubits or which instruction."""
+    """Circuits that cannot be placed as requested; names the qubits or the instruction."""
 
     exit_code = 2
 
@@ -26,34 +26,34 @@ class PackingError(ShotclockError, ValueError):
 def relocate(circuit: QuantumCircuit, from_line: Line, to_line: Line, target: Target) -> QuantumCircuit:
     """The same ISA circuit on another line, parameters and classical bits kept.
 
-    The k-th qubit of from_line becomes the k-th of to_line. Raises PackingError on lines that do not
-    pair up, on a circuit that uses other qubits than from_line's, and on an instruction that the target
-    does not support where it would come to stand, or whose error there is 1.
+    The k-th qubit of from_line becomes the k-th of to_line. Raises PackingError on lines of different
+    lengths, on a circuit that uses qubits outside from_line, and on an instruction that the target does not
+    support on its new qubits, or whose error there is 1.
     """
     if not len(from_line) == len(to_line) == len(set(from_line)) == len(set(to_line)):
-        raise PackingError(f"line {to_line} cannot take the place of {from_line}")
+        raise PackingError(f"line {to_line} cannot replace {from_line}: their qubits do not pair up")
     width = target.num_qubits
     if not all(0 <= qubit < width for qubit in (*from_line, *to_line)):
         raise PackingError(f"line {from_line} or {to_line} is not on a device of {width} qubits")
     stray = _active(circuit) - set(from_line)
     if stray:
         raise PackingError(f"the circuit uses qubits {sorted(stray)}, which are not on its line {from_line}")
-    moved = QuantumCircuit(QuantumRegister(width, "q"), *circuit.cregs)
+    relocated = QuantumCircuit(QuantumRegister(width, "q"), *circuit.cregs)
     idle_from = (qubit for qubit in range(width) if qubit not in from_line)
     idle_to = (qubit for qubit in range(width) if qubit not in to_line)
     place = dict(zip((*from_line, *idle_from), (*to_line, *idle_to), strict=True))
     qubits = [place[index] for index in range(circuit.num_qubits)]
-    moved.compose(circuit, qubits=qubits, clbits=circuit.clbits, inplace=True, copy=False)
-    _check_supported(moved, target)
-    return moved
+    relocated.compose(circuit, qubits=qubits, clbits=circuit.clbits, inplace=True, copy=False)
+    _check_supported(relocated, target)
+    return relocated
 
 
 def compose(circuits: Sequence[QuantumCircuit], n_qubits: int) -> QuantumCircuit:
-    """One circuit with all of them side by side; the k-th measures into a register of its own, `c<k>`.
+    """One circuit with all of them side by side; the k-th measures into a separate register `c<k>`.
 
-    The circuits are ISA circuits with their parameters bound, each on physical qubits of its own; the
-    whole is as deep as the deepest. Raises PackingError where two share a qubit, one is wider than
-    n_qubits, or a parameter has no value.
+    The circuits are ISA circuits with bound parameters on disjoint physical qubits; the result is as deep as
+    the deepest. Raises PackingError if two share a qubit, one is wider than n_qubits, or a parameter has no
+    value.
     """
     whole = QuantumCircuit(QuantumRegister(n_qubits, "q"))
     taken: dict[int, int] = {}
@@ -73,18 +73,18 @@ def compose(circuits: Sequence[QuantumCircuit], n_qubits: int) -> QuantumCircuit
 
 
 def compose_pub(pub: Pub, n_qubits: int) -> QuantumCircuit:
-    """`compose` of a PUB's circuits, each with the values of its own parameters filled in by name."""
+    """`compose` for a PUB's circuits, each with its parameters bound by name."""
     return compose([bind_isa(circuit) for circuit in pub.circuits], n_qubits)
 
 
 def _active(circuit: QuantumCircuit) -> set[int]:
     """The qubits that any instruction acts on."""
-    return {circuit.find_bit(bit).index for bit in set().union(*(one.qubits for one in circuit.data))}
+    return {circuit.find_bit(bit).index for bit in set().union(*(item.qubits for item in circuit.data))}
 
 
 def _check_supported(circuit: QuantumCircuit, target: Target) -> None:
     index = {qubit: number for number, qubit in enumerate(circuit.qubits)}
-    for name, bits in {(one.operation.name, one.qubits) for one in circuit.data}:
+    for name, bits in {(item.operation.name, item.qubits) for item in circuit.data}:
         qubits = tuple(index[bit] for bit in bits)
         if not target.instruction_supported(name, qubits):
             raise PackingError(f"the device has no {name} on qubits {qubits}")

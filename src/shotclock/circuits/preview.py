@@ -1,7 +1,7 @@
-"""Pre-evaluation: from a short local sampling of a bound circuit, what the QPU's shots should gain.
+"""Pre-evaluation: predicts the gain of a QPU's shots from a short local sampling of the bound circuit.
 
-Pure: whoever holds a simulator samples the circuit's parameters (256 shots take a millisecond at
-n = 16) and hands the samples in. A submit that gains nothing cannot pay.
+Pure: the caller samples the circuit with its simulator (256 shots take a millisecond at n = 16) and passes
+the samples. A call that gains nothing is not worth submitting.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from shotclock.domain.circuit import Samples
 from shotclock.domain.subproblem import Float64s, Subproblem
 
 # On random dense instances of 8 to 16 variables, 256 samples predict the best of 1,024 shots with a
-# mean error of 1 % of the gain there is to be had, and always on the side of too little.
+# mean error of 1 % of the possible gain, always as an underestimate.
 SHORT_SHOTS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
-    """What so many shots of a circuit should bring over the incumbent (or any answer already in hand).
+class GainPreview:
+    """The expected result of a number of shots, compared with the incumbent (or another known answer).
 
-    energy: mean of the best of the shots; gain: mean of max(0, incumbent − best), in units of E;
-    chance: probability that the best of the shots beats the incumbent; worth: gain above what was asked.
+    energy: mean energy of the best of the shots
+    gain: mean of max(0, incumbent − best), in units of E
+    chance: probability that the best of the shots beats the incumbent
+    worth: whether the gain exceeds the minimum
     """
 
     energy: float
@@ -39,21 +41,21 @@ def preview(
     incumbent_energy: float,
     shots: int,
     at_least: float = 0.0,
-) -> Expected:
-    """What `shots` shots should bring, if they follow the distribution of a short sample.
+) -> GainPreview:
+    """The expected result of `shots` shots that follow the distribution of a short sample.
 
-    at_least: the gain a submit must promise to be worth it, in units of E; rounding never counts as a
-    gain. Nothing is extrapolated below the sample's lowest energy, so the prediction errs towards too
-    little. Raises ProviderError where the samples cannot be shots of this subproblem.
+    at_least: the smallest gain worth a submission, in units of E; rounding errors never count as a gain.
+    Does not extrapolate below the sample's lowest energy, so it underestimates. Raises ProviderError if the
+    samples cannot be shots of this subproblem.
     """
     check(samples, subproblem.n)
     energies = subproblem.energies(samples.pool)
     chances = _chance_to_be_best(energies, samples.counts / samples.shots, shots)
-    # The energy of a tie differs by float64 rounding of a sum of n² terms.
+    # Tied energies differ by the float64 rounding of a sum of n² terms.
     slack = 1e-12 * float(np.abs(subproblem.quadratic).sum() + np.abs(subproblem.linear).sum())
     better = energies < incumbent_energy - slack
     gain = float(chances[better] @ (incumbent_energy - energies[better]))
-    return Expected(
+    return GainPreview(
         energy=float(chances @ energies),
         gain=gain,
         chance=float(chances[better].sum()),

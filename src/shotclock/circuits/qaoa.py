@@ -1,9 +1,9 @@
-"""The warm-started QAOA circuit of p layers, on a line of qubits and as its definition. Imports Qiskit.
+"""The warm-started QAOA circuit of p layers, on a line of qubits and in logical form. Imports Qiskit.
 
 In circuit order: RY(θ); a layer's RZ(2γh) and RZZ(2γJ) of every pair; its RY(−θ)·RZ(2β)·RY(θ); at the
-end, measurement. θ = π/2 everywhere is the cold start, so one circuit serves both. Parameters are the
-gates' own angles but for θ: `theta` (n) and, layer after layer, `field` = 2γh (n a layer), `coupling` =
-2γJ (one a pair, in the order (0,1), (0,2), …, (n−2,n−1)) and `mixer` = 2β (one a layer).
+end, measurement. θ = π/2 everywhere is the cold start, so one circuit serves both. Except for θ, parameters
+are gate angles: `theta` (n) and, layer by layer, `field` = 2γh (n per layer), `coupling` = 2γJ (one per
+pair, in the order (0,1), (0,2), …, (n−2,n−1)) and `mixer` = 2β (one per layer).
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ from shotclock.domain.subproblem import Float64s
 
 @dataclass(frozen=True, slots=True)
 class _Angles:
+    """The circuit's parameter vectors; the module's docstring defines them.
+
+    theta: warm-start angles, one per variable
+    field: 2γh, n per layer
+    coupling: 2γJ, one per pair and layer
+    mixer: 2β, one per layer
+    """
+
     theta: ParameterVector
     field: ParameterVector
     coupling: ParameterVector
@@ -42,8 +50,8 @@ def line_circuit(n: int, layers: int = 1) -> QuantumCircuit:
     """The circuit with every two-qubit gate between neighbours of a line 0, 1, …, n−1.
 
     n alternating layers of RZZ·SWAP let every pair meet exactly once and reverse the order of the
-    variables (Kivlichan et al., arXiv 1711.04789); classical bit i still is variable i. RZZ·SWAP
-    takes three CX: CX(a,b) RZ_b CX(b,a) CX(a,b), since the middle two of five cancel.
+    variables (Kivlichan et al., arXiv 1711.04789); classical bit i remains variable i. RZZ·SWAP
+    takes three CX: CX(a,b) RZ_b CX(b,a) CX(a,b), because the middle two of five cancel.
     """
     circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n, layers)
     at = list(range(n))  # at[position] is the variable held there
@@ -65,7 +73,7 @@ def line_circuit(n: int, layers: int = 1) -> QuantumCircuit:
 
 
 def logical_circuit(n: int, layers: int = 1) -> QuantumCircuit:
-    """The same circuit by its definition: any two qubits may meet, qubit i is variable i."""
+    """The same circuit in logical form: gates act on any two qubits, and qubit i is variable i."""
     circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n, layers)
     at = list(range(n))
     _warm_start(circuit, angles, at)
@@ -81,7 +89,7 @@ def logical_circuit(n: int, layers: int = 1) -> QuantumCircuit:
 def parameter_values(circuit: QuantumCircuit, parameters: QaoaParameters) -> Float64s:
     """The parameters' values in the order of `circuit.parameters`, shape (len(circuit.parameters),).
 
-    Qiskit sorts vectors by name and a transpiled circuit may have lost some, so go by name.
+    Values are assigned by name, because Qiskit sorts vectors by name and transpiling may remove some.
     """
     rows, columns = np.triu_indices(parameters.n, k=1)
     vectors = {
@@ -90,11 +98,11 @@ def parameter_values(circuit: QuantumCircuit, parameters: QaoaParameters) -> Flo
         "coupling": 2.0 * parameters.coupling[:, rows, columns].ravel(),
         "mixer": 2.0 * parameters.mixer,
     }
-    return np.array([vectors[one.vector.name][one.index] for one in circuit.parameters])
+    return np.array([vectors[element.vector.name][element.index] for element in circuit.parameters])
 
 
 def bind_logical(circuit: DeviceCircuit) -> QuantumCircuit:
-    """The call's circuit by its definition, angles filled in: what a simulator should run."""
+    """The call's logical circuit with its angles bound, for a simulator."""
     angles = circuit.parameters
     if isinstance(angles, Bound):
         return load_circuit(angles.qpy)
@@ -103,7 +111,7 @@ def bind_logical(circuit: DeviceCircuit) -> QuantumCircuit:
 
 
 def bind_isa(circuit: DeviceCircuit) -> QuantumCircuit:
-    """The call's circuit in the device's own instructions, angles filled in."""
+    """The call's circuit in the device's instructions with its angles bound."""
     isa = _load_circuit(circuit.template.qpy)
     if isinstance(circuit.parameters, Bound):
         return isa.copy()
@@ -112,7 +120,7 @@ def bind_isa(circuit: DeviceCircuit) -> QuantumCircuit:
 
 @functools.lru_cache(maxsize=64)
 def _load_circuit(content: bytes) -> QuantumCircuit:
-    """A template's circuit, which nobody may change: loading takes longer than binding."""
+    """A template's circuit, cached because loading takes longer than binding; callers must not change it."""
     return load_circuit(content)
 
 

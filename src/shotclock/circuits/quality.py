@@ -1,4 +1,4 @@
-"""How good samples are, raw and with descent kept apart: relative to the incumbent and to the optimum."""
+"""Sample quality relative to the incumbent and the optimum, separately for raw and descended samples."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Descent = Callable[[Subproblem, Bits], Bits]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What one pool holds.
+class PoolScore:
+    """A pool's score.
 
-    energy: the lowest E; ratio: the share of the gain that could be had over the incumbent,
-    (E_incumbent − E) ÷ (E_incumbent − E_optimum), 0 where nothing beats the incumbent (which is then
-    kept) and 1 by definition where the incumbent is optimal; optimal: the optimum is among the pool
-    or already was the incumbent.
+    energy: the lowest E
+    ratio: the share of the possible gain over the incumbent, (E_incumbent − E) ÷ (E_incumbent − E_optimum);
+        0 if nothing beats the incumbent, 1 by definition if the incumbent is optimal
+    optimal: whether the optimum is in the pool or is the incumbent
     """
 
     energy: float
@@ -31,28 +31,30 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Samples as they were measured, and after a descent from each of them.
+    """Scores of the measured samples and of their local minima.
 
-    p_optimum: share of the shots, not of the distinct bit strings, that measured an optimum.
+    raw: as measured
+    with_descent: after a descent from each sample
+    p_optimum: share of the shots (not of the distinct bit strings) that measured an optimum
     """
 
-    raw: Found
-    with_descent: Found
+    raw: PoolScore
+    with_descent: PoolScore
     p_optimum: float
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The two energies that samples are held against: of changing nothing, and the lowest there is."""
+    """The energies that samples are compared with: the incumbent's and the optimum's."""
 
     incumbent: float
     optimum: float
 
 
 def quality(subproblem: Subproblem, samples: Samples, reference: Reference, descend: Descent) -> Quality:
-    """Samples against a reference; `descend` maps a pool, shape (m, n), to local minima.
+    """Scores samples against a reference; `descend` maps a pool, shape (m, n), to local minima.
 
-    Raises ProviderError where the samples cannot be shots of this subproblem.
+    Raises ProviderError if the samples cannot be shots of this subproblem.
     """
     check(samples, subproblem.n)
     energies = subproblem.energies(samples.pool)
@@ -65,19 +67,19 @@ def quality(subproblem: Subproblem, samples: Samples, reference: Reference, desc
     )
 
 
-def judge(subproblem: Subproblem, bits: Bits, reference: Reference) -> Found:
-    """One answer, shape (n,), by the same measure: for the control arms."""
+def judge(subproblem: Subproblem, bits: Bits, reference: Reference) -> PoolScore:
+    """Scores one answer, shape (n,), in the same way: for the control arms."""
     return _score_pool(subproblem.energies(bits[None]), reference, _slack(subproblem))
 
 
-def _score_pool(energies: Float64s, reference: Reference, slack: float) -> Found:
-    """What a pool with these energies, shape (m,), holds; differences up to slack are ties."""
+def _score_pool(energies: Float64s, reference: Reference, slack: float) -> PoolScore:
+    """The score of a pool with these energies, shape (m,); differences up to slack are ties."""
     lowest = float(energies.min())
     possible = reference.incumbent - reference.optimum
     if possible <= slack:
-        return Found(lowest, 1.0, True)
+        return PoolScore(lowest, 1.0, True)
     ratio = min(1.0, max(0.0, (reference.incumbent - lowest) / possible))
-    return Found(lowest, ratio, lowest <= reference.optimum + slack)
+    return PoolScore(lowest, ratio, lowest <= reference.optimum + slack)
 
 
 def _slack(subproblem: Subproblem) -> float:

@@ -1,4 +1,4 @@
-"""Templates on disk: one file a template, which survives restarts. Imports Qiskit: for the worker.
+"""Templates on disk: one file per template, kept across restarts. Imports Qiskit: for the worker.
 
 A file is two lines of text and the QPY bytes:
 
@@ -6,9 +6,8 @@ A file is two lines of text and the QPY bytes:
     SHA-256 of the first line and the QPY bytes, hexadecimal
     QISKIT…
 
-It is named after its identity's key. A file that does not say what it should is moved aside, to
-`….refused`, and the template compiled again. Nothing is loaded but JSON and, later, QPY, neither of
-which holds code.
+Its name is its identity's key. A file with unexpected content is renamed to `….refused` and the template
+compiled again. Only JSON and, later, QPY are loaded, and neither holds code.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from qiskit.qpy import common
 from qiskit.transpiler import Target
 
-from shotclock.circuits import templates
-from shotclock.circuits import user_circuits as raw
-from shotclock.circuits.cache import Disk, Obtained, TemplateRequest
+from shotclock.circuits import templates, user_circuits
+from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateRequest
 from shotclock.circuits.templates import Identity, TargetSource
 from shotclock.domain import files
 from shotclock.domain.circuit import Bound, Template
@@ -35,12 +33,18 @@ from shotclock.domain.circuit import Bound, Template
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-# How a QPY file begins: its magic word, then its version in one byte.
+# The beginning of a QPY file: its magic word, then its version in one byte.
 QPY_MAGIC = b"QISKIT" + bytes([common.QPY_VERSION])
 
 
 class _Facts(BaseModel):
-    """What a template holds beside its circuit; see `Template`."""
+    """A template's figures without its circuit.
+
+    line: physical qubits
+    duration_s: of one shot, seconds
+    two_qubit_gates: number of two-qubit gates
+    two_qubit_depth: depth counted in two-qubit gates
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -57,26 +61,26 @@ class TemplateStore:
         self._folder = folder
 
     def path(self, identity: Identity) -> Path:
-        """Where the template of this identity lies, or would."""
+        """The path of this identity's template, whether or not it exists."""
         return self._folder / f"{identity.key}.template"
 
     def read(self, identity: Identity) -> Template | Disk:
-        """The template, or why there is none; a refused file is moved aside where that is possible."""
+        """The template, or why it cannot be used; a refused file is renamed if possible."""
         try:
-            found = parse(self.path(identity).read_bytes(), identity)
+            result = parse(self.path(identity).read_bytes(), identity)
         except FileNotFoundError:
             return Disk.ABSENT
         except OSError:
-            found = Disk.UNREADABLE
-        if isinstance(found, Disk):
+            result = Disk.UNREADABLE
+        if isinstance(result, Disk):
             with contextlib.suppress(OSError):
                 self.path(identity).replace(self.path(identity).with_suffix(".refused"))
-        return found
+        return result
 
     def write(self, identity: Identity, template: Template) -> None:
-        """Keeps a template; whoever reads meanwhile sees the file whole or not at all. Raises OSError."""
+        """Stores a template atomically; raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        # No fsync: a file that a power cut tears fails its checksum and is compiled again.
+        # No fsync: a file torn by a power cut fails its checksum and is compiled again.
         with files.replace(self.path(identity), mode=0o600) as file:
             file.write(serialise(identity, template))
 
@@ -133,55 +137,57 @@ def parse(content: bytes, identity: Identity) -> Template | Disk:
 
 def obtain(
     wanted: TemplateRequest, device: str, target_source: TargetSource, folder: Path | None
-) -> Obtained:
-    """The template from the folder, or compiled and kept there; no folder (None): always compiled.
+) -> ObtainedTemplate:
+    """The template from the folder, or compiled and stored there; without a folder, always compiled.
 
-    Raises what `templates.compile_template` and `raw.compile_bound` raise; trouble with the disk is
-    told, never raised.
+    Raises what `templates.compile_template` and `user_circuits.compile_bound` raise; disk errors are logged
+    and returned, never raised.
     """
     target = target_source(device)
     identity = (
-        raw.identity(wanted, device, target)
+        user_circuits.identity(wanted, device, target)
         if isinstance(wanted, Bound)
         else templates.identify(wanted, device, target)
     )
     if folder is None:
         return _compile_template(wanted, identity, target, Disk.OFF)
     store = TemplateStore(folder)
-    found = store.read(identity)
-    if isinstance(found, Template):
-        return Obtained(found, identity.calibration, Disk.LOADED, 0.0)
-    compiled = _compile_template(wanted, identity, target, found)
+    stored = store.read(identity)
+    if isinstance(stored, Template):
+        return ObtainedTemplate(stored, identity.calibration, Disk.LOADED, 0.0)
+    compiled = _compile_template(wanted, identity, target, stored)
     try:
         store.write(identity, compiled.template)
     except OSError as error:
         _warn_unwritable(folder, error.strerror or str(error))
-        return Obtained(compiled.template, compiled.calibration, Disk.UNWRITABLE, compiled.compile_s)
+        return ObtainedTemplate(compiled.template, compiled.calibration, Disk.UNWRITABLE, compiled.compile_s)
     return compiled
 
 
 @functools.cache
 def _warn_unwritable(folder: Path, why: str) -> None:
-    """Once a folder and reason: each template has the same to say."""
+    """Logs once per folder and reason, not once per template."""
     log.warning("%s: cannot be written: %s; templates are compiled again at each start", folder, why)
 
 
-def _compile_template(wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk) -> Obtained:
+def _compile_template(
+    wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk
+) -> ObtainedTemplate:
     began_s = time.perf_counter()
     if isinstance(wanted, Bound):
-        template = raw.compile_bound(wanted, identity, target)
+        template = user_circuits.compile_bound(wanted, identity, target)
     else:
         template = templates.compile_identity(identity, target)
-    return Obtained(template, identity.calibration, disk, time.perf_counter() - began_s)
+    return ObtainedTemplate(template, identity.calibration, disk, time.perf_counter() - began_s)
 
 
 def _fields(header: bytes) -> dict[str, object]:
-    """The header's JSON object, empty where it is none."""
+    """The header's JSON object; empty if the header is not one."""
     try:
-        found = json.loads(header)
+        value = json.loads(header)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def _checksum(header: bytes, payload: bytes) -> bytes:

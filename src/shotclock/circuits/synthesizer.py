@@ -1,4 +1,4 @@
-"""The Synthesizer of QUBOs as QAOA on lines of qubits. Imports no Qiskit: the offload compiles."""
+"""The Synthesizer that maps QUBOs to QAOA on lines of qubits. Imports no Qiskit: the offload compiles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from shotclock.circuits import decoding, source_check, worker
 from shotclock.circuits.angles import parameters
-from shotclock.circuits.cache import Disk, Obtained, TemplateCache, TemplateRequest, Wanted
+from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateCache, TemplateRequest, TemplateSpec
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples, Template
 from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.errors import ShotclockError
@@ -32,8 +32,8 @@ Line = tuple[int, ...]
 NOT_YET_KNOWN = ""
 
 
-class Uncounted:
-    """A TemplateRecorder that keeps nothing."""
+class NullTemplateRecorder:
+    """A TemplateRecorder that records nothing."""
 
     def template(self, event: TemplateEvent) -> None:
         """See `TemplateRecorder.template`."""
@@ -42,26 +42,32 @@ class Uncounted:
         """See `TemplateRecorder.record_compile`."""
 
 
-UNCOUNTED = Uncounted()
+NULL_RECORDER = NullTemplateRecorder()
 
 
 @dataclass(slots=True)
 class _Generation:
-    """What is kept of one calibration: replaced whole, so nobody meets half of a switch."""
+    """Everything kept for one calibration; replaced as a whole, so that no call sees a partial switch.
+
+    cache: the templates in memory
+    calibration: its hash, NOT_YET_KNOWN before the first template
+    compiling: compilations in progress
+    lines: disjoint lines by size
+    """
 
     cache: TemplateCache
     calibration: str = NOT_YET_KNOWN
-    compiling: dict[TemplateRequest, asyncio.Task[Obtained]] = field(default_factory=dict)
+    compiling: dict[TemplateRequest, asyncio.Task[ObtainedTemplate]] = field(default_factory=dict)
     lines: dict[int, tuple[Line, ...]] = field(default_factory=dict)
 
-    def lacks(self, other: _Generation) -> tuple[TemplateRequest, ...]:
-        """What the other one keeps and this one does not, least recently used first.
+    def missing_from(self, old: _Generation) -> tuple[TemplateRequest, ...]:
+        """The requests cached by the old generation but not by this one, least recently used first.
 
-        Lines are chosen anew for a calibration, so templates on the other's lines are not missed.
+        Each calibration has its own lines, so templates on the old lines do not count.
         """
         return tuple(
             wanted
-            for wanted in other.cache.in_use()
+            for wanted in old.cache.in_use()
             if wanted not in self.cache and (isinstance(wanted, Bound) or wanted.line == "best")
         )
 
@@ -69,10 +75,12 @@ class _Generation:
 class QaoaSynthesizer:
     """Implements Synthesizer for one device.
 
-    target_source: a module-level function (it pickles) from a device's name to its Qiskit target;
-    incumbent: the solver whose answer a warm start leans on; cache_size: templates kept in memory;
-    store: the folder of templates and line sets that survive a restart, None for none; most_lines: how
-    many subproblems of one size `warm` prepares to run side by side; limits: of user circuits.
+    target_source: a module-level function (so that it pickles) from a device's name to its Qiskit target
+    incumbent: the solver whose answer seeds the warm start
+    cache_size: templates kept in memory
+    store: the folder for templates and line sets; None keeps nothing across restarts
+    most_lines: how many subproblems of one size `warm` prepares to run side by side
+    limits: of user circuits
     """
 
     def __init__(
@@ -86,7 +94,7 @@ class QaoaSynthesizer:
         store: Path | None = None,
         most_lines: int = 1,
         limits: CircuitLimits | None = None,
-        recorder: TemplateRecorder = UNCOUNTED,
+        recorder: TemplateRecorder = NULL_RECORDER,
     ) -> None:
         self._device = device
         self._target_source = target_source
@@ -101,14 +109,14 @@ class QaoaSynthesizer:
         self._recalibrating = asyncio.Lock()
 
     async def warm(self, n: int) -> None:
-        """Compiles the templates for n variables, and loads what `bind` and `decode` run."""
+        """Compiles the templates for n variables and loads the code of `bind` and `decode`."""
         zero = Subproblem(np.zeros((n, n)), np.zeros(n))
         await self.bind(zero)
         if self._most_lines > 1:
             generation = self._generation
             generation.lines[n] = await self._choose_lines(n)
             for line in generation.lines[n]:
-                await self.template(Wanted(n, line=line))
+                await self.template(TemplateSpec(n, line=line))
         self.decode(zero, Samples(np.zeros((1, n), np.uint8), np.ones(1, np.int64)))
 
     def lines(self, n: int) -> tuple[Line, ...]:
@@ -116,15 +124,15 @@ class QaoaSynthesizer:
         return self._generation.lines.get(n, ())
 
     async def bind(self, subproblem: Subproblem, line: Line = ()) -> QaoaCircuit:
-        """The line's cached template with this subproblem's angles; a miss compiles once for all."""
+        """The line's template with this subproblem's angles; concurrent misses share one compilation."""
         angles = parameters(subproblem, self._incumbent.solve(subproblem))
-        wanted = Wanted(angles.n, angles.layers, line or "best")
+        wanted = TemplateSpec(angles.n, angles.layers, line or "best")
         return QaoaCircuit(await self.template(wanted), angles)
 
     async def bind_circuit(
         self, source: str | bytes | QuantumCircuit, values: Mapping[str, float]
     ) -> DeviceCircuit:
-        """A circuit of the user's own, read and compiled off the event loop; see `raw.read`.
+        """Reads and compiles a user circuit off the event loop; see `user_circuits.read`.
 
         Raises CircuitError, which names what cannot be run.
         """
@@ -134,22 +142,22 @@ class QaoaSynthesizer:
         return DeviceCircuit(await self.template(bound), bound)
 
     async def template(self, wanted: TemplateRequest) -> Template:
-        """The template asked for, from memory, from disk or compiled.
+        """The requested template, from memory, from disk or compiled.
 
-        Raises SubproblemError and SettingsError where the device has no such line, CircuitError on a
-        circuit it cannot run.
+        Raises SubproblemError and SettingsError if the device has no such line, CircuitError on a circuit
+        that it cannot run.
         """
         generation = self._generation
-        found = generation.cache.get(wanted)
-        if found is not None:
+        cached = generation.cache.get(wanted)
+        if cached is not None:
             self._recorder.template("hit")
-            return found
+            return cached
         self._recorder.template("miss")
         task = generation.compiling.get(wanted)
         if task is None:
             task = generation.compiling[wanted] = asyncio.ensure_future(self._obtain(wanted))
             task.add_done_callback(lambda done: self._store_obtained(generation, wanted, done))
-        # A caller whose deadline passes must not take the compile from the others.
+        # Cancelling a caller at its deadline must not cancel the compilation that others wait for.
         return (await asyncio.shield(task)).template
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
@@ -157,10 +165,10 @@ class QaoaSynthesizer:
         return decoding.decode(subproblem, samples)
 
     async def recalibrate(self) -> bool:
-        """Whether the device has a new calibration, and the templates in use are now made for it.
+        """Recompiles the cached templates if the device has a new calibration; returns whether it had.
 
-        They are compiled off the event loop while calls go on with the old ones, then replaced all at
-        once. What a compile raises is raised here, and the old ones stay.
+        Compiles off the event loop while calls use the old templates, then replaces them all at once. If a
+        compilation raises, so does this method, and the old templates stay.
         """
         async with self._recalibrating:
             present = await self._offload.run(worker.calibration, self._device, self._target_source)
@@ -168,20 +176,24 @@ class QaoaSynthesizer:
             if old.calibration == present:
                 return False
             fresh = _Generation(TemplateCache(self._cache_size), present)
-            # Calls go on meanwhile and may bring more into use: go on until nothing is missing.
-            while (missing := fresh.lacks(old)) or old.compiling or fresh.lines.keys() != old.lines.keys():
+            # Calls continue and may add templates to the old generation: repeat until none is missing.
+            while (
+                (missing := fresh.missing_from(old))
+                or old.compiling
+                or fresh.lines.keys() != old.lines.keys()
+            ):
                 for wanted in missing:
-                    self._keep(fresh, wanted, await self._obtain(wanted))
+                    self._add(fresh, wanted, await self._obtain(wanted))
                 for n in old.lines.keys() - fresh.lines.keys():
-                    await self._lay(fresh, n)
-                # Waited for and not compiled again here: one that fails is its own caller's affair.
+                    await self._prepare_lines(fresh, n)
+                # Wait without retrieving results: a failed compilation is reported to its own caller.
                 if old.compiling:
                     await asyncio.wait({*old.compiling.values()})
             self._generation = fresh
             return old.calibration != NOT_YET_KNOWN
 
     async def keep_calibrated(self, every_s: float) -> None:
-        """Looks for a new calibration this often, until it is cancelled; trouble is logged."""
+        """Checks for a new calibration every `every_s` seconds until cancelled; errors are logged."""
         while True:
             await asyncio.sleep(every_s)
             try:
@@ -191,18 +203,18 @@ class QaoaSynthesizer:
                 log.warning("%s: the old templates stay: %s", self._device, error)
 
     async def _choose_lines(self, n: int) -> tuple[Line, ...]:
-        found = await self._offload.run(worker.lines, n, self._device, self._target_source, self._store)
-        return found[: self._most_lines]
+        lines = await self._offload.run(worker.lines, n, self._device, self._target_source, self._store)
+        return lines[: self._most_lines]
 
-    async def _lay(self, fresh: _Generation, n: int) -> None:
-        """The lines of a new calibration and the templates on them."""
+    async def _prepare_lines(self, fresh: _Generation, n: int) -> None:
+        """Chooses lines for a new calibration and compiles the templates on them."""
         lines = await self._choose_lines(n)
         for line in lines:
-            wanted = Wanted(n, line=line)
-            self._keep(fresh, wanted, await self._obtain(wanted))
+            wanted = TemplateSpec(n, line=line)
+            self._add(fresh, wanted, await self._obtain(wanted))
         fresh.lines[n] = lines
 
-    async def _obtain(self, wanted: TemplateRequest) -> Obtained:
+    async def _obtain(self, wanted: TemplateRequest) -> ObtainedTemplate:
         obtained = await self._offload.run(
             worker.obtain, wanted, self._device, self._target_source, self._store
         )
@@ -215,14 +227,14 @@ class QaoaSynthesizer:
         return obtained
 
     def _store_obtained(
-        self, generation: _Generation, wanted: TemplateRequest, task: asyncio.Task[Obtained]
+        self, generation: _Generation, wanted: TemplateRequest, task: asyncio.Task[ObtainedTemplate]
     ) -> None:
         del generation.compiling[wanted]
-        # Asking for the exception marks it as seen, for the case that every caller has gone.
+        # Retrieving the exception prevents asyncio's warning if every caller has been cancelled.
         if not task.cancelled() and task.exception() is None:
-            self._keep(generation, wanted, task.result())
+            self._add(generation, wanted, task.result())
 
-    def _keep(self, generation: _Generation, wanted: TemplateRequest, obtained: Obtained) -> None:
+    def _add(self, generation: _Generation, wanted: TemplateRequest, obtained: ObtainedTemplate) -> None:
         if generation.calibration == NOT_YET_KNOWN:
             generation.calibration = obtained.calibration
         if generation.cache.put(wanted, obtained.template):

@@ -1,4 +1,4 @@
-"""Compiling a template: once a line of qubits, device and calibration. Imports Qiskit: for the worker."""
+"""Compiles templates: once per line of qubits, device and calibration. Imports Qiskit: for the worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import CircuitInstruction
 from qiskit.transpiler import Target, generate_preset_pass_manager
 
-from shotclock.circuits.cache import Wanted
+from shotclock.circuits.cache import TemplateSpec
 from shotclock.circuits.lines import best_line, layout
 from shotclock.circuits.packing import relocate
 from shotclock.circuits.qaoa import line_circuit
@@ -24,18 +24,29 @@ from shotclock.domain.errors import SettingsError, SubproblemError
 TargetSource = Callable[[str], Target]
 
 ANSATZ = "qaoa-warm-start/odd-even-swap-network"
-# Level 2 is where the swap network stops improving; the seed makes a template reproducible.
+# Levels above 2 do not improve the swap network; the seed makes a template reproducible.
 OPTIMIZATION_LEVEL = 2
 TRANSPILER_SEED = 7
-KEPT = 8
+CIRCUITS_CACHED = 8
 
 _LATEST: dict[str, QuantumCircuit] = {}
-"""The worker's last circuits by their identity's key, to be moved to other lines of the same device."""
+"""The worker's latest circuits by identity key, reused for other lines of the same device."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Everything a template depends on; two templates with the same identity are the same circuit."""
+    """Everything a template depends on; templates with the same identity are the same circuit.
+
+    ansatz: the circuit's name
+    n: number of variables
+    layers: QAOA layers
+    device: the device's name
+    calibration: hash of the device's calibration
+    line: physical qubits
+    optimization_level: of Qiskit's pass manager
+    transpiler_seed: of Qiskit's pass manager
+    qiskit: Qiskit's version
+    """
 
     ansatz: str
     n: int
@@ -49,7 +60,7 @@ class Identity:
 
     @property
     def json(self) -> str:
-        """The identity as sorted JSON on one line: what is hashed, readable."""
+        """The identity as one line of sorted JSON: the hashed text."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @property
@@ -66,23 +77,23 @@ def compile_template(
     layers: int = 1,
     line: tuple[int, ...] | None = None,
 ) -> Template:
-    """The ISA circuit for n variables on a line; None is the device's best one.
+    """The ISA circuit for n variables on a line; None means the device's best line.
 
-    Raises SubproblemError on more variables than the device has qubits; SettingsError without a line of
-    n working qubits, on a given line that is none, and on fewer than one layer.
+    Raises SubproblemError on more variables than the device has qubits; SettingsError if no line of n
+    working qubits exists, if the given line is not one, and on fewer than one layer.
     """
     target = target_source(device)
-    wanted = Wanted(n, layers, "best" if line is None else line)
+    wanted = TemplateSpec(n, layers, "best" if line is None else line)
     return compile_identity(identify(wanted, device, target), target)
 
 
-def identify(wanted: Wanted, device: str, target: Target) -> Identity:
-    """What the template asked for would be compiled from; raises what `compile_template` raises."""
+def identify(wanted: TemplateSpec, device: str, target: Target) -> Identity:
+    """The identity of the requested template; raises what `compile_template` raises."""
     n, qubits = wanted.n, target.num_qubits
     if not 1 <= n <= qubits:
         raise SubproblemError("n", f"{n} variables, {device} has {qubits} qubits")
     if wanted.layers < 1:
-        raise SettingsError(f"circuits.layers: {wanted.layers}, wants at least 1")
+        raise SettingsError(f"circuits.layers: must be at least 1 (got {wanted.layers})")
     if wanted.line == "best":
         return identity(device, target, best_line(target, n), wanted.layers)
     _check_line(target, device, n, wanted.line)
@@ -92,8 +103,7 @@ def identify(wanted: Wanted, device: str, target: Target) -> Identity:
 def compile_identity(wanted: Identity, target: Target) -> Template:
     """The template of this identity; `target` is the one the identity was taken from.
 
-    The general transpiler runs once a size, on the best line: on any other line it is the same circuit
-    moved there.
+    The transpiler runs once per size, on the best line; for another line the circuit is relocated.
     """
     home = replace(wanted, line=best_line(target, wanted.n))
     isa = _transpile(home, target)
@@ -110,7 +120,7 @@ def _transpile(home: Identity, target: Target) -> QuantumCircuit:
             initial_layout=home.line,
             seed_transpiler=home.transpiler_seed,
         )
-        while len(_LATEST) >= KEPT:
+        while len(_LATEST) >= CIRCUITS_CACHED:
             del _LATEST[next(iter(_LATEST))]
         _LATEST[home.key] = pass_manager.run(line_circuit(home.n, home.layers))
     return _LATEST[home.key]
@@ -130,7 +140,7 @@ def make_template(source: Identity, isa: QuantumCircuit, target: Target, line: t
 
 
 def identity(device: str, target: Target, line: tuple[int, ...], layers: int = 1) -> Identity:
-    """What a template for this line would be compiled from."""
+    """The identity of a template on this line."""
     return Identity(
         ansatz=ANSATZ,
         n=len(line),
@@ -145,7 +155,7 @@ def identity(device: str, target: Target, line: tuple[int, ...], layers: int = 1
 
 
 def calibration(target: Target) -> str:
-    """SHA-256 of every instruction's duration and error: a new calibration is a new one."""
+    """SHA-256 of all instructions' durations and errors, which change with the calibration."""
     rows = [
         (name, qubits, properties.duration, properties.error)
         for name in sorted(target.operation_names)

@@ -1,7 +1,7 @@
-"""Circuits of the user's own: read, checked, and compiled by Qiskit's general pass manager. For the worker.
+"""Reads, checks and compiles user circuits with Qiskit's general pass manager. For the worker.
 
-What is run is gates, then measurement: whatever depends on a result within the circuit is refused. A
-damaged QPY file can make Qiskit end its process, so read one where Offload says.
+Circuits may hold gates followed by measurements; anything that depends on a result within the circuit is
+refused. A damaged QPY file can crash Qiskit's process, so read one only in an Offload.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from shotclock.domain.circuit import Bound, Template
 from shotclock.domain.circuit_bytes import dump_circuit, load_circuit
 from shotclock.domain.errors import CircuitError, MachineError
 
-# Gates that every simulator knows by name; others are written out in these.
+# Gates that every simulator supports; other gates are decomposed into these.
 PLAIN_GATES = (
     "id", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "rx", "ry", "rz", "p", "u",
     "cx", "cy", "cz", "swap", "rxx", "ryy", "rzz",
@@ -50,12 +50,12 @@ PASSIVE = ("barrier", "delay")
 def read(
     source: str | bytes | QuantumCircuit, values: Mapping[str, float], device: str, target: Target
 ) -> Bound:
-    """A circuit from OpenQASM 3 text, QPY bytes or Qiskit, its parameters filled in by name.
+    """A circuit from OpenQASM 3 text, QPY bytes or Qiskit, with its parameters bound by name.
 
-    By name because OpenQASM 3 puts the elements of a vector in another order (`_t_10_` before
-    `_t_2_`). Whoever takes a source from elsewhere calls `source_check` first: Qiskit builds whatever it is
-    told to. Raises CircuitError on a source that cannot be read and on a circuit that cannot be run,
-    MachineError where OpenQASM 3 is given and the package that reads it is missing.
+    By name because OpenQASM 3 orders the elements of a vector differently (`_t_10_` before `_t_2_`). Check
+    sources from clients with `source_check` first, because Qiskit builds circuits of any size. Raises
+    CircuitError on a source that cannot be read and on a circuit that cannot be run, MachineError if the
+    package that reads OpenQASM 3 is missing.
     """
     limit = target.num_qubits
     match source:
@@ -70,13 +70,13 @@ def read(
     with _translate():
         circuit = resolve_delays(_assign_values(circuit, values), target.dt)
         _check(circuit)
-        plain = _plain(circuit)
-    touched = {qubit for one in plain.data if one.operation.name not in PASSIVE for qubit in one.qubits}
-    return Bound(dump_circuit(plain), len(touched), plain.num_clbits)
+        plain = _simplify(circuit)
+    active = {qubit for item in plain.data if item.operation.name not in PASSIVE for qubit in item.qubits}
+    return Bound(dump_circuit(plain), len(active), plain.num_clbits)
 
 
 def identity(bound: Bound, device: str, target: Target) -> Identity:
-    """What the template of this circuit would be compiled from; its line is for the compiler to choose."""
+    """The identity of this circuit's template; the compiler chooses its line."""
     return Identity(
         ansatz=f"circuit/{bound.digest}",
         n=bound.n,
@@ -91,7 +91,7 @@ def identity(bound: Bound, device: str, target: Target) -> Identity:
 
 
 def compile_bound(bound: Bound, wanted: Identity, target: Target) -> Template:
-    """The ISA circuit wherever the general pass manager puts it; raises CircuitError where it cannot."""
+    """The ISA circuit, placed by the general pass manager; raises CircuitError if it cannot be placed."""
     pass_manager = generate_preset_pass_manager(
         wanted.optimization_level, target=_working(target), seed_transpiler=wanted.transpiler_seed
     )
@@ -99,13 +99,13 @@ def compile_bound(bound: Bound, wanted: Identity, target: Target) -> Template:
         isa = pass_manager.run(to_dt(load_circuit(bound.qpy), target.dt))
     except QiskitError as error:
         raise CircuitError("gates", f"{wanted.device} cannot run them: {_line(error)}") from error
-    used = {isa.find_bit(q).index for one in isa.data if one.operation.name != "barrier" for q in one.qubits}
+    used = {isa.find_bit(q).index for item in isa.data if item.name != "barrier" for q in item.qubits}
     return make_template(wanted, isa, target, tuple(sorted(used)))
 
 
 @contextlib.contextmanager
 def _translate() -> Iterator[None]:
-    """What Qiskit refuses in a circuit that could be read, as a CircuitError."""
+    """Raises Qiskit's errors about a circuit's instructions as CircuitError."""
     try:
         yield
     except QiskitError as error:
@@ -120,32 +120,32 @@ def _from_qasm(text: str) -> QuantumCircuit:
         raise MachineError(
             "OpenQASM 3 needs a package that is not installed: pip install qiskit-qasm3-import"
         ) from error
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        # Where a syntax error lies is printed by the parser, and not in the exception.
-        with contextlib.redirect_stderr(said):
+        # The parser prints a syntax error's position; the exception does not hold it.
+        with contextlib.redirect_stderr(printed):
             return qasm3.loads(text)
     except MemoryError:
         raise
     except Exception as error:
         if isinstance(error, AttributeError) and "'line'" in str(error):
-            # The parser asks an empty text for the line of its last word.
+            # The parser looks up the line of the last token, which an empty text does not have.
             raise CircuitError("source", "the OpenQASM 3 text has no statement") from error
-        where = " ".join(said.getvalue().split()) or _line(error)
+        where = " ".join(printed.getvalue().split()) or _line(error)
         raise CircuitError("source", f"not OpenQASM 3 that Qiskit reads: {where}") from error
 
 
 def _from_qpy(content: bytes) -> QuantumCircuit:
     try:
-        found = qpy.load(io.BytesIO(content))
+        circuits = qpy.load(io.BytesIO(content))
     except (QiskitError, struct.error, ValueError, EOFError) as error:
         raise CircuitError(
             "source", f"not QPY that Qiskit {qiskit.__version__} reads: {_line(error)}"
         ) from error
-    if len(found) != 1:
-        raise CircuitError("source", f"{len(found)} circuits in one QPY file, wants 1")
-    check_units(found[0], content)
-    return found[0]
+    if len(circuits) != 1:
+        raise CircuitError("source", f"{len(circuits)} circuits in one QPY file, expected 1")
+    check_units(circuits[0], content)
+    return circuits[0]
 
 
 def _assign_values(circuit: QuantumCircuit, values: Mapping[str, float]) -> QuantumCircuit:
@@ -160,52 +160,54 @@ def _assign_values(circuit: QuantumCircuit, values: Mapping[str, float]) -> Quan
 
 
 def _check(circuit: QuantumCircuit) -> None:
-    active = [one for one in circuit.data if one.operation.name not in PASSIVE]
+    active = [item for item in circuit.data if item.operation.name not in PASSIVE]
     if not active:
         raise CircuitError("instructions", "the circuit is empty")
     if circuit.num_vars:
-        raise CircuitError("control_flow", "classical variables are not run")
-    for one in active:
-        _check_kind(one)
+        raise CircuitError("control_flow", "classical variables are not supported")
+    for item in active:
+        _check_kind(item)
     _check_measurement(circuit, active)
 
 
-def _check_kind(one: CircuitInstruction) -> None:
-    name = one.operation.name
+def _check_kind(item: CircuitInstruction) -> None:
+    name = item.operation.name
     if name == "box":
-        raise CircuitError("box", "boxes are not run; write their instructions without a box")
-    if isinstance(one.operation, ControlFlowOp):
+        raise CircuitError("box", "boxes are not supported; write their instructions without a box")
+    if isinstance(item.operation, ControlFlowOp):
         raise CircuitError("control_flow", f"{name} depends on a result within the circuit")
     if name == "reset":
-        raise CircuitError("reset", "resets are not run; every shot begins with its qubits at 0")
-    if name != "measure" and not isinstance(one.operation, Gate):
+        raise CircuitError("reset", "resets are not supported; every shot begins with its qubits at 0")
+    if name != "measure" and not isinstance(item.operation, Gate):
         raise CircuitError("gates", f"{name} is neither a gate nor a measurement")
 
 
 def _check_measurement(circuit: QuantumCircuit, active: list[CircuitInstruction]) -> None:
     measured: set[Qubit] = set()
     written: set[Clbit] = set()
-    for one in active:
-        if again := measured.intersection(one.qubits):
+    for item in active:
+        if again := measured.intersection(item.qubits):
             index = min(circuit.find_bit(qubit).index for qubit in again)
             raise CircuitError("measure", f"qubit {index} is used after its measurement")
-        if one.operation.name == "measure":
-            if one.clbits[0] in written:
-                raise CircuitError("measure", f"bit {circuit.find_bit(one.clbits[0]).index} is written twice")
-            measured.add(one.qubits[0])
-            written.add(one.clbits[0])
+        if item.operation.name == "measure":
+            if item.clbits[0] in written:
+                raise CircuitError(
+                    "measure", f"bit {circuit.find_bit(item.clbits[0]).index} is written twice"
+                )
+            measured.add(item.qubits[0])
+            written.add(item.clbits[0])
     if not measured:
         raise CircuitError("measure", "nothing is measured")
 
 
-def _plain(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The circuit in gates that everyone knows, without what does not change it: its name, notes, registers.
+def _simplify(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit in PLAIN_GATES, without idle qubits and with one classical register.
 
-    Samples go by classical bits. A sampler returns them by register, loses bits outside one, and cannot
-    name a register `items`; a state vector pays for idle qubits too.
+    Samples are addressed by classical bit. A sampler returns them by register, loses bits outside one, and
+    cannot name a register `items`; a state vector's size counts idle qubits too.
     """
     passes = generate_preset_pass_manager(0, basis_gates=[*PLAIN_GATES])
-    passes.scheduling = None  # it would put every delay into one unit, and fails where dt and seconds mix
+    passes.scheduling = None  # it converts delays to one unit, and fails if dt and seconds mix
     try:
         unrolled = passes.run(circuit)
     except TranspilerError as error:
@@ -235,7 +237,7 @@ def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
 
 
 def _working(target: Target) -> Target:
-    """The target without dead couplers and qubits, which the general pass manager would route over."""
+    """The target without dead couplers and qubits, over which the general pass manager would route."""
     alive = layout(target)
     working = Target(num_qubits=target.num_qubits, dt=target.dt, granularity=target.granularity)
     for name in target.operation_names:
@@ -251,6 +253,6 @@ def _working(target: Target) -> Target:
 
 
 def _line(error: BaseException) -> str:
-    """What an error says, on one line."""
+    """An error's message on one line."""
     text = error.message if isinstance(error, QiskitError) else str(error)
     return " ".join(text.split()) or type(error).__name__

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shotclock.circuits.cache import Obtained, TemplateRequest
+from shotclock.circuits.cache import ObtainedTemplate, TemplateRequest
 from shotclock.domain.circuit import Bound, DeviceCircuit
 from shotclock.domain.errors import SettingsError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def obtain(
     request: TemplateRequest, device: str, target_source: Callable[[str], Target], folder: Path | None
-) -> Obtained:
+) -> ObtainedTemplate:
     """See `store.obtain`."""
     from shotclock.circuits import store  # noqa: PLC0415
 

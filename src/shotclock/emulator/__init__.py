@@ -1,1 +1,1 @@
-"""A QPU's time and samples without the QPU: target timing, network, queue, noise, from sourced figures."""
+"""Emulates a QPU's timing and samples: execution, network, queue and noise, from sourced figures."""

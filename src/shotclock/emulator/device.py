@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 
 class Noise(Sourced):
-    """Coefficients of the noise surrogate; see `DeviceFacts.flip_probability`."""
+    """Coefficients of the noise surrogate; see `DeviceFacts.flip_probability`.
+
+    base: λ without gates
+    per_gate_layer: λ per layer of two-qubit gates
+    exposure: share of gate errors that reach the measured bits
+    short_rep_delay: λ added at rep_delay 0
+    """
 
     base: Figure
     per_gate_layer: Figure
@@ -34,7 +40,16 @@ class Noise(Sourced):
 
 
 class DeviceFile(Sourced):
-    """A device as its data file describes it."""
+    """A device as its data file describes it.
+
+    schema_number: the file's format
+    name: the device's name in settings
+    title: for people
+    fake_backend: class of the snapshot in qiskit-ibm-runtime's fake provider
+    reset: duration of a reset
+    lanes: jobs the service accepts at once
+    noise: coefficients of the noise surrogate
+    """
 
     schema_number: Literal[1] = Field(alias="schema")
     name: str
@@ -49,8 +64,19 @@ class DeviceFile(Sourced):
 class DeviceFacts:
     """An emulated device in plain numbers: seconds, counts, probabilities.
 
-    efficiency: modelled shot time ÷ the one CLOPS_h implies, applied to usage and latency alike;
-    calibration_id: the snapshot and when it was taken; components: every number with its source.
+    name: the device's name in settings
+    n_qubits: number of qubits
+    max_shots: per job
+    max_circuits: per sub-job
+    rep_delay_default_s, rep_delay_low_s, rep_delay_high_s: default and range, seconds
+    reset_s: duration of a reset, seconds
+    clops_h: layers of two-qubit gates per second, as IBM publishes it
+    efficiency: modelled shot time ÷ the time CLOPS_h implies; applied to usage and latency alike
+    calibration_id: the snapshot and when it was taken
+    snapshot_date: YYYY-MM-DD
+    lanes: jobs the service accepts at once
+    noise_base, noise_per_gate_layer, noise_exposure, noise_short_rep_delay: see `Noise`
+    components: every number with its source
     """
 
     name: str
@@ -73,25 +99,25 @@ class DeviceFacts:
     components: tuple[Named, ...]
 
     def flip_probability(self, n: int, rep_delay_s: float, layers: int = 1) -> float:
-        """λ of a swap network, the chance that a measured bit is replaced by a random one.
+        """λ of a swap network: the probability that a measured bit is replaced by a random one.
 
-        λ = base + per_gate_layer · 3(n−1)p · exposure, and where rep_delay is below the default an
-        assumed penalty in proportion (design.md, rule 8).
+        λ = base + per_gate_layer · 3(n−1)p · exposure, plus an assumed penalty in proportion to how far
+        rep_delay is below the default (design.md, rule 8).
         """
         return self.flip_probability_at_depth(3 * (n - 1) * layers, rep_delay_s)
 
     def flip_probability_at_depth(self, two_qubit_depth: int, rep_delay_s: float) -> float:
-        """λ of any circuit, by its depth in two-qubit gates; fitted on swap networks alone."""
+        """λ of any circuit by its depth in two-qubit gates; fitted on swap networks only."""
         gates = self.noise_per_gate_layer * two_qubit_depth * self.noise_exposure
         shortfall = max(0.0, 1.0 - rep_delay_s / self.rep_delay_default_s)
         return min(1.0, self.noise_base + gates + self.noise_short_rep_delay * shortfall)
 
 
 def check_rep_delay(facts: DeviceFacts, rep_delay_s: float | None) -> float:
-    """The delay to use, seconds; None is the device's default. Raises SettingsError outside its range."""
+    """The delay to use, seconds; None means the device's default. Raises SettingsError outside its range."""
     if rep_delay_s is None:
         return facts.rep_delay_default_s
-    # The range comes in microseconds; a rounding of its ends is no fault.
+    # The range is given in microseconds; allow for rounding of its ends.
     if not facts.rep_delay_low_s - 1e-12 <= rep_delay_s <= facts.rep_delay_high_s + 1e-12:
         raise SettingsError(
             f"rep_delay {rep_delay_s * 1e6:g} us is outside {facts.name}'s range "
@@ -101,7 +127,7 @@ def check_rep_delay(facts: DeviceFacts, rep_delay_s: float | None) -> float:
 
 
 def known_devices() -> tuple[str, ...]:
-    """The names of the devices that ship."""
+    """The names of the shipped devices."""
     folder = resources.files("shotclock.emulator") / "devices"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
@@ -168,7 +194,7 @@ def _file(name: str) -> DeviceFile:
 
 
 def _snapshot(fake_backend: str) -> Snapshot:
-    # Here and not at the top: the process that only schedules calls must not pay 2 s for Qiskit.
+    # Imported here: the process that schedules calls must not spend 2 s on importing Qiskit.
     from shotclock.emulator import snapshot  # noqa: PLC0415
 
     return snapshot.read(fake_backend)

@@ -1,4 +1,4 @@
-"""A number with its unit, how it is known, and where from; and the distributions made of such numbers."""
+"""Numbers with unit, provenance tag and source, and the distributions made of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ Z99 = 2.3263478740408408  # Φ⁻¹(0.99)
 
 
 class Sourced(BaseModel):
-    """Base of everything read from a data file: frozen, and unknown keys are refused."""
+    """Base of the data files' models: frozen, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Figure(Sourced):
-    """One number of a data file. A figure nobody can trace does not load."""
+    """One number of a data file; without a source it does not load.
+
+    value: not negative, in `unit`
+    unit: the unit's symbol
+    tag: how the number is known
+    source: where it comes from
+    """
 
     value: float = Field(ge=0.0, allow_inf_nan=False)
     unit: Literal["ns", "us", "ms", "s", "round trips", "per minute", "lanes", "1", "1/gate layer"]
@@ -37,7 +43,7 @@ class Figure(Sourced):
 
 def _time(figure: Figure) -> Figure:
     if figure.unit not in SECONDS:
-        raise ValueError(f"a time needs one of the units {', '.join(SECONDS)}, not {figure.unit!r}")
+        raise ValueError(f"a time needs one of the units {', '.join(SECONDS)} (got {figure.unit!r})")
     return figure
 
 
@@ -50,7 +56,7 @@ class Named:
 
 
 class Constant(Sourced):
-    """Always the same time."""
+    """A fixed time."""
 
     kind: Literal["constant"]
     value: Figure
@@ -67,7 +73,7 @@ class Constant(Sourced):
 
 
 class Uniform(Sourced):
-    """Any time between two with equal chance."""
+    """A time with uniform probability between two."""
 
     kind: Literal["uniform"]
     low: Figure
@@ -90,7 +96,7 @@ class Uniform(Sourced):
 
 
 class Lognormal(Sourced):
-    """A heavy right tail, given by its median and its 99th percentile."""
+    """A lognormal time, given by its median and its 99th percentile."""
 
     kind: Literal["lognormal"]
     median: Figure
@@ -99,7 +105,7 @@ class Lognormal(Sourced):
     @model_validator(mode="after")
     def _check_order(self) -> Lognormal:
         if not 0.0 < _time(self.median).seconds < _time(self.p99).seconds:
-            raise ValueError("wants 0 < median < p99")
+            raise ValueError("must satisfy 0 < median < p99")
         return self
 
     @property

@@ -1,9 +1,9 @@
-"""A latency profile from a site's own job records; costs no QPU time.
+"""Fits a latency profile to a site's job records; uses no QPU time.
 
-A record says when a job was created, ran and finished, and what it used. The queue is created → running
-and becomes a lognormal; the overhead of a job is its usage less the shots' own time where the record
-tells it, else the smallest usage seen, which is no less. Network and polling are not in such records:
-they are left out and named, or taken from another profile.
+A record holds when a job was created, ran and finished, and its usage. The queue time, created → running,
+is fitted by a lognormal. A job's overhead is its usage minus the shots' time if the record holds that,
+otherwise the smallest usage, which is an upper bound. Job records do not hold network and polling: the
+profile lists them as not modelled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shotclock.emulator.figures import Z99
 from shotclock.emulator.profile import Profile
 
 FEWEST = 20
-"""With fewer records a 99th percentile is a guess."""
+"""Fewer records do not determine a 99th percentile."""
 FIELDS = "created, running, finished, usage_s; shots_s is optional"
 SHORTEST_S = 1e-6
 STAMPS = ("created", "running", "finished")
@@ -35,7 +35,7 @@ STAMPS = ("created", "running", "finished")
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One job, seconds. queued_s: created → running; usage_s: charged; shots_s: of it shooting, or None."""
+    """One job, seconds. queued_s: created → running; usage_s: charged; shots_s: shooting time, or None."""
 
     queued_s: float
     usage_s: float
@@ -43,32 +43,32 @@ class Record:
 
     @property
     def overhead_s(self) -> float | None:
-        """What was charged besides the shots."""
+        """The usage charged in addition to the shots."""
         return None if self.shots_s is None else max(self.usage_s - self.shots_s, SHORTEST_S)
 
 
 def read(path: Path) -> tuple[Record, ...]:
-    """Records of a JSON list or a CSV table; IBM's job metrics are taken as they are.
+    """Reads records from a JSON list (IBM's job metrics are accepted) or a CSV table.
 
-    Raises SettingsError naming file, record and field; jobs that never ran are left out.
+    Raises SettingsError, which names file, record and field; skips jobs that never ran.
     """
     try:
         text = encoding.read_text(path)
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {encoding.explain(error)}") from error
     rows = _json_rows(path, text) if text.lstrip().startswith(("[", "{")) else _csv_rows(text)
-    found = [_record(path, number, row) for number, row in enumerate(rows, start=1)]
-    records = tuple(one for one in found if one is not None)
+    parsed = [_record(path, number, row) for number, row in enumerate(rows, start=1)]
+    records = tuple(record for record in parsed if record is not None)
     if len(records) < FEWEST:
-        raise SettingsError(f"{path}: {len(records)} jobs that ran; a profile wants at least {FEWEST}")
+        raise SettingsError(f"{path}: {len(records)} jobs that ran; a profile needs at least {FEWEST}")
     return records
 
 
 def fit_profile(records: Sequence[Record], name: str, source: str) -> Profile:
-    """The profile. source: where the records are from, as it will stand beside each number."""
+    """The fitted profile. source: the origin of the records; becomes the source of each number."""
     n = len(records)
-    queue = [max(one.queued_s, SHORTEST_S) for one in records]
-    overheads = [one.overhead_s for one in records if one.overhead_s is not None]
+    queue = [max(record.queued_s, SHORTEST_S) for record in records]
+    overheads = [record.overhead_s for record in records if record.overhead_s is not None]
     document: dict[str, Any] = {
         "schema": 1,
         "name": name,
@@ -82,14 +82,14 @@ def fit_profile(records: Sequence[Record], name: str, source: str) -> Profile:
             overheads, f"{source}: usage less shooting time of {len(overheads)} jobs"
         )
     else:
-        least = min(one.usage_s for one in records)
+        least = min(record.usage_s for record in records)
         what = f"{source}: the smallest usage of {n} jobs, an upper bound of the overhead"
         document["subjob_overhead"] = {"kind": "constant", "value": _figure(least, what)}
     missing = {
-        "link": "a job's records do not tell the network's round trip; measure it and add [link]",
-        "poll_interval": "a job's records do not tell how its owner waited",
-        "submissions_per_minute": "a job's records do not tell the account's limit",
-        "calibration": "job records hold its waits in the queue's, and do not tell when it ran",
+        "link": "job records do not hold the network's round-trip time; measure it and add [link]",
+        "poll_interval": "job records do not hold the client's polling interval",
+        "submissions_per_minute": "job records do not hold the account's limit",
+        "calibration": "job records include its waits in the queue time and do not show when it ran",
     }
     document["not_modelled"] = [
         {"component": component, "reason": reason} for component, reason in missing.items()
@@ -98,23 +98,23 @@ def fit_profile(records: Sequence[Record], name: str, source: str) -> Profile:
 
 
 def toml_of(profile: Profile) -> str:
-    """The profile's file."""
+    """The profile as TOML text."""
     return tomli_w.dumps(profile.model_dump(by_alias=True, exclude_none=True))
 
 
 def goodness(records: Sequence[Record], profile: Profile) -> float:
-    """Kolmogorov's distance between the queue's records and its lognormal, 0 to 1."""
+    """The Kolmogorov-Smirnov distance between the queue's records and its lognormal, 0 to 1."""
     if profile.queue is None or profile.queue.kind != "lognormal":
         return 0.0
-    queue = np.sort([max(one.queued_s, SHORTEST_S) for one in records])
+    queue = np.sort([max(record.queued_s, SHORTEST_S) for record in records])
     deviations = (np.log(queue) - math.log(profile.queue.median.seconds)) / profile.queue.sigma
-    model = np.array([statistics.NormalDist().cdf(float(one)) for one in deviations])
+    model = np.array([statistics.NormalDist().cdf(float(deviation)) for deviation in deviations])
     steps = np.arange(len(queue) + 1) / len(queue)
     return float(max(np.abs(model - steps[:-1]).max(), np.abs(model - steps[1:]).max()))
 
 
 def _lognormal(seconds: Sequence[float], source: str) -> dict[str, Any]:
-    """By the median and the mean squared deviation of the logarithms from it."""
+    """A lognormal fitted by the median and by the logarithms' mean squared deviation from it."""
     logarithms = np.log(seconds)
     centre = float(np.median(logarithms))
     sigma = float(np.sqrt(np.mean((logarithms - centre) ** 2)))
@@ -138,7 +138,7 @@ def _json_rows(path: Path, text: str) -> Iterable[Mapping[str, Any]]:
         raise SettingsError(f"{path}: malformed JSON at line {error.lineno}") from error
     rows = document.get("jobs", []) if isinstance(document, dict) else document
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SettingsError(f"{path}: wants a list of jobs, each with {FIELDS}")
+        raise SettingsError(f"{path}: expected a list of jobs, each with {FIELDS}")
     return rows
 
 
@@ -159,7 +159,7 @@ def _record(path: Path, number: int, row: Mapping[str, Any]) -> Record | None:
         _moment(where, name, stamps.get(name)) for name in ("created", "running", "finished")
     )
     if created is None:
-        raise SettingsError(f"{where}: has no `created`; wants {FIELDS}")
+        raise SettingsError(f"{where}: has no `created`; a job needs {FIELDS}")
     if running is None or finished is None:
         return None  # cancelled before it ran
     used_s = _number(where, "usage_s", usage)
@@ -171,7 +171,7 @@ def _record(path: Path, number: int, row: Mapping[str, Any]) -> Record | None:
         shots_s = None if shots_s is None else shots_s * 1e-9
     queued_s = (running - created).total_seconds()
     if queued_s < 0.0 or used_s < 0.0:
-        raise SettingsError(f"{where}: ran before it was created, or used less than nothing")
+        raise SettingsError(f"{where}: ran before it was created, or has a negative usage")
     return Record(queued_s, used_s, shots_s)
 
 
@@ -181,8 +181,8 @@ def _moment(where: str, name: str, value: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
-        raise SettingsError(f"{where}: {name}: {value!r} is no ISO 8601 time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # else the others could not be compared
+        raise SettingsError(f"{where}: {name}: {value!r} is not an ISO 8601 time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # naive and aware times cannot be compared
 
 
 def _number(where: str, name: str, value: object) -> float | None:
@@ -193,5 +193,5 @@ def _number(where: str, name: str, value: object) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SettingsError(f"{where}: {name}: {value!r} is no number")
+        raise SettingsError(f"{where}: {name}: {value!r} is not a number")
     return number

@@ -1,7 +1,7 @@
-"""Latency profiles: everything between a submit and its samples that is not the QPU's own shots.
+"""Latency profiles: everything between a submit and its samples except the QPU's shots.
 
-Profiles are data files. Each number says how it is known and where from; what has no figure is left
-out and named, so that nothing invented hides among what is published.
+Profiles are data files. Each number has a provenance tag and a source; a component without a figure is
+listed as not modelled, so that no invented number hides among published ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMPONENTS = ("link", "queue", "subjob_overhead", "poll_interval", "submissions_
 
 
 class Link(Sourced):
-    """The network: one round trip's time, and how many a submit and a collect take."""
+    """The network: the time of a round trip, and how many a submit and a collect take."""
 
     rtt: Figure
     submit_round_trips: Figure
@@ -52,9 +52,10 @@ class Omission(Sourced):
 
 
 class Sanity(Sourced):
-    """What the founding document expects of this way, to be held against and never tuned to.
+    """The reference figures for this fabric: for comparison, never for tuning.
 
-    mean and p95 of the latency a call adds, each as a range.
+    text: the figures in words
+    mean, p95: ranges of the latency that a call adds
     """
 
     text: str
@@ -63,11 +64,20 @@ class Sanity(Sourced):
 
 
 class Profile(Sourced):
-    """One way of reaching a QPU. A component left out is listed in not_modelled.
+    """One way of reaching a QPU. Each component is either modelled or listed in not_modelled.
 
-    queue: wait for the QPU of each call; subjob_overhead: loading a sub-job, QPU held; poll_interval:
-    a finished job is seen at the next poll, at a phase that is uniform; calibration: may be left out and
-    listed or not, for only a long run meets a window. Predictions leave it out.
+    schema_number: the file's format
+    name: the profile's name in settings
+    title, summary: for people
+    execution_mode: how the QPU is reserved
+    sanity: the reference figures, if any
+    link: the network
+    queue: each call's wait for the QPU
+    subjob_overhead: time to load a sub-job, during which the QPU is reserved
+    poll_interval: a finished job is seen at the next poll, at a uniform phase
+    submissions_per_minute: the account's limit
+    calibration: optional even in not_modelled, because only a long run meets a window; predictions ignore it
+    not_modelled: the omitted components with their reasons
     """
 
     schema_number: Literal[1] = Field(alias="schema")
@@ -85,7 +95,7 @@ class Profile(Sourced):
     not_modelled: tuple[Omission, ...] = ()
 
     @model_validator(mode="after")
-    def _complete(self) -> Profile:
+    def _check_components(self) -> Profile:
         absent = {name for name in COMPONENTS if getattr(self, name) is None}
         listed: set[str] = {omission.component for omission in self.not_modelled}
         if self.calibration is None:
@@ -96,15 +106,15 @@ class Profile(Sourced):
         return self
 
     @model_validator(mode="after")
-    def _units(self) -> Profile:
+    def _check_units(self) -> Profile:
         for named in self.figures():
-            wanted = _unit_class(named.name)
-            if (named.figure.unit in SECONDS) != (wanted == "time"):
-                raise ValueError(f"{named.name} has the unit {named.figure.unit!r}, wants a {wanted}")
+            expected = _unit_class(named.name)
+            if (named.figure.unit in SECONDS) != (expected == "time"):
+                raise ValueError(f"{named.name} has the unit {named.figure.unit!r}, expected a {expected}")
         return self
 
     def figures(self) -> tuple[Named, ...]:
-        """Every number that makes the latency, with its dotted name."""
+        """The numbers that determine the latency, with their dotted names."""
         return tuple(named for named in figures_of(self) if not named.name.startswith("sanity."))
 
     @property
@@ -114,7 +124,7 @@ class Profile(Sourced):
 
     @property
     def collect_s(self) -> float:
-        """Network time of a collect, polling left out, seconds."""
+        """Network time of a collect without polling, seconds."""
         return self.link.collect_round_trips.value * self.link.rtt.seconds if self.link else 0.0
 
     @property
@@ -124,15 +134,15 @@ class Profile(Sourced):
 
 
 def known_profiles() -> tuple[str, ...]:
-    """The names of the profiles that ship."""
+    """The names of the shipped profiles."""
     folder = resources.files("shotclock.emulator") / "profiles"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
 
 
 def load(name_or_path: str) -> Profile:
-    """A shipped profile by name, or a file's by path (it ends in .toml or has a slash).
+    """A shipped profile by name, or one from a file (a path that ends in .toml or has a slash).
 
-    Raises SettingsError: an unknown name with the nearest one; a bad file with the key at fault.
+    Raises SettingsError, which names the nearest profile or the faulty key.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return _parse(name_or_path, _read(Path(name_or_path)))
@@ -140,7 +150,7 @@ def load(name_or_path: str) -> Profile:
         near = difflib.get_close_matches(name_or_path, known_profiles(), n=1, cutoff=0.0)[0]
         raise SettingsError(
             f"no profile {name_or_path!r}; did you mean {near!r}? "
-            f"known_profiles: {', '.join(known_profiles())}, or a path to a .toml file"
+            f"known: {', '.join(known_profiles())}, or a path to a .toml file"
         )
     file = resources.files("shotclock.emulator") / "profiles" / f"{name_or_path}.toml"
     return _parse(f"{name_or_path}.toml", file.read_text("utf-8"))
@@ -165,7 +175,7 @@ def _parse(where: str, text: str) -> Profile:
 def first_fault(error: ValidationError, whole: str = "file") -> str:
     """The first fault of a validation in one line: key, what is wrong, how many more.
 
-    whole: what is named where no key is at fault.
+    whole: the name to use if the fault has no key.
     """
     faults = error.errors(include_url=False, include_context=False)
     key = ".".join(str(part) for part in faults[0]["loc"]) or whole

@@ -1,7 +1,7 @@
-"""A provider that keeps a QPU's time: real samples of the asked circuits, at the instants a QPU would give.
+"""The emulated provider: returns real samples of the circuits at the instants when a QPU would.
 
-Emulated instants are absolute: each is the submit's start plus everything intended so far, so a timer
-that fires late does not delay what follows. Imports no Qiskit.
+Emulated instants are absolute: each is the submit's start plus the planned durations so far, so a late
+timer does not delay later stages. Imports no Qiskit.
 """
 
 from __future__ import annotations
@@ -25,14 +25,23 @@ from shotclock.emulator.statevector import MAX_QUBITS, execute_all
 from shotclock.emulator.timing import Part, Timeline, mean_by_component, quantile_s, sample_timeline
 from shotclock.emulator.user_circuits import execute_any
 
-# An event loop's timer fires up to a millisecond late, so a shorter wait is carried to the next one.
+# Timers fire up to a millisecond late, so a wait shorter than this is merged into the next one.
 SHORTEST_WAIT_NS = 200_000
 LATEST_TIMER_NS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileFigures:
-    """Everything a report says of a profile and a device for one job: means and p95 in milliseconds."""
+    """A profile's and a device's figures for one job, for reports.
+
+    title: the profile's title
+    components: every number with its source
+    mean_by_component: predicted mean of each part, milliseconds
+    mean_ms: predicted mean of submit to samples, milliseconds
+    p95_ms: its predicted p95, milliseconds
+    sanity: the reference figures, if any
+    not_modelled: the omitted components
+    """
 
     title: str
     components: tuple[Named, ...]
@@ -45,9 +54,12 @@ class ProfileFigures:
 
 @dataclass(slots=True)
 class _Submitted:
-    """A job under way. The instants are planned ones: nanoseconds on the provider's clock.
+    """A running job; planned instants in nanoseconds on the provider's clock.
 
-    running_at_ns: infinite until the QPU is its own.
+    timeline: the planned durations
+    accepted_at_ns: when the provider accepted it
+    reaches_qpu_at_ns: the end of its queue wait
+    running_at_ns: when it gets the QPU; infinite until then
     """
 
     timeline: Timeline
@@ -56,28 +68,28 @@ class _Submitted:
     running_at_ns: float = math.inf
 
     def consumed_s(self, now_ns: int) -> float:
-        """QPU seconds until now: its share of the execution, so nothing in the queue and all at the end."""
+        """QPU seconds used until now, in proportion to the elapsed part of the execution."""
         share = (now_ns - self.running_at_ns) / max(1, self.timeline.execution_ns)
         return self.timeline.qpu_s * min(1.0, max(0.0, share))
 
 
 @dataclass(slots=True, eq=False)
 class _Computation:
-    """A job's samples being computed. due_ns: when the job ends at the earliest; ended_ns: the computing."""
+    """The computation of a job's samples. due_ns: the job's earliest end; ended_ns: the computation's end."""
 
     due_ns: int
     ended_ns: float = math.inf
 
-    def overran(self, now_ns: int) -> bool:
+    def has_overrun(self, now_ns: int) -> bool:
         return min(self.ended_ns, now_ns) > self.due_ns + LATEST_TIMER_NS
 
 
 class EmulatedProvider:
     """Implements Provider for a device and a profile.
 
-    One QPU: executions exclude one another, and waiting for it counts as queue wait. A job's samples
-    are computed through `offload` while its emulated time passes. The same seed and order of submits
-    give the same samples and the same times.
+    It has one QPU: executions exclude one another, and waiting for it counts as queue wait. `offload`
+    computes a job's samples while its emulated time passes. The same seed and order of submits give the
+    same samples and the same times.
     """
 
     name = "emulated"
@@ -113,16 +125,16 @@ class EmulatedProvider:
         self._qpu_free_at_ns = 0
 
     async def warm(self, n: int) -> None:
-        """Loads the state-vector kernels where they will run, so that no job overruns for it."""
+        """Loads the state-vector kernels in the worker, so that loading makes no job overrun."""
         idle = QaoaParameters.idle(n)
         await self._offload.run(execute_all, (idle,), 1, (0.0,), (0,))
 
     def predict_s(self, job: Job) -> float:
-        """The p95 of submit-to-samples with nothing ahead, seconds."""
+        """The p95 of submit to samples on an idle QPU, seconds."""
         return quantile_s(job, self._facts, self._profile, 0.95)
 
     def components(self, job: Job) -> ProfileFigures:
-        """The profile's and the device's numbers, and what they predict for this job."""
+        """The profile's and the device's numbers and their predictions for this job."""
         parts = mean_by_component(job, self._facts, self._profile)
         return ProfileFigures(
             title=self._profile.title,
@@ -135,7 +147,7 @@ class EmulatedProvider:
         )
 
     async def submit(self, job: Job) -> Accepted:
-        """Takes the job after the network's time; raises ProviderError(PERMANENT) on one it cannot run."""
+        """Accepts the job after the network's time; raises ProviderError(PERMANENT) if it cannot run it."""
         started_ns = max(self._first_submit_ns, self._clock.now_ns())
         rep_delay_s = self._check(job)
         number = next(self._numbers)
@@ -161,13 +173,13 @@ class EmulatedProvider:
         return Accepted(job_id, waited_ns)
 
     async def collect(self, accepted: Accepted) -> Execution:
-        """Waits for the samples. A collect that is cancelled leaves the job running; see `cancel`."""
+        """Waits for the samples. Cancelling a collect leaves the job running; see `cancel`."""
         task = self._running.get(accepted.job_id)
         if task is None:
             raise ProviderError(
                 FaultKind.PERMANENT, f"no job {accepted.job_id}: collected, cancelled or foreign"
             )
-        # asyncio.wait tells a cancelled job (the task) from a cancelled caller (this coroutine).
+        # asyncio.wait distinguishes a cancelled job (the task) from a cancelled caller (this coroutine).
         await asyncio.wait({task})
         self._forget(accepted)
         if task.cancelled():
@@ -175,9 +187,9 @@ class EmulatedProvider:
         return task.result()
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Gives the job up and frees the QPU; nothing is raised when it has ended.
+        """Cancels the job and frees the QPU; does nothing if it has ended.
 
-        As IBM does with a user's cancel, what the job has run until now is charged.
+        As at IBM, a cancelled job is charged for the time it has run.
         """
         submitted = self._submitted.get(accepted.job_id)
         task = self._forget(accepted)
@@ -192,28 +204,30 @@ class EmulatedProvider:
     def has_overrun_since(self, instant_ns: int) -> bool:
         """See `Emulating.has_overrun_since`."""
         now_ns = self._clock.now_ns()
-        return self._overran_at_ns >= instant_ns or any(one.overran(now_ns) for one in self._computations)
+        return self._overran_at_ns >= instant_ns or any(
+            each.has_overrun(now_ns) for each in self._computations
+        )
 
     def _close(self, computation: _Computation) -> None:
         now_ns = self._clock.now_ns()
-        if computation.overran(now_ns):
+        if computation.has_overrun(now_ns):
             self._overran_at_ns = now_ns
         self._computations.discard(computation)
 
     def charges(self) -> Charges:
-        """See `Charged`; a session is charged by the training's own time, which is not known here."""
+        """See `Charged`. Does not include the session, which is charged by the training's duration."""
         return self._charges
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
-        """See `Provider.find`; a job is gone once it is collected or cancelled."""
-        return tuple(Accepted(job_id) for job_id, its in self._tags.items() if its == tag)
+        """See `Provider.find`; does not find collected or cancelled jobs."""
+        return tuple(Accepted(job_id) for job_id, job_tag in self._tags.items() if job_tag == tag)
 
     async def ping(self) -> None:
         """See `Provider.ping`; one round trip of the network."""
         await self._wait_until(self._clock.now_ns() + round(self._profile.submit_s * 1e9))
 
     async def close(self) -> None:
-        """See `Provider.close`; nothing is open."""
+        """See `Provider.close`; does nothing."""
 
     def _forget(self, accepted: Accepted) -> asyncio.Task[Execution] | None:
         self._tags.pop(accepted.job_id, None)
@@ -235,7 +249,9 @@ class EmulatedProvider:
                 submitted.running_at_ns = running_at_ns
                 finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
                 await self._hold_qpu(finishes_at_ns, computing)
-                if computation.ended_ns > finishes_at_ns + LATEST_TIMER_NS:  # in place, on virtual time
+                if (
+                    computation.ended_ns > finishes_at_ns + LATEST_TIMER_NS
+                ):  # computed inline, on virtual time
                     self._qpu_free_at_ns = max(self._qpu_free_at_ns, int(computation.ended_ns))
                 overrun = self._qpu_free_at_ns > finishes_at_ns
                 finished_at_ns = self._qpu_free_at_ns
@@ -244,7 +260,7 @@ class EmulatedProvider:
             computing.cancel()
             self._close(computation)
         await self._wait_until(finished_at_ns + submitted.timeline.collect_ns)
-        # A timer that fired late must not show as negative queueing: stages start where they could.
+        # A late timer must not show as a negative duration.
         running_at_ns = max(running_at_ns, submitted.accepted_at_ns)
         finished_at_ns = max(finished_at_ns, running_at_ns)
         return Execution(
@@ -264,7 +280,7 @@ class EmulatedProvider:
         return self._clock.now_ns()
 
     def _past_calibration_ns(self, at_ns: int) -> int:
-        """The instant, or the end of the calibration window it falls into; they count from the first job."""
+        """The instant, or the end of the calibration window it falls into, counted from the first job."""
         windows = self._profile.calibration
         if windows is None:
             return at_ns
@@ -272,7 +288,7 @@ class EmulatedProvider:
         return self._first_submit_ns + round(windows.free_s(since_s) * 1e9)
 
     async def _hold_qpu(self, until_ns: int, computing: asyncio.Future[tuple[Samples, ...]]) -> None:
-        """Holds the QPU for its time, and longer where the samples are not computed by then."""
+        """Reserves the QPU for the planned time, or until the samples are computed if that takes longer."""
         self._qpu_free_at_ns = until_ns
         try:
             await self._wait_until(until_ns)
@@ -290,7 +306,7 @@ class EmulatedProvider:
         flips = tuple(self._flip_probability(circuit, rep_delay_s) for circuit in circuits)
         seeds = tuple(int(seed) for seed in rng.integers(0, 2**63, len(circuits)))
         contents = tuple(circuit.parameters for circuit in circuits)
-        angles = tuple(one for one in contents if isinstance(one, QaoaParameters))
+        angles = tuple(content for content in contents if isinstance(content, QaoaParameters))
         try:
             if len(angles) == len(contents):
                 return await self._offload.run(execute_all, angles, job.shots, flips, seeds)
@@ -307,7 +323,7 @@ class EmulatedProvider:
         return self._facts.flip_probability(parameters.n, rep_delay_s, parameters.layers)
 
     async def _wait_until(self, at_ns: int) -> int:
-        """Sleeps to an instant; the nanoseconds it meant to wait, 0 where that was too short to sleep."""
+        """Sleeps until an instant; returns the planned wait, nanoseconds; 0 if it was too short to sleep."""
         remaining_ns = at_ns - self._clock.now_ns()
         if remaining_ns < SHORTEST_WAIT_NS:
             return 0
@@ -315,13 +331,13 @@ class EmulatedProvider:
         return remaining_ns
 
     def _check(self, job: Job) -> float:
-        """The rep_delay to use, seconds; ProviderError(PERMANENT) on a job the device would refuse."""
+        """The rep_delay to use, seconds; raises ProviderError(PERMANENT) if the device refuses the job."""
         widest = max((circuit.qubits for circuit in job.circuits), default=0)
         if not 1 <= widest <= self.limits.max_qubits:
             raise ProviderError(
                 FaultKind.PERMANENT,
                 f"{widest} qubits, this provider takes 1 to {self.limits.max_qubits}; "
-                "ask a smaller subproblem or circuit",
+                "use a smaller subproblem or circuit",
             )
         for pub in job.pubs:
             if len(pub.circuits) > 1 and (shared := pub.shared_qubits):

@@ -1,4 +1,4 @@
-"""Shots of a state vector, and the surrogate of a QPU's noise on their bits. Numba, nogil, seeded."""
+"""Samples a state vector and applies a surrogate of a QPU's noise to the bits. Numba, nogil, seeded."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sample(
         total += real[index] ** 2 + imaginary[index] ** 2
         cumulative[index] = total
     state = np.array([seed], np.uint64)
-    # Replacing a bit by a random one flips it half the time. From flip to flip, not bit by bit.
+    # Replacing a bit by a random one flips it half the time. Jump from flip to flip instead of bit by bit.
     log_spared = np.log1p(-0.5 * flip_probability)
     spared = _gap(log_spared, state) if flip_probability > 0.0 else n * shots
     distinct, basis, last = 0, 0, cumulative.shape[0] - 1
@@ -55,8 +55,8 @@ def _thresholds(shots: int, total: float, state: Words) -> Float64s:
     """Independent uniforms on [0, total) in ascending order, shape (shots,), without sorting.
 
     Order statistics of uniforms are partial sums of exponentials over their whole sum (Devroye,
-    Non-Uniform Random Variate Generation, 1986, theorem V.2.2). A search a shot would cost more: which
-    way each of its steps goes is a coin toss the processor mispredicts.
+    Non-Uniform Random Variate Generation, 1986, theorem V.2.2). A binary search per shot would be slower:
+    the processor mispredicts half of its branches.
     """
     sums = np.empty(shots)
     position = 0.0
@@ -70,13 +70,13 @@ def _thresholds(shots: int, total: float, state: Words) -> Float64s:
 
 @jit
 def _gap(log_spared: float, state: Words) -> int:
-    """Bits spared before the next one flipped: geometric, by inversion. log_spared: ln(1 − p), below 0."""
+    """Number of bits before the next flip: geometric, by inversion. log_spared: ln(1 − p), below 0."""
     return int(min(np.log(1.0 - _uniform(state)) / log_spared, 1e18))
 
 
 @jit
 def _unpack(histogram: Counts, n: int, distinct: int) -> tuple[Bits, Counts]:
-    """The occupied entries of a histogram over 2ⁿ indices, as bit strings and counts; it is emptied."""
+    """The non-zero entries of a histogram over 2ⁿ indices as bit strings and counts; clears the histogram."""
     pool = np.empty((distinct, n), np.uint8)
     counts = np.empty(distinct, np.int64)
     row = 0

@@ -1,4 +1,4 @@
-"""What a calibration snapshot says of a device. Imports Qiskit (2 to 3 s): for the worker process."""
+"""Reads a device's figures from a calibration snapshot. Imports Qiskit (2 to 3 s): for the worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ CLOPS_LAYERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot's own figures: seconds, and layers a second."""
+    """A snapshot's figures.
+
+    target: Qiskit's target
+    rep_delay_default_s, rep_delay_low_s, rep_delay_high_s: default and range, seconds
+    max_shots: per job
+    max_circuits: per sub-job
+    clops_h: layers of two-qubit gates per second
+    taken_at: ISO 8601
+    """
 
     target: Target
     rep_delay_default_s: float
@@ -29,10 +37,10 @@ class Snapshot:
     taken_at: str
 
     def model_shot_s(self, reset_s: float) -> float:
-        """What rep_delay + circuit + reset gives for one shot of the CLOPS_h circuit, seconds.
+        """Time of one shot of the CLOPS_h circuit from rep_delay + circuit + reset, seconds.
 
-        A layer is one median CZ and one arbitrary rotation, which is two SX (its RZ are virtual);
-        read-out once at the end.
+        A layer is one median CZ and one arbitrary rotation, which takes two SX (its RZ are virtual), with
+        one read-out at the end.
         """
         cz, sx, measure = (self._median_s(name) for name in ("cz", "sx", "measure"))
         return self.rep_delay_default_s + CLOPS_LAYERS * (cz + 2.0 * sx) + measure + reset_s

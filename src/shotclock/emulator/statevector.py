@@ -1,6 +1,6 @@
 """The emulated QPU's samples: a state vector of the warm-started QAOA, then surrogate noise.
 
-Imports numpy, numba and the domain alone, so that a worker process starts fast. Conventions are
+Imports only numpy, numba and the domain, so that a worker process starts fast. Conventions are
 Qiskit's: RZ(φ) = exp(−iφZ/2), RZZ(φ) = exp(−iφZZ/2), RY(φ) = exp(−iφY/2); bit i of a basis index is
 variable i, and z = 1 − 2b.
 """
@@ -22,9 +22,9 @@ REAL, IMAGINARY, RATIOS, PHASE_REAL, PHASE_IMAGINARY = range(5)
 
 
 def execute(parameters: QaoaParameters, shots: int, flip_probability: float, seed: int) -> Samples:
-    """Samples of one circuit, the same for the same seed.
+    """Samples of one circuit, deterministic for a seed.
 
-    flip_probability: the chance λ that a measured bit is replaced by a random one.
+    flip_probability: the probability λ that a measured bit is replaced by a random one.
     """
     return execute_all((parameters,), shots, (flip_probability,), (seed,))[0]
 
@@ -35,19 +35,19 @@ def execute_all(
     flip_probabilities: tuple[float, ...],
     seeds: tuple[int, ...],
 ) -> tuple[Samples, ...]:
-    """Samples of every circuit of a job, in order: one trip to the worker, each as `execute` gives alone.
+    """Samples of all circuits of a job, in order, in one call of the worker; each equals `execute`'s.
 
-    Circuits of one size share their memory: at n = 16 the kernel's page faults for a fresh state cost
-    as much as several qubits' gates. Raises SubproblemError on more variables than `MAX_QUBITS`.
+    Circuits of one size share memory: at n = 16 the page faults of a new state cost as much as the gates of
+    several qubits. Raises SubproblemError on more variables than `MAX_QUBITS`.
     """
-    for one in parameters:
-        _check_size(one.n)
-    rooms: dict[int, tuple[Float64s, Counts]] = {}
+    for circuit in parameters:
+        _check_size(circuit.n)
+    buffers: dict[int, tuple[Float64s, Counts]] = {}
     results = []
-    for one, flip, seed in zip(parameters, flip_probabilities, seeds, strict=True):
-        size = 1 << one.n
-        work, histogram = rooms.setdefault(one.n, (np.empty((5, size)), np.zeros(size, np.int64)))
-        evolve(one.warm, one.field, one.coupling, one.mixer, work)
+    for circuit, flip, seed in zip(parameters, flip_probabilities, seeds, strict=True):
+        size = 1 << circuit.n
+        work, histogram = buffers.setdefault(circuit.n, (np.empty((5, size)), np.zeros(size, np.int64)))
+        evolve(circuit.warm, circuit.field, circuit.coupling, circuit.mixer, work)
         pool, counts = sample(work[REAL], work[IMAGINARY], shots, flip, np.uint64(seed), histogram)
         results.append(Samples(pool, counts))
     return tuple(results)
@@ -63,16 +63,16 @@ def probabilities(parameters: QaoaParameters) -> Float64s:
 
 
 def _check_size(n: int) -> None:
-    """Before anything of 2ⁿ entries is allocated: n = 30 takes 48 GiB."""
+    """Checks n before arrays of 2ⁿ entries are allocated: n = 30 takes 48 GiB."""
     if n > MAX_QUBITS:
         raise SubproblemError(
-            "n", f"{n} variables, but the state vector ends at {MAX_QUBITS}; ask a smaller subproblem"
+            "n", f"{n} variables, but the state vector takes at most {MAX_QUBITS}; use a smaller subproblem"
         )
 
 
 @jit
 def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s, work: Float64s) -> None:
-    """Amplitudes after the whole circuit, into the first two rows of `work`, whatever was there."""
+    """Writes the amplitudes after the whole circuit to the first two rows of `work`."""
     n = warm.shape[0]
     real, imaginary = work[REAL], work[IMAGINARY]
     _warm_start_and_phases(warm, field[0], coupling[0], real, imaginary, work[RATIOS])
@@ -86,9 +86,9 @@ def evolve(warm: Float64s, field: Float64s, coupling: Float64s, mixer: Float64s,
 
 @jit
 def _phases(field: Float64s, coupling: Float64s, work: Float64s) -> None:
-    """exp(−iΣ f z − iΣ_{i<j} c z z), in place: the phases of a product state of ones, multiplied in."""
+    """Multiplies the state by exp(−iΣ f z − iΣ_{i<j} c z z), in place."""
     n = field.shape[0]
-    # at θ = π/2 every product-state amplitude is 2^(−n/2), which is taken out again
+    # at θ = π/2 every product-state amplitude is 2^(−n/2), which `scale` removes
     level = np.full(n, 0.5 * np.pi)
     _warm_start_and_phases(level, field, coupling, work[PHASE_REAL], work[PHASE_IMAGINARY], work[RATIOS])
     scale = 2.0 ** (0.5 * n)
@@ -108,11 +108,11 @@ def _warm_start_and_phases(
     imaginary: Float64s,
     ratios: Float64s,
 ) -> None:
-    """Product state times exp(−iΣ f z − iΣ_{i<j} c z z), both by doubling: two products an amplitude.
+    """Product state times exp(−iΣ f z − iΣ_{i<j} c z z), both by doubling: two products per amplitude.
 
-    Setting bit k turns an amplitude by ratio_k(b) = exp(2i f_k + 2iΣ_{j≠k} c_kj z_j), and setting an
-    earlier bit j turns ratio_k by exp(−4i c_kj); so one sine and cosine a pair are all it takes. The
-    global phase is left out. `ratios`, shape (2ⁿ,), is overwritten.
+    Setting bit k rotates an amplitude by ratio_k(b) = exp(2i f_k + 2iΣ_{j≠k} c_kj z_j), and setting an
+    earlier bit j rotates ratio_k by exp(−4i c_kj), so one sine and cosine per pair are enough. Omits the
+    global phase. Overwrites `ratios`, shape (2ⁿ,).
     """
     ratio_real, ratio_imaginary = ratios[: ratios.shape[0] // 2], ratios[ratios.shape[0] // 2 :]
     real[0], imaginary[0] = 1.0, 0.0
@@ -152,7 +152,7 @@ def _mix(real: Float64s, imaginary: Float64s, qubit: int, theta: float, beta: fl
     p = np.cos(beta)
     q = np.sin(beta) * np.cos(theta)
     r = np.sin(beta) * np.sin(theta)
-    # The lowest two qubits pair entries too near for runs to slice: written out, they vectorise too.
+    # The lowest two qubits pair entries too close for slices; separate loops vectorise too.
     if qubit == 0:
         _mix_neighbours(real, imaginary, p, q, r)
     elif qubit == 1:
@@ -164,7 +164,7 @@ def _mix(real: Float64s, imaginary: Float64s, qubit: int, theta: float, beta: fl
 @jit
 def _mix_runs(real: Float64s, imaginary: Float64s, stride: int, p: float, q: float, r: float) -> None:
     for start in range(0, real.shape[0], 2 * stride):
-        # Slices, so that the compiler sees four disjoint runs and vectorises the loop.
+        # Slices let the compiler see four disjoint runs and vectorise the loop.
         zero_real, one_real = real[start : start + stride], real[start + stride : start + 2 * stride]
         zero_imag = imaginary[start : start + stride]
         one_imag = imaginary[start + stride : start + 2 * stride]

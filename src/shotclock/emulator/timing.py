@@ -1,9 +1,9 @@
-"""A QPU's time as arithmetic: what a job takes, drawn once or predicted. Pure; nothing here waits.
+"""The arithmetic of a QPU's time: a job's durations, drawn or predicted. Pure; nothing here waits.
 
-QPU time = sub-jobs × overhead + shots × Σ(rep_delay + duration + reset) ÷ efficiency, the sum over the
-job's PUBs because execution is column-wise: each shot loops over them, and circuits side by side in one
-PUB take the time of the longest. The formula is
-IBM's baseline approximation (Qiskit/documentation#3092), the efficiency is fitted from CLOPS_h.
+QPU time = sub-jobs × overhead + shots × Σ(rep_delay + duration + reset) ÷ efficiency. The sum runs over the
+job's PUBs because each shot loops over them; circuits side by side in one PUB take the time of the longest.
+The formula is IBM's baseline approximation (Qiskit/documentation#3092); the efficiency is fitted from
+CLOPS_h.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ PREDICTION_SEED = 20_260_501
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """How long each part of one job takes, nanoseconds, with nothing ahead of it; qpu_s in seconds."""
+    """The durations of one job's parts on an idle QPU.
+
+    submit_ns: network time of the submit
+    queue_ns: wait for the QPU
+    execution_ns: on the QPU
+    collect_ns: polling and network time of the collect
+    qpu_s: charged QPU seconds
+    """
 
     submit_ns: int
     queue_ns: int
@@ -43,19 +50,19 @@ class Part:
 
 
 def shots_s(job: Job, facts: DeviceFacts) -> float:
-    """Time the QPU shoots, seconds. Raises SettingsError on a rep_delay outside the device's range."""
+    """Time of the shots, seconds; raises SettingsError on a rep_delay outside the device's range."""
     rep_delay_s = check_rep_delay(facts, job.rep_delay_s)
     column_s = sum(rep_delay_s + pub.duration_s + facts.reset_s for pub in job.pubs)
     return job.shots * column_s / facts.efficiency
 
 
 def subjobs(job: Job, facts: DeviceFacts) -> int:
-    """Sub-jobs the job is divided into: as many PUBs to each as the device takes at once."""
+    """Number of sub-jobs: the device takes at most `max_circuits` PUBs in each."""
     return math.ceil(len(job.pubs) / facts.max_circuits)
 
 
 def sample_timeline(job: Job, facts: DeviceFacts, profile: Profile, rng: np.random.Generator) -> Timeline:
-    """One draw of everything that is random about a job's time."""
+    """Draws a job's random durations once."""
     overhead_s = float(_overhead_s(profile, subjobs(job, facts), rng, 1)[0])
     queue_s = float(profile.queue.draw_s(rng, 1)[0]) if profile.queue else 0.0
     qpu_s = overhead_s + shots_s(job, facts)
@@ -70,7 +77,7 @@ def sample_timeline(job: Job, facts: DeviceFacts, profile: Profile, rng: np.rand
 
 
 def mean_by_component(job: Job, facts: DeviceFacts, profile: Profile) -> tuple[Part, ...]:
-    """The mean of each part from submit to samples; they add up to the predicted mean."""
+    """The mean of each part from submit to samples; the parts add up to the predicted mean."""
     overhead_s = profile.subjob_overhead.mean_s if profile.subjob_overhead else 0.0
     parts_s = (
         ("network_submit", profile.submit_s),
@@ -84,7 +91,7 @@ def mean_by_component(job: Job, facts: DeviceFacts, profile: Profile) -> tuple[P
 
 
 def quantile_s(job: Job, facts: DeviceFacts, profile: Profile, q: float) -> float:
-    """The q-quantile of submit-to-samples, seconds: the shots are certain, the rest is simulated."""
+    """The q-quantile of submit to samples, seconds: constant parts plus a simulated quantile of the rest."""
     certain_s = profile.submit_s + shots_s(job, facts) + profile.collect_s
     return certain_s + _random_quantile_s(profile, subjobs(job, facts), q)
 

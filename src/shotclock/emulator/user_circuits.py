@@ -1,6 +1,6 @@
-"""Samples of circuits of the user's own: Aer's ideal ones, then the same surrogate noise as for QAOA.
+"""Samples of user circuits: ideal samples from Aer, then the same surrogate noise as for QAOA.
 
-Imports no Qiskit: the worker does when it meets such a circuit.
+Imports Qiskit only when a user circuit runs, in the worker.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 AER_SEEDS = 2**31
-# Beyond these a state does not fit a small machine: a matrix product state of this bond dimension takes
-# its place, exact for little entanglement and an approximation for more.
+# A state of more qubits does not fit a small machine; a matrix product state of this bond dimension replaces
+# it, which is exact for little entanglement and an approximation for more.
 STATEVECTOR_QUBITS = 26
 BOND_DIMENSION = 32
 
@@ -34,34 +34,36 @@ def execute_any(
     flip_probabilities: tuple[float, ...],
     seeds: tuple[int, ...],
 ) -> tuple[Samples, ...]:
-    """Samples of every circuit of a job, in order, the same for the same seeds; for the worker.
+    """Samples of all circuits of a job, in order, deterministic for the seeds; for the worker.
 
-    flip_probabilities: the chance λ that a measured bit is replaced by a random one. Raises
-    ProviderError(PERMANENT) where Aer is missing or fails.
+    flip_probabilities: the probability λ that a measured bit is replaced by a random one. Raises
+    ProviderError(PERMANENT) if Aer is missing or fails.
     """
     return tuple(
-        execute_bound(one, shots, flip, seed) if isinstance(one, Bound) else execute(one, shots, flip, seed)
-        for one, flip, seed in zip(contents, flip_probabilities, seeds, strict=True)
+        execute_bound(each, shots, flip, seed)
+        if isinstance(each, Bound)
+        else execute(each, shots, flip, seed)
+        for each, flip, seed in zip(contents, flip_probabilities, seeds, strict=True)
     )
 
 
 def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) -> Samples:
-    """Samples of one circuit; column i is classical bit i, a bit that nothing is written to stays 0."""
+    """Samples of one circuit; column i is classical bit i, and an unwritten bit is 0."""
     return sample_circuit(_read(bound.qpy), shots, flip_probability, seed)
 
 
 @functools.lru_cache(maxsize=32)
 def _read(packed: bytes) -> QuantumCircuit:
-    """A circuit that comes again is not read again: that takes longer than many are shot."""
+    """Cached, because reading a circuit can take longer than sampling it."""
     return load_circuit(packed)
 
 
 def sample_circuit(
     circuit: QuantumCircuit, shots: int, flip_probability: float, seed: int, method: str = ""
 ) -> Samples:
-    """As `execute_bound`, for a circuit at hand in which every parameter has its value.
+    """As `execute_bound`, for a Qiskit circuit without free parameters.
 
-    method: Aer's, "" for the one that the circuit's width calls for.
+    method: Aer's; "" chooses by the circuit's width.
     """
     if not method:
         method = "statevector" if circuit.num_qubits <= STATEVECTOR_QUBITS else "matrix_product_state"
@@ -69,11 +71,11 @@ def sample_circuit(
     if not result.success:
         raise ProviderError(FaultKind.PERMANENT, f"Aer: {result.status}")
     counted = result.data(0)["counts"].items()
-    # Python's integers: there may be more classical bits than a machine word has.
+    # Python integers, because there may be more classical bits than a machine word holds.
     pool = np.array(
         [[int(word, 16) >> bit & 1 for bit in range(circuit.num_clbits)] for word, _ in counted], np.uint8
     )
-    written = {circuit.find_bit(bit).index for one in circuit.data for bit in one.clbits}
+    written = {circuit.find_bit(bit).index for item in circuit.data for bit in item.clbits}
     return _flip_bits(
         pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed
     )
@@ -85,14 +87,14 @@ def check_compiles(circuit: QuantumCircuit) -> str:
 
     try:
         assemble_circuits(compile_circuit([circuit]))
-    # Aer raises whatever its parts do at an expression that it does not know, AttributeError among them.
+    # Aer raises various exceptions, including AttributeError, at an expression that it does not know.
     except Exception as error:  # noqa: BLE001
         return " ".join(str(error).split()).strip("'") or type(error).__name__
     return ""
 
 
 def _flip_bits(pool: Bits, counts: Counts, written: list[int], flip_probability: float, seed: int) -> Samples:
-    """Replacing a bit by a random one flips it half the time."""
+    """Flips written bits with half of flip_probability: a random replacement differs half the time."""
     drawn = np.repeat(pool, counts, axis=0)
     rng = np.random.default_rng(seed)
     flips = rng.random((drawn.shape[0], len(written))) < 0.5 * flip_probability
@@ -103,12 +105,12 @@ def _flip_bits(pool: Bits, counts: Counts, written: list[int], flip_probability:
 
 @functools.lru_cache(maxsize=3)
 def _simulator(method: str) -> AerSimulator:
-    # Aer's own threads collapse beside a busy process.
+    # Aer's threads are slow next to a busy process.
     try:
         from qiskit_aer import AerSimulator  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise ProviderError(
-            FaultKind.PERMANENT, "circuits of one's own are run by Qiskit Aer: install shotclock[aer]"
+            FaultKind.PERMANENT, "user circuits run on Qiskit Aer, which is missing: install shotclock[aer]"
         ) from error
     return AerSimulator(
         method=method, max_parallel_threads=1, matrix_product_state_max_bond_dimension=BOND_DIMENSION

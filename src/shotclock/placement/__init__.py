@@ -1,1 +1,1 @@
-"""What is where: fabrics between an accelerator's host and a QPU."""
+"""Placement: accelerators of this host and ways to an orchestrator on it."""

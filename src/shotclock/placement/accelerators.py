@@ -1,6 +1,6 @@
-"""AMD accelerators as the amdgpu driver shows them in sysfs. What cannot be read is left out, never 0.
+"""AMD accelerators as the amdgpu driver shows them in sysfs. Unreadable values are omitted, never 0.
 
-https://docs.kernel.org/gpu/amdgpu/driver-misc.html names the files.
+https://docs.kernel.org/gpu/amdgpu/driver-misc.html documents the files.
 """
 
 from __future__ import annotations
@@ -14,14 +14,19 @@ CARDS = Path("sys/class/drm")
 DRIVER = Path("sys/module/amdgpu")
 ROCM = Path("opt/rocm/.info/version")
 AMD = "0x1002"
-"""PCI's number of the vendor."""
+"""AMD's PCI vendor ID."""
 UNKNOWN = frozenset(("", "n/a", "0xffff", "0xffffffff", "4294967295"))
 
 
 @dataclass(frozen=True, slots=True)
 class Accelerator:
-    """One card. address: on PCI; memory_bytes: None where the driver does not tell; firmware: a version a
-    block of the chip, blocks without any left out.
+    """One card.
+
+    card: its name in /sys/class/drm
+    address: its PCI address
+    memory_bytes: VRAM; None if the driver does not report it
+    vbios: its VBIOS version; "" if not reported
+    firmware: version of each block of the chip that has one
     """
 
     card: str
@@ -32,15 +37,15 @@ class Accelerator:
 
 
 def accelerators(root: Path = Path("/")) -> tuple[Accelerator, ...]:
-    """AMD's cards of this host, in order of their numbers; root: another tree to look at."""
+    """This host's AMD cards by number; `root` replaces the file system's root in tests."""
     cards = [path for path in (root / CARDS).glob("card*") if re.fullmatch(r"card\d+", path.name)]
     cards.sort(key=lambda path: int(path.name.removeprefix("card")))
     return tuple(_card(path) for path in cards if _text(path / "device" / "vendor").lower() == AMD)
 
 
 def driver(root: Path = Path("/")) -> str:
-    """The amdgpu module's version, or of one built with its kernel the checksum of its source; "" where it
-    is not loaded or tells neither.
+    """The amdgpu module's version, or its source checksum if it was built with the kernel; "" if it is not
+    loaded or reports neither.
     """
     if version := _text(root / DRIVER / "version"):
         return version
@@ -49,25 +54,26 @@ def driver(root: Path = Path("/")) -> str:
 
 
 def rocm(root: Path = Path("/")) -> str:
-    """The installed ROCm's version; "" where there is none in its usual place."""
+    """The installed ROCm's version; "" if the usual file does not exist."""
     return _text(root / ROCM)
 
 
 def _card(path: Path) -> Accelerator:
     device = path / "device"
     memory = _text(device / "mem_info_vram_total")
-    found = {file.name.removesuffix("_fw_version"): _text(file) for file in (device / "fw_version").glob("*")}
+    files = (device / "fw_version").glob("*")
+    versions = {file.name.removesuffix("_fw_version"): _text(file) for file in files}
     return Accelerator(
         card=path.name,
         address=device.resolve().name,
         memory_bytes=int(memory) if memory.isdigit() else None,
         vbios=_text(device / "vbios_version"),
-        firmware={block: version for block, version in sorted(found.items()) if version.strip("0x")},
+        firmware={block: version for block, version in sorted(versions.items()) if version.strip("0x")},
     )
 
 
 def _text(file: Path) -> str:
-    """What the file says; "" where it cannot be read or says that it does not know."""
+    """The file's text; "" if it cannot be read or its value means unknown."""
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""Ways from a caller to an orchestrator on its own host, and why a call takes none of the special ones.
+"""Ways from a caller to an orchestrator on the same host, and why the special ones are not used.
 
-The figures behind the reasons are in docs/decisions/2026-11-22-same-host-transport.md.
+The measurements behind the reasons are in docs/decisions/2026-11-22-same-host-transport.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ CXL_DEVICES = Path("sys/bus/cxl/devices")
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """A way that payloads could take; because: why they do or do not."""
+    """A transport for payloads; because: why it is or is not used."""
 
     name: str
     available: bool
@@ -25,7 +25,7 @@ class Capability:
 
 
 def same_host(root: Path = Path("/")) -> tuple[Capability, ...]:
-    """What there is for payloads between processes of this host; root: another tree to look at."""
+    """The transports between processes of this host; `root` replaces the file system's root in tests."""
     return (
         Capability("in process", True, "nothing is serialised there"),
         Capability("gRPC over loopback", True, "it brings deadlines, cancellation and identity"),

@@ -1,1 +1,1 @@
-"""Classical answers: the fallback, the incumbent and the control arms. Every one is a `Solver`."""
+"""Classical solvers: the fallback, the incumbent and the control arms, all behind the `Solver` protocol."""

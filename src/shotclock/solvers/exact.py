@@ -15,8 +15,7 @@ BLOCK_VARIABLES = 10
 class Exact:
     """The lowest energy of all 2ⁿ assignments; of equal ones the smallest as a binary number.
 
-    max_variables: where enumeration ends; the default keeps a call to milliseconds, and time doubles
-    with every variable more.
+    max_variables: the largest size; the default takes milliseconds, and each further variable doubles that.
     """
 
     name = "exact"
@@ -28,7 +27,9 @@ class Exact:
         """The optimal bits, shape (n,). Raises SubproblemError above max_variables."""
         n = subproblem.n
         if n > self._max_variables:
-            raise SubproblemError("linear", f"has {n} variables; enumeration ends at {self._max_variables}")
+            raise SubproblemError(
+                "linear", f"has {n} variables; enumeration takes at most {self._max_variables}"
+            )
         return _solve(subproblem.quadratic, subproblem.linear)
 
 
@@ -44,8 +45,8 @@ def _solve(quadratic: Float64s, linear: Float64s) -> Bits:
 def _argmin(quadratic: Float64s, linear: Float64s) -> int:
     """The index of the lowest energy; bit i of an index is variable i.
 
-    The lowest ten variables are tabulated for each assignment of the upper ones, so the table stays
-    in the first-level cache and every energy is a sum of few terms: no drift as along a Gray code.
+    The lowest ten variables are tabulated for each assignment of the upper ones, so that the table stays
+    in the first-level cache and each energy sums few terms, without the drift of a Gray code.
     """
     n = linear.shape[0]
     low = min(n, BLOCK_VARIABLES)
@@ -64,7 +65,7 @@ def _argmin(quadratic: Float64s, linear: Float64s) -> int:
 
 @jit
 def _fix_upper(quadratic: Float64s, linear: Float64s, upper: int, low: int, field: Float64s) -> float:
-    """Energy of the upper variables alone; `field` becomes the linear terms they leave to the lower."""
+    """Energy of the upper variables alone; sets `field` to the resulting linear terms of the lower ones."""
     n = linear.shape[0]
     field[:] = linear[:low]
     base = 0.0

@@ -1,4 +1,4 @@
-"""The classical answer set beside every quantum one: exact where that is affordable, else tabu."""
+"""The classical fallback that races every quantum answer: exact where affordable, otherwise tabu."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from shotclock.solvers.tabu import Tabu
 
 
 def classical(n: int) -> Solver:
-    """The solver for n variables: enumeration to 20 (milliseconds), tabu above."""
+    """The solver for n variables: enumeration up to 20 (milliseconds), tabu above."""
     return Exact() if n <= MAX_VARIABLES else Tabu()
 
 
 class Classical:
-    """`classical(n)` behind one `Solver`, for a caller that serves every size."""
+    """One `Solver` for all sizes; delegates to `classical(n)`."""
 
     name = "exact-or-tabu"
 
     def solve(self, subproblem: Subproblem) -> Bits:
-        """The optimum to 20 variables, tabu's best above, shape (n,)."""
+        """The optimum up to 20 variables, tabu's best above, shape (n,)."""
         return classical(subproblem.n).solve(subproblem)
 
 
 def warm_solvers() -> None:
-    """Compiles what any call may run, or loads it from numba's cache: seconds, which no call has.
+    """Compiles the solvers or loads them from numba's cache, which takes seconds, before the first call.
 
-    Compiled code depends on no size, and `Subproblem` keeps one layout: one call of each solver is all.
+    Compiled code does not depend on the size, so one run of each solver is enough.
     """
     for n in (1, MAX_VARIABLES + 1):
         idle = Subproblem(np.zeros((n, n)), np.zeros(n))

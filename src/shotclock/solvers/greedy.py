@@ -1,4 +1,4 @@
-"""Best-improvement one-flip descent: the incumbent a warm start leans on, and a control arm."""
+"""Best-improvement one-flip descent: the incumbent for warm starts, and a control arm."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class Greedy:
 
 @jit
 def descend_in_place(quadratic: Float64s, linear: Float64s, bits: Bits) -> None:
-    """Takes bits, shape (n,), to the local minimum that best-improvement flips lead to."""
+    """Moves bits, shape (n,), to the local minimum reached by best-improvement flips."""
     n = linear.shape[0]
     field = linear.copy()
     for j in range(n):
         if bits[j]:
             for i in range(n):
                 field[i] += 2.0 * quadratic[i, j]
-    # Rounding can make two flips look like gains of one another for ever; n² moves are plenty.
+    # Rounding can make two flips undo each other for ever; n² moves are more than enough.
     for _ in range(n * n + 1):
         chosen, lowest = -1, 0.0
         for i in range(n):

@@ -1,8 +1,8 @@
 """Control arms that draw as many candidates as a QPU has shots, and the descent that improves a pool.
 
-A QPU's samples are worth something where they beat these at equal shots (design.md, rule 10). Each
-candidate costs one energy evaluation, as a shot does. Drawing and descending are kept apart, because a
-descent after sampling hides what was sampled.
+A QPU's samples are useful only if they beat these at equal shots (design.md, rule 10). Each candidate
+costs one energy evaluation, as a shot does. Drawing and descent are separate steps, because a descent
+hides the quality of the samples.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 from shotclock.solvers.greedy import Greedy, descend_in_place
 
-# The warm start's own chance that a bit leaves the incumbent's value (see circuits.angles).
+# The warm start's probability that a bit differs from the incumbent's (see circuits.angles).
 FLIP_PROBABILITY = 0.25
 
 
@@ -28,7 +28,7 @@ class RandomPool:
         self._seed = seed
 
     def sample(self, subproblem: Subproblem) -> Samples:
-        """The candidates, none of them improved."""
+        """The candidates, without descent."""
         rng = np.random.default_rng(self._seed)
         return _distinct(rng.integers(0, 2, (self._shots, subproblem.n), dtype=np.uint8))
 
@@ -40,7 +40,7 @@ class RandomPool:
 class PerturbedGreedy:
     """Greedy's answer with each bit flipped at random, `shots` times; the same for the same seed.
 
-    It knows what a warm-started circuit knows and needs no QPU: the arm such a circuit must beat.
+    It uses the same information as a warm-started circuit and no QPU, so such a circuit must beat it.
     """
 
     name = "perturbed-greedy"
@@ -51,7 +51,7 @@ class PerturbedGreedy:
         self._flip_probability = flip_probability
 
     def sample(self, subproblem: Subproblem) -> Samples:
-        """The candidates, none of them improved."""
+        """The candidates, without descent."""
         rng = np.random.default_rng(self._seed)
         flips = rng.random((self._shots, subproblem.n)) < self._flip_probability
         return _distinct(Greedy().solve(subproblem) ^ flips.astype(np.uint8))
@@ -61,16 +61,16 @@ class PerturbedGreedy:
         return _best(subproblem, self.sample(subproblem).pool)
 
 
-class Descended:
-    """Another pool's candidates, each brought to its local minimum: what a descent adds, kept apart."""
+class DescentPool:
+    """Another pool's candidates, each moved to its local minimum: measures what a descent adds."""
 
-    def __init__(self, drawn: RandomPool | PerturbedGreedy) -> None:
-        self.name = f"{drawn.name}-descended"
-        self._drawn = drawn
+    def __init__(self, pool: RandomPool | PerturbedGreedy) -> None:
+        self.name = f"{pool.name}-descended"
+        self._pool = pool
 
     def solve(self, subproblem: Subproblem) -> Bits:
         """The best local minimum, shape (n,)."""
-        return _best(subproblem, descend(subproblem, self._drawn.sample(subproblem).pool))
+        return _best(subproblem, descend(subproblem, self._pool.sample(subproblem).pool))
 
 
 def descend(subproblem: Subproblem, pool: Bits) -> Bits:
@@ -90,7 +90,7 @@ def _best(subproblem: Subproblem, pool: Bits) -> Bits:
 
 @jit
 def _descend_all(quadratic: Float64s, linear: Float64s, pool: Bits) -> Bits:
-    found = pool.copy()
-    for row in range(found.shape[0]):
-        descend_in_place(quadratic, linear, found[row])
-    return found
+    minima = pool.copy()
+    for row in range(minima.shape[0]):
+        descend_in_place(quadratic, linear, minima[row])
+    return minima

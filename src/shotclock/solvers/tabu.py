@@ -24,7 +24,7 @@ class Tabu:
         self._starts = starts
 
     def solve(self, subproblem: Subproblem) -> Bits:
-        """The best bits met, shape (n,)."""
+        """The best bits visited, shape (n,)."""
         moves = self._sweeps * subproblem.n
         return _search(subproblem.quadratic, subproblem.linear, moves, self._starts, self._seed)
 
@@ -48,7 +48,7 @@ def _search(quadratic: Float64s, linear: Float64s, moves: int, starts: int, seed
 
 @jit
 def _walk(quadratic: Float64s, linear: Float64s, bits: Bits, moves: int, state: Words) -> float:
-    """One walk from `bits`, which become the best met; returns their energy."""
+    """One walk from `bits`; sets them to the best ones visited and returns their energy."""
     n = bits.shape[0]
     tenure = min(20, n // 4)
     free_at = np.zeros(n, np.int64)
@@ -59,7 +59,7 @@ def _walk(quadratic: Float64s, linear: Float64s, bits: Bits, moves: int, state: 
     for move in range(moves):
         chosen = -1
         for i in range(n):
-            # A tabu move is allowed where it beats everything seen (aspiration).
+            # A tabu move is allowed if it beats everything visited so far (aspiration).
             admissible = free_at[i] <= move or energy + flip_gain[i] < best_energy
             if admissible and (chosen < 0 or flip_gain[i] < flip_gain[chosen]):
                 chosen = i
@@ -77,7 +77,7 @@ def _walk(quadratic: Float64s, linear: Float64s, bits: Bits, moves: int, state: 
 
 @jit
 def _start(quadratic: Float64s, linear: Float64s, bits: Bits, flip_gain: Float64s) -> float:
-    """The energy of `bits`; fills the change each single flip would make."""
+    """The energy of `bits`; fills `flip_gain` with the change of each single flip."""
     n = bits.shape[0]
     energy = 0.0
     for i in range(n):
@@ -92,7 +92,7 @@ def _start(quadratic: Float64s, linear: Float64s, bits: Bits, flip_gain: Float64
 
 @jit
 def _flip(quadratic: Float64s, bits: Bits, flip_gain: Float64s, flipped: int) -> None:
-    """Flips one bit and updates the changes the next flips would make, O(n)."""
+    """Flips one bit and updates `flip_gain`, O(n)."""
     sign = -2.0 if bits[flipped] else 2.0
     bits[flipped] ^= 1
     flip_gain[flipped] = -flip_gain[flipped]

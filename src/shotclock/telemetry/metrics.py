@@ -1,4 +1,4 @@
-"""The founding document's metrics for Prometheus, one registry a process, one recorder a client."""
+"""The specification's metrics for Prometheus: one registry per process, one recorder per client."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from shotclock.domain.status import BreakerState
 Family = TypeVar("Family", Counter, Gauge, Histogram)
 
 WINDOW = 100
-"""Calls over which the two gauges are taken."""
+"""Number of calls over which the two ratio gauges are computed."""
 
 SUBMIT_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-"""An edge stands exactly at each usual deadline: 50, 100 and 200 ms, 1, 2 and 30 s."""
+"""Bucket edges include the usual deadlines: 50, 100 and 200 ms, 1, 2 and 30 s."""
 
 COMPILE_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-"""Compiling a template takes 8 to 50 ms, a wide circuit of the user's own seconds."""
+"""Compiling a template takes 8 to 50 ms, a wide user circuit takes seconds."""
 
 
 class Metrics:
-    """The metric families; `client` is who asks: an arm in a benchmark, a caller's name in a service."""
+    """The metric families; `client` is the caller: an arm in a benchmark, a client's name in a service."""
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
@@ -54,7 +54,7 @@ class Metrics:
         self.retries = Counter("qpu_job_retries", "Attempts after the first.", ["client"], registry=registry)
         self.success_ratio = Gauge(
             "hybrid_call_success_ratio",
-            f"Calls whose samples came by the deadline and passed their checks, of the last {WINDOW}.",
+            f"Share of the last {WINDOW} calls whose samples came by the deadline and passed their checks.",
             ["client"],
             registry=registry,
         )
@@ -66,7 +66,7 @@ class Metrics:
         )
         self.hit_ratio = Gauge(
             "shotclock_deadline_hit_ratio",
-            f"Calls answered by the deadline, of the last {WINDOW}.",
+            f"Share of the last {WINDOW} calls answered by the deadline.",
             ["client"],
             registry=registry,
         )
@@ -79,13 +79,13 @@ class Metrics:
         )
         self.rejections = Counter(
             "shotclock_rejections",
-            "Calls refused before they were submitted, by the limit that refused.",
+            "Calls refused before submission, by the limit that refused them.",
             ["client", "limit"],
             registry=registry,
         )
         self.lookups = Counter(
             "shotclock_result_cache",
-            "Lookups of an equal, earlier call's samples: hit or miss.",
+            "Lookups of samples of an equal earlier call: hit or miss.",
             ["client", "event"],
             registry=registry,
         )
@@ -104,13 +104,13 @@ class Metrics:
         )
         self.overruns = Counter(
             "shotclock_emulator_overruns",
-            "Calls whose emulation computed for longer than the time it emulates.",
+            "Calls whose emulation took longer to compute than the time it emulates.",
             ["client"],
             registry=registry,
         )
         self.troubles = Counter(
             "shotclock_troubles",
-            "What a person has to see to: a parked job, a ledger that stopped; each was said in a line.",
+            "Problems that need attention, such as a parked job or a stopped ledger; each is logged.",
             ["client"],
             registry=registry,
         )
@@ -136,7 +136,7 @@ class Metrics:
 
     @contextmanager
     def expose(self, port: int, address: str = "127.0.0.1") -> Iterator[None]:
-        """Serves /metrics on a port of the loopback meanwhile; MachineError when it is taken."""
+        """Serves /metrics on a loopback port within the context; raises MachineError if the port is taken."""
         try:
             server, thread = start_http_server(port, addr=address, registry=self.registry)
         except OSError as error:
@@ -152,35 +152,35 @@ class Metrics:
 
 
 class _Series:
-    """One client's time series, each found once: `labels()` checks and locks at every call."""
+    """One client's time series, cached because `labels()` checks and locks at every call."""
 
     def __init__(self, client: str) -> None:
         self._client = client
-        self._found: dict[tuple[object, ...], Counter | Gauge | Histogram] = {}
+        self._cached: dict[tuple[object, ...], Counter | Gauge | Histogram] = {}
 
     def __call__(self, family: Family, *labels: str) -> Family:
-        """The family's series under these labels, made at its first use."""
+        """The family's series with these labels, created at its first use."""
         key = (family, *labels)
-        found = self._found.get(key)
-        if not isinstance(found, type(family)):
-            found = self._found[key] = family.labels(self._client, *labels)
-        return found
+        series = self._cached.get(key)
+        if not isinstance(series, type(family)):
+            series = self._cached[key] = family.labels(self._client, *labels)
+        return series
 
 
 class _Share:
-    """How many of the last calls something was true of."""
+    """The share of the last calls for which a condition held."""
 
     def __init__(self) -> None:
-        self._seen: deque[bool] = deque()
+        self._window: deque[bool] = deque()
         self._true = 0
 
     def add(self, true: bool) -> float:
-        """One more call; the share with it."""
-        self._seen.append(true)
+        """Adds a call and returns the new share."""
+        self._window.append(true)
         self._true += true
-        if len(self._seen) > WINDOW:
-            self._true -= self._seen.popleft()
-        return self._true / len(self._seen)
+        if len(self._window) > WINDOW:
+            self._true -= self._window.popleft()
+        return self._true / len(self._window)
 
 
 class PrometheusRecorder:
@@ -214,13 +214,13 @@ class PrometheusRecorder:
 
     def breaker(self, state: BreakerState) -> None:
         """See `Recorder.breaker`."""
-        for known in BreakerState:
-            self._of(self._metrics.breaker_state, known).set(known is state)
+        for each in BreakerState:
+            self._of(self._metrics.breaker_state, each).set(each is state)
 
     def record_outcome(self, outcome: Outcome | CircuitOutcome) -> None:
         """See `Recorder.record_outcome`."""
         metrics, of, provenance = self._metrics, self._of, outcome.provenance
-        # as `quantum_share`: samples of an earlier, equal call are no call of the QPU
+        # as in `quantum_share`: reused samples of an equal earlier call do not count as a QPU call
         sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
         samples_back = sampled and not provenance.cached
         if samples_back:

@@ -1,4 +1,4 @@
-"""The status as a page for a browser: one look at an orchestrator, made anew every two seconds."""
+"""The orchestrator's status as a page for a browser, refreshed every two seconds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2rem; color: #1a1a1a; back
 h1 {{ font-size: 1.4rem; margin: 0 0 1rem }}
 th {{ font-weight: normal; text-align: left; padding: .2rem 2rem .2rem 0; color: #555 }}
 td {{ font-variant-numeric: tabular-nums }}
-.look {{ font-weight: bold; border-bottom: 3px solid #b00020 }}
+.attention {{ font-weight: bold; border-bottom: 3px solid #b00020 }}
 </style></head>
 <body><h1>{title}</h1><table>{rows}</table></body></html>
 """
 
 
 def page(status: Status) -> str:
-    """HTML, complete in itself; what wants a look is underlined."""
+    """Self-contained HTML; values that need attention are underlined."""
     emulated = " (EMULATED)" if status.emulated else ""
     p95 = f"{status.service_p95_s * 1e3:.0f} ms{emulated}" if status.service_p95_s else "not known yet"
     rows = (
@@ -39,6 +39,6 @@ def page(status: Status) -> str:
     )
 
 
-def _row(name: str, value: str, look: bool) -> str:
-    mark = ' class="look"' if look else ""
+def _row(name: str, value: str, needs_attention: bool) -> str:
+    mark = ' class="attention"' if needs_attention else ""
     return f"<tr><th scope=row>{escape(name)}</th><td><span{mark}>{escape(value)}</span></td></tr>\n"

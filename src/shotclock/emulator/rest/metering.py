@@ -56,7 +56,7 @@ class Account:
         self._charges: dict[str, Charge] = {}
 
     def charge(self, workload: str, mode: ExecutionMode, seconds: float, tags: tuple[str, ...]) -> None:
-        """LedgerFactory a workload's final usage. A second time is the endpoint's own fault: ValueError."""
+        """Charges a workload's final usage. A second time is the endpoint's own fault: ValueError."""
         if workload in self._charges:
             raise ValueError(f"{workload} is charged twice")
         self._charges[workload] = Charge(workload, mode, seconds, seconds * self.price_per_s, tags)
