@@ -1,1 +1,1 @@
-"""IBM's REST API over the emulator's core, for IBM's own, unmodified clients. Everything here is EMULATED."""
+"""IBM's REST API on top of the emulator's core, for IBM's unmodified clients. Everything here is EMULATED."""

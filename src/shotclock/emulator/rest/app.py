@@ -1,4 +1,4 @@
-"""The routes of IBM's REST API, and the emulator's own under /emulator."""
+"""The routes of IBM's REST API, and the emulator's pages under /emulator."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from shotclock.emulator.rest.bodies import body_of
 from shotclock.emulator.rest.endpoint import Endpoint, no_calibration
 from shotclock.emulator.rest.errors import ApiError, bad_request, refuse
 from shotclock.emulator.rest.faults import Fault, parse
-from shotclock.emulator.rest.gate import Gate, token
 from shotclock.emulator.rest.instances import instance_routes
 from shotclock.emulator.rest.job_routes import JobRoutes, moment_of
+from shotclock.emulator.rest.request_filter import RequestFilter, token
 from shotclock.emulator.rest.sessions import session_document
 
 Cut = Callable[[Request], Awaitable[None]]
-# IBM's client leaves an address alone that holds "experimental"; others take the API's own prefix or none.
+# IBM's client does not change an address that contains "experimental"; others use the API's prefix or none.
 PREFIXES = ("/experimental", "/api/v1", "/v1", "")
 
 
 class FaultBody(BaseModel):
-    """The body of POST /emulator/faults: a rule as of --fault."""
+    """The body of POST /emulator/faults: a rule in --fault's syntax."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -47,10 +47,10 @@ class SessionUpdate(BaseModel):
 
 
 def application(endpoint: Endpoint, cut: Cut) -> ASGIApp:
-    """The whole endpoint as an ASGI application; `cut` ends a request's connection at once."""
+    """The endpoint as an ASGI application; `cut` closes a request's connection immediately."""
     routes = Routes(endpoint)
     api = [*JobRoutes(endpoint, cut).table(), *routes.table()]
-    own = [
+    emulator_routes = [
         Route("/identity/token", token, methods=["POST"]),
         Route("/emulator", routes.about),
         Route("/emulator/account", routes.account),
@@ -61,17 +61,19 @@ def application(endpoint: Endpoint, cut: Cut) -> ASGIApp:
     ]
     mounted = [Mount(prefix, routes=api) for prefix in PREFIXES]
     refusals = dict.fromkeys((ApiError, HTTPException, ClientDisconnect, Exception), refuse)
-    return Gate(Starlette(routes=[*own, *mounted], exception_handlers=refusals), endpoint)
+    return RequestFilter(
+        Starlette(routes=[*emulator_routes, *mounted], exception_handlers=refusals), endpoint
+    )
 
 
 class Routes:
-    """Devices, sessions, usage, and the emulator's own pages."""
+    """Devices, sessions, usage, and the emulator's pages."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
 
     def table(self) -> list[Route]:
-        """The routes of the API that are not about jobs."""
+        """The API's routes except those of jobs."""
         return [
             Route("/backends", self.backends),
             Route("/backends/{name}/configuration", self.configuration),
@@ -100,30 +102,30 @@ class Routes:
         )
 
     async def configuration(self, request: Request) -> Response:
-        """GET /backends/{name}/configuration: the same for every calibration."""
+        """GET /backends/{name}/configuration, which does not depend on the calibration."""
         self._calibration(request)
         return _json(self._endpoint.backend(request.path_params["name"]).configuration)
 
     async def properties(self, request: Request) -> Response:
-        """GET /backends/{name}/properties: of the latest calibration, or the one that is asked for.
+        """GET /backends/{name}/properties of the latest or the requested calibration.
 
-        Empty where a date is asked for at which no calibration is known, as IBM answers.
+        As at IBM, the answer is empty if no calibration is known at the requested date.
         """
         calibration = self._calibration(request)
         return _json("{}" if calibration is None else calibration.properties)
 
     def _calibration(self, request: Request) -> Calibration | None:
-        asked = request.query_params
+        query = request.query_params
         backend = self._endpoint.backend(request.path_params["name"])
-        if calibration_id := asked.get("calibration_id"):
-            found = backend.calibration(calibration_id)
-            if found is None:
+        if calibration_id := query.get("calibration_id"):
+            calibration = backend.calibration(calibration_id)
+            if calibration is None:
                 raise ApiError(404, "not_found", no_calibration(backend, calibration_id))
-            return found
+            return calibration
         latest = backend.history[-1]
-        if "updated_before" not in asked:
+        if "updated_before" not in query:
             return latest
-        return backend.calibration_before(moment_of(asked, "updated_before", latest.made))
+        return backend.calibration_before(moment_of(query, "updated_before", latest.made))
 
     async def status(self, request: Request) -> Response:
         """GET /backends/{name}/status."""
@@ -155,7 +157,7 @@ class Routes:
         return JSONResponse(session_document(session, self._endpoint.time))
 
     async def update_session(self, request: Request) -> Response:
-        """PATCH /sessions/{id}: to accept no more jobs."""
+        """PATCH /sessions/{id}: stops accepting jobs."""
         session = self._endpoint.session(request.path_params["session_id"])
         try:
             update = SessionUpdate.model_validate(await body_of(request))
@@ -166,12 +168,12 @@ class Routes:
         return Response(status_code=204)
 
     async def close_session(self, request: Request) -> Response:
-        """DELETE /sessions/{id}/close: with every job of it that has not begun."""
+        """DELETE /sessions/{id}/close: also cancels the session's jobs that have not begun."""
         self._endpoint.workloads.close_now(self._endpoint.session(request.path_params["session_id"]))
         return Response(status_code=204)
 
     async def about(self, request: Request) -> Response:
-        """GET /emulator: what this is."""
+        """GET /emulator: the emulator's settings."""
         del request
         endpoint = self._endpoint
         return JSONResponse(
@@ -183,13 +185,14 @@ class Routes:
                 "now": endpoint.time.stamp(endpoint.time.now_s()),
                 "backends": list(endpoint.backends),
                 "calibrations": {
-                    name: [one.id for one in backend.history] for name, backend in endpoint.backends.items()
+                    name: [calibration.id for calibration in backend.history]
+                    for name, backend in endpoint.backends.items()
                 },
             }
         )
 
     async def account(self, request: Request) -> Response:
-        """GET /emulator/account: every workload that was charged, and what was paid for twice."""
+        """GET /emulator/account: all charged workloads, and tags that were charged twice."""
         del request
         account = self._endpoint.account
         return JSONResponse(
@@ -204,7 +207,7 @@ class Routes:
         )
 
     async def faults(self, request: Request) -> Response:
-        """GET /emulator/faults: the rules that hold, and what has struck."""
+        """GET /emulator/faults: the active rules, and the faults that have occurred."""
         del request
         plan = self._endpoint.faults
         return JSONResponse(
@@ -216,7 +219,7 @@ class Routes:
         )
 
     async def add_fault(self, request: Request) -> Response:
-        """POST /emulator/faults: one more rule; maintenance, calibration and exhausted strike at once."""
+        """POST /emulator/faults: adds a rule; maintenance, calibration and exhausted occur immediately."""
         try:
             rule = parse(FaultBody.model_validate(await body_of(request)).fault)
         except ValidationError as error:
@@ -224,7 +227,7 @@ class Routes:
         except (SettingsError, ApiError) as error:
             return PlainTextResponse(f"{error}\n", 400)
         if rule.fault in {Fault.MAINTENANCE, Fault.CALIBRATION, Fault.EXHAUSTED}:
-            self._endpoint.befall(rule.fault)
+            self._endpoint.apply_fault(rule.fault)
         else:
             self._endpoint.faults.add(rule)
         return await self.faults(request)

@@ -1,4 +1,4 @@
-"""A device as the API shows it: the snapshot's own documents, and calibrations that change them."""
+"""A device as the API shows it: the snapshot's documents, and calibrations that change them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from shotclock.emulator.device import DeviceFacts
 from shotclock.emulator.rest.prepared import BackendDocuments, Chip
 
 Json = Any  # a JSON document
-# Assumed: errors and coherence times wander by about a tenth between two calibrations.
+# Assumed: errors and coherence times change by about a tenth between two calibrations.
 CALIBRATION_SIGMA = 0.1
 CALIBRATED = frozenset({"T1", "T2", "readout_error", "gate_error", "prob_meas0_prep1", "prob_meas1_prep0"})
-# A document has about a megabyte; a day of hourly calibrations can be asked for.
+# A document has about a megabyte; this keeps a day of hourly calibrations.
 KEPT_CALIBRATIONS = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """One calibration: its id, when it was made, and the properties since, JSON text."""
+    """One calibration: its id, its date, and the device's properties as JSON text."""
 
     id: str
     made: datetime
@@ -33,7 +33,7 @@ class Calibration:
 
 
 class Backend:
-    """A device with its documents. A calibration changes the properties and their date, no timing."""
+    """A device with its documents. A calibration changes the properties and their date, but no timing."""
 
     def __init__(self, facts: DeviceFacts, documents: BackendDocuments) -> None:
         self.facts = facts
@@ -51,20 +51,20 @@ class Backend:
         return self.history[-1].properties
 
     def calibration(self, calibration_id: str) -> Calibration | None:
-        """The calibration of this id; None where it does not exist, or is no longer kept."""
-        return next((one for one in self.history if one.id == calibration_id), None)
+        """The calibration with this id; None if it does not exist or is no longer stored."""
+        return next((each for each in self.history if each.id == calibration_id), None)
 
     def calibration_before(self, moment: datetime) -> Calibration | None:
-        """The latest calibration made at this moment or before it; None where none is kept."""
-        return next((one for one in reversed(self.history) if one.made <= moment), None)
+        """The latest calibration at or before this moment; None if none is stored."""
+        return next((each for each in reversed(self.history) if each.made <= moment), None)
 
     @functools.cached_property
     def chip(self) -> Chip:
-        """The device as it is calibrated now."""
+        """The device with its current calibration."""
         return Chip(self.facts.name, _coherence_s(json.loads(self.properties)))
 
     def calibrate(self, stamp: str, seed: int) -> None:
-        """New values for errors and coherence times, dated `stamp`."""
+        """Draws new errors and coherence times, dated `stamp`."""
         self.calibrations += 1
         rng = np.random.default_rng((seed, self.calibrations))
         properties = json.loads(self.properties)
@@ -74,14 +74,14 @@ class Backend:
                 if value["name"] in CALIBRATED:
                     value["value"] = _drift(value["value"], value["name"], rng)
                     value["date"] = stamp
-        made = Calibration(
+        calibration = Calibration(
             f"{self.name}-{self.calibrations}", datetime.fromisoformat(stamp), json.dumps(properties)
         )
-        self.history.append(made)
+        self.history.append(calibration)
         self.__dict__.pop("chip", None)
 
     def device(self, queue_length: int, online: bool) -> Json:
-        """Its entry in GET /backends."""
+        """The device's entry in GET /backends."""
         configuration = json.loads(self.configuration)
         return {
             "name": self.name,
@@ -110,17 +110,17 @@ class Backend:
 
 
 def _coherence_s(properties: Json) -> tuple[tuple[float, float], ...]:
-    """T1 and T2 of each qubit, seconds; where the properties have none, infinite."""
+    """T1 and T2 of each qubit, seconds; infinite if the properties do not hold them."""
     scale = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-    found = []
+    times = []
     for values in properties["qubits"]:
-        own = {value["name"]: value["value"] * scale.get(value["unit"], 1.0) for value in values}
-        found.append((own.get("T1", math.inf), own.get("T2", math.inf)))
-    return tuple(found)
+        by_name = {value["name"]: value["value"] * scale.get(value["unit"], 1.0) for value in values}
+        times.append((by_name.get("T1", math.inf), by_name.get("T2", math.inf)))
+    return tuple(times)
 
 
 def _drift(value: float, name: str, rng: np.random.Generator) -> float:
-    if value == 1.0:  # marks what is dead
+    if value == 1.0:  # marks a dead qubit or coupler
         return value
     new = value * float(rng.lognormal(0.0, CALIBRATION_SIGMA))
     return new if name in {"T1", "T2"} else min(new, 0.999)

@@ -1,4 +1,4 @@
-"""Bodies of requests."""
+"""Reads the bodies of requests."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from starlette.requests import Request
 from shotclock.emulator.rest.errors import ApiError, bad_request
 
 MAX_BYTES = 300_000_000
-"""Of a job's input on IBM's service (Qiskit/documentation#5369)."""
+"""Limit of a job's input on IBM's service (Qiskit/documentation#5369)."""
 
 
 async def body_of(request: Request) -> JsonValue:
-    """The JSON body; raises ApiError where it is none, or larger than IBM takes."""
+    """The JSON body; raises ApiError if it is not valid JSON or larger than IBM accepts."""
     content, length = bytearray(), 0
     async for chunk in request.stream():
         length += len(chunk)
-        if length <= MAX_BYTES:  # the rest is read all the same: a client that sends does not listen
+        if length <= MAX_BYTES:  # read the rest too: a client reads the answer only after sending
             content += chunk
     if length > MAX_BYTES:
         raise ApiError(413, "payload_too_large", f"The input has {length} bytes, {MAX_BYTES} are allowed")

@@ -1,4 +1,4 @@
-"""Whether a circuit can be run: on the target, and by the simulator. For the worker."""
+"""Checks that a circuit can run on the target and in the simulator. For the worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_UNROLLED = 1_000_000
 
 
 def check_item(item: Item, target: Target) -> None:
-    """Raises BadProgramError, one line, where the item cannot be run."""
+    """Raises BadProgramError (one line) if the item cannot be run."""
     circuit = item.circuit
     try:
         check_delays(circuit, target.dt or 0.0)
@@ -44,39 +44,39 @@ def check_item(item: Item, target: Target) -> None:
 
 
 def _check_angles(item: Item) -> None:
-    """Angles that are not linear in the parameters may have no value, as 1/a has none at 0."""
-    bent = {angle for angle in _angles(item.circuit) if not _is_linear(angle)}
-    if not bent:
+    """Evaluates the angles that are not linear in the parameters: they may be undefined, as 1/a is at 0."""
+    nonlinear = {angle for angle in _angles(item.circuit) if not _is_linear(angle)}
+    if not nonlinear:
         return
     values, _ = item.values(np.random.default_rng(0))
     for row in values.reshape(-1, values.shape[-1]):
-        given = dict(zip(item.circuit.parameters, row.tolist(), strict=True))
-        for angle in bent:
+        by_parameter = dict(zip(item.circuit.parameters, row.tolist(), strict=True))
+        for angle in nonlinear:
             try:
-                found = angle.bind({one: given[one] for one in angle.parameters}).numeric()
+                value = angle.bind({name: by_parameter[name] for name in angle.parameters}).numeric()
             except (ZeroDivisionError, QiskitError) as error:
                 raise BadProgramError(f"an angle of {angle} has no value for {row.tolist()}") from error
-            if not np.isfinite(found):
+            if not np.isfinite(value):
                 raise BadProgramError(f"an angle of {angle} has no value for {row.tolist()}")
 
 
 def _is_linear(angle: ParameterExpression) -> bool:
     return isinstance(angle, Parameter) or not any(
         isinstance(slope, ParameterExpression) and slope.parameters
-        for slope in (angle.gradient(one) for one in angle.parameters)
+        for slope in (angle.gradient(parameter) for parameter in angle.parameters)
     )
 
 
 def _angles(circuit: QuantumCircuit) -> Iterator[ParameterExpression]:
-    """Every angle that depends on the circuit's own parameters, outside control flow."""
-    for one in circuit.data:
-        for angle in one.params:
+    """Every angle that depends on the circuit's parameters, outside control flow."""
+    for item in circuit.data:
+        for angle in item.params:
             if isinstance(angle, ParameterExpression) and angle.parameters:
                 yield angle
 
 
 def _check_dynamic(item: Item) -> None:
-    """With the first row of values: the simulator's compiler takes no parameters in control flow."""
+    """Compiles with the first row of values: the simulator takes no parameters in control flow."""
     circuit = item.circuit
     values, _ = item.values(np.random.default_rng(0))
     rows = values.reshape(-1, circuit.num_parameters) if circuit.num_parameters else np.zeros((1, 0))
@@ -88,10 +88,10 @@ def _check_dynamic(item: Item) -> None:
 
 
 def _count_unrolled(circuit: QuantumCircuit) -> int:
-    """Instructions with every loop written out."""
+    """Number of instructions after unrolling all loops."""
     total = 0
-    for one in circuit.data:
-        operation = one.operation
+    for item in circuit.data:
+        operation = item.operation
         if isinstance(operation, ControlFlowOp):
             times = len(operation.params[0]) if isinstance(operation, ForLoopOp) else 1
             total += times * sum(_count_unrolled(block) for block in operation.blocks)

@@ -1,7 +1,7 @@
-"""Which versions of IBM's client the endpoint serves.
+"""The versions of IBM's client that the endpoint serves.
 
-Before 0.49 the client reads no IAM_URL and looks for its token and instances in IBM's cloud alone. Where such
-a client comes here all the same, through a proxy or a resolver, it is told.
+Before 0.49 the client does not read IAM_URL and gets its token and instances only from IBM's cloud. If such
+a client reaches the endpoint through a proxy or a resolver, it gets an error that says so.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _VERSION = re.compile(r"qiskit_ibm_runtime-(\d{1,4})\.(\d{1,4})[\w.]*")
 
 
 def check_client(header: str) -> None:
-    """Raises ApiError where the header names a client that is too old; one that names none is served."""
-    found = _VERSION.search(header)
-    if found is not None and (int(found[1]), int(found[2])) < OLDEST_CLIENT:
+    """Raises ApiError if the header names a client that is too old; accepts a header that names none."""
+    match = _VERSION.search(header)
+    if match is not None and (int(match[1]), int(match[2])) < OLDEST_CLIENT:
         oldest = ".".join(str(part) for part in OLDEST_CLIENT)
         raise ApiError(
             400,
             "unsupported_client",
-            f"qiskit-ibm-runtime {found[0].partition('-')[2]} is older than {oldest}, the oldest version "
+            f"qiskit-ibm-runtime {match[0].partition('-')[2]} is older than {oldest}, the oldest version "
             "that the emulated endpoint serves",
             "Update it: pip install --upgrade qiskit-ibm-runtime",
         )

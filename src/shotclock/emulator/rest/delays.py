@@ -1,4 +1,4 @@
-"""How long a circuit's delays last, where the circuit says it. Imports Qiskit: for the worker."""
+"""Durations of a circuit's delays, if the circuit holds them. Imports Qiskit: for the worker."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ SECONDS = {"ps": 1e-12, "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 def check_delays(circuit: QuantumCircuit, dt_s: float) -> None:
-    """Raises ValueError, one line, where a delay's length is not known, at whatever depth."""
-    for one in delays_of(circuit):
-        delay_s(one, dt_s)
+    """Raises ValueError (one line) if a delay's length is unknown, also inside control flow."""
+    for delay in delays_of(circuit):
+        delay_s(delay, dt_s)
 
 
-def delay_s(one: CircuitInstruction, dt_s: float) -> float:
-    """Length of a delay, seconds; raises ValueError, one line, where it is not known.
+def delay_s(item: CircuitInstruction, dt_s: float) -> float:
+    """Length of a delay, seconds; raises ValueError (one line) if it is unknown.
 
-    QPY keeps no unit: a delay in SI units comes out as a number of dt that is not an integer, and one with a
-    parameter as nothing that Qiskit accepts. A delay in dt is an integer.
+    QPY does not store units: a delay in SI units is read as a non-integer number of dt, and Qiskit rejects
+    one with a parameter. A delay in dt is an integer.
     """
     try:
-        duration, unit = one.operation.duration, one.operation.unit
+        duration, unit = item.operation.duration, item.operation.unit
     except QiskitError:
-        raise ValueError(_explain_lost(one.params[0])) from None
+        raise ValueError(_explain_lost(item.params[0])) from None
     if unit == "expr":
         if not isinstance(duration, expr.Value):
             raise ValueError("stretches and expressions of durations are not emulated; give delays in dt")
         duration, unit = duration.value.value(), duration.value.unit()
     if isinstance(duration, ParameterExpression):
         raise ValueError(_explain_lost(duration))
-    if unit == "dt" and not isinstance(one.params[0], Integral | expr.Expr):
-        raise ValueError(_explain_lost(one.params[0]))
+    if unit == "dt" and not isinstance(item.params[0], Integral | expr.Expr):
+        raise ValueError(_explain_lost(item.params[0]))
     length_s = float(duration) * SECONDS.get(unit, dt_s)
     if not 0.0 <= length_s < float("inf"):
         raise ValueError(f"a delay lasts {duration} {unit}")
@@ -45,16 +45,16 @@ def delay_s(one: CircuitInstruction, dt_s: float) -> float:
 
 def _explain_lost(duration: object) -> str:
     return (
-        f"a delay of {duration} arrives without its unit, which QPY does not keep; give delays in dt, as "
+        f"a delay of {duration} arrives without its unit, which QPY does not store; give delays in dt, as "
         "transpiling for the backend does outside control flow, and bind their parameters first"
     )
 
 
 def delays_of(circuit: QuantumCircuit) -> Iterator[CircuitInstruction]:
-    """Every delay, at whatever depth."""
-    for one in circuit.data:
-        if one.name == "delay":
-            yield one
-        elif isinstance(one.operation, ControlFlowOp):
-            for block in one.operation.blocks:
+    """Every delay, also inside control flow."""
+    for item in circuit.data:
+        if item.name == "delay":
+            yield item
+        elif isinstance(item.operation, ControlFlowOp):
+            for block in item.operation.blocks:
                 yield from delays_of(block)

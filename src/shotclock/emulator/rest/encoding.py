@@ -1,4 +1,4 @@
-"""Results as IBM's schemas have them, without their time stamps. Imports Qiskit: for the worker."""
+"""Encodes results in IBM's schemas, without their time stamps. Imports Qiskit: for the worker."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from shotclock.emulator.rest.programs import Item
 from shotclock.emulator.rest.recognise.twirling import Flips
 from shotclock.emulator.rest.shooting import Shots
 
-Taken = Sequence[tuple[dict[str, Shots], Flips]]
+ItemShots = Sequence[tuple[dict[str, Shots], Flips]]
 
 
-def sampler_pubs(items: Sequence[Item], taken: Taken) -> str:
+def sampler_pubs(items: Sequence[Item], taken: ItemShots) -> str:
     """A JSON list of SamplerPubResults."""
     pubs = [_pub(item, registers) for item, (registers, _) in zip(items, taken, strict=True)]
     return json.dumps([pub.model_dump(mode="json", exclude_none=True) for pub in pubs])
 
 
-def executor_items(items: Sequence[Item], taken: Taken) -> str:
-    """A JSON list of the executor's item results: a boolean tensor a register, and what undoes twirling."""
+def executor_items(items: Sequence[Item], taken: ItemShots) -> str:
+    """A JSON list of the executor's item results: a boolean tensor per register, and the flips to undo."""
     del items
     models = [
         QuantumProgramResultItemModel(
@@ -55,7 +55,7 @@ def executor_items(items: Sequence[Item], taken: Taken) -> str:
 def sampler_pub(
     fields: Mapping[str, BitArray], shape: tuple[int, ...], metadata: Mapping[str, Any]
 ) -> SamplerPubResultWrapperModel:
-    """A SamplerPubResult; shape: its sweep, without shots."""
+    """A SamplerPubResult; shape: of the sweep, without shots."""
     data = DataBinModel(
         field_names=list(fields),
         field_types=["BitArray"] * len(fields),

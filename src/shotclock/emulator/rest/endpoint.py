@@ -1,4 +1,4 @@
-"""What the API does, without HTTP: jobs, sessions, usage, faults. Transport and clock are arguments."""
+"""The API's behaviour without HTTP: jobs, sessions, usage, faults. Transport and clock are arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shotclock.emulator.rest.backends import Backend
 from shotclock.emulator.rest.errors import REFUSALS, ApiError, bad_request, not_found
 from shotclock.emulator.rest.faults import SUBMIT_FAULTS, Fault, FaultPlan, Rule, Scope
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.jobs import Ask, Job
+from shotclock.emulator.rest.jobs import Job, JobRequest
 from shotclock.emulator.rest.limits import SubmitLimit
 from shotclock.emulator.rest.machine import Machine
 from shotclock.emulator.rest.metering import Account, ExecutionMode
@@ -33,7 +33,7 @@ from shotclock.emulator.windows import CalibrationWindows
 
 PROGRAMS = ("sampler", "estimator", "executor", "noise-learner")
 NO_PROGRAM = f"Emulated programs: {', '.join(PROGRAMS)}."
-# A job's circuits, each row of parameters one, times their shots (IBM docs, "Job limits").
+# A job's circuits (one per row of parameters) times their shots (IBM docs, "Job limits").
 MAX_EXECUTIONS = 10_000_000
 MAX_TTL_S = 28_800.0
 MAINTENANCE_S = 60.0
@@ -41,7 +41,7 @@ FATES = SUBMIT_FAULTS - REFUSALS.keys() - {Fault.DROP, Fault.DROP_BEFORE}
 
 
 class JobBody(BaseModel):
-    """The body of POST /jobs; members it does not name are for the service alone."""
+    """The body of POST /jobs; other members are ignored, because they concern only IBM's service."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -69,10 +69,17 @@ class SessionBody(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """What an endpoint is made from. queue: the wait behind other users, None for the profile's own.
+    """The settings of an endpoint.
 
-    calibration: when the devices are calibrated, None for the profile's own; price_per_s: money a second of
-    usage; interactive_ttl_s: how long a session stays active without a job, emulated seconds.
+    profile: the latency profile
+    speed: emulated seconds per second
+    seed: of all random draws
+    rules: scheduled faults
+    queue: the wait behind other users; None for the profile's
+    price_per_s: money per second of usage
+    usage_limit_s: the instance's limit; None for no limit
+    interactive_ttl_s: how long a session stays active without a job, emulated seconds
+    calibration: when the devices are calibrated; None for the profile's windows
     """
 
     profile: Profile
@@ -115,7 +122,7 @@ class Endpoint:
         self._calibrating: list[asyncio.Task[None]] = []
 
     def begin(self) -> None:
-        """From now on calibrations come as the profile says; on the running loop."""
+        """Starts the profile's calibration windows on the running loop."""
         windows = self.settings.calibration or self.settings.profile.calibration
         if windows is not None:
             self._calibrating = [
@@ -130,10 +137,11 @@ class Endpoint:
         await self.workloads.stop()
 
     def consumed_s(self) -> float:
-        """Usage so far: everything charged, and sessions as they run."""
+        """Usage so far: everything charged, plus the open sessions."""
         now_s = self.time.now_s()
-        running = [one for one in self.workloads.sessions.values() if one.closed_s is None]
-        return self.account.consumed_s + sum(one.usage_s(now_s) for one in running if one.mode == "dedicated")
+        sessions = self.workloads.sessions.values()
+        dedicated = [each for each in sessions if each.closed_s is None and each.mode == "dedicated"]
+        return self.account.consumed_s + sum(session.usage_s(now_s) for session in dedicated)
 
     def is_exhausted(self) -> bool:
         """Whether the instance's usage limit is reached."""
@@ -141,7 +149,7 @@ class Endpoint:
         return self._declared_exhausted or (limit_s is not None and self.consumed_s() >= limit_s)
 
     async def submit(self, body: JsonValue, cut: Callable[[], Awaitable[None]]) -> Job:
-        """A new job; `cut` ends the client's connection. Raises ApiError."""
+        """Accepts a new job; `cut` closes the client's connection. Raises ApiError."""
         struck = self.faults.strike(Scope.SUBMIT)
         for fault in struck:
             if fault in REFUSALS:
@@ -160,26 +168,26 @@ class Endpoint:
         return job
 
     def job(self, job_id: str) -> Job:
-        """The job of this id; raises ApiError."""
-        found = self.workloads.jobs.get(job_id)
-        if found is None:
+        """The job with this id; raises ApiError."""
+        job = self.workloads.jobs.get(job_id)
+        if job is None:
             raise not_found(f"Job {job_id}")
-        return found
+        return job
 
     def open_session(self, body: JsonValue) -> Session:
-        """A new session or batch; raises ApiError."""
+        """Opens a session or batch; raises ApiError."""
         try:
-            asked = SessionBody.model_validate(body)
+            fields = SessionBody.model_validate(body)
         except ValidationError as error:
             raise bad_request(first_fault(error, "body")) from error
-        backend = self.backend(asked.backend or asked.backend_name or "")
+        backend = self.backend(fields.backend or fields.backend_name or "")
         number = self._number()
         session = Session(
             id=f"emulated-{self.settings.seed}-{self.time.era}-s{number}",
             number=number,
             backend=backend.name,
-            mode=asked.mode,
-            max_ttl_s=asked.max_ttl or MAX_TTL_S,
+            mode=fields.mode,
+            max_ttl_s=fields.max_ttl or MAX_TTL_S,
             interactive_ttl_s=self.settings.interactive_ttl_s,
             created_s=self.time.now_s(),
         )
@@ -187,21 +195,21 @@ class Endpoint:
         return session
 
     def session(self, session_id: str) -> Session:
-        """The session of this id; raises ApiError."""
-        found = self.workloads.sessions.get(session_id)
-        if found is None:
+        """The session with this id; raises ApiError."""
+        session = self.workloads.sessions.get(session_id)
+        if session is None:
             raise not_found(f"Session {session_id}")
-        return found
+        return session
 
     def backend(self, name: str) -> Backend:
-        """The device of this name; raises ApiError."""
-        found = self.backends.get(name)
-        if found is None:
+        """The device with this name; raises ApiError."""
+        backend = self.backends.get(name)
+        if backend is None:
             raise ApiError(404, 1007, f"Backend not found: {name}", f"Known: {', '.join(self.backends)}")
-        return found
+        return backend
 
-    def befall(self, fault: Fault) -> None:
-        """What a fault does to the devices or the instance; nothing where it does none."""
+    def apply_fault(self, fault: Fault) -> None:
+        """Applies a fault of the devices or the instance; ignores faults of single requests."""
         if fault is Fault.MAINTENANCE:
             for machine in self.machines.values():
                 machine.maintain(MAINTENANCE_S)
@@ -212,21 +220,21 @@ class Endpoint:
             self._declared_exhausted = True
 
     async def clear(self) -> None:
-        """No fault holds any more; what has befallen jobs stays."""
+        """Removes all fault rules; faults of accepted jobs stay."""
         self.faults.clear()
         self._declared_exhausted = False
         for machine in self.machines.values():
             machine.reopen()
 
     async def _calibrate(self, name: str, windows: CalibrationWindows) -> None:
-        """One window after the other: the QPU is taken between two jobs, and comes back with new values."""
+        """Runs the calibration windows: takes the QPU between two jobs and returns it with new values."""
         machine, number = self.machines[name], 0
         while True:
             number += 1
             await self.time.sleep_until(windows.begins_s(number))
             await machine.take()
             try:
-                # Also where it had to wait: it takes as long.
+                # The full duration, even if the window began late.
                 await self.time.sleep_until(self.time.now_s() + windows.lasts.seconds)
                 self.backends[name].calibrate(self.time.stamp(self.time.now_s()), self.settings.seed)
             finally:
@@ -236,28 +244,28 @@ class Endpoint:
         self._made += 1
         return self._made
 
-    def _ask(self, body: JsonValue) -> Ask:
+    def _ask(self, body: JsonValue) -> JobRequest:
         try:
-            asked = JobBody.model_validate(body)
+            fields = JobBody.model_validate(body)
         except ValidationError as error:
             raise bad_request(first_fault(error, "body")) from error
-        if asked.program_id not in PROGRAMS:
-            raise ApiError(404, "not_found", f"Program {asked.program_id!r} is not emulated", NO_PROGRAM)
-        backend = self.backend(asked.backend)
-        if asked.calibration_id and backend.calibration(asked.calibration_id) is None:
-            raise bad_request(no_calibration(backend, asked.calibration_id))
-        if asked.session_id:
-            self._check_admission(asked.session_id, asked.backend)
-        return Ask(
-            asked.program_id,
-            asked.backend,
-            json.dumps(asked.params),
-            tuple(asked.tags or ()),
-            asked.session_id or "",
-            asked.cost,
-            bool(asked.private),
-            asked.runtime or "",
-            asked.calibration_id or "",
+        if fields.program_id not in PROGRAMS:
+            raise ApiError(404, "not_found", f"Program {fields.program_id!r} is not emulated", NO_PROGRAM)
+        backend = self.backend(fields.backend)
+        if fields.calibration_id and backend.calibration(fields.calibration_id) is None:
+            raise bad_request(no_calibration(backend, fields.calibration_id))
+        if fields.session_id:
+            self._check_admission(fields.session_id, fields.backend)
+        return JobRequest(
+            fields.program_id,
+            fields.backend,
+            json.dumps(fields.params),
+            tuple(fields.tags or ()),
+            fields.session_id or "",
+            fields.cost,
+            bool(fields.private),
+            fields.runtime or "",
+            fields.calibration_id or "",
         )
 
     def _check_admission(self, session_id: str, backend: str) -> None:
@@ -267,7 +275,7 @@ class Endpoint:
         if session.backend != backend:
             raise bad_request(f"backend: the session's is {session.backend}")
 
-    async def _accept(self, ask: Ask, number: int, fate: frozenset[Fault]) -> Job:
+    async def _accept(self, ask: JobRequest, number: int, fate: frozenset[Fault]) -> Job:
         backend = self.backend(ask.backend)
         facts = backend.facts
         try:
@@ -276,12 +284,12 @@ class Endpoint:
             raise REFUSALS[Fault.SERVER_ERROR] from error
         if isinstance(prepared, Refused):
             raise bad_request(prepared.message)
-        if ask.session_id:  # it may have been closed meanwhile
+        if ask.session_id:  # it may have been closed while the worker prepared the program
             self._check_admission(ask.session_id, ask.backend)
         _check(prepared, facts)
         rng = np.random.default_rng((self.settings.seed, number))
         try:
-            drawn = plan(prepared, facts, self.settings.profile, rng)
+            job_plan = plan(prepared, facts, self.settings.profile, rng)
         except SettingsError as error:
             raise bad_request(str(error)) from error
         return Job(
@@ -291,27 +299,27 @@ class Endpoint:
             mode=self._mode(ask),
             prepared=prepared,
             chip=backend.chip,
-            plan=drawn,
+            plan=job_plan,
             fate=fate,
             created_s=self.time.now_s(),
             tags=ask.tags,
         )
 
-    def _mode(self, ask: Ask) -> ExecutionMode:
+    def _mode(self, ask: JobRequest) -> ExecutionMode:
         if not ask.session_id:
             return "job"
         return "batch" if self.session(ask.session_id).mode == "batch" else "session"
 
 
 def no_calibration(backend: Backend, calibration_id: str) -> str:
-    """What to say of a calibration that does not exist."""
-    known = ", ".join(one.id for one in backend.history)
+    """The error text for a calibration that does not exist."""
+    known = ", ".join(calibration.id for calibration in backend.history)
     return f"calibration_id: {backend.name} has no calibration {calibration_id[:60]!r}; known: {known}"
 
 
 def _check(prepared: Prepared, facts: DeviceFacts) -> None:
     if not prepared.items:
-        raise bad_request("pubs: there is none")
+        raise bad_request("pubs: must hold at least one PUB")
     most = max(item.shots for item in prepared.items)
     if most > facts.max_shots:
         raise bad_request(f"shots: {most}, {facts.name} takes at most {facts.max_shots}")

@@ -1,4 +1,4 @@
-"""Refusals as IBM's API writes them."""
+"""Error responses in the form of IBM's API."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MORE_INFO = "https://quantum.cloud.ibm.com/docs/errors"
 
 
 class ApiError(Exception):
-    """A request that is refused; code: IBM's number where its registry has one, else a word."""
+    """A refused request; code: the number in IBM's error registry, or a word if it has none."""
 
     def __init__(self, status: int, code: int | str, message: str, solution: str = "") -> None:
         super().__init__(message)
@@ -21,18 +21,18 @@ class ApiError(Exception):
         self.solution = solution
 
     def response(self) -> Response:
-        """The answer."""
+        """The HTTP response."""
         error = {"code": self.code, "message": str(self), "solution": self.solution, "more_info": MORE_INFO}
         return JSONResponse({"errors": [error], "trace": "emulated"}, status_code=self.status)
 
 
 def bad_request(message: str) -> ApiError:
-    """What the request says cannot be done."""
+    """The error for an invalid request."""
     return ApiError(400, 1208, f"Request validation of body failed, because: {message}")
 
 
 def not_found(what: str) -> ApiError:
-    """There is no such thing."""
+    """The error for an unknown resource."""
     return ApiError(404, "not_found", f"{what} not found")
 
 
@@ -52,11 +52,11 @@ REFUSALS: dict[Fault, ApiError] = {
 
 
 async def refuse(request: Request, error: Exception) -> Response:
-    """Answers a route's ApiError, a request that there is no route for, and what nobody has foreseen."""
+    """Answers ApiErrors, requests to unknown routes, and unexpected exceptions."""
     if isinstance(error, ApiError):
         return error.response()
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=400)  # nobody reads it
+        return Response(status_code=400)  # the client is gone
     if isinstance(error, HTTPException):
         what = f"{request.method} {request.url.path}: {error.detail}, not emulated"
         return ApiError(error.status_code, "not_found", what).response()

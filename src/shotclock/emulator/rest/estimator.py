@@ -1,4 +1,4 @@
-"""EstimatorV2's programs, as the executor's with several measurement bases. For the worker."""
+"""EstimatorV2's programs, converted to executor programs with several measurement bases. For the worker."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ from shotclock.emulator.rest.client_program import (
     on_physical_qubits,
     outcome_of,
 )
-from shotclock.emulator.rest.encoding import Taken
+from shotclock.emulator.rest.encoding import ItemShots
 from shotclock.emulator.rest.estimator_options import client_options, read_layers, result_metadata
 from shotclock.emulator.rest.mitigation import NoiseSource, model_layers
 from shotclock.emulator.rest.programs import BadProgramError, read_pub, type_values
@@ -66,8 +66,8 @@ FIELDS = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """PUBs of one precision, and the quantum program they became. numbers: which PUBs of the job."""
+class EstimatorGroup:
+    """PUBs of one precision and their quantum program. numbers: the PUBs' indices in the job."""
 
     numbers: tuple[int, ...]
     program: QuantumProgram
@@ -76,7 +76,7 @@ class Group:
 def read(document: Json, target: Target, name: str) -> ClientProgram:
     """The program of a job's params, for the named device.
 
-    Raises BadProgramError, and Qiskit's and pydantic's own errors.
+    Raises BadProgramError and the errors of Qiskit and pydantic.
     """
     typed, observables = _split(document)
     model = ParamsModel.model_validate(typed)
@@ -110,7 +110,7 @@ def read(document: Json, target: Target, name: str) -> ClientProgram:
 
 
 def _split(document: Json) -> tuple[Json, list[Json]]:
-    """The params with flat observables, as the schema has them, and each PUB's in the shape that was sent."""
+    """The params with flat observables, as the schema requires, and each PUB's observables as sent."""
     if not isinstance(document, dict) or not isinstance(document.get("pubs"), list):
         return document, []
     typed: list[Json] = []
@@ -127,13 +127,15 @@ def _split(document: Json) -> tuple[Json, list[Json]]:
 
 def _flat(observables: Json) -> Json:
     if isinstance(observables, list):
-        nested = [_flat(one) for one in observables]
-        return [one for inner in nested for one in (inner if isinstance(inner, list) else [inner])]
+        nested = [_flat(inner) for inner in observables]
+        return [each for inner in nested for each in (inner if isinstance(inner, list) else [inner])]
     return {observables: 1.0} if isinstance(observables, str) else observables
 
 
-def _groups(pubs: Sequence[EstimatorPub], options: EstimatorOptions, target: Target) -> tuple[Group, ...]:
-    """A quantum program has one number of shots, and PUBs may each have a precision."""
+def _groups(
+    pubs: Sequence[EstimatorPub], options: EstimatorOptions, target: Target
+) -> tuple[EstimatorGroup, ...]:
+    """Groups PUBs by precision, because a quantum program has one number of shots."""
     numbers: dict[float | None, list[int]] = {}
     for number, pub in enumerate(pubs):
         numbers.setdefault(pub.precision, []).append(number)
@@ -145,29 +147,31 @@ def _groups(pubs: Sequence[EstimatorPub], options: EstimatorOptions, target: Tar
 
 def _group(
     numbers: tuple[int, ...], pubs: Sequence[EstimatorPub], options: EstimatorOptions, target: Target
-) -> Group:
+) -> EstimatorGroup:
     twirling = obey_shots(
         options.twirling.model_dump(exclude_none=True), has_shots=pubs[0].precision is not None
     )
     obeying = options.model_copy(update={"twirling": TwirlingOptions(**twirling)})
-    return Group(numbers, prepare(pubs, obeying, backend=Scheduling(target))[0])
+    return EstimatorGroup(numbers, prepare(pubs, obeying, backend=Scheduling(target))[0])
 
 
-def _encode(groups: Sequence[Group], taken: Taken) -> str:
+def _encode(groups: Sequence[EstimatorGroup], taken: ItemShots) -> str:
     """A JSON list of PubResults, in the order of the job's PUBs."""
-    found: dict[int, PubResultWrapperModel] = {}
+    results: dict[int, PubResultWrapperModel] = {}
     first = 0
     for group in groups:
         end = first + len(group.program.items)
         result = estimator_v2_post_processor_v0_1(outcome_of(group.program, taken[first:end]))
         run = result.metadata
-        # Mitigation by folding has several items a PUB; the last item may be the read-out's calibration.
+        # Mitigation by folding has several items per PUB; the last item may be the read-out calibration.
         each = len(group.program.items) // len(group.numbers)
         for place, (number, pub) in enumerate(zip(group.numbers, result, strict=True)):
             shape = group.program.items[place * each].shape
-            found[number] = _pub_result(pub, run, shape[0] if shape else 1, group.program.shots)
+            results[number] = _pub_result(pub, run, shape[0] if shape else 1, group.program.shots)
         first = end
-    return json.dumps([found[number].model_dump(mode="json", exclude_none=True) for number in sorted(found)])
+    return json.dumps(
+        [results[number].model_dump(mode="json", exclude_none=True) for number in sorted(results)]
+    )
 
 
 def _pub_result(

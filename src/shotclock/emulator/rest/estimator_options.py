@@ -1,4 +1,4 @@
-"""EstimatorV2's options in the words of IBM's client-side Estimator, and what results say of them."""
+"""Translates EstimatorV2's options to those of IBM's client-side Estimator and to result metadata."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Json = Any  # a JSON document
 
 
 def client_options(model: ParamsModel) -> EstimatorOptions:
-    """The options of a job. Raises BadProgramError on one that the emulator would not apply."""
+    """The options of a job; raises BadProgramError on one that the emulator does not support."""
     sent = model.options
     _check(sent)
     resilience = sent.resilience
@@ -28,7 +28,7 @@ def client_options(model: ParamsModel) -> EstimatorOptions:
         default_precision=sent.default_precision,
         default_shots=sent.default_shots,
         execution=sent.execution.model_dump(),
-        # Randomizations are independent here, so that their order makes no difference.
+        # Randomizations are independent in the emulator, so their order makes no difference.
         twirling=sent.twirling.model_dump(exclude={"interleave_randomizations"}, exclude_none=True),
         dynamical_decoupling=sent.dynamical_decoupling.model_dump(),
         resilience={
@@ -47,7 +47,7 @@ def client_options(model: ParamsModel) -> EstimatorOptions:
 def _check(sent: OptionsModel) -> None:
     resilience = sent.resilience
     refused = (
-        ("experimental", bool(sent.experimental), "leave it out"),
+        ("experimental", bool(sent.experimental), "remove it"),
         (
             "resilience.zne.amplifier 'pea'",
             bool(resilience.zne_mitigation) and resilience.zne.amplifier == "pea",
@@ -59,26 +59,26 @@ def _check(sent: OptionsModel) -> None:
             "use 'auto'",
         ),
     )
-    for name, asked, remedy in refused:
-        if asked:
+    for name, is_set, remedy in refused:
+        if is_set:
             raise BadProgramError(f"options.{name} is not emulated; {remedy}")
 
 
 def read_layers(model: BaseModel | Sequence[BaseModel] | None) -> tuple[LayerError, ...] | None:
-    """The layer noise model of a job, a NoiseLearnerResult or its layers; None where it has none."""
+    """The layers of a job's noise model, sent as a NoiseLearnerResult or as layers; None without one."""
     if model is None:
         return None
     if isinstance(model, Sequence):
-        sent: Json = [one.model_dump(by_alias=True) for one in model]
+        sent: Json = [layer.model_dump(by_alias=True) for layer in model]
     else:
         sent = model.model_dump(by_alias=True)
-    # The schema has fixed which classes these are before they are made.
+    # Safe to decode: the schema has already restricted the classes.
     decoded = json.loads(json.dumps(sent), cls=RuntimeDecoder)
     return tuple(decoded.data if isinstance(decoded, NoiseLearnerResult) else decoded)
 
 
 def result_metadata(options: EstimatorOptions) -> Json:
-    """The metadata of a job's result; options: with every default filled in."""
+    """The metadata of a job's result; options: with all defaults set."""
     resilience = options.resilience
     mitigation: Json = {
         "measure_mitigation": resilience.measure_mitigation,

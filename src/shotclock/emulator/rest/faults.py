@@ -1,4 +1,4 @@
-"""Faults by schedule or by request: a grammar, and a plan that decides what befalls each request. Pure."""
+"""Scheduled faults: a grammar for rules, and a plan that decides which faults a request gets. Pure."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from shotclock.domain.errors import SettingsError
 
 
 class Scope(Enum):
-    """What a rule counts."""
+    """The requests that a rule counts."""
 
     REQUEST = "request"
-    """Every request of the API, tokens apart."""
+    """Every request of the API except token requests."""
     SUBMIT = "submit"
     """Every POST of a job."""
 
 
 class Fault(StrEnum):
-    """What can go wrong. Those of `SUBMIT_FAULTS` befall a submit or the job it makes."""
+    """The kinds of faults. Those in `SUBMIT_FAULTS` affect a submit or its job."""
 
     UNAUTHORIZED = "401"
     FORBIDDEN = "403"
@@ -47,11 +47,11 @@ class Fault(StrEnum):
 
 
 MEANINGS: dict[Fault, str] = {
-    Fault.UNAUTHORIZED: "a request is refused: 401",
-    Fault.FORBIDDEN: "a submit is refused: 403",
-    Fault.CONFLICT: "a submit is refused: 409, the instance's limit",
-    Fault.TOO_MANY_REQUESTS: "a submit is refused: 429 with code 1202, too many requests",
-    Fault.PENDING_LIMIT: "a submit is refused: 429 with code 3458, too many pending jobs",
+    Fault.UNAUTHORIZED: "a request is refused with 401",
+    Fault.FORBIDDEN: "a submit is refused with 403",
+    Fault.CONFLICT: "a submit is refused with 409, the instance's limit",
+    Fault.TOO_MANY_REQUESTS: "a submit is refused with 429 and code 1202, too many requests",
+    Fault.PENDING_LIMIT: "a submit is refused with 429 and code 3458, too many pending jobs",
     Fault.SERVER_ERROR: "a request ends in 500",
     Fault.BAD_GATEWAY: "a request ends in 502",
     Fault.UNAVAILABLE: "a request ends in 503",
@@ -59,11 +59,11 @@ MEANINGS: dict[Fault, str] = {
     Fault.SLOW: "a request is answered 3 s late",
     Fault.DROP: "the connection is cut after a submit took effect",
     Fault.DROP_BEFORE: "the connection is cut before a submit took effect",
-    Fault.FAIL: "a job fails half-way by the system's fault, and is not charged",
+    Fault.FAIL: "a job fails half-way because of a system error, and is not charged",
     Fault.CANCEL: "a job is cancelled by the service before it runs",
     Fault.RAN_TOO_LONG: "a job is cancelled half-way with code 1305, and charged",
     Fault.CORRUPT: "a job's results are cut in half",
-    Fault.LATE: "a job's end shows 30 emulated s after it",
+    Fault.LATE: "a job's end becomes visible 30 emulated s later",
     Fault.MAINTENANCE: "the devices are in maintenance for 60 emulated s: jobs wait",
     Fault.CALIBRATION: "the devices are calibrated: properties and their date change",
     Fault.EXHAUSTED: "the instance's usage is exhausted until faults are cleared: jobs wait",
@@ -94,9 +94,12 @@ GRAMMAR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """When a fault strikes, by the count of requests in its scope from 1.
+    """When a fault occurs, by the number of requests in its scope since the rule was added.
 
-    At first to last; or at every `every`-th; or each time with the chance `rate`.
+    fault: the kind
+    first, last: range of request numbers, counted from 1
+    every: or every N-th request
+    rate: or each request with this probability
     """
 
     fault: Fault
@@ -116,10 +119,10 @@ def parse(text: str) -> Rule:
 
     Raises SettingsError on anything else, with the nearest kind.
     """
-    found = GRAMMAR.fullmatch(text.strip().lower())
-    if found is None:
-        raise SettingsError(f"--fault {text!r}: wants KIND, KIND@N, KIND@N-M, KIND/N or KIND:RATE")
-    kind = ALIASES.get(found["kind"], found["kind"])
+    match = GRAMMAR.fullmatch(text.strip().lower())
+    if match is None:
+        raise SettingsError(f"--fault {text!r}: expected KIND, KIND@N, KIND@N-M, KIND/N or KIND:RATE")
+    kind = ALIASES.get(match["kind"], match["kind"])
     known = [fault.value for fault in Fault]
     if kind not in known:
         near = difflib.get_close_matches(kind, [*known, *ALIASES], n=1, cutoff=0.0)[0]
@@ -127,35 +130,35 @@ def parse(text: str) -> Rule:
             f"--fault {text!r}: no fault {kind!r}; did you mean {near!r}? known: {', '.join(known)}"
         )
     fault = Fault(kind)
-    if found["every"]:
-        return Rule(fault, every=_positive(text, int(found["every"])))
-    if found["rate"]:
-        return Rule(fault, rate=_chance(text, found["rate"]))
-    first = _positive(text, int(found["first"] or 1))
-    last = int(found["last"] or first)
+    if match["every"]:
+        return Rule(fault, every=_check_positive(text, int(match["every"])))
+    if match["rate"]:
+        return Rule(fault, rate=_parse_rate(text, match["rate"]))
+    first = _check_positive(text, int(match["first"] or 1))
+    last = int(match["last"] or first)
     if last < first:
         raise SettingsError(f"--fault {text!r}: the range ends before it begins")
     return Rule(fault, first=first, last=last)
 
 
-def _positive(text: str, number: int) -> int:
+def _check_positive(text: str, number: int) -> int:
     if number < 1:
         raise SettingsError(f"--fault {text!r}: requests are counted from 1")
     return number
 
 
-def _chance(text: str, rate: str) -> float:
+def _parse_rate(text: str, rate: str) -> float:
     try:
-        chance = float(rate)
+        probability = float(rate)
     except ValueError as error:
-        raise SettingsError(f"--fault {text!r}: the rate is no number") from error
-    if not 0.0 <= chance <= 1.0:
-        raise SettingsError(f"--fault {text!r}: a rate is between 0 and 1")
-    return chance
+        raise SettingsError(f"--fault {text!r}: the rate is not a number") from error
+    if not 0.0 <= probability <= 1.0:
+        raise SettingsError(f"--fault {text!r}: the rate must be between 0 and 1")
+    return probability
 
 
 class FaultPlan:
-    """Decides which faults strike a request. The same seed, rules and requests give the same faults."""
+    """Decides which faults a request gets; deterministic for a seed, rules and requests."""
 
     def __init__(self, rules: tuple[Rule, ...], seed: int) -> None:
         self._seed = seed
@@ -167,22 +170,22 @@ class FaultPlan:
             self.add(rule)
 
     def add(self, rule: Rule) -> None:
-        """From now on this rule holds too; it counts from here."""
+        """Adds a rule, which counts requests from now on."""
         rng = np.random.default_rng((self._seed, self._made))
         self._rules.append((rule, self._counts[rule.scope], rng))
         self._made += 1
 
     def clear(self) -> None:
-        """No rule holds any more."""
+        """Removes all rules."""
         self._rules.clear()
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        """The rules that hold."""
+        """The active rules."""
         return tuple(rule for rule, _, _ in self._rules)
 
     def strike(self, scope: Scope) -> tuple[Fault, ...]:
-        """What befalls the next request of this scope, in the order of the rules."""
+        """The faults of the next request in this scope, in the order of the rules."""
         self._counts[scope] += 1
         struck = tuple(
             rule.fault

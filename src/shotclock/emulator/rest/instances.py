@@ -1,6 +1,6 @@
-"""The one instance, as IBM Cloud's Global Search and Global Catalog list it.
+"""The instance, as IBM Cloud's Global Search and Global Catalog list it.
 
-IBM's client looks there for the instances of an account, also where it was given one.
+IBM's client looks up an account's instances there, even if it is given one.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ CATALOG_PREFIX = "/global-catalog"
 
 
 def instance_routes(price_per_s: float) -> list[Route]:
-    """The routes of both services; price_per_s: money a second, 0 is a free plan."""
+    """The routes of both services; price_per_s: money per second, 0 for a free plan."""
 
     async def search(request: Request) -> Response:
-        """POST /v3/resources/search: every instance of the account, whatever the query."""
+        """POST /v3/resources/search: all instances of the account, for any query."""
         del request
-        found = {
+        instance = {
             "crn": INSTANCE,
             "name": NAME,
             "service_plan_unique_id": PLAN,
             "doc": {"extensions": {"emulated": True}},
             "tags": [],
         }
-        return JSONResponse({"items": [found], "limit": 100})
+        return JSONResponse({"items": [instance], "limit": 100})
 
     async def plan(request: Request) -> Response:
         """GET /{id}: an instance's plan."""

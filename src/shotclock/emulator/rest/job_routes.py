@@ -55,7 +55,7 @@ class JobRoutes:
 
     async def submit(self, request: Request) -> Response:
         """POST /jobs."""
-        # What took effect must not depend on whether the client waits for the answer.
+        # A client that disconnects must not cancel the submit half-way.
         body = await body_of(request)
         work = asyncio.create_task(self._endpoint.submit(body, partial(self._cut, request)))
         job = await asyncio.shield(work)
@@ -71,11 +71,11 @@ class JobRoutes:
 
     async def listing(self, request: Request) -> Response:
         """GET /jobs with IBM's filters, the newest first unless `sort=ASC`."""
-        asked = request.query_params
+        query = request.query_params
         jobs = [job for job in self._endpoint.workloads.jobs.values() if self._matches(job, request)]
-        if asked.get("sort", "DESC").upper() != "ASC":
+        if query.get("sort", "DESC").upper() != "ASC":
             jobs.reverse()
-        offset, limit = _count(asked.get("offset"), 0), _count(asked.get("limit"), DEFAULT_LIMIT)
+        offset, limit = _count(query.get("offset"), 0), _count(query.get("limit"), DEFAULT_LIMIT)
         page = jobs[offset : offset + limit]
         documents = [job_document(job, self._endpoint.time, with_params=False) for job in page]
         return JSONResponse({"jobs": documents, "count": len(jobs), "limit": limit, "offset": offset})
@@ -86,7 +86,7 @@ class JobRoutes:
         return JSONResponse(job_document(self._job(request), self._endpoint.time, with_params=with_params))
 
     async def delete(self, request: Request) -> Response:
-        """DELETE /jobs/{id}: it is no longer found; what it cost stays charged."""
+        """DELETE /jobs/{id}: removes the job; its charge stays."""
         job = self._job(request)
         if not job.has_ended:
             raise ApiError(409, "conflict", "The job has not ended", "Cancel it first.")
@@ -94,7 +94,7 @@ class JobRoutes:
         return Response(status_code=204)
 
     async def results(self, request: Request) -> Response:
-        """GET /jobs/{id}/results: of a job that failed, why."""
+        """GET /jobs/{id}/results; for a failed job, the reason."""
         job = self._job(request)
         if job.state is JobState.COMPLETED:
             if job.ask.private and job.results_read:
@@ -139,30 +139,30 @@ class JobRoutes:
         return self._endpoint.job(request.path_params["job_id"])
 
     def _matches(self, job: Job, request: Request) -> bool:
-        asked = request.query_params
+        query = request.query_params
         pending = str(not job.has_ended).lower()
         created = datetime.fromisoformat(self._endpoint.time.stamp(job.created_s))
         return (
-            set(asked.getlist("tags")) <= set(job.tags)
-            and asked.get("backend", job.ask.backend) == job.ask.backend
-            and asked.get("program", job.ask.program_id) == job.ask.program_id
-            and asked.get("session_id", job.ask.session_id) == job.ask.session_id
-            and asked.get("pending", pending).lower() == pending
-            and moment_of(asked, "created_after", created)
+            set(query.getlist("tags")) <= set(job.tags)
+            and query.get("backend", job.ask.backend) == job.ask.backend
+            and query.get("program", job.ask.program_id) == job.ask.program_id
+            and query.get("session_id", job.ask.session_id) == job.ask.session_id
+            and query.get("pending", pending).lower() == pending
+            and moment_of(query, "created_after", created)
             <= created
-            <= moment_of(asked, "created_before", created)
+            <= moment_of(query, "created_before", created)
         )
 
 
-def moment_of(asked: QueryParams, name: str, otherwise: datetime) -> datetime:
-    """The moment that a query names, UTC unless it says otherwise. Raises ApiError."""
-    text = asked.get(name)
+def moment_of(query: QueryParams, name: str, otherwise: datetime) -> datetime:
+    """The date of a query parameter, UTC unless it names a zone. Raises ApiError."""
+    text = query.get(name)
     if text is None:
         return otherwise
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        raise bad_request(f"{text[:20]!r} is no date") from error
+        raise bad_request(f"{text[:20]!r} is not a date") from error
     return moment if moment.tzinfo else moment.replace(tzinfo=otherwise.tzinfo)
 
 
@@ -170,5 +170,5 @@ def _count(text: str | None, otherwise: int) -> int:
     if text is None:
         return otherwise
     if not (text.isdecimal() and len(text) < 10):
-        raise bad_request(f"{text[:20]!r} is no count")
+        raise bad_request(f"{text[:20]!r} is not a count")
     return int(text)

@@ -1,4 +1,4 @@
-"""A job of the endpoint, and what the API says of it."""
+"""A job of the endpoint, and its documents in the API."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 from shotclock.emulator.rest.faults import Fault
 from shotclock.emulator.rest.instants import EmulatedTime
 from shotclock.emulator.rest.metering import ExecutionMode, Interval
-from shotclock.emulator.rest.plan import Plan
+from shotclock.emulator.rest.plan import JobPlan
 from shotclock.emulator.rest.prepared import Chip, Fragments, Prepared
 
 Json = Any  # a JSON document
 RAN_TOO_LONG = 1305
-# From this date on the API says qpu_charge_time_seconds alone (IBM Quantum Compute REST API changelog).
+# From this version on the API reports only qpu_charge_time_seconds (IBM Quantum Compute REST API changelog).
 USAGE_RENAMED = "2026-03-15"
-# Of this side, which reads and runs the circuits.
+# The emulator's Qiskit, which reads and runs the circuits.
 QISKIT_VERSION = version("qiskit")
 
 
 class JobState(StrEnum):
-    """The API's words."""
+    """The API's job states."""
 
     QUEUED = "Queued"
     RUNNING = "Running"
@@ -33,12 +33,18 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What the client asked for.
+class JobRequest:
+    """What the client requested.
 
-    limit_s: the most QPU time it accepts to pay for, None is no limit.
-    image: of the runtime that it named, "" where it named none.
-    calibration_id: the calibration that it named, "" where it named none.
+    program_id: sampler, estimator, executor or noise-learner
+    backend: the device's name
+    params: JSON text
+    tags: the client's tags
+    session_id: "" outside a session
+    limit_s: the longest QPU time to pay for; None for no limit
+    private: whether results may be read only once
+    image: the requested runtime image, "" for the default
+    calibration_id: the requested calibration, "" for the latest
     """
 
     program_id: str
@@ -54,18 +60,34 @@ class Ask:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """A job that was accepted. All instants are emulated seconds; None is not yet.
+    """An accepted job. All instants are emulated seconds; None means not yet.
 
-    eligible_s: when its wait behind other users is over; locked: when it had the QPU.
+    id, number: its name, and its number in order of acceptance
+    ask: the client's request
+    mode: how usage is charged
+    prepared: its circuits' figures
+    chip: the device at its calibration
+    plan: its drawn times and seeds
+    fate: the faults that affect it
+    created_s: when it was accepted
+    eligible_s: when its wait behind other users ends
+    state, reason, reason_code: as the API reports them
+    running_s, finished_s: begin and end
+    locked: when it had the QPU
+    usage_s: charged QPU seconds
+    usage_final_s: when the API reports the usage as final
+    overrun: whether computing took longer than the emulated time
+    tags: current tags
+    results, results_read: the encoded results, and whether they were read
     """
 
     id: str
     number: int
-    ask: Ask
+    ask: JobRequest
     mode: ExecutionMode
     prepared: Prepared
     chip: Chip
-    plan: Plan
+    plan: JobPlan
     fate: frozenset[Fault]
     created_s: float
     eligible_s: float = 0.0
@@ -122,7 +144,7 @@ def job_document(job: Job, time: EmulatedTime, *, with_params: bool) -> Json:
 
 
 def usage_document(job: Job, now_s: float, api_version: str) -> Json:
-    """Usage: zero and pending until it is final; under the words of the asked version of the API."""
+    """Usage, zero and pending until it is final, with the field names of the requested API version."""
     final = job.usage_final_s is not None and now_s >= job.usage_final_s
     seconds = job.usage_s if final else 0.0
     usage: Json = {"qpu_charge_time_seconds": seconds, "status": "final" if final else "pending"}
@@ -132,7 +154,7 @@ def usage_document(job: Job, now_s: float, api_version: str) -> Json:
 
 
 def metrics_document(job: Job, time: EmulatedTime, position: int, api_version: str) -> Json:
-    """The body of GET /jobs/{id}/metrics; position: in the queue, for a job that waits."""
+    """The body of GET /jobs/{id}/metrics; position: a waiting job's place in the queue."""
     stamps = {"created": job.created_s, "running": job.running_s, "finished": job.finished_s}
     items = job.prepared.items
     document: Json = {

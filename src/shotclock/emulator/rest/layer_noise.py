@@ -1,9 +1,9 @@
-"""What learning a layer's noise takes on the emulated device, and what it finds. For the worker.
+"""Learns a layer's noise on the emulated device: the circuits' time, and the result. For the worker.
 
-The surrogate noise replaces a measured bit by a random one with chance λ: a part of it at read-out and the
+The surrogate noise replaces a measured bit by a random one with probability λ: one part at read-out and the
 same part λ' for each layer of two-qubit gates (`DeviceFacts.flip_probability_at_depth`). A Pauli of weight w
 keeps (1−λ')^w, which is X, Y and Z on every qubit of the layer at the rate −ln(1−λ')/4. The learner reports
-these rates; its circuits take their time and are not simulated, for they could show nothing else.
+these rates. Its circuits take their time but are not simulated, because the result is already known.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ BASES = 9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learning:
-    """A learning circuit in all its settings and randomizations: it is timed, never shot."""
+    """A learning circuit in all its settings and randomizations; it is timed but not simulated."""
 
     circuit: QuantumCircuit
     shots: int
     shape: tuple[int, ...]
 
     def values(self, rng: np.random.Generator) -> tuple[Float64s, Flips]:
-        """See `Item.values`; nothing is drawn."""
+        """See `Item.values`; draws nothing."""
         del rng
         return np.empty((*self.shape, 0)), {}
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much is learned of each layer: the options of IBM's learners."""
+    """The learning effort for each layer: options of IBM's learners."""
 
     pair_depths: tuple[int, ...]
     randomizations: int
@@ -50,39 +50,39 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's gates on the device. qubits: which of the device its circuit's are."""
+    """A layer's gates on the device. qubits: the device's qubits in the circuit's order."""
 
     circuit: QuantumCircuit
     qubits: tuple[int, ...]
 
     @property
     def is_measurement(self) -> bool:
-        """Whether its qubits are measured: what is learned is the read-out."""
-        return any(one.name == "measure" for one in self.circuit.data)
+        """Whether it measures its qubits, so that the read-out's noise is learned."""
+        return any(item.name == "measure" for item in self.circuit.data)
 
     @property
     def two_qubit_depth(self) -> int:
         """Its depth in two-qubit gates."""
-        return int(self.circuit.depth(lambda one: len(one.qubits) == 2 and one.name != "barrier"))
+        return int(self.circuit.depth(lambda item: len(item.qubits) == 2 and item.name != "barrier"))
 
     @property
     def key(self) -> str:
-        """The same for layers of the same gates on the same qubits, in whatever order they are written."""
+        """Equal for layers with the same gates on the same qubits, in any order."""
         gates = [
-            (one.name, sorted(self.qubits[self.circuit.find_bit(qubit).index] for qubit in one.qubits))
-            for one in self.circuit.data
-            if one.name != "barrier"
+            (item.name, sorted(self.qubits[self.circuit.find_bit(qubit).index] for qubit in item.qubits))
+            for item in self.circuit.data
+            if item.name != "barrier"
         ]
         return repr((sorted(self.qubits), sorted(gates)))
 
 
 def layer_of(box: CircuitInstruction, place: dict[object, int]) -> Layer:
-    """The layer in a box; place: each qubit's number on the device."""
+    """The layer in a box; place: each qubit's index on the device."""
     return Layer(box.operation.body, tuple(place[qubit] for qubit in box.qubits))
 
 
 def learnings(layer: Layer, effort: Effort, num_qubits: int) -> tuple[Learning, ...]:
-    """The circuits that learn a layer, on a device of so many qubits."""
+    """The circuits that learn a layer on a device of `num_qubits` qubits."""
     if layer.is_measurement:
         return (Learning(_repeat(layer, 0, num_qubits), effort.shots, (effort.randomizations,)),)
     shape = (BASES, effort.randomizations)
@@ -99,7 +99,7 @@ def learn(layer: Layer, facts: DeviceFacts) -> PauliLindbladMap:
 
 
 def generators_of(layer: Layer, letters: Sequence[str]) -> list[QubitSparsePauliList]:
-    """The generators of `learn`, one a term, in its order."""
+    """The generators of `learn`, one per term, in its order."""
     n = len(layer.qubits)
     return [
         QubitSparsePauliList.from_sparse_list([(letter, [qubit])], n)
@@ -109,7 +109,7 @@ def generators_of(layer: Layer, letters: Sequence[str]) -> list[QubitSparsePauli
 
 
 def rates_of(layer: Layer, facts: DeviceFacts) -> tuple[Sequence[str], float]:
-    """Which Paulis are generators on every qubit, and the rate of each."""
+    """The Paulis that are generators on every qubit, and their rate."""
     read_out = facts.flip_probability_at_depth(0, facts.rep_delay_default_s)
     if layer.is_measurement:
         return "X", -0.5 * math.log1p(-read_out)

@@ -1,10 +1,10 @@
-"""How often one may submit: a token bucket in emulated time."""
+"""The submission limit: a token bucket in emulated time."""
 
 from __future__ import annotations
 
 
 class SubmitLimit:
-    """`per_minute` submits a minute, that many at once at most; None is no limit."""
+    """Allows `per_minute` submits per minute, and as many in a burst; None for no limit."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._per_minute = per_minute
@@ -12,7 +12,7 @@ class SubmitLimit:
         self._filled_s = 0.0
 
     def take(self, now_s: float) -> bool:
-        """Whether a submit may pass now; one that may counts."""
+        """Takes a token; returns whether the submit is allowed."""
         if self._per_minute is None:
             return True
         gained = (now_s - self._filled_s) * self._per_minute / 60.0

@@ -1,4 +1,4 @@
-"""One QPU: lanes in which jobs are RUNNING, one at a time with the QPU, sessions that hold it."""
+"""One QPU: lanes for RUNNING jobs, one of which uses the QPU at a time, and sessions that hold it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ NOBODY = ""
 
 
 class Machine:
-    """Decides who goes next. A dedicated session that is active keeps everyone else out.
+    """Decides which job runs next. An active dedicated session excludes all other jobs.
 
-    exhausted: whether the instance may not run jobs now.
+    exhausted: returns whether the instance's usage is exhausted, so that no job may start.
     """
 
     def __init__(self, lanes: int, time: EmulatedTime, exhausted: Callable[[], bool]) -> None:
@@ -41,22 +41,22 @@ class Machine:
             self._entered += 1
 
     async def lock(self, session_id: str) -> None:
-        """Waits for the QPU, in a lane."""
+        """Waits for the QPU; the job is in a lane."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._is_free_for(session_id))
             self._busy = True
 
     async def leave(self, *, locked: bool) -> None:
-        """Gives the lane back, and the QPU where it was locked."""
+        """Frees the lane, and the QPU if it was locked."""
         self._entered -= 1
         if locked:
             self._busy = False
-        await self.look_again()
+        await self.wake_waiting()
 
     async def take(self) -> None:
-        """Waits for the QPU between two jobs, for whoever runs it, before any job that waits too.
+        """Takes the QPU for its operator between two jobs, before any waiting job.
 
-        A session that holds the QPU keeps it; `give_back` ends this.
+        Waits for a session that holds the QPU; `give_back` ends this.
         """
         self._claimed = True
         async with self._changed:
@@ -65,32 +65,32 @@ class Machine:
             self._claimed = False
 
     async def give_back(self) -> None:
-        """The QPU is for jobs again."""
+        """Returns the QPU to jobs."""
         self._busy = False
-        await self.look_again()
+        await self.wake_waiting()
 
     def hold(self, session_id: str) -> None:
-        """From now on the QPU is this session's alone."""
+        """Reserves the QPU for this session."""
         self._holder = session_id
 
     def release(self, session_id: str) -> None:
-        """The session no longer holds the QPU; nothing where it did not."""
+        """Ends the session's reservation, if it has one."""
         if self._holder == session_id:
             self._holder = NOBODY
-            self._later(self.look_again())
+            self._start_task(self.wake_waiting())
 
     def maintain(self, for_s: float) -> None:
-        """Lets nobody into a lane for some time."""
+        """Closes the lanes for some time."""
         self._closed_until_s = self._time.now_s() + for_s
-        self._later(self._reopen(self._closed_until_s))
+        self._start_task(self._wake_at(self._closed_until_s))
 
     def reopen(self) -> None:
         """Ends a maintenance."""
         self._closed_until_s = 0.0
-        self._later(self.look_again())
+        self._start_task(self.wake_waiting())
 
-    async def look_again(self) -> None:
-        """Something changed: whoever waits looks whether it may go."""
+    async def wake_waiting(self) -> None:
+        """Wakes the waiting jobs, which check their conditions again."""
         async with self._changed:
             self._changed.notify_all()
 
@@ -102,16 +102,16 @@ class Machine:
     def _admits(self, session_id: str) -> bool:
         if self.in_maintenance or self._exhausted():
             return False
-        # Jobs that came before the session may fill the lanes, and wait in them until it ends.
+        # Earlier jobs of other users may fill the lanes and wait there until the session ends.
         if self._holder != NOBODY:
             return self._holder == session_id
         return self._entered < self._lanes
 
-    async def _reopen(self, at_s: float) -> None:
+    async def _wake_at(self, at_s: float) -> None:
         await self._time.sleep_until(at_s)
-        await self.look_again()
+        await self.wake_waiting()
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,8 +1,8 @@
-"""Usage and price as IBM meters them, and an account of who paid for what. Pure.
+"""Usage and price as IBM meters them, and an account of all charges. Pure.
 
-Usage is the time the QPU is locked for a workload (IBM docs, "Workload usage"): a job's own in job and
-batch mode; in a session the wall-clock time it is active, idle time included. A job that fails by the
-system's fault costs nothing; one that its user cancels, or that runs too long, what it has consumed.
+Usage is the time the QPU is locked for a workload (IBM docs, "Workload usage"): of each job in job and batch
+mode; of a session the wall-clock time it is active, including idle time. A job that fails because of a
+system error costs nothing; a job that its user cancels, or that runs too long, costs what it has used.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ExecutionMode = Literal["job", "batch", "session"]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A stretch of time, seconds; `end_s` is not before `start_s`."""
+    """A time interval, seconds; `end_s` is not before `start_s`."""
 
     start_s: float
     end_s: float
@@ -27,18 +27,25 @@ class Interval:
 
 
 def job_usage_s(locked: tuple[Interval, ...], *, system_fault: bool) -> float:
-    """Usage of a job in job or batch mode, seconds: 0 where it never had the QPU or the system failed."""
+    """Usage of a job in job or batch mode, seconds: 0 if it never had the QPU or the system failed."""
     return 0.0 if system_fault else sum(interval.seconds for interval in locked)
 
 
 def session_usage_s(active: tuple[Interval, ...]) -> float:
-    """Usage of a session, seconds: all the time it was active, whatever its jobs did."""
+    """Usage of a session, seconds: the whole time it was active, including idle time."""
     return sum(interval.seconds for interval in active)
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A workload that was paid for: a job, or a session with everything in it."""
+    """A charge for a workload: a job, or a session with all its jobs.
+
+    workload: the job's or session's id
+    mode: how it ran
+    seconds: usage
+    money: price of the usage
+    tags: the job's tags
+    """
 
     workload: str
     mode: ExecutionMode
@@ -48,7 +55,7 @@ class Charge:
 
 
 class Account:
-    """Everything charged to the one instance, each workload at most once."""
+    """All charges to the instance, each workload at most once."""
 
     def __init__(self, price_per_s: float, usage_limit_s: float | None) -> None:
         self.price_per_s = price_per_s
@@ -56,28 +63,28 @@ class Account:
         self._charges: dict[str, Charge] = {}
 
     def charge(self, workload: str, mode: ExecutionMode, seconds: float, tags: tuple[str, ...]) -> None:
-        """Charges a workload's final usage. A second time is the endpoint's own fault: ValueError."""
+        """Charges a workload's final usage; raises ValueError if it is already charged."""
         if workload in self._charges:
             raise ValueError(f"{workload} is charged twice")
         self._charges[workload] = Charge(workload, mode, seconds, seconds * self.price_per_s, tags)
 
     @property
     def charges(self) -> tuple[Charge, ...]:
-        """Every charge, in the order of booking."""
+        """All charges in order."""
         return tuple(self._charges.values())
 
     @property
     def consumed_s(self) -> float:
-        """Usage of everything charged, seconds."""
+        """Total charged usage, seconds."""
         return sum(charge.seconds for charge in self._charges.values())
 
     @property
     def money(self) -> float:
-        """The price of everything charged."""
+        """Total price."""
         return sum(charge.money for charge in self._charges.values())
 
     def tags_paid_twice(self) -> tuple[str, ...]:
-        """Tags under which more than one workload was charged: what a repeated submit leaves behind."""
+        """Tags with more than one charged workload, which shows a repeated submit."""
         seen: set[str] = set()
         twice: dict[str, None] = {}
         for charge in self._charges.values():

@@ -1,4 +1,4 @@
-"""EstimatorV2's mitigation by a layer noise model (PEC), given with the job or learned. For the worker."""
+"""EstimatorV2's mitigation with a layer noise model (PEC), sent with the job or learned. For the worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from shotclock.emulator.rest.layer_noise import Effort, Layer, Learning, layer_o
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoiseSource:
-    """Where the noise of layers is from. given: what came with the job, None where it is to be learned."""
+    """The source of the layers' noise. given: the model sent with the job; None to learn it."""
 
     facts: DeviceFacts
     given: tuple[LayerError, ...] | None
@@ -32,7 +32,7 @@ class NoiseSource:
 def model_layers(
     pubs: Sequence[EstimatorPub], options: EstimatorOptions, source: NoiseSource
 ) -> tuple[list[tuple[CircuitInstruction, PauliLindbladMap]], tuple[Learning, ...]]:
-    """The noise of each unique layer of the PUBs, and the circuits that learn it; nothing where none is used.
+    """The noise of each unique layer of the PUBs and the circuits that learn it; empty without PEC.
 
     A layer that is neither given nor learned counts as noiseless.
     """
@@ -48,9 +48,9 @@ def model_layers(
     )
     layers = [_layer(box) for box in boxes]
     if source.given is not None:
-        known = {Layer(one.circuit, tuple(one.qubits)).key: one for one in source.given}
-        return [(box, _find_given(layer, known)) for box, layer in zip(boxes, layers, strict=True)], ()
-    # All of the layers that come first, as many as are to be learned.
+        errors = {Layer(error.circuit, tuple(error.qubits)).key: error for error in source.given}
+        return [(box, _find_given(layer, errors)) for box, layer in zip(boxes, layers, strict=True)], ()
+    # Learn the first layers, up to the limit.
     most = source.learning.max_layers_to_learn
     chosen = [layer for layer in layers if layer.two_qubit_depth > 0][:most]
     effort = Effort(
@@ -64,23 +64,25 @@ def model_layers(
         for layer in layers
     ]
     circuits = (learnings(layer, effort, source.facts.n_qubits) for layer in chosen)
-    return list(zip(boxes, maps, strict=True)), tuple(item for one in circuits for item in one)
+    return list(zip(boxes, maps, strict=True)), tuple(item for learning in circuits for item in learning)
 
 
 def _layer(box: CircuitInstruction) -> Layer:
     return layer_of(box, {qubit: qubit._index for qubit in box.qubits})
 
 
-def _find_given(layer: Layer, known: dict[str, LayerError]) -> PauliLindbladMap:
-    found = known.get(layer.key)
+def _find_given(layer: Layer, errors: dict[str, LayerError]) -> PauliLindbladMap:
+    given = errors.get(layer.key)
     n = len(layer.qubits)
-    if found is None or found.error is None:
+    if given is None or given.error is None:
         return PauliLindbladMap.identity(n)
     place = {qubit: number for number, qubit in enumerate(layer.qubits)}
     terms = []
-    for label, rate in zip(found.error.generators.to_labels(), found.error.rates, strict=True):
-        # A label's last letter is of the first qubit.
-        letters = [(letter, qubit) for letter, qubit in zip(reversed(label), found.qubits, strict=True)]
-        kept = [(letter, place[qubit]) for letter, qubit in letters if letter != "I"]
-        terms.append(("".join(one for one, _ in kept), [number for _, number in kept], float(rate)))
+    for label, rate in zip(given.error.generators.to_labels(), given.error.rates, strict=True):
+        # A label's last letter belongs to the first qubit.
+        letters = [(letter, qubit) for letter, qubit in zip(reversed(label), given.qubits, strict=True)]
+        factors = [(letter, place[qubit]) for letter, qubit in letters if letter != "I"]
+        terms.append(
+            ("".join(letter for letter, _ in factors), [number for _, number in factors], float(rate))
+        )
     return PauliLindbladMap.from_sparse_list(terms, n)

@@ -51,8 +51,8 @@ def read(document: Json, target: Target, name: str) -> ClientProgram:
         return _read_v3(document, target, facts)
     model = ParamsModel.model_validate(document)
     if model.options.experimental:
-        raise BadProgramError("options.experimental is not emulated; leave it out")
-    circuits = [on_physical_qubits(read_circuit(one)) for one in model.circuits]
+        raise BadProgramError("options.experimental is not emulated; remove it")
+    circuits = [on_physical_qubits(read_circuit(circuit_model)) for circuit_model in model.circuits]
     for number, circuit in enumerate(circuits):
         check_isa(number, circuit, target)
     layers = _layers(circuits, model.options)
@@ -74,29 +74,29 @@ def _program(
     init_qubits: bool = True,
 ) -> ClientProgram:
     if not layers:
-        raise BadProgramError("there is no layer of two-qubit gates to learn")
+        raise BadProgramError("the circuits have no layer of two-qubit gates to learn")
     items = tuple(item for layer in layers for item in learnings(layer, effort, target.num_qubits))
     return ClientProgram(items, rep_delay_s, init_qubits, {}, lambda _: text)
 
 
 def _layers(circuits: Sequence[QuantumCircuit], options: OptionsModel) -> list[Layer]:
-    """Unique layers of two-qubit gates, the most frequent first, at most as many as shall be learned."""
+    """Unique layers of two-qubit gates, most frequent first, up to the number to learn."""
     strategy = options.twirling_strategy.replace("-", "_")
     boxing = generate_boxing_pass_manager(enable_measures=False, twirling_strategy=strategy)
     count: Counter[str] = Counter()
-    found: dict[str, Layer] = {}
+    layers: dict[str, Layer] = {}
     for circuit in circuits:
         boxed = boxing.run(circuit)
         place = {qubit: number for number, qubit in enumerate(boxed.qubits)}
-        for box in (one for one in boxed.data if one.name == "box"):
+        for box in (item for item in boxed.data if item.name == "box"):
             (only,) = find_unique_box_instructions([box])
             layer = layer_of(only, place)
             if layer.two_qubit_depth > 0:
                 key = layer.key
                 count[key] += 1
-                found.setdefault(key, layer)
+                layers.setdefault(key, layer)
     most = options.max_layers_to_learn
-    return [found[key] for key, _ in count.most_common(most)]
+    return [layers[key] for key, _ in count.most_common(most)]
 
 
 def _results_v2(layers: Sequence[Layer], facts: DeviceFacts, options: OptionsModel, name: str) -> str:
@@ -107,8 +107,8 @@ def _results_v2(layers: Sequence[Layer], facts: DeviceFacts, options: OptionsMod
         rates = [rate for _, _, rate in error.to_sparse_list()]
         data.append(LayerError(layer.circuit, layer.qubits, PauliLindbladError(labels, rates)))
     backend = json.loads(device.documents(name)[0])["backend_name"]
-    asked = options.model_dump(exclude={"support_qiskit", "experimental", "simulator"})
-    metadata = {"backend": backend, "input_options": asked}
+    input_options = options.model_dump(exclude={"support_qiskit", "experimental", "simulator"})
+    metadata = {"backend": backend, "input_options": input_options}
     return json.dumps({"data": data, "metadata": metadata}, cls=RuntimeEncoder)
 
 
@@ -125,11 +125,11 @@ def _read_v3(document: Json, target: Target, facts: DeviceFacts) -> ClientProgra
     model = converter.model.model_validate(document)
     instructions, options = converter.decoder(model)
     if model.options.post_selection.enable:
-        raise BadProgramError("options.post_selection is not emulated; leave it out")
+        raise BadProgramError("options.post_selection is not emulated; remove it")
     checks = options.bit_flip_checks
     if checks.pre_circuit.enable or checks.post_circuit.enable:
-        raise BadProgramError("options.bit_flip_checks is not emulated; leave it out")
-    layers = [_check(one, target) for one in instructions]
+        raise BadProgramError("options.bit_flip_checks is not emulated; remove it")
+    layers = [_check_layer(instruction, target) for instruction in instructions]
     effort = Effort(
         tuple(options.layer_pair_depths), options.num_randomizations, options.shots_per_randomization
     )
@@ -141,7 +141,7 @@ def _read_v3(document: Json, target: Target, facts: DeviceFacts) -> ClientProgra
     )
 
 
-def _check(instruction: CircuitInstruction, target: Target) -> Layer:
+def _check_layer(instruction: CircuitInstruction, target: Target) -> Layer:
     validate_instruction(instruction, target)
     if find_learning_protocol(instruction) is None:
         raise BadProgramError("an instruction is neither a layer of gates nor a measurement of its qubits")
@@ -154,12 +154,12 @@ def _result_v3(layer: Layer, facts: DeviceFacts, effort: Effort) -> NoiseLearner
     letters, rate = rates_of(layer, facts)
     generators = generators_of(layer, letters)
     if layer.is_measurement:
-        kept: Json = {"fraction_kept": 1.0, "success_rates": {}}
-        metadata = {"learning_protocol": "trex", "post_selection": kept}
+        selection: Json = {"fraction_kept": 1.0, "success_rates": {}}
+        metadata = {"learning_protocol": "trex", "post_selection": selection}
     else:
-        kept = {
+        selection = {
             "fraction_kept": dict.fromkeys(effort.pair_depths, 1.0),
             "success_rates": {},
         }
-        metadata = {"learning_protocol": "lindblad", "post_selection": kept}
+        metadata = {"learning_protocol": "lindblad", "post_selection": selection}
     return NoiseLearnerV3Result.from_generators(generators, [rate] * len(generators), metadata=metadata)

@@ -13,13 +13,13 @@ from qiskit.circuit import ParameterVector
 
 
 def read_circuit(text: str) -> QuantumCircuit:
-    """The circuit; its parameters are in the order in which the text declares its inputs.
+    """The circuit, with its parameters in the order in which the text declares its inputs.
 
-    Values come as rows in that order: Qiskit's exporter declares the inputs in the order of the circuit's
-    parameters. Read back, Qiskit would sort them by name, and the exporter has renamed `t[2]` and `t[10]` to
-    `_t_2_` and `_t_10_`, which sort the other way round. Raises ValueError in one line.
+    Rows of values use that order, because Qiskit's exporter declares the inputs in the order of the circuit's
+    parameters. When reading, Qiskit would sort them by name, and the exporter has renamed `t[2]` and `t[10]`
+    to `_t_2_` and `_t_10_`, which sort the other way round. Raises ValueError (one line).
     """
-    # The parser prints where a syntax error is; the exception only says that there is one.
+    # The parser prints a syntax error's position; the exception does not hold it.
     with contextlib.redirect_stderr(io.StringIO()) as printed:
         try:
             program = openqasm3.parse(text)
@@ -28,7 +28,7 @@ def read_circuit(text: str) -> QuantumCircuit:
             what = " ".join(str(error).split()) or type(error).__name__
             where = printed.getvalue().partition("\n")[0] or what
             raise ValueError(f"not OpenQASM 3 that Qiskit reads: {where}") from error
-    return _in_declared_order(circuit, _list_inputs(program))
+    return _order_parameters(circuit, _list_inputs(program))
 
 
 def _list_inputs(program: openqasm3.ast.Program) -> list[str]:
@@ -39,8 +39,8 @@ def _list_inputs(program: openqasm3.ast.Program) -> list[str]:
     ]
 
 
-def _in_declared_order(circuit: QuantumCircuit, declared: list[str]) -> QuantumCircuit:
-    """The same circuit with an element of one vector for each parameter: Qiskit keeps those in order."""
+def _order_parameters(circuit: QuantumCircuit, declared: list[str]) -> QuantumCircuit:
+    """The circuit with its parameters replaced by elements of one vector, whose order Qiskit keeps."""
     by_name = {parameter.name: parameter for parameter in circuit.parameters}
     ordered = [by_name[name] for name in declared if name in by_name]
     return circuit.assign_parameters(dict(zip(ordered, ParameterVector("input", len(ordered)), strict=True)))

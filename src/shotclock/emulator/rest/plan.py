@@ -1,4 +1,4 @@
-"""A job's time on the QPU, from the emulator's own functions: one core with the in-process provider."""
+"""A job's time on the QPU, computed by the same core as the in-process provider."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ from shotclock.emulator.timing import mean_by_component, sample_timeline, shots_
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What is drawn for a job when it is submitted. qpu_s locks the QPU, of it shooting_s takes data.
+class JobPlan:
+    """A job's times and seeds, drawn when it is submitted.
 
-    estimate_s: the mean of qpu_s; flip_probabilities and seeds: one an item.
+    qpu_s: time that it locks the QPU, seconds
+    shooting_s: of that the time that takes shots, seconds
+    estimate_s: the mean of qpu_s, seconds
+    flip_probabilities: one per item
+    seeds: one per item
     """
 
     qpu_s: float
@@ -28,14 +32,14 @@ class Plan:
     seeds: tuple[int, ...]
 
 
-def plan(prepared: Prepared, facts: DeviceFacts, profile: Profile, rng: np.random.Generator) -> Plan:
-    """The same for the same generator. Raises SettingsError on a rep_delay outside the device's range."""
+def plan(prepared: Prepared, facts: DeviceFacts, profile: Profile, rng: np.random.Generator) -> JobPlan:
+    """Draws a job's plan; raises SettingsError on a rep_delay outside the device's range."""
     rep_delay_s = check_rep_delay(facts, prepared.rep_delay_s)
-    # Qubits that are not initialised are not reset either.
+    # Without initialisation qubits are not reset.
     timed = facts if prepared.init_qubits else replace(facts, reset_s=0.0)
     fewest = min(item.shots for item in prepared.items)
     everything = _job(prepared.items, fewest, rep_delay_s)
-    # A PUB with more shots than the others goes on alone: the formula is linear in shots.
+    # A PUB with more shots than the others continues alone: the formula is linear in shots.
     further_s = sum(
         shots_s(_job((item,), item.shots - fewest, rep_delay_s), timed)
         for item in prepared.items
@@ -43,7 +47,7 @@ def plan(prepared: Prepared, facts: DeviceFacts, profile: Profile, rng: np.rando
     )
     timeline = sample_timeline(everything, timed, profile, rng)
     parts = {part.name: part.mean_ms * 1e-3 for part in mean_by_component(everything, timed, profile)}
-    return Plan(
+    return JobPlan(
         qpu_s=timeline.qpu_s + further_s,
         shooting_s=shots_s(everything, timed) + further_s,
         estimate_s=parts["subjob_overhead"] + parts["shots"] + further_s,

@@ -1,4 +1,4 @@
-"""What the event loop knows of a program: plain figures, no circuits. Crosses between the processes."""
+"""Programs as the event loop sees them: plain figures without circuits, passed between the processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ItemFacts:
-    """One PUB, or one item of a quantum program, as it will be timed.
+    """The timing figures of one PUB or of one item of a quantum program.
 
-    shape: its sweep, without shots; duration_s: one execution, read-out included, reset not.
+    shape: of the sweep, without shots
+    shots: of each row
+    duration_s: one execution with read-out and without reset, seconds
+    depth: of the circuit
+    two_qubit_depth: counted in two-qubit gates
+    qubits: number of used qubits
     """
 
     shape: tuple[int, ...]
@@ -21,7 +26,7 @@ class ItemFacts:
 
     @property
     def executions(self) -> int:
-        """Circuits in one shot: a row of parameters each."""
+        """Circuits in one shot: one per row of parameters."""
         rows = 1
         for length in self.shape:
             rows *= length
@@ -30,7 +35,7 @@ class ItemFacts:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A program that can be run. rep_delay_s None is the device's default."""
+    """A program that can be run. rep_delay_s: None for the device's default."""
 
     items: tuple[ItemFacts, ...]
     rep_delay_s: float | None
@@ -39,7 +44,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """A device at one calibration. coherence_s: each qubit's T1 and T2, seconds; () is the snapshot's own."""
+    """A device at one calibration. coherence_s: each qubit's T1 and T2, seconds; () for the snapshot's."""
 
     name: str
     coherence_s: tuple[tuple[float, float], ...] = ()
@@ -47,16 +52,16 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A program that cannot be run, and why, in one line."""
+    """A program that cannot be run; message: why, in one line."""
 
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fragments:
-    """Results as JSON text without what only the event loop knows: when they were taken.
+    """Results as JSON text, without the time stamps, which only the event loop knows.
 
-    results: a list, one element an item; echo: members of the document that go back as they came.
+    results: a list with one element per item; echo: members of the request to return unchanged.
     """
 
     results: str
@@ -65,7 +70,7 @@ class Fragments:
 
 @dataclass(frozen=True, slots=True)
 class BackendDocuments:
-    """A snapshot's configuration and properties as JSON text, as IBM served them."""
+    """A snapshot's configuration and properties, JSON texts from IBM's service."""
 
     name: str
     configuration: str

@@ -1,7 +1,7 @@
-"""Programs as IBM's clients send them, decoded and checked. Imports Qiskit: for the worker.
+"""Decodes and checks programs as IBM's clients send them. Imports Qiskit: for the worker.
 
-Three ways in: SamplerV2's typed PUBs, the REST API's plain ones (OpenQASM 3 and lists, as QRMI sends
-them), and the executor's quantum programs. The models are those of ibm-quantum-schemas.
+Three forms: SamplerV2's typed PUBs, the REST API's plain ones (OpenQASM 3 and lists, as QRMI sends them),
+and the executor's quantum programs. The models are those of ibm-quantum-schemas.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from shotclock.emulator.rest.recognise.twirling import Flips, Twirled
 
 Json = Any  # a JSON document
 DEFAULT_SHOTS = 4096
-# What Qiskit, NumPy and the standard library raise at bytes that are not what they say.
+# What Qiskit, NumPy and the standard library raise on malformed bytes.
 MALFORMED = (QiskitError, struct.error, binascii.Error, zlib.error, EOFError, ValueError, OverflowError)
 
 
@@ -45,11 +45,11 @@ class BadProgramError(Exception):
 
 
 class Item(Protocol):
-    """A circuit and the values its parameters take."""
+    """A circuit and the values of its parameters."""
 
     @property
     def circuit(self) -> QuantumCircuit:
-        """The circuit, for every row of values the same."""
+        """The circuit, the same for every row of values."""
 
     @property
     def shots(self) -> int:
@@ -65,7 +65,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Swept:
-    """A circuit with given values, shape (*shape, parameters)."""
+    """A circuit with fixed values, shape (*shape, parameters)."""
 
     circuit: QuantumCircuit
     shots: int
@@ -77,14 +77,20 @@ class Swept:
         return self.swept.shape[:-1]
 
     def values(self, rng: np.random.Generator) -> tuple[Float64s, Flips]:
-        """See `Item.values`; nothing is drawn."""
+        """See `Item.values`; draws nothing."""
         del rng
         return self.swept, {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """What a job runs. echo: what of the request goes back with the results."""
+    """What a job runs.
+
+    items: the circuits
+    rep_delay_s: seconds; None for the device's default
+    init_qubits: whether qubits are reset before each shot
+    echo: members of the request to return with the results
+    """
 
     items: tuple[Item, ...]
     rep_delay_s: float | None
@@ -93,7 +99,7 @@ class Program:
 
 
 def decode(program_id: str, params: str) -> Program:
-    """The program of a request; raises BadProgramError on one that is not valid."""
+    """The program of a request; raises BadProgramError if it is invalid."""
     with bad_programs():
         document = json.loads(params)
         return _executor(document) if program_id == "executor" else read_sampler(sampler_params(document))
@@ -101,7 +107,7 @@ def decode(program_id: str, params: str) -> Program:
 
 @contextlib.contextmanager
 def bad_programs() -> Iterator[None]:
-    """What is raised inside on an invalid program is raised as BadProgramError."""
+    """Translates the errors of an invalid program to BadProgramError."""
     try:
         yield
     except ValidationError as error:
@@ -117,11 +123,12 @@ def _executor(document: Json) -> Program:
     program, _ = quantum_program_from_2_0(model)
     shots = model.quantum_program.shots
     items: list[Item] = []
-    for one, wanted in zip(program.items, model.quantum_program.items, strict=True):
-        if isinstance(one, SamplexItem):
-            items.append(Twirled(one.circuit, shots, one))
+    for item, item_model in zip(program.items, model.quantum_program.items, strict=True):
+        if isinstance(item, SamplexItem):
+            items.append(Twirled(item.circuit, shots, item))
         else:
-            items.append(Swept(one.circuit, shots, _finite(_broadcast(one.circuit_arguments, wanted))))
+            values = _check_finite(_broadcast(item.circuit_arguments, item_model))
+            items.append(Swept(item.circuit, shots, values))
     sent = document["quantum_program"]
     return Program(
         tuple(items),
@@ -131,13 +138,13 @@ def _executor(document: Json) -> Program:
     )
 
 
-def _broadcast(arguments: Float64s, wanted: CircuitItemModel | SamplexItemModel) -> Float64s:
-    shape = np.broadcast_shapes(arguments.shape[:-1], tuple(wanted.shape))
+def _broadcast(arguments: Float64s, model: CircuitItemModel | SamplexItemModel) -> Float64s:
+    shape = np.broadcast_shapes(arguments.shape[:-1], tuple(model.shape))
     return np.broadcast_to(arguments, (*shape, arguments.shape[-1]))
 
 
 def sampler_params(document: Json) -> SamplerParams:
-    """SamplerV2's params, typed or plain. Raises BadProgramError and pydantic's own error."""
+    """SamplerV2's params, typed or plain. Raises BadProgramError and pydantic's ValidationError."""
     model = SamplerParams.model_validate(_to_typed(document))
     if model.options.execution.meas_type != "classified":
         raise BadProgramError(f"meas_type {model.options.execution.meas_type!r} is not emulated")
@@ -145,7 +152,7 @@ def sampler_params(document: Json) -> SamplerParams:
 
 
 def read_sampler(model: SamplerParams) -> Program:
-    """SamplerV2's program as it stands: neither twirled nor decoupled by the service."""
+    """SamplerV2's program without twirling or decoupling by the service."""
     items: list[Item] = []
     for pub in model.pubs:
         circuit_model, values_model, shots = pub.root
@@ -168,14 +175,14 @@ def read_circuit(model: TypedQpyCircuitModel | str) -> QuantumCircuit:
 
 
 def _to_typed(document: Json) -> Json:
-    """The REST API's plain PUBs in the clients' typed form: null and lists as arrays, shots filled in."""
+    """Converts the REST API's plain PUBs to the clients' typed form: values as arrays, with shots."""
     if not isinstance(document, dict) or not isinstance(document.get("pubs"), list):
         return document
     options = document.get("options") or {}
     preset = options.get("default_shots") if isinstance(options, dict) else None
-    shots = next(one for one in (document.get("shots"), preset, DEFAULT_SHOTS) if one is not None)
-    kept = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
-    return kept | {"options": options, "pubs": [_to_typed_pub(pub, shots) for pub in document["pubs"]]}
+    shots = next(each for each in (document.get("shots"), preset, DEFAULT_SHOTS) if each is not None)
+    rest = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
+    return rest | {"options": options, "pubs": [_to_typed_pub(pub, shots) for pub in document["pubs"]]}
 
 
 def _to_typed_pub(pub: Json, shots: int) -> Json:
@@ -186,7 +193,7 @@ def _to_typed_pub(pub: Json, shots: int) -> Json:
 
 
 def type_values(values: Json) -> Json:
-    """Parameter values in the clients' typed form: null and lists as an array."""
+    """Converts parameter values to the clients' typed form: null and lists become an array."""
     if isinstance(values, dict):
         return values
     content = io.BytesIO()
@@ -196,17 +203,17 @@ def type_values(values: Json) -> Json:
 
 
 def _rows(circuit: QuantumCircuit, values: Float64s) -> Float64s:
-    wanted = circuit.num_parameters
-    if wanted == 0 and values.size == 0:
+    n = circuit.num_parameters
+    if n == 0 and values.size == 0:
         return values.reshape(*values.shape[:-1], 0)
-    if values.ndim == 0 or values.shape[-1] != wanted:
-        raise BadProgramError(f"parameter values of shape {values.shape} for {wanted} parameters")
-    return _finite(values)
+    if values.ndim == 0 or values.shape[-1] != n:
+        raise BadProgramError(f"parameter values of shape {values.shape} for {n} parameters")
+    return _check_finite(values)
 
 
-def _finite(values: Float64s) -> Float64s:
+def _check_finite(values: Float64s) -> Float64s:
     if 0 in values.shape[:-1]:
-        raise BadProgramError(f"parameter values of shape {values.shape}: there is no row of values")
+        raise BadProgramError(f"parameter values of shape {values.shape}: expected at least one row")
     if not np.isfinite(values).all():
         raise BadProgramError("parameter values: not all are finite")
     return values
@@ -214,7 +221,7 @@ def _finite(values: Float64s) -> Float64s:
 
 def _ndarray(packed: str) -> Float64s:
     loaded = np.load(io.BytesIO(zlib.decompress(base64.b64decode(packed))))
-    # A cast would drop imaginary parts, and read text and dates as numbers.
+    # A cast would drop imaginary parts and read text and dates as numbers.
     if loaded.dtype.kind not in "fiub":
         raise BadProgramError(f"parameter values: must be real numbers (got an array of {loaded.dtype})")
     values: Float64s = loaded.astype(np.float64)

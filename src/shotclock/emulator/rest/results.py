@@ -1,4 +1,4 @@
-"""Result documents: what the worker encoded, put around with when it was taken."""
+"""Result documents: the worker's encoded results with the time stamps added."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def results_text(job: Job, time: EmulatedTime) -> str:
     """The body of GET /jobs/{id}/results of a completed job."""
     fragments = job.results[0]
     end_s = job.locked[-1].end_s
-    # The sub-jobs are loaded first; data is taken for the rest of the time.
+    # The sub-jobs are loaded first; the rest of the time takes shots.
     taken = Interval(end_s - job.plan.shooting_s, end_s)
     if job.ask.program_id == "executor":
         return _executor(fragments.results, fragments.echo, job.prepared.items, taken, time)
@@ -27,15 +27,15 @@ def results_text(job: Job, time: EmulatedTime) -> str:
 
 def _sampler(fragments: Fragments, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime) -> str:
     echo = json.loads(fragments.echo)
-    pub_shots = echo.get("pub_shots")  # of a program that is twirled
+    pub_shots = echo.get("pub_shots")  # only in twirled programs
     slices = [[[*item.shape, item.shots], 0, item.executions, 0, item.shots] for item in items]
     if pub_shots:
-        slices = [[one[0], True, *one[1:], shots] for one, shots in zip(slices, pub_shots, strict=True)]
+        slices = [[head, True, *rest, shots] for (head, *rest), shots in zip(slices, pub_shots, strict=True)]
     numbers = echo.get("numbers") or range(len(items))
     span = {
         "start": {"__type__": "datetime", "__value__": time.stamp(taken.start_s)},
         "stop": {"__type__": "datetime", "__value__": time.stamp(taken.end_s)},
-        "data_slices": {str(number): one for number, one in zip(numbers, slices, strict=True)},
+        "data_slices": {str(number): part for number, part in zip(numbers, slices, strict=True)},
     }
     kind = "TwirledSliceSpanV2" if pub_shots else "DoubleSliceSpan"
     spans = {

@@ -1,4 +1,4 @@
-"""The old SamplerV2's programs that ask the service to twirl or decouple. Imports Qiskit: for the worker."""
+"""Programs of the older SamplerV2 that the service must twirl or decouple. Imports Qiskit: for the worker."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from shotclock.emulator.rest.client_program import (
     on_physical_qubits,
     outcome_of,
 )
-from shotclock.emulator.rest.encoding import Taken, sampler_pub
+from shotclock.emulator.rest.encoding import ItemShots, sampler_pub
 from shotclock.emulator.rest.programs import Program, read_pub, read_sampler, sampler_params
 
 Json = Any  # a JSON document
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Group:
-    """PUBs of as many shots, and the quantum program they became. numbers: which PUBs of the job."""
+class SamplerGroup:
+    """PUBs with equal shots and their quantum program. numbers: the PUBs' indices in the job."""
 
     numbers: tuple[int, ...]
     shots: int
@@ -41,7 +41,7 @@ class Group:
 
 
 def read(document: Json, target: Target) -> Program:
-    """The program of a job's params. Raises BadProgramError, and Qiskit's and pydantic's own errors."""
+    """The program of a job's params. Raises BadProgramError and the errors of Qiskit and pydantic."""
     model = sampler_params(document)
     if not _is_prepared_by_the_service(model.options):
         return read_sampler(model)
@@ -69,7 +69,7 @@ def _is_prepared_by_the_service(options: OptionsModel) -> bool:
 
 
 def _has_shots(document: Json, pub: Json) -> bool:
-    """Whether the user gave the PUB's shots, which are obeyed, or the options' default fills them in."""
+    """Whether the user gave the PUB's shots, so that the options' default does not apply."""
     return document.get("shots") is not None or (len(pub) > 2 and pub[2] is not None)
 
 
@@ -93,23 +93,23 @@ def _pub(number: int, model: ParamsModel, target: Target) -> SamplerPub:
 
 def _groups(
     pubs: Sequence[SamplerPub], has_shots: Sequence[bool], sent: OptionsModel, target: Target
-) -> tuple[Group, ...]:
-    """A quantum program has one number of shots, and PUBs may each have their own."""
+) -> tuple[SamplerGroup, ...]:
+    """Groups PUBs by shots, because a quantum program has one number of shots."""
     numbers: dict[tuple[int, bool], list[int]] = {}
     for number, pub in enumerate(pubs):
         numbers.setdefault((pub.shots or sent.default_shots, has_shots[number]), []).append(number)
     groups = []
-    for (shots, given), chosen in numbers.items():
-        options = _client_options(sent, has_shots=given)
+    for (shots, is_given), chosen in numbers.items():
+        options = _client_options(sent, has_shots=is_given)
         program, _ = prepare([pubs[number] for number in chosen], options, backend=Scheduling(target))
         groups.append(
-            Group(tuple(chosen), shots if given else _count_shots(program, options, shots), program)
+            SamplerGroup(tuple(chosen), shots if is_given else _count_shots(program, options, shots), program)
         )
     return tuple(groups)
 
 
 def _count_shots(program: QuantumProgram, options: SamplerOptions, shots: int) -> int:
-    """Shots where the user gave none: the product of the twirling options takes precedence."""
+    """Shots if the user gave none: the product of the twirling options takes precedence."""
     twirling = options.twirling
     randomizations = twirling.num_randomizations
     if randomizations == "auto" or twirling.shots_per_randomization == "auto":
@@ -117,16 +117,18 @@ def _count_shots(program: QuantumProgram, options: SamplerOptions, shots: int) -
     return int(randomizations) * int(program.shots)
 
 
-def _encode(groups: Sequence[Group], taken: Taken) -> str:
+def _encode(groups: Sequence[SamplerGroup], taken: ItemShots) -> str:
     """A JSON list of SamplerPubResults, in the order of the job's PUBs."""
-    found: dict[int, SamplerPubResultWrapperModel] = {}
+    results: dict[int, SamplerPubResultWrapperModel] = {}
     first = 0
     for group in groups:
         end = first + len(group.program.items)
         result = sampler_v2_post_processor_v0_1(outcome_of(group.program, taken[first:end]))
         for number, pub in zip(group.numbers, result, strict=True):
-            # The last randomization may have shot more than was asked for.
+            # The last randomization may have taken more shots than requested.
             fields = {name: bits.slice_shots(range(group.shots)) for name, bits in pub.data.items()}
-            found[number] = sampler_pub(fields, pub.data.shape, pub.metadata)
+            results[number] = sampler_pub(fields, pub.data.shape, pub.metadata)
         first = end
-    return json.dumps([found[number].model_dump(mode="json", exclude_none=True) for number in sorted(found)])
+    return json.dumps(
+        [results[number].model_dump(mode="json", exclude_none=True) for number in sorted(results)]
+    )

@@ -1,4 +1,4 @@
-"""Sessions and batches: when they are active, and what the API says of them."""
+"""Sessions and batches: when they are active, and their documents in the API."""
 
 from __future__ import annotations
 
@@ -14,10 +14,24 @@ Mode = Literal["dedicated", "batch"]
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """A session (dedicated) or a batch. Instants and lengths are emulated seconds; None is not yet.
+    """A session (dedicated) or a batch. Instants and lengths are emulated seconds; None means not yet.
 
-    eligible_s: when its present wait behind other users is over; pending: jobs that have not ended;
-    quantum_s: QPU time of its jobs.
+    id, number: its name, and its number in order of creation
+    backend: the device's name
+    mode: dedicated or batch
+    max_ttl_s: longest duration from its start
+    interactive_ttl_s: how long it stays active without a job
+    created_s: when it was opened
+    eligible_s: when its current wait behind other users ends
+    active_since_s: when it became active; None while it is not
+    started_s: when its first job got the QPU
+    closed_s: when it was closed
+    last_started_s, last_completed_s: of its jobs
+    accepting: whether it accepts jobs
+    pending: number of jobs that have not ended
+    activations: how often it became active
+    quantum_s: QPU time of its jobs
+    active: past intervals in which it was active
     """
 
     id: str
@@ -41,15 +55,15 @@ class Session:
 
     @property
     def state(self) -> Literal["open", "active", "inactive", "closed"]:
-        """The API's word for it."""
+        """The session's state in the API."""
         if self.closed_s is not None:
             return "closed"
         if self.active_since_s is not None:
             return "active"
         return "open" if self.started_s is None else "inactive"
 
-    def job_starts(self, at_s: float) -> None:
-        """A job of it gets the QPU."""
+    def record_job_start(self, at_s: float) -> None:
+        """Records that one of its jobs gets the QPU."""
         self.last_started_s = at_s
         if self.active_since_s is None:
             self.active_since_s = at_s
@@ -58,20 +72,20 @@ class Session:
             self.started_s = at_s
 
     def deactivate(self, at_s: float) -> None:
-        """It loses its priority; the next job waits behind other users again."""
+        """Ends its priority: the next job waits behind other users again."""
         if self.active_since_s is not None:
             self.active.append(Interval(self.active_since_s, max(at_s, self.active_since_s)))
         self.active_since_s = None
         self.eligible_s = None
 
     def close(self, at_s: float) -> None:
-        """It ends for good."""
+        """Closes the session."""
         self.deactivate(at_s)
         self.accepting = False
         self.closed_s = at_s
 
     def usage_s(self, now_s: float) -> float:
-        """Usage up to now: wall clock while active for a session, QPU time for a batch."""
+        """Usage until now: the active wall-clock time of a session, the QPU time of a batch."""
         if self.mode == "batch":
             return self.quantum_s
         running = () if self.active_since_s is None else (Interval(self.active_since_s, now_s),)

@@ -1,8 +1,8 @@
-"""Shots of a program's circuits, with the emulator's surrogate noise. For the worker.
+"""Samples a program's circuits with the emulator's surrogate noise. For the worker.
 
-A circuit falls into parts that share no gate. A part that is recognised as a QAOA circuit, as our
-templates are, is shot by the emulator's own state vector; one qubit alone by its Bloch vector;
-any other by Aer.
+A circuit is split into parts that share no gate. A part that is recognised as a QAOA circuit, as our
+templates are, runs on the emulator's state vector; a single qubit on its Bloch vector; any other part on
+Aer.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ SEEDS = 2**63
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Device:
-    """What waiting costs: durations from the target, T1 and T2 of each qubit in seconds."""
+    """A device's durations and coherence. coherence: T1 and T2 of each qubit, seconds."""
 
     target: Target
     coherence: Coherence
 
 
 def shoot(item: Item, flip_probability: float, seed: int, device: Device) -> tuple[dict[str, Shots], Flips]:
-    """Bits of every register, shape (*shape, shots, bits) with bit 0 first; and the flips to undo."""
+    """Bits of every register, shape (*shape, shots, bits) with bit 0 first, and the flips to undo."""
     rng = np.random.default_rng(seed)
     values, flips = item.values(rng)
-    # At λ = 1 the noise model leaves nothing of the circuit, however wide it is.
+    # At λ = 1 the bits do not depend on the circuit, so any width can be sampled.
     if flip_probability >= 1.0:
-        taken = _noise(item, rng)
+        bits = _noise(item, rng)
     else:
-        taken = _take_shots(item, values, flip_probability, rng, device)
+        bits = _take_shots(item, values, flip_probability, rng, device)
     registers = {
-        register.name: taken[..., [item.circuit.find_bit(bit).index for bit in register]]
+        register.name: bits[..., [item.circuit.find_bit(bit).index for bit in register]]
         for register in item.circuit.cregs
     }
     return registers, flips
@@ -59,7 +59,7 @@ def shoot(item: Item, flip_probability: float, seed: int, device: Device) -> tup
 def _noise(item: Item, rng: np.random.Generator) -> Shots:
     circuit = item.circuit
     bits = np.zeros((*item.shape, item.shots, circuit.num_clbits), np.bool_)
-    written = sorted({circuit.find_bit(bit).index for one in circuit.data for bit in one.clbits})
+    written = sorted({circuit.find_bit(bit).index for inst in circuit.data for bit in inst.clbits})
     bits[..., written] = rng.random((*item.shape, item.shots, len(written))) < 0.5
     return bits
 
@@ -75,27 +75,35 @@ def _take_shots(
 
     @functools.cache
     def waiting() -> tuple[Part, ...]:
-        # To schedule a circuit takes longer than to shoot many a template.
+        # Only if needed: scheduling a circuit can take longer than sampling it.
         return parts_of(insert_waits(circuit, device.target))
 
     for number, part in enumerate(parts_of(circuit)):
         if not part.clbits:
-            continue  # nobody looks
+            continue  # not measured
         places = [circuit.find_bit(bit).index for bit in part.clbits]
-        found = None if part.has_delays or len(part.qubits) == 1 else _fast(part, sweep, rng)
-        if found is None:
+        is_qaoa = not part.has_delays and len(part.qubits) > 1
+        part_bits = _sample_qaoa(part, sweep, rng) if is_qaoa else None
+        if part_bits is None:
             scheduled = waiting()[number]
             qubits = [circuit.find_bit(qubit).index for qubit in scheduled.qubits]
-            found = _alone(scheduled, qubits, sweep, rng)
-            if found is None:
-                found = _by_aer(scheduled, qubits, sweep, rng)
-        bits[..., places] = found
+            part_bits = _sample_qubit(scheduled, qubits, sweep, rng)
+            if part_bits is None:
+                part_bits = _sample_with_aer(scheduled, qubits, sweep, rng)
+        bits[..., places] = part_bits
     return bits.reshape(*item.shape, item.shots, circuit.num_clbits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Sweep:
-    """What every part of a circuit is shot with. rows: shape (rows, names), the values of each."""
+    """The inputs common to all parts of a circuit.
+
+    names: the parameters
+    rows: their values, shape (rows, names)
+    shots: per row
+    flip_probability: λ of the surrogate noise
+    device: durations and coherence
+    """
 
     names: tuple[Parameter, ...]
     rows: Float64s
@@ -104,8 +112,8 @@ class _Sweep:
     device: Device
 
 
-def _alone(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
-    """Bits of a part of one qubit, shape (rows, shots, 1); None where there are others or other gates."""
+def _sample_qubit(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
+    """Bits of a part of one qubit, shape (rows, shots, 1); None for more qubits or other gates."""
     if len(qubits) > 1 or len(part.clbits) > 1:
         return None
     read = part.gates(sweep.names)
@@ -118,40 +126,40 @@ def _alone(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generato
     return bits
 
 
-def _fast(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
-    """The part's classical bits, shape (rows, shots, bits); None where it is no circuit of this kind."""
+def _sample_qaoa(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
+    """The part's classical bits, shape (rows, shots, bits); None if it is not a QAOA circuit."""
     rows, shots = sweep.rows, sweep.shots
     read = part.gates(sweep.names)
     if read is None:
         return None
     gates, angles = read
-    found = layers_of(find_rotations(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
-    swept = [_swept(layers, angles, rows) for layers in found]
-    if not found or not all(swept):
+    groups = layers_of(find_rotations(len(part.qubits), gates, angles.fixed.tolist(), angles.free))
+    by_group = [_parameters_by_row(layers, angles, rows) for layers in groups]
+    if not groups or not all(by_group):
         return None
     qubits = np.zeros((len(rows), shots, len(part.qubits)), np.bool_)
-    for layers, parameters in zip(found, swept, strict=True):
+    for layers, parameters in zip(groups, by_group, strict=True):
         seeds = tuple(int(seed) for seed in rng.integers(0, SEEDS, len(rows)))
         samples = execute_all(parameters, shots, (sweep.flip_probability,) * len(rows), seeds)
-        for row, one in enumerate(samples):
-            qubits[row][:, layers.qubits] = _shuffle(one, rng)
+        for row, row_samples in enumerate(samples):
+            qubits[row][:, layers.qubits] = _shuffle(row_samples, rng)
     return qubits[..., part.measured_qubits]
 
 
-def _swept(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParameters, ...]:
-    """The parameters of every row; () where one of them is no QAOA circuit or there are too many qubits."""
+def _parameters_by_row(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParameters, ...]:
+    """The parameters of every row; () if one is not a QAOA circuit or has too many qubits."""
     if len(layers.qubits) > MAX_QUBITS:
         return ()
-    found: list[QaoaParameters] = []
+    by_row: list[QaoaParameters] = []
     for row in rows:
-        one = parameters_of(layers, (angles.fixed + angles.slopes @ row).tolist())
-        if one is None:
+        parameters = parameters_of(layers, (angles.fixed + angles.slopes @ row).tolist())
+        if parameters is None:
             return ()
-        found.append(one)
-    return tuple(found)
+        by_row.append(parameters)
+    return tuple(by_row)
 
 
-def _by_aer(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots:
+def _sample_with_aer(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots:
     device = sweep.device
     alone, method = relax(part.circuit(), qubits, device.coherence, device.target, sweep.shots)
 
@@ -164,12 +172,12 @@ def _by_aer(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generat
 
 
 def _shuffle(samples: Samples, rng: np.random.Generator) -> Shots:
-    """Every shot, in no order: shots of parts side by side must not be sorted alike."""
+    """All shots in random order: sorted shots of different parts would be correlated."""
     bits = np.repeat(samples.pool.astype(np.bool_), samples.counts, axis=0)
     shuffled: Shots = rng.permutation(bits, axis=0)
     return shuffled
 
 
 def _assign_values(circuit: QuantumCircuit, names: tuple[Parameter, ...], values: Float64s) -> QuantumCircuit:
-    # Not strict: a parameter may have stood in a delay, or in another part.
+    # Not strict: a parameter may occur only in a delay or in another part.
     return circuit.assign_parameters(dict(zip(names, values, strict=True)), strict=False)

@@ -1,7 +1,7 @@
-"""What the endpoint's devices offer: the snapshot's documents, completed, and the target made of them.
+"""The endpoint's devices: the snapshot's documents with fractional gates added, and the resulting target.
 
-The snapshots were taken without fractional gates: their configurations lack RX and RZZ, their properties
-have them with errors and lengths.
+The snapshots were taken without fractional gates: their configurations lack RX and RZZ, but their properties
+hold the gates' errors and lengths.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ FRACTIONAL = {
     "rx": "gate rx(theta) q {U(theta, -pi/2, pi/2) q;}",
     "rzz": "gate rzz(theta) q0,q1 {cx q0,q1; u1(theta) q1; cx q0,q1;}",
 }
-# What IBM's client looks for in `least_busy(dynamic_circuits=True)`; control flow is in the instructions.
+# IBM's client looks for this in `least_busy(dynamic_circuits=True)`; the instructions have control flow.
 DYNAMIC_CIRCUITS = "dynamic_circuits"
 
 
 def offer(name: str) -> tuple[str, str]:
-    """The named device's configuration and properties as the API serves them, JSON texts. Imports Qiskit."""
+    """The device's configuration and properties as the API serves them, JSON texts. Imports Qiskit."""
     configuration, properties = (json.loads(text) for text in device.documents(name))
     if "if_else" in configuration["supported_instructions"]:
         _add(configuration["supported_features"], DYNAMIC_CIRCUITS)
     for gate, definition in FRACTIONAL.items():
-        couplings = [one["qubits"] for one in properties["gates"] if one["gate"] == gate]
+        couplings = [entry["qubits"] for entry in properties["gates"] if entry["gate"] == gate]
         if couplings and gate not in configuration["basis_gates"]:
             _add(configuration["basis_gates"], gate)
             _add(configuration["supported_instructions"], gate)
@@ -42,7 +42,7 @@ def offer(name: str) -> tuple[str, str]:
 
 @functools.lru_cache(maxsize=8)
 def target_of(name: str) -> Target:
-    """The target that IBM's client makes of these documents, fractional gates included. Imports Qiskit."""
+    """The target that IBM's client builds from these documents, with fractional gates. Imports Qiskit."""
     from qiskit_ibm_runtime.utils.backend_converter import convert_to_target  # noqa: PLC0415
     from qiskit_ibm_runtime.utils.backend_decoder import (  # noqa: PLC0415
         configuration_from_server_data,

@@ -1,4 +1,4 @@
-"""What the worker process does for the endpoint. Imports no Qiskit itself: the event loop names it."""
+"""The endpoint's functions in the worker process. Importing this module does not import Qiskit."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
     from qiskit.transpiler import Target
 
-    from shotclock.emulator.rest.encoding import Taken
+    from shotclock.emulator.rest.encoding import ItemShots
     from shotclock.emulator.rest.programs import Program
 
 Json = Any  # a JSON document
 
 
 def documents(name: str) -> BackendDocuments:
-    """The named device's configuration and properties, from the snapshot that ships with IBM's client."""
+    """The named device's configuration and properties, from the snapshot shipped with IBM's client."""
     configuration, properties = targets.offer(name)
     return BackendDocuments(json.loads(configuration)["backend_name"], configuration, properties)
 
@@ -57,7 +57,7 @@ def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:
 
 
 def warm(name: str) -> None:
-    """Imports and runs everything once, the kernel and Aer, so that no job waits for it."""
+    """Imports and runs the kernel and Aer once, so that no job waits for that."""
     head, tail = 'OPENQASM 3.0; include "stdgates.inc"; bit[1] c; x $0;', "c[0] = measure $0;"
     pubs = [[f"{head} {middle} {tail}", None, 1] for middle in ("", "reset $0;")]
     params = json.dumps({"pubs": pubs, "version": 2})
@@ -72,22 +72,22 @@ def execute(
     flip_probabilities: tuple[float, ...],
     seeds: tuple[int, ...],
 ) -> Fragments:
-    """The results of a prepared program; the same for the same seeds."""
+    """The results of a prepared program, deterministic for the seeds."""
     from shotclock.emulator.rest import shooting  # noqa: PLC0415
     from shotclock.emulator.rest.layer_noise import Learning  # noqa: PLC0415
     from shotclock.emulator.rest.relaxation import snapshot_coherence  # noqa: PLC0415
 
     program = _decode_program(chip.name, program_id, params)
     target = targets.target_of(chip.name)
-    here = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
+    device = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
     taken = [
-        ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, here)
+        ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, device)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
     return Fragments(_encode_results(program_id, program, taken), json.dumps(program.echo))
 
 
-def _encode_results(program_id: str, program: Program, taken: Taken) -> str:
+def _encode_results(program_id: str, program: Program, taken: ItemShots) -> str:
     from shotclock.emulator.rest import client_program, encoding  # noqa: PLC0415
 
     if isinstance(program, client_program.ClientProgram):

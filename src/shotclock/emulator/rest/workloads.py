@@ -1,4 +1,4 @@
-"""Jobs and sessions under way: they wait, hold the QPU for their time, end, and are paid for."""
+"""Runs jobs and sessions: they wait, hold the QPU for their time, end, and are charged."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from shotclock.emulator.rest.sessions import Session
 from shotclock.emulator.rest.worker import execute
 
 LATE_S = 30.0
-# Not published: metering takes a moment after a job's end; until then usage reads 0.
+# Assumed, not published: usage becomes final a moment after a job's end and reads 0 until then.
 USAGE_FINAL_AFTER_S = 2.0
 BACKEND_ERROR = 1010  # "Error returned at backend level", IBM's error code registry
 SESSION_CLOSED = 1217
 
 
 class Workloads:
-    """Runs jobs on the machines. One task a job; every end goes through `_end`, once."""
+    """Runs jobs on the machines, one task per job. Every job ends through `_end` exactly once."""
 
     def __init__(
         self,
@@ -46,11 +46,11 @@ class Workloads:
         self._timers: set[asyncio.Task[None]] = set()
 
     def open(self, session: Session) -> None:
-        """Takes a session in."""
+        """Registers a session."""
         self.sessions[session.id] = session
 
     def start(self, job: Job) -> None:
-        """Takes a job in; it runs on its own."""
+        """Registers a job and starts its task."""
         session = self.sessions.get(job.ask.session_id)
         self.jobs[job.id] = job
         job.eligible_s = self._eligible_s(job, session)
@@ -60,7 +60,7 @@ class Workloads:
         self._tasks[job.id] = asyncio.create_task(self._run(job, session, computing))
 
     def cancel(self, job: Job) -> bool:
-        """Ends a job at its user's wish; False where it has ended."""
+        """Cancels a job for its user; returns False if it has ended."""
         if job.has_ended:
             return False
         self._end(job, JobState.CANCELLED)
@@ -68,20 +68,20 @@ class Workloads:
         return True
 
     def close(self, session: Session) -> None:
-        """No more jobs for the session; it ends with its last one."""
+        """Stops accepting jobs for the session, which ends with its last job."""
         session.accepting = False
         if session.pending == 0 and session.closed_s is None:
             self._close(session, self._time.now_s())
 
     def close_now(self, session: Session) -> None:
-        """Ends the session with all its jobs that have not got the QPU yet."""
+        """Ends the session and cancels its jobs that have not had the QPU yet."""
         session.accepting = False
         for job in self._waiting(session):
             self.cancel(job)
         self.close(session)
 
     def waiting(self, backend: str) -> int:
-        """How many jobs wait for this QPU."""
+        """Number of jobs that wait for this QPU."""
         return sum(job.state is JobState.QUEUED for job in self.jobs.values() if job.ask.backend == backend)
 
     async def stop(self) -> None:
@@ -92,7 +92,7 @@ class Workloads:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _eligible_s(self, job: Job, session: Session | None) -> float:
-        """When the wait behind other users is over: a session's is shared, and over while it is active."""
+        """When the wait behind other users ends; a session's jobs share it, and an active one has none."""
         now_s = self._time.now_s()
         if session is None:
             return now_s + self._queue.wait_s(job.number)
@@ -131,18 +131,18 @@ class Workloads:
     async def _hold(
         self, job: Job, session: Session | None, machine: Machine, computing: asyncio.Task[Fragments]
     ) -> None:
-        """Holds the QPU for the job's time, and longer where its samples are not computed by then."""
+        """Holds the QPU for the job's time, or until its samples are computed if that takes longer."""
         start_s = self._time.now_s()
         if session is not None:
             self._activate(session, machine, start_s)
-        end_s = start_s + self._measure_hold_s(job)
+        end_s = start_s + self._hold_time_s(job)
         job.locked = (Interval(start_s, end_s),)
         await self._time.sleep_until(end_s)
         if not computing.done():
             job.overrun = True
             await asyncio.wait({computing})
 
-    def _measure_hold_s(self, job: Job) -> float:
+    def _hold_time_s(self, job: Job) -> float:
         if {Fault.FAIL, Fault.RAN_TOO_LONG} & job.fate:
             return 0.5 * job.plan.qpu_s
         limit_s = job.ask.limit_s
@@ -152,7 +152,7 @@ class Workloads:
         if Fault.FAIL in job.fate:
             self._end(job, JobState.FAILED, "Error returned at backend level", BACKEND_ERROR)
             return
-        if self._measure_hold_s(job) < job.plan.qpu_s:
+        if self._hold_time_s(job) < job.plan.qpu_s:
             self._end(job, JobState.CANCELLED, "Job ran longer than its maximum execution time", RAN_TOO_LONG)
             return
         if (error := computing.exception()) is not None:
@@ -167,7 +167,7 @@ class Workloads:
     def _end(
         self, job: Job, state: JobState, reason: str = "", code: int = 0, ended_s: float | None = None
     ) -> None:
-        """A job's one end: state, usage, money, and what follows for its session."""
+        """Ends a job: sets its state and usage, charges it, and updates its session."""
         now_s = self._time.now_s() if ended_s is None else ended_s
         job.state, job.reason, job.reason_code, job.finished_s = state, reason, code, now_s
         if job.locked and job.locked[-1].end_s > now_s:
@@ -187,17 +187,19 @@ class Workloads:
             session.last_completed_s = at_s
         if session.pending == 0 and session.closed_s is None:
             if session.accepting:
-                self._later(self._idle_out(session, session.last_started_s, at_s + session.interactive_ttl_s))
+                self._start_timer(
+                    self._idle_out(session, session.last_started_s, at_s + session.interactive_ttl_s)
+                )
             else:
                 self._close(session, at_s)
 
     def _activate(self, session: Session, machine: Machine, at_s: float) -> None:
         first = session.started_s is None
-        session.job_starts(at_s)
+        session.record_job_start(at_s)
         if session.mode == "dedicated":
             machine.hold(session.id)
         if first:
-            self._later(self._expire(session, at_s + session.max_ttl_s))
+            self._start_timer(self._expire(session, at_s + session.max_ttl_s))
 
     async def _idle_out(self, session: Session, last_started_s: float | None, at_s: float) -> None:
         await self._time.sleep_until(at_s)
@@ -207,7 +209,7 @@ class Workloads:
             self._machines[session.backend].release(session.id)
 
     async def _expire(self, session: Session, at_s: float) -> None:
-        """The longest time is over: what waits fails, what runs goes on to its end."""
+        """Closes the session at its longest duration: waiting jobs fail, a running job finishes."""
         await self._time.sleep_until(at_s)
         if session.closed_s is not None:
             return
@@ -218,8 +220,8 @@ class Workloads:
         self.close(session)
 
     def _waiting(self, session: Session) -> list[Job]:
-        mine = [job for job in self.jobs.values() if job.ask.session_id == session.id]
-        return [job for job in mine if not job.has_ended and not job.locked]
+        jobs = [job for job in self.jobs.values() if job.ask.session_id == session.id]
+        return [job for job in jobs if not job.has_ended and not job.locked]
 
     def _close(self, session: Session, at_s: float) -> None:
         session.close(at_s)
@@ -227,7 +229,7 @@ class Workloads:
         if session.mode == "dedicated" and session.usage_s(at_s) > 0.0:
             self._account.charge(session.id, "session", session.usage_s(at_s), ())
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_timer(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._timers.add(task)
         task.add_done_callback(self._timers.discard)

@@ -1,1 +1,1 @@
-"""Recognises QAOA circuits by what they do."""
+"""Recognises QAOA circuits by their action."""

@@ -1,8 +1,8 @@
-"""Circuits that are alternating layers of Ising phases and single-qubit gates, recognised as such.
+"""Recognises circuits of alternating layers of Ising phases and single-qubit gates.
 
-Nothing is taken on trust: from a circuit's rotations (`paulis`) this either derives the parameters of a
-QAOA circuit that measures with the same probabilities, or says that there are none. Our templates are
-such circuits, compiled to a line of qubits or not; so is any user's QAOA in CZ, SX, X and RZ.
+Nothing is assumed: from a circuit's rotations (`paulis`) this derives the parameters of a QAOA circuit with
+the same measurement probabilities, or reports that none exist. Our templates are such circuits, compiled to
+a line of qubits or not; so is any user's QAOA in CZ, SX, X and RZ.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shotclock.domain.circuit import QaoaParameters
-from shotclock.emulator.rest.recognise.paulis import Pauli, Turned
+from shotclock.emulator.rest.recognise.paulis import Pauli, PauliCircuit
 
 TOLERANCE = 1e-7
 X, Y, Z = range(3)
@@ -51,10 +51,13 @@ class Coupling:
 
 
 class Layers:
-    """Layers of couplings, each along one axis a qubit, and every qubit's turns before and after them.
+    """Layers of couplings, each along one axis per qubit, and every qubit's turns before and after them.
 
-    qubits: which of the circuit's these are; axes and couplings: a layer; turns: shape (layers + 1, n) of
-    lists; starts: each qubit's first state, as the axis and the sign of what it is an eigenstate of.
+    qubits: their indices in the circuit
+    starts: each qubit's first state, as the axis and the sign of its eigenstate
+    axes: of each layer, one per qubit
+    couplings: of each layer
+    turns: lists of turns, shape (layers + 1, n)
     """
 
     def __init__(self, qubits: tuple[int, ...], starts: tuple[tuple[int, int], ...]) -> None:
@@ -68,14 +71,14 @@ class Layers:
         self._closed = [True] * n
 
     def turn(self, qubit: int, turn: Turn) -> None:
-        """The next rotation of one qubit."""
+        """Adds the next rotation of one qubit."""
         layer = self._at[qubit]
         self.turns[layer][qubit].append(turn)
-        # About the layer's own axis it commutes with the layer's couplings.
+        # A turn about the layer's axis commutes with its couplings and does not close the layer.
         self._closed[qubit] |= layer > 0 and turn.axis != self.axes[layer - 1][qubit]
 
     def couple(self, pair: tuple[int, int], axes: tuple[int, int], sign: int, angle: int) -> None:
-        """The next rotation of two qubits: in the last layer that both are still open for."""
+        """Adds the next rotation of two qubits, to the latest layer that is open for both."""
         layer = max(self._earliest(qubit, axis) for qubit, axis in zip(pair, axes, strict=True))
         if layer > len(self.couplings):
             self.axes.append([Z] * len(self.starts))
@@ -93,31 +96,32 @@ class Layers:
         return layer if open_now else layer + 1
 
 
-def layers_of(circuit: Turned) -> tuple[Layers, ...]:
-    """The circuit's layers, a `Layers` for each set of qubits that no coupling leads out of.
+def layers_of(circuit: PauliCircuit) -> tuple[Layers, ...]:
+    """The circuit's layers, one `Layers` for each set of qubits connected by couplings.
 
-    () where the circuit is not of this kind.
+    () if the circuit is not of this kind.
     """
     starts = {
-        one.qubits[0]: (one.axes[0], one.sign)
-        for one in map(_local, circuit.stabilisers)
-        if one and len(one.qubits) == 1
+        local.qubits[0]: (local.axes[0], local.sign)
+        for local in map(_local, circuit.stabilisers)
+        if local and len(local.qubits) == 1
     }
     rotations = [(_local(pauli), angle) for pauli, angle in circuit.rotations]
-    if len(starts) < len(circuit.stabilisers) or not all(one for one, _ in rotations):
-        return ()  # it starts entangled, or turns more than two qubits at once
-    groups = _join_sets(len(starts), [one.qubits for one, _ in rotations if one])
-    found = {group: Layers(group, tuple(starts[qubit] for qubit in group)) for group in set(groups)}
-    for one, angle in rotations:
-        if one is None:
+    if len(starts) < len(circuit.stabilisers) or not all(local for local, _ in rotations):
+        return ()  # it starts entangled, or a rotation acts on more than two qubits
+    groups = _join_sets(len(starts), [local.qubits for local, _ in rotations if local])
+    by_group = {group: Layers(group, tuple(starts[qubit] for qubit in group)) for group in set(groups)}
+    for local, angle in rotations:
+        if local is None:
             continue
-        group = groups[one.qubits[0]]
-        inside = tuple(group.index(qubit) for qubit in one.qubits)
+        group = groups[local.qubits[0]]
+        inside = tuple(group.index(qubit) for qubit in local.qubits)
         if len(inside) == 1:
-            found[group].turn(inside[0], Turn(one.axes[0], one.sign, angle))
+            by_group[group].turn(inside[0], Turn(local.axes[0], local.sign, angle))
         else:
-            found[group].couple((inside[0], inside[1]), (one.axes[0], one.axes[1]), one.sign, angle)
-    return tuple(found[group] for group in sorted(found))
+            axes = (local.axes[0], local.axes[1])
+            by_group[group].couple((inside[0], inside[1]), axes, local.sign, angle)
+    return tuple(by_group[group] for group in sorted(by_group))
 
 
 class _Local(NamedTuple):
@@ -138,7 +142,7 @@ def _local(pauli: Pauli) -> _Local | None:
 
 
 def _join_sets(n: int, together: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The set of qubits that each qubit is in, ascending, where these belong together."""
+    """The set of connected qubits, ascending, that each qubit belongs to."""
     groups = [{qubit} for qubit in range(n)]
     for qubits in together:
         first, last = groups[qubits[0]], groups[qubits[-1]]
@@ -150,67 +154,67 @@ def _join_sets(n: int, together: Sequence[tuple[int, ...]]) -> list[tuple[int, .
 
 
 def parameters_of(layers: Layers, angles: Sequence[float]) -> QaoaParameters | None:
-    """The QAOA circuit that measures alike, given the angles; None where the mixers are not of its form."""
+    """The QAOA circuit with equal probabilities at these angles; None if the mixers have another form."""
     n, count = len(layers.starts), max(1, len(layers.couplings))
-    found = QaoaParameters(np.empty(n), np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count))
+    parameters = QaoaParameters(np.empty(n), np.zeros((count, n)), np.zeros((count, n, n)), np.zeros(count))
     for layer, couplings in enumerate(layers.couplings):
-        for one in couplings:
-            i, j = one.pair
-            found.coupling[layer, i, j] += 0.5 * one.sign * angles[one.angle]
-            found.coupling[layer, j, i] = found.coupling[layer, i, j]
+        for coupling in couplings:
+            i, j = coupling.pair
+            parameters.coupling[layer, i, j] += 0.5 * coupling.sign * angles[coupling.angle]
+            parameters.coupling[layer, j, i] = parameters.coupling[layer, i, j]
     for qubit in range(n):
-        zero, one_ = _initial_amplitudes(layers, qubit, angles)
-        found.warm[qubit] = 2.0 * math.atan2(abs(one_), abs(zero))
-        found.field[0, qubit] += 0.5 * (cmath.phase(one_) - cmath.phase(zero))
+        zero, one = _initial_amplitudes(layers, qubit, angles)
+        parameters.warm[qubit] = 2.0 * math.atan2(abs(one), abs(zero))
+        parameters.field[0, qubit] += 0.5 * (cmath.phase(one) - cmath.phase(zero))
     for layer in range(1, len(layers.couplings) + 1):
-        mixers = [_between(layers, layer, qubit, angles) for qubit in range(n)]
-        if not _mix(found, layer - 1, mixers):
+        mixers = [_unitary_between(layers, layer, qubit, angles) for qubit in range(n)]
+        if not _set_mixer(parameters, layer - 1, mixers):
             return None
-    return found
+    return parameters
 
 
 def _initial_amplitudes(layers: Layers, qubit: int, angles: Sequence[float]) -> tuple[complex, complex]:
     """The qubit's amplitudes before the first layer, in that layer's basis."""
     axis, sign = layers.starts[qubit]
-    a, b, c, d = _times(_between(layers, 0, qubit, angles), TO_AXIS[axis])
+    a, b, c, d = _times(_unitary_between(layers, 0, qubit, angles), TO_AXIS[axis])
     return (a, c) if sign > 0 else (b, d)
 
 
-def _between(layers: Layers, layer: int, qubit: int, angles: Sequence[float]) -> Matrix:
-    """What happens to one qubit after this many layers and before the next, in the layers' bases."""
-    found = TO_AXIS[layers.axes[layer - 1][qubit]] if layer else IDENTITY
+def _unitary_between(layers: Layers, layer: int, qubit: int, angles: Sequence[float]) -> Matrix:
+    """One qubit's unitary after this many layers and before the next, in the layers' bases."""
+    unitary = TO_AXIS[layers.axes[layer - 1][qubit]] if layer else IDENTITY
     for turn in layers.turns[layer][qubit]:
-        found = _times(_rotation(turn.axis, turn.sign * angles[turn.angle]), found)
+        unitary = _times(_rotation(turn.axis, turn.sign * angles[turn.angle]), unitary)
     if layer < len(layers.couplings):
-        found = _times(_dagger(TO_AXIS[layers.axes[layer][qubit]]), found)
-    return found
+        unitary = _times(_dagger(TO_AXIS[layers.axes[layer][qubit]]), unitary)
+    return unitary
 
 
-def _mix(found: QaoaParameters, layer: int, mixers: Sequence[Matrix]) -> bool:
+def _set_mixer(parameters: QaoaParameters, layer: int, mixers: Sequence[Matrix]) -> bool:
     """Writes each U = RZ(a)·M(θ, β)·RZ(b) as the layer's mixer and its neighbours' fields.
 
     M = cos β − i sin β (cos θ Z + sin θ X), so |U01| = |sin β sin θ| must give one β for all qubits.
     """
-    sines = np.sin(found.warm)
-    sizes = np.array([abs(one[1]) for one in mixers])
+    sines = np.sin(parameters.warm)
+    sizes = np.array([abs(mixer[1]) for mixer in mixers])
     most = int(np.argmax(np.abs(sines)))
     sine = 0.0 if abs(sines[most]) < TOLERANCE else min(1.0, sizes[most] / abs(sines[most]))
     if np.abs(sizes - sine * np.abs(sines)).max() > TOLERANCE:
         return False
-    beta = found.mixer[layer] = math.asin(sine)
+    beta = parameters.mixer[layer] = math.asin(sine)
     for qubit, unitary in enumerate(mixers):
-        theta = found.warm[qubit]
+        theta = parameters.warm[qubit]
         off = -1j * math.sin(beta) * math.sin(theta)
         zero = complex(math.cos(beta), -math.sin(beta) * math.cos(theta))
         after, before = _phases(unitary, (zero, off, off, zero.conjugate()))
-        found.field[layer, qubit] += 0.5 * before
-        if layer + 1 < found.layers:
-            found.field[layer + 1, qubit] += 0.5 * after
+        parameters.field[layer, qubit] += 0.5 * before
+        if layer + 1 < parameters.layers:
+            parameters.field[layer + 1, qubit] += 0.5 * after
     return True
 
 
 def _phases(unitary: Matrix, mixer: Matrix) -> tuple[float, float]:
-    """a and b with unitary = RZ(a)·mixer·RZ(b) but for a global phase; their entries have equal sizes."""
+    """a and b with unitary = RZ(a)·mixer·RZ(b) up to a global phase; both have entries of equal size."""
     u00, u01, u10, u11 = unitary
     m00, m01, m10, m11 = mixer
     if abs(u01) < TOLERANCE:
@@ -241,5 +245,5 @@ def _times(left: Matrix, right: Matrix) -> Matrix:
 
 
 def _dagger(matrix: Matrix) -> Matrix:
-    a, b, c, d = (complex(one).conjugate() for one in matrix)
+    a, b, c, d = (complex(entry).conjugate() for entry in matrix)
     return (a, c, b, d)

@@ -1,6 +1,6 @@
-"""A circuit cut into parts that share no gate, whose outcomes are independent. For the worker.
+"""Splits a circuit into parts that share no gate, whose outcomes are independent. For the worker.
 
-A PUB of templates side by side is as many small circuits, which no simulator can be expected to notice.
+A PUB of templates side by side is a set of small circuits, which a simulator would treat as one large one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from qiskit.circuit import Bit, CircuitInstruction, Clbit, Parameter, ParameterE
 from qiskit.converters import circuit_to_dag, dag_to_circuit
 
 from shotclock.domain.subproblem import Float64s
-from shotclock.emulator.rest.recognise.paulis import Gate
+from shotclock.emulator.rest.recognise.paulis import CliffordRzGate
 from shotclock.emulator.rest.waits import is_idle
 
 UNITARY = frozenset({"cz", "sx", "x", "rz"})
@@ -30,15 +30,17 @@ class Angles:
 
     @property
     def free(self) -> tuple[bool, ...]:
-        """Which of them depend on the values at all."""
+        """For each angle, whether it depends on the values."""
         return tuple(bool(row.any()) for row in self.slopes)
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """Instructions that belong together, and the bits they touch, in the circuit's order.
+    """Connected instructions and their bits, in the circuit's order.
 
-    whole: a circuit that cannot be cut, on the qubits it touches and all its classical bits.
+    instructions: in order, without barriers
+    qubits, clbits: the bits they use
+    whole: the circuit, if it cannot be split, on its used qubits and all its classical bits
     """
 
     instructions: list[CircuitInstruction] = field(default_factory=list)
@@ -47,64 +49,64 @@ class Part:
     whole: QuantumCircuit | None = None
 
     def circuit(self) -> QuantumCircuit:
-        """The part alone, on its own bits; parameters stay."""
+        """The part as a circuit on its bits, with its parameters."""
         if self.whole is not None:
             return self.whole
-        alone = QuantumCircuit(self.qubits, self.clbits)
-        for one in self.instructions:
-            alone.append(one.operation, one.qubits, one.clbits)
-        return alone
+        circuit = QuantumCircuit(self.qubits, self.clbits)
+        for item in self.instructions:
+            circuit.append(item.operation, item.qubits, item.clbits)
+        return circuit
 
     @property
     def has_delays(self) -> bool:
-        """Whether the circuit's own delays are in it, idle waits aside."""
-        return any(one.name == "delay" and not is_idle(one) for one in self.instructions)
+        """Whether it has delays other than idle waits."""
+        return any(item.name == "delay" and not is_idle(item) for item in self.instructions)
 
-    def gates(self, parameters: Sequence[Parameter]) -> tuple[tuple[Gate, ...], Angles] | None:
-        """Its gates in order, without waits and measurements; None where there are others than CZ, SX, X and
-        RZ, a qubit goes on after it was measured, or an angle is not linear in the parameters.
+    def gates(self, parameters: Sequence[Parameter]) -> tuple[tuple[CliffordRzGate, ...], Angles] | None:
+        """Its gates in order, without waits and measurements; None if it has gates other than CZ, SX, X and
+        RZ, uses a qubit after its measurement, or has an angle that is not linear in the parameters.
         """
         if self.whole is not None:
             return None
         places = {qubit: number for number, qubit in enumerate(self.qubits)}
-        gates: list[Gate] = []
+        gates: list[CliffordRzGate] = []
         angles: list[ParameterExpression | float] = []
         measured: set[Qubit] = set()
-        for one in self.instructions:
-            if one.name == "delay":
+        for item in self.instructions:
+            if item.name == "delay":
                 continue
-            if not measured.isdisjoint(one.qubits):
+            if not measured.isdisjoint(item.qubits):
                 return None
-            if one.name == "measure":
-                measured.update(one.qubits)
+            if item.name == "measure":
+                measured.update(item.qubits)
                 continue
-            if one.name not in UNITARY:
+            if item.name not in UNITARY:
                 return None
             angle = -1
-            if one.name == "rz":
+            if item.name == "rz":
                 angle = len(angles)
-                angles.append(one.params[0])
-            gates.append(Gate(one.name, tuple([places[qubit] for qubit in one.qubits]), angle))
+                angles.append(item.params[0])
+            gates.append(CliffordRzGate(item.name, tuple([places[qubit] for qubit in item.qubits]), angle))
         linear = _linear(angles, parameters)
         return None if linear is None or len(set(self.clbits)) < len(measured) else (tuple(gates), linear)
 
     @property
     def measured_qubits(self) -> list[int]:
-        """Of each of its classical bits, in their order, the qubit that is measured into it last."""
+        """For each classical bit, in order, the qubit last measured into it."""
         places = {qubit: number for number, qubit in enumerate(self.qubits)}
-        sources = {one.clbits[0]: one.qubits[0] for one in self.instructions if one.name == "measure"}
+        sources = {item.clbits[0]: item.qubits[0] for item in self.instructions if item.name == "measure"}
         return [places[sources[bit]] for bit in self.clbits]
 
 
 def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
-    """The parts, without barriers, which change nothing; a circuit with control flow is one part."""
+    """The parts without barriers; a circuit with control flow is one part."""
     if circuit.has_control_flow_op() or circuit.num_vars > 0:
         whole = _compact(circuit)
         return (Part(qubits=list(whole.qubits), clbits=list(circuit.clbits), whole=whole),)
-    kept = [one for one in circuit.data if one.name not in IDLE]
+    instructions = [item for item in circuit.data if item.name not in IDLE]
     group: dict[Bit, set[Bit]] = {}
-    for one in kept:
-        bits = (*one.qubits, *one.clbits)
+    for item in instructions:
+        bits = (*item.qubits, *item.clbits)
         for bit in bits:
             if bit not in group:
                 group[bit] = {bit}
@@ -112,15 +114,15 @@ def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
             _join(group, bits)
     parts: dict[int, Part] = {}
     seen: set[Bit] = set()
-    for one in kept:
-        key = id(group[one.qubits[0]])
+    for item in instructions:
+        key = id(group[item.qubits[0]])
         part = parts.setdefault(key, Part())
-        part.instructions.append(one)
-        for qubit in one.qubits:
+        part.instructions.append(item)
+        for qubit in item.qubits:
             if qubit not in seen:
                 seen.add(qubit)
                 part.qubits.append(qubit)
-        for clbit in one.clbits:
+        for clbit in item.clbits:
             if clbit not in seen:
                 seen.add(clbit)
                 part.clbits.append(clbit)
@@ -128,11 +130,11 @@ def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
 
 
 def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The circuit on the qubits it touches: a simulator would allocate every qubit of the device."""
+    """The circuit on its used qubits, because a simulator would allocate all qubits of the device."""
     dag = circuit_to_dag(circuit)
     touched = {qubit for node in dag.op_nodes() if node.name not in {*IDLE, "delay"} for qubit in node.qargs}
     for node in dag.op_nodes():
-        # A classical store acts on no qubit, and it is the simulator that decides about it.
+        # Keep classical stores, which act on no qubit: the simulator decides about them.
         if node.name in IDLE or (node.qargs and touched.isdisjoint(node.qargs)):
             dag.remove_op_node(node)
     dag.remove_qubits(*(wire for wire in dag.idle_wires() if isinstance(wire, Qubit)))
@@ -142,11 +144,11 @@ def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
 def _join(group: dict[Bit, set[Bit]], bits: Sequence[Bit]) -> None:
     largest = max((group[bit] for bit in bits), key=len)
     for bit in bits:
-        other = group[bit]
-        if other is not largest:
-            largest |= other
-            for one in other:
-                group[one] = largest
+        smaller = group[bit]
+        if smaller is not largest:
+            largest |= smaller
+            for member in smaller:
+                group[member] = largest
 
 
 def _linear(angles: Sequence[ParameterExpression | float], parameters: Sequence[Parameter]) -> Angles | None:

@@ -1,4 +1,4 @@
-"""Items of a quantum program that draw their own parameters: the executor's twirling. For the worker."""
+"""Items of a quantum program with random parameters: the executor's twirling. For the worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Flips = dict[str, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Twirled:
-    """A template circuit and the samplex that draws its parameters, once a randomization."""
+    """A template circuit and the samplex that draws its parameters once per randomization."""
 
     circuit: QuantumCircuit
     shots: int
@@ -30,6 +30,6 @@ class Twirled:
     def values(self, rng: np.random.Generator) -> tuple[Float64s, Flips]:
         """See `Item.values`; the flips are the samplex's other outputs, which the client undoes."""
         self.item.samplex.finalize()
-        drawn = broadcast_sample(self.item.samplex, self.item.samplex_arguments, self.shape, rng)
-        values = drawn.pop("parameter_values", np.empty((*self.shape, 0)))
-        return values, drawn
+        outputs = broadcast_sample(self.item.samplex, self.item.samplex_arguments, self.shape, rng)
+        values = outputs.pop("parameter_values", np.empty((*self.shape, 0)))
+        return values, outputs

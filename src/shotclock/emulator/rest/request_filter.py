@@ -1,4 +1,4 @@
-"""What every request passes before it is served: network, scheduled faults, authentication."""
+"""Middleware before every request: network delay, scheduled faults, authentication."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from shotclock.emulator.rest.instances import CATALOG_PREFIX, SEARCH_PREFIX
 
 SLOW_S = 3.0
 TOKEN_VALID_S = 3_600
-# The cloud's own services and the emulator's pages are no part of the emulated API: no faults, no network.
+# The cloud's services and the emulator's pages are not part of the emulated API: no faults, no network.
 OPEN_TO_ALL = ("/identity/", SEARCH_PREFIX, CATALOG_PREFIX, "/emulator")
 
 
-class Gate:
-    """Wraps the application. The network's round trip is spent before the request is served."""
+class RequestFilter:
+    """Wraps the application; waits for the network's round trip before it serves a request."""
 
     def __init__(self, app: ASGIApp, endpoint: Endpoint) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class Gate:
             return
         await asyncio.sleep(self._rtt_s)
         try:
-            await self._faults()
+            await self._apply_faults()
             headers = Request(scope).headers
             check_client(headers.get(CLIENT_HEADER, ""))
             if not headers.get("authorization"):
@@ -50,9 +50,9 @@ class Gate:
             return
         await self._app(scope, receive, send)
 
-    async def _faults(self) -> None:
+    async def _apply_faults(self) -> None:
         for fault in self._endpoint.faults.strike(faults.Scope.REQUEST):
-            self._endpoint.befall(fault)
+            self._endpoint.apply_fault(fault)
             if fault is Fault.SLOW:
                 await asyncio.sleep(SLOW_S)
             if fault in REFUSALS:
@@ -62,7 +62,7 @@ class Gate:
 async def token(request: Request) -> JSONResponse:
     """POST /identity/token of IBM Cloud's IAM: any API key gets an unsigned token, valid for an hour.
 
-    The one place that reads the machine's own date: clients compare it with theirs.
+    Uses the machine's date, because clients compare the token's with theirs.
     """
     del request
     issued = int(time.time())
