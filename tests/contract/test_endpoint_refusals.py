@@ -97,7 +97,7 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
         (typed(np.array(["3.1"])), "real numbers"),
         (typed(np.array(["2020-01-01"], dtype="M8[D]")), "real numbers"),
         (typed(np.zeros(1, dtype=[("a", float)])), "real numbers"),
-        (typed(np.zeros((0, 1))), "no row"),
+        (typed(np.zeros((0, 1))), "at least one row"),
         (plain(TURNED, [10**400], 10), "too large"),
         (plain(TURNED.replace("rz(a)", "rz(1/a)"), [[0.5], [0.0]], 10), "no value"),
     ],
