@@ -130,7 +130,7 @@ def test_what_given_up_jobs_took_of_the_qpu_is_in_the_arms_cost(ran: Ran) -> Non
     assert 0.0 < arm.cost.abandoned_qpu_s <= 0.5 * len(calls)
     assert arm.cost.qpu_s == pytest.approx(arm.cost.abandoned_qpu_s)
     assert arm.cost.money > arm.cost.abandoned_qpu_s
-    assert f"{HURRIED} gave up {len(calls)} submitted jobs" in " ".join(
+    assert f"{HURRIED} abandoned {len(calls)} submitted jobs" in " ".join(
         sentence.text for sentence in ran.summary.verdict.sentences
     )
 

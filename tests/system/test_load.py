@@ -195,7 +195,7 @@ def test_a_circuit_of_ones_own_is_asked_and_costs_money(own: str, tmp_path: Path
     assert summary.circuit.values == {"theta": 0.3}
     assert summary.cost is not None
     assert summary.cost.qpu_s == pytest.approx(sum(call.qpu_s for call in calls))
-    assert not [fault for fault in check_load(out) if "no valid measurement" not in fault.what]
+    assert not [fault for fault in check_load(out) if "not a valid measurement" not in fault.what]
 
 
 def test_a_running_orchestrator_runs_the_circuit_or_refuses_it_in_a_line(own: str) -> None:

@@ -66,7 +66,7 @@ def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None
     run = summary({ARM: Calling(waits_ms=120.0, cost=make_cost(10.0).model_copy(update=given_up))})
     said = " ".join(sentence.text for sentence in verdict(run).sentences)
     assert (
-        f"{ARM} gave up 12 submitted jobs, which took 4.00 of its 10.0 QPU s and has no usage reported for "
+        f"{ARM} abandoned 12 submitted jobs, which took 4.00 of its 10.0 QPU s and has no usage reported for "
         f"2 such jobs and 1 session, so its cost is a lower bound."
     ) in said
     notes = [
@@ -79,7 +79,7 @@ def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None
 
 def test_an_arm_that_gave_nothing_up_is_silent_about_it() -> None:
     said = " ".join(s.text for s in verdict(summary({ARM: Calling(waits_ms=120.0)})).sentences)
-    assert "gave up" not in said
+    assert "abandoned" not in said
     assert "told no usage" not in said
 
 

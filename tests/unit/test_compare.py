@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import synthetic
 from queueing import MS, Queue, run_load
 from shotclock.bench.compare.decide import FEWEST_PAIRS, Rule, decide
-from shotclock.bench.compare.gate import Comparison, Wanted, compare, is_interleaved
+from shotclock.bench.compare.gate import Comparison, MetricLimit, compare, is_interleaved
 from shotclock.bench.compare.units import Unit, read_units
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.folder import write_load
@@ -28,7 +28,7 @@ from shotclock.bench.load.summarise import LoadFacts, summarise
 from shotclock.bench.record.environment import Described, differences, refuse_to_merge
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.report.compare.junit import junit
-from shotclock.bench.report.compare.table import change, level, markdown
+from shotclock.bench.report.compare.table import change, level, to_markdown
 from shotclock.bench.schema import Result
 from shotclock.bench.stats.statistics import Sample
 from shotclock.cli.compare import chosen_format
@@ -119,27 +119,27 @@ def test_one_metric_that_fails_fails_the_whole() -> None:
 
 
 def test_patterns_choose_and_set_limits_and_the_last_that_fits_counts() -> None:
-    wanted = [Wanted.parse("*.p50=5%"), Wanted.parse("arm.quantum_latency.p50 = 30%")]
+    wanted = [MetricLimit.parse("*.p50=5%"), MetricLimit.parse("arm.quantum_latency.p50 = 30%")]
     found = compare(units("a", 5), units("b", 6), wanted)
     assert results(found) == {
         "arm.added_latency.software.p50": Result.FAIL,
         "arm.quantum_latency.p50": Result.PASS,
     }
     with pytest.raises(SettingsError, match="fits no metric"):
-        compare(units("a", 5), units("b", 5), [Wanted("*.p51", 0.1)])
+        compare(units("a", 5), units("b", 5), [MetricLimit("*.p51", 0.1)])
     for text in ("*.p50", "*.p50=five", "=5%", "*.p50=-3%"):
         with pytest.raises(SettingsError, match="PATTERN=LIMIT"):
-            Wanted.parse(text)
-    assert Wanted.parse("x=0.02") == Wanted("x", 0.02)
-    assert Wanted.parse("x=300%") == Wanted("x", 3.0)
+            MetricLimit.parse(text)
+    assert MetricLimit.parse("x=0.02") == MetricLimit("x", 0.02)
+    assert MetricLimit.parse("x=300%") == MetricLimit("x", 3.0)
 
 
 def test_a_limit_out_of_its_range_is_refused_as_a_percentage_without_its_sign_is() -> None:
     for text in ("*.p50=5", "*.p50=1.01", "*.p50=1001%", f"*.p50={'9' * 400}"):
         with pytest.raises(SettingsError, match="must be from 0 to 1"):
-            Wanted.parse(text)
+            MetricLimit.parse(text)
     with pytest.raises(SettingsError, match="a share differs by 1 at most"):
-        compare(units("a", 5), units("b", 5), [Wanted.parse("*share=150%")])
+        compare(units("a", 5), units("b", 5), [MetricLimit.parse("*share=150%")])
 
 
 def test_runs_that_were_not_made_in_turns_are_told_apart() -> None:
@@ -251,7 +251,7 @@ def test_levels_and_their_change_agree() -> None:
     found = {one.rule.metric: one for one in compare(units("a", 5), units("b", 6, share=900)).decisions}
     p50 = found["arm.added_latency.software.p50"]
     assert p50.change is not None
-    assert p50.levels.moved("ratio") == pytest.approx(p50.change.value)
+    assert p50.levels.change("ratio") == pytest.approx(p50.change.value)
     share = found["arm.quantum_share"]
     assert (share.levels.a, share.levels.b) == pytest.approx((0.99, 0.9))
     assert change(share) == "−9.00 pt"
@@ -298,7 +298,7 @@ def test_junit_has_a_case_a_metric_and_markdown_a_row() -> None:
     }
     assert failed == {one.rule.metric for one in found.decisions if one.result is Result.FAIL}
     assert int(suite.attrib["failures"]) == len(failed) == 3
-    rows = [line for line in markdown(found).splitlines() if line.startswith("| `arm.")]
+    rows = [line for line in to_markdown(found).splitlines() if line.startswith("| `arm.")]
     assert len(rows) == len(found.decisions)
     assert all(row.count("|") == 7 for row in rows)
 

@@ -94,8 +94,8 @@ def test_a_missing_point_and_a_figure_that_is_not_there_are_found(run: Summary) 
 
     found = "\n".join(faults(change_run(run, lost)))
     assert "its points are slos, workload_candidate, fabric" in found
-    assert "rests on hybrid-nowhere.added_latency, which there is not" in found
-    assert f"rests on {COLOCATED}.luck, which there is not" in found
+    assert "cites hybrid-nowhere.added_latency, which does not exist" in found
+    assert f"cites {COLOCATED}.luck, which does not exist" in found
 
 
 def test_the_page_shows_both_tables_and_the_figures_of_an_arms_own_table(

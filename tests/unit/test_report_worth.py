@@ -64,8 +64,8 @@ def test_a_summary_from_before_prices_were_told_draws_no_money() -> None:
     assert find_prices(summary) is None
     found = draw_charts(steps, summary)
     for name in ("loss_against_money", "break_even"):
-        assert "cannot be told" in found[name].caption
-        assert "cannot be told" in svg(found[name].chart)
+        assert "are unknown" in found[name].caption
+        assert "are unknown" in svg(found[name].chart)
         assert "EMULATED" in svg(found[name].chart)
 
 

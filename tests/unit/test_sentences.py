@@ -15,7 +15,7 @@ from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.numbers import percent
 from shotclock.bench.report.kit.latency_samples import Sample as Drawn
 from shotclock.bench.report.kit.tails import tail_curve
-from shotclock.bench.report.kit.wording import gated, took
+from shotclock.bench.report.kit.wording import gate_value, took
 from shotclock.bench.report.run.page import page
 from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Result, Summary
@@ -91,7 +91,7 @@ def test_a_gate_that_passes_with_few_calls_speaks_of_its_calls() -> None:
     (text,) = [one.text for one in run.verdict.sentences if one.text.startswith(f"{COLOCATED}, inline")]
     assert "every call was within 200 ms" in text
     gate = run.mission_gates[0]
-    assert gated(run, gate) == "no p95 is printed below 130 calls"
+    assert gate_value(run, gate) == "no p95 is printed below 130 calls"
     enough = judge_summary(MATRIX["130 calls, 0 late"])
     assert any("its p95 is within 200 ms" in one.text for one in enough.verdict.sentences)
 

@@ -50,8 +50,8 @@ def test_each_runs_figure_its_mean_interval_worst_and_spread(tmp_path: Path) -> 
     several = read_several(runs)
     assert [run.name for run in several.runs] == ["run-1", "run-2", "run-3"]
     found = row(several, "quantum-raw.samples_per_s")
-    base = found.known_values[0]
-    assert found.known_values == pytest.approx([base, 1.1 * base, 0.9 * base])
+    base = found.measured[0]
+    assert found.measured == pytest.approx([base, 1.1 * base, 0.9 * base])
     assert found.worst == pytest.approx(0.9 * base)
     assert found.spread == pytest.approx(0.2)
     assert found.deviation == pytest.approx(0.1 * base)
@@ -109,7 +109,7 @@ def test_the_page_has_every_runs_figure_and_its_mark(count: int, tmp_path: Path)
     for run in several.runs:
         assert f">{run.name}</th>" in text
     assert ("Runs 6 to 7" in text) == (count == 7)
-    assert ("a claim wants 5" in text) == (count == 2)
+    assert ("a claim needs 5" in text) == (count == 2)
     assert (page.parent / "charts" / "run_scatter.png").is_file()
     document = json.loads(json.dumps(as_json(several)))
     assert len(document["metrics"]["quantum-raw.loss"]["values"]) == count

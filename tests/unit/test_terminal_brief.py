@@ -42,6 +42,18 @@ def test_a_run_fits_one_page_however_many_thresholds_it_has(
     assert lines[-1] == f"Report: {tmp_path}"
 
 
+def test_every_failing_gate_of_a_full_list_has_its_reason(tmp_path: Path) -> None:
+    summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
+    first = summary.mission_gates[0].model_dump()
+    gates = tuple(
+        Gate.model_validate(first | {"result": result, "why": f"reason {number}"})
+        for number, result in enumerate([Result.PASS, Result.FAIL, Result.FAIL, Result.FAIL, Result.FAIL])
+    )
+    summary = summary.model_copy(update={"thresholds": gates, "mission_gates": ()})
+    text = "\n".join(page(summary, tmp_path))
+    assert [number for number in range(5) if f"reason {number}" in text] == [1, 2, 3, 4]
+
+
 def test_no_percentile_of_too_few_calls_is_printed(tmp_path: Path) -> None:
     lines = page(synthetic.summary(synthetic.rows(synthetic.QUICK)), tmp_path)
     (cloud,) = [line for line in lines if line.startswith("hybrid-public-cloud ")]

@@ -167,10 +167,10 @@ def test_every_fault_is_listed_not_the_first(run: Path) -> None:
     rmtree(run / "charts")
     found = faults(run)
     for start in (
-        "trace.pftrace: is no Perfetto",
+        "trace.pftrace: is not a Perfetto",
         "latency.hlog: ",
         "config.lock.toml: ",
-        "charts: there is none",
+        "charts: does not hold a chart",
     ):
         assert any(fault.startswith(start) for fault in found), (start, found)
     assert any("did you mean 'seeds'" in fault for fault in found)
@@ -223,7 +223,7 @@ def rewrite_rows(folder: Path, change: Callable[[list[Step]], list[Step]]) -> No
 def test_rows_that_are_lost_or_doubled_are_found(run: Path) -> None:
     rewrite_rows(run, lambda rows: [*rows[:5], *rows[6:], rows[0]])
     found = "\n".join(faults(run))
-    assert "steps.parquet: classical-only, seed 0, step 0: is there twice" in found
+    assert "steps.parquet: classical-only, seed 0, step 0: occurs twice" in found
     assert "steps missing: [5]" in found
 
 
@@ -362,9 +362,9 @@ def test_a_torn_page_and_a_torn_picture_are_found(run: Path) -> None:
     whole = page.read_bytes()
     page.write_bytes(whole[: len(whole) // 2 * 2 - 9])
     chart.write_bytes(chart.read_bytes()[:-1])
-    assert faults(run) == ["report.html: is no whole page", f"charts/{chart.name}: is no whole PNG"]
+    assert faults(run) == ["report.html: is not a complete page", f"charts/{chart.name}: is not a complete PNG"]
     page.write_bytes(b"\xff" + whole)
-    assert faults(run)[0] == "report.html: is no UTF-8 text: invalid start byte at byte 0"
+    assert faults(run)[0] == "report.html: is not UTF-8 text: invalid start byte at byte 0"
 
 
 def test_the_page_of_another_run_is_found(run: Path) -> None:
@@ -440,7 +440,7 @@ def test_what_follows_from_a_load_tests_runs_together_is_worked_out_anew(load_te
 def test_a_load_tests_torn_machine_file_is_a_fault(load_test: Path, content: bytes) -> None:
     (load_test / "machine.json").write_bytes(content)
     (fault,) = faults(load_test)
-    assert fault.startswith("machine.json: is no JSON: ")
+    assert fault.startswith("machine.json: is not JSON: ")
 
 
 def ran(*arguments: str) -> Result:

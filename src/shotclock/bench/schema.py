@@ -1,4 +1,4 @@
-"""`summary.json`, schema 2: what others script against.
+"""The models of `summary.json`, schema 2, which scripts read.
 
 Schema 2 adds `break_even`, `amdahl`, `throughput`, `paired_seeds` and `loss_against_money`; a summary of
 schema 1 is read as one without them.
@@ -16,13 +16,13 @@ TOO_FEW = "too_few_samples"
 
 
 class _Frozen(BaseModel):
-    """A loss that diverged is written "NaN" or "Infinity", which JSON has no numbers for."""
+    """Base of the models. A diverged loss is written as the string "NaN" or "Infinity"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Result(StrEnum):
-    """How a threshold came out."""
+    """The result of a threshold."""
 
     PASS = "PASS"
     FAIL = "FAIL"
@@ -32,7 +32,8 @@ class Result(StrEnum):
 class Percentile(_Frozen):
     """An empirical quantile and the early-stopping upper bound (confidence 0.99) that gates use.
 
-    None is a quantile among the right-censored calls: above `censored_above` of its metric.
+    value: milliseconds; None if it is among the right-censored calls, above the metric's `censored_above`
+    upper_bound: milliseconds; None likewise
     """
 
     value: float | None
@@ -40,9 +41,14 @@ class Percentile(_Frozen):
 
 
 class Latency(_Frozen):
-    """A latency in milliseconds. Censored and missed calls stay in n and rank above every measured one.
+    """A latency in milliseconds. Censored and missed calls count in n and rank above all measured ones.
 
-    mean: over the measured values only; None where there are none.
+    n: number of values, including missed ones
+    missed: calls without a value
+    censored_above: lower bound of the missed values; None without any
+    mean: over the measured values only; None without any
+    percentiles: by name
+    ok: whether its thresholds hold; None without one or if one is inconclusive
     """
 
     type: Literal["latency"] = "latency"
@@ -57,7 +63,13 @@ class Latency(_Frozen):
 
 
 class Ratio(_Frozen):
-    """A share of calls with its two-sided 99 % Clopper–Pearson interval; None where there are no calls."""
+    """A share of calls with its two-sided 99 % Clopper–Pearson interval; None without calls.
+
+    n: number of calls
+    value: the share
+    lower_bound, upper_bound: of the interval
+    ok: whether its thresholds hold; None without one or if one is inconclusive
+    """
 
     type: Literal["ratio"] = "ratio"
     unit: Literal["ratio"] = "ratio"
@@ -73,10 +85,12 @@ Metric = Annotated[Latency | Ratio, Field(discriminator="type")]
 
 
 class Loss(_Frozen):
-    """Held-out loss of one arm at the last step common to all arms, a value a seed.
+    """Held-out loss of one arm at the last step common to all arms.
 
-    improvement: classical-only's loss minus this arm's, paired by seed, mean; interval: 95 % t-interval
-    over seeds, None with one seed.
+    per_seed: by seed
+    mean: over seeds
+    improvement: mean of classical-only's loss minus this arm's, paired by seed
+    interval: 95 % t-interval of the improvement; None with one seed
     """
 
     per_seed: dict[int, float]
@@ -86,22 +100,26 @@ class Loss(_Frozen):
 
 
 class UnitPrices(_Frozen):
-    """What an accelerator's hour and a QPU's second cost, in the currency of the cost they stand in."""
+    """The price of an accelerator hour and of a QPU second, in the currency of their `Cost`."""
 
     gpu_hour: float
     qpu_second: float
 
 
 class Cost(_Frozen):
-    """What an arm consumed over the common steps, and per unit of loss it gained on classical-only.
+    """What an arm consumed over the common steps, in total and per unit of loss gained on classical-only.
 
-    The per-improvement figures are None where the improvement is not positive. qpu_idle_s, idle_money: of
-    qpu_s and money, what sessions were billed while no job had the QPU; None where not billed by session.
-    abandoned_jobs: submitted and given up or failed, over the whole run; abandoned_qpu_s: of qpu_s, what they
-    had consumed; abandoned_untold, sessions_untold: jobs and sessions of which the provider tells no usage,
-    so that qpu_s and money are too low by it. compute_h: of one accelerator, as a run trains in one process;
-    where the workload holds several, gpu_hour is the price of all. money: compute_h and qpu_s at `prices`,
-    None in summaries from before they were told.
+    currency: of all amounts
+    prices: the settings' prices; None in older summaries, which do not hold them
+    compute_h: hours of one accelerator; if the workload uses several, gpu_hour is the price of all
+    qpu_s: billed QPU seconds
+    abandoned_jobs: submitted jobs that were cancelled or failed, over the whole run
+    abandoned_qpu_s: their part of qpu_s
+    abandoned_untold, sessions_untold: jobs and sessions without reported usage; they make qpu_s and money
+        lower bounds
+    qpu_idle_s, idle_money: the part of qpu_s and money billed while no job used a session; None without one
+    money: compute_h and qpu_s at `prices`
+    compute_h_per_loss, money_per_loss: per unit of loss; None if the improvement is not positive
     """
 
     currency: str
@@ -120,9 +138,12 @@ class Cost(_Frozen):
 
 
 class ModeChange(_Frozen):
-    """At which step of a seed calls began to meet training otherwise, after the p95 of so many calls.
+    """A step at which an arm changed its mode.
 
-    p95_ms: None where that call brought nothing by its deadline.
+    seed, step: where
+    mode: the new mode
+    calls: how many earlier calls the p95 is over
+    p95_ms: of those calls, nearest rank; None if that call did not answer by its deadline
     """
 
     seed: int
@@ -133,7 +154,12 @@ class ModeChange(_Frozen):
 
 
 class Meeting(_Frozen):
-    """How many calls training waited for, how many it went on beside, and each change by measurement."""
+    """How calls met training.
+
+    inline: calls that training waited for
+    overlapped: calls during which training continued
+    changes: changes of mode
+    """
 
     inline: int
     overlapped: int
@@ -141,14 +167,25 @@ class Meeting(_Frozen):
 
 
 class ArmSummary(_Frozen):
-    """One arm: what it ran as, and what it counted.
+    """One arm: how it ran, and its counts.
 
-    mode: as asked for; "auto" follows what is measured, and meeting tells what came of it (None in summaries
-    from before it was told). deadline_ms: of a call that is waited for, under "auto" the iteration's budget.
-    skipped_calls: due calls that were not asked: as many as allowed were in flight, or the orchestrator had
-    asked to wait.
-    device, calibration: of the QPU and of its figures in force; "" is not reported. causes: why calls brought
-    no samples, with their counts, the most frequent first.
+    calls_quantum: whether it calls a QPU
+    profile, provider: names; None without a QPU
+    device, calibration: of the QPU; "" if not reported
+    mode: as configured; "auto" follows measured latencies
+    emulated: whether the QPU is emulated
+    deadline_ms: of an inline call; under "auto" the iteration's budget
+    protected: whether a classical answer is returned at the deadline
+    seeds, steps, calls: what was run
+    skipped_calls: due calls that were not made, by reason
+    call_every: steps between calls; None without calls
+    samples_per_s: training samples per second
+    outcomes, decisions, winners: counts of calls
+    emulator_overruns: calls whose emulation took longer than the time it emulates
+    penalised_calls: calls at a rep_delay below the device's default
+    causes: why calls brought no samples, with counts, most frequent first
+    meeting: how calls met training; None in older summaries
+    loss, cost: see `Loss` and `Cost`
     """
 
     calls_quantum: bool
@@ -178,10 +215,15 @@ class ArmSummary(_Frozen):
 
 
 class Gate(_Frozen):
-    """A threshold and how it came out; `why` is the count behind the binomial bound.
+    """A threshold and its result.
 
-    needed: of an INCONCLUSIVE one, the calls that are expected to settle it at the present share; 0 where
-    the share lies so near the limit that no run of a reasonable length does; None where it is settled.
+    metric: its name
+    limit: milliseconds, or a share
+    direction: whether the limit is a maximum or a minimum
+    result: PASS, FAIL or INCONCLUSIVE
+    why: the count behind the binomial bound
+    needed: calls expected to decide an INCONCLUSIVE result at the current share; 0 if the share is too close
+        to the limit for a run of reasonable length; None otherwise
     """
 
     metric: str
@@ -193,7 +235,14 @@ class Gate(_Frozen):
 
 
 class Component(_Frozen):
-    """One number of a profile, with where it comes from."""
+    """One number of a profile.
+
+    name: its dotted key
+    value: in `unit`
+    unit: the unit's symbol
+    tag: how the number is known
+    source: where it comes from
+    """
 
     name: str
     value: float
@@ -203,10 +252,15 @@ class Component(_Frozen):
 
 
 class ProfileSummary(_Frozen):
-    """A profile's components, their predicted sum for this run's job, and the figures it is held against.
+    """A profile's components, its prediction for this run's job, and the reference figures.
 
-    sanity: the founding document's figures of added latency, in words and as ranges; None where it has none.
-    not_modelled: what has no published figure and is therefore left out: the latency is a lower bound.
+    title: for people
+    components: every number with its source
+    mean_by_component_ms: predicted means
+    predicted_mean_ms, predicted_p95_ms: of submit to samples
+    sanity: the reference figures of added latency, in words; None without any
+    sanity_mean_ms, sanity_p95_ms: the same as ranges
+    not_modelled: components without a published figure, which make the latency a lower bound
     """
 
     title: str
@@ -221,7 +275,7 @@ class ProfileSummary(_Frozen):
 
 
 class SanityResult(StrEnum):
-    """A figure against the founding document's. EXPLAINED: outside it, and its components say why."""
+    """A figure compared with the reference. EXPLAINED: outside the range because of its components."""
 
     MET = "met"
     EXPLAINED = "explained"
@@ -231,7 +285,13 @@ class SanityResult(StrEnum):
 
 
 class SanityFigure(_Frozen):
-    """One statistic, milliseconds: the founding document's range, its ends alike for one number; ours."""
+    """One statistic, milliseconds.
+
+    statistic: mean, p95 or p99
+    expected_ms: the reference range, with equal ends for a single number; None without one
+    measured_ms: this run's
+    result: the comparison
+    """
 
     statistic: Literal["mean", "p95", "p99"]
     expected_ms: tuple[float, float] | None
@@ -240,11 +300,15 @@ class SanityFigure(_Frozen):
 
 
 class SanityArm(_Frozen):
-    """An arm against the founding document's representative numbers, and what its latency is made of.
+    """An arm compared with the reference figures, and the components of its latency.
 
-    figure: the metric compared. components_ms: means a call, the largest first, that add up to the mean:
-    what is waited for on the QPU's way, then `software`. rests_on: the profile's numbers behind the largest
-    component; tags: how many of all the numbers behind the latency are published, measured, assumed.
+    arm: its name
+    figure: the compared metric
+    figures: by statistic
+    components_ms: means per call, largest first, which add up to the mean
+    rests_on: the profile's numbers behind the largest component
+    tags: how many of the numbers behind the latency are published, measured and assumed
+    said: the comparison in words
     """
 
     arm: str
@@ -257,7 +321,7 @@ class SanityArm(_Frozen):
 
 
 class State(StrEnum):
-    """Of a point of the integration checklist."""
+    """The state of a point of the integration checklist."""
 
     MET = "met"
     NOT_MET = "not met"
@@ -265,7 +329,14 @@ class State(StrEnum):
 
 
 class Point(_Frozen):
-    """A point of the integration checklist: its state, why, what would meet it, the figures behind it."""
+    """A point of the integration checklist.
+
+    key, title: which point
+    state: whether it is met
+    said: why
+    fix: what would meet it; "" if met
+    figures: the metrics behind it
+    """
 
     key: str
     title: str
@@ -276,9 +347,9 @@ class Point(_Frozen):
 
 
 class Sentence(_Frozen):
-    """One sentence of the verdict and what of this run it rests on.
+    """One sentence of the verdict and the figures it cites.
 
-    figures: metrics, or `<arm>.loss` and other fields of the arm's own table.
+    figures: metrics, or `<arm>.loss` and other fields of the arm's table.
     """
 
     text: str
@@ -286,10 +357,13 @@ class Sentence(_Frozen):
 
 
 class Verdict(_Frozen):
-    """The run's findings: a headline, then a sentence a claim.
+    """The run's findings.
 
-    worth: whether quantum paid; way: which of the founding document's options the run speaks for; modes: how
-    a call of each hybrid arm meets training. Empty in summaries from before they were told apart.
+    headline: in one sentence
+    sentences: one per claim
+    worth: whether quantum paid; "" in older summaries
+    way: the specification's option that the run supports; "" in older summaries
+    modes: how a call of each hybrid arm meets training; empty in older summaries
     """
 
     headline: str
@@ -311,7 +385,7 @@ class RepresentativeIteration(_Frozen):
 
 
 class SecondPrices(_Frozen):
-    """What an accelerator's second and a QPU's cost."""
+    """The price of an accelerator second and of a QPU second."""
 
     currency: str
     gpu_second: float
@@ -319,15 +393,15 @@ class SecondPrices(_Frozen):
 
 
 class CallCost(_Frozen):
-    """What an answered call of an arm took: means over its answered calls, which bear the time of its misses.
+    """The cost of an arm's answered call: means over its answered calls, including the time of its misses.
 
     calls: answered ones.
     blocked_s: R, how long a call holds the training.
-    round_trip_s: scheduled instant to samples; R or less where the training waits.
-    usage_s: billed QPU time beside R.
-    by_wall: R itself is billed too (a session).
-    gain: loss gained on classical-only by a call; None unless its whole 95 % interval lies above 0.
-    gain_note: the gain in words, or why it is None.
+    round_trip_s: scheduled instant to samples; at most R if training waits.
+    usage_s: billed QPU time outside R.
+    by_wall: whether R is billed too (a session).
+    gain: loss gained on classical-only per call; None unless its whole 95 % interval is above 0.
+    gain_note: the gain in words, or the reason for None.
     """
 
     arm: str
@@ -340,34 +414,34 @@ class CallCost(_Frozen):
     gain_note: str
 
     def billed_s(self, round_trip_s: float) -> float:
-        """QPU seconds billed for one call, were its round trip so long."""
+        """QPU seconds billed for one call with this round trip."""
         return self.usage_s + (round_trip_s if self.by_wall else 0.0)
 
     def cost(self, at: SecondPrices) -> float:
-        """Of one call as it is."""
+        """The cost of one call."""
         return at.gpu_second * self.blocked_s + at.qpu_second * self.billed_s(self.blocked_s)
 
     def classical_s(self, at: SecondPrices) -> float:
-        """T': the time of a classical solver that costs the same."""
+        """T': the time of a classical solver with the same cost."""
         return self.cost(at) / at.gpu_second
 
     def price(self, classical_s: float, round_trip_s: float, at: SecondPrices) -> float:
-        """p(R) against a classical answer of so many seconds; not positive where none breaks even."""
+        """p(R) against a classical answer of `classical_s`; not positive if no price breaks even."""
         return at.gpu_second * (classical_s - round_trip_s) / self.billed_s(round_trip_s)
 
     def round_trip(self, classical_s: float, price: float, at: SecondPrices) -> float:
-        """R at which p(R) is this price; not positive where none breaks even."""
+        """The R at which p(R) is this price; not positive if none breaks even."""
         left = at.gpu_second * classical_s - price * self.usage_s
         return left / (at.gpu_second + (price if self.by_wall else 0.0))
 
 
 class BreakEvenPoint(_Frozen):
-    """Where an arm's call would break even with classical-control's, the other of the two left as it is.
+    """The price and the round trip at which an arm's call breaks even with classical-control's.
 
     classical_s: the time of a classical solver that costs as much as the call.
-    price: of a QPU second at this round trip; None: even a free QPU is too slow.
-    round_trip_s: at this price; None: even an instant QPU is too expensive.
-    per_loss: at the same cost per unit of loss; else for the same answer.
+    price: of a QPU second at today's round trip; None: even a free QPU is too slow.
+    round_trip_s: at today's price; None: even an instant QPU is too expensive.
+    per_loss: whether for the same cost per unit of loss instead of for the same answer.
     """
 
     classical_s: float
@@ -379,7 +453,10 @@ class BreakEvenPoint(_Frozen):
 class BreakEven(_Frozen):
     """The quantum arms to compare, and the classical answer they compete with.
 
-    classical: None without calls of a control arm; points: by arm, empty without it.
+    prices: of an accelerator second and a QPU second
+    quantum: costs of the quantum arms' calls
+    classical: costs of the control arm's calls; None without calls
+    points: by arm; empty without a control arm
     """
 
     prices: SecondPrices
@@ -388,17 +465,19 @@ class BreakEven(_Frozen):
     points: dict[str, BreakEvenPoint] = {}
 
     def gain_factor(self, arm: CallCost) -> float | None:
-        """κ, the arm's gain a call over the control's; None unless both are settled above 0."""
+        """κ, the arm's gain per call over the control's; None unless both are known to be above 0."""
         if self.classical is None or arm.gain is None or self.classical.gain is None:
             return None
         return arm.gain / self.classical.gain
 
 
 class Ceiling(_Frozen):
-    """An arm's training time, and the part of it spent blocked by calls, seconds (Amdahl's law).
+    """An arm's training time and the part blocked by calls (Amdahl's law).
 
-    share: of the time, blocked by calls. at_most: the speed-up of the training with calls that block for
-    nothing; None where it has no bound, as all the time is blocked.
+    total_s: training time, seconds
+    blocked_s: blocked by calls, seconds
+    share: blocked_s ÷ total_s
+    at_most: the training's speed-up if calls took no time; None if all the time is blocked
     """
 
     total_s: float
@@ -408,16 +487,20 @@ class Ceiling(_Frozen):
 
 
 class Throughput(_Frozen):
-    """Training samples and iterations a second of an arm's own time; None without a step."""
+    """Training samples and iterations per second of an arm's time; None without a step."""
 
     samples_per_s: float | None
     iterations_per_s: float | None
 
 
 class PairedSeeds(_Frozen):
-    """An arm's held-out loss minus classical-only's at the last common step, by seed: below 0 it learnt more.
+    """An arm's held-out loss minus classical-only's at the last common step; below 0 the arm is better.
 
-    interval: 95 % of the mean, None with one seed. unpaired: seeds for which one of both has no loss.
+    arm: its name
+    differences: by seed
+    mean: of the differences
+    interval: 95 % interval of the mean; None with one seed
+    unpaired: seeds without a loss for one of both arms
     """
 
     arm: str
@@ -428,7 +511,12 @@ class PairedSeeds(_Frozen):
 
 
 class LossPoint(_Frozen):
-    """After one step: what a run had spent, mean over seeds, and the loss: mean, least and most of them."""
+    """A curve's point after one step.
+
+    step: its number
+    spent: seconds or money until then, mean over seeds
+    mean, low, high: of the seeds' losses
+    """
 
     step: int
     spent: float
@@ -446,9 +534,26 @@ class LossCurve(_Frozen):
 
 
 class Summary(_Frozen):
-    """The whole of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`.
+    """The content of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`.
 
-    duration_s: by the run's clock, emulated time under the virtual one; wall_s: by the clock on the wall.
+    schema_number: 1 or 2
+    shotclock: version
+    run_id: unique
+    status, failure: how the run ended
+    clock: of the run
+    emulated: whether any arm's QPU is emulated
+    quick: whether it ran with --quick
+    workload, kernel, n, shots: what was run
+    started_at: ISO 8601
+    duration_s: by the run's clock (emulated time under the virtual clock)
+    wall_s: by the wall clock
+    common_steps: steps that all arms completed
+    environment: the machine
+    arms, metrics, profiles: by name
+    mission_gates, thresholds: with results
+    verdict, sanity, checklist: conclusions
+    representative_iteration: a classical iteration of a medium model on this machine
+    break_even, amdahl, throughput, paired_seeds, loss_against_money: findings about worth
     """
 
     schema_number: Literal[1, 2] = Field(default=2, alias="schema")

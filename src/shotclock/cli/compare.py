@@ -47,7 +47,7 @@ def compare(
     from shotclock.bench.compare import gate  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.compare.units import read_units  # noqa: PLC0415
 
-    wanted = [gate.Wanted.parse(text) for text in metric or ()]
+    wanted = [gate.MetricLimit.parse(text) for text in metric or ()]
     found = gate.compare(
         read_units(a), read_units(b), wanted, despite=tuple(despite or ()), sequential=sequential
     )
@@ -69,13 +69,13 @@ def write(found: Comparison, format: Format, *, strict: bool) -> None:  # noqa: 
     from rich.console import Console  # noqa: PLC0415
 
     from shotclock.bench.report.compare.junit import junit  # noqa: PLC0415
-    from shotclock.bench.report.compare.table import markdown, show_comparison, verdict  # noqa: PLC0415
+    from shotclock.bench.report.compare.table import show_comparison, to_markdown, verdict  # noqa: PLC0415
 
     match format:
         case "json":
             typer.echo(json_text.dumps(as_json(found), indent=2))
         case "markdown":
-            typer.echo(markdown(found), nl=False)
+            typer.echo(to_markdown(found), nl=False)
         case "junit":
             typer.echo(junit(found, strict=strict), nl=False)
         case "text":

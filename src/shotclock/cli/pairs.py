@@ -15,7 +15,7 @@ from shotclock.cli.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
     from shotclock.app.pairs import Made, PairsJob
-    from shotclock.bench.compare.gate import Comparison, Wanted
+    from shotclock.bench.compare.gate import Comparison, MetricLimit
 
 _OURS = ("--config", "--out", "--json", "--strict")
 """Options of `bench` that this verb sets itself."""
@@ -56,9 +56,9 @@ def pairs(
     environment, 4 a run failed, 130 interrupted (complete runs are kept).
     """
     from shotclock.app.pairs import THIS, PairsJob, prepare  # noqa: PLC0415 - `--help` must not wait for it
-    from shotclock.bench.compare.gate import Wanted  # noqa: PLC0415
+    from shotclock.bench.compare.gate import MetricLimit  # noqa: PLC0415
 
-    wanted = [Wanted.parse(text) for text in metric or ()]
+    wanted = [MetricLimit.parse(text) for text in metric or ()]
     chosen = chosen_format(format, json=json)
     options = tuple(bench or ())
     _refuse_ours(options)
@@ -107,7 +107,7 @@ def _looks(number: int, most: int | None) -> list[int]:
     return sorted({number, *(look for look in LOOK_AT if number < look < last), last})
 
 
-def _made(job: PairsJob, looks: list[int], wanted: list[Wanted], despite: tuple[str, ...]) -> Comparison:
+def _made(job: PairsJob, looks: list[int], wanted: list[MetricLimit], despite: tuple[str, ...]) -> Comparison:
     """The comparison at the first look that settles it, or at the last."""
     from shotclock.app.pairs import make  # noqa: PLC0415
     from shotclock.bench.compare.gate import compare  # noqa: PLC0415

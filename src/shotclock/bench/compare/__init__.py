@@ -1,1 +1,1 @@
-"""Two sets of runs held against each other, pair by pair."""
+"""Compares two sets of runs pair by pair."""

@@ -1,12 +1,12 @@
-"""PASS, FAIL or INCONCLUSIVE from paired values; what the gate and its ruler share.
+"""Decides PASS, FAIL or INCONCLUSIVE from paired values.
 
-A pair is a run of A and a run of B that were made next to each other, so that what drifts on the machine
-is in both. Its effect is ln(b/a) for what can grow without end and b − a for shares, turned so that more
-is worse. The mean effect's t-interval is held against a limit: FAIL where even its lower end is over the
-limit, PASS where its upper end is within it, and INCONCLUSIVE between, with the pairs that would settle it.
+A pair is a run of A and a run of B made next to each other, so that the machine's drift affects both. Its
+effect is ln(b/a) for unbounded figures and b − a for shares, signed so that more is worse. The t-interval
+of the mean effect is compared with a limit: FAIL if its lower end is over the limit, PASS if its upper end
+is within it, otherwise INCONCLUSIVE with the number of pairs that would decide it.
 
-Pairs may be added and the question asked again, at the numbers of pairs in `LOOK_AT`: every look spends its
-part of the 1 %.
+Pairs may be added and the decision repeated at the numbers of pairs in `LOOK_AT`: each look spends its part
+of the 1 %.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from shotclock.bench.numbers import percent_change
 from shotclock.bench.schema import Result
 from shotclock.bench.stats.bootstrap import Estimate, estimate_paired, pairs_needed
 from shotclock.domain.plural import count
@@ -23,19 +24,22 @@ from shotclock.domain.plural import count
 FEWEST_PAIRS = 10
 LOOK_AT = (FEWEST_PAIRS, 20, 40, 80, 160)
 ALPHA = 0.01
-"""One-sided, over all looks at one metric."""
+"""One-sided error probability over all looks at one metric."""
 MOST_PAIRS = 1_000
 _LARGEST_EXPONENT = 700.0
-"""Beyond it e^x is no float; an interval as wide is not printed anyway."""
+"""Above it e^x overflows; such a wide interval is not printed anyway."""
 
 Scale = Literal["ratio", "difference"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one metric is held. limit: how much worse is still within it: 0.05 of a ratio is 5 %, of a
+    """How one metric is judged.
 
-    difference 0.05 is five hundredths of a share.
+    metric: its name
+    direction: whether lower or higher values are better
+    scale: whether changes are relative or differences
+    limit: the allowed change for the worse: 0.05 means 5 % of a ratio, or a difference of 0.05 in a share
     """
 
     metric: str
@@ -44,7 +48,7 @@ class Rule:
     limit: float
 
     def effect(self, a: float, b: float) -> float:
-        """Of one pair; above 0 where B is worse. Ratios want values above 0."""
+        """The effect of one pair, above 0 if B is worse. On the ratio scale values must be above 0."""
         worse = math.log(b / a) if self.scale == "ratio" else b - a
         return worse if self.direction == "lower" else -worse
 
@@ -60,16 +64,13 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """A metric of A and of B, a number each: ms of a latency, else a share; None where it is not known.
-
-    Of pairs the mean on the rule's scale, so that B against A is the mean change.
-    """
+    """A metric's mean level in A and in B, on the rule's scale: ms or a share; None if unknown."""
 
     a: float | None = None
     b: float | None = None
 
-    def moved(self, scale: Scale) -> float | None:
-        """B against A: a relative change or a difference, above 0 where B is more; None if not known."""
+    def change(self, scale: Scale) -> float | None:
+        """B relative to A, as a relative change or a difference, above 0 if B is larger; None if unknown."""
         if self.a is None or self.b is None or (scale == "ratio" and self.a <= 0):
             return None
         return self.b / self.a - 1 if scale == "ratio" else self.b - self.a
@@ -77,11 +78,16 @@ class Levels:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How a metric came out. change: B against A as `Rule.express_effect`, with its interval;
-    None without pairs.
+    """The result for one metric.
 
-    needed: pairs after which the interval is expected to be narrow enough; 0 where the question is settled,
-    or where more pairs do not help because runs have too few calls (has_few_calls).
+    rule: how it is judged
+    result: PASS, FAIL or INCONCLUSIVE
+    change: B relative to A as `Rule.express_effect`, with its interval; None without pairs
+    pairs: number of pairs
+    needed: pairs after which the interval should be narrow enough; 0 if decided, or if more pairs do not help
+    why: the result in words
+    levels: mean levels in A and B
+    has_few_calls: whether runs have too few calls for the figure
     """
 
     rule: Rule
@@ -95,7 +101,7 @@ class Decision:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Of the change; None where it has no meaning: of few pairs, or wider than ±100 %."""
+        """The change's interval; None with too few pairs, or if wider than ±100 %."""
         if self.change is None or self.pairs < FEWEST_PAIRS:
             return None
         low, high = self.change.low, self.change.high
@@ -103,33 +109,29 @@ class Decision:
 
 
 def decide(rule: Rule, a: Sequence[float], b: Sequence[float]) -> Decision:
-    """From the values of the pairs, in their order, shapes equal."""
-    effects = [rule.effect(one, other) for one, other in zip(a, b, strict=True)]
+    """Decides from the paired values, in order, of equal length."""
+    effects = [rule.effect(*pair) for pair in zip(a, b, strict=True)]
     levels = Levels(_mean(rule, a), _mean(rule, b))
     confidence = 1 - 2 * ALPHA / len(LOOK_AT)  # two-sided, so that each end keeps its one-sided part
-    found = estimate_paired(effects, confidence)
+    effect = estimate_paired(effects, confidence)
     change = None
-    if found is not None:
-        shown = (
-            rule.express_effect(found.value),
-            rule.express_effect(found.low),
-            rule.express_effect(found.high),
-        )
-        change = Estimate(*shown, confidence, found.runs)
-    if found is None or len(effects) < FEWEST_PAIRS:
+    if effect is not None:
+        value, low, high = (rule.express_effect(each) for each in (effect.value, effect.low, effect.high))
+        change = Estimate(value, low, high, confidence, effect.runs)
+    if effect is None or len(effects) < FEWEST_PAIRS:
         why = f"{count(len(effects), 'pair')}; at least {FEWEST_PAIRS} are needed"
         return Decision(rule, Result.INCONCLUSIVE, change, len(effects), FEWEST_PAIRS, why, levels)
-    result = _result(found, rule.limit_effect)
+    result = _judge_effect(effect, rule.limit_effect)
     needed = 0
     if result is Result.INCONCLUSIVE:
-        distance = abs(found.value - rule.limit_effect)
+        distance = abs(effect.value - rule.limit_effect)
         needed = max(len(effects) + 1, pairs_needed(effects, distance, confidence, MOST_PAIRS))
-    made = Decision(rule, result, change, len(effects), needed, "", levels)
-    return replace(made, why=_why(made))
+    decision = Decision(rule, result, change, len(effects), needed, "", levels)
+    return replace(decision, why=_explain(decision))
 
 
 def _mean(rule: Rule, values: Sequence[float]) -> float | None:
-    """Geometric of ratios, arithmetic of differences."""
+    """The geometric mean of ratios, the arithmetic mean of differences."""
     if not values:
         return None
     if rule.scale == "ratio":
@@ -137,35 +139,35 @@ def _mean(rule: Rule, values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values)
 
 
-def _result(found: Estimate, limit: float) -> Result:
-    if found.low > limit:
+def _judge_effect(effect: Estimate, limit: float) -> Result:
+    if effect.low > limit:
         return Result.FAIL
-    return Result.PASS if found.high <= limit else Result.INCONCLUSIVE
+    return Result.PASS if effect.high <= limit else Result.INCONCLUSIVE
 
 
-def _why(made: Decision) -> str:
-    rule, over = made.rule, f"over {count(made.pairs, 'pair')}"
-    limit = signed(rule.scale, rule.limit)
+def _explain(decision: Decision) -> str:
+    rule, over = decision.rule, f"over {count(decision.pairs, 'pair')}"
+    limit = format_change(rule.scale, rule.limit)
     interval = f"interval wider than ±100 % {over}"
-    if made.interval is not None:
-        low, high = (signed(rule.scale, end) for end in made.interval)
+    if decision.interval is not None:
+        low, high = (format_change(rule.scale, end) for end in decision.interval)
         interval = f"{low} to {high} worse {over}"
-    elif made.change is not None and made.change.low > 1:
+    elif decision.change is not None and decision.change.low > 1:
         interval = f"more than 100 % worse {over}"
-    match made.result:
+    match decision.result:
         case Result.PASS:
             return f"{interval}, within {limit}"
         case Result.FAIL:
             return f"{interval}, all of it over {limit}"
         case Result.INCONCLUSIVE:
-            return f"{interval}, against {limit}: {pairs_words(made.needed)} would settle it"
+            return f"{interval}, against {limit}: {describe_pairs(decision.needed)} would decide it"
 
 
-def pairs_words(needed: int) -> str:
-    """How many pairs are expected to settle a question."""
+def describe_pairs(needed: int) -> str:
+    """How many pairs are expected to decide a metric, in words."""
     return f"about {count(needed, 'pair')}" if needed < MOST_PAIRS else f"over {MOST_PAIRS:,} pairs"
 
 
-def signed(scale: Scale, change: float) -> str:
-    """A relative change in per cent, a difference of shares in points."""
-    return f"{100 * change:+.2f} {'%' if scale == 'ratio' else 'points'}"
+def format_change(scale: Scale, change: float) -> str:
+    """A relative change in percent, a difference of shares in points."""
+    return percent_change(change, 2) if scale == "ratio" else f"{100 * change:+.2f} points"

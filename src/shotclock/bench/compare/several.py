@@ -1,4 +1,4 @@
-"""Several runs of one thing: each run's figures, how far they lie apart, and the interval over runs."""
+"""Several runs of the same settings: each run's figures, their spread, and the interval over runs."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from shotclock.domain.errors import SettingsError
 
 HOST = "host"
 MACHINE = (HOST, "cpu", "cores", "memory_gib", "system")
-"""What machine.json says of a host; runs alike in these are runs of one host."""
+"""The facts in machine.json that identify a host."""
 WHOLE = ("added_latency", "quantum_latency", "total_iteration_time")
 STAGES = ("circuit_submit_latency", "qpu_exec_time", "postproc_time")
-"""The latencies whose variance the founding document asks for; of the whole ones the software's part too."""
+"""The latencies whose variance the specification requires; for WHOLE also the software's part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run folder. name: of the folder, unique among the runs."""
+    """One run folder. name: the folder's, unique among the runs."""
 
     name: str
     host: str
@@ -34,9 +34,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure over the runs. values: in the runs' order, None where a run has none (too few, missed).
+    """One figure over the runs.
 
-    estimate: mean of the runs' figures with its 95 % interval; None unless every run has the figure.
+    metric: its name
+    unit: its unit
+    direction: whether lower or higher is better
+    values: in the runs' order; None if a run lacks it (too few calls, or missed)
+    estimate: mean with its 95 % interval; None unless every run has the figure
     """
 
     metric: str
@@ -46,35 +50,35 @@ class Row:
     estimate: Estimate | None
 
     @property
-    def known_values(self) -> list[float]:
-        """The values there are."""
+    def measured(self) -> list[float]:
+        """The values without None."""
         return [value for value in self.values if value is not None]
 
     @property
     def worst(self) -> float | None:
-        """Of the known ones; None where a run has none, as that one may be worse."""
-        if len(self.known_values) < len(self.values):
+        """The worst value; None if a run lacks the figure, because it may be worse there."""
+        if len(self.measured) < len(self.values):
             return None
-        return max(self.known_values) if self.direction == "lower" else min(self.known_values)
+        return max(self.measured) if self.direction == "lower" else min(self.measured)
 
     @property
     def deviation(self) -> float | None:
         """Standard deviation over runs; None unless every run has the figure."""
-        return stdev(self.known_values) if self.estimate is not None else None
+        return stdev(self.measured) if self.estimate is not None else None
 
     @property
     def spread(self) -> float | None:
         """(greatest − least) / |mean|; None unless every run has the figure and the mean is not 0."""
         if self.estimate is None or self.estimate.value == 0:
             return None
-        return (max(self.known_values) - min(self.known_values)) / abs(self.estimate.value)
+        return (max(self.measured) - min(self.measured)) / abs(self.estimate.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """The runs in the order they started, and their figures by group: an arm's, or `load`'s.
+    """The runs in order of start, and their figures by group: an arm's, or `load`'s.
 
-    accepted: facts in which the runs differ although they were compared.
+    accepted: facts in which the runs differ and that the user allowed to differ.
     """
 
     runs: tuple[Run, ...]
@@ -83,38 +87,38 @@ class Several:
 
     @property
     def hosts(self) -> list[str]:
-        """In the order they first ran."""
+        """The hosts in order of their first run."""
         return list(dict.fromkeys(run.host for run in self.runs))
 
     @property
     def is_emulated(self) -> bool:
-        """Whether any run was."""
+        """Whether any run was emulated."""
         return any(run.entry.emulated for run in self.runs)
 
     @property
     def clock(self) -> str:
-        """virtual where any run's was."""
+        """ "virtual" if any run's clock was virtual."""
         return "virtual" if any(run.entry.clock == "virtual" for run in self.runs) else "wall"
 
 
 def read_several(folders: Sequence[Path], despite: Sequence[str] = ()) -> Several:
-    """Reads and holds the runs against each other; SettingsError in a line where they don't belong together.
+    """Reads the runs and checks that they are comparable; raises SettingsError (one line) otherwise.
 
-    despite: facts that may differ, as `compare` takes them; hosts always may, their variance is asked for.
+    despite: facts that may differ, as in `compare`; hosts always may, because their variance is of interest.
     """
     described = [_describe_run(folder) for folder in folders]
     entries = [entry(folder) for folder in folders]
     _refuse_twice(folders, entries)
     refuse_to_merge(described, (*despite, HOST))
     named = [
-        Run(name, _host(found.environment), found)
-        for name, found in zip(_names(folders), entries, strict=True)
+        Run(name, _describe_host(each.environment), each)
+        for name, each in zip(_names(folders), entries, strict=True)
     ]
     runs = tuple(sorted(named, key=lambda run: run.entry.started_at))
     accepted = tuple(
-        f"{key}: {', '.join(dict.fromkeys(one.facts.get(key, 'not recorded') for one in described))}"
+        f"{key}: {', '.join(dict.fromkeys(each.facts.get(key, 'not recorded') for each in described))}"
         for key in despite
-        if len({one.facts.get(key) for one in described}) > 1
+        if len({each.facts.get(key) for each in described}) > 1
     )
     return Several(runs, _groups(runs), accepted)
 
@@ -127,17 +131,17 @@ def _describe_run(folder: Path) -> Described:
 
 
 def _refuse_twice(folders: Sequence[Path], entries: Sequence[Entry]) -> None:
-    seen: dict[str, Path] = {}
-    for folder, found in zip(folders, entries, strict=True):
-        if found.run_id in seen:
+    by_id: dict[str, Path] = {}
+    for folder, run in zip(folders, entries, strict=True):
+        if run.run_id in by_id:
             raise SettingsError(
-                f"{folder}: is run {found.run_id}, as {seen[found.run_id]} is; name independent runs"
+                f"{folder}: is run {run.run_id}, as {by_id[run.run_id]} is; name independent runs"
             )
-        seen[found.run_id] = folder
+        by_id[run.run_id] = folder
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The last part of each path, or as many as tell them apart."""
+    """The last part of each path, or as many parts as needed for unique names."""
     resolved = [Path(encoding.show_path(folder.resolve())) for folder in folders]
     deepest = max(len(path.parts) for path in resolved)
     for depth in range(1, deepest + 1):
@@ -147,13 +151,13 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return [str(path) for path in resolved]
 
 
-def _host(environment: Mapping[str, str]) -> str:
-    """As machine.json describes it: by its name where it has one, else by what it is."""
+def _describe_host(environment: Mapping[str, str]) -> str:
+    """The host's name in machine.json, or its hardware if it has no name."""
     if HOST in environment:
         return environment[HOST]
-    told = environment.get
-    memory = f", {told('memory_gib')} GiB" if told("memory_gib") else ""
-    return f"{told('cpu', 'unknown')}, {told('cores', '?')} cores{memory}, {told('system', 'unknown')}"
+    fact = environment.get
+    memory = f", {fact('memory_gib')} GiB" if fact("memory_gib") else ""
+    return f"{fact('cpu', 'unknown')}, {fact('cores', '?')} cores{memory}, {fact('system', 'unknown')}"
 
 
 def _groups(runs: Sequence[Run]) -> dict[str, tuple[Row, ...]]:
@@ -163,11 +167,11 @@ def _groups(runs: Sequence[Run]) -> dict[str, tuple[Row, ...]]:
             if is_requested_metric(figure.metric):
                 figures.setdefault(figure.metric, {})[place] = figure
     groups: dict[str, list[Row]] = {}
-    for metric, found in figures.items():
-        first = next(iter(found.values()))
-        values = tuple(found[place].value if place in found else None for place in range(len(runs)))
-        known = [value for value in values if value is not None and math.isfinite(value)]
-        estimate = mean_over_runs(known) if len(known) == len(runs) else None
+    for metric, by_run in figures.items():
+        first = next(iter(by_run.values()))
+        values = tuple(by_run[place].value if place in by_run else None for place in range(len(runs)))
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        estimate = mean_over_runs(finite) if len(finite) == len(runs) else None
         group = metric.partition(".")[0]
         groups.setdefault(group, []).append(Row(metric, first.unit, first.direction, values, estimate))
     return {name: tuple(rows) for name, rows in groups.items()}
@@ -183,17 +187,17 @@ def is_requested_metric(metric: str) -> bool:
 
 
 def by_host(several: Several, row: Row) -> dict[str, float | None]:
-    """A figure's mean on each host; None where a run there has none."""
+    """A figure's mean on each host; None if a run there lacks it."""
     means: dict[str, float | None] = {}
     for host in several.hosts:
-        own = [value for run, value in zip(several.runs, row.values, strict=True) if run.host == host]
-        known = [value for value in own if value is not None]
-        means[host] = fmean(known) if len(known) == len(own) else None
+        values = [value for run, value in zip(several.runs, row.values, strict=True) if run.host == host]
+        measured = [value for value in values if value is not None]
+        means[host] = fmean(measured) if len(measured) == len(values) else None
     return means
 
 
 def as_json(several: Several) -> dict[str, object]:
-    """Schema 1. values: in the order of `runs`, null where a run lacks the figure."""
+    """The comparison as JSON, schema 1. values: in the order of `runs`, null if a run lacks the figure."""
     return {
         "schema": 1,
         "runs": [

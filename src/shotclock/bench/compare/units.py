@@ -1,4 +1,4 @@
-"""Run folders as units of a comparison: an independent run each, with its figures and its surroundings."""
+"""Reads run folders as units of a comparison: independent runs with their figures and environment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ STEP_COLUMNS = (
     "quantum_latency_ns",
     "quantum_emulated_ns",
 )
-"""Those of steps.parquet that a comparison reads."""
+"""The columns of steps.parquet that a comparison reads."""
 
 SET_BY_SETTINGS = (
     "workload",
@@ -51,14 +51,18 @@ SET_BY_SETTINGS = (
     "calibration",
     "profiles",
 )
-"""The facts of a bench run that its settings decide; the others are the machine's."""
+"""The facts of a bench run that its settings determine; the others describe the machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One independent run: latencies by name, and shares by name as (successes, calls).
+    """One independent run.
 
-    started_at: ISO, of the process it ran in; several units of one process share it.
+    name: for people
+    started_at: of its process, ISO 8601; units of one process share it
+    described: its facts
+    latencies: by name
+    shares: by name, as (successes, calls)
     """
 
     name: str
@@ -71,7 +75,7 @@ class Unit:
 def read_units(path: Path) -> list[Unit]:
     """The units of a run folder (its seeds, or its load runs), or of a folder of run folders, one each.
 
-    Raises SettingsError where there is no run, or an unfinished one, or none that can be read.
+    Raises SettingsError if there is no run, or if one is unfinished or unreadable.
     """
     try:
         if _is_run(path):
@@ -94,7 +98,7 @@ def _split(path: Path) -> list[Unit]:
         load, calls = _load(path)
         numbers = range(len(load.runs))
         by_run = [[call for call in calls if call.run == number] for number in numbers]
-        return [_load_unit(path, load, made, f", run {n}") for n, made in zip(numbers, by_run, strict=True)]
+        return [_load_unit(path, load, own, f", run {n}") for n, own in zip(numbers, by_run, strict=True)]
     summary, table = _bench(path)
     seeds = sorted(set(table["seed"].to_pylist()))
     return [
@@ -115,7 +119,7 @@ def _load(path: Path) -> tuple[LoadSummary, list[CallRecord]]:
     if load.knee is not None:
         raise SettingsError(f"{path}: is a sweep over rates; compare load tests of one rate")
     if faulty := [fault for run in load.runs for fault in run.faults]:
-        raise SettingsError(f"{path}: is no valid measurement: {faulty[0]}")
+        raise SettingsError(f"{path}: is not a valid measurement: {faulty[0]}")
     return load, read_calls(path)
 
 
@@ -176,7 +180,7 @@ def _bench_unit(path: Path, summary: Summary, table: pa.Table, part: str = "") -
         "clock": summary.clock,
         "emulated": str(summary.emulated),
         "steps": str(max((arm.steps // max(1, len(arm.seeds)) for arm in summary.arms.values()), default=0)),
-        **_of_arms(summary),
+        **_arm_facts(summary),
     }
     latencies: dict[str, Sample] = {}
     shares: dict[str, tuple[int, int]] = {}
@@ -197,52 +201,52 @@ def _bench_unit(path: Path, summary: Summary, table: pa.Table, part: str = "") -
     )
 
 
-def _of_arms(summary: Summary) -> dict[str, str]:
-    """What was run, and on which QPU by which numbers; what a run does not tell is left out."""
+def _arm_facts(summary: Summary) -> dict[str, str]:
+    """The arms and their QPU's device, calibration and numbers; omits what the summary does not hold."""
     arms = summary.arms
-    asked = {name: arm for name, arm in arms.items() if arm.call_every is not None}
-    found = {
+    calling = {name: arm for name, arm in arms.items() if arm.call_every is not None}
+    facts = {
         "arms": ", ".join(sorted(arms)),
-        "call_every": _each({name: str(arm.call_every) for name, arm in asked.items()}),
-        "mode": _each({name: arm.mode or "" for name, arm in asked.items()}),
-        "device": _each({name: arm.device for name, arm in asked.items()}),
-        "calibration": _each({name: arm.calibration for name, arm in asked.items()}),
-        "profiles": _each({name: _digest(profile) for name, profile in summary.profiles.items()}),
+        "call_every": _join_facts({name: str(arm.call_every) for name, arm in calling.items()}),
+        "mode": _join_facts({name: arm.mode or "" for name, arm in calling.items()}),
+        "device": _join_facts({name: arm.device for name, arm in calling.items()}),
+        "calibration": _join_facts({name: arm.calibration for name, arm in calling.items()}),
+        "profiles": _join_facts({name: _digest(profile) for name, profile in summary.profiles.items()}),
     }
-    return {name: fact for name, fact in found.items() if fact}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
-def _each(facts: Mapping[str, str]) -> str:
-    """One word where all arms have it, else arm by arm."""
-    told = {name: fact for name, fact in sorted(facts.items()) if fact}
-    if len(set(told.values())) == 1 and len(told) > 1:
-        return next(iter(told.values()))
-    return ", ".join(f"{name} {fact}" for name, fact in told.items())
+def _join_facts(facts: Mapping[str, str]) -> str:
+    """The fact once if all arms have the same, otherwise arm by arm."""
+    present = {name: fact for name, fact in sorted(facts.items()) if fact}
+    if len(set(present.values())) == 1 and len(present) > 1:
+        return next(iter(present.values()))
+    return ", ".join(f"{name} {fact}" for name, fact in present.items())
 
 
 def _digest(profile: ProfileSummary) -> str:
-    """Of every number of a profile and its device: names alone do not say what was emulated."""
-    numbers = sorted((one.name, one.value, one.unit) for one in profile.components)
+    """A hash of the numbers of a profile and its device, because names do not determine them."""
+    numbers = sorted((part.name, part.value, part.unit) for part in profile.components)
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:12]
 
 
 def _latencies(arm: str, rows: pa.Table, calls: pa.Table, *, quantum: bool) -> dict[str, Sample]:
-    """As `figures.samples` has them: iterations are those that carry a call, where the arm calls."""
-    found: dict[str, Sample] = {}
+    """As in `metrics.samples`: iterations with a call only, if the arm makes calls."""
+    latencies: dict[str, Sample] = {}
     iterations = calls if len(calls) else rows
     blocked = calls["added_emulated_ns"] if len(calls) else None
-    found |= _parts(f"{arm}.total_iteration_time", iterations["total_iteration_time_ns"], blocked, 0)
+    latencies |= _parts(f"{arm}.total_iteration_time", iterations["total_iteration_time_ns"], blocked, 0)
     if len(calls):
-        found |= _parts(f"{arm}.added_latency", calls["added_latency_ns"], blocked, 0)
-    # a cache hit asks no QPU; rows did not always say which call is one
-    asked = calls.filter(pc.invert(calls["cached"])) if "cached" in calls.column_names else calls
-    if quantum and len(asked):
-        back = asked.filter(pc.is_valid(asked["quantum_latency_ns"]))
-        missed = len(asked) - len(back)
-        found |= _parts(
+        latencies |= _parts(f"{arm}.added_latency", calls["added_latency_ns"], blocked, 0)
+    # a cache hit does not call the QPU; older rows do not hold the column
+    qpu_calls = calls.filter(pc.invert(calls["cached"])) if "cached" in calls.column_names else calls
+    if quantum and len(qpu_calls):
+        back = qpu_calls.filter(pc.is_valid(qpu_calls["quantum_latency_ns"]))
+        missed = len(qpu_calls) - len(back)
+        latencies |= _parts(
             f"{arm}.quantum_latency", back["quantum_latency_ns"], back["quantum_emulated_ns"], missed
         )
-    return found
+    return latencies
 
 
 def _parts(

@@ -15,7 +15,7 @@ from shotclock.bench.schema import Ceiling, Summary
 
 
 def find_ceilings(summary: Summary, table: pa.Table) -> dict[str, Ceiling]:
-    """Of every arm that calls a QPU and was blocked by a call."""
+    """The ceiling of every arm that calls a QPU and was blocked by a call."""
     ceilings = {}
     for name, arm in summary.arms.items():
         rows = table.filter(pc.equal(table["arm"], name))
@@ -38,6 +38,6 @@ def _make_ceiling(total_s: float, blocked_s: float) -> Ceiling:
 
 
 def speed_up(share: float, faster: float) -> float:
-    """Of the whole, with this share of it so many times faster; infinity is a share that takes no time."""
-    left = (1 - share) + share / faster
-    return 1 / left if left else math.inf
+    """The total speed-up if this share becomes `faster` times faster; infinity means it takes no time."""
+    remaining = (1 - share) + share / faster
+    return 1 / remaining if remaining else math.inf

@@ -1,15 +1,15 @@
-"""At what round trip and price a quantum call would cost no more than the classical answer it replaces.
+"""The round trip and price at which a quantum call costs no more than the classical answer it replaces.
 
-A call that holds the training for R seconds and the QPU for u seconds costs g R + p u, with g the price of
-an accelerator second and p that of a QPU second; the classical control's costs g T, with T what its call
-holds the training. For the same answer they break even on
+A call that blocks the training for R seconds and uses the QPU for u seconds costs g R + p u, with g the price
+of an accelerator second and p that of a QPU second; the classical control's call, which blocks the training
+for T seconds, costs g T. For the same answer they break even on
 
     p(R) = g (T − R) / u,
 
-which is positive only for R < T: a round trip longer than the classical answer is not worth it even free of
-charge. Where both arms' gains on classical-only are positive and settled, a call is worth its gain: the cost
-per unit of loss is the same on p(R) = g (κ T − R) / u, with κ the hybrid's gain a call over the control's.
-Turned round, today's call costs as much as T' = R + p u / g seconds of a classical solver.
+which is positive only for R < T: a round trip longer than the classical answer does not pay even if the QPU
+is free. If both arms' gains on classical-only are known to be positive, calls are weighted by their gain: the
+cost per unit of loss is equal on p(R) = g (κ T − R) / u, with κ the hybrid's gain per call over the
+control's. Conversely, today's call costs as much as T' = R + p u / g seconds of a classical solver.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from shotclock.bench.schema import BreakEven, BreakEvenPoint, CallCost, SecondPr
 
 
 def find_break_even(summary: Summary, table: pa.Table, at: SecondPrices) -> BreakEven | None:
-    """Of the unprotected hybrid arms, or of every arm that called a QPU where there are none.
+    """Compares the unprotected hybrid arms or, without any, all arms that called a QPU.
 
-    None where no such arm has an answered, billed call, or an accelerator's time has no price.
+    None if no such arm has an answered, billed call, or if accelerator time has no price.
     """
     if at.gpu_second <= 0:
         return None
@@ -73,7 +73,7 @@ def _cost_call(summary: Summary, table: pa.Table, arm: str) -> CallCost | None:
         return None
     blocked_s = _total_s(calls, "added_latency_ns")
     session = is_billed_by_wall(summary, arm)
-    # A session bills the steps between the calls too.
+    # A session also bills the steps between calls.
     billed_s = _total_s(rows, "total_iteration_time_ns") - blocked_s if session else _sum(calls, "qpu_s")
     measured = calls["quantum_latency_ns"].drop_null()
     gain, note = _gain_per_call(summary, arm, answered)

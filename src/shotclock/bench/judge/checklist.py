@@ -1,4 +1,4 @@
-"""The founding document's six-point integration checklist, filled in from a run's own figures.
+"""The specification's six-point integration checklist, filled in from a run's figures.
 
 A point that a run cannot show is "not measured in this run", never met.
 """
@@ -28,7 +28,7 @@ TITLES = {
 HISTOGRAMS = (Stage.CIRCUIT_SUBMIT_LATENCY, Stage.QPU_EXEC_TIME, Stage.COLLECT)
 """Submit, execution and return."""
 ANSWERED_FROM = 0.99
-"""Share of calls with an answer by the deadline from which a fallback holds: a p99 within the budget."""
+"""Share of calls answered by the deadline that a fallback needs: a p99 within the budget."""
 
 _NEW_THRESHOLD = 'add a [[threshold]] with metric = "{metric}" and its max to the settings'
 NO_RUN = "no run is given"
@@ -36,7 +36,7 @@ _RUN = "run `shotclock bench`, then `shotclock doctor --run DIR`"
 
 
 def checklist(summary: Summary) -> tuple[Point, ...]:
-    """The six points, in the document's order."""
+    """The six points in the specification's order."""
     return (
         _slos([*summary.mission_gates, *summary.thresholds]),
         _candidate(summary),
@@ -48,7 +48,7 @@ def checklist(summary: Summary) -> tuple[Point, ...]:
 
 
 def before_a_run(thresholds: Iterable[str], gates: Iterable[str]) -> tuple[Point, ...]:
-    """What settings alone decide: their own limits and the founding document's gates, by metric."""
+    """The points as far as the settings decide them: their thresholds and the mission gates, by metric."""
     own = tuple(thresholds)
     limits, missing = _find_limits([*gates, *own])
     return (
@@ -59,10 +59,10 @@ def before_a_run(thresholds: Iterable[str], gates: Iterable[str]) -> tuple[Point
     )
 
 
-def _point(key: str, state: State, said: str, fix: str = "", figures: Iterable[str] = ()) -> Point:
+def _point(key: str, state: State, why: str, fix: str = "", figures: Iterable[str] = ()) -> Point:
     met = state is State.MET
     return Point(
-        key=key, title=TITLES[key], state=state, said=said, fix="" if met else fix, figures=tuple(figures)
+        key=key, title=TITLES[key], state=state, said=why, fix="" if met else fix, figures=tuple(figures)
     )
 
 
@@ -150,7 +150,7 @@ def _instruments(summary: Summary) -> Point:
     alerts = len(summary.thresholds)
     missing = [f"{', '.join(silent)} without a call"] if silent else []
     missing += [] if alerts else ["no alert threshold is set"]
-    # telemetry reads none yet: the point cannot be met before it does
+    # telemetry does not read them yet, so the point cannot be met
     missing += ["hardware counters (HBM, CXL, RDMA) are not among a run's figures"]
     fix = "set [[threshold]]s, and read the accelerator's own exporter beside `bench --metrics PORT`"
     alert = f"{count(alerts, 'threshold')} {verb(alerts, 'alerts', 'alert')}"
@@ -159,15 +159,17 @@ def _instruments(summary: Summary) -> Point:
 
 
 def _fallback(summary: Summary) -> Point:
-    fallen = {
-        one: _fell_back(summary, one) for one, arm in summary.arms.items() if arm.protected and arm.calls
+    fallbacks = {
+        arm: _count_fallbacks(summary, arm)
+        for arm, facts in summary.arms.items()
+        if facts.protected and facts.calls
     }
-    name = max(fallen, key=lambda one: fallen[one], default="")
+    name = max(fallbacks, key=lambda arm: fallbacks[arm], default="")
     if not name or not _n(summary, f"{CONTROL}.added_latency"):
         missing = CONTROL if name else f"a {HYBRID}…{PROTECTED} arm"
         said = f"without {missing} no call shows the fallback"
         return _point(FALLBACK, State.NOT_MEASURED, said, f"add {missing} to bench.arms")
-    fell = fallen[name]
+    fell = fallbacks[name]
     hits, off = (
         _share(summary, f"{name}.deadline_hit_ratio"),
         _share(summary, f"{CONTROL}.deadline_hit_ratio"),
@@ -188,7 +190,7 @@ def _fallback(summary: Summary) -> Point:
 
 
 def _continuous(own: list[str], *, emulated: bool | None) -> Point:
-    """One run never shows that runs recur; that none of its figures can fail a build, it does show."""
+    """One run cannot show that runs recur, only whether its thresholds can fail a build."""
     hardware = {True: "; no hardware in the loop", False: "; on hardware", None: ""}[emulated]
     if not own:
         said = f"no threshold is set, so no regression fails a build{hardware}"
@@ -206,7 +208,7 @@ def _fallbacks(name: str) -> tuple[str, ...]:
     return tuple(f"{name}.added_latency.{kind}" for kind in ("fallback", "rejected"))
 
 
-def _fell_back(summary: Summary, name: str) -> int:
+def _count_fallbacks(summary: Summary, name: str) -> int:
     return sum(_n(summary, figure) for figure in _fallbacks(name))
 
 
@@ -219,10 +221,10 @@ def _gain(value: float | None) -> str:
 
 
 def _n(summary: Summary, metric: str) -> int:
-    found = summary.metrics.get(metric)
-    return found.n if isinstance(found, Latency) else 0
+    latency = summary.metrics.get(metric)
+    return latency.n if isinstance(latency, Latency) else 0
 
 
 def _share(summary: Summary, metric: str) -> float:
-    found = summary.metrics.get(metric)
-    return found.value or 0.0 if isinstance(found, Ratio) else 0.0
+    ratio = summary.metrics.get(metric)
+    return ratio.value or 0.0 if isinstance(ratio, Ratio) else 0.0

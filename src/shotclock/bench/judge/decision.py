@@ -1,16 +1,15 @@
-"""The founding document's decision framework: how a call meets training on each fabric, and which way to go.
+"""The specification's decision framework: how a call meets training on each fabric, and what to choose.
 
-Remote has the least to operate, private the lowest latency at the highest engineering cost, staged prototypes
-on the one and moves what is worth it to the other.
+Remote needs the least operation; private has the lowest latency and the highest engineering cost; staged
+prototypes remotely and moves to a private fabric what proves worth it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from shotclock.bench.numbers import ms
+from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.record.arm_runs import BASELINE, HYBRID
 from shotclock.bench.schema import Gate, Latency, Metric, Percentile, Result, Summary
 from shotclock.bench.stats import overrun
@@ -24,8 +23,8 @@ Worth = Literal["worth it", "not worth it", "undecided"]
 
 KINDS: dict[str, Kind] = {"colocated": "private", "onprem-today": "private", "public-cloud": "remote"}
 REMOTE_FROM_MS = 5.0
-"""Round trip from which a site's own profile counts as remote: between the link classes 'local', 1 ms, and
-'cloud', 25 ms, of arXiv 2605.11860, at their geometric mean."""
+"""Round trip from which a site's profile counts as remote: the geometric mean of the link classes 'local',
+1 ms, and 'cloud', 25 ms, of arXiv 2605.11860."""
 
 _MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 _RANK: dict[Mode, int] = {"inline": 0, "overlap": 1, "offline": 2, "not settled": 3}
@@ -33,7 +32,14 @@ _RANK: dict[Mode, int] = {"inline": 0, "overlap": 1, "offline": 2, "not settled"
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """A hybrid arm by the framework. why: the comparison behind its mode; figures: what that rests on."""
+    """A hybrid arm in the framework.
+
+    arm: its name
+    kind: remote, private or unknown
+    mode: how a call meets training
+    why: the comparison behind the mode
+    figures: the metrics it cites
+    """
 
     arm: str
     kind: Kind
@@ -44,7 +50,7 @@ class Fabric:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The way a run speaks for, its reason, and the figures behind it."""
+    """The option that a run supports, the reason, and the figures behind it."""
 
     way: Way
     why: str
@@ -52,10 +58,10 @@ class Choice:
 
 
 def fabrics(summary: Summary) -> tuple[Fabric, ...]:
-    """Every gated arm: inline where its p95 passes, overlap where it fits behind training, else offline.
+    """Every gated arm: inline if its p95 passes, overlap if it fits behind training, otherwise offline.
 
-    It fits where the p95 of a call is at most the training steps between two calls, at classical-only's mean
-    iteration: a longer call would still be under way when the next one is due.
+    It fits if the p95 of a call is at most the duration of the training steps between two calls, at
+    classical-only's mean iteration: a longer call would still be running when the next one is due.
     """
     return tuple(_fabric(summary, gate) for gate in summary.mission_gates)
 
@@ -63,7 +69,7 @@ def fabrics(summary: Summary) -> tuple[Fabric, ...]:
 def _fabric(summary: Summary, gate: Gate) -> Fabric:
     arm = gate.metric.removesuffix(".quantum_latency.p95_ms")
     kind = kind_of(summary, arm)
-    within = f"{gate.limit:g} ms"
+    within = limit_ms(gate.limit)
     if invalid := overrun.invalid_arms(summary.arms).get(arm):
         why = overrun.describe(invalid.emulator_overruns, invalid.calls)
         return Fabric(arm, kind, "not settled", f"invalid: {why}", (gate.metric,))
@@ -84,7 +90,7 @@ def _fabric(summary: Summary, gate: Gate) -> Fabric:
 
 
 def _has_p95(metric: Metric | None) -> bool:
-    """Whether the figure is printed: a gate settles with fewer calls than a percentile takes."""
+    """Whether the figure is printed: a gate needs fewer calls than a percentile."""
     return isinstance(metric, Latency) and isinstance(metric.percentiles.get("p95"), Percentile)
 
 
@@ -116,26 +122,26 @@ def _beside_training(summary: Summary, arm: str) -> tuple[Mode, str]:
 
 
 def kind_of(summary: Summary, arm: str) -> Kind:
-    """By the fabric's name, or by the round trip of a site's own profile."""
+    """The kind by the fabric's name, or by the round trip of a site's profile."""
     name = arm.removeprefix(HYBRID)
     if name in KINDS:
         return KINDS[name]
     profile = summary.profiles.get(summary.arms[arm].profile or "")
-    rtt = next((one for one in profile.components if one.name == "link.rtt"), None) if profile else None
+    rtt = next((part for part in profile.components if part.name == "link.rtt"), None) if profile else None
     if rtt is None or rtt.unit not in _MS:
         return "unknown"
     return "remote" if rtt.value * _MS[rtt.unit] >= REMOTE_FROM_MS else "private"
 
 
-def choose(found: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, int]]) -> Choice:
-    """Remote where it does as well as any private fabric; private only where quantum has shown its worth.
+def choose(arms: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, int]]) -> Choice:
+    """Remote if it does as well as any private fabric; private only if quantum has proved worth it.
 
-    tags: of each arm's profile, how many numbers are published, measured and assumed.
+    tags: how many numbers of each arm's profile are published, measured and assumed.
     """
-    remote, private = (_best(found, kind) for kind in ("remote", "private"))
+    remote, private = (_best(arms, kind) for kind in ("remote", "private"))
     if remote is None or private is None:
         missing = " and ".join(
-            kind for kind, one in (("remote", remote), ("private", private)) if one is None
+            kind for kind, best in (("remote", remote), ("private", private)) if best is None
         )
         return Choice(
             "not settled", f"no {missing} fabric was measured in this run", _cite_sources(remote, private)
@@ -163,14 +169,10 @@ def choose(found: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, in
     )
 
 
-def _best(found: tuple[Fabric, ...], kind: str) -> Fabric | None:
-    return min((one for one in found if one.kind == kind), key=lambda one: _RANK[one.mode], default=None)
+def _best(arms: tuple[Fabric, ...], kind: str) -> Fabric | None:
+    same_kind = (arm for arm in arms if arm.kind == kind)
+    return min(same_kind, key=lambda arm: _RANK[arm.mode], default=None)
 
 
-def _cite_sources(*of: Fabric | None) -> tuple[str, ...]:
-    def each() -> Iterator[str]:
-        for one in of:
-            if one is not None:
-                yield from one.figures
-
-    return tuple(dict.fromkeys(each()))
+def _cite_sources(*arms: Fabric | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(figure for arm in arms if arm is not None for figure in arm.figures))

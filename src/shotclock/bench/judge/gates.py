@@ -1,4 +1,4 @@
-"""Thresholds: `<arm>.<figure>.p95_ms` at most, `<arm>.<ratio>` at least; each by its binomial bound."""
+"""Judges thresholds by their binomial bounds: `<arm>.<figure>.p95_ms` at most, `<arm>.<ratio>` at least."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A threshold's metric, taken apart. quantile is None for a ratio."""
+    """The parts of a threshold's metric. quantile: None for a ratio."""
 
     arm: str
     figure: str
@@ -37,7 +37,7 @@ class Target:
 
 
 def mission_gates(arms: list[Arm]) -> list[Threshold]:
-    """The founding document's gate on every hybrid arm that shows the QPU as it is."""
+    """The specification's gate on every unprotected hybrid arm."""
     return [
         Threshold(f"{arm.name}.quantum_latency.p95_ms", MISSION_LIMIT_MS, "max")
         for arm in arms
@@ -46,7 +46,7 @@ def mission_gates(arms: list[Arm]) -> list[Threshold]:
 
 
 def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
-    """Which figure a threshold is about; SettingsError when no arm of the run makes it."""
+    """The figure that a threshold limits; raises SettingsError if no arm of the run has it."""
     by_length = sorted(arms, key=lambda arm: -len(arm.name))
     arm = next((arm for arm in by_length if threshold.metric.startswith(f"{arm.name}.")), None)
     if arm is None:
@@ -68,15 +68,15 @@ def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
 
 
 def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
-    """PASS, FAIL or INCONCLUSIVE, with the count, and the calls that would settle it."""
+    """PASS, FAIL or INCONCLUSIVE, with the count and the number of calls that would decide it."""
     quantile, limit = target.quantile, threshold.limit
     if quantile is None:
         good, n = ratios(rows)[target.figure]
         result, why = gate_ratio(good, n, limit)
     else:
-        found = samples(rows)[target.figure]
-        good, n = found.n - found.above(limit), found.n
-        result, why = gate_quantile(found, quantile, limit)
+        sample = samples(rows)[target.figure]
+        good, n = sample.n - sample.above(limit), sample.n
+        result, why = gate_quantile(sample, quantile, limit)
     if invalid := _invalid(rows, quantile):
         result, why = Result.INCONCLUSIVE, invalid
     return Gate(
@@ -92,9 +92,9 @@ def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
 
 
 def calls_needed(good: int, n: int, quantile: float | None, limit: float) -> int:
-    """Calls after which the share of good ones, if it stays, settles a gate; 0 beyond `MOST_CALLS`.
+    """Number of calls that decides a gate at the current share of good ones; 0 above `MOST_CALLS`.
 
-    quantile: of a latency's gate, where good is within the limit; None of a share's.
+    quantile: of a latency's gate (good means within the limit); None for a share's.
     """
     calls = n
     while calls <= MOST_CALLS:
@@ -110,7 +110,7 @@ def calls_needed(good: int, n: int, quantile: float | None, limit: float) -> int
 
 
 def _invalid(rows: ArmRows, quantile: float | None) -> str:
-    """Why no figure of the arm's calls can be trusted; empty where it can."""
+    """Why the arm's figures cannot be trusted; "" if they can."""
     overruns = sum(call.emulator_overrun for call in rows.calls)
     answered = sum(call.outcome == "done" for call in rows.calls)
     if overrun.is_invalid(overruns, answered, quantile or overrun.P95):

@@ -1,4 +1,4 @@
-"""The held-out loss along what a run spends, wall time or money: a curve an arm."""
+"""The held-out loss against wall time or money, one curve per arm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shotclock.bench.schema import LossCurve, LossPoint, Summary
 
 
 def curve_against_time(summary: Summary, table: pa.Table) -> tuple[LossCurve, ...]:
-    """A curve for every arm that was evaluated at least once, over its wall time, s."""
+    """The loss of every evaluated arm against its wall time, seconds."""
     columns = ("arm", "seed", "step", "start_ns", "total_iteration_time_ns", "eval_loss")
     rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
     return make_curves(
@@ -28,9 +28,9 @@ def curve_against_time(summary: Summary, table: pa.Table) -> tuple[LossCurve, ..
 def make_curves(
     arms: Iterable[str], evaluations: Iterable[tuple[str, int, int, float, float]]
 ) -> tuple[LossCurve, ...]:
-    """From (arm, seed, step, spent until then, loss): one for each of the arms that has a finite loss.
+    """Curves of the arms with a finite loss, from (arm, seed, step, spent until then, loss).
 
-    Steps that some seeds never reached (an interrupted run) keep the seeds that did.
+    Steps that only some seeds reached (in an interrupted run) use those seeds.
     """
     seeds: dict[str, set[int]] = {}
     by_step: dict[str, dict[int, list[tuple[float, float]]]] = {}

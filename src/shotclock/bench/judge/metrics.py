@@ -1,4 +1,4 @@
-"""From rows to figures: each arm's latencies, ratios, counts, loss and cost, by name."""
+"""Computes each arm's latencies, ratios, counts, loss and cost from its rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from shotclock.domain.stages import Stage
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """Of the site's contract. session: an emulated QPU is billed by the wall clock while the arm runs."""
+    """The contract's prices.
+
+    currency: of both prices
+    qpu_second: price of a QPU second
+    gpu_hour: price of an accelerator hour
+    session: whether an emulated QPU is billed by the wall clock while the arm runs
+    """
 
     currency: str
     qpu_second: float
@@ -34,17 +40,17 @@ class ArmRows:
 
     @property
     def name(self) -> str:
-        """The arm's."""
+        """The arm's name."""
         return self.arm.name
 
     @property
     def calls(self) -> list[Call]:
-        """In order of seed and step."""
+        """The calls in order of seed and step."""
         return [step.call for step in self.steps if step.call is not None]
 
 
 def by_arm(steps: Iterable[Step], arms: Iterable[Arm]) -> dict[str, ArmRows]:
-    """Every arm, with or without rows."""
+    """The rows by arm; arms without rows are included."""
     rows = {arm.name: ArmRows(arm, []) for arm in arms}
     for step in steps:
         rows[step.arm].steps.append(step)
@@ -52,47 +58,47 @@ def by_arm(steps: Iterable[Step], arms: Iterable[Arm]) -> dict[str, ArmRows]:
 
 
 def samples(arm: ArmRows) -> dict[str, Sample]:
-    """Every latency figure of an arm, its software and emulated parts included.
+    """Every latency figure of an arm, including its software and emulated parts.
 
-    total_iteration_time is over the iterations that carry a call, where the arm calls at all. Stages are
-    over the calls that went through them; quantum_latency is over all calls but cache hits, which asked no
-    QPU and are a class of their own; those without samples are missed.
+    total_iteration_time is over the iterations with a call, if the arm makes calls. Stages are over the calls
+    that went through them. quantum_latency is over all calls except cache hits, which do not call a QPU and
+    are a separate class; calls without samples count as missed.
     """
-    found: dict[str, Sample] = {}
+    latencies: dict[str, Sample] = {}
     calls = arm.calls
     back = [call for call in calls if call.quantum_latency_ns is not None]
     _split(
-        found,
+        latencies,
         "added_latency",
         [(call.added_latency_ns, call.added_emulated_ns) for call in calls],
     )
     _split(
-        found,
+        latencies,
         "quantum_latency",
         [(call.quantum_latency_ns or 0, call.quantum_emulated_ns) for call in back],
         missed=len(missing(arm)),
     )
     for kind in CLASSES if arm.arm.quantum else ():
-        found[f"added_latency.{kind}"] = Sample.of(
+        latencies[f"added_latency.{kind}"] = Sample.of(
             [call.added_latency_ns for call in calls if latency_class(call) == kind]
         )
     for stage in Stage:
         if stage is Stage.TOTAL_ITERATION_TIME:
-            _split(found, str(stage), _iterations(arm))
+            _split(latencies, str(stage), _iterations(arm))
         else:
-            _split(found, str(stage), _stage(calls, stage))
-    return found
+            _split(latencies, str(stage), _stage(calls, stage))
+    return latencies
 
 
 def missing(arm: ArmRows) -> list[Call]:
-    """The calls of a QPU that brought no samples in time; those of an arm without one miss nothing."""
+    """The QPU calls that brought no samples in time; empty for an arm without a QPU."""
     if not arm.arm.quantum:
         return []
     return [call for call in arm.calls if call.quantum_latency_ns is None and not call.cached]
 
 
 def find_censoring_ms(arm: ArmRows) -> float | None:
-    """What every missed quantum_latency is at least: the least of their deadlines; None without a miss."""
+    """The lower bound of all missed quantum latencies: their smallest deadline; None without a miss."""
     return min((call.deadline_ns / NS_PER_MS for call in missing(arm)), default=None)
 
 
@@ -136,7 +142,7 @@ def counts(values: Iterable[str]) -> dict[str, int]:
 
 
 def common_steps(arms: Iterable[ArmRows]) -> int:
-    """How many first steps every arm and seed has a held-out loss for: loss is compared there."""
+    """The number of steps for which every arm and seed has a held-out loss; loss is compared at the last."""
     lasts = [
         max((step.step for step in arm.steps if step.seed == seed and step.eval_loss is not None), default=-1)
         for arm in arms
@@ -156,12 +162,12 @@ def losses(arm: ArmRows, steps: int) -> dict[int, float]:
 
 def loss(arm: ArmRows, baseline: ArmRows | None, steps: int) -> Loss:
     """See `schema.Loss`."""
-    mine = losses(arm, steps)
-    theirs = losses(baseline, steps) if baseline else {}
-    gains = [theirs[seed] - mine[seed] for seed in sorted(mine.keys() & theirs.keys())]
+    by_seed = losses(arm, steps)
+    base = losses(baseline, steps) if baseline else {}
+    gains = [base[seed] - by_seed[seed] for seed in sorted(by_seed.keys() & base.keys())]
     return Loss(
-        per_seed=mine,
-        mean=sum(mine.values()) / len(mine) if mine else None,
+        per_seed=by_seed,
+        mean=sum(by_seed.values()) / len(by_seed) if by_seed else None,
         improvement=sum(gains) / len(gains) if gains and arm.name != BASELINE else None,
         interval=estimate_paired_interval(gains) if arm.name != BASELINE else None,
     )
@@ -172,11 +178,11 @@ def cost(
 ) -> Cost:
     """What the arm consumed over the common steps, and what it paid beyond classical-only for its gain.
 
-    charges: of the whole run, as abandoned jobs and sessions have no rows of their own.
+    charges: of the whole run, because abandoned jobs and sessions do not appear in the rows.
     """
     hours, collected_s = _sum_consumption(arm, steps)
     jobs_s = collected_s + charges.abandoned_s
-    # a session is billed by the wall clock; jobs that overlap training may outlast it
+    # a session is billed by the wall clock, but overlapped jobs may last longer
     qpu_s = max(jobs_s, hours * 3600 if prices.session else charges.sessions_s)
     by_session = prices.session or charges.sessions > 0
     idle_s = qpu_s - jobs_s
@@ -229,8 +235,8 @@ def _stage(calls: list[Call], stage: Stage) -> list[tuple[int, int]]:
     return spent
 
 
-def _split(found: dict[str, Sample], name: str, spent: list[tuple[int, int]], missed: int = 0) -> None:
-    found[name] = Sample.of([total for total, _ in spent], missed)
+def _split(latencies: dict[str, Sample], name: str, spent: list[tuple[int, int]], missed: int = 0) -> None:
+    latencies[name] = Sample.of([total for total, _ in spent], missed)
     software, emulated = PARTS
-    found[f"{name}.{software}"] = Sample.of([max(0, total - wait) for total, wait in spent])
-    found[f"{name}.{emulated}"] = Sample.of([wait for _, wait in spent])
+    latencies[f"{name}.{software}"] = Sample.of([max(0, total - wait) for total, wait in spent])
+    latencies[f"{name}.{emulated}"] = Sample.of([wait for _, wait in spent])

@@ -1,4 +1,4 @@
-"""How an arm's calls met training, from its rows: waited for inline or overlapped, and what changed it."""
+"""How an arm's calls met training, from its rows: inline or overlapped, and the changes between them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,30 @@ from shotclock.domain.outcome import DOES_NOT_FIT
 from shotclock.domain.plural import count
 
 WINDOW = 100
-"""Calls that the scheduler's choice looks back on (`training.mode`)."""
+"""Number of past calls that the scheduler's choice uses (`training.mode`)."""
 
 UNFIT = tuple(f"rejected: {limit}" for limit in DOES_NOT_FIT)
-"""How the causes begin of calls that were refused because they could not be in time."""
+"""Prefixes of the causes of calls refused because they could not finish in time."""
 
 
 def meeting(steps: Sequence[Step]) -> Meeting:
-    """From one arm's rows, all seeds; each seed chooses anew."""
+    """How calls met training, from one arm's rows over all seeds; each seed chooses independently."""
     called = sorted((step for step in steps if step.call), key=lambda step: (step.seed, step.step))
     calls = [step.call for step in called if step.call]
     inline = sum(call.inline for call in calls)
-    changes = [one for _, seed in groupby(called, lambda step: step.seed) for one in _changes(list(seed))]
+    changes = [
+        change for _, seed in groupby(called, lambda step: step.seed) for change in _changes(list(seed))
+    ]
     return Meeting(inline=inline, overlapped=len(calls) - inline, changes=tuple(changes))
 
 
 def _changes(steps: Sequence[Step]) -> list[ModeChange]:
-    """Of one seed: between two calls that were not met alike, with the p95 of the calls before."""
-    alike = [list(found) for _, found in groupby(steps, lambda step: bool(step.call and step.call.inline))]
-    found = []
-    for before, after in pairwise(alike):
+    """One seed's changes between calls of different modes, with the p95 of the calls before."""
+    spans = [list(span) for _, span in groupby(steps, lambda step: bool(step.call and step.call.inline))]
+    changes = []
+    for before, after in pairwise(spans):
         latencies = [ms for step in before if step.call for ms in _observe_ms(step.call)][-WINDOW:]
-        found.append(
+        changes.append(
             ModeChange(
                 seed=after[0].seed,
                 step=after[0].step,
@@ -44,30 +46,30 @@ def _changes(steps: Sequence[Step]) -> list[ModeChange]:
                 p95_ms=_p95(latencies),
             )
         )
-    return found
+    return changes
 
 
 def _observe_ms(call: Call) -> list[float]:
-    """What the scheduler learns of a call: its latency; infinite past its deadline, or foreseen to be."""
+    """What the scheduler learns from a call: its latency, infinite if late or refused as too slow."""
     if call.quantum_latency_ns is not None:
         return [call.quantum_latency_ns / NS_PER_MS]
     unfit = call.cause.startswith(UNFIT)
-    told_nothing = call.cached or call.cause.startswith(("rejected", "provider"))
-    return [math.inf] if unfit or not told_nothing else []
+    is_uninformative = call.cached or call.cause.startswith(("rejected", "provider"))
+    return [math.inf] if unfit or not is_uninformative else []
 
 
 def _p95(latencies: Sequence[float]) -> float | None:
-    """Nearest rank, milliseconds; None where that call brought nothing by its deadline, or there is none."""
+    """The nearest rank, milliseconds; None without calls, or if that call did not answer by its deadline."""
     if not latencies:
         return None
-    found = sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
-    return found if math.isfinite(found) else None
+    p95 = sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
+    return p95 if math.isfinite(p95) else None
 
 
 def describe_mode(arm: ArmSummary) -> str:
-    """`auto: inline, overlap from step 120 (19 of the last 20 calls took at most 240 ms)`; "" where rows did
+    """For example `auto: inline, overlap from step 120 (19 of the last 20 calls took at most 240 ms)`.
 
-    not say.
+    "" if the rows do not hold the mode.
     """
     met = arm.meeting
     if met is None or not met.inline + met.overlapped:
@@ -79,15 +81,15 @@ def describe_mode(arm: ArmSummary) -> str:
     first = met.changes[0]
     began = "inline" if first.mode == "overlap" else "overlap"
     text = f"{named}{began}, {_steps(arm, met)} {_why(arm, first)}"
-    back = len(met.changes) - len({one.seed for one in met.changes})
+    back = len(met.changes) - len({change.seed for change in met.changes})
     return f"{text}, {count(back, 'later change')}" if back else text
 
 
 def _steps(arm: ArmSummary, met: Meeting) -> str:
     """The first change of each seed that has one."""
     firsts: dict[int, int] = {}
-    for one in met.changes:
-        firsts.setdefault(one.seed, one.step)
+    for change in met.changes:
+        firsts.setdefault(change.seed, change.step)
     low, high = min(firsts.values()), max(firsts.values())
     between = f"step {low:,}" if low == high else f"steps {low:,} to {high:,}"
     of = f" in {len(firsts)} of {count(len(arm.seeds), 'seed')}" if len(arm.seeds) > 1 else ""
@@ -95,7 +97,7 @@ def _steps(arm: ArmSummary, met: Meeting) -> str:
 
 
 def _why(arm: ArmSummary, change: ModeChange) -> str:
-    """The nearest rank that the scheduler goes by, as a count: so few calls have no p95 to print."""
+    """The scheduler's nearest rank as a count, because so few calls have no p95 to print."""
     within = math.ceil(0.95 * change.calls)
     last = f"of the last {count(change.calls, 'call')}"
     if change.p95_ms is not None:

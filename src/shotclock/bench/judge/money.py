@@ -1,4 +1,4 @@
-"""What a run's arms spent while they learnt, from the summary's prices and the rows' consumption."""
+"""The arms' spending during training, from the summary's prices and the rows' consumption."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def find_prices(summary: Summary) -> SecondPrices | None:
 
 
 def is_billed_by_wall(summary: Summary, arm: str) -> bool:
-    """Whether the QPU is billed while the arm runs (a session), and not for what its jobs held it."""
+    """Whether the QPU is billed by the wall clock (a session) instead of by its jobs' usage."""
     return summary.arms[arm].cost.qpu_idle_s is not None
 
 
 def curve_against_money(summary: Summary, table: pa.Table, at: SecondPrices) -> tuple[LossCurve, ...]:
-    """A curve for every arm that was evaluated at least once, over what one seed's run had cost."""
+    """The loss of every evaluated arm against the money spent, mean over seeds."""
     return make_curves(summary.arms, _evaluate(summary, table, at))
 
 
@@ -38,8 +38,8 @@ def _evaluate(
     columns = ("arm", "seed", "step", "total_iteration_time_ns", "qpu_s", "eval_loss")
     sessions = {arm for arm in summary.arms if is_billed_by_wall(summary, arm)}
     money: dict[tuple[str, int], float] = {}
-    for arm, seed, step, took, held, loss in zip(*(rows[name].to_pylist() for name in columns), strict=True):
-        billed_s = took / 1e9 if arm in sessions else held or 0.0
+    for arm, seed, step, took, qpu_s, loss in zip(*(rows[name].to_pylist() for name in columns), strict=True):
+        billed_s = took / 1e9 if arm in sessions else qpu_s or 0.0
         spent = took / 1e9 * at.gpu_second + billed_s * at.qpu_second
         money[arm, seed] = money.get((arm, seed), 0.0) + spent
         if loss is not None:

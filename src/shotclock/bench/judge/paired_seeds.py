@@ -1,7 +1,7 @@
-"""Each arm's held-out loss beside classical-only's of the same seed: the pairs behind an improvement.
+"""Pairs each arm's held-out loss with classical-only's of the same seed.
 
-Pairing by seed takes out what a seed's start does to both arms; the interval of the mean difference is
-Student's over seeds (`bench.stats.statistics.estimate_paired_interval`).
+Pairing removes the effect that a seed's initial state has on both arms; the interval of the mean difference
+is Student's over seeds (`bench.stats.statistics.estimate_paired_interval`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from shotclock.bench.stats.statistics import estimate_paired_interval
 
 
 def pair_seeds(summary: Summary) -> tuple[PairedSeeds, ...]:
-    """Of every arm that shares at least one seed with classical-only."""
+    """The pairs of every arm that shares at least one seed with classical-only."""
     if BASELINE not in summary.arms:
         return ()
     base = _keep_finite(summary.arms[BASELINE].loss.per_seed)

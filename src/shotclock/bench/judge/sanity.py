@@ -1,4 +1,4 @@
-"""The founding document's representative numbers beside this run's: each met or explained by components."""
+"""Compares a run's figures with the reference figures: each met, or explained by its components."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ EXPECTED: Mapping[str, Mapping[Statistic, Range]] = {
     f"{HYBRID}colocated": {"mean": (20.0, 50.0), "p95": (60.0, 120.0), "p99": (150.0, 300.0)},
     f"{HYBRID}public-cloud": {"mean": (500.0, 3000.0)},
 }
-"""Milliseconds, from "Representative numbers (lab measurement guidance)".
+"""Milliseconds, from the specification's "Representative numbers (lab measurement guidance)".
 
-The classical iteration is that of a medium model on an MI455X-like device. Of the public cloud's p95 and p99
-it only says "much higher"; it has no row for a machine on the premises as sold today.
+The classical iteration is that of a medium model on an MI455X-like device. For the public cloud's p95 and p99
+the specification says only "much higher"; it has no row for today's on-premises machines.
 """
 
 NEAR = 0.25
-"""How far from a single number counts as meeting it: the document's own distance from its mean to its p95."""
+"""The tolerance around a single number: the relative distance from the reference's mean to its p95."""
 
 MEDIUM = "medium"
-"""The workload made to resemble the document's; on an accelerator its iteration answers for itself."""
+"""The workload modelled on the reference's; on an accelerator its iteration can be compared directly."""
 TAGS = ("published", "measured", "assumed")
 SOFTWARE = "software"
 OVERHEAD, SHOTS = "subjob_overhead", "shots"
@@ -58,18 +58,18 @@ BEHIND: Mapping[str, tuple[str, ...]] = {
     SHOTS: ("device.rep_delay", "device.efficiency", "device.reset"),
     Stage.COLLECT: ("poll_interval", "link.rtt", "link.collect_round_trips"),
 }
-"""The numbers of a profile that make each component; `queue` stands for `queue.median` and its like."""
+"""The profile's numbers behind each component; `queue` means `queue.median` and all other `queue.…`."""
 
 
 def sanity(summary: Summary) -> tuple[SanityArm, ...]:
-    """Classical-only's iteration, and what a call adds in each hybrid arm that shows the QPU as it is."""
-    found = []
+    """Compares classical-only's iteration, and the latency a call adds in each unprotected hybrid arm."""
+    compared = []
     for name, arm in summary.arms.items():
         if name == BASELINE:
-            found.append(_classical(summary))
+            compared.append(_classical(summary))
         elif name.startswith(HYBRID) and not arm.protected:
-            found.append(_hybrid(summary, name, arm))
-    return tuple(found)
+            compared.append(_hybrid(summary, name, arm))
+    return tuple(compared)
 
 
 def _classical(summary: Summary) -> SanityArm:
@@ -80,7 +80,7 @@ def _classical(summary: Summary) -> SanityArm:
     figures = tuple(_figure(latency, BASELINE, each, elsewhere=elsewhere) for each in STATISTICS)
     where = gpu or summary.environment.get("cpu", "an unknown processor")
     said = (
-        f"the document's is a medium model on an MI455X-like device, this run's {summary.workload} on {where}"
+        f"the reference is a medium model on an MI455X-like device, this run's {summary.workload} on {where}"
     )
     mean = {"training": latency.mean} if latency.mean is not None else {}
     return SanityArm(
@@ -98,35 +98,35 @@ def _hybrid(summary: Summary, name: str, arm: ArmSummary) -> SanityArm:
     )
     largest = next(iter(parts), "")
     numbers = _behind(largest, profile)
-    every = {one.name: one for part in BEHIND for one in _behind(part, profile)}
+    every = {component.name: component for part in BEHIND for component in _behind(part, profile)}
     return SanityArm(
         arm=name,
         figure=figure,
         figures=figures,
         components_ms=parts,
-        rests_on=tuple(f"{one.name} ({one.tag})" for one in numbers),
-        tags={tag: sum(one.tag == tag for one in every.values()) for tag in TAGS} if every else {},
+        rests_on=tuple(f"{component.name} ({component.tag})" for component in numbers),
+        tags={tag: sum(each.tag == tag for each in every.values()) for tag in TAGS} if every else {},
         said=_describe_check(name, arm, latency, parts),
     )
 
 
 def components_ms(summary: Summary, name: str) -> dict[str, float]:
-    """Means a call of what makes an arm's added latency, the largest first; empty where no call was made.
+    """The components of an arm's added latency, means per call, largest first; empty without a call.
 
-    The QPU's own time is split as the profile predicts it. What blocks training beside the waits is software;
-    of an overlapped call that is all.
+    The QPU's time is split as the profile predicts it. The blocking time outside the waits is software; for
+    an overlapped call that is all of it.
     """
     arm, latency = summary.arms[name], _latency(summary, f"{name}.added_latency")
     if latency.mean is None:
         return {}
     parts = _waits(summary, name, ".emulated_wait" if arm.emulated else "") if _all_waited_for(arm) else {}
     profile = summary.profiles.get(arm.profile or "")
-    held = parts.get(Stage.QPU_EXEC_TIME, 0.0)
+    execution_ms = parts.get(Stage.QPU_EXEC_TIME, 0.0)
     predicted = {} if profile is None else profile.mean_by_component_ms
     whole = predicted.get(OVERHEAD, 0.0) + predicted.get(SHOTS, 0.0)
-    if held and whole:
+    if execution_ms and whole:
         del parts[Stage.QPU_EXEC_TIME]
-        parts |= {part: held * predicted[part] / whole for part in (OVERHEAD, SHOTS)}
+        parts |= {part: execution_ms * predicted[part] / whole for part in (OVERHEAD, SHOTS)}
     parts[SOFTWARE] = max(0.0, latency.mean - sum(parts.values()))
     return dict(sorted(parts.items(), key=lambda part: -part[1]))
 
@@ -134,11 +134,11 @@ def components_ms(summary: Summary, name: str) -> dict[str, float]:
 def _waits(summary: Summary, name: str, part: str) -> dict[str, float]:
     calls = _latency(summary, f"{name}.added_latency").n
     stages = {str(stage): _latency(summary, f"{name}.{stage}{part}") for stage in WAITED_FOR}
-    return {stage: found.mean * found.n / calls for stage, found in stages.items() if found.mean}
+    return {stage: latency.mean * latency.n / calls for stage, latency in stages.items() if latency.mean}
 
 
 def _waits_alone(waited: Latency, parts: Mapping[str, float], statistic: Statistic, arm: ArmSummary) -> float:
-    """What the QPU's way alone takes; on hardware, where a percentile is not split, its mean."""
+    """The time of the waits for the QPU; on hardware, where percentiles are not split, their mean."""
     if arm.emulated:
         return _value(waited, statistic) or 0.0
     return sum(spent for part, spent in parts.items() if part != SOFTWARE)
@@ -147,10 +147,10 @@ def _waits_alone(waited: Latency, parts: Mapping[str, float], statistic: Statist
 def _figure(
     latency: Latency, name: str, statistic: Statistic, *, waits_ms: float = 0.0, elsewhere: bool = False
 ) -> SanityFigure:
-    """elsewhere: another workload on another machine, which is explanation enough.
+    """Compares one statistic. elsewhere: another workload or machine, which explains any difference.
 
-    A figure above its range is explained where the waits alone are; one below has no more to explain than the
-    components it is made of.
+    A figure above its range is explained if the waits alone are above it; a figure below is explained by its
+    components.
     """
     expected = EXPECTED.get(name, {}).get(statistic)
     measured = _value(latency, statistic)
@@ -177,28 +177,28 @@ def _describe_check(name: str, arm: ArmSummary, latency: Latency, parts: Mapping
         return "no call was made"
     largest, spent = next(iter(parts.items()))
     beside = "" if _all_waited_for(arm) else "; the calls overlapped training"
-    missing = "" if name in EXPECTED else "; the founding document has no row for it"
+    missing = "" if name in EXPECTED else "; the reference figures have no row for it"
     return f"{largest} is {ms(spent)} of {ms(latency.mean)} ms a call{beside}{missing}"
 
 
 def _behind(part: str, profile: ProfileSummary | None) -> list[Component]:
     names = BEHIND.get(part, ())
     numbers = profile.components if profile else ()
-    return [one for one in numbers if any(one.name == n or one.name.startswith(f"{n}.") for n in names)]
+    return [each for each in numbers if any(each.name == n or each.name.startswith(f"{n}.") for n in names)]
 
 
 def _latency(summary: Summary, metric: str) -> Latency:
-    found = summary.metrics.get(metric)
-    return found if isinstance(found, Latency) else Latency(n=0, mean=None, percentiles={})
+    latency = summary.metrics.get(metric)
+    return latency if isinstance(latency, Latency) else Latency(n=0, mean=None, percentiles={})
 
 
 def _value(latency: Latency, statistic: Statistic) -> float | None:
     if statistic == "mean":
         return latency.mean
-    found = latency.percentiles.get(statistic)
-    return found.value if isinstance(found, Percentile) else None
+    percentile = latency.percentiles.get(statistic)
+    return percentile.value if isinstance(percentile, Percentile) else None
 
 
 def _all_waited_for(arm: ArmSummary) -> bool:
-    """Of a summary from before calls were counted by mode: what was asked for."""
+    """Whether training waited for all calls; in older summaries by the configured mode."""
     return arm.mode == "inline" if arm.meeting is None else not arm.meeting.overlapped

@@ -1,4 +1,4 @@
-"""Where an arm's time went, as shares of the iterations that carry a call, from the summary alone."""
+"""How an arm's time divides, as shares of the iterations with a call, from the summary alone."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class Share:
 
 
 def _total_ms(summary: Summary, metric: str) -> float:
-    found = summary.metrics.get(metric)
-    if not isinstance(found, Latency) or found.mean is None:
+    latency = summary.metrics.get(metric)
+    if not isinstance(latency, Latency) or latency.mean is None:
         return 0.0
-    return found.mean * (found.n - found.missed)
+    return latency.mean * (latency.n - latency.missed)
 
 
 def shares(summary: Summary, arm: str) -> list[Share]:
-    """Training, then the stages in order, then the hand-over; empty for an arm that took no step.
+    """Training, then the stages in order, then the hand-over; empty for an arm without steps.
 
-    An arm without calls has nothing but training. Training is what the call did not block, hand-over is
-    blocked time that no stage accounts for. Where stages overlap training (mode = overlap), they come on
-    top and the shares add up to more than 1.
+    An arm without calls has only training. Training is the time not blocked by the call; hand-over is blocked
+    time that no stage accounts for. If stages overlap training (mode = overlap), the shares add up to more
+    than 1.
     """
     whole = _total_ms(summary, f"{arm}.{Stage.TOTAL_ITERATION_TIME}")
     if whole <= 0:

@@ -1,4 +1,4 @@
-"""From rows to summary.json."""
+"""Builds summary.json from the rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,18 @@ from shotclock.domain.ports import NO_CHARGES, Charges
 
 @dataclass(frozen=True, slots=True)
 class ArmFacts:
-    """How an arm ran, where rows don't say. call_every None: it makes no calls."""
+    """How an arm ran, as far as the rows do not hold it.
+
+    arm: its definition
+    profile, provider, mode: names; None without a QPU
+    emulated: whether its QPU is emulated
+    deadline_ms: of a call; None without calls
+    call_every: steps between calls; None without calls
+    prices: of the contract
+    charges: usage that has no rows
+    device, calibration: of the QPU; "" if not reported
+    skipped: due calls that were not made, by reason
+    """
 
     arm: Arm
     profile: str | None
@@ -50,7 +61,21 @@ class ArmFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a run was, beside its rows."""
+    """A run's facts outside its rows.
+
+    run_id, shotclock, started_at: which run, by which version, when
+    clock: wall or virtual
+    quick: whether it ran with --quick
+    workload, samples_per_step, kernel, n, shots: what was run
+    duration_s: by the run's clock
+    interrupted, failure: how it ended
+    environment: the machine
+    arms: how each ran
+    profiles: by name
+    thresholds: of the settings
+    representative_iteration: a classical iteration of a medium model
+    wall_s: by the wall clock
+    """
 
     run_id: str
     shotclock: str
@@ -74,12 +99,12 @@ class RunFacts:
 
 
 def summarise(steps: list[Step], run: RunFacts) -> Summary:
-    """The whole summary; every arm has every figure, with or without samples."""
+    """The complete summary; every arm has every figure, with or without samples."""
     arms = [facts.arm for facts in run.arms]
     rows = figures.by_arm(steps, arms)
     common = figures.common_steps(rows.values())
-    thresholds = tuple(_judge(one, arms, rows) for one in run.thresholds)
-    mission = tuple(_judge(one, arms, rows) for one in mission_gates(arms))
+    thresholds = tuple(_judge(threshold, arms, rows) for threshold in run.thresholds)
+    mission = tuple(_judge(threshold, arms, rows) for threshold in mission_gates(arms))
     metrics = _metrics(run, rows, thresholds)
     summaries = {facts.arm.name: _arm(facts, rows, common, run.samples_per_step) for facts in run.arms}
     figures_alone = Summary.model_validate(
@@ -113,10 +138,10 @@ def summarise(steps: list[Step], run: RunFacts) -> Summary:
 
 
 def judge_summary(figures_alone: Summary) -> Summary:
-    """The summary with all that follows from its figures: sanity, verdict and checklist, in this order."""
-    found = figures_alone.model_copy(update={"sanity": sanity(figures_alone)})
-    found = found.model_copy(update={"verdict": verdict(found)})
-    return found.model_copy(update={"checklist": checklist(found)})
+    """Adds the conclusions from the summary's figures: sanity, verdict and checklist, in this order."""
+    summary = figures_alone.model_copy(update={"sanity": sanity(figures_alone)})
+    summary = summary.model_copy(update={"verdict": verdict(summary)})
+    return summary.model_copy(update={"checklist": checklist(summary)})
 
 
 def _judge(threshold: Threshold, arms: list[Arm], rows: Mapping[str, ArmRows]) -> Gate:
@@ -130,8 +155,8 @@ def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate,
         arm = rows[facts.arm.name]
         for name, sample in figures.samples(arm).items():
             metrics[f"{arm.name}.{name}"] = figures.latency(sample, figures.find_censoring_ms(arm))
-        for name, found in figures.ratios(arm).items():
-            metrics[f"{arm.name}.{name}"] = figures.as_ratio(found)
+        for name, counts in figures.ratios(arm).items():
+            metrics[f"{arm.name}.{name}"] = figures.as_ratio(counts)
     return {
         name: metric.model_copy(update={"ok": metric_holds(name, thresholds)})
         for name, metric in metrics.items()
@@ -139,7 +164,7 @@ def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate,
 
 
 def metric_holds(metric: str, thresholds: tuple[Gate, ...]) -> bool | None:
-    """Whether a metric's own thresholds hold; None without one, or where one is not settled."""
+    """Whether a metric's thresholds hold; None without one, or if one is inconclusive."""
     results = [gate.result for gate in thresholds if gate.metric in {metric, *_quantiles(metric)}]
     if not results:
         return None

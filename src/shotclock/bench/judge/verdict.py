@@ -1,4 +1,4 @@
-"""What the figures say, in sentences by the founding document's framework; each names what it rests on."""
+"""The verdict in sentences, by the specification's framework; each cites its figures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from shotclock.bench.judge.decision import Choice, Fabric, Worth, choose, fabrics
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.worth_sentences import worth_sentences
-from shotclock.bench.numbers import ms, number, percent
+from shotclock.bench.numbers import money, ms, number, percent
 from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID, RAW
 from shotclock.bench.schema import ArmSummary, Latency, Metric, Percentile, Ratio, Sentence, Summary, Verdict
 from shotclock.bench.stats import overrun
@@ -18,9 +18,9 @@ from shotclock.domain.stages import Stage
 
 
 def verdict(summary: Summary) -> Verdict:
-    """Worth it or not; remote, private or staged; inline, overlap or offline; then what each rests on."""
+    """Worth it or not; remote, private or staged; inline, overlap or offline; then the reasons for each."""
     found, worth = fabrics(summary), worth_of(summary)
-    tags = {one.arm: one.tags for one in summary.sanity}
+    tags = {arm.arm: arm.tags for arm in summary.sanity}
     choice = choose(found, worth, tags)
     arms = summary.arms
     sentences = [_way(choice)] if found else []
@@ -52,7 +52,7 @@ def verdict(summary: Summary) -> Verdict:
 
 
 def _invalid(arms: Mapping[str, ArmSummary]) -> str:
-    """The headline where latencies mean nothing for a QPU; empty where they do."""
+    """The headline if the latencies are not valid for a QPU; "" if they are."""
     overran = overrun.invalid_arms(arms)
     if not overran:
         return ""
@@ -62,14 +62,14 @@ def _invalid(arms: Mapping[str, ArmSummary]) -> str:
 
 
 def racing(summary: Summary) -> dict[str, ArmSummary]:
-    """The hybrid arms that called: the QPU's samples beside a classical answer."""
+    """The hybrid arms with calls, in which the QPU's samples race a classical answer."""
     return {name: arm for name, arm in summary.arms.items() if name.startswith(HYBRID) and arm.calls}
 
 
 def worth_of(summary: Summary) -> Worth:
-    """Worth it where an arm gained on classical-only, and on classical-control with an interval above 0.
+    """Worth it if an arm gained on classical-only, and on classical-control with an interval above 0.
 
-    Not worth it where the samples never won, or no arm's interval reaches above 0.
+    Not worth it if the samples never won, or if no arm's interval reaches above 0.
     """
     arms = racing(summary)
     if not sum(arm.winners.get("quantum", 0) for arm in arms.values()):
@@ -83,7 +83,7 @@ def worth_of(summary: Summary) -> Worth:
 
 
 def gain_on_control(summary: Summary, name: str) -> tuple[float, float] | None:
-    """95 % interval of classical-control's loss less the arm's, paired by seed; None with fewer than two."""
+    """95 % interval of classical-control's loss minus the arm's, paired by seed; None with fewer than two."""
     control = summary.arms.get(CONTROL)
     if control is None:
         return None
@@ -119,17 +119,17 @@ def _headline(summary: Summary, found: tuple[Fabric, ...], worth: Worth, choice:
 
 
 def _without_race(summary: Summary) -> str:
-    """No hybrid arm called: what asked a QPU all the same, and what became of that."""
-    asked = {name: arm for name, arm in summary.arms.items() if arm.calls_quantum and arm.calls}
+    """The headline if no hybrid arm made a call: the results of the other arms that called a QPU."""
+    calling = {name: arm for name, arm in summary.arms.items() if arm.calls_quantum and arm.calls}
     hybrid = any(name.startswith(HYBRID) for name in summary.arms)
     none = "No hybrid arm made a call" if hybrid else "No hybrid arm ran"
-    if not asked:
+    if not calling:
         return f"{none}, so nothing is said about quantum."
-    said = [
+    results = [
         f"{_with_samples(summary, name):,} of {count(arm.calls, 'call')} of {name} brought samples in time"
-        for name, arm in asked.items()
+        for name, arm in calling.items()
     ]
-    return f"{none}, so nothing is said about quantum's worth; {', '.join(said)}."
+    return f"{none}, so nothing is said about quantum's worth; {', '.join(results)}."
 
 
 def _with_samples(summary: Summary, name: str) -> int:
@@ -162,7 +162,7 @@ def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
 
 
 def _describe_mode(name: str, arm: ArmSummary) -> list[Sentence]:
-    """What "auto" came to; a mode that was named says so itself, unless the rows say otherwise."""
+    """The modes that "auto" chose; a fixed mode is not described unless it changed."""
     met = arm.meeting
     if met is None or not (arm.mode == "auto" or met.changes) or not (text := describe_mode(arm)):
         return []
@@ -171,30 +171,30 @@ def _describe_mode(name: str, arm: ArmSummary) -> list[Sentence]:
 
 
 def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
-    """What a session that was held open cost, against its jobs."""
+    """The cost of an open session compared with its jobs."""
     idle_s, billed_s = arm.cost.qpu_idle_s, arm.cost.qpu_s
     if idle_s is None or billed_s <= 0:
         return []
     jobs_s = billed_s - idle_s
     advice = (
-        "more was paid for waiting than for jobs; job and batch mode bill the QPU's own time alone"
+        "more was paid for waiting than for jobs; job and batch mode bill only the jobs' QPU time"
         if idle_s > jobs_s
         else "its jobs fill most of it"
     )
-    money = arm.cost.idle_money or 0.0
+
     text = (
         f"{name} is billed by the session: {number(idle_s)} of {number(billed_s)} QPU s were idle "
-        f"({percent(idle_s / billed_s)}, {number(money)} {arm.cost.currency}); {advice}."
+        f"({percent(idle_s / billed_s)}, {money(arm.cost.idle_money or 0.0, arm.cost.currency)}); {advice}."
     )
     return [Sentence(text=text, figures=(f"{name}.cost",))]
 
 
 def _describe_abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
-    """What was paid for without an answer, and what cannot be counted."""
+    """Usage paid for without an answer, and usage that is not reported."""
     cost, said = arm.cost, []
     if cost.abandoned_jobs:
         said.append(
-            f"gave up {count(cost.abandoned_jobs, 'submitted job')}, which took "
+            f"abandoned {count(cost.abandoned_jobs, 'submitted job')}, which took "
             f"{number(cost.abandoned_qpu_s)} of its {number(cost.qpu_s)} QPU s"
         )
     untold = [
@@ -288,7 +288,7 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
         low, high = first.loss.interval
         sure = "which excludes 0" if low > 0 or high < 0 else "which includes 0"
         seeds = count(len(first.loss.per_seed), "seed")
-        known = f"95 % interval of the gain {_signed(low)} to {_signed(high)} over {seeds}, {sure}"
+        known = f"95 % interval of the gain {_with_sign(low)} to {_with_sign(high)} over {seeds}, {sure}"
     control = ""
     figures = tuple(f"{name}.loss" for name in names)
     if CONTROL in arms and (gain := arms[CONTROL].loss.improvement) is not None:
@@ -307,7 +307,7 @@ def _against(gained: float) -> str:
     return f"{number(abs(gained))} {'below' if gained > 0 else 'above'} {BASELINE}'s"
 
 
-def _signed(value: float) -> str:
+def _with_sign(value: float) -> str:
     return f"{'+' if value > 0 else ''}{number(value)}"
 
 

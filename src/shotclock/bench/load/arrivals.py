@@ -66,20 +66,22 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not (self.rate_per_s > 0 and np.isfinite(self.rate_per_s)):
-            raise SettingsError(f"--rate {self.rate_per_s:g}: wants calls per second above 0")
+            raise SettingsError(f"--rate {self.rate_per_s:g}: must be above 0 calls per second")
         if not 0 < self.duration_s <= MOST_S:
-            raise SettingsError(f"--duration {self.duration_s:g}: wants seconds above 0, at most {MOST_S:g}")
+            raise SettingsError(
+                f"--duration {self.duration_s:g}: must be above 0 and at most {MOST_S:g} seconds"
+            )
         if self.rate_per_s * self.duration_s > MOST_CALLS and self.is_counted:
             raise SettingsError(
                 f"--rate {self.rate_per_s:g} for --duration {self.duration_s:g} s: "
                 f"{self.rate_per_s * self.duration_s:.3g} calls a run, at most {MOST_CALLS:,}"
             )
         if self.deadline_ns <= 0:
-            raise SettingsError("--deadline-ms: wants milliseconds above 0")
+            raise SettingsError("--deadline-ms: must be above 0 milliseconds")
 
     @property
     def open_loop(self) -> bool:
-        """Whether calls come when they are scheduled, whatever became of those before."""
+        """Whether calls arrive when scheduled, independently of earlier calls."""
         return self.scenario is Scenario.SERVER
 
     @property

@@ -1,4 +1,4 @@
-"""A circuit of the user's own as a load asks it: its file, its parameters' values, its shots."""
+"""A user circuit for a load test: its file, its parameters' values, its shots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shotclock.domain.errors import CircuitError, SettingsError
 QPY_BEGINS = b"QISKIT"
 _HINTS = {
     "source": "; --circuit takes OpenQASM 3 or QPY",
-    "parameters": "; each parameter wants one --value NAME=NUMBER",
+    "parameters": "; give each parameter one --value NAME=NUMBER",
 }
 
 
@@ -34,7 +34,7 @@ class CircuitFile:
         Raises SettingsError naming the flag that cannot be used.
         """
         if shots < 1:
-            raise SettingsError(f"--shots {shots}: wants at least 1")
+            raise SettingsError(f"--shots {shots}: must be at least 1")
         named = _values(values)
         try:
             content = path.read_bytes()
@@ -70,17 +70,17 @@ def _refusal(file: str, error: CircuitError) -> SettingsError:
 
 
 def _values(given: Iterable[str]) -> tuple[tuple[str, float], ...]:
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for one in given:
         name, equals, number = one.partition("=")
         if not (name and equals):
-            raise SettingsError(f"--value {one}: wants NAME=NUMBER")
-        if name in found:
+            raise SettingsError(f"--value {one}: expected NAME=NUMBER")
+        if name in values:
             raise SettingsError(f"--value {one}: {name} has a value already")
         try:
-            found[name] = float(number)
+            values[name] = float(number)
         except ValueError as error:
-            raise SettingsError(f"--value {one}: {number!r} is no number") from error
-        if not math.isfinite(found[name]):
+            raise SettingsError(f"--value {one}: {number!r} is not a number") from error
+        if not math.isfinite(values[name]):
             raise SettingsError(f"--value {one}: must be a finite number")
-    return tuple(found.items())
+    return tuple(values.items())

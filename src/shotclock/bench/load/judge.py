@@ -1,4 +1,4 @@
-"""From the calls of a run to its figures, and whether the run itself can be trusted."""
+"""Computes a run's figures from its calls, and checks whether the run is valid."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from shotclock.bench.load.arrivals import Plan, schedule
 from shotclock.bench.load.records import CLASSES, Basis, CallRecord
 from shotclock.bench.load.schema import TOO_FEW, LoadRun, Quantile, Tail
 from shotclock.bench.load.stability import stable, windows
+from shotclock.bench.numbers import round_percent
 from shotclock.bench.schema import Result
 from shotclock.bench.stats import overrun
 from shotclock.bench.stats.statistics import Sample, gate_quantile, percentile, ratio
@@ -138,13 +139,11 @@ def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: fl
     if lag_ms > allowed_ms:
         faults.append(
             f"the load was late itself: issue lag p99 {lag_ms:.3g} ms, {allowed_ms:.3g} ms allowed; "
-            "give the generator a core of its own or lower the rate"
+            "give the generator a dedicated core or lower the rate"
         )
     if achieved < ACHIEVED_AT_LEAST * offered:
         faults.append(
-            f"asked {achieved:.4g} calls/s of {offered:.4g} offered, under {ACHIEVED_AT_LEAST:.0%}".replace(
-                "%", " %"
-            )
+            f"asked {achieved:.4g} calls/s of {offered:.4g} offered, under {round_percent(ACHIEVED_AT_LEAST)}"
         )
     return faults
 

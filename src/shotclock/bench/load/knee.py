@@ -51,7 +51,7 @@ class Search:
     """start_per_s: the first rate; the search leaves it by factors of two, within `span` either way.
 
     resolution: how near the rates around the knee must be; confirmations: runs that must all meet the
-    deadline at the knee (an official claim wants five).
+    deadline at the knee (an official claim needs five).
     """
 
     start_per_s: float

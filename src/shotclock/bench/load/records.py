@@ -26,15 +26,15 @@ from shotclock.domain.outcome import (
 )
 
 CLASSES = ("qpu", "cache_hit", "fallback", "rejected", "unanswered")
-"""Who answered: samples in time; an equal call's samples; a classical answer after the QPU was asked; one
-after it was not even asked; nobody. Each with a latency of its own: mixed, they would hide each other."""
+"""Who answered: samples in time; an equal call's samples; a classical answer after the QPU was called, or
+without calling it; nobody. Each has a separate latency, because mixed latencies would hide each other."""
 Basis = Literal["quantum", "any"]
-"""Which calls count as answered: with samples of the QPU, or with anything to apply."""
+"""Which calls count as answered: those with samples of the QPU, or with any answer to apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """What became of one call. query: calls of one MLPerf query share it.
+    """The record of one call. query: calls of one MLPerf query share it.
 
     scheduled_ns: when it should have been asked; issued_ns: when it was. outcome: done, degraded, shed,
     late or failed; executed, of a circuit. emulated_ns: waited on purpose by an emulation. attempts: of the
@@ -116,8 +116,8 @@ def classify_answer(outcome: Outcome | CircuitOutcome) -> str:
             if provenance.cached:
                 return "cache_hit"
             return "qpu" if samples.shots else "fallback"
-        case Degraded(cause=found):
-            return "rejected" if isinstance(found, Rejection) else "fallback"
+        case Degraded(cause=cause):
+            return "rejected" if isinstance(cause, Rejection) else "fallback"
         case Shed() | Late() | Failed():
             return "unanswered"
 
@@ -142,17 +142,17 @@ def table(records: Iterable[CallRecord]) -> pa.Table:
 
 def write(records: Iterable[CallRecord], path: Path) -> None:
     """`calls.parquet`."""
-    with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
+    with files.replace(path) as file:  # Arrow cannot open names that are not UTF-8
         pq.write_table(table(records), file, compression="zstd")
 
 
 def read(path: Path) -> list[CallRecord]:
-    """The records of a calls.parquet; SettingsError where it is none."""
+    """The records of a calls.parquet; raises SettingsError if the file is not one."""
     try:
         with path.open("rb") as file:
-            found = pq.read_table(file)
+            table = pq.read_table(file)
     except (OSError, pa.ArrowInvalid) as error:
         raise SettingsError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
-    if missing := [name for name in _COLUMNS if name not in found.column_names]:
+    if missing := [name for name in _COLUMNS if name not in table.column_names]:
         raise SettingsError(f"{path}: has no column {', '.join(missing)}")
-    return [CallRecord(**row) for row in found.select(list(_COLUMNS)).to_pylist()]
+    return [CallRecord(**row) for row in table.select(list(_COLUMNS)).to_pylist()]

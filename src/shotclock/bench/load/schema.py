@@ -117,8 +117,8 @@ class Cost(_Frozen):
     """What the QPU's time of a test costs at the settings' price.
 
     qpu_s, money: of all runs, for the seconds their jobs had the QPU; money_per_hit: of the quoted run,
-    for a call whose samples came by the deadline, None where none did. untold: calls that a provider took
-    and that tell no seconds, given up at their deadline most of them: the money is at least this.
+    for a call whose samples came by the deadline, None without any. untold: submitted calls without reported
+    seconds, most of them abandoned at their deadline; they make the money a lower bound.
     """
 
     currency: str
@@ -133,7 +133,7 @@ class LoadSummary(_Frozen):
     """The whole of load.json. runs: in the order they were made; a sweep begins at rate_per_s.
 
     n: variables of a subproblem or, of a circuit, its classical bits; circuit: None where subproblems were
-    asked; cost: None where no call tells how long it had a QPU.
+    asked; cost: None if no call reports QPU time.
 
     official: five valid runs or more at one rate (no sweep); quoted: the index of the run
     that speaks for the test, the worst of its runs or, of a sweep, the last at the knee.

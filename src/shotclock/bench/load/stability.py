@@ -60,7 +60,7 @@ def stable(found: Sequence[Window]) -> bool | None:
     """Whether the last three windows lie within 10 % of their mean, rate and quantile.
 
     A tail's quantile over a window scatters by itself: it contradicts only where two windows' intervals
-    lie more than 10 % apart. None where that cannot be told.
+    lie more than 10 % apart. None if that is unknown.
     """
     last = found[-LAST:]
     rates = [window.rate for window in last]

@@ -31,7 +31,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class LoadFacts:
-    """What a load test was, beside its calls. price: None where money is not to be told."""
+    """A load test's facts apart from its calls. price: None to omit the cost."""
 
     shotclock: str
     started_at: str
@@ -81,7 +81,7 @@ def summarise(
 
 
 def cost(runs: Sequence[LoadRun], calls: Sequence[CallRecord], quoted: int, price: Price) -> Cost | None:
-    """See `schema.Cost`; None where no call had a QPU, or none tells for how long."""
+    """See `schema.Cost`; None if no call had a QPU or reports its QPU time."""
     qpu_s = sum(run.qpu_s for run in runs)
     if qpu_s == 0:
         return None

@@ -102,7 +102,7 @@ class RunFolder:
 def environment() -> dict[str, str]:
     """What a figure depends on: results of different environments don't merge.
 
-    host: told so that hosts can be told apart; runs of like machines are still one series of the history.
+    host: distinguishes hosts; runs of equal machines still form one series in the history.
     """
     found = {
         "host": platform.node(),

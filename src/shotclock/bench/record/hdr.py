@@ -31,12 +31,12 @@ def write_hdr(steps: Iterable[Step], path: Path) -> None:
     """Tags `<arm>.added_latency` and `<arm>.quantum_latency`; an arm without calls has none.
 
     A call that went for samples and brought none is recorded at its deadline, where it was censored,
-    so that it stays in the count; a comment before the histogram tells how many there are.
+    so that it stays in the count; a comment before the histogram holds their number.
     """
     calls: dict[str, list[Call]] = {}
     lasted: dict[str, int] = {}
     for step in steps:
-        # Seeds and arms run side by side on time lines of their own: the longest is the interval.
+        # Seeds and arms run on separate time lines: the longest is the interval.
         lasted[step.arm] = max(lasted.get(step.arm, 0), step.start_ns + step.total_iteration_time_ns)
         if step.call:
             calls.setdefault(step.arm, []).append(step.call)

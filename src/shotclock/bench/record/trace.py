@@ -1,7 +1,7 @@
 """trace.pftrace: the run as a time line for Perfetto (https://perfetto.dev/docs/reference/synthetic-track-event).
 
 A process track an arm; in it, for each seed, the training iterations, the calls with their stages inside,
-and the losses as counters. Arms and seeds run on time lines of their own, all beginning at 0.
+and the losses as counters. Arms and seeds run on separate time lines, all beginning at 0.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Trace:
         packet.track_descriptor.uuid = uuid
         packet.track_descriptor.parent_uuid = parent
         packet.track_descriptor.name = name
-        # Seeds are time lines of their own: tracks of one name must not be drawn as one.
+        # Seeds are separate time lines: tracks with equal names must not be merged.
         packet.track_descriptor.sibling_merge_behavior = TrackDescriptor.SIBLING_MERGE_BEHAVIOR_NONE
         if counter:
             packet.track_descriptor.counter.SetInParent()
@@ -137,7 +137,7 @@ def _write_seed(trace: _Trace, process: int, seed: int, steps: list[Step]) -> No
         if step.call is None:
             continue
         drawn = call_slice(step.call, step.start_ns)
-        # A call may outlive its step (mode = overlap): one that is still there when the next begins
+        # A call may outlive its step (mode = overlap): one still running when the next begins
         # cannot share a track with it, as slices of a track must nest.
         lane = next((i for i, free in enumerate(free_from) if free <= drawn.start_ns), len(lanes))
         if lane == len(lanes):

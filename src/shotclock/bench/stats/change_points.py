@@ -3,7 +3,7 @@
 Matteson and James, "A nonparametric approach for multiple change point analysis of multivariate data",
 J. Am. Stat. Assoc. 109 (2014), with exponent 1, segments split as a whole: a series is cut where the energy
 distance of its two parts is greatest, as long as a permutation test calls that cut no chance; then each part
-likewise. What it finds is told after the fact and blocks nothing (Apache Otava's practice).
+likewise. Changes are reported after the fact and block nothing (Apache Otava's practice).
 """
 
 from __future__ import annotations

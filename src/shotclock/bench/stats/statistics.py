@@ -2,9 +2,9 @@
 
 Quantiles are exact order statistics of int64 nanoseconds. The upper bound of a p-quantile is the one
 MLPerf LoadGen stops early on: with t the most calls that may lie above it, the largest t for which
-P(Binomial(n, 1−p) ≤ t) ≤ 1−c, the bound is the (n−t)-th smallest value; below t = 1 there is none. That
+P(Binomial(n, 1−p) ≤ t) ≤ 1−c, the bound is the (n−t)-th smallest value; below t = 1 it does not exist. That
 is LoadGen's rule of the server scenario turned round: the bound is within a limit where the rule passes it.
-(LoadGen's own estimate for streams stands one rank higher; a test holds both against it.) c = 0.99
+(LoadGen's own estimate for streams is one rank higher; a test checks both against it.) c = 0.99
 needs n ≥ 11, 130 and 662 for p50, p95 and p99.
 """
 

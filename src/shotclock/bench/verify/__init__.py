@@ -1,1 +1,1 @@
-"""Checks a run folder against every rule it must meet, and lists all that it breaks."""
+"""Checks a run folder against all rules and lists every violation."""

@@ -1,4 +1,4 @@
-"""The folder of `shotclock bench`: each file there, whole, and in agreement with the rows."""
+"""Checks a folder of `shotclock bench`: all files exist, are complete, and agree with the rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shotclock.bench.record.rows import Step, steps
 from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
 from shotclock.bench.verify.faults import Fault, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
-from shotclock.bench.verify.lock import check_loads, check_told
+from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
 from shotclock.domain import encoding
@@ -44,7 +44,7 @@ LOCK, MACHINE = "config.lock.toml", "machine.json"
 
 
 def check_bench(folder: Path) -> list[Fault]:
-    """Every fault; none is a folder that others can compare with."""
+    """All faults; a folder without any can be compared with others."""
     faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
     faults += check_loads(folder / LOCK)
     summary, more = _summary(folder)
@@ -53,7 +53,7 @@ def check_bench(folder: Path) -> list[Fault]:
     faults += more
     if summary is not None:
         faults += check_machine(folder / MACHINE, summary.environment, SUMMARY)
-        faults += check_told(folder / LOCK, summary)
+        faults += check_settings(folder / LOCK, summary)
         faults += _status(summary)
         faults += check_cited(summary)
         faults += check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
@@ -62,7 +62,7 @@ def check_bench(folder: Path) -> list[Fault]:
         faults += check_rows(rows, summary)
         wrong = list(check_figures(rows, summary))
         faults += wrong
-        # of figures that don't hold, nothing follows
+        # conclusions are only checked if the figures are right
         faults += (*check_worth(rows, summary), *check_conclusions(summary)) if not wrong else ()
         faults += _log(folder, rows, summary)
         faults += _trace(folder, rows, summary)
@@ -79,8 +79,8 @@ def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
         return None, [Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return None, [
-            Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")
-            for found in error.errors()
+            Fault(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
+            for fault in error.errors()
         ]
 
 
@@ -88,7 +88,7 @@ def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
     if not (folder / ROWS).is_file():
         return None, []
     try:
-        with (folder / ROWS).open("rb") as file:  # Arrow itself opens no name that is not UTF-8
+        with (folder / ROWS).open("rb") as file:  # Arrow cannot open names that are not UTF-8
             return steps(pq.read_table(file)), []
     except KeyError as error:
         return None, [Fault(ROWS, f"has no column {error.args[0]}")]
@@ -107,13 +107,13 @@ def _status(summary: Summary) -> Iterator[Fault]:
 
 
 def check_rows(rows: list[Step], summary: Summary) -> Iterator[Fault]:
-    """What no row may say: a repeated or missing step, time that runs backwards, more emulated than total."""
+    """Checks for repeated or missing steps, time running backwards, and more emulated than total time."""
     seen: set[tuple[str, int, int]] = set()
     for row in rows:
         where = f"{row.arm}, seed {row.seed}, step {row.step}"
         key = row.arm, row.seed, row.step
         if key in seen:
-            yield Fault(ROWS, f"{where}: is there twice")
+            yield Fault(ROWS, f"{where}: occurs twice")
         seen.add(key)
         if row.arm not in summary.arms:
             yield Fault(ROWS, f"{where}: the summary has no such arm")
@@ -127,8 +127,8 @@ def check_rows(rows: list[Step], summary: Summary) -> Iterator[Fault]:
                         f"{where}: {timing.stage} took {timing.duration_ns} ns, of which "
                         f"{timing.emulated_ns} ns emulated",
                     )
-            emulated = summary.arms.get(row.arm)
-            if emulated is not None and not emulated.emulated and row.call.quantum_emulated_ns:
+            arm_summary = summary.arms.get(row.arm)
+            if arm_summary is not None and not arm_summary.emulated and row.call.quantum_emulated_ns:
                 yield Fault(ROWS, f"{where}: has emulated waits, and its arm is not marked {EMULATED}")
     for (arm, seed), numbers in _by_seed(rows).items():
         if missing := sorted(set(range(max(numbers) + 1)) - set(numbers)):
@@ -136,17 +136,16 @@ def check_rows(rows: list[Step], summary: Summary) -> Iterator[Fault]:
 
 
 def _by_seed(rows: list[Step]) -> dict[tuple[str, int], list[int]]:
-    found: dict[tuple[str, int], list[int]] = {}
+    numbers: dict[tuple[str, int], list[int]] = {}
     for row in rows:
-        found.setdefault((row.arm, row.seed), []).append(row.step)
-    return found
+        numbers.setdefault((row.arm, row.seed), []).append(row.step)
+    return numbers
 
 
 def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
-    """The summary's metrics, counts, losses and gates, worked out anew."""
+    """Recomputes the summary's metrics, counts, losses and gates from the rows."""
     arms = {name: _arm(name, summary) for name in summary.arms}
-    known = [row for row in rows if row.arm in arms]
-    by_arm = figures.by_arm(known, arms.values())
+    by_arm = figures.by_arm([row for row in rows if row.arm in arms], arms.values())
     common = figures.common_steps(by_arm.values())
     yield from disagreements(SUMMARY, summary.common_steps, common, "common_steps")
     metrics: dict[str, dict[str, object]] = {}
@@ -158,29 +157,29 @@ def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
         yield from _counts(arm, by_arm, summary, common)
     for name, metric in metrics.items():
         metric["ok"] = metric_holds(name, summary.thresholds)
-    told = {name: metric.model_dump() for name, metric in summary.metrics.items()}
-    yield from disagreements(SUMMARY, told, metrics, "metrics")
+    written = {name: metric.model_dump() for name, metric in summary.metrics.items()}
+    yield from disagreements(SUMMARY, written, metrics, "metrics")
     for kind, gates in (("mission_gates", summary.mission_gates), ("thresholds", summary.thresholds)):
         for gate in gates:
             yield from _gate(kind, gate, arms, by_arm)
 
 
 def _arm(name: str, summary: Summary) -> Arm:
-    """As much of an arm as its figures need."""
-    told = summary.arms[name]
+    """The part of an arm's definition that its figures need."""
+    written = summary.arms[name]
     return Arm(
         name,
-        calls=told.call_every is not None,
-        quantum=told.calls_quantum,
+        calls=written.call_every is not None,
+        quantum=written.calls_quantum,
         race=True,
-        protected=told.protected,
-        profile=told.profile,
+        protected=written.protected,
+        profile=written.profile,
     )
 
 
 def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, common: int) -> Iterator[Fault]:
-    told, calls = summary.arms[arm.name], arm.calls
-    found = {
+    written, calls = summary.arms[arm.name], arm.calls
+    recomputed = {
         "seeds": sorted({step.seed for step in arm.steps}),
         "steps": len(arm.steps),
         "calls": len(calls),
@@ -191,30 +190,34 @@ def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, commo
         "penalised_calls": sum(call.penalised and call.in_time for call in calls),
         "loss": figures.loss(arm, by_arm.get(BASELINE), common).model_dump(),
     }
-    if told.cost.prices is not None:  # summaries did not always tell them
-        found["cost"] = _cost(arm, by_arm, common, told.cost, told.cost.prices).model_dump()
-    if told.causes:  # summaries did not always report them, nor how calls met training
-        found["causes"] = figures.counts(call.cause for call in calls if call.cause)
-    if told.meeting is not None:
-        found["meeting"] = meeting(arm.steps).model_dump()
-    dumped = told.model_dump()
-    yield from disagreements(SUMMARY, {key: dumped[key] for key in found}, found, f"arms.{arm.name}")
-
-
-def _cost(arm: ArmRows, by_arm: Mapping[str, ArmRows], common: int, told: Cost, prices: UnitPrices) -> Cost:
-    """The rows' consumption at the told prices, with what only the provider knew: what was given up, and
-    for how long sessions held the QPU.
-    """
-    session = told.qpu_idle_s is not None
-    charges = Charges(
-        abandoned=told.abandoned_jobs,
-        abandoned_s=told.abandoned_qpu_s,
-        abandoned_untold=told.abandoned_untold,
-        sessions=int(session),
-        sessions_s=told.qpu_s if session else 0.0,
-        sessions_untold=told.sessions_untold,
+    if written.cost.prices is not None:  # older summaries do not hold them
+        recomputed["cost"] = _cost(arm, by_arm, common, written.cost, written.cost.prices).model_dump()
+    if written.causes:  # older summaries do not hold them, nor how calls met training
+        recomputed["causes"] = figures.counts(call.cause for call in calls if call.cause)
+    if written.meeting is not None:
+        recomputed["meeting"] = meeting(arm.steps).model_dump()
+    dumped = written.model_dump()
+    yield from disagreements(
+        SUMMARY, {key: dumped[key] for key in recomputed}, recomputed, f"arms.{arm.name}"
     )
-    contract = Prices(told.currency, prices.qpu_second, prices.gpu_hour)
+
+
+def _cost(
+    arm: ArmRows, by_arm: Mapping[str, ArmRows], common: int, written: Cost, prices: UnitPrices
+) -> Cost:
+    """The rows' consumption at the summary's prices, plus the charges that rows do not hold: abandoned jobs
+    and sessions.
+    """
+    session = written.qpu_idle_s is not None
+    charges = Charges(
+        abandoned=written.abandoned_jobs,
+        abandoned_s=written.abandoned_qpu_s,
+        abandoned_untold=written.abandoned_untold,
+        sessions=int(session),
+        sessions_s=written.qpu_s if session else 0.0,
+        sessions_untold=written.sessions_untold,
+    )
+    contract = Prices(written.currency, prices.qpu_second, prices.gpu_hour)
     return figures.cost(arm, by_arm.get(BASELINE), common, contract, charges)
 
 
@@ -225,37 +228,37 @@ def _gate(kind: str, gate: Gate, arms: Mapping[str, Arm], by_arm: Mapping[str, A
     except SettingsError as error:
         yield Fault(SUMMARY, f"{kind}: {error}")
         return
-    found = judge(threshold, target, by_arm[target.arm])
-    # gates did not always say how many calls they need
-    untold = {"needed"} if gate.needed is None else set()
-    told, worked_out = (one.model_dump(exclude=untold) for one in (gate, found))
-    yield from disagreements(SUMMARY, told, worked_out, f"{kind}.{gate.metric}")
+    judged = judge(threshold, target, by_arm[target.arm])
+    # older gates do not hold the number of calls needed
+    absent = {"needed"} if gate.needed is None else set()
+    written, recomputed = (each.model_dump(exclude=absent) for each in (gate, judged))
+    yield from disagreements(SUMMARY, written, recomputed, f"{kind}.{gate.metric}")
 
 
 def _log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
-    """The HDR log holds every call of every arm that calls."""
+    """Checks that the HDR log holds every call of every arm that makes calls."""
     file = folder / "latency.hlog"
     if not file.is_file():
         return
-    found: dict[str, int] = {}
+    logged: dict[str, int] = {}
     try:
         reader = HistogramLogReader(str(file), histogram())
         while (interval := reader.get_next_interval_histogram()) is not None:
-            found[interval.get_tag()] = interval.get_total_count()
-    except Exception as error:  # noqa: BLE001 - the reader raises whatever a bad log makes it raise
+            logged[interval.get_tag()] = interval.get_total_count()
+    except Exception as error:  # noqa: BLE001 - the reader raises various exceptions on a bad log
         yield Fault(file.name, f"cannot be read: {type(error).__name__}: {error}")
         return
     for name, arm in summary.arms.items():
         calls = sum(row.call is not None for row in rows if row.arm == name)
         tag = f"{name}.added_latency"
-        if calls and found.get(tag) != calls:
-            yield Fault(file.name, f"{tag}: holds {found.get(tag, 0):,} calls of {calls:,}")
-        if calls and arm.calls_quantum and f"{name}.quantum_latency" not in found:
+        if calls and logged.get(tag) != calls:
+            yield Fault(file.name, f"{tag}: holds {logged.get(tag, 0):,} calls of {calls:,}")
+        if calls and arm.calls_quantum and f"{name}.quantum_latency" not in logged:
             yield Fault(file.name, f"{name}.quantum_latency: is missing")
 
 
 def _trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
-    """The trace parses, has a process an arm, and marks the emulated ones."""
+    """Checks that the trace parses, has a process per arm, and marks the emulated ones."""
     file = folder / "trace.pftrace"
     if not file.is_file():
         return
@@ -263,7 +266,7 @@ def _trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
     try:
         trace.ParseFromString(file.read_bytes())
     except DecodeError as error:
-        yield Fault(file.name, f"is no Perfetto trace: {error}")
+        yield Fault(file.name, f"is not a Perfetto trace: {error}")
         return
     named = {
         packet.track_descriptor.process.process_name

@@ -1,4 +1,4 @@
-"""Which kind of folder it is, and its faults."""
+"""Checks a run folder of either kind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shotclock.domain.errors import SettingsError
 
 
 def verify(folder: Path) -> list[Fault]:
-    """All faults of a run folder or of a load test's; SettingsError where it is no folder at all."""
+    """All faults of a run folder or of a load test's; raises SettingsError if it is not a folder."""
     if not folder.is_dir():
-        raise SettingsError(f"{folder}: is no folder; name one that `shotclock bench` or `load` wrote")
+        raise SettingsError(f"{folder}: is not a folder; name one that `shotclock bench` or `load` wrote")
     return check_load(folder) if (folder / LOAD_SUMMARY).is_file() else check_bench(folder)

@@ -1,18 +1,19 @@
-"""What is wrong with a run folder, and how two figures that should be equal are told apart."""
+"""Faults of a run folder, and the comparison of figures that should be equal."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 WITHIN = 1e-9
-"""Relative: a figure is worked out anew by the same arithmetic, so only its last digits may differ."""
+"""Relative tolerance: figures are recomputed by the same arithmetic, so only last digits may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One broken rule: the file, and what is wrong there."""
+    """One violated rule: the file, and what is wrong in it."""
 
     file: str
     what: str
@@ -22,31 +23,35 @@ class Fault:
 
 
 def disagreements(
-    file: str, told: object, found: object, at: str = "", source: str = "the rows give"
+    file: str, written: object, expected: object, at: str = "", source: str = "the rows give"
 ) -> Iterator[Fault]:
-    """A fault for each place where what a file tells is not what `source` says of it."""
-    if isinstance(told, Mapping) and isinstance(found, Mapping):
-        for key in {**told, **found}:
+    """A fault for each place where a file's content differs from the expected value, which `source` gives."""
+    if isinstance(written, Mapping) and isinstance(expected, Mapping):
+        for key in {**written, **expected}:
             place = f"{at}.{key}" if at else str(key)
-            if key not in told:
-                yield Fault(file, f"{place}: is missing; {source} {_short(found[key])}")
-            elif key not in found:
-                yield Fault(file, f"{place}: says {_short(told[key])}; no row is behind it")
+            if key not in written:
+                yield Fault(file, f"{place}: is missing; {source} {_short(expected[key])}")
+            elif key not in expected:
+                yield Fault(file, f"{place}: says {_short(written[key])}; no row is behind it")
             else:
-                yield from disagreements(file, told[key], found[key], place, source)
-    elif isinstance(told, list | tuple) and isinstance(found, list | tuple) and len(told) == len(found):
-        for number, (one, other) in enumerate(zip(told, found, strict=True)):
-            yield from disagreements(file, one, other, f"{at}[{number}]", source)
-    elif not _equal(told, found):
-        yield Fault(file, f"{at}: says {_short(told)}; {source} {_short(found)}")
+                yield from disagreements(file, written[key], expected[key], place, source)
+    elif _is_sequence(written) and _is_sequence(expected) and len(written) == len(expected):
+        for number, (in_file, wanted) in enumerate(zip(written, expected, strict=True)):
+            yield from disagreements(file, in_file, wanted, f"{at}[{number}]", source)
+    elif not _is_equal(written, expected):
+        yield Fault(file, f"{at}: says {_short(written)}; {source} {_short(expected)}")
 
 
-def _equal(one: object, other: object) -> bool:
-    numbers = isinstance(one, int | float) and isinstance(other, int | float)
-    if numbers and not isinstance(one, bool) and not isinstance(other, bool):
-        diverged = math.isnan(one) and math.isnan(other)  # type: ignore[arg-type]
-        return diverged or math.isclose(one, other, rel_tol=WITHIN, abs_tol=WITHIN)  # type: ignore[arg-type]
-    return one == other
+def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:
+    return isinstance(value, list | tuple)
+
+
+def _is_equal(a: object, b: object) -> bool:
+    numbers = isinstance(a, int | float) and isinstance(b, int | float)
+    if numbers and not isinstance(a, bool) and not isinstance(b, bool):
+        both_diverged = math.isnan(a) and math.isnan(b)  # type: ignore[arg-type]
+        return both_diverged or math.isclose(a, b, rel_tol=WITHIN, abs_tol=WITHIN)  # type: ignore[arg-type]
+    return a == b
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a summary concludes, against its own figures: sanity, verdict and checklist."""
+"""Checks a summary's conclusions against its figures: sanity, verdict and checklist."""
 
 from __future__ import annotations
 
@@ -15,36 +15,38 @@ SUMMARY = "summary.json"
 
 
 def check_conclusions(summary: Summary) -> Iterator[Fault]:
-    """Conclusions that the summary's own figures do not give.
+    """Conclusions that do not follow from the summary's figures.
 
-    Sentences may be worded otherwise by another version; what they conclude may not. A summary from before
-    a finding was made has none of it, and is not asked for it.
+    Other versions may word sentences differently, but must draw the same conclusions. Findings that an older
+    summary does not hold are not checked.
     """
-    drawn = judge_summary(summary)
+    judged = judge_summary(summary)
     if summary.sanity:
-        told, found = ({one.arm: _figures(one) for one in each.sanity} for each in (summary, drawn))
-        yield from disagreements(SUMMARY, told, found, "sanity")
+        written, expected = ({arm.arm: _figures(arm) for arm in each.sanity} for each in (summary, judged))
+        yield from disagreements(SUMMARY, written, expected, "sanity")
     if summary.verdict.worth or summary.verdict.way:
-        told, found = (
-            each.verdict.model_dump(include={"worth", "way", "modes"}) for each in (summary, drawn)
+        written, expected = (
+            each.verdict.model_dump(include={"worth", "way", "modes"}) for each in (summary, judged)
         )
-        yield from disagreements(SUMMARY, told, found, "verdict")
+        yield from disagreements(SUMMARY, written, expected, "verdict")
     if summary.checklist:
         keys = [point.key for point in summary.checklist]
         if keys != list(TITLES):
             yield Fault(SUMMARY, f"checklist: has {', '.join(keys)}; its points are {', '.join(TITLES)}")
-        told, found = ({one.key: _state(one) for one in each.checklist} for each in (summary, drawn))
-        yield from disagreements(SUMMARY, told, found, "checklist")
+        written, expected = (
+            {point.key: _state(point) for point in each.checklist} for each in (summary, judged)
+        )
+        yield from disagreements(SUMMARY, written, expected, "checklist")
 
 
 def check_worth(rows: list[Step], summary: Summary) -> Iterator[Fault]:
-    """Findings about time, loss and money that the rows do not give; schema 1 holds none."""
+    """Findings about time, loss and money that do not follow from the rows; schema 1 has none."""
     if summary.schema_number == 1:
         return
-    again = add_worth(summary, table(rows))
+    recomputed = add_worth(summary, table(rows))
     for key in find_worth(summary, table(rows)):
-        written, found = ({key: each.model_dump()[key]} for each in (summary, again))
-        yield from disagreements(SUMMARY, written, found, "findings")
+        written, expected = ({key: each.model_dump()[key]} for each in (summary, recomputed))
+        yield from disagreements(SUMMARY, written, expected, "findings")
 
 
 def _figures(arm: SanityArm) -> dict[str, object]:
@@ -56,16 +58,16 @@ def _state(point: Point) -> dict[str, object]:
 
 
 def check_cited(summary: Summary) -> Iterator[Fault]:
-    """Figures that a conclusion rests on and that are not there."""
-    cited = [("verdict", one.text, one.figures) for one in summary.verdict.sentences]
-    cited += [("checklist", one.title, one.figures) for one in summary.checklist]
+    """Figures that a conclusion cites and that do not exist."""
+    cited = [("verdict", sentence.text, sentence.figures) for sentence in summary.verdict.sentences]
+    cited += [("checklist", point.title, point.figures) for point in summary.checklist]
     for where, text, figures in cited:
         for figure in figures:
-            if not _there(figure, summary):
-                yield Fault(SUMMARY, f"{where}: '{text[:60]}' rests on {figure}, which there is not")
+            if not _exists(figure, summary):
+                yield Fault(SUMMARY, f"{where}: '{text[:60]}' cites {figure}, which does not exist")
 
 
-def _there(figure: str, summary: Summary) -> bool:
+def _exists(figure: str, summary: Summary) -> bool:
     arm, _, field = figure.rpartition(".")
     of_arm = arm in summary.arms and field in ArmSummary.model_fields
     return of_arm or any(figure == name or figure.startswith(f"{name}.") for name in summary.metrics)

@@ -1,4 +1,4 @@
-"""The folder of `shotclock load`: the summary worked out anew from the calls."""
+"""Checks a folder of `shotclock load`: recomputes the summary from the calls."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILES = (CALLS, "machine.json", "report.html")
 
 
 def check_load(folder: Path) -> list[Fault]:
-    """Every fault; an invalid measurement is one."""
+    """All faults; an invalid measurement is one."""
     faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
     try:
         summary = LoadSummary.model_validate_json(encoding.read_text(folder / SUMMARY))
@@ -33,8 +33,8 @@ def check_load(folder: Path) -> list[Fault]:
         return [*faults, Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return faults + [
-            Fault(SUMMARY, f"{'.'.join(map(str, found['loc'])) or 'document'}: {found['msg']}")
-            for found in error.errors()
+            Fault(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
+            for fault in error.errors()
         ]
     faults += check_machine(folder / "machine.json", summary.environment, SUMMARY)
     faults += check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
@@ -42,7 +42,7 @@ def check_load(folder: Path) -> list[Fault]:
     if summary.status != "complete":
         faults.append(Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared"))
     faults += [
-        Fault(SUMMARY, f"runs[{number}]: no valid measurement: {fault}")
+        Fault(SUMMARY, f"runs[{number}]: not a valid measurement: {fault}")
         for number, run in enumerate(summary.runs)
         for fault in run.faults
     ]
@@ -64,16 +64,16 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
         yield Fault(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)}")
     deadline_ns = round(summary.deadline_ms * NS_PER_MS)
     plan = Plan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
-    for number, told in enumerate(summary.runs):
-        own = [call for call in calls if call.run == number]
-        planned = replace(plan, rate_per_s=told.rate_per_s, duration_s=told.duration_s, seed=told.seed)
-        found = judge(own, planned, summary.basis)
-        yield from disagreements(SUMMARY, told.model_dump(), found.model_dump(), f"runs[{number}]")
+    for number, run in enumerate(summary.runs):
+        run_calls = [call for call in calls if call.run == number]
+        run_plan = replace(plan, rate_per_s=run.rate_per_s, duration_s=run.duration_s, seed=run.seed)
+        judged = judge(run_calls, run_plan, summary.basis)
+        yield from disagreements(SUMMARY, run.model_dump(), judged.model_dump(), f"runs[{number}]")
     yield from _over_runs(calls, plan, summary)
 
 
 def _over_runs(calls: Sequence[CallRecord], plan: Plan, summary: LoadSummary) -> Iterator[Fault]:
-    """What follows from the runs together."""
+    """Checks the figures over all runs."""
     price = None if summary.cost is None else Price(summary.cost.currency, summary.cost.qpu_second)
     facts = LoadFacts(
         shotclock=summary.shotclock,
@@ -90,10 +90,10 @@ def _over_runs(calls: Sequence[CallRecord], plan: Plan, summary: LoadSummary) ->
         circuit=summary.circuit,
         price=price,
     )
-    found = summarise(summary.runs, calls, plan, facts)
-    follows = {"quoted", "official", "interval", *(() if price is None else ("cost",))}
-    yield from disagreements(SUMMARY, summary.model_dump(include=follows), found.model_dump(include=follows))
+    recomputed = summarise(summary.runs, calls, plan, facts)
+    keys = {"quoted", "official", "interval", *(() if price is None else ("cost",))}
+    yield from disagreements(SUMMARY, summary.model_dump(include=keys), recomputed.model_dump(include=keys))
     if summary.runs:
-        asked = summary.model_dump(include={"rate_per_s", "duration_s"})
-        first = summary.runs[0].model_dump(include=set(asked))
-        yield from disagreements(SUMMARY, asked, first, source="its first run says")
+        written = summary.model_dump(include={"rate_per_s", "duration_s"})
+        first = summary.runs[0].model_dump(include=set(written))
+        yield from disagreements(SUMMARY, written, first, source="its first run says")

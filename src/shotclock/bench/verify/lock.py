@@ -1,4 +1,4 @@
-"""config.lock.toml: settings that load, and those of this run."""
+"""Checks config.lock.toml: the settings load, and are this run's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shotclock.settings import load
 
 
 def check_loads(file: Path) -> Iterator[Fault]:
-    """What keeps `bench --config` from taking it; a file that is not there is told elsewhere."""
+    """Faults that prevent `bench --config` from loading it; a missing file is reported elsewhere."""
     if not file.is_file():
         return
     try:
@@ -24,21 +24,21 @@ def check_loads(file: Path) -> Iterator[Fault]:
         yield Fault(file.name, str(error).removeprefix(f"{file}:").strip())
 
 
-def check_told(file: Path, summary: Summary) -> Iterator[Fault]:
-    """Where it tells another run than the summary does; as written, whatever the environment sets."""
+def check_settings(file: Path, summary: Summary) -> Iterator[Fault]:
+    """Settings that differ from the summary's; the file's own, not those set by the environment."""
     if not file.is_file():
         return
     try:
         written = tomllib.loads(encoding.read_text(file))
     except (tomllib.TOMLDecodeError, UnicodeError):
-        return  # `check_loads` has said so
+        return  # `check_loads` reports it
     run: dict[str, dict[str, object]] = {
         "bench": {"arms": sorted(summary.arms), "workload": summary.workload},
         "kernel": {"name": summary.kernel, "n": summary.n},
         "quantum": {"shots": summary.shots},
     }
     for cost in (arm.cost for arm in summary.arms.values()):
-        if cost.prices is not None:  # summaries did not always tell them
+        if cost.prices is not None:  # older summaries do not hold them
             run["cost"] = {"currency": cost.currency, **cost.prices.model_dump()}
     for branch, facts in run.items():
         yield from disagreements(
@@ -47,9 +47,9 @@ def check_told(file: Path, summary: Summary) -> Iterator[Fault]:
 
 
 def _select_facts(written: dict[str, Any], branch: str, facts: dict[str, object]) -> dict[str, object]:
-    """Of a branch, what the run tells as well; arms in any order."""
-    told = written.get(branch)
-    found = {key: told[key] for key in facts if key in told} if isinstance(told, dict) else {}
-    if isinstance(arms := found.get("arms"), list):
-        found["arms"] = sorted(map(str, arms))
-    return found
+    """The branch's settings that the summary holds too, with sorted arms."""
+    settings = written.get(branch)
+    selected = {key: settings[key] for key in facts if key in settings} if isinstance(settings, dict) else {}
+    if isinstance(arms := selected.get("arms"), list):
+        selected["arms"] = sorted(map(str, arms))
+    return selected

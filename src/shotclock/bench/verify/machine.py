@@ -1,4 +1,4 @@
-"""machine.json: what the figures depend on, there and as the summary tells it."""
+"""Checks machine.json: complete, and equal to the summary's environment."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ RECORDED = ("cpu", "cores", "memory_gib", "system", "python")
 
 
 def check_machine(file: Path, environment: Mapping[str, str], summary: str) -> Iterator[Fault]:
-    """environment: of the file called `summary`. A machine.json that is not there is told elsewhere."""
+    """environment: of the file named `summary`. A missing machine.json is reported elsewhere."""
     for key in RECORDED:
         if not environment.get(key):
             yield Fault(summary, f"environment.{key}: is missing; results of unknown origin don't merge")
     if not file.is_file():
         return
     try:
-        told = json.loads(file.read_bytes())
+        written = json.loads(file.read_bytes())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        yield Fault(file.name, f"is no JSON: {error}")
+        yield Fault(file.name, f"is not JSON: {error}")
         return
-    if told != environment:
+    if written != environment:
         yield Fault(file.name, f"is not the environment of {summary}")

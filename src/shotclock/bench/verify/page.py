@@ -16,7 +16,7 @@ EMULATED = "EMULATED"
 
 
 class _Page(HTMLParser):
-    """Gathers what would be fetched or run, and the words."""
+    """Collects a page's fetched resources, active elements, and words."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -40,23 +40,23 @@ class _Page(HTMLParser):
 
 
 def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Fault]:
-    """The page's faults; one that is not there is told by whoever looks for files."""
+    """The page's faults; a missing page is reported elsewhere."""
     if not path.is_file():
         return
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        yield Fault(path.name, f"is no UTF-8 text: {error.reason} at byte {error.start:,}")
+        yield Fault(path.name, f"is not UTF-8 text: {error.reason} at byte {error.start:,}")
         return
     if not text.rstrip().endswith("</html>"):
-        yield Fault(path.name, "is no whole page")
+        yield Fault(path.name, "is not a complete page")
     elif run_id not in text:
         yield Fault(path.name, f"is not the page of run {run_id}; `shotclock report` writes it again")
     page = _Page(text)
-    for found in page.fetched:
-        yield Fault(path.name, f"fetches something: {found}")
-    for found in page.active:
-        yield Fault(path.name, f"has an active element: {found}")
+    for resource in page.fetched:
+        yield Fault(path.name, f"fetches something: {resource}")
+    for element in page.active:
+        yield Fault(path.name, f"has an active element: {element}")
     for found in re.findall(r"@import[^;]*|url\(\s*[\"']?(?!#|data:)[^)]*\)", text):
         yield Fault(path.name, f"fetches something: {found}")
     if emulated and EMULATED not in "".join(page.words):
@@ -67,7 +67,7 @@ def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
     """Every chart as SVG and as PNG, whole, and marked."""
     names = {path.stem for suffix in ("svg", "png") for path in folder.glob(f"*.{suffix}")}
     if not names:
-        yield Fault("charts", "there is none")
+        yield Fault("charts", "does not hold a chart")
     for name in sorted(names):
         svg, png = folder / f"{name}.svg", folder / f"{name}.png"
         if not svg.is_file():
@@ -75,7 +75,7 @@ def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
         else:
             text = svg.read_text(encoding="utf-8", errors="replace")
             if not text.lstrip().startswith("<svg") or "</svg>" not in text:
-                yield Fault(f"charts/{svg.name}", "is no whole SVG")
+                yield Fault(f"charts/{svg.name}", "is not a complete SVG")
             elif emulated and EMULATED not in text:
                 yield Fault(
                     f"charts/{svg.name}", f"the run was emulated and the chart does not say {EMULATED}"
@@ -83,7 +83,7 @@ def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
         if not png.is_file():
             yield Fault(f"charts/{png.name}", "is missing")
         elif not _whole_png(png.read_bytes()):
-            yield Fault(f"charts/{png.name}", "is no whole PNG")
+            yield Fault(f"charts/{png.name}", "is not a complete PNG")
 
 
 def _whole_png(content: bytes) -> bool:

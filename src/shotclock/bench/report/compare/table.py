@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, pairs_words, signed
+from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, describe_pairs, format_change
 from shotclock.bench.compare.gate import Comparison
 from shotclock.bench.numbers import NOTHING, ms, percent
 from shotclock.bench.report.kit.wording import STYLES, SYMBOLS
@@ -29,29 +29,29 @@ def level(one: Decision, value: float | None) -> str:
 
 def change(one: Decision) -> str:
     """B against A, as a change of the figure itself: a share that falls has a minus."""
-    moved = one.levels.moved(one.rule.scale)
+    moved = one.levels.change(one.rule.scale)
     if moved is None:
         return NOTHING
     if moved > 1 and one.rule.scale == "ratio":
         return f"{moved + 1:,.3g} times"
-    return signed(one.rule.scale, moved).replace("points", "pt").replace("-", "−")
+    return format_change(one.rule.scale, moved).replace("points", "pt").replace("-", "−")
 
 
 def verdict(found: Comparison) -> str:
     """How it came out, in one sentence; where pairs are missing, how many and what makes them."""
     if found.missing:
         made = (
-            "A and B were not made in turns, so the machine's drift may pass for a change"
+            "A and B were not made in turns, so the machine's drift may look like a change"
             if found.caveat
             else f"{count(found.pairs, 'pair')} of the {FEWEST_PAIRS} that a verdict needs"
         )
-        judge = "; --sequential compares the runs as they are" if found.caveat else ""
+        judge = "; --sequential compares the runs anyway" if found.caveat else ""
         missing = f"{count(found.missing, 'pair')} {verb(found.missing, 'is', 'are')} missing"
         return f"{Result.INCONCLUSIVE}: {made}: {missing}, and {PAIRS} makes them{judge}"
     if failed := found.of(Result.FAIL):
         return f"{Result.FAIL}: {', '.join(one.rule.metric for one in failed)}"
     if opened := found.of(Result.INCONCLUSIVE):
-        more = f"; {pairs_words(found.pairs_needed)} in all would settle it" if found.pairs_needed else ""
+        more = f"; {describe_pairs(found.pairs_needed)} in all would decide it" if found.pairs_needed else ""
         few = [one for one in opened if one.has_few_calls]
         calls = f"; {count(len(few), 'metric')} {verb(len(few), 'needs', 'need')} runs with more calls"
         of = f"{len(opened)} of {count(len(found.decisions), 'metric')} after {count(found.pairs, 'pair')}"
@@ -59,15 +59,15 @@ def verdict(found: Comparison) -> str:
     return f"{Result.PASS}: {count(len(found.decisions), 'metric')} over {count(found.pairs, 'pair')}"
 
 
-def left_out(found: Comparison) -> str:
-    """Runs without a partner; "" where there is none."""
+def describe_unpaired(found: Comparison) -> str:
+    """The number of runs without a partner, in words; "" without any."""
     if not found.unpaired:
         return ""
-    return f"left out, having no partner: {count(found.unpaired, 'run')} of the longer side"
+    return f"omitted for lack of a partner: {count(found.unpaired, 'run')} of the longer side"
 
 
 def _unknown(found: Comparison) -> str:
-    """What a dash stands for; "" without one."""
+    """The meaning of a dash; "" without one."""
     few = any(None in (one.levels.a, one.levels.b) for one in found.decisions)
     return f"{NOTHING}: too few calls for the figure, or calls missed at it" if few else ""
 
@@ -83,7 +83,7 @@ def show_comparison(found: Comparison, console: Console) -> None:
         console.print(Text(arm, style="bold"), highlight=False)
         for one in decisions:
             _show(one, console, judged=not found.missing)
-    for line in filter(None, (_unknown(found), left_out(found))):
+    for line in filter(None, (_unknown(found), describe_unpaired(found))):
         console.print(Text(line, style="dim"), highlight=False)
     console.print(
         Text(f"{SYMBOLS[found.result]} {verdict(found)}", style=STYLES[found.result]), highlight=False
@@ -107,12 +107,12 @@ def _columns(cells: tuple[str, ...]) -> str:
     return f"{first:<{_WIDTHS[0]}}{''.join(numbers)}".rstrip()
 
 
-def markdown(found: Comparison) -> str:
+def to_markdown(found: Comparison) -> str:
     """A heading, a table with a row a metric, and the verdict, for the summary of a CI job."""
-    return "\n".join(_markdown(found)) + "\n"
+    return "\n".join(_markdown_lines(found)) + "\n"
 
 
-def _markdown(found: Comparison) -> Iterator[str]:
+def _markdown_lines(found: Comparison) -> Iterator[str]:
     yield f"### {SYMBOLS[found.result]} shotclock compare: {found.result}"
     yield ""
     yield f"A `{found.a}`, B `{found.b}`"
@@ -125,4 +125,4 @@ def _markdown(found: Comparison) -> Iterator[str]:
         cells += [f"{SYMBOLS[one.result]} {one.result}", one.why] if judged else []
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
     yield ""
-    yield from filter(None, (_unknown(found), left_out(found), verdict(found)))
+    yield from filter(None, (_unknown(found), describe_unpaired(found), verdict(found)))

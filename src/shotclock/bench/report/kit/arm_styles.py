@@ -12,7 +12,7 @@ from dataclasses import dataclass
 INK = "#1b1b1a"
 """Text, axes and the first arm. The page replaces it with its own text colour, so dark mode works."""
 FONT = "Arial, Liberation Sans, Helvetica, sans-serif"
-"""Faces of one metric: vl-convert lays text out with the second, a reader sees whichever is there."""
+"""Fonts of equal metrics: vl-convert lays text out with the second, browsers use the first installed one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,12 +25,12 @@ class Cell:
 
     @property
     def decimals(self) -> int:
-        """How many digits stand behind a number's point; 0 of words too."""
+        """Number of digits after a number's decimal point; 0 for words."""
         found = _NUMBER.fullmatch(self.text)
         return len(found.group(1) or "") if found else 0
 
     def padding(self, places: int) -> str:
-        """What to set behind a number, so that its point stands where one of so many decimals has it."""
+        """The padding after a number that aligns its decimal point with numbers of `decimals` digits."""
         if not _NUMBER.fullmatch(self.text) or self.decimals >= places:
             return ""
         return _POINT_WIDE * (self.decimals == 0) + _DIGIT_WIDE * (places - self.decimals)
@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Rows under a title of their own; without title they follow plainly."""
+    """Rows under a title; without a title they follow directly."""
 
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
@@ -50,7 +50,7 @@ class Grid:
     """Columns with a caption; the first `words` columns are text, the others numbers, set right.
 
     even: all columns but the first are of one width, as their entries are compared across. mixed: rows are
-    of different units, so that points need not stand in a line.
+    of different units, so that decimal points need not be aligned.
     """
 
     caption: str

@@ -1,4 +1,4 @@
-"""Altair under `python -OO`: it copies docstrings as it is imported, and fails where there are none."""
+"""Altair under `python -OO`: it copies docstrings when it is imported, and fails without them."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shotclock.bench.report.kit.panel import Axis
 
 _CHARACTER_PX = 5.4
-"""Of the house's face at 10 px, on average; a little wide, so that words keep their distance."""
+"""Average width of the charts' font at 10 px; a little wide, so that words keep their distance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Frame:
 
 
 def stack_labels(starts: Sequence[float], gap: float) -> list[float]:
-    """Heights of names from low to high, `gap` apart; names of lines that lie closer stand above them all."""
+    """Heights of names from low to high, `gap` apart; names of closer lines are placed above them all."""
     heights: list[float] = []
     first = 0
     for number, start in enumerate(starts):

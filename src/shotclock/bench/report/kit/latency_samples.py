@@ -13,7 +13,7 @@ from shotclock.bench.report.kit.panel import Axis
 from shotclock.bench.schema import Summary
 
 MISSION_MS = 200.0
-"""The founding document's bound on the added latency of a hybrid call."""
+"""The specification's limit on the latency of a hybrid call."""
 Figure = Literal["added_latency", "quantum_latency"]
 _DRAWN = 400
 

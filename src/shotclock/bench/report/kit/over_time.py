@@ -18,7 +18,7 @@ _PARTS = 10
 
 
 def busiest(summary: Summary) -> str | None:
-    """The arm that shows most calls of a QPU as it is; None where no arm calls one."""
+    """The unprotected arm with the most QPU calls; None if no arm calls a QPU."""
     asked = {
         name: arm.calls
         for name, arm in summary.arms.items()

@@ -50,7 +50,7 @@ class Axis:
 class Curve:
     """One arm's line, in axis units. band: (x, low, high) about it; open_end: it leaves by the top edge.
 
-    bounds: (x, from, to) of upper bounds that stand on the line.
+    bounds: (x, from, to) of upper bounds drawn on the line.
     """
 
     arm: str
@@ -131,7 +131,7 @@ class _Encodings:
     """The channels all layers of one panel share."""
 
     def __init__(self, panel: Panel, looks: dict[str, Look]) -> None:
-        # Every arm of the run, drawn here or not: panels that stand together share these scales.
+        # Every arm of the run, drawn here or not: panels shown together share these scales.
         arms, faces = list(looks), list(looks.values())
         x_scale = alt.Scale(domain=[panel.x.low, panel.x.high], nice=False, zero=False)
         y_scale = alt.Scale(domain=[panel.y.low, panel.y.high], nice=False, zero=False)
@@ -228,10 +228,10 @@ def rule(
 ) -> list[alt.Chart]:
     """A named reference line across the panel at `value` of the y axis, or of the x axis if vertical.
 
-    lift_px: the words stand so much higher, for a line whose neighbour has words too.
+    lift_px: raises the words, for a line whose neighbour has words too.
     """
     at: Row
-    # near the right edge the words stand before the line, as the names of the curves are behind it
+    # near the right edge the words are left of the line, because the curves' names are right of it
     before = vertical and value > panel.x.low + 0.75 * (panel.x.high - panel.x.low)
     if vertical:
         ends: Row = {"x": value, "y": panel.y.low, "x2": value, "y2": panel.y.high}
@@ -267,7 +267,7 @@ def draw(panel: Panel, looks: dict[str, Look], rules: Sequence[alt.Chart] = ()) 
 
 
 def with_title(chart: Composed, title: str, subtitle: Sequence[str]) -> Composed:
-    """The finished chart: its title, where its figures come from, and the house's typography."""
+    """The finished chart: its title, the source of its figures, and the common typography."""
     heading = alt.TitleParams(
         title, subtitle=list(subtitle), anchor="start", fontSize=15, subtitleFontSize=11, offset=16
     )

@@ -23,7 +23,7 @@ def svg(chart: Composed) -> str:
 
 
 def standalone(drawn: str) -> str:
-    """For a file of its own: the same on white paper."""
+    """For a separate file: the same on white paper."""
     return _ROOT.sub(
         lambda root: f'{root.group(0)}<rect width="100%" height="100%" fill="#ffffff"/>', drawn, 1
     )
@@ -47,6 +47,6 @@ def inline(drawn: str, name: str, title: str, description: str) -> str:
             f'<title>{escape(title)}</title><desc id="{name}-description">{escape(description)}</desc>'
         )
 
-    # An id may stand once in a page; Vega numbers its own from zero in every drawing.
+    # An id must be unique in a page, but Vega numbers its ids from zero in every drawing.
     own = re.sub(r'(\bid="|url\(#)', rf"\g<1>{name}-", drawn)
     return _ROOT.sub(root, own, 1).replace(f'"{INK}"', '"currentColor"')

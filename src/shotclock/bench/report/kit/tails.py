@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from shotclock.bench.numbers import round_percent
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.latency_samples import MISSION_MS, Sample, log_ms, log_ms_axis
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
@@ -50,7 +51,7 @@ def tail_curve(sample: Sample, top: float) -> Curve:
 
 
 def _bound_area(sample: Sample, p: float, top: float) -> tuple[float, float, float]:
-    """From the p-quantile to its upper bound (`statistics.percentile`); what is missed stands at the top."""
+    """From the p-quantile to its upper bound (`statistics.percentile`); missed calls are at the top."""
     low, high = (
         log_ms(sample.measured_ms[rank]) if rank < len(sample.measured_ms) else top
         for rank in (_rank_at(p, sample.n), sample.n - allowance(sample.n, p) - 1)
@@ -117,9 +118,7 @@ def distribution(
     limit_ms, words = told.limit
     x = log_ms_axis(found, f"{told.latency}, ms, log scale", limit_ms)
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
-    y = Axis(
-        0.0, 1.02, shares, tuple(f"{share:.0%}".replace("%", " %") for share in shares), "share of calls"
-    )
+    y = Axis(0.0, 1.02, shares, tuple(round_percent(share) for share in shares), "share of calls")
     curves = tuple(_steps(sample, x) for sample in found)
     panel = Panel(curves, x, y, _WIDTH, 280, "", stepped=True)
     chart = draw(panel, looks, rule(log_ms(limit_ms), words, panel, vertical=True))

@@ -75,7 +75,7 @@ def metric(found: Metric) -> str:
 
 
 def format_expected(figure: SanityFigure) -> str:
-    """The founding document's range in milliseconds: one number, two, or none."""
+    """The reference range in milliseconds: one number, two, or none."""
     if figure.expected_ms is None:
         return NOTHING
     low, high = (f"{end:,.0f}" for end in figure.expected_ms)
@@ -95,7 +95,7 @@ def classes(summary: Summary, arm: str) -> list[tuple[str, Latency]]:
 
 
 def figure(summary: Summary, name: str) -> str:
-    """What the run says of a figure a verdict cites: `arm.figure`, or `arm.figure.p95_ms` and the like."""
+    """The run's value of a figure cited by the verdict: `arm.figure` or `arm.figure.p95_ms`."""
     if name in summary.metrics:
         return metric(summary.metrics[name])
     stem, _, last = name.rpartition(".")
@@ -113,15 +113,15 @@ def figure(summary: Summary, name: str) -> str:
 
 
 def why(gate: Gate) -> str:
-    """The count behind a gate, and of an open one the calls that would settle it."""
+    """The count behind a gate and, if it is inconclusive, the calls that would decide it."""
     if gate.needed is None:
         return gate.why
     calls = f"about {count(gate.needed, 'call')} {verb(gate.needed, 'settles', 'settle')} it"
     return f"{gate.why}; {calls if gate.needed else 'too near to settle'}"
 
 
-def gated(summary: Summary, gate: Gate) -> str:
-    """This run's figure of a gate; a gate settles with fewer calls than its percentile is printed from."""
+def gate_value(summary: Summary, gate: Gate) -> str:
+    """This run's value of a gate's figure; a gate needs fewer calls than its percentile."""
     now = figure(summary, gate.metric)
     name = gate.metric.rpartition(".")[2].removesuffix("_ms")
     if not now.startswith("too few") or name not in GATED_QUANTILES:

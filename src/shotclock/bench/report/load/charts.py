@@ -31,7 +31,7 @@ _STICK = (
     "Both axes are logarithmic."
 )
 _CLASSES = (
-    "How soon calls were answered, each kind of answer a line of its own: further left and higher is better. "
+    "How soon calls were answered, with a line for each kind of answer: further left and higher is better. "
     "All lines count against all calls, so that where one ends is the share of calls it answered."
 )
 _TIME = (

@@ -8,18 +8,18 @@ from shotclock.bench.load.judge import ACHIEVED_AT_LEAST, LAG_FLOOR_MS, LAG_SHAR
 from shotclock.bench.load.records import CLASSES
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail, Window
 from shotclock.bench.load.stability import COUNT, LAST
-from shotclock.bench.numbers import NOTHING, ms, number, percent
+from shotclock.bench.numbers import NOTHING, money, ms, number, percent
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.wording import SYMBOLS, ratio
 from shotclock.bench.report.load.wording import COUNTED, QUANTILES, mark_of_load, select_gated_tail
 from shotclock.bench.schema import Percentile, Ratio
 
 _HEAD = ("ms", "calls", "missed", "mean", *QUANTILES)
-_SETTLED = {True: "settled", False: "not settled", None: "cannot be told"}
+_SETTLED = {True: "settled", False: "not settled", None: "unknown"}
 
 
 def quantile_cell(tail: Tail, name: Quantile) -> Cell:
-    """A percentile with its early-stopping bound beside it, or why there is none."""
+    """A percentile and its early-stopping bound, or why it is missing."""
     found = tail.percentiles[name]
     if not isinstance(found, Percentile):
         return Cell("too few", look="quiet")
@@ -232,6 +232,6 @@ def _request_rows(summary: LoadSummary) -> list[tuple[str, str]]:
 
 def _money(summary: LoadSummary) -> str:
     if summary.cost is None:
-        return "not told: no QPU seconds are known"
+        return "unknown: no QPU seconds are reported"
     least = "at least " if summary.cost.untold else ""
-    return f"{least}{number(summary.cost.money)} {summary.cost.currency} ({mark_of_load(summary)})"
+    return f"{least}{money(summary.cost.money, summary.cost.currency)} ({mark_of_load(summary)})"

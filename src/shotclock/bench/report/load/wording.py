@@ -9,7 +9,7 @@ from rich.text import Text
 from shotclock.bench.load.arrivals import Scenario
 from shotclock.bench.load.records import Basis
 from shotclock.bench.load.schema import Cost, Knee, LoadRun, LoadSummary, Quantile, Tail
-from shotclock.bench.numbers import NOTHING, ms, number, percent
+from shotclock.bench.numbers import NOTHING, money, ms, number, percent, round_percent
 from shotclock.bench.report.kit.wording import STYLES, SYMBOLS, causes_words, mark_emulated, ratio
 from shotclock.bench.schema import Percentile, Result
 from shotclock.domain.plural import count, verb
@@ -38,7 +38,7 @@ def mark_of_load(summary: LoadSummary) -> str:
 
 
 def tail_words(tail: Tail, name: Quantile) -> str:
-    """A percentile with its bound, or why there is none."""
+    """A percentile with its bound, or why it is missing."""
     found = tail.percentiles[name]
     if not isinstance(found, Percentile):
         return f"too few samples (n={tail.n:,})"
@@ -68,7 +68,7 @@ def headline(summary: LoadSummary) -> str:
     run = summary.runs[summary.quoted]
     at = f"at {number(run.rate_per_s)} calls/s"
     if summary.scenario in (Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM):
-        at = f"at the {number(run.achieved_per_s)} calls/s of its own pace"
+        at = f"at its own pace, {number(run.achieved_per_s)} calls/s"
     if run.faults:
         return f"INVALID: {at}, {run.faults[0]}."
     tail = select_gated_tail(summary, run)
@@ -93,13 +93,13 @@ def cost_words(cost: Cost, runs: int, mark: str) -> str:
     currency, least = cost.currency, "at least " if cost.untold else ""
     each = "no call had samples in time"
     if cost.money_per_hit is not None:
-        each = f"{least}{number(cost.money_per_hit)} {currency} a call with samples in time"
+        each = f"{least}{money(cost.money_per_hit, currency)} a call with samples in time"
     of = "" if runs == 1 else f" of all {count(runs, 'run')}"
     unknown = f"{count(cost.untold, 'submitted call')} {verb(cost.untold, 'reports', 'report')} no seconds"
-    untold = f"; {unknown}" if cost.untold else ""
+    unreported = f"; {unknown}" if cost.untold else ""
     return (
-        f"{mark}: {number(cost.qpu_s)} QPU seconds{of} at {number(cost.qpu_second)} {currency} each: "
-        f"{least}{number(cost.money)} {currency}, {each}{untold}"
+        f"{mark}: {number(cost.qpu_s)} QPU seconds{of} at {money(cost.qpu_second, currency)} each: "
+        f"{least}{money(cost.money, currency)}, {each}{unreported}"
     )
 
 
@@ -122,7 +122,7 @@ def sentences(summary: LoadSummary) -> list[str]:
         found.append("The run had not settled: its last windows lie more than 10 % apart.")
     if run.stable is None:
         found.append(
-            "Whether the run had settled cannot be told: its last windows scatter or hold too few calls."
+            "It is unknown whether the run had settled: its last windows scatter or hold too few calls."
         )
     if summary.knee is None and not summary.official:
         found.append(f"No official figure: {_valid(summary)} of the five valid runs that a claim needs.")
@@ -148,7 +148,7 @@ def over_runs(summary: LoadSummary) -> str:
     return (
         f"{count(runs, 'independent run')}, the worst is quoted. "
         f"{summary.runs[summary.quoted].gated} of all: "
-        f"{ms(interval.value)} ms, {100 * interval.confidence:g} % interval {ms(interval.low)} to "
+        f"{ms(interval.value)} ms, {round_percent(interval.confidence)} interval {ms(interval.low)} to "
         f"{ms(interval.high)} ms by resampling whole runs."
     )
 
@@ -168,7 +168,7 @@ def show_load(summary: LoadSummary, console: Console) -> None:
     run = summary.runs[summary.quoted]
     if len(summary.runs) > 1:
         kind = "the worst" if summary.knee is None else f"the last at {number(run.rate_per_s)} calls/s"
-        claim = "" if summary.official or summary.knee else "; a claim wants five valid ones"
+        claim = "" if summary.official or summary.knee else "; a claim needs five valid ones"
         _say(console, Text(f"{count(len(summary.runs), 'run')}, {kind} is shown{claim}", style="dim"))
     _verdict(summary, run, console)
     _knee(summary, console, mark)
@@ -213,7 +213,7 @@ def _cell(tail: Tail, name: Quantile) -> str:
 
 def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
     shares = ", ".join(f"{kind} {percent(share.value)}" for kind, share in run.shares.items() if share.value)
-    stable = {True: "settled", False: "NOT SETTLED", None: "cannot be told"}[run.stable]
+    stable = {True: "settled", False: "NOT SETTLED", None: "unknown"}[run.stable]
     lines = [
         f"offered {number(run.offered_per_s)}/s, asked {number(run.achieved_per_s)}/s, "
         f"goodput {number(run.goodput_per_s)}/s, with samples {number(run.quantum_goodput_per_s)}/s",
@@ -232,7 +232,7 @@ def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
         found = summary.interval
         lines.append(
             f"{run.gated} over {found.runs} runs: {ms(found.value)} ms, "
-            f"{100 * found.confidence:g} % interval {ms(found.low)} to {ms(found.high)} ms"
+            f"{round_percent(found.confidence)} interval {ms(found.low)} to {ms(found.high)} ms"
         )
     return lines
 

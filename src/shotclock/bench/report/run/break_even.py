@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shotclock.bench.numbers import NOTHING, number, span
+from shotclock.bench.numbers import NOTHING, money, number, span
 from shotclock.bench.record.arm_runs import CONTROL
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.schema import BreakEven, CallCost, SecondPrices
@@ -11,8 +11,8 @@ from shotclock.bench.schema import BreakEven, CallCost, SecondPrices
 def word_prices(at: SecondPrices) -> str:
     """The prices as a chart's subtitle says them."""
     return (
-        f"{number(3600 * at.gpu_second)} {at.currency} a GPU hour, "
-        f"{number(at.qpu_second)} {at.currency} a QPU second"
+        f"{money(3600 * at.gpu_second, at.currency)} a GPU hour, "
+        f"{money(at.qpu_second, at.currency)} a QPU second"
     )
 
 
@@ -39,10 +39,10 @@ def no_gain(found: BreakEven) -> list[str]:
     arms = [one.arm for one in found.quantum if found.gain_factor(one) is None]
     if not arms:
         return []
-    told = "any of them" if len(arms) == len(found.quantum) else ", ".join(arms)
+    names = "any of them" if len(arms) == len(found.quantum) else ", ".join(arms)
     return [
-        f"Per unit of loss there is no break-even for {told}: its gain or {CONTROL}'s is not settled above "
-        "0; the heavy line is for the same answer"
+        f"Per unit of loss break-even does not exist for {names}: its gain or {CONTROL}'s is not known to be "
+        "above 0; the heavy line is for the same answer"
     ]
 
 
@@ -81,7 +81,7 @@ def break_even_grid(found: BreakEven) -> Grid:
 
 
 def _break_even_cells(found: BreakEven, one: CallCost) -> tuple[Cell, Cell]:
-    """The price and the round trip that would do, the other one left as it is."""
+    """The break-even price at today's round trip, and the break-even round trip at today's price."""
     point = found.points.get(one.arm)
     if point is None:
         return Cell(NOTHING), Cell(NOTHING)

@@ -28,7 +28,7 @@ _LABEL_PX = 13.0
 _NAME_DX, _NAME_DY = 5, -6
 _HERE = "this run"
 _SIDES = ((10, -1), (4, -13), (4, 14), (-10, -1), (-4, -13), (-4, 14))
-"""Where the words may stand beside the mark, px: right, above, below, and the same to its left."""
+"""Possible positions of the words next to the mark, px: right, above, below, and the same to its left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Course:
 
     @property
     def is_lifted(self) -> bool:
-        """Whether the name stands above its line to keep clear of another's."""
+        """Whether the name is above its line to avoid another's."""
         return self.named_at > self.points[0][1]
 
 
@@ -111,7 +111,7 @@ def _course(one: CallCost, line: Equal, found: BreakEven, x: Axis, y: Axis) -> l
         return []
     width = math.log10(end_s) - x.low
     even = [x.low + width * step / _POINTS for step in range(_POINTS)]
-    # the fall at R = T takes no width on a log axis, so it needs points of its own
+    # the fall at R = T has no width on a log axis, so it needs extra points
     near = [math.log10(end_s * (1 - 10 ** (-step / 8))) for step in range(2, _POINTS)]
     places = [*sorted({place for place in (*even, *near) if place >= x.low}), math.log10(end_s)]
     prices = [one.price(line.classical_s, 10**place, found.prices) for place in places]
@@ -203,7 +203,7 @@ def _line(drawn: Course, y: Axis, use_x: alt.X, use_y: alt.Y) -> list[alt.Chart]
 
 
 def _height(found: BreakEven, y: Axis) -> float:
-    """Of today's price; a QPU free of charge stands on the lower edge."""
+    """Today's price; a free QPU is on the lower edge."""
     price = found.prices.qpu_second
     return math.log10(price) if price > 10**y.low else y.low
 

@@ -37,7 +37,7 @@ from shotclock.bench.report.run.seeds import draw_paired_seeds, pairs_grid
 from shotclock.bench.report.run.waterfall import falls, waterfall
 from shotclock.bench.schema import Summary
 
-_NO_PRICES = "The prices cannot be told: this run is from before a summary held them."
+_NO_PRICES = "The prices are unknown: this run's summary does not hold them."
 _NO_PAIRS = "classical-only has no held-out loss at the last common step, so there is nothing to pair with."
 
 

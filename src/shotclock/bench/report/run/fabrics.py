@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from shotclock.bench.numbers import ms
+from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.record.arm_runs import HYBRID
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
@@ -22,7 +22,7 @@ MEAN, _ADDED_P95 = "added_latency mean", "added_latency p95"
 class Line:
     """One row of a fabric: a figure in ms with its bound, or what is known instead, in words.
 
-    bound_ms: None without one. expected_ms: the founding document's range.
+    bound_ms: None without one. expected_ms: the reference range.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """A hybrid arm without protection, on its profile. gate: how the founding document's came out."""
+    """A hybrid arm without protection, on its profile. gate: the result of the mission gate."""
 
     arm: str
     gate: str
@@ -96,7 +96,9 @@ def fabrics_grid(found: list[Fabric]) -> Grid:
             for bar in bars
         ]
         rows.append((f"{bars[0].stage}, mean", *cells))
-    rows.append((f"gate: p95 within {MISSION_MS:g} ms", *(fabric.gate.partition(":")[0] for fabric in found)))
+    rows.append(
+        (f"gate: p95 within {limit_ms(MISSION_MS)}", *(fabric.gate.partition(":")[0] for fabric in found))
+    )
     return plain("Latency by fabric, ms", ("", *(fabric.arm for fabric in found)), rows, even=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from shotclock.bench.numbers import ms
+from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.axes import logarithmic
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
@@ -20,7 +20,7 @@ _SHORTEST_MS, _ROOM = 0.01, 2.0
 _KEY = (
     ("figure", "this run's figure"),
     ("bound", "its upper bound"),
-    ("expected", "the founding document's range"),
+    ("expected", "the reference range"),
     ("software", "stage's mean, software"),
     ("emulated", "emulated wait"),
 )
@@ -54,7 +54,7 @@ def _panel(fabric: Fabric, axis: Axis, width: int, *, named: bool) -> alt.LayerC
     named_limit = alt.Chart(data([limit])).mark_text(fontSize=10, fontStyle="italic", color=INK)
     layers = [
         gate,
-        named_limit.encode(x=x, y=alt.value(-6), text=alt.value(f"{MISSION_MS:g} ms")),
+        named_limit.encode(x=x, y=alt.value(-6), text=alt.value(limit_ms(MISSION_MS))),
         *_draw_expected(fabric, x, y),
         *_figures(fabric, axis, x, y),
         *_stages(fabric, x, y),
@@ -118,7 +118,7 @@ def _stages(fabric: Fabric, x: alt.X, y: alt.Y) -> list[alt.Chart]:
 
 
 def _words(fabric: Fabric, width: int, y: alt.Y) -> alt.Chart:
-    """Each row's figure in print, in a column of its own beside the panel."""
+    """Each row's figure as text, in a separate column next to the panel."""
     rows: list[Row] = [{"row": line.name, "words": line.words} for line in fabric.lines]
     rows += [{"row": bar.stage, "words": _length(bar.total_ms)} for bar in fabric.stages if bar.total_ms > 0]
     text = alt.Chart(data(rows)).mark_text(align="left", dx=8, fontSize=10, color=INK)

@@ -23,7 +23,7 @@ def sanity(summary: Summary) -> Grid:
     """An arm a group: expected, measured, met or explained by its components, and how those are known."""
     groups = tuple(_arm(summary, one) for one in summary.sanity)
     head = ("", "result", "made of, ms a call", "numbers behind it", "expected, ms", "measured, ms")
-    return Grid("Against the founding document's representative numbers", head, groups, words=4)
+    return Grid("This run and the reference figures", head, groups, words=4)
 
 
 def _arm(summary: Summary, one: SanityArm) -> Group:
@@ -83,7 +83,7 @@ def checklist(summary: Summary) -> Grid:
 
 
 def _rests_on(summary: Summary, point: Point) -> str:
-    """The figures by name; those that the same arms have stand together, the arms once."""
+    """The figures by name; figures of the same arms are grouped, with the arms listed once."""
     arms: dict[str, list[str]] = {}
     for name in point.figures:
         if figure(summary, name):

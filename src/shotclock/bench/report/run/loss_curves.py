@@ -13,7 +13,7 @@ from shotclock.bench.report.kit.panel import Axis, Curve
 from shotclock.bench.schema import LossCurve, LossPoint
 
 APART_PX = 6
-"""Evaluations that would stand closer are drawn as one point."""
+"""Evaluations closer than this are drawn as one point."""
 _ROWS = 16
 
 

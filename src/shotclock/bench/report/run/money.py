@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shotclock.bench.numbers import number
+from shotclock.bench.numbers import money, number
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.grid import Cell, Grid
 from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
@@ -18,7 +18,7 @@ _WIDTH, _HEIGHT = 600, 300
 def loss_against_money(
     found: Sequence[LossCurve], at: SecondPrices, faces: dict[str, Look], subtitle: Sequence[str]
 ) -> Composed:
-    """The loss by what one run had cost until then; the arms' names tell what they cost in the end."""
+    """The loss against the money spent; the arms' names include their final cost."""
     x, place = make_spending_axis(found, f"money that one run had cost, {at.currency}")
     curves = tuple(curve(each, place, x, _WIDTH, _label(each, at.currency), band=True) for each in found)
     panel = Panel(curves, x, loss_axis(found), _WIDTH, _HEIGHT, "", stepped=False)
@@ -26,7 +26,7 @@ def loss_against_money(
 
 
 def _label(course: LossCurve, currency: str) -> str:
-    return f"{course.arm}  ({number(course.points[-1].spent)} {currency})"
+    return f"{course.arm}  ({money(course.points[-1].spent, currency)})"
 
 
 def money_grid(found: Sequence[LossCurve], currency: str) -> Grid:

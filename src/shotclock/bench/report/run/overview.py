@@ -9,7 +9,7 @@ from statistics import fmean
 
 import altair as alt
 
-from shotclock.bench.numbers import NOTHING, ms, number
+from shotclock.bench.numbers import NOTHING, limit_ms, ms, number
 from shotclock.bench.record.arm_runs import BASELINE, HYBRID
 from shotclock.bench.report.kit.arm_styles import INK, Look
 from shotclock.bench.report.kit.axes import about_all, linear, logarithmic
@@ -37,7 +37,7 @@ class LatencyRow:
     marks: milliseconds by statistic, only where there are samples enough.
     reaches: from the p99, or the largest statistic there is, to its upper bound.
     ranges: the specification's, milliseconds.
-    note: the figures as text, or why there is none.
+    note: the figures as text, or why they are missing.
     """
 
     name: str
@@ -56,7 +56,7 @@ def find_latency_rows(summary: Summary) -> list[LatencyRow]:
 
 def _iteration_rows(summary: Summary) -> list[LatencyRow]:
     reference = "reference iteration (specification)"
-    note = ", ".join(f"{name} {value:g} ms" for name, value in REFERENCE_MS.items())
+    note = ", ".join(f"{name} {limit_ms(value)}" for name, value in REFERENCE_MS.items())
     rows = [LatencyRow(reference, REFERENCE_MS, (), (), note)]
     if (measured := summary.representative_iteration) is not None:
         name = f"classical iteration, {measured.workload}"
@@ -126,7 +126,7 @@ def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Compose
     layers = [
         line.mark_rule(color=INK, strokeWidth=1.2, strokeDash=[2, 2]).encode(x=x),
         line.mark_text(fontSize=11, fontStyle="italic", color=INK).encode(
-            x=x, y=alt.value(-6), text=alt.value(f"{MISSION_MS:g} ms limit")
+            x=x, y=alt.value(-6), text=alt.value(f"{limit_ms(MISSION_MS)} limit")
         ),
         *_shade(rows, x, y),
         *_mark(rows, axis, x, y),

@@ -12,7 +12,7 @@ from shotclock.bench.report.kit.wording import (
     QUANTILES,
     SYMBOLS,
     classes,
-    gated,
+    gate_value,
     mark_emulated,
     quantile,
     ratio,
@@ -37,7 +37,7 @@ def gates(summary: Summary, found: Iterable[Gate], caption: str) -> Grid:
             Cell(f"{SYMBOLS[gate.result]} {gate.result}", look=gate.result.lower()),
             Cell(gate.metric, look="code"),
             f"{'≤' if gate.direction == 'max' else '≥'}\u00a0{gate.limit:g}",
-            gated(summary, gate) or NOTHING,
+            gate_value(summary, gate) or NOTHING,
             why(gate),
         )
         for gate in found
@@ -149,7 +149,7 @@ def _share(summary: Summary, metric: str) -> Cell:
 
 
 def counts(summary: Summary) -> Grid:
-    """What each arm ran and what became of its calls."""
+    """The counts of each arm's steps and of its calls' outcomes."""
     rows = []
     for name, arm in summary.arms.items():
         every = (
@@ -185,7 +185,7 @@ def counts(summary: Summary) -> Grid:
         "emulator overruns",
         "samples/s",
     )
-    return plain("Calls and what became of them", head, rows, words=4)
+    return plain("Calls and their outcomes", head, rows, words=4)
 
 
 def causes(summary: Summary) -> Grid:

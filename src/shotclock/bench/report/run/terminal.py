@@ -23,7 +23,7 @@ from shotclock.bench.report.kit.wording import (
     causes_words,
     classes,
     format_expected,
-    gated,
+    gate_value,
     mark_of,
     quantile,
     why,
@@ -41,7 +41,7 @@ _STATES = {State.MET: "bold green", State.NOT_MET: "bold red", State.NOT_MEASURE
 
 
 def show(summary: Summary, folder: Path, console: Console, commands: Sequence[str]) -> None:
-    """Prints the summary of the run in `folder`; `commands` are what its reader may want to run next."""
+    """Prints the summary of the run in `folder`; `commands` are suggested next commands."""
     mark = mark_of(summary)
     say_head(summary, console, mark)
     say(console, Text(summary.verdict.headline, style="bold"))
@@ -72,7 +72,7 @@ def _table(head: Iterable[str], words: int = 1) -> Table:
 
 
 def _by_arm(console: Console, head: Sequence[str], arms: dict[str, list[tuple[Text, ...]]]) -> None:
-    """A table with each arm's name on a line of its own: it takes no room from the figures below it."""
+    """A table with each arm's name on a separate line, which leaves more width for the figures."""
     rows = [row for own in arms.values() for row in own]
     widths = [
         max(len(name), *(len(row[place]) for row in rows if place < len(row)))
@@ -105,7 +105,7 @@ def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console
         sign = "≤" if gate.direction == "max" else "≥"
         line.append(f"{gate.metric} {sign} {gate.limit:g}")
         say(console, line)
-        now = gated(summary, gate)
+        now = gate_value(summary, gate)
         say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))
 
 

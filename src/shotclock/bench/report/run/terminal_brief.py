@@ -16,7 +16,7 @@ from shotclock.bench.report.kit.wording import (
     STYLES,
     SYMBOLS,
     causes_words,
-    gated,
+    gate_value,
     mark_of,
     quantile,
     why,
@@ -26,18 +26,37 @@ from shotclock.bench.schema import Gate, Latency, Ratio, Result, Summary
 from shotclock.bench.stats import overrun
 from shotclock.domain.plural import count
 
+MOST_LINES = 40
 MOST_GATES, MOST_ARMS, MOST_CAUSES = 5, 9, 2
-"""Rows of each part; the rest are counted in a line and stand in the report."""
+"""Rows of each part; the rest are counted in one line and shown in the report."""
 _ORDER = (Result.FAIL, Result.INCONCLUSIVE, Result.PASS)
 _ARM_WIDTH = 26
 
 
 def show_brief(summary: Summary, folder: Path, console: Console) -> None:
-    """Prints what is judged, a line an arm, the verdict and where the report lies."""
+    """Prints the gates, one line per arm, the verdict and the report's path.
+
+    Gates that do not pass are explained, failures first, as far as the page has room.
+    """
+    reasons = 2 * MOST_GATES
+    while reasons and _count_lines(summary, folder, console, reasons) > MOST_LINES:
+        reasons -= 1
+    _show_page(summary, folder, console, reasons)
+
+
+def _count_lines(summary: Summary, folder: Path, console: Console, reasons: int) -> int:
+    with console.capture() as captured:
+        _show_page(summary, folder, console, reasons)
+    return captured.get().count("\n")
+
+
+def _show_page(summary: Summary, folder: Path, console: Console, reasons: int) -> None:
     mark = mark_of(summary)
     say_head(summary, console, mark)
-    _gates("Thresholds", summary.thresholds, summary, console, mark)
-    _gates("Mission gates", summary.mission_gates, summary, console, mark)
+    thresholds, mission = (_by_result(gates) for gates in (summary.thresholds, summary.mission_gates))
+    explained = _divide_reasons(reasons, thresholds[:MOST_GATES], mission[:MOST_GATES])
+    _show_gates("Thresholds", thresholds, explained[0], summary, console)
+    _show_gates("Mission gates", mission, explained[1], summary, console)
     _arms(summary, console, mark)
     _causes(summary, console)
     say_title(console, "Verdict", mark)
@@ -46,24 +65,41 @@ def show_brief(summary: Summary, folder: Path, console: Console) -> None:
     say_folder(folder, console)
 
 
-def _gates(title: str, gates: Sequence[Gate], summary: Summary, console: Console, mark: str) -> None:
-    if not gates:
+def _by_result(gates: Sequence[Gate]) -> list[Gate]:
+    return sorted(gates, key=lambda gate: _ORDER.index(gate.result))
+
+
+def _divide_reasons(reasons: int, *lists: Sequence[Gate]) -> list[int]:
+    """How many gates of each list to explain: all failures come before inconclusive gates."""
+    explained = [0] * len(lists)
+    for result in (Result.FAIL, Result.INCONCLUSIVE):
+        for place, gates in enumerate(lists):
+            n = min(reasons, sum(gate.result is result for gate in gates))
+            explained[place] += n
+            reasons -= n
+    return explained
+
+
+def _show_gates(
+    title: str, ordered: Sequence[Gate], explained: int, summary: Summary, console: Console
+) -> None:
+    """ordered: by result; explained: how many of them get a second line with the reason."""
+    if not ordered:
         return
-    say_title(console, title, mark)
-    ordered = sorted(gates, key=lambda gate: _ORDER.index(gate.result))
-    for gate in ordered[:MOST_GATES]:
+    say_title(console, title, mark_of(summary))
+    for place, gate in enumerate(ordered[:MOST_GATES]):
         sign = "≤" if gate.direction == "max" else "≥"
         line = Text(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
         line.append(f"{gate.metric} {sign} {gate.limit:g}", style="not bold default")
         _say_line(line, console)
-        if gate.result is not Result.PASS and len(gates) <= MOST_GATES // 2:
-            now = gated(summary, gate)
+        if place < explained:
+            now = gate_value(summary, gate)
             words = f"{now}; {why(gate)}" if now else why(gate)
             _say_line(Text(f"  {words}", style="dim"), console)
     if rest := ordered[MOST_GATES:]:
         counted = [(each, sum(gate.result is each for gate in rest)) for each in _ORDER]
-        said = ", ".join(f"{n:,} {each}" for each, n in counted if n)
-        say(console, Text(f"and {count(len(rest), 'other')}: {said}", style="dim"))
+        counts = ", ".join(f"{n:,} {each}" for each, n in counted if n)
+        say(console, Text(f"and {count(len(rest), 'other')}: {counts}", style="dim"))
 
 
 def _say_line(line: Text, console: Console) -> None:

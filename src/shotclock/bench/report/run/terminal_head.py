@@ -1,4 +1,4 @@
-"""What every summary on a terminal begins and ends with, and how its lines are printed."""
+"""The head and the end of every summary on a terminal, and how lines are printed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shotclock.domain.plural import count
 
 
 def say(console: Console, words: RenderableType) -> None:
-    """Prints words as they are: names of a run are no markup."""
+    """Prints text without markup, which a run's names might contain."""
     console.print(words, markup=False, highlight=False)
 
 
@@ -39,7 +39,7 @@ def say_head(summary: Summary, console: Console, mark: str) -> None:
 
 
 def say_folder(folder: Path, console: Console) -> None:
-    """Where the report lies; never broken over two lines, as a path is there to be copied."""
+    """Prints the report's path on one line, so that it can be copied."""
     page = folder / "report.html"
     console.print()
     console.print(Text(f"Report: {page if page.exists() else folder}"), soft_wrap=True, highlight=False)

@@ -16,9 +16,9 @@ from shotclock.bench.stats.bootstrap import Estimate
 from shotclock.domain import files
 
 CLAIM = 5
-"""Independent runs that an official figure wants."""
+"""Independent runs required for an official figure."""
 ACROSS = 5
-"""Runs side by side in one table; more go into tables of their own."""
+"""Runs side by side in one table; more runs need further tables."""
 _SCATTER = (
     "Each point is a run's figure, drawn by how far it lies from the mean of all runs; the grey bar is the "
     "mean's 95 % interval, by resampling whole runs. A figure that some run lacks is not drawn. Run to run "
@@ -107,7 +107,7 @@ def spreads(several: Several) -> Grid:
         cells = []
         for each in rows:
             few = len(several.runs) <= ACROSS
-            ends = [min(each.known_values, default=None), max(each.known_values, default=None)]
+            ends = [min(each.measured, default=None), max(each.measured, default=None)]
             cells.append(
                 row(
                     (

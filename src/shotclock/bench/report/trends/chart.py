@@ -7,7 +7,7 @@ from dataclasses import replace
 import altair as alt
 
 from shotclock.bench.history.trends import Trend, worse
-from shotclock.bench.numbers import percent
+from shotclock.bench.numbers import percent, round_percent
 from shotclock.bench.report.kit.arm_styles import INK, looks
 from shotclock.bench.report.kit.axes import linear
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, Row, data, draw, rule, with_title
@@ -18,7 +18,7 @@ _LINE_PX, _LINES = 13, 4
 
 
 def course(trend: Trend) -> Composed:
-    """The whole chart. Runs stand in their order, evenly: the dates below are some runs' own."""
+    """The whole chart. Runs are spaced evenly, in order; the axis shows some runs' dates."""
     order = sorted({(p.started_at, p.run_id) for one in trend.series for p in one.points})
     place = {run_id: number for number, (_, run_id) in enumerate(order)}
     x = _x([started for started, _ in order])
@@ -40,7 +40,7 @@ def course(trend: Trend) -> Composed:
             ratio = change.ratio
             moved = f"{change.after - change.before:+.3g}" if ratio is None else _format_signed(ratio)
             words = f"{moved}, {'worse' if worse(trend, change) else 'better'}"
-            # words of neighbouring changes stand on lines of their own
+            # labels of neighbouring changes are on separate lines
             lift = _LINE_PX * (number % _LINES)
             frame = Panel((), x, y, _WIDTH, _HEIGHT, "", stepped=False)
             rules += rule(at, words, frame, vertical=True, lift_px=lift)
@@ -67,7 +67,7 @@ def _x(started: list[str]) -> Axis:
 
 
 def _y(trend: Trend) -> Axis:
-    """From 0 where that does not flatten the course, so that a step looks as large as it is."""
+    """From 0 if that does not flatten the curve, so that a step looks as large as it is."""
     values = [point.value for one in trend.series for point in one.points]
     low, high = min(values), max(values)
     room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
@@ -77,5 +77,5 @@ def _y(trend: Trend) -> Axis:
         start, stop = max(start, -0.02), min(stop, 1.02)
     if trend.unit == "ratio":
         axis = linear(start, stop, 4, "share")
-        return replace(axis, words=tuple(f"{100 * tick:.4g} %" for tick in axis.ticks))
+        return replace(axis, words=tuple(round_percent(tick) for tick in axis.ticks))
     return linear(start, stop, 4, "" if trend.unit == "1" else trend.unit)

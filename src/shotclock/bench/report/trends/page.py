@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shotclock.bench.history.store import History
 from shotclock.bench.history.trends import Trend, Trends, worse
-from shotclock.bench.numbers import NOTHING, number, percent
+from shotclock.bench.numbers import NOTHING, number, percent, percent_change
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.sheet import PAGE, draw_all, template
@@ -58,7 +58,7 @@ def headline(found: Trends) -> str:
     longest = max((len(one.points) for trend in found.trends for one in trend.series), default=0)
     if longest < 2 * FEWEST:
         return (
-            f"{size}: too few to tell a change; that takes {2 * FEWEST} runs in one environment, "
+            f"{size}: too few to detect a change; that takes {2 * FEWEST} runs in one environment, "
             f"the longest series has {longest}."
         )
     bad = [each for each in found.changes if worse(each[0], each[2])]
@@ -93,7 +93,7 @@ def changes(found: Trends) -> Grid:
                 f"{before.shotclock} → {first.shotclock}",
                 _value(trend, change.before),
                 _value(trend, change.after),
-                NOTHING if change.ratio is None else f"{100 * change.ratio:+.1f} %",
+                NOTHING if change.ratio is None else percent_change(change.ratio),
                 f"{change.p:.3f}",
             )
         )
@@ -110,8 +110,10 @@ def _calm(trend: Trend) -> tuple[bool, bool]:
 def _figure(trend: Trend) -> Figure:
     better = "Lower" if trend.direction == "lower" else "Higher"
     moved = sum(len(one.changes) for one in trend.series)
-    told = {0: "No level moved.", 1: "One level moved."}.get(moved, f"{moved} levels moved.")
-    caption = f"{better} is better. {told} A letter is an environment; grey bars are medians of the levels."
+    changes = {0: "No level changed.", 1: "One level changed."}.get(moved, f"{moved} levels changed.")
+    caption = (
+        f"{better} is better. {changes} A letter is an environment; grey bars are medians of the levels."
+    )
     name = re.sub(r"[^a-z0-9]+", "-", trend.metric.lower()).strip("-")
     return Figure(f"trend-{name}", trend.metric, caption, course(trend), _points(trend))
 
@@ -135,7 +137,7 @@ def _points(trend: Trend) -> Grid:
 
 
 def environments(found: Trends) -> Grid:
-    """What tells the environments apart, and what they share."""
+    """The facts in which the environments differ, and those that they share."""
     keys = dict.fromkeys(key for facts in found.environments.values() for key in facts)
     rows = []
     for letter, facts in found.environments.items():
@@ -143,5 +145,5 @@ def environments(found: Trends) -> Grid:
         own = [key for key in keys if any(other.get(key) != facts.get(key) for other in others)]
         shown = own or list(facts)
         rows.append((letter, ", ".join(f"{key} {facts[key]}" for key in shown if key in facts) or NOTHING))
-    what = "what tells it apart" if len(rows) > 1 else "what it is"
+    what = "what distinguishes it" if len(rows) > 1 else "what it is"
     return plain("Environments", ("", what), rows, words=2)
