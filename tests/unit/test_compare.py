@@ -329,7 +329,7 @@ def test_a_failing_comparison_ends_with_the_metric_and_the_code(tmp_path: Path) 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
     load_folder(tmp_path / "run", "2026-11-22T10:00:00", 0.004, 0)
     for b in (tmp_path / "run", tmp_path):
-        with pytest.raises(SettingsError, match="are one run"):
+        with pytest.raises(SettingsError, match="are the same run"):
             compare(read_units(tmp_path / "run"), read_units(b), sequential=True)
 
 

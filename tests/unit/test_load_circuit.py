@@ -224,7 +224,7 @@ def test_without_qpu_seconds_no_money_is_told(tmp_path: Path) -> None:
     assert summary.cost is None
     page = write_load_report(summary, calls, tmp_path).read_text(encoding="utf-8")
     assert "EUR" not in page
-    assert "no QPU seconds are known" in page
+    assert "no QPU seconds are reported" in page
 
 
 def test_verify_works_the_money_out_anew(tmp_path: Path) -> None:

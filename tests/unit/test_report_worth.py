@@ -193,7 +193,7 @@ def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[
     found = find_break_even(summary, table(steps), AT)
     assert found is not None
     assert all(found.gain_factor(one) is None for one in found.quantum)
-    assert "no break-even for any of them" in findings(found)
+    assert "no break-even exists for any of them" in findings(found)
     chart = svg(break_even_chart(found, looks(summary.arms), []))
     assert "no break-even" in chart
     assert "for its gain" not in chart

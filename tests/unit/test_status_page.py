@@ -42,8 +42,8 @@ def test_a_browser_gets_a_page_and_a_script_json(accept: str, kind: str) -> None
 def test_the_page_says_what_is_emulated_and_what_wants_a_look() -> None:
     assert page(WELL).count("(EMULATED)") == 2
     assert "116 of 120" in page(WELL)
-    assert 'class="look"' not in page(WELL)
-    assert page(ILL).count('class="look"') == 2
+    assert 'class="attention"' not in page(WELL)
+    assert page(ILL).count('class="attention"') == 2
     assert "half open" in page(ILL)
 
 

@@ -362,7 +362,10 @@ def test_a_torn_page_and_a_torn_picture_are_found(run: Path) -> None:
     whole = page.read_bytes()
     page.write_bytes(whole[: len(whole) // 2 * 2 - 9])
     chart.write_bytes(chart.read_bytes()[:-1])
-    assert faults(run) == ["report.html: is not a complete page", f"charts/{chart.name}: is not a complete PNG"]
+    assert faults(run) == [
+        "report.html: is not a complete page",
+        f"charts/{chart.name}: is not a complete PNG",
+    ]
     page.write_bytes(b"\xff" + whole)
     assert faults(run)[0] == "report.html: is not UTF-8 text: invalid start byte at byte 0"
 

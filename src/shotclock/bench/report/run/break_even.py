@@ -41,7 +41,7 @@ def no_gain(found: BreakEven) -> list[str]:
         return []
     names = "any of them" if len(arms) == len(found.quantum) else ", ".join(arms)
     return [
-        f"Per unit of loss break-even does not exist for {names}: its gain or {CONTROL}'s is not known to be "
+        f"Per unit of loss no break-even exists for {names}: its gain or {CONTROL}'s is not known to be "
         "above 0; the heavy line is for the same answer"
     ]
 
