@@ -24,6 +24,7 @@ from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, PaidJobs
 from shotclock.orchestrator.pipeline import GainEstimator, Pipeline, no_estimate
 from shotclock.orchestrator.planning import ShotLimits
+from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
@@ -82,6 +83,7 @@ class System:
         overload_wait_ms: float = 1e6,
         synthesizer: Unlinked | None = None,
         offload: Offload = INLINE,
+        quota: CallerQuota = DEFAULT_QUOTA,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
@@ -127,6 +129,7 @@ class System:
                 protected,
                 overload_wait_ns=round(overload_wait_ms * NS_PER_MS),
                 seed_policy="shared" if results else "fresh",
+                quota=quota,
             ),
             recorder=recorder,
             batch=BatchPolicy(batch_limit, round(batch_age_ms * NS_PER_MS), protected),

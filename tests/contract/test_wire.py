@@ -153,7 +153,18 @@ def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
         assert (heard.kind, heard.priority, heard.request_id) == ("qat_flip", Priority.HIGH, "r3")
         (circuit,) = system.dispatcher.circuits
         assert 0 < circuit.budget_ns < CIRCUIT.budget_ns
-        assert replace(circuit, budget_ns=CIRCUIT.budget_ns) == CIRCUIT
+        assert replace(circuit, budget_ns=CIRCUIT.budget_ns, caller="") == CIRCUIT
+
+    run(site, work)
+
+
+def test_the_caller_is_who_the_certificate_names_whatever_the_message_says(site: Site) -> None:
+    async def work(system: Wired) -> None:
+        dispatcher = system.trainer()
+        await dispatcher.solve(replace(make_subproblem(), caller="another"))
+        await dispatcher.execute(replace(CIRCUIT, caller="another"))
+        assert system.dispatcher.asked[-1].caller == TRAINER
+        assert system.dispatcher.circuits[-1].caller == TRAINER
 
     run(site, work)
 

@@ -67,6 +67,84 @@ def test_an_empty_queue_has_no_earliest_deadline() -> None:
         fill_queue(4).earliest_deadline_ns()
 
 
+def fill_shared(limit: int, **calls: int) -> WaitingCalls[str]:
+    """As many calls of each caller, named by it and numbered, all of one deadline."""
+    queue: WaitingCalls[str] = WaitingCalls(limit)
+    for caller, count in calls.items():
+        for number in range(count):
+            assert queue.put(f"{caller}{number}", 9, NORMAL, caller) is None
+    return queue
+
+
+def test_callers_take_turns_however_many_calls_each_has() -> None:
+    queue = fill_shared(99, a=5, b=2, c=1)
+    assert queue.peek(99) == ["a0", "b0", "c0", "a1", "b1", "a2", "a3", "a4"]
+
+
+def test_a_caller_that_comes_while_another_waits_is_next() -> None:
+    queue = fill_shared(99, a=10)
+    queue.take(queue.peek(4))
+    queue.put("b0", 99, LOW, "b")
+    assert queue.peek(3) == ["b0", "a4", "a5"]
+
+
+def test_a_caller_saves_up_no_turns_and_does_not_lose_its_debt_by_leaving() -> None:
+    queue = fill_shared(99, a=3)
+    queue.take(["a0", "a1", "a2"])
+    for name in ("b0", "b1"):
+        queue.put(name, 9, NORMAL, "b")
+    queue.put("a3", 1, HIGH, "a")  # after its third turn, though it had no call for a moment
+    assert queue.peek(9) == ["b0", "a3", "b1"]
+    queue.take(["b0", "a3", "b1"])
+    queue.put("c0", 9, NORMAL, "c")  # never here before: it joins at the present turn, not at the first
+    queue.put("c1", 9, NORMAL, "c")
+    queue.put("b2", 1, NORMAL, "b")
+    assert queue.peek(9) == ["c0", "b2", "c1"]
+
+
+def test_a_long_call_costs_its_caller_as_many_turns() -> None:
+    queue: WaitingCalls[str] = WaitingCalls(99)
+    for number in range(2):
+        queue.put(f"long{number}", 9, NORMAL, "long", cost=3.0)
+    for number in range(6):
+        queue.put(f"short{number}", 9, NORMAL, "short")
+    assert queue.peek(99) == [
+        "long0",
+        "short0",
+        "short1",
+        "short2",
+        "long1",
+        "short3",
+        "short4",
+        "short5",
+    ]
+
+
+def test_the_highest_priority_passes_only_calls_of_its_own_caller() -> None:
+    queue = fill_shared(99, a=2, b=2)
+    queue.put("urgent", 1, HIGH, "a")
+    assert queue.peek(99) == ["urgent", "b0", "a0", "b1", "a1"]
+
+
+def test_a_full_queue_gives_up_the_last_call_of_whoever_has_the_most() -> None:
+    queue = fill_shared(4, greedy=4)
+    assert queue.put("m0", 9, LOW, "modest") == "greedy3"
+    assert queue.put("m1", 9, LOW, "modest") == "greedy2"
+    assert queue.put("m2", 9, HIGH, "modest") == "m1"  # two each: from now on among its own
+    assert queue.put("g4", 9, HIGH, "greedy") == "greedy1"
+    assert queue.put("g5", 1, NORMAL, "greedy") == "g5"
+    assert sorted(queue.peek(9)) == ["g4", "greedy0", "m0", "m2"]
+
+
+def test_who_is_ahead_is_counted_by_turns() -> None:
+    queue = fill_shared(99, greedy=20, modest=1)
+    assert queue.ahead_of(NORMAL, "greedy") == 21
+    assert queue.ahead_of(HIGH, "greedy") == 1
+    assert queue.ahead_of(NORMAL, "modest") == 3  # its own, and the two turns of the other before its second
+    assert queue.ahead_of(NORMAL, "new") == 2
+    assert queue.ahead_of(LOW, "new") == 2
+
+
 class AnyQueue(RuleBasedStateMachine):
     """Puts, takes and leavings in any order; the model is sorted from scratch each time."""
 

@@ -25,6 +25,7 @@ from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal
 from shotclock.orchestrator.pipeline import Pipeline, no_estimate
 from shotclock.orchestrator.planning import ShotLimits
+from shotclock.orchestrator.quotas import CallerQuota
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers import registry
 from shotclock.settings import QuantumSettings, Settings
@@ -183,6 +184,7 @@ def assemble(
             policy.protected,
             overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
             seed_policy="shared" if bounds.result_cache else "fresh",
+            quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes),
         ),
         recorder=recorder,
         batch=BatchPolicy(policy.batch_limit, round(bounds.batch_age_ms * NS_PER_MS), policy.protected),

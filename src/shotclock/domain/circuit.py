@@ -77,6 +77,7 @@ class CircuitSpec:
     values: each parameter's value by its name, as pairs or as a mapping from names or Qiskit's Parameters;
     those of a QuantumCircuit's delays are filled in here. shots ≥ 1.
     budget_ns: what is left of the deadline when this object is handed over.
+    caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
 
     Raises CircuitError naming the field that cannot be used.
     """
@@ -87,6 +88,7 @@ class CircuitSpec:
     request_id: str = ""
     budget_ns: int = 0
     priority: Priority = Priority.NORMAL
+    caller: str = ""
 
     def __post_init__(self) -> None:
         _check_count("shots", self.shots, 1)

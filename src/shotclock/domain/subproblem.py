@@ -49,7 +49,8 @@ class Subproblem:
     request_id: the caller's name for this request; decisions refer to it.
     base_version: the model version the coefficients were computed on, 0 or more.
     budget_ns: the time left until the deadline when this object is handed over, nanoseconds.
-    priority: who is served first under overload.
+    priority: which of a caller's calls is served first.
+    caller: the name in the caller's certificate, set by the wire; "" for calls from within the process.
 
     Raises SubproblemError naming the invalid field.
     """
@@ -62,6 +63,7 @@ class Subproblem:
     base_version: int = 0
     budget_ns: int = 0
     priority: Priority = Priority.NORMAL
+    caller: str = ""
 
     def __post_init__(self) -> None:
         self._check_arrays()

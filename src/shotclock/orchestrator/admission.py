@@ -84,6 +84,25 @@ class _Slice:
     total_ns: int = 0
 
 
+class QueueWaits:
+    """The queue wait of each caller: one that fills the queue waits, the others do not."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, QueueWait] = {}
+
+    def observe(self, caller: str, wait_ns: int, now_ns: int) -> None:
+        """A call of this caller left the queue at this instant, after this wait."""
+        if caller not in self._of:
+            self._of = {name: wait for name, wait in self._of.items() if wait.mean_ns(now_ns)}
+            self._of[caller] = QueueWait()
+        self._of[caller].observe(wait_ns, now_ns)
+
+    def mean_ns(self, caller: str, now_ns: int) -> int:
+        """See `QueueWait.mean_ns`."""
+        found = self._of.get(caller)
+        return found.mean_ns(now_ns) if found else 0
+
+
 class QueueWait:
     """Mean waiting time of the calls that left the queue in the last second.
 

@@ -78,6 +78,7 @@ class Call:
     incumbent_energy: energy of the best answer without a QPU.
     ended: resolved by the lanes or the pipeline; cancelled when the caller no longer waits.
     progress: what has happened so far.
+    caller: the name in the caller's certificate, "" without one.
     """
 
     work: Subproblem | UserCircuit
@@ -86,6 +87,7 @@ class Call:
     incumbent_energy: float
     ended: asyncio.Future[Ended]
     progress: Progress = field(default_factory=Progress)
+    caller: str = ""
 
     @property
     def is_wanted(self) -> bool:

@@ -19,6 +19,7 @@ from shotclock.domain.outcome import (
     Outcome,
     ProviderFault,
     Rejection,
+    end_without_answer,
 )
 from shotclock.domain.ports import Clock, Emulating, Recorder
 from shotclock.domain.stages import Stage, StageTiming
@@ -33,6 +34,7 @@ from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.provider_answers import answer_of
+from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress
 from shotclock.orchestrator.results import ResultCache
 
 REPLY_MARGIN_NS = 2_000_000
@@ -53,12 +55,14 @@ class AdmissionPolicy:
         lower priorities first under overload.
     overload_wait_ns: a mean queue wait above this is overload.
     seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
+    quota: the calls and bytes each caller may have in progress.
     """
 
     queue_limit: int
     protected: bool
     overload_wait_ns: int = 100_000_000
     seed_policy: str = "fresh"
+    quota: CallerQuota = DEFAULT_QUOTA
 
 
 class Orchestrator:
@@ -94,6 +98,7 @@ class Orchestrator:
             queue_limit=policy.queue_limit,
             recorder=recorder,
         )
+        self._in_progress = CallsInProgress(policy.quota)
         self._phase = Phase.STARTING
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._open: set[Call] = set()
@@ -134,13 +139,13 @@ class Orchestrator:
 
     def status(self) -> Status:
         """See `Operations.status`."""
-        load, health = self._lanes.load(), self._health
+        load, health = self._lanes.load(Priority.LOW), self._health
         return Status(
             phase=self._phase,
             provider=self._forecast.provider.name,
             emulated=self._forecast.provider.limits.emulated,
             breaker=health.breaker.state(self._clock.now_ns()),
-            waiting=load.waiting,
+            waiting=self._lanes.waiting,
             running=load.running,
             lanes_limit=load.lanes,
             service_p95_s=load.service_p95_s,
@@ -176,19 +181,35 @@ class Orchestrator:
         self._pipeline.book.record_decision(request_id, decision)
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
-        """See `Dispatcher.solve`."""
+        """See `Dispatcher.solve`; a caller over its quota gets no classical answer, which costs CPU too."""
+        size = subproblem.quadratic.nbytes + subproblem.linear.nbytes
+        outcome: Outcome
+        if refused := self._over_quota(subproblem.caller, size):
+            provenance = self._answers.provenance(subproblem, None, Progress())
+            outcome = end_without_answer(refused, provenance)
+        else:
+            with self._in_progress.hold(subproblem.caller, size):
+                outcome = await self._solve(subproblem)
+        self._recorder.record_outcome(outcome)
+        return outcome
+
+    async def _solve(self, subproblem: Subproblem) -> Outcome:
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.prepare_fallback(subproblem, within_s)
         cache_key = self._cache_key(subproblem)
         cached = self._find_cached(subproblem, fallback, cache_key) if cache_key else None
-        outcome = cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key)
-        self._recorder.record_outcome(outcome)
-        return outcome
+        return cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
-        outcome = await self._execute(spec)
+        size = len(spec.content)
+        outcome: CircuitOutcome
+        if refused := self._over_quota(spec.caller, size):
+            outcome = self._answers.answer_unexecuted(refused, Progress())
+        else:
+            with self._in_progress.hold(spec.caller, size):
+                outcome = await self._execute(spec)
         self._recorder.record_outcome(outcome)
         return outcome
 
@@ -196,7 +217,7 @@ class Orchestrator:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
         progress = Progress()
-        refused = self._refusal(spec.budget_ns, spec.priority)
+        refused = self._refusal(spec.budget_ns, spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
         try:
@@ -210,10 +231,11 @@ class Orchestrator:
         compiled = self._clock.now_ns()
         progress.stages.append(StageTiming(Stage.BIND, arrived, compiled - arrived))
         # Compiling can take seconds, in which a drain may begin or the queue may fill.
-        refused = self._refusal(deadline.remaining_ns(compiled), spec.priority)
+        refused = self._refusal(deadline.remaining_ns(compiled), spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
-        call = self._call(UserCircuit(circuit, spec.shots, spec.request_id), deadline, 0.0, progress)
+        work = UserCircuit(circuit, spec.shots, spec.request_id)
+        call = self._call(work, deadline, 0.0, progress, spec.caller)
         with self._track(call):
             ended = await self._run_call(call, spec.priority, spec.budget_ns)
             if isinstance(ended, Sampled):
@@ -240,11 +262,12 @@ class Orchestrator:
         self, subproblem: Subproblem, fallback: Answer | None, arrived: int, cache_key: str
     ) -> Outcome:
         progress = Progress()
-        refused = self._refusal(subproblem.budget_ns, subproblem.priority)
+        refused = self._refusal(subproblem.budget_ns, subproblem.priority, subproblem.caller)
         if refused is not None:
             return await self._answers.fall_back(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
-        call = self._call(subproblem, deadline, _incumbent_energy(subproblem, fallback), progress)
+        energy = _incumbent_energy(subproblem, fallback)
+        call = self._call(subproblem, deadline, energy, progress, subproblem.caller)
         with self._track(call):
             ended = await self._run_call(call, subproblem.priority, subproblem.budget_ns)
             if isinstance(ended, Sampled):
@@ -256,31 +279,40 @@ class Orchestrator:
                 ended = outcome
             return await self._answers.fall_back(subproblem, fallback, ended, progress)
 
-    def _refusal(self, budget_ns: int, priority: Priority) -> Rejection | None:
+    def _over_quota(self, caller: str, size: int) -> Rejection | None:
+        return self._in_progress.refusal(caller, size) if self._policy.protected else None
+
+    def _refusal(self, budget_ns: int, priority: Priority, caller: str) -> Rejection | None:
         """The rejection by the first limit that refuses a new call, if any."""
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
             return NOT_NOW
         if not self._policy.protected:
             return None
-        wait = self._lanes.queue_wait.mean_ns(self._clock.now_ns())
+        wait = self._lanes.queue_waits.mean_ns(caller, self._clock.now_ns())
         return (
             self._health.refuses()
             or overload(wait, self._policy.overload_wait_ns, priority)
-            or admit(self._lanes.load(priority), budget_ns)
+            or admit(self._lanes.load(priority, caller), budget_ns)
         )
 
     def _call(
-        self, work: Subproblem | UserCircuit, deadline: Deadline, incumbent_energy: float, progress: Progress
+        self,
+        work: Subproblem | UserCircuit,
+        deadline: Deadline,
+        incumbent_energy: float,
+        progress: Progress,
+        caller: str,
     ) -> Call:
         ended = asyncio.get_running_loop().create_future()
-        return Call(work, deadline, self._clock.now_ns(), incumbent_energy, ended, progress)
+        return Call(work, deadline, self._clock.now_ns(), incumbent_energy, ended, progress, caller)
 
     async def _run_call(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
         """Queues the call and waits for its end, at most until its deadline."""
         try:
             displaced = self._lanes.add(call, priority)
             if displaced is not None:
-                displaced.end(explain_displacement(self._lanes.load(), self._policy.queue_limit))
+                load = self._lanes.load(priority, displaced.caller)
+                displaced.end(explain_displacement(load, self._policy.queue_limit))
             async with asyncio.timeout(self._time_left_s(call.deadline)):
                 return await call.ended
         except TimeoutError:

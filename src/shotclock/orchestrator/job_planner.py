@@ -10,7 +10,7 @@ from shotclock.domain.outcome import Rejection
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.batching import BatchLimits, Line, PackedJob, Placement, PubPlan, Waiting, pack
 from shotclock.orchestrator.call import Call, UserCircuit
-from shotclock.orchestrator.forecast import Forecast
+from shotclock.orchestrator.forecast import RETURN_MARGIN_NS, Forecast
 from shotclock.orchestrator.job_plan import JobPlan
 from shotclock.orchestrator.planning import Fit, ShotLimits
 
@@ -81,7 +81,8 @@ class JobPlanner:
     def _describe(self, call: Call, arrival: int) -> Waiting[Call]:
         work, shots = call.work, self._forecast.policy.shots.minimum
         n = work.n if isinstance(work, Subproblem) else work.circuit.qubits
-        return Waiting(call, arrival, n, call.deadline.at_ns, shots)
+        # as the fit reckons: a call that is only just late must not be packed, and refuse the others' job
+        return Waiting(call, arrival, n, call.deadline.at_ns - RETURN_MARGIN_NS, shots)
 
     def _pack(self, waiting: list[Call], schedule: QpuSchedule) -> tuple[PackedJob[Call], ...]:
         synthesizer, limits = self._forecast.synthesizer, self._forecast.provider.limits
@@ -115,5 +116,5 @@ class JobPlanner:
         if not self._policy.fits_only and limits.minimum == limits.maximum:
             return self._forecast.fix_shots(representatives, limits.minimum)
         # All calls of a job share its shots, so the earliest deadline bounds them.
-        earliest = Deadline(min(placement.waiting.deadline_ns for pub in pubs for placement in pub))
+        earliest = Deadline(min(placement.call.deadline.at_ns for pub in pubs for placement in pub))
         return self._forecast.fit_to_deadline(representatives, earliest, schedule.ahead_ns, limits)

@@ -6,12 +6,13 @@ import asyncio
 from contextlib import suppress
 
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit import Pub
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Clock, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Priority
-from shotclock.orchestrator.admission import Load, QueueWait
-from shotclock.orchestrator.call import Call
+from shotclock.orchestrator.admission import Load, QueueWaits
+from shotclock.orchestrator.call import Call, UserCircuit
 from shotclock.orchestrator.forecast import RETURN_MARGIN_NS, Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_plan import JobPlan
@@ -49,22 +50,28 @@ class Lanes:
         self._job_of: dict[Call, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._busy_until_ns = 0
-        self.queue_wait = QueueWait()
+        self.queue_waits = QueueWaits()
 
-    def load(self, priority: Priority = Priority.LOW) -> Load:
-        """The present load, as a new call of this priority meets it."""
+    @property
+    def waiting(self) -> int:
+        """Waiting calls of all callers."""
+        return len(self._waiting)
+
+    def load(self, priority: Priority, caller: str = "") -> Load:
+        """The present load, as a new call of this caller and priority meets it."""
         return Load(
-            waiting=self._waiting.ahead_of(priority),
+            waiting=self._waiting.ahead_of(priority, caller),
             running=len(self._jobs),
             ahead_s=self._schedule().ahead_ns / NS_PER_S,
             lanes=self._health.lanes.limit,
             service_p95_s=self._forecast.predict_p95_s(),
-            batch=min(self._policy.limit, self._forecast.calls_per_pub),
+            batch=self._calls_per_job(),
         )
 
     def add(self, call: Call, priority: Priority) -> Call | None:
         """Queues a call; returns the call displaced by it, or the call itself if it may displace none."""
-        displaced = self._waiting.put(call, call.deadline.at_ns, priority)
+        cost = self._cost(call)
+        displaced = self._waiting.put(call, call.deadline.at_ns, priority, call.caller, cost)
         self._recorder.record_queue_length(len(self._waiting))
         self._changed.set()
         return displaced
@@ -74,12 +81,25 @@ class Lanes:
         if call in self._waiting:
             self._waiting.discard(call)
             now = self._clock.now_ns()
-            self.queue_wait.observe(now - call.queued_ns, now)
+            self.queue_waits.observe(call.caller, now - call.queued_ns, now)
             self._recorder.record_queue_length(len(self._waiting))
         job = self._job_of.pop(call, None)
         # Other callers may still wait for the same job: cancelling it for one would fail them all.
         if job is not None and not job.done() and not self._jobs[job].is_wanted:
             job.cancel()
+
+    def _calls_per_job(self) -> int:
+        return min(self._policy.limit, self._forecast.calls_per_pub)
+
+    def _cost(self, call: Call) -> float:
+        """QPU time of its turn, in subproblems; a circuit that shares its job with nobody pays for it all."""
+        if not isinstance(call.work, UserCircuit):
+            return 1.0
+        usual_s = self._forecast.predict_p95_s()
+        if usual_s <= 0.0:
+            return 1.0
+        alone_s = self._forecast.predict_s((Pub((call.work.circuit,)),), call.work.shots)
+        return max(1.0, self._calls_per_job() * alone_s / usual_s)
 
     async def run(self) -> None:
         """Starts jobs until it is cancelled, then cancels the running jobs."""
@@ -194,7 +214,7 @@ class Lanes:
             StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, queued),
             StageTiming(Stage.SUBMISSION_BUCKET_WAIT, now - held, held, emulated),
         )
-        self.queue_wait.observe(queued, now)
+        self.queue_waits.observe(call.caller, queued, now)
 
     def _plan_next(self) -> JobPlan | None:
         """The job to submit now; calls that do not fit end here. None when no call is left to run."""

@@ -1,83 +1,167 @@
-"""The bounded queue: higher priority first, then the earlier deadline, then the earlier arrival."""
+"""The bounded queue: callers take turns, and each one's calls go by priority, deadline, arrival."""
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from shotclock.domain.subproblem import Priority
 
 T = TypeVar("T", bound=Hashable)
 _Rank = tuple[int, int, int]
+"""Priority, negated; deadline; arrival. Arrivals differ, so comparing two entries never reaches the items."""
 _STARTS = [(-int(priority),) for priority in Priority]
 """For each priority, a key that sorts just before its first call."""
 
 
-class WaitingCalls(Generic[T]):
-    """At most `limit` items, each once, always in order; deadlines are monotonic nanoseconds.
+class _Turns(Generic[T]):
+    """One caller's calls in order. start: the virtual instant at which its next turn begins.
 
     A sorted list: at the sizes a deadline allows, moving pointers costs less than a heap's bookkeeping for
     items that leave from the middle.
     """
 
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.order: list[tuple[int, int, int, T, float]] = []
+
+    def tags(self) -> Iterator[tuple[float, tuple[int, int, int, T, float]]]:
+        """Each call with the virtual instant at which its turn begins."""
+        tag = self.start
+        for entry in self.order:
+            yield tag, entry
+            tag += entry[4]
+
+
+class WaitingCalls(Generic[T]):
+    """At most `limit` items, each once, always in order; deadlines are monotonic nanoseconds.
+
+    Callers share the QPU by start-time fair queueing (Goyal, Vin and Cheng 1996): each turn advances its
+    caller's virtual instant by the call's cost, and the earliest instant is served first. A caller without
+    a waiting call accumulates no turns: it joins at the instant being served. Priorities order only the
+    calls of one caller; otherwise a caller that always claims the highest would take the QPU.
+    """
+
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._arrivals = 0
-        self._ranks: dict[T, _Rank] = {}
-        # Arrivals differ, so comparing two entries never reaches the items.
-        self._order: list[tuple[int, int, int, T]] = []
+        self._now = 0.0
+        self._ranks: dict[T, tuple[str, _Rank]] = {}
+        self._callers: dict[str, _Turns[T]] = {}
+        self._left: dict[str, float] = {}
+        """The instants of callers without a waiting call that are still ahead of the one being served."""
 
     def __contains__(self, item: T) -> bool:
         return item in self._ranks
 
     def __len__(self) -> int:
-        return len(self._order)
+        return len(self._ranks)
 
-    def ahead_of(self, priority: Priority) -> int:
-        """How many waiting items a new one of this priority would not overtake by priority alone."""
-        return bisect_left(self._order, (1 - int(priority),))
+    def ahead_of(self, priority: Priority, caller: str = "") -> int:
+        """How many waiting items a new one of this caller would not overtake by turn and priority alone."""
+        own = self._callers.get(caller)
+        passed_by = bisect_left(own.order, (1 - int(priority),)) if own else 0
+        if len(self._callers) <= (own is not None):
+            return passed_by
+        tag = self._start(caller)
+        if own:
+            tag = own.start + sum(entry[4] for entry in own.order[:passed_by])
+        for other in self._callers.values():
+            if other is not own:
+                passed_by += sum(1 for _ in _up_to(other, tag))
+        return passed_by
 
-    def put(self, item: T, deadline_ns: int, priority: Priority) -> T | None:
+    def put(
+        self, item: T, deadline_ns: int, priority: Priority, caller: str = "", cost: float = 1.0
+    ) -> T | None:
         """Adds an item; returns None if there was room, else the item that must be refused.
 
-        A full queue drops its last item for a new one of higher priority, and refuses any other new item: an
-        earlier deadline alone never displaces an accepted item. Raises ValueError on an item that is waiting
-        already.
+        A full queue drops the last item of the caller with the most items for a caller with fewer. Among a
+        caller's own items, a new one of higher priority displaces the last of a lower one; an earlier
+        deadline alone never displaces an accepted item. Raises ValueError on an item that is waiting already.
         """
         if item in self._ranks:
             raise ValueError("the item is waiting already")
         displaced: T | None = None
-        if len(self._order) >= self._limit:
-            if not self._order or self._order[-1][0] <= -priority:
+        if len(self._ranks) >= self._limit:
+            losing = self._find_losing(priority, caller)
+            if losing is None:
                 return item
-            displaced = self._order.pop()[3]
-            del self._ranks[displaced]
+            displaced = self._callers[losing].order[-1][3]
+            self.discard(displaced)
         self._arrivals += 1
         rank = (-int(priority), deadline_ns, self._arrivals)
-        self._ranks[item] = rank
-        insort(self._order, (*rank, item))
+        turns = self._callers.get(caller)
+        if turns is None:
+            turns = self._callers[caller] = _Turns(self._start(caller))
+            self._left = {name: at for name, at in self._left.items() if at > self._now and name != caller}
+        self._ranks[item] = (caller, rank)
+        insort(turns.order, (*rank, item, cost))
         return displaced
 
     def peek(self, count: int) -> list[T]:
         """The first `count` items in order, or all if there are fewer; does not remove them."""
-        return [entry[3] for entry in self._order[:count]]
+        if len(self._callers) == 1:
+            (only,) = self._callers.values()
+            return [entry[3] for entry in only.order[:count]]
+        merged = heapq.merge(*(turns.tags() for turns in self._callers.values()))
+        return [entry[3] for _, (_, entry) in zip(range(count), merged, strict=False)]
 
     def take(self, items: Iterable[T]) -> None:
-        """Removes these items; raises KeyError on one that is not waiting."""
+        """Removes these items and charges their callers; raises KeyError on one that is not waiting."""
+        began = self._now
         for item in items:
-            self._remove(self._ranks.pop(item))
+            caller, _ = self._ranks[item]
+            began = max(began, self._callers[caller].start)
+            self._remove(item, charged=True)
+        self._now = began
 
     def discard(self, item: T) -> None:
-        """Removes an item if it is waiting."""
-        rank = self._ranks.pop(item, None)
-        if rank is not None:
-            self._remove(rank)
+        """Removes an item if it is waiting, without charging its caller."""
+        if item in self._ranks:
+            self._remove(item, charged=False)
 
     def earliest_deadline_ns(self) -> int:
-        """The earliest deadline of any priority; raises ValueError if the queue is empty."""
-        firsts = [bisect_left(self._order, start) for start in _STARTS]
-        return min(self._order[at][1] for at in firsts if at < len(self._order))
+        """The earliest deadline of any item; raises ValueError if the queue is empty."""
+        return min(
+            turns.order[at][1]
+            for turns in self._callers.values()
+            for at in (bisect_left(turns.order, start) for start in _STARTS)
+            if at < len(turns.order)
+        )
 
-    def _remove(self, rank: _Rank) -> None:
-        del self._order[bisect_left(self._order, rank)]
+    def _start(self, caller: str) -> float:
+        """The virtual instant at which a caller without a call would join."""
+        return max(self._now, self._left.get(caller, 0.0))
+
+    def _find_losing(self, priority: Priority, caller: str) -> str | None:
+        """The caller whose last item is dropped for the new one; None: the new one is refused."""
+        if not self._callers:
+            return None
+        own = self._callers.get(caller)
+        held = len(own.order) if own else 0
+        most = max(self._callers, key=lambda name: len(self._callers[name].order))
+        if len(self._callers[most].order) > held + 1:
+            return most
+        return caller if own and own.order[-1][0] > -int(priority) else None
+
+    def _remove(self, item: T, *, charged: bool) -> None:
+        caller, rank = self._ranks.pop(item)
+        turns = self._callers[caller]
+        at = bisect_left(turns.order, rank)
+        if charged:
+            turns.start += turns.order[at][4]
+        del turns.order[at]
+        if not turns.order:
+            del self._callers[caller]
+            self._left[caller] = turns.start
+
+
+def _up_to(turns: _Turns[T], tag: float) -> Iterator[T]:
+    """The calls whose turns begin by this virtual instant."""
+    for begins, entry in turns.tags():
+        if begins > tag:
+            return
+        yield entry[3]

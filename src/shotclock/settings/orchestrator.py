@@ -18,7 +18,8 @@ class OrchestratorSettings(Branch):
     """The bounds of the orchestrator: waiting calls, attempts a job, calls that share a job.
 
     batch_age_ms: how long a job that is not full waits for more calls; overload_wait_ms: a mean queue wait
-    above it sheds low priorities first; result_cache: answers kept for equal calls, 0 keeps none.
+    above it sheds low priorities first; result_cache: answers kept for equal calls, 0 keeps none;
+    caller_calls, caller_bytes: what one caller (a name in a certificate) has in progress at once.
     """
 
     queue_limit: int = Field(default=64, ge=1)
@@ -27,3 +28,5 @@ class OrchestratorSettings(Branch):
     batch_age_ms: Wait = 0.0
     overload_wait_ms: Budget = 100.0
     result_cache: int = Field(default=0, ge=0, le=100_000)
+    caller_calls: int = Field(default=128, ge=1, le=100_000)
+    caller_bytes: int = Field(default=64 * 1024 * 1024, ge=1)

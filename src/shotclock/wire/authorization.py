@@ -56,6 +56,10 @@ class Policy:
             }
         )
 
+    def caller(self, method: str, names: frozenset[str]) -> str:
+        """The one name by which this caller is counted: the first of those that may call the method."""
+        return min(names & self.allowed.get(method, frozenset()), default="")
+
     def permits(self, method: str, names: frozenset[str]) -> bool:
         """Whether one of the names may call the method."""
         return not names.isdisjoint(self.allowed.get(method, frozenset()))

@@ -75,7 +75,7 @@ def encode_subproblem(subproblem: Subproblem, budget_ns: int) -> pb.Subproblem:
     )
 
 
-def decode_subproblem(message: pb.Subproblem) -> Subproblem:
+def decode_subproblem(message: pb.Subproblem, caller: str = "") -> Subproblem:
     """Raises SubproblemError or PayloadCorruptedError; lengths are checked before anything is allocated."""
     n, priority = message.n, _PRIORITY.get(message.priority)
     if not 1 <= n <= MAX_VARIABLES:
@@ -99,6 +99,7 @@ def decode_subproblem(message: pb.Subproblem) -> Subproblem:
         message.base_version,
         message.budget_ns,
         priority,
+        caller,
     )
 
 
@@ -125,7 +126,7 @@ def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
     return message
 
 
-def decode_circuit(message: pb.CircuitSpec) -> CircuitSpec:
+def decode_circuit(message: pb.CircuitSpec, caller: str = "") -> CircuitSpec:
     """Raises CircuitError or PayloadCorruptedError."""
     source = message.qpy if message.WhichOneof("source") == "qpy" else message.openqasm3
     priority = _PRIORITY.get(message.priority)
@@ -140,6 +141,7 @@ def decode_circuit(message: pb.CircuitSpec) -> CircuitSpec:
         message.request_id,
         message.budget_ns,
         priority,
+        caller,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +15,11 @@ from grpc_reflection.v1alpha import reflection
 from shotclock.domain.errors import MachineError
 from shotclock.domain.ports import Dispatcher, Operations
 from shotclock.domain.status import Phase
-from shotclock.wire.authorization import Authorization
+from shotclock.wire.authorization import Authorization, peer_names
 from shotclock.wire.certificate_checks import NEW_KEY, Purpose
 from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.methods import SERVICE
-from shotclock.wire.service import DEFAULT_LIMITS, Service, ServiceLimits
+from shotclock.wire.service import DEFAULT_LIMITS, Service, ServiceLimits, name_nobody
 from shotclock.wire.tls import (
     KEEPALIVE_MIN_S,
     Insecure,
@@ -132,7 +133,7 @@ async def serve(
     server = grpc.aio.server(interceptors=guards, options=options(limits, connections, secure))
     live = _identity(security)
     port = _bind(server, listen, security, live)
-    service = Service(dispatcher, operations, limits, lambda: _warnings(live))
+    service = Service(dispatcher, operations, limits, lambda: _warnings(live), _namer(security))
     health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)
     server.add_generic_rpc_handlers((service.handlers(),))
@@ -142,6 +143,13 @@ async def serve(
     following = asyncio.create_task(_follow(operations, live, health_of, limits.watch_interval_s))
     looking = [asyncio.create_task(_look_at_files(live, connections.look_s))] if live is not None else []
     return Server(server, port, service, health_of, live, (following, *looking))
+
+
+def _namer(security: ServerTls | Insecure) -> Callable[[str, Any], str]:
+    if isinstance(security, Insecure):
+        return name_nobody
+    policy = security.policy
+    return lambda method, context: policy.caller(method, peer_names(context))
 
 
 def _identity(security: ServerTls | Insecure) -> LiveIdentity | None:

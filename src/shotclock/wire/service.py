@@ -73,6 +73,12 @@ def effective_budget_ns(method: str, budget_ns: int, remaining_s: float | None) 
     return min(budget_ns, remaining_ns) if budget_ns else remaining_ns
 
 
+def name_nobody(method: str, context: Any) -> str:
+    """Without certificates all are one caller."""
+    del method, context
+    return ""
+
+
 class Service:
     """`shotclock.v1.Orchestrator`. `handlers` is what gRPC serves; `end_streams` ends the watchers."""
 
@@ -82,11 +88,13 @@ class Service:
         operations: Operations,
         limits: ServiceLimits,
         warnings: Callable[[], tuple[str, ...]] = tuple,
+        name_caller: Callable[[str, Any], str] = name_nobody,
     ) -> None:
         self._dispatcher = dispatcher
         self._operations = operations
         self._limits = limits
         self._warnings = warnings
+        self._name_caller = name_caller
         self._ending = asyncio.Event()
 
     def handlers(self) -> Any:
@@ -161,7 +169,9 @@ class Service:
         self._refuse_unless_ready()
         message = parse(pb.Subproblem, payload)
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
-        outcome = await self._dispatcher.solve(decode_subproblem(message))
+        outcome = await self._dispatcher.solve(
+            decode_subproblem(message, self._name_caller(methods.SOLVE, context))
+        )
         return encode_outcome(outcome, until_arrival_ns(outcome.provenance))
 
     async def _submit_circuit(self, payload: bytes, context: Any) -> pb.CircuitOutcome:
@@ -170,7 +180,9 @@ class Service:
         message.budget_ns = effective_budget_ns(
             methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
         )
-        outcome = await self._dispatcher.execute(decode_circuit(message))
+        outcome = await self._dispatcher.execute(
+            decode_circuit(message, self._name_caller(methods.SUBMIT_CIRCUIT, context))
+        )
         return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
 
     async def _record_decision(self, payload: bytes, context: Any) -> pb.DecidedReply:

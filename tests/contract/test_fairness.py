@@ -1,0 +1,131 @@
+"""One caller cannot take the QPU from the others: turns, quotas, overload, on virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from harness import random_subproblem
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.outcome import Done, Outcome, Rejection, Shed
+from shotclock.domain.subproblem import Priority
+from shotclock.orchestrator.answers import Fallback
+from shotclock.orchestrator.quotas import CallerQuota
+from virtual_orchestrator import N, System, make_scripted, simulate
+
+SERVICE_S = 0.05
+SHARE_PER_S = 2.0
+"""Of each of four callers: together they keep the QPU busy for 40 % of the time."""
+PROTECTED: dict[str, Any] = {
+    "protected": True,
+    "fallback": Fallback.NONE,
+    "queue_limit": 64,
+    "overload_wait_ms": 100.0,
+}
+
+
+async def ask(system: System, caller: str, budget_ms: float = 400, **words: Any) -> Outcome:
+    asked = replace(random_subproblem(N, 0), caller=caller, budget_ns=round(budget_ms * NS_PER_MS), **words)
+    return await system.orchestrator.solve(asked)
+
+
+def arrivals(seed: int, rate_per_s: float, window_s: float) -> list[float]:
+    """Poisson, fixed beforehand."""
+    rng, at, found = random.Random(seed), 0.0, []
+    while (at := at + rng.expovariate(rate_per_s)) < window_s:
+        found.append(at)
+    return found
+
+
+async def offer(
+    system: System, caller: str, instants: list[float], **words: Any
+) -> list[tuple[float, Outcome]]:
+    """(latency from the scheduled instant, outcome) of each call."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def one(at: float) -> tuple[float, Outcome]:
+        await asyncio.sleep(began + at - loop.time())
+        outcome = await ask(system, caller, **words)
+        return loop.time() - began - at, outcome
+
+    return list(await asyncio.gather(*map(one, instants)))
+
+
+def p99_of_others(heavy_per_s: float, window_s: float, **heavy_words: Any) -> tuple[float, float, float]:
+    """The p99 of three callers at their share, their ratio done, and the heavy one's."""
+
+    async def work(system: System) -> tuple[float, float, float]:
+        *others, heavy = await asyncio.gather(
+            *(offer(system, f"caller{seed}", arrivals(seed, SHARE_PER_S, window_s)) for seed in range(3)),
+            offer(system, "heavy", arrivals(9, heavy_per_s, window_s), **heavy_words),
+        )
+        calls = [call for caller in others for call in caller]
+        latencies = sorted(latency for latency, outcome in calls if isinstance(outcome, Done))
+        heavy_done = sum(isinstance(outcome, Done) for _, outcome in heavy)
+        p99 = latencies[round(0.99 * len(latencies)) - 1]
+        return p99, len(latencies) / len(calls), heavy_done / len(heavy)
+
+    return simulate(make_scripted(predicted_s=SERVICE_S, batch_limit=8, lines=8, **PROTECTED), work)
+
+
+def test_ten_times_its_share_costs_the_others_at_most_a_fifth_of_their_p99() -> None:
+    p99, done, _ = p99_of_others(SHARE_PER_S, 60.0)
+    crowded_p99, crowded_done, _ = p99_of_others(10 * SHARE_PER_S, 60.0, priority=Priority.HIGH)
+    assert crowded_p99 <= 1.2 * p99
+    assert crowded_done >= 0.95 * done
+
+
+def test_more_than_the_qpu_can_do_is_refused_to_the_heavy_caller_alone() -> None:
+    _, done, heavy_done = p99_of_others(200 * SHARE_PER_S, 5.0, priority=Priority.HIGH)
+    assert done >= 0.95
+    assert heavy_done < 0.6
+
+
+def test_calls_over_a_quota_are_refused_by_name_and_counted() -> None:
+    async def work(system: System) -> None:
+        ended = await asyncio.gather(*(ask(system, "many") for _ in range(5)), ask(system, "other"))
+        limits = Counter(one.rejection.limit for one in ended if isinstance(one, Shed))
+        assert limits == {"caller_quota": 2}
+        assert isinstance(ended[-1], Done)
+        assert system.value("shotclock_rejections_total", limit="caller_quota") == 2
+        assert isinstance(await ask(system, "many"), Done)  # the others have ended
+
+    simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=3), **PROTECTED), work)
+
+
+def test_bytes_over_a_quota_are_refused_of_subproblems_and_circuits() -> None:
+    size = 8 * N * (N + 1)
+    spec = CircuitSpec("x" * (2 * size + 1), 64, budget_ns=400 * NS_PER_MS, caller="many")
+
+    async def work(system: System) -> None:
+        ended = await asyncio.gather(*(ask(system, "many") for _ in range(3)))
+        (refused,) = (one.rejection for one in ended if isinstance(one, Shed))
+        assert refused == Rejection("caller_quota", 2 * size, 3 * size, "bytes of this caller", 0.1)
+        executed = await system.orchestrator.execute(spec)
+        assert isinstance(executed, Shed)
+        assert executed.rejection.limit == "caller_quota"
+
+    simulate(make_scripted(batch_limit=8, quota=CallerQuota(size=2 * size), **PROTECTED), work)
+
+
+def test_a_caller_over_its_quota_costs_no_classical_answer() -> None:
+    async def work(system: System) -> None:
+        ended = await asyncio.gather(*(ask(system, "many") for _ in range(2)))
+        assert [type(one) for one in ended] == [Done, Shed]
+
+    words = PROTECTED | {"fallback": Fallback.STANDBY}
+    simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=1), **words), work)
+
+
+def test_a_measuring_path_has_no_quota() -> None:
+    async def work(system: System) -> None:
+        ended = await asyncio.gather(*(ask(system, "many") for _ in range(3)))
+        assert all(isinstance(one, Done) for one in ended)
+
+    words = PROTECTED | {"protected": False}
+    simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=1), **words), work)
