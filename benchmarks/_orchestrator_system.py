@@ -30,15 +30,15 @@ WIDTH = 8
 """Calls in flight where a rate is measured."""
 
 
-def instances(count: int = INSTANCES) -> list[Subproblem]:
-    """Dense random subproblems of 12 variables with the product's budget."""
+def instances(count: int = INSTANCES, budget_ns: int = BUDGET_NS) -> list[Subproblem]:
+    """Dense random subproblems of 12 variables, by default with the product's budget."""
     rng = np.random.default_rng(N)
     found = []
     for number in range(count):
         upper = np.triu(rng.normal(size=(N, N)), k=1)
         found.append(
             Subproblem(
-                upper + upper.T, rng.normal(size=N), request_id=f"request-{number}", budget_ns=BUDGET_NS
+                upper + upper.T, rng.normal(size=N), request_id=f"request-{number}", budget_ns=budget_ns
             )
         )
     return found
