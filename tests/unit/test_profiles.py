@@ -82,7 +82,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         ('kind = "constant"', 'kind = "normal"', "subjob_overhead"),
         ('component = "queue"', 'component = "link"', "file: link must be either modelled or listed"),
         ("schema = 1", "schema = 2", "schema"),
-        ("[link.rtt]", "[link.rtt", "not TOML"),
+        ("[link.rtt]", "[link.rtt", "malformed TOML"),
     ],
 )
 def test_a_bad_file_is_one_line_that_names_file_and_key(

@@ -17,18 +17,16 @@ from typer.testing import CliRunner, Result
 
 import synthetic
 from queueing import MS, Queue, run_load
+from run_folder import LOCK, facts, write_run
 from shotclock.bench.history.store import History, entry
-from shotclock.bench.judge.metrics import Prices
-from shotclock.bench.judge.summarise import ArmFacts, RunFacts, summarise
+from shotclock.bench.judge.summarise import summarise
 from shotclock.bench.load.arrivals import Plan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import read, write
 from shotclock.bench.load.summarise import LoadFacts
 from shotclock.bench.load.summarise import summarise as summarise_load
-from shotclock.bench.record.arm_runs import Arm
 from shotclock.bench.record.folder import RunFolder, environment
-from shotclock.bench.record.hdr import write_hdr
 from shotclock.bench.record.rows import Step, steps, table
 from shotclock.bench.record.trace import write_trace
 from shotclock.bench.report.load.page import write_load_report
@@ -37,81 +35,17 @@ from shotclock.bench.verify.check import verify
 from shotclock.cli.verify import verify as verb
 from shotclock.domain.errors import SettingsError
 
-LOCK = f"""schema = 1
-[bench]
-workload = "digits-mlp"
-arms = {[arm.name for arm in synthetic.ARMS]}
-[kernel]
-name = "qat_flip"
-n = 12
-[quantum]
-shots = 256
-[cost]
-currency = "USD"
-gpu_hour = 2.1
-qpu_second = 1.6
-"""
-
-
-def facts() -> RunFacts:
-    arms = tuple(
-        ArmFacts(
-            Arm(
-                one.name,
-                one.every is not None,
-                one.quantum,
-                True,
-                one.name.endswith("-protected"),
-                one.profile,
-            ),
-            one.profile,
-            "emulated" if one.quantum else None,
-            "inline" if one.every else None,
-            one.quantum,
-            one.deadline_ms if one.every else None,
-            one.every,
-            Prices("USD", 1.6, 2.1),
-        )
-        for one in synthetic.ARMS
-    )
-    return RunFacts(
-        run_id="20261122-0900",
-        shotclock="0.1.0",
-        clock="wall",
-        quick=True,
-        workload="digits-mlp",
-        samples_per_step=64,
-        kernel="qat_flip",
-        n=12,
-        shots=256,
-        started_at="2026-11-22T09:00:00+00:00",
-        duration_s=60.0,
-        interrupted=False,
-        failure="",
-        environment=environment(),
-        arms=arms,
-        profiles=synthetic.summary([]).profiles,
-        thresholds=(),
-    )
-
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the main job leaves it, of synthetic rows."""
     rows = synthetic.rows(synthetic.SMALL)
-    run = facts()
-    folder = RunFolder.create(tmp_path_factory.mktemp("runs") / "run")
-    summary = summarise(rows, run)
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "run")
+    summary = write_run(folder.path, rows)
     counted = {name: sum(arm.causes.values()) for name, arm in summary.arms.items()}
     caused = [step.arm for step in rows if step.call and step.call.cause]
     assert counted == {name: caused.count(name) for name in summary.arms}
     assert sum(counted.values())
-    folder.write_settings(LOCK)
-    folder.write_machine(run.environment)
-    folder.write_steps(rows)
-    folder.write_summary(summary)
-    write_hdr(rows, folder.path / "latency.hlog")
-    write_trace(rows, folder.path / "trace.pftrace")
     write_report(summary, table(rows), folder.path)
     return folder.path
 
@@ -443,7 +377,7 @@ def test_what_follows_from_a_load_tests_runs_together_is_worked_out_anew(load_te
 def test_a_load_tests_torn_machine_file_is_a_fault(load_test: Path, content: bytes) -> None:
     (load_test / "machine.json").write_bytes(content)
     (fault,) = faults(load_test)
-    assert fault.startswith("machine.json: is not JSON: ")
+    assert fault.startswith("machine.json: is not ")
 
 
 def ran(*arguments: str) -> Result:

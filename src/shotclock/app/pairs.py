@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from shotclock.bench.record.folder import RunFolder
-from shotclock.domain import files
+from shotclock.domain import documents, files
 from shotclock.domain.errors import MachineError, RunError, SettingsError, ShotclockError
 from shotclock.settings import Settings
 
@@ -103,8 +103,8 @@ def _asked(job: PairsJob) -> dict[str, Any]:
 
 def _refuse_another(record: Path, asked: dict[str, Any]) -> None:
     try:
-        before = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
+        before = documents.parse_json(files.read_bytes(record, documents.MOST_BYTES))
+    except documents.DocumentError as error:
         raise SettingsError(f"{record}: is not valid JSON; name a new folder with --out") from error
     if not isinstance(before, dict):
         raise SettingsError(f"{record}: was not written by `shotclock pairs`; name a new folder with --out")

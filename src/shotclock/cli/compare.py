@@ -46,11 +46,15 @@ def compare(
     """
     from shotclock.bench.compare import gate  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.compare.units import read_units  # noqa: PLC0415
+    from shotclock.domain.documents import refuse_contradictions  # noqa: PLC0415
 
     wanted = [gate.MetricLimit.parse(text) for text in metric or ()]
-    found = gate.compare(
-        read_units(a), read_units(b), wanted, despite=tuple(despite or ()), sequential=sequential
-    )
+    with refuse_contradictions(a):
+        baseline = read_units(a)
+    with refuse_contradictions(b):
+        found = gate.compare(
+            baseline, read_units(b), wanted, despite=tuple(despite or ()), sequential=sequential
+        )
     write(found, chosen_format(format, json=json), strict=strict)
     raise typer.Exit(exit_code(found, strict))
 

@@ -76,8 +76,12 @@ def doctor(
 
 def _checklist(settings: Settings, run: Path | None) -> Checklist:
     from shotclock.app import integration  # noqa: PLC0415 - nothing of it may be missing by now
+    from shotclock.domain.documents import refuse_contradictions  # noqa: PLC0415
 
-    return integration.of_settings(settings) if run is None else integration.of_run(run)
+    if run is None:
+        return integration.of_settings(settings)
+    with refuse_contradictions(run):
+        return integration.of_run(run)
 
 
 def _show(checklist: Checklist, console: Console) -> None:

@@ -113,12 +113,14 @@ def _made(job: PairsJob, looks: list[int], wanted: list[MetricLimit], despite: t
     from shotclock.bench.compare.gate import compare  # noqa: PLC0415
     from shotclock.bench.compare.units import read_units  # noqa: PLC0415
     from shotclock.bench.schema import Result  # noqa: PLC0415
+    from shotclock.domain.documents import refuse_contradictions  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
         for look in looks:
             make(job, look, lambda made, of=look: _tell(made, of))  # type: ignore[misc]
-            found = compare(read_units(job.out / "a"), read_units(job.out / "b"), wanted, despite=despite)
+            with refuse_contradictions(job.out):
+                found = compare(read_units(job.out / "a"), read_units(job.out / "b"), wanted, despite=despite)
             if found.result is not Result.INCONCLUSIVE:
                 break
     except KeyboardInterrupt:

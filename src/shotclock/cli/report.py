@@ -47,7 +47,8 @@ def report(
 
     Exit codes: 0 written, 2 usage, or runs that don't belong together, 3 a place that cannot be written.
     """
-    from shotclock.domain.errors import MachineError, SettingsError  # noqa: PLC0415 - as below
+    from shotclock.domain.documents import refuse_contradictions  # noqa: PLC0415 - as below
+    from shotclock.domain.errors import MachineError, SettingsError  # noqa: PLC0415
 
     folders = runs or []
     if bool(folders) == (history is not None):
@@ -58,11 +59,14 @@ def report(
         raise SettingsError("--despite: is for several runs")
     try:
         if history is not None:
-            written = _history(history, metric or [], out)
+            with refuse_contradictions(history):
+                written = _history(history, metric or [], out)
         elif len(folders) > 1:
-            written = _several(folders, despite or [], out or _beside(folders))
+            with refuse_contradictions(_beside(folders)):
+                written = _several(folders, despite or [], out or _beside(folders))
         else:
-            written = _one(folders[0], out or folders[0])
+            with refuse_contradictions(folders[0]):
+                written = _one(folders[0], out or folders[0])
     except OSError as error:
         raise MachineError(
             f"{error.filename or 'stdout'}: cannot write the report: {error.strerror}"

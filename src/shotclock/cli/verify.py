@@ -25,12 +25,13 @@ def verify(
     """
     from shotclock.bench.history.store import History, entry  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.verify.check import verify as check  # noqa: PLC0415
+    from shotclock.domain.documents import refuse_contradictions  # noqa: PLC0415
     from shotclock.domain.plural import count  # noqa: PLC0415
 
     faults = check(run)
     added = False
     if record is not None and not faults:
-        with History(record) as history:
+        with refuse_contradictions(run), History(record) as history:
             added = history.add(entry(run))
     if json:
         found = {

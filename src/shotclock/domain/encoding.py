@@ -6,6 +6,8 @@ import codecs
 import os
 from pathlib import Path
 
+from shotclock.domain import files
+
 _OTHERS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -14,9 +16,15 @@ _OTHERS = (
 )
 
 
-def read_text(path: Path) -> str:
-    """The text of a file; see `decode`. Raises OSError and UnicodeError, whose texts are fit to be shown."""
-    return decode(path.read_bytes())
+MOST_BYTES = 64 * files.MIB
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The text of a file of at most so many bytes; see `decode`.
+
+    Raises OSError and UnicodeError, whose texts are fit to be shown.
+    """
+    return decode(files.read_bytes(path, most))
 
 
 def decode(content: bytes) -> str:

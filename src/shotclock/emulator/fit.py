@@ -9,7 +9,6 @@ profile lists them as not modelled.
 from __future__ import annotations
 
 import csv
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,16 +19,19 @@ from typing import Any
 
 import numpy as np
 import tomli_w
+from pydantic import ValidationError
 
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.figures import Z99
-from shotclock.emulator.profile import Profile
+from shotclock.emulator.profile import Profile, first_fault
 
 FEWEST = 20
 """Fewer records do not determine a 99th percentile."""
 FIELDS = "created, running, finished, usage_s; shots_s is optional"
 SHORTEST_S = 1e-6
+LARGEST = 1e18
+"""Of a number in a record: 30 years in nanoseconds."""
 STAMPS = ("created", "running", "finished")
 
 
@@ -57,7 +59,10 @@ def read(path: Path) -> tuple[Record, ...]:
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"{path}: cannot be read: {encoding.explain(error)}") from error
     rows = _json_rows(path, text) if text.lstrip().startswith(("[", "{")) else _csv_rows(text)
-    parsed = [_record(path, number, row) for number, row in enumerate(rows, start=1)]
+    try:
+        parsed = [_record(path, number, row) for number, row in enumerate(rows, start=1)]
+    except csv.Error as error:
+        raise SettingsError(f"{path}: malformed CSV: {error}") from error
     records = tuple(record for record in parsed if record is not None)
     if len(records) < FEWEST:
         raise SettingsError(f"{path}: {len(records)} jobs that ran; a profile needs at least {FEWEST}")
@@ -94,7 +99,10 @@ def fit_profile(records: Sequence[Record], name: str, source: str) -> Profile:
     document["not_modelled"] = [
         {"component": component, "reason": reason} for component, reason in missing.items()
     ]
-    return Profile.model_validate(document)
+    try:
+        return Profile.model_validate(document)
+    except ValidationError as error:
+        raise SettingsError(f"{source}: no profile fits them: {first_fault(error)}") from error
 
 
 def toml_of(profile: Profile) -> str:
@@ -133,9 +141,9 @@ def _figure(seconds: float, source: str) -> dict[str, Any]:
 
 def _json_rows(path: Path, text: str) -> Iterable[Mapping[str, Any]]:
     try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingsError(f"{path}: malformed JSON at line {error.lineno}") from error
+        document = documents.parse_json(text)
+    except documents.DocumentError as error:
+        raise SettingsError(f"{path}: {error}") from error
     rows = document.get("jobs", []) if isinstance(document, dict) else document
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise SettingsError(f"{path}: expected a list of jobs, each with {FIELDS}")
@@ -150,6 +158,8 @@ def _record(path: Path, number: int, row: Mapping[str, Any]) -> Record | None:
     """One row: flat fields, or `timestamps` and `usage` as GET /jobs/{id}/metrics gives them."""
     where = f"{path}: job {number}"
     stamps = row.get("timestamps") or row
+    if not isinstance(stamps, Mapping):
+        raise SettingsError(f"{where}: timestamps: must be a table of {', '.join(STAMPS)}")
     usage = row.get("usage")
     if isinstance(usage, Mapping):
         usage = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))
@@ -181,7 +191,7 @@ def _moment(where: str, name: str, value: object) -> datetime | None:
     try:
         moment = datetime.fromisoformat(str(value))
     except ValueError:
-        raise SettingsError(f"{where}: {name}: {value!r} is not an ISO 8601 time") from None
+        raise SettingsError(f"{where}: {name}: {str(value)[:60]!r} is not an ISO 8601 time") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)  # naive and aware times cannot be compared
 
 
@@ -193,5 +203,7 @@ def _number(where: str, name: str, value: object) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise SettingsError(f"{where}: {name}: {value!r} is not a number")
+        raise SettingsError(f"{where}: {name}: {str(value)[:60]!r} is not a number")
+    if abs(number) > LARGEST:
+        raise SettingsError(f"{where}: {name}: must be at most {LARGEST:g} (got {number:g})")
     return number

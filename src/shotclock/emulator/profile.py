@@ -7,14 +7,13 @@ listed as not modelled, so that no invented number hides among published ones.
 from __future__ import annotations
 
 import difflib
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.figures import SECONDS, Distribution, Figure, Named, Sourced, figures_of
 from shotclock.emulator.windows import CalibrationWindows
@@ -158,16 +157,18 @@ def load(name_or_path: str) -> Profile:
 
 def _read(path: Path) -> str:
     try:
-        return encoding.read_text(path)
+        return encoding.read_text(path, documents.MOST_SETTINGS_BYTES)
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"profile {path}: cannot be read: {encoding.explain(error)}") from error
 
 
 def _parse(where: str, text: str) -> Profile:
     try:
-        return Profile.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"profile {where}: not TOML: {error}") from error
+        values = documents.parse_toml(text)
+        documents.check(values)
+        return Profile.model_validate(values)
+    except documents.DocumentError as error:
+        raise SettingsError(f"profile {where}: {error}") from error
     except ValidationError as error:
         raise SettingsError(f"profile {where}: {first_fault(error)}") from error
 

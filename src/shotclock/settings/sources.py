@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pydantic_settings import (
     SettingsError as EnvironmentValueError,
 )
 
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings.explain import explain, fields_of, nearest, siblings_of
 from shotclock.settings.source import ENV_PREFIX, Source
@@ -55,9 +54,9 @@ def _sources(file: Path | None) -> tuple[Source, Source]:
     """The file and the environment, in the order in which the second overrides the first."""
     text = _read(file)
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{file}: malformed TOML: {error}") from error
+        values = documents.parse_toml(text)
+    except documents.DocumentError as error:
+        raise SettingsError(f"{file}: {error}") from error
     _refuse_unknown_environment()
     return Source("", values, file, text), Source("environment: ", _environment())
 
@@ -104,7 +103,7 @@ def _read(file: Path | None) -> str:
     if file is None:
         return ""
     try:
-        return encoding.read_text(file)
+        return encoding.read_text(file, documents.MOST_SETTINGS_BYTES)
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"{file}: cannot read the settings file: {encoding.explain(error)}") from error
 

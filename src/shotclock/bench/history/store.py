@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import apsw
 import pyarrow as pa
@@ -20,8 +20,8 @@ from shotclock.bench.load.folder import read_load
 from shotclock.bench.load.schema import LoadSummary, Tail
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.schema import ArmSummary, Latency, Percentile, Summary
-from shotclock.domain import encoding, files
-from shotclock.domain.errors import MachineError
+from shotclock.domain import documents, encoding, files
+from shotclock.domain.errors import MachineError, SettingsError
 
 Direction = Literal["lower", "higher"]
 NOT_A_SERIES = ("host", "qpu_calibration")
@@ -227,10 +227,21 @@ def _percentiles(name: str, n: int, percentiles: Iterable[tuple[str, Percentile 
     return [
         Figure(f"{name}.{quantile}_ms", "ms", "lower", n, found.value, found.upper_bound)
         for quantile, found in percentiles
-        if isinstance(found, Percentile) and found.value is not None
+        if isinstance(found, Percentile) and found.value is not None and math.isfinite(found.value)
     ]
 
 
+MOST_BYTES = 1024 * files.MIB
+MOST_ROWS = 2_000_000
+LONGEST = 1 << 20
+"""Of a value, in bytes."""
+_Type = type | tuple[type, ...]
+_Bound: _Type = (float, type(None))
+_SCHEMA = {
+    " ".join(statement.replace("IF NOT EXISTS ", "").split())
+    for statement in _TABLES.split(";")
+    if statement.strip()
+}
 _FLAGS = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
 
 
@@ -241,11 +252,22 @@ class History:
         self._path = path
         if path.is_symlink():
             raise MachineError(f"{path}: is a symbolic link; name the file that it leads to")
+        if path.is_file() and path.stat().st_size > MOST_BYTES:
+            raise MachineError(
+                f"{path}: is larger than {MOST_BYTES // files.MIB:,} MiB, the most of a history"
+            )
         try:
             self._connection = apsw.Connection(encoding.sqlite_name(path.resolve()), flags=_FLAGS)
-            self._connection.execute(_TABLES)
+            self._connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+            self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, LONGEST)
+            known = self._schema()
+            if not known:
+                self._connection.execute(_TABLES)
         except apsw.Error as error:
             raise MachineError(f"{path}: cannot be used as a history: {error}") from error
+        if known not in (set(), _SCHEMA):
+            self._connection.close()
+            raise MachineError(f"{path}: is an SQLite file and not a history; name another file")
 
     def __enter__(self) -> History:
         return self
@@ -254,6 +276,33 @@ class History:
         self, kind: type[BaseException] | None, raised: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+
+    def _schema(self) -> set[str]:
+        """Its statements: a view or a trigger of somebody else's would run with our queries."""
+        found = self._connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        return {" ".join(str(row[0]).split()) for row in found}
+
+    def _rows(
+        self, query: str, types: tuple[_Type, ...], values: tuple[str, ...] = ()
+    ) -> list[tuple[Any, ...]]:
+        """What a query gives. SettingsError naming the run whose values a figure cannot have."""
+        try:
+            found = list(self._connection.execute(query, values))
+        except apsw.Error as error:
+            raise MachineError(f"{self._path}: cannot be read as a history: {error}") from error
+        if len(found) > MOST_ROWS:
+            raise SettingsError(f"{self._path}: has {len(found):,} rows; the most is {MOST_ROWS:,}")
+        for row in found:
+            odd = [one for one, kind in zip(row, types, strict=True) if not isinstance(one, kind)]
+            odd += [one for one in row if isinstance(one, float) and not abs(one) <= documents.LARGEST]
+            where = f"{self._path}: run {str(row[0])[:60]!a}"
+            if odd:
+                raise SettingsError(f"{where}: has the value {str(odd[0])[:60]!a}; remove the run")
+            try:
+                documents.check(list(row))
+            except documents.DocumentError as error:
+                raise SettingsError(f"{where}: {error}; remove the run") from error
+        return found
 
     def add(self, new: Entry) -> bool:
         """Keeps a run, whole or not at all; whether it was new. The same run is kept once."""
@@ -284,28 +333,39 @@ class History:
 
     def metrics(self) -> list[str]:
         """Every metric any run has."""
-        rows = self._connection.execute("SELECT DISTINCT metric FROM figures ORDER BY metric")
-        return [str(row[0]) for row in rows]
+        rows = self._rows("SELECT DISTINCT metric FROM figures ORDER BY metric", (str,))
+        return [row[0] for row in rows]
 
     def trend(self, metric: str) -> list[TrendPoint]:
         """A metric's values, the oldest run first; empty where no run has it."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT run_id, started_at, shotclock, environment_id, emulated, clock, unit, direction, value,"
             " bound FROM figures JOIN runs USING (run_id) WHERE metric = ? ORDER BY started_at, run_id",
+            (str, str, str, str, int, str, str, str, float, _Bound),
             (metric,),
         )
         return [TrendPoint(r[0], r[1], r[2], r[3], bool(r[4]), r[5], r[6], r[7], r[8], r[9]) for r in rows]
 
     def environments(self) -> dict[str, dict[str, str]]:
         """Every environment by its id, in the order they first ran."""
-        rows = self._connection.execute(
-            "SELECT environment_id, environment FROM runs ORDER BY started_at, run_id"
+        rows = self._rows(
+            "SELECT run_id, environment_id, environment FROM runs ORDER BY started_at, run_id", (str,) * 3
         )
-        return {str(name): json.loads(str(text)) for name, text in rows}
+        return {name: self._facts(run, text) for run, name, text in rows}
+
+    def _facts(self, run: str, text: str) -> dict[str, str]:
+        try:
+            found = documents.parse_json(text)
+        except documents.DocumentError as error:
+            raise SettingsError(f"{self._path}: run {run!a}: environment {error}; remove the run") from error
+        if not isinstance(found, dict) or not all(isinstance(fact, str) for fact in found.values()):
+            raise SettingsError(f"{self._path}: run {run!a}: its environment is not of texts; remove the run")
+        return found
 
     def export(self, path: Path) -> None:
         """Everything as one Parquet file, a row a run and a metric."""
-        rows = list(self._connection.execute(_EVERYTHING))
+        types = (*(str,) * 4, int, *(str,) * 5, int, float, _Bound)
+        rows = self._rows(_EVERYTHING, types)
         columns = {name: [row[place] for row in rows] for place, name in enumerate(_COLUMNS)}
         with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
             pq.write_table(pa.table(columns), file, compression="zstd")

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
-from shotclock.domain import encoding, files
+from shotclock.domain import documents, encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
 
 SUMMARY = "load.json"
@@ -33,11 +33,15 @@ def read_load(path: Path) -> LoadSummary:
     """load.json; SettingsError where it is not there or of another schema."""
     file = path / SUMMARY
     try:
-        return LoadSummary.model_validate_json(encoding.read_text(file))
+        text = encoding.decode(files.read_regular(file, documents.MOST_BYTES))
+        documents.parse_json(text)
+        return LoadSummary.model_validate_json(text)
     except OSError as error:
         raise SettingsError(f"{file}: not a load test's folder: {error.strerror}") from error
     except UnicodeError as error:
         raise SettingsError(f"{file}: cannot be read: {error}") from error
+    except documents.DocumentError as error:
+        raise SettingsError(f"{file}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -11,12 +11,11 @@ from importlib import metadata
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
-from shotclock.bench.record.rows import Step, write
+from shotclock.bench.record.rows import Step, read_table, write
 from shotclock.bench.schema import Summary
-from shotclock.domain import encoding, files
+from shotclock.domain import documents, encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
 
 RECORDED_PACKAGES = ("numpy", "numba", "torch", "qiskit", "qiskit-ibm-runtime", "scipy", "scikit-learn")
@@ -79,9 +78,13 @@ class RunFolder:
         """summary.json; SettingsError when it is missing or not a summary of schema 1 or 2."""
         file = self.path / "summary.json"
         try:
-            return Summary.model_validate_json(encoding.read_text(file))
+            text = encoding.decode(files.read_regular(file, documents.MOST_BYTES))
+            documents.parse_json(text)
+            return Summary.model_validate_json(text)
         except OSError as error:
             raise SettingsError(f"{file}: not a run folder: {error.strerror}") from error
+        except documents.DocumentError as error:
+            raise SettingsError(f"{file}: {error}") from error
         except UnicodeError as error:
             raise SettingsError(f"{file}: cannot be read: {error}") from error
         except ValidationError as error:
@@ -91,12 +94,7 @@ class RunFolder:
 
     def read_steps(self) -> pa.Table:
         """steps.parquet; SettingsError when it cannot be read."""
-        file = self.path / "steps.parquet"
-        try:
-            with file.open("rb") as opened:  # Arrow itself opens no name that is not UTF-8
-                return pq.read_table(opened)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise SettingsError(f"{file}: cannot be read: {str(error).splitlines()[0]}") from error
+        return read_table(self.path / "steps.parquet")
 
 
 def environment() -> dict[str, str]:

@@ -6,9 +6,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shotclock.bench import parquet
 from shotclock.domain import files
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.stages import Stage, StageTiming
 
 CALL_STAGES = tuple(stage for stage in Stage if stage is not Stage.TOTAL_ITERATION_TIME)
@@ -95,6 +98,20 @@ _TYPES: dict[str, pa.DataType] = {
 }
 
 
+_STAGE_COLUMNS = tuple(
+    f"{stage}{suffix}" for stage in CALL_STAGES for suffix in ("_start_ns", "_ns", "_emulated_ns")
+)
+SCHEMA = pa.schema(
+    [
+        (name, pa.bool_() if name == "called" else _TYPES.get(name, pa.int64()))
+        for name in (*_STEP_COLUMNS, "called", *_CALL_COLUMNS, *_STAGE_COLUMNS)
+    ]
+)
+MOST_ROWS = 1_000_000
+"""That are read of one run; the full one has 35,000."""
+MOST_STEPS = 10_000_000
+
+
 def _flat(step: Step) -> dict[str, object]:
     row: dict[str, object] = {name: getattr(step, name) for name in _STEP_COLUMNS}
     row["called"] = step.call is not None
@@ -111,10 +128,7 @@ def _flat(step: Step) -> dict[str, object]:
 
 def table(steps: list[Step]) -> pa.Table:
     """The rows as one Arrow table; a stage has columns `<stage>_start_ns`, `_ns` and `_emulated_ns`."""
-    names = [*_STEP_COLUMNS, "called", *_CALL_COLUMNS]
-    names += [f"{stage}{suffix}" for stage in CALL_STAGES for suffix in ("_start_ns", "_ns", "_emulated_ns")]
-    schema = pa.schema([(n, pa.bool_() if n == "called" else _TYPES.get(n, pa.int64())) for n in names])
-    return pa.Table.from_pylist([_flat(step) for step in steps], schema=schema)
+    return pa.Table.from_pylist([_flat(step) for step in steps], schema=SCHEMA)
 
 
 def steps(found: pa.Table) -> list[Step]:
@@ -123,7 +137,8 @@ def steps(found: pa.Table) -> list[Step]:
     Raises KeyError where a column is missing.
     """
     made = []
-    for row in found.to_pylist():
+    # a batch at a time: a dict a row takes many times what a step does
+    for row in (row for batch in found.to_batches(max_chunksize=5_000) for row in batch.to_pylist()):
         call = None
         if row["called"]:
             timings = tuple(
@@ -141,3 +156,39 @@ def write(steps: list[Step], path: Path) -> None:
     """`steps.parquet`."""
     with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
         pq.write_table(table(steps), file, compression="zstd")
+
+
+def read_table(path: Path, *, whole: bool = False) -> pa.Table:
+    """`steps.parquet` of any version; SettingsError naming the column that cannot be used.
+
+    whole: every column of a call must be there (`inline` came later).
+    """
+    required = (*_STEP_COLUMNS, "called")
+    if whole:
+        required += tuple(name for name in (*_CALL_COLUMNS, *_STAGE_COLUMNS) if name != "inline")
+    found = parquet.read_table(
+        path,
+        SCHEMA,
+        required=required,
+        most_rows=MOST_ROWS,
+        non_finite=("batch_loss", "eval_loss"),
+        nullable=("eval_loss", *_CALL_COLUMNS, *_STAGE_COLUMNS),
+    )
+    _check_calls(path, found)
+    steps, seeds = (pc.min_max(found[name]).as_py() for name in ("step", "seed"))
+    if len(found) and not (steps["min"] >= 0 and steps["max"] <= MOST_STEPS and seeds["min"] >= 0):
+        raise SettingsError(f"{path}: step, seed: must be from 0 up, and steps at most {MOST_STEPS:,}")
+    return found
+
+
+def _check_calls(path: Path, found: pa.Table) -> None:
+    """A call has all its columns; a stage has its three, or none."""
+    calls = found.filter(found["called"])
+    for name in _CALL_COLUMNS:
+        if name in calls.column_names and name != "quantum_latency_ns" and calls[name].null_count:
+            raise SettingsError(f"{path}: {name}: {calls[name].null_count:,} calls have no value")
+    for stage in CALL_STAGES:
+        names = [f"{stage}{suffix}" for suffix in ("_start_ns", "_ns", "_emulated_ns")]
+        masks = [calls[name].is_null().combine_chunks() for name in names if name in calls.column_names]
+        if any(not mask.equals(masks[0]) for mask in masks):
+            raise SettingsError(f"{path}: {stage}: a call has some of {', '.join(names)} and lacks others")

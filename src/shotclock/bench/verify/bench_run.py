@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import zlib
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from google.protobuf.message import DecodeError
 from hdrh.log import HistogramLogReader
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace
@@ -19,14 +20,14 @@ from shotclock.bench.judge.modes import meeting
 from shotclock.bench.judge.summarise import metric_holds
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.hdr import histogram
-from shotclock.bench.record.rows import Step, steps
+from shotclock.bench.record.rows import Step, read_table, steps
 from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
-from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.bench.verify.faults import Fault, collect, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding, files
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Charges
 
@@ -40,32 +41,36 @@ FILES = (
     "report.html",
 )
 SUMMARY, ROWS = "summary.json", "steps.parquet"
+MOST_LOG_BYTES = 16 * files.MIB
+MOST_TRACE_BYTES = 256 * files.MIB
 LOCK, MACHINE = "config.lock.toml", "machine.json"
 
 
 def check_bench(folder: Path) -> list[Fault]:
     """All faults; a folder without any can be compared with others."""
     faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
-    faults += check_loads(folder / LOCK)
+    faults += collect(LOCK, check_loads(folder / LOCK))
     summary, more = _summary(folder)
     faults += more
     rows, more = _rows(folder)
     faults += more
     if summary is not None:
-        faults += check_machine(folder / MACHINE, summary.environment, SUMMARY)
-        faults += check_settings(folder / LOCK, summary)
-        faults += _status(summary)
-        faults += check_cited(summary)
-        faults += check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
-        faults += check_charts(folder / "charts", emulated=summary.emulated)
+        faults += collect(MACHINE, check_machine(folder / MACHINE, summary.environment, SUMMARY))
+        faults += collect(LOCK, check_settings(folder / LOCK, summary))
+        faults += collect(SUMMARY, _status(summary))
+        faults += collect(SUMMARY, check_cited(summary))
+        page = check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
+        faults += collect("report.html", page)
+        faults += collect("charts", check_charts(folder / "charts", emulated=summary.emulated))
     if summary is not None and rows is not None:
-        faults += check_rows(rows, summary)
-        wrong = list(check_figures(rows, summary))
+        faults += collect(ROWS, check_rows(rows, summary))
+        wrong = collect(SUMMARY, check_figures(rows, summary))
         faults += wrong
-        # conclusions are only checked if the figures are right
-        faults += (*check_worth(rows, summary), *check_conclusions(summary)) if not wrong else ()
-        faults += _log(folder, rows, summary)
-        faults += _trace(folder, rows, summary)
+        if not wrong:  # conclusions are only checked if the figures are right
+            faults += collect(SUMMARY, check_worth(rows, summary))
+            faults += collect(SUMMARY, check_conclusions(summary))
+        faults += collect("latency.hlog", check_log(folder, rows, summary))
+        faults += collect("trace.pftrace", check_trace(folder, rows, summary))
     return faults
 
 
@@ -74,8 +79,12 @@ def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
     if not file.is_file():
         return None, []
     try:
-        return Summary.model_validate_json(encoding.read_text(file)), []
-    except UnicodeError as error:
+        text = encoding.decode(files.read_regular(file, documents.MOST_BYTES))
+        documents.parse_json(text)
+        return Summary.model_validate_json(text), []
+    except OSError as error:
+        return None, [Fault(SUMMARY, f"cannot be read: {error.strerror}")]
+    except (UnicodeError, documents.DocumentError) as error:
         return None, [Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return None, [
@@ -85,15 +94,13 @@ def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
 
 
 def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
-    if not (folder / ROWS).is_file():
+    file = folder / ROWS
+    if not file.is_file():
         return None, []
     try:
-        with (folder / ROWS).open("rb") as file:  # Arrow cannot open names that are not UTF-8
-            return steps(pq.read_table(file)), []
-    except KeyError as error:
-        return None, [Fault(ROWS, f"has no column {error.args[0]}")]
-    except (OSError, pa.ArrowInvalid) as error:
-        return None, [Fault(ROWS, f"cannot be read: {str(error).splitlines()[0]}")]
+        return steps(read_table(file, whole=True)), []
+    except SettingsError as error:
+        return None, [Fault(ROWS, str(error).removeprefix(f"{file}:").strip())]
 
 
 def _status(summary: Summary) -> Iterator[Fault]:
@@ -131,8 +138,9 @@ def check_rows(rows: list[Step], summary: Summary) -> Iterator[Fault]:
             if arm_summary is not None and not arm_summary.emulated and row.call.quantum_emulated_ns:
                 yield Fault(ROWS, f"{where}: has emulated waits, and its arm is not marked {EMULATED}")
     for (arm, seed), numbers in _by_seed(rows).items():
-        if missing := sorted(set(range(max(numbers) + 1)) - set(numbers)):
-            yield Fault(ROWS, f"{arm}, seed {seed}: steps missing: {missing[:5]}")
+        known = set(numbers)
+        if missing := list(itertools.islice((n for n in range(max(numbers)) if n not in known), 5)):
+            yield Fault(ROWS, f"{arm}, seed {seed}: steps missing: {missing}")
 
 
 def _by_seed(rows: list[Step]) -> dict[tuple[str, int], list[int]]:
@@ -235,13 +243,25 @@ def _gate(kind: str, gate: Gate, arms: Mapping[str, Arm], by_arm: Mapping[str, A
     yield from disagreements(SUMMARY, written, recomputed, f"{kind}.{gate.metric}")
 
 
-def _log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def _check_log_size(file: Path) -> None:
+    """ValueError where a histogram would inflate to more than any has."""
+    for line in files.read_regular(file, MOST_LOG_BYTES).splitlines():
+        text = line.rpartition(b",")[2]
+        if line.startswith((b"#", b'"')) or not text:
+            continue
+        payload = b64decode(text)[8:]  # after the cookie and the length
+        if payload and len(zlib.decompressobj().decompress(payload, MOST_LOG_BYTES)) >= MOST_LOG_BYTES:
+            raise ValueError(f"a histogram inflates to more than {MOST_LOG_BYTES:,} bytes")
+
+
+def check_log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
     """Checks that the HDR log holds every call of every arm that makes calls."""
     file = folder / "latency.hlog"
     if not file.is_file():
         return
     logged: dict[str, int] = {}
     try:
+        _check_log_size(file)
         reader = HistogramLogReader(str(file), histogram())
         while (interval := reader.get_next_interval_histogram()) is not None:
             logged[interval.get_tag()] = interval.get_total_count()
@@ -257,14 +277,17 @@ def _log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
             yield Fault(file.name, f"{name}.quantum_latency: is missing")
 
 
-def _trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def check_trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
     """Checks that the trace parses, has a process per arm, and marks the emulated ones."""
     file = folder / "trace.pftrace"
     if not file.is_file():
         return
     trace = Trace()
     try:
-        trace.ParseFromString(file.read_bytes())
+        trace.ParseFromString(files.read_regular(file, MOST_TRACE_BYTES))
+    except OSError as error:
+        yield Fault(file.name, str(error.strerror))
+        return
     except DecodeError as error:
         yield Fault(file.name, f"is not a Perfetto trace: {error}")
         return

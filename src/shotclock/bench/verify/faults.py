@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
+
+from shotclock.domain.plugin import describe_error
 
 WITHIN = 1e-9
 """Relative tolerance: figures are recomputed by the same arithmetic, so only last digits may differ."""
@@ -20,6 +23,25 @@ class Fault:
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}"
+
+
+MOST = 1_000
+"""Faults of one check that are listed."""
+
+
+def collect(file: str, faults: Iterator[Fault]) -> list[Fault]:
+    """The faults of one check; a file it cannot cope with is one more.
+
+    Files that each are valid may still contradict each other in ways that no rule foresees.
+    """
+    found: list[Fault] = []
+    try:
+        found += itertools.islice(faults, MOST)
+    except Exception as error:  # noqa: BLE001 - whatever the figures of others make ours raise
+        found.append(Fault(file, f"cannot be checked: {describe_error(error)}"))
+    if len(found) == MOST:
+        found.append(Fault(file, f"has {MOST:,} faults or more; the others are not listed"))
+    return found
 
 
 def disagreements(

@@ -14,10 +14,10 @@ from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, Price, summarise
-from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.bench.verify.faults import Fault, collect, disagreements
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_charts, check_page
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding, files
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
 
@@ -28,17 +28,22 @@ def check_load(folder: Path) -> list[Fault]:
     """All faults; an invalid measurement is one."""
     faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
     try:
-        summary = LoadSummary.model_validate_json(encoding.read_text(folder / SUMMARY))
-    except UnicodeError as error:
+        text = encoding.decode(files.read_regular(folder / SUMMARY, documents.MOST_BYTES))
+        documents.parse_json(text)
+        summary = LoadSummary.model_validate_json(text)
+    except OSError as error:
+        return [*faults, Fault(SUMMARY, f"cannot be read: {error.strerror}")]
+    except (UnicodeError, documents.DocumentError) as error:
         return [*faults, Fault(SUMMARY, str(error))]
     except ValidationError as error:
         return faults + [
             Fault(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
             for fault in error.errors()
         ]
-    faults += check_machine(folder / "machine.json", summary.environment, SUMMARY)
-    faults += check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
-    faults += check_charts(folder / "charts", emulated=summary.emulated)
+    faults += collect("machine.json", check_machine(folder / "machine.json", summary.environment, SUMMARY))
+    page = check_page(folder / "report.html", summary.run_id, emulated=summary.emulated)
+    faults += collect("report.html", page)
+    faults += collect("charts", check_charts(folder / "charts", emulated=summary.emulated))
     if summary.status != "complete":
         faults.append(Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared"))
     faults += [
@@ -48,7 +53,7 @@ def check_load(folder: Path) -> list[Fault]:
     ]
     if (folder / CALLS).is_file():
         try:
-            faults += _figures(read_calls(folder), summary)
+            faults += collect(SUMMARY, _figures(read_calls(folder), summary))
         except SettingsError as error:
             faults.append(Fault(CALLS, str(error).removeprefix(f"{folder / CALLS}:").strip()))
     return faults
@@ -61,7 +66,7 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
         if call.issued_ns < call.scheduled_ns or call.completed_ns < call.issued_ns:
             yield Fault(CALLS, f"run {call.run}, query {call.query}: time runs backwards")
     if strays := {call.run for call in calls} - set(range(len(summary.runs))):
-        yield Fault(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)}")
+        yield Fault(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)[:5]}")
     deadline_ns = round(summary.deadline_ms * NS_PER_MS)
     plan = Plan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
     for number, run in enumerate(summary.runs):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from shotclock.bench.schema import Summary
 from shotclock.bench.verify.faults import Fault, disagreements
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import load
 
@@ -29,8 +28,8 @@ def check_settings(file: Path, summary: Summary) -> Iterator[Fault]:
     if not file.is_file():
         return
     try:
-        written = tomllib.loads(encoding.read_text(file))
-    except (tomllib.TOMLDecodeError, UnicodeError):
+        written = documents.parse_toml(encoding.read_text(file, documents.MOST_SETTINGS_BYTES))
+    except (OSError, ValueError):
         return  # `check_loads` reports it
     run: dict[str, dict[str, object]] = {
         "bench": {"arms": sorted(summary.arms), "workload": summary.workload},

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from shotclock.bench.verify.faults import Fault
+from shotclock.domain import documents, files
 
 RECORDED = ("cpu", "cores", "memory_gib", "system", "python")
 
@@ -19,9 +19,9 @@ def check_machine(file: Path, environment: Mapping[str, str], summary: str) -> I
     if not file.is_file():
         return
     try:
-        written = json.loads(file.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        yield Fault(file.name, f"is not JSON: {error}")
+        written = documents.parse_json(files.read_regular(file, documents.MOST_SETTINGS_BYTES))
+    except (OSError, documents.DocumentError) as error:
+        yield Fault(file.name, str(error) if isinstance(error, ValueError) else str(error.strerror))
         return
     if written != environment:
         yield Fault(file.name, f"is not the environment of {summary}")

@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from shotclock.bench.verify.faults import Fault
+from shotclock.domain import files
 
 FETCHING = frozenset(("src", "href", "xlink:href", "action", "data", "poster", "srcset", "background"))
 ACTIVE = frozenset(("script", "iframe", "object", "embed", "base", "link"))
 PNG_BEGINS, PNG_ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 EMULATED = "EMULATED"
+MOST_BYTES = 8 * files.MIB
 
 
 class _Page(HTMLParser):
@@ -44,7 +46,10 @@ def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Fault]:
     if not path.is_file():
         return
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_regular(path, MOST_BYTES).decode()
+    except OSError as error:
+        yield Fault(path.name, str(error.strerror))
+        return
     except UnicodeDecodeError as error:
         yield Fault(path.name, f"is not UTF-8 text: {error.reason} at byte {error.start:,}")
         return
@@ -57,7 +62,7 @@ def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Fault]:
         yield Fault(path.name, f"fetches something: {resource}")
     for element in page.active:
         yield Fault(path.name, f"has an active element: {element}")
-    for found in re.findall(r"@import[^;]*|url\(\s*[\"']?(?!#|data:)[^)]*\)", text):
+    for found in re.findall(r"@import[^;]{0,200}|url\(\s{0,9}[\"']?(?![#\s]|data:)[^)]{0,200}", text):
         yield Fault(path.name, f"fetches something: {found}")
     if emulated and EMULATED not in "".join(page.words):
         yield Fault(path.name, f"the run was emulated and the page does not say {EMULATED}")
@@ -73,7 +78,7 @@ def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
         if not svg.is_file():
             yield Fault(f"charts/{svg.name}", "is missing")
         else:
-            text = svg.read_text(encoding="utf-8", errors="replace")
+            text = files.read_regular(svg, MOST_BYTES).decode(errors="replace")
             if not text.lstrip().startswith("<svg") or "</svg>" not in text:
                 yield Fault(f"charts/{svg.name}", "is not a complete SVG")
             elif emulated and EMULATED not in text:
@@ -82,7 +87,7 @@ def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
                 )
         if not png.is_file():
             yield Fault(f"charts/{png.name}", "is missing")
-        elif not _whole_png(png.read_bytes()):
+        elif not _whole_png(files.read_regular(png, MOST_BYTES)):
             yield Fault(f"charts/{png.name}", "is not a complete PNG")
 
 
