@@ -34,6 +34,7 @@ class Disk(StrEnum):
     IDENTITY = "another identity than its name says"
     QPY = "another QPY version than this Qiskit's"
     DAMAGED = "the checksum does not hold"
+    FACTS = "its facts are not those of its circuit on this device"
     UNWRITABLE = "the folder cannot be written"
 
     @property

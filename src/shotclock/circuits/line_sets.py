@@ -20,6 +20,8 @@ from shotclock.domain.errors import MachineError, SettingsError
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
+MOST_BYTES = 2**20
+
 log = logging.getLogger(__name__)
 
 
@@ -80,6 +82,20 @@ class LineSet:
 _ADAPTER = TypeAdapter(LineSet)
 
 
+def check_on(target: Target, lines: LineSet) -> None:
+    """Raises SettingsError where a line is not one of the target, or its cost is another than it says."""
+    working = layout(target)
+    for line, cost in zip(lines.lines, lines.costs, strict=True):
+        try:
+            known = working.cost(line)
+        except KeyError as error:
+            raise SettingsError(
+                f"line set of {lines.device}: {line} is not a line of working qubits"
+            ) from error
+        if not math.isclose(known, cost, rel_tol=1e-9):
+            raise SettingsError(f"line set of {lines.device}: {line} costs {known:.6g} (got {cost:.6g})")
+
+
 def compute(target: Target, device: str, calibration: str, n: int) -> LineSet:
     """Computes the set (2 to 5 s on a Heron, in the worker); raises SettingsError if no line exists."""
     lines = disjoint_lines(target, n)
@@ -94,7 +110,9 @@ def load_or_make(folder: Path, target: Target, device: str, calibration: str, n:
     """
     if os.path.lexists(path_of(folder, device, n)):  # does not raise if the folder cannot be read
         try:
-            return load(folder, device, calibration, n)
+            found = load(folder, device, calibration, n)
+            check_on(target, found)
+            return found
         except SettingsError as error:
             log.warning("%s; the lines are computed again", error)
     fresh = compute(target, device, calibration, n)
@@ -120,6 +138,8 @@ def load(folder: Path, device: str, calibration: str, n: int) -> LineSet:
     """The saved set; raises SettingsError, which names the file, if it is missing, damaged or foreign."""
     path = path_of(folder, device, n)
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SettingsError(f"is larger than {MOST_BYTES} bytes")
         lines = LineSet.from_json(path.read_text(encoding="utf-8"))
         lines.check(device, calibration, n)
     except (OSError, UnicodeDecodeError, SettingsError) as error:

@@ -46,6 +46,13 @@ class _Angles:
         )
 
 
+def parameter_names(n: int, layers: int = 1) -> set[str]:
+    """The names of the parameters of `line_circuit`."""
+    angles = _Angles.symbols(n, layers)
+    vectors = (angles.theta, angles.field, angles.coupling, angles.mixer)
+    return {parameter.name for vector in vectors for parameter in vector}
+
+
 def line_circuit(n: int, layers: int = 1) -> QuantumCircuit:
     """The circuit with every two-qubit gate between neighbours of a line 0, 1, …, n−1.
 

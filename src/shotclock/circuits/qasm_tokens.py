@@ -12,19 +12,20 @@ from typing import NamedTuple
 HUGE = 2**62
 """Numbers are not followed beyond it: it is over every limit."""
 
-_DIGITS = "[0-9](?:_?[0-9])*"
+# Possessive throughout: a repeated group that can give back keeps a record of each repetition.
+_DIGITS = "[0-9](?:_?[0-9])*+"
 _SKIP = r"""(?:[ \t\r\n]++|//[^\r\n]*+|/\*[^*]*+\*++(?:[^/*][^*]*+\*++)*+/
     |@[^\W\d][\w.]*+[^\r\n]*+|\#?pragma\b[^\r\n]*+)*+"""
 _TOKEN = re.compile(
     rf"""{_SKIP}(?:(?P<name>[^\W\d]\w*+|\$[0-9]++)
-    |(?P<number>0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*|0[bB][01](?:_?[01])*|0o[0-7](?:_?[0-7])*
+    |(?P<number>0[xX][0-9a-fA-F](?:_?[0-9a-fA-F])*+|0[bB][01](?:_?[01])*+|0o[0-7](?:_?[0-7])*+
         |(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?)
     |(?P<string>"[^"\r\n]*"|'[^'\r\n]*')
     |(?P<comment>/\*)|(?P<end>\Z)
     |(?P<sign>\+\+|->|\*\*|[=!<>]=|.))""",
     re.VERBOSE | re.DOTALL,
 )
-_BITSTRING = re.compile(r'"[01](?:_?[01])*"')
+_BITSTRING = re.compile(r'"[01](?:_?[01])*+"')
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "negative": 3}
 
 

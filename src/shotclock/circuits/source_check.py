@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator
 
 from shotclock.circuits.qasm_check import QasmCheck
+from shotclock.circuits.qpy_check import QpyCheck
 from shotclock.circuits.refusal import Guard
 from shotclock.domain.circuit_limits import CircuitLimits
 
@@ -22,6 +23,11 @@ def check(source: str | bytes, limits: CircuitLimits) -> None:
         pass
 
 
+def check_beginning(content: bytes, limits: CircuitLimits) -> None:
+    """`check` of a QPY file's header and first instructions, for a file that was probably written here."""
+    next(_steps(content, limits), None)
+
+
 async def check_in_turns(source: str | bytes, limits: CircuitLimits) -> None:
     """`check` for the event loop: others run in between."""
     for _ in _steps(source, limits):
@@ -32,3 +38,5 @@ def _steps(source: str | bytes, limits: CircuitLimits) -> Iterator[None]:
     Guard(limits).check("source_bytes", len(source), "bytes")
     if isinstance(source, str):
         yield from QasmCheck(source.removeprefix(BYTE_ORDER_MARK), limits).steps()
+    else:
+        yield from QpyCheck(source, limits).steps()

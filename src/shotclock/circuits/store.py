@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from qiskit.qpy import common
 from qiskit.transpiler import Target
 
-from shotclock.circuits import templates, user_circuits
+from shotclock.circuits import template_check, templates, user_circuits
 from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateRequest
 from shotclock.circuits.templates import Identity, TargetSource
 from shotclock.domain import files
@@ -33,6 +33,7 @@ from shotclock.domain.circuit import Bound, Template
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+MOST_BYTES = 64 * 2**20
 # The beginning of a QPY file: its magic word, then its version in one byte.
 QPY_MAGIC = b"QISKIT" + bytes([common.QPY_VERSION])
 
@@ -64,18 +65,29 @@ class TemplateStore:
         """The path of this identity's template, whether or not it exists."""
         return self._folder / f"{identity.key}.template"
 
-    def read(self, identity: Identity) -> Template | Disk:
-        """The template, or why it cannot be used; a refused file is renamed if possible."""
+    def read(self, identity: Identity, target: Target) -> Template | Disk:
+        """The template, or why it cannot be used; a refused file is renamed if possible.
+
+        What the file says is computed again from its circuit and the target, see `template_check`.
+        """
+        path, why = self.path(identity), ""
+        found: Template | Disk = Disk.FORMAT
         try:
-            result = parse(self.path(identity).read_bytes(), identity)
+            if path.stat().st_size <= MOST_BYTES:
+                found = parse(path.read_bytes(), identity)
         except FileNotFoundError:
             return Disk.ABSENT
         except OSError:
-            result = Disk.UNREADABLE
-        if isinstance(result, Disk):
+            found = Disk.UNREADABLE
+        if isinstance(found, Template) and (
+            why := template_check.find_fault(found, identity, target, MOST_BYTES)
+        ):
+            found = Disk.FACTS
+        if isinstance(found, Disk):
+            log.warning("%s: %s; compiled again", path, f"{found}: {why}" if why else found)
             with contextlib.suppress(OSError):
-                self.path(identity).replace(self.path(identity).with_suffix(".refused"))
-        return result
+                path.replace(path.with_suffix(".refused"))
+        return found
 
     def write(self, identity: Identity, template: Template) -> None:
         """Stores a template atomically; raises OSError."""
@@ -101,7 +113,12 @@ def serialise(identity: Identity, template: Template) -> bytes:
             "qpy": common.QPY_VERSION,
         }
     ).encode()
-    return b"\n".join((header, _checksum(header, template.qpy), template.qpy))
+    return seal(header, template.qpy)
+
+
+def seal(header: bytes, payload: bytes) -> bytes:
+    """A header line and QPY bytes with their checksum between them."""
+    return b"\n".join((header, _checksum(header, payload), payload))
 
 
 def parse(content: bytes, identity: Identity) -> Template | Disk:
@@ -152,7 +169,7 @@ def obtain(
     if folder is None:
         return _compile_template(wanted, identity, target, Disk.OFF)
     store = TemplateStore(folder)
-    stored = store.read(identity)
+    stored = store.read(identity, target)
     if isinstance(stored, Template):
         return ObtainedTemplate(stored, identity.calibration, Disk.LOADED, 0.0)
     compiled = _compile_template(wanted, identity, target, stored)

@@ -128,15 +128,21 @@ def _transpile(home: Identity, target: Target) -> QuantumCircuit:
 
 def make_template(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:
     """The template of a compiled circuit on these physical qubits."""
+    duration_s, gates, depth = measure(isa, target)
     return Template(
         key=source.key,
         device=source.device,
         line=line,
         qpy=dump_circuit(isa),
-        duration_s=isa.estimate_duration(target, unit="s"),
-        two_qubit_gates=isa.num_nonlocal_gates(),
-        two_qubit_depth=isa.depth(_on_two_qubits),
+        duration_s=duration_s,
+        two_qubit_gates=gates,
+        two_qubit_depth=depth,
     )
+
+
+def measure(isa: QuantumCircuit, target: Target) -> tuple[float, int, int]:
+    """A compiled circuit's duration in seconds, its two-qubit gates, and their depth."""
+    return isa.estimate_duration(target, unit="s"), isa.num_nonlocal_gates(), isa.depth(_on_two_qubits)
 
 
 def identity(device: str, target: Target, line: tuple[int, ...], layers: int = 1) -> Identity:
