@@ -1,4 +1,4 @@
-"""One warm call by every way, side by side: the same angles, the same process, in random order."""
+"""One warm call by every method: the same angles, the same process, in random order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from shotclock.solvers.greedy import Greedy
 DEVICE = "heron-torino"
 SHOTS = 1024
 NOISE = 0.1
-# The ways of microseconds run more often a round: their tails need the calls, and cost nothing.
+# Methods that take microseconds run more often in a round: their tails need the calls, which cost nothing.
 CHEAP_A_ROUND = 24
 WARM, OVERHEAD, EXECUTE = "warm call", "bind + decode", "emulator execute"
 BARE, PLAIN = "bare numba kernel", "plain numba state vector"
@@ -42,7 +42,7 @@ CHEAP = {
 }
 DEAR = {
     **{name: what for name, (what, _) in PEERS.items()},
-    FOUNDING: "the founding document's pattern, every call",
+    FOUNDING: "the specification's example code, every call",
 }
 WHAT = CHEAP | DEAR
 

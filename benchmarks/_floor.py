@@ -1,4 +1,4 @@
-"""What the emulator's execution is held against: kernels with nothing around them.
+"""Bare kernels that the emulator's execution is compared with.
 
 `bare` is the emulator's own, on memory kept between calls and without noise. `plain` is the lab's earlier
 floor, written the obvious way: all 2ⁿ energies, a sine and a cosine of each, gate after gate, shots.

@@ -45,7 +45,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """QPU time of one subproblem at 1,000 shots, alone and with others side by side, seconds."""
+    """QPU time of one subproblem at 1,000 shots, alone and packed with others, seconds."""
 
     lines: int
     alone_s: float
@@ -91,7 +91,7 @@ def pack(n: int, facts: DeviceFacts) -> Packed:
 
 
 def metrics(compared: list[Compared], packed: Packed) -> dict[str, float]:
-    """Of the devices the least favourable one counts."""
+    """The least favourable device counts."""
     found = {}
     for n in sorted({one.n for one in compared}):
         found[f"depth_ratio_n{n}"] = min(one.depth_ratio for one in compared if one.n == n)

@@ -1,4 +1,4 @@
-"""From "the QPU has finished" to "the caller has the answer": our provider beside the clients' own waits."""
+"""From "the QPU has finished" to "the caller has the answer": our provider compared with the clients' own waits."""
 
 from __future__ import annotations
 

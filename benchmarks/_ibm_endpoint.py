@@ -1,4 +1,4 @@
-"""`shotclock emulate` in a process of its own, and what the benchmark submits to it."""
+"""`shotclock emulate` in a separate process, and what the benchmark submits to it."""
 
 from __future__ import annotations
 

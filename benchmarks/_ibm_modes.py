@@ -1,4 +1,4 @@
-"""Job, batch and session mode side by side: the same jobs, with time to think between them."""
+"""Job, batch and session mode compared: the same jobs, with idle time between them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Mode:
 
 
 def measure(endpoint: Emulated, calls: int) -> tuple[Mode, ...]:
-    """Every mode in turn."""
+    """Each mode in turn."""
     return tuple(asyncio.run(_measure(endpoint, mode, calls)) for mode in MODES)
 
 

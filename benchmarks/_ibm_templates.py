@@ -1,4 +1,4 @@
-"""Shots of a template at the endpoint: by the emulator's own kernel, and by Aer as any other circuit."""
+"""Shots of a template at the endpoint: by the emulator's kernel, and by Aer like any other circuit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metered usage beside the formula, worked out here from the snapshot alone, over ten settings."""
+"""Metered usage compared with the formula, computed here from the snapshot alone, for ten settings."""
 
 from __future__ import annotations
 

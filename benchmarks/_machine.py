@@ -1,4 +1,4 @@
-"""The machine that figures were measured on, in a line; its name is nobody's business."""
+"""The machine that figures were measured on, in a line, without its name."""
 
 from __future__ import annotations
 

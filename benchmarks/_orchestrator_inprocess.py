@@ -1,4 +1,4 @@
-"""Calls from the same process: on the loop, from another thread, beside a training loop, and for long."""
+"""Calls from the same process: on the loop, from another thread, during a training loop, and many in a row."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sustained:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Calls while the main thread trains: their latencies, and a step's median time alone and beside."""
+    """Calls while the main thread trains: their latencies, and a step's median time without and with calls."""
 
     calls: Series
     step_alone_ms: float
@@ -66,7 +66,7 @@ def _ask(caller: Caller, subproblems: list[Subproblem]) -> tuple[list[int], list
 
 
 class Noting:
-    """A Dispatcher that notes when each outcome was there, on its own loop's thread."""
+    """A Dispatcher that records when each outcome arrived, on its loop's thread."""
 
     def __init__(self, inner: Dispatcher) -> None:
         self._inner = inner
@@ -88,9 +88,9 @@ class Noting:
 
 
 def beside_training(system: System, calls: int) -> Beside:
-    """One call under way at a time, asked for every fifth step at most; the training never waits for it.
+    """One call in flight at a time, made every fifth step at most; training never waits for it.
 
-    A latency ends when the outcome is there, not when the next step looks.
+    A latency ends when the outcome arrives, not when the next step polls.
     """
     torch.set_num_threads(1)
     series = Series("in process, while a torch loop trains")

@@ -49,7 +49,7 @@ class Measured:
         return self.sustained.rate, self.wired.rate, self.wired.echo_rate, self.durable.rate
 
     def check(self) -> None:
-        """Refuses figures of another path than the one in question.
+        """Refuses figures of a path that was not meant to be measured.
 
         A stall of the machine longer than the deadline ends calls without samples, and a few at once open
         the breaker: what is then timed is the fallback.
@@ -121,16 +121,16 @@ def markdown(measured: Measured) -> list[str]:
 def _inside(measured: Measured) -> list[str]:
     wired = measured.wired
     return [
-        "What a call costs beside the QPU: the provider is scripted and answers at once (no QPU, no "
-        f"emulation). Inside are admission, the classical answer and the race against it, the warm "
+        "What a call costs without the QPU: the provider is scripted and answers at once (no QPU, no "
+        f"emulation). Included are admission, the classical answer and the race against it, the warm "
         f"template's binding at n = {N}, submit, collect, decoding of {SHOTS} random shots, deadlines "
-        f"({BUDGET_NS / 1e6:.0f} ms), metrics, and the scripted provider's own task. Every call is a job of "
-        f"its own: nothing is packed. Over gRPC the orchestrator is another process, the request has "
+        f"({BUDGET_NS / 1e6:.0f} ms), metrics, and the scripted provider's own task. Every call is a "
+        f"separate job: nothing is packed. Over gRPC the orchestrator is another process, the request has "
         f"{wired.messages.request_bytes} bytes and the answer, which holds every distinct sample, "
         f"{wired.messages.answer_bytes}.",
         "",
-        f"One call at a time (SingleStream), milliseconds; {BLOCKS} blocks, interleaved where ways share a "
-        "table's neighbourhood: the two ways in process; gRPC and echo; paid, free and bare fsync; the bare "
+        f"One call at a time (SingleStream), milliseconds; {BLOCKS} blocks, interleaved where they are "
+        "compared: the two ways in process; gRPC and echo; paid, free and bare fsync; the bare "
         "round trips. Percentiles with too few calls are left out.",
     ]
 
@@ -162,10 +162,10 @@ def _rates(measured: Measured) -> list[str]:
 
 def _training(beside: Beside) -> str:
     return (
-        f"Beside training: the main thread takes optimizer steps of digits-mlp (torch, one thread) and asks "
-        f"again every {CALL_EVERY} steps or as soon after as the call before has ended; a latency ends when "
-        f"the outcome is there. A step takes {beside.step_alone_ms:.2f} ms alone and "
-        f"{beside.step_beside_ms:.2f} ms beside the calls, medians."
+        f"During training: the main thread takes optimizer steps of digits-mlp (torch, one thread) and makes "
+        f"a call every {CALL_EVERY} steps, or as soon after as the previous call has ended; a latency ends when "
+        f"the outcome arrives. A step takes {beside.step_alone_ms:.2f} ms alone and "
+        f"{beside.step_beside_ms:.2f} ms with calls in flight, medians."
     )
 
 

@@ -46,7 +46,7 @@ def instances(count: int = INSTANCES, budget_ns: int = BUDGET_NS) -> list[Subpro
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What `shotclock serve` would run, a scripted provider in the QPU's place."""
+    """What `shotclock serve` would run, with a scripted provider instead of a QPU."""
 
     host: WallHost
     path: QuantumPath
@@ -55,13 +55,13 @@ class System:
     async def time_calls(self, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
         """One call after another, awaited on the orchestrator's own loop: SingleStream."""
         found = await time_calls(self.path.orchestrator.solve, subproblems)
-        self.provider.jobs.clear()  # the script's record of every job would grow for ever
+        self.provider.jobs.clear()  # the script's record of every job would grow without bound
         return found
 
 
 @contextmanager
 def system(book: JobJournal = FREE) -> Iterator[System]:
-    """The orchestrator, started and warm, as `app` puts it together; every call a job of its own.
+    """The orchestrator, started and warm, as `app` puts it together; every call is a separate job.
 
     Admission, deadlines and the classical race are on, the answer holds 256 random shots. book: of a
     provider that is paid.

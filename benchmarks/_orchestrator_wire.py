@@ -1,4 +1,4 @@
-"""Calls over gRPC with mutual TLS, beside an echo RPC between the same two processes."""
+"""Calls over gRPC with mutual TLS, and an echo RPC between the same two processes as control."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ async def _client(ports: Ports, files: TlsFiles) -> AsyncIterator[tuple[GrpcDisp
 
 @contextmanager
 def _server(folder: Path) -> Iterator[tuple[Ports, TlsFiles]]:
-    """The orchestrator in a process of its own, until the context ends."""
+    """The orchestrator in a separate process, until the context ends."""
     authority = trustme.CA()
     server, client = (_issue(authority, folder / name, name) for name in (SERVER, TRAINER))
     ours, theirs = multiprocessing.Pipe()
@@ -182,7 +182,7 @@ def _serve(told: Connection, files: TlsFiles) -> None:
         echo, port = host.run(_serve_echo(files))
         told.send(Ports(server.port, port))
         while not told.poll(0.1):
-            running.provider.jobs.clear()  # the script's record of every job would grow for ever
+            running.provider.jobs.clear()  # the script's record of every job would grow without bound
         host.run(server.stop(0))
         host.run(echo.stop(0))
 

@@ -1,7 +1,7 @@
-"""What the soak puts behind an orchestrator: waits of a known distribution, and a delay planted in them.
+"""The soak's provider: waits of a known distribution, with an injected delay.
 
-The waits are slept through on the real clock. Nothing of them is accounted as emulated, so that the gate's
-default metrics, the software's part, hold them.
+The waits are real sleeps. None of their time is counted as emulated, so that the gate's default metrics, the
+software part, include them.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Planted:
         return waits
 
     def environment(self) -> dict[str, str]:
-        """How a process is told; see `make`."""
+        """The environment variable that configures a process; see `make`."""
         return {VARIABLE: " ".join(f"{name}={value!r}" for name, value in asdict(self).items())}
 
     @classmethod
     def from_environment(cls) -> Self:
-        """What this process was told."""
+        """The configuration of this process."""
         words = dict(word.split("=") for word in os.environ[VARIABLE].split())
         return cls(float(words["added_s"]), float(words["tail_s"]), int(words["seed"]))
 

@@ -1,7 +1,7 @@
 """Synthetic latencies of a queue on a machine that drifts, and comparisons whose right answer is known.
 
 Calls of a run depend on each other twice: they queue (Lindley's recursion, one server), and their service
-times are autocorrelated (log-normal AR(1)). Runs differ by a level of their own, and pairs drift together.
+times are autocorrelated (log-normal AR(1)). Each run has a random level, and pairs drift together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Change = Callable[[Runs], Runs]
 class Caught:
     """Of so many comparisons: how each rule came out.
 
-    pairs: after which half of them, and 95 % of them, had settled or given up.
+    pairs: after which half of them, and 95 % of them, were conclusive or had reached the limit.
     """
 
     comparisons: int
@@ -92,7 +92,7 @@ def series(runs: int, rng: np.random.Generator) -> Runs:
 
 
 def compare(change: Change, comparisons: int, seed: int, speak: Collection[float] = tuple(RULES)) -> Caught:
-    """Comparisons of A with changed A; pairs are added until the rules that speak have settled."""
+    """Comparisons of A with changed A; pairs are added until the counted rules are conclusive."""
     failed, inconclusive = dict.fromkeys(RULES, 0), dict.fromkeys(RULES, 0)
     failed_any, pairs = 0, list[int]()
     for number in range(comparisons):

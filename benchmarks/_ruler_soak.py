@@ -1,7 +1,7 @@
 """Real processes in turns: load tests of orchestrators that are the same, and of some with a planted delay.
 
-Each run is a `shotclock load` with an orchestrator of its own, which its generator, a further process, asks
-over gRPC on the real clock; each verdict is `shotclock compare`'s.
+Each run is a `shotclock load` with a dedicated orchestrator, which its generator, another process, calls over gRPC on
+the real clock; each verdict is `shotclock compare`'s.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SPOILT_AT_MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """A run's, and the numbers of pairs at which to look. 662 calls are the fewest a p99 wants."""
+    """A run's load, and the numbers of pairs after which to compare. A p99 needs at least 662 calls."""
 
     rate_per_s: float
     duration_s: float
@@ -86,7 +86,7 @@ class Arm:
 
 @dataclass(slots=True)
 class Soak:
-    """The runs and where they stand; spoilt: runs that were no measurement and were made again."""
+    """The runs and their folder; spoilt: invalid runs that were repeated."""
 
     folder: Path
     size: Size
@@ -96,7 +96,7 @@ class Soak:
     spoilt: int = 0
 
     def calibrate(self) -> None:
-        """A run of the baseline that takes no part: what 10 % and 25 % are of."""
+        """A baseline run that is not compared: the base of the 10 % and 25 %."""
         path = self._run("calibration", 0, Planted())
         tail = read_load(path).runs[0].software.percentiles
         self.p50_ms, self.p99_ms = (_ms(tail[name]) for name in ("p50", "p99"))
@@ -115,13 +115,13 @@ class Soak:
                 _say(f"{arm.name}: {', '.join(f'{name} {one.result}' for name, one in arm.held.items())}")
 
     def _pair(self, number: int, arms: Iterable[Arm]) -> None:
-        """The baseline and every arm, in an order that turns round from pair to pair (A B B A)."""
+        """The baseline and every arm, in an order that alternates from pair to pair (A B B A)."""
         order = [(BASELINE, Planted()), *((arm.name, arm.planted) for arm in arms)]
         for name, planted in reversed(order) if number % 2 else order:
             self._run(name, number, replace(planted, seed=number))
 
     def _run(self, name: str, number: int, planted: Planted) -> Path:
-        """A whole run; one that is no measurement is made again in its place."""
+        """A complete run; an invalid run is repeated."""
         path = self.folder / name / f"{number:03d}"
         for _ in range(SPOILT_AT_MOST):
             code, said = self._load(path, number, planted)
@@ -129,7 +129,7 @@ class Soak:
             if code != INVALID:
                 break
             self.spoilt += 1
-            _say(f"{name}: no measurement, again: {said}")
+            _say(f"{name}: invalid, repeated: {said}")
             path.rename(self.folder / f"spoilt-{self.spoilt:03d}")
         else:
             raise SystemExit(f"{name}, pair {number + 1}: {SPOILT_AT_MOST} runs in a row were late: {said}")

@@ -41,10 +41,10 @@ class Ladder:
 
 
 class DrawnBlocks:
-    """A Kernel: `rounding` of one row, each call's columns drawn anew instead of in sweeps.
+    """A Kernel: `rounding` of one row, each call's columns drawn at random instead of in sweeps.
 
-    toggles: a chosen bit turns over whatever level its weight stands at when the answer comes; `rounding`'s
-    own names the level that it is to stand at.
+    toggles: a chosen bit flips its weight's level at the time the answer arrives; `rounding`'s bit names the
+    level to set.
     """
 
     name = "rounding"

@@ -1,4 +1,4 @@
-"""What a late answer does to the model: applied blind, or scored again on the model as it is now."""
+"""What a late answer does to the model: applied blind, or scored again on the current model."""
 
 from __future__ import annotations
 

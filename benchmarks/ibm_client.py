@@ -1,7 +1,7 @@
-"""Shotclock's IBM provider beside IBM's own clients, all over one local, EMULATED endpoint.
+"""Shotclock's IBM provider compared with IBM's own clients, all over one local, EMULATED endpoint.
 
-How long an answer lies there before its caller has it; whether the metered usage is what the formula says;
-what job, batch and session mode cost; what recognising a template saves.
+The delay between a finished job and the caller's answer; whether the metered usage agrees with the formula;
+the cost of job, batch and session mode; the time that recognising a template saves.
 """
 
 from __future__ import annotations

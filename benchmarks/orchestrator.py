@@ -1,7 +1,7 @@
-"""What the orchestrator itself costs: calls against a provider that answers at once.
+"""The overhead of the orchestrator: calls against a provider that answers at once.
 
-From the same process, beside a training loop and over gRPC with mutual TLS; for long, with its memory;
-with a ledger on disk; each beside its control: an echo RPC, a bare fsync, a bare round trip.
+From the same process, during a training loop and over gRPC with mutual TLS; many calls, with memory growth;
+with a ledger on disk; each with its control: an echo RPC, a bare fsync, a bare round trip.
 """
 
 from __future__ import annotations

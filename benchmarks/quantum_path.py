@@ -1,7 +1,7 @@
 """The quantum path, side by side with its peers and its controls in one run.
 
-Where a QPU could matter at all; one warm call's software beside other simulators and the founding
-document's own pattern; what the circuits take on a chip; what the samples are worth. Software time and
+Where a QPU could matter at all; one warm call's software compared with other simulators and the
+specification's example code; what the circuits take on a chip; what the samples are worth. Software time and
 emulated QPU time are stated apart.
 """
 

@@ -1,4 +1,4 @@
-"""The ruler itself, measured: what it must see, what it must not, and how often it errs.
+"""The measuring instrument, measured: what it must detect, what it must not, and its error rates.
 
 A stall planted in a queue, then comparisons of synthetic runs whose right answer is known. All of it is
 deterministic: no figure here depends on the machine.

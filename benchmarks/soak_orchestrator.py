@@ -1,4 +1,4 @@
-"""The orchestrator under SIGKILL, rotations, outages and pulses, for longer than CI has time.
+"""The orchestrator under SIGKILL, certificate rotations, outages and load peaks, for longer than CI allows.
 
 It is the tests' own machinery: kills hit the real `shotclock serve` under load while a vendor's process keeps
 its own account of paid jobs; certificates rotate under real calls with mutual TLS; outages and pulses run the
@@ -94,12 +94,11 @@ def page(figures: Figures) -> str:
         "",
         f"Written by `make soak-kills` on {machine()}.",
         "",
-        "Whatever a QPU did here is EMULATED, or a vendor's",
-        "process that keeps its own account of what was paid for.",
+        "The QPU is EMULATED, or a vendor's process that keeps a separate account of what was paid for.",
         "",
         "Every process is killed (SIGKILL) at a random instant under the load of six callers. *Answers",
-        "lost*: 30 % of the submits are paid for and their answer never arrives. *Disk full*: the ledger's",
-        "files can grow no more, from a random byte on.",
+        "lost*: 30 % of the submits are paid for and their response never arrives. *Disk full*: the ledger's",
+        "files cannot grow beyond a random size.",
         "",
         f"| | {' | '.join(KINDS.values())} |",
         "|---|---|---|---|",
@@ -110,16 +109,16 @@ def page(figures: Figures) -> str:
     rotated = [_cell(figures[name]) for name in ("rotations", "rotation_calls", "rotation_calls_failed")]
     lines += [
         "",
-        "Both ends' certificates, and now and then their authority, replaced {} times under four callers: {}"
+        "Certificates of both ends, and sometimes their authority, replaced {} times under four callers: {}"
         " calls, {} failed.".format(*rotated),
         "",
-        "The QPU falls ill amid 100 calls a second with a deadline of 200 ms, on virtual time. *Refuses*:",
+        "A QPU outage under 100 calls/s with a deadline of 200 ms, on virtual time. *Refuses*:",
         "submits and status calls fail at once; *hangs*: jobs and status calls never end; *hangs but",
-        "answers*: status calls say that all is well; *slow*: everything takes ten times as long. Calls are",
-        "answered classically meanwhile. *Recovered*: nine calls of ten have samples again, so many seconds",
-        "after the illness's end.",
+        "answers*: status calls succeed; *slow*: everything takes ten times as long. Calls are",
+        "answered classically meanwhile. *Recovered*: seconds from the end of the outage until nine calls of ten",
+        "have samples again.",
         "",
-        f"| illness | {' | '.join(name.replace('_', ' ') for name in OUTAGE)} |",
+        f"| outage | {' | '.join(name.replace('_', ' ') for name in OUTAGE)} |",
         "|---|" + "---|" * len(OUTAGE),
     ]
     for outage in _outages(figures):
@@ -190,7 +189,7 @@ def _judge(kills: int, calls: Calls, verdict: Verdict) -> Figures:
 
 
 def outages(lengths_s: tuple[float, ...], seed: int) -> Figures:
-    """Each illness for so long: what calls had, and how soon the QPU answered again."""
+    """Each outage for each length: the outcomes of calls, and the time until the QPU answered again."""
     from fault_injection import Illness, Spell, live_through  # noqa: PLC0415
     from harness import run_virtual  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The gate on real runs: equals that must not fail, and planted delays that must, pairs added until they do.
+"""The gate on real runs: equal runs that must not fail, and injected delays that must, with pairs added until they do.
 
 Every figure comes from processes on the real clock. Calls wait for a scripted provider, EMULATED, and not
 for a QPU; the delay is planted in its waits.
@@ -25,13 +25,13 @@ from shotclock.bench.schema import Result
 MOST = 40
 """Pairs; 10 take a quarter of an hour."""
 WIDEST = 1.0
-"""An interval up to more than twice as slow is none to print."""
+"""An interval whose upper end is more than twice as slow is not printed."""
 
 
 def main() -> None:
     """Prints JSON or markdown on stdout; ends with 1 where equals fail or a planted delay passes."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="2 pairs, which settle nothing: to try it")
+    parser.add_argument("--quick", action="store_true", help="2 pairs, inconclusive: only to try the script")
     parser.add_argument("--json", action="store_true", help="one object, metric → number")
     parser.add_argument("--most", type=int, choices=LOOK_AT, default=MOST, help="pairs at most")
     parser.add_argument("--keep", type=Path, help="leave the runs in this new folder")
@@ -68,7 +68,7 @@ def plant_arms(soak: Soak) -> tuple[Arm, Arm, Arm]:
 
 
 def wrong(arms: tuple[Arm, Arm, Arm]) -> bool:
-    """Whether the gate erred; what it left open is no error."""
+    """Whether the gate was wrong; an inconclusive result does not count as wrong."""
     same, *changed = arms
     failed = any(one.result is Result.FAIL for one in same.held.values())
     return failed or any(arm.held[arm.speaks[0]].result is Result.PASS for arm in changed)
@@ -107,13 +107,13 @@ def markdown(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> list[str
         f"Written by `make soak-ruler` on {machine()}.",
         "",
         f"`shotclock load` at {size.rate_per_s:g} calls a second for {size.duration_s:g} s a run, each with "
-        f"an orchestrator and a generator in processes of their own, over gRPC, on the real clock; calls "
+        f"an orchestrator and a generator in separate processes, over gRPC, on the real clock; calls "
         f"wait for a scripted provider (log-normal, median {1e3 * MEDIAN_S:g} ms, σ {SIGMA:g}). The "
         f"baseline: p50 {soak.p50_ms:.1f} ms, p99 {soak.p99_ms:.1f} ms. Runs in turns (A B B A), judged by "
-        f"`shotclock compare` after {', '.join(map(str, size.looks))} pairs until settled; {soak.runs} runs "
-        f"in {minutes:.0f} minutes, {soak.spoilt} of them late themselves and made again.",
+        f"`shotclock compare` after {', '.join(map(str, size.looks))} pairs until conclusive; {soak.runs} "
+        f"runs in {minutes:.0f} minutes, {soak.spoilt} of them invalid (late) and repeated.",
         "",
-        "| planted in B | metric | result | how much slower is B | pairs |",
+        "| injected in B | metric | result | B slower by | pairs |",
         "|---|---|---|---|---|",
         _row("nothing", "p50", same.held[P50]),
         _row("nothing", "p99", same.held[P99]),
@@ -128,7 +128,7 @@ def _row(planted_: str, metric: str, one: Held) -> str:
     if one.change is not None and one.low is not None and one.high is not None:
         interval = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}" if one.high < WIDEST else "too few pairs"
         change = f"{100 * one.change:+.1f} % ({interval})"
-    open_ = f"; about {one.needed} would settle it" if one.result is Result.INCONCLUSIVE else ""
+    open_ = f"; about {one.needed} needed" if one.result is Result.INCONCLUSIVE else ""
     return f"| {planted_} | {metric} | {one.result} | {change} | {one.pairs}{open_} |"
 
 

@@ -1,4 +1,4 @@
-"""Training with calls: what overlapping costs, what a late answer does, what each kernel is worth by arm."""
+"""Training with calls: the cost of overlapping, the effect of a late answer, and the gain of each kernel by arm."""
 
 from __future__ import annotations
 

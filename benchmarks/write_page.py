@@ -1,6 +1,6 @@
-"""Runs every benchmark beside this file and writes docs/benchmarks.md from what they print.
+"""Runs every benchmark in this folder and writes docs/benchmarks.md from their output.
 
-A module whose name starts with an underscore is a part of one, not one; `soak_…` takes half an hour and is
+A module whose name starts with an underscore is part of a benchmark; `soak_…` takes half an hour and is
 `make soak-kills`. `--quick` before names of scripts shortens these to under a minute; the page says so.
 """
 
@@ -24,7 +24,7 @@ FIRST = ("quantum_path.py", "orchestrator.py")
 
 
 def main() -> None:
-    """The page's path is the first argument; it is written once every script has ended well."""
+    """The page's path is the first argument; it is written after every script has succeeded."""
     page, quick = Path(sys.argv[1]), set(sys.argv[3:]) if sys.argv[2:3] == ["--quick"] else set[str]()
     sections = [HEAD, f"Machine: {machine()}.\n"]
     if quick:
@@ -36,7 +36,7 @@ def main() -> None:
             [sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
-            sys.exit(done.returncode)  # the script has said why
+            sys.exit(done.returncode)  # the script has printed the reason
         sections.append(done.stdout)
     page.write_text("\n".join(sections), encoding="utf-8")
     print(page)
