@@ -1,4 +1,4 @@
-"""From "the QPU has finished" to "the caller has the answer": our provider compared with the clients' own waits."""
+"""From "the QPU has finished" to "the caller has the answer": our provider and the clients' own waits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from qiskit_ibm_runtime.executor_sampler import Sampler
 from qrmi import QuantumResource, ResourceType  # type: ignore[attr-defined]
 from qrmi.primitives.ibm import SamplerV2  # type: ignore[attr-defined]
 
-from _ibm_endpoint import BACKEND, Emulated, circuit_of
+from _ibm_endpoint import BACKEND, EmulatedEndpoint, circuit_of
 from shotclock.circuits.qaoa import bind_isa
 from shotclock.domain.ports import Job
 
@@ -37,7 +37,7 @@ class Waiter:
         return statistics.median(self.delays_ms)
 
 
-def measure(endpoint: Emulated, rounds: int, few: int) -> tuple[Waiter, ...]:
+def measure(endpoint: EmulatedEndpoint, rounds: int, few: int) -> tuple[Waiter, ...]:
     """Every waiter in turn, on one endpoint. few: rounds of the slow ones."""
     return (
         asyncio.run(_ours(endpoint, rounds)),
@@ -62,7 +62,7 @@ def markdown(waiters: tuple[Waiter, ...]) -> list[str]:
     ]
 
 
-async def _ours(endpoint: Emulated, rounds: int) -> Waiter:
+async def _ours(endpoint: EmulatedEndpoint, rounds: int) -> Waiter:
     provider = endpoint.provider()
     rows = []
     for number in range(rounds + 1):  # the first one opens connections

@@ -35,7 +35,7 @@ PRICE_PER_S = 1.60
 
 
 @dataclass(frozen=True, slots=True)
-class Emulated:
+class EmulatedEndpoint:
     """A running endpoint; speed: how many times faster than real its QPU is."""
 
     url: str
@@ -62,7 +62,7 @@ class Emulated:
 
 
 @contextmanager
-def running(profile: str, speed: float, *more: str) -> Iterator[Emulated]:
+def start_endpoint(profile: str, speed: float, *more: str) -> Iterator[EmulatedEndpoint]:
     """The endpoint on a free port; its variables are in this process's environment meanwhile."""
     arguments = ("127.0.0.1:0", "--device", DEVICE, "--profile", profile, "--speed", f"{speed:g}", *more)
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
@@ -71,7 +71,7 @@ def running(profile: str, speed: float, *more: str) -> Iterator[Emulated]:
         assert process.stdout is not None
         said = json.loads(process.stdout.readline())
         os.environ.update(said["environment"], USAGE_DATA_OPT_OUT="True")
-        yield Emulated(said["url"], profile, speed)
+        yield EmulatedEndpoint(said["url"], profile, speed)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -7,7 +7,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from _ibm_endpoint import PRICE_PER_S, Emulated, circuit_of
+from _ibm_endpoint import PRICE_PER_S, EmulatedEndpoint, circuit_of
 from shotclock.domain.ports import Job
 from shotclock.providers.client import ExecutionMode
 from shotclock.providers.workload import WorkloadPolicy
@@ -32,7 +32,7 @@ class Mode:
         return self.billed_s * PRICE_PER_S
 
 
-def measure(endpoint: Emulated, calls: int) -> tuple[Mode, ...]:
+def measure(endpoint: EmulatedEndpoint, calls: int) -> tuple[Mode, ...]:
     """Each mode in turn."""
     return tuple(asyncio.run(_measure(endpoint, mode, calls)) for mode in MODES)
 
@@ -55,7 +55,7 @@ def markdown(modes: tuple[Mode, ...], queue: str) -> list[str]:
     ]
 
 
-async def _measure(endpoint: Emulated, mode: ExecutionMode, calls: int) -> Mode:
+async def _measure(endpoint: EmulatedEndpoint, mode: ExecutionMode, calls: int) -> Mode:
     before = endpoint.account()["consumed_seconds"]
     provider = endpoint.provider(WorkloadPolicy(mode, idle_s=60.0 / endpoint.speed))
     latencies = []

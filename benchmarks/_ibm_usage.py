@@ -10,7 +10,7 @@ from typing import Any
 
 from qiskit_ibm_runtime.fake_provider import FakeTorino
 
-from _ibm_endpoint import Emulated, circuit_of
+from _ibm_endpoint import EmulatedEndpoint, circuit_of
 from shotclock.circuits.qaoa import bind_isa
 from shotclock.domain.ports import Job
 
@@ -56,7 +56,7 @@ class Metered:
         return abs(self.charged_s - self.formula_s) / self.formula_s
 
 
-def measure(endpoint: Emulated) -> tuple[Metered, ...]:
+def measure(endpoint: EmulatedEndpoint) -> tuple[Metered, ...]:
     """Every setting once."""
     return asyncio.run(_measure(endpoint))
 
@@ -79,7 +79,7 @@ def _delay(setting: Setting) -> str:
     return "default" if setting.rep_delay_us is None else f"{setting.rep_delay_us:g} us"
 
 
-async def _measure(endpoint: Emulated) -> tuple[Metered, ...]:
+async def _measure(endpoint: EmulatedEndpoint) -> tuple[Metered, ...]:
     provider = endpoint.provider()
     formula = _Formula()
     found = []

@@ -1,4 +1,4 @@
-"""Calls from the same process: on the loop, from another thread, during a training loop, and many in a row."""
+"""Calls from the same process: on the loop, from another thread, during a training loop, and many calls."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Sustained:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """Calls while the main thread trains: their latencies, and a step's median time without and with calls."""
+    """Calls while the main thread trains: their latencies, and a step's median time without and with them."""
 
     calls: Series
     step_alone_ms: float

@@ -9,7 +9,7 @@ from _orchestrator_paid import Durable
 from _orchestrator_payload import Carried
 from _orchestrator_series import BLOCKS, Rate, Series
 from _orchestrator_system import BUDGET_NS, SHOTS, WIDTH, N
-from _orchestrator_wire import Wired
+from _orchestrator_wire import WireResult
 
 MIB = 1024 * 1024
 MOST_WITHOUT = 0.01
@@ -23,7 +23,7 @@ class Measured:
     asked: Series
     beside: Beside
     sustained: Sustained
-    wired: Wired
+    wired: WireResult
     durable: Durable
     carried: Carried
 
@@ -163,8 +163,8 @@ def _rates(measured: Measured) -> list[str]:
 def _training(beside: Beside) -> str:
     return (
         f"During training: the main thread takes optimizer steps of digits-mlp (torch, one thread) and makes "
-        f"a call every {CALL_EVERY} steps, or as soon after as the previous call has ended; a latency ends when "
-        f"the outcome arrives. A step takes {beside.step_alone_ms:.2f} ms alone and "
+        f"a call every {CALL_EVERY} steps, or as soon after as the previous call has ended; a latency ends "
+        f"when the outcome arrives. A step takes {beside.step_alone_ms:.2f} ms alone and "
         f"{beside.step_beside_ms:.2f} ms with calls in flight, medians."
     )
 

@@ -58,7 +58,7 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True)
-class Wired:
+class WireResult:
     """Both ways over the same wire, and what the messages are like."""
 
     solve: Series
@@ -68,13 +68,13 @@ class Wired:
     messages: Messages
 
 
-def measure(calls: int, rated: int) -> Wired:
+def measure(calls: int, rated: int) -> WireResult:
     """Pairs of a call and an echo in random order, then the rates of both."""
     with tempfile.TemporaryDirectory() as folder, _server(Path(folder)) as (ports, files):
         return asyncio.run(_measure(ports, files, calls, rated))
 
 
-async def _measure(ports: Ports, files: TlsFiles, calls: int, rated: int) -> Wired:
+async def _measure(ports: Ports, files: TlsFiles, calls: int, rated: int) -> WireResult:
     subproblems = instances()
     solve = Series("gRPC with mTLS, another process")
     echoes = Series(f"echo RPC of {ECHO_BYTES} bytes, same mTLS")
@@ -87,7 +87,7 @@ async def _measure(ports: Ports, files: TlsFiles, calls: int, rated: int) -> Wir
             echoes.blocks.append(echoed)
         rate = await in_flight(solve.what, dispatcher.solve, subproblems, rated)
         echo_rate = Rate(echoes.what, rated, await _echo_rate(echo, rated), 0)
-    return Wired(solve, echoes, rate, echo_rate, _messages(subproblems[0], outcomes[0]))
+    return WireResult(solve, echoes, rate, echo_rate, _messages(subproblems[0], outcomes[0]))
 
 
 async def _pairs(

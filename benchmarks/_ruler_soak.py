@@ -1,7 +1,7 @@
 """Real processes in turns: load tests of orchestrators that are the same, and of some with a planted delay.
 
-Each run is a `shotclock load` with a dedicated orchestrator, which its generator, another process, calls over gRPC on
-the real clock; each verdict is `shotclock compare`'s.
+Each run is a `shotclock load` with a dedicated orchestrator, which its generator, another process, calls over
+gRPC on the real clock; each verdict is `shotclock compare`'s.
 """
 
 from __future__ import annotations

@@ -54,16 +54,16 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
     import _ibm_modes  # noqa: PLC0415
     import _ibm_templates  # noqa: PLC0415
     import _ibm_usage  # noqa: PLC0415
-    from _ibm_endpoint import running  # noqa: PLC0415
+    from _ibm_endpoint import start_endpoint  # noqa: PLC0415
 
     _tell("answer delay")
-    with running("colocated", 1.0) as endpoint:
+    with start_endpoint("colocated", 1.0) as endpoint:
         waiters = _ibm_delay.measure(endpoint, effort.rounds, effort.few)
     _tell("usage")
-    with running("onprem-today", 100.0) as endpoint:
+    with start_endpoint("onprem-today", 100.0) as endpoint:
         metered = _ibm_usage.measure(endpoint)
     _tell("modes")
-    with running("public-cloud", effort.speed, "--queue", QUEUE) as endpoint:
+    with start_endpoint("public-cloud", effort.speed, "--queue", QUEUE) as endpoint:
         modes = _ibm_modes.measure(endpoint, effort.calls)
     _tell("templates")
     templates = _ibm_templates.measure((8, 12, 16), effort.few + 3)

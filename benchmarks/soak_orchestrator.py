@@ -51,7 +51,7 @@ OUTAGE = (
 KINDS = {"kill": "kills", "kill_answers_lost": "answers lost", "kill_disk_full": "disk full"}
 
 if TYPE_CHECKING:
-    from fault_injection import Story
+    from fault_injection import LoadRecord
     from killing import Calls, Verdict
 
 Figures = dict[str, float]
@@ -115,8 +115,8 @@ def page(figures: Figures) -> str:
         "A QPU outage under 100 calls/s with a deadline of 200 ms, on virtual time. *Refuses*:",
         "submits and status calls fail at once; *hangs*: jobs and status calls never end; *hangs but",
         "answers*: status calls succeed; *slow*: everything takes ten times as long. Calls are",
-        "answered classically meanwhile. *Recovered*: seconds from the end of the outage until nine calls of ten",
-        "have samples again.",
+        "answered classically meanwhile. *Recovered*: seconds from the end of the outage until nine calls of",
+        "ten have samples again.",
         "",
         f"| outage | {' | '.join(name.replace('_', ' ') for name in OUTAGE)} |",
         "|---|" + "---|" * len(OUTAGE),
@@ -158,13 +158,13 @@ def rotations(times: int) -> Figures:
 def kill_repeatedly(
     name: str, kills: int, seed: int, words: Mapping[str, float], room: int | None = None
 ) -> Figures:
-    """Figures of so many kills, judged by the vendor's account; room: see `live_through_kills`."""
-    from killing import Place, Verdict, live_through_kills  # noqa: PLC0415
+    """Figures of so many kills, judged by the vendor's account; room: see `run_with_kills`."""
+    from killing import Place, Verdict, run_with_kills  # noqa: PLC0415
     from paid_provider import vendor  # noqa: PLC0415 - the tests' folder is on the path only now
 
     with tempfile.TemporaryDirectory() as folder, vendor(Path(folder), seed, **words) as books:
         place = Place.at(Path(folder), books)
-        calls, code, complaints = asyncio.run(live_through_kills(place, kills=kills, seed=seed, room=room))
+        calls, code, complaints = asyncio.run(run_with_kills(place, kills=kills, seed=seed, room=room))
         if code or complaints:
             raise SystemExit(f"the last process ended with {code}: {complaints}")
         return {
@@ -190,26 +190,26 @@ def _judge(kills: int, calls: Calls, verdict: Verdict) -> Figures:
 
 def outages(lengths_s: tuple[float, ...], seed: int) -> Figures:
     """Each outage for each length: the outcomes of calls, and the time until the QPU answered again."""
-    from fault_injection import Illness, Spell, live_through  # noqa: PLC0415
+    from fault_injection import LoadPhase, OutageKind, run_phases  # noqa: PLC0415
     from harness import run_virtual  # noqa: PLC0415
 
     figures: Figures = {}
-    for illness in Illness:
-        for length_s in lengths_s if illness is not Illness.NONE else ():
+    for outage in OutageKind:
+        for length_s in lengths_s if outage is not OutageKind.NONE else ():
             spells = (
-                Spell(BEFORE),
-                Spell(length_s, illness=illness),
-                Spell(AFTER if length_s > 30 else 80.0),
+                LoadPhase(BEFORE),
+                LoadPhase(length_s, outage=outage),
+                LoadPhase(AFTER if length_s > 30 else 80.0),
             )
-            story = run_virtual(live_through(*spells, seed=seed))
-            name = f"outage_{illness.name.lower()}_{length_s:g}s"
+            story = run_virtual(run_phases(*spells, seed=seed))
+            name = f"outage_{outage.name.lower()}_{length_s:g}s"
             figures |= {
                 f"{name}_{key}": value for key, value in _to_figures(story, BEFORE + length_s).items()
             }
     return figures
 
 
-def _to_figures(story: Story, ended_s: float) -> Figures:
+def _to_figures(story: LoadRecord, ended_s: float) -> Figures:
     return {
         "calls": len(story.rows),
         "deadline_hit_ratio": story.in_time(),
@@ -223,10 +223,10 @@ def _to_figures(story: Story, ended_s: float) -> Figures:
 
 def pulse(seed: int) -> Figures:
     """Three times the load for half a minute: goodput before, during and 10 s after, calls a second."""
-    from fault_injection import Spell, live_through  # noqa: PLC0415
+    from fault_injection import LoadPhase, run_phases  # noqa: PLC0415
     from harness import run_virtual  # noqa: PLC0415
 
-    story = run_virtual(live_through(Spell(BEFORE), Spell(30, rate=300), Spell(30), seed=seed))
+    story = run_virtual(run_phases(LoadPhase(BEFORE), LoadPhase(30, rate=300), LoadPhase(30), seed=seed))
     ends = BEFORE + 30
     return {
         "pulse_deadline_hit_ratio": story.in_time(),

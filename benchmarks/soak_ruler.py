@@ -1,4 +1,4 @@
-"""The gate on real runs: equal runs that must not fail, and injected delays that must, with pairs added until they do.
+"""The gate on real runs: equal runs must pass and injected delays must fail, with pairs added until they do.
 
 Every figure comes from processes on the real clock. Calls wait for a scripted provider, EMULATED, and not
 for a QPU; the delay is planted in its waits.

@@ -1,4 +1,4 @@
-"""Training with calls: the cost of overlapping, the effect of a late answer, and the gain of each kernel by arm."""
+"""Training with calls: the cost of overlap, the effect of a late answer, the gain of each kernel by arm."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Answer:
 
 
 @dataclass
-class Rig:
+class EndpointClient:
     """An endpoint and a client of it; `cut` counts the connections that were cut."""
 
     endpoint: Endpoint
@@ -106,7 +106,7 @@ class Rig:
                 return state
             await asyncio.sleep(poll_s)
 
-    async def ran(self, params: Any, program: str = "sampler", **more: Any) -> str:
+    async def run_job(self, params: Any, program: str = "sampler", **more: Any) -> str:
         """Submits, waits; the id of a job that completed."""
         answer = await self.submit(params, program, **more)
         assert answer.status == 200, answer.text
@@ -115,19 +115,19 @@ class Rig:
         return job_id
 
 
-def rig(
+def open_client(
     profile: str = "colocated",
     *faults: str,
     clock: Clock | None = None,
     started_unix_s: float = STARTED_UNIX_S,
     **settings: Any,
-) -> Rig:
+) -> EndpointClient:
     """An endpoint with one Heron; settings as of EndpointSettings."""
     chosen = {"speed": 1.0, "seed": 0} | settings
     made = EndpointSettings(profile=load(profile), rules=tuple(parse(text) for text in faults), **chosen)
     time = EmulatedTime(clock or LoopClock(), started_unix_s, made.speed)
     device_documents = {"heron-torino": (facts_of("heron-torino"), documents_of("heron-torino"))}
-    return Rig(Endpoint(made, device_documents, Inline(), time))
+    return EndpointClient(Endpoint(made, device_documents, Inline(), time))
 
 
 def flip_circuit(qubits: int = 1, register: str = "c") -> QuantumCircuit:

@@ -33,7 +33,7 @@ QUEUE_LIMIT = 64
 SLOWER = 10
 
 
-class Illness(Enum):
+class OutageKind(Enum):
     """What the QPU does to those who ask it."""
 
     NONE = auto()
@@ -48,14 +48,14 @@ class Illness(Enum):
 
 
 @dataclass(frozen=True)
-class _Owner:
+class _JobOwner:
     provider: EmulatedProvider
     accepted: Accepted
     hangs: bool
 
 
-class Patient:
-    """Implements Provider: a healthy emulated QPU, a slow one, and none, switched by `illness`.
+class OutageProvider:
+    """Implements Provider: a healthy emulated QPU, a slow one, and none, switched by `outage`.
 
     pings: when each status call was made, loop seconds; at_once: how many were ever under way together.
     """
@@ -68,10 +68,10 @@ class Patient:
             return EmulatedProvider(facts, load("colocated"), Inline(), clock, seed=0)
 
         self._healthy, self._slow = emulated(1), emulated(SLOWER)
-        self._owners: dict[str, _Owner] = {}
+        self._owners: dict[str, _JobOwner] = {}
         self._asking = 0
         self.limits = self._healthy.limits
-        self.illness = Illness.NONE
+        self.outage = OutageKind.NONE
         self.submits = 0
         self.pings: list[float] = []
         self.at_once = 0
@@ -82,11 +82,11 @@ class Patient:
     async def submit(self, job: Job) -> Accepted:
         self.submits += 1
         self._refuse()
-        provider = self._slow if self.illness is Illness.SLOW else self._healthy
+        provider = self._slow if self.outage is OutageKind.SLOW else self._healthy
         accepted = await provider.submit(job)
         mine = replace(accepted, job_id=f"{self.submits}-{accepted.job_id}")
-        hangs = self.illness in {Illness.HANGS, Illness.HANGS_BUT_ANSWERS}
-        self._owners[mine.job_id] = _Owner(provider, accepted, hangs)
+        hangs = self.outage in {OutageKind.HANGS, OutageKind.HANGS_BUT_ANSWERS}
+        self._owners[mine.job_id] = _JobOwner(provider, accepted, hangs)
         return mine
 
     async def collect(self, accepted: Accepted) -> Execution:
@@ -110,7 +110,7 @@ class Patient:
         self._asking += 1
         self.at_once = max(self.at_once, self._asking)
         try:
-            if self.illness is Illness.HANGS:
+            if self.outage is OutageKind.HANGS:
                 await asyncio.Event().wait()
             self._refuse()
         finally:
@@ -120,17 +120,17 @@ class Patient:
         """Nothing to let go of."""
 
     def _refuse(self) -> None:
-        if self.illness is Illness.REFUSES:
+        if self.outage is OutageKind.REFUSES:
             raise ProviderError(FaultKind.TRANSIENT, "503: the service is away")
 
 
 @dataclass(frozen=True)
-class Spell:
+class LoadPhase:
     """So many seconds of calls at a rate (a second, Poisson) while the QPU is as it is."""
 
     seconds: float
     rate: float = 100.0
-    illness: Illness = Illness.NONE
+    outage: OutageKind = OutageKind.NONE
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Row:
 
 
 @dataclass
-class Story:
+class LoadRecord:
     """What happened; states: the breaker's, each from when a caller saw it, as all that is the most."""
 
     rows: list[Row] = field(default_factory=list)
@@ -206,22 +206,22 @@ def _ending(outcome: Outcome) -> str:
     return getattr(outcome.cause, "limit", type(outcome.cause).__name__)
 
 
-def live_through(*spells: Spell, seed: int = 1) -> Coroutine[Any, Any, Story]:
+def run_phases(*spells: LoadPhase, seed: int = 1) -> Coroutine[Any, Any, LoadRecord]:
     """Open-loop calls through the spells, one after another: nobody waits for an answer to ask again."""
-    return _Life(seed).run(spells)
+    return _Run(seed).run(spells)
 
 
-class _Life:
+class _Run:
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
         self._asked = [
             replace(random_subproblem(N, number), budget_ns=DEADLINE_MS * NS_PER_MS) for number in range(64)
         ]
-        self._story = Story()
+        self._story = LoadRecord()
 
-    async def run(self, spells: tuple[Spell, ...]) -> Story:
+    async def run(self, spells: tuple[LoadPhase, ...]) -> LoadRecord:
         story, loop = self._story, asyncio.get_running_loop()
-        patient: Any = Patient(LoopClock())
+        patient: Any = OutageProvider(LoopClock())
         self._system = System(
             patient,
             protected=True,
@@ -234,7 +234,7 @@ class _Life:
         self._began, at = loop.time(), 0.0
         calls: set[asyncio.Task[None]] = set()
         for spell in spells:
-            patient.illness = spell.illness
+            patient.outage = spell.outage
             until = at + spell.seconds
             while (due := at + float(self._rng.exponential(1 / spell.rate))) < until:
                 await asyncio.sleep(self._began + due - loop.time())

@@ -104,7 +104,7 @@ class IbmEndpoint:
 
 
 @contextmanager
-def running(*arguments: str, profile: str = "colocated", speed: float = 20.0) -> Iterator[IbmEndpoint]:
+def start_endpoint(*arguments: str, profile: str = "colocated", speed: float = 20.0) -> Iterator[IbmEndpoint]:
     """An endpoint on a free port, its variables in this process's environment."""
     started = [*COMMAND, "--profile", profile, "--speed", f"{speed:g}", "--listen", "127.0.0.1:0", *arguments]
     process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True)

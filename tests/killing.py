@@ -1,6 +1,6 @@
 """SIGKILL of `shotclock serve` again and again under load, and the judge: the vendor's account.
 
-`live_through_kills` takes any number of kills: CI does 20, a soak 200.
+`run_with_kills` takes any number of kills: CI does 20, a soak 200.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness import random_subproblem
 from paid_provider import PORT, ProviderAccount
-from served import Serving, free_port
+from served import ServiceProcess, free_port
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL, JobRecord, LedgerState
 from shotclock.domain.outcome import Decision, Done
@@ -81,8 +81,8 @@ drain_s = 5
         """Bytes of the ledger's largest file, its log included."""
         return max(file.stat().st_size for file in self.ledger.parent.glob(f"{self.ledger.name}*"))
 
-    async def start(self, *, lean: bool) -> Serving:
-        return await Serving.start(self.config, lean=lean, environment=self.environment)
+    async def start(self, *, lean: bool) -> ServiceProcess:
+        return await ServiceProcess.start(self.config, lean=lean, environment=self.environment)
 
 
 @dataclass
@@ -124,7 +124,7 @@ class Verdict:
             or (record.state is LedgerState.FAILED and not record.job_id and record.tag in paid)
         ]
 
-    def disorderly(self) -> list[str]:
+    def find_disordered(self) -> list[str]:
         """Records whose history does not go from the intent step by step to where they are."""
         return [
             record.tag
@@ -154,7 +154,7 @@ class Calls:
     latest_s: float = 0.0
 
 
-async def calling(target: str, over: asyncio.Event, seed: int, calls: Calls) -> None:
+async def run_callers(target: str, over: asyncio.Event, seed: int, calls: Calls) -> None:
     """CALLERS clients, each with one call after the other, until it is over; each call ends by itself."""
     rng = random.Random(seed)
     channels = connect(target, Insecure(), ChannelLimits(reconnect_s=0.2))
@@ -181,7 +181,7 @@ async def calling(target: str, over: asyncio.Event, seed: int, calls: Calls) -> 
     await channels.close()
 
 
-async def busy(place: Place, calls: Calls, ending: str = "Done") -> None:
+async def wait_busy(place: Place, calls: Calls, ending: str = "Done") -> None:
     """Until BUSY more calls have ended so; where that is with samples, until BUSY more jobs are paid for too.
 
     A kill after so much work and not after so much time means the same on a slow machine.
@@ -193,7 +193,7 @@ async def busy(place: Place, calls: Calls, ending: str = "Done") -> None:
             await asyncio.sleep(0.01)
 
 
-async def live_through_kills(
+async def run_with_kills(
     place: Place, *, kills: int, seed: int, lean: bool = True, room: int | None = None
 ) -> tuple[Calls, int, str]:
     """Load over so many killed processes and a last one that drains; its exit code and stderr.
@@ -202,7 +202,7 @@ async def live_through_kills(
     every other one is killed only after that.
     """
     rng, over, calls = random.Random(seed), asyncio.Event(), Calls()
-    load = asyncio.create_task(calling(place.target, over, seed, calls))
+    load = asyncio.create_task(run_callers(place.target, over, seed, calls))
     serving = spare = await place.start(lean=lean)
     try:
         for number in range(kills):
@@ -212,12 +212,12 @@ async def live_through_kills(
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
             else:
                 await serving.wait_for_event("ready")
-                await busy(place, calls)
+                await wait_busy(place, calls)
                 if room is not None:
                     serving.files_up_to(place.largest_file() + rng.randrange(room))
                     if number % 2:
                         await serving.wait_for_event("trouble")
-                        await busy(place, calls, "Degraded")
+                        await wait_busy(place, calls, "Degraded")
                 await asyncio.sleep(rng.uniform(0.0, 0.5))
             await serving.kill()
             if not lean:

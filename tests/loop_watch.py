@@ -40,7 +40,7 @@ class LoopWatch(importlib.abc.MetaPathFinder):
         """Finds nothing: it is asked for every module that is not loaded yet."""
         self._note(f"import {name}")
 
-    def answered(self, outcome: object) -> None:
+    def add_answer(self, outcome: object) -> None:
         """Adds the outcome and who answered it."""
         solver = outcome.answer.solver if isinstance(outcome, Done | Degraded) else ""
         self.answers.append(f"{type(outcome).__name__} {solver}".strip())

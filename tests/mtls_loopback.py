@@ -124,7 +124,7 @@ async def never(asked: Subproblem | CircuitSpec) -> Outcome:
 
 
 @dataclass
-class Wired:
+class Loopback:
     """What runs: the server, and clients for it."""
 
     site: Site
@@ -162,19 +162,19 @@ async def open_mtls_loopback(
     *,
     limits: ServiceLimits = SERVICE,
     connections: ConnectionLimits = CONNECTIONS,
-) -> AsyncIterator[Wired]:
+) -> AsyncIterator[Loopback]:
     """Everything up, and down again."""
     dispatcher, operations = ScriptedDispatcher(), ScriptedOperations()
     tls = ServerTls(site.issue(SERVER), POLICY)
     server = await serve(dispatcher, operations, "127.0.0.1:0", tls, limits, connections)
-    system = Wired(site, server, dispatcher, operations)
+    system = Loopback(site, server, dispatcher, operations)
     try:
         yield system
     finally:
         await system.close()
 
 
-def secure(system: Wired, files: TlsFiles) -> Any:
+def secure(system: Loopback, files: TlsFiles) -> Any:
     credentials = client_credentials(load(files, utc_now()))
     options = [("grpc.ssl_target_name_override", SERVER)]
     return grpc.aio.secure_channel(system.target, credentials, options)

@@ -23,7 +23,7 @@ from shotclock.domain.subproblem import Subproblem
 WIDTH = 4
 
 
-class Quick:
+class WarmSynthesizer:
     """Stands where QaoaSynthesizer stands: circuits without content, on four lines."""
 
     def __init__(self, device: str, **words: Any) -> None:
@@ -52,6 +52,6 @@ class Quick:
 
 if __name__ == "__main__":
     assert _imported_before_the_line
-    vars(quantum_path)["QaoaSynthesizer"] = Quick
+    vars(quantum_path)["QaoaSynthesizer"] = WarmSynthesizer
     if sys.stdin.readline():
         cli.main()

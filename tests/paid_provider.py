@@ -24,7 +24,7 @@ PORT = "ACCOUNTANT_PORT"
 PREDICTED_S = 0.05
 
 
-class Accountant:
+class AccountProvider:
     """Implements Provider over loopback, a connection a request."""
 
     name = "accountant"
@@ -87,9 +87,9 @@ class Accountant:
         return answer
 
 
-def connect(clock: Clock, seed: int) -> Accountant:
+def connect(clock: Clock, seed: int) -> AccountProvider:
     """The provider factory for settings."""
-    return Accountant(int(os.environ[PORT]), clock, seed)
+    return AccountProvider(int(os.environ[PORT]), clock, seed)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Request = dict[str, Any]
 
 
 @dataclass
-class Sold:
+class PaidJob:
     """A paid job. ended is set once its samples are there, or it was cancelled."""
 
     tag: str
@@ -42,7 +42,7 @@ class Vendor:
     def __init__(self, words: argparse.Namespace) -> None:
         self._words = words
         self._rng = random.Random(words.seed)
-        self._jobs: dict[str, Sold] = {}
+        self._jobs: dict[str, PaidJob] = {}
         self._numbers = itertools.count()
         self._tasks: set[asyncio.Task[None]] = set()
         self._file = Path(words.file).open("ab", buffering=0)  # noqa: SIM115 - as long as the process
@@ -80,7 +80,7 @@ class Vendor:
         words, rng = self._words, self._rng
         if rng.random() < words.refused:
             return {"error": "transient", "message": "429: too many requests"}
-        job = Sold(request["tag"], request["widths"], request["shots"], rng.random() < words.failing)
+        job = PaidJob(request["tag"], request["widths"], request["shots"], rng.random() < words.failing)
         await asyncio.sleep(rng.random() * words.pay_s)
         job_id = f"paid-{next(self._numbers)}"
         self._file.write(json.dumps({"tag": job.tag, "job_id": job_id}).encode() + b"\n")
@@ -91,11 +91,11 @@ class Vendor:
         await asyncio.sleep(rng.random() * words.answer_s)
         return None if rng.random() < words.lost else {"job_id": job_id}
 
-    async def _run(self, job: Sold) -> None:
+    async def _run(self, job: PaidJob) -> None:
         await asyncio.sleep(self._rng.random() * self._words.run_s)
         job.ended.set()
 
-    async def _collect(self, job: Sold) -> Request:
+    async def _collect(self, job: PaidJob) -> Request:
         await job.ended.wait()
         if job.cancelled or job.fails:
             return {"error": "permanent", "message": "cancelled" if job.cancelled else "the job failed"}

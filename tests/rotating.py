@@ -11,7 +11,7 @@ import trustme
 
 from certificates import SERVER, TRAINER, Site
 from harness import random_subproblem
-from mtls_loopback import Wired, open_mtls_loopback
+from mtls_loopback import Loopback, open_mtls_loopback
 from shotclock.domain.budget import NS_PER_S
 from shotclock.wire.client import GrpcDispatcher
 
@@ -30,7 +30,7 @@ def next_authority(site: Site, rotation: int) -> None:
             site.trusted = (site.authority,)
 
 
-async def read_presented(system: Wired) -> str:
+async def read_presented(system: Loopback) -> str:
     """The certificate that the server shows at a new handshake, PEM."""
     return await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", system.server.port))
 

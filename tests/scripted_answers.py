@@ -25,7 +25,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.solvers.exact import Exact
 
 
-class Ticking:
+class StepClock:
     """A clock that the test moves; every look at it takes a nanosecond."""
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Call:
 
 
 @dataclass
-class Answering:
+class FakeCaller:
     """A Caller; `asked` are its calls in order. at_once: whether they have arrived as soon as asked."""
 
     answer: Callable[[Subproblem], Outcome] = answer_optimum

@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 @dataclass
-class Serving:
+class ServiceProcess:
     """The process; `ready` and `wait_ended` wait for what it says and does."""
 
     process: Process
@@ -38,7 +38,7 @@ class Serving:
         *arguments: str,
         lean: bool = False,
         environment: dict[str, str] | None = None,
-    ) -> Serving:
+    ) -> ServiceProcess:
         """lean: without Qiskit, and only after `go`."""
         command = [str(TESTS / "no_qiskit.py")] if lean else ["-c", "from shotclock.cli import main; main()"]
         process = await asyncio.create_subprocess_exec(
@@ -69,9 +69,9 @@ class Serving:
                 found: dict[str, Any] = json.loads(line)
                 if found["event"] == event:
                     return found
-        raise AssertionError(f"{event} was never said: {await self.complaints()}")
+        raise AssertionError(f"{event} was never said: {await self.read_stderr()}")
 
-    async def complaints(self) -> str:
+    async def read_stderr(self) -> str:
         """What it has written to stderr when it is over."""
         assert self.process.stderr is not None
         return (await self.process.stderr.read()).decode()

@@ -36,7 +36,7 @@ FIXED = ShotLimits(64, 64)
 INLINE = Inline()
 
 
-class Unlinked:
+class NullSynthesizer:
     """A Synthesizer without Qiskit: the scripted provider needs no circuit. width lines of every size."""
 
     def __init__(self, width: int = 1) -> None:
@@ -81,7 +81,7 @@ class System:
         shorter_rep_delays_s: tuple[float, ...] = (),
         ledger: Ledger | None = None,
         overload_wait_ms: float = 1e6,
-        synthesizer: Unlinked | None = None,
+        synthesizer: NullSynthesizer | None = None,
         offload: Offload = INLINE,
         quota: CallerQuota = DEFAULT_QUOTA,
     ) -> None:
@@ -89,7 +89,7 @@ class System:
         self.metrics = Metrics()
         recorder = PrometheusRecorder(self.metrics, "test")
         clock, rng = LoopClock(), random.Random(1)
-        synthesizer = synthesizer or Unlinked(lines or batch_limit)
+        synthesizer = synthesizer or NullSynthesizer(lines or batch_limit)
         health = Health(provider, clock, rng, recorder)
         forecast = Forecast(
             synthesizer,

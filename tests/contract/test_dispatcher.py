@@ -38,7 +38,7 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
-from virtual_orchestrator import N, System, Unlinked, make_scripted, make_subproblem, one, simulate
+from virtual_orchestrator import N, NullSynthesizer, System, make_scripted, make_subproblem, one, simulate
 
 
 def control() -> Dispatcher:
@@ -248,7 +248,7 @@ def test_a_caller_that_goes_away_cancels_its_job() -> None:
 
 
 def test_a_bug_in_the_path_reaches_the_caller_and_not_the_lane() -> None:
-    class Broken(Unlinked):
+    class Broken(NullSynthesizer):
         async def bind(self, subproblem: Subproblem, line: tuple[int, ...] = ()) -> DeviceCircuit:
             if subproblem.request_id == "r1":
                 raise ZeroDivisionError

@@ -14,13 +14,13 @@ from shotclock.domain.outcome import CircuitOutcome, Degraded, Done, Outcome, Re
 from shotclock.domain.status import Drained, Phase
 from shotclock.orchestrator.answers import Fallback
 from shotclock.providers.scripted import Never, Reply, ScriptedProvider
-from virtual_orchestrator import System, Unlinked, make_scripted, make_subproblem, simulate
+from virtual_orchestrator import NullSynthesizer, System, make_scripted, make_subproblem, simulate
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def together(system: System, count: int, budget_ms: float) -> list[Outcome]:
+async def solve_together(system: System, count: int, budget_ms: float) -> list[Outcome]:
     return await asyncio.gather(
         *(system.orchestrator.solve(make_subproblem(seed, budget_ms)) for seed in range(count))
     )
@@ -50,7 +50,7 @@ def test_a_drain_finishes_what_was_accepted_and_refuses_what_comes() -> None:
 
 def test_a_drain_hands_back_what_it_cannot_finish() -> None:
     async def work(system: System) -> tuple[list[Outcome], tuple[int, int], int]:
-        calls = asyncio.create_task(together(system, 3, budget_ms=60_000))
+        calls = asyncio.create_task(solve_together(system, 3, budget_ms=60_000))
         await asyncio.sleep(0.01)
         drained = await system.orchestrator.drain(NS_PER_S)
         return await calls, (drained.finished, drained.handed_back), system.provider.cancels
@@ -80,7 +80,7 @@ def test_a_drain_that_is_taken_back_touches_no_call_that_came_after_it() -> None
     assert phase is Phase.READY
 
 
-class Slow:
+class SlowOffload:
     """An Offload that takes a fifth of a second."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -96,10 +96,10 @@ def test_a_drain_returns_when_the_outcome_is_there_and_not_when_its_cause_is() -
         await system.orchestrator.drain(NS_PER_S)
         return call.done()
 
-    assert simulate(make_scripted(afterwards=Never(), fallback=Fallback.STANDBY, offload=Slow()), work)
+    assert simulate(make_scripted(afterwards=Never(), fallback=Fallback.STANDBY, offload=SlowOffload()), work)
 
 
-class Compiling(Unlinked):
+class SlowCompiler(NullSynthesizer):
     """Takes half a second for a circuit of the caller's own."""
 
     async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
@@ -109,7 +109,7 @@ class Compiling(Unlinked):
 
 def test_a_circuit_that_was_compiling_when_the_drain_came_is_not_submitted_after_it() -> None:
     def make() -> System:
-        return System(ScriptedProvider(LoopClock()), synthesizer=Compiling())
+        return System(ScriptedProvider(LoopClock()), synthesizer=SlowCompiler())
 
     async def work(system: System) -> tuple[CircuitOutcome, int]:
         spec = CircuitSpec("OPENQASM 3.0;", 64, budget_ns=5 * NS_PER_S)
@@ -158,7 +158,7 @@ def test_a_resume_before_it_is_ready_lets_nothing_in() -> None:
 
 def test_a_stop_ends_every_call_at_once() -> None:
     async def work(system: System) -> tuple[list[Outcome], float]:
-        calls = asyncio.create_task(together(system, 8, 60_000))
+        calls = asyncio.create_task(solve_together(system, 8, 60_000))
         await asyncio.sleep(0.01)
         await system.orchestrator.stop()
         return await calls, asyncio.get_running_loop().time()

@@ -24,7 +24,7 @@ SEED = 5
 NEAREST_NS = 2  # the loop's time is a float of seconds
 
 
-class Slow:
+class SlowOffload:
     """An offload that takes ten virtual seconds."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -32,7 +32,7 @@ class Slow:
         return work(*args, **kwargs)
 
 
-class Dead:
+class DeadOffload:
     """An offload whose process has died."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -127,7 +127,7 @@ def test_a_cancelled_job_is_charged_for_its_share_of_the_execution() -> None:
 
 def test_computing_longer_than_the_emulated_time_is_an_overrun() -> None:
     async def main() -> Execution:
-        provider = provider_of("public-cloud", Slow())
+        provider = provider_of("public-cloud", SlowOffload())
         return await provider.collect(await provider.submit(job_of()))
 
     execution = run_virtual(main())
@@ -138,7 +138,7 @@ def test_computing_longer_than_the_emulated_time_is_an_overrun() -> None:
 
 def test_a_dead_worker_is_a_transient_fault() -> None:
     async def main() -> None:
-        provider = provider_of("colocated", Dead())
+        provider = provider_of("colocated", DeadOffload())
         with pytest.raises(ProviderError) as caught:
             await provider.collect(await provider.submit(job_of()))
         assert caught.value.kind is FaultKind.TRANSIENT

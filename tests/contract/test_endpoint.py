@@ -19,7 +19,7 @@ from qiskit_ibm_runtime.options_models.executor import ExecutorOptions
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_to_2_0
 
-from asgi_endpoint import Rig, facts_of, flip_circuit, rig, sampler
+from asgi_endpoint import EndpointClient, facts_of, flip_circuit, open_client, sampler
 from harness import run_virtual
 from shotclock.emulator import device
 from shotclock.emulator.figures import Lognormal
@@ -27,7 +27,7 @@ from shotclock.emulator.figures import Lognormal
 JOB = (flip_circuit(), None, 1000)
 
 
-def swept() -> QuantumCircuit:
+def make_sweep() -> QuantumCircuit:
     """Two registers and a parameter on three qubits, compiled for the device."""
     angle = Parameter("a")
     first, second = ClassicalRegister(2, "first"), ClassicalRegister(1, "second")
@@ -48,7 +48,7 @@ def waits(median_s: float, p99_s: float) -> Lognormal:
     )
 
 
-async def results(one: Rig, job_id: str) -> str:
+async def results(one: EndpointClient, job_id: str) -> str:
     answer = await one.call("GET", f"/jobs/{job_id}/results")
     assert answer.status == 200
     return answer.text
@@ -56,7 +56,7 @@ async def results(one: Rig, job_id: str) -> str:
 
 def test_a_token_says_when_it_was_issued_and_when_it_ends() -> None:
     async def scenario() -> None:
-        answer = (await rig().call("POST", "/identity/token")).json
+        answer = (await open_client().call("POST", "/identity/token")).json
         claims = json.loads(base64.urlsafe_b64decode(answer["access_token"].split(".")[1] + "=="))
         assert claims["exp"] - claims["iat"] == answer["expires_in"]
         assert answer["expiration"] == claims["exp"]
@@ -67,7 +67,7 @@ def test_a_token_says_when_it_was_issued_and_when_it_ends() -> None:
 @pytest.mark.parametrize("prefix", ["", "/experimental", "/api/v1", "/v1"])
 def test_every_address_clients_use_leads_to_the_api(prefix: str) -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         (found,) = (await one.call("GET", f"{prefix}/backends")).json["devices"]
         assert found["name"] == "ibm_torino"
         assert found["qubits"] == 133
@@ -81,10 +81,10 @@ def test_every_address_clients_use_leads_to_the_api(prefix: str) -> None:
 
 def test_sampler_results_keep_ibms_schema_with_sweeps_and_several_registers() -> None:
     async def scenario() -> None:
-        one = rig()
-        circuit = swept()
+        one = open_client()
+        circuit = make_sweep()
         params = sampler((circuit, [[0.0], [np.pi]], 200), (flip_circuit(2), None, 100))
-        job_id = await one.ran(params)
+        job_id = await one.run_job(params)
         text = await results(one, job_id)
         PrimitiveResultWrapperModel.model_validate_json(text)
         decoded = json.loads(text, cls=RuntimeDecoder)
@@ -106,12 +106,12 @@ def test_sampler_results_keep_ibms_schema_with_sweeps_and_several_registers() ->
 
 def test_executor_results_keep_ibms_schema_and_echo_what_came_with_them() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         program = QuantumProgram(shots=50, passthrough_data={"mine": [1, "two"]})
-        program.append_circuit_item(swept(), circuit_arguments=np.zeros((4, 1)))
+        program.append_circuit_item(make_sweep(), circuit_arguments=np.zeros((4, 1)))
         program._semantic_role = "sampler_v2"
         params = quantum_program_to_2_0(program, ExecutorOptions()).model_dump(mode="json")
-        job_id = await one.ran(params, "executor")
+        job_id = await one.run_job(params, "executor")
         model = QuantumProgramResultModel.model_validate_json(await results(one, job_id))
         assert model.passthrough_data == {"mine": [1, "two"]}
         assert model.semantic_role == "sampler_v2"
@@ -124,9 +124,11 @@ def test_executor_results_keep_ibms_schema_and_echo_what_came_with_them() -> Non
 
 def test_the_rest_apis_plain_pubs_are_taken_as_qrmi_sends_them() -> None:
     async def scenario() -> None:
-        one = rig()
-        pub = [qasm3.dumps(swept()), [[3.14159]]]
-        text = await results(one, await one.ran({"pubs": [pub], "version": 2, "shots": 77, "options": {}}))
+        one = open_client()
+        pub = [qasm3.dumps(make_sweep()), [[3.14159]]]
+        text = await results(
+            one, await one.run_job({"pubs": [pub], "version": 2, "shots": 77, "options": {}})
+        )
         data = json.loads(text, cls=RuntimeDecoder)[0].data
         assert data.second.num_shots == 77
         assert data.second.get_counts(0)["1"] > 60
@@ -163,7 +165,7 @@ BAD: list[tuple[dict[str, Any], int, str]] = [
 @pytest.mark.parametrize(("wrong", "status", "word"), BAD)
 def test_a_bad_request_is_refused_in_ibms_shape(wrong: dict[str, Any], status: int, word: str) -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         body = {"program_id": "sampler", "backend": "ibm_torino", "params": sampler(JOB)} | wrong
         answer = await one.call("POST", "/jobs", body)
         assert answer.status == status, answer.text
@@ -178,7 +180,7 @@ def test_a_bad_request_is_refused_in_ibms_shape(wrong: dict[str, Any], status: i
 
 def test_without_a_token_nothing_is_served() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         one.headers = {}
         assert (await one.call("GET", "/backends")).status == 401
 
@@ -187,30 +189,30 @@ def test_without_a_token_nothing_is_served() -> None:
 
 def test_jobs_are_found_by_their_tags_and_filters() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         first = (await one.submit(sampler(JOB), tags=["a", "b"])).json["id"]
         second = (await one.submit(sampler(JOB), tags=["a"])).json["id"]
 
-        async def found(query: str) -> list[str]:
+        async def find_jobs(query: str) -> list[str]:
             return [job["id"] for job in (await one.call("GET", f"/jobs?{query}")).json["jobs"]]
 
-        assert await found("tags=a") == [second, first]
-        assert await found("tags=a&tags=b") == [first]
-        assert await found("tags=a&sort=ASC&limit=1&offset=1") == [second]
-        assert await found("pending=true") == [second, first]
-        assert await found("session_id=none") == []
+        assert await find_jobs("tags=a") == [second, first]
+        assert await find_jobs("tags=a&tags=b") == [first]
+        assert await find_jobs("tags=a&sort=ASC&limit=1&offset=1") == [second]
+        assert await find_jobs("pending=true") == [second, first]
+        assert await find_jobs("session_id=none") == []
         await one.wait_ended(first)
         await one.wait_ended(second)
-        assert await found("pending=true") == []
+        assert await find_jobs("pending=true") == []
         assert (await one.call("PUT", f"/jobs/{first}/tags", {"tags": ["new"]})).status == 204
-        assert await found("tags=new") == [first]
+        assert await find_jobs("tags=new") == [first]
 
     run_virtual(scenario())
 
 
 def test_five_jobs_are_running_and_one_at_a_time_has_the_qpu() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         jobs = [(await one.submit(sampler(JOB))).json["id"] for _ in range(7)]
         await asyncio.sleep(0.1)
         states = [await one.state(job_id) for job_id in jobs]
@@ -227,7 +229,7 @@ def test_five_jobs_are_running_and_one_at_a_time_has_the_qpu() -> None:
 
 def test_the_public_queue_keeps_no_order_and_its_positions_are_recomputed() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", queue=waits(60.0, 3600.0))
+        one = open_client("onprem-today", queue=waits(60.0, 3600.0))
         jobs = [(await one.submit(sampler(JOB))).json["id"] for _ in range(12)]
         seen: dict[str, list[int]] = {job_id: [] for job_id in jobs}
         while any([await one.state(job_id) == "Queued" for job_id in jobs]):
@@ -247,8 +249,8 @@ def test_the_public_queue_keeps_no_order_and_its_positions_are_recomputed() -> N
 
 def test_the_same_seed_and_requests_give_the_same_times_and_samples() -> None:
     async def scenario(seed: int) -> tuple[str, str]:
-        one = rig("colocated", seed=seed, queue=waits(5.0, 60.0))
-        job_id = await one.ran(sampler((swept(), [[1.0]], 300)))
+        one = open_client("colocated", seed=seed, queue=waits(5.0, 60.0))
+        job_id = await one.run_job(sampler((make_sweep(), [[1.0]], 300)))
         return (await one.call("GET", f"/jobs/{job_id}/metrics")).text, await results(one, job_id)
 
     assert run_virtual(scenario(3)) == run_virtual(scenario(3))
@@ -257,7 +259,7 @@ def test_the_same_seed_and_requests_give_the_same_times_and_samples() -> None:
 
 def test_a_speed_shortens_waiting_and_no_stamp() -> None:
     async def scenario(speed: float) -> tuple[float, Any]:
-        one = rig("onprem-today", speed=speed)
+        one = open_client("onprem-today", speed=speed)
         loop = asyncio.get_running_loop()
         began = loop.time()
         job_id = (await one.submit(sampler(JOB))).json["id"]
@@ -276,7 +278,7 @@ def test_a_speed_shortens_waiting_and_no_stamp() -> None:
 @pytest.mark.parametrize("speed", [1.0, 10.0])
 def test_every_request_takes_the_networks_round_trip(speed: float) -> None:
     async def scenario() -> list[float]:
-        one = rig("public-cloud", speed=speed)
+        one = open_client("public-cloud", speed=speed)
         loop = asyncio.get_running_loop()
         taken = []
         for path in ("/backends", "/instances/usage", "/emulator/account"):
@@ -291,7 +293,7 @@ def test_every_request_takes_the_networks_round_trip(speed: float) -> None:
 
 def test_the_sixth_submit_of_a_minute_is_too_many_on_the_public_cloud() -> None:
     async def scenario() -> None:
-        one = rig("public-cloud")
+        one = open_client("public-cloud")
         answers = [await one.submit(sampler(JOB)) for _ in range(6)]
         assert [answer.status for answer in answers] == [200] * 5 + [429]
         assert answers[-1].json["errors"][0]["code"] == 1202
@@ -303,8 +305,8 @@ def test_the_sixth_submit_of_a_minute_is_too_many_on_the_public_cloud() -> None:
 
 def test_usage_has_the_words_of_the_version_that_asks() -> None:
     async def scenario() -> None:
-        one = rig()
-        job_id = await one.ran(sampler(JOB))
+        one = open_client()
+        job_id = await one.run_job(sampler(JOB))
         await asyncio.sleep(3.0)
         assert set((await one.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]) == {
             "qpu_charge_time_seconds",
@@ -319,7 +321,7 @@ def test_usage_has_the_words_of_the_version_that_asks() -> None:
 
 def test_what_a_client_asks_to_pay_at_most_ends_its_job_with_1305() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         job_id = (await one.submit(sampler((flip_circuit(), None, 100_000)), cost=10)).json["id"]
         assert await one.wait_ended(job_id) == "Cancelled"
         job = (await one.call("GET", f"/jobs/{job_id}")).json
@@ -333,7 +335,7 @@ def test_what_a_client_asks_to_pay_at_most_ends_its_job_with_1305() -> None:
 
 def test_a_closed_session_finishes_its_jobs_and_a_cancelled_one_drops_those_that_wait() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         for leave, wanted in (("PATCH", ["Completed", "Completed"]), ("DELETE", ["Completed", "Cancelled"])):
             opened = await one.call("POST", "/sessions", {"mode": "dedicated", "backend": "ibm_torino"})
             session_id = opened.json["id"]

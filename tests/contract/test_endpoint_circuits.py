@@ -13,7 +13,7 @@ from qiskit.circuit.classical import expr, types
 from qiskit_ibm_runtime.circuit import MidCircuitMeasure
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
-from asgi_endpoint import Rig, rig, sampler
+from asgi_endpoint import EndpointClient, open_client, sampler
 from harness import run_virtual
 
 Build = Callable[[QuantumCircuit], object]
@@ -98,7 +98,7 @@ def test_a_circuit_that_cannot_be_timed_or_run_is_refused_at_its_submit(build: B
     circuit = circuit_of(build)
 
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         answer = await one.submit(sampler((circuit, [100.0] * circuit.num_parameters, 10)))
         assert answer.status == 400, answer.text
         (error,) = answer.json["errors"]
@@ -115,7 +115,7 @@ def test_a_parameter_takes_an_rzz_no_further_than_its_calibration() -> None:
     circuit = circuit_of(lambda one: one.rzz(Parameter("a"), 0, 1))
 
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         answer = await one.submit(sampler((circuit, [[0.5], [2.0]], 10)))
         assert answer.status == 400
         assert "rzz" in answer.json["errors"][0]["message"]
@@ -124,9 +124,9 @@ def test_a_parameter_takes_an_rzz_no_further_than_its_calibration() -> None:
     run_virtual(scenario())
 
 
-async def duration_s(one: Rig, params: Any) -> float:
+async def duration_s(one: EndpointClient, params: Any) -> float:
     """How long one shot's circuit takes, as the endpoint times it."""
-    return one.endpoint.job(await one.ran(params)).prepared.items[0].duration_s
+    return one.endpoint.job(await one.run_job(params)).prepared.items[0].duration_s
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ async def duration_s(one: Rig, params: Any) -> float:
 )
 def test_a_delay_lasts_what_its_unit_says(delay: str, seconds: float) -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         longer = await duration_s(one, openqasm(f"x $0; delay[{delay}] $0;"))
         shorter = await duration_s(one, openqasm("x $0;"))
         assert longer - shorter == pytest.approx(seconds, rel=1e-6)
@@ -144,7 +144,7 @@ def test_a_delay_lasts_what_its_unit_says(delay: str, seconds: float) -> None:
 
 
 def test_a_loop_takes_as_many_times_its_body() -> None:
-    def looped(times: int) -> Any:
+    def make_loop(times: int) -> Any:
         def loop(circuit: QuantumCircuit) -> None:
             with circuit.for_loop(range(times)):
                 circuit.delay(1000, 0, "dt")
@@ -152,24 +152,24 @@ def test_a_loop_takes_as_many_times_its_body() -> None:
         return sampler((circuit_of(loop), None, 10))
 
     async def scenario() -> None:
-        one = rig()
-        five, two = await duration_s(one, looped(5)), await duration_s(one, looped(2))
+        one = open_client()
+        five, two = await duration_s(one, make_loop(5)), await duration_s(one, make_loop(2))
         assert five - two == pytest.approx(3 * 4e-6)
 
     run_virtual(scenario())
 
 
 def test_dynamic_circuits_run_and_the_configuration_says_so() -> None:
-    def feed_forward(circuit: QuantumCircuit) -> None:
+    def add_feed_forward(circuit: QuantumCircuit) -> None:
         circuit.measure(0, 0)
         with circuit.if_test((0, 1)):
             circuit.x(1)
 
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         configuration = (await one.call("GET", "/backends/ibm_torino/configuration")).json
         assert {"dynamic_circuits", "qasm3"} <= set(configuration["supported_features"])
-        job_id = await one.ran(sampler((circuit_of(feed_forward), None, 200)))
+        job_id = await one.run_job(sampler((circuit_of(add_feed_forward), None, 200)))
         counts = json.loads((await one.call("GET", f"/jobs/{job_id}/results")).text, cls=RuntimeDecoder)[
             0
         ].data.c.get_counts()
@@ -186,10 +186,10 @@ def test_fractional_gates_are_offered_with_lengths_and_run() -> None:
     circuit.measure([0, 1], [0, 1])
 
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         configuration = (await one.call("GET", "/backends/ibm_torino/configuration")).json
         assert {"rx", "rzz"} <= set(configuration["basis_gates"])
-        job_id = await one.ran(sampler((circuit, None, 1000)))
+        job_id = await one.run_job(sampler((circuit, None, 1000)))
         item = one.endpoint.job(job_id).prepared.items[0]
         properties = (await one.call("GET", "/backends/ibm_torino/properties")).json
         lengths_s = sum(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgi_endpoint import Rig, flip_circuit, rig, sampler
+from asgi_endpoint import EndpointClient, flip_circuit, open_client, sampler
 from harness import run_virtual
 from shotclock.emulator.rest.backends import KEPT_CALIBRATIONS
 
@@ -16,15 +16,15 @@ CONFIGURATION = "/backends/ibm_torino/configuration"
 PROPERTIES = "/backends/ibm_torino/properties"
 
 
-async def calibrate(one: Rig, times: int = 1) -> None:
+async def calibrate(one: EndpointClient, times: int = 1) -> None:
     for _ in range(times):
         assert (await one.call("POST", "/emulator/faults", {"fault": "calibration"})).status == 200
 
 
 def test_a_private_job_shows_no_inputs_and_its_results_once() -> None:
     async def scenario() -> None:
-        one = rig()
-        job_id = await one.ran(sampler(JOB), private=True)
+        one = open_client()
+        job_id = await one.run_job(sampler(JOB), private=True)
         document = (await one.call("GET", f"/jobs/{job_id}")).json
         assert document["private"] is True
         assert "params" not in document
@@ -39,9 +39,9 @@ def test_a_private_job_shows_no_inputs_and_its_results_once() -> None:
 
 def test_any_other_job_shows_its_inputs_and_its_results_again() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         params = sampler(JOB)
-        job_id = await one.ran(params)
+        job_id = await one.run_job(params)
         assert (await one.call("GET", f"/jobs/{job_id}")).json["params"] == params
         texts = [(await one.call("GET", f"/jobs/{job_id}/results")).text for _ in range(2)]
         assert texts[0] == texts[1]
@@ -51,7 +51,7 @@ def test_any_other_job_shows_its_inputs_and_its_results_again() -> None:
 
 def test_why_a_private_job_failed_may_be_read_again() -> None:
     async def scenario() -> None:
-        one = rig("colocated", "fail@1")
+        one = open_client("colocated", "fail@1")
         job_id = (await one.submit(sampler(JOB), private=True)).json["id"]
         assert await one.wait_ended(job_id) == "Failed"
         assert [(await one.call("GET", f"/jobs/{job_id}/results")).status for _ in range(2)] == [200, 200]
@@ -61,11 +61,11 @@ def test_why_a_private_job_failed_may_be_read_again() -> None:
 
 def test_metrics_and_the_job_say_what_ran_it() -> None:
     async def scenario() -> None:
-        one = rig()
-        job_id = await one.ran(sampler(JOB), runtime="mine:1")
+        one = open_client()
+        job_id = await one.run_job(sampler(JOB), runtime="mine:1")
         assert (await one.call("GET", f"/jobs/{job_id}/metrics")).json["qiskit_version"] == version("qiskit")
         assert (await one.call("GET", f"/jobs/{job_id}")).json["runtime"] == "mine:1"
-        plain = await one.ran(sampler(JOB))
+        plain = await one.run_job(sampler(JOB))
         assert (await one.call("GET", f"/jobs/{plain}")).json["runtime"] == ""
 
     run_virtual(scenario())
@@ -73,7 +73,7 @@ def test_metrics_and_the_job_say_what_ran_it() -> None:
 
 def test_a_calibration_is_served_and_taken_by_its_id() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         before = (await one.call("GET", PROPERTIES)).json
         await calibrate(one)
         after = (await one.call("GET", PROPERTIES)).json
@@ -83,7 +83,7 @@ def test_a_calibration_is_served_and_taken_by_its_id() -> None:
         served = [(await one.call("GET", f"{PROPERTIES}?calibration_id={one_id}")).json for one_id in ids]
         assert served == [before, after]
         assert (await one.call("GET", f"{CONFIGURATION}?calibration_id={ids[0]}")).status == 200
-        job_id = await one.ran(sampler(JOB), calibration_id=ids[0])
+        job_id = await one.run_job(sampler(JOB), calibration_id=ids[0])
         assert (await one.call("GET", f"/jobs/{job_id}")).json["calibration_id"] == ids[0]
 
     run_virtual(scenario())
@@ -91,7 +91,7 @@ def test_a_calibration_is_served_and_taken_by_its_id() -> None:
 
 def test_a_calibration_that_does_not_exist_is_refused_with_those_that_do() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         refused: list[Any] = [
             await one.call("GET", f"{CONFIGURATION}?calibration_id=mine"),
             await one.call("GET", f"{PROPERTIES}?calibration_id=mine"),
@@ -109,7 +109,7 @@ def test_a_calibration_that_does_not_exist_is_refused_with_those_that_do() -> No
 
 def test_properties_of_a_date_are_the_latest_before_it() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         snapshot = (await one.call("GET", PROPERTIES)).json
         await calibrate(one)
         now = one.endpoint.time.stamp(one.endpoint.time.now_s() + 1.0).replace("+", "%2B")
@@ -127,7 +127,7 @@ def test_properties_of_a_date_are_the_latest_before_it() -> None:
 
 def test_calibrations_are_kept_for_a_while_and_not_for_ever() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         await calibrate(one, KEPT_CALIBRATIONS)
         ids = (await one.call("GET", "/emulator")).json["calibrations"]["ibm_torino"]
         assert len(ids) == KEPT_CALIBRATIONS
@@ -139,7 +139,7 @@ def test_calibrations_are_kept_for_a_while_and_not_for_ever() -> None:
 @pytest.mark.parametrize(("price", "kind"), [(0.0, "free"), (1.6, "paygo")])
 def test_the_instance_is_listed_as_the_cloud_lists_instances(price: float, kind: str) -> None:
     async def scenario() -> None:
-        one = rig("colocated", "500@1-9", price_per_s=price)
+        one = open_client("colocated", "500@1-9", price_per_s=price)
         one.headers = {}
         found = await one.call("POST", "/global-search/v3/resources/search?limit=100", {"query": "x"})
         (instance,) = found.json["items"]
@@ -167,7 +167,7 @@ def test_the_instance_is_listed_as_the_cloud_lists_instances(price: float, kind:
 )
 def test_a_client_that_is_too_old_is_told(header: str, status: int) -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         one.headers["x-qx-client-application"] = header
         answer = await one.call("GET", "/backends")
         assert answer.status == status

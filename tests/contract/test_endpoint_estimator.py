@@ -23,9 +23,9 @@ from qiskit_ibm_runtime.exceptions import IBMRuntimeError
 from qiskit_ibm_runtime.executor_estimator import Estimator
 from qiskit_ibm_runtime.json import RuntimeDecoder, RuntimeEncoder
 
-from asgi_endpoint import Rig, rig
+from asgi_endpoint import EndpointClient, open_client
 from harness import run_virtual
-from ibm_endpoint import running
+from ibm_endpoint import start_endpoint
 from shotclock.emulator import device
 
 TARGET = device.target("heron-torino")
@@ -52,7 +52,7 @@ def ansatz() -> QuantumCircuit:
     return circuit
 
 
-def compiled(circuit: QuantumCircuit) -> QuantumCircuit:
+def compile_circuit(circuit: QuantumCircuit) -> QuantumCircuit:
     """On qubits of the device that are in no order."""
     passes = generate_preset_pass_manager(1, target=TARGET, initial_layout=[6, 4, 5, 3], seed_transpiler=1)
     return passes.run(circuit)
@@ -77,15 +77,15 @@ def params(*pubs: Any, level: int = 0, **options: Any) -> Any:
     return json.loads(json.dumps(document, cls=RuntimeEncoder))
 
 
-async def estimate(one: Rig, sent: Any) -> tuple[PrimitiveResult, Any]:
+async def estimate(one: EndpointClient, sent: Any) -> tuple[PrimitiveResult, Any]:
     """The result as the client decodes it, and the job."""
-    job_id = await one.ran(sent, "estimator")
+    job_id = await one.run_job(sent, "estimator")
     text = (await one.call("GET", f"/jobs/{job_id}/results")).text
     PrimitiveResultWrapperModel.model_validate_json(text)
     return json.loads(text, cls=RuntimeDecoder), one.endpoint.job(job_id)
 
 
-def laid_out(isa: QuantumCircuit, observables: Sequence[SparsePauliOp] = OBSERVABLES) -> list[SparsePauliOp]:
+def lay_out(isa: QuantumCircuit, observables: Sequence[SparsePauliOp] = OBSERVABLES) -> list[SparsePauliOp]:
     return [one.apply_layout(isa.layout) for one in observables]
 
 
@@ -93,9 +93,9 @@ def laid_out(isa: QuantumCircuit, observables: Sequence[SparsePauliOp] = OBSERVA
 def test_values_are_those_of_qiskits_estimator_but_for_the_devices_noise(level: int) -> None:
     async def scenario() -> None:
         circuit, values = ansatz(), np.linspace(0.2, 2.4, 24).reshape(2, 12)
-        isa = compiled(circuit)
-        observables = [[one] for one in laid_out(isa)]
-        result, job = await estimate(rig(), params((isa, observables, values), level=level))
+        isa = compile_circuit(circuit)
+        observables = [[one] for one in lay_out(isa)]
+        result, job = await estimate(open_client(), params((isa, observables, values), level=level))
         data = result[0].data
         assert data.evs.shape == data.stds.shape == data.ensemble_standard_error.shape == (3, 2)
         kept = 1.0 - job.plan.flip_probabilities[0]
@@ -119,7 +119,7 @@ def test_level_2_extrapolates_circuits_that_were_folded() -> None:
         isa = passes.run(circuit)
         observable = SparsePauliOp("ZI")
         sent = params((isa, observable.apply_layout(isa.layout)), level=2, default_shots=20_000)
-        result, job = await estimate(rig(), sent)
+        result, job = await estimate(open_client(), sent)
         data = result[0].data
         assert data.evs_noise_factors.shape == (3,)
         assert data.evs_extrapolated.shape == (2, 4)
@@ -143,17 +143,17 @@ def test_pec_undoes_the_noise_of_layers_that_the_job_learns_or_brings(source: st
             circuit.cx(0, 1)
         isa = generate_preset_pass_manager(0, target=TARGET, initial_layout=[5, 6]).run(circuit)
         observable = SparsePauliOp("ZI")
-        one = rig()
+        one = open_client()
         resilience: dict[str, Any] = {"pec_mitigation": True}
         if source == "given":
             learner = json.loads(json.dumps({"circuits": [isa], "version": 2}, cls=RuntimeEncoder))
-            job_id = await one.ran(learner, "noise-learner")
+            job_id = await one.run_job(learner, "noise-learner")
             found = json.loads((await one.call("GET", f"/jobs/{job_id}/results")).text)
             resilience["layer_noise_model"] = found["data"]
         pub = (isa, observable.apply_layout(isa.layout))
         sent = params(pub, level=1, default_shots=20_000, resilience=resilience)
         result, job = await estimate(one, sent)
-        raw, _ = await estimate(rig(), params(pub, level=1, default_shots=20_000))
+        raw, _ = await estimate(open_client(), params(pub, level=1, default_shots=20_000))
         exact, data = float(ideal(circuit, observable, [])), result[0].data
         assert abs(float(data.evs) - exact) < 4.0 * float(data.stds)
         assert abs(float(raw[0].data.evs) - exact) > 0.03
@@ -165,12 +165,12 @@ def test_pec_undoes_the_noise_of_layers_that_the_job_learns_or_brings(source: st
 
 def test_each_measurement_basis_is_a_circuit_that_takes_its_time() -> None:
     async def scenario() -> None:
-        isa = compiled(ansatz())
+        isa = compile_circuit(ansatz())
         values = np.zeros(12)
         bases = ("ZZII", "XXII", "YYII")
-        one, three = rig(), rig()
-        alone = params((isa, laid_out(isa, [SparsePauliOp(bases[0])]), values), default_shots=1000)
-        apart = laid_out(isa, [SparsePauliOp(label) for label in bases])
+        one, three = open_client(), open_client()
+        alone = params((isa, lay_out(isa, [SparsePauliOp(bases[0])]), values), default_shots=1000)
+        apart = lay_out(isa, [SparsePauliOp(label) for label in bases])
         _, first = await estimate(one, alone)
         _, second = await estimate(three, params((isa, apart, values), default_shots=1000))
         metrics = (await three.call("GET", f"/jobs/{second.id}/metrics")).json
@@ -185,10 +185,10 @@ def test_each_measurement_basis_is_a_circuit_that_takes_its_time() -> None:
 def test_observables_and_values_are_broadcast_in_any_dimension() -> None:
     async def scenario() -> None:
         circuit, values = ansatz(), np.linspace(0.0, 3.0, 36).reshape(3, 12)
-        isa = compiled(circuit)
-        first, second, third = laid_out(isa)
+        isa = compile_circuit(circuit)
+        first, second, third = lay_out(isa)
         observables = [[[first], [second]], [[third], [first]]]
-        result, job = await estimate(rig(), params((isa, observables, values), default_shots=2000))
+        result, job = await estimate(open_client(), params((isa, observables, values), default_shots=2000))
         data = result[0].data
         assert data.shape == data.evs.shape == (2, 2, 3)
         kept = 1.0 - job.plan.flip_probabilities[0]
@@ -201,18 +201,18 @@ def test_observables_and_values_are_broadcast_in_any_dimension() -> None:
 
 def test_precision_and_shots_are_those_asked_for_pub_by_pub() -> None:
     async def scenario() -> None:
-        isa = compiled(QuantumCircuit(4))
+        isa = compile_circuit(QuantumCircuit(4))
         observable = SparsePauliOp("ZZZZ").apply_layout(isa.layout)
         pubs = [(isa, observable, None, precision) for precision in (0.1, None, 0.05, 0.1)]
-        result, _ = await estimate(rig(), params(*pubs, default_shots=900))
+        result, _ = await estimate(open_client(), params(*pubs, default_shots=900))
         assert [pub.metadata["shots"] for pub in result] == [100, 900, 400, 100]
         assert [pub.metadata["target_precision"] for pub in result] == [0.1, pytest.approx(1 / 30), 0.05, 0.1]
-        by_precision, _ = await estimate(rig(), params((isa, observable), default_precision=0.02))
+        by_precision, _ = await estimate(open_client(), params((isa, observable), default_precision=0.02))
         assert by_precision[0].metadata["shots"] == 2500
         # Both numbers of the twirling options give way to shots that were asked for, not to a default.
         twirling = {"enable_measure": True, "num_randomizations": 5, "shots_per_randomization": 10}
         pubs = [(isa, observable, None, 0.1), (isa, observable, None, None)]
-        twirled, _ = await estimate(rig(), params(*pubs, twirling=twirling))
+        twirled, _ = await estimate(open_client(), params(*pubs, twirling=twirling))
         assert [pub.metadata["shots"] for pub in twirled] == [100, 50]
         assert [pub.metadata["num_randomizations"] for pub in twirled] == [5, 5]
 
@@ -222,9 +222,9 @@ def test_precision_and_shots_are_those_asked_for_pub_by_pub() -> None:
 def test_metadata_say_what_was_applied() -> None:
     async def scenario() -> None:
         circuit = ansatz()
-        isa = compiled(circuit)
-        pub = (isa, laid_out(isa), np.zeros(12), 0.1)
-        result, _ = await estimate(rig(), params(pub, level=1, dynamical_decoupling={"enable": True}))
+        isa = compile_circuit(circuit)
+        pub = (isa, lay_out(isa), np.zeros(12), 0.1)
+        result, _ = await estimate(open_client(), params(pub, level=1, dynamical_decoupling={"enable": True}))
         assert result[0].metadata["circuit_metadata"] == {"mine": 3}
         assert result.metadata["version"] == 2
         assert result.metadata["dynamical_decoupling"]["enable"] is True
@@ -235,28 +235,31 @@ def test_metadata_say_what_was_applied() -> None:
     run_virtual(scenario())
 
 
-def changed(**members: Any) -> Any:
-    return params((compiled(QuantumCircuit(4)), SparsePauliOp("Z" * 133))) | members
+def change_params(**members: Any) -> Any:
+    return params((compile_circuit(QuantumCircuit(4)), SparsePauliOp("Z" * 133))) | members
 
 
 def with_pub(place: int, member: Any) -> Any:
-    sent = changed()
+    sent = change_params()
     sent["pubs"][0][place] = member
     return sent
 
 
 REFUSED: list[tuple[Any, str]] = [
-    (changed(options={"resilience": {"pec_mitigation": True, "zne_mitigation": True}}), "pec_mitigation"),
-    (changed(options={"experimental": {"any": 1}}), "experimental"),
     (
-        changed(options={"resilience": {"measure_noise_learning": {"shots_per_randomization": 7}}}),
+        change_params(options={"resilience": {"pec_mitigation": True, "zne_mitigation": True}}),
+        "pec_mitigation",
+    ),
+    (change_params(options={"experimental": {"any": 1}}), "experimental"),
+    (
+        change_params(options={"resilience": {"measure_noise_learning": {"shots_per_randomization": 7}}}),
         "measure_noise_learning",
     ),
-    (changed(options={"resilience": {"zne_mitigation": True, "zne": {"amplifier": "pea"}}}), "pea"),
-    (changed(options={"nothing": 1}), "nothing"),
-    (changed(resilience_level=3), "resilience_level"),
-    (changed(pubs=[]), "pubs"),
-    (changed(pubs=[[1]]), "pub 0"),
+    (change_params(options={"resilience": {"zne_mitigation": True, "zne": {"amplifier": "pea"}}}), "pea"),
+    (change_params(options={"nothing": 1}), "nothing"),
+    (change_params(resilience_level=3), "resilience_level"),
+    (change_params(pubs=[]), "pubs"),
+    (change_params(pubs=[[1]]), "pub 0"),
     (with_pub(1, [{"Z": 1.0}]), "133"),
     (with_pub(1, {"Q" * 133: 1.0}), "Only I, X, Y, Z"),
     (with_pub(2, [0.5]), "0 parameters"),
@@ -268,7 +271,7 @@ REFUSED: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("sent", "word"), REFUSED)
 def test_what_is_not_applied_or_not_valid_is_refused_at_submit_in_ibms_form(sent: Any, word: str) -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         answer = await one.submit(sent, "estimator")
         assert answer.status == 400
         (error,) = answer.json["errors"]
@@ -282,9 +285,9 @@ def test_what_is_not_applied_or_not_valid_is_refused_at_submit_in_ibms_form(sent
 
 def test_a_failed_estimator_job_costs_nothing_and_a_cancelled_one_what_it_used() -> None:
     async def scenario() -> None:
-        isa = compiled(QuantumCircuit(4))
+        isa = compile_circuit(QuantumCircuit(4))
         sent = params((isa, SparsePauliOp("ZIIX").apply_layout(isa.layout)))
-        one = rig("colocated", "fail@1")
+        one = open_client("colocated", "fail@1")
         job_id = (await one.submit(sent, "estimator")).json["id"]
         assert await one.wait_ended(job_id) == "Failed"
         assert one.endpoint.account.consumed_s == 0.0
@@ -297,12 +300,12 @@ def test_a_failed_estimator_job_costs_nothing_and_a_cancelled_one_what_it_used()
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_ibms_client_runs_both_estimators_in_a_session_and_reads_a_job_of_the_past() -> None:
-    with running(speed=100.0):
+    with start_endpoint(speed=100.0):
         service = QiskitRuntimeService()
         backend = service.backend("ibm_torino")
         circuit, values = ansatz(), np.linspace(0.2, 2.4, 12)
-        isa = compiled(circuit)
-        pub = (isa, laid_out(isa), values)
+        isa = compile_circuit(circuit)
+        pub = (isa, lay_out(isa), values)
         exact = np.array([float(ideal(circuit, one, values)) for one in OBSERVABLES])
         with Session(backend=backend) as session:
             old = EstimatorV2(mode=session).run([pub])

@@ -19,7 +19,7 @@ from qiskit_ibm_runtime.options_models.noise_learner_v3 import NoiseLearnerV3Opt
 from samplomatic.transpiler import generate_boxing_pass_manager
 from samplomatic.utils import find_unique_box_instructions
 
-from asgi_endpoint import Rig, facts_of, rig
+from asgi_endpoint import EndpointClient, facts_of, open_client
 from harness import run_virtual
 from shotclock.emulator import device
 
@@ -31,7 +31,7 @@ READ_OUT_RATE = -0.5 * math.log(1.0 - FACTS.noise_base)
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-def layered() -> QuantumCircuit:
+def make_layers() -> QuantumCircuit:
     """CZ on (5, 6) three times and on (3, 4) once, apart."""
     circuit = QuantumCircuit(4)
     for pair in ((2, 3), (0, 1), (2, 3), (2, 3)):
@@ -43,12 +43,12 @@ def layered() -> QuantumCircuit:
 
 
 def version_2(**options: Any) -> Any:
-    document = {"circuits": [layered()], "version": 2, "options": options}
+    document = {"circuits": [make_layers()], "version": 2, "options": options}
     return json.loads(json.dumps(document, cls=RuntimeEncoder))
 
 
 def boxes() -> list[CircuitInstruction]:
-    circuit = layered()
+    circuit = make_layers()
     circuit.measure_active()
     boxed = generate_boxing_pass_manager(twirling_strategy="active").run(circuit)
     return list(find_unique_box_instructions(boxed))
@@ -60,14 +60,14 @@ def version_3(schema: str, **options: Any) -> Any:
     return document.model_dump(mode="json") | {"version": 3}
 
 
-async def learn(one: Rig, sent: Any) -> tuple[str, Any]:
-    job_id = await one.ran(sent, "noise-learner")
+async def learn(one: EndpointClient, sent: Any) -> tuple[str, Any]:
+    job_id = await one.run_job(sent, "noise-learner")
     return (await one.call("GET", f"/jobs/{job_id}/results")).text, one.endpoint.job(job_id)
 
 
 def test_layers_come_with_the_most_frequent_first_and_the_devices_own_rates() -> None:
     async def scenario() -> None:
-        text, job = await learn(rig(), version_2(twirling_strategy="active"))
+        text, job = await learn(open_client(), version_2(twirling_strategy="active"))
         ResultsModel.model_validate_json(text)
         result = NoiseLearnerResultDecoder.decode(text)
         assert [sorted(layer.qubits) for layer in result.data] == [[5, 6], [3, 4]]
@@ -94,7 +94,7 @@ def test_what_a_layer_does_to_a_pauli_is_what_the_samples_show() -> None:
 
 def test_fewer_layers_depths_and_shots_take_less_time() -> None:
     async def scenario() -> None:
-        one, other = rig(), rig()
+        one, other = open_client(), open_client()
         _, all_of_it = await learn(one, version_2(layer_pair_depths=[0, 4]))
         text, less = await learn(other, version_2(layer_pair_depths=[0, 4], max_layers_to_learn=1))
         assert len(NoiseLearnerResultDecoder.decode(text).data) == 1
@@ -110,7 +110,7 @@ def test_fewer_layers_depths_and_shots_take_less_time() -> None:
 @pytest.mark.parametrize("schema", ["v0.1", "v0.2", "v0.3"])
 def test_boxes_are_learned_one_by_one_with_the_read_out(schema: str) -> None:
     async def scenario() -> None:
-        text, _ = await learn(rig(), version_3(schema))
+        text, _ = await learn(open_client(), version_3(schema))
         results = NoiseLearnerV3ResultDecoder.decode(text).data
         kinds = [one.metadata["learning_protocol"] for one in results]
         assert sorted(set(kinds)) == ["lindblad", "trex"]
@@ -138,7 +138,7 @@ REFUSED: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("sent", "word"), REFUSED)
 def test_what_cannot_be_learned_is_refused_at_submit(sent: Any, word: str) -> None:
     async def scenario() -> None:
-        answer = await rig().submit(sent, "noise-learner")
+        answer = await open_client().submit(sent, "noise-learner")
         assert answer.status == 400
         (error,) = answer.json["errors"]
         assert error["code"] == 1208

@@ -16,7 +16,7 @@ from qiskit_ibm_runtime.options_models.executor import ExecutorOptions
 from qiskit_ibm_runtime.quantum_program import QuantumProgram
 from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_to_2_0
 
-from asgi_endpoint import rig, sampler
+from asgi_endpoint import open_client, sampler
 from harness import run_virtual
 from shotclock.emulator.rest.openqasm import read_circuit
 
@@ -24,7 +24,7 @@ SHOTS = 20
 Sent = tuple[str, Any]
 
 
-def turned(parameters: Sequence[Parameter]) -> QuantumCircuit:
+def make_rotations(parameters: Sequence[Parameter]) -> QuantumCircuit:
     """The n-th parameter turns the n-th qubit about X, by RZ between two SX; read into bit n."""
     circuit = QuantumCircuit(133, len(parameters))
     for qubit, parameter in enumerate(parameters):
@@ -83,9 +83,9 @@ def bits_set(program: str, text: str) -> list[Any]:
 
 def run(sent: Sent) -> list[Any]:
     async def scenario() -> list[Any]:
-        one = rig()
+        one = open_client()
         program, params = sent
-        job_id = await one.ran(params, program)
+        job_id = await one.run_job(params, program)
         return bits_set(program, (await one.call("GET", f"/jobs/{job_id}/results")).text)
 
     return run_virtual(scenario())
@@ -96,7 +96,7 @@ def run(sent: Sent) -> list[Any]:
 def test_each_value_reaches_its_own_parameter(
     way: Callable[[QuantumCircuit, Any], Sent], parameters: list[Parameter]
 ) -> None:
-    circuit = turned(parameters)
+    circuit = make_rotations(parameters)
     wanted = [2, 9, 10, len(parameters) - 1]
     by_name = {parameters[qubit].name: np.pi for qubit in wanted}
     row = np.array([by_name.get(parameter.name, 0.0) for parameter in circuit.parameters])
@@ -105,7 +105,7 @@ def test_each_value_reaches_its_own_parameter(
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_rows_of_a_sweep_keep_their_places(way: Callable[[QuantumCircuit, Any], Sent]) -> None:
-    circuit = turned(list(ParameterVector("t", 12)))
+    circuit = make_rotations(list(ParameterVector("t", 12)))
     sweep = np.zeros((2, 3, 12))
     wanted = [[2], [10], [11], [2, 10], [], [1]]
     for row, qubits in zip(np.ndindex(2, 3), wanted, strict=True):

@@ -126,7 +126,7 @@ def quarter_mixer(parameters: QaoaParameters) -> QaoaParameters:
     return replace(parameters, mixer=np.full(parameters.layers, 0.25 * np.pi))
 
 
-def certain_start(parameters: QaoaParameters) -> QaoaParameters:
+def start_in_basis_state(parameters: QaoaParameters) -> QaoaParameters:
     return replace(parameters, warm=np.where(np.arange(parameters.n) % 2, np.pi, parameters.warm))
 
 
@@ -137,11 +137,11 @@ def sparse(parameters: QaoaParameters) -> QaoaParameters:
     return replace(parameters, coupling=parameters.coupling * near)
 
 
-def as_it_is(parameters: QaoaParameters) -> QaoaParameters:
+def keep_unchanged(parameters: QaoaParameters) -> QaoaParameters:
     return parameters
 
 
-SPECIAL = [as_it_is, cold, quarter_mixer, certain_start, sparse]
+SPECIAL = [keep_unchanged, cold, quarter_mixer, start_in_basis_state, sparse]
 
 
 @pytest.mark.parametrize("special", SPECIAL, ids=lambda one: one.__name__)

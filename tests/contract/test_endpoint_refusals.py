@@ -39,7 +39,7 @@ def make_rotation() -> QuantumCircuit:
     return circuit
 
 
-def typed(values: Any) -> Any:
+def make_typed_pub(values: Any) -> Any:
     """A PUB as SamplerV2 sends it, with these values whatever they are."""
     content = io.BytesIO()
     np.save(content, values)
@@ -93,11 +93,11 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
         (plain("garbage"), "line 1:7"),
         (sampler((make_rotation(), [[0.1]] * 101, 100_000)), "10000000"),
         (sampler((make_rotation(), [[0.1], [float("nan")]], 10)), "finite"),
-        (typed(np.array([0.1 + 3j])), "complex"),
-        (typed(np.array(["3.1"])), "real numbers"),
-        (typed(np.array(["2020-01-01"], dtype="M8[D]")), "real numbers"),
-        (typed(np.zeros(1, dtype=[("a", float)])), "real numbers"),
-        (typed(np.zeros((0, 1))), "at least one row"),
+        (make_typed_pub(np.array([0.1 + 3j])), "complex"),
+        (make_typed_pub(np.array(["3.1"])), "real numbers"),
+        (make_typed_pub(np.array(["2020-01-01"], dtype="M8[D]")), "real numbers"),
+        (make_typed_pub(np.zeros(1, dtype=[("a", float)])), "real numbers"),
+        (make_typed_pub(np.zeros((0, 1))), "at least one row"),
         (plain(TURNED, [10**400], 10), "too large"),
         (plain(TURNED.replace("rz(a)", "rz(1/a)"), [[0.5], [0.0]], 10), "no value"),
     ],
@@ -160,13 +160,13 @@ def test_a_program_that_is_not_emulated_is_told_with_those_that_are() -> None:
 def test_a_worker_that_died_is_a_server_error_and_the_next_submit_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def died(*arguments: Any) -> NoReturn:
-        raise ProviderError(FaultKind.TRANSIENT, "the worker process died")
+    async def raise_dead_worker(*arguments: Any) -> NoReturn:
+        raise ProviderError(FaultKind.TRANSIENT, "the worker process raise_dead_worker")
 
     async def scenario() -> None:
         one = rig()
         with monkeypatch.context() as patched:
-            patched.setattr(Inline, "run", died)
+            patched.setattr(Inline, "run", raise_dead_worker)
             answer = await one.submit(plain(QASM, None, 10))
         assert (answer.status, answer.json["errors"][0]["code"]) == (500, 1000)
         assert (await one.submit(plain(QASM, None, 10))).status == 200

@@ -15,7 +15,7 @@ import pytest
 from qiskit import QuantumCircuit
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
-from asgi_endpoint import Rig, rig, sampler
+from asgi_endpoint import EndpointClient, open_client, sampler
 from harness import run_virtual
 from shotclock.emulator import device
 
@@ -32,11 +32,11 @@ def dt(seconds: float) -> int:
     return round(seconds / float(TARGET.dt))
 
 
-def blank(bits: int = 1) -> QuantumCircuit:
+def make_circuit(bits: int = 1) -> QuantumCircuit:
     return QuantumCircuit(133, bits)
 
 
-def busy(circuit: QuantumCircuit, kind: str) -> QuantumCircuit:
+def add_gates(circuit: QuantumCircuit, kind: str) -> QuantumCircuit:
     """Makes the qubit's part one for its Bloch vector, for a density matrix or for trajectories."""
     width = {"bloch": 0, "density": 1, "trajectories": 8}[kind]
     for qubit in range(NEIGHBOUR, NEIGHBOUR + width):
@@ -46,11 +46,13 @@ def busy(circuit: QuantumCircuit, kind: str) -> QuantumCircuit:
     return circuit
 
 
-async def ones(one: Rig, circuit: QuantumCircuit, shots: int = SHOTS, **options: Any) -> tuple[Any, float]:
+async def measure_ones(
+    one: EndpointClient, circuit: QuantumCircuit, shots: int = SHOTS, **options: Any
+) -> tuple[Any, float]:
     """The share of ones in each classical bit, and λ."""
     sent = sampler((circuit, None, shots))
     sent["options"] |= options
-    job_id = await one.ran(sent)
+    job_id = await one.run_job(sent)
     text = (await one.call("GET", f"/jobs/{job_id}/results")).text
     bits = json.loads(text, cls=RuntimeDecoder)[0].data.c.to_bool_array(order="little")
     return bits.mean(axis=0), one.endpoint.job(job_id).plan.flip_probabilities[0]
@@ -66,11 +68,11 @@ def check(found: float, chance: float, noise: float, shots: int = SHOTS) -> None
 @pytest.mark.parametrize("waits", [0.3, 1.0, 2.0])
 def test_excitation_decays_with_t1(waits: float, kind: str) -> None:
     async def scenario() -> None:
-        circuit = blank()
+        circuit = make_circuit()
         circuit.x(QUBIT)
         circuit.delay(dt(waits * T1_S), QUBIT)
-        busy(circuit, kind).measure(QUBIT, 0)
-        (found,), noise = await ones(rig(), circuit)
+        add_gates(circuit, kind).measure(QUBIT, 0)
+        (found,), noise = await measure_ones(open_client(), circuit)
         check(found, math.exp(-waits), noise)
 
     run_virtual(scenario())
@@ -78,11 +80,11 @@ def test_excitation_decays_with_t1(waits: float, kind: str) -> None:
 
 def test_a_part_too_wide_for_a_density_matrix_decays_by_trajectories() -> None:
     async def scenario() -> None:
-        circuit = blank()
+        circuit = make_circuit()
         circuit.x(QUBIT)
         circuit.delay(dt(T1_S), QUBIT)
-        busy(circuit, "trajectories").measure(QUBIT, 0)
-        (found,), noise = await ones(rig(), circuit, 4_000)
+        add_gates(circuit, "trajectories").measure(QUBIT, 0)
+        (found,), noise = await measure_ones(open_client(), circuit, 4_000)
         check(found, math.exp(-1.0), noise, 4_000)
 
     run_virtual(scenario())
@@ -92,15 +94,15 @@ def test_a_part_too_wide_for_a_density_matrix_decays_by_trajectories() -> None:
 @pytest.mark.parametrize("echo", [False, True])
 def test_coherence_decays_with_t2_and_an_echo_restores_nothing(echo: bool, kind: str) -> None:
     async def scenario() -> None:
-        circuit = blank()
+        circuit = make_circuit()
         circuit.sx(QUBIT)
         circuit.delay(dt(0.5 * T2_S), QUBIT)
         if echo:
             circuit.x(QUBIT)
         circuit.delay(dt(0.5 * T2_S), QUBIT)
         circuit.sx(QUBIT)
-        busy(circuit, kind).measure(QUBIT, 0)
-        (found,), noise = await ones(rig(), circuit)
+        add_gates(circuit, kind).measure(QUBIT, 0)
+        (found,), noise = await measure_ones(open_client(), circuit)
         sign = -1.0 if echo else 1.0
         check(found, 0.5 * (1.0 + sign * math.exp(-1.0)), noise)
 
@@ -109,15 +111,15 @@ def test_coherence_decays_with_t2_and_an_echo_restores_nothing(echo: bool, kind:
 
 def test_a_ramsey_fringe_shrinks_about_one_half() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         for phase in (0.0, 0.5 * np.pi, np.pi):
-            circuit = blank()
+            circuit = make_circuit()
             circuit.sx(QUBIT)
             circuit.delay(dt(T2_S), QUBIT)
             circuit.rz(phase, QUBIT)
             circuit.sx(QUBIT)
             circuit.measure(QUBIT, 0)
-            (found,), noise = await ones(one, circuit)
+            (found,), noise = await measure_ones(one, circuit)
             check(found, 0.5 * (1.0 + math.exp(-1.0) * math.cos(phase)), noise)
 
     run_virtual(scenario())
@@ -125,7 +127,7 @@ def test_a_ramsey_fringe_shrinks_about_one_half() -> None:
 
 def test_a_qubit_decays_while_another_is_busy_but_not_before_its_first_gate() -> None:
     async def scenario() -> None:
-        circuit = blank(3)
+        circuit = make_circuit(3)
         late, early = QUBIT, 20
         circuit.x(early)
         circuit.barrier(early, NEIGHBOUR)
@@ -134,7 +136,7 @@ def test_a_qubit_decays_while_another_is_busy_but_not_before_its_first_gate() ->
         circuit.x(late)
         for bit, qubit in enumerate((late, early, NEIGHBOUR)):
             circuit.measure(qubit, bit)
-        found, noise = await ones(rig(), circuit)
+        found, noise = await measure_ones(open_client(), circuit)
         check(found[0], 1.0, noise)
         check(found[1], math.exp(-T1_S / TARGET.qubit_properties[early].t1), noise)
         check(found[2], 0.0, noise)
@@ -144,13 +146,13 @@ def test_a_qubit_decays_while_another_is_busy_but_not_before_its_first_gate() ->
 
 def test_a_delay_inside_control_flow_counts() -> None:
     async def scenario() -> None:
-        circuit = blank(2)
+        circuit = make_circuit(2)
         circuit.x(QUBIT)
         circuit.measure(QUBIT, 0)
         with circuit.if_test((circuit.clbits[0], 1)):
             circuit.delay(dt(T1_S), QUBIT)
         circuit.measure(QUBIT, 1)
-        found, noise = await ones(rig(), circuit, 4_000)
+        found, noise = await measure_ones(open_client(), circuit, 4_000)
         check(found[1], math.exp(-1.0), noise, 4_000)
 
     run_virtual(scenario())
@@ -160,8 +162,8 @@ def test_seconds_in_openqasm_are_as_long_as_device_ticks() -> None:
     async def scenario() -> None:
         text = f'include "stdgates.inc"; bit[1] c; x ${QUBIT}; delay[{T1_S:.12f}s] ${QUBIT};'
         pubs = [[f"OPENQASM 3.0; {text} c[0] = measure ${QUBIT};", None, SHOTS]]
-        one = rig()
-        job_id = await one.ran({"pubs": pubs, "version": 2})
+        one = open_client()
+        job_id = await one.run_job({"pubs": pubs, "version": 2})
         answer = await one.call("GET", f"/jobs/{job_id}/results")
         bits = json.loads(answer.text, cls=RuntimeDecoder)[0].data.c
         (noise,) = one.endpoint.job(job_id).plan.flip_probabilities
@@ -172,8 +174,8 @@ def test_seconds_in_openqasm_are_as_long_as_device_ticks() -> None:
 
 def test_a_calibration_changes_how_fast_qubits_decay_as_its_properties_say() -> None:
     async def scenario() -> None:
-        one = rig()
-        circuit = blank()
+        one = open_client()
+        circuit = make_circuit()
         circuit.x(QUBIT)
         circuit.delay(dt(T1_S), QUBIT)
         circuit.measure(QUBIT, 0)
@@ -182,7 +184,7 @@ def test_a_calibration_changes_how_fast_qubits_decay_as_its_properties_say() -> 
         properties = (await one.call("GET", "/backends/ibm_torino/properties")).json
         (t1_us,) = (value["value"] for value in properties["qubits"][QUBIT] if value["name"] == "T1")
         assert abs(t1_us * 1e-6 - T1_S) > 0.02 * T1_S
-        (found,), noise = await ones(one, circuit)
+        (found,), noise = await measure_ones(one, circuit)
         check(found, math.exp(-T1_S / (t1_us * 1e-6)), noise)
 
     run_virtual(scenario())
@@ -191,7 +193,7 @@ def test_a_calibration_changes_how_fast_qubits_decay_as_its_properties_say() -> 
 @pytest.mark.parametrize("sequence", ["", "XX", "XpXm", "XY4"])
 def test_decoupling_on_the_server_puts_pulses_into_a_wait(sequence: str) -> None:
     async def scenario() -> None:
-        circuit = blank()
+        circuit = make_circuit()
         circuit.x(QUBIT)
         circuit.delay(dt(2.0 * T1_S), QUBIT)
         circuit.measure(QUBIT, 0)
@@ -201,7 +203,7 @@ def test_decoupling_on_the_server_puts_pulses_into_a_wait(sequence: str) -> None
             chance = 1.0 - chance * math.exp(-2.0 * slot / (2 * len(slots)))
         chance *= math.exp(-2.0 / (2 * len(slots))) if slots else math.exp(-2.0)
         decoupling = {"enable": True, "sequence_type": sequence} if sequence else {"enable": False}
-        (found,), noise = await ones(rig(), circuit, dynamical_decoupling=decoupling)
+        (found,), noise = await measure_ones(open_client(), circuit, dynamical_decoupling=decoupling)
         check(found, chance, noise)
 
     run_virtual(scenario())

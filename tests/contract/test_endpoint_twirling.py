@@ -13,14 +13,14 @@ from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime.execution_span import TwirledSliceSpanV2
 from qiskit_ibm_runtime.json import RuntimeDecoder
 
-from asgi_endpoint import rig, sampler
+from asgi_endpoint import open_client, sampler
 from harness import run_virtual
 from shotclock.emulator import device
 
 TWIRLED = {"enable_gates": True, "enable_measure": True}
 
 
-def swept() -> QuantumCircuit:
+def make_sweep() -> QuantumCircuit:
     """Reads 011, and 111 at an angle of π."""
     circuit = QuantumCircuit(3, 3, metadata={"mine": 1})
     circuit.x(0)
@@ -33,10 +33,10 @@ def swept() -> QuantumCircuit:
 
 async def run(*pubs: Any, **options: Any) -> tuple[PrimitiveResult, Any]:
     """The result as the client decodes it, and the job."""
-    one = rig()
+    one = open_client()
     sent = sampler(*pubs)
     sent["options"] = options
-    job_id = await one.ran(sent)
+    job_id = await one.run_job(sent)
     text = (await one.call("GET", f"/jobs/{job_id}/results")).text
     PrimitiveResultWrapperModel.model_validate_json(text)
     return json.loads(text, cls=RuntimeDecoder), one.endpoint.job(job_id)
@@ -54,7 +54,7 @@ async def run(*pubs: Any, **options: Any) -> tuple[PrimitiveResult, Any]:
 )
 def test_the_circuit_is_the_same_and_so_are_its_bits(options: Any) -> None:
     async def scenario() -> None:
-        result, _ = await run((swept(), [[0.0], [3.14159]], 1000), (swept(), [0.0], 300), **options)
+        result, _ = await run((make_sweep(), [[0.0], [3.14159]], 1000), (make_sweep(), [0.0], 300), **options)
         first, second = (pub.data.c for pub in result)
         assert (first.shape, first.num_shots, second.shape, second.num_shots) == ((2,), 1000, (), 300)
         # λ is about 0.05, so that a word of three bits comes out as it should nine times of ten.
@@ -68,7 +68,11 @@ def test_the_circuit_is_the_same_and_so_are_its_bits(options: Any) -> None:
 
 def test_randomizations_take_time_and_shots_are_those_asked_for() -> None:
     async def scenario() -> None:
-        pubs = ((swept(), [0.0], 1000), (swept(), [0.0], 100), (swept(), [0.0]))
+        pubs = (
+            (make_sweep(), [0.0], 1000),
+            (make_sweep(), [0.0], 100),
+            (make_sweep(), [0.0]),
+        )
         result, job = await run(*pubs, twirling=TWIRLED, default_shots=640)
         assert [pub.data.c.num_shots for pub in result] == [1000, 100, 640]
         # 64 shots each at least: 16, 2 and 10 randomizations.
@@ -84,7 +88,7 @@ def test_randomizations_take_time_and_shots_are_those_asked_for() -> None:
 def test_the_product_of_both_numbers_beats_a_default_but_not_a_pubs_shots() -> None:
     async def scenario() -> None:
         twirling = TWIRLED | {"num_randomizations": 4, "shots_per_randomization": 30}
-        result, _ = await run((swept(), [0.0]), (swept(), [0.0], 100), twirling=twirling)
+        result, _ = await run((make_sweep(), [0.0]), (make_sweep(), [0.0], 100), twirling=twirling)
         assert [pub.data.c.num_shots for pub in result] == [120, 100]
 
     run_virtual(scenario())
@@ -98,7 +102,7 @@ def test_decoupling_of_a_circuit_with_control_flow_is_refused_at_submit() -> Non
             circuit.x(0)
         sent = sampler((circuit, None, 10))
         sent["options"] = {"dynamical_decoupling": {"enable": True}}
-        answer = await rig().submit(sent)
+        answer = await open_client().submit(sent)
         assert answer.status == 400
         assert "dynamic circuits" in answer.json["errors"][0]["message"]
 
@@ -109,9 +113,9 @@ def test_plain_openqasm_is_decoupled_too() -> None:
     async def scenario() -> None:
         text = 'OPENQASM 3.0; include "stdgates.inc"; bit[2] c; x $3; delay[1000dt] $4; cz $3, $4;'
         pub = [f"{text} c[0] = measure $3; c[1] = measure $4;", None, 400]
-        one = rig()
+        one = open_client()
         options = {"dynamical_decoupling": {"enable": True}}
-        job_id = await one.ran({"pubs": [pub], "version": 2, "options": options})
+        job_id = await one.run_job({"pubs": [pub], "version": 2, "options": options})
         text = (await one.call("GET", f"/jobs/{job_id}/results")).text
         assert json.loads(text, cls=RuntimeDecoder)[0].data.c.get_counts()["01"] > 340
 

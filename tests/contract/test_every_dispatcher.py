@@ -55,13 +55,13 @@ DEADLINE_MS = 3_000
 
 
 @dataclass
-class Reached:
+class Subject:
     """A dispatcher as its caller sees it, and what lies behind."""
 
     dispatcher: Dispatcher
     behind: System
 
-    async def later(self, what: Callable[[], bool]) -> None:
+    async def wait_until(self, what: Callable[[], bool]) -> None:
         """Until what another task or process does has happened; a failing test hangs for a minute."""
         async with asyncio.timeout(60):
             while not what():  # noqa: ASYNC110 - looked at from outside
@@ -72,7 +72,7 @@ class Way(Protocol):
     """How a dispatcher is reached."""
 
     def __call__(
-        self, make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path
+        self, make: Callable[[], System], work: Callable[[Subject], Awaitable[None]], folder: Path
     ) -> None: ...
 
 
@@ -82,16 +82,16 @@ async def _start(make: Callable[[], System]) -> System:
     return system
 
 
-def in_process(make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path) -> None:
+def in_process(make: Callable[[], System], work: Callable[[Subject], Awaitable[None]], folder: Path) -> None:
     async def main() -> None:
         system = await _start(make)
-        await work(Reached(system.orchestrator, system))
+        await work(Subject(system.orchestrator, system))
         await system.orchestrator.stop()
 
     run_virtual(main())
 
 
-def over_grpc(make: Callable[[], System], work: Callable[[Reached], Awaitable[None]], folder: Path) -> None:
+def over_grpc(make: Callable[[], System], work: Callable[[Subject], Awaitable[None]], folder: Path) -> None:
     site = Site.at(folder)
 
     @asynccontextmanager
@@ -109,7 +109,7 @@ def over_grpc(make: Callable[[], System], work: Callable[[Reached], Awaitable[No
     async def main() -> None:
         system = await _start(make)
         async with served(system) as client:
-            await work(Reached(client, system))
+            await work(Subject(client, system))
         await system.orchestrator.stop()
 
     asyncio.run(main())
@@ -132,7 +132,7 @@ def circuit(budget_ns: int = 60 * NS_PER_S) -> CircuitSpec:
 
 
 def test_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         for seed in range(6):
             subproblem = make_subproblem(seed, PATIENT_MS)
             outcome = await reached.dispatcher.solve(subproblem)
@@ -150,7 +150,7 @@ def test_the_whole_pool_comes_back_with_its_provenance(reach: Way, tmp_path: Pat
     samples = Samples(pool, np.arange(1, N + 1, dtype=np.int64) * 2)
     shots = samples.shots
 
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         asked_ns = round(asyncio.get_running_loop().time() * NS_PER_S)
         outcome = await reached.dispatcher.solve(make_subproblem(0, PATIENT_MS))
         assert isinstance(outcome, Done)
@@ -172,19 +172,19 @@ def test_the_whole_pool_comes_back_with_its_provenance(reach: Way, tmp_path: Pat
 def test_a_qpu_that_never_answers_ends_the_call_by_its_deadline(
     reach: Way, tmp_path: Path, fallback: Fallback, kind: type
 ) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         outcome = await reached.dispatcher.solve(make_subproblem(0, DEADLINE_MS))
         assert isinstance(outcome, kind)
         assert isinstance(outcome, Degraded | Late)
         assert isinstance(outcome.cause, DeadlinePassed)
         assert 0 < outcome.cause.budget_ns <= DEADLINE_MS * NS_PER_MS
-        await reached.later(lambda: reached.behind.provider.cancels == 1)
+        await reached.wait_until(lambda: reached.behind.provider.cancels == 1)
 
     reach(behind(afterwards=Never(), fallback=fallback), work, tmp_path)
 
 
 def test_a_full_queue_refuses_with_the_limit_and_when_to_retry(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         ask = [
             asyncio.create_task(reached.dispatcher.solve(make_subproblem(seed, PATIENT_MS)))
             for seed in range(6)
@@ -206,7 +206,7 @@ def test_a_full_queue_refuses_with_the_limit_and_when_to_retry(reach: Way, tmp_p
 def test_only_a_transient_fault_is_tried_again(
     reach: Way, tmp_path: Path, kind: FaultKind, submits: int
 ) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         outcome = await reached.dispatcher.solve(make_subproblem(0, PATIENT_MS))
         assert reached.behind.provider.submits == submits
         if kind is FaultKind.TRANSIENT:
@@ -220,19 +220,19 @@ def test_only_a_transient_fault_is_tried_again(
 
 
 def test_a_caller_that_goes_away_cancels_its_job(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         call = asyncio.create_task(reached.dispatcher.solve(make_subproblem(0, 60_000)))
-        await reached.later(lambda: reached.behind.provider.submits == 1)
+        await reached.wait_until(lambda: reached.behind.provider.submits == 1)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await reached.later(lambda: reached.behind.provider.cancels == 1)
+        await reached.wait_until(lambda: reached.behind.provider.cancels == 1)
 
     reach(behind(afterwards=Never()), work, tmp_path)
 
 
 def test_a_circuit_of_the_callers_own_is_executed(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         outcome = await reached.dispatcher.execute(circuit())
         assert isinstance(outcome, Executed)
         assert outcome.samples.pool.shape[1] == 2
@@ -242,7 +242,7 @@ def test_a_circuit_of_the_callers_own_is_executed(reach: Way, tmp_path: Path) ->
 
 
 def test_a_circuit_that_cannot_run_is_the_callers_to_mend(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         with pytest.raises(CircuitError, match="source"):
             await reached.dispatcher.execute(replace(circuit(), source="nonsense"))
 
@@ -250,14 +250,14 @@ def test_a_circuit_that_cannot_run_is_the_callers_to_mend(reach: Way, tmp_path: 
 
 
 def test_a_circuit_without_an_answer_is_late(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         assert isinstance(await reached.dispatcher.execute(circuit(150 * NS_PER_MS)), Late)
 
     reach(behind(afterwards=Never()), work, tmp_path)
 
 
 def test_a_drained_orchestrator_refuses_and_says_so(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         await reached.behind.orchestrator.drain(NS_PER_S)
         outcome = await reached.dispatcher.solve(make_subproblem(0, PATIENT_MS))
         # in process it is refused by a limit; over the wire the server is unavailable
@@ -271,16 +271,16 @@ def test_a_drained_orchestrator_refuses_and_says_so(reach: Way, tmp_path: Path) 
 def test_a_decision_closes_the_record_of_a_paid_call(reach: Way, tmp_path: Path) -> None:
     ledger = MemoryLedger(lambda: 0.0)
 
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         assert isinstance(await reached.dispatcher.solve(make_subproblem(3, PATIENT_MS)), Done)
         await reached.dispatcher.record_decision("r3", Decision.APPLIED)
-        await reached.later(lambda: ledger.history[-1].after is LedgerState.APPLIED)
+        await reached.wait_until(lambda: ledger.history[-1].after is LedgerState.APPLIED)
 
     reach(behind(limits=replace(UNLIMITED, paid=True), ledger=ledger), work, tmp_path)
 
 
 def test_what_predictably_cannot_finish_is_refused_on_arrival(reach: Way, tmp_path: Path) -> None:
-    async def work(reached: Reached) -> None:
+    async def work(reached: Subject) -> None:
         outcome = await reached.dispatcher.solve(make_subproblem(0, 2_500))
         assert isinstance(outcome, Degraded)
         assert isinstance(outcome.cause, Rejection)

@@ -17,7 +17,7 @@ import requests
 from qiskit_ibm_runtime.exceptions import RuntimeProgramNotFound
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
-from ibm_endpoint import IMPATIENT, TOKEN, IbmEndpoint, on_device, running
+from ibm_endpoint import IMPATIENT, TOKEN, IbmEndpoint, on_device, start_endpoint
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
 from shotclock.domain.ports import Job, Provider
 from shotclock.providers import credentials, qrmi, qrmi_client
@@ -32,12 +32,12 @@ NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[IbmEndpoint]:
-    with running(speed=40.0) as started:
+    with start_endpoint(speed=40.0) as started:
         yield started
 
 
 @pytest.fixture(autouse=True)
-def healed(endpoint: IbmEndpoint) -> None:
+def healthy_endpoint(endpoint: IbmEndpoint) -> None:
     endpoint.heal()
 
 
@@ -45,7 +45,7 @@ def job(shots: int = 100, rep_delay_s: float | None = 0.0) -> Job:
     return Job.of((on_device(3),), shots, f"shotclock:{next(NUMBERS):024x}", rep_delay_s)
 
 
-async def ran(provider: Provider, which: Job) -> Any:
+async def run_job(provider: Provider, which: Job) -> Any:
     return await provider.collect(await provider.submit(which))
 
 
@@ -58,7 +58,7 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
     async def main() -> None:
         provider = endpoint.ibm(max_money=1.0)
         said.extend(repr(one) for one in (provider, provider.device, provider.budget, provider.workload))
-        await ran(provider, job())
+        await run_job(provider, job())
         await provider.wait_settled()  # or its looks at the usage would take the faults
         for fault in ("401", "403", "500", "drop", "1202"):
             endpoint.fault(fault)
@@ -150,7 +150,7 @@ def test_the_budget_books_what_the_endpoint_charges(endpoint: IbmEndpoint) -> No
     async def main() -> None:
         provider, before = endpoint.ibm(max_money=50.0, price=2.0), endpoint.account["consumed_seconds"]
         for shots in (100, 200, 300):
-            await ran(provider, job(shots))
+            await run_job(provider, job(shots))
         await provider.wait_settled()
         charged = endpoint.account["consumed_seconds"] - before
         assert provider.budget.spent == pytest.approx(2.0 * charged)
@@ -204,13 +204,13 @@ def test_qrmi_tells_no_usage_of_what_was_given_up(endpoint: IbmEndpoint) -> None
 def test_a_session_that_ended_elsewhere_is_on_the_bill_too(endpoint: IbmEndpoint) -> None:
     async def main() -> None:
         provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=60.0))
-        await ran(provider, job())
+        await run_job(provider, job())
         lease = await provider.workload.enter()
         provider.workload.leave()
         await asyncio.to_thread(close_elsewhere, f"{endpoint.url}/sessions/{lease.id}/close")
         with pytest.raises(ProviderError):
             await provider.submit(job())
-        await ran(provider, job())
+        await run_job(provider, job())
         await provider.close()
         assert provider.charges().sessions == 2
 
@@ -222,9 +222,9 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
     async def main() -> None:
         before = len(endpoint.account["charges"])
         provider = endpoint.ibm(max_money=500.0, policy=WorkloadPolicy(mode, max_time_s=20_000, idle_s=60.0))
-        await ran(provider, job())
+        await run_job(provider, job())
         await asyncio.sleep(0.1)
-        await ran(provider, job())
+        await run_job(provider, job())
         await provider.wait_settled()
         await provider.close()
         charges = endpoint.account["charges"][before:]
@@ -246,11 +246,11 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
 def test_an_idle_session_is_closed_and_the_next_job_opens_another(endpoint: IbmEndpoint) -> None:
     async def main() -> None:
         provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=0.05))
-        await ran(provider, job())
+        await run_job(provider, job())
         async with asyncio.timeout(300):
             while not provider.workload.bills:  # noqa: ASYNC110 - another task's
                 await asyncio.sleep(0.05)
-        await ran(provider, job())
+        await run_job(provider, job())
         await provider.close()
         first, second = provider.workload.bills
         assert first.session_id != second.session_id
@@ -267,7 +267,7 @@ def test_a_session_that_ibm_closed_is_a_transient_fault_and_is_replaced(endpoint
         with pytest.raises(ProviderError) as caught:
             await provider.submit(job())
         assert caught.value.kind is FaultKind.TRANSIENT
-        assert (await ran(provider, job())).samples[0].shots == 100
+        assert (await run_job(provider, job())).samples[0].shots == 100
         await provider.close()
 
     asyncio.run(main())
@@ -282,7 +282,7 @@ def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None
         provider, taken = endpoint.ibm(max_money=1e6), []
         for delay_s in (0.0, 250e-6, None, 500e-6):
             before = provider.budget.spent
-            await ran(provider, job(2_000, delay_s))
+            await run_job(provider, job(2_000, delay_s))
             await provider.wait_settled()
             taken.append(provider.budget.spent - before)
         assert taken[0] < taken[1] < taken[3]
@@ -295,7 +295,7 @@ def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None
 
 
 def test_the_older_sampler_does_where_the_executor_is_unknown(endpoint: IbmEndpoint) -> None:
-    class Unknown(Sampler):  # type: ignore[misc]
+    class MissingProgram(Sampler):  # type: ignore[misc]
         """The newer sampler at a service that does not have its program."""
 
         def run(self, *arguments: Any, **options: Any) -> Any:
@@ -304,14 +304,14 @@ def test_the_older_sampler_does_where_the_executor_is_unknown(endpoint: IbmEndpo
     async def main() -> None:
         provider = endpoint.ibm()
         client: Any = provider._client
-        client._sampler = Unknown
+        client._sampler = MissingProgram
         for _ in range(2):
             first = job()
             accepted = await provider.submit(first)
             found = await asyncio.to_thread(client._service.job, accepted.job_id)
             assert (found.primitive_id, found.tags) == ("sampler", [first.tag])
             assert (await provider.collect(accepted)).samples[0].shots == 100
-        assert client._sampler is Unknown
+        assert client._sampler is MissingProgram
 
     asyncio.run(main())
 
@@ -389,7 +389,7 @@ def test_qrmi_acquires_and_releases_what_the_scheduler_did_not_give(endpoint: Ib
     async def main() -> None:
         before = len(endpoint.account["charges"])
         provider = endpoint.qrmi(policy=WorkloadPolicy("session", idle_s=60.0))
-        await ran(provider, job())
+        await run_job(provider, job())
         await provider.close()
         assert endpoint.account["charges"][before:][0]["mode"] == "session"
 
@@ -408,7 +408,7 @@ def test_a_submit_that_qrmi_never_gives_up_holds_no_other_one(
         with client._submitting, pytest.raises(ProviderError, match="before this one") as caught:
             await provider.submit(job())
         assert caught.value.kind is FaultKind.TRANSIENT
-        assert (await ran(provider, job())).samples[0].shots == 100
+        assert (await run_job(provider, job())).samples[0].shots == 100
 
     asyncio.run(main())
 

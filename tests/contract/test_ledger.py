@@ -49,7 +49,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         yield made
 
 
-def ticking() -> Callable[[], float]:
+def make_step_clock() -> Callable[[], float]:
     """A wall clock that shows 1, 2, 3 …"""
     return map(float, itertools.count(1)).__next__
 
@@ -58,14 +58,14 @@ def record(tag: str = "t", *requests: str) -> JobRecord:
     return JobRecord(tag, "scripted", requests or ("r1",), 256)
 
 
-async def lead_to_end(ledger: Ledger, tag: str, *states: LedgerState) -> None:
+async def move_to_end(ledger: Ledger, tag: str, *states: LedgerState) -> None:
     for state in states:
         await ledger.move(tag, state, job_id="job-1" if state is S.SUBMITTED else "")
 
 
 def test_a_job_is_held_with_all_it_went_through(make: Make) -> None:
     async def main() -> None:
-        ledger = make(ticking())
+        ledger = make(make_step_clock())
         await ledger.intend(record("t", "r1", "r2"))
         intent = JobRecord("t", "scripted", ("r1", "r2"), 256, changed_unix_s=1.0)
         assert await ledger.jobs() == (intent,)
@@ -87,8 +87,8 @@ def test_the_oldest_change_comes_first_whatever_the_clock_says(make: Make) -> No
         ledger = make(backwards)
         for tag in "cab":
             await ledger.intend(record(tag))
-        await lead_to_end(ledger, "c", S.SUBMITTED)
-        await lead_to_end(ledger, "b", S.SUBMITTED, S.RESULT)
+        await move_to_end(ledger, "c", S.SUBMITTED)
+        await move_to_end(ledger, "b", S.SUBMITTED, S.RESULT)
         assert [one.tag for one in await ledger.jobs()] == ["a", "c", "b"]
         assert [one.tag for one in await ledger.jobs(S.SUBMITTED, S.INTENT)] == ["a", "c"]
         assert await ledger.jobs(S.PARKED) == ()
@@ -99,11 +99,11 @@ def test_the_oldest_change_comes_first_whatever_the_clock_says(make: Make) -> No
 @pytest.mark.parametrize("state", S)
 def test_from_each_state_exactly_the_legal_moves_are_made(make: Make, state: LedgerState) -> None:
     async def main() -> None:
-        ledger = make(ticking())
+        ledger = make(make_step_clock())
         for target in S:
             tag = f"{state}-{target}"
             await ledger.intend(record(tag))
-            await lead_to_end(ledger, tag, *WAYS[state])
+            await move_to_end(ledger, tag, *WAYS[state])
             (before,) = [one for one in await ledger.jobs() if one.tag == tag]
             assert before.state is state
             if target in NEXT_STATES[state]:
@@ -122,7 +122,7 @@ def test_from_each_state_exactly_the_legal_moves_are_made(make: Make, state: Led
 
 def test_what_is_not_an_intent_or_a_submit_is_refused_and_leaves_no_trace(make: Make) -> None:
     async def main() -> None:
-        ledger = make(ticking())
+        ledger = make(make_step_clock())
         for wrong in (
             JobRecord("", "scripted", (), 1),
             JobRecord("two\nlines", "scripted", (), 1),
@@ -148,11 +148,11 @@ def test_what_is_not_an_intent_or_a_submit_is_refused_and_leaves_no_trace(make: 
 
 def test_a_tag_is_used_once_for_ever(make: Make) -> None:
     async def main() -> None:
-        ledger = make(ticking())
+        ledger = make(make_step_clock())
         tries = await asyncio.gather(*(ledger.intend(record()) for _ in range(9)), return_exceptions=True)
         assert sum(one is None for one in tries) == 1
         assert sum(isinstance(one, LedgerError) for one in tries) == 8
-        await lead_to_end(ledger, "t", S.FAILED)
+        await move_to_end(ledger, "t", S.FAILED)
         with pytest.raises(LedgerError, match="used only once"):
             await ledger.intend(record())
 
@@ -161,7 +161,7 @@ def test_a_tag_is_used_once_for_ever(make: Make) -> None:
 
 def test_a_note_is_one_printable_line_whatever_a_provider_said(make: Make) -> None:
     async def main() -> None:
-        ledger = make(ticking())
+        ledger = make(make_step_clock())
         await ledger.intend(record())
         await ledger.move("t", S.PARKED, note="503\r\n\x1b[31mBad\x00 gateway \udcff ½")
         (parked,) = await ledger.jobs()
@@ -172,7 +172,7 @@ def test_a_note_is_one_printable_line_whatever_a_provider_said(make: Make) -> No
 
 def test_a_caller_who_goes_takes_nobody_with_him(make: Make) -> None:
     async def main() -> None:
-        ledger = make(ticking())
+        ledger = make(make_step_clock())
         gone = asyncio.create_task(ledger.intend(record("gone")))
         stays = asyncio.create_task(ledger.intend(record("stays")))
         await asyncio.sleep(0)
@@ -235,7 +235,7 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
         self._ledger = SqliteLedger(self._path, lambda: 0.0)
 
     @invariant()
-    def hold_the_same(self) -> None:
+    def records_are_equal(self) -> None:
         assert self._runner.run(self._ledger.jobs()) == self._runner.run(self._model.jobs())
         with ledger_file.open_to_read(self._path) as connection:
             for tag in "abcd":

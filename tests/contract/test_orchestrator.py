@@ -42,7 +42,7 @@ BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
 LOST = Fail(ProviderError(FaultKind.AMBIGUOUS, "the line went dead"))
 
 
-async def together(system: System, count: int, budget_ms: float = 1_000) -> list[Outcome]:
+async def solve_together(system: System, count: int, budget_ms: float = 1_000) -> list[Outcome]:
     return await asyncio.gather(
         *(system.orchestrator.solve(make_subproblem(seed, budget_ms)) for seed in range(count))
     )
@@ -57,7 +57,7 @@ def test_calls_of_several_callers_share_a_job_and_each_gets_its_own_samples() ->
         return Samples(bits[None, :], np.array([64]))
 
     async def work(system: System) -> tuple[list[Outcome], list[Job]]:
-        return await together(system, 3), system.provider.jobs
+        return await solve_together(system, 3), system.provider.jobs
 
     reply = Reply(0.05, tuple(pool(state) for state in (1, 2, 4)))
     outcomes, jobs = simulate(make_scripted(reply, batch_limit=4), work)
@@ -73,18 +73,18 @@ def test_calls_of_several_callers_share_a_job_and_each_gets_its_own_samples() ->
 
 def test_a_job_carries_no_more_than_its_limit() -> None:
     async def work(system: System) -> list[int]:
-        await together(system, 4)
+        await solve_together(system, 4)
         return [len(job.circuits) for job in system.provider.jobs]
 
     assert simulate(make_scripted(batch_limit=3), work) == [3, 1]
 
 
 def test_more_calls_than_lines_become_further_pubs_of_the_same_job() -> None:
-    class Narrow(System):
+    class NarrowDevice(System):
         """Two lines, four calls a job."""
 
     async def work(system: System) -> list[list[int]]:
-        await together(system, 4)
+        await solve_together(system, 4)
         return [[len(pub.circuits) for pub in job.pubs] for job in system.provider.jobs]
 
     assert simulate(make_scripted(batch_limit=4, lines=2), work) == [[2, 2]]
@@ -141,7 +141,7 @@ def test_one_caller_leaving_takes_nothing_from_those_it_shares_the_job_with() ->
 
 def test_the_last_caller_leaving_cancels_the_shared_job() -> None:
     async def work(system: System) -> tuple[list[Outcome], int]:
-        outcomes = await together(system, 3, budget_ms=80)
+        outcomes = await solve_together(system, 3, budget_ms=80)
         await asyncio.sleep(0.001)
         return outcomes, system.provider.cancels
 
@@ -155,7 +155,7 @@ def test_a_faulty_sample_ends_its_own_call_alone() -> None:
     few = Samples(np.zeros((1, N), np.uint8), np.array([63]))
 
     async def work(system: System) -> list[Outcome]:
-        return await together(system, 2)
+        return await solve_together(system, 2)
 
     first, second = simulate(make_scripted(Reply(0.05, (good, few)), batch_limit=4), work)
     assert isinstance(first, Done)
@@ -185,7 +185,7 @@ def test_a_crowded_queue_refuses_low_priorities_first() -> None:
         return System(provider, protected=True, queue_limit=64, overload_wait_ms=40, fallback=Fallback.NONE)
 
     async def work(system: System) -> tuple[Outcome, Outcome]:
-        crowd = asyncio.create_task(together(system, 6, budget_ms=9_000))
+        crowd = asyncio.create_task(solve_together(system, 6, budget_ms=9_000))
         await asyncio.sleep(0.12)
         low = replace(make_subproblem(10, 9_000), priority=Priority.LOW)
         high = replace(make_subproblem(11, 9_000), priority=Priority.HIGH)
@@ -274,7 +274,7 @@ def test_attempts_stay_within_the_retry_budget() -> None:
 
 
 def test_a_classical_answer_that_waits_its_turn_too_long_costs_no_deadline() -> None:
-    class Queueing(Inline):
+    class QueuedProvider(Inline):
         """Seconds of other calls' work lie before it."""
 
         async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -285,7 +285,7 @@ def test_a_classical_answer_that_waits_its_turn_too_long_costs_no_deadline() -> 
         large = replace(random_subproblem(SOLVED_IN_PLACE + 1, 1), budget_ns=200 * NS_PER_MS)
         return await system.orchestrator.solve(large), asyncio.get_running_loop().time()
 
-    outcome, ended_s = simulate(make_scripted(Reply(0.05), offload=Queueing()), work)
+    outcome, ended_s = simulate(make_scripted(Reply(0.05), offload=QueuedProvider()), work)
     assert isinstance(outcome, Degraded)
     assert outcome.answer.winner is Winner.INCUMBENT
     assert ended_s <= 0.2

@@ -27,7 +27,7 @@ BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
 LOST = Fail(ProviderError(FaultKind.AMBIGUOUS, "the line went dead"))
 
 
-async def together(system: System, count: int, budget_ms: float = 1_000) -> list[Outcome]:
+async def solve_together(system: System, count: int, budget_ms: float = 1_000) -> list[Outcome]:
     return await asyncio.gather(
         *(system.orchestrator.solve(make_subproblem(seed, budget_ms)) for seed in range(count))
     )
@@ -70,14 +70,14 @@ def test_a_paid_job_is_written_down_before_it_is_submitted_and_closed_by_the_mod
     ledger = memory()
     seen_at_submit: list[list[LedgerState]] = []
 
-    class Watching(Paid):
+    class RecordingProvider(Paid):
         async def submit(self, job: Job) -> Accepted:
             seen_at_submit.append(states(ledger))
             return await super().submit(job)
 
     def make() -> System:
         limits = replace(UNLIMITED, paid=True)
-        return System(Watching(LoopClock(), afterwards=Reply(0.05), limits=limits), ledger=ledger)
+        return System(RecordingProvider(LoopClock(), afterwards=Reply(0.05), limits=limits), ledger=ledger)
 
     async def work(system: System) -> None:
         await system.orchestrator.solve(make_subproblem(1))
@@ -108,7 +108,7 @@ def test_a_shared_job_is_applied_if_any_of_its_answers_was(
     ledger = memory()
 
     async def work(system: System) -> int:
-        await together(system, 2)
+        await solve_together(system, 2)
         for number, decision in enumerate(decisions):
             await system.orchestrator.record_decision(f"r{number}", decision)
         return system.provider.submits
@@ -165,7 +165,7 @@ def test_a_cancelled_paid_job_is_recorded_as_such() -> None:
 
 
 def test_without_a_ledger_that_can_be_written_nothing_is_paid() -> None:
-    class Full(MemoryLedger):
+    class FullLedger(MemoryLedger):
         async def intend(self, record: object) -> None:
             from shotclock.domain.ledger import LedgerError
 
@@ -175,7 +175,7 @@ def test_without_a_ledger_that_can_be_written_nothing_is_paid() -> None:
         first = await system.orchestrator.solve(make_subproblem(1))
         return [first, await system.orchestrator.solve(make_subproblem(2))], system.provider.submits
 
-    outcomes, submits = simulate(make_paid_system(ledger=Full(lambda: 0.0)), work)
+    outcomes, submits = simulate(make_paid_system(ledger=FullLedger(lambda: 0.0)), work)
     assert submits == 0
     for outcome in outcomes:
         assert isinstance(outcome, Degraded)

@@ -17,7 +17,7 @@ from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.transpiler import CouplingMap
 
 from harness import FACTS, Inline, WallClock
-from ibm_endpoint import IbmEndpoint, on_device, running
+from ibm_endpoint import IbmEndpoint, on_device, start_endpoint
 from shotclock.circuits import store
 from shotclock.circuits import user_circuits as raw
 from shotclock.circuits.worker import bind_logical
@@ -77,7 +77,7 @@ REMOTE = ("ibm", "qrmi")
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[IbmEndpoint]:
-    with running() as started:
+    with start_endpoint() as started:
         yield started
 
 

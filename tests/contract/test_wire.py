@@ -18,8 +18,8 @@ from certificates import OPERATOR, PROBE, TRAINER, Site
 from harness import random_subproblem
 from mtls_loopback import (
     SERVICE,
+    Loopback,
     ScriptedDispatcher,
-    Wired,
     never,
     open_mtls_loopback,
     secure,
@@ -67,7 +67,7 @@ def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
     return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
 
 
-def run(site: Site, work: Callable[[Wired], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
+def run(site: Site, work: Callable[[Loopback], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
     async def main() -> None:
         async with open_mtls_loopback(site, limits=limits) as system:
             await work(system)
@@ -81,7 +81,7 @@ def site(tmp_path: Path) -> Site:
 
 
 def test_the_client_is_a_dispatcher(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async def optimum(subproblem: Subproblem) -> Outcome:
             bits = Classical().solve(subproblem)
             answer = Answer(bits, subproblem.energy(bits), Winner.CLASSICAL, "exact")
@@ -124,7 +124,7 @@ def round_trip(ending: CircuitOutcome) -> pb.CircuitOutcome:
     ],
 )
 def test_an_ending_arrives_as_it_was(site: Site, ending: Shed | Late | Failed) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async def end(subproblem: Subproblem) -> Outcome:
             return ending
 
@@ -141,7 +141,7 @@ def test_an_ending_arrives_as_it_was(site: Site, ending: Shed | Late | Failed) -
 
 
 def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         dispatcher = system.trainer()
         urgent = replace(make_subproblem(3), kind="qat_flip", priority=Priority.HIGH)
         assert isinstance(await dispatcher.solve(urgent), Done)
@@ -170,7 +170,7 @@ def test_the_caller_is_who_the_certificate_names_whatever_the_message_says(site:
 
 
 def test_nobody_answers_so_the_call_is_late_and_given_up_at_the_provider(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         system.dispatcher.solves = never
         budget_ns = 100 * NS_PER_MS
         outcome = await system.trainer().solve(make_subproblem(budget_ns=budget_ns))
@@ -182,7 +182,7 @@ def test_nobody_answers_so_the_call_is_late_and_given_up_at_the_provider(site: S
 
 
 def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         system.dispatcher.solves = never
         outcome = await system.trainer(fallback=zeros).solve(make_subproblem(budget_ns=100 * NS_PER_MS))
         assert isinstance(outcome, Degraded)
@@ -193,7 +193,7 @@ def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
 
 
 def test_a_spent_budget_asks_nobody(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         assert isinstance(await system.trainer().solve(make_subproblem(budget_ns=0)), Late)
         assert not system.dispatcher.asked
 
@@ -201,7 +201,7 @@ def test_a_spent_budget_asks_nobody(site: Site) -> None:
 
 
 def test_a_caller_that_goes_away_cancels_the_dispatchers_call(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         system.dispatcher.solves = never
         call = asyncio.create_task(system.trainer().solve(make_subproblem()))
         await system.dispatcher.began.acquire()
@@ -214,7 +214,7 @@ def test_a_caller_that_goes_away_cancels_the_dispatchers_call(site: Site) -> Non
 
 
 def test_a_caller_s_own_mistake_is_raised_as_in_process(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async def refuse(spec: CircuitSpec) -> CircuitOutcome:
             raise CircuitError("source", "line 3: no gate named 'hh'")
 
@@ -241,7 +241,7 @@ def test_every_call_has_a_deadline(site: Site) -> None:
         methods.RESUME: pb.ResumeRequest(),
     }
 
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async with secure(system, site.issue(TRAINER, OPERATOR)) as channel:
             for method, request in requests.items():
                 code, details = await status_of(channel.unary_unary(method)(request.SerializeToString()))
@@ -255,7 +255,7 @@ def test_every_call_has_a_deadline(site: Site) -> None:
 
 
 def test_the_shorter_of_both_budgets_counts(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         channels = system.channels(TRAINER)
         solve = channels.lane.unary[methods.SOLVE]
         # gRPC rounds its own up
@@ -270,7 +270,7 @@ def test_the_shorter_of_both_budgets_counts(site: Site) -> None:
 
 
 def test_what_is_too_large_is_refused_with_its_limit(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         dispatcher = system.trainer()
         outcome = await dispatcher.execute(replace(CIRCUIT, source="x" * 2000))
         assert isinstance(outcome, Failed)
@@ -287,7 +287,7 @@ def test_what_is_too_large_is_refused_with_its_limit(site: Site) -> None:
 
 
 def test_too_many_calls_at_once_are_shed_and_others_go_on(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         system.dispatcher.solves = never
         dispatcher = system.trainer()
         calls = [asyncio.create_task(dispatcher.solve(make_subproblem(seed))) for seed in range(2)]
@@ -309,7 +309,7 @@ def test_too_many_calls_at_once_are_shed_and_others_go_on(site: Site) -> None:
 
 
 def test_an_orchestrator_drains_and_resumes(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         dispatcher, operator = system.trainer(), system.operator()
         assert await operator.drain(NS_PER_S) == Drained(3, 1)
         assert system.operations.drains == [NS_PER_S]
@@ -326,7 +326,7 @@ def test_an_orchestrator_drains_and_resumes(site: Site) -> None:
 
 
 def test_a_watcher_hears_at_once_then_of_changes_and_a_heartbeat(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         statuses = GrpcOperations(system.channels(OPERATOR)).watch(60.0)
         first = await anext(statuses)
         system.operations.now = replace(first, waiting=9)
@@ -339,7 +339,7 @@ def test_a_watcher_hears_at_once_then_of_changes_and_a_heartbeat(site: Site) -> 
 
 
 def test_a_stop_ends_the_watchers(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         statuses = GrpcOperations(system.channels(OPERATOR)).watch(60.0)
         await anext(statuses)
         await system.server.stop(60.0)
@@ -349,7 +349,7 @@ def test_a_stop_ends_the_watchers(site: Site) -> None:
 
 
 def test_health_follows_readiness(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async with secure(system, site.issue(PROBE)) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             watch = stub.Watch(health_pb2.HealthCheckRequest(service=methods.SERVICE))
@@ -366,7 +366,7 @@ def test_health_follows_readiness(site: Site) -> None:
 
 
 def test_reflection_names_the_service(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async with secure(system, site.issue(OPERATOR)) as channel:
             stub = reflection_pb2_grpc.ServerReflectionStub(channel)
             asking = stub.ServerReflectionInfo()
@@ -384,7 +384,7 @@ def test_keepalive_stays_above_the_servers_floor() -> None:
 
 
 def test_a_channel_is_renewed_before_it_is_old_and_no_call_fails(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         channels = system.channels(TRAINER, poll_s=0.01, renew_s=0.02)
         dispatcher, seen = GrpcDispatcher(channels), {channels.lane}
         while len(seen) < 4:
@@ -396,7 +396,7 @@ def test_a_channel_is_renewed_before_it_is_old_and_no_call_fails(site: Site) -> 
 
 
 def test_closing_waits_for_the_calls_in_flight(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         go = asyncio.Event()
 
         async def later(subproblem: Subproblem) -> Outcome:

@@ -15,9 +15,9 @@ from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
 from harness import random_subproblem
 from mtls_loopback import (
     SERVICE,
+    Loopback,
     ScriptedDispatcher,
     ScriptedOperations,
-    Wired,
     open_mtls_loopback,
     secure,
     status_of,
@@ -44,7 +44,7 @@ def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
     return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
 
 
-def run(site: Site, work: Callable[[Wired], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
+def run(site: Site, work: Callable[[Loopback], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
     async def main() -> None:
         async with open_mtls_loopback(site, limits=limits) as system:
             await work(system)
@@ -72,7 +72,7 @@ async def code_of(channel: Any, method: str) -> tuple[grpc.StatusCode, str]:
 
 @pytest.mark.parametrize("names", [(STRANGER,), ("trainer@shotclock.test", STRANGER), (f"{TRAINER}s",)])
 def test_a_wrong_name_reaches_nothing(site: Site, names: tuple[str, ...]) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async with secure(system, site.issue(*names)) as channel:
             for method in sorted(methods.ALL):
                 code, details = await code_of(channel, method)
@@ -91,7 +91,7 @@ def test_a_wrong_name_reaches_nothing(site: Site, names: tuple[str, ...]) -> Non
 def test_each_role_reaches_its_own_methods_and_no_other(
     site: Site, name: str, allowed: frozenset[str]
 ) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async with secure(system, site.issue(name)) as channel:
             for method in sorted(methods.ALL):
                 code, _ = await code_of(channel, method)
@@ -101,7 +101,7 @@ def test_each_role_reaches_its_own_methods_and_no_other(
 
 
 def test_an_e_mail_address_is_nobody_s_name(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async with secure(system, site.issue("root@localhost")) as channel:
             code, details = await code_of(channel, methods.SOLVE)
             assert code is grpc.StatusCode.PERMISSION_DENIED
@@ -117,7 +117,7 @@ def test_a_policy_names_methods_that_exist() -> None:
 
 
 def test_without_a_certificate_nothing_is_reached(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         anonymous = grpc.ssl_channel_credentials(site.authorities)
         options = [("grpc.ssl_target_name_override", SERVER)]
         async with grpc.aio.secure_channel(system.target, anonymous, options) as channel:
@@ -131,7 +131,7 @@ def test_without_a_certificate_nothing_is_reached(site: Site) -> None:
 
 
 def test_another_authority_s_certificate_reaches_nothing(site: Site, tmp_path: Path) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         other = Site.at(tmp_path / "other").issue(TRAINER)
         other.authorities.write_bytes(site.authorities)
         outcome = await GrpcDispatcher(system.channels(other)).solve(make_subproblem(budget_ns=5 * NS_PER_S))
@@ -142,7 +142,7 @@ def test_another_authority_s_certificate_reaches_nothing(site: Site, tmp_path: P
 
 
 def test_an_expired_client_reaches_nothing(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         files = site.issue(TRAINER, hours=(-48, -24))
         with pytest.raises(MachineError, match="expired on"):
             system.channels(files)
@@ -157,7 +157,7 @@ def test_an_expired_client_reaches_nothing(site: Site) -> None:
 
 
 def test_a_server_with_another_s_name_is_not_trusted(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         channels = connect(system.target, ClientTls(site.issue(TRAINER), "elsewhere.test"))
         outcome = await GrpcDispatcher(channels).solve(make_subproblem(budget_ns=5 * NS_PER_S))
         assert isinstance(outcome, Failed)

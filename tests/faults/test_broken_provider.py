@@ -25,7 +25,7 @@ from virtual_orchestrator import System, make_scripted, make_subproblem, simulat
 BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
 
 
-class Moody(ScriptedProvider):
+class RaisingProvider(ScriptedProvider):
     """Predicts, or raises what no provider may."""
 
     sound = True
@@ -38,7 +38,7 @@ class Moody(ScriptedProvider):
 
 def test_a_prediction_that_raises_ends_its_own_call_and_the_next_one_flies() -> None:
     def make() -> System:
-        return System(Moody(LoopClock(), afterwards=Reply(0.05)))
+        return System(RaisingProvider(LoopClock(), afterwards=Reply(0.05)))
 
     async def work(system: System) -> None:
         provider: Any = system.provider
@@ -51,7 +51,7 @@ def test_a_prediction_that_raises_ends_its_own_call_and_the_next_one_flies() -> 
     simulate(make, work)
 
 
-class Mute(ScriptedProvider):
+class NoStatusProvider(ScriptedProvider):
     """Its status call is not there; then it is."""
 
     async def ping(self) -> None:
@@ -64,7 +64,7 @@ def test_a_status_call_that_raises_anything_is_a_failed_one_and_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def make() -> System:
-        return System(Mute(LoopClock(), [BUSY] * 30), protected=True)
+        return System(NoStatusProvider(LoopClock(), [BUSY] * 30), protected=True)
 
     async def work(system: System) -> list[BreakerState]:
         for seed in range(12):
@@ -92,7 +92,7 @@ def test_nobody_tries_again_at_a_provider_that_was_marked_unhealthy_meanwhile() 
     assert endings == ["Degraded"] * 5
 
 
-class Swallowing(ScriptedProvider):
+class HangingSubmit(ScriptedProvider):
     """Takes money; no submit ever comes back."""
 
     async def submit(self, job: Job) -> Accepted:
@@ -105,7 +105,7 @@ def test_a_submit_that_never_comes_back_holds_neither_drain_nor_stop_and_keeps_i
     ledger = MemoryLedger(lambda: 0.0)
 
     def make() -> System:
-        return System(Swallowing(LoopClock(), limits=replace(UNLIMITED, paid=True)), ledger=ledger)
+        return System(HangingSubmit(LoopClock(), limits=replace(UNLIMITED, paid=True)), ledger=ledger)
 
     async def work(system: System) -> float:
         call = asyncio.create_task(system.orchestrator.solve(make_subproblem(1, 60_000)))
@@ -120,7 +120,7 @@ def test_a_submit_that_never_comes_back_holds_neither_drain_nor_stop_and_keeps_i
     assert [record.after for record in ledger.history] == [LedgerState.INTENT]
 
 
-class Breaking(ScriptedProvider):
+class BreakingProvider(ScriptedProvider):
     """Costs money, and raises what no provider may where it is told to."""
 
     where = ""
@@ -150,7 +150,7 @@ def test_whatever_a_paid_provider_raises_the_call_has_its_fallback_and_the_recor
 
     def make() -> System:
         limits = replace(UNLIMITED, paid=True)
-        provider = Breaking(LoopClock(), afterwards=Reply(0.05), limits=limits)
+        provider = BreakingProvider(LoopClock(), afterwards=Reply(0.05), limits=limits)
         provider.where = where
         return System(provider, ledger=ledger)
 
@@ -180,7 +180,7 @@ def test_retry_after_is_waited_for_within_the_deadline_and_not_past_it() -> None
 
 
 def test_a_lost_submit_is_looked_for_until_a_list_that_lags_shows_it() -> None:
-    class Lagging(ScriptedProvider):
+    class LaggingSearch(ScriptedProvider):
         searches = 0
 
         async def submit(self, job: Job) -> Accepted:
@@ -192,7 +192,7 @@ def test_a_lost_submit_is_looked_for_until_a_list_that_lags_shows_it() -> None:
             return await super().find(tag) if self.searches > 5 else ()
 
     def make() -> System:
-        return System(Lagging(LoopClock(), afterwards=Reply(0.05)))
+        return System(LaggingSearch(LoopClock(), afterwards=Reply(0.05)))
 
     async def work(system: System) -> int:
         assert isinstance(await system.orchestrator.solve(make_subproblem(1, 60_000)), Done)

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from asgi_endpoint import Rig, flip_circuit, rig, sampler
+from asgi_endpoint import EndpointClient, flip_circuit, open_client, sampler
 from harness import run_virtual
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.rest.faults import MEANINGS, Fault, FaultPlan, Rule, Scope, parse
@@ -16,7 +16,7 @@ from shotclock.emulator.rest.jobs import Job
 JOB = (flip_circuit(), None, 1000)
 
 
-async def job_of(one: Rig) -> Job:
+async def job_of(one: EndpointClient) -> Job:
     """The one job there is, ended."""
     (job_id,) = one.endpoint.workloads.jobs
     await one.wait_ended(job_id)
@@ -75,12 +75,12 @@ def test_rules_count_requests_of_their_scope_from_when_they_were_made() -> None:
 
 
 def test_a_rate_is_the_same_for_the_same_seed() -> None:
-    def struck(seed: int) -> list[bool]:
+    def count_hits(seed: int) -> list[bool]:
         plan = FaultPlan((parse("502:0.3"),), seed)
         return [bool(plan.strike(Scope.REQUEST)) for _ in range(1000)]
 
-    assert struck(1) == struck(1) != struck(2)
-    assert 240 < sum(struck(1)) < 360
+    assert count_hits(1) == count_hits(1) != count_hits(2)
+    assert 240 < sum(count_hits(1)) < 360
 
 
 def test_every_fault_has_a_meaning() -> None:
@@ -93,7 +93,7 @@ def test_every_fault_has_a_meaning() -> None:
 )
 def test_a_refused_submit_leaves_nothing_behind(kind: str, status: int, code: int | str) -> None:
     async def scenario() -> None:
-        one = rig("colocated", f"{kind}@1")
+        one = open_client("colocated", f"{kind}@1")
         answer = await one.submit(sampler(JOB))
         assert answer.status == status
         assert answer.json["errors"][0]["code"] == code
@@ -106,7 +106,7 @@ def test_a_refused_submit_leaves_nothing_behind(kind: str, status: int, code: in
 @pytest.mark.parametrize("kind", ["401", "500", "502", "503", "504"])
 def test_any_request_may_be_refused_for_a_while(kind: str) -> None:
     async def scenario() -> None:
-        one = rig("colocated", f"{kind}@2-4")
+        one = open_client("colocated", f"{kind}@2-4")
         statuses = [(await one.call("GET", "/backends")).status for _ in range(5)]
         assert statuses == [200, int(kind), int(kind), int(kind), 200]
 
@@ -115,7 +115,7 @@ def test_any_request_may_be_refused_for_a_while(kind: str) -> None:
 
 def test_a_slow_answer_comes_late() -> None:
     async def scenario() -> None:
-        one = rig("colocated", "slow@1")
+        one = open_client("colocated", "slow@1")
         loop = asyncio.get_running_loop()
         began = loop.time()
         assert (await one.call("GET", "/backends")).status == 200
@@ -126,7 +126,7 @@ def test_a_slow_answer_comes_late() -> None:
 
 def test_a_cut_connection_leaves_a_job_that_its_tag_finds() -> None:
     async def scenario() -> None:
-        one = rig("colocated", "drop@1", "drop-before@2")
+        one = open_client("colocated", "drop@1", "drop-before@2")
         await one.submit(sampler(JOB), tags=["mine"])
         assert one.cut == 1
         (found,) = (await one.call("GET", "/jobs?tags=mine")).json["jobs"]
@@ -143,7 +143,7 @@ def test_a_cut_connection_leaves_a_job_that_its_tag_finds() -> None:
 
 def test_a_submit_repeated_after_a_cut_shows_in_the_account() -> None:
     async def scenario() -> None:
-        one = rig("colocated", "drop@1")
+        one = open_client("colocated", "drop@1")
         for _ in range(2):
             await one.submit(sampler(JOB), tags=["mine"])
         await asyncio.sleep(10.0)
@@ -160,7 +160,7 @@ def test_a_job_may_end_badly_and_is_charged_as_ibm_would(
     kind: str, state: str, code: int | None, share: float
 ) -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", f"{kind}@1")
+        one = open_client("onprem-today", f"{kind}@1")
         await one.submit(sampler(JOB))
         job = await job_of(one)
         document = (await one.call("GET", f"/jobs/{job.id}")).json
@@ -176,7 +176,7 @@ def test_a_job_may_end_badly_and_is_charged_as_ibm_would(
 
 def test_results_may_be_corrupted() -> None:
     async def scenario() -> None:
-        one = rig("colocated", "corrupt@1")
+        one = open_client("colocated", "corrupt@1")
         await one.submit(sampler(JOB))
         job = await job_of(one)
         text = (await one.call("GET", f"/jobs/{job.id}/results")).text
@@ -188,7 +188,7 @@ def test_results_may_be_corrupted() -> None:
 
 def test_an_end_may_show_late_and_keeps_its_stamp() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", "late@1")
+        one = open_client("onprem-today", "late@1")
         await one.submit(sampler(JOB))
         job = await job_of(one)
         ended_s = job.locked[0].end_s
@@ -200,7 +200,7 @@ def test_an_end_may_show_late_and_keeps_its_stamp() -> None:
 
 def test_in_maintenance_jobs_wait_and_the_status_says_so() -> None:
     async def scenario() -> None:
-        one = rig("colocated")
+        one = open_client("colocated")
         assert (await one.call("POST", "/emulator/faults", {"fault": "maintenance"})).status == 200
         status = (await one.call("GET", "/backends/ibm_torino/status")).json
         assert (status["state"], status["status"]) == (False, "maintenance")
@@ -217,7 +217,7 @@ def test_in_maintenance_jobs_wait_and_the_status_says_so() -> None:
 
 def test_a_calibration_changes_values_and_date_while_a_job_runs() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         before = (await one.call("GET", "/backends/ibm_torino/properties")).json
         job_id = (await one.submit(sampler(JOB))).json["id"]
         await one.call("POST", "/emulator/faults", {"fault": "calibration"})
@@ -242,7 +242,7 @@ def test_a_calibration_changes_values_and_date_while_a_job_runs() -> None:
 
 def test_an_exhausted_instance_keeps_jobs_waiting_until_faults_are_cleared() -> None:
     async def scenario() -> None:
-        one = rig("colocated")
+        one = open_client("colocated")
         await one.call("POST", "/emulator/faults", {"fault": "exhausted"})
         assert (await one.call("GET", "/instances/usage")).json["usage_limit_reached"] is True
         job_id = (await one.submit(sampler(JOB))).json["id"]
@@ -256,7 +256,7 @@ def test_an_exhausted_instance_keeps_jobs_waiting_until_faults_are_cleared() -> 
 
 def test_an_unknown_fault_by_request_is_one_line_with_the_nearest() -> None:
     async def scenario() -> None:
-        answer = await rig().call("POST", "/emulator/faults", {"fault": "corupt"})
+        answer = await open_client().call("POST", "/emulator/faults", {"fault": "corupt"})
         assert answer.status == 400
         assert "'corrupt'" in answer.text
         assert answer.text.count("\n") == 1

@@ -22,7 +22,7 @@ from virtual_orchestrator import System, make_subproblem, simulate
 HANGS = float("inf")
 
 
-class Clinging(ScriptedProvider):
+class HangingCancel(ScriptedProvider):
     """Paid jobs that never end, and a cancel that takes its time or fails."""
 
     def __init__(self, cancel_s: float, *, fails: bool) -> None:
@@ -44,10 +44,10 @@ class Clinging(ScriptedProvider):
 def drain_and_stop(provider_s: float, *, fails: bool = False) -> tuple[list[LedgerState], str, int]:
     """A call handed back by a drain, then a stop: its record's states and note, cancels that took effect."""
     ledger = MemoryLedger(lambda: 0.0)
-    provider: list[Clinging] = []
+    provider: list[HangingCancel] = []
 
     def make() -> System:
-        provider.append(Clinging(provider_s, fails=fails))
+        provider.append(HangingCancel(provider_s, fails=fails))
         return System(provider[0], ledger=ledger)
 
     async def work(system: System) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibm_endpoint import IMPATIENT, IbmEndpoint, on_device, running, template
+from ibm_endpoint import IMPATIENT, IbmEndpoint, on_device, start_endpoint, template
 from shotclock.domain.circuit import DeviceCircuit, QaoaCircuit, QaoaParameters
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
@@ -21,7 +21,7 @@ from shotclock.domain.ports import Job
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.providers.remote import RemoteProvider
-from virtual_orchestrator import System, Unlinked, make_subproblem
+from virtual_orchestrator import NullSynthesizer, System, make_subproblem
 
 NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 Provider = RemoteProvider[Any, Any]
@@ -52,7 +52,7 @@ BORNE = ["slow", "late", "calibration", "maintenance", "503@4-12", "401@4-6"]
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[IbmEndpoint]:
-    with running(speed=40.0) as started:
+    with start_endpoint(speed=40.0) as started:
         yield started
 
 
@@ -62,7 +62,7 @@ def make(request: pytest.FixtureRequest, endpoint: IbmEndpoint) -> Callable[...,
 
 
 @pytest.fixture(autouse=True)
-def healed(endpoint: IbmEndpoint) -> Iterator[None]:
+def healthy_endpoint(endpoint: IbmEndpoint) -> Iterator[None]:
     """Each test starts without faults, and leaves nothing that was paid twice."""
     endpoint.heal()
     yield
@@ -185,7 +185,7 @@ def test_without_usage_left_nothing_is_submitted(endpoint: IbmEndpoint) -> None:
     asyncio.run(main())
 
 
-class Linked(Unlinked):
+class IsaSynthesizer(NullSynthesizer):
     """The tests' synthesizer with templates that a real back end can run."""
 
     async def bind(self, subproblem: Subproblem, line: tuple[int, ...] = ()) -> DeviceCircuit:
@@ -198,7 +198,7 @@ def solve_once(provider: Provider, ledger: MemoryLedger) -> Outcome:
 
     async def main() -> Outcome:
         system: Any = System(provider, ledger=ledger)  # type: ignore[arg-type]
-        system.pipeline.synthesizer = Linked()
+        system.pipeline.synthesizer = IsaSynthesizer()
         system.pipeline._rng = random.Random()  # tags are unique for ever, as where a provider is paid
         await system.orchestrator.start(make_subproblem())
         try:

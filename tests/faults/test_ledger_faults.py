@@ -50,11 +50,11 @@ async def wait_reached(gate: Gate) -> None:
 def raises(code: int, suffix: str) -> Callable[[str], None]:
     """A sync fault of one of the ledger's files."""
 
-    def raised(at: str) -> None:
+    def raise_fault(at: str) -> None:
         if at == suffix:
             raise fault(code)
 
-    return raised
+    return raise_fault
 
 
 # a disk that fails
@@ -401,7 +401,7 @@ def page_of_zeros(path: Path) -> None:
         file.write(bytes(4096))
 
 
-def cut_off(path: Path) -> None:
+def truncate_file(path: Path) -> None:
     page_of_zeros(path)
     os.truncate(path, 6000)
 
@@ -414,7 +414,7 @@ def cut_off(path: Path) -> None:
         (newer, MachineError, "has schema 2, this version reads 1"),
         (other_tables, MachineError, "damaged"),
         (page_of_zeros, MachineError, "damaged"),
-        (cut_off, MachineError, "damaged"),
+        (truncate_file, MachineError, "damaged"),
         (Path.mkdir, MachineError, "cannot use the ledger"),
     ],
 )

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import pytest
 
-from fault_injection import DEADLINE_MS, QUEUE_LIMIT, Illness, Spell, Story, live_through
+from fault_injection import DEADLINE_MS, QUEUE_LIMIT, LoadPhase, LoadRecord, OutageKind, run_phases
 from harness import FACTS, run_virtual
 from shotclock.domain.status import BreakerState
 from shotclock.orchestrator.health.retry import RetryBudget
@@ -30,23 +30,25 @@ LEGAL = {
 }
 
 
-def outage(illness: Illness, seed: int = 1) -> Story:
-    return run_virtual(live_through(Spell(BEFORE), Spell(OUTAGE, illness=illness), Spell(AFTER), seed=seed))
+def run_outage(outage: OutageKind, seed: int = 1) -> LoadRecord:
+    return run_virtual(
+        run_phases(LoadPhase(BEFORE), LoadPhase(OUTAGE, outage=outage), LoadPhase(AFTER), seed=seed)
+    )
 
 
 @pytest.fixture(
-    scope="module", params=[one for one in Illness if one is not Illness.NONE], ids=lambda one: one.name
+    scope="module", params=[one for one in OutageKind if one is not OutageKind.NONE], ids=lambda one: one.name
 )
-def story(request: pytest.FixtureRequest) -> Story:
-    return outage(request.param)
+def record(request: pytest.FixtureRequest) -> LoadRecord:
+    return run_outage(request.param)
 
 
-def test_every_call_has_an_answer_by_its_deadline_and_fallbacks_say_so(story: Story) -> None:
-    assert len(story.rows) >= 10_000
-    assert story.in_time() >= 0.999
-    during = Counter(row.quantum for row in story.rows if BEFORE + 1 <= row.due_s < ENDS - 1)
+def test_every_call_has_an_answer_by_its_deadline_and_fallbacks_say_so(record: LoadRecord) -> None:
+    assert len(record.rows) >= 10_000
+    assert record.in_time() >= 0.999
+    during = Counter(row.quantum for row in record.rows if BEFORE + 1 <= row.due_s < ENDS - 1)
     assert during[False] > 0.9 * during.total()
-    assert set(story.endings()) <= {
+    assert set(record.endings()) <= {
         "Done",
         "breaker",
         "remaining_budget",
@@ -57,47 +59,51 @@ def test_every_call_has_an_answer_by_its_deadline_and_fallbacks_say_so(story: St
     }
 
 
-def test_the_qpu_answers_nearly_all_before_and_again_within_a_minute_of_the_end(story: Story) -> None:
-    assert story.share(SETTLED, BEFORE - DEADLINE_MS / 1e3) >= 0.9
-    assert story.measure_recovery_s(ENDS, 0.9) <= 60
-    assert story.share(ENDS + 65, ENDS + AFTER) >= 0.9
+def test_the_qpu_answers_nearly_all_before_and_again_within_a_minute_of_the_end(record: LoadRecord) -> None:
+    assert record.share(SETTLED, BEFORE - DEADLINE_MS / 1e3) >= 0.9
+    assert record.measure_recovery_s(ENDS, 0.9) <= 60
+    assert record.share(ENDS + 65, ENDS + AFTER) >= 0.9
 
 
-def test_the_breaker_opens_and_closes_by_itself_with_one_status_call_a_half_opening(story: Story) -> None:
-    seen = [state for _, state in story.states]
+def test_the_breaker_opens_and_closes_by_itself_with_one_status_call_a_half_opening(
+    record: LoadRecord,
+) -> None:
+    seen = [state for _, state in record.states]
     assert seen[0] is BreakerState.CLOSED
     assert BreakerState.OPEN in seen
     assert seen[-1] is BreakerState.CLOSED
     assert set(pairwise(seen)) <= LEGAL
-    assert story.pings_at_once == 1
-    assert 1 <= story.pings <= 4
+    assert record.pings_at_once == 1
+    assert 1 <= record.pings <= 4
 
 
-def test_attempts_and_queues_stay_bounded(story: Story) -> None:
-    jobs = story.submits - story.retries
-    assert story.retries <= 0.1 * jobs + RetryBudget().tokens
-    assert story.submits <= 1.1 * len(story.rows) + RetryBudget().tokens
-    assert story.most_waiting <= QUEUE_LIMIT
-    assert story.most_running <= FACTS.lanes
+def test_attempts_and_queues_stay_bounded(record: LoadRecord) -> None:
+    jobs = record.submits - record.retries
+    assert record.retries <= 0.1 * jobs + RetryBudget().tokens
+    assert record.submits <= 1.1 * len(record.rows) + RetryBudget().tokens
+    assert record.most_waiting <= QUEUE_LIMIT
+    assert record.most_running <= FACTS.lanes
 
 
 def test_the_same_seed_tells_the_same_story_and_another_seed_another() -> None:
-    one, again, other = (outage_in_brief(seed) for seed in (1, 1, 2))
+    one, again, other = (run_short_outage(seed) for seed in (1, 1, 2))
     assert one.trace_hash() == again.trace_hash()
     assert one.trace_hash() != other.trace_hash()
 
 
-def outage_in_brief(seed: int) -> Story:
-    return run_virtual(live_through(Spell(5), Spell(5, illness=Illness.REFUSES), Spell(5), seed=seed))
+def run_short_outage(seed: int) -> LoadRecord:
+    return run_virtual(
+        run_phases(LoadPhase(5), LoadPhase(5, outage=OutageKind.REFUSES), LoadPhase(5), seed=seed)
+    )
 
 
 def test_after_a_pulse_of_three_times_the_load_the_goodput_is_back_within_ten_seconds() -> None:
-    story = run_virtual(live_through(Spell(BEFORE), Spell(30, rate=300), Spell(20)))
+    record = run_virtual(run_phases(LoadPhase(BEFORE), LoadPhase(30, rate=300), LoadPhase(20)))
     pulse_ends = BEFORE + 30
-    assert story.in_time() >= 0.999
-    baseline = story.share(SETTLED, BEFORE)
+    assert record.in_time() >= 0.999
+    baseline = record.share(SETTLED, BEFORE)
     assert baseline >= 0.9
-    assert story.share(pulse_ends + 10, pulse_ends + 20) >= 0.95 * baseline
-    assert story.goodput(BEFORE, pulse_ends) >= story.goodput(SETTLED, BEFORE)
-    assert story.most_waiting <= QUEUE_LIMIT
-    assert story.share(BEFORE + 1, pulse_ends) < baseline
+    assert record.share(pulse_ends + 10, pulse_ends + 20) >= 0.95 * baseline
+    assert record.goodput(BEFORE, pulse_ends) >= record.goodput(SETTLED, BEFORE)
+    assert record.most_waiting <= QUEUE_LIMIT
+    assert record.share(BEFORE + 1, pulse_ends) < baseline

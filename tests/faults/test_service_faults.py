@@ -10,7 +10,7 @@ from pathlib import Path
 from harness import random_subproblem
 from killing import HANG_S, Calls, N, Place, Verdict, calling, read_records, wait_settled
 from paid_provider import ProviderAccount, vendor
-from served import Serving
+from served import ServiceProcess
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import Degraded, Outcome, ProviderFault
@@ -39,12 +39,12 @@ def states(place: Place) -> set[LedgerState]:
     return {record.state for record in read_records(place.ledger)}
 
 
-async def stop(serving: Serving) -> tuple[int, str, str]:
+async def stop(serving: ServiceProcess) -> tuple[int, str, str]:
     serving.process.send_signal(signal.SIGTERM)
     return await serving.wait_ended()
 
 
-async def until_the_disk_is_full(place: Place) -> tuple[Serving, str]:
+async def fill_disk(place: Place) -> tuple[ServiceProcess, str]:
     """A service under load that can write no more, and what it said then."""
     serving, over = await place.start(lean=True), asyncio.Event()
     serving.go()
@@ -58,7 +58,7 @@ async def until_the_disk_is_full(place: Place) -> tuple[Serving, str]:
 
 
 async def fill(place: Place, books: ProviderAccount) -> None:
-    serving, said = await until_the_disk_is_full(place)
+    serving, said = await fill_disk(place)
     assert "no more jobs are submitted" in said
     assert str(place.ledger) in said
     paid = len(books.list_paid())
@@ -72,7 +72,7 @@ async def fill(place: Place, books: ProviderAccount) -> None:
     assert '"trouble"' not in out  # once is enough
 
 
-async def go_on(place: Place) -> None:
+async def resume_with_space(place: Place) -> None:
     """With room again: what was left open is settled, and calls are paid for again."""
     serving = await place.start(lean=True)
     serving.go()
@@ -90,12 +90,12 @@ def test_a_full_disk_is_said_once_nothing_is_paid_for_any_more_and_nothing_is_lo
         verdict = Verdict.of(place.ledger, books)
         assert len(verdict.paid) > 5
         assert verdict.lost_jobs() == set()
-        asyncio.run(go_on(place))
+        asyncio.run(resume_with_space(place))
         verdict = Verdict.of(place.ledger, books)
     assert verdict.lost_jobs() == set()
     assert verdict.find_paid_twice() == set()
     assert verdict.find_unfinished() == []
-    assert verdict.disorderly() == []
+    assert verdict.find_disordered() == []
 
 
 def test_a_ledger_that_cannot_grow_at_the_start_is_one_line(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_ledger_that_cannot_grow_at_the_start_is_one_line(tmp_path: Path) -> N
 def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold_the_service(
     tmp_path: Path,
 ) -> None:
-    async def leave(place: Place) -> None:
+    async def start_and_stop(place: Place) -> None:
         serving = await place.start(lean=True)
         serving.go()
         await serving.wait_for_event("ready")
@@ -138,7 +138,7 @@ def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold
 
     with vendor(tmp_path, run_s=60) as books:
         place = Place.at(tmp_path, books)
-        asyncio.run(leave(place))
+        asyncio.run(start_and_stop(place))
     outcomes = asyncio.run(serve_without(place))
     assert all(isinstance(outcome, Degraded) for outcome in outcomes)
     assert "cannot be reached" in str([getattr(outcome, "cause", "") for outcome in outcomes])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ibm_endpoint import IMPATIENT, IbmEndpoint, on_device, running
+from ibm_endpoint import IMPATIENT, IbmEndpoint, on_device, start_endpoint
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, ShotclockError
 from shotclock.domain.ports import Job
 from shotclock.providers.device_facts import identify
@@ -35,7 +35,7 @@ every_nonsense = pytest.mark.parametrize("what", NONSENSE)
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[IbmEndpoint]:
-    with running(speed=40.0) as started:
+    with start_endpoint(speed=40.0) as started:
         yield started
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from certificates import SERVER, TRAINER, Site, put, write
 from harness import random_subproblem
-from mtls_loopback import ScriptedDispatcher, ScriptedOperations, Wired, never, open_mtls_loopback, zeros
+from mtls_loopback import Loopback, ScriptedDispatcher, ScriptedOperations, never, open_mtls_loopback, zeros
 from served import free_port
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
@@ -44,7 +44,7 @@ def make_subproblem(budget_ns: int = LONG_NS) -> Subproblem:
     return replace(random_subproblem(6, 1), request_id="r1", base_version=7, budget_ns=budget_ns)
 
 
-def run(site: Site, work: Callable[[Wired], Awaitable[None]]) -> None:
+def run(site: Site, work: Callable[[Loopback], Awaitable[None]]) -> None:
     async def main() -> None:
         async with open_mtls_loopback(site) as system:
             await work(system)
@@ -57,28 +57,28 @@ def site(tmp_path: Path) -> Site:
     return Site.at(tmp_path)
 
 
-def damaging(encode: Callable[..., Any], times: int) -> tuple[Callable[..., Any], list[Any]]:
+def damage_first(encode: Callable[..., Any], times: int) -> tuple[Callable[..., Any], list[Any]]:
     """The encoder, whose first results are damaged; and every message it made."""
     made: list[Any] = []
 
-    def damaged(*words: Any) -> Any:
+    def damage(*words: Any) -> Any:
         message = encode(*words)
         made.append(message)
         if len(made) <= times:
             message.crc32c ^= 1
         return message
 
-    return damaged, made
+    return damage, made
 
 
 @pytest.mark.parametrize(("times", "kind", "attempts"), [(0, Done, 1), (2, Done, 3), (99, Failed, 3)])
 def test_a_request_damaged_on_its_way_is_sent_again_a_few_times(
     site: Site, monkeypatch: pytest.MonkeyPatch, times: int, kind: type[Outcome], attempts: int
 ) -> None:
-    damaged, made = damaging(codec.encode_subproblem, times)
+    damaged, made = damage_first(codec.encode_subproblem, times)
     monkeypatch.setattr("shotclock.wire.client.encode_subproblem", damaged)
 
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         assert isinstance(await system.trainer().solve(make_subproblem()), kind)
         assert len(made) == attempts
         assert system.dispatcher.solved == (kind is Done)
@@ -87,10 +87,10 @@ def test_a_request_damaged_on_its_way_is_sent_again_a_few_times(
 
 
 def test_a_damaged_circuit_is_sent_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    damaged, made = damaging(codec.encode_circuit, 1)
+    damaged, made = damage_first(codec.encode_circuit, 1)
     monkeypatch.setattr("shotclock.wire.client.encode_circuit", damaged)
 
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         assert isinstance(await system.trainer().execute(CIRCUIT), Executed)
         assert len(made) == 2
         assert len(system.dispatcher.circuits) == 1
@@ -102,7 +102,7 @@ def test_a_damaged_circuit_is_sent_again(site: Site, monkeypatch: pytest.MonkeyP
 def test_a_damaged_answer_is_not_asked_for_again(
     site: Site, monkeypatch: pytest.MonkeyPatch, harm: str
 ) -> None:
-    def damaged(outcome: Outcome, shift_ns: int) -> Any:
+    def damage(outcome: Outcome, shift_ns: int) -> Any:
         message = outcomes.encode_outcome(outcome, shift_ns)
         if harm == "crc":
             message.done.samples.crc32c ^= 1
@@ -110,9 +110,9 @@ def test_a_damaged_answer_is_not_asked_for_again(
             message.done.answer.bits = b"\1"
         return message
 
-    monkeypatch.setattr("shotclock.wire.service.encode_outcome", damaged)
+    monkeypatch.setattr("shotclock.wire.service.encode_outcome", damage)
 
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         outcome = await system.trainer().solve(make_subproblem())
         assert isinstance(outcome, Failed)
         assert "unusable answer" in outcome.cause.message
@@ -227,7 +227,7 @@ def test_an_orchestrator_that_went_away_is_used_again_when_it_is_back(site: Site
 
 
 def test_a_stop_in_the_middle_of_a_call_is_a_value(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         system.dispatcher.solves = never
         call = asyncio.create_task(system.trainer().solve(make_subproblem()))
         await system.dispatcher.began.acquire()
@@ -239,7 +239,7 @@ def test_a_stop_in_the_middle_of_a_call_is_a_value(site: Site) -> None:
 
 
 def test_a_cancellation_behind_the_service_does_not_leave_the_client_waiting(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async def give_up(subproblem: Subproblem) -> Outcome:
             raise asyncio.CancelledError
 
@@ -255,7 +255,7 @@ def test_a_cancellation_behind_the_service_does_not_leave_the_client_waiting(sit
 def test_an_error_behind_the_service_is_a_value_and_the_next_call_goes_on(
     site: Site, error: Exception
 ) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         async def fail(subproblem: Subproblem) -> Outcome:
             raise error
 
@@ -391,7 +391,7 @@ def test_a_client_certificate_that_the_server_refuses_changes_nothing(
 ) -> None:
     monkeypatch.setattr("shotclock.wire.channels.CONNECT_S", 1.0)
 
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         files = site.issue(TRAINER)
         refused: list[str] = []
         channels = connect(system.target, ClientTls(files, SERVER, 0.01, on_refused=refused.append))

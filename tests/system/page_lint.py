@@ -138,7 +138,7 @@ PAINTINGS = "() => [...document.querySelectorAll('svg')].filter(s => !s.parentEl
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class Defect:
     """What is wrong, and in which view."""
 
     view: str
@@ -153,34 +153,34 @@ SCROLLS = """() => [...document.querySelectorAll('body *')]
   .map(one => `${one.localName} ${one.closest('[id]')?.id} has a scroll bar`)"""
 
 
-def complaints(tab: Tab, page: Path) -> list[Complaint]:
+def find_defects(tab: Tab, page: Path) -> list[Defect]:
     """Everything wrong with a page at both widths, in the dark, and on paper, all details open too."""
-    found: list[Complaint] = []
+    found: list[Defect] = []
     tab.media()
     tab.open(page, WIDTHS[0])
-    found += [Complaint("network", url) for url in tab.asked if url != page.as_uri()]
-    found += [Complaint("console", text) for text in tab.said]
+    found += [Defect("network", url) for url in tab.asked if url != page.as_uri()]
+    found += [Defect("console", text) for text in tab.said]
     named = tab.names("image")
     drawings = tab.run(PAINTINGS)
     if len([name for name in named if name.strip()]) < drawings:
-        found.append(Complaint("accessibility", f"{drawings} drawings, named are {named}"))
+        found.append(Defect("accessibility", f"{drawings} drawings, named are {named}"))
     for details in ("closed", "open"):
         if details == "open":
             tab.run(OPEN_ALL)
         for width in WIDTHS:
             tab.resize(width)
-            found += [Complaint(f"{width} px, details {details}", one) for one in tab.run(SIZES)]
-            found += [Complaint(f"{width} px, details {details}", one) for one in tab.run(TEXT, False)]
+            found += [Defect(f"{width} px, details {details}", one) for one in tab.run(SIZES)]
+            found += [Defect(f"{width} px, details {details}", one) for one in tab.run(TEXT, False)]
     for scheme in ("light", "dark"):
         tab.media(scheme=scheme)
-        found += [Complaint(scheme, one) for one in tab.run(PALE, CONTRAST)]
-        found += [Complaint(scheme, one) for one in tab.run(FAINT, LINE_CONTRAST)]
+        found += [Defect(scheme, one) for one in tab.run(PALE, CONTRAST)]
+        found += [Defect(scheme, one) for one in tab.run(FAINT, LINE_CONTRAST)]
     tab.media("print")
     tab.resize(PAPER_PX)
-    found += [Complaint("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]
-    found += [Complaint("paper", one) for one in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
+    found += [Defect("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]
+    found += [Defect("paper", one) for one in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
     pages = len(re.findall(rb"/Type\s*/Page\b", tab.pdf()))
     if not 1 <= pages <= MOST_PAGES:
-        found.append(Complaint("paper", f"{pages} pages"))
+        found.append(Defect("paper", f"{pages} pages"))
     tab.media()
     return found

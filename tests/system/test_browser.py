@@ -9,7 +9,7 @@ from pathlib import Path
 import chromium
 import pytest
 from chromium import BrowserError, Tab, browser
-from page_lint import complaints
+from page_lint import find_defects
 
 import synthetic
 from queueing import MS, Queue, done, late, run_load
@@ -31,7 +31,7 @@ from shotclock.bench.report.trends.page import write_trends
 MACHINE = environment()
 
 
-def a_bench(folder: Path, size: synthetic.Size) -> Path:
+def make_bench_page(folder: Path, size: synthetic.Size) -> Path:
     """A run of every arm, its folder as far as reports read it."""
     rows = synthetic.rows(size)
     summary = synthetic.summary(rows, size)
@@ -41,7 +41,7 @@ def a_bench(folder: Path, size: synthetic.Size) -> Path:
     return write_report(summary, table(rows), folder)
 
 
-def a_load(folder: Path) -> Path:
+def make_load_page(folder: Path) -> Path:
     """A sweep in which every third call of the highest rate had no samples."""
     plan = Plan(Scenario.SERVER, 100, 20, 200 * MS, n=12)
     calls: list[CallRecord] = []
@@ -68,7 +68,7 @@ def a_load(folder: Path) -> Path:
     return write_load_report(summarise(runs, calls, plan, facts), calls, folder)
 
 
-def several_runs(folder: Path) -> Several:
+def read_six_runs(folder: Path) -> Several:
     """Six runs of one kind, on two hosts."""
     folders = []
     for number in range(6):
@@ -94,7 +94,7 @@ def several_runs(folder: Path) -> Several:
     return read_several(folders, ["cpu"])
 
 
-def some_trends(folder: Path) -> Path:
+def make_trends_page(folder: Path) -> Path:
     """Thirty runs in two environments; the software's level moves at the nineteenth."""
     folder.mkdir(parents=True, exist_ok=True)
     with History(folder / "history.db") as history:
@@ -122,11 +122,11 @@ def some_trends(folder: Path) -> Path:
 
 
 PAGES: dict[str, Callable[[Path], Path]] = {
-    "bench": lambda folder: a_bench(folder, synthetic.FULL),
-    "quick bench": lambda folder: a_bench(folder, synthetic.QUICK),
-    "load": a_load,
-    "several": lambda folder: write_several(several_runs(folder), folder / "page"),
-    "trends": some_trends,
+    "bench": lambda folder: make_bench_page(folder, synthetic.FULL),
+    "quick bench": lambda folder: make_bench_page(folder, synthetic.QUICK),
+    "load": make_load_page,
+    "several": lambda folder: write_several(read_six_runs(folder), folder / "page"),
+    "trends": make_trends_page,
 }
 
 
@@ -139,7 +139,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.mark.parametrize("kind", PAGES)
 def test_a_reader_has_nothing_to_complain_of(kind: str, tab: Tab, tmp_path: Path) -> None:
     page = PAGES[kind](tmp_path / "folder")
-    assert [str(one) for one in complaints(tab, page)] == []
+    assert [str(one) for one in find_defects(tab, page)] == []
 
 
 CHART = (
@@ -185,14 +185,14 @@ FRAME = (
 def test_a_sound_page_is_not_complained_of(tab: Tab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(f"{FRAME}<p>words</p>{WHOLE}", encoding="utf-8")
-    assert complaints(tab, page) == []
+    assert find_defects(tab, page) == []
 
 
 @pytest.mark.parametrize("where", BROKEN)
 def test_a_broken_page_is_complained_of(where: str, tab: Tab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(FRAME + BROKEN[where], encoding="utf-8")
-    found = [str(one) for one in complaints(tab, page)]
+    found = [str(one) for one in find_defects(tab, page)]
     assert any(where in one for one in found), found
 
 

@@ -40,7 +40,7 @@ def shotclock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     return ran
 
 
-def small(out: Path, *more: str) -> list[str]:
+def small_bench(out: Path, *more: str) -> list[str]:
     return ["bench", "--clock", "virtual", "--seeds", "1", "--steps", "12", "--out", str(out), *more]
 
 
@@ -95,7 +95,7 @@ def test_a_bad_settings_file_is_one_line(
     shotclock: Cli, tmp_path: Path, text: str, words: tuple[str, ...]
 ) -> None:
     config, out_folder = write_settings(tmp_path, text), tmp_path / "run"
-    code, _, err = shotclock(*small(out_folder, "--config", config))
+    code, _, err = shotclock(*small_bench(out_folder, "--config", config))
     assert code == 2, err
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
     assert all(word in line for word in words), line
@@ -105,7 +105,7 @@ def test_a_bad_settings_file_is_one_line(
 def test_a_folder_in_use_is_not_written_over(shotclock: Cli, tmp_path: Path) -> None:
     kept = tmp_path / "kept.txt"
     kept.write_text("mine")
-    code, _, err = shotclock(*small(tmp_path))
+    code, _, err = shotclock(*small_bench(tmp_path))
     assert code == 2
     assert "is not empty" in err
     assert kept.read_text() == "mine"
@@ -117,17 +117,17 @@ def test_a_threshold_that_fails_is_99_and_one_that_settles_nothing_is_5_under_st
     arms = ["--arms", "classical-only,hybrid-public-cloud"]
     limit = '[[threshold]]\nmetric = "hybrid-public-cloud.{}"\n{}\n'
     failing = write_settings(tmp_path, limit.format("quantum_latency.p95_ms", "max = 200"))
-    assert shotclock(*small(tmp_path / "a", *arms, "--config", failing))[0] == 99
+    assert shotclock(*small_bench(tmp_path / "a", *arms, "--config", failing))[0] == 99
     unsettled = write_settings(tmp_path, limit.format("quantum_share", "min = 0.9"))
-    assert shotclock(*small(tmp_path / "b", *arms, "--config", unsettled, "--strict"))[0] == 5
-    assert shotclock(*small(tmp_path / "c", *arms, "--config", unsettled))[0] == 0
+    assert shotclock(*small_bench(tmp_path / "b", *arms, "--config", unsettled, "--strict"))[0] == 5
+    assert shotclock(*small_bench(tmp_path / "c", *arms, "--config", unsettled))[0] == 0
 
 
 def test_json_is_one_document_on_stdout_and_the_report_can_be_made_again(
     shotclock: Cli, tmp_path: Path
 ) -> None:
     code, out, err = shotclock(
-        *small(tmp_path / "run", "--arms", "classical-only,classical-control", "--json")
+        *small_bench(tmp_path / "run", "--arms", "classical-only,classical-control", "--json")
     )
     assert code == 0, err
     document = json.loads(out)
@@ -222,7 +222,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_3(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))\n"
         "from shotclock.cli import main; main()"
     )
-    arguments = small(tmp_path / "run", "--arms", "classical-only,classical-control", "--steps", "200")
+    arguments = small_bench(tmp_path / "run", "--arms", "classical-only,classical-control", "--steps", "200")
     done = subprocess.run(
         [sys.executable, "-c", limited, *arguments], capture_output=True, text=True, check=False
     )
@@ -326,7 +326,7 @@ def scrape(port: int) -> dict[str, float]:
 CALLED = "shotclock_calls_total[('client', 'hybrid-colocated'), ('outcome', 'done')]"
 
 
-def calling(process: subprocess.Popen[str], port: int) -> dict[str, float]:
+def scrape_calls(process: subprocess.Popen[str], port: int) -> dict[str, float]:
     """Its metrics, once five calls have been answered."""
     found: dict[str, float] = {}
     while found.get(CALLED, 0) < 5:
@@ -344,7 +344,7 @@ def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path:
         process = start_run(tmp_path / "run", "--metrics", str(port))
     finally:
         signal.signal(signal.SIGINT, before)
-    calling(process, port)
+    scrape_calls(process, port)
     process.terminate()
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
@@ -355,7 +355,7 @@ def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path:
 def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "run"
     process = start_run(out, "--metrics", str(port))
-    found = calling(process, port)
+    found = scrape_calls(process, port)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
@@ -383,7 +383,7 @@ def test_a_port_that_is_taken_is_said_before_anything_runs(shotclock: Cli, tmp_p
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        code, _, err = shotclock(*small(tmp_path / "run", "--metrics", str(port)))
+        code, _, err = shotclock(*small_bench(tmp_path / "run", "--metrics", str(port)))
     assert code == 3
     assert f"127.0.0.1:{port}" in err
     assert not (tmp_path / "run").exists()
@@ -395,7 +395,7 @@ def test_a_run_that_diverges_is_4_and_keeps_what_ran(
     monkeypatch.syspath_prepend(Path(__file__).parent)
     config = write_settings(tmp_path, "[bench]\nwarmup_steps = 10\n")
     arms = ["--arms", "classical-only,classical-control", "--workload", "diverging:build"]
-    code, out, err = shotclock(*small(tmp_path / "run", *arms, "--steps", "40", "--config", config))
+    code, out, err = shotclock(*small_bench(tmp_path / "run", *arms, "--steps", "40", "--config", config))
     assert code == 4
     assert "Traceback" not in err
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]

@@ -21,7 +21,7 @@ watch, host = LoopWatch(), WallHost()
 dispatcher, end = _remote(host, "127.0.0.1:9", Insecure())
 watch.begin()
 for one in subproblems(60_000_000_000, 12, 12, 1, 2, 20, 21, 40):
-    watch.answered(host.run(dispatcher.solve(one)))
+    watch.add_answer(host.run(dispatcher.solve(one)))
 end()
 host.close()
 watch.report()
@@ -44,7 +44,7 @@ async def main():
     dispatcher = GrpcDispatcher(channels, fallback=lambda asked: classical(asked, solver))
     watch.begin()
     for one in subproblems(20_000_000, 21, 21):
-        watch.answered(await dispatcher.solve(one))
+        watch.add_answer(await dispatcher.solve(one))
     await dispatcher.close()
 
 asyncio.run(main())
@@ -70,8 +70,8 @@ async def ask(port, watch):
     dispatcher = GrpcDispatcher(connect(f"127.0.0.1:{port}", Insecure()))
     watch.begin()
     for one in (*subproblems(LONG, 4, 4, 5, 1), *subproblems(SHORT, 18, 21)):
-        watch.answered(await dispatcher.solve(one))
-    watch.answered(await dispatcher.execute(CircuitSpec(BELL, 100, budget_ns=LONG)))
+        watch.add_answer(await dispatcher.solve(one))
+    watch.add_answer(await dispatcher.execute(CircuitSpec(BELL, 100, budget_ns=LONG)))
     await dispatcher.record_decision("r1", Decision.APPLIED)
     await dispatcher.close()
 

@@ -40,7 +40,7 @@ SERVICE = {
 }
 
 
-def stranger(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_as_unknown_user(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`shotclock` as a user whom the machine does not know, where we may become one."""
     theirs = {name: value for name, value in os.environ.items() if name not in {"HOME", "XDG_CACHE_HOME"}}
     os.chmod(folder, 0o777)  # noqa: PTH101
@@ -55,7 +55,7 @@ def stranger(folder: Path, *arguments: str, **variables: str) -> subprocess.Comp
 
 
 @pytest.fixture
-def anywhere(tmp_path: Path) -> Path:
+def shared_folder(tmp_path: Path) -> Path:
     """A folder that a stranger reaches."""
     for above in (tmp_path, *tmp_path.parents[:2]):
         above.chmod(above.stat().st_mode | 0o755)
@@ -65,12 +65,12 @@ def anywhere(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     "variables", [{}, {"HOME": "/nonexistent"}, {"HOME": "/", "XDG_CACHE_HOME": "/proc/none"}]
 )
-def test_a_run_needs_no_home_and_no_cache(variables: dict[str, str], anywhere: Path) -> None:
-    ran = stranger(anywhere, *RUN, "--out", "run", **variables, **SERVICE)
+def test_a_run_needs_no_home_and_no_cache(variables: dict[str, str], shared_folder: Path) -> None:
+    ran = run_as_unknown_user(shared_folder, *RUN, "--out", "run", **variables, **SERVICE)
     assert ran.returncode == 0, ran.stderr
     assert "Traceback" not in ran.stderr
     assert "cannot be written" in ran.stderr or os.geteuid()
-    assert {file.name for file in anywhere.iterdir()} == {"run"}
+    assert {file.name for file in shared_folder.iterdir()} == {"run"}
 
 
 def test_a_service_is_ready_and_ends_well_beside_a_full_cache(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from collections import Counter
 from pathlib import Path
 
-from served import START_S, Serving, free_port
+from served import START_S, ServiceProcess, free_port
 
 LOOP = Path(__file__).with_name("ddp_loop.py")
 N, CALLS = 6, 8
@@ -65,7 +65,7 @@ def test_an_orchestrator_killed_half_way_leaves_one_model(tmp_path: Path) -> Non
     port = free_port()
 
     async def live() -> tuple[list[list[str]], list[list[str]], int | None, str]:
-        serving = await Serving.start(serve_settings(tmp_path, port))
+        serving = await ServiceProcess.start(serve_settings(tmp_path, port))
         try:
             await serving.wait_for_event("ready")
             training = await torchrun(tmp_path, port, "well")

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from certificates import SERVER, Site
-from ibm_endpoint import TOKEN, IbmEndpoint, running
+from ibm_endpoint import TOKEN, IbmEndpoint, start_endpoint
 from shotclock.cli.doctor import doctor
 from shotclock.providers import ibm, qrmi, registry
 from tampering import NONSENSE, tampering
@@ -33,12 +33,12 @@ class Raising(ScriptedProvider):
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[IbmEndpoint]:
-    with running(profile="public-cloud", speed=1.0) as started:
+    with start_endpoint(profile="public-cloud", speed=1.0) as started:
         yield started
 
 
 @pytest.fixture
-def examined(
+def run_doctor(
     endpoint: IbmEndpoint, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Doctor:
     """Runs the command in this process; exit code and its document. Nothing of it may show the key."""
@@ -67,8 +67,8 @@ def check(document: Any, name: str) -> Any:
     return found
 
 
-def test_all_is_well_and_nothing_was_submitted(examined: Doctor, endpoint: IbmEndpoint) -> None:
-    code, document = examined("[quantum]\nprofile = 'public-cloud'", "--provider", "ibm")
+def test_all_is_well_and_nothing_was_submitted(run_doctor: Doctor, endpoint: IbmEndpoint) -> None:
+    code, document = run_doctor("[quantum]\nprofile = 'public-cloud'", "--provider", "ibm")
     assert code == CODES["well"], document
     assert document["ok"]
     assert "ibm_torino (EMULATED)" in check(document, "reachable")["said"]
@@ -76,15 +76,15 @@ def test_all_is_well_and_nothing_was_submitted(examined: Doctor, endpoint: IbmEn
     assert endpoint.account["charges"] == []
 
 
-def test_a_price_is_told_before_anything_is_paid(examined: Doctor) -> None:
+def test_a_price_is_told_before_anything_is_paid(run_doctor: Doctor) -> None:
     settings = (
         "[quantum]\nprofile = 'public-cloud'\nshots = 1000\nmax_money_per_run = {}\n[cost]\nqpu_second = 1.6"
     )
-    code, document = examined(settings.format(100.0), "--provider", "ibm")
+    code, document = run_doctor(settings.format(100.0), "--provider", "ibm")
     assert code == CODES["well"], document
     # 2 s of loading and 1,000 shots of some 250 us, at the device's efficiency
     assert 2.3 < float(check(document, "price")["said"].split()[0]) < 2.7
-    code, document = examined(settings.format(1.0), "--provider", "ibm")
+    code, document = run_doctor(settings.format(1.0), "--provider", "ibm")
     assert code == CODES["environment"]
     assert "max_money_per_run" in check(document, "price")["fix"]
 
@@ -92,9 +92,11 @@ def test_a_price_is_told_before_anything_is_paid(examined: Doctor) -> None:
 @pytest.mark.parametrize(
     ("fault", "failing"), [("maintenance", "reachable"), ("exhausted", "usage left"), ("401/1", "reachable")]
 )
-def test_each_failure_has_its_fix(fault: str, failing: str, examined: Doctor, endpoint: IbmEndpoint) -> None:
+def test_each_failure_has_its_fix(
+    fault: str, failing: str, run_doctor: Doctor, endpoint: IbmEndpoint
+) -> None:
     endpoint.fault(fault)
-    code, document = examined("", "--provider", "ibm")
+    code, document = run_doctor("", "--provider", "ibm")
     assert code == CODES["environment"]
     assert not document["ok"]
     assert not check(document, failing)["ok"]
@@ -104,13 +106,13 @@ def test_each_failure_has_its_fix(fault: str, failing: str, examined: Doctor, en
 
 @pytest.mark.parametrize("what", NONSENSE)
 def test_answers_that_make_no_sense_are_a_line_each(
-    what: str, examined: Doctor, endpoint: IbmEndpoint
+    what: str, run_doctor: Doctor, endpoint: IbmEndpoint
 ) -> None:
     reads = ["/backends$", "/backends/[^/]+/configuration$", "/backends/[^/]+/status$", "/instances/usage$"]
     for read in reads:
         with tampering(endpoint) as proxy:
             proxy.answer(f"GET {read}", NONSENSE[what])
-            code, document = examined("", "--provider", "ibm")
+            code, document = run_doctor("", "--provider", "ibm")
         failed = [one for one in document["checks"] if not one["ok"]]
         assert code == CODES["environment" if failed else "well"]
         assert all("\n" not in one["said"] and one["fix"] for one in failed)
@@ -119,31 +121,31 @@ def test_answers_that_make_no_sense_are_a_line_each(
 
 
 def test_a_provider_that_raises_anything_is_a_line(
-    examined: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "raising_provider.py").write_text(RAISING)
     monkeypatch.syspath_prepend(str(tmp_path))
-    code, document = examined("", "--provider", "raising_provider:Raising")
+    code, document = run_doctor("", "--provider", "raising_provider:Raising")
     assert code == CODES["environment"]
     assert "KeyError: 'status'" in check(document, "takes jobs")["said"]
 
 
-def test_qrmi_outside_an_allocation_says_how_to_get_one(examined: Doctor) -> None:
-    code, document = examined("", "--provider", "qrmi")
+def test_qrmi_outside_an_allocation_says_how_to_get_one(run_doctor: Doctor) -> None:
+    code, document = run_doctor("", "--provider", "qrmi")
     assert code == CODES["environment"]
     assert "--qpu" in check(document, "reachable")["said"]
 
 
-def test_a_sampler_of_ones_own_is_reachable(examined: Doctor) -> None:
-    code, document = examined("", "--provider", "qiskit.primitives:StatevectorSampler")
+def test_a_sampler_of_ones_own_is_reachable(run_doctor: Doctor) -> None:
+    code, document = run_doctor("", "--provider", "qiskit.primitives:StatevectorSampler")
     assert code == CODES["well"], document
-    code, document = examined("", "--provider", "decimal:Decimal")
+    code, document = run_doctor("", "--provider", "decimal:Decimal")
     assert code == CODES["environment"]
     assert "no Provider" in check(document, "reachable")["said"]
 
 
-def test_a_template_store_that_cannot_be_written_is_a_warning(examined: Doctor) -> None:
-    code, document = examined("[circuits]\ntemplate_store = '/proc/none'", "--provider", "emulated")
+def test_a_template_store_that_cannot_be_written_is_a_warning(run_doctor: Doctor) -> None:
+    code, document = run_doctor("[circuits]\ntemplate_store = '/proc/none'", "--provider", "emulated")
     found = check(document, "template store")
     assert (code, document["ok"], found["ok"]) == (CODES["well"], True, True)
     assert "/proc/none: cannot be written: " in found["said"]
@@ -155,14 +157,14 @@ def test_a_template_store_that_cannot_be_written_is_a_warning(examined: Doctor) 
     [((-1, 24), 0, True, "valid"), ((-23, 1), 0, True, "expires on"), ((-9, -1), 3, False, "expired on")],
 )
 def test_the_services_certificate_is_checked(
-    hours: tuple[int, int], code: int, ok: bool, says: str, examined: Doctor, tmp_path: Path
+    hours: tuple[int, int], code: int, ok: bool, says: str, run_doctor: Doctor, tmp_path: Path
 ) -> None:
     files = Site.at(tmp_path).issue(SERVER, hours=hours)
     settings = (
         f'[serve]\ncertificate = "{files.certificate}"\nprivate_key = "{files.private_key}"\n'
         f'authorities = "{files.authorities}"'
     )
-    ended, document = examined(settings, "--provider", "emulated")
+    ended, document = run_doctor(settings, "--provider", "emulated")
     found = check(document, "certificate")
     assert (ended, found["ok"]) == (code, ok)
     assert f"{files.certificate}: {says}" in found["said"]

@@ -17,7 +17,7 @@ from rich.console import Console
 
 import base_environment
 from amd_tree import amd_host
-from ibm_endpoint import IbmEndpoint, running
+from ibm_endpoint import IbmEndpoint, start_endpoint
 from shotclock import cli
 from shotclock.app import hardware
 from shotclock.app.host import WallHost
@@ -46,7 +46,7 @@ CUDA = TorchBuild("2.13.0+cu130", "", ("NVIDIA H200",))
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[IbmEndpoint]:
-    with running(profile="colocated", speed=50.0) as started:
+    with start_endpoint(profile="colocated", speed=50.0) as started:
         yield started
 
 
@@ -321,7 +321,7 @@ def test_the_smoke_job_with_an_emulations_credentials_says_so_and_fails_where_it
     assert "max = 20000" in limits
     (ci / "smoke.toml").write_text(limits.replace("max = 20000", "max = 1"))
     # At a QPU's own speed the emulation keeps its time: where it overruns, no threshold is decided.
-    with running(profile="public-cloud", speed=1.0) as endpoint:
+    with start_endpoint(profile="public-cloud", speed=1.0) as endpoint:
         ran = run_smoke(tmp_path, endpoint.environment, ci)
     assert ran.returncode == 99, ran.stdout + ran.stderr
     assert "these credentials lead to an emulated endpoint" in ran.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from killing import Calls, Place, Verdict, live_through_kills
+from killing import Calls, Place, Verdict, run_with_kills
 from paid_provider import vendor
 
 KILLS = 20
@@ -30,7 +30,7 @@ def kill_once(
     with vendor(folder, seed, **SLOW, **words) as books:
         place = Place.at(folder, books)
         calls, code, complaints = asyncio.run(
-            live_through_kills(place, kills=kills, seed=seed, lean=lean, room=room)
+            run_with_kills(place, kills=kills, seed=seed, lean=lean, room=room)
         )
         assert code == 0, complaints
         assert complaints == ""
@@ -42,7 +42,7 @@ def assert_nothing_is_lost(verdict: Verdict) -> None:
     assert verdict.find_paid_twice() == set()
     assert verdict.find_unfinished() == []
     assert verdict.find_contradictions() == []
-    assert verdict.disorderly() == []
+    assert verdict.find_disordered() == []
 
 
 @pytest.mark.parametrize(

@@ -125,17 +125,17 @@ def children(pid: int) -> set[int]:
     return found
 
 
-def running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
 
 
-def all_gone(pids: set[int]) -> bool:
+def have_ended(pids: set[int]) -> bool:
     """Whether the processes end; only a hang takes ten minutes."""
     for _ in range(6_000):
-        if not any(map(running, pids)):
+        if not any(map(is_running, pids)):
             return True
         time.sleep(0.1)
     return False
@@ -208,7 +208,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     events = [json.loads(line)["event"] for line in out.splitlines()]
     assert [event for event in events if event != "trouble"] == ["draining", "drained"]
     assert workers
-    assert all_gone(workers)
+    assert have_ended(workers)
 
 
 def make_subproblem(seed: int, budget_s: float = 600.0) -> Subproblem:
@@ -364,4 +364,4 @@ def test_a_killed_one_leaves_no_process_behind(tmp_path: Path) -> None:
     service.process.kill()
     service.process.communicate(timeout=600)
     assert workers
-    assert all_gone(workers)
+    assert have_ended(workers)

@@ -13,7 +13,7 @@ import pytest
 from certificates import SERVER, Site
 from killing import Place
 from paid_provider import PORT, vendor
-from served import Serving, free_port
+from served import ServiceProcess, free_port
 from shotclock.wire.certificates import TlsFiles
 
 
@@ -47,7 +47,7 @@ sizes = [6]
     config.write_text(text)
 
     async def run() -> tuple[int, str, str]:
-        serving = await Serving.start(config, lean=lean, environment={PORT: "1"})
+        serving = await ServiceProcess.start(config, lean=lean, environment={PORT: "1"})
         if lean:
             serving.go()
         return await serving.wait_ended()
@@ -118,11 +118,11 @@ def test_a_ledger_that_another_one_holds_is_one_line(tmp_path: Path) -> None:
     with vendor(tmp_path) as books:
         place = Place.at(tmp_path, books)
 
-        async def twice() -> tuple[int, str, str]:
+        async def start_twice() -> tuple[int, str, str]:
             first = await place.start(lean=True)
             first.go()
             await first.wait_for_event("ready")
-            second = await Serving.start(
+            second = await ServiceProcess.start(
                 place.config,
                 "--listen",
                 f"127.0.0.1:{free_port()}",
@@ -134,7 +134,7 @@ def test_a_ledger_that_another_one_holds_is_one_line(tmp_path: Path) -> None:
             await first.kill()
             return ended
 
-        code, _, err = asyncio.run(twice())
+        code, _, err = asyncio.run(start_twice())
     assert code == 3
     (line,) = err.splitlines()
     assert "another orchestrator holds" in line
@@ -147,7 +147,7 @@ def tls(files: TlsFiles) -> str:
     )
 
 
-def unsafe(site: Site) -> TlsFiles:
+def loosen_modes(site: Site) -> TlsFiles:
     files = site.issue(SERVER)
     files.private_key.chmod(0o644)
     return files
@@ -163,7 +163,7 @@ def missing(site: Site) -> TlsFiles:
     ("spoilt", "words"),
     [
         (lambda site: site.issue(SERVER, hours=(-48, -24)), ("tls.pem", "expired")),
-        (unsafe, ("tls.key", "0644", "chmod 600")),
+        (loosen_modes, ("tls.key", "0644", "chmod 600")),
         (missing, ("tls.pem", "No such file")),
     ],
     ids=["expired", "key-open-to-others", "missing"],

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness import random_subproblem
 from killing import Place, Verdict, read_records
 from paid_provider import vendor
-from served import START_S, Serving
+from served import START_S, ServiceProcess
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL
 from shotclock.domain.outcome import Done, Outcome
@@ -31,7 +31,7 @@ async def wait_accepted(place: Place, count: int) -> None:
     await operations.close()
 
 
-async def with_calls_under_way(place: Place, count: int) -> tuple[Serving, list[asyncio.Task[Outcome]]]:
+async def start_with_calls(place: Place, count: int) -> tuple[ServiceProcess, list[asyncio.Task[Outcome]]]:
     serving = await place.start(lean=True)
     serving.go()
     await serving.wait_for_event("ready")
@@ -46,7 +46,7 @@ async def with_calls_under_way(place: Place, count: int) -> tuple[Serving, list[
 
 def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path) -> None:
     async def terminate(place: Place) -> tuple[list[Outcome], tuple[int, str, str]]:
-        serving, calls = await with_calls_under_way(place, 12)
+        serving, calls = await start_with_calls(place, 12)
         serving.process.send_signal(signal.SIGTERM)
         outcomes = await asyncio.gather(*calls)
         return outcomes, await serving.wait_ended()
@@ -66,7 +66,7 @@ def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path
 
 def test_a_drain_that_runs_out_of_time_hands_calls_back_and_gives_their_jobs_up(tmp_path: Path) -> None:
     async def terminate(place: Place) -> tuple[list[Outcome], tuple[int, str, str]]:
-        serving, calls = await with_calls_under_way(place, 3)
+        serving, calls = await start_with_calls(place, 3)
         serving.process.send_signal(signal.SIGINT)
         outcomes = await asyncio.gather(*calls)
         return outcomes, await serving.wait_ended()
@@ -83,7 +83,7 @@ def test_a_drain_that_runs_out_of_time_hands_calls_back_and_gives_their_jobs_up(
 
 def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     async def terminate(place: Place) -> tuple[int, str, str]:
-        serving, calls = await with_calls_under_way(place, 2)
+        serving, calls = await start_with_calls(place, 2)
         serving.process.send_signal(signal.SIGTERM)
         await serving.wait_for_event("draining")
         serving.process.send_signal(signal.SIGTERM)

@@ -69,7 +69,7 @@ class Vector:
 
 
 @dataclass
-class Shifting:
+class DriftKernel:
     """A Kernel whose surrogate is another one at each version."""
 
     name: str = "shifting"
@@ -91,8 +91,10 @@ class Shifting:
         return Delta(version, "w", chosen, np.ones(len(chosen), np.float32))
 
 
-def system(on_stale: OnStale = "revalidate", **options: Any) -> tuple[Aggregator, Vector, Shifting, Metrics]:
-    workload, kernel, metrics = Vector(), Shifting(), Metrics()
+def system(
+    on_stale: OnStale = "revalidate", **options: Any
+) -> tuple[Aggregator, Vector, DriftKernel, Metrics]:
+    workload, kernel, metrics = Vector(), DriftKernel(), Metrics()
     recorder = PrometheusRecorder(metrics, "test")
     return Aggregator(workload, kernel, on_stale, recorder, **options), workload, kernel, metrics
 
@@ -104,17 +106,17 @@ def stale_count(metrics: Metrics, decision: Decision) -> float | None:
 
 
 def best(subproblem: Subproblem) -> Bits:
-    pool = everything()
+    pool = list_all_bits()
     found: Bits = pool[int(np.argmin(subproblem.energies(pool)))]
     return found
 
 
-def everything() -> Bits:
+def list_all_bits() -> Bits:
     return ((np.arange(2**N)[:, None] >> np.arange(N)) & 1).astype(np.uint8)
 
 
 def done(subproblem: Subproblem, pool: Bits | None = None) -> Done:
-    rows = everything() if pool is None else pool
+    rows = list_all_bits() if pool is None else pool
     bits = best(subproblem)
     answer = Answer(bits, subproblem.energy(bits), Winner.CLASSICAL, "exact")
     return Done(answer, Samples(rows, np.ones(len(rows), np.int64)), answer, PROVENANCE)
@@ -299,7 +301,7 @@ def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str)
     assert any(said in one for one in find_violations(made))
 
 
-class Listed:
+class ListAudit:
     """An Audit in memory."""
 
     def __init__(self) -> None:
@@ -315,7 +317,7 @@ class Listed:
 )
 def test_racing_workers_leave_a_linearizable_history(plans: list[list[str]]) -> None:
     """I3: whatever the threads' order, each version is written once and the model holds exactly that."""
-    audit = Listed()
+    audit = ListAudit()
     aggregator, workload, kernel, _ = system(audit=audit)
     stepped: list[int] = []
 
@@ -352,7 +354,7 @@ def test_a_revalidated_choice_is_never_worse_than_classical_or_nothing(
     present: int, past: int, sampled: int
 ) -> None:
     surrogate, asked = random_subproblem(N, present), random_subproblem(N, past)
-    outcome = done(asked, everything()[sampled : sampled + 1])
+    outcome = done(asked, list_all_bits()[sampled : sampled + 1])
     choice = revalidate(surrogate, outcome)
     assert outcome.classical is not None
     floor = min(surrogate.offset, surrogate.energy(outcome.classical.bits))
@@ -362,7 +364,7 @@ def test_a_revalidated_choice_is_never_worse_than_classical_or_nothing(
 
 def test_a_degraded_answer_is_scored_again_too() -> None:
     surrogate = random_subproblem(N, 3)
-    worst = everything()[int(np.argmax(surrogate.energies(everything())))]
+    worst = list_all_bits()[int(np.argmax(surrogate.energies(list_all_bits())))]
     degraded = Degraded(Answer(worst, 0.0, Winner.CLASSICAL, "exact"), DeadlinePassed(1), PROVENANCE)
     assert revalidate(surrogate, degraded).winner is Winner.INCUMBENT
 

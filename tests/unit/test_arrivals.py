@@ -33,12 +33,12 @@ def test_gaps_are_exponential_and_counts_have_the_variance_of_their_mean() -> No
 
 
 def test_each_scenario_schedules_what_does_not_wait() -> None:
-    def planned(scenario: Scenario) -> int:
+    def count_calls(scenario: Scenario) -> int:
         return len(schedule(Plan(scenario, 40, 5, BUDGET)))
 
-    assert planned(Scenario.SINGLE_STREAM) == planned(Scenario.MULTI_STREAM) == 0
-    assert planned(Scenario.OFFLINE) == 200
-    assert planned(Scenario.SERVER) == len(poisson(40, 5 * NS_PER_S, 0))
+    assert count_calls(Scenario.SINGLE_STREAM) == count_calls(Scenario.MULTI_STREAM) == 0
+    assert count_calls(Scenario.OFFLINE) == 200
+    assert count_calls(Scenario.SERVER) == len(poisson(40, 5 * NS_PER_S, 0))
 
 
 @pytest.mark.parametrize(

@@ -8,31 +8,31 @@ import pytest
 from shotclock.bench.stats.change_points import FEWEST, change_points
 
 
-def noisy(*levels: tuple[int, float], seed: int = 0) -> list[float]:
+def draw_noisy(*levels: tuple[int, float], seed: int = 0) -> list[float]:
     rng = np.random.default_rng(seed)
     return [level * (1 + 0.03 * float(rng.normal())) for count, level in levels for _ in range(count)]
 
 
 def test_a_step_is_found_where_it_was_made_with_both_levels() -> None:
-    (change,) = change_points(noisy((15, 10.0), (15, 12.0)))
+    (change,) = change_points(draw_noisy((15, 10.0), (15, 12.0)))
     assert change.index == 15
     assert change.ratio == pytest.approx(0.2, abs=0.05)
     assert change.p <= 0.01
 
 
 def test_two_steps_are_two_changes_in_order() -> None:
-    found = change_points(noisy((12, 10.0), (12, 14.0), (12, 9.0)))
+    found = change_points(draw_noisy((12, 10.0), (12, 14.0), (12, 9.0)))
     assert [change.index for change in found] == [12, 24]
     assert found[0].after == found[1].before
 
 
 def test_a_level_that_never_moved_is_hardly_ever_cut() -> None:
-    cut = sum(bool(change_points(noisy((30, 10.0), seed=seed))) for seed in range(100))
+    cut = sum(bool(change_points(draw_noisy((30, 10.0), seed=seed))) for seed in range(100))
     assert cut <= 4  # 1 % are expected; P(Binomial(100, 0.01) > 4) is 0.003
 
 
 def test_one_outlier_is_no_change() -> None:
-    values = noisy((30, 10.0))
+    values = draw_noisy((30, 10.0))
     values[15] = 40.0
     assert change_points(values) == []
 
@@ -43,5 +43,5 @@ def test_too_few_runs_or_a_constant_series_have_none(values: list[float]) -> Non
 
 
 def test_the_same_series_has_the_same_changes() -> None:
-    values = noisy((10, 10.0), (10, 10.6))
+    values = draw_noisy((10, 10.0), (10, 10.6))
     assert change_points(values) == change_points(values)

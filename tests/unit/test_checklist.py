@@ -76,16 +76,16 @@ def test_instruments_want_hardware_counters_too() -> None:
 
 
 def test_a_fallback_that_no_call_needed_is_not_measured() -> None:
-    def held(fell_back: int, answered: int, *, control: bool = True) -> State:
+    def check_held(fell_back: int, answered: int, *, control: bool = True) -> State:
         call = Call(waits_ms=120.0, fell_back=fell_back, answered=answered)
         return state(summary({PROTECTED: call}, control=control), FALLBACK)
 
-    assert held(0, 200) is State.NOT_MEASURED
-    assert held(20, 200) is State.MET
-    assert held(20, 198) is State.MET
-    assert held(20, 197) is State.NOT_MET
-    assert held(0, 190) is State.NOT_MET
-    assert held(20, 200, control=False) is State.NOT_MEASURED
+    assert check_held(0, 200) is State.NOT_MEASURED
+    assert check_held(20, 200) is State.MET
+    assert check_held(20, 198) is State.MET
+    assert check_held(20, 197) is State.NOT_MET
+    assert check_held(0, 190) is State.NOT_MET
+    assert check_held(20, 200, control=False) is State.NOT_MEASURED
     # the arm that fell back most shows it, whatever its place
     near, far = Call(waits_ms=120.0), Call(waits_ms=2_300.0, fell_back=150)
     assert state(summary({PROTECTED: near, f"{CLOUD}-protected": far}), FALLBACK) is State.MET

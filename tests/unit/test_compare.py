@@ -40,7 +40,7 @@ SHARE = Rule("x.share", "higher", "difference", 0.01)
 MACHINE = {"cpu": "one", "torch": "2.13.0"}
 
 
-def noisy(level: float, pairs: int, seed: int, spread: float = 0.01) -> list[float]:
+def draw_noisy(level: float, pairs: int, seed: int, spread: float = 0.01) -> list[float]:
     rng = np.random.default_rng(seed)
     return list(level * np.exp(rng.normal(0, spread, pairs)))
 
@@ -49,7 +49,7 @@ def noisy(level: float, pairs: int, seed: int, spread: float = 0.01) -> list[flo
     ("factor", "result"), [(1.0, Result.PASS), (0.8, Result.PASS), (1.1, Result.FAIL), (2.0, Result.FAIL)]
 )
 def test_a_latency_fails_where_it_is_surely_slower_than_its_limit(factor: float, result: Result) -> None:
-    found = decide(SLOWER, noisy(10, 12, 1), noisy(10 * factor, 12, 2))
+    found = decide(SLOWER, draw_noisy(10, 12, 1), draw_noisy(10 * factor, 12, 2))
     assert found.result is result
     assert found.needed == 0
     assert found.change is not None
@@ -57,10 +57,12 @@ def test_a_latency_fails_where_it_is_surely_slower_than_its_limit(factor: float,
 
 
 def test_a_change_at_the_limit_is_left_open_and_says_how_many_pairs_would_settle_it() -> None:
-    found = decide(SLOWER, noisy(10, 12, 1, 0.05), noisy(10.8, 12, 2, 0.05))
+    found = decide(SLOWER, draw_noisy(10, 12, 1, 0.05), draw_noisy(10.8, 12, 2, 0.05))
     assert found.result is Result.INCONCLUSIVE
     assert 12 < found.needed < 1_000
-    more = decide(SLOWER, noisy(10, 3 * found.needed, 3, 0.05), noisy(10.8, 3 * found.needed, 4, 0.05))
+    more = decide(
+        SLOWER, draw_noisy(10, 3 * found.needed, 3, 0.05), draw_noisy(10.8, 3 * found.needed, 4, 0.05)
+    )
     assert more.result is Result.FAIL
 
 
@@ -262,7 +264,7 @@ def test_levels_and_their_change_agree() -> None:
 @pytest.mark.parametrize("factor", [0.001, 1.0, 1000.0])
 def test_an_interval_beyond_a_hundred_per_cent_is_not_printed(factor: float, spread: float) -> None:
     for pairs in (2, 12, 30):
-        found = decide(SLOWER, noisy(10, pairs, 1, spread), noisy(10 * factor, pairs, 2, spread))
+        found = decide(SLOWER, draw_noisy(10, pairs, 1, spread), draw_noisy(10 * factor, pairs, 2, spread))
         for number in re.findall(r"([+-][\d.]+) %", found.why):
             assert abs(float(number)) <= 100
 

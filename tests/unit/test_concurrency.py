@@ -12,7 +12,7 @@ from shotclock.orchestrator.health.concurrency import ConcurrencyLimit
 PREDICTED = 100 * NS_PER_MS
 
 
-def at_one(maximum: int = 5) -> ConcurrencyLimit:
+def make_limit_of_one(maximum: int = 5) -> ConcurrencyLimit:
     limit = ConcurrencyLimit(maximum)
     for _ in range(10):
         limit.record_overload()
@@ -29,7 +29,7 @@ def test_it_starts_at_the_lanes_and_halves() -> None:
 
 
 def test_a_limits_worth_of_good_jobs_raises_it_by_one() -> None:
-    limit = at_one(3)
+    limit = make_limit_of_one(3)
     limit.record_finish(1, PREDICTED, PREDICTED)
     assert limit.limit == 2
     limit.record_finish(2, PREDICTED, PREDICTED)
@@ -40,13 +40,13 @@ def test_a_limits_worth_of_good_jobs_raises_it_by_one() -> None:
 
 @pytest.mark.parametrize(("latency_ms", "raised"), [(1, True), (150, True), (155, True), (156, False)])
 def test_latency_far_from_the_prediction_is_no_reason_to_raise(latency_ms: int, raised: bool) -> None:
-    limit = at_one()
+    limit = make_limit_of_one()
     limit.record_finish(1, latency_ms * NS_PER_MS, PREDICTED)
     assert (limit.limit == 2) is raised
 
 
 def test_a_provider_that_answers_at_once_recovers() -> None:
-    limit = at_one()
+    limit = make_limit_of_one()
     for _ in range(50):
         limit.record_finish(limit.limit, NS_PER_MS, 0)
     assert limit.limit == 5

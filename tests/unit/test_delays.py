@@ -44,7 +44,7 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "dt": DT}
 DURATIONS = [(0.25, "s"), (2.0, "ms"), (100.0, "us"), (400.0, "ns"), (40_000.0, "ps"), (100, "dt")]
 
 
-def delayed(duration: Any, unit: str | None = None) -> QuantumCircuit:
+def make_delay(duration: Any, unit: str | None = None) -> QuantumCircuit:
     circuit = QuantumCircuit(1, 1)
     circuit.x(0)
     circuit.delay(duration, 0, unit)
@@ -72,7 +72,7 @@ def plain_qpy(circuit: QuantumCircuit) -> bytes:
     return content.getvalue()
 
 
-WITHOUT_S = compiled(read(delayed(0, "dt"))).template.duration_s
+WITHOUT_S = compiled(read(make_delay(0, "dt"))).template.duration_s
 
 
 def check_duration(bound: Bound, seconds: float) -> None:
@@ -85,7 +85,7 @@ def check_duration(bound: Bound, seconds: float) -> None:
 @pytest.mark.parametrize(("number", "unit"), DURATIONS)
 def test_every_unit_lasts_what_it_says_from_text_and_from_qiskit(number: float, unit: str) -> None:
     seconds = number * SECONDS[unit]
-    check_duration(read(delayed(number, unit)), seconds)
+    check_duration(read(make_delay(number, unit)), seconds)
     if unit != "ps":  # not a unit of OpenQASM 3
         text = f"{HEAD}x q[0]; delay[{number}{unit}] q[0]; c[0] = measure q[0];"
         check_duration(read(text), seconds)
@@ -93,7 +93,7 @@ def test_every_unit_lasts_what_it_says_from_text_and_from_qiskit(number: float, 
 
 @pytest.mark.parametrize(("number", "unit"), DURATIONS)
 def test_a_spec_of_a_qiskit_circuit_keeps_its_delays_over_the_wire(number: float, unit: str) -> None:
-    spec = CircuitSpec(delayed(number, unit), 100, budget_ns=1)
+    spec = CircuitSpec(make_delay(number, unit), 100, budget_ns=1)
     message = pb.CircuitSpec.FromString(codec.encode_circuit(spec, 1).SerializeToString())
     again = codec.decode_circuit(message)
     assert again == spec
@@ -102,14 +102,14 @@ def test_a_spec_of_a_qiskit_circuit_keeps_its_delays_over_the_wire(number: float
 
 def test_a_delay_in_a_parameter_takes_its_value() -> None:
     t = Parameter("t")
-    check_duration(read(delayed(t, "us"), {"t": 100.0}), 100e-6)
-    check_duration(read(delayed(2 * t + 1, "ns"), {"t": 199.5}), 400e-9)
-    check_duration(read(delayed(t, "dt"), {"t": 100.0}), 100 * DT)
+    check_duration(read(make_delay(t, "us"), {"t": 100.0}), 100e-6)
+    check_duration(read(make_delay(2 * t + 1, "ns"), {"t": 199.5}), 400e-9)
+    check_duration(read(make_delay(t, "dt"), {"t": 100.0}), 100 * DT)
 
 
 def test_a_spec_fills_in_the_parameters_of_delays_and_keeps_the_others() -> None:
     t, angle = Parameter("t"), Parameter("angle")
-    circuit = delayed(t, "us")
+    circuit = make_delay(t, "us")
     circuit.rx(angle, 0)
     accepted: list[Any] = [
         (("t", 100.0), ("angle", 0.5)),
@@ -135,7 +135,7 @@ def test_a_spec_fills_in_the_parameters_of_delays_and_keeps_the_others() -> None
     ],
 )
 def test_a_duration_as_an_expression_is_worked_out(duration: Any, seconds: float) -> None:
-    circuit = delayed(expr.lift(duration))
+    circuit = make_delay(expr.lift(duration))
     check_duration(read(circuit), seconds)
     check_duration(read(plain_qpy(circuit)), seconds)  # QPY keeps the unit of an expression
     check_duration(read(CircuitSpec(circuit, 1).content), seconds)
@@ -144,11 +144,11 @@ def test_a_duration_as_an_expression_is_worked_out(duration: Any, seconds: float
 def test_a_fraction_of_a_dt_is_rounded_to_the_nearest_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert isa_delays_dt(compiled(read(delayed(10.4 * DT, "s")))) == [10]
-        assert isa_delays_dt(compiled(read(delayed(10.6 * DT, "s")))) == [11]
+        assert isa_delays_dt(compiled(read(make_delay(10.4 * DT, "s")))) == [10]
+        assert isa_delays_dt(compiled(read(make_delay(10.6 * DT, "s")))) == [11]
 
 
-def stretched() -> QuantumCircuit:
+def make_stretch() -> QuantumCircuit:
     circuit = QuantumCircuit(1, 1)
     circuit.delay(circuit.add_stretch("a"), 0)
     circuit.measure(0, 0)
@@ -157,15 +157,15 @@ def stretched() -> QuantumCircuit:
 
 T = Parameter("t")
 REFUSED: list[tuple[str, Any, dict[str, float]]] = [
-    ("(parameters|delay): .*Integer duration", delayed(T, "dt"), {"t": 2.5}),
-    ("delay: .*must be positive", delayed(T, "us"), {"t": -3.0}),
-    ("delay: must be finite and at least 0", delayed(float("nan"), "us"), {}),
-    ("delay: must be finite and at least 0", delayed(float("inf"), "us"), {}),
-    ("delay: must be at most 604800 s", delayed(1e9, "s"), {}),
-    ("delay: must be at most 604800 s", delayed(2**60, "dt"), {}),
-    ("delay: .*negative", delayed(expr.sub(Duration.us(1.0), Duration.us(2.0))), {}),
-    ("delay: stretches are not supported", stretched(), {}),
-    ("parameters: no value for t", delayed(T, "us"), {}),
+    ("(parameters|delay): .*Integer duration", make_delay(T, "dt"), {"t": 2.5}),
+    ("delay: .*must be positive", make_delay(T, "us"), {"t": -3.0}),
+    ("delay: must be finite and at least 0", make_delay(float("nan"), "us"), {}),
+    ("delay: must be finite and at least 0", make_delay(float("inf"), "us"), {}),
+    ("delay: must be at most 604800 s", make_delay(1e9, "s"), {}),
+    ("delay: must be at most 604800 s", make_delay(2**60, "dt"), {}),
+    ("delay: .*negative", make_delay(expr.sub(Duration.us(1.0), Duration.us(2.0))), {}),
+    ("delay: stretches are not supported", make_stretch(), {}),
+    ("parameters: no value for t", make_delay(T, "us"), {}),
     ("source: .*Integer duration", HEAD + "delay[2.5dt] q[0]; c = measure q;", {}),
     ("source: .*'stretch' are not supported", HEAD + "stretch a; delay[a] q[0]; c = measure q;", {}),
 ]
@@ -183,7 +183,7 @@ def test_what_cannot_be_timed_is_refused_in_one_line(
 @pytest.mark.parametrize("values", [{"t": -3.0}, {"t": 2.5}])
 def test_a_spec_refuses_delays_that_cannot_be_when_it_is_made(values: dict[str, float]) -> None:
     with pytest.raises(CircuitError, match=r"circuit\.delay"):
-        CircuitSpec(delayed(T, "us" if values["t"] < 0 else "dt"), 1, tuple(values.items()))
+        CircuitSpec(make_delay(T, "us" if values["t"] < 0 else "dt"), 1, tuple(values.items()))
 
 
 LOST: list[tuple[Any, str]] = [
@@ -200,21 +200,21 @@ LOST: list[tuple[Any, str]] = [
 def test_qpy_that_has_lost_a_unit_is_refused(duration: Any, unit: str) -> None:
     values = {"t": 2.0} if duration is T else {}
     with pytest.raises(CircuitError, match=r"circuit\.delay: this QPY does not hold the unit"):
-        read(plain_qpy(delayed(duration, unit)), values)
+        read(plain_qpy(make_delay(duration, unit)), values)
 
 
 def test_qpy_of_a_delay_in_dt_is_read_and_that_of_a_qiskit_that_kept_no_difference_refused() -> None:
-    content = plain_qpy(delayed(100, "dt"))
+    content = plain_qpy(make_delay(100, "dt"))
     check_duration(read(content), 100 * DT)
     # before 2.6 a whole number of microseconds was written as one of dt is
     older = content[:7] + bytes((2, 5, 0)) + content[10:]
     with pytest.raises(CircuitError, match="does not hold the unit of a delay of 100"):
         read(older)
-    check_duration(read(CircuitSpec(delayed(100, "dt"), 1).content), 100 * DT)
+    check_duration(read(CircuitSpec(make_delay(100, "dt"), 1).content), 100 * DT)
 
 
 def test_a_circuit_composed_with_others_keeps_its_delays() -> None:
-    circuit = compiled(read(delayed(100, "us")))
+    circuit = compiled(read(make_delay(100, "us")))
     whole = compose([bind_isa(circuit)], TARGET.num_qubits)
     delays = [item.operation for item in whole.data if item.operation.name == "delay"]
     assert [(delay.duration, delay.unit) for delay in delays] == [(round(100e-6 / DT), "dt")]
@@ -223,7 +223,7 @@ def test_a_circuit_composed_with_others_keeps_its_delays() -> None:
 
 
 def test_a_template_on_disk_keeps_its_delays(tmp_path: Any) -> None:
-    bound = read(delayed(100, "us"))
+    bound = read(make_delay(100, "us"))
     for disk in (Disk.ABSENT, Disk.LOADED):
         obtained = store.obtain(bound, DEVICE, device.target, tmp_path)
         assert obtained.disk is disk
@@ -270,7 +270,7 @@ def test_bytes_lose_nothing_of_any_circuit(qubits: int, seed: int, duration: tup
     assert load_circuit(dump_circuit(circuit)) == circuit
 
 
-SOURCES: list[Any] = [None, 3, [delayed(1, "dt")], bytearray(b"QISKIT"), QuantumRegister(2), QuantumCircuit]
+SOURCES: list[Any] = [None, 3, [make_delay(1, "dt")], bytearray(b"QISKIT"), QuantumRegister(2), QuantumCircuit]
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -300,7 +300,7 @@ def test_a_spec_names_the_field_that_cannot_be_used(fields: dict[str, Any], what
 
 
 def test_text_written_by_qiskit_keeps_its_delays() -> None:
-    check_duration(read(qasm3.dumps(delayed(100, "us"))), 100e-6)
+    check_duration(read(qasm3.dumps(make_delay(100, "us"))), 100e-6)
 
 
 def test_a_parameter_with_two_values_is_refused() -> None:

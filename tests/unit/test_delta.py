@@ -13,7 +13,7 @@ from shotclock.domain.errors import DeltaError, RunError
 from shotclock.training.layers.parameters import add, apply_temporarily
 
 
-def added_to(parameter: Tensor, indices: ArrayLike, values: ArrayLike) -> list[float]:
+def apply_delta(parameter: Tensor, indices: ArrayLike, values: ArrayLike) -> list[float]:
     """What the delta changed, row-major."""
     model = nn.Module()
     model.w = nn.Parameter(parameter.clone(memory_format=torch.preserve_format))
@@ -24,11 +24,15 @@ def added_to(parameter: Tensor, indices: ArrayLike, values: ArrayLike) -> list[f
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
 def test_any_integer_type_is_an_index_and_never_a_mask(dtype: str) -> None:
-    assert added_to(torch.zeros(4), np.array([1, 0], dtype), np.array([2.0, 3.0])) == [3.0, 2.0, 0.0, 0.0]
+    assert apply_delta(torch.zeros(4), np.array([1, 0], dtype), np.array([2.0, 3.0])) == [3.0, 2.0, 0.0, 0.0]
 
 
 def test_values_of_an_index_that_occurs_twice_add_up() -> None:
-    assert added_to(torch.zeros(3), np.array([2, 1, 2]), np.array([1.0, 5.0, 2.0], np.float32)) == [0, 5, 3]
+    assert apply_delta(torch.zeros(3), np.array([2, 1, 2]), np.array([1.0, 5.0, 2.0], np.float32)) == [
+        0,
+        5,
+        3,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -36,11 +40,11 @@ def test_values_of_an_index_that_occurs_twice_add_up() -> None:
     [([0, 2], [1, 1]), (torch.tensor([0, 2]), torch.ones(2)), (np.arange(4)[::2], np.ones(4)[::2])],
 )
 def test_lists_tensors_and_strided_arrays_are_read(indices: ArrayLike, values: ArrayLike) -> None:
-    assert added_to(torch.zeros(3), indices, values) == [1.0, 0.0, 1.0]
+    assert apply_delta(torch.zeros(3), indices, values) == [1.0, 0.0, 1.0]
 
 
 def test_an_empty_change_changes_nothing_whatever_its_dtype() -> None:
-    assert added_to(torch.zeros(2), np.array([]), np.array([])) == [0.0, 0.0]
+    assert apply_delta(torch.zeros(2), np.array([]), np.array([])) == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +70,7 @@ def test_what_is_no_change_is_refused_in_one_line(indices: ArrayLike, values: Ar
 
 def test_a_change_that_the_parameters_dtype_cannot_hold_is_refused() -> None:
     with pytest.raises(RunError, match=r"overflows 'w', which is torch\.float16"):
-        added_to(torch.zeros(2, dtype=torch.float16), [0], [1e6])
+        apply_delta(torch.zeros(2, dtype=torch.float16), [0], [1e6])
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,7 @@ def test_a_change_that_the_parameters_dtype_cannot_hold_is_refused() -> None:
     [torch.zeros(4, 3).T, torch.zeros(2, 2, 3, 1).to(memory_format=torch.channels_last), torch.zeros(12)],
 )
 def test_a_flat_index_is_row_major_in_every_memory_format(parameter: Tensor) -> None:
-    assert added_to(parameter, [5, 7], [1.0, 2.0]) == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0]
+    assert apply_delta(parameter, [5, 7], [1.0, 2.0]) == [0, 0, 0, 0, 0, 1, 0, 2, 0, 0, 0, 0]
 
 
 def test_a_trial_on_a_transposed_parameter_is_taken_back() -> None:

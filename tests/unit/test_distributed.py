@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import distributed as dist
 from torch import nn
 
-from scripted_answers import Answering, Ticking
+from scripted_answers import FakeCaller, StepClock
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import RunError, SettingsError
@@ -127,7 +127,7 @@ class Wire:
 
 
 @dataclass
-class Linked:
+class LinkedRanks:
     """A Ranks: rank zero's boundary comes first, and the other one hears it."""
 
     rank: int
@@ -146,7 +146,7 @@ class Linked:
         pass
 
 
-class Nudge:
+class AddOne:
     """A Kernel that adds 1 to the first bias."""
 
     name = "nudge"
@@ -167,16 +167,16 @@ class Rank:
     """One rank's model, optimizer and hook."""
 
     def __init__(self, rank: int, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(hook, "join_ranks", lambda *_: Linked(rank, wire))
+        monkeypatch.setattr(hook, "join_ranks", lambda *_: LinkedRanks(rank, wire))
         self.model = model()
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
-        self.caller = Answering()
+        self.caller = FakeCaller()
         self.handle = hook.attach(
             self.optimizer,
             model=self.model,
-            kernel=Nudge(),
+            kernel=AddOne(),
             caller=self.caller,
-            clock=Ticking(),
+            clock=StepClock(),
             policy=CallPolicy(2, "inline", NS_PER_MS),
             environ={"RANK": str(rank), "WORLD_SIZE": "2"},
         )

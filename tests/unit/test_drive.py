@@ -16,7 +16,7 @@ from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 
 
 @dataclass
-class Counting:
+class CountingTrainer:
     """A Trainer whose iterations take a millisecond, and which writes down its turns."""
 
     name: str
@@ -41,7 +41,9 @@ def run(plan: Plan, interrupt_at: int | None = None) -> tuple[Log, list[str], di
     progress: dict[str, int] = {}
 
     def lane(name: str, stop: int | None = None) -> Lane:
-        return Lane(name, lambda seed: (Counting(name, turns, stop if seed == 1 else None), lambda: 0.25))
+        return Lane(
+            name, lambda seed: (CountingTrainer(name, turns, stop if seed == 1 else None), lambda: 0.25)
+        )
 
     def advance(arm: str, steps: int) -> None:
         progress[arm] = progress.get(arm, 0) + steps
@@ -89,8 +91,8 @@ def test_an_interrupt_keeps_the_rows_and_marks_the_run() -> None:
     ids=["on purpose", "a workload's own"],
 )
 def test_an_error_keeps_the_rows_and_says_where(error: Exception, told: str) -> None:
-    def failing(seed: int) -> tuple[Counting, Callable[[], float]]:
-        trainer = Counting("classical-control", [])
+    def failing(seed: int) -> tuple[CountingTrainer, Callable[[], float]]:
+        trainer = CountingTrainer("classical-control", [])
 
         def iterate(step: int) -> Iteration:
             if (seed, step) == (1, 2):

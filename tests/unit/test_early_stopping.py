@@ -22,7 +22,7 @@ TARGET_NS = 2_000_000
 
 
 @dataclass(frozen=True)
-class Judged:
+class LoadGenRun:
     """What LoadGen measured and what it said of it."""
 
     latencies_ns: list[int]
@@ -33,7 +33,7 @@ class Judged:
         return "Early stopping satisfied: Yes" in self.summary
 
 
-def judge_run(folder: Path, settings: Any, slow: Callable[[int], bool] = lambda number: False) -> Judged:
+def judge_run(folder: Path, settings: Any, slow: Callable[[int], bool] = lambda number: False) -> LoadGenRun:
     """A run whose system answers at once, but for its slow queries, which overrun the target."""
     numbers = iter(range(10**9))
 
@@ -53,7 +53,7 @@ def judge_run(folder: Path, settings: Any, slow: Callable[[int], bool] = lambda 
     loadgen.DestroySUT(system)
     trace = (folder / "mlperf_log_trace.json").read_text(encoding="utf-8")  # which is not always JSON
     latencies = [int(found) for found in re.findall(r'"complete_ns":(\d+)', trace)]
-    return Judged(latencies, (folder / "mlperf_log_summary.txt").read_text(encoding="utf-8"))
+    return LoadGenRun(latencies, (folder / "mlperf_log_summary.txt").read_text(encoding="utf-8"))
 
 
 def settings_for(scenario: Any, queries: int) -> Any:

@@ -25,7 +25,7 @@ WORDS = "import sys; from shotclock.cli.streams import *; prepare_streams(); "
 ODD = os.fsdecode(b"run-\xff")
 
 
-def printed(code: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+def print_words(code: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
         [sys.executable, "-c", f"{WORDS}{code}"],
         env={**os.environ, **variables},
@@ -45,19 +45,19 @@ def printed(code: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
 )
 def test_a_character_that_an_encoding_lacks_is_printed_plainly(stream: str, expected: bytes) -> None:
     for how in ("print({0!r})", "import typer; typer.echo({0!r})", "print({0!r}, file=sys.stderr)"):
-        ran = printed(how.format("✓ ≤ 200 µ é 界"), PYTHONIOENCODING=stream)
+        ran = print_words(how.format("✓ ≤ 200 µ é 界"), PYTHONIOENCODING=stream)
         assert ran.returncode == 0, ran.stderr
         assert (ran.stdout + ran.stderr).rstrip() == expected
 
 
 def test_json_reads_back_as_it_was_in_ascii() -> None:
     document = json.dumps({"limit": "≤ 200 µs 😀"}, ensure_ascii=False)
-    ran = printed(f"echo_json({document!r})", PYTHONIOENCODING="ascii")
+    ran = print_words(f"echo_json({document!r})", PYTHONIOENCODING="ascii")
     assert json.loads(ran.stdout.decode("ascii")) == {"limit": "≤ 200 µs 😀"}
 
 
 def test_a_name_that_is_not_utf8_is_printed_as_it_is() -> None:
-    assert printed(f"print({ODD!r})", PYTHONIOENCODING="utf-8").stdout.rstrip() == b"run-\xff"
+    assert print_words(f"print({ODD!r})", PYTHONIOENCODING="utf-8").stdout.rstrip() == b"run-\xff"
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])

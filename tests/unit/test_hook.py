@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scripted_answers import Answering, Ticking, answer_optimum, late
+from scripted_answers import FakeCaller, StepClock, answer_optimum, late
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import RunError, SettingsError, SubproblemError
@@ -36,7 +36,7 @@ def network(*widths: int) -> tuple[nn.Sequential, Tensor, Tensor]:
     return model, inputs, targets
 
 
-class Nudge:
+class AddOne:
     """A Kernel that adds 1 to the first bias, whatever the bits; counts what it was asked on."""
 
     name = "nudge"
@@ -63,9 +63,9 @@ class Loop:
     def __init__(self, **options: Any) -> None:
         self.model, self.inputs, self.targets = network()
         self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
-        self.caller = options.pop("caller", Answering())
+        self.caller = options.pop("caller", FakeCaller())
         self.calls: list[FinishedCall] = []
-        self.kernel = options.pop("kernel", Nudge())
+        self.kernel = options.pop("kernel", AddOne())
         self.handle = self.attach(**options)
 
     def attach(self, **options: Any) -> Attached:
@@ -75,7 +75,7 @@ class Loop:
             model=self.model,
             kernel=self.kernel,
             caller=self.caller,
-            clock=Ticking(),
+            clock=StepClock(),
             **given,
         )
 
@@ -202,7 +202,7 @@ def test_detached_the_loop_is_what_it_was() -> None:
 
 def test_what_is_in_flight_at_detaching_is_not_applied() -> None:
     policy = CallPolicy(every=2, mode="overlap", budget_ns=1)
-    loop = Loop(caller=Answering(at_once=False), policy=policy)
+    loop = Loop(caller=FakeCaller(at_once=False), policy=policy)
     loop.step()
     loop.step()
     loop.handle.detach()
@@ -278,7 +278,7 @@ def test_a_checkpoint_of_another_model_is_refused() -> None:
     loop = Loop()
     other, _, _ = network(6, 9, 3)
     optimizer = torch.optim.SGD(other.parameters(), lr=0.1)
-    attach(optimizer, model=other, kernel=Nudge(), caller=Answering(), clock=Ticking(), environ={})
+    attach(optimizer, model=other, kernel=AddOne(), caller=FakeCaller(), clock=StepClock(), environ={})
     with pytest.raises(SettingsError, match="written for another model"):
         loop.optimizer.load_state_dict(optimizer.state_dict())
     state = loop.optimizer.state_dict()
@@ -312,12 +312,12 @@ def test_a_second_attach_is_refused_until_the_first_is_detached() -> None:
 def test_only_an_optimizer_of_torch_is_attached_to() -> None:
     model, _, _ = network()
     with pytest.raises(SettingsError, match=r"attach: list is not a torch\.optim\.Optimizer"):
-        attach([], model=model, kernel=Nudge(), caller=Answering(), clock=Ticking())  # type: ignore[arg-type]
+        attach([], model=model, kernel=AddOne(), caller=FakeCaller(), clock=StepClock())  # type: ignore[arg-type]
 
 
 def test_once_detached_a_flush_waits_for_nothing_and_applies_nothing() -> None:
     policy = CallPolicy(every=2, mode="overlap", budget_ns=1)
-    loop = Loop(caller=Answering(at_once=False), policy=policy)
+    loop = Loop(caller=FakeCaller(at_once=False), policy=policy)
     loop.step()
     loop.step()
     loop.handle.detach()
@@ -331,7 +331,7 @@ def test_a_call_whose_waiting_was_interrupted_is_still_under_way() -> None:
     def interrupted(_: Subproblem) -> Outcome:
         raise KeyboardInterrupt
 
-    loop = Loop(caller=Answering(interrupted))
+    loop = Loop(caller=FakeCaller(interrupted))
     loop.step()
     with pytest.raises(KeyboardInterrupt):
         loop.step()
@@ -391,10 +391,10 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
     model, _, _ = network()
     other = torch.optim.SGD(network()[0].parameters(), lr=0.1)
     with pytest.raises(SettingsError, match="steps no parameter of this model"):
-        attach(other, model=model, kernel=Nudge(), caller=Answering(), clock=Ticking())
+        attach(other, model=model, kernel=AddOne(), caller=FakeCaller(), clock=StepClock())
 
 
-class Broken(Nudge):
+class Broken(AddOne):
     """Breaks one of a kernel's promises."""
 
     def __init__(self, how: str) -> None:
@@ -466,7 +466,7 @@ def test_a_loss_that_turned_to_nan_is_named_and_the_model_stays() -> None:
 
 
 def test_calls_without_an_answer_leave_training_running() -> None:
-    loop = Loop(caller=Answering(late))
+    loop = Loop(caller=FakeCaller(late))
     for _ in range(6):
         loop.step()
     assert [call.applied.decision for call in loop.calls] == [Decision.ABANDONED] * 3
@@ -475,6 +475,6 @@ def test_calls_without_an_answer_leave_training_running() -> None:
 def test_by_default_nothing_is_waited_for_before_it_was_measured() -> None:
     model, _, _ = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    handle = attach(optimizer, model=model, kernel=Nudge(), caller=Answering(), clock=Ticking(), environ={})
+    handle = attach(optimizer, model=model, kernel=AddOne(), caller=FakeCaller(), clock=StepClock(), environ={})
     assert handle.mode == "overlap"
     assert handle.mode_changes == []

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scripted_answers import Answering, Ticking
+from scripted_answers import FakeCaller, StepClock
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import FinishedCall
@@ -47,7 +47,7 @@ def make_flipped() -> Made:
     return ternary(6, 8, 9, 3), lambda model, x, y: QatFlip(model, x, y, N, 3)
 
 
-class Counted:
+class CountedDecisions:
     """Decisions, in order."""
 
     def __init__(self) -> None:
@@ -66,14 +66,14 @@ class Loop:
             self.model, kernel_of = make()
             self.inputs, self.targets = torch.randn(64, 6), torch.randint(3, (64,))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
-        self.caller, self.counted = Answering(at_once=policy is INLINE), Counted()
+        self.caller, self.counted = FakeCaller(at_once=policy is INLINE), CountedDecisions()
         self.calls: list[FinishedCall] = []
         self.handle = attach(
             self.optimizer,
             model=self.model,
             kernel=kernel_of(self.model, self.inputs, self.targets),
             caller=self.caller,
-            clock=Ticking(),
+            clock=StepClock(),
             policy=policy,
             observers=[self.calls.append],
             recorder=self.counted,

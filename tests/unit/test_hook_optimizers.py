@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from test_hook import EVERY, Loop, Nudge
+from test_hook import EVERY, AddOne, Loop
 from torch import distributed as dist
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 
-from scripted_answers import Answering, Ticking
+from scripted_answers import FakeCaller, StepClock
 from shotclock.domain.errors import SettingsError
 from shotclock.training.hook import KEY, attach
 from shotclock.training.kernels.rounding import Rounding
@@ -31,7 +31,7 @@ def process_group(tmp_path: Path) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def attached_to(optimizer: Any) -> tuple[Loop, Any]:
+def attach_to(optimizer: Any) -> tuple[Loop, Any]:
     loop = Loop()
     loop.handle.detach()
     loop.optimizer = optimizer(loop.model.parameters())
@@ -47,17 +47,17 @@ def test_a_compiled_step_asks_as_a_plain_one_does() -> None:
 
 
 def test_accelerates_wrapper_is_attached_to_through_its_optimizer() -> None:
-    def wrapped(parameters: Any) -> Any:
+    def wrap_optimizer(parameters: Any) -> Any:
         return Accelerator(cpu=True).prepare(torch.optim.Adam(parameters))
 
-    loop, handle = attached_to(wrapped)
+    loop, handle = attach_to(wrap_optimizer)
     for _ in range(4):
         loop.step()
     assert (handle.steps, len(loop.calls), KEY in loop.optimizer.state_dict()) == (4, 2, True)
 
 
 def test_zero_redundancy_needs_no_consolidated_state(process_group: None) -> None:
-    loop, handle = attached_to(lambda one: ZeroRedundancyOptimizer(one, torch.optim.Adam, lr=0.1))
+    loop, handle = attach_to(lambda one: ZeroRedundancyOptimizer(one, torch.optim.Adam, lr=0.1))
     for _ in range(4):
         loop.step()
     assert (handle.steps, len(loop.calls)) == (4, 2)
@@ -65,7 +65,7 @@ def test_zero_redundancy_needs_no_consolidated_state(process_group: None) -> Non
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
 def test_the_step_by_which_a_distributed_checkpoint_fills_the_state_is_none(kind: Any) -> None:
-    loop, handle = attached_to(lambda one: kind(one, lr=0.1))
+    loop, handle = attach_to(lambda one: kind(one, lr=0.1))
     for _ in range(2):
         get_optimizer_state_dict(loop.model, loop.optimizer)
     assert (handle.steps, handle.version, loop.caller.asked) == (0, 0, [])
@@ -84,7 +84,7 @@ def test_sharded_parameters_are_refused_with_what_to_do(process_group: None) -> 
     fully_shard(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with pytest.raises(SettingsError, match=r"'weight' is sharded .* use DistributedDataParallel"):
-        attach(optimizer, model=model, kernel=Nudge(), caller=Answering(), clock=Ticking(), environ={})
+        attach(optimizer, model=model, kernel=AddOne(), caller=FakeCaller(), clock=StepClock(), environ={})
 
 
 def test_a_transformer_encoder_is_rounded_and_asked() -> None:
@@ -100,8 +100,8 @@ def test_a_transformer_encoder_is_rounded_and_asked() -> None:
         assert len(Calibrated(model, inputs).inputs(name)) == rows
     assert torch.backends.mha.get_fastpath_enabled()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    caller = Answering()
-    attach(optimizer, model=model, kernel=kernel, caller=caller, clock=Ticking(), policy=EVERY, environ={})
+    caller = FakeCaller()
+    attach(optimizer, model=model, kernel=kernel, caller=caller, clock=StepClock(), policy=EVERY, environ={})
     for _ in range(4):
         optimizer.zero_grad()
         model(inputs).sum().backward()

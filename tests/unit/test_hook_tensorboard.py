@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 )
 from torch.utils.tensorboard import SummaryWriter
 
-from scripted_answers import Answering, Ticking
+from scripted_answers import FakeCaller, StepClock
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import attach
@@ -25,8 +25,8 @@ def test_calls_become_scalars_marked_emulated(tmp_path: Path) -> None:
             workload.optimizer,
             model=workload.model,
             kernel=workload.kernel("prune_mask", 8),
-            caller=Answering(),
-            clock=Ticking(),
+            caller=FakeCaller(),
+            clock=StepClock(),
             policy=CallPolicy(every=2, mode="inline", budget_ns=NS_PER_MS),
             observers=[TensorBoard(writer)],
             environ={},

@@ -16,7 +16,7 @@ from shotclock.bench.schema import Result
 PASS, FAIL, OPEN = Result.PASS, Result.FAIL, Result.INCONCLUSIVE
 
 
-def swept(search: Search, capacity: float) -> tuple[Knee, list[Point]]:
+def run_search(search: Search, capacity: float) -> tuple[Knee, list[Point]]:
     points: list[Point] = []
     while isinstance(step := search.next(points), Try):
         points.append(Point(step.rate_per_s, PASS if step.rate_per_s <= capacity else FAIL))
@@ -26,7 +26,7 @@ def swept(search: Search, capacity: float) -> tuple[Knee, list[Point]]:
 
 @pytest.mark.parametrize("capacity", [3.0, 40.0, 77.0, 900.0])
 def test_the_knee_is_bracketed_within_the_resolution(capacity: float) -> None:
-    knee, _ = swept(Search(40, 10), capacity)
+    knee, _ = run_search(Search(40, 10), capacity)
     assert knee.met_per_s is not None
     assert knee.missed_per_s is not None
     assert knee.met_per_s <= capacity < knee.missed_per_s <= 1.1 * knee.met_per_s
@@ -34,9 +34,9 @@ def test_the_knee_is_bracketed_within_the_resolution(capacity: float) -> None:
 
 
 def test_a_sweep_that_finds_no_end_says_so() -> None:
-    knee, _ = swept(Search(40, 10, span=4), 1e9)
+    knee, _ = run_search(Search(40, 10, span=4), 1e9)
     assert (knee.met_per_s, knee.missed_per_s) == (160, None)
-    knee, _ = swept(Search(40, 10, span=4), 0.1)
+    knee, _ = run_search(Search(40, 10, span=4), 0.1)
     assert (knee.met_per_s, knee.missed_per_s) == (None, 10)
 
 

@@ -46,7 +46,7 @@ FAILED = Failed(ProviderFault("no such gate"), MADE_UP)
 
 
 @dataclass
-class Refusing(Queue):
+class RefusingDispatcher(Queue):
     """Ends circuits in these outcomes, in turn; with none of them left, in samples."""
 
     ends: Sequence[CircuitOutcome] = ()
@@ -103,7 +103,7 @@ def test_each_call_has_its_own_budget_of_the_one_circuit() -> None:
 
 
 def test_a_circuit_without_samples_is_unanswered_and_missed() -> None:
-    calls = circuits(SERVER, Refusing(lambda number: 0.001, ends=[SHED, LATE, FAILED]))
+    calls = circuits(SERVER, RefusingDispatcher(lambda number: 0.001, ends=[SHED, LATE, FAILED]))
     found = judge(calls, SERVER, "quantum")
     assert found.quantum_latency.missed == found.latency.missed == found.by_class["unanswered"].n == 3
     assert found.causes == {
@@ -126,7 +126,7 @@ def test_the_first_call_takes_no_refusal_of_a_circuit_and_tells_its_bits() -> No
     assert run_virtual(first_calls(Queue(lambda number: 5.0), requests, "here")) == 1
     for end in (SHED, LATE, FAILED):
         with pytest.raises(MachineError, match="here: takes no calls"):
-            run_virtual(first_calls(Refusing(lambda number: 0.1, ends=[end]), requests, "here"))
+            run_virtual(first_calls(RefusingDispatcher(lambda number: 0.1, ends=[end]), requests, "here"))
     assert run_virtual(first_calls(Queue(lambda number: 0.1), instances(5, 0, 3), "here")) == 5
 
 

@@ -43,12 +43,12 @@ def test_latency_is_from_the_scheduled_instant_to_the_nanosecond() -> None:
 
 
 def test_a_stall_of_a_second_shows_in_an_open_loads_p99_and_hides_in_a_closed_one() -> None:
-    def stalling(number: int) -> float:
+    def stall_once(number: int) -> float:
         return 1.0 if number == 1_000 else 0.005
 
-    opened = judge(run_load(SERVER, Queue(stalling)), SERVER, "quantum")
+    opened = judge(run_load(SERVER, Queue(stall_once)), SERVER, "quantum")
     closed_plan = replace(SERVER, scenario=Scenario.SINGLE_STREAM)
-    closed = judge(run_load(closed_plan, Queue(stalling)), closed_plan, "quantum")
+    closed = judge(run_load(closed_plan, Queue(stall_once)), closed_plan, "quantum")
     shown, hidden = opened.latency.percentiles["p99"], closed.latency.percentiles["p99"]
     assert isinstance(shown, Percentile)
     assert isinstance(hidden, Percentile)
@@ -96,7 +96,7 @@ def test_offline_holds_no_more_than_its_window_under_way_and_reports_throughput(
 
 
 def test_what_the_load_lost_itself_is_off_the_budget() -> None:
-    class Busy(Queue):
+    class BlockingDispatcher(Queue):
         """Holds the loop for 40 ms on its first call, as a long computation would."""
 
         async def solve(self, subproblem: Subproblem) -> Outcome:
@@ -104,7 +104,7 @@ def test_what_the_load_lost_itself_is_off_the_budget() -> None:
                 asyncio.get_running_loop().advance(40 * MS)  # type: ignore[attr-defined]
             return await super().solve(subproblem)
 
-    queue = Busy(lambda number: 0.001)
+    queue = BlockingDispatcher(lambda number: 0.001)
     calls = run_load(replace(SERVER, duration_s=1), queue)
     late_calls = [call for call in calls if call.issue_lag_ns > MS]
     assert late_calls

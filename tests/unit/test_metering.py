@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgi_endpoint import Rig, documents_of, facts_of, flip_circuit, rig, sampler
+from asgi_endpoint import EndpointClient, documents_of, facts_of, flip_circuit, open_client, sampler
 from harness import run_virtual
 from shotclock.emulator.rest.metering import Account, Interval, job_usage_s, session_usage_s
 
@@ -42,14 +42,14 @@ SETTINGS = [
 ]
 
 
-async def meter_s(one: Rig, shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
+async def meter_s(one: EndpointClient, shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
     """What the endpoint charges for one job in this mode."""
     params = sampler(*[(flip_circuit(), None, shots)] * pubs, rep_delay=rep_delay_s)
     more: dict[str, Any] = {}
     if mode != "job":
         opened = await one.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"})
         more["session_id"] = opened.json["id"]
-    job_id = await one.ran(params, **more)
+    job_id = await one.run_job(params, **more)
     if mode != "job":
         await one.call("PATCH", f"/sessions/{more['session_id']}", {"accepting_jobs": False})
     await asyncio.sleep(5.0)
@@ -72,15 +72,15 @@ def test_metered_usage_is_the_formula_over_ten_settings() -> None:
 
 
 async def meter(shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
-    return await meter_s(rig("onprem-today"), shots, rep_delay_s, pubs, mode)
+    return await meter_s(open_client("onprem-today"), shots, rep_delay_s, pubs, mode)
 
 
-async def open_session(one: Rig, mode: str = "dedicated", **more: Any) -> str:
+async def open_session(one: EndpointClient, mode: str = "dedicated", **more: Any) -> str:
     answer = await one.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"} | more)
     return str(answer.json["id"])
 
 
-async def details(one: Rig, session_id: str) -> Any:
+async def details(one: EndpointClient, session_id: str) -> Any:
     return (await one.call("GET", f"/sessions/{session_id}")).json
 
 
@@ -90,11 +90,11 @@ JOB_S = independent_usage_s(1000, 250e-6, 1)
 
 def test_a_session_is_charged_by_the_wall_clock_idle_time_included() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", price_per_s=1.6)
+        one = open_client("onprem-today", price_per_s=1.6)
         session_id = await open_session(one)
-        await one.ran(sampler(JOB), session_id=session_id)
+        await one.run_job(sampler(JOB), session_id=session_id)
         await asyncio.sleep(10.0)
-        last = await one.ran(sampler(JOB), session_id=session_id)
+        last = await one.run_job(sampler(JOB), session_id=session_id)
         await one.call("PATCH", f"/sessions/{session_id}", {"accepting_jobs": False})
         account = (await one.call("GET", "/emulator/account")).json
         (charge,) = account["charges"]
@@ -113,9 +113,9 @@ def test_a_session_is_charged_by_the_wall_clock_idle_time_included() -> None:
 
 def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         session_id = await open_session(one)
-        await one.ran(sampler(JOB), session_id=session_id)
+        await one.run_job(sampler(JOB), session_id=session_id)
         foreign = (await one.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(30.0)
         assert (await details(one, session_id))["state"] == "active"
@@ -125,7 +125,7 @@ def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing(
         assert found["state"] == "inactive"
         assert found["elapsed_time"] == pytest.approx(JOB_S + 60.0)
         assert await one.state(foreign) == "Completed"
-        await one.ran(sampler(JOB), session_id=session_id)
+        await one.run_job(sampler(JOB), session_id=session_id)
         assert (await details(one, session_id))["state"] == "active"
         assert one.endpoint.session(session_id).activations == 2
 
@@ -134,7 +134,7 @@ def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing(
 
 def test_at_its_longest_time_a_session_closes_and_what_waits_fails() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         session_id = await open_session(one, max_ttl=4)
         jobs = [(await one.submit(sampler(JOB), session_id=session_id)).json["id"] for _ in range(4)]
         states = [await one.wait_ended(job) for job in jobs]
@@ -150,8 +150,8 @@ def test_at_its_longest_time_a_session_closes_and_what_waits_fails() -> None:
 
 def test_usage_reads_zero_until_it_is_final() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
-        job_id = await one.ran(sampler(JOB))
+        one = open_client("onprem-today")
+        job_id = await one.run_job(sampler(JOB))
         usage = (await one.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]
         assert usage == {"qpu_charge_time_seconds": 0.0, "status": "pending"}
         await asyncio.sleep(3.0)
@@ -164,7 +164,7 @@ def test_usage_reads_zero_until_it_is_final() -> None:
 
 def test_a_cancelled_job_costs_what_it_consumed_and_one_that_waited_nothing() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today")
+        one = open_client("onprem-today")
         running = (await one.submit(sampler(JOB))).json["id"]
         waiting = (await one.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(1.0)
@@ -180,8 +180,8 @@ def test_a_cancelled_job_costs_what_it_consumed_and_one_that_waited_nothing() ->
 
 def test_a_usage_limit_keeps_jobs_waiting() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", usage_limit_s=1.0)
-        await one.ran(sampler(JOB))
+        one = open_client("onprem-today", usage_limit_s=1.0)
+        await one.run_job(sampler(JOB))
         usage = (await one.call("GET", "/instances/usage")).json
         assert usage["usage_limit_reached"] is True
         assert usage["usage_consumed_seconds"] == pytest.approx(JOB_S)

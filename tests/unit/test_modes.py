@@ -19,7 +19,7 @@ ARM = "hybrid-colocated"
 MS = NS_PER_MS
 
 
-def calling(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) -> list[Step]:
+def make_rows(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) -> list[Step]:
     """A call every so many steps: its latency, nan is past its deadline; whether it was waited for."""
     made = next(row for row in rows(SMALL) if row.arm == ARM and row.call is not None)
     assert made.call is not None
@@ -43,7 +43,7 @@ def describe(steps: list[Step], mode: str = "auto") -> str:
 
 
 def test_the_p95_behind_a_change_is_that_of_the_calls_before_it() -> None:
-    made = calling(*[(100.0, True)] * 18, *[(240.0, True)] * 2, (300.0, False), (310.0, False))
+    made = make_rows(*[(100.0, True)] * 18, *[(240.0, True)] * 2, (300.0, False), (310.0, False))
     assert meeting(made).changes == (ModeChange(seed=0, step=100, mode="overlap", calls=20, p95_ms=240.0),)
     assert (
         describe(made) == "auto: inline, overlap from step 100 (19 of the last 20 calls took at most 240 ms)"
@@ -51,7 +51,7 @@ def test_the_p95_behind_a_change_is_that_of_the_calls_before_it() -> None:
 
 
 def test_what_was_refused_tells_nothing_of_a_latency() -> None:
-    made = calling(*[(100.0, True)] * 20, (float("nan"), True), (300.0, False))
+    made = make_rows(*[(100.0, True)] * 20, (float("nan"), True), (300.0, False))
     assert made[20].call is not None
     refused = replace(made[20], call=replace(made[20].call, cause="rejected: queue"))
     assert meeting(made).changes[0].calls == 21
@@ -59,19 +59,19 @@ def test_what_was_refused_tells_nothing_of_a_latency() -> None:
 
 
 def test_calls_past_their_deadline_rank_above_every_other() -> None:
-    made = calling(*[(100.0, True)] * 18, *[(float("nan"), True)] * 2, (300.0, False))
+    made = make_rows(*[(100.0, True)] * 18, *[(float("nan"), True)] * 2, (300.0, False))
     assert meeting(made).changes[0].p95_ms is None
     assert "(at least 2 of the last 20 calls over 200 ms)" in describe(made)
 
 
 def test_at_most_a_hundred_calls_are_looked_back_on() -> None:
-    made = calling(*[(900.0, True)] * 50, *[(100.0, True)] * 100, (300.0, False))
+    made = make_rows(*[(900.0, True)] * 50, *[(100.0, True)] * 100, (300.0, False))
     assert (meeting(made).changes[0].calls, meeting(made).changes[0].p95_ms) == (100, 100.0)
 
 
 def test_each_seed_changes_for_itself_and_back() -> None:
-    one = calling((100.0, True), (300.0, False), (90.0, True))
-    other = calling((100.0, True), (100.0, True), (300.0, False), seed=1)
+    one = make_rows((100.0, True), (300.0, False), (90.0, True))
+    other = make_rows((100.0, True), (100.0, True), (300.0, False), seed=1)
     found = meeting([*other, *one])
     assert [(change.seed, change.step, change.mode) for change in found.changes] == [
         (0, 5, "overlap"),
@@ -93,7 +93,7 @@ def test_each_seed_changes_for_itself_and_back() -> None:
     ],
 )
 def test_without_a_change_one_word_is_enough(mode: str, inline: bool, words: str) -> None:
-    assert describe(calling(*[(100.0, inline)] * 3), mode) == words
+    assert describe(make_rows(*[(100.0, inline)] * 3), mode) == words
 
 
 def test_rows_and_summaries_from_before_are_read_and_say_nothing() -> None:

@@ -27,7 +27,7 @@ UNKNOWN: list[Any] = [None, -1.0, float("nan"), float("inf")]
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedJob:
     """A job or a lease of nobody's."""
 
     id: str
@@ -49,39 +49,39 @@ class Account:
     gone: set[str] = field(default_factory=set)
     cancels: int = 0
 
-    def open(self, mode: str, max_time_s: int | None) -> Named:
+    def open(self, mode: str, max_time_s: int | None) -> NamedJob:
         del max_time_s
         if mode == "job":
-            return Named("")
+            return NamedJob("")
         self.opened += 1
-        return Named(f"session-{self.opened}")
+        return NamedJob(f"session-{self.opened}")
 
-    def close(self, lease: Named) -> None:
+    def close(self, lease: NamedJob) -> None:
         """Nothing to end."""
 
-    def usage_s(self, lease: Named) -> Any:
+    def usage_s(self, lease: NamedJob) -> Any:
         del lease
         return self.session.pop(0) if len(self.session) > 1 else self.session[0]
 
-    def submit(self, lease: Named, circuits: Any, shots: int, tag: str, delay: float | None) -> Named:
+    def submit(self, lease: NamedJob, circuits: Any, shots: int, tag: str, delay: float | None) -> NamedJob:
         if lease.id in self.gone:
             raise SessionGoneError(FaultKind.TRANSIENT, "closed")
         self.submits += 1
-        return Named(f"job-{self.submits}", tag)
+        return NamedJob(f"job-{self.submits}", tag)
 
-    def job(self, job_id: str) -> Named:
-        return Named(job_id, f"tag-{job_id}")
+    def job(self, job_id: str) -> NamedJob:
+        return NamedJob(job_id, f"tag-{job_id}")
 
-    def has_ended(self, job: Named) -> bool:
+    def has_ended(self, job: NamedJob) -> bool:
         return True
 
-    def samples(self, job: Named) -> tuple[Samples, ...]:
+    def samples(self, job: NamedJob) -> tuple[Samples, ...]:
         return (random_samples(2, 10, np.random.default_rng(1)),)
 
-    def metrics(self, job: Named) -> Metrics:
+    def metrics(self, job: NamedJob) -> Metrics:
         return Metrics(usage_s=self.usage, tells_usage=self.tells)
 
-    def cancel(self, job: Named) -> None:
+    def cancel(self, job: NamedJob) -> None:
         self.cancels += 1
 
 
@@ -117,13 +117,13 @@ def job(tag: str, shots: int = 10) -> Job:
     return Job.of((without_qpy(random_parameters(2, 1)),), shots, tag)
 
 
-async def ran(provider: RemoteProvider[Any, Any], tag: str) -> Execution:
+async def run_job(provider: RemoteProvider[Any, Any], tag: str) -> Execution:
     execution = await provider.collect(await provider.submit(job(tag)))
     await provider.wait_settled()
     return execution
 
 
-def committed(provider: RemoteProvider[Any, Any]) -> float:
+def sum_committed(provider: RemoteProvider[Any, Any]) -> float:
     return provider.budget.spent + provider.budget.promised
 
 
@@ -141,13 +141,13 @@ def test_a_budget_of_ten_never_pays_for_more_where_nothing_is_reported(
         client = Account(None, [session], tells)
         provider = provider_of(client, 10.0, mode)
         for number in range(2):
-            assert (await ran(provider, f"t{number}")).qpu_s == ESTIMATE_S
+            assert (await run_job(provider, f"t{number}")).qpu_s == ESTIMATE_S
         for number in range(2, 10):
             with pytest.raises(ProviderError, match=r"^money: "):
                 await provider.submit(job(f"t{number}"))
         assert client.submits == 2  # of 4 each
         await provider.close()
-        assert committed(provider) >= 2 * ESTIMATE_S
+        assert sum_committed(provider) >= 2 * ESTIMATE_S
 
     virtual(main)
 
@@ -156,8 +156,8 @@ def test_a_budget_of_ten_never_pays_for_more_where_nothing_is_reported(
 def test_in_a_session_without_usage_the_jobs_own_counts(session: Any) -> None:
     async def main() -> None:
         provider = provider_of(Account(3.0, [session]), 100.0, "session")
-        await ran(provider, "a")
-        await ran(provider, "b")
+        await run_job(provider, "a")
+        await run_job(provider, "b")
         assert provider.budget.spent == 6.0
         await provider.close()
         assert provider.budget.spent == 6.0
@@ -169,9 +169,9 @@ def test_in_a_session_without_usage_the_jobs_own_counts(session: Any) -> None:
 def test_what_a_session_reports_covers_its_jobs_and_never_goes_back() -> None:
     async def main() -> None:
         provider = provider_of(Account(3.0, [20.0, 12.0, 5.0]), 100.0, "session")
-        await ran(provider, "a")
+        await run_job(provider, "a")
         assert provider.budget.spent == 20.0
-        await ran(provider, "b")
+        await run_job(provider, "b")
         assert provider.budget.spent == 20.0
         await provider.close()
         assert (provider.budget.spent, provider.budget.promised) == (20.0, 0.0)
@@ -186,7 +186,7 @@ def test_a_final_figure_of_a_session_covers_the_jobs_that_report_nothing() -> No
         provider = provider_of(Account(None, [None, 9.0]), 100.0, "session")
         await provider.collect(await provider.submit(job("a")))
         await asyncio.sleep(2.0)  # it idles out, and says nothing at first
-        assert committed(provider) == ESTIMATE_S + 1.0  # and the idle time that it may have had
+        assert sum_committed(provider) == ESTIMATE_S + 1.0  # and the idle time that it may have had
         await provider.wait_settled()
         await provider.close()
         assert (provider.budget.spent, provider.budget.promised) == (9.0, 0.0)
@@ -198,11 +198,11 @@ def test_the_jobs_of_a_session_that_the_service_closed_stay_counted() -> None:
     async def main() -> None:
         client = Account(3.0)
         provider = provider_of(client, 100.0, "session")
-        await ran(provider, "a")
+        await run_job(provider, "a")
         client.gone.add("session-1")
         with pytest.raises(SessionGoneError):
             await provider.submit(job("b"))
-        await ran(provider, "c")
+        await run_job(provider, "c")
         assert provider.budget.spent == 6.0
         await provider.close()
         assert provider.budget.spent == 6.0
@@ -247,7 +247,7 @@ def test_an_adopted_job_counts_as_one_of_its_shots(tells: bool) -> None:
         adopted = Accepted("job-before", shots=20)
         assert (await provider.collect(adopted)).qpu_s == 2 * ESTIMATE_S
         await provider.wait_settled()
-        assert committed(provider) == 2 * ESTIMATE_S
+        assert sum_committed(provider) == 2 * ESTIMATE_S
         with pytest.raises(ProviderError, match=r"^money: "):
             await provider.submit(job("next"))
 
@@ -255,12 +255,12 @@ def test_an_adopted_job_counts_as_one_of_its_shots(tells: bool) -> None:
 
 
 def test_a_job_that_fails_leaves_its_session_to_idle_out() -> None:
-    class Failing(Account):
-        def has_ended(self, job: Named) -> bool:
+    class FailingClient(Account):
+        def has_ended(self, job: NamedJob) -> bool:
             raise ProviderError(FaultKind.TRANSIENT, "away")
 
     async def main() -> None:
-        provider = provider_of(Failing(3.0, [7.0]), 100.0, "session")
+        provider = provider_of(FailingClient(3.0, [7.0]), 100.0, "session")
         with pytest.raises(ProviderError) as caught:
             await provider.collect(await provider.submit(job("a")))
         assert caught.value.kind is FaultKind.AMBIGUOUS

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
 
-from scripted_answers import Answering, Ticking
+from scripted_answers import FakeCaller, StepClock
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
@@ -95,8 +95,8 @@ class Run:
             self.optimizer,
             model=self.model,
             kernel=kernel,
-            caller=Answering(),
-            clock=Ticking(),
+            caller=FakeCaller(),
+            clock=StepClock(),
             policy=CallPolicy(every=every, mode="inline", budget_ns=NS_PER_MS),
             observers=[lambda call: self.decisions.append(call.applied.decision)],
             environ={},
@@ -187,8 +187,8 @@ def test_lbfgs_converges_after_a_delta() -> None:
         optimizer,
         model=model,
         kernel=Shift(10.0, "0.weight"),
-        caller=Answering(),
-        clock=Ticking(),
+        caller=FakeCaller(),
+        clock=StepClock(),
         policy=CallPolicy(every=10, mode="inline", budget_ns=NS_PER_MS),
         environ={},
     )

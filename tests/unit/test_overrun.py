@@ -42,7 +42,7 @@ ARM = "hybrid-colocated"
 MACHINE = "latencies are this machine's, not a QPU's"
 
 
-class Slow:
+class SlowOffload:
     """An offload that takes ten virtual seconds."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -50,7 +50,7 @@ class Slow:
         return work(*args, **kwargs)
 
 
-class Blocking:
+class BlockingOffload:
     """Work in place that lets ten virtual seconds pass, as a simulation does on the loop's own thread."""
 
     def __init__(self, host: VirtualHost) -> None:
@@ -80,7 +80,7 @@ def answered_late(host: VirtualHost, offload: Offload) -> Outcome:
 @pytest.mark.parametrize("kind", ["elsewhere", "in place"])
 def test_a_call_that_is_late_because_of_the_emulation_says_so(kind: str) -> None:
     host = VirtualHost()
-    outcome = answered_late(host, Slow() if kind == "elsewhere" else Blocking(host))
+    outcome = answered_late(host, SlowOffload() if kind == "elsewhere" else BlockingOffload(host))
     assert type(outcome).__name__ == "Degraded"
     assert outcome.provenance.emulator_overrun
 

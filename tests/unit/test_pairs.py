@@ -40,7 +40,7 @@ sys.exit(code)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small run."""
     folder = RunFolder.create(tmp_path_factory.mktemp("finished") / "run")
     steps = synthetic.rows(synthetic.SMALL)
@@ -50,11 +50,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def stub(tmp_path: Path, finished: Path) -> Path:
+def stub(tmp_path: Path, finished_run: Path) -> Path:
     """A `shotclock bench` that writes a small run at once, and its command line into `ran`."""
     command = tmp_path / "stub"
     made = str(tmp_path / "ran")
-    text = STUB.format(python=sys.executable, made=made, finished=str(finished))
+    text = STUB.format(python=sys.executable, made=made, finished_run=str(finished_run))
     command.write_text(text, encoding="utf-8")
     command.chmod(0o755)
     for name in ("a.toml", "b.toml"):

@@ -24,7 +24,7 @@ def predict_colocated_s(shots: int, rep_delay_s: float | None = None) -> float:
     return quantile_s(Job.of(CIRCUITS, shots, "test", rep_delay_s), FACTS, load("colocated"), 0.95)
 
 
-class Counted:
+class CountingForecast:
     """A prediction that counts how often it is asked."""
 
     def __init__(self, predict_s: Callable[[int], float]) -> None:
@@ -52,7 +52,7 @@ SHAPES: dict[str, Callable[[int], float]] = {
     more=st.integers(0, 100_000),
 )
 def test_the_most_that_fit_and_not_one_more(shape: str, remaining_ns: int, minimum: int, more: int) -> None:
-    predict_s, limits = Counted(SHAPES[shape]), ShotLimits(minimum, minimum + more)
+    predict_s, limits = CountingForecast(SHAPES[shape]), ShotLimits(minimum, minimum + more)
     fitted = fit_shots(predict_s, remaining_ns, limits)
     assert predict_s.asked <= 2 + 3 * math.ceil(math.log2(more + 2))
     if isinstance(fitted, Rejection):
@@ -64,7 +64,7 @@ def test_the_most_that_fit_and_not_one_more(shape: str, remaining_ns: int, minim
 
 
 def test_a_straight_line_takes_four_questions() -> None:
-    predict_s = Counted(predict_colocated_s)
+    predict_s = CountingForecast(predict_colocated_s)
     shots = fit_shots(predict_s, 200_000_000, ShotLimits(16, 100_000))
     assert predict_s.asked <= 4
     assert isinstance(shots, int)

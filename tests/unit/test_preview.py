@@ -21,7 +21,7 @@ from shotclock.solvers.greedy import Greedy
 MEAN_TOLERANCE, WORST_TOLERANCE = 0.02, 0.2
 
 
-def everything(n: int) -> Bits:
+def list_all_bits(n: int) -> Bits:
     return ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1).astype(np.uint8)
 
 
@@ -60,8 +60,8 @@ def test_nothing_is_expected_beyond_the_optimum(n: int, shots: int, seed: int) -
 def test_with_the_true_distribution_the_expectation_is_exact(n: int, shots: int, seed: int) -> None:
     subproblem = random_subproblem(n, seed)
     counts = np.random.default_rng(seed).integers(1, 50, 1 << n)
-    expected = preview(subproblem, Samples(everything(n), counts), 0.0, shots)
-    exact = best_of(subproblem.energies(everything(n)), counts / counts.sum(), shots)
+    expected = preview(subproblem, Samples(list_all_bits(n), counts), 0.0, shots)
+    exact = best_of(subproblem.energies(list_all_bits(n)), counts / counts.sum(), shots)
     assert expected.energy == pytest.approx(exact, abs=1e-9)
 
 
@@ -71,7 +71,7 @@ def test_a_short_sample_predicts_the_best_of_many_shots(n: int) -> None:
     for seed in range(40):
         subproblem = random_subproblem(n, seed)
         angles = cold(subproblem) if seed % 2 else parameters(subproblem, Greedy().solve(subproblem))
-        energies = subproblem.energies(everything(n))
+        energies = subproblem.energies(list_all_bits(n))
         exact = best_of(energies, probabilities(angles), 1024)
         short = execute(angles, SHORT_SHOTS, 0.0, seed)
         errors.append((preview(subproblem, short, 0.0, 1024).energy - exact) / -energies.min())

@@ -77,7 +77,7 @@ def with_variable(circuit: QuantumCircuit) -> None:
     circuit.measure(0, 0)
 
 
-def boxed(circuit: QuantumCircuit) -> None:
+def add_box(circuit: QuantumCircuit) -> None:
     with circuit.box():
         circuit.x(0)
     circuit.measure(0, 0)
@@ -117,7 +117,7 @@ REFUSED: list[tuple[str, str, Source]] = [
     ("measure", "nothing is measured", edit(lambda circuit: circuit.h(0))),
     ("measure", "qubit 0 is used after its measurement", edit(measure_midway)),
     ("measure", "bit 0 is written twice", edit(lambda circuit: circuit.measure([0, 1], [0, 0]))),
-    ("box", "write their instructions without a box", edit(boxed)),
+    ("box", "write their instructions without a box", edit(add_box)),
     ("reset", "every shot begins with its qubits at 0", edit(lambda circuit: circuit.reset(0))),
     ("control_flow", "if_else", edit(conditional)),
     ("control_flow", "for_loop", edit(add_loop)),

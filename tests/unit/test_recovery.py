@@ -73,7 +73,7 @@ def test_only_a_permanent_fault_says_that_a_job_failed(
     assert all(move.note for move in moves)
 
 
-class Faulty(ScriptedProvider):
+class FaultyProvider(ScriptedProvider):
     """Raises what it is given, one a search or a collect, before it does as it should."""
 
     def __init__(self, faults: Iterable[ProviderError] = (), script: Iterable[Step] = ()) -> None:
@@ -115,7 +115,9 @@ async def states(ledger: MemoryLedger) -> dict[str, LedgerState]:
 
 def test_every_record_of_this_provider_comes_to_rest_and_nothing_is_submitted() -> None:
     async def main() -> None:
-        provider = Faulty(script=[Reply(60.0), Reply(60.0), Reply(60.0), Fail(PERMANENT, "collect", 5.0)])
+        provider = FaultyProvider(
+            script=[Reply(60.0), Reply(60.0), Reply(60.0), Fail(PERMANENT, "collect", 5.0)]
+        )
         ledger = await leave_intents("one", "none", "two", "submitted", "result", "applied")
         await ledger.intend(intent("another's", "ibm"))
         for tag in ("one", "two", "two"):
@@ -151,14 +153,14 @@ def test_every_record_of_this_provider_comes_to_rest_and_nothing_is_submitted() 
 
 def test_a_transient_fault_is_asked_again_until_the_limit() -> None:
     async def main() -> None:
-        provider = Faulty([TRANSIENT] * 3)
+        provider = FaultyProvider([TRANSIENT] * 3)
         await provider.submit(job("t"))
         recovered = await recover(await leave_intents("t"), provider, limit_s=10.0, pause_s=1.0)
         assert (recovered.adopted, recovered.parked) == (1, 0)
         assert 3.0 <= asyncio.get_running_loop().time() < 3.1
 
         ledger = await leave_intents("t")
-        recovered = await recover(ledger, Faulty([TRANSIENT] * 99), limit_s=10.0, pause_s=1.0)
+        recovered = await recover(ledger, FaultyProvider([TRANSIENT] * 99), limit_s=10.0, pause_s=1.0)
         assert (recovered.adopted, recovered.parked) == (0, 1)
         assert "10 s (last: 503)" in (await ledger.jobs())[0].note
 
@@ -167,7 +169,7 @@ def test_a_transient_fault_is_asked_again_until_the_limit() -> None:
 
 def test_a_job_that_has_failed_is_not_asked_for_again() -> None:
     async def main() -> None:
-        provider = Faulty([])
+        provider = FaultyProvider([])
         await provider.submit(job("t"))
         ledger = await leave_intents("t")
         recovered = await recover(ledger, provider)
@@ -182,14 +184,14 @@ def test_a_job_that_has_failed_is_not_asked_for_again() -> None:
 def test_a_slow_vendor_is_searched_for_many_intents_at_once() -> None:
     """So many that a search after the other would take a start its patience."""
 
-    class Slow(ScriptedProvider):
+    class SlowSearch(ScriptedProvider):
         async def find(self, tag: str) -> tuple[Accepted, ...]:
             await asyncio.sleep(10.0)
             return await super().find(tag)
 
     async def main() -> None:
         tags = [f"t{number}" for number in range(2 * SEARCHES_AT_ONCE)]
-        assert (await recover(await leave_intents(*tags), Slow(LoopClock()))).parked == len(tags)
+        assert (await recover(await leave_intents(*tags), SlowSearch(LoopClock()))).parked == len(tags)
         assert asyncio.get_running_loop().time() == pytest.approx(20.0, abs=0.1)
 
     run_virtual(main())
@@ -197,7 +199,7 @@ def test_a_slow_vendor_is_searched_for_many_intents_at_once() -> None:
 
 def test_jobs_are_awaited_side_by_side_and_one_that_never_ends_is_parked() -> None:
     async def main() -> None:
-        provider = Faulty(script=[Reply(100.0), Never(), Reply(100.0), Reply(100.0)])
+        provider = FaultyProvider(script=[Reply(100.0), Never(), Reply(100.0), Reply(100.0)])
         tags = ["a", "b", "c", "d"]
         ledger = await leave_intents(*tags)
         for tag in tags:
@@ -214,7 +216,7 @@ def test_jobs_are_awaited_side_by_side_and_one_that_never_ends_is_parked() -> No
 
 def test_a_stop_during_the_wait_leaves_the_job_for_the_next_start() -> None:
     async def main() -> None:
-        provider = Faulty(script=[Reply(100.0)])
+        provider = FaultyProvider(script=[Reply(100.0)])
         ledger = await leave_intents("t")
         await provider.submit(job("t"))
         submitted = (await recover(ledger, provider)).submitted
@@ -232,12 +234,12 @@ def test_a_stop_during_the_wait_leaves_the_job_for_the_next_start() -> None:
 
 
 def test_a_ledger_that_stops_ends_the_recovery_with_its_own_error() -> None:
-    class Stopped(MemoryLedger):
+    class StoppedLedger(MemoryLedger):
         async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
             raise LedgerError("stopped")
 
     async def main() -> None:
-        provider, ledger = Faulty(script=[Reply(1.0), Never()]), Stopped(lambda: 0.0)
+        provider, ledger = FaultyProvider(script=[Reply(1.0), Never()]), StoppedLedger(lambda: 0.0)
         await ledger.intend(intent("t"))
         with pytest.raises(LedgerError, match="stopped"):
             await recover(ledger, provider)
@@ -250,7 +252,7 @@ def test_a_ledger_that_stops_ends_the_recovery_with_its_own_error() -> None:
 
 
 def test_a_job_that_the_list_shows_late_is_adopted() -> None:
-    class Lagging(ScriptedProvider):
+    class LaggingSearch(ScriptedProvider):
         searches = 0
 
         async def find(self, tag: str) -> tuple[Accepted, ...]:
@@ -258,7 +260,7 @@ def test_a_job_that_the_list_shows_late_is_adopted() -> None:
             return await super().find(tag) if self.searches > 3 else ()
 
     async def main() -> None:
-        provider = Lagging(LoopClock())
+        provider = LaggingSearch(LoopClock())
         await provider.submit(job("late"))
         found = await recover(await leave_intents("late"), provider, grace_s=5.0)
         assert (found.adopted, found.parked, provider.searches) == (1, 0, 4)
@@ -269,7 +271,7 @@ def test_a_job_that_the_list_shows_late_is_adopted() -> None:
 
 
 def test_a_provider_that_raises_anything_leaves_its_record_to_a_person() -> None:
-    class Raising(ScriptedProvider):
+    class RaisingProvider(ScriptedProvider):
         async def find(self, tag: str) -> tuple[Accepted, ...]:
             raise TypeError("'NoneType' object is not iterable")
 
@@ -277,7 +279,7 @@ def test_a_provider_that_raises_anything_leaves_its_record_to_a_person() -> None
             raise KeyError("results")
 
     async def main() -> None:
-        provider = Raising(LoopClock())
+        provider = RaisingProvider(LoopClock())
         ledger = await leave_intents("lost")
         assert (await recover(ledger, provider)).parked == 1
         adopted = await leave_intents("held")
@@ -292,7 +294,7 @@ def test_a_provider_that_raises_anything_leaves_its_record_to_a_person() -> None
 def test_a_vendor_that_asks_for_time_is_given_it() -> None:
     async def main() -> None:
         busy = ProviderError(FaultKind.TRANSIENT, "429", 8.0)
-        assert (await recover(await leave_intents("t"), Faulty([busy]), limit_s=20.0)).parked == 1
+        assert (await recover(await leave_intents("t"), FaultyProvider([busy]), limit_s=20.0)).parked == 1
         assert asyncio.get_running_loop().time() == pytest.approx(8.0)
 
     run_virtual(main())

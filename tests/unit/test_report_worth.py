@@ -23,7 +23,7 @@ from shotclock.bench.schema import BreakEven, CallCost, Cost, SecondPrices, Summ
 AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
 
 
-def even(steps: list[Step], summary: Summary) -> str:
+def find_even(steps: list[Step], summary: Summary) -> str:
     found = find_break_even(summary, table(steps), AT)
     assert found is not None
     return svg(break_even_chart(found, looks(summary.arms), []))
@@ -175,7 +175,7 @@ def test_fabrics_are_compared_and_their_gain_is_told() -> None:
     assert control.loss.improvement
     ratio = (colocated.loss.improvement / colocated.calls) / (control.loss.improvement / control.calls)
     assert factor == pytest.approx(ratio)
-    assert "for its gain" in even(steps, summary)
+    assert "for its gain" in find_even(steps, summary)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[
 
 def test_without_a_control_only_supposed_solvers_are_drawn() -> None:
     steps, summary = run(synthetic.SMALL, "classical-only", "hybrid-colocated")
-    chart = even(steps, summary)
+    chart = find_even(steps, summary)
     assert "No classical-control ran" in chart
     assert "worth it" not in chart
     assert "a solver of 1 min" in chart
@@ -224,14 +224,14 @@ def test_calls_without_an_answer_are_paid_for_by_those_with_one() -> None:
 
 def test_overlap_shows_what_it_hides() -> None:
     steps, summary = run(synthetic.SMALL, "classical-only", "classical-control", "hybrid-colocated")
-    shown = even(steps, summary)
+    shown = find_even(steps, summary)
     hidden = [
         replace(step, call=replace(step.call, added_latency_ns=2_000_000))
         if step.call and step.arm == "hybrid-colocated"
         else step
         for step in steps
     ]
-    assert even(hidden, summary).count("<path") > shown.count("<path")
+    assert find_even(hidden, summary).count("<path") > shown.count("<path")
 
 
 @pytest.mark.parametrize(

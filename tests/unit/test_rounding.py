@@ -161,7 +161,7 @@ def test_what_training_shows_a_layer_is_caught_and_what_evaluation_shows_is_not(
 
 
 def test_a_forward_pass_that_shows_a_layer_nothing_is_said() -> None:
-    class Around(nn.Module):
+    class InlinedLinear(nn.Module):
         """Computes its linear layer without calling it, as compiled code does."""
 
         def __init__(self) -> None:
@@ -171,7 +171,7 @@ def test_a_forward_pass_that_shows_a_layer_nothing_is_said() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.linear(x, self.inner.weight, self.inner.bias)
 
-    seen = Calibrated(Around(), torch.randn(8, 4))
+    seen = Calibrated(InlinedLinear(), torch.randn(8, 4))
     with pytest.raises(
         SettingsError, match=r"layer 'inner': a forward pass does not call it; pass the model"
     ):

@@ -23,7 +23,7 @@ from shotclock.training.loops.digits_mlp import build
 from shotclock.training.scheduler import CallPolicy, Scheduler, choose_mode
 
 
-class Slow:
+class SlowDispatcher:
     """The control dispatcher, so many seconds later."""
 
     def __init__(self, inner: Dispatcher, delay_s: float) -> None:
@@ -57,7 +57,7 @@ def train(
     kernel = workload.kernel("qat_flip", 8)
     recorder = PrometheusRecorder(Metrics(), "test")
     aggregator = Aggregator(workload, kernel, "revalidate", recorder)
-    dispatcher = Slow(ClassicalDispatcher(Classical(), LoopClock(), recorder), delay_s)
+    dispatcher = SlowDispatcher(ClassicalDispatcher(Classical(), LoopClock(), recorder), delay_s)
     policy = CallPolicy(5, "overlap" if mode == "overlap" else "inline", 200 * NS_PER_MS, in_flight=in_flight)
     caller = VirtualCaller(dispatcher, loop)
     scheduler = Scheduler(workload, kernel, aggregator, caller=caller, clock=loop, policy=policy)

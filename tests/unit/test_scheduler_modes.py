@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from scripted_answers import Answering, Ticking, answer_degraded, answer_rejected, late, provenance
+from scripted_answers import FakeCaller, StepClock, answer_degraded, answer_rejected, late, provenance
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import REMAINING_BUDGET, Decision, Outcome, Rejection, Shed
@@ -26,8 +26,8 @@ N = 6
 class System:
     """A scheduler over K1 on the digits, on a clock of the test's own."""
 
-    def __init__(self, policy: CallPolicy, caller: Answering) -> None:
-        self.clock, self.caller = Ticking(), caller
+    def __init__(self, policy: CallPolicy, caller: FakeCaller) -> None:
+        self.clock, self.caller = StepClock(), caller
         workload = build_rounded(0)
         kernel = workload.kernel("rounding", N)
         recorder = PrometheusRecorder(Metrics(), "test")
@@ -57,7 +57,7 @@ def policy(
 
 
 def test_offline_keeps_answers_until_the_epoch_ends_and_scores_them_again() -> None:
-    system = System(policy("offline", every=2, epoch=10), Answering())
+    system = System(policy("offline", every=2, epoch=10), FakeCaller())
     system.run(range(1, 10))
     assert len(system.caller.asked) == 4
     assert system.finished_calls == []
@@ -74,7 +74,7 @@ def test_offline_keeps_answers_until_the_epoch_ends_and_scores_them_again() -> N
 
 def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
     """In a benchmark other arms train meanwhile, on the same clock."""
-    system = System(policy("overlap"), Answering(at_once=False))
+    system = System(policy("overlap"), FakeCaller(at_once=False))
     system.run(range(1), step_ns=NS_PER_S)
     system.clock.ns += 10 * NS_PER_S
     system.caller.asked[0].arrived = True
@@ -84,14 +84,14 @@ def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
 
 
 def test_offline_asks_no_more_than_may_be_in_flight() -> None:
-    system = System(policy("offline", at_once=2, in_flight=2), Answering(at_once=False))
+    system = System(policy("offline", at_once=2, in_flight=2), FakeCaller(at_once=False))
     assert system.run(range(5)) == [2, 2, 2, 2, 2]
     system.caller.asked[0].arrived = True
     assert system.run(range(5, 7)) == [3, 3]
 
 
 def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
-    system = System(policy("overlap", every=5, at_once=4, in_flight=4), Answering(at_once=False))
+    system = System(policy("overlap", every=5, at_once=4, in_flight=4), FakeCaller(at_once=False))
     assert system.run(range(4)) == [4, 4, 4, 4]
     system.caller.asked[2].arrived = True
     system.run(range(4, 5))
@@ -102,7 +102,7 @@ def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
 
 
 def test_what_one_call_blocked_is_not_charged_to_another() -> None:
-    system = System(policy("inline", every=5, at_once=3), Answering())
+    system = System(policy("inline", every=5, at_once=3), FakeCaller())
     iteration = system.scheduler.iterate(0)
     assert len(system.finished_calls) == 3
     assert sum(call.blocked_ns for call in system.finished_calls) <= iteration.duration_ns
@@ -112,7 +112,7 @@ def test_what_one_call_blocked_is_not_charged_to_another() -> None:
 
 @pytest.mark.parametrize("answer", [answer_rejected, answer_degraded])
 def test_a_rejection_is_heeded_and_training_goes_on(answer: Callable[[Subproblem], Outcome]) -> None:
-    system = System(policy("overlap"), Answering(answer))
+    system = System(policy("overlap"), FakeCaller(answer))
     # a step takes half a second, the QPU asked to be left alone for two
     asked = system.run(range(12), step_ns=NS_PER_S // 2)
     assert asked[:7] == [1, 1, 1, 1, 1, 2, 2]
@@ -121,8 +121,8 @@ def test_a_rejection_is_heeded_and_training_goes_on(answer: Callable[[Subproblem
 
 
 def test_a_call_nobody_waits_for_has_the_longer_deadline() -> None:
-    overlapped = System(policy("overlap", wait_limit_ns=30 * NS_PER_S), Answering())
-    inline = System(policy("inline", wait_limit_ns=30 * NS_PER_S), Answering())
+    overlapped = System(policy("overlap", wait_limit_ns=30 * NS_PER_S), FakeCaller())
+    inline = System(policy("inline", wait_limit_ns=30 * NS_PER_S), FakeCaller())
     for system, budget in ((overlapped, 30 * NS_PER_S), (inline, 200 * NS_PER_MS)):
         system.run(range(2))
         assert {call.subproblem.budget_ns for call in system.caller.asked} == {budget}
@@ -135,13 +135,13 @@ def does_not_fit(subproblem: Subproblem) -> Outcome:
 
 def test_calls_refused_for_their_budget_are_waited_for_no_longer() -> None:
     """Admission foresees what would miss; asked with more time, such a call may well come back."""
-    system = System(policy("auto", predicted_p95_s=0.05), Answering(does_not_fit))
+    system = System(policy("auto", predicted_p95_s=0.05), FakeCaller(does_not_fit))
     system.run(range(FEWEST + 1))
     assert system.scheduler.mode == "overlap"
 
 
 def test_a_call_is_waited_for_from_the_boundary_at_which_it_became_inline() -> None:
-    system = System(policy("auto", every=1, predicted_p95_s=0.3), Answering(at_once=False))
+    system = System(policy("auto", every=1, predicted_p95_s=0.3), FakeCaller(at_once=False))
     for step in range(FEWEST):
         system.run(range(step, step + 1))
         system.caller.asked[-1].arrived = True
@@ -152,7 +152,7 @@ def test_a_call_is_waited_for_from_the_boundary_at_which_it_became_inline() -> N
 
 
 def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
-    system = System(policy("auto", predicted_p95_s=0.05), Answering(late))
+    system = System(policy("auto", predicted_p95_s=0.05), FakeCaller(late))
     system.run(range(FEWEST + 5))
     assert [call.inline for call in system.finished_calls] == [True] * FEWEST + [False] * 4
     assert system.scheduler.mode_changes == [ModeSwitch(FEWEST, math.inf, "overlap")]
@@ -160,7 +160,7 @@ def test_calls_that_miss_the_budget_are_waited_for_no_longer() -> None:
 
 
 def test_named_modes_do_not_move() -> None:
-    system = System(policy("inline"), Answering(late))
+    system = System(policy("inline"), FakeCaller(late))
     system.run(range(FEWEST + 5))
     assert all(call.inline for call in system.finished_calls)
     assert system.scheduler.mode_changes == []

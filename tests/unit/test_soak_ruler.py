@@ -24,7 +24,7 @@ from _ruler_soak import BASELINE, INVALID, P50, P99, SPOILT_AT_MOST, Arm, Size, 
 
 
 @dataclass(slots=True)
-class Rehearsed(Soak):
+class VirtualSoak(Soak):
     """Runs are queues on virtual time; those numbered in `late` are no measurement."""
 
     late: frozenset[int] = frozenset()
@@ -45,7 +45,7 @@ class Rehearsed(Soak):
 
 
 def test_pairs_turn_round_until_each_series_has_settled(tmp_path: Path) -> None:
-    soak = Rehearsed(tmp_path, Size(50, 16, (2, 10)), late=frozenset({3}))
+    soak = VirtualSoak(tmp_path, Size(50, 16, (2, 10)), late=frozenset({3}))
     soak.calibrate()
     assert soak.p50_ms == pytest.approx(4, rel=0.1)
     same, slower, unmoved = arms = (
@@ -70,7 +70,7 @@ def test_pairs_turn_round_until_each_series_has_settled(tmp_path: Path) -> None:
 
 
 def test_a_machine_too_busy_for_any_measurement_is_said(tmp_path: Path) -> None:
-    soak = Rehearsed(tmp_path, Size(50, 16, (10,)), late=frozenset(range(1, SPOILT_AT_MOST + 1)))
+    soak = VirtualSoak(tmp_path, Size(50, 16, (10,)), late=frozenset(range(1, SPOILT_AT_MOST + 1)))
     with pytest.raises(SystemExit, match="late itself"):
         soak.calibrate()
 

@@ -30,7 +30,7 @@ def subproblems(draw: st.DrawFn, low: int = 1, high: int = 12) -> Subproblem:
     return Subproblem(upper + upper.T, draw(npst.arrays(np.float64, n, elements=COEFFICIENTS)))
 
 
-def everything(n: int) -> Bits:
+def list_all_bits(n: int) -> Bits:
     return ((np.arange(1 << n)[:, None] >> np.arange(n)) & 1).astype(np.uint8)
 
 
@@ -43,7 +43,7 @@ def normal(n: int, seed: int) -> Subproblem:
 @settings(max_examples=60, deadline=None)
 @given(subproblems())
 def test_exact_is_brute_forces_first_optimum(subproblem: Subproblem) -> None:
-    pool = everything(subproblem.n)
+    pool = list_all_bits(subproblem.n)
     best = pool[int(np.argmin(subproblem.energies(pool)))]
     np.testing.assert_array_equal(Exact().solve(subproblem), best)
 
@@ -67,7 +67,7 @@ def test_tabu_is_never_above_doing_nothing_nor_below_the_optimum(subproblem: Sub
 @pytest.mark.parametrize("n", [13, 16, 20])
 def test_exact_agrees_with_brute_force_beyond_one_block(n: int) -> None:
     subproblem = normal(n, n)
-    lowest = min(float(subproblem.energies(part).min()) for part in np.array_split(everything(n), 16))
+    lowest = min(float(subproblem.energies(part).min()) for part in np.array_split(list_all_bits(n), 16))
     assert subproblem.energy(Exact().solve(subproblem)) == pytest.approx(lowest, abs=1e-9)
 
 

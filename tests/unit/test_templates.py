@@ -44,7 +44,7 @@ T = TypeVar("T")
 DEVICE = "heron-torino"
 
 
-class Counting:
+class CountingOffload:
     """An offload that counts, takes a moment, and fails as often as told."""
 
     def __init__(self, failures: int = 0) -> None:
@@ -74,7 +74,7 @@ class Counts:
         self.compile_s.append(seconds)
 
 
-def drifting(name: str) -> Target:
+def read_drifting_target(name: str) -> Target:
     """The device's target at the calibration that an environment variable names."""
     target = copy.deepcopy(device.target(name))
     properties = target["measure"][(0,)]
@@ -86,7 +86,7 @@ def drifting(name: str) -> Target:
 
 
 def synthesizer_on(
-    offload: Counting,
+    offload: CountingOffload,
     cache_size: int = 4,
     *,
     recorder: Counts | PrometheusRecorder | None = None,
@@ -195,7 +195,7 @@ def test_a_template_that_cannot_be_names_the_setting(
 def test_more_variables_than_the_device_has_qubits_names_the_field() -> None:
     async def main() -> None:
         with pytest.raises(SubproblemError) as caught:
-            await synthesizer_on(Counting()).bind(subproblem_of(134))
+            await synthesizer_on(CountingOffload()).bind(subproblem_of(134))
         assert caught.value.field == "n"
 
     asyncio.run(main())
@@ -238,7 +238,7 @@ def test_the_cache_drops_the_least_recently_used() -> None:
 
 def test_everyone_who_waits_shares_one_compile() -> None:
     async def main() -> None:
-        offload, counts = Counting(), Counts()
+        offload, counts = CountingOffload(), Counts()
         synthesizer = synthesizer_on(offload, recorder=counts)
         bound = await asyncio.gather(*(synthesizer.bind(subproblem_of(4)) for _ in range(5)))
         await synthesizer.warm(4)
@@ -252,7 +252,7 @@ def test_everyone_who_waits_shares_one_compile() -> None:
 
 def test_a_caller_who_gives_up_does_not_take_the_compile_from_the_others() -> None:
     async def main() -> None:
-        offload = Counting()
+        offload = CountingOffload()
         synthesizer = synthesizer_on(offload)
         first = asyncio.ensure_future(synthesizer.bind(subproblem_of(4)))
         second = asyncio.ensure_future(synthesizer.bind(subproblem_of(4)))
@@ -267,7 +267,7 @@ def test_a_caller_who_gives_up_does_not_take_the_compile_from_the_others() -> No
 
 def test_a_failed_compile_is_tried_again_by_the_next_call() -> None:
     async def main() -> None:
-        offload = Counting(failures=1)
+        offload = CountingOffload(failures=1)
         synthesizer = synthesizer_on(offload)
         with pytest.raises(ProviderError):
             await synthesizer.bind(subproblem_of(4))
@@ -279,8 +279,8 @@ def test_a_failed_compile_is_tried_again_by_the_next_call() -> None:
 
 def test_a_new_calibration_replaces_the_templates_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        offload, counts = Counting(), Counts()
-        synthesizer = synthesizer_on(offload, recorder=counts, target_source=drifting)
+        offload, counts = CountingOffload(), Counts()
+        synthesizer = synthesizer_on(offload, recorder=counts, target_source=read_drifting_target)
         old = [(await synthesizer.bind(subproblem_of(n))).template.key for n in (3, 4)]
         assert not await synthesizer.recalibrate()
         assert len(counts.compile_s) == 2
@@ -299,8 +299,8 @@ def test_while_recalibrating_calls_go_on_with_the_old_and_what_they_bring_comes_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
-        offload, counts = Counting(), Counts()
-        synthesizer = synthesizer_on(offload, recorder=counts, target_source=drifting)
+        offload, counts = CountingOffload(), Counts()
+        synthesizer = synthesizer_on(offload, recorder=counts, target_source=read_drifting_target)
         old = (await synthesizer.bind(subproblem_of(3))).template.key
         monkeypatch.setenv("TEST_DRIFT", "2e-6")
         switching = asyncio.ensure_future(synthesizer.recalibrate())
@@ -321,8 +321,8 @@ def test_while_recalibrating_calls_go_on_with_the_old_and_what_they_bring_comes_
 
 def test_a_request_that_fails_meanwhile_is_its_callers_affair(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        offload = Counting()
-        synthesizer = synthesizer_on(offload, target_source=drifting)
+        offload = CountingOffload()
+        synthesizer = synthesizer_on(offload, target_source=read_drifting_target)
         await synthesizer.bind(subproblem_of(3))
         monkeypatch.setenv("TEST_DRIFT", "4e-6")
         switching = asyncio.ensure_future(synthesizer.recalibrate())
@@ -336,8 +336,8 @@ def test_a_request_that_fails_meanwhile_is_its_callers_affair(monkeypatch: pytes
 
 def test_a_recalibration_that_fails_leaves_the_old_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
-        offload = Counting()
-        synthesizer = synthesizer_on(offload, target_source=drifting)
+        offload = CountingOffload()
+        synthesizer = synthesizer_on(offload, target_source=read_drifting_target)
         old = (await synthesizer.bind(subproblem_of(3))).template.key
         monkeypatch.setenv("TEST_DRIFT", "3e-6")
         offload.fail_on.add(offload.runs + 2)
@@ -354,7 +354,7 @@ def test_what_becomes_of_templates_is_a_metric(tmp_path: Path) -> None:
         metrics = Metrics()
         for _ in range(2):
             recorder = PrometheusRecorder(metrics, "arm")
-            synthesizer = synthesizer_on(Counting(), cache_size=1, recorder=recorder, store=tmp_path)
+            synthesizer = synthesizer_on(CountingOffload(), cache_size=1, recorder=recorder, store=tmp_path)
             await synthesizer.bind(subproblem_of(2))
             await synthesizer.bind(subproblem_of(2))
             await synthesizer.bind(subproblem_of(3))

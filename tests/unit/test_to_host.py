@@ -20,7 +20,7 @@ from shotclock.training.loops import digits_mlp
 shapes = st.lists(st.lists(st.integers(0, 4), max_size=3).map(tuple), min_size=1, max_size=5)
 
 
-class Landings(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class HostCopies(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts float64 copies into a tensor that is not their source's own: what would cross the bus."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def test_a_transposed_view_and_a_leaf_with_a_gradient_come_over_as_they_read() -
 @pytest.mark.parametrize("count", [1, 4])
 def test_it_is_one_transfer_however_many_there_are(count: int) -> None:
     tensors: list[Tensor] = [torch.randn(3, 3) for _ in range(count)]
-    with Landings() as seen:
+    with HostCopies() as seen:
         to_host(*tensors)
     assert seen.copies == [True]
 
@@ -76,6 +76,6 @@ def test_it_is_one_transfer_however_many_there_are(count: int) -> None:
 def test_a_rebuilt_surrogate_costs_one_transfer(build: Any, name: str) -> None:
     kernel: Kernel = build(0).kernel(name, 8)
     proposal = kernel.propose(0, 1)
-    with Landings() as seen:
+    with HostCopies() as seen:
         kernel.rebuild(proposal, 1)
     assert seen.copies.count(True) == 1

@@ -17,7 +17,7 @@ from shotclock.domain.stages import Stage, StageTiming
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnSlice:
     track: int
     name: str
     depth: int
@@ -26,19 +26,19 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedTrace:
     processes: dict[int, str]
     tracks: dict[int, tuple[int, str]]
-    slices: list[Drawn]
+    slices: list[DrawnSlice]
     values: dict[int, list[float]]
 
 
-def parse(steps: list[Step], path: Path) -> Parsed:
+def parse(steps: list[Step], path: Path) -> ParsedTrace:
     """What a reader sees; fails on an end without a beginning, or on one that precedes it."""
     write_trace(steps, path)
     trace = Trace()
     trace.ParseFromString(path.read_bytes())
-    found = Parsed({}, {}, [], defaultdict(list))
+    found = ParsedTrace({}, {}, [], defaultdict(list))
     open_slices: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for packet in trace.packet:
         if packet.HasField("track_descriptor"):
@@ -55,16 +55,16 @@ def parse(steps: list[Step], path: Path) -> Parsed:
             stack.append((event.name, packet.timestamp))
         elif event.type == TrackEvent.TYPE_SLICE_END:
             name, start = stack.pop()
-            found.slices.append(Drawn(event.track_uuid, name, len(stack), start, packet.timestamp))
+            found.slices.append(DrawnSlice(event.track_uuid, name, len(stack), start, packet.timestamp))
         else:
             found.values[event.track_uuid].append(event.double_counter_value)
     assert not any(open_slices.values())
     return found
 
 
-def assert_nested(slices: list[Drawn]) -> None:
+def assert_nested(slices: list[DrawnSlice]) -> None:
     """On one track, slices of one depth follow each other and lie within one of the depth above."""
-    by_depth: dict[int, list[Drawn]] = defaultdict(list)
+    by_depth: dict[int, list[DrawnSlice]] = defaultdict(list)
     for drawn in slices:
         assert drawn.end_ns > drawn.start_ns
         by_depth[drawn.depth].append(drawn)

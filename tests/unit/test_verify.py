@@ -162,7 +162,7 @@ def test_rows_that_are_lost_or_doubled_are_found(run: Path) -> None:
 
 
 def test_a_stage_with_more_emulated_wait_than_time_is_found(run: Path) -> None:
-    def impossible(rows: list[Step]) -> list[Step]:
+    def break_stage_order(rows: list[Step]) -> list[Step]:
         number = next(i for i, row in enumerate(rows) if row.call and row.call.stages)
         call = rows[number].call
         assert call is not None
@@ -170,7 +170,7 @@ def test_a_stage_with_more_emulated_wait_than_time_is_found(run: Path) -> None:
         rows[number] = replace(rows[number], call=replace(call, stages=(first, *call.stages[1:])))
         return rows
 
-    rewrite_rows(run, impossible)
+    rewrite_rows(run, break_stage_order)
     assert any("emulated" in fault and "took" in fault for fault in faults(run))
 
 
@@ -232,20 +232,20 @@ def test_a_page_that_fetches_or_runs_something_is_found(run: Path, added: str) -
 
 
 def test_an_environment_of_unknown_origin_is_found(run: Path) -> None:
-    def nowhere(summary: dict[str, dict[str, object]]) -> None:
+    def remove_cpu(summary: dict[str, dict[str, object]]) -> None:
         del summary["environment"]["cpu"]
 
-    change_summary(run, nowhere)  # type: ignore[arg-type]
+    change_summary(run, remove_cpu)  # type: ignore[arg-type]
     found = faults(run)
     assert any("environment.cpu: is missing" in fault for fault in found)
     assert "machine.json: is not the environment of summary.json" in found
 
 
 def test_a_cost_that_its_rows_and_prices_do_not_give_is_found(run: Path) -> None:
-    def cheaper(summary: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
+    def halve_money(summary: dict[str, dict[str, dict[str, dict[str, float]]]]) -> None:
         summary["arms"]["quantum-raw"]["cost"]["money"] /= 2
 
-    change_summary(run, cheaper)  # type: ignore[arg-type]
+    change_summary(run, halve_money)  # type: ignore[arg-type]
     (fault,) = faults(run)
     assert fault.startswith("summary.json: arms.quantum-raw.cost.money: says ")
 
@@ -268,10 +268,10 @@ def test_a_training_that_diverged_is_kept_read_and_said(run: Path, tmp_path: Pat
 
 
 def test_a_metric_cannot_pass_a_threshold_that_there_is_not(run: Path) -> None:
-    def passing(summary: dict[str, dict[str, dict[str, object]]]) -> None:
+    def pass_metric(summary: dict[str, dict[str, dict[str, object]]]) -> None:
         summary["metrics"]["quantum-raw.quantum_share"]["ok"] = True
 
-    change_summary(run, passing)  # type: ignore[arg-type]
+    change_summary(run, pass_metric)  # type: ignore[arg-type]
     assert faults(run) == [
         "summary.json: metrics.quantum-raw.quantum_share.ok: says True; the rows give None"
     ]

@@ -67,11 +67,11 @@ def test_threads_and_standing_still_are_refused() -> None:
     with pytest.raises(RuntimeError, match="threads"):
         loop.call_soon_threadsafe(print)
 
-    async def stuck() -> None:
+    async def wait_forever() -> None:
         await asyncio.get_running_loop().create_future()
 
     with pytest.raises(RuntimeError, match="nothing is scheduled"):
-        loop.run(stuck())
+        loop.run(wait_forever())
     loop.close()
 
 

@@ -45,7 +45,7 @@ def graph() -> grimp.ImportGraph:
     return grimp.build_graph("shotclock")
 
 
-def broken(graph: grimp.ImportGraph) -> list[str]:
+def find_broken(graph: grimp.ImportGraph) -> list[str]:
     """Names of the contracts that these imports break."""
     names = []
     for options in CONTRACTS:
@@ -64,7 +64,7 @@ def broken(graph: grimp.ImportGraph) -> list[str]:
 
 
 def test_every_contract_is_kept(graph: grimp.ImportGraph) -> None:
-    assert broken(graph) == []
+    assert find_broken(graph) == []
 
 
 @pytest.mark.parametrize(("importer", "imported"), PLANTED)
@@ -74,4 +74,4 @@ def test_an_import_across_a_wall_breaks_a_contract(
     planted = copy.deepcopy(graph)
     assert {importer, imported} <= planted.modules
     planted.add_import(importer=importer, imported=imported)
-    assert len(broken(planted)) >= 1
+    assert len(find_broken(planted)) >= 1

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from asgi_endpoint import flip_circuit, rig, sampler
+from asgi_endpoint import flip_circuit, open_client, sampler
 from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.ports import Job
 from shotclock.emulator.profile import Profile, load
@@ -86,7 +86,7 @@ def test_in_process_a_job_waits_for_the_windows_end() -> None:
 
 def test_at_the_endpoint_the_qpu_is_taken_between_two_jobs_and_comes_back_with_new_values() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", calibration=windows(10.0, 5.0))
+        one = open_client("onprem-today", calibration=windows(10.0, 5.0))
         one.endpoint.begin()
         before = await properties(one)
         job = (flip_circuit(), None, 1000)
@@ -112,7 +112,7 @@ def test_at_the_endpoint_the_qpu_is_taken_between_two_jobs_and_comes_back_with_n
 
 def test_a_session_keeps_a_calibration_out_until_it_ends() -> None:
     async def scenario() -> None:
-        one = rig("onprem-today", calibration=windows(10.0, 5.0))
+        one = open_client("onprem-today", calibration=windows(10.0, 5.0))
         one.endpoint.begin()
         before = await properties(one)
         opened = await one.call("POST", "/sessions", {"mode": "dedicated", "backend": "ibm_torino"})
