@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 # two threads of a matrix product wait for each other on two busy cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# templates compiled by tests go to a cache of their own, not to the user's
+# templates compiled by tests go to a separate cache, not to the user's
 _CACHE = Path(tempfile.mkdtemp(prefix="shotclock-tests-"))
 os.environ["XDG_CACHE_HOME"] = str(_CACHE)
 

@@ -1,4 +1,4 @@
-"""A disk under SQLite that does as it is told: fails, tears a write, stalls, loses power."""
+"""A disk under SQLite with faults on demand: it fails, tears a write, stalls, loses power."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def fault(code: int) -> Exception:
 
 
 class Gate:
-    """A sync fault that lets nothing through until it is opened; `wait_reached` tells that someone waits."""
+    """A sync fault that blocks every sync until it is opened; `wait_reached` returns when one is blocked."""
 
     def __init__(self) -> None:
         self.reached = threading.Event()

@@ -1,4 +1,4 @@
-"""A QPU that falls ill and recovers, and callers who do not care: open-loop load on virtual time.
+"""A QPU outage under open-loop load, on virtual time: calls arrive whatever the QPU does.
 
 The provider is the emulated one, packing included; the orchestrator is the production code.
 """
@@ -34,7 +34,7 @@ SLOWER = 10
 
 
 class OutageKind(Enum):
-    """What the QPU does to those who ask it."""
+    """What the QPU does with requests."""
 
     NONE = auto()
     REFUSES = auto()
@@ -126,7 +126,7 @@ class OutageProvider:
 
 @dataclass(frozen=True)
 class LoadPhase:
-    """So many seconds of calls at a rate (a second, Poisson) while the QPU is as it is."""
+    """Seconds of Poisson calls at a rate per second, with the QPU in one state."""
 
     seconds: float
     rate: float = 100.0
@@ -148,7 +148,10 @@ class Row:
 
 @dataclass
 class LoadRecord:
-    """What happened; states: the breaker's, each from when a caller saw it, as all that is the most."""
+    """What happened during a load.
+
+    states: the breaker's, each from when a caller saw it. most_…: the highest counts.
+    """
 
     rows: list[Row] = field(default_factory=list)
     states: list[tuple[float, BreakerState]] = field(default_factory=list)
@@ -207,7 +210,7 @@ def _ending(outcome: Outcome) -> str:
 
 
 def run_phases(*spells: LoadPhase, seed: int = 1) -> Coroutine[Any, Any, LoadRecord]:
-    """Open-loop calls through the spells, one after another: nobody waits for an answer to ask again."""
+    """Makes open-loop calls through the phases in turn: no call waits for the answer of another."""
     return _Run(seed).run(spells)
 
 

@@ -1,4 +1,4 @@
-"""`shotclock emulate` in a process of its own, and providers that go there as they would to IBM."""
+"""`shotclock emulate` in a separate process, and providers that use it as they would IBM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server and its clients over loopback with mutual TLS, and a dispatcher that does as it is told."""
+"""A server and its clients over loopback with mutual TLS, and a scripted dispatcher."""
 
 from __future__ import annotations
 

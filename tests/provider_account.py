@@ -1,4 +1,4 @@
-"""A vendor of paid jobs in a process of its own, which outlives whoever submits them: its file is the judge.
+"""A vendor of paid jobs in a separate process that outlives its clients: its file decides what was paid.
 
 `python provider_account.py FILE …` prints its port, takes one JSON request a connection, and answers
 with one line. A line is in the file before the job's submit is answered.

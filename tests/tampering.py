@@ -119,7 +119,7 @@ class _Requests(BaseHTTPRequestHandler):
         if answer.dropped:
             self.close_connection = True
             return
-        self.send_response_only(answer.status)  # which names no date of its own
+        self.send_response_only(answer.status)  # which has no date
         for name, value in {"content-type": "application/json", **answer.headers}.items():
             self.send_header(name, value)
         if answer.status != 204:

@@ -90,7 +90,7 @@ def test_noisy_samples_and_aers_noisy_samples_share_a_source(n: int, seed: int) 
 
 @cases
 def test_the_test_would_notice_a_wrong_sign(n: int, seed: int) -> None:
-    """Power: samples of the circuit with β negated, or without noise, are told apart at once."""
+    """Power: samples of the circuit with β negated, or without noise, are detected as different."""
     parameters = random_parameters(n, seed)
     exact = probabilities(parameters)
     wrong = execute(with_mixer(parameters, -parameters.mixer), SHOTS, 0.0, seed)

@@ -165,7 +165,7 @@ def test_the_instance_is_listed_as_the_cloud_lists_instances(price: float, kind:
         ("", 200),
     ],
 )
-def test_a_client_that_is_too_old_is_told(header: str, status: int) -> None:
+def test_a_client_that_is_too_old_is_refused_with_its_version(header: str, status: int) -> None:
     async def scenario() -> None:
         one = open_client()
         one.headers["x-qx-client-application"] = header

@@ -137,7 +137,7 @@ def test_a_page_that_is_no_number_is_refused(query: str) -> None:
     ("method", "path", "status"),
     [("GET", "/programs", 404), ("PUT", "/jobs", 405), ("POST", "/emulator/account", 404)],
 )
-def test_what_is_not_there_is_told_as_ibm_tells_errors(method: str, path: str, status: int) -> None:
+def test_missing_things_are_reported_as_ibm_reports_errors(method: str, path: str, status: int) -> None:
     async def scenario() -> None:
         answer = await rig().call(method, path)
         assert answer.status == status
@@ -146,7 +146,7 @@ def test_what_is_not_there_is_told_as_ibm_tells_errors(method: str, path: str, s
     run_virtual(scenario())
 
 
-def test_a_program_that_is_not_emulated_is_told_with_those_that_are() -> None:
+def test_a_program_that_is_not_emulated_is_refused_with_those_that_are() -> None:
     async def scenario() -> None:
         answer = await rig().submit(sampler((flip_circuit(), None, 10)), "circuit-runner")
         assert answer.status == 404

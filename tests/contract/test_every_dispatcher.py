@@ -64,7 +64,7 @@ class Subject:
     async def wait_until(self, what: Callable[[], bool]) -> None:
         """Until what another task or process does has happened; a failing test hangs for a minute."""
         async with asyncio.timeout(60):
-            while not what():  # noqa: ASYNC110 - looked at from outside
+            while not what():  # noqa: ASYNC110 - polled from outside
                 await asyncio.sleep(0.005)
 
 

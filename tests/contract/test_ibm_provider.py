@@ -146,7 +146,7 @@ def test_a_job_is_adopted_by_another_process(endpoint: IbmEndpoint) -> None:
     asyncio.run(main())
 
 
-def test_the_budget_books_what_the_endpoint_charges(endpoint: IbmEndpoint) -> None:
+def test_the_budget_records_what_the_endpoint_charges(endpoint: IbmEndpoint) -> None:
     async def main() -> None:
         provider, before = endpoint.ibm(max_money=50.0, price=2.0), endpoint.account["consumed_seconds"]
         for shots in (100, 200, 300):

@@ -95,7 +95,7 @@ def test_a_delta_names_its_version_and_finite_changes(make: Made, seed: int) -> 
     assert len(set(delta.indices.tolist())) == len(delta.indices) <= 2 * N
 
 
-def test_each_proposal_has_an_identity_of_its_own(make: Made) -> None:
+def test_each_proposal_has_a_separate_identity(make: Made) -> None:
     workload, kernel = make()
     names = set()
     for version in range(4):

@@ -381,7 +381,7 @@ def test_a_circuit_that_cannot_finish_in_time_is_never_submitted() -> None:
     assert submits == 0
 
 
-def test_calls_with_circuits_of_their_own_are_counted_as_any_call() -> None:
+def test_calls_with_user_circuits_are_counted_as_any_call() -> None:
     async def work(system: System) -> tuple[float, float, float]:
         await system.orchestrator.execute(CircuitSpec("OPENQASM 3.0;", 64, budget_ns=NS_PER_S))
         await system.orchestrator.execute(CircuitSpec("OPENQASM 3.0;", 64, budget_ns=NS_PER_S // 100))

@@ -141,7 +141,7 @@ def test_what_is_ambiguous_is_parked() -> None:
     assert states(ledger) == [LedgerState.INTENT, LedgerState.PARKED]
 
 
-def test_every_attempt_has_an_intent_of_its_own() -> None:
+def test_every_attempt_has_a_separate_intent() -> None:
     ledger = memory()
 
     async def work(system: System) -> Outcome:

@@ -58,7 +58,7 @@ def sampler() -> Provider:
 
 
 def backend() -> Provider:
-    """A `BackendV2` of the user's own, with a coupling map that wants transpiling."""
+    """A user's `BackendV2` with a coupling map that requires transpiling."""
     made = GenericBackendV2(12, coupling_map=CouplingMap.from_line(12), seed=1, noise_info=False)
     made.options.update_options(seed_simulator=1)
     return wrap("backend", made, bind_logical, ClientThreads("backend", 1), WallClock())

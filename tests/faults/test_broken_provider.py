@@ -26,7 +26,7 @@ BUSY = Fail(ProviderError(FaultKind.TRANSIENT, "busy"))
 
 
 class RaisingProvider(ScriptedProvider):
-    """Predicts, or raises what no provider may."""
+    """Predicts, or raises what no provider may raise."""
 
     sound = True
 
@@ -52,7 +52,7 @@ def test_a_prediction_that_raises_ends_its_own_call_and_the_next_one_flies() -> 
 
 
 class NoStatusProvider(ScriptedProvider):
-    """Its status call is not there; then it is."""
+    """Has no status call at first, and one later."""
 
     async def ping(self) -> None:
         await super().ping()
@@ -60,7 +60,7 @@ class NoStatusProvider(ScriptedProvider):
             raise NotImplementedError
 
 
-def test_a_status_call_that_raises_anything_is_a_failed_one_and_is_told(
+def test_a_status_call_that_raises_anything_is_a_failed_one_and_is_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def make() -> System:
@@ -93,7 +93,7 @@ def test_nobody_tries_again_at_a_provider_that_was_marked_unhealthy_meanwhile() 
 
 
 class HangingSubmit(ScriptedProvider):
-    """Takes money; no submit ever comes back."""
+    """A paid provider whose submits never return."""
 
     async def submit(self, job: Job) -> Accepted:
         self.submits += 1
@@ -121,7 +121,7 @@ def test_a_submit_that_never_comes_back_holds_neither_drain_nor_stop_and_keeps_i
 
 
 class BreakingProvider(ScriptedProvider):
-    """Costs money, and raises what no provider may where it is told to."""
+    """A paid provider that raises what no provider may, in the chosen method."""
 
     where = ""
 

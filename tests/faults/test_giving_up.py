@@ -77,7 +77,7 @@ def test_a_job_that_cannot_be_cancelled_is_parked(cancel_s: float, words: str) -
     assert words in note
 
 
-def test_a_parked_job_is_told_once_it_is_recorded() -> None:
+def test_a_parked_job_is_reported_once_it_is_recorded() -> None:
     told: list[str] = []
     ledger = MemoryLedger(lambda: 0.0)
 

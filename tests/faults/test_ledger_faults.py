@@ -60,7 +60,7 @@ def raises(code: int, suffix: str) -> Callable[[str], None]:
 # a disk that fails
 
 
-def test_after_a_failed_sync_everyone_is_told_and_nothing_is_synced_again(tmp_path: Path) -> None:
+def test_after_a_failed_sync_all_callers_get_an_error_and_nothing_is_synced_again(tmp_path: Path) -> None:
     disk, gate = Disk(), Gate()
 
     async def main(ledger: SqliteLedger) -> None:
@@ -176,13 +176,13 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(
 
     with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
-    assert disk.syncs[""] > 3  # there were checkpoints among them
+    assert disk.syncs[""] > 3  # some of them were during checkpoints
     assert len(cuts) > 30
     for left, known in cuts:
         assert known <= tags(left)
 
 
-def test_a_file_that_may_not_grow_is_told_and_keeps_what_it_has(tmp_path: Path) -> None:
+def test_a_file_that_may_not_grow_is_reported_and_keeps_its_records(tmp_path: Path) -> None:
     # a limit of the system, not of a test: writes past 64 KiB fail
     limited = (
         "import resource, signal\n"
@@ -449,7 +449,7 @@ def test_a_folder_that_takes_no_file_is_one_line(folder: str) -> None:
         SqliteLedger(Path(folder) / "ledger.db", time.time)
 
 
-def test_a_file_that_may_only_be_read_is_told_at_the_start(tmp_path: Path) -> None:
+def test_a_read_only_file_is_reported_at_the_start(tmp_path: Path) -> None:
     open_ledger(tmp_path).close()
     disk = Disk()
     disk.readonly = True

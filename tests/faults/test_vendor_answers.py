@@ -262,7 +262,7 @@ def test_results_that_stay_unreadable_end_the_job(
         accepted = await provider.submit(job())
         proxy.answer(RESULTS, NONSENSE[what])
         error = await refused(provider.collect(accepted))
-        # QRMI does not tell what cannot be read from what did not arrive.
+        # QRMI does not distinguish an unreadable response from a missing one.
         assert error.kind is FaultKind.PERMANENT or provider.name == "qrmi"
         assert error.kind is not FaultKind.TRANSIENT
 

@@ -325,7 +325,7 @@ def test_an_identity_shows_no_key(site: Site) -> None:
     assert "PRIVATE" not in repr(load(site.issue(TRAINER), utc_now()))
 
 
-def test_half_written_files_keep_the_previous_certificate_and_are_told_once(site: Site) -> None:
+def test_half_written_files_keep_the_previous_certificate_and_are_reported_once(site: Site) -> None:
     files = site.issue(TRAINER)
     refused: list[str] = []
     live = LiveIdentity(files, on_refused=refused.append)
@@ -368,7 +368,7 @@ def test_a_byte_order_mark_alone_makes_no_new_certificate(site: Site) -> None:
     assert live.current == before
 
 
-def test_a_certificate_that_expires_in_use_is_told_once_and_forgotten_when_it_is_renewed(site: Site) -> None:
+def test_a_certificate_that_expires_in_use_is_reported_once_until_it_is_renewed(site: Site) -> None:
     files = site.issue(TRAINER)
     refused: list[str] = []
     today = utc_now()

@@ -142,7 +142,7 @@ class Tab:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Tab]:
-    """A browser with one tab, ended afterwards. profile: a folder of its own."""
+    """A browser with one tab, ended afterwards. profile: a dedicated folder."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         raise BrowserError(MISSING)

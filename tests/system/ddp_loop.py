@@ -2,7 +2,7 @@
 
 HOW: "well"; "tampered", rank one moves a weight on its own; "lost", rank one dies. Rank zero prints a line a
 call; at half-way the ranks wait for the file FOLDER/killed, and at the end each says its parameters' hash.
-Where they part, each says what it was told, and ends once the other one has.
+Where they diverge, each reports the error it got, and ends after the other one.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_what_given_up_jobs_took_of_the_qpu_is_in_the_arms_cost(ran: Ran) -> Non
     )
 
 
-def test_the_choice_is_told_in_verdict_terminal_and_page(ran: Ran) -> None:
+def test_the_choice_is_in_verdict_terminal_and_page(ran: Ran) -> None:
     arm = ran.summary.arms[SLUGGISH]
     assert arm.meeting is not None
     first = arm.meeting.changes[0]

@@ -50,7 +50,7 @@ def test_detaching_twice_does_nothing_and_an_error_without_detaching_is_the_user
     assert ended.stderr.endswith("ValueError: the user's own\n"), ended.stderr
 
 
-def test_a_program_that_the_worker_cannot_import_is_told_what_to_do(tmp_path: Path) -> None:
+def test_a_program_that_the_worker_cannot_import_gets_an_error_with_its_fix(tmp_path: Path) -> None:
     ended = run(LOOP + "\nattached()\n", tmp_path / "unguarded.py")
     assert ended.returncode == 1
     last = ended.stderr.splitlines()[-1]

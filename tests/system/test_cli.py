@@ -111,7 +111,7 @@ def test_a_folder_in_use_is_not_written_over(shotclock: Cli, tmp_path: Path) -> 
     assert kept.read_text() == "mine"
 
 
-def test_a_threshold_that_fails_is_99_and_one_that_settles_nothing_is_5_under_strict(
+def test_a_failed_threshold_is_99_and_an_inconclusive_one_is_5_under_strict(
     shotclock: Cli, tmp_path: Path
 ) -> None:
     arms = ["--arms", "classical-only,hybrid-public-cloud"]
@@ -172,7 +172,7 @@ def test_help_imports_neither_torch_nor_qiskit() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_what_a_user_imports_is_told_before_torch_is_loaded() -> None:
+def test_errors_in_a_users_import_are_reported_before_torch_is_loaded() -> None:
     check = "import sys, shotclock; print('attach' in dir(shotclock), 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout == "True False\n"

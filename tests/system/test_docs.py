@@ -1,6 +1,6 @@
 """The examples of the docs, run as a reader would: files written, commands in order, code executed.
 
-They run in the environment of a reader who asked for no extra. Two pages have a module of their own:
+They run in the environment of a reader without extras. Two pages have a separate module:
 docs/sre.md (test_sre_page.py) and docs/emulate.md (test_ibm_clients.py).
 """
 

@@ -76,7 +76,7 @@ def test_all_is_well_and_nothing_was_submitted(run_doctor: Doctor, endpoint: Ibm
     assert endpoint.account["charges"] == []
 
 
-def test_a_price_is_told_before_anything_is_paid(run_doctor: Doctor) -> None:
+def test_a_price_is_shown_before_anything_is_paid(run_doctor: Doctor) -> None:
     settings = (
         "[quantum]\nprofile = 'public-cloud'\nshots = 1000\nmax_money_per_run = {}\n[cost]\nqpu_second = 1.6"
     )

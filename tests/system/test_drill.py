@@ -39,7 +39,7 @@ def test_no_harmful_answer_is_applied_with_protections(found: StaleUpdates) -> N
     assert all(after <= before * (1 + ROUNDED) for before, after in pairwise(protected.course))
 
 
-def test_the_weather_is_what_the_drill_says(found: StaleUpdates) -> None:
+def test_the_injected_delays_are_what_the_drill_says(found: StaleUpdates) -> None:
     unprotected, protected = found.rounding
     assert unprotected.answered_longest_ms > 10 * ON.budget_ms
     assert unprotected.answered_longest_ms < OFF.budget_ms
@@ -47,7 +47,7 @@ def test_the_weather_is_what_the_drill_says(found: StaleUpdates) -> None:
     assert protected.answered_longest_ms <= ON.budget_ms + 1e3 * drill.STEP_S
 
 
-def test_loss_curves_of_the_flips_stand_beside(found: StaleUpdates) -> None:
+def test_loss_curves_of_the_flips_are_in_the_result(found: StaleUpdates) -> None:
     alone, unprotected, protected = found.flipping
     assert [one.arm for one in found.flipping] == ["no calls", "unprotected", "protected"]
     assert len({one.course[0] for one in found.flipping}) == 1

@@ -88,7 +88,7 @@ def test_a_deleted_working_directory_is_reported_and_replaced(tmp_path: Path) ->
     assert error.startswith("shotclock: runs/none: ")
     assert ended.returncode == 2
     replaced = Path(notice.rpartition(" ")[2])
-    replaced.rmdir()  # it is there, and empty
+    replaced.rmdir()  # it exists, and is empty
 
 
 def test_stripped_docstrings_leave_the_help_as_it_is() -> None:

@@ -1,4 +1,4 @@
-"""IBM's own clients, unmodified and in processes of their own, against `shotclock emulate` over HTTP."""
+"""IBM's own clients, unmodified and in separate processes, against `shotclock emulate` over HTTP."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ SCRIPTS = {
 
 
 def start_endpoint(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
-    """The endpoint in a process of its own, and what it says of itself."""
+    """The endpoint in a separate process, and what it prints about itself."""
     process = subprocess.Popen(
         [*COMMAND, "emulate", "--json", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""SIGKILL under load at random instants, judged by the account of a vendor in a process of its own."""
+"""SIGKILL under load at random instants, judged by the account of a vendor in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`shotclock load` as a person meets it: a service of its own, one elsewhere, Ctrl-C, bad input."""
+"""`shotclock load` as a user runs it: its own orchestrator, a target, Ctrl-C, bad input."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Telling(app.Service):
 app.Service = Telling
 typer.run(load)
 """
-"""The command, which also tells where the orchestrator of its own can be asked how many calls have come."""
+"""The command; it also prints the address at which its orchestrator reports how many calls have arrived."""
 PATIENT = ("--deadline-ms", "60000")
-"""For calls whose answers are looked at: on a busy machine, too, they come from the QPU."""
+"""For calls whose answers are checked: they come from the QPU even on a busy machine."""
 
 
 def ran(*arguments: str) -> Result:
@@ -58,7 +58,7 @@ def run_refused(*arguments: str) -> ShotclockError:
     return found
 
 
-def test_a_load_of_its_own_orchestrator_leaves_a_whole_folder(tmp_path: Path) -> None:
+def test_a_load_of_its_embedded_orchestrator_writes_a_complete_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = ran("--rate", "20", "--duration", "3", "--runs", "2", "--json", "--out", str(out), *PATIENT)
     summary = LoadSummary.model_validate_json(found.stdout)

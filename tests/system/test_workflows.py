@@ -1,4 +1,4 @@
-"""The workflows of CI: they parse, what they run is there, and their scripts do what they say."""
+"""The workflows of CI: they parse, the commands they run exist, and their scripts do what they say."""
 
 from __future__ import annotations
 

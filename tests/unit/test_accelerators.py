@@ -1,4 +1,4 @@
-"""AMD's cards as a host's sysfs shows them: what is told, and what is left out."""
+"""AMD's cards as a host's sysfs shows them: what is reported, and what is left out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_a_host_without_amd_tells_nothing(tmp_path: Path) -> None:
     assert accelerators(tmp_path) == ()
 
 
-def test_cards_stand_in_the_order_of_their_numbers_and_connectors_are_none(tmp_path: Path) -> None:
+def test_cards_are_in_the_order_of_their_numbers_and_connectors_are_left_out(tmp_path: Path) -> None:
     amd_host(tmp_path, cards=(10, 2))
     write(tmp_path, "sys/class/drm/card2-DP-1/device/vendor", "0x1002")
     write(tmp_path, "sys/class/drm/renderD128/device/vendor", "0x1002")

@@ -20,7 +20,7 @@ def load(waiting: int = 0, ahead_s: float = 0.0, service_p95_s: float = 0.1, bat
     return Load(waiting, 1, ahead_s, 5, service_p95_s, batch)
 
 
-def test_who_has_to_go_is_told_the_limit_and_when_to_come_again() -> None:
+def test_a_refused_call_gets_the_limit_and_when_to_retry() -> None:
     assert (
         str(explain_displacement(load(), 4))
         == "queue_limit: 4 calls waiting against a limit of 4; retry in 0.1 s"
@@ -43,7 +43,7 @@ def test_calls_that_share_a_job_wait_for_it_once(waiting: int, ahead: int, jobs:
     assert predict_s(load(waiting, ahead * 0.5, 0.5, batch=8)) == 0.5 * jobs
 
 
-def test_what_cannot_finish_is_told_how_much_was_left_and_how_much_it_takes() -> None:
+def test_a_call_that_cannot_finish_gets_the_budget_left_and_the_time_it_takes() -> None:
     rejection = admit(load(waiting=3, ahead_s=0.1), 200 * NS_PER_MS)
     assert rejection is not None
     assert str(rejection) == ("remaining_budget: 0.5 s predicted p95 against a limit of 0.2; retry in 0.4 s")

@@ -124,7 +124,7 @@ def test_no_angles_anywhere_beat_the_grids_by_much(kind: str) -> None:
         assert energy <= 0.95 * lowest
 
 
-def test_minimising_wants_a_negative_beta_with_a_positive_gamma() -> None:
+def test_minimising_needs_a_negative_beta_with_a_positive_gamma() -> None:
     for seed in range(10):
         subproblem = random_subproblem(8, seed)
         chosen = cold(subproblem)

@@ -108,7 +108,7 @@ def test_reports_of_jobs_from_before_the_opening_change_nothing() -> None:
     assert breaker.state(waits) is HALF_OPEN
 
 
-def test_a_closing_starts_the_count_of_failures_anew() -> None:
+def test_closing_resets_the_count_of_failures() -> None:
     breaker = make_open_breaker()
     now = breaker.retry_after_ns(0)
     assert breaker.probe_due(now)

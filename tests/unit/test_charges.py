@@ -137,7 +137,7 @@ def test_a_session_whose_vendor_tells_its_usage_has_a_bill() -> None:
 
 
 @pytest.mark.parametrize("usage", [0.0, ProviderError(FaultKind.TRANSIENT, "away")])
-def test_a_session_whose_usage_nobody_tells_is_counted_as_untold(usage: float | ProviderError) -> None:
+def test_a_session_without_reported_usage_is_counted(usage: float | ProviderError) -> None:
     workload = run_workload(Vendor(usage), ran_s=2.0)
     assert workload.bills == []
     assert workload.untold == 1

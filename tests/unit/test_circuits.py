@@ -112,7 +112,7 @@ def test_classical_bit_i_is_variable_i(bits: list[int]) -> None:
     assert samples.counts.tolist() == [50]
 
 
-def test_values_stand_in_the_order_of_the_circuits_own_parameters() -> None:
+def test_values_are_in_the_order_of_the_circuits_parameters() -> None:
     """With twelve variables `theta[10]` sorts by number, and vectors sort by name."""
     p = random_parameters(12, 1)
     circuit = line_circuit(12)

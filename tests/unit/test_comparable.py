@@ -89,7 +89,7 @@ def test_every_run_tells_its_host() -> None:
     assert environment()["host"]
 
 
-def test_a_cache_hit_is_a_class_of_its_own_and_no_call_of_the_qpu(tmp_path: Path) -> None:
+def test_a_cache_hit_is_a_separate_class_and_not_a_call_of_the_qpu(tmp_path: Path) -> None:
     """Neither a latency of the QPU nor a miss of it, in the summary and in a comparison alike."""
     steps = synthetic.rows(synthetic.SMALL)
     place = next(n for n, row in enumerate(steps) if row.arm == ARM and row.call and row.call.in_time)

@@ -144,7 +144,7 @@ def test_a_limit_out_of_its_range_is_refused_as_a_percentage_without_its_sign_is
         compare(units("a", 5), units("b", 5), [MetricLimit.parse("*share=150%")])
 
 
-def test_runs_that_were_not_made_in_turns_are_told_apart() -> None:
+def test_runs_that_were_not_made_in_turns_are_recognised() -> None:
     a, b = units("a", 5), units("b", 6)
     later = [replace(one, started_at=f"2026-11-23T10:{n:02d}:00") for n, one in enumerate(b)]
     assert is_interleaved(a, b)
@@ -169,7 +169,7 @@ def test_environments_that_differ_refuse_to_merge_and_say_in_what() -> None:
     refuse_to_merge([])
 
 
-def test_a_run_with_too_few_calls_settles_nothing_and_says_so() -> None:
+def test_a_run_with_too_few_calls_is_inconclusive_and_says_so() -> None:
     few = [
         replace(one, latencies={name: Sample(s.values_ns[::9]) for name, s in one.latencies.items()})
         for one in units("a", 5)

@@ -70,7 +70,7 @@ def test_a_checksum_changes_nothing_and_takes_a_transposed_view_as_it_reads() ->
     assert torch.equal(values, held)
 
 
-def test_without_torchrun_nobody_is_told() -> None:
+def test_without_torchrun_no_rank_is_informed() -> None:
     delta = Delta(0, "0.bias", np.zeros(1, np.int64), np.ones(1, np.float32))
     assert join_ranks(model(), {}) is SINGLE_PROCESS
     assert join_ranks(model(), {"RANK": "0", "WORLD_SIZE": "1"}) is SINGLE_PROCESS
@@ -205,7 +205,7 @@ def test_what_rank_zero_applies_is_applied_by_the_other_at_the_same_step(
     assert wire.looked[4:] == ["0: the flush after step 4", "1: the flush after step 4"]
 
 
-def test_a_rank_at_another_version_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rank_at_another_version_gets_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     wire = Wire()
     first, second = Rank(0, wire, monkeypatch), Rank(1, wire, monkeypatch)
     first.optimizer.step()

@@ -44,7 +44,7 @@ def test_a_run_is_kept_once_and_survives_the_process(tmp_path: Path) -> None:
     assert (point.value, point.bound, point.emulated) == (12.5, 13.0, True)
 
 
-def test_environments_are_series_of_their_own(tmp_path: Path) -> None:
+def test_environments_are_separate_series(tmp_path: Path) -> None:
     with History(tmp_path / "history.db") as history:
         history.add(FIRST)
         history.add(replace(after(2, 1.0), environment={"cpu": "another"}))
@@ -53,7 +53,7 @@ def test_environments_are_series_of_their_own(tmp_path: Path) -> None:
     assert one == same != another
 
 
-def test_runs_of_other_rates_or_workloads_are_series_of_their_own() -> None:
+def test_runs_of_other_rates_or_workloads_are_separate_series() -> None:
     rows = synthetic.rows(synthetic.SMALL)
     summary = synthetic.summary(rows, synthetic.SMALL)
     one = of_bench(summary)

@@ -37,7 +37,7 @@ def network(*widths: int) -> tuple[nn.Sequential, Tensor, Tensor]:
 
 
 class AddOne:
-    """A Kernel that adds 1 to the first bias, whatever the bits; counts what it was asked on."""
+    """A Kernel that adds 1 to the first bias, whatever the bits; counts the versions it proposed on."""
 
     name = "nudge"
     loss_check = False
@@ -106,7 +106,7 @@ def test_every_second_step_asks_and_the_answer_moves_the_model() -> None:
     assert [call.step for call in loop.calls] == [2, 4, 6]
     assert {call.applied.decision for call in loop.calls} == {Decision.APPLIED}
     assert [decision for _, decision in loop.caller.told] == [Decision.APPLIED] * 3
-    # each applied delta is a version of its own, beside the six steps
+    # each applied delta is a separate version, in addition to the six steps
     assert loop.handle.version == 6 + 3
     assert float(bias[0]) > 2.0
     assert loop.kernel.versions == [2, 5, 8]
@@ -327,7 +327,7 @@ def test_once_detached_a_flush_waits_for_nothing_and_applies_nothing() -> None:
     assert same(weights(loop.model), held)
 
 
-def test_a_call_whose_waiting_was_interrupted_is_still_under_way() -> None:
+def test_a_call_whose_wait_was_interrupted_is_still_in_flight() -> None:
     def interrupted(_: Subproblem) -> Outcome:
         raise KeyboardInterrupt
 

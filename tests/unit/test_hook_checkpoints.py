@@ -156,13 +156,13 @@ def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loa
     gone.train(3)
     resumed.load(gone.save(tmp_path / "at"))
     assert resumed.counted.made == [(Decision.DROPPED, True)] * 2
-    # what was dropped is not asked again; the rows after it are, under names of their own
+    # dropped calls are not made again; the rows after them are, under new names
     resumed.train(1)
     names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]
     assert names == [f"rounding-{number}" for number in range(1, 5)]
 
 
-def test_calls_that_were_dropped_once_are_not_told_again(tmp_path: Path) -> None:
+def test_calls_that_were_dropped_once_are_not_reported_again(tmp_path: Path) -> None:
     loop = Loop(make_rounded, policy=OVERLAP)
     loop.train(3)
     loop.load(loop.save(tmp_path / "at"))

@@ -100,7 +100,7 @@ def test_a_claim_is_confirmed_and_one_failure_lowers_it() -> None:
     assert search.next([*points, Point(100, FAIL)]) == Try(50, 20)
 
 
-def test_a_confirmation_that_settles_nothing_confirms_nothing_and_ends() -> None:
+def test_an_inconclusive_confirmation_confirms_nothing_and_ends() -> None:
     search = Search(100, 10, confirmations=3)
     points = [Point(100, PASS), Point(200, FAIL), Point(105, FAIL)]
     assert search.next([*points, Point(100, OPEN), Point(100, OPEN)]) == Try(100, 10)

@@ -1,4 +1,4 @@
-"""A circuit of the user's own under load: measured as subproblems are, and told with what it costs."""
+"""A user circuit under load: measured as subproblems are, and reported with its cost."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_circuit_without_samples_is_unanswered_and_missed() -> None:
     assert found.quantum_goodput_per_s == pytest.approx((found.calls - 3) / SERVER.duration_s)
 
 
-def test_a_cause_is_told_with_its_figures_or_without() -> None:
+def test_a_cause_is_reported_with_its_figures_or_without() -> None:
     assert why_no_samples(SHED, figures=False) == "rejected: queue_limit"
     assert why_no_samples(SHED, figures=True) == f"rejected: {FULL}"
     assert classify_answer(SHED) == "unanswered"
@@ -156,7 +156,7 @@ def test_a_circuit_that_cannot_be_asked_is_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_text_and_qpy_are_told_apart_by_how_they_begin(tmp_path: Path) -> None:
+def test_text_and_qpy_are_distinguished_by_their_first_bytes(tmp_path: Path) -> None:
     text, binary = tmp_path / "own.qasm", tmp_path / "own.qpy"
     text.write_text("OPENQASM 3.0;", encoding="utf-8")
     binary.write_bytes(b"QISKIT\x11and so on")
@@ -166,7 +166,7 @@ def test_text_and_qpy_are_told_apart_by_how_they_begin(tmp_path: Path) -> None:
     assert CircuitFile.read(binary, [], 5).spec.source == b"QISKIT\x11and so on"
 
 
-def test_the_circuit_stands_in_the_summary_the_page_and_the_terminal(tmp_path: Path) -> None:
+def test_the_circuit_is_in_the_summary_the_page_and_the_terminal(tmp_path: Path) -> None:
     calls = circuits(SERVER, Queue(lambda number: 0.004))
     summary = summary_of(calls)
     write_load(summary, calls, tmp_path)
@@ -209,7 +209,7 @@ def test_qpu_seconds_have_a_price_marked_emulated_and_what_came_late_is_paid_too
     assert told.strip() in write_load_report(summary, calls, tmp_path).read_text(encoding="utf-8")
 
 
-def test_a_call_given_up_may_have_cost_more_than_is_told() -> None:
+def test_an_abandoned_call_may_have_cost_more_than_is_reported() -> None:
     _, calls = make_priced(0.25)
     calls[0] = replace(calls[0], qpu_s=0.0, attempts=1)
     summary = summary_of(calls, Price("EUR", 2.0))
@@ -219,7 +219,7 @@ def test_a_call_given_up_may_have_cost_more_than_is_told() -> None:
     assert "at least " not in " ".join(sentences(make_priced(0.25)[0]))
 
 
-def test_without_qpu_seconds_no_money_is_told(tmp_path: Path) -> None:
+def test_without_qpu_seconds_no_money_is_reported(tmp_path: Path) -> None:
     summary, calls = make_priced(0.0)
     assert summary.cost is None
     page = write_load_report(summary, calls, tmp_path).read_text(encoding="utf-8")
@@ -227,7 +227,7 @@ def test_without_qpu_seconds_no_money_is_told(tmp_path: Path) -> None:
     assert "no QPU seconds are reported" in page
 
 
-def test_verify_works_the_money_out_anew(tmp_path: Path) -> None:
+def test_verify_recomputes_the_money(tmp_path: Path) -> None:
     summary, calls = make_priced(0.25)
     write_load(summary, calls, tmp_path)
     write_load_report(summary, calls, tmp_path)

@@ -141,7 +141,7 @@ def test_a_load_that_is_late_itself_is_no_measurement() -> None:
     assert judge(calls, SERVER, "quantum").faults == ()
 
 
-def test_a_load_that_falls_behind_its_rate_is_no_measurement() -> None:
+def test_a_load_that_falls_behind_its_rate_is_invalid() -> None:
     calls = run_load(SERVER, Queue(mix_bits))
     found = judge(calls[: int(0.98 * len(calls))], SERVER, "quantum")
     assert any("offered" in fault for fault in found.faults)
@@ -259,7 +259,7 @@ def test_charts_are_marked_labelled_and_there_where_they_have_something_to_show(
     assert "load_against_latency" not in one_rate
 
 
-def test_calls_without_an_answer_have_a_strip_of_their_own(tmp_path: Path) -> None:
+def test_calls_without_an_answer_have_a_separate_strip(tmp_path: Path) -> None:
     _, drawings = draw_load((50,), tmp_path, Queue(mix_bits, lambda number: late if number % 3 else done))
     assert "missed" in drawings["latency_over_time"]
     _, answered = draw_load((50,), tmp_path / "answered", Queue(mix_bits))

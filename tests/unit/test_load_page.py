@@ -82,7 +82,7 @@ def test_the_page_has_every_section_and_the_quoted_runs_figures(tmp_path: Path) 
     assert sections == SECTIONS
     run = summary.runs[0]
     assert found.row("any answer")[1] == f"{run.calls:,}"
-    assert "too few" in found.row("any answer")[-1]  # p99.9 wants 6,636 calls
+    assert "too few" in found.row("any answer")[-1]  # p99.9 needs 6,636 calls
     for kind in CLASSES:
         assert found.row(kind)[1] == f"{run.by_class[kind].n:,}"
     assert "EMULATED" in found.words
@@ -171,7 +171,7 @@ def test_a_test_interrupted_before_its_first_run_ended_has_a_page(tmp_path: Path
 
 
 @pytest.mark.parametrize("basis", ["quantum", "any"])
-def test_the_page_fetches_nothing_and_escapes_what_it_is_told(
+def test_the_page_fetches_nothing_and_escapes_its_input(
     basis: Literal["quantum", "any"], tmp_path: Path
 ) -> None:
     hostile = replace(FACTS, target="<script>alert(1)</script>{{ 7 * 7 }}", basis=basis)

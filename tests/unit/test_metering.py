@@ -192,7 +192,7 @@ def test_a_usage_limit_keeps_jobs_waiting() -> None:
     run_virtual(scenario())
 
 
-def test_an_account_books_a_workload_once_and_shows_a_tag_paid_twice() -> None:
+def test_an_account_records_a_workload_once_and_shows_a_tag_paid_twice() -> None:
     account = Account(price_per_s=2.0, usage_limit_s=None)
     account.charge("a", "job", 1.0, ("t", "t"))
     assert account.tags_paid_twice() == ()

@@ -147,7 +147,7 @@ def overrun_in(run: Summary, overruns: int) -> Summary:
 
 
 @pytest.mark.parametrize("gate", [Result.PASS, Result.FAIL, Result.INCONCLUSIVE])
-def test_a_run_of_overruns_is_invalid_in_the_headline_and_settles_nothing(gate: Result) -> None:
+def test_a_run_of_overruns_is_invalid_in_the_headline_and_inconclusive(gate: Result) -> None:
     slow = Call(waits_ms=2_300.0, p95_ms=2_400.0, gate=gate, wins=5)
     verdict = overrun_in(summary({ARM: slow}), 190).verdict
     assert verdict.headline.startswith(f"INVALID latencies of {ARM}: the emulation computed for longer")

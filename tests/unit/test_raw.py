@@ -173,7 +173,9 @@ def test_values_that_do_not_fit_are_refused(values: dict[str, float], told: str)
         read(circuit, values)
 
 
-def test_a_missing_reader_of_openqasm_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_reader_of_openqasm_is_reported_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "qiskit_qasm3_import", None)
     with pytest.raises(MachineError, match="pip install qiskit-qasm3-import"):
         read(BELL)

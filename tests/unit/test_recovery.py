@@ -182,7 +182,7 @@ def test_a_job_that_has_failed_is_not_asked_for_again() -> None:
 
 
 def test_a_slow_vendor_is_searched_for_many_intents_at_once() -> None:
-    """So many that a search after the other would take a start its patience."""
+    """Too many records to search one after the other during a start."""
 
     class SlowSearch(ScriptedProvider):
         async def find(self, tag: str) -> tuple[Accepted, ...]:

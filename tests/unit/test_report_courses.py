@@ -1,4 +1,4 @@
-"""The courses of the held-out loss: means over seeds, and as many points as can be told apart."""
+"""The courses of the held-out loss: means over seeds, and as many points as can be distinguished."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def test_seeds_are_averaged_and_what_some_never_reached_keeps_the_others() -> No
     )
 
 
-def test_evaluations_too_near_to_be_told_apart_are_one_point() -> None:
+def test_evaluations_too_close_to_distinguish_are_one_point() -> None:
     drawn = curve(course(range(101)), lambda point: float(point.step), X, WIDTH_PX, "", band=True)
     assert len(drawn.points) == WIDTH_PX / APART_PX
     assert [y for _, y in drawn.points][:-1] == [1.5] * (len(drawn.points) - 1)
     assert all((low, high) == (0.5, 3.5) for _, low, high in drawn.band)
     place, last = drawn.points[-1]
     assert place == 100
-    assert last == pytest.approx(4 / 3)  # the axis' end is no cell of its own
+    assert last == pytest.approx(4 / 3)  # the axis' end is not a separate cell
 
 
 def test_evaluations_far_enough_apart_are_all_drawn() -> None:

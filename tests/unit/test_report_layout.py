@@ -27,7 +27,7 @@ def print_summary(summary: Summary, width: int = 80) -> str:
     return stream.getvalue()
 
 
-def test_the_points_of_a_column_stand_in_a_line() -> None:
+def test_the_decimal_points_of_a_column_align() -> None:
     grid = plain("", ("", "ms"), [("a", "1,234"), ("b", "0.05"), ("c", "–"), ("d", "-7.5"), ("e", "9 %")])
     words, places = grid.places()
     assert (words, places) == (0, 2)

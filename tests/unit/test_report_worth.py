@@ -57,7 +57,7 @@ def test_the_prices_are_those_the_costs_were_reckoned_with(names: tuple[str, ...
     assert word_prices(found) == "2.10 USD a GPU hour, 1.60 USD a QPU second"
 
 
-def test_a_summary_from_before_prices_were_told_draws_no_money() -> None:
+def test_a_summary_without_prices_draws_no_money() -> None:
     steps, summary = run()
     old = {name: arm.cost.model_copy(update={"prices": None}) for name, arm in summary.arms.items()}
     summary = with_costs(summary, old)
@@ -158,7 +158,7 @@ def test_gains_move_the_line_only_where_both_are_settled() -> None:
     assert no_gain(BreakEven(prices=AT, quantum=(gained,), classical=classical)) == []
 
 
-def test_fabrics_are_compared_and_their_gain_is_told() -> None:
+def test_fabrics_are_compared_and_their_gain_is_reported() -> None:
     steps, summary = run()
     found = find_break_even(summary, table(steps), AT)
     assert found is not None

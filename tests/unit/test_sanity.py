@@ -1,4 +1,4 @@
-"""A figure against the founding document's: met, explained by its components, or told to be neither."""
+"""A figure against the reference figure: met, explained by its components, or neither."""
 
 from __future__ import annotations
 

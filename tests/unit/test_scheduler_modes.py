@@ -134,7 +134,7 @@ def does_not_fit(subproblem: Subproblem) -> Outcome:
 
 
 def test_calls_refused_for_their_budget_are_waited_for_no_longer() -> None:
-    """Admission foresees what would miss; asked with more time, such a call may well come back."""
+    """Admission refuses calls predicted to miss; with a larger budget such a call may be answered."""
     system = System(policy("auto", predicted_p95_s=0.05), FakeCaller(does_not_fit))
     system.run(range(FEWEST + 1))
     assert system.scheduler.mode == "overlap"

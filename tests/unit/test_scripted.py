@@ -81,7 +81,7 @@ def test_what_cannot_be_found_is_a_settings_error(name: str, told: str) -> None:
         load(name)
 
 
-def test_a_missing_package_is_told_with_what_to_install(
+def test_a_missing_package_is_reported_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "vendor_of_mine.py").write_text("import a_package_nobody_has\n", "utf-8")

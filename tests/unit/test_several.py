@@ -1,4 +1,4 @@
-"""Several runs: their spread worked out, their hosts told apart, and refused where they differ."""
+"""Several runs: their spread, their hosts distinguished, and refusal where environments differ."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_the_page_has_every_runs_figure_and_its_mark(count: int, tmp_path: Path)
     assert len(document["metrics"]["quantum-raw.loss"]["values"]) == count
 
 
-def test_runs_of_like_hosts_merge_and_are_told_apart_by_name(tmp_path: Path) -> None:
+def test_runs_of_like_hosts_merge_and_are_distinguished_by_name(tmp_path: Path) -> None:
     runs = [a_run(tmp_path, number, {**MACHINE, "host": f"node-{number % 2}"}) for number in (1, 2, 3)]
     several = read_several(runs)
     assert several.hosts == ["node-1", "node-0"]

@@ -22,7 +22,7 @@ from shotclock.emulator.statevector import execute, execute_all, probabilities
 def test_a_circuit_in_a_batch_is_the_circuit_alone(
     shapes: list[tuple[int, int]], seed: int, flip: float
 ) -> None:
-    """Sizes and layers mixed, so that memory shared within a size is seen to carry nothing over."""
+    """Sizes and layers mixed, to show that memory shared within a size carries nothing over."""
     sets = tuple(random_parameters(n, k, layers) for k, (n, layers) in enumerate(shapes))
     seeds = tuple((seed + k) % 2**63 for k in range(len(sets)))
     together = execute_all(sets, 100, (flip,) * len(sets), seeds)
@@ -33,7 +33,7 @@ def test_a_circuit_in_a_batch_is_the_circuit_alone(
         assert samples.shots == 100
 
 
-def test_a_batch_wants_a_flip_probability_and_a_seed_for_every_circuit() -> None:
+def test_a_batch_needs_a_flip_probability_and_a_seed_for_every_circuit() -> None:
     with pytest.raises(ValueError, match="shorter"):
         execute_all((QaoaParameters.idle(2), QaoaParameters.idle(2)), 1, (0.0,), (0, 1))
 

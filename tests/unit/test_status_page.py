@@ -39,7 +39,7 @@ def test_a_browser_gets_a_page_and_a_script_json(accept: str, kind: str) -> None
     assert "emulated" in text
 
 
-def test_the_page_says_what_is_emulated_and_what_wants_a_look() -> None:
+def test_the_page_says_what_is_emulated_and_what_needs_attention() -> None:
     assert page(WELL).count("(EMULATED)") == 2
     assert "116 of 120" in page(WELL)
     assert 'class="attention"' not in page(WELL)

@@ -126,7 +126,7 @@ def test_no_single_flipped_bit_gets_through(tmp_path: Path) -> None:
         assert isinstance(parse(flip_byte(content, at), identity), Disk), at
 
 
-def test_a_file_that_cannot_be_read_or_written_is_told_and_costs_only_a_compile(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_or_written_is_reported_and_costs_only_a_compile(tmp_path: Path) -> None:
     TemplateStore(tmp_path).path(identity_of()).mkdir()
     assert obtain(tmp_path).disk is Disk.UNREADABLE
     occupied = tmp_path / "file"

@@ -45,7 +45,7 @@ DEVICE = "heron-torino"
 
 
 class CountingOffload:
-    """An offload that counts, takes a moment, and fails as often as told."""
+    """An offload that counts, takes a moment, and fails a given number of times."""
 
     def __init__(self, failures: int = 0) -> None:
         self.runs = 0

@@ -46,7 +46,7 @@ def history(tmp_path: Path) -> Iterator[History]:
         yield found
 
 
-def test_a_change_is_told_with_its_run_and_whether_it_is_worse(history: History, tmp_path: Path) -> None:
+def test_a_change_is_reported_with_its_run_and_whether_it_is_worse(history: History, tmp_path: Path) -> None:
     add(history, 24, 12)
     found = read_trends(history)
     assert [trend.metric for trend in found.trends] == [GOODPUT, P99]
@@ -70,9 +70,7 @@ def test_a_change_is_told_with_its_run_and_whether_it_is_worse(history: History,
     assert (change["run_id"], change["worse"]) == ("one-12", True)
 
 
-def test_the_words_of_neighbouring_changes_stand_on_lines_of_their_own(
-    history: History, tmp_path: Path
-) -> None:
+def test_labels_of_neighbouring_changes_are_on_separate_lines(history: History, tmp_path: Path) -> None:
     for number in range(30):
         level = 10.0 if number < 18 else 14.0 if number < 24 else 12.0
         figure = Figure(P99, "ms", "lower", 1_000, level * (1 + 0.002 * (number % 3)), None)

@@ -1,4 +1,4 @@
-"""The verdict by the founding document's framework: each way, each mode, and worth it only when sure."""
+"""The verdict by the specification's framework: each way, each mode, and "worth it" only when significant."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_idle_sessions_are_judged_against_their_jobs() -> None:
     assert "session" not in idle(None)
 
 
-def test_arms_that_trained_alike_are_told_once_and_every_sentence_has_its_figure() -> None:
+def test_arms_that_trained_alike_are_reported_once_and_every_sentence_has_its_figure() -> None:
     run = judge_summary(summary({COLOCATED: NEAR, ONPREM: FAR, CLOUD: FAR}))
     assert join_verdict(run, f"{COLOCATED}, {ONPREM}, {CLOUD} end with a held-out loss")
     for one in run.verdict.sentences:

@@ -337,7 +337,7 @@ def load_test(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_load_tests_figures_are_worked_out_anew(load_test: Path) -> None:
+def test_a_load_tests_figures_are_recomputed(load_test: Path) -> None:
     assert faults(load_test) == []
     file = load_test / "calls.parquet"
     calls = read(file)
@@ -362,7 +362,7 @@ def test_a_load_tests_page_is_checked_too(load_test: Path) -> None:
     assert faults(load_test) == ["report.html: is missing"]
 
 
-def test_what_follows_from_a_load_tests_runs_together_is_worked_out_anew(load_test: Path) -> None:
+def test_what_follows_from_all_runs_of_a_load_test_is_recomputed(load_test: Path) -> None:
     file = load_test / "load.json"
     summary = json.loads(file.read_bytes())
     file.write_text(json.dumps(summary | {"quoted": 1, "official": True, "rate_per_s": 50}), encoding="utf-8")

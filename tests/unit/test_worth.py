@@ -1,4 +1,4 @@
-"""What calls gave and cost stands in summary.json, follows from the rows, and is in the verdict."""
+"""Gain and cost of calls are in summary.json, follow from the rows, and are in the verdict."""
 
 from __future__ import annotations
 
