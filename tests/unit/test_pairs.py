@@ -54,7 +54,7 @@ def stub(tmp_path: Path, finished_run: Path) -> Path:
     """A `shotclock bench` that writes a small run at once, and its command line into `ran`."""
     command = tmp_path / "stub"
     made = str(tmp_path / "ran")
-    text = STUB.format(python=sys.executable, made=made, finished_run=str(finished_run))
+    text = STUB.format(python=sys.executable, made=made, finished=str(finished_run))
     command.write_text(text, encoding="utf-8")
     command.chmod(0o755)
     for name in ("a.toml", "b.toml"):
