@@ -167,7 +167,7 @@ def metrics(measured: tuple[Timings, ...]) -> dict[str, float | None]:
 def markdown(measured: tuple[Timings, ...]) -> list[str]:
     """The section of the page."""
     lines = [
-        "### One call's software, beside other simulators",
+        "### One call's software, compared with other simulators",
         "",
         f"One call of a QAOA subproblem, p = 1, {SHOTS} shots, software time alone, milliseconds. "
         f"Interleaved in one process on {os.cpu_count()} cores, {platform.machine()}, "

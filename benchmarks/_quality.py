@@ -129,13 +129,13 @@ def _instances(rows: list[Row]) -> str:
 def markdown(rows: list[Row]) -> list[str]:
     """The section of the page."""
     lines = [
-        "### What the samples are worth (EMULATED)",
+        "### The quality of the samples (EMULATED)",
         "",
         "Gain: the share of the possible improvement over changing nothing that one call's best answer has, "
-        "1 by definition where nothing is to be had. P(opt): calls that found the optimum. Mean ± standard "
-        f"error over {_instances(rows)} instances. p = 1; noisy: each bit replaced at random at the rate of "
-        "heron-torino. Descent is kept apart, because it hides what was sampled. Perturbed greedy knows "
-        "what a warm start knows, and needs no QPU.",
+        "1 by definition where no improvement is possible. P(opt): calls that found the optimum. Mean ± "
+        f"standard error over {_instances(rows)} instances. p = 1; noisy: each bit replaced at random at the "
+        "rate of heron-torino. Descent is reported separately, because it hides what was sampled. Perturbed "
+        "greedy has the same information as a warm start, without a QPU.",
         "",
         "| kernel | n | shots | arm | gain | P(opt) | a shot is optimal | gain, descent | P(opt), descent |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -101,8 +101,8 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
         "### Late answers",
         "",
         "K1, D calls in flight on one row: the rows' loss ÷ nearest rounding's after 24 calls on each (mean "
-        "and 95 % interval over seeds). Harmful: applies after which the row's own loss, which the surrogate "
-        "is, rose; beside it, those after which the task's held-out loss rose.",
+        "and 95 % interval over seeds). Harmful: applied changes that raised the row's loss (the surrogate "
+        "itself); harmful to the task: those that raised the task's held-out loss.",
         "",
         "| policy | D | loss ÷ nearest | lab | applied | harmful | harmful to the task |",
         "|---|---|---|---|---|---|---|",

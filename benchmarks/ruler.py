@@ -100,11 +100,11 @@ def markdown(found: Ruler) -> list[str]:
         f"{found.closed.stalled_ms:.1f} ms.",
         "",
         f"Comparisons of synthetic runs ({series.CALLS:,} calls of a queue with autocorrelated service each, "
-        f"pairs that drift), pairs added at {', '.join(map(str, LOOK_AT))} until what is counted settles. "
-        "Just at the limits, 5 % on p50 and 10 % on p99, a gate of 1 % fails once in a hundred times at "
-        "most, and cannot settle:",
+        f"pairs that drift), pairs added at {', '.join(map(str, LOOK_AT))} until the counted rule is "
+        "conclusive. For changes exactly at the limits, 5 % on p50 and 10 % on p99, a gate of 1 % fails at "
+        "most once in a hundred times, and stays inconclusive otherwise:",
         "",
-        "| planted | comparisons | counted | how often | left open | pairs: half of them, 95 % of them |",
+        "| injected | comparisons | counted | how often | inconclusive | pairs: half of them, 95 % of them |",
         "|---|---|---|---|---|---|",
         *(
             f"| {name} | {one.comparisons:,} | {what} | {count:,} | {left} | {one.pairs[0]}, {one.pairs[1]} |"

@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from starlette.requests import Request
 
-from asgi_endpoint import STARTED_UNIX_S, flip_circuit, rig, sampler
+from asgi_endpoint import STARTED_UNIX_S, flip_circuit, open_client, sampler
 from harness import Inline, run_virtual
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.emulator.rest import bodies
@@ -62,7 +62,7 @@ def make_typed_pub(values: Any) -> Any:
 )
 def test_a_body_that_is_no_job_is_refused(body: bytes, word: str) -> None:
     async def scenario() -> None:
-        answer = await rig().call("POST", "/jobs", body)
+        answer = await open_client().call("POST", "/jobs", body)
         assert answer.status == 400
         (error,) = answer.json["errors"]
         assert error["code"] == 1208
@@ -75,7 +75,7 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bodies, "MAX_BYTES", 1_000)
 
     async def scenario() -> None:
-        answer = await rig().submit(plain(QASM + "//" + "x" * 1_000))
+        answer = await open_client().submit(plain(QASM + "//" + "x" * 1_000))
         assert answer.status == 413
         assert "1000" in answer.json["errors"][0]["message"]
 
@@ -104,7 +104,7 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
 )
 def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word: str) -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         answer = await one.submit(params)
         assert answer.status == 400
         (error,) = answer.json["errors"]
@@ -116,7 +116,7 @@ def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word:
 
 def test_a_limit_without_an_end_is_refused_and_listings_go_on() -> None:
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         assert (await one.submit(sampler((flip_circuit(), None, 10)), cost=INFINITE)).status == 400
         endless = {"backend": "ibm_torino", "max_ttl": INFINITE}
         assert (await one.call("POST", "/sessions", endless)).status == 400
@@ -128,7 +128,7 @@ def test_a_limit_without_an_end_is_refused_and_listings_go_on() -> None:
 @pytest.mark.parametrize("query", ["limit=%C2%B2", "limit=-1", "offset=x", f"limit={'9' * 5_000}"])
 def test_a_page_that_is_no_number_is_refused(query: str) -> None:
     async def scenario() -> None:
-        assert (await rig().call("GET", f"/jobs?{query}")).status == 400
+        assert (await open_client().call("GET", f"/jobs?{query}")).status == 400
 
     run_virtual(scenario())
 
@@ -139,7 +139,7 @@ def test_a_page_that_is_no_number_is_refused(query: str) -> None:
 )
 def test_missing_things_are_reported_as_ibm_reports_errors(method: str, path: str, status: int) -> None:
     async def scenario() -> None:
-        answer = await rig().call(method, path)
+        answer = await open_client().call(method, path)
         assert answer.status == status
         assert path in answer.json["errors"][0]["message"]
 
@@ -148,7 +148,7 @@ def test_missing_things_are_reported_as_ibm_reports_errors(method: str, path: st
 
 def test_a_program_that_is_not_emulated_is_refused_with_those_that_are() -> None:
     async def scenario() -> None:
-        answer = await rig().submit(sampler((flip_circuit(), None, 10)), "circuit-runner")
+        answer = await open_client().submit(sampler((flip_circuit(), None, 10)), "circuit-runner")
         assert answer.status == 404
         (error,) = answer.json["errors"]
         assert "'circuit-runner'" in error["message"]
@@ -161,10 +161,10 @@ def test_a_worker_that_died_is_a_server_error_and_the_next_submit_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def raise_dead_worker(*arguments: Any) -> NoReturn:
-        raise ProviderError(FaultKind.TRANSIENT, "the worker process raise_dead_worker")
+        raise ProviderError(FaultKind.TRANSIENT, "the worker process died")
 
     async def scenario() -> None:
-        one = rig()
+        one = open_client()
         with monkeypatch.context() as patched:
             patched.setattr(Inline, "run", raise_dead_worker)
             answer = await one.submit(plain(QASM, None, 10))
@@ -182,7 +182,7 @@ def test_what_nobody_has_foreseen_is_a_server_error_as_ibm_writes_it() -> None:
 
 def test_a_fault_at_a_request_beyond_all_counting_is_one_line() -> None:
     async def scenario() -> None:
-        answer = await rig().call("POST", "/emulator/faults", {"fault": "slow@" + "9" * 5_000})
+        answer = await open_client().call("POST", "/emulator/faults", {"fault": "slow@" + "9" * 5_000})
         assert answer.status == 400
         assert answer.text.count("\n") == 1
 
@@ -191,7 +191,7 @@ def test_a_fault_at_a_request_beyond_all_counting_is_one_line() -> None:
 
 def test_a_job_of_an_earlier_start_is_not_found_nor_taken_for_another() -> None:
     async def scenario() -> None:
-        before, after = rig(), rig(started_unix_s=STARTED_UNIX_S + 60.0)
+        before, after = open_client(), open_client(started_unix_s=STARTED_UNIX_S + 60.0)
         job_id = (await before.submit(plain(QASM, None, 10))).json["id"]
         await after.submit(plain(QASM, None, 20))
         answer = await after.call("GET", f"/jobs/{job_id}")
@@ -203,7 +203,7 @@ def test_a_job_of_an_earlier_start_is_not_found_nor_taken_for_another() -> None:
 
 def test_documents_of_errors_have_ibms_members() -> None:
     async def scenario() -> None:
-        document = json.loads((await rig().call("GET", "/jobs/none")).text)
+        document = json.loads((await open_client().call("GET", "/jobs/none")).text)
         assert set(document) == {"errors", "trace"}
         assert set(document["errors"][0]) == {"code", "message", "solution", "more_info"}
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness import random_subproblem
-from killing import HANG_S, Calls, N, Place, Verdict, calling, read_records, wait_settled
+from killing import HANG_S, Calls, N, Place, Verdict, read_records, run_callers, wait_settled
 from paid_provider import ProviderAccount, vendor
 from served import ServiceProcess
 from shotclock.domain.budget import NS_PER_S
@@ -50,7 +50,7 @@ async def fill_disk(place: Place) -> tuple[ServiceProcess, str]:
     serving.go()
     await serving.wait_for_event("ready")
     serving.files_up_to(ROOM)
-    load = asyncio.create_task(calling(place.target, over, 1, Calls()))
+    load = asyncio.create_task(run_callers(place.target, over, 1, Calls()))
     trouble = await serving.wait_for_event("trouble")
     over.set()
     await load

@@ -270,7 +270,14 @@ def test_bytes_lose_nothing_of_any_circuit(qubits: int, seed: int, duration: tup
     assert load_circuit(dump_circuit(circuit)) == circuit
 
 
-SOURCES: list[Any] = [None, 3, [make_delay(1, "dt")], bytearray(b"QISKIT"), QuantumRegister(2), QuantumCircuit]
+SOURCES: list[Any] = [
+    None,
+    3,
+    [make_delay(1, "dt")],
+    bytearray(b"QISKIT"),
+    QuantumRegister(2),
+    QuantumCircuit,
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)

@@ -475,6 +475,8 @@ def test_calls_without_an_answer_leave_training_running() -> None:
 def test_by_default_nothing_is_waited_for_before_it_was_measured() -> None:
     model, _, _ = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    handle = attach(optimizer, model=model, kernel=AddOne(), caller=FakeCaller(), clock=StepClock(), environ={})
+    handle = attach(
+        optimizer, model=model, kernel=AddOne(), caller=FakeCaller(), clock=StepClock(), environ={}
+    )
     assert handle.mode == "overlap"
     assert handle.mode_changes == []
