@@ -1,8 +1,8 @@
 """Shotclock puts a quantum processor behind a deadline.
 
-`attach` hooks it onto a torch optimizer. Its words are in `shotclock.domain`: a `subproblem.Subproblem`
-goes in, one of five `outcome.Outcome` comes out, and `ports` says what a kernel, a provider, a solver or a
-workload of your own looks like. `shotclock.wire.client.GrpcDispatcher` asks a running `shotclock serve`.
+`attach` hooks it into a torch optimizer. Its types are in `shotclock.domain`: a `subproblem.Subproblem`
+goes in, one of five `outcome.Outcome` comes out, and `ports` defines what a user's kernel, provider, solver
+or workload implements. `shotclock.wire.client.GrpcDispatcher` calls a running `shotclock serve`.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
         ('"quoted"', 0o600, ("one key",)),
         ('{"apikey": 5}', 0o600, ("no `apikey`",)),
         ('{"apikey": "two words"}', 0o600, ("no `apikey`",)),
-        ('{"apikey": "abc", "instance": ["x"]}', 0o600, ("`instance` is no text",)),
+        ('{"apikey": "abc", "instance": ["x"]}', 0o600, ("`instance` must be text",)),
     ],
 )
 def test_a_bad_credentials_file_is_one_line_that_shows_nothing_of_it(
@@ -423,7 +423,7 @@ def test_looks_come_closer_towards_the_expected_end_and_part_after_it() -> None:
 def test_a_budget_counts_each_key_once() -> None:
     budget = MoneyBudget(10.0, Price(2.0, "EUR"))
     budget.reserve("a", 3.0)
-    with pytest.raises(ProviderError, match=r"^money: 0 EUR spent and 6 promised, this job wants 6, .* 10"):
+    with pytest.raises(ProviderError, match=r"^money: 0 EUR spent and 6 promised, this job needs 6, .* 10"):
         budget.reserve("b", 3.0)
     budget.spend("a", 1.0)
     assert (budget.spent, budget.promised) == (2.0, 0.0)

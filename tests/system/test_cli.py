@@ -302,7 +302,7 @@ def test_a_history_that_is_a_folder_is_one_line(shotclock: Cli) -> None:
     for folder in ("/", "."):
         code, _, err = shotclock("report", "--history", folder)
         assert code == 2
-        assert f"--history {folder}: there is none" in err
+        assert f"--history {folder}: does not exist" in err
 
 
 def free_port() -> int:

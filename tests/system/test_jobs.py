@@ -167,7 +167,7 @@ def test_beside_a_running_orchestrator_it_reads_and_does_not_settle(shotclock: C
         (["--ledger", "LEDGER", "settle", "\udcff", "--as", "failed", "--note", "x"], 2, "did you mean"),
         (["--ledger", "LEDGER", "settle", APPLIED, "--as", "failed", "--note", "x"], 2, "is applied: only"),
         (["--ledger", "LEDGER", "settle", LOST, "--as", "submitted", "--note", "x"], 2, "needs --job-id"),
-        (["--ledger", "LEDGER", "settle", LOST, "--as", "failed", "--note", " "], 2, "--note: wants how"),
+        (["--ledger", "LEDGER", "settle", LOST, "--as", "failed", "--note", " "], 2, "--note: state how"),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(

@@ -89,7 +89,7 @@ def test_a_history_has_a_page_of_trends_beside_it(tmp_path: Path) -> None:
         (["a", "--history", "b"], "--history FILE"),
         (["a", "--metric", "x"], "--metric"),
         (["a", "--despite", "cpu"], "--despite"),
-        (["--history", "nothing.db"], "nothing.db: there is none"),
+        (["--history", "nothing.db"], "nothing.db: does not exist"),
         (["nothing"], "not a run folder"),
         (["nothing", "either"], "neither a run folder"),
     ],

@@ -158,7 +158,7 @@ def test_doctor_tells_a_runs_points_or_what_settings_decide(run: Summary, tmp_pa
     found = of_run(folder.path)
     assert (found.points, found.mark) == (run.checklist, "EMULATED, VIRTUAL CLOCK")
     folder.write_summary(run.model_copy(update={"checklist": ()}))
-    with pytest.raises(SettingsError, match="run the benchmark anew"):
+    with pytest.raises(SettingsError, match="run the benchmark again"):
         of_run(folder.path)
     limits = [
         ThresholdSettings(metric=f"{COLOCATED}.added_latency.{q}_ms", max=300.0) for q in ("p50", "p99")

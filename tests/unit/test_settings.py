@@ -53,10 +53,10 @@ def test_flags_beat_environment_beat_file_beat_defaults(
         ("[quantum]\nbudget_ms = inf\n", 2, ("quantum.budget_ms", "finite")),
         ("[quantum]\nbudget_ms = 1e308\n", 2, ("quantum.budget_ms", "604800000")),
         ("[cost]\nqpu_second = inf\n", 2, ("cost.qpu_second", "finite")),
-        ("[bench]\nsteps = true\n", 2, ("bench.steps", "wants a number or text")),
+        ("[bench]\nsteps = true\n", 2, ("bench.steps", "must be a number or text")),
         ("[serve]\nsizes = [30]\n", 2, ("serve.sizes.0", "24 (got 30)")),
-        ('[threshold]\nmetric = "a"\nmax = 1\n', 1, ("threshold: wants [[threshold]] tables",)),
-        ("[[arm]]\nshots = 1\n", 1, ("arm: wants a table, [arm]",)),
+        ('[threshold]\nmetric = "a"\nmax = 1\n', 1, ("threshold: must be [[threshold]] tables",)),
+        ("[[arm]]\nshots = 1\n", 1, ("arm: must be a table, [arm]",)),
         ('[serve]\nfallbak = "race"\n', 2, ("serve.fallbak", "'fallback'")),
         ("[kernel]\nn = 12\nn2 = 1\n", 3, ("kernel.n2",)),
         ('[[threshold]]\nmetric = "a"\nmax = 1\n[[threshold]]\nmetric = "b"\n', 4, ("exactly one",)),
@@ -165,7 +165,7 @@ def test_a_key_where_a_table_belongs_is_not_hidden_by_a_flag(tmp_path: Path) -> 
     file = write_file(tmp_path, "schema = 1\nbench = 3\n")
     with pytest.raises(SettingsError) as caught:
         load(file, {"bench": {"seeds": 3}})
-    assert str(caught.value) == f"{file}:2: bench: wants a table, [bench]"
+    assert str(caught.value) == f"{file}:2: bench: must be a table, [bench]"
 
 
 def test_malformed_toml_names_the_place(tmp_path: Path) -> None:

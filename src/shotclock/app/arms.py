@@ -63,7 +63,7 @@ class RunningArm:
 
 
 def workload_factory(name: str) -> Callable[[int], Workload]:
-    """A workload by entry point or "module:factory"; SettingsError when there is none."""
+    """A workload by entry point or "module:factory"; SettingsError when it does not exist."""
     if ":" not in name:
         refuse_unknown_workload(name)
         factory: Callable[[int], Workload] = workloads()[name].load()
@@ -257,7 +257,7 @@ def _deadline_ns(policy: CallPolicy) -> int:
 
 
 def _nothing() -> Charges:
-    """An arm without a dispatcher of its own has nothing to stop."""
+    """An arm without a dispatcher has nothing to stop."""
     return NO_CHARGES
 
 

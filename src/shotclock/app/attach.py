@@ -91,7 +91,7 @@ def attach(
     audit: Audit = NO_AUDIT,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Quantum:
-    """Calls from a training loop of one's own, which stays as it is; see `training.hook.attach`.
+    """Calls from a user's training loop, which stays unchanged; see `training.hook.attach`.
 
     target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process. settings: its file,
     the defaults (the EMULATED provider) without one. Under torchrun all ranks attach, and rank zero alone has

@@ -1,4 +1,4 @@
-"""Whether a circuit of the user's own can be run, before anything is started for it."""
+"""Whether a user circuit can be run, before anything is started for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shotclock.settings.circuit_limits import CircuitLimitsSettings
 
 
 def check(circuit: CircuitFile, device: str, limits: CircuitLimitsSettings) -> None:
-    """Reads it for a device, in a process of its own: a damaged QPY file can end the one that reads it.
+    """Reads it for a device, in a separate process: a damaged QPY file can end the process that reads it.
 
     Raises SettingsError where it cannot be run there, MachineError where what reads it is not installed.
     """

@@ -50,7 +50,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one call is expected to cost: a job of its own with the shots and the device of the settings."""
+    """What one call is expected to cost: a separate job with the shots and the device of the settings."""
 
     qpu_s: float
     money: float
@@ -123,7 +123,7 @@ def _package(name: str) -> Check:
     try:
         return Check(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, False, "not installed", "install shotclock anew: it brings this package")
+        return Check(name, False, "not installed", "install shotclock again: it brings this package")
 
 
 def _store(folder: Path | None) -> Check:
@@ -238,7 +238,7 @@ def _usage(host: Host, provider: Provider) -> Check:
         return Check("usage left", False, f"{consumed}nothing left", fix)
     if usage.consumed_s is None:
         return Check("usage left", True, "not reported by this provider")
-    limit = "no limit told" if usage.limit_s is None else f"of {usage.limit_s:g} s"
+    limit = "no limit reported" if usage.limit_s is None else f"of {usage.limit_s:g} s"
     return Check("usage left", True, f"{usage.consumed_s:g} s consumed, {limit}")
 
 

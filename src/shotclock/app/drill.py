@@ -1,7 +1,7 @@
 """The drill `stale-updates`: spiking tail latency and desynchronized versions, protections off and on.
 
 The production path runs from kernel to model (calls, orchestrator, EMULATED provider, aggregator), on virtual
-time. Only the weather is made up: a share of the jobs comes back seconds late.
+time. Only the delays are synthetic: a share of the jobs comes back seconds late.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from shotclock.training.loops.digits_mlp import build, build_rounded, digits
 
 WEATHER = Spikes(share=0.3, median_s=3.0)
 STEP_S = 0.12
-"""One training iteration: the founding document's medium model."""
+"""One training iteration: the reference figures' medium model."""
 N, ROWS, IN_FLIGHT = 12, 2, 12
 ROUNDING_STEPS = 40
 FLIPPING_STEPS, TRAINED, LOOK_EVERY = 120, 400, 10
@@ -52,7 +52,7 @@ Arm = Literal["unprotected", "protected", "no calls"]
 
 @dataclass(frozen=True, slots=True)
 class Protections:
-    """What stands between a late answer and the model. loss_check: where the kernel wants one."""
+    """What protects the model from a late answer. loss_check: where the kernel has one."""
 
     arm: Arm
     on_stale: OnStale
@@ -158,16 +158,16 @@ class _Rows:
         self.harmful += self.loss() > before * (1.0 + ROUNDED)
 
 
-def stale_updates(seed: int, told: Callable[[str], None]) -> StaleUpdates:
-    """Runs the drill; `told` hears what is being done, a line each."""
+def stale_updates(seed: int, report: Callable[[str], None]) -> StaleUpdates:
+    """Runs the drill; `report` is called with a line for each part."""
     rounding = []
     for how in (OFF, ON):
-        told(f"K1 rounding, {how.arm}")
+        report(f"K1 rounding, {how.arm}")
         rounding.append(_round_weights(how, seed))
-    told("K3 qat_flip, no calls")
+    report("K3 qat_flip, no calls")
     flipping = [_train_alone(seed)]
     for how in (OFF, ON):
-        told(f"K3 qat_flip, {how.arm}")
+        report(f"K3 qat_flip, {how.arm}")
         flipping.append(_flip_weights(how, seed))
     return StaleUpdates(seed, (rounding[0], rounding[1]), tuple(flipping))
 

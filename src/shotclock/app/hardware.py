@@ -247,7 +247,7 @@ def _describe_device(device: DeviceIdentity) -> tuple[Piece, ...]:
             "IBM",
             "calibration",
             bool(device.calibration),
-            device.calibration or "not told",
+            device.calibration or "not reported",
             "" if device.calibration else "ask for read access to the back end's properties",
         ),
     )

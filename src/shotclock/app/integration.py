@@ -31,7 +31,7 @@ def of_run(folder: Path) -> Checklist:
     """The points a run filled in. Raises SettingsError on a folder without them."""
     summary = RunFolder(folder).read_summary()
     if not summary.checklist:
-        raise SettingsError(f"--run {folder}: it is from before runs had a checklist; run the benchmark anew")
+        raise SettingsError(f"--run {folder}: from before runs had a checklist; run the benchmark again")
     return Checklist(summary.checklist, mark_of(summary))
 
 

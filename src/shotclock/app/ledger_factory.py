@@ -17,7 +17,7 @@ from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 class LedgerFactory:
     """The ledger file, and a book of it for each paid provider.
 
-    file: a path or sqlite:///path; on_trouble: told what a person has to see to.
+    file: a path or sqlite:///path; on_trouble: called with what needs attention.
     """
 
     def __init__(self, file: str, on_trouble: Callable[[str], None] = no_report) -> None:

@@ -31,8 +31,8 @@ from shotclock.settings import Settings
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.tls import ClientTls, Insecure
 
-OWN = "an orchestrator of its own, over loopback gRPC"
-OWN_VIRTUAL = "an orchestrator of its own, in process"
+OWN = "an embedded orchestrator, over loopback gRPC"
+OWN_VIRTUAL = "an embedded orchestrator, in process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Elsewhere:
 class LoadJob:
     """What `shotclock load` was asked for. target None: an orchestrator of the settings, started for it.
 
-    runs: independent ones, each with a seed of its own; with `sweep`, those that must confirm the knee.
+    runs: independent ones, each with another seed; with `sweep`, those that must confirm the knee.
     circuit: asked by every call; None: subproblems.
     """
 

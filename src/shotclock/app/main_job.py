@@ -41,7 +41,7 @@ QUICK_SLOW_CALLS = 5
 """Calls `--quick` grants an arm over the mission's limit: enough for a FAIL, too few for a percentile."""
 
 PRIVATE = ("credentials_file", "instance")
-"""Of `[quantum]`: who pays and how is no part of what was measured, and run folders are handed on."""
+"""Of `[quantum]`: who pays and how does not belong to what was measured, and run folders are handed on."""
 
 ITERATION_GUESS_S = 0.004
 """For the estimate of how long a run takes: a call-free iteration with its share of a proposal."""

@@ -1,4 +1,4 @@
-"""Pairs of bench runs in turns (A B, B A, A B, …), each in a process of its own, resumable.
+"""Pairs of bench runs in turns (A B, B A, A B, …), each in a separate process, resumable.
 
 A folder of pairs holds `a/` and `b/` with the complete runs `001`, `002`, …; `unfinished/` with what an
 interrupted or failed run left; `logs/` with what each run printed; and `pairs.json`, what was asked for.
@@ -149,7 +149,7 @@ def _run(job: PairsJob, pair: int, side: Side) -> None:
 
 
 def _wait(command: list[str], log: Path) -> int:
-    """The exit code. The run has a session of its own, so that one Ctrl-C reaches it once, from here."""
+    """The exit code. The run has a separate session, so that one Ctrl-C reaches it once, from here."""
     with files.create(log) as printed:
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command

@@ -16,7 +16,7 @@ SEED = 1
 class Preview:
     """A `GainEstimator`: samples the bound circuit locally, without noise, in the worker process.
 
-    A circuit that is no QAOA, or too wide for a state vector, cannot be foreseen and is let through.
+    A circuit that is not QAOA, or too wide for a state vector, has no estimate and is let through.
     """
 
     def __init__(self, offload: Offload, shots: int) -> None:

@@ -50,7 +50,7 @@ class Site:
         return {card.address: dict(card.firmware) for card in accelerators(self.root) if card.firmware}
 
     def facts(self) -> dict[str, str]:
-        """For the record of a run; what is not there or not told is left out."""
+        """For the record of a run; what does not exist or is not reported is left out."""
         cards = accelerators(self.root)
         memory = {card.memory_bytes for card in cards if card.memory_bytes is not None}
         found = {

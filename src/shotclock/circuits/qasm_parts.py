@@ -21,8 +21,8 @@ class Part:
     parameters: names of the definition's parameters.
     gates: see `CircuitLimits.gates`.
     depth: definitions within each other.
-    per_parameter, terms: the terms of all its gates' parameters are at most per_parameter for each term of
-    its own, plus terms.
+    per_parameter, terms: the terms of all its gates' parameters are at most per_parameter for each term
+    of its parameters, plus terms.
     """
 
     name: str = ""

@@ -168,6 +168,6 @@ class Counts:
 
 
 def _find(statement: Sequence[Token], text: str) -> int:
-    """The index of the first such token after the first one; 0 where there is none."""
+    """The index of the first such token after the first one; 0 where no such token follows."""
     texts = [token.text for token in statement]
     return texts.index(text, 1) if text in texts[1:] else 0

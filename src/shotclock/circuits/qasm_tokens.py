@@ -132,7 +132,7 @@ def _apply_while(values: list[int], waiting: list[str], precedence: int) -> bool
 
 
 def split(sequence: Sequence[Token], *separators: str) -> Iterator[Sequence[Token]]:
-    """The parts of a sequence between separators that stand in no bracket."""
+    """The parts of a sequence between separators outside brackets."""
     depth = begin = 0
     for index, token in enumerate(sequence):
         if token.kind != "sign":
@@ -160,7 +160,7 @@ def count_of(items: Sequence[Token], constants: dict[str, int], size: int = HUGE
     """How many elements an index or a loop's set has: a range, a set, or 1 for a single index.
 
     items: what is between the brackets, a set with its own; size: of what is indexed, for open ranges.
-    None where it cannot be told beforehand.
+    None where it is not known beforehand.
     """
     if items and items[0].text == "{":
         return sum(1 for _ in split(items[1:-1], ","))

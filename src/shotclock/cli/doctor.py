@@ -31,7 +31,7 @@ def doctor(
 
     Exit codes: 0 all well or warnings alone, 2 settings, 3 the environment or the provider is not; each
     failure and each warning says its fix.
-    A point of the checklist that is not met is no fault of the environment and exits 0.
+    A point of the checklist that is not met is not a fault of the environment and exits 0.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
     from rich.text import Text  # noqa: PLC0415

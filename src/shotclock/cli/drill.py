@@ -25,7 +25,7 @@ def _root() -> None:
 @drill.command("stale-updates")
 def stale_updates(
     *,
-    seed: Annotated[int, typer.Option(min=0, help="Of the network, the weather and the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for network, delay and sample draws.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Tail latency spikes and model versions part: what late answers do, protections off and on.

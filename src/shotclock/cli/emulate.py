@@ -55,7 +55,7 @@ def emulate(
     if not names:
         raise SettingsError("--device: names none")
     if not 0.0 < speed < 1e6:
-        raise SettingsError(f"--speed {speed:g}: wants more than 0 and less than a million")
+        raise SettingsError(f"--speed {speed:g}: must be more than 0 and less than a million")
     settings = EndpointSettings(
         profile=load(profile),
         speed=speed,
@@ -114,7 +114,7 @@ def _address(text: str) -> tuple[str, int]:
 
     host, _, port = text.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:
-        raise SettingsError(f"--listen {text!r}: wants HOST:PORT, as in 127.0.0.1:8290")
+        raise SettingsError(f"--listen {text!r}: must be HOST:PORT, as in 127.0.0.1:8290")
     return host.strip("[]"), int(port)
 
 
@@ -133,7 +133,7 @@ def _queue(text: str) -> Distribution:
         )
     except ValidationError as error:
         raise SettingsError(
-            f"--queue {text!r}: wants MEDIAN,P99 in seconds ({first_fault(error, 'both')})"
+            f"--queue {text!r}: must be MEDIAN,P99 in seconds ({first_fault(error, 'both')})"
         ) from error
 
 
@@ -152,5 +152,5 @@ def _windows(text: str) -> CalibrationWindows:
         )
     except ValidationError as error:
         raise SettingsError(
-            f"--calibration {text!r}: wants EVERY,LASTS in seconds ({first_fault(error, 'both')})"
+            f"--calibration {text!r}: must be EVERY,LASTS in seconds ({first_fault(error, 'both')})"
         ) from error

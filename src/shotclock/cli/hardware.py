@@ -39,7 +39,7 @@ def admit(
 ) -> tuple[Settings, Job]:
     """Looks at every piece, shows them, and asks (`agree`) where the run is paid for; what then is to run.
 
-    Raises MachineError where a piece is missing without which it is no hardware run.
+    Raises MachineError where a piece that a hardware run requires is missing.
     """
     from shotclock.app import hardware  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.app.host import WallHost  # noqa: PLC0415

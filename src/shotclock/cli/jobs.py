@@ -44,7 +44,7 @@ class _Place:
     config: Path | None
 
     def path(self, above: _Place) -> Path:
-        """The file; what was not said here was said before the verb, or stands in the settings."""
+        """The file; if not given here, it was given before the verb or is in the settings."""
         from shotclock.orchestrator.ledger.file import ledger_path  # noqa: PLC0415 - see `bench`
         from shotclock.settings import load  # noqa: PLC0415
 
@@ -138,7 +138,7 @@ def settle(
     if state is LedgerState.SUBMITTED and not job_id and not parked.job_id:
         raise SettingsError(f"{tag}: --as submitted needs --job-id, the provider's id of the job that ran")
     if not note.strip():
-        raise SettingsError("--note: wants how you know what became of the job")
+        raise SettingsError("--note: state how you determined the job's outcome")
     with contextlib.closing(SqliteLedger(path, time.time)) as held:
         asyncio.run(held.move(tag, state, job_id=job_id, note=note))
     if json:

@@ -51,7 +51,7 @@ def load(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals and subproblems.")] = 0,
     circuit: Annotated[
-        Path | None, typer.Option(help="Ask a circuit of your own, OpenQASM 3 or QPY, not subproblems.")
+        Path | None, typer.Option(help="Run a user circuit, OpenQASM 3 or QPY, instead of subproblems.")
     ] = None,
     value: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A parameter of --circuit; repeated.")
@@ -210,7 +210,7 @@ def _circuit(
     if file is None:
         if values or shots is not None:
             flag = "--value" if values else "--shots"
-            raise SettingsError(f"{flag}: is of a circuit of your own; name its file with --circuit")
+            raise SettingsError(f"{flag}: applies to a user circuit; name its file with --circuit")
         return None
     count = settings.quantum.shots if shots is None else shots
     if count == "fit":

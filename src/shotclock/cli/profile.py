@@ -57,7 +57,7 @@ def fit(
     *,
     name: Annotated[str, typer.Option(help="The profile's name.")] = "site",
     source: Annotated[
-        str | None, typer.Option(help="Where the records are from; stands beside every number.")
+        str | None, typer.Option(help="Where the records are from; written next to every number.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write it; NAME.toml by default.")] = None,
     json: Annotated[bool, typer.Option("--json", help="What was fitted, as one JSON document.")] = False,

@@ -20,7 +20,7 @@ from shotclock.domain.plural import count
 
 
 class Bars:
-    """A context in which a run's hooks draw; on something that is no terminal, plain lines.
+    """A context in which a run's hooks draw; on something other than a terminal, plain lines.
 
     One thing is live at a time: a spinner while a phase lasts, bars while the arms train.
     """

@@ -128,7 +128,7 @@ def _history(file: Path, patterns: Sequence[str], out: Path | None) -> _Written:
 
     if not file.is_file():
         raise SettingsError(
-            f"--history {file}: there is none; `shotclock verify RUN --record {file}` makes it"
+            f"--history {file}: does not exist; `shotclock verify RUN --record {file}` makes it"
         )
     with History(file) as history:
         found = read_trends(history, patterns)

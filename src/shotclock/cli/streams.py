@@ -39,7 +39,7 @@ PLAIN = {
     "‘": "'",
     "’": "'",
 }
-"""What is printed of our own output's characters where an encoding lacks them; see `_plain`."""
+"""What is printed of Shotclock's output characters where an encoding lacks them; see `_plain`."""
 
 
 def prepare_streams() -> None:
@@ -85,7 +85,7 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """The handler: the first character in letters that every encoding has, "?" where there are none.
+    """The handler: the first character in letters that every encoding has, "?" where it has none.
 
     A byte of a file's name that is not UTF-8, which Python keeps as a lone surrogate, is itself again.
     """

@@ -53,7 +53,7 @@ class QaoaParameters:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A circuit of the user's own in which every parameter has its value.
+    """A user circuit in which every parameter has its value.
 
     qpy: the circuit by its definition, for whoever simulates it; qubits: how many it touches; n: its
     classical bits, the columns of its samples.
@@ -217,7 +217,7 @@ def _pairs(values: object) -> tuple[tuple[str, float], ...]:
         if not isinstance(name, str):
             raise CircuitError("values", f"must go by the parameters' names (got {name!r})")
         if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-            raise CircuitError(f"values.{name}", f"is {value!r}, wants a finite number")
+            raise CircuitError(f"values.{name}", f"must be a finite number (got {value!r})")
     return tuple((name, float(value)) for name, value in pairs)
 
 

@@ -57,7 +57,7 @@ class SubproblemError(ShotclockError, ValueError):
 
 
 class CircuitError(ShotclockError, ValueError):
-    """A circuit of the user's own that cannot be run; `field` names what of it stands in the way."""
+    """A user circuit that cannot be run; `field` names the part that prevents it."""
 
     exit_code = 2
 

@@ -64,7 +64,7 @@ def append(path: Path) -> BinaryIO:
 
 
 def make_folder(path: Path) -> None:
-    """A folder of our own inside one that the user named. Raises OSError, also where it is a link."""
+    """A folder of Shotclock's inside one that the user named. Raises OSError, also where it is a link."""
     _refuse_link(path)
     path.mkdir(parents=True, exist_ok=True)
 

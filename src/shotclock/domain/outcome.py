@@ -158,7 +158,7 @@ class Executed:
 
 
 CircuitOutcome = Executed | Shed | Late | Failed
-"""How a call with a circuit of the caller's own ended; nothing classical can stand in for it."""
+"""How a call with a user circuit ended; it has no classical fallback."""
 
 
 def end_without_answer(cause: Cause, provenance: Provenance) -> Shed | Late | Failed:

@@ -192,7 +192,7 @@ class Charges:
 
     abandoned: jobs that were accepted and never brought samples; abandoned_s: what they consumed, as far as
     it is known; abandoned_untold: those of them of which it is not. sessions_s: what sessions were charged
-    from their first job to their end, jobs included; sessions: that told it; sessions_untold: that did not.
+    from their first job to their end, jobs included; sessions: with usage; sessions_untold: without.
     """
 
     abandoned: int = 0
@@ -259,7 +259,7 @@ class Synthesizer(Protocol):
         """
 
     async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
-        """A circuit of the user's own, compiled; raises CircuitError, which names what cannot be run."""
+        """A user circuit, compiled; raises CircuitError, which names what cannot be run."""
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         """The best sample on the original objective; raises ProviderError on samples that don't fit."""
@@ -352,7 +352,7 @@ class Recorder(TemplateRecorder, Protocol):
         """Samples of an equal, earlier call were looked for."""
 
     def breaker(self, state: BreakerState) -> None:
-        """The provider is trusted anew, or no more."""
+        """Whether the provider is trusted again."""
 
     def record_outcome(self, outcome: Outcome | CircuitOutcome) -> None:
         """A call ended."""

@@ -165,7 +165,7 @@ class Client(Protocol[J, L]):
         """One job, a PUB a circuit."""
 
     def job(self, job_id: str) -> J:
-        """A job of this account, whoever submitted it. Raises JobNotFoundError where there is none."""
+        """A job of this account, whoever submitted it. Raises JobNotFoundError where it does not exist."""
 
     def find(self, tag: str) -> tuple[str, ...]:
         """The ids of the jobs under a tag; PERMANENT where the vendor keeps no tags."""

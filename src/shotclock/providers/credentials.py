@@ -57,7 +57,7 @@ def read(path: Path) -> Credentials:
     """The key in a file: the bare key, or JSON with `apikey` (as IBM Cloud hands it out) or `token`.
 
     JSON may also name `instance` and `url`. Raises SettingsError on a file that cannot be read, that
-    others may read, or that holds no key; its text never shows what stands in the file.
+    others may read, or that holds no key; its text never shows the file's content.
     """
     where = f"quantum.credentials_file: {path}"
     try:
@@ -75,7 +75,7 @@ def read(path: Path) -> Credentials:
 def _parse(text: str, where: str) -> Credentials:
     if not text.startswith("{"):
         if not KEY.fullmatch(text):
-            raise SettingsError(f"{where}: wants one key and nothing else, or IBM's JSON with `apikey`")
+            raise SettingsError(f"{where}: must be one key and nothing else, or IBM's JSON with `apikey`")
         return Credentials(Secret(text))
     try:
         document = json.loads(text)
@@ -87,5 +87,5 @@ def _parse(text: str, where: str) -> Credentials:
     more = {name: document[name] for name in ("instance", "url") if document.get(name)}
     for name, value in more.items():
         if not isinstance(value, str):
-            raise SettingsError(f"{where}: `{name}` is no text")
+            raise SettingsError(f"{where}: `{name}` must be text")
     return Credentials(Secret(token), **more)

@@ -20,9 +20,9 @@ HERE = frozenset(("localhost", "127.0.0.1", "::1"))
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """A back end as it is now; "" is not told.
+    """A back end's current state; "" is not reported.
 
-    unreal: why its answers are no device's; calibration: its id, or the date of the properties in force;
+    unreal: why it is not a device; calibration: its id, or the date of the properties in force;
     plan: of the instance; instance: a checksum of its CRN, which names an account; version: the back end's.
     """
 
@@ -76,7 +76,7 @@ def _of_qrmi(client: Any, device: DeviceLimits) -> DeviceIdentity:
 
 
 def _unreal(device: DeviceLimits, configuration: Mapping[str, Any], url: str = "") -> str:
-    """Why this is no QPU: what the endpoint says, and an address that no QPU of IBM's has."""
+    """Why this is not a QPU: what the endpoint says, and an address that no IBM QPU has."""
     if device.emulated:
         return "the endpoint says that it is emulated"
     if configuration.get("simulator"):

@@ -42,7 +42,7 @@ def translate_errors(translate: Callable[[Exception], ProviderError]) -> Iterato
     except Exception as error:  # noqa: BLE001 - see the module's docstring
         raise translate(error) from None
     except BaseException as error:
-        # A panic of a client written in Rust is no Exception, and ends whoever does not expect it.
+        # A panic of a client written in Rust is not an Exception, and would end the process.
         if type(error).__name__ != "PanicException":
             raise
         raise translate(RuntimeError(f"the client panicked: {error}")) from None

@@ -41,7 +41,7 @@ MOST_FOUND = 10
 class Service(QiskitRuntimeService):  # type: ignore[misc]
     """The client's own service, but for two of its habits at every submit.
 
-    It looks the back end up anew, a round trip whose failure it turns into "no backend matches": `chosen`
+    It looks the back end up again, a round trip whose failure it turns into "no backend matches": `chosen`
     is taken instead. And where it would only warn that no usage is left, this one refuses.
     """
 

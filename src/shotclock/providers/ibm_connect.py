@@ -116,7 +116,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _client_arguments(credentials: Credentials) -> dict[str, str]:
-    """What is passed to the client; with a key of its own it does not read its variables for the rest."""
+    """What is passed to the client; given a key, it does not read its variables for the rest."""
     token = credentials.token.reveal()
     if not token:
         return {"instance": credentials.instance} if credentials.instance else {}

@@ -63,7 +63,7 @@ def _is_submit(request: PreparedRequest) -> bool:
 
 
 def retry_after_s(answer: Response) -> float:
-    """The answer's `Retry-After`, seconds; 0 where there is none or it makes no sense.
+    """The answer's `Retry-After`, seconds; 0 where it is missing or makes no sense.
 
     A date counts from the answer's own `Date`, for the vendor's clock need not be ours.
     """

@@ -18,7 +18,7 @@ class TaskJobs:
         self._tags: dict[str, str] = {}
 
     def start(self, job_id: str, tag: str, work: Coroutine[Any, Any, Execution]) -> Accepted:
-        """Runs the work in a task of its own."""
+        """Runs the work in a separate task."""
         self._tasks[job_id] = asyncio.create_task(work)
         self._tags[job_id] = tag
         return Accepted(job_id)
@@ -65,7 +65,7 @@ def check_limits(job: Job, limits: ProviderLimits) -> None:
     if not 1 <= widest <= limits.max_qubits:
         raise ProviderError(
             FaultKind.PERMANENT,
-            f"{widest} qubits, wants 1 to {limits.max_qubits}; ask a smaller subproblem or circuit",
+            f"{widest} qubits, must be 1 to {limits.max_qubits}; ask a smaller subproblem or circuit",
         )
     if not 1 <= job.shots <= limits.max_shots:
-        raise ProviderError(FaultKind.PERMANENT, f"{job.shots} shots, wants 1 to {limits.max_shots}")
+        raise ProviderError(FaultKind.PERMANENT, f"{job.shots} shots, must be 1 to {limits.max_shots}")

@@ -57,7 +57,7 @@ class MoneyBudget:
             currency = self.price.currency
             raise ProviderError(
                 FaultKind.PERMANENT,
-                f"money: {self.spent:.4g} {currency} spent and {self.promised:.4g} promised, this job wants "
+                f"money: {self.spent:.4g} {currency} spent and {self.promised:.4g} promised, this job needs "
                 f"{cost:.4g}, the limit is {self.limit:.4g}; raise quantum.max_money_per_run to go on",
             )
         self._promised_s[key] = seconds
@@ -72,7 +72,7 @@ class MoneyBudget:
     def spend(self, key: str, seconds: float | None) -> None:
         """What a job or session has cost, in place of what was promised or known before.
 
-        None, or what is no length, is not known: what was counted stays.
+        None, or anything that is not a length, is unknown: what was counted stays.
         """
         if seconds is None or not _is_length(seconds):
             return
@@ -80,7 +80,7 @@ class MoneyBudget:
         self._spent_s[key] = seconds
 
     def release(self, key: str) -> None:
-        """Nothing was submitted under this key, or it costs nothing of its own."""
+        """Nothing was submitted under this key, or it costs nothing by itself."""
         self._promised_s.pop(key, None)
 
     def forget(self, key: str) -> None:

@@ -1,7 +1,7 @@
 """The provider `qrmi`: a QPU that a scheduler or its own variables name, reached through QRMI.
 
 QRMI keeps no tags and tells no usage: a submit whose answer is lost cannot be looked up, and the estimate
-is what the budget books. See docs/decisions/2026-11-22-qrmi-tags-and-leases.md.
+is what the budget counts. See docs/decisions/2026-11-22-qrmi-tags-and-leases.md.
 """
 
 from __future__ import annotations

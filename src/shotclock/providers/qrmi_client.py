@@ -1,4 +1,4 @@
-"""QRMI behind the blocking seam: OpenQASM 3 in, a primitive's result out, faults told by their text."""
+"""QRMI behind the blocking seam: OpenQASM 3 in, a primitive's result out, faults recognised by their text."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class QrmiClient:
         return Metrics(running_s=running_s, tells_usage=False)
 
     def cancel(self, job: QrmiJob) -> None:
-        """See `Client.cancel`; a job that ended on the way there is refused, which is no fault."""
+        """See `Client.cancel`; a job that ended on the way there is refused, which is not a fault."""
         try:
             with self._edge(Doing.READ):
                 self._mine().task_stop(job.id)

@@ -1,4 +1,4 @@
-"""A provider that does as it is told, for tests and for users who try their own error handling."""
+"""A provider that follows a script, for tests and for users who try their own error handling."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ScriptedProvider:
         self._running = TaskJobs()
 
     def predict_s(self, job: Job) -> float:
-        """What it was told to predict, seconds."""
+        """The scripted prediction, seconds."""
         del job
         return self._predicted_s
 

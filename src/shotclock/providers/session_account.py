@@ -36,7 +36,7 @@ class SessionAccount:
         self._budget.reserve(self._idle_key, self._idle_s)
 
     def book_job(self, key: str, usage_s: float | None, estimate_s: float) -> None:
-        """A job's final usage; None where it is not known, then the estimate stays booked."""
+        """A job's final usage; None where it is not known, then the estimate is kept."""
         if usage_s is None:
             self._estimated_s[key] = estimate_s
             self._budget.commit(key, estimate_s)

@@ -19,7 +19,7 @@ class SubmittedJob(Generic[J]):
     """A job from its submit, or from when it was adopted, to its end for its caller.
 
     job: the vendor's; key: its name in the budget; began_ns and accepted_ns: of its submit, on our clock;
-    expected_s: submit to samples; estimate_s: QPU time, booked where the vendor reports no usage;
+    expected_s: submit to samples; estimate_s: QPU time, counted where the vendor reports no usage;
     account: of the session it runs in; entered: it counts as a job of a workload; cancelled: it was given
     up here, and no samples of it will be handed out; over: it has ended for its caller.
     """

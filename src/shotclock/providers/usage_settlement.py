@@ -45,7 +45,7 @@ class UsageSettlement(Generic[J, L]):
         self._abandoned.pop(job.job.id, None)
 
     def start(self, job: SubmittedJob[J]) -> None:
-        """Asks for the usage of a job that has ended, and books it when it is final."""
+        """Asks for the usage of a job that has ended, and records it when it is final."""
         task = asyncio.ensure_future(self._settle(job))
         self._settling[task] = job
         task.add_done_callback(self._settling.pop)
@@ -57,7 +57,7 @@ class UsageSettlement(Generic[J, L]):
 
     async def close(self) -> None:
         """Closes the workload and asks once more for what is not final yet; without an answer the estimate
-        stays booked. The cost of a session is known before that of its last jobs.
+        is kept. The cost of a session is known before that of its last jobs.
         """
         settling = dict(self._settling)
         for task in settling:

@@ -1,4 +1,4 @@
-"""Any sampler of the user's own: a `BaseSamplerV2`, or a `BackendV2` behind Qiskit's own sampler for it."""
+"""Any user sampler: a `BaseSamplerV2`, or a `BackendV2` behind Qiskit's own sampler for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CircuitBuilder = Callable[[DeviceCircuit], QuantumCircuit]
 COLD_PREDICTION_S = 5.0
 RECENT = 32
 MAX_QUBITS = 24
-"""What a simulator of the user's own may be asked for; a back end has its own width."""
+"""What a user's simulator may be asked for; a back end has its own width."""
 
 
 class SamplerProvider:

@@ -123,7 +123,7 @@ class SharedWorkload(Generic[J, L]):
     async def book(
         self, key: str, usage_s: float | None, estimate_s: float, account: SessionAccount | None = None
     ) -> None:
-        """A job's final usage; None where it is not known, then the estimate stays booked. account: of its
+        """A job's final usage; None where it is not known, then the estimate is kept. account: of its
         session, which is asked for its usage too while it is open.
         """
         if account is None:

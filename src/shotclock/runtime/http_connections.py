@@ -35,7 +35,7 @@ def ignore_closed(reason: Reason) -> None:
 
 
 class Connections:
-    """The open connections and the requests under way. on_closed: told the limit that closed one."""
+    """The open connections and the requests under way. on_closed: called with the limit that closed one."""
 
     def __init__(self, limits: HttpLimits, on_closed: Callable[[Reason], None] = ignore_closed) -> None:
         self.limits = limits

@@ -137,7 +137,7 @@ class HttpServer(uvicorn.Server):
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",  # a warning for each malformed request would be a flood of its own
+            log_level="error",  # a warning for each malformed request would itself be a flood
             access_log=False,
             timeout_keep_alive=round(connections.limits.idle_s) + 1,  # our own timer ends it before
             timeout_graceful_shutdown=round(GRACE_S) + 2,

@@ -27,7 +27,7 @@ class Branch(BaseModel):
     def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
         """Python takes true for 1; whoever writes `steps = true` means something else."""
         if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
-            raise ValueError("wants a number or text")
+            raise ValueError("must be a number or text")
         return value
 
 

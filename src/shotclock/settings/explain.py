@@ -66,7 +66,7 @@ def explain(error: ValidationError, source: Source) -> str:
     elif (len(path) == 1 or path == LIMITS_PATH) and first["type"] in NO_TABLE:
         name = ".".join(map(str, path))
         name = f"[[{name}]] tables" if name == "threshold" else f"a table, [{name}]"
-        what = f"wants {name}"
+        what = f"must be {name}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         choices = [one["msg"].removeprefix("Input should be ") for one in beside[1:]]
         what = f"{', or '.join([what[0].lower() + what[1:], *choices])} (got {first['input']!r})"

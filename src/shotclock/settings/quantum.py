@@ -48,7 +48,7 @@ class QuantumSettings(Branch):
     @classmethod
     def _ever_shorter(cls, choices: tuple[float, ...]) -> tuple[float, ...]:
         if any(after >= before for before, after in pairwise(choices)):
-            raise ValueError("wants each shorter than the one before")
+            raise ValueError("each must be shorter than the one before")
         return choices
 
     @property

@@ -127,7 +127,7 @@ def _refuse_unknown_environment() -> None:
 
 
 def _with_two_underscores(name: str) -> str:
-    """BENCH__SEEDS of bench_seeds; "" where it is no branch and key."""
+    """BENCH__SEEDS of bench_seeds; "" where it does not name a branch and a key."""
     for branch in fields_of(Settings):
         key = name.removeprefix(f"{branch}_")
         if key != name and key in siblings_of((branch, key)):

@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what `load` hands over: of its own it would read variables without our prefix, as BENCH."""
+        """Only what `load` passes: by itself it would read variables without our prefix, as BENCH."""
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 

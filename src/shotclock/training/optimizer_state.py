@@ -79,7 +79,7 @@ Pairs = Sequence[tuple[Tensor, Tensor]]
 class OptimizerState:
     """The state of an optimizer and of every optimizer that it wraps, or that wraps it.
 
-    An optimizer that torch does not ship keeps its state under names of its own. What has the shape of its
+    An optimizer that torch does not ship keeps its state under other names. What has the shape of its
     parameter and lies near it when it is first seen is a copy, and moves; one log line says so.
     """
 

@@ -153,7 +153,7 @@ def _refuse_usage(leaf: x509.Certificate, path: Path, purpose: Purpose) -> None:
 
 
 def _has_server_name(leaf: x509.Certificate) -> bool:
-    """A client compares names and addresses, and the common name where there are none."""
+    """A client compares names and addresses, and the common name where it has none."""
     for extension in leaf.extensions:
         if isinstance(extension.value, x509.SubjectAlternativeName):
             kinds = (x509.DNSName, x509.IPAddress, x509.UniformResourceIdentifier)

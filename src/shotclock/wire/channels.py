@@ -173,8 +173,8 @@ class Channels:
 def connect(target: str, security: ClientTls | Insecure, limits: ChannelLimits = ChannelLimits()) -> Channels:
     """Channels to HOST:PORT, for the running loop; nothing is waited for, a server may come up later.
 
-    Raises MachineError where a certificate cannot be used, SettingsError where the target is no address or
-    TLS was left out on one that is not loopback.
+    Raises MachineError where a certificate cannot be used, SettingsError where the target is not an
+    address or TLS was left out on one that is not loopback.
     """
     split_address(target)
     if isinstance(security, Insecure):

@@ -39,7 +39,7 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 log = logging.getLogger(__name__)
 
 Fallback = Callable[[Subproblem], Answer]
-"""A classical answer; it runs on a thread of its own, and is waited for to the call's deadline."""
+"""A classical answer; it runs on a separate thread, until the call's deadline at most."""
 
 
 FALLBACK_THREADS = 2
@@ -127,7 +127,7 @@ class GrpcDispatcher:
     async def _ask(
         self, method: str, budget_ns: int, kept_s: float, message: Callable[[int], Any]
     ) -> bytes | Cause:
-        """The reply, or why there is none; the message is made anew for each attempt."""
+        """The reply, or why it is missing; the message is made again for each attempt."""
         loop = asyncio.get_running_loop()
         until = loop.time() + budget_ns / NS_PER_S - kept_s
         return_s = min(self._limits.return_s, 0.1 * budget_ns / NS_PER_S)

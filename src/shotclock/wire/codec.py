@@ -79,13 +79,13 @@ def decode_subproblem(message: pb.Subproblem, caller: str = "") -> Subproblem:
     """Raises SubproblemError or PayloadCorruptedError; lengths are checked before anything is allocated."""
     n, priority = message.n, _PRIORITY.get(message.priority)
     if not 1 <= n <= MAX_VARIABLES:
-        raise SubproblemError("n", f"is {n}, wants 1 to {MAX_VARIABLES}")
+        raise SubproblemError("n", f"must be 1 to {MAX_VARIABLES} (got {n})")
     for name, data, want in (
         ("quadratic", message.quadratic, 4 * n * (n - 1)),
         ("linear", message.linear, 8 * n),
     ):
         if len(data) != want:
-            raise SubproblemError(name, f"has {len(data)} bytes, wants {want} for {n} variables")
+            raise SubproblemError(name, f"must have {want} bytes for {n} variables (got {len(data)})")
     if checksum(message.quadratic, message.linear) != message.crc32c:
         raise PayloadCorruptedError("subproblem")
     if priority is None:
@@ -110,7 +110,7 @@ def _source_bytes(source: str | bytes) -> bytes:
 def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
     """budget_ns: what is left when the message is sent. CircuitError where the wire has no room for it."""
     if spec.shots > MAX_SHOTS:
-        raise CircuitError("shots", f"{spec.shots}, wants at most {MAX_SHOTS}")
+        raise CircuitError("shots", f"must be at most {MAX_SHOTS} (got {spec.shots})")
     message = pb.CircuitSpec(
         request_id=spec.request_id,
         values=[pb.ParameterValue(name=name, value=value) for name, value in spec.values],

@@ -200,7 +200,7 @@ def _encode_provenance(provenance: Provenance, shift_ns: int, message: pb.Proven
 
 
 def _shift(at_ns: int, by_ns: int) -> int:
-    """An instant moved; 0 says that there is none."""
+    """An instant moved; 0 means no instant."""
     return at_ns + by_ns if at_ns else 0
 
 

@@ -29,11 +29,11 @@ class PayloadCorruptedError(ShotclockError):
 
 
 class MalformedMessageError(ShotclockError):
-    """Bytes that are no message of ours, or a message whose fields contradict each other."""
+    """Bytes that are not a message of this wire, or a message whose fields contradict each other."""
 
 
 def parse(kind: type[M], data: bytes) -> M:
-    """The message in these bytes; MalformedMessageError where there is none."""
+    """The message in these bytes; MalformedMessageError where they hold none."""
     message: Any = kind()
     try:
         message.ParseFromString(data)
@@ -58,7 +58,7 @@ def _upper(n: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 @cache
 def _places(n: int) -> np.ndarray[Any, Any]:
-    """Where each element of a symmetric matrix stands in a zero followed by its upper triangle."""
+    """Where each element of a symmetric matrix is in a zero followed by its upper triangle."""
     places = np.zeros((n, n), dtype=np.intp)
     rows, columns = _upper(n)
     places[rows, columns] = places[columns, rows] = np.arange(1, len(rows) + 1)
@@ -89,7 +89,7 @@ def unpack_bits(data: bytes, what: str) -> Bits:
     """One byte a bit; MalformedMessageError where one is neither 0 nor 1."""
     others = data.translate(None, b"\0\1")
     if others:
-        raise MalformedMessageError(f"{what}: a bit is {others[0]}, wants 0 or 1")
+        raise MalformedMessageError(f"{what}: each bit must be 0 or 1 (got {others[0]})")
     return np.frombuffer(data, dtype=np.uint8).copy()
 
 

@@ -1,7 +1,7 @@
 """PEM files: read, parsed, and written again in the one form that gRPC's TLS stack takes.
 
 gRPC reads a byte-order mark, a bare CR or an indented line as "no certificate", and says so on no channel
-of ours: what it gets is therefore encoded anew from what was parsed here.
+of ours: what it gets is therefore encoded again from what was parsed here.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The service's methods over a dispatcher and its operations: bytes in, bytes out.
 
-Requests stay bytes until here, so that what cannot be parsed, is too large or too many is told in our own
+Requests stay bytes until here, so that what cannot be parsed, is too large or too many is reported in our own
 words and not as gRPC's INTERNAL.
 """
 

@@ -53,7 +53,7 @@ def server_credentials(live: LiveIdentity) -> Any:
     """Credentials that look at the files at each handshake."""
 
     def fetch() -> Any:
-        # None keeps the present ones; gRPC calls this from threads of its own
+        # None keeps the present ones; gRPC calls this from its threads
         return _configuration(live.current) if live.refresh() else None
 
     return grpc.dynamic_ssl_server_credentials(
@@ -75,12 +75,14 @@ def split_address(address: str) -> tuple[str, int]:
     """(host, port) of HOST:PORT; SettingsError where it is neither."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65_535:
-        raise SettingsError(f"{address!r} is no address; write HOST:PORT, as in 127.0.0.1:7443 or [::1]:7443")
+        raise SettingsError(
+            f"{address!r} is not a valid address; write HOST:PORT, as in 127.0.0.1:7443 or [::1]:7443"
+        )
     return host.strip("[]"), int(port)
 
 
 def is_loopback(address: str) -> bool:
-    """Whether messages to HOST:PORT stay on this host; SettingsError where it is no address."""
+    """Whether messages to HOST:PORT stay on this host; SettingsError where it is not a valid address."""
     host, _ = split_address(address)
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

@@ -20,7 +20,7 @@ Instants = NDArray[np.int64]
 MOST_CALLS = 5_000_000
 """A run's: each is kept, about half a kilobyte of memory, until the run has been judged."""
 MOST_S = 9e9
-"""A run's length; more nanoseconds than these are no int64."""
+"""A run's length; more nanoseconds than these do not fit an int64."""
 
 
 class Scenario(StrEnum):

@@ -19,7 +19,7 @@ from shotclock.domain.ports import Clock, Dispatcher
 from shotclock.domain.subproblem import Subproblem
 
 Request = Subproblem | CircuitSpec
-"""What a call asks: a subproblem to solve, or a circuit of the user's own to run."""
+"""What a call asks: a subproblem to solve, or a user circuit to run."""
 LEAD_NS = 10_000_000
 """Between the last preparation and the first scheduled instant, so that the first call is not late."""
 

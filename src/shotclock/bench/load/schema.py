@@ -94,7 +94,7 @@ class Interval(_Frozen):
 
 
 class Knee(_Frozen):
-    """The highest rate that met the deadline, and the lowest that did not; None where there was none."""
+    """The highest rate that met the deadline, and the lowest that did not; None where no rate did."""
 
     met_per_s: float | None
     missed_per_s: float | None
@@ -102,7 +102,7 @@ class Knee(_Frozen):
 
 
 class Circuit(_Frozen):
-    """A circuit of the user's own, which every call ran. sha256: of the file; values: of its parameters."""
+    """A user circuit, which every call ran. sha256: of the file; values: of its parameters."""
 
     file: str
     sha256: str

@@ -24,7 +24,7 @@ class Call:
     outcome: done, degraded, shed, late or failed. decision: the aggregator's. in_time: samples
     arrived by the deadline and passed their checks. quantum_latency_ns: None where no samples came
     (a miss, right-censored at deadline_ns). added_latency_ns: the training thread's blocked time.
-    cached: answered from an equal call's samples, which is no call of the QPU; penalised: run at a
+    cached: answered from an equal call's samples, which is not a call of the QPU; penalised: run at a
     rep_delay below the device's default; sharers: calls in the job; inline: training waited for it.
     """
 

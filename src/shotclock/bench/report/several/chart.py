@@ -16,7 +16,7 @@ _LEAST_REACH = 1.0
 
 
 def comparable(rows: Sequence[Compared]) -> list[Compared]:
-    """What can be drawn about its mean: all runs have it, it is not 0, and it is no part or difference."""
+    """What can be drawn about its mean: all runs have it, it is not 0, and it is not a part or difference."""
     names = (*WHOLE, "latency", "quantum_latency")
     return [
         row
