@@ -159,7 +159,7 @@ def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
 
 
 def test_the_caller_is_who_the_certificate_names_whatever_the_message_says(site: Site) -> None:
-    async def work(system: Wired) -> None:
+    async def work(system: Loopback) -> None:
         dispatcher = system.trainer()
         await dispatcher.solve(replace(make_subproblem(), caller="another"))
         await dispatcher.execute(replace(CIRCUIT, caller="another"))
