@@ -62,7 +62,6 @@ def measure(steps: int, every: int) -> Overlap:
         policy = CallPolicy(every, "overlap", round(quantum.wait_limit_ms * NS_PER_MS))
         calling = Scheduler(
             workload,
-            kernel,
             aggregator,
             caller=host.caller(path.orchestrator),
             clock=host.clock,

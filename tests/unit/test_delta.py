@@ -69,7 +69,7 @@ def test_what_is_no_change_is_refused_in_one_line(indices: ArrayLike, values: Ar
 
 
 def test_a_change_that_the_parameters_dtype_cannot_hold_is_refused() -> None:
-    with pytest.raises(RunError, match=r"overflows 'w', which is torch\.float16"):
+    with pytest.raises(RunError, match=r"overflow 'w', which is torch\.float16"):
         apply_delta(torch.zeros(2, dtype=torch.float16), [0], [1e6])
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from scripted_answers import FakeCaller, StepClock, answer_optimum, late
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import RunError, SettingsError, SubproblemError
+from shotclock.domain.errors import RunError, SettingsError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.subproblem import Bits, Subproblem
@@ -395,22 +395,32 @@ def test_an_optimizer_of_another_model_is_refused() -> None:
 
 
 class Broken(AddOne):
-    """Breaks one of a kernel's promises."""
+    """Breaks one of a kernel's promises at its first call, and keeps them afterwards."""
 
-    def __init__(self, how: str) -> None:
+    def __init__(self, how: str, parameter: str = "0.bias") -> None:
         super().__init__()
-        self.how = how
+        self.how, self.parameter = how, parameter
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        if self.how == "raises":
-            raise ValueError("no luck")
-        if self.how == "returns nothing":
-            return None  # type: ignore[return-value]
-        return super().propose(base_version + (self.how == "another version"), budget_ns)
+        made = super().propose(base_version + (self.how == "another version"), budget_ns)
+        asked = made.subproblem
+        match self.break_once("raises", "returns nothing", "another version", "NaN coefficients", "too many"):
+            case "raises":
+                raise ValueError("no luck")
+            case "returns nothing":
+                return None  # type: ignore[return-value]
+            case "NaN coefficients":
+                return Proposal(replace(asked, linear=np.full(2, np.nan)), None)
+            case "too many":
+                return Proposal(replace(asked, quadratic=np.zeros((300, 300)), linear=np.zeros(300)), None)
+            case _:
+                return made
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
         made = super().delta(proposal, bits, version)
-        match self.how:
+        match self.break_once("delta raises", "no such parameter", "outside", "wrong shape", "NaN"):
+            case "delta raises":
+                raise KeyError("row")
             case "no such parameter":
                 return Delta(version, "9.bias", made.indices, made.values)
             case "outside":
@@ -422,32 +432,62 @@ class Broken(AddOne):
             case _:
                 return made
 
+    def break_once(self, *here: str) -> str:
+        how = self.how if self.how in here else ""
+        self.how = "" if how else self.how
+        return how
+
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "said", "proposed"),
     [
-        ("raises", "kernel 'nudge': propose on version 2 raised ValueError: no luck"),
-        ("returns nothing", "kernel 'nudge': propose returned NoneType, not a Proposal"),
-        ("another version", r"subproblem\.base_version: kernel 'nudge' must return 2 \(got 3\)"),
-        ("no such parameter", r"delta\.parameter: '9\.bias' is not a parameter of the model"),
-        ("outside", r"delta\.indices: must be below 8, the entries of '0\.bias' \(got"),
-        ("wrong shape", r"delta\.values has shape \(3,\) for indices of shape \(1,\)"),
-        ("NaN", r"delta\.values has NaN"),
+        ("raises", "propose on version 2 raised ValueError: no luck", False),
+        ("returns nothing", "propose returned NoneType, not a Proposal", False),
+        ("another version", "subproblem.base_version must be 2 (got 3)", False),
+        ("NaN coefficients", "subproblem.linear: has NaN or infinite coefficients", False),
+        ("too many", "subproblem.linear: ", False),
+        ("delta raises", "delta on version 2 raised KeyError: 'row'", True),
+        ("no such parameter", "delta.parameter '9.bias' is", True),
+        ("outside", "delta.indices must be below 8, the entries of '0.bias'", True),
+        ("wrong shape", "delta.values has shape (3,) for indices of shape (1,)", True),
+        ("NaN", "delta.values has NaN", True),
     ],
 )
-def test_a_kernel_that_breaks_its_promises_is_named_and_the_model_stays(how: str, said: str) -> None:
+@pytest.mark.parametrize("loss", [{}, {"loss": lambda: 0.0}], ids=["", "loss"])
+def test_a_kernel_that_fails_is_named_and_counted_and_training_goes_on(
+    how: str, said: str, proposed: bool, loss: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     plain = Loop()
     plain.handle.detach()
-    loop = Loop(kernel=Broken(how))
+    loop = Loop(kernel=Broken(how), **loss)
     for one in (plain, loop):
         one.step()
-    plain.step()
-    with pytest.raises((RunError, SettingsError, ValueError), match=said):
-        loop.step()
+        one.step()
     assert same(weights(loop.model), weights(plain.model))
+    assert [call.applied.decision for call in loop.calls] == [Decision.REJECTED] * proposed
+    assert [decision for _, decision in loop.caller.told] == [Decision.REJECTED] * proposed
+    counts = loop.handle.summary()
+    assert (counts.asked, counts.no_proposal, counts.failed_answers) == (proposed, not proposed, proposed)
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"attach: kernel 'nudge': {said}")
+    assert "\n" not in line
+    for _ in range(2):
+        loop.step()
+    assert loop.handle.summary().asked == 1 + proposed
+    assert loop.handle.summary().due == 2
 
 
-def test_a_loss_that_turned_to_nan_is_named_and_the_model_stays() -> None:
+def test_a_kernel_that_always_fails_is_logged_ever_less_often(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop(kernel=AddOne())
+    loop.kernel.propose = lambda *_: None
+    for _ in range(40):
+        loop.step()
+    assert len(caplog.records) == 5
+    loop.handle.detach()
+    assert "20 because the kernel failed" in caplog.records[-1].getMessage()
+
+
+def test_a_model_that_turned_to_nan_is_logged_and_training_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     plain, loop = Loop(), Loop()
     for one in (plain, loop):
         one.handle.detach()
@@ -457,12 +497,20 @@ def test_a_loss_that_turned_to_nan_is_named_and_the_model_stays() -> None:
         one.step()
         with torch.no_grad():
             one.model.get_parameter("2.bias").fill_(torch.nan)
-    plain.step()
-    with pytest.raises(SubproblemError, match=r"subproblem\.(linear|quadratic): has NaN"):
-        loop.step()
+        one.step()
     for one_value, other in zip(weights(loop.model), weights(plain.model), strict=True):
         torch.testing.assert_close(one_value, other, rtol=0, atol=0, equal_nan=True)
-    assert (handle.version, loop.caller.asked) == (2, [])
+    assert (handle.version, loop.caller.asked, handle.summary().no_proposal) == (2, [], 1)
+    assert "kernel 'qat_flip': subproblem." in caplog.text
+    # the loop's own remedy: back to numbers, and calls go on
+    with torch.no_grad():
+        for value in loop.model.parameters():
+            value.copy_(torch.nan_to_num(value))
+    for state in loop.optimizer.state.values():
+        state["momentum_buffer"].zero_()
+    loop.step()
+    loop.step()
+    assert handle.summary().asked == 1
 
 
 def test_calls_without_an_answer_leave_training_running() -> None:

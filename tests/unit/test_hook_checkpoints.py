@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_state_dict
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from scripted_answers import FakeCaller, StepClock
 from shotclock.domain.budget import NS_PER_MS
@@ -203,3 +206,22 @@ def test_another_kernel_starts_where_it_is() -> None:
     assert prunes.handle.steps == 4
     prunes.train(2)
     assert prunes.list_requests()[0][0] == "qat_flip-1"
+
+
+@pytest.mark.parametrize("make", [make_rounded, make_flipped])
+def test_a_distributed_checkpoint_of_the_handle_goes_on_where_it_was(
+    make: Callable[[], Made], tmp_path: Path
+) -> None:
+    """Of an optimizer it keeps what torch knows, so the handle is saved beside it."""
+    gone, resumed = Loop(make, policy=OVERLAP), Loop(make, policy=OVERLAP)
+    gone.train(3)
+    for loop, transfer in ((gone, save), (resumed, load)):
+        _, optimizer = get_state_dict(loop.model, loop.optimizer)
+        assert KEY not in optimizer
+        transfer({"model": loop.model, "shotclock": loop.handle}, checkpoint_id=tmp_path / "at", no_dist=True)
+    assert resumed.handle.steps == 3
+    assert resumed.counted.made == [(Decision.DROPPED, True)] * 2
+    assert resumed.handle.state_dict()["kernel"] == gone.handle.state_dict()["kernel"]
+    resumed.train(1)
+    names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]
+    assert [name.rpartition("-")[2] for name in names] == ["1", "2", "3", "4"]

@@ -60,7 +60,7 @@ def train(
     dispatcher = SlowDispatcher(ClassicalDispatcher(Classical(), LoopClock(), recorder), delay_s)
     policy = CallPolicy(5, "overlap" if mode == "overlap" else "inline", 200 * NS_PER_MS, in_flight=in_flight)
     caller = VirtualCaller(dispatcher, loop)
-    scheduler = Scheduler(workload, kernel, aggregator, caller=caller, clock=loop, policy=policy)
+    scheduler = Scheduler(workload, aggregator, caller=caller, clock=loop, policy=policy)
     durations = [scheduler.iterate(step).duration_ns for step in range(steps)]
     scheduler.flush()
     loop.close()

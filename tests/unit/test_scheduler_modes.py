@@ -32,9 +32,7 @@ class System:
         kernel = workload.kernel("rounding", N)
         recorder = PrometheusRecorder(Metrics(), "test")
         self.aggregator = Aggregator(workload, kernel, "revalidate", recorder, loss_check=False)
-        self.scheduler = Scheduler(
-            workload, kernel, self.aggregator, caller=caller, clock=self.clock, policy=policy
-        )
+        self.scheduler = Scheduler(workload, self.aggregator, caller=caller, clock=self.clock, policy=policy)
 
     def run(self, steps: range, step_ns: int = 0) -> list[int]:
         """How many calls had been asked after each step."""

@@ -205,9 +205,7 @@ class Builder:
                 workload, asking, quantum.on_stale, recorder, loss_check=asking.loss_check
             )
             caller = host.caller(dispatcher)
-            trainer = Scheduler(
-                workload, asking, aggregator, caller=caller, clock=host.clock, policy=policy()
-            )
+            trainer = Scheduler(workload, aggregator, caller=caller, clock=host.clock, policy=policy())
             return trainer, workload.evaluate
 
         return Lane(arm.name, make)

@@ -236,7 +236,6 @@ def _run(
         )
         finished: list[FinishedCall] = []
         calls = Calls(
-            kernel,
             aggregator,
             caller=host.caller(path.orchestrator),
             clock=host.clock,

@@ -42,6 +42,10 @@ class DeltaError(RunError, ValueError):
         return type(self), (self.field, self.message)
 
 
+class KernelError(RunError):
+    """A kernel raised, or returned what cannot be used; the text names the kernel."""
+
+
 class SubproblemError(ShotclockError, ValueError):
     """A subproblem whose numbers cannot be solved; `field` names the offending one."""
 

@@ -54,11 +54,15 @@ class CallCounts:
 
     in_flight: skipped, as many calls as the policy allows were under way.
     retry_after: skipped, the orchestrator had refused a call and named a time to wait for.
+    no_proposal: skipped, the kernel raised or proposed what cannot be solved.
+    failed_answers: of those asked, rejected as the kernel raised or returned what cannot be applied.
     """
 
     asked: int = 0
     in_flight: int = 0
     retry_after: int = 0
+    no_proposal: int = 0
+    failed_answers: int = 0
 
     @property
     def due(self) -> int:
@@ -68,7 +72,7 @@ class CallCounts:
     @property
     def skipped(self) -> int:
         """Those that were not asked."""
-        return self.in_flight + self.retry_after
+        return self.in_flight + self.retry_after + self.no_proposal
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -78,4 +82,11 @@ class CallCounts:
             reasons.append(f"{self.in_flight} because policy.in_flight calls were under way already")
         if self.retry_after:
             reasons.append(f"{self.retry_after} because the orchestrator had asked to wait")
-        return f"{text} ({', '.join(reasons)})" if reasons else text
+        if self.no_proposal:
+            reasons.append(f"{self.no_proposal} because the kernel failed")
+        text = f"{text} ({', '.join(reasons)})" if reasons else text
+        return (
+            f"{text}, {self.failed_answers} rejected because the kernel failed"
+            if self.failed_answers
+            else text
+        )

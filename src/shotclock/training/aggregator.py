@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar, get_args
 
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.errors import DeltaError, KernelError, SettingsError
 from shotclock.domain.iteration import Applied
 from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Winner
 from shotclock.domain.ports import Kernel
@@ -79,7 +79,7 @@ class Aggregator:
         if stale_limit < 0:
             raise SettingsError(f"stale_limit: must be at least 0 versions (got {stale_limit})")
         self._workload = workload
-        self._kernel = ValidatingKernel(kernel)
+        self.kernel = ValidatingKernel(kernel)
         self._on_stale = on_stale
         self._recorder = recorder
         self._stale_limit = stale_limit
@@ -109,15 +109,20 @@ class Aggregator:
             return result
 
     def offer(self, proposal: Proposal, outcome: Outcome) -> Applied:
-        """Decides on an answer and applies it if it holds; counts and audits the decision."""
-        version, base = self._version, proposal.subproblem.base_version
-        # Rebuilding the surrogate takes long, so it runs outside the lock; `_decide` detects a race.
-        ready = self._prepare(proposal, outcome, version)
-        with self._lock:
-            applied = self._decide(ready)
-            self._record(proposal.subproblem.request_id, base, version, applied)
-        self._recorder.record_decision(applied.decision, base != version)
-        return applied
+        """Decides on an answer and applies it if it holds; counts and audits the decision.
+
+        Raises KernelError if the kernel fails on the answer, which is then rejected, counted and audited too.
+        """
+        version = self._version
+        try:
+            # Rebuilding the surrogate takes long, so it runs outside the lock; `_decide` detects a race.
+            return self._conclude(proposal, version, self._prepare(proposal, outcome, version))
+        except KernelError:
+            self._conclude(proposal, version, Applied(Decision.REJECTED, Winner.INCUMBENT, version))
+            raise
+        except DeltaError as error:
+            self._conclude(proposal, version, Applied(Decision.REJECTED, Winner.INCUMBENT, version))
+            raise KernelError(f"kernel '{self.kernel.name}': {error}") from error
 
     def drop(self, request_id: str, base_version: int) -> Applied:
         """Drops a call whose model was replaced by a checkpoint; counts and audits the decision."""
@@ -132,6 +137,15 @@ class Aggregator:
         with self._lock:
             return self._swap(delta)
 
+    def _conclude(self, proposal: Proposal, version: int, ready: Applied | _Ready) -> Applied:
+        """Decides, counts and audits; raises DeltaError before that if the model cannot hold the delta."""
+        base = proposal.subproblem.base_version
+        with self._lock:
+            applied = self._decide(ready)
+            self._record(proposal.subproblem.request_id, base, version, applied)
+        self._recorder.record_decision(applied.decision, base != version)
+        return applied
+
     def _prepare(self, proposal: Proposal, outcome: Outcome, version: int) -> Applied | _Ready:
         """The delta to write at this version, or the decision not to; void if the model moves meanwhile."""
         if not isinstance(outcome, Done | Degraded):
@@ -142,11 +156,11 @@ class Aggregator:
             return Applied(Decision.DROPPED, Winner.INCUMBENT, version)
         # A fresh answer was computed on this very model, so its own surrogate is still exact.
         fresh = not lag or self._on_stale == "blind"
-        surrogate = proposal.subproblem if fresh else self._kernel.rebuild(proposal, version)
+        surrogate = proposal.subproblem if fresh else self.kernel.rebuild(proposal, version)
         choice = revalidate(surrogate, outcome)
         if choice.winner is Winner.INCUMBENT:
             return Applied(Decision.REJECTED, choice.winner, version)
-        delta = self._kernel.delta(proposal, choice.bits, version)
+        delta = self.kernel.delta(proposal, choice.bits, version)
         if not len(delta.indices):
             # Every chosen step has been made meanwhile: writing nothing must not move the version.
             return Applied(Decision.REJECTED, choice.winner, version)

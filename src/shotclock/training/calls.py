@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.delta import Proposal
-from shotclock.domain.errors import SettingsError
-from shotclock.domain.iteration import CallCounts, FinishedCall
+from shotclock.domain.errors import KernelError, SettingsError
+from shotclock.domain.iteration import Applied, CallCounts, FinishedCall
 from shotclock.domain.outcome import (
     DOES_NOT_FIT,
     DeadlinePassed,
+    Decision,
     Degraded,
     Done,
     Late,
     Outcome,
     Rejection,
     Shed,
+    Winner,
 )
-from shotclock.domain.ports import Caller, Clock, Kernel, Pending
+from shotclock.domain.ports import Caller, Clock, Pending
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.training.aggregator import Aggregator
-from shotclock.training.checked import ValidatingKernel
 from shotclock.training.mode import Mode, ModeChooser
 
 
@@ -100,25 +101,34 @@ class _PendingCall:
     void: bool = False
 
 
+def raise_error(error: KernelError) -> None:
+    """For runs that mean nothing without their kernel."""
+    raise error
+
+
 class Calls:
-    """Makes and completes calls; `ended` receives each finished call, on the training thread."""
+    """Makes and completes calls; `ended` receives each finished call, on the training thread.
+
+    failed: receives what the kernel failed with; if it returns, the call is skipped or its answer rejected.
+    """
 
     def __init__(
         self,
-        kernel: Kernel,
         aggregator: Aggregator,
         *,
         caller: Caller,
         clock: Clock,
         policy: CallPolicy,
         ended: Callable[[FinishedCall], None],
+        failed: Callable[[KernelError], None] = raise_error,
     ) -> None:
-        self._kernel = ValidatingKernel(kernel)
+        self._kernel = aggregator.kernel
         self._aggregator = aggregator
         self._caller = caller
         self._clock = clock
         self._policy = policy
         self._ended = ended
+        self._failed = failed
         self._pending: list[_PendingCall] = []
         self._not_before_ns = 0
         self.counts = CallCounts()
@@ -185,13 +195,17 @@ class Calls:
             if began < self._not_before_ns:
                 self._count(retry_after=room - number)
                 return
-            self._ask(step, boundary_ns, began)
-            self._count(asked=1)
+            try:
+                self._ask(step, boundary_ns, began)
+            except KernelError as error:
+                self._count(no_proposal=1)
+                self._failed(error)
+            else:
+                self._count(asked=1)
 
-    def _count(self, *, asked: int = 0, in_flight: int = 0, retry_after: int = 0) -> None:
-        counts = self.counts
-        self.counts = CallCounts(
-            counts.asked + asked, counts.in_flight + in_flight, counts.retry_after + retry_after
+    def _count(self, **more: int) -> None:
+        self.counts = replace(
+            self.counts, **{name: getattr(self.counts, name) + count for name, count in more.items()}
         )
 
     def _ask(self, step: int, boundary_ns: int, began_ns: int) -> None:
@@ -212,10 +226,7 @@ class Calls:
         self._pending.remove(call)  # only now: a Ctrl-C during the wait must leave the call in flight
         received = self._clock.now_ns()
         subproblem = call.proposal.subproblem
-        if call.void:
-            applied = self._aggregator.drop(subproblem.request_id, subproblem.base_version)
-        else:
-            applied = self._aggregator.offer(call.proposal, outcome)
+        applied = self._decide(call, outcome)
         ended = self._clock.now_ns()
         self._caller.record_decision(subproblem.request_id, applied.decision)
         self._update_backoff(call, outcome, received)
@@ -234,6 +245,18 @@ class Calls:
                 applied=applied,
             )
         )
+
+    def _decide(self, call: _PendingCall, outcome: Outcome) -> Applied:
+        """What becomes of the answer; one on which the kernel fails is rejected."""
+        subproblem = call.proposal.subproblem
+        if call.void:
+            return self._aggregator.drop(subproblem.request_id, subproblem.base_version)
+        try:
+            return self._aggregator.offer(call.proposal, outcome)
+        except KernelError as error:
+            self._count(failed_answers=1)
+            self._failed(error)
+            return Applied(Decision.REJECTED, Winner.INCUMBENT, self._aggregator.version)
 
     def _update_backoff(self, call: _PendingCall, outcome: Outcome, received_ns: int) -> None:
         """Learns from how a call ended: its latency, or when the next call may be made."""

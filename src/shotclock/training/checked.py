@@ -8,14 +8,14 @@ from typing import Any
 
 from shotclock.domain import plugin
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import DeltaError, RunError, SettingsError, ShotclockError, SubproblemError
+from shotclock.domain.errors import KernelError, SettingsError, ShotclockError
 from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training.kernels.stateful import Stateful
 
 
 class ValidatingKernel:
-    """The same kernel; raises RunError or SubproblemError, in one line, if it violates its contract.
+    """The same kernel; raises KernelError, in one line, if it violates its contract.
 
     Raises SettingsError on an object that is not a Kernel.
     """
@@ -33,7 +33,7 @@ class ValidatingKernel:
         with self._translate_errors(f"propose on version {base_version}"):
             proposal = self._kernel.propose(base_version, budget_ns)
         if not isinstance(proposal, Proposal) or not isinstance(proposal.subproblem, Subproblem):
-            raise RunError(
+            raise KernelError(
                 f"kernel '{self.name}': propose returned {type(proposal).__name__}, not a Proposal"
             )
         self._check_equal("base_version", proposal.subproblem.base_version, base_version)
@@ -45,13 +45,12 @@ class ValidatingKernel:
         with self._translate_errors(f"rebuild on version {version}"):
             subproblem = self._kernel.rebuild(proposal, version)
         if not isinstance(subproblem, Subproblem):
-            raise RunError(
+            raise KernelError(
                 f"kernel '{self.name}': rebuild returned {type(subproblem).__name__}, not a Subproblem"
             )
         if subproblem.n != proposal.subproblem.n:
-            raise SubproblemError(
-                "linear",
-                f"kernel '{self.name}' proposed {proposal.subproblem.n} variables, rebuilt {subproblem.n}",
+            raise KernelError(
+                f"kernel '{self.name}': proposed {proposal.subproblem.n} variables, rebuilt {subproblem.n}"
             )
         return subproblem
 
@@ -60,9 +59,11 @@ class ValidatingKernel:
         with self._translate_errors(f"delta on version {version}"):
             delta = self._kernel.delta(proposal, bits, version)
         if not isinstance(delta, Delta):
-            raise RunError(f"kernel '{self.name}': delta returned {type(delta).__name__}, not a Delta")
+            raise KernelError(f"kernel '{self.name}': delta returned {type(delta).__name__}, not a Delta")
         if delta.base_version != version:
-            raise RunError(f"kernel '{self.name}': delta.base_version is {delta.base_version}, not {version}")
+            raise KernelError(
+                f"kernel '{self.name}': delta.base_version is {delta.base_version}, not {version}"
+            )
         return delta
 
     def state_dict(self) -> dict[str, Any]:
@@ -92,15 +93,15 @@ class ValidatingKernel:
 
     def _check_equal(self, field: str, actual: int, expected: int) -> None:
         if actual != expected:
-            raise SubproblemError(field, f"kernel '{self.name}' must return {expected} (got {actual})")
+            raise KernelError(f"kernel '{self.name}': subproblem.{field} must be {expected} (got {actual})")
 
     @contextmanager
     def _translate_errors(self, what: str) -> Iterator[None]:
         try:
             yield
-        except DeltaError as error:
-            raise RunError(f"kernel '{self.name}': {error}") from error
-        except ShotclockError:
-            raise
+        except ShotclockError as error:
+            raise KernelError(f"kernel '{self.name}': {error}") from error
         except Exception as error:
-            raise RunError(f"kernel '{self.name}': {what} raised {type(error).__name__}: {error}") from error
+            raise KernelError(
+                f"kernel '{self.name}': {what} raised {type(error).__name__}: {error}"
+            ) from error

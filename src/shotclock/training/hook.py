@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
-from shotclock.domain.errors import RunError, SettingsError
+from shotclock.domain.errors import KernelError, RunError, SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Caller, Clock, Kernel
@@ -66,6 +66,18 @@ class _Uncounted:
 
     def record_decision(self, decision: Decision, stale: bool) -> None:
         del decision, stale
+
+
+class _Failures:
+    """A kernel that fails stops no training: failures are logged, the 1st, 2nd, 4th, 8th and so on."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def record(self, error: KernelError) -> None:
+        self._count += 1
+        if self._count & (self._count - 1) == 0:
+            log.warning("attach: %s (failure %d; training goes on without this call)", error, self._count)
 
 
 class _Target:
@@ -189,7 +201,7 @@ class Attached:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
-        if self._calls.counts.skipped:
+        if self._calls.counts.skipped or self._calls.counts.failed_answers:
             log.warning("attach: %s", self._calls.counts)
         ATTACHED.discard(self._optimizer)
         self._ranks.close()
@@ -316,7 +328,8 @@ def attach(
     ranks_timeout_s: how long a rank waits for another rank at a step boundary, seconds.
 
     Raises SettingsError if the optimizer steps no parameter of the model, has Shotclock attached already, or
-    several ranks have no process group; RunError if the ranks start from different parameters.
+    several ranks have no process group; RunError if the ranks start from different parameters. A kernel that
+    fails later is logged and counted (`summary`), and never ends a step.
     """
     given, optimizer = optimizer, find_hookable(optimizer)
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
@@ -346,7 +359,14 @@ def attach(
         for observer in active_observers:
             observer(call)
 
-    calls = Calls(kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=notify_observers)
+    calls = Calls(
+        aggregator,
+        caller=caller,
+        clock=clock,
+        policy=policy,
+        ended=notify_observers,
+        failed=_Failures().record,
+    )
     return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 
 

@@ -6,7 +6,7 @@ A call's latency counts from the step boundary it was scheduled for.
 from __future__ import annotations
 
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
-from shotclock.domain.ports import Caller, Clock, Kernel, Workload
+from shotclock.domain.ports import Caller, Clock, Workload
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.calls import CallPolicy, Calls
 from shotclock.training.mode import Mode, ModeSwitch, choose_mode
@@ -39,7 +39,6 @@ class Scheduler:
     def __init__(
         self,
         workload: Workload,
-        kernel: Kernel,
         aggregator: Aggregator,
         *,
         caller: Caller,
@@ -50,9 +49,7 @@ class Scheduler:
         self._aggregator = aggregator
         self._clock = clock
         self.finished: list[FinishedCall] = []
-        self._calls = Calls(
-            kernel, aggregator, caller=caller, clock=clock, policy=policy, ended=self.finished.append
-        )
+        self._calls = Calls(aggregator, caller=caller, clock=clock, policy=policy, ended=self.finished.append)
 
     @property
     def mode(self) -> Mode:

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from shotclock.domain.delta import Delta
-from shotclock.domain.errors import RunError, SettingsError
+from shotclock.domain.errors import DeltaError, SettingsError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,7 +28,8 @@ class Change:
 def add(model: nn.Module, delta: Delta) -> Change:
     """Adds the delta's values to its parameter, on the parameter's device, in any memory format.
 
-    Raises RunError, and changes nothing, if the model has no such entries or their dtype cannot hold the sum.
+    Raises DeltaError, and changes nothing, if the model has no such entries or their dtype cannot hold the
+    sum.
     """
     place = _place(model, delta)
     before, after = place.read(), _sum(place, delta)
@@ -86,18 +87,19 @@ class _Place:
 
 
 def _place(model: nn.Module, delta: Delta) -> _Place:
-    """The entries that the delta changes; raises RunError if the model does not have them."""
+    """The entries that the delta changes; raises DeltaError if the model does not have them."""
     try:
         parameter = model.get_parameter(delta.parameter)
     except AttributeError as error:
-        raise RunError(f"delta.parameter: '{delta.parameter}' is not a parameter of the model") from error
+        raise DeltaError("parameter", f"'{delta.parameter}' is not a parameter of the model") from error
     if reason := _reason_unwritable(parameter):
-        raise RunError(f"delta.parameter: '{delta.parameter}' {reason}")
+        raise DeltaError("parameter", f"'{delta.parameter}' {reason}")
     tensor = parameter.detach()
     if len(delta.indices) and int(delta.indices.max()) >= tensor.numel():
-        raise RunError(
-            f"delta.indices: must be below {tensor.numel()}, the entries of '{delta.parameter}' "
-            f"(got {int(delta.indices.max())})"
+        raise DeltaError(
+            "indices",
+            f"must be below {tensor.numel()}, the entries of '{delta.parameter}' "
+            f"(got {int(delta.indices.max())})",
         )
     indices = torch.from_numpy(delta.indices).to(tensor.device)
     if tensor.is_contiguous():
@@ -107,20 +109,16 @@ def _place(model: nn.Module, delta: Delta) -> _Place:
 
 
 def _sum(place: _Place, delta: Delta) -> Tensor:
-    """The entries after the change; raises RunError if the parameter's dtype cannot hold them."""
+    """The entries after the change; raises DeltaError if the parameter's dtype cannot hold them."""
     before, change = place.read(), torch.from_numpy(delta.values)
     dtype = before.dtype
     holds_fractions = dtype.is_floating_point or dtype.is_complex
     if not holds_fractions and not bool((change == change.to(dtype)).all()):
-        raise RunError(
-            f"delta.values: '{delta.parameter}' is {dtype} and cannot hold the changes; give integers"
-        )
+        raise DeltaError("values", f"do not fit '{delta.parameter}', which is {dtype}; give integers")
     # Adding 0 to −0.0 would change its sign.
     after = torch.where(change.to(before) == 0, before, before + change.to(before))
     if not bool((torch.isfinite(after) | ~torch.isfinite(before)).all()):
-        raise RunError(
-            f"delta.values: a change overflows '{delta.parameter}', which is {dtype}; scale it down"
-        )
+        raise DeltaError("values", f"overflow '{delta.parameter}', which is {dtype}; scale them down")
     return after
 
 
