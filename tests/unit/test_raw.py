@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from qiskit import QuantumCircuit, qasm3, qpy
 from qiskit.circuit import ClassicalRegister, Gate, Parameter, ParameterVector, QuantumRegister
+from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import InstructionProperties, Target
 
 from exact import exact
@@ -90,6 +92,10 @@ def with_opaque(circuit: QuantumCircuit) -> None:
     circuit.measure(0, 0)
 
 
+def evolution(circuit: QuantumCircuit) -> None:
+    circuit.append(PauliEvolutionGate(SparsePauliOp("X")), [0])
+
+
 def measure_midway(circuit: QuantumCircuit) -> None:
     circuit.measure(0, 0)
     circuit.h(0)
@@ -105,6 +111,7 @@ REFUSED: list[tuple[str, str, Source]] = [
     ("source", "not QPY", b""),
     ("source", "not QPY", b"nonsense" * 9),
     ("source", "not QPY", qpy_of(bell())[:-1]),
+    ("source", "not QPY", qpy_of(edit(evolution)).replace(b"}   ", b"(   ")),
     ("source", "not QPY", pickle.dumps(bell)),
     ("source", "2 circuits in one QPY file", qpy_of(bell(), bell())),
     ("qubits", "134 qubits, heron-torino has 133", QuantumCircuit(134, 1)),
