@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_S, Deadline
-from shotclock.domain.circuit import CircuitSpec
-from shotclock.domain.errors import ProviderError
+from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
+from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.outcome import (
+    MAX_QUBITS,
     Answer,
+    Cause,
     CircuitOutcome,
     DeadlinePassed,
     Decision,
@@ -36,6 +38,7 @@ from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress
 from shotclock.orchestrator.results import ResultCache
+from shotclock.orchestrator.worker_faults import reject_circuit
 
 REPLY_MARGIN_NS = 2_000_000
 """An answer is sent this long before the deadline, so that it arrives in time."""
@@ -220,13 +223,9 @@ class Orchestrator:
         refused = self._refusal(spec.budget_ns, spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
-        try:
-            async with asyncio.timeout(self._time_left_s(deadline)):
-                circuit = await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())
-        except TimeoutError:
-            return self._answers.answer_unexecuted(DeadlinePassed(spec.budget_ns), progress)
-        except ProviderError as error:
-            return self._answers.answer_unexecuted(ProviderFault(str(error)), progress)
+        circuit = await self._compile(spec, deadline)
+        if not isinstance(circuit, DeviceCircuit):
+            return self._answers.answer_unexecuted(circuit, progress)
         progress.template_key = circuit.template.key
         compiled = self._clock.now_ns()
         progress.stages.append(StageTiming(Stage.BIND, arrived, compiled - arrived))
@@ -241,6 +240,18 @@ class Orchestrator:
             if isinstance(ended, Sampled):
                 return self._answers.answer_executed(ended, progress)
             return self._answers.answer_unexecuted(ended, progress)
+
+    async def _compile(self, spec: CircuitSpec, deadline: Deadline) -> DeviceCircuit | Cause:
+        """A user circuit by its deadline, or why there is none. Raises CircuitError."""
+        try:
+            async with asyncio.timeout(self._time_left_s(deadline)):
+                return await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())
+        except TimeoutError:
+            return DeadlinePassed(spec.budget_ns)
+        except ProviderError as error:
+            return ProviderFault(str(error))
+        except WorkerError as error:
+            return reject_circuit(error)
 
     def _cache_key(self, subproblem: Subproblem) -> str:
         """The key of samples that may be shared, "" if none may."""
@@ -262,7 +273,9 @@ class Orchestrator:
         self, subproblem: Subproblem, fallback: Answer | None, arrived: int, cache_key: str
     ) -> Outcome:
         progress = Progress()
-        refused = self._refusal(subproblem.budget_ns, subproblem.priority, subproblem.caller)
+        refused = self._refuse_width(subproblem) or self._refusal(
+            subproblem.budget_ns, subproblem.priority, subproblem.caller
+        )
         if refused is not None:
             return await self._answers.fall_back(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
@@ -281,6 +294,13 @@ class Orchestrator:
 
     def _over_quota(self, caller: str, size: int) -> Rejection | None:
         return self._in_progress.refusal(caller, size) if self._policy.protected else None
+
+    def _refuse_width(self, subproblem: Subproblem) -> Rejection | None:
+        """Before anything is compiled for what the provider would refuse."""
+        widest = self._forecast.provider.limits.max_qubits
+        if subproblem.n <= widest:
+            return None
+        return Rejection(MAX_QUBITS, widest, subproblem.n, "variables", 0.0)
 
     def _refusal(self, budget_ns: int, priority: Priority, caller: str) -> Rejection | None:
         """The rejection by the first limit that refuses a new call, if any."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shotclock.domain.budget import Deadline
 from shotclock.domain.circuit import DeviceCircuit, Pub
-from shotclock.domain.errors import ProviderError
+from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Clock, Job, Provider, Rehearsing, Synthesizer
 from shotclock.domain.subproblem import Subproblem
@@ -60,7 +60,7 @@ class Forecast:
         if isinstance(self.provider, Rehearsing):
             pubs = (self.representative_pub(sample.n),)
             job = _make_job(pubs, self.policy.shots.minimum, self.policy.rep_delay_s)
-            with suppress(ProviderError):  # the first calls will report the same fault
+            with suppress(ProviderError, WorkerError):  # the first calls will report the same fault
                 await self.provider.rehearse(job)
 
     def learn(self, n: int, circuit: DeviceCircuit) -> None:

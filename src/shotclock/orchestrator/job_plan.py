@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.orchestrator.batching import PubPlan
-from shotclock.orchestrator.call import Call
+from shotclock.orchestrator.call import Call, UserCircuit
 from shotclock.orchestrator.planning import Fit
 
 
@@ -25,6 +25,11 @@ class JobPlan:
     def calls(self) -> Iterator[Call]:
         """Every call of the job."""
         return (placement.call for pub in self.pubs for placement in pub)
+
+    @property
+    def has_user_circuit(self) -> bool:
+        """Whether it is of a user circuit, which shares a job with nobody."""
+        return any(isinstance(call.work, UserCircuit) for call in self.calls())
 
     @property
     def is_wanted(self) -> bool:

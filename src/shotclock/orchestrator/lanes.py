@@ -124,12 +124,27 @@ class Lanes:
         while True:
             free = len(self._jobs) < self._health.lanes.limit
             early_s = self._early_ns() / NS_PER_S
-            if self._waiting and free and early_s <= 0:
+            ready = free and bool(self._runnable())
+            if ready and early_s <= 0:
                 return
             self._changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(early_s if self._waiting and free else None):
+                async with asyncio.timeout(early_s if ready else None):
                     await self._changed.wait()
+
+    def _runnable(self) -> list[Call]:
+        """The waiting calls that may have the next lane, in order.
+
+        The emulation of a user circuit may take any time, so the last of several lanes is for subproblems.
+        """
+        waiting = self._waiting.peek(len(self._waiting))
+        lanes = self._health.lanes.limit
+        if lanes == 1 or not self._forecast.provider.limits.emulated:
+            return waiting
+        users = sum(job.has_user_circuit for job in self._jobs.values())
+        if users < lanes - 1:
+            return waiting
+        return [call for call in waiting if not isinstance(call.work, UserCircuit)]
 
     def _early_ns(self) -> int:
         """How long a job submitted now would wait for the QPU, while other calls could still join it."""
@@ -218,7 +233,7 @@ class Lanes:
 
     def _plan_next(self) -> JobPlan | None:
         """The job to submit now; calls that do not fit end here. None when no call is left to run."""
-        while waiting := self._waiting.peek(self._policy.limit):
+        while waiting := self._runnable()[: self._policy.limit]:
             head = waiting[0]
             if not head.is_wanted:
                 self._waiting.discard(head)

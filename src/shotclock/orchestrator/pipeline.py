@@ -11,10 +11,10 @@ from typing import Any
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import DeviceCircuit, Samples
-from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError
+from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError, WorkerError, WorkerFault
 from shotclock.domain.ledger import LedgerError
 from shotclock.domain.outcome import ProviderFault, Rejection
-from shotclock.domain.ports import Accepted, Clock, Execution, Job, Recorder
+from shotclock.domain.ports import Accepted, Clock, Emulating, Execution, Job, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.batching import Placement
@@ -26,6 +26,7 @@ from shotclock.orchestrator.job_plan import BoundJob, JobPlan
 from shotclock.orchestrator.ledger.job_journal import JobJournal
 from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.provider_answers import answer_of
+from shotclock.orchestrator.worker_faults import reject
 
 SEARCHES_FOR_LOST_JOB = 7
 """Together they take a few seconds, because a vendor's job list may lag behind a submit."""
@@ -93,6 +94,9 @@ class Pipeline:
         except (ProviderError, LedgerError) as error:
             for call in calls:
                 call.end(ProviderFault(str(error)))
+        except WorkerError as error:
+            for call in calls:
+                call.end(reject(error))
 
     async def wait_cancelled(self) -> None:
         """Waits for the jobs that are being cancelled, at most `CANCELLED_LIMIT_S`.
@@ -125,6 +129,8 @@ class Pipeline:
         except ProviderError as error:
             # The rest of the job can still run: one call that cannot be bound must not end the others.
             call.end(ProviderFault(str(error)))
+        except WorkerError as error:
+            call.end(reject(error))
         except ShotclockError as error:
             # The caller's mistake, so its caller gets the exception; no fallback would be right.
             call.fail(error)
@@ -157,6 +163,13 @@ class Pipeline:
                     # Other jobs failed during the backoff and opened the breaker.
                     self._health.submissions.give_back()
                     raise
+                self._recorder.record_retry()
+            except WorkerError as error:
+                # Lost to no fault of theirs; a user circuit may be what ends every process that it meets.
+                is_lost = error.fault is WorkerFault.DIED and not _has_user_circuit(job.calls)
+                if not is_lost or attempt >= self._attempts:
+                    raise
+                await self._take_token(job.calls)
                 self._recorder.record_retry()
             else:
                 return
@@ -194,17 +207,33 @@ class Pipeline:
                 call.progress.job_id = accepted.job_id
                 call.progress.with_provider_since_ns = submitted
             execution = await self._collect(job, accepted)
-            self._health.record_finish(began, fit.predicted_s, self._inflight, first_attempt=first_attempt)
+            if self._is_emulated_circuit(calls):
+                self._health.record_success()
+            else:
+                self._health.record_finish(
+                    began, fit.predicted_s, self._inflight, first_attempt=first_attempt
+                )
         except asyncio.CancelledError:
             # A job is cancelled once no caller waits: slower than predicted, it counts as a failure.
             now = self._clock.now_ns()
             late_ns = now - max(call.deadline.at_ns for call in calls)
-            self._health.record_timeout(now - began, fit.predicted_s, late_ns)
+            if not self._computed_too_long(calls, began):
+                self._health.record_timeout(now - began, fit.predicted_s, late_ns)
             raise
         finally:
             self._inflight -= 1
         self.book.result(tag, _request_ids(calls))
         _deliver(job, execution, calls, _split_stages(submitted, execution))
+
+    def _computed_too_long(self, calls: tuple[Call, ...], began_ns: int) -> bool:
+        """Whether this host's own computing may be why a job is late, which says nothing of a provider."""
+        provider = self.provider
+        overran = isinstance(provider, Emulating) and provider.has_overrun_since(began_ns)
+        return overran or self._is_emulated_circuit(calls)
+
+    def _is_emulated_circuit(self, calls: tuple[Call, ...]) -> bool:
+        """Whether the job takes as long as a caller's circuit takes to emulate: no other job's time."""
+        return self.provider.limits.emulated and _has_user_circuit(calls)
 
     async def _submit(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
         """Hands the job over; if this task is cancelled, `_abandon` cancels the job in the background."""
@@ -303,6 +332,10 @@ class Pipeline:
         timing = StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns)
         for call in calls:
             call.progress.stages.append(timing)
+
+
+def _has_user_circuit(calls: tuple[Call, ...]) -> bool:
+    return any(isinstance(call.work, UserCircuit) for call in calls)
 
 
 def _request_ids(calls: tuple[Call, ...]) -> tuple[str, ...]:

@@ -10,20 +10,20 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import FaultKind, ProviderError, WorkerError
 
 T = TypeVar("T")
 
 
 async def answer_of(provider: str, what: str, answer: Awaitable[T]) -> T:
-    """The answer to a request, `what` for example "submit". Raises ProviderError.
+    """The answer to a request, `what` for example "submit". Raises ProviderError, WorkerError.
 
     Any other exception is reported to the event loop's exception handler. Whether the request took effect is
     then unknown, so the fault is AMBIGUOUS, like a lost answer.
     """
     try:
         return await answer
-    except ProviderError:
+    except (ProviderError, WorkerError):
         raise
     except Exception as error:
         asyncio.get_running_loop().call_exception_handler(

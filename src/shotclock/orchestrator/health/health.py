@@ -53,6 +53,10 @@ class Health:
         if first_attempt:
             self.retries.record_first_success()
 
+    def record_success(self) -> None:
+        """A job brought its samples, in a time that says nothing of other jobs'."""
+        self.breaker.record_success(self._clock.now_ns())
+
     def record_failure(self, error: ProviderError) -> None:
         """A submit or collect failed."""
         # A permanent fault is caused by the job itself and says nothing about the provider.
