@@ -81,7 +81,11 @@ def random_subproblem(n: int, rng: np.random.Generator) -> Subproblem:
 async def measure(n: int, rounds: int) -> Timings:
     """All ways at one n; each round draws a subproblem and runs every way on it, in random order."""
     synthesizer = QaoaSynthesizer(
-        DEVICE, target_source=device.target, offload=InlineOffload(), incumbent=Greedy()
+        DEVICE,
+        target_source=device.target,
+        offload=InlineOffload(),
+        circuit_offload=InlineOffload(),
+        incumbent=Greedy(),
     )
     await synthesizer.warm(n)
     rng = np.random.default_rng(n)

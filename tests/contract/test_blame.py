@@ -26,7 +26,7 @@ from shotclock.domain.ports import Accepted, Execution, Job
 from shotclock.domain.status import BreakerState
 from shotclock.domain.subproblem import Subproblem
 from shotclock.providers.scripted import Never, Reply, ScriptedProvider
-from virtual_orchestrator import N, System, Unlinked, make_scripted, make_subproblem, simulate
+from virtual_orchestrator import N, NullSynthesizer, System, make_scripted, make_subproblem, simulate
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,7 +148,7 @@ class _Lanes(ScriptedProvider):
         return await super().submit(job)
 
 
-class Failing(Unlinked):
+class Failing(NullSynthesizer):
     """A Synthesizer whose worker cannot do it."""
 
     def __init__(self, fault: WorkerFault) -> None:
@@ -183,7 +183,7 @@ def test_a_template_that_cannot_be_compiled_is_a_matter_of_capacity(fault: Worke
     simulate(make_scripted(synthesizer=synthesizer), work)
 
 
-@pytest.mark.parametrize("fault", set(WorkerFault) - {WorkerFault.MEMORY})
+@pytest.mark.parametrize("fault", [one for one in WorkerFault if one is not WorkerFault.MEMORY])
 def test_a_circuit_that_cannot_be_compiled_is_a_matter_of_capacity(fault: WorkerFault) -> None:
     async def work(system: System) -> None:
         outcome = await system.orchestrator.execute(circuit())

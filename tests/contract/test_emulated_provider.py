@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 
 from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.circuit import Bound, DeviceCircuit, Template
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import ProviderError, WorkerError, WorkerFault
 from shotclock.domain.ports import Execution, Job, Offload
 from shotclock.emulator.profile import load
 from shotclock.emulator.provider import EmulatedProvider, build
@@ -36,7 +35,7 @@ class DeadOffload:
     """An offload whose process has died."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        raise BrokenProcessPool
+        raise WorkerError(WorkerFault.DIED, "the worker process ended")
 
 
 def provider_of(profile: str, offload: Offload | None = None) -> EmulatedProvider:
@@ -136,12 +135,12 @@ def test_computing_longer_than_the_emulated_time_is_an_overrun() -> None:
     assert execution.execution_emulated_ns < 3e9
 
 
-def test_a_dead_worker_is_a_transient_fault() -> None:
+def test_a_dead_worker_is_no_fault_of_the_provider() -> None:
     async def main() -> None:
         provider = provider_of("colocated", DeadOffload())
-        with pytest.raises(ProviderError) as caught:
+        with pytest.raises(WorkerError) as caught:
             await provider.collect(await provider.submit(job_of()))
-        assert caught.value.kind is FaultKind.TRANSIENT
+        assert caught.value.fault is WorkerFault.DIED
 
     run_virtual(main())
 

@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from asgi_endpoint import STARTED_UNIX_S, flip_circuit, open_client, sampler
 from harness import Inline, run_virtual
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import WorkerError, WorkerFault
 from shotclock.emulator.rest import bodies
 from shotclock.emulator.rest.errors import refuse
 
@@ -161,7 +161,7 @@ def test_a_worker_that_died_is_a_server_error_and_the_next_submit_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def raise_dead_worker(*arguments: Any) -> NoReturn:
-        raise ProviderError(FaultKind.TRANSIENT, "the worker process died")
+        raise WorkerError(WorkerFault.DIED, "the worker process died")
 
     async def scenario() -> None:
         one = open_client()

@@ -50,9 +50,6 @@ def test_detaching_twice_does_nothing_and_an_error_without_detaching_is_the_user
     assert ended.stderr.endswith("ValueError: the user's own\n"), ended.stderr
 
 
-def test_a_program_that_the_worker_cannot_import_gets_an_error_with_its_fix(tmp_path: Path) -> None:
-    ended = run(LOOP + "\nattached()\n", tmp_path / "unguarded.py")
-    assert ended.returncode == 1
-    last = ended.stderr.splitlines()[-1]
-    assert last.startswith("shotclock.domain.errors.MachineError: attach: the orchestrator's worker process")
-    assert 'under `if __name__ == "__main__":`' in last
+def test_a_program_needs_no_guard_against_its_own_import(tmp_path: Path) -> None:
+    ended = run(LOOP + "\nattached()[1].detach()\nprint('detached')\n", tmp_path / "unguarded.py")
+    assert (ended.returncode, ended.stdout) == (0, "detached\n"), ended.stderr

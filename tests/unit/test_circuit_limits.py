@@ -216,7 +216,12 @@ def test_a_refusal_reaches_no_worker_and_others_run_meanwhile() -> None:
     async def main() -> None:
         offload = Counting()
         synthesizer = QaoaSynthesizer(
-            "heron-torino", target_source=device.target, offload=offload, incumbent=Greedy(), limits=LIMITS
+            "heron-torino",
+            target_source=device.target,
+            offload=offload,
+            circuit_offload=offload,
+            incumbent=Greedy(),
+            limits=LIMITS,
         )
         other = asyncio.ensure_future(count_turns(turns))
         with pytest.raises(CircuitError, match="statements"):

@@ -239,7 +239,12 @@ def test_gates_that_the_device_cannot_run_are_named_when_compiling() -> None:
 def test_they_are_kept_in_memory_and_on_disk_like_any_template(tmp_path: Path) -> None:
     async def main() -> None:
         synthesizer = QaoaSynthesizer(
-            DEVICE, target_source=device.target, offload=Inline(), incumbent=Greedy(), store=tmp_path
+            DEVICE,
+            target_source=device.target,
+            offload=Inline(),
+            circuit_offload=Inline(),
+            incumbent=Greedy(),
+            store=tmp_path,
         )
         first = await synthesizer.bind_circuit(BELL, {})
         assert (await synthesizer.bind_circuit(bell(), {})).template is first.template

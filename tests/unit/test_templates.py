@@ -97,6 +97,7 @@ def synthesizer_on(
         DEVICE,
         target_source=target_source,
         offload=offload,
+        circuit_offload=offload,
         incumbent=Greedy(),
         cache_size=cache_size,
         store=store,

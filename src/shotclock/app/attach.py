@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from shotclock.app.host import WallHost
+from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
-from shotclock.domain.errors import MachineError, ProviderError
 from shotclock.domain.iteration import CallCounts
 from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
@@ -120,21 +118,17 @@ def attach(
 
     if not is_calling_rank(os.environ):
         return Quantum(open_attachment(RefusingCaller(), SystemClock()), metrics, lambda: None)
-    host = WallHost()
+    tree = None if target else load(settings, {})
+    host = WallHost() if tree is None else WallHost(workers_policy(tree))
     try:
         dispatcher, end = (
             _remote(host, target, security)
-            if target
-            else _embed_orchestrator(host, load(settings, {}), kernel, recorder)
+            if tree is None
+            else _embed_orchestrator(host, tree, kernel, recorder)
         )
         training = open_attachment(host.caller(dispatcher), host.clock)
-    except BaseException as error:
+    except BaseException:
         host.close()
-        if isinstance(error, ProviderError) and isinstance(error.__cause__, BrokenProcessPool):
-            raise MachineError(
-                "attach: the orchestrator's worker process did not start. It imports the main file: "
-                'put the loop into a file, into a function called under `if __name__ == "__main__":`'
-            ) from None
         raise
 
     # a program that ends without detaching, on an error say, leaves no task behind for asyncio to lament

@@ -6,7 +6,7 @@ import asyncio
 
 from shotclock.bench.load.circuit import CircuitFile
 from shotclock.circuits import source_check, worker
-from shotclock.domain.errors import CircuitError, ProviderError, SettingsError
+from shotclock.domain.errors import CircuitError, SettingsError, WorkerError
 from shotclock.emulator import device as devices
 from shotclock.runtime.offload import ProcessOffload
 from shotclock.settings.circuit_limits import CircuitLimitsSettings
@@ -25,7 +25,7 @@ def check(circuit: CircuitFile, device: str, limits: CircuitLimitsSettings) -> N
         asyncio.run(offload.run(worker.read, spec.content, spec.values_by_name(), device, devices.target))
     except CircuitError as error:
         raise circuit.explain_refusal(error) from error
-    except ProviderError as error:
+    except WorkerError as error:
         raise SettingsError(f"--circuit {circuit.file}: is damaged: reading it ended the process") from error
     finally:
         offload.close()

@@ -25,7 +25,7 @@ from shotclock.placement.same_host import same_host
 from shotclock.providers import registry
 from shotclock.providers.edge import describe, translate_errors
 from shotclock.runtime.descriptors import attainable
-from shotclock.settings import ServeSettings, Settings
+from shotclock.settings import ServeSettings, Settings, WorkersSettings
 from shotclock.settings.circuit_limits import CircuitLimitsSettings
 
 T = TypeVar("T")
@@ -65,8 +65,8 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     fabrics = (Check(one.name, True, str(one)) for one in same_host())
     packages = (_package(name) for name in PACKAGES)
     certificates = _certificates(settings.serve)
-    circuits, serve = settings.circuits, settings.serve
-    own = (_store(circuits.store_folder), _circuit_limits(circuits.limits), _descriptors(serve))
+    store, circuits = _store(settings.circuits.store_folder), _circuit_limits(settings.circuits.limits)
+    own = (store, circuits, _workers(settings.workers), _descriptors(settings.serve))
     return (_python(), *packages, *own, *certificates, *fabrics)
 
 
@@ -98,7 +98,7 @@ class _Connected:
 def estimate(host: Host, settings: Settings) -> Estimate:
     """What a call is expected to cost with these settings. Raises SettingsError."""
     quantum = settings.quantum
-    facts = host.run(host.offload.run(devices.describe, quantum.device))
+    facts = host.run(host.workers.templates.run(devices.describe, quantum.device))
     forecast = vendors.ProfileForecast(facts, profiles.load(quantum.profile))
     shots = 1_000 if quantum.shots == "fit" else quantum.shots
     # Its own depth hardly counts beside the rep_delay: 20 us are longer than 24 variables take.
@@ -153,6 +153,15 @@ def _circuit_limits(limits: CircuitLimitsSettings) -> Check:
     """What a user circuit may hold, by the keys that change it."""
     said = ", ".join(f"{key} {value}" for key, value in limits)
     return Check("circuit limits", True, f"{said}; change them in [circuits.limits]")
+
+
+def _workers(limits: WorkersSettings) -> Check:
+    said = (
+        f"{limits.memory_mib} MiB each; a template compiles for up to {limits.template_limit_s:g} s; user "
+        f"circuits: {limits.circuit_workers} compile and {limits.circuit_workers} emulate at once, "
+        f"{limits.queue_limit} wait, up to {limits.circuit_limit_s:g} s and {limits.sampling_limit_s:g} s"
+    )
+    return Check("workers", True, said)
 
 
 def _certificates(serve: ServeSettings) -> tuple[Check, ...]:

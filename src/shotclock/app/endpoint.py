@@ -24,6 +24,8 @@ from shotclock.runtime.loop_thread import SystemClock
 from shotclock.runtime.offload import ProcessOffload
 
 API_KEY = "emulated"
+MEMORY_MIB = 16_384
+"""A state vector of 26 qubits takes 1 GiB, and its simulation several times that."""
 
 LIMITS = HttpLimits(connections=512, header_s=30.0, idle_s=120.0, answer_s=600.0)
 """IBM's clients keep connections open between polls, and a large job takes its time to arrive."""
@@ -73,7 +75,7 @@ def emulate(
 
     Raises SettingsError on an unknown device, MachineError on a port that cannot be had.
     """
-    offload = ProcessOffload()
+    offload = ProcessOffload(MEMORY_MIB)
     try:
         with contextlib.closing(listen(host, port, "--listen")) as taken:
             asyncio.run(_emulate(names, settings, offload, taken, ready))

@@ -7,8 +7,16 @@ from typing import Any, Protocol, TypeVar
 
 from shotclock.domain.ports import Caller, Clock, Dispatcher
 from shotclock.runtime.loop_thread import LoopThread, SystemClock, ThreadCaller, cancel_all
-from shotclock.runtime.offload import InlineOffload, ProcessOffload, ThreadOffload
+from shotclock.runtime.offload import (
+    DEFAULT_POLICY,
+    InlineOffload,
+    InlineWorkers,
+    ProcessWorkers,
+    ThreadOffload,
+    WorkersPolicy,
+)
 from shotclock.runtime.virtual_loop import VirtualCaller, VirtualLoop
+from shotclock.settings import Settings
 
 T = TypeVar("T")
 
@@ -19,7 +27,7 @@ class Host(Protocol):
     """
 
     clock: Clock
-    offload: ProcessOffload | InlineOffload
+    workers: ProcessWorkers | InlineWorkers
     threads: ThreadOffload | InlineOffload
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -35,9 +43,9 @@ class Host(Protocol):
 class WallHost:
     """Real time: an event-loop thread, and a worker process that never steals the training's core."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: WorkersPolicy = DEFAULT_POLICY) -> None:
         self.clock: Clock = SystemClock()
-        self.offload: ProcessOffload | InlineOffload = ProcessOffload()
+        self.workers: ProcessWorkers | InlineWorkers = ProcessWorkers(policy)
         self.threads: ThreadOffload | InlineOffload = ThreadOffload()
         self._thread = LoopThread()
 
@@ -52,8 +60,21 @@ class WallHost:
     def close(self) -> None:
         """See `Host.close`."""
         self._thread.close()
-        self.offload.close()
+        self.workers.close()
         self.threads.close()
+
+
+def workers_policy(settings: Settings) -> WorkersPolicy:
+    """`[workers]` as the host takes it."""
+    chosen = settings.workers
+    return WorkersPolicy(
+        workers=chosen.circuit_workers,
+        queue=chosen.queue_limit,
+        template_s=chosen.template_limit_s,
+        circuit_s=chosen.circuit_limit_s,
+        sampling_s=chosen.sampling_limit_s,
+        memory_mib=chosen.memory_mib,
+    )
 
 
 class VirtualHost:
@@ -62,7 +83,7 @@ class VirtualHost:
     def __init__(self) -> None:
         self._loop = VirtualLoop()
         self.clock: Clock = self._loop
-        self.offload: ProcessOffload | InlineOffload = InlineOffload()
+        self.workers: ProcessWorkers | InlineWorkers = InlineWorkers()
         self.threads: ThreadOffload | InlineOffload = InlineOffload()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -9,13 +9,15 @@ from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
 from shotclock.app.preview import Preview
 from shotclock.circuits.synthesizer import QaoaSynthesizer
-from shotclock.circuits.worker import bind_logical
+from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Provider, Recorder
 from shotclock.emulator import device as devices
 from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
+from shotclock.emulator.statevector import load_kernels
+from shotclock.emulator.user_circuits import load_simulator
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
@@ -73,6 +75,7 @@ class QuantumPath:
 
 def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
     """The provider these settings name, ready for jobs. Raises SettingsError on invalid settings."""
+    prepare_workers(host, quantum)
     if quantum.provider == "emulated":
         provider = _build_emulated(host, settings, quantum, profile)
     elif quantum.provider in vendors.REMOTE:
@@ -92,6 +95,17 @@ def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, pro
             f"quantum.shots: must be at most the device's {limits.max_shots} (got {quantum.shots})"
         )
     return provider
+
+
+def prepare_workers(host: Host, quantum: QuantumSettings) -> None:
+    """What workers find in memory, so that one that is killed is replaced in milliseconds."""
+    workers = host.workers
+    for pool in (workers.templates, workers.circuits):
+        pool.prepare(load_compiler, quantum.device, devices.target)
+    workers.circuits.prepare(load_readers)
+    workers.circuit_samples.prepare(load_simulator)
+    if quantum.provider == "emulated":
+        workers.samples.prepare(load_kernels)
 
 
 def device_of(provider: Provider, quantum: QuantumSettings) -> tuple[str, str]:
@@ -127,12 +141,13 @@ def assemble(
     if limits.paid and isinstance(book, FreeJobs):
         raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid and needs a ledger")
     host.run(host.threads.run(warm_solvers))
-    facts = host.run(host.offload.run(devices.describe, quantum.device))
+    facts = host.run(host.workers.templates.run(devices.describe, quantum.device))
     rng = random.Random() if limits.paid else random.Random(0)  # tags of paid jobs are unique for ever
     synthesizer = QaoaSynthesizer(
         quantum.device,
         target_source=devices.target,
-        offload=host.offload,
+        offload=host.workers.templates,
+        circuit_offload=host.workers.circuits,
         incumbent=Greedy(),
         cache_size=max(16, 4 * policy.batch_limit),
         store=settings.circuits.store_folder,
@@ -140,6 +155,7 @@ def assemble(
         limits=settings.circuits.limits.for_device(facts.name, facts.n_qubits),
         recorder=recorder,
     )
+    host.workers.report_restarts(recorder.record_worker_restart)
     health = Health(provider, host.clock, rng, recorder)
     forecast = Forecast(
         synthesizer,
@@ -160,7 +176,9 @@ def assemble(
         book=book,
         recorder=recorder,
         rng=rng,
-        gain_estimator=Preview(host.offload, quantum.preview_shots) if quantum.preview_shots else no_estimate,
+        gain_estimator=Preview(host.workers.samples, quantum.preview_shots)
+        if quantum.preview_shots
+        else no_estimate,
     )
     answers = Answers(
         synthesizer=synthesizer,
@@ -194,17 +212,27 @@ def assemble(
 
 
 def _build_emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:
-    facts = host.run(host.offload.run(devices.describe, quantum.device))
+    workers = host.workers
+    facts = host.run(workers.templates.run(devices.describe, quantum.device))
     for delay in (quantum.rep_delay_s, *quantum.shorter_rep_delays_s):
         devices.check_rep_delay(facts, delay)
-    provider = EmulatedProvider(facts, profile, host.offload, host.clock, seed=0)
+    provider = EmulatedProvider(
+        facts, profile, workers.samples, host.clock, seed=0, circuit_offload=workers.circuit_samples
+    )
     host.run(provider.warm(settings.kernel.n))
     return provider
 
 
 def _aer(host: Host) -> Provider:
     factory = registry.load("aer")
-    return factory(circuit_builder=bind_logical, offload=host.offload, clock=host.clock, seed=0)
+    workers = host.workers
+    return factory(
+        circuit_builder=bind_logical,
+        offload=workers.samples,
+        circuit_offload=workers.circuit_samples,
+        clock=host.clock,
+        seed=0,
+    )
 
 
 def _limit_shots(quantum: QuantumSettings, provider: Provider) -> ShotLimits:

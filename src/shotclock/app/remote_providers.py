@@ -126,7 +126,7 @@ def remote(host: Host, settings: Settings, quantum: QuantumSettings, profile: Pr
     spare_loopback(os.environ)
     access = Access.of(quantum)
     factory = registry.load(quantum.provider)
-    facts = host.run(host.offload.run(devices.describe, quantum.device))
+    facts = host.run(host.workers.templates.run(devices.describe, quantum.device))
     for delay in (quantum.rep_delay_s, *quantum.shorter_rep_delays_s):
         devices.check_rep_delay(facts, delay)
     rate = profile.submissions_per_minute

@@ -12,21 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from shotclock.app.host import WallHost
+from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
+from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Provider
 from shotclock.domain.status import Drained, Status
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
+from shotclock.emulator.user_circuits import load_simulator
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.ledger.job_journal import no_report
 from shotclock.orchestrator.ledger.recovery import Recovered
 from shotclock.runtime import http_server
 from shotclock.runtime.descriptors import raise_limit
 from shotclock.runtime.http_connections import Connections, HttpLimits
+from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -74,7 +77,7 @@ class Service:
 
     def __init__(self, settings: Settings, on_trouble: Callable[[str], None] = no_report) -> None:
         self._settings = settings
-        self._host = WallHost()
+        self._host = WallHost(workers_policy(settings))
         self._metrics = Metrics()
         self._troubles = self._metrics.troubles.labels("serve")
         self._on_trouble = on_trouble
@@ -96,7 +99,8 @@ class Service:
         return replace(self._orchestrator.status(), warnings=warnings)
 
     def _impediment(self) -> str:
-        return self._server.impediment() if self._server is not None else ""
+        unreachable = self._server.impediment() if self._server is not None else ""
+        return unreachable or self._host.workers.impediment()
 
     def _trouble(self, what: str) -> None:
         self._troubles.inc()
@@ -132,6 +136,7 @@ class Service:
         recovered = host.run(self._books.recover(provider))
         host.run(orchestrator.start(*(_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
+        host.run(_start_circuit_workers(host.workers))
         host.run(self._run_beside(path, provider, recovered))
         # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
@@ -193,6 +198,11 @@ def find_warnings(serve: ServeSettings, descriptors: int) -> Iterator[str]:
             f"serve: {serve.descriptors} file descriptors may be needed and {descriptors} are allowed; "
             f"raise the hard limit (`ulimit -Hn`), or lower serve.grpc_connections"
         )
+
+
+async def _start_circuit_workers(workers: ProcessWorkers | InlineWorkers) -> None:
+    """The first user circuit is to wait for no import."""
+    await asyncio.gather(workers.circuits.run(load_readers), workers.circuit_samples.run(load_simulator))
 
 
 def _check_addresses(serve: ServeSettings) -> None:

@@ -46,6 +46,14 @@ NULL_RECORDER = NullTemplateRecorder()
 
 
 @dataclass(slots=True)
+class _Compiling:
+    """A template on its way, and how many callers wait for it."""
+
+    task: asyncio.Task[ObtainedTemplate]
+    waiting: int = 0
+
+
+@dataclass(slots=True)
 class _Generation:
     """Everything kept for one calibration; replaced as a whole, so that no call sees a partial switch.
 
@@ -57,7 +65,7 @@ class _Generation:
 
     cache: TemplateCache
     calibration: str = NOT_YET_KNOWN
-    compiling: dict[TemplateRequest, asyncio.Task[ObtainedTemplate]] = field(default_factory=dict)
+    compiling: dict[TemplateRequest, _Compiling] = field(default_factory=dict)
     lines: dict[int, tuple[Line, ...]] = field(default_factory=dict)
 
     def missing_from(self, old: _Generation) -> tuple[TemplateRequest, ...]:
@@ -89,6 +97,7 @@ class QaoaSynthesizer:
         *,
         target_source: Callable[[str], Target],
         offload: Offload,
+        circuit_offload: Offload,
         incumbent: Solver,
         cache_size: int = 16,
         store: Path | None = None,
@@ -99,6 +108,7 @@ class QaoaSynthesizer:
         self._device = device
         self._target_source = target_source
         self._offload = offload
+        self._circuit_offload = circuit_offload
         self._incumbent = incumbent
         self._cache_size = cache_size
         self._store = store
@@ -138,7 +148,9 @@ class QaoaSynthesizer:
         """
         if isinstance(source, str | bytes):
             await source_check.check_in_turns(source, self._limits)
-        bound = await self._offload.run(worker.read, source, values, self._device, self._target_source)
+        bound = await self._circuit_offload.run(
+            worker.read, source, values, self._device, self._target_source
+        )
         return DeviceCircuit(await self.template(bound), bound)
 
     async def template(self, wanted: TemplateRequest) -> Template:
@@ -153,12 +165,21 @@ class QaoaSynthesizer:
             self._recorder.template("hit")
             return cached
         self._recorder.template("miss")
-        task = generation.compiling.get(wanted)
-        if task is None:
-            task = generation.compiling[wanted] = asyncio.ensure_future(self._obtain(wanted))
+        compiling = generation.compiling.get(wanted)
+        if compiling is None:
+            task = asyncio.ensure_future(self._obtain(wanted))
+            compiling = generation.compiling[wanted] = _Compiling(task)
             task.add_done_callback(lambda done: self._store_obtained(generation, wanted, done))
         # Cancelling a caller at its deadline must not cancel the compilation that others wait for.
-        return (await asyncio.shield(task)).template
+        compiling.waiting += 1
+        try:
+            return (await asyncio.shield(compiling.task)).template
+        finally:
+            compiling.waiting -= 1
+            if isinstance(wanted, Bound) and not compiling.waiting and not compiling.task.done():
+                # A user circuit is of no use to others. A later caller begins again.
+                generation.compiling.pop(wanted, None)
+                compiling.task.cancel()
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         """See `decoding.decode`."""
@@ -188,7 +209,7 @@ class QaoaSynthesizer:
                     await self._prepare_lines(fresh, n)
                 # Wait without retrieving results: a failed compilation is reported to its own caller.
                 if old.compiling:
-                    await asyncio.wait({*old.compiling.values()})
+                    await asyncio.wait({compiling.task for compiling in old.compiling.values()})
             self._generation = fresh
             return old.calibration != NOT_YET_KNOWN
 
@@ -215,9 +236,8 @@ class QaoaSynthesizer:
         fresh.lines[n] = lines
 
     async def _obtain(self, wanted: TemplateRequest) -> ObtainedTemplate:
-        obtained = await self._offload.run(
-            worker.obtain, wanted, self._device, self._target_source, self._store
-        )
+        offload = self._circuit_offload if isinstance(wanted, Bound) else self._offload
+        obtained = await offload.run(worker.obtain, wanted, self._device, self._target_source, self._store)
         if obtained.disk is Disk.LOADED:
             self._recorder.template("loaded")
         else:
@@ -229,7 +249,9 @@ class QaoaSynthesizer:
     def _store_obtained(
         self, generation: _Generation, wanted: TemplateRequest, task: asyncio.Task[ObtainedTemplate]
     ) -> None:
-        del generation.compiling[wanted]
+        compiling = generation.compiling.get(wanted)
+        if compiling is not None and compiling.task is task:
+            del generation.compiling[wanted]
         # Retrieving the exception prevents asyncio's warning if every caller has been cancelled.
         if not task.cancelled() and task.exception() is None:
             self._add(generation, wanted, task.result())

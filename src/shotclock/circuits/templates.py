@@ -95,9 +95,18 @@ def identify(wanted: TemplateSpec, device: str, target: Target) -> Identity:
     if wanted.layers < 1:
         raise SettingsError(f"circuits.layers: must be at least 1 (got {wanted.layers})")
     if wanted.line == "best":
-        return identity(device, target, best_line(target, n), wanted.layers)
+        return identity(device, target, _find_line(target, device, n), wanted.layers)
     _check_line(target, device, n, wanted.line)
     return identity(device, target, wanted.line, wanted.layers)
+
+
+def _find_line(target: Target, device: str, n: int) -> tuple[int, ...]:
+    try:
+        return best_line(target, n)
+    except SettingsError as error:
+        raise SubproblemError(
+            "n", f"{device} has no line of {n} working qubits; ask for fewer variables"
+        ) from error
 
 
 def compile_identity(wanted: Identity, target: Target) -> Template:

@@ -6,6 +6,8 @@ Importing Qiskit takes one to two seconds, which would delay the process that sc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,22 @@ from shotclock.domain.errors import SettingsError
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.transpiler import Target
+
+
+def load_compiler(device: str, target_source: Callable[[str], Target]) -> None:
+    """Imports what compiles and reads the device's target; both stay in memory."""
+    from shotclock.circuits import line_sets, store  # noqa: F401, PLC0415
+
+    target_source(device)
+
+
+def load_readers() -> None:
+    """Imports what reads user circuits, as far as it is installed."""
+    from shotclock.circuits import user_circuits  # noqa: F401, PLC0415
+
+    for name in ("openqasm3.parser", "qiskit_qasm3_import"):
+        with suppress(ModuleNotFoundError):
+            import_module(name)
 
 
 def obtain(

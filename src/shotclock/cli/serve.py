@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from shotclock.app.service import Service, Started
 
 
+CLOSE_LIMIT_S = 8.0
+"""For everything after the drain; what still runs then is ended with the process."""
+NOT_CLOSED = 4
+
+
 def serve(
     *,
     listen: Annotated[str | None, typer.Option(help="gRPC address, HOST:PORT.")] = None,
@@ -89,6 +94,10 @@ def _on_signals() -> threading.Event:
 
 
 def _end(service: Service, drain_s: float, say: _Says) -> None:
+    # Threads of a vendor's client or a user's sampler cannot be ended, and Python waits for them at its exit.
+    last_resort = threading.Timer(drain_s + CLOSE_LIMIT_S, os._exit, args=(NOT_CLOSED,))
+    last_resort.daemon = True
+    last_resort.start()
     say.draining(drain_s)
     drained = service.drain()
     service.close()

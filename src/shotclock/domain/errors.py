@@ -105,3 +105,51 @@ class JobEndedError(ProviderError):
 
     TRANSIENT says that it consumed nothing, so that another may be submitted in its place.
     """
+
+
+class WorkerFault(StrEnum):
+    """Why this host could not do a piece of work."""
+
+    DIED = "died"
+    """Its worker process ended by itself, or was killed from outside."""
+    TIME = "time"
+    MEMORY = "memory"
+    QUEUE = "queue"
+    """As many others wait for a worker as may."""
+    START = "start"
+    """No worker process can be started."""
+
+
+class WorkerError(ShotclockError):
+    """This host could not do a piece of work within its limits; it says nothing of a provider.
+
+    allowed, present, unit: the limit and what met it, as of a `Rejection`.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        fault: WorkerFault,
+        message: str,
+        allowed: float = 0.0,
+        present: float = 0.0,
+        unit: str = "",
+        retry_after_s: float = 0.0,
+    ) -> None:
+        super().__init__(message)
+        self.fault = fault
+        self.allowed = allowed
+        self.present = present
+        self.unit = unit
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[type[WorkerError], tuple[WorkerFault, str, float, float, str, float]]:
+        return type(self), (
+            self.fault,
+            str(self),
+            self.allowed,
+            self.present,
+            self.unit,
+            self.retry_after_s,
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import pickle
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -52,9 +51,9 @@ class _OptionalCache(FunctionCache):
 
 
 def _warn(error: Exception) -> None:
-    """Once, and by the parent process alone: each function of each worker has the same to say."""
+    """Once: each function has the same to say."""
     global _warned  # noqa: PLW0603
-    if _warned or multiprocessing.parent_process() is not None:
+    if _warned:
         return
     _warned = True
     log.warning(

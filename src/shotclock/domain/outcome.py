@@ -32,6 +32,12 @@ REMAINING_BUDGET, SHOTS_TO_FIT = "remaining_budget", "shots_to_fit"
 DOES_NOT_FIT = frozenset({REMAINING_BUDGET, SHOTS_TO_FIT})
 """The limits that refuse a call which predictably cannot finish in what is left of its budget."""
 
+MAX_QUBITS = "max_qubits"
+"""The limit that refuses a subproblem of more variables than the provider has qubits for."""
+
+COMPILE_CAPACITY = "compile_capacity"
+"""The limit that refuses a call whose circuit this host could not compile or emulate."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:

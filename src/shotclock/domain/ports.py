@@ -29,7 +29,11 @@ class Offload(Protocol):
     """Runs work that would hold the interpreter somewhere else."""
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """The work's result; `work` and its arguments must pickle."""
+        """The work's result; `work` and its arguments must pickle.
+
+        What the work raises is raised here. Raises WorkerError where this host cannot do it. A cancelled
+        caller gets no result: work in a process of its own ends there, a thread goes on to its end unseen.
+        """
 
 
 class Dispatcher(Protocol):
@@ -336,8 +340,17 @@ class TemplateRecorder(Protocol):
         """A template was compiled in this time."""
 
 
+WorkerRestart = Literal["abandoned", "time", "memory", "died", "grown"]
+"""Why a worker process was replaced: killed when nobody waited for its work any more, over its time or its
+memory, ended by itself or from outside, or left with less memory than the next work may take.
+"""
+
+
 class Recorder(TemplateRecorder, Protocol):
     """Counts what happens; observes and never decides."""
+
+    def record_worker_restart(self, reason: WorkerRestart) -> None:
+        """A worker process was replaced; called from any thread."""
 
     def record_submit(self, latency_ns: int) -> None:
         """A submit was accepted after this long."""

@@ -10,13 +10,12 @@ import asyncio
 import functools
 import itertools
 import math
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples
-from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, SettingsError
+from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
 from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
@@ -75,9 +74,13 @@ class _Submitted:
 
 @dataclass(slots=True, eq=False)
 class _Computation:
-    """The computation of a job's samples. due_ns: the job's earliest end; ended_ns: the computation's end."""
+    """The computation of a job's samples. due_ns: the job's earliest end; ended_ns: the computation's end.
+
+    holds_qpu: whether the QPU waits for it; not for a user circuit, whose emulation may take any time.
+    """
 
     due_ns: int
+    holds_qpu: bool
     ended_ns: float = math.inf
 
     def has_overrun(self, now_ns: int) -> bool:
@@ -95,7 +98,14 @@ class EmulatedProvider:
     name = "emulated"
 
     def __init__(
-        self, facts: DeviceFacts, profile: Profile, offload: Offload, clock: Clock, seed: int
+        self,
+        facts: DeviceFacts,
+        profile: Profile,
+        offload: Offload,
+        clock: Clock,
+        seed: int,
+        *,
+        circuit_offload: Offload | None = None,
     ) -> None:
         rate = profile.submissions_per_minute
         self.limits = ProviderLimits(
@@ -112,6 +122,7 @@ class EmulatedProvider:
         self._facts = facts
         self._profile = profile
         self._offload = offload
+        self._circuit_offload = circuit_offload or offload
         self._clock = clock
         self._seed = seed
         self._numbers = itertools.count()
@@ -154,7 +165,9 @@ class EmulatedProvider:
         rng = np.random.default_rng((self._seed, number))
         timeline = sample_timeline(job, self._facts, self._profile, rng)
         planned_ns = started_ns + timeline.submit_ns
-        computation = _Computation(planned_ns + timeline.queue_ns + timeline.execution_ns)
+        is_users = any(isinstance(circuit.parameters, Bound) for circuit in job.circuits)
+        due_ns = planned_ns + timeline.queue_ns + timeline.execution_ns
+        computation = _Computation(due_ns, holds_qpu=not is_users)
         self._computations.add(computation)
         computing = asyncio.ensure_future(self._compute(job, rep_delay_s, rng, computation))
         try:
@@ -248,14 +261,12 @@ class EmulatedProvider:
                 )
                 submitted.running_at_ns = running_at_ns
                 finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
-                await self._hold_qpu(finishes_at_ns, computing)
-                if (
-                    computation.ended_ns > finishes_at_ns + LATEST_TIMER_NS
-                ):  # computed inline, on virtual time
-                    self._qpu_free_at_ns = max(self._qpu_free_at_ns, int(computation.ended_ns))
+                await self._hold_qpu(finishes_at_ns, computing, computation)
                 overrun = self._qpu_free_at_ns > finishes_at_ns
                 finished_at_ns = self._qpu_free_at_ns
             samples = await computing
+            if computation.ended_ns > finished_at_ns + LATEST_TIMER_NS:
+                overrun, finished_at_ns = True, int(computation.ended_ns)
         finally:
             computing.cancel()
             self._close(computation)
@@ -287,17 +298,23 @@ class EmulatedProvider:
         since_s = (at_ns - self._first_submit_ns) * 1e-9
         return self._first_submit_ns + round(windows.free_s(since_s) * 1e9)
 
-    async def _hold_qpu(self, until_ns: int, computing: asyncio.Future[tuple[Samples, ...]]) -> None:
-        """Reserves the QPU for the planned time, or until the samples are computed if that takes longer."""
+    async def _hold_qpu(
+        self, until_ns: int, computing: asyncio.Future[tuple[Samples, ...]], computation: _Computation
+    ) -> None:
+        """Reserves the QPU for the planned time, or longer while samples that it waits for are computed."""
         self._qpu_free_at_ns = until_ns
         try:
             await self._wait_until(until_ns)
+            if not computation.holds_qpu:
+                return
             if not computing.done():
                 await asyncio.wait({computing})
                 self._qpu_free_at_ns = self._clock.now_ns()
         except asyncio.CancelledError:
             self._qpu_free_at_ns = self._clock.now_ns()
             raise
+        if computation.ended_ns > until_ns + LATEST_TIMER_NS:  # in place, on virtual time
+            self._qpu_free_at_ns = max(self._qpu_free_at_ns, int(computation.ended_ns))
 
     async def _compute(
         self, job: Job, rep_delay_s: float, rng: np.random.Generator, computation: _Computation
@@ -310,9 +327,7 @@ class EmulatedProvider:
         try:
             if len(angles) == len(contents):
                 return await self._offload.run(execute_all, angles, job.shots, flips, seeds)
-            return await self._offload.run(execute_any, contents, job.shots, flips, seeds)
-        except BrokenProcessPool as error:
-            raise JobEndedError(FaultKind.TRANSIENT, "the emulator's worker process died") from error
+            return await self._circuit_offload.run(execute_any, contents, job.shots, flips, seeds)
         finally:
             computation.ended_ns = self._clock.now_ns()
 
@@ -356,7 +371,13 @@ class EmulatedProvider:
 
 
 def build(
-    facts: DeviceFacts, profile: Profile, offload: Offload, clock: Clock, seed: int
+    facts: DeviceFacts,
+    profile: Profile,
+    offload: Offload,
+    clock: Clock,
+    seed: int,
+    *,
+    circuit_offload: Offload | None = None,
 ) -> EmulatedProvider:
     """The registry's entry point."""
-    return EmulatedProvider(facts, profile, offload, clock, seed)
+    return EmulatedProvider(facts, profile, offload, clock, seed, circuit_offload=circuit_offload)

@@ -6,6 +6,8 @@ Imports Qiskit only when a user circuit runs, in the worker.
 from __future__ import annotations
 
 import functools
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +28,12 @@ AER_SEEDS = 2**31
 # it, which is exact for little entanglement and an approximation for more.
 STATEVECTOR_QUBITS = 26
 BOND_DIMENSION = 32
+
+
+def load_simulator() -> None:
+    """Imports what runs user circuits, as far as it is installed."""
+    with suppress(ModuleNotFoundError):
+        import_module("qiskit_aer")
 
 
 def execute_any(

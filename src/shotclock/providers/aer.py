@@ -12,7 +12,7 @@ from qiskit import QuantumCircuit
 from qiskit_aer import AerError, AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError
 
-from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.circuit import Bound, DeviceCircuit, Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.providers.jobs import TaskJobs, check_limits
@@ -52,10 +52,12 @@ class AerProvider:
         clock: Clock,
         seed: int,
         *,
+        circuit_offload: Offload | None = None,
         flip_probability: float = 0.0,
     ) -> None:
         self._circuit_builder = circuit_builder
         self._offload = offload
+        self._circuit_offload = circuit_offload or offload
         self._clock = clock
         self._seed = seed
         self._flip_probability = flip_probability
@@ -83,7 +85,7 @@ class AerProvider:
         return await self._jobs.collect(accepted)
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Forgets the job; a simulation under way in the worker runs to its end unseen."""
+        """Gives the job up; see `Offload.run`."""
         await self._jobs.cancel(accepted)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
@@ -99,8 +101,10 @@ class AerProvider:
     async def _run(self, job: Job, number: int) -> Execution:
         began_ns = self._clock.now_ns()
         seeds = np.random.default_rng((self._seed, number)).integers(0, 2**31, len(job.circuits))
+        is_users = any(isinstance(circuit.parameters, Bound) for circuit in job.circuits)
+        offload = self._circuit_offload if is_users else self._offload
         try:
-            samples = await self._offload.run(
+            samples = await offload.run(
                 simulate_all,
                 self._circuit_builder,
                 job.circuits,
@@ -163,7 +167,15 @@ def build(
     clock: Clock,
     seed: int,
     *,
+    circuit_offload: Offload | None = None,
     flip_probability: float = 0.0,
 ) -> AerProvider:
     """The registry's entry point."""
-    return AerProvider(circuit_builder, offload, clock, seed, flip_probability=flip_probability)
+    return AerProvider(
+        circuit_builder,
+        offload,
+        clock,
+        seed,
+        circuit_offload=circuit_offload,
+        flip_probability=flip_probability,
+    )

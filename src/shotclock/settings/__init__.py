@@ -14,6 +14,7 @@ from shotclock.settings.source import ENV_PREFIX
 from shotclock.settings.sources import load, load_sources
 from shotclock.settings.threshold import THRESHOLD_RANGES, ThresholdSettings
 from shotclock.settings.tree import Settings
+from shotclock.settings.workers import WorkersSettings
 
 __all__ = [
     "DEFAULT_ARMS",
@@ -33,6 +34,7 @@ __all__ = [
     "ServeSettings",
     "Settings",
     "ThresholdSettings",
+    "WorkersSettings",
     "load",
     "load_sources",
     "nearest",

@@ -22,6 +22,7 @@ from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
 from shotclock.settings.threshold import ThresholdSettings
+from shotclock.settings.workers import WorkersSettings
 
 
 class Settings(BaseSettings):
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     quantum: QuantumSettings = QuantumSettings()
     circuits: CircuitsSettings = CircuitsSettings()
     orchestrator: OrchestratorSettings = OrchestratorSettings()
+    workers: WorkersSettings = WorkersSettings()
     serve: ServeSettings = ServeSettings()
     cost: CostSettings = CostSettings()
     arm: dict[str, ArmSettings] = {}

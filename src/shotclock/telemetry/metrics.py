@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import (
+    COMPILE_CAPACITY,
     CircuitOutcome,
     Decision,
     Degraded,
@@ -21,7 +22,7 @@ from shotclock.domain.outcome import (
     Rejection,
     Shed,
 )
-from shotclock.domain.ports import TemplateEvent
+from shotclock.domain.ports import TemplateEvent, WorkerRestart
 from shotclock.domain.status import BreakerState
 
 Family = TypeVar("Family", Counter, Gauge, Histogram)
@@ -126,6 +127,12 @@ class Metrics:
             ["client", "event"],
             registry=registry,
         )
+        self.worker_restarts = Counter(
+            "shotclock_worker_restarts",
+            "Worker processes replaced: abandoned by their callers, over their time or memory, died, grown.",
+            ["client", "reason"],
+            registry=registry,
+        )
         self.compile_time = Histogram(
             "shotclock_template_compile_seconds",
             "Compiling one template, in the worker.",
@@ -195,6 +202,9 @@ class PrometheusRecorder:
         self.breaker(BreakerState.CLOSED)
         for decision in Decision:
             self._of(metrics.stale_parameters, decision)
+        for reason in get_args(WorkerRestart):
+            self._of(metrics.worker_restarts, reason)
+        self._of(metrics.rejections, COMPILE_CAPACITY)
 
     def record_submit(self, latency_ns: int) -> None:
         """See `Recorder.record_submit`."""
@@ -207,6 +217,10 @@ class PrometheusRecorder:
     def record_retry(self) -> None:
         """See `Recorder.record_retry`."""
         self._of(self._metrics.retries).inc()
+
+    def record_worker_restart(self, reason: WorkerRestart) -> None:
+        """See `Recorder.record_worker_restart`."""
+        self._of(self._metrics.worker_restarts, reason).inc()
 
     def record_lookup(self, found: bool) -> None:
         """See `Recorder.record_lookup`."""

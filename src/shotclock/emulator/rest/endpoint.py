@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from shotclock.domain.errors import ProviderError, SettingsError
+from shotclock.domain.errors import SettingsError, WorkerError
 from shotclock.domain.ports import Offload
 from shotclock.emulator.device import DeviceFacts
 from shotclock.emulator.figures import Distribution
@@ -280,7 +280,7 @@ class Endpoint:
         facts = backend.facts
         try:
             prepared = await self._offload.run(prepare, facts.name, ask.program_id, ask.params)
-        except ProviderError as error:  # the worker died: nothing was accepted
+        except WorkerError as error:  # the worker died: nothing was accepted
             raise REFUSALS[Fault.SERVER_ERROR] from error
         if isinstance(prepared, Refused):
             raise bad_request(prepared.message)
