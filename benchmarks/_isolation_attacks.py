@@ -121,9 +121,9 @@ CALLERS: dict[str, Callable[[], list[Payload]]] = {
 
 
 @contextmanager
-def attacking(site: Site, grpc_port: int, http_port: int) -> Iterator[None]:
-    """Every attack but the heavy caller's, from one process, meanwhile."""
-    with _process(_attack, site, grpc_port, http_port):
+def attacking(site: Site, grpc_port: int, http_port: int, attacks: tuple[str, ...]) -> Iterator[None]:
+    """These attacks (of CALLERS, and `silent`), from one process, meanwhile."""
+    with _process(_attack, site, grpc_port, http_port, attacks):
         yield
 
 
@@ -164,10 +164,11 @@ def _run(told: Connection, work: Callable[..., Awaitable[None]], arguments: tupl
         asyncio.run(main())
 
 
-async def _attack(site: Site, grpc_port: int, http_port: int) -> None:
-    made = {name: make() for name, make in CALLERS.items()}
+async def _attack(site: Site, grpc_port: int, http_port: int, attacks: tuple[str, ...]) -> None:
+    made = {name: make() for name, make in CALLERS.items() if name in attacks}
+    silent = [_keep_silent(http_port)] if "silent" in attacks else []
     await asyncio.gather(
-        *(_send(site, name, grpc_port, payloads) for name, payloads in made.items()), _keep_silent(http_port)
+        *(_send(site, name, grpc_port, payloads) for name, payloads in made.items()), *silent
     )
 
 

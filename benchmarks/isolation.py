@@ -29,6 +29,7 @@ HEAVY = "heavy"
 SHARE_PER_S = 2.0
 """Calls a second of each caller at its share: with five of them the QPU is busy, and keeps up."""
 TIMES = 10
+SILENT = "silent"
 BUDGET_S = 1.0
 ATTACKS = (
     "The attacks, all at once and throughout: nested gate definitions, circuits of 20 qubits and 500 gates, "
@@ -104,20 +105,21 @@ def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under two minutes; too few calls for a p99")
+    parser.add_argument("--attacks", default="", metavar="NAME,…", help="only these, to find the costly one")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object, metric → number")
     form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
     arguments = parser.parse_args()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    measured = measure(QUICK if arguments.quick else FULL)
+    measured = measure(QUICK if arguments.quick else FULL, tuple(filter(None, arguments.attacks.split(","))))
     if arguments.json:
         print(json.dumps({key: round(value, 5) for key, value in measured.figures().items()}, indent=2))
     else:
         print("\n".join(markdown(measured)))
 
 
-def measure(effort: Effort) -> Measured:
-    """Baseline, heavy user, baseline, every attack at once; SIGTERM while they go on."""
+def measure(effort: Effort, attacks: tuple[str, ...] = ()) -> Measured:
+    """Baseline, heavy user, baseline, the attacks (all by default) at once; SIGTERM while they go on."""
     from _isolation_attacks import CALLERS, attacking, offering  # noqa: PLC0415
     from _isolation_service import Site, serving  # noqa: PLC0415
 
@@ -140,7 +142,7 @@ def measure(effort: Effort) -> Measured:
             _tell("attacks")
             with (
                 offering(site, HEAVY, port, TIMES * SHARE_PER_S),
-                attacking(site, port, running.http_port),
+                attacking(site, port, running.http_port, attacks or (*CALLERS, SILENT)),
             ):
                 attacked = _observe(site, port, 2 * seconds, 4)
                 sigterm_s = running.terminate_s()

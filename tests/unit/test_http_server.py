@@ -93,6 +93,18 @@ def test_silent_connections_give_way_to_one_that_asks() -> None:
     asyncio.run(main())
 
 
+def test_connections_are_accepted_no_faster_than_their_limit() -> None:
+    async def main() -> None:
+        async with flooded(connections=10, header_s=HANG_S, accepts_per_s=1e-6) as server:
+            await server.open_silent(http_server.BACKLOG + 20)
+            await until(lambda: server.closed["connections"] == http_server.BACKLOG - 10)
+            for _ in range(5):
+                await asyncio.sleep(http_server.TURN_S)
+            assert server.closed["connections"] + len(server.connections) == http_server.BACKLOG
+
+    asyncio.run(main())
+
+
 def test_silent_slow_and_idle_connections_end_at_their_limits() -> None:
     async def main() -> None:
         async with flooded(header_s=0.2, idle_s=0.1) as server:

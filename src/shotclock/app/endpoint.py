@@ -27,7 +27,7 @@ API_KEY = "emulated"
 MEMORY_MIB = 16_384
 """A state vector of 26 qubits takes 1 GiB, and its simulation several times that."""
 
-LIMITS = HttpLimits(connections=512, header_s=30.0, idle_s=120.0, answer_s=600.0)
+LIMITS = HttpLimits(connections=512, header_s=30.0, idle_s=120.0, answer_s=600.0, accepts_per_s=5_000.0)
 """IBM's clients keep connections open between polls, and a large job takes its time to arrive."""
 
 

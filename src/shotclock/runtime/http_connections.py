@@ -22,12 +22,14 @@ class HttpLimits:
     header_s: from the connection to the end of its first request's headers.
     idle_s: from an answer to the end of the next request's headers.
     answer_s: from a request's headers to the end of its answer, the time the client takes included.
+    accepts_per_s: new connections a second, after a burst of as many as the kernel's backlog holds.
     """
 
     connections: int = 64
     header_s: float = 10.0
     idle_s: float = 30.0
     answer_s: float = 30.0
+    accepts_per_s: float = 200.0
 
 
 def ignore_closed(reason: Reason) -> None:

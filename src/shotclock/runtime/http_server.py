@@ -24,6 +24,9 @@ BACKLOG = 128
 BURST = 16
 """Connections accepted in one turn of the loop, which others wait for."""
 
+TURN_S = 0.05
+"""How long accepting waits when connections come faster than `HttpLimits.accepts_per_s`."""
+
 GRACE_S = 1.0
 """At the end, requests under way have this long."""
 
@@ -58,6 +61,7 @@ class Acceptor:
         self._handovers: set[asyncio.Task[Any]] = set()
         self._reserve: list[int] = []
         self._paused: asyncio.TimerHandle | None = None
+        self._tokens, self._refilled_at = float(BACKLOG), self._loop.time()
         self._refill()
         listening.setblocking(False)
         self._loop.add_reader(listening, self._accept)
@@ -77,9 +81,13 @@ class Acceptor:
     def _accept(self) -> None:
         self._refill()
         for _ in range(BURST):
+            if not self._take_token():
+                self._wait(TURN_S)
+                return
             try:
                 accepted = self._accept_one()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._tokens += 1.0
                 return
             except OSError as error:
                 self._pause(error)
@@ -88,6 +96,16 @@ class Acceptor:
                 self._hand_over(accepted)
             else:
                 accepted.close()
+
+    def _take_token(self) -> bool:
+        """Whether one more may be accepted now: a flood of connections must not take the loop from calls."""
+        now = self._loop.time()
+        refilled = self._tokens + (now - self._refilled_at) * self._connections.limits.accepts_per_s
+        self._tokens, self._refilled_at = min(float(BACKLOG), refilled), now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
 
     def _accept_one(self) -> socket.socket:
         """One connection; where the process has no descriptor left, with one of the reserve."""
@@ -110,13 +128,16 @@ class Acceptor:
     def _pause(self, error: OSError) -> None:
         """The kernel keeps reporting connections that cannot be accepted; asking again at once is a spin."""
         self._connections.on_closed("descriptors")
-        self._loop.remove_reader(self._listening)
-        self._paused = self._loop.call_later(BACK_OFF_S, self._resume)
+        self._wait(BACK_OFF_S)
         host, port = self._listening.getsockname()[:2]
         self._on_trouble(
             f"HTTP on {host}:{port}: a connection could not be accepted: {error.strerror}; "
             f"it is tried again in {BACK_OFF_S:g} s (see `ulimit -n`)"
         )
+
+    def _wait(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listening)
+        self._paused = self._loop.call_later(seconds, self._resume)
 
     def _resume(self) -> None:
         self._loop.add_reader(self._listening, self._accept)
