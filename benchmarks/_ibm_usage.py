@@ -86,11 +86,11 @@ async def _measure(endpoint: EmulatedEndpoint) -> tuple[Metered, ...]:
     for number, setting in enumerate(SETTINGS):
         circuits = tuple(circuit_of(n, seed) for seed, n in enumerate(setting.widths))
         delay_s = None if setting.rep_delay_us is None else setting.rep_delay_us * 1e-6
-        before = provider.budget.spent
+        before = provider.budget.expenditure
         job = Job.of(circuits, setting.shots, f"shotclock:u{number}", delay_s)
         await provider.collect(await provider.submit(job))
         await provider.wait_settled()
-        charged = (provider.budget.spent - before) / provider.budget.price.per_second
+        charged = (provider.budget.expenditure - before) / provider.budget.price.per_second
         found.append(Metered(setting, charged, formula.usage_s(circuits, setting)))
     await provider.close()
     return tuple(found)

@@ -82,7 +82,7 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
     assert len(caplog.records) > 20, "nothing was logged, so nothing was searched"
     for text in (*said, caplog.text, out, err):
         assert TOKEN not in text
-    with pytest.raises(TypeError, match="does not leave"):
+    with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(Secret(TOKEN))
     assert Secret(TOKEN).redact(f"Bearer {TOKEN}\nmore") == "Bearer <redacted> more"
 
@@ -90,16 +90,16 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
 @pytest.mark.parametrize(
     ("content", "mode", "words"),
     [
-        ("abc", 0o644, ("others may read it", "chmod 600")),
+        ("abc", 0o644, ("readable only by its owner", "chmod 600")),
         ("", 0o600, ("one key",)),
         ("two words", 0o600, ("one key",)),
         ('{"apikey": ', 0o600, ("malformed JSON",)),
-        ('{"name": "x"}', 0o600, ("no `apikey`",)),
+        ('{"name": "x"}', 0o600, ("a valid `apikey`",)),
         ('["two words"]', 0o600, ("one key",)),
         ('"quoted"', 0o600, ("one key",)),
-        ('{"apikey": 5}', 0o600, ("no `apikey`",)),
-        ('{"apikey": "two words"}', 0o600, ("no `apikey`",)),
-        ('{"apikey": "abc", "instance": ["x"]}', 0o600, ("`instance` must be text",)),
+        ('{"apikey": 5}', 0o600, ("a valid `apikey`",)),
+        ('{"apikey": "two words"}', 0o600, ("a valid `apikey`",)),
+        ('{"apikey": "abc", "instance": ["x"]}', 0o600, ("`instance` must be text (got list)",)),
     ],
 )
 def test_a_bad_credentials_file_is_one_line_that_shows_nothing_of_it(
@@ -138,7 +138,7 @@ def test_a_job_is_adopted_by_another_process(endpoint: IbmEndpoint) -> None:
         assert found.job_id == accepted.job_id
         assert (await after.collect(found)).samples[0].shots == 100
         await after.wait_settled()
-        assert after.budget.spent > 0.0
+        assert after.budget.expenditure > 0.0
         # QRMI knows no tags, but an id is as good as ever.
         accepted = await endpoint.qrmi().submit(job())
         assert (await endpoint.qrmi().collect(accepted)).samples[0].shots == 100
@@ -153,8 +153,8 @@ def test_the_budget_records_what_the_endpoint_charges(endpoint: IbmEndpoint) -> 
             await run_job(provider, job(shots))
         await provider.wait_settled()
         charged = endpoint.account["consumed_seconds"] - before
-        assert provider.budget.spent == pytest.approx(2.0 * charged)
-        assert provider.budget.promised == 0.0
+        assert provider.budget.expenditure == pytest.approx(2.0 * charged)
+        assert provider.budget.reservation == 0.0
 
     asyncio.run(main())
 
@@ -231,7 +231,7 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
         assert {charge["mode"] for charge in charges} == {mode}
         assert len(charges) == (1 if mode == "session" else 2)
         billed = sum(charge["seconds"] for charge in charges)
-        assert provider.budget.spent == pytest.approx(billed, rel=0.2)
+        assert provider.budget.expenditure == pytest.approx(billed, rel=0.2)
         bills = provider.workload.bills
         assert len(bills) == (1 if mode == "session" else 0)
         # 0.1 s between the jobs are 4 s of the endpoint's clock, and they are paid for
@@ -281,13 +281,13 @@ def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None
     async def main() -> None:
         provider, taken = endpoint.ibm(max_money=1e6), []
         for delay_s in (0.0, 250e-6, None, 500e-6):
-            before = provider.budget.spent
+            before = provider.budget.expenditure
             await run_job(provider, job(2_000, delay_s))
             await provider.wait_settled()
-            taken.append(provider.budget.spent - before)
+            taken.append(provider.budget.expenditure - before)
         assert taken[0] < taken[1] < taken[3]
         assert taken[1] == pytest.approx(taken[2], rel=0.1)
-        with pytest.raises(ProviderError, match="rep_delay 600 us is outside") as caught:
+        with pytest.raises(ProviderError, match="rep_delay: must be") as caught:
             await provider.submit(job(10, 600e-6))
         assert caught.value.kind is FaultKind.PERMANENT
 
@@ -423,12 +423,12 @@ def test_looks_come_closer_towards_the_expected_end_and_part_after_it() -> None:
 def test_a_budget_counts_each_key_once() -> None:
     budget = MoneyBudget(10.0, Price(2.0, "EUR"))
     budget.reserve("a", 3.0)
-    with pytest.raises(ProviderError, match=r"^money: 0 EUR spent and 6 promised, this job needs 6, .* 10"):
+    with pytest.raises(ProviderError, match=r"^money: this job needs 6 EUR, with 0 spent and 6 reserved"):
         budget.reserve("b", 3.0)
     budget.spend("a", 1.0)
-    assert (budget.spent, budget.promised) == (2.0, 0.0)
+    assert (budget.expenditure, budget.reservation) == (2.0, 0.0)
     budget.reserve("b", 3.0)
     budget.release("b")
-    assert (budget.spent, budget.promised) == (2.0, 0.0)
+    assert (budget.expenditure, budget.reservation) == (2.0, 0.0)
     unlimited = MoneyBudget(0.0, Price(1.0))
     unlimited.reserve("a", 1e9)

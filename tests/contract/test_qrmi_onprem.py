@@ -82,7 +82,7 @@ def test_a_job_goes_through_the_bucket_and_comes_back(machine: OnPremises) -> No
 
 def test_a_ping_says_why_no_jobs_are_taken(machine: OnPremises) -> None:
     machine.status = "paused"
-    with pytest.raises(ProviderError, match="ibm_torino takes no jobs now") as caught:
+    with pytest.raises(ProviderError, match="ibm_torino accepts no jobs now") as caught:
         asyncio.run(provider().ping())
     assert caught.value.kind is FaultKind.TRANSIENT
 

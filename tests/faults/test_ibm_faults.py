@@ -93,7 +93,7 @@ def test_what_stops_a_submit(fault: str, make: Callable[..., Provider], endpoint
         assert await kind_of(provider.submit(asked_for)) is REFUSED[fault]
         endpoint.heal()
         # Only what may have taken effect keeps its share of the money.
-        assert (provider.budget.promised > 0.0) == (REFUSED[fault] is FaultKind.AMBIGUOUS)
+        assert (provider.budget.reservation > 0.0) == (REFUSED[fault] is FaultKind.AMBIGUOUS)
         assert (await provider.collect(await provider.submit(job()))).samples[0].shots == 100
 
     asyncio.run(main())
@@ -110,7 +110,7 @@ def test_a_lost_answer_is_looked_up_by_the_tag(fault: str, found: int, endpoint:
         for one in adopted:
             assert (await provider.collect(one)).samples[0].shots == 100
             await provider.wait_settled()
-            assert provider.budget.promised == 0.0
+            assert provider.budget.reservation == 0.0
         assert charges(endpoint, lost.tag) == found
 
     asyncio.run(main())
@@ -254,11 +254,11 @@ def test_a_budget_of_money_stops_submitting(endpoint: IbmEndpoint) -> None:
         provider = endpoint.ibm(max_money=0.006, price=1.0)
         first, refused = job(), job()
         await provider.collect(await provider.submit(first))
-        with pytest.raises(ProviderError, match=r"^money: .* USD .*the limit is 0.006") as caught:
+        with pytest.raises(ProviderError, match=r"^money: .* USD, .* of the limit 0.006") as caught:
             await provider.submit(refused)
         assert caught.value.kind is FaultKind.PERMANENT
         await provider.wait_settled()
-        assert 0.0 < provider.budget.spent <= 0.006
+        assert 0.0 < provider.budget.expenditure <= 0.006
         assert await provider.find(refused.tag) == ()
         assert charges(endpoint, refused.tag) == 0
 

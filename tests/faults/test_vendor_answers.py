@@ -156,10 +156,10 @@ def test_no_record_of_a_job_loses_its_samples_and_unknown_usage_is_never_nothing
         execution = await provider.collect(await provider.submit(paid))
         assert execution.samples[0].shots == 100
         await provider.wait_settled()
-        assert provider.budget.spent == 0.0
-        assert provider.budget.promised > 0.0
+        assert provider.budget.expenditure == 0.0
+        assert provider.budget.reservation > 0.0
         # what the call is said to have cost is the estimate, in seconds as in money at a price of 1
-        assert execution.qpu_s == pytest.approx(provider.budget.promised)
+        assert execution.qpu_s == pytest.approx(provider.budget.reservation)
         await provider.close()
 
     asyncio.run(main())
@@ -207,7 +207,7 @@ def test_what_breaks_before_the_post_has_submitted_nothing(
             return
         assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
         assert proxy.count(SUBMIT) == posted
-        assert provider.budget.promised == 0.0
+        assert provider.budget.reservation == 0.0
 
     asyncio.run(main())
 
@@ -230,7 +230,7 @@ def test_a_submit_whose_answer_is_not_understood_is_found_by_its_tag(
         provider, lost = endpoint.ibm(max_money=10.0), job()
         proxy.answer(SUBMIT, ODD_ANSWERS[what])
         assert (await refused(provider.submit(lost))).kind is FaultKind.AMBIGUOUS
-        promised = provider.budget.promised
+        promised = provider.budget.reservation
         assert promised > 0.0
         (found,) = await provider.find(lost.tag)
         assert (await provider.collect(found)).samples[0].shots == 100
@@ -330,7 +330,7 @@ def test_a_404_that_names_no_program_keeps_the_executor(endpoint: IbmEndpoint, p
         provider = endpoint.ibm(max_money=10.0)
         proxy.answer(SUBMIT, refusal(404, "not_found", "no such route"), times=1, forwarded=False)
         assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
-        assert provider.budget.promised == 0.0
+        assert provider.budget.reservation == 0.0
         await provider.collect(await provider.submit(job()))
 
     asyncio.run(main())
@@ -425,9 +425,9 @@ def test_a_session_that_does_not_report_its_usage_costs_what_its_jobs_do(
             execution = await provider.collect(await provider.submit(job()))
             charged += execution.qpu_s
             await provider.wait_settled()
-        assert provider.budget.spent == pytest.approx(charged, rel=0.1)
+        assert provider.budget.expenditure == pytest.approx(charged, rel=0.1)
         await provider.close()
-        assert provider.budget.spent == pytest.approx(charged, rel=0.1)
+        assert provider.budget.expenditure == pytest.approx(charged, rel=0.1)
         assert provider.charges().sessions_untold == 1
 
     asyncio.run(main())
@@ -444,7 +444,7 @@ def test_a_session_without_an_id_is_not_used(
         provider = endpoint.ibm(max_money=10.0, policy=WorkloadPolicy("session"))
         proxy.answer(request_, NONSENSE[what])
         assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
-        assert provider.budget.promised == 0.0
+        assert provider.budget.reservation == 0.0
         assert proxy.count(SUBMIT) == 0
 
     asyncio.run(main())

@@ -57,7 +57,7 @@ def make_load_page(folder: Path) -> Path:
         "2026-11-22T10:00:00+00:00",
         "load-20261122-100000",
         False,
-        "an embedded orchestrator, over loopback gRPC",
+        "a dedicated orchestrator, over loopback gRPC",
         "emulated",
         True,
         "virtual",

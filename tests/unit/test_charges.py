@@ -133,11 +133,11 @@ def run_workload(vendor: Vendor, ran_s: float) -> SharedWorkload[Any, Any]:
 def test_a_session_whose_vendor_tells_its_usage_has_a_bill() -> None:
     workload = run_workload(Vendor(5.0), ran_s=2.0)
     assert [(bill.usage_s, bill.idle_s) for bill in workload.bills] == [(5.0, 3.0)]
-    assert workload.untold == 0
+    assert workload.unreported_sessions == 0
 
 
 @pytest.mark.parametrize("usage", [0.0, ProviderError(FaultKind.TRANSIENT, "away")])
 def test_a_session_without_reported_usage_is_counted(usage: float | ProviderError) -> None:
     workload = run_workload(Vendor(usage), ran_s=2.0)
     assert workload.bills == []
-    assert workload.untold == 1
+    assert workload.unreported_sessions == 1

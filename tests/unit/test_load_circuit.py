@@ -12,7 +12,7 @@ from rich.console import Console
 
 from harness import LoopClock, run_virtual
 from queueing import MS, Queue, run_load
-from shotclock.app.load_generator import first_calls
+from shotclock.app.load_generator import make_first_calls
 from shotclock.bench.load.arrivals import Plan, Scenario, instances
 from shotclock.bench.load.circuit import CircuitFile
 from shotclock.bench.load.folder import read_load, write_load
@@ -123,11 +123,13 @@ def test_a_cause_is_reported_with_its_figures_or_without() -> None:
 
 def test_the_first_call_takes_no_refusal_of_a_circuit_and_tells_its_bits() -> None:
     requests = (SPEC,)
-    assert run_virtual(first_calls(Queue(lambda number: 5.0), requests, "here")) == 1
+    assert run_virtual(make_first_calls(Queue(lambda number: 5.0), requests, "here")) == 1
     for end in (SHED, LATE, FAILED):
-        with pytest.raises(MachineError, match="here: takes no calls"):
-            run_virtual(first_calls(RefusingDispatcher(lambda number: 0.1, ends=[end]), requests, "here"))
-    assert run_virtual(first_calls(Queue(lambda number: 0.1), instances(5, 0, 3), "here")) == 5
+        with pytest.raises(MachineError, match="here: accepts no calls"):
+            run_virtual(
+                make_first_calls(RefusingDispatcher(lambda number: 0.1, ends=[end]), requests, "here")
+            )
+    assert run_virtual(make_first_calls(Queue(lambda number: 0.1), instances(5, 0, 3), "here")) == 5
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ async def run_job(provider: RemoteProvider[Any, Any], tag: str) -> Execution:
 
 
 def sum_committed(provider: RemoteProvider[Any, Any]) -> float:
-    return provider.budget.spent + provider.budget.promised
+    return provider.budget.expenditure + provider.budget.reservation
 
 
 def virtual(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -158,9 +158,9 @@ def test_in_a_session_without_usage_the_jobs_own_counts(session: Any) -> None:
         provider = provider_of(Account(3.0, [session]), 100.0, "session")
         await run_job(provider, "a")
         await run_job(provider, "b")
-        assert provider.budget.spent == 6.0
+        assert provider.budget.expenditure == 6.0
         await provider.close()
-        assert provider.budget.spent == 6.0
+        assert provider.budget.expenditure == 6.0
         assert provider.charges().sessions_untold == 1
 
     virtual(main)
@@ -170,11 +170,11 @@ def test_what_a_session_reports_covers_its_jobs_and_never_goes_back() -> None:
     async def main() -> None:
         provider = provider_of(Account(3.0, [20.0, 12.0, 5.0]), 100.0, "session")
         await run_job(provider, "a")
-        assert provider.budget.spent == 20.0
+        assert provider.budget.expenditure == 20.0
         await run_job(provider, "b")
-        assert provider.budget.spent == 20.0
+        assert provider.budget.expenditure == 20.0
         await provider.close()
-        assert (provider.budget.spent, provider.budget.promised) == (20.0, 0.0)
+        assert (provider.budget.expenditure, provider.budget.reservation) == (20.0, 0.0)
         (bill,) = provider.workload.bills
         assert bill.usage_s == 20.0
 
@@ -189,7 +189,7 @@ def test_a_final_figure_of_a_session_covers_the_jobs_that_report_nothing() -> No
         assert sum_committed(provider) == ESTIMATE_S + 1.0  # and the idle time that it may have had
         await provider.wait_settled()
         await provider.close()
-        assert (provider.budget.spent, provider.budget.promised) == (9.0, 0.0)
+        assert (provider.budget.expenditure, provider.budget.reservation) == (9.0, 0.0)
 
     virtual(main)
 
@@ -203,9 +203,9 @@ def test_the_jobs_of_a_session_that_the_service_closed_stay_counted() -> None:
         with pytest.raises(SessionGoneError):
             await provider.submit(job("b"))
         await run_job(provider, "c")
-        assert provider.budget.spent == 6.0
+        assert provider.budget.expenditure == 6.0
         await provider.close()
-        assert provider.budget.spent == 6.0
+        assert provider.budget.expenditure == 6.0
         assert provider.charges().sessions_untold == 2
 
     virtual(main)
@@ -220,7 +220,7 @@ def test_a_cancel_after_a_collect_counts_nothing_twice(mode: str) -> None:
         await provider.collect(accepted)
         await provider.cancel(accepted)
         await provider.wait_settled()
-        assert provider.budget.spent == 3.0
+        assert provider.budget.expenditure == 3.0
         assert provider.charges().abandoned == 0
         assert client.cancels == 0
 
@@ -235,7 +235,7 @@ def test_a_cancelled_job_counts_once_however_often_it_is_cancelled() -> None:
             await provider.cancel(accepted)
         await provider.wait_settled()
         charges = provider.charges()
-        assert (charges.abandoned, charges.abandoned_s, provider.budget.spent) == (1, 3.0, 3.0)
+        assert (charges.abandoned, charges.abandoned_s, provider.budget.expenditure) == (1, 3.0, 3.0)
 
     virtual(main)
 
@@ -293,7 +293,7 @@ def test_what_is_no_length_leaves_a_budget_as_it_is(seconds: float | None) -> No
     budget = MoneyBudget(10.0, Price(1.0))
     budget.reserve("a", 3.0)
     budget.spend("a", seconds)
-    assert (budget.spent, budget.promised) == (0.0, 3.0)
+    assert (budget.expenditure, budget.reservation) == (0.0, 3.0)
     if seconds is not None:
         with pytest.raises(ProviderError, match=r"^money: "):
             budget.reserve("b", seconds)

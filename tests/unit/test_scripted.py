@@ -13,7 +13,7 @@ import pytest
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Template
 from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError
 from shotclock.domain.ports import Job
-from shotclock.providers.registry import known_providers, load
+from shotclock.providers.registry import list_providers, load
 from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider, Step
 
 
@@ -63,7 +63,7 @@ def test_never_answers_until_it_is_cancelled() -> None:
 
 
 def test_installed_providers_load_by_name() -> None:
-    assert {"aer", "emulated"} <= set(known_providers())
+    assert {"aer", "emulated"} <= set(list_providers())
     assert load("emulated").__module__ == "shotclock.emulator.provider"
     assert load("shotclock.providers.scripted:ScriptedProvider") is ScriptedProvider
 

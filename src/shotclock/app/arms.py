@@ -50,9 +50,13 @@ WORKLOAD = "bench.workload"
 
 @dataclass(frozen=True, slots=True)
 class RunningArm:
-    """An arm ready to train: its lane for the driver, its facts for the summary.
+    """An arm ready to train.
 
-    stop: ends it, and tells what its jobs and sessions cost beside what rows say.
+    lane: for the driver.
+    facts: for the summary.
+    profile: the emulated provider's profile; None for any other.
+    predicted_p95_s: the predicted p95 of a call, seconds.
+    stop: ends the arm and returns what its jobs and sessions cost in addition to the rows.
     """
 
     lane: Lane
@@ -63,15 +67,15 @@ class RunningArm:
 
 
 def workload_factory(name: str) -> Callable[[int], Workload]:
-    """A workload by entry point or "module:factory"; SettingsError when it does not exist."""
+    """The factory of a workload by entry point or "module:factory"; raises SettingsError if unknown."""
     if ":" not in name:
         refuse_unknown_workload(name)
         factory: Callable[[int], Workload] = workloads()[name].load()
         return factory
-    own = plugin.load(WORKLOAD, name)
+    user_factory = plugin.load(WORKLOAD, name)
 
     def make_workload(seed: int) -> Workload:
-        workload: Any = plugin.call_plugin(WORKLOAD, name, lambda: own(seed))
+        workload: Any = plugin.call_plugin(WORKLOAD, name, lambda: user_factory(seed))
         plugin.check(WORKLOAD, name, workload, Workload)
         return workload  # type: ignore[no-any-return]
 
@@ -81,7 +85,7 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
 class Builder:
     """Builds arms on one host from one tree of settings.
 
-    slow_every: the cadence of arms that show a QPU slower than the budget; None: the kernel's own.
+    slow_every: the cadence of arms whose QPU is slower than the budget; None is the kernel's cadence.
     """
 
     def __init__(self, settings: Settings, host: Host, metrics: Metrics, slow_every: int | None) -> None:
@@ -92,24 +96,24 @@ class Builder:
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
         self._books = LedgerFactory(settings.serve.ledger_file)
-        # the first proposal of a process pays for imports and caches of torch; no measured call does
-        first, kernel = self._workload(0), settings.kernel
-        asking = plugin.call_plugin(
-            WORKLOAD, settings.bench.workload, lambda: first.kernel(kernel.name, kernel.n)
+        # A process's first proposal includes imports and caches of torch; no measured call must.
+        first, branch = self._workload(0), settings.kernel
+        kernel = plugin.call_plugin(
+            WORKLOAD, settings.bench.workload, lambda: first.kernel(branch.name, branch.n)
         )
-        plugin.check(WORKLOAD, settings.bench.workload, asking, Kernel)
-        asking.propose(0, 0)
+        plugin.check(WORKLOAD, settings.bench.workload, kernel, Kernel)
+        kernel.propose(0, 0)
         self.samples_per_step = first.samples_per_step
 
     def close(self) -> None:
-        """Closes the ledger of paid jobs; after every arm has stopped."""
+        """Closes the ledger of paid jobs; to be called after every arm has stopped."""
         self._books.close()
 
     def arm(self, arm: Arm) -> RunningArm:
-        """The arm, started: templates compiled, lanes open."""
+        """Builds and starts the arm: templates compiled, lanes open."""
         if not arm.calls:
             facts = self._facts(arm, None, None, None, None)
-            return RunningArm(Lane(arm.name, self._plain), facts, None, 0.0, _nothing)
+            return RunningArm(Lane(arm.name, self._plain), facts, None, 0.0, _stop_nothing)
         recorder = PrometheusRecorder(self._metrics, arm.name)
         quantum = self._settings.quantum_for(arm.name)
         if not arm.quantum:
@@ -123,13 +127,13 @@ class Builder:
         policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
         lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder)
         facts = self._facts(arm, None, self._solver.name, policy, None)
-        return RunningArm(lane, facts, None, 0.0, _nothing)
+        return RunningArm(lane, facts, None, 0.0, _stop_nothing)
 
     def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
         host, settings = self._host, self._settings
         profile = self._profile(arm, quantum)
         provider = build_provider(host, settings, quantum, profile)
-        # a training loop has one call under way: there is nothing to pack
+        # A training loop has one call in flight, so there is nothing to pack.
         path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
         book = self._books.of(provider)
         host.run(self._books.recover(provider))
@@ -139,11 +143,11 @@ class Builder:
         predicted_s = forecast.predict_p95_s()
         policy = self._policy(arm, quantum, predicted_s)
 
-        def as_known_now() -> CallPolicy:
-            """A later seed starts from what the earlier ones have shown of the provider."""
+        def current_policy() -> CallPolicy:
+            """The policy with the present forecast: a later seed uses what earlier seeds measured."""
             return replace(policy, predicted_p95_s=forecast.predict_p95_s())
 
-        lane = self._calling(arm, orchestrator, as_known_now, quantum, recorder)
+        lane = self._calling(arm, orchestrator, current_policy, quantum, recorder)
         emulated = isinstance(provider, EmulatedProvider)
         facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
         device, calibration = device_of(provider, quantum)
@@ -151,40 +155,38 @@ class Builder:
         described = _describe_profile(provider, forecast) if isinstance(provider, EmulatedProvider) else None
 
         def stop() -> Charges:
-            with suppress(ProviderError):  # what could not be ended well has no bill; the rows are kept
+            with suppress(ProviderError):  # a failed stop must not cost the rows; its charges stay unknown
                 host.run(orchestrator.stop())
             return provider.charges() if isinstance(provider, Charged) else NO_CHARGES
 
         return RunningArm(lane, facts, described, predicted_s, stop)
 
     def _profile(self, arm: Arm, quantum: QuantumSettings) -> Profile:
-        """The arm's own table first, then what its name says, then `[quantum]`."""
-        own = self._settings.arm.get(arm.name)
-        if own is not None and own.profile is not None:
-            return profiles.load(own.profile)
+        """The profile of the arm's table, else of its name, else of `[quantum]`."""
+        table = self._settings.arm.get(arm.name)
+        if table is not None and table.profile is not None:
+            return profiles.load(table.profile)
         common = profiles.load(quantum.profile)
         return common if arm.profile in {None, common.name} else profiles.load(str(arm.profile))
 
     def _policy(self, arm: Arm, quantum: QuantumSettings, predicted_s: float) -> CallPolicy:
-        """Measuring arms wait for the QPU as it is, unless their own table says otherwise; the others keep
-        the iteration's budget while they wait.
-        """
-        own = self._settings.arm.get(arm.name)
-        wanted = quantum.mode if arm.protected else ((own.mode if own else None) or "inline")
-        as_it_is = not arm.protected and wanted == "inline"
+        """The arm's policy; a measuring arm waits up to `wait_limit_ms`, unless its table names a mode."""
+        table = self._settings.arm.get(arm.name)
+        mode = quantum.mode if arm.protected else ((table.mode if table else None) or "inline")
+        unlimited = not arm.protected and mode == "inline"
         return CallPolicy(
             self._every(arm, predicted_s),
-            wanted,
-            round((quantum.wait_limit_ms if as_it_is else quantum.budget_ms) * NS_PER_MS),
+            mode,
+            round((quantum.wait_limit_ms if unlimited else quantum.budget_ms) * NS_PER_MS),
             wait_limit_ns=round(quantum.wait_limit_ms * NS_PER_MS),
             in_flight=1,
             predicted_p95_s=predicted_s,
         )
 
     def _every(self, arm: Arm, predicted_s: float) -> int:
-        own = self._settings.arm.get(arm.name)
-        if own is not None and own.every is not None:
-            return own.every
+        table = self._settings.arm.get(arm.name)
+        if table is not None and table.every is not None:
+            return table.every
         slow = not arm.protected and predicted_s * 1e3 > self._settings.quantum.budget_ms
         return self._slow_every if slow and self._slow_every is not None else self._settings.kernel.every
 
@@ -196,13 +198,13 @@ class Builder:
         quantum: QuantumSettings,
         recorder: Recorder,
     ) -> Lane:
-        host, kernel = self._host, self._settings.kernel
+        host, branch = self._host, self._settings.kernel
 
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
             workload = self._warm_workload(seed)
-            asking = workload.kernel(kernel.name, kernel.n)
+            kernel = workload.kernel(branch.name, branch.n)
             aggregator = Aggregator(
-                workload, asking, quantum.on_stale, recorder, loss_check=asking.loss_check
+                workload, kernel, quantum.on_stale, recorder, loss_check=kernel.loss_check
             )
             caller = host.caller(dispatcher)
             trainer = Scheduler(workload, aggregator, caller=caller, clock=host.clock, policy=policy())
@@ -221,7 +223,7 @@ class Builder:
         return workload
 
     def _sample(self) -> Subproblem:
-        """Stands for the kernel's subproblems while the path is warmed."""
+        """A random subproblem of the kernel's size, used to warm the path."""
         n = self._settings.kernel.n
         rng = np.random.default_rng(0)
         upper = np.triu(rng.normal(size=(n, n)), 1)
@@ -250,19 +252,19 @@ class Builder:
 
 
 def _deadline_ns(policy: CallPolicy) -> int:
-    """Of a call that is waited for; of every call where none is."""
+    """The deadline of calls that training waits for, or of all calls if it waits for none."""
     return policy.wait_limit_ns if policy.mode in {"overlap", "offline"} else policy.budget_ns
 
 
-def _nothing() -> Charges:
-    """An arm without a dispatcher has nothing to stop."""
+def _stop_nothing() -> Charges:
+    """The `stop` of an arm without an orchestrator."""
     return NO_CHARGES
 
 
 def _describe_profile(provider: EmulatedProvider, forecast: Forecast) -> ProfileSummary:
-    found = provider.components(forecast.sample_job())
+    described = provider.components(forecast.sample_job())
     return ProfileSummary(
-        title=found.title,
+        title=described.title,
         components=tuple(
             Component(
                 name=named.name,
@@ -271,13 +273,13 @@ def _describe_profile(provider: EmulatedProvider, forecast: Forecast) -> Profile
                 tag=named.figure.tag,
                 source=named.figure.source,
             )
-            for named in found.components
+            for named in described.components
         ),
-        mean_by_component_ms={part.name: part.mean_ms for part in found.mean_by_component},
-        predicted_mean_ms=found.mean_ms,
-        predicted_p95_ms=found.p95_ms,
-        sanity=found.sanity.text if found.sanity else None,
-        sanity_mean_ms=found.sanity.mean.ms if found.sanity else None,
-        sanity_p95_ms=found.sanity.p95.ms if found.sanity and found.sanity.p95 else None,
-        not_modelled=tuple(f"{omission.component}: {omission.reason}" for omission in found.not_modelled),
+        mean_by_component_ms={part.name: part.mean_ms for part in described.mean_by_component},
+        predicted_mean_ms=described.mean_ms,
+        predicted_p95_ms=described.p95_ms,
+        sanity=described.sanity.text if described.sanity else None,
+        sanity_mean_ms=described.sanity.mean.ms if described.sanity else None,
+        sanity_p95_ms=described.sanity.p95.ms if described.sanity and described.sanity.p95 else None,
+        not_modelled=tuple(f"{omission.component}: {omission.reason}" for omission in described.not_modelled),
     )

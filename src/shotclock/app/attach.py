@@ -1,4 +1,4 @@
-"""`shotclock.attach` with an orchestrator: one in this process, or a service at the other end of a wire."""
+"""`shotclock.attach` with an orchestrator in this process, or with a remote service."""
 
 from __future__ import annotations
 
@@ -41,10 +41,11 @@ WITHOUT_TLS = Insecure()
 
 @dataclass(frozen=True, slots=True)
 class Quantum:
-    """A handle on what was attached. `detach` leaves model and optimizer as they are and ends the rest.
+    """The handle that `attach` returns. `detach` leaves model and optimizer unchanged and ends the rest.
 
-    training: steps, version, the present mode and what "auto" changed. metrics: every call and decision
-    counted, `stale_parameter_count` too; its `registry` is for Prometheus.
+    training: steps, version, the present mode and the changes made by "auto".
+    metrics: counts every call and decision, `stale_parameter_count` too; its `registry` is for Prometheus.
+    end: ends the orchestrator or the connection.
     """
 
     training: hook.Attached
@@ -52,23 +53,23 @@ class Quantum:
     end: Callable[[], None]
 
     def flush(self) -> None:
-        """Waits for what is in flight and offers its answers: at an epoch's end, before an evaluation."""
+        """Waits for calls in flight and applies their answers: at an epoch's end, before an evaluation."""
         self.training.flush()
 
     def summary(self) -> CallCounts:
-        """How many calls fell due, how many were asked, and why the others were not; `str` is one line."""
+        """How many calls fell due, how many were made, and why the others were not; `str` is one line."""
         return self.training.summary()
 
     def state_dict(self) -> dict[str, Any]:
-        """For checkpoints that drop the optimizer's foreign keys (torch.distributed.checkpoint)."""
+        """For checkpoints that drop unknown keys of the optimizer's state (torch.distributed.checkpoint)."""
         return self.training.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from what `state_dict` returned; SettingsError, and no change, where it does not fit."""
+        """Resumes from what `state_dict` returned; if it does not fit, SettingsError and no change."""
         self.training.load_state_dict(state)
 
     def detach(self) -> None:
-        """Takes the hooks away, then ends the orchestrator or the connection. A second time does nothing."""
+        """Removes the hooks, then ends the orchestrator or the connection. A second call does nothing."""
         self.training.detach()
         self.end()
 
@@ -89,11 +90,13 @@ def attach(
     audit: Audit = NO_AUDIT,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Quantum:
-    """Calls from a user's training loop, which stays unchanged; see `training.hook.attach`.
+    """Makes calls from a user's training loop, which does not change; see `training.hook.attach`.
 
-    target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process. settings: its file,
-    the defaults (the EMULATED provider) without one. Under torchrun all ranks attach, and rank zero alone has
-    an orchestrator or a connection. Raises SettingsError, MachineError, RunError.
+    target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process.
+    settings: the orchestrator's settings file; without one, the defaults (the EMULATED provider).
+
+    Under torchrun all ranks must attach; only rank zero has an orchestrator or a connection. Raises
+    SettingsError, MachineError, RunError.
     """
 
     metrics = Metrics()
@@ -131,7 +134,7 @@ def attach(
         host.close()
         raise
 
-    # a program that ends without detaching, on an error say, leaves no task behind for asyncio to lament
+    # If the program ends without detaching, for example on an error, asyncio must not warn of open tasks.
     atexit.register(host.close)
     ending = ExitStack()
     ending.callback(host.close)
@@ -143,12 +146,14 @@ def attach(
 def _remote(
     host: WallHost, target: str, security: ClientTls | Insecure
 ) -> tuple[Dispatcher, Callable[[], None]]:
-    """A lost service leaves training running: its calls are answered classically, here."""
+    """A remote dispatcher; if the service is lost, calls are answered classically in this process."""
     solver = Classical()
     host.run(host.threads.run(warm_solvers))
 
     async def open_channels() -> GrpcDispatcher:
-        return GrpcDispatcher(connect(target, security), fallback=lambda asked: classical(asked, solver))
+        return GrpcDispatcher(
+            connect(target, security), fallback=lambda subproblem: classical(subproblem, solver)
+        )
 
     dispatcher = host.run(open_channels())
     return dispatcher, lambda: host.run(dispatcher.close())

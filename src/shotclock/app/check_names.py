@@ -1,4 +1,4 @@
-"""Names in the settings file and the environment, checked although a flag overrides them."""
+"""Checks the names in the settings file and the environment, even those that a flag overrides."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from shotclock.settings import ArmSettings, QuantumSettings, Settings, load_sour
 
 
 def check_names(config: Path | None, settings: Settings) -> None:
-    """SettingsError for an arm, profile, provider or workload that does not exist, naming its source.
+    """Raises SettingsError on an arm, profile, provider or workload that does not exist, naming its source.
 
-    settings: those in force, whose profile an arm of the file may be named after. A "module:factory" is
-    imported only where it is in force.
+    settings: those in force; an arm in the file may be named after their profile. A "module:factory" is
+    imported only if it is in force.
     """
-    for source, found in load_sources(config).items():
+    for source, loaded in load_sources(config).items():
         try:
-            _check(found, settings)
+            _check(loaded, settings)
         except SettingsError as error:
             raise SettingsError(f"{source}: {error}") from error
 
 
-def _check(found: Settings, settings: Settings) -> None:
-    known = tuple(dict.fromkeys((*known_profiles(found), *known_profiles(settings))))
-    for name in found.bench.arms:
+def _check(loaded: Settings, settings: Settings) -> None:
+    known = tuple(dict.fromkeys((*list_profiles(loaded), *list_profiles(settings))))
+    for name in loaded.bench.arms:
         parse_arm(name, known)
-    tables: tuple[QuantumSettings | ArmSettings, ...] = (found.quantum, *found.arm.values())
+    tables: tuple[QuantumSettings | ArmSettings, ...] = (loaded.quantum, *loaded.arm.values())
     for quantum in tables:
         if quantum.profile is not None:
             profiles.load(quantum.profile)
         if quantum.provider is not None and ":" not in quantum.provider:
             registry.refuse_unknown(quantum.provider)
-    if ":" not in found.bench.workload:
-        refuse_unknown_workload(found.bench.workload)
+    if ":" not in loaded.bench.workload:
+        refuse_unknown_workload(loaded.bench.workload)
 
 
-def known_profiles(settings: Settings) -> tuple[str, ...]:
-    """Those that ship, and the settings' own."""
+def list_profiles(settings: Settings) -> tuple[str, ...]:
+    """The names of the built-in profiles and of the settings' profile."""
     return tuple(dict.fromkeys((*profiles.known_profiles(), profiles.load(settings.quantum.profile).name)))
 
 
 def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
-    """The arm of a name; SettingsError where no arm has it."""
+    """The arm of this name; raises SettingsError on an unknown name."""
     arm = arm_names.parse(name, profile_names)
     if arm is None:
         raise SettingsError(
@@ -56,7 +56,7 @@ def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
 
 
 def refuse_unknown_workload(name: str) -> None:
-    """SettingsError where no installed workload has the name."""
+    """Raises SettingsError if no installed workload has the name."""
     if name not in (known := workloads()):
         raise SettingsError(
             f"bench.workload: no workload '{name}'{nearest(name, tuple(known))}, or module:factory"
@@ -64,5 +64,5 @@ def refuse_unknown_workload(name: str) -> None:
 
 
 def workloads() -> dict[str, EntryPoint]:
-    """Those installed, by name."""
+    """The installed workloads, by name."""
     return {entry.name: entry for entry in entry_points(group="shotclock.workloads")}

@@ -1,4 +1,4 @@
-"""Whether a user circuit can be run, before anything is started for it."""
+"""Checks that a user circuit can be run, before anything is started for it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from shotclock.settings.circuit_limits import CircuitLimitsSettings
 
 
 def check(circuit: CircuitFile, device: str, limits: CircuitLimitsSettings) -> None:
-    """Reads it for a device, in a separate process: a damaged QPY file can end the process that reads it.
+    """Reads it for a device in a separate process, because a damaged QPY file can end the reading process.
 
-    Raises SettingsError where it cannot be run there, MachineError where what reads it is not installed.
+    Raises SettingsError if it cannot be run on the device, MachineError if the package that reads it is not
+    installed.
     """
     offload = ProcessOffload()
     spec = circuit.spec
@@ -26,6 +27,6 @@ def check(circuit: CircuitFile, device: str, limits: CircuitLimitsSettings) -> N
     except CircuitError as error:
         raise circuit.explain_refusal(error) from error
     except WorkerError as error:
-        raise SettingsError(f"--circuit {circuit.file}: is damaged: reading it ended the process") from error
+        raise SettingsError(f"--circuit {circuit.file}: is damaged; reading it ended the process") from error
     finally:
         offload.close()

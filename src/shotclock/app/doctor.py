@@ -1,6 +1,6 @@
-"""The environment and a provider checked before anything is paid: every failure with its fix.
+"""Checks the environment and a provider before anything is paid: every failure with its fix.
 
-Nothing here submits a job; every question to a provider is free.
+Nothing here submits a job; every request to a provider is free.
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ from shotclock.settings.circuit_limits import CircuitLimitsSettings
 T = TypeVar("T")
 ANSWER_LIMIT_S = 30.0
 TEMPLATE_BYTES = 65_536
-"""About what one template takes on disk."""
+"""About the size of one template on disk."""
 PACKAGES = ("qiskit", "torch", "grpcio", "apsw", "numba")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One item: what was looked at, whether it is well, what was found, and what to do.
+    """The result of one check.
 
-    `ok` with a fix is a warning: everything works, though not as it could.
+    name: what was checked.
+    ok: whether it passed; with a fix, a warning: everything works, but could work better.
+    said: what was found.
+    fix: what to do, "" if nothing.
     """
 
     name: str
@@ -50,7 +53,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one call is expected to cost: a separate job with the shots and the device of the settings."""
+    """The expected cost of one call, as a separate job with the settings' shots and device."""
 
     qpu_s: float
     money: float
@@ -61,8 +64,8 @@ class Estimate:
 
 
 def environment(settings: Settings) -> tuple[Check, ...]:
-    """What every run needs of this machine."""
-    fabrics = (Check(one.name, True, str(one)) for one in same_host())
+    """Checks what every run needs of this machine."""
+    fabrics = (Check(fabric.name, True, str(fabric)) for fabric in same_host())
     packages = (_package(name) for name in PACKAGES)
     certificates = _certificates(settings.serve)
     store, circuits = _store(settings.circuits.store_folder), _circuit_limits(settings.circuits.limits)
@@ -71,37 +74,37 @@ def environment(settings: Settings) -> tuple[Check, ...]:
 
 
 def provider(host: Host, settings: Settings, report: Callable[[Check], None]) -> None:
-    """The provider of the settings, check after check; it ends where the next one needs a failed one."""
+    """Checks the settings' provider; stops early if the next check depends on a failed one."""
     name = settings.quantum.provider
     if name in vendors.REMOTE and name == "ibm" and not _print_check(report, _credentials(settings)):
         return
-    built = _connect_provider(host, settings)
-    if not isinstance(built, _Connected):
-        report(built)
+    connection = _connect_provider(host, settings)
+    if not isinstance(connection, _Connection):
+        report(connection)
         return
-    report(Check("reachable", True, f"{built.label}{_describe_emulated(built.provider)}"))
+    report(Check("reachable", True, f"{connection.label}{_describe_emulated(connection.provider)}"))
     try:
-        _print_check(report, _takes_jobs(host, built.provider))
-        _print_check(report, _usage(host, built.provider))
-        report(_limits(built.provider, settings))
-        report(_price(host, built.provider, settings))
+        _print_check(report, _takes_jobs(host, connection.provider))
+        _print_check(report, _usage(host, connection.provider))
+        report(_limits(connection.provider, settings))
+        report(_price(host, connection.provider, settings))
     finally:
-        host.run(built.provider.close())
+        host.run(connection.provider.close())
 
 
 @dataclass(frozen=True, slots=True)
-class _Connected:
+class _Connection:
     provider: Provider
     label: str
 
 
 def estimate(host: Host, settings: Settings) -> Estimate:
-    """What a call is expected to cost with these settings. Raises SettingsError."""
+    """The expected cost of a call with these settings. Raises SettingsError."""
     quantum = settings.quantum
     facts = host.run(host.workers.templates.run(devices.describe, quantum.device))
     forecast = vendors.ProfileForecast(facts, profiles.load(quantum.profile))
     shots = 1_000 if quantum.shots == "fit" else quantum.shots
-    # Its own depth hardly counts beside the rep_delay: 20 us are longer than 24 variables take.
+    # 20 us is longer than any circuit of 24 variables, and short compared with the rep_delay.
     template = Template("", facts.name, tuple(range(settings.kernel.n)), b"", 20e-6, 0, 0)
     circuit = DeviceCircuit(template, QaoaParameters.idle(settings.kernel.n))
     qpu_s = forecast.qpu_s(Job((Pub((circuit,)),), shots, "estimate", quantum.rep_delay_s))
@@ -123,7 +126,7 @@ def _package(name: str) -> Check:
     try:
         return Check(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Check(name, False, "not installed", "install shotclock again: it brings this package")
+        return Check(name, False, "not installed", "reinstall shotclock, which includes this package")
 
 
 def _store(folder: Path | None) -> Check:
@@ -132,12 +135,12 @@ def _store(folder: Path | None) -> Check:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial") as probe:
-            probe.write(bytes(TEMPLATE_BYTES))  # an empty file fits on a full disk
+            probe.write(bytes(TEMPLATE_BYTES))  # an empty file would fit on a full disk
             probe.flush()
     except OSError as error:
-        said = f"{folder}: cannot be written: {error.strerror}; templates are compiled again at each start"
+        problem = f"{folder}: cannot be written: {error.strerror}; templates are compiled again at each start"
         fix = "make it writable, free its disk, or name another folder with circuits.template_store"
-        return Check("template store", True, said, fix)
+        return Check("template store", True, problem, fix)
     return Check("template store", True, str(folder))
 
 
@@ -165,7 +168,7 @@ def _workers(limits: WorkersSettings) -> Check:
 
 
 def _certificates(serve: ServeSettings) -> tuple[Check, ...]:
-    """The service's own, where the settings name them all."""
+    """Checks the service's certificates, if the settings name all three files."""
     paths = (serve.certificate, serve.private_key, serve.authorities)
     if not all(paths):
         return ()
@@ -185,14 +188,14 @@ def _certificates(serve: ServeSettings) -> tuple[Check, ...]:
 def _credentials(settings: Settings) -> Check:
     access = vendors.Access.of(settings.quantum)
     try:
-        found = access.credentials()
+        credentials = access.credentials()
     except SettingsError as error:
-        return Check("credentials", False, str(error), "put the API key alone into a file, chmod 600")
-    where = access.credentials_file or "the client's own variables or saved account"
-    return Check("credentials", True, f"{found.token!r} from {where}")
+        return Check("credentials", False, str(error), "put only the API key in a file, chmod 600")
+    where = access.credentials_file or "the client's variables or saved account"
+    return Check("credentials", True, f"{credentials.token!r} from {where}")
 
 
-def _connect_provider(host: Host, settings: Settings) -> _Connected | Check:
+def _connect_provider(host: Host, settings: Settings) -> _Connection | Check:
     quantum = settings.quantum
     if quantum.provider not in vendors.REMOTE and quantum.provider not in {"aer", "emulated"}:
         fix = "name a module:factory that can be imported here"
@@ -200,16 +203,16 @@ def _connect_provider(host: Host, settings: Settings) -> _Connected | Check:
         fix = _fix_for(quantum.provider)
     try:
         if quantum.provider in vendors.REMOTE:
-            made = vendors.remote(host, settings, quantum, profiles.load(quantum.profile))
+            connected = vendors.remote(host, settings, quantum, profiles.load(quantum.profile))
         elif quantum.provider in {"aer", "emulated"}:
             registry.load(quantum.provider)
-            return Check("reachable", True, f"{quantum.provider}: runs here, nothing is paid")
+            return Check("reachable", True, f"{quantum.provider}: runs in this process, free")
         else:
-            made = vendors.build_user_provider(host, quantum)
+            connected = vendors.build_user_provider(host, quantum)
     except ShotclockError as error:
         return Check("reachable", False, str(error), fix)
-    device = getattr(made, "device", None)
-    return _Connected(made, device.backend if device is not None else made.name)
+    device = getattr(connected, "device", None)
+    return _Connection(connected, device.backend if device is not None else connected.name)
 
 
 def _fix_for(name: str) -> str:
@@ -244,7 +247,7 @@ def _usage(host: Host, provider: Provider) -> Check:
     if usage.exhausted:
         fix = "wait for the next period, raise the instance's limit, or use another quantum.instance"
         consumed = "" if usage.consumed_s is None else f"{usage.consumed_s:g} s consumed, "
-        return Check("usage left", False, f"{consumed}nothing left", fix)
+        return Check("usage left", False, f"{consumed}none left", fix)
     if usage.consumed_s is None:
         return Check("usage left", True, "not reported by this provider")
     limit = "no limit reported" if usage.limit_s is None else f"of {usage.limit_s:g} s"
@@ -254,29 +257,30 @@ def _usage(host: Host, provider: Provider) -> Check:
 def _limits(provider: Provider, settings: Settings) -> Check:
     limits, quantum = provider.limits, settings.quantum
     rate = limits.submissions_per_minute
-    said = (
+    described = (
         f"{limits.max_qubits} qubits, {limits.max_shots} shots, {limits.max_pubs} PUBs a job, "
         f"{limits.lanes} lanes, {'no rate limit' if rate is None else f'{rate:g} submits a minute'}, "
         f"rep_delay {limits.rep_delay_default_s * 1e6:g} us"
     )
     if quantum.shots != "fit" and quantum.shots > limits.max_shots:
-        return Check("limits", False, said, f"set quantum.shots to at most {limits.max_shots}")
-    return Check("limits", True, said)
+        return Check("limits", False, described, f"set quantum.shots to at most {limits.max_shots}")
+    return Check("limits", True, described)
 
 
 def _price(host: Host, provider: Provider, settings: Settings) -> Check:
     quantum = settings.quantum
     if not provider.limits.paid:
-        return Check("price", True, "nothing is paid")
+        return Check("price", True, "free")
     expected, limit = estimate(host, settings), quantum.max_money_per_run
-    said = f"{expected}; a run may spend {limit:g} {expected.currency}"
+    described = f"{expected}; a run may spend {limit:g} {expected.currency}"
     if limit < expected.money:
-        return Check("price", False, said, "set quantum.max_money_per_run to what a run may spend")
-    return Check("price", True, f"{said}: {int(limit / expected.money) if expected.money else 'any'} jobs")
+        return Check("price", False, described, "set quantum.max_money_per_run to what a run may spend")
+    jobs = f"{int(limit / expected.money)}" if expected.money else "any number of"
+    return Check("price", True, f"{described}: {jobs} jobs")
 
 
 async def _within(ask: Callable[[], Awaitable[T]]) -> T:
-    """The answer in time. Raises ProviderError, whatever the provider raises, and TimeoutError."""
+    """The answer within the limit. Raises ProviderError, whatever the provider raises, or TimeoutError."""
     async with asyncio.timeout(ANSWER_LIMIT_S):
         with translate_errors(lambda error: ProviderError(FaultKind.PERMANENT, describe(error))):
             return await ask()

@@ -1,7 +1,7 @@
 """The drill `stale-updates`: spiking tail latency and desynchronized versions, protections off and on.
 
-The production path runs from kernel to model (calls, orchestrator, EMULATED provider, aggregator), on virtual
-time. Only the delays are synthetic: a share of the jobs comes back seconds late.
+The production path runs from kernel to model (calls, orchestrator, EMULATED provider, aggregator) on virtual
+time. Only the delays are synthetic: a share of the jobs returns seconds late.
 """
 
 from __future__ import annotations
@@ -36,23 +36,30 @@ from shotclock.training.layers.parameters import add
 from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops.digits_mlp import build, build_rounded, digits
 
-WEATHER = Spikes(share=0.3, median_s=3.0)
+SPIKES = Spikes(share=0.3, median_s=3.0)
 STEP_S = 0.12
-"""One training iteration: the reference figures' medium model."""
+"""One training iteration of the specification's medium model."""
 N, ROWS, IN_FLIGHT = 12, 2, 12
 ROUNDING_STEPS = 40
 FLIPPING_STEPS, TRAINED, LOOK_EVERY = 120, 400, 10
 ROUNDED = 1e-6
-"""A loss that rose by less than this share of itself did not rise: the weights are float32."""
+"""A loss that rose by less than this share counts as unchanged, because the weights are float32."""
 ENOUGH = 10.0
-"""The unprotected loss ÷ the protected one from which on the failure has been shown."""
+"""The unprotected loss ÷ the protected one above which the failure has been demonstrated."""
 
 Arm = Literal["unprotected", "protected", "no calls"]
 
 
 @dataclass(frozen=True, slots=True)
 class Protections:
-    """What protects the model from a late answer. loss_check: where the kernel has one."""
+    """The protections of the model against late answers.
+
+    arm: the arm they belong to.
+    on_stale: how the aggregator treats stale answers.
+    loss_check: whether a kernel's loss check is made.
+    path: admission and fallback of the orchestrator.
+    budget_ms: each call's budget, milliseconds.
+    """
 
     arm: Arm
     on_stale: OnStale
@@ -66,11 +73,18 @@ ON = Protections("protected", "revalidate", True, PathPolicy(True, Fallback.RACE
 
 
 @dataclass(frozen=True, slots=True)
-class Rounded:
-    """K1 in one arm: the layer's loss ÷ nearest rounding's, at every step and at the end.
+class RoundingResult:
+    """K1 in one arm.
 
-    answers: calls by how they ended; harmful: applies after which the loss, which the surrogate is, rose;
-    answered_p50_ms, answered_longest_ms: from the step boundary to the training thread.
+    arm: the arm.
+    loss_ratio: the layer's final loss ÷ that of nearest rounding.
+    course: the same ratio at every step.
+    calls: calls made.
+    answers: calls by how they ended.
+    applied: answers applied.
+    harmful: applied answers that raised the loss, which here is the surrogate itself.
+    answered_p50_ms: median time from the step boundary to the training thread.
+    answered_longest_ms: longest such time.
     """
 
     arm: Arm
@@ -85,8 +99,14 @@ class Rounded:
 
 
 @dataclass(frozen=True, slots=True)
-class Flipped:
-    """K3 in one arm: the held-out loss every LOOK_EVERY steps, the first before any call."""
+class FlippingResult:
+    """K3 in one arm.
+
+    arm: the arm.
+    course: the held-out loss every LOOK_EVERY steps, the first before any call.
+    calls: calls made.
+    applied: answers applied.
+    """
 
     arm: Arm
     course: tuple[float, ...]
@@ -96,11 +116,11 @@ class Flipped:
 
 @dataclass(frozen=True, slots=True)
 class StaleUpdates:
-    """What the drill found; EMULATED throughout."""
+    """The drill's results; all EMULATED."""
 
     seed: int
-    rounding: tuple[Rounded, Rounded]
-    flipping: tuple[Flipped, ...]
+    rounding: tuple[RoundingResult, RoundingResult]
+    flipping: tuple[FlippingResult, ...]
 
     @property
     def ratio(self) -> float:
@@ -110,39 +130,39 @@ class StaleUpdates:
 
     @property
     def has_passed(self) -> bool:
-        """Whether the failure showed, and the protections kept every harmful change out."""
+        """Whether the failure was demonstrated, and the protections prevented every harmful change."""
         return self.ratio > ENOUGH and self.rounding[1].harmful == 0
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result in one sentence."""
         unprotected, protected = self.rounding
         if self.ratio <= ENOUGH:
             return (
                 f"INCONCLUSIVE: K1's unprotected layer loss ended at {self.ratio:.1f} times the protected "
-                f"one, under the {ENOUGH:g} that show the failure; try another seed"
+                f"one, under the {ENOUGH:g} that demonstrate the failure; try another seed"
             )
-        shown = (
+        failure = (
             f"Without protections {unprotected.harmful} of {unprotected.applied} applied answers raised K1's "
             f"layer loss, which ended at {self.ratio:.0f} times the protected one"
         )
         if protected.harmful:
-            return f"FAILED: {shown}; with them {protected.harmful} still did"
-        return f"PROTECTED: {shown}; with them none of {protected.applied} did. EMULATED, on virtual time"
+            return f"FAILED: {failure}; with them {protected.harmful} still did"
+        return f"PROTECTED: {failure}; with them none of {protected.applied} did. EMULATED, on virtual time"
 
 
 class _Rows:
-    """A Target: ROWS rows of a rounded layer, its loss looked at around every write."""
+    """A Target: ROWS rows of a rounded layer, which measures its loss before and after every write."""
 
     def __init__(self, seed: int) -> None:
         network = build_rounded(seed).model
         whole = network.get_submodule("2")
         if not isinstance(whole, RoundedLinear):
             raise TypeError("layer 2 of digits-rounded is rounded")
-        few = nn.Linear(whole.reference.shape[1], ROWS)
+        rows = nn.Linear(whole.reference.shape[1], ROWS)
         with torch.no_grad():
-            few.weight.copy_(whole.reference[:ROWS])
-        self._model = nn.Sequential(network.get_submodule("0"), nn.ReLU(), RoundedLinear(few, bits=2))
+            rows.weight.copy_(whole.reference[:ROWS])
+        self._model = nn.Sequential(network.get_submodule("0"), nn.ReLU(), RoundedLinear(rows, bits=2))
         self.kernel = Rounding(self._model, Calibrated(self._model, digits().train_x), N, seed)
         self.harmful = 0
 
@@ -159,27 +179,27 @@ class _Rows:
 
 
 def stale_updates(seed: int, report: Callable[[str], None]) -> StaleUpdates:
-    """Runs the drill; `report` is called with a line for each part."""
+    """Runs the drill; calls `report` with one line per phase."""
     rounding = []
-    for how in (OFF, ON):
-        report(f"K1 rounding, {how.arm}")
-        rounding.append(_round_weights(how, seed))
+    for protections in (OFF, ON):
+        report(f"K1 rounding, {protections.arm}")
+        rounding.append(_round_weights(protections, seed))
     report("K3 qat_flip, no calls")
     flipping = [_train_alone(seed)]
-    for how in (OFF, ON):
-        report(f"K3 qat_flip, {how.arm}")
-        flipping.append(_flip_weights(how, seed))
+    for protections in (OFF, ON):
+        report(f"K3 qat_flip, {protections.arm}")
+        flipping.append(_flip_weights(protections, seed))
     return StaleUpdates(seed, (rounding[0], rounding[1]), tuple(flipping))
 
 
-def _round_weights(how: Protections, seed: int) -> Rounded:
+def _round_weights(how: Protections, seed: int) -> RoundingResult:
     layer = _Rows(seed)
     nearest, course = layer.loss(), []
     calls = _run(
         how, seed, layer.kernel, layer, ROUNDING_STEPS, lambda: course.append(layer.loss() / nearest)
     )
     answered_ms = [(call.received_ns - call.boundary_ns) / NS_PER_MS for call in calls]
-    return Rounded(
+    return RoundingResult(
         how.arm,
         layer.loss() / nearest,
         tuple(course),
@@ -192,7 +212,7 @@ def _round_weights(how: Protections, seed: int) -> Rounded:
     )
 
 
-def _flip_weights(how: Protections, seed: int) -> Flipped:
+def _flip_weights(how: Protections, seed: int) -> FlippingResult:
     workload = build(seed)
     for _ in range(TRAINED):
         workload.step()
@@ -203,22 +223,22 @@ def _flip_weights(how: Protections, seed: int) -> Flipped:
         losses.append(workload.evaluate())
 
     calls = _run(how, seed, workload.kernel("qat_flip", N), workload, FLIPPING_STEPS, step)
-    return Flipped(how.arm, tuple(losses[::LOOK_EVERY]), len(calls), _count_applied(calls))
+    return FlippingResult(how.arm, tuple(losses[::LOOK_EVERY]), len(calls), _count_applied(calls))
 
 
-def _train_alone(seed: int) -> Flipped:
+def _train_alone(seed: int) -> FlippingResult:
     workload = build(seed)
     losses = []
     for _ in range(TRAINED + FLIPPING_STEPS):
         workload.step()
         losses.append(workload.evaluate())
-    return Flipped("no calls", tuple(losses[TRAINED - 1 :: LOOK_EVERY]), 0, 0)
+    return FlippingResult("no calls", tuple(losses[TRAINED - 1 :: LOOK_EVERY]), 0, 0)
 
 
 def _run(
     how: Protections, seed: int, kernel: Kernel, target: Target, steps: int, step: Callable[[], None]
 ) -> list[FinishedCall]:
-    """So many training iterations with calls, one after another at each step, up to IN_FLIGHT under way."""
+    """Trains for this many iterations with calls at every step, up to IN_FLIGHT in flight."""
     host = FrozenHost()
     try:
         settings = load(None, {})
@@ -226,7 +246,7 @@ def _run(
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
         recorder = PrometheusRecorder(Metrics(), "drill")
         path = assemble(
-            host, settings, quantum, DelayInjectingProvider(provider, WEATHER, seed), how.path, recorder
+            host, settings, quantum, DelayInjectingProvider(provider, SPIKES, seed), how.path, recorder
         )
         host.run(path.orchestrator.start(kernel.propose(0, 0).subproblem))
         loss_check = how.loss_check and kernel.loss_check
@@ -245,7 +265,7 @@ def _run(
         for number in range(steps):
             calls.run_boundary(number, host.clock.now_ns())
             aggregator.run_step(step)
-            # slept, not skipped: what is due within the iteration happens at its own instant
+            # Slept on the virtual loop, so that events within the iteration happen at their own instants.
             host.run(asyncio.sleep(STEP_S))
         calls.flush()
         host.run(path.orchestrator.stop())

@@ -1,4 +1,4 @@
-"""The emulated IBM endpoint, put together: devices, profile, worker process, clock."""
+"""Builds the emulated IBM endpoint: devices, profile, worker process, clock."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LIMITS = HttpLimits(connections=512, header_s=30.0, idle_s=120.0, answer_s=600.0
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where an endpoint listens and what it emulates; backends: IBM's names of the devices."""
+    """Where an endpoint listens. backends: IBM's names of the emulated devices."""
 
     host: str
     port: int
@@ -41,12 +41,12 @@ class Listening:
 
     @property
     def address(self) -> str:
-        """The base of every address."""
+        """The base URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What IBM's clients need in their environment to come here: qiskit-ibm-runtime, then QRMI."""
+        """The environment variables with which IBM's clients use this endpoint (qiskit-ibm-runtime, QRMI)."""
         first = self.backends[0]
         qrmi = {
             "QRMI_IBM_QCS_ENDPOINT": self.address,
@@ -71,9 +71,9 @@ def emulate(
     port: int,
     ready: Callable[[Listening], None],
 ) -> None:
-    """Serves the named devices until SIGTERM or SIGINT; `ready` is called when clients may come.
+    """Serves the named devices until SIGTERM or SIGINT; calls `ready` when clients may connect.
 
-    Raises SettingsError on an unknown device, MachineError on a port that cannot be had.
+    Raises SettingsError on an unknown device, MachineError on an unavailable port.
     """
     offload = ProcessOffload(MEMORY_MIB)
     try:
@@ -87,7 +87,7 @@ async def _emulate(
     names: tuple[str, ...],
     settings: EndpointSettings,
     offload: ProcessOffload,
-    taken: socket.socket,
+    listener: socket.socket,
     ready: Callable[[Listening], None],
 ) -> None:
     devices = {
@@ -102,11 +102,11 @@ async def _emulate(
         if request.client is not None:
             connections.cut(request.client.host, request.client.port)
 
-    host, port = taken.getsockname()[:2]
+    host, port = listener.getsockname()[:2]
     stopping = _on_signals()
     endpoint.begin()
     try:
-        server = await serve(application(endpoint, cut), taken, connections)
+        server = await serve(application(endpoint, cut), listener, connections)
         ready(Listening(host, port, tuple(endpoint.backends)))
         await stopping.wait()
         await server.stop()

@@ -1,4 +1,4 @@
-"""What a drill is made in: virtual time that is a function of the seed, and answers that are kept back."""
+"""Fault injection for drills: delayed answers, on virtual time that depends only on the seed."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from shotclock.domain.ports import Accepted, Execution, Job, Provider
 from shotclock.runtime.virtual_loop import VirtualLoop
 
 SPREAD = 0.5
-"""σ of the logarithm of a spike's length."""
+"""σ of the logarithm of a delay's length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spikes:
-    """share of the jobs come back late, by median_s seconds in the median (lognormal, σ = 0.5): made up."""
+    """Synthetic delays: this share of jobs returns late, by median_s in the median (lognormal, σ = 0.5)."""
 
     share: float
     median_s: float
 
 
 class DelayInjectingProvider:
-    """A Provider that keeps some answers back; everything else is the other provider's."""
+    """A Provider that delays some answers of another provider."""
 
     def __init__(self, provider: Provider, spikes: Spikes, seed: int) -> None:
         self._provider = provider
@@ -34,7 +34,7 @@ class DelayInjectingProvider:
         self.name, self.limits = provider.name, provider.limits
 
     def predict_s(self, job: Job) -> float:
-        """See `Provider.predict_s`; nobody foresees a spike."""
+        """See `Provider.predict_s`; the delays are not predicted."""
         return self._provider.predict_s(job)
 
     async def submit(self, job: Job) -> Accepted:
@@ -46,13 +46,13 @@ class DelayInjectingProvider:
         late_s = self._spikes.median_s * self._rng.lognormal(0.0, SPREAD)
         if self._rng.random() >= self._spikes.share:
             late_s = 0.0
-        found = await self._provider.collect(accepted)
+        execution = await self._provider.collect(accepted)
         await asyncio.sleep(late_s)
         late_ns = round(late_s * NS_PER_S)
         return replace(
-            found,
-            collected_at_ns=found.collected_at_ns + late_ns,
-            collect_emulated_ns=found.collect_emulated_ns + late_ns,
+            execution,
+            collected_at_ns=execution.collected_at_ns + late_ns,
+            collect_emulated_ns=execution.collect_emulated_ns + late_ns,
         )
 
     async def cancel(self, accepted: Accepted) -> None:
@@ -73,7 +73,7 @@ class DelayInjectingProvider:
 
 
 class FrozenHost(VirtualHost):
-    """Virtual time of which computing takes none, so that a run is a function of its seed."""
+    """Virtual time in which computing takes no time, so that a run depends only on its seed."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The hardware run: what must be there for a result to be called one of AMD and IBM hardware, and its cost.
+"""The preflight of a hardware run: the components a result on AMD and IBM hardware needs, and its cost.
 
 Everything here is free: nothing is submitted to a QPU.
 """
@@ -32,9 +32,14 @@ CLIENTS = {"ibm": "qiskit-ibm-runtime", "qrmi": "qrmi"}
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A component, whether it is there, and what to do where it is not.
+    """A component of a hardware run.
 
-    rehearsable: a dry run does without it.
+    side: whose hardware it belongs to.
+    name: the component.
+    ok: whether it is available.
+    said: what was found.
+    fix: what to do if it is missing.
+    rehearsable: a dry run does not need it.
     """
 
     side: Literal["AMD", "IBM"]
@@ -47,7 +52,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a run is expected to consume of the QPU. at_least_s: by its time and the limit on submits."""
+    """What a run is expected to consume.
+
+    calls: calls to the QPU.
+    qpu_s: QPU time, seconds.
+    money: price of the QPU time.
+    currency: of the price.
+    at_least_s: shortest duration by QPU time and submission limit, seconds.
+    """
 
     calls: int
     qpu_s: float
@@ -64,7 +76,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found. facts: for the environment of the run."""
+    """The result of the checks. facts: for the run's environment."""
 
     pieces: tuple[Piece, ...]
     emulated: bool = True
@@ -72,16 +84,16 @@ class Preflight:
 
     @property
     def missing(self) -> tuple[Piece, ...]:
-        """What stands between this and a hardware run."""
+        """The components that a hardware run lacks."""
         return tuple(piece for piece in self.pieces if not piece.ok)
 
     @property
     def stopping(self) -> tuple[Piece, ...]:
-        """What is missing even for a dry run."""
+        """The components that even a dry run lacks."""
         return tuple(piece for piece in self.missing if not piece.rehearsable)
 
     def environment(self) -> dict[str, str]:
-        """The run's own, with what it may be called."""
+        """The facts, with what kind of run it is."""
         return {"hardware": DRY_RUN if self.missing else HARDWARE, **self.facts}
 
     def record(self, expected: Expected, site: Site) -> str:
@@ -98,8 +110,9 @@ class Preflight:
 
 
 def for_hardware(settings: Settings) -> Settings:
-    """The settings with the reference workload on the GPU, and where no arms were chosen with one quantum
-    arm, the profile's: each one is paid for.
+    """The settings with the reference workload on the GPU.
+
+    If no arms were chosen, they have only one quantum arm, the profile's, because each one costs money.
     """
     bench = settings.bench
     arms = (BASELINE, CONTROL, f"{HYBRID}{profiles.load(settings.quantum.profile).name}")
@@ -111,54 +124,56 @@ def for_hardware(settings: Settings) -> Settings:
 
 
 def preflight(host: Host, settings: Settings, site: Site) -> Preflight:
-    """Every piece, there or not. Raises SettingsError on settings that no run could use."""
+    """Checks every component. Raises SettingsError on settings that no run could use."""
     quantum = _quantum(settings)
     amd = _accelerator(settings, site)
-    named = sorted({one.provider for one in quantum})
-    one = len(named) == 1 and named[0] in CLIENTS
-    fix = "" if one else "set quantum.provider to ibm or qrmi, one for all arms"
-    provider = Piece("IBM", "provider", one, ", ".join(named) or "no arm calls a QPU", fix)
-    if not one:
+    names = sorted({branch.provider for branch in quantum})
+    is_single = len(names) == 1 and names[0] in CLIENTS
+    fix = "" if is_single else "set quantum.provider to ibm or qrmi, one for all arms"
+    provider = Piece("IBM", "provider", is_single, ", ".join(names) or "no arm calls a QPU", fix)
+    if not is_single:
         return Preflight((*amd, provider), facts=site.facts())
     settings = settings.model_copy(update={"quantum": quantum[0]})
     checks: list[doctor.Check] = []
     doctor.provider(host, settings, checks.append)
-    asked = [Piece("IBM", one.name, one.ok, _redact_check(one, settings), one.fix) for one in checks]
-    if not all(piece.ok for piece in asked):
-        return Preflight((*amd, provider, *asked), facts=site.facts())
+    checked = [
+        Piece("IBM", check.name, check.ok, _redact_check(check, settings), check.fix) for check in checks
+    ]
+    if not all(piece.ok for piece in checked):
+        return Preflight((*amd, provider, *checked), facts=site.facts())
     device = _device(host, settings)
     if isinstance(device, Piece):
-        return Preflight((*amd, provider, *asked, device), facts=site.facts())
+        return Preflight((*amd, provider, *checked, device), facts=site.facts())
     facts = site.facts() | _qpu_facts(settings, device)
-    return Preflight((*amd, provider, *asked, *_describe_device(device)), bool(device.unreal), facts)
+    return Preflight((*amd, provider, *checked, *_describe_device(device)), bool(device.unreal), facts)
 
 
 def expect_cost(host: Host, settings: Settings, *, quick: bool) -> Expected:
-    """Calls × metered seconds × price, over all quantum arms; what the system fails itself is free."""
+    """Calls × metered seconds × price, over all quantum arms; jobs that the system fails are free."""
     job = doctor.estimate(host, settings)
     calls, at_least_s = 0, 0.0
     for arm in (arm for arm in parse_arms(settings) if arm.quantum):
         quantum = settings.quantum_for(arm.name)
-        own = settings.arm.get(arm.name)
+        table = settings.arm.get(arm.name)
         slow = not arm.protected and job.qpu_s * 1e3 > quantum.budget_ms
         every = quick_cadence(settings) if quick and slow else settings.kernel.every
-        every = own.every if own is not None and own.every is not None else every
-        made = settings.bench.seeds * -(-settings.bench.steps // every)
+        every = table.every if table is not None and table.every is not None else every
+        arm_calls = settings.bench.seeds * -(-settings.bench.steps // every)
         rate = profiles.load(quantum.profile).submissions_per_minute
-        calls += made
-        at_least_s += max(made * job.qpu_s, made * 60 / rate.value if rate else 0.0)
+        calls += arm_calls
+        at_least_s += max(arm_calls * job.qpu_s, arm_calls * 60 / rate.value if rate else 0.0)
     return Expected(calls, calls * job.qpu_s, calls * job.money, job.currency, at_least_s)
 
 
 def refuse_overspending(settings: Settings, run: Expected) -> None:
-    """SettingsError where the budget would end before the run: its last calls would be no QPU's."""
+    """Raises SettingsError if the money would not last for the run, whose last calls would then fail."""
     quantum = _quantum(settings)
-    an_arm = run.money / max(1, len(quantum))
-    limit = min((one.max_money_per_run for one in quantum), default=0.0)
-    if limit < an_arm:
+    per_arm = run.money / max(1, len(quantum))
+    limit = min((branch.max_money_per_run for branch in quantum), default=0.0)
+    if limit < per_arm:
         raise SettingsError(
-            f"quantum.max_money_per_run: {limit:g} {run.currency} an arm, and {an_arm:.2f} are expected; "
-            f"raise it, or lower bench.seeds or bench.steps"
+            f"quantum.max_money_per_run: must be at least the expected {per_arm:.2f} {run.currency} per arm "
+            f"(got {limit:g}); raise it, or lower bench.seeds or bench.steps"
         )
 
 
@@ -168,13 +183,13 @@ def _quantum(settings: Settings) -> list[QuantumSettings]:
 
 def _accelerator(settings: Settings, site: Site) -> tuple[Piece, ...]:
     build, cards, loaded = site.torch, accelerators(site.root), driver(site.root)
-    seen = ", ".join(build.devices) or "none"
+    devices = ", ".join(build.devices) or "none"
     visible = bool(build.hip and build.devices)
-    driven = (
+    cards_found = (
         f"{len(cards)} cards, amdgpu {loaded}" if cards and loaded else "no AMD card under /sys/class/drm"
     )
     trains = visible and site.on_gpu(workload_factory(settings.bench.workload)(0))
-    found = (
+    pieces = (
         Piece(
             "AMD",
             "ROCm build of torch",
@@ -186,14 +201,14 @@ def _accelerator(settings: Settings, site: Site) -> tuple[Piece, ...]:
             "AMD",
             "GPU visible to torch",
             visible,
-            seen,
-            "join the groups render and video, and look at ROCR_VISIBLE_DEVICES; `rocminfo` must list it",
+            devices,
+            "join the groups render and video, and check ROCR_VISIBLE_DEVICES; `rocminfo` must list it",
         ),
         Piece(
             "AMD",
             "amdgpu driver",
             bool(cards and loaded),
-            driven,
+            cards_found,
             "load the module amdgpu; in a container, mount /sys and pass /dev/kfd and /dev/dri",
         ),
         Piece(
@@ -201,27 +216,27 @@ def _accelerator(settings: Settings, site: Site) -> tuple[Piece, ...]:
             "training on the GPU",
             trains,
             f"{settings.bench.workload} " + ("allocates on it" if trains else "allocates nothing on a GPU"),
-            "name a workload that puts its model there: bench.workload, as in docs/hardware-run.md",
+            "set bench.workload to one whose model is on the GPU, as in docs/hardware-run.md",
         ),
     )
-    return tuple(_rehearsable(piece) for piece in found)
+    return tuple(_mark_rehearsable(piece) for piece in pieces)
 
 
-def _rehearsable(piece: Piece) -> Piece:
+def _mark_rehearsable(piece: Piece) -> Piece:
     fix = "" if piece.ok else piece.fix
     return Piece(piece.side, piece.name, piece.ok, piece.said, fix, rehearsable=True)
 
 
 def _redact_check(check: doctor.Check, settings: Settings) -> str:
-    """The record is handed on: it does not say where in somebody's home the key lies."""
+    """The check's text without the key's path: the record is shared, and the path names a user's folder."""
     if not check.ok or check.name != "credentials":
         return check.said
-    named = bool(settings.quantum.credentials_file)
-    return "in quantum.credentials_file" if named else "left to the client's own variables or saved account"
+    has_file = bool(settings.quantum.credentials_file)
+    return "in quantum.credentials_file" if has_file else "from the client's variables or saved account"
 
 
 def _device(host: Host, settings: Settings) -> DeviceIdentity | Piece:
-    fix = "look at `shotclock doctor --provider` with these settings"
+    fix = "run `shotclock doctor --provider` with these settings"
     try:
         quantum = settings.quantum
         provider = vendors.remote(host, settings, quantum, profiles.load(quantum.profile))
@@ -248,7 +263,7 @@ def _describe_device(device: DeviceIdentity) -> tuple[Piece, ...]:
             "calibration",
             bool(device.calibration),
             device.calibration or "not reported",
-            "" if device.calibration else "ask for read access to the back end's properties",
+            "" if device.calibration else "request read access to the back end's properties",
         ),
     )
 
@@ -256,7 +271,7 @@ def _describe_device(device: DeviceIdentity) -> tuple[Piece, ...]:
 def _qpu_facts(settings: Settings, device: DeviceIdentity) -> dict[str, str]:
     quantum = settings.quantum
     client = CLIENTS[quantum.provider]
-    found = {
+    facts = {
         "qpu_provider": quantum.provider,
         "qpu_backend": device.backend,
         "qpu_backend_version": device.version,
@@ -267,4 +282,4 @@ def _qpu_facts(settings: Settings, device: DeviceIdentity) -> dict[str, str]:
         "qpu_execution_mode": quantum.execution_mode,
         "qpu_profile": profiles.load(quantum.profile).name,
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in facts.items() if value}

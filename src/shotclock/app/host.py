@@ -1,4 +1,4 @@
-"""Where a running system lives: real time with a worker process, or virtual time on one thread."""
+"""Hosts of a running system: real time with a worker process, or virtual time on one thread."""
 
 from __future__ import annotations
 
@@ -22,8 +22,11 @@ T = TypeVar("T")
 
 
 class Host(Protocol):
-    """Where dispatchers live: a loop, its clock, where work goes that holds the interpreter (offload) and
-    work that lets go of it (threads).
+    """Runs dispatchers.
+
+    clock: the event loop's clock.
+    offload: for work that holds the interpreter.
+    threads: for work that releases the interpreter.
     """
 
     clock: Clock
@@ -34,14 +37,14 @@ class Host(Protocol):
         """Runs a coroutine on the loop and waits for it."""
 
     def caller(self, dispatcher: Dispatcher) -> Caller:
-        """The dispatcher's face for synchronous code."""
+        """The dispatcher's interface for synchronous code."""
 
     def close(self) -> None:
         """Ends the loop and the workers."""
 
 
 class WallHost:
-    """Real time: an event-loop thread, and a worker process that never steals the training's core."""
+    """Real time: an event-loop thread, and a worker process that does not compete with training."""
 
     def __init__(self, policy: WorkersPolicy = DEFAULT_POLICY) -> None:
         self.clock: Clock = SystemClock()
@@ -78,7 +81,7 @@ def workers_policy(settings: Settings) -> WorkersPolicy:
 
 
 class VirtualHost:
-    """Virtual time: everything on the caller's own thread, waits skipped."""
+    """Virtual time: everything runs on the caller's thread, and waits are skipped."""
 
     def __init__(self) -> None:
         self._loop = VirtualLoop()

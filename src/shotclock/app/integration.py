@@ -1,6 +1,6 @@
-"""The integration checklist: of a run, or what settings alone decide of it.
+"""The integration checklist, of a run or of settings alone.
 
-Apart from `doctor`, which must tell of a package that is missing before anything here is imported.
+Separate from `doctor`, which must report a missing package before anything here is imported.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from shotclock.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Checklist:
-    """The six points. mark: EMULATED or hardware, of the run they are filled in from; "" without one."""
+    """The six points. mark: EMULATED or hardware, of the run they come from; "" without a run."""
 
     points: tuple[Point, ...]
     mark: str = ""
 
 
 def of_run(folder: Path) -> Checklist:
-    """The points a run filled in. Raises SettingsError on a folder without them."""
+    """The points as filled in by a run. Raises SettingsError on a folder without them."""
     summary = RunFolder(folder).read_summary()
     if not summary.checklist:
-        raise SettingsError(f"--run {folder}: from before runs had a checklist; run the benchmark again")
+        raise SettingsError(
+            f"--run {folder}: was written before runs had a checklist; run the benchmark again"
+        )
     return Checklist(summary.checklist, mark_of(summary))
 
 
 def of_settings(settings: Settings) -> Checklist:
-    """The limits that the settings set; everything else is not measured. Raises SettingsError."""
+    """The points that the settings decide; all others are not measured. Raises SettingsError."""
     profiles_known = (*profiles.known_profiles(), profiles.load(settings.quantum.profile).name)
     arms = (arm_names.parse(name, profiles_known) for name in settings.bench.arms)
     gates = mission_gates([arm for arm in arms if arm is not None])
-    limits = (one.metric for one in settings.threshold)
+    limits = (threshold.metric for threshold in settings.threshold)
     return Checklist(before_a_run(limits, (gate.metric for gate in gates)))

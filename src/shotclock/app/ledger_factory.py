@@ -1,4 +1,4 @@
-"""Where paid jobs are written down: one ledger a process, opened when the first paid provider needs it."""
+"""Opens the ledger of paid jobs: one per process, when the first paid provider needs it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 
 
 class LedgerFactory:
-    """The ledger file, and a book of it for each paid provider.
+    """Makes a journal in one ledger file for each paid provider.
 
-    file: a path or sqlite:///path; on_trouble: called with what needs attention.
+    file: a path or sqlite:///path.
+    on_trouble: called with what needs attention.
     """
 
     def __init__(self, file: str, on_trouble: Callable[[str], None] = no_report) -> None:
@@ -26,7 +27,7 @@ class LedgerFactory:
         self._ledger: SqliteLedger | None = None
 
     def of(self, provider: Provider) -> JobJournal:
-        """The provider's book. Raises SettingsError and MachineError where the ledger cannot be opened."""
+        """The provider's journal. Raises SettingsError or MachineError if the ledger cannot be opened."""
         if not provider.limits.paid:
             return FreeJobs()
         if self._ledger is None:
@@ -41,13 +42,13 @@ class LedgerFactory:
         return PaidJobs(self._ledger, provider.name, self._on_trouble)
 
     async def recover(self, provider: Provider) -> Recovered:
-        """What a stop left open, settled as far as it can be at once; before any call is accepted."""
+        """Recovers what a stop left open, as far as possible at once; before any call is accepted."""
         if self._ledger is None or not provider.limits.paid:
             return Recovered()
         return await recover(self._ledger, provider, grace_s=LIST_GRACE_S)
 
     async def collect(self, provider: Provider, recovered: Recovered) -> None:
-        """Collects what is still with the provider; to be run beside the calls."""
+        """Collects the jobs that are still with the provider; runs while calls are served."""
         if self._ledger is None or not recovered.submitted:
             return
         try:

@@ -1,4 +1,4 @@
-"""A load test from settings to load.json: what is loaded, by whom, and the sweep."""
+"""A load test from settings to load.json: starts target and generator, runs the plans or the sweep."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from shotclock import __version__
 from shotclock.app.check_user_circuit import check
 from shotclock.app.host import VirtualHost
-from shotclock.app.load_generator import Loaded, ProcessGenerator, Ran, first_calls
+from shotclock.app.load_generator import FinishedRun, LoadTarget, ProcessGenerator, make_first_calls
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
 from shotclock.bench.load.arrivals import Plan, instances
@@ -31,12 +31,12 @@ from shotclock.settings import Settings
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.tls import ClientTls, Insecure
 
-OWN = "an embedded orchestrator, over loopback gRPC"
-OWN_VIRTUAL = "an embedded orchestrator, in process"
+DEDICATED = "a dedicated orchestrator, over loopback gRPC"
+DEDICATED_VIRTUAL = "a dedicated orchestrator, in process"
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
+class RemoteTarget:
     """A running orchestrator."""
 
     target: str
@@ -45,10 +45,15 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class LoadJob:
-    """What `shotclock load` was asked for. target None: an orchestrator of the settings, started for it.
+    """What `shotclock load` was asked for.
 
-    runs: independent ones, each with another seed; with `sweep`, those that must confirm the knee.
-    circuit: asked by every call; None: subproblems.
+    plan: arrivals of the first run.
+    basis: how runs are judged.
+    runs: independent runs, each with a separate seed; with `sweep`, those that must confirm the knee.
+    sweep: search for the knee instead of running the plan.
+    clock: wall or virtual time.
+    target: the orchestrator to load; None starts a dedicated one from the settings.
+    circuit: the user circuit of every call; None: subproblems.
     """
 
     plan: Plan
@@ -56,27 +61,27 @@ class LoadJob:
     runs: int
     sweep: bool
     clock: Literal["wall", "virtual"]
-    target: Elsewhere | None
+    target: RemoteTarget | None
     circuit: CircuitFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadProgress:
-    """Hooks for a person waiting: `phase(text)`, `ran(plan, run)` after each run."""
+    """Progress hooks: `phase(text)`, and `ran(plan, run)` after each run."""
 
     phase: Callable[[str], None]
     ran: Callable[[Plan, LoadRun], None]
 
 
 class _Generator(Protocol):
-    def ready(self) -> Loaded: ...
-    def run(self, plan: Plan, number: int) -> Ran: ...
+    def ready(self) -> LoadTarget: ...
+    def run(self, plan: Plan, number: int) -> FinishedRun: ...
     def close(self) -> None: ...
 
 
 @dataclass(slots=True)
 class _Runs:
-    """The runs so far, in order, and the calls behind them."""
+    """The runs so far, in order, and their calls."""
 
     judged: list[LoadRun]
     calls: list[CallRecord]
@@ -85,17 +90,17 @@ class _Runs:
 
 
 def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadSummary, list[CallRecord]]:
-    """Loads, judges, and gives the summary with every call. Ctrl-C keeps what has run, marked.
+    """Generates load, judges the runs, and returns the summary and every call. Ctrl-C keeps what has run.
 
-    Raises MachineError where nobody answers, SettingsError where settings or circuit cannot be used.
+    Raises MachineError if the target does not answer, SettingsError if settings or circuit are invalid.
     """
     started_at = datetime.now(UTC)
     if job.circuit is not None and job.target is None:
         check(job.circuit, settings.quantum.device, settings.circuits.limits)
     with ExitStack() as cleanup:
-        progress.phase("starting what is loaded, and its load")
+        progress.phase("starting the target and the load generator")
         generator, target = _start(settings, job, cleanup)
-        loaded = _ready(generator, job)
+        loaded = _wait_ready(generator, job)
         progress.phase(f"loading {target}")
         runs = _Runs([], [])
         take = _taker(generator, job, runs, progress)
@@ -104,7 +109,7 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
         except KeyboardInterrupt:
             if not runs.judged:
                 raise
-            runs.interrupted = True  # between two runs
+            runs.interrupted = True  # Ctrl-C arrived between two runs
     facts = LoadFacts(
         shotclock=__version__,
         started_at=started_at.isoformat(),
@@ -123,7 +128,7 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
     return summarise(runs.judged, runs.calls, replace(job.plan, n=loaded.n), facts), runs.calls
 
 
-def _ready(generator: _Generator, job: LoadJob) -> Loaded:
+def _wait_ready(generator: _Generator, job: LoadJob) -> LoadTarget:
     try:
         return generator.ready()
     except CircuitError as error:
@@ -134,13 +139,13 @@ def _taker(
     generator: _Generator, job: LoadJob, runs: _Runs, progress: LoadProgress
 ) -> Callable[[Plan], LoadRun]:
     def take(plan: Plan) -> LoadRun:
-        ran = generator.run(plan, len(runs.judged))
-        found = judge(ran.calls, plan, job.basis)
-        runs.judged.append(found)
-        runs.calls.extend(ran.calls)
-        runs.interrupted = runs.interrupted or ran.interrupted
-        progress.ran(plan, found)
-        return found
+        finished = generator.run(plan, len(runs.judged))
+        judged = judge(finished.calls, plan, job.basis)
+        runs.judged.append(judged)
+        runs.calls.extend(finished.calls)
+        runs.interrupted = runs.interrupted or finished.interrupted
+        progress.ran(plan, judged)
+        return judged
 
     return take
 
@@ -173,20 +178,20 @@ def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Gener
     if job.clock == "virtual":
         virtual = VirtualGenerator(_set_size(settings, plan.n), requests)
         cleanup.callback(virtual.close)
-        return virtual, OWN_VIRTUAL
-    where, target = job.target, ""
-    if where is None:
-        service = Service(_alone(settings, plan.n))
-        where = Elsewhere(f"127.0.0.1:{service.start().grpc_port}", Insecure())
-        cleanup.callback(service.close)  # a start that fails has closed what it opened
-        target = OWN
-    generator = ProcessGenerator(where.target, where.security, requests)
+        return virtual, DEDICATED_VIRTUAL
+    remote, target = job.target, ""
+    if remote is None:
+        service = Service(_dedicate(settings, plan.n))
+        remote = RemoteTarget(f"127.0.0.1:{service.start().grpc_port}", Insecure())
+        cleanup.callback(service.close)  # after a failed start, everything is closed already
+        target = DEDICATED
+    generator = ProcessGenerator(remote.target, remote.security, requests)
     cleanup.callback(generator.close)
-    return generator, target or where.target
+    return generator, target or remote.target
 
 
 class VirtualGenerator:
-    """Load and orchestrator on one virtual loop: waits are skipped, software takes the time it takes."""
+    """Load and orchestrator on one virtual loop: waits are skipped, and software takes its real time."""
 
     def __init__(self, settings: Settings, requests: Sequence[Request]) -> None:
         quantum = settings.quantum
@@ -197,26 +202,26 @@ class VirtualGenerator:
         policy = PathPolicy(True, Fallback(settings.serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(Metrics(), "load")
         self._path = assemble(host, settings, quantum, self._provider, policy, recorder)
-        alike = [request for request in requests[:1] if isinstance(request, Subproblem)]
-        host.run(self._path.orchestrator.start(*alike))
+        samples = [request for request in requests[:1] if isinstance(request, Subproblem)]
+        host.run(self._path.orchestrator.start(*samples))
 
-    def ready(self) -> Loaded:
-        """See `ProcessGenerator.ready`; for subproblems it is, when it is made."""
+    def ready(self) -> LoadTarget:
+        """See `ProcessGenerator.ready`; for subproblems it is ready once created."""
         first = self._requests[0]
         if isinstance(first, Subproblem):
             n = first.n
         else:
-            n = self._host.run(first_calls(self._path.orchestrator, self._requests, OWN_VIRTUAL))
-        return Loaded(self._provider.name, self._provider.limits.emulated, n)
+            n = self._host.run(make_first_calls(self._path.orchestrator, self._requests, DEDICATED_VIRTUAL))
+        return LoadTarget(self._provider.name, self._provider.limits.emulated, n)
 
-    def run(self, plan: Plan, number: int) -> Ran:
-        """One run; Ctrl-C ends it early and keeps the calls that have ended."""
+    def run(self, plan: Plan, number: int) -> FinishedRun:
+        """Makes one run; Ctrl-C ends it early and keeps the calls that have ended."""
         load = Load(plan, self._path.orchestrator, self._host.clock, self._requests, number)
         try:
             self._host.run(load.generate())
         except KeyboardInterrupt:
-            return Ran(load.calls, interrupted=True)
-        return Ran(load.calls, interrupted=False)
+            return FinishedRun(load.calls, interrupted=True)
+        return FinishedRun(load.calls, interrupted=False)
 
     def close(self) -> None:
         """Stops the orchestrator and ends the loop."""
@@ -225,12 +230,12 @@ class VirtualGenerator:
 
 
 def _set_size(settings: Settings, n: int) -> Settings:
-    """What is warm is what will be asked."""
+    """The settings with subproblems of n variables, so that the size of the load is warm."""
     return settings.model_copy(update={"kernel": settings.kernel.model_copy(update={"n": n})})
 
 
-def _alone(settings: Settings, n: int) -> Settings:
-    """The settings' own service, on free loopback ports and for this load alone."""
+def _dedicate(settings: Settings, n: int) -> Settings:
+    """The settings of a dedicated service, on free loopback ports."""
     serving = {
         "listen": "127.0.0.1:0",
         "metrics": "127.0.0.1:0",
@@ -240,4 +245,5 @@ def _alone(settings: Settings, n: int) -> Settings:
         "authorities": "",
         "sizes": (n,),
     }
-    return _set_size(settings, n).model_copy(update={"serve": settings.serve.model_copy(update=serving)})
+    serve = settings.serve.model_copy(update=serving)
+    return _set_size(settings, n).model_copy(update={"serve": serve})

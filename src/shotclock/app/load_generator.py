@@ -1,4 +1,4 @@
-"""The load generator's own process: what it measures never waits for what it loads."""
+"""The load generator's process, separate from the system under load, so that it is never delayed by it."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from shotclock.wire.tls import ClientTls, Insecure
 WARM_CALLS = 10
 WARM_BUDGET_NS = 10_000_000_000
 FIRST_CIRCUIT_BUDGET_NS = 600_000_000_000
-"""Nothing classical answers in a circuit's stead, and its first call compiles it."""
+"""A user circuit has no classical answer, and its first call compiles it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
-    """The calls of a run that ended; interrupted: there were to be more."""
+class FinishedRun:
+    """The calls of a finished run; interrupted: it ended early."""
 
     calls: Sequence[CallRecord]
     interrupted: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What stands at the other end. n: variables of a subproblem, classical bits of a circuit."""
+class LoadTarget:
+    """The system under load. n: variables of a subproblem, classical bits of a circuit."""
 
     provider: str
     emulated: bool
@@ -49,7 +49,7 @@ class Loaded:
 
 
 class ProcessGenerator:
-    """A child process with one connection to the target; `run` by `run`, then `close`."""
+    """A child process with one connection to the target: `ready`, then `run` repeatedly, then `close`."""
 
     def __init__(self, target: str, security: ClientTls | Insecure, requests: Sequence[Request]) -> None:
         context = multiprocessing.get_context("spawn")
@@ -60,30 +60,30 @@ class ProcessGenerator:
         self._process.start()
         theirs.close()
 
-    def ready(self) -> Loaded:
+    def ready(self) -> LoadTarget:
         """Waits until it is connected and warm.
 
-        Raises MachineError where nobody answers, CircuitError where a circuit cannot be run there.
+        Raises MachineError if the target does not answer, CircuitError if it cannot run a circuit.
         """
-        found = self._answer()
-        if not isinstance(found, Loaded):
+        message = self._receive()
+        if not isinstance(message, LoadTarget):
             raise MachineError("the load generator's process did not start")
-        return found
+        return message
 
-    def run(self, plan: Plan, number: int) -> Ran:
-        """One run; Ctrl-C ends it early and keeps the calls that have ended."""
+    def run(self, plan: Plan, number: int) -> FinishedRun:
+        """Makes one run; Ctrl-C ends it early and keeps the calls that have ended."""
         self._connection.send((plan, number))
         try:
-            found = self._answer()
+            message = self._receive()
         except KeyboardInterrupt:
             with suppress(OSError):  # it may have ended already
                 self._connection.send(None)
-            found = self._answer()
-            if isinstance(found, Ran):
-                return replace(found, interrupted=True)
-        if not isinstance(found, Ran):
+            message = self._receive()
+            if isinstance(message, FinishedRun):
+                return replace(message, interrupted=True)
+        if not isinstance(message, FinishedRun):
             raise MachineError("the load generator's process ended early")
-        return found
+        return message
 
     def close(self) -> None:
         """Ends the process."""
@@ -95,37 +95,37 @@ class ProcessGenerator:
             self._process.join()
         self._connection.close()
 
-    def _answer(self) -> object:
+    def _receive(self) -> object:
         try:
-            found: object = self._connection.recv()
+            message: object = self._connection.recv()
         except EOFError:
             return None
-        if isinstance(found, ShotclockError):
-            raise found
-        return found
+        if isinstance(message, ShotclockError):
+            raise message
+        return message
 
 
 def _serve_plans(
     connection: Connection, target: str, security: ClientTls | Insecure, requests: Sequence[Request]
 ) -> None:
-    """Of the child: takes plans until it is given none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and says so
+    """Runs in the child: runs plans until it receives None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C, and sends None
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
         try:
             dispatcher = runner.run(_dispatcher(target, security))
             connection.send(runner.run(_warm_up(target, security, dispatcher, requests)))
-            while (asked := connection.recv()) is not None:
-                plan, number = asked
+            while (message := connection.recv()) is not None:
+                plan, number = message
                 load = Load(plan, dispatcher, _Monotonic(), requests, number)
                 gc.collect()
-                gc.freeze()  # a full collection amid a run would be issue lag
-                interrupted = runner.run(_interruptible(load, connection))
-                connection.send(Ran(load.calls, interrupted))
+                gc.freeze()  # a full collection during a run would count as issue lag
+                interrupted = runner.run(_generate(load, connection))
+                connection.send(FinishedRun(load.calls, interrupted))
             runner.run(dispatcher.close())
         except ShotclockError as error:
             connection.send(error)
         except (EOFError, BrokenPipeError):
-            return  # the parent is gone, and with it whoever wanted to know
+            return  # the parent has ended, so there is no one to report to
 
 
 class _Monotonic:
@@ -136,7 +136,7 @@ class _Monotonic:
 
 
 def _precise_loop() -> asyncio.AbstractEventLoop:
-    """epoll waits in whole milliseconds, which would be the issue lag; select in microseconds."""
+    """An event loop on select, which waits in microseconds; epoll's whole milliseconds would be issue lag."""
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
@@ -149,19 +149,22 @@ async def _warm_up(
     security: ClientTls | Insecure,
     dispatcher: GrpcDispatcher,
     requests: Sequence[Request],
-) -> Loaded:
-    """After some calls one after another: connections, caches and templates are there."""
-    n = await first_calls(dispatcher, requests[:WARM_CALLS], target)
+) -> LoadTarget:
+    """Makes some calls one after another, so that connections, caches and templates are ready."""
+    n = await make_first_calls(dispatcher, requests[:WARM_CALLS], target)
     operations = GrpcOperations(connect(target, security))
     try:
         status = await operations.status()
     finally:
         await operations.close()
-    return Loaded(status.provider, status.emulated, n)
+    return LoadTarget(status.provider, status.emulated, n)
 
 
-async def first_calls(dispatcher: Dispatcher, requests: Sequence[Request], target: str) -> int:
-    """Asks before the measured time, and gives `Loaded.n`. Raises MachineError where nobody answers."""
+async def make_first_calls(dispatcher: Dispatcher, requests: Sequence[Request], target: str) -> int:
+    """Makes calls before the measured time and returns `LoadTarget.n`.
+
+    Raises MachineError if the target answers none.
+    """
     n = 0
     for request in requests:
         budget_ns = WARM_BUDGET_NS if isinstance(request, Subproblem) else FIRST_CIRCUIT_BUDGET_NS
@@ -172,23 +175,23 @@ async def first_calls(dispatcher: Dispatcher, requests: Sequence[Request], targe
             case Done(answer=answer) | Degraded(answer=answer):
                 n = len(answer.bits)
             case Shed() if isinstance(request, Subproblem):
-                n = request.n  # a full orchestrator is one to be measured
+                n = request.n  # an overloaded orchestrator can be measured
             case Shed() | Late() | Failed():
                 why = why_no_samples(outcome, figures=True)
-                raise MachineError(f"{target}: takes no calls: {why}")
+                raise MachineError(f"{target}: accepts no calls: {why}")
     return n
 
 
-async def _interruptible(load: Load, connection: Connection) -> bool:
-    """Whether it ended early: by SIGTERM, at the parent's word, or with it: no orphan goes on asking."""
+async def _generate(load: Load, connection: Connection) -> bool:
+    """Generates the load; returns whether it ended early: by SIGTERM, at the parent's message, or its end."""
     task = asyncio.ensure_future(load.generate())
     loop = asyncio.get_running_loop()
 
-    def enough() -> None:  # the parent's one word during a run, which `_serve_plans` reads; or its end
+    def stop() -> None:  # the parent's only message during a run, which `_serve_plans` reads; or its end
         loop.remove_reader(connection)
         task.cancel()
 
-    loop.add_reader(connection, enough)
+    loop.add_reader(connection, stop)
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         await task

@@ -16,7 +16,7 @@ import torch
 
 from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, workload_factory
-from shotclock.app.check_names import known_profiles, parse_arm
+from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
@@ -38,21 +38,25 @@ from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Sett
 from shotclock.telemetry.metrics import Metrics
 
 QUICK_SLOW_CALLS = 5
-"""Calls `--quick` grants an arm over the mission's limit: enough for a FAIL, too few for a percentile."""
+"""Calls of `--quick` for an arm slower than the specified limit: enough for a FAIL, not for a percentile."""
 
 PRIVATE = ("credentials_file", "instance")
-"""Of `[quantum]`: who pays and how does not belong to what was measured, and run folders are handed on."""
+"""Settings of `[quantum]` that name an account: run folders are shared, and it was not measured."""
 
 ITERATION_GUESS_S = 0.004
-"""For the estimate of how long a run takes: a call-free iteration with its share of a proposal."""
+"""For the estimate of a run's duration: an iteration without a call, with its share of a proposal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What `shotclock bench` was asked for, beside its settings. metrics_port None: not exposed.
+    """What `shotclock bench` was asked for, besides its settings.
 
-    surroundings: more of the environment than every run records; beside: further files of the run folder,
-    name to text.
+    folder: the run folder.
+    quick: fewer steps and arms.
+    clock: wall or virtual time.
+    metrics_port: the port of Prometheus metrics; None does not expose them.
+    surroundings: facts of the environment in addition to those that every run records.
+    beside: additional files of the run folder, name to text.
     """
 
     folder: Path
@@ -65,7 +69,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Hooks for a person waiting: `phase(text)`, `plan(arm, steps, estimate)`, `advance(arm, steps)`."""
+    """Progress hooks: `phase(text)`, `plan(steps by arm, estimate)`, `advance(arm, steps)`."""
 
     phase: Callable[[str], None]
     plan: Callable[[dict[str, int], float], None]
@@ -73,12 +77,14 @@ class Progress:
 
 
 def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunFolder]:
-    """Runs the arms, writes the run folder, returns the summary. Ctrl-C keeps what has run, marked."""
+    """Runs the arms, writes the run folder, returns the summary. Ctrl-C keeps what has run, and marks it."""
     settings = _without_slowest(settings) if job.quick else settings
     arms = parse_arms(settings)
     workload_factory(settings.bench.workload)
     thresholds = parse_thresholds(settings, arms)
-    torch.set_num_threads(1)  # the other core is the emulated QPU's; a small model gains nothing from two
+    torch.set_num_threads(
+        1
+    )  # leaves the other core to the emulated QPU; a small model gains nothing from two
     metrics = Metrics()
     with ExitStack() as cleanup:
         if job.metrics_port is not None:
@@ -105,11 +111,11 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         began_s = time.monotonic()
-        log = drive([one.lane for one in running], _plan(settings), progress.advance)
+        log = drive([arm.lane for arm in running], _plan(settings), progress.advance)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
         wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
-    running = [_add_charges(one, charges, log) for one in running]
+    running = [_add_charges(arm, charges, log) for arm in running]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
     facts = replace(facts, wall_s=wall_s)
@@ -125,48 +131,48 @@ def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:
 
 
 def _add_charges(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> RunningArm:
-    """The arm with its bill and its skipped calls, which are known only when it has stopped."""
+    """The arm with its charges and skipped calls, which are known only when it has stopped."""
     name = arm.facts.arm.name
     return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=log.skipped.get(name, {})))
 
 
 def surroundings(job: Job) -> dict[str, str]:
-    """What the figures depend on: machine, packages, accelerators, and what the job adds."""
+    """The environment that results depend on: machine, packages, accelerators, and the job's additions."""
     return {**environment(), **Site().facts(), **job.surroundings}
 
 
 def parse_arms(settings: Settings) -> list[Arm]:
-    """The run's arms; SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
-    known = known_profiles(settings)
-    found: list[Arm] = []
+    """The run's arms; raises SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
+    known = list_profiles(settings)
+    arms: list[Arm] = []
     for name in settings.bench.arms:
         arm = parse_arm(name, known)
-        if arm in found:
+        if arm in arms:
             raise SettingsError(f"bench.arms: '{name}' is named twice")
-        found.append(arm)
-    for name, own in settings.arm.items():
+        arms.append(arm)
+    for name, overrides in settings.arm.items():
         if name not in settings.bench.arms:
             raise SettingsError(f"arm.{name}: no such arm in this run{nearest(name, settings.bench.arms)}")
-        if own.profile is not None:
-            profiles.load(own.profile)
-    return found
+        if overrides.profile is not None:
+            profiles.load(overrides.profile)
+    return arms
 
 
 def parse_thresholds(settings: Settings, arms: list[Arm]) -> tuple[Threshold, ...]:
-    """The user's thresholds; SettingsError on a metric that no arm of the run makes."""
-    found = []
-    for one in settings.threshold:
-        limit, direction = (one.max, "max") if one.max is not None else (one.min, "min")
+    """The user's thresholds; raises SettingsError on a metric that no arm of the run has."""
+    thresholds = []
+    for entry in settings.threshold:
+        limit, direction = (entry.max, "max") if entry.max is not None else (entry.min, "min")
         if limit is None:
-            raise RuntimeError("settings let a threshold without a limit through")
-        threshold = Threshold(one.metric, limit, "max" if direction == "max" else "min")
+            raise RuntimeError("settings accepted a threshold without a limit")
+        threshold = Threshold(entry.metric, limit, "max" if direction == "max" else "min")
         resolve(threshold, arms)
-        found.append(threshold)
-    return tuple(found)
+        thresholds.append(threshold)
+    return tuple(thresholds)
 
 
 def lock(settings: Settings) -> str:
-    """The settings in force as TOML that loads back to them, but for the `PRIVATE` ones."""
+    """The settings in force as TOML, from which they load again, without the `PRIVATE` ones."""
     values: dict[str, Any] = settings.model_dump(mode="json", exclude_none=True, by_alias=True)
     values["quantum"] = {key: value for key, value in values["quantum"].items() if key not in PRIVATE}
     return tomli_w.dumps({key: value for key, value in values.items() if value not in ({}, [])})
@@ -180,21 +186,21 @@ def _without_slowest(settings: Settings) -> Settings:
 
 
 def _slow_every(settings: Settings, job: Job) -> int | None:
-    """How far apart `--quick` spreads the calls of an arm over the budget; under the virtual clock, not."""
+    """The cadence of `--quick` for an arm slower than the budget; None under the virtual clock."""
     return quick_cadence(settings) if job.quick and job.clock == "wall" else None
 
 
 def quick_cadence(settings: Settings) -> int:
-    """The steps between two calls of a slow arm under `--quick`."""
+    """Steps between two calls of a slow arm under `--quick`."""
     calls_a_seed = -(-QUICK_SLOW_CALLS // settings.bench.seeds)
     return max(settings.kernel.every, settings.bench.steps // calls_a_seed)
 
 
 def _cadences(settings: Settings, running: list[RunningArm]) -> Settings:
-    """The settings with each arm's cadence in its own table, so that the lock file repeats the run."""
+    """The settings with each arm's cadence in its table, so that the lock file reproduces the run."""
     tables = dict(settings.arm)
-    for one in running:
-        every, name = one.facts.call_every, one.facts.arm.name
+    for arm in running:
+        every, name = arm.facts.call_every, arm.facts.arm.name
         if every is not None and every != settings.kernel.every:
             tables[name] = tables.get(name, ArmSettings()).model_copy(update={"every": every})
     return settings.model_copy(update={"arm": tables})
@@ -209,12 +215,12 @@ def _estimate_s(settings: Settings, job: Job, running: list[RunningArm]) -> floa
     bench = settings.bench
     steps = bench.seeds * (bench.steps + bench.warmup_steps)
     seconds = len(running) * steps * ITERATION_GUESS_S
-    for one in running:
-        every = one.facts.call_every
+    for arm in running:
+        every = arm.facts.call_every
         calls = bench.seeds * -(-bench.steps // every) if every is not None else 0
-        limit_ms, mode = one.facts.deadline_ms or 0.0, one.facts.mode
-        waits = mode == "inline" or (mode == "auto" and one.predicted_p95_s * 1e3 <= limit_ms)
-        seconds += calls * min(one.predicted_p95_s, limit_ms / 1e3) if waits and job.clock == "wall" else 0.0
+        limit_ms, mode = arm.facts.deadline_ms or 0.0, arm.facts.mode
+        waits = mode == "inline" or (mode == "auto" and arm.predicted_p95_s * 1e3 <= limit_ms)
+        seconds += calls * min(arm.predicted_p95_s, limit_ms / 1e3) if waits and job.clock == "wall" else 0.0
     return seconds
 
 
@@ -228,7 +234,7 @@ def _facts(
     started_at: datetime,
     duration_s: float,
 ) -> RunFacts:
-    described = {one.facts.profile: one.profile for one in running}
+    described = {arm.facts.profile: arm.profile for arm in running}
     return RunFacts(
         run_id=f"{started_at:%Y%m%d}-{random.SystemRandom().getrandbits(32):08x}",
         shotclock=__version__,
@@ -244,8 +250,8 @@ def _facts(
         interrupted=log.interrupted,
         failure=log.failure,
         environment=surroundings(job),
-        arms=tuple(one.facts for one in running),
-        profiles={name: found for name, found in described.items() if name and found},
+        arms=tuple(arm.facts for arm in running),
+        profiles={name: profile for name, profile in described.items() if name and profile},
         thresholds=thresholds,
     )
 

@@ -1,4 +1,4 @@
-"""The reference workloads with their models on the first GPU that torch sees, on the CPU without one."""
+"""The reference workloads on the first GPU that torch sees, or on the CPU without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from shotclock.training.loops.classifier import Classifier
 
 
 def digits_mlp(seed: int) -> Classifier:
-    """`digits-mlp`, elsewhere."""
+    """`digits-mlp` on the GPU."""
     here = reference.build(seed)
     return Classifier(here.name, reference.digits(), lambda: here.model, seed, device=_device())
 

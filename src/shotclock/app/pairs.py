@@ -1,7 +1,7 @@
 """Pairs of bench runs in turns (A B, B A, A B, …), each in a separate process, resumable.
 
 A folder of pairs holds `a/` and `b/` with the complete runs `001`, `002`, …; `unfinished/` with what an
-interrupted or failed run left; `logs/` with what each run printed; and `pairs.json`, what was asked for.
+interrupted or failed run left; `logs/` with each run's output; and `pairs.json`, the job.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from shotclock.settings import Settings
 Side = Literal["a", "b"]
 SIDES: tuple[Side, Side] = ("a", "b")
 THRESHOLD_FAILED = 99
-"""The exit code of a run that is complete and missed a threshold of its settings: it compares like others."""
+"""The exit code of a complete run that missed a threshold; it is compared like any other."""
 THIS = (sys.executable, "-m", "shotclock")
-PATIENCE_S = 120.0
-"""How long an interrupted run may take to write down what ran."""
+INTERRUPT_LIMIT_S = 120.0
+"""How long an interrupted run may take to write its results."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """One run for whoever waits: its place, and how long it took; seconds is None while it runs."""
+class RunProgress:
+    """The progress of one run: its pair and side, and its duration; seconds is None while it runs."""
 
     pair: int
     side: Side
@@ -42,7 +42,13 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class PairsJob:
-    """What is run. settings, commands: of A and of B; bench: further arguments of `shotclock bench`."""
+    """What is run.
+
+    out: the folder of pairs.
+    settings: the settings files of A and B.
+    commands: the commands that run A and B.
+    bench: further arguments of `shotclock bench`.
+    """
 
     out: Path
     settings: tuple[Path, Path]
@@ -50,15 +56,15 @@ class PairsJob:
     bench: tuple[str, ...]
 
     def folder(self, side: Side, pair: int) -> Path:
-        """Of a complete run; pairs count from 1."""
+        """The folder of a complete run; pairs count from 1."""
         return self.out / side / f"{pair:03d}"
 
     def has(self, side: Side, pair: int) -> bool:
-        """Whether the run is there."""
+        """Whether the run is complete."""
         return (self.folder(side, pair) / "summary.json").is_file()
 
     def complete(self) -> int:
-        """Pairs of which both runs are there, from the first on."""
+        """How many pairs are complete, counted from the first without a gap."""
         pair = 0
         while all(self.has(side, pair + 1) for side in SIDES):
             pair += 1
@@ -66,42 +72,43 @@ class PairsJob:
 
 
 def turns(pairs: int) -> Iterator[tuple[int, Side]]:
-    """A B, B A, A B, …: what drifts meets both sides alike."""
+    """The order of the runs: A B, B A, A B, …, so that drift affects both sides equally."""
     for pair in range(1, pairs + 1):
         for side in SIDES if pair % 2 else SIDES[::-1]:
             yield pair, side
 
 
 def prepare(job: PairsJob) -> None:
-    """Makes the folder, or checks that one which is there was made by the same job.
+    """Creates the folder, or checks that an existing one belongs to the same job.
 
-    Raises SettingsError for a folder of something else, MachineError where it cannot be written.
+    Raises SettingsError on a folder of something else, MachineError if it cannot be written.
     """
-    asked = _asked(job)
+    document = _describe_job(job)
     record = job.out / "pairs.json"
     try:
         if record.is_file():
-            _refuse_another(record, asked)
+            _refuse_another(record, document)
         elif job.out.exists() and any(job.out.iterdir()):
             raise SettingsError(f"--out {job.out}: is not empty and has no pairs; name a new folder")
         for name in (*SIDES, "unfinished", "logs"):
             files.make_folder(job.out / name)
-        files.write_text(record, json.dumps(asked, indent=2))
+        files.write_text(record, json.dumps(document, indent=2))
     except (FileExistsError, NotADirectoryError) as error:
         raise MachineError(f"--out {job.out}: {error.filename} is a file, not a folder") from error
     except OSError as error:
         raise MachineError(f"--out {job.out}: cannot write there: {error.strerror}") from error
 
 
-def _asked(job: PairsJob) -> dict[str, Any]:
-    found: dict[str, Any] = {"schema": 1, "bench": list(job.bench)}
+def _describe_job(job: PairsJob) -> dict[str, Any]:
+    """`pairs.json`, schema 1."""
+    document: dict[str, Any] = {"schema": 1, "bench": list(job.bench)}
     for side, file, command in zip(SIDES, job.settings, job.commands, strict=True):
         text = file.read_text(encoding="utf-8", errors="replace")
-        found[side] = {"command": list(command), "settings": text}
-    return found
+        document[side] = {"command": list(command), "settings": text}
+    return document
 
 
-def _refuse_another(record: Path, asked: dict[str, Any]) -> None:
+def _refuse_another(record: Path, document: dict[str, Any]) -> None:
     try:
         before = documents.parse_json(files.read_bytes(record, documents.MOST_BYTES))
     except documents.DocumentError as error:
@@ -109,7 +116,7 @@ def _refuse_another(record: Path, asked: dict[str, Any]) -> None:
     if not isinstance(before, dict):
         raise SettingsError(f"{record}: was not written by `shotclock pairs`; name a new folder with --out")
     words = {"a": "the settings or the command of A", "b": "those of B", "bench": "the options after --"}
-    changed = [what for key, what in words.items() if before.get(key) != asked[key]]
+    changed = [what for key, what in words.items() if before.get(key) != document[key]]
     if changed:
         raise SettingsError(
             f"--out {record.parent}: has pairs of another job ({' and '.join(changed)} differ); "
@@ -117,26 +124,26 @@ def _refuse_another(record: Path, asked: dict[str, Any]) -> None:
         )
 
 
-def make(job: PairsJob, pairs: int, tell: Callable[[Made], None]) -> None:
-    """Makes the runs that are missing to so many pairs.
+def make(job: PairsJob, pairs: int, report: Callable[[RunProgress], None]) -> None:
+    """Makes the runs that are missing from this many pairs.
 
-    Raises KeyboardInterrupt where it is interrupted: complete runs stay, the present one is kept apart;
-    SettingsError, MachineError or RunError where a run fails, as its exit code says.
+    Raises KeyboardInterrupt if interrupted: complete runs stay, the present one is kept in `unfinished/`;
+    SettingsError, MachineError or RunError if a run fails, according to its exit code.
     """
     for pair, side in turns(pairs):
         if not job.has(side, pair):
-            tell(Made(pair, side, None))
+            report(RunProgress(pair, side, None))
             began = time.monotonic()
             _run(job, pair, side)
-            tell(Made(pair, side, time.monotonic() - began))
+            report(RunProgress(pair, side, time.monotonic() - began))
 
 
 def _run(job: PairsJob, pair: int, side: Side) -> None:
-    place = SIDES.index(side)
+    index = SIDES.index(side)
     unfinished = job.out / "unfinished" / f"{side}-{pair:03d}"
     shutil.rmtree(unfinished, ignore_errors=True)  # left by a run that was interrupted or failed
     log = job.out / "logs" / f"{side}-{pair:03d}.txt"
-    command = [*job.commands[place], "bench", "--config", str(job.settings[place])]
+    command = [*job.commands[index], "bench", "--config", str(job.settings[index])]
     code = _wait([*command, *job.bench, "--out", str(unfinished)], log)
     if code == 128 + signal.SIGINT:
         raise KeyboardInterrupt
@@ -144,18 +151,18 @@ def _run(job: PairsJob, pair: int, side: Side) -> None:
         raise _failure(code, f"pair {pair}, {side.upper()}", log)
     status = RunFolder(unfinished).read_summary().status
     if status != "complete":
-        raise RunError(f"pair {pair}, {side.upper()}: the run is {status}; {log} has what it printed")
+        raise RunError(f"pair {pair}, {side.upper()}: the run is {status}; its output is in {log}")
     unfinished.rename(job.folder(side, pair))
 
 
 def _wait(command: list[str], log: Path) -> int:
-    """The exit code. The run has a separate session, so that one Ctrl-C reaches it once, from here."""
-    with files.create(log) as printed:
+    """The exit code. The run has a separate session, so that Ctrl-C signals it only once, from here."""
+    with files.create(log) as output:
         try:
             process = subprocess.Popen(  # noqa: S603 - the user's own command
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=printed,
+                stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
@@ -170,9 +177,9 @@ def _wait(command: list[str], log: Path) -> int:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Waits for it to write down what ran; a second Ctrl-C, or no end for long, kills it."""
+    """Waits for it to write its results; a second Ctrl-C, or the time limit, kills it."""
     try:
-        process.wait(PATIENCE_S)
+        process.wait(INTERRUPT_LIMIT_S)
     except (KeyboardInterrupt, subprocess.TimeoutExpired):
         process.kill()
         process.wait()
@@ -180,23 +187,23 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _failure(code: int, which: str, log: Path) -> ShotclockError:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    said = lines[-1].removeprefix("shotclock: ") if lines else f"exit code {code}"
+    reason = lines[-1].removeprefix("shotclock: ") if lines else f"exit code {code}"
     kinds = {2: SettingsError, 3: MachineError}
-    return kinds.get(code, RunError)(f"{which}: {said} ({log} has all it printed)")
+    return kinds.get(code, RunError)(f"{which}: {reason} (its output is in {log})")
 
 
 def differences(a: Settings, b: Settings) -> list[str]:
-    """`quantum.shots 256 → 512`, a key a line: where the settings of A and B differ."""
-    one, other = _flat(a.model_dump(mode="json")), _flat(b.model_dump(mode="json"))
+    """Where the settings of A and B differ, a line per key: `quantum.shots 256 → 512`."""
+    of_a, of_b = _flatten(a.model_dump(mode="json")), _flatten(b.model_dump(mode="json"))
     return [
-        f"{key} {one.get(key, 'unset')} → {other.get(key, 'unset')}"
-        for key in {**one, **other}
-        if one.get(key) != other.get(key)
+        f"{key} {of_a.get(key, 'unset')} → {of_b.get(key, 'unset')}"
+        for key in {**of_a, **of_b}
+        if of_a.get(key) != of_b.get(key)
     ]
 
 
-def _flat(tree: dict[str, Any], under: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= _flat(value, f"{under}{key}.") if isinstance(value, dict) else {f"{under}{key}": value}
-    return found
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,4 +1,4 @@
-"""Pre-evaluation put together: the emulator's state vector samples, circuits' arithmetic judges."""
+"""Pre-evaluation of a circuit: samples from the emulator's state vector, judged by `circuits.preview`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEED = 1
 class Preview:
     """A `GainEstimator`: samples the bound circuit locally, without noise, in the worker process.
 
-    A circuit that is not QAOA, or too wide for a state vector, has no estimate and is let through.
+    It makes no estimate for a circuit that is not QAOA or is too wide for a state vector, and vetoes none.
     """
 
     def __init__(self, offload: Offload, shots: int) -> None:
@@ -26,7 +26,7 @@ class Preview:
     async def __call__(
         self, subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
     ) -> float:
-        """The gain expected of so many shots over the energy in hand, in units of E."""
+        """The gain expected of the shots over the incumbent energy, in units of E."""
         parameters = circuit.parameters
         if not isinstance(parameters, QaoaParameters) or parameters.n > MAX_QUBITS:
             return math.inf

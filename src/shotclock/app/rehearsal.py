@@ -1,4 +1,4 @@
-"""The endpoint of a dry run: `shotclock emulate` in a child process, for as long as the run lasts."""
+"""The endpoint of a dry run: `shotclock emulate` in a child process, for the duration of the run."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from shotclock.emulator.rest.endpoint import EndpointSettings
 from shotclock.settings import QuantumSettings, Settings
 
 SPEED = 20.0
-"""How many times faster than real the QPU's time runs: a rehearsal checks the way, not the latency."""
+"""How many times faster than real the QPU's time runs: a rehearsal checks the procedure, not the latency."""
 
 CLIENT = "ibm"
-"""The provider of settings that name none of a vendor's."""
+"""The provider used if the settings name no vendor's."""
 
 NAMED_BY = ("QISKIT_IBM_URL", "IAM_URL", "QRMI_JOB_QPU_RESOURCES", "SLURM_JOB_QPU_RESOURCES")
 
 
 def is_endpoint_named() -> bool:
-    """Whether the environment leads IBM's clients somewhere already."""
+    """Whether the environment already names an endpoint for IBM's clients."""
     return any(os.environ.get(name) for name in NAMED_BY)
 
 
 @contextmanager
 def open_emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Listening]]:
-    """Starts an endpoint of the settings' device and profile; gives the settings that lead there.
+    """Starts an endpoint of the settings' device and profile; yields settings that use it.
 
-    The variables of IBM's clients name it in `os.environ` until it is left. Neither credentials nor the
-    instance of the settings are used: they are of a real account. Raises what `endpoint.emulate` raises.
+    Inside the block, the variables of IBM's clients in `os.environ` name it. The credentials and instance of
+    the settings are not used, since they belong to a real account. Raises what `endpoint.emulate` raises.
     """
     quantum = settings.quantum
     context = multiprocessing.get_context("spawn")
@@ -47,7 +47,7 @@ def open_emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Liste
     theirs.close()
     before = dict(os.environ)
     try:
-        listening = _listening(ours)
+        listening = _receive_listening(ours)
         os.environ.update(listening.environment())
         yield _point_settings(settings, listening), listening
     finally:
@@ -59,15 +59,17 @@ def open_emulated_endpoint(settings: Settings) -> Iterator[tuple[Settings, Liste
         ours.close()
 
 
-def _listening(connection: Connection) -> Listening:
-    found: object = None
+def _receive_listening(connection: Connection) -> Listening:
+    message: object = None
     with suppress(EOFError):
-        found = connection.recv()
-    if isinstance(found, ShotclockError):
-        raise found
-    if not isinstance(found, Listening):
-        raise MachineError("--dry-run: the emulated endpoint did not start; `shotclock emulate` says why")
-    return found
+        message = connection.recv()
+    if isinstance(message, ShotclockError):
+        raise message
+    if not isinstance(message, Listening):
+        raise MachineError(
+            "--dry-run: the emulated endpoint did not start; run `shotclock emulate` to see why"
+        )
+    return message
 
 
 def _point_settings(settings: Settings, listening: Listening) -> Settings:
@@ -82,8 +84,8 @@ def _point_settings(settings: Settings, listening: Listening) -> Settings:
 
 
 def _serve(connection: Connection, device: str, profile: str) -> None:
-    """Of the child: serves until SIGTERM, or until the parent is gone."""
-    os.setsid()  # Ctrl-C reaches the whole foreground group: the parent decides what it means
+    """Runs in the child: serves until SIGTERM, or until the parent has ended."""
+    os.setsid()  # Ctrl-C signals the whole foreground group; only the parent must handle it
     threading.Thread(target=_end_with_parent, name="shotclock-parent", daemon=True).start()
     try:
         settings = EndpointSettings(profile=profiles.load(profile), speed=SPEED, seed=0)

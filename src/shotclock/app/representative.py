@@ -1,4 +1,4 @@
-"""A classical iteration of a medium model on this machine: what a call's latency is read against."""
+"""Times a classical iteration of a medium model on this machine, the reference for a call's latency."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from shotclock.domain.ports import Clock
 from shotclock.training.loops import medium
 
 WARMUP, MEASURED = 2, 10
-"""Iterations of about 0.1 s: their mean is all that so few can give."""
+"""Iterations of about 0.1 s; so few support only a mean."""
 
 
 def measure_iteration(clock: Clock) -> RepresentativeIteration:
-    """Trains the `medium` workload for a second and tells the mean time of an iteration."""
+    """Trains the `medium` workload for a second and returns the mean time of an iteration."""
     workload = medium.build(0)
     for _ in range(WARMUP):
         workload.step()

@@ -1,4 +1,4 @@
-"""The machine that a run trains on: its accelerators, and the build of torch that reaches them."""
+"""The machine that a run trains on: its accelerators, and the build of torch that uses them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shotclock.placement.accelerators import accelerators, driver, rocm
 
 @dataclass(frozen=True, slots=True)
 class TorchBuild:
-    """What torch was built for and sees. hip: ROCm's version, "" of any other build; devices: their names."""
+    """The build of torch. hip: ROCm's version, "" for any other build; devices: names of visible devices."""
 
     version: str
     hip: str
@@ -25,35 +25,35 @@ class TorchBuild:
 
     @classmethod
     def of_this_process(cls) -> TorchBuild:
-        """torch says "cuda" for ROCm too."""
+        """The build in this process; torch reports "cuda" for ROCm too."""
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         names = tuple(torch.cuda.get_device_name(number) for number in range(count))
         return cls(torch.__version__, str(torch.version.hip or ""), names)
 
 
 def trains_on_gpu(workload: Workload) -> bool:
-    """Whether a step of it leaves something in the memory of a GPU that torch sees."""
+    """Whether a step of it allocates memory on a GPU that torch sees."""
     workload.step()
     return torch.cuda.is_available() and torch.cuda.memory_allocated() > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where to look; root: of another tree than this machine's; on_gpu: whether a workload trains there."""
+    """How to inspect the machine. root: of the file system; on_gpu: whether a workload trains on a GPU."""
 
     root: Path = Path("/")
     torch: TorchBuild = field(default_factory=TorchBuild.of_this_process)
     on_gpu: Callable[[Workload], bool] = trains_on_gpu
 
     def firmware(self) -> dict[str, dict[str, str]]:
-        """Each AMD card's versions, by its address on PCI and by block."""
+        """Each AMD card's firmware versions, by PCI address and by block."""
         return {card.address: dict(card.firmware) for card in accelerators(self.root) if card.firmware}
 
     def facts(self) -> dict[str, str]:
-        """For the record of a run; what does not exist or is not reported is left out."""
+        """Facts for the record of a run; what does not exist or is not reported is omitted."""
         cards = accelerators(self.root)
         memory = {card.memory_bytes for card in cards if card.memory_bytes is not None}
-        found = {
+        facts = {
             "gpu": _count_names(self.torch.devices) if self.torch.devices else "",
             "gpu_memory_gib": " and ".join(f"{size / 2**30:.0f}" for size in sorted(memory)),
             "gpu_vbios": ", ".join(sorted({card.vbios for card in cards if card.vbios})),
@@ -62,11 +62,11 @@ class Site:
             "rocm": self.torch.hip,
             "rocm_installed": rocm(self.root),
         }
-        return {name: value for name, value in found.items() if value}
+        return {name: value for name, value in facts.items() if value}
 
 
 def _checksum(firmware: dict[str, dict[str, str]]) -> str:
-    """Enough to tell two states apart; the versions themselves would fill a page."""
+    """Identifies a state in one line; the versions themselves would fill a page."""
     blocks = sum(len(card) for card in firmware.values())
     if not blocks:
         return ""

@@ -14,7 +14,7 @@ from shotclock.cli.streams import echo_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from shotclock.app.load import Elsewhere, LoadJob
+    from shotclock.app.load import LoadJob, RemoteTarget
     from shotclock.bench.load.circuit import CircuitFile
     from shotclock.bench.load.records import CallRecord
     from shotclock.bench.load.schema import LoadSummary
@@ -182,8 +182,8 @@ def exit_code(summary: LoadSummary, strict: bool) -> int:
 
 def _elsewhere(
     target: str | None, certificate: Path | None, private_key: Path | None, authorities: Path | None
-) -> Elsewhere | None:
-    from shotclock.app.load import Elsewhere  # noqa: PLC0415
+) -> RemoteTarget | None:
+    from shotclock.app.load import RemoteTarget  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.wire.certificates import TlsFiles  # noqa: PLC0415
     from shotclock.wire.tls import ClientTls, Insecure  # noqa: PLC0415
@@ -198,7 +198,7 @@ def _elsewhere(
         raise SettingsError(
             "--certificate: is for --target; an orchestrator started here is asked on loopback"
         )
-    return None if target is None else Elsewhere(target, security)
+    return None if target is None else RemoteTarget(target, security)
 
 
 def _circuit(

@@ -14,7 +14,7 @@ from shotclock.cli.compare import Format, chosen_format, exit_code, write
 from shotclock.cli.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
-    from shotclock.app.pairs import Made, PairsJob
+    from shotclock.app.pairs import PairsJob, RunProgress
     from shotclock.bench.compare.gate import Comparison, MetricLimit
 
 _OURS = ("--config", "--out", "--json", "--strict")
@@ -133,7 +133,7 @@ def _made(job: PairsJob, looks: list[int], wanted: list[MetricLimit], despite: t
     return found
 
 
-def _tell(made: Made, of: int) -> None:
+def _tell(made: RunProgress, of: int) -> None:
     took = "…" if made.seconds is None else f"took {made.seconds:,.1f} s"
     sys.stderr.write(f"pair {made.pair} of {of}, {made.side.upper()}: {took}\n")
     sys.stderr.flush()

@@ -1,1 +1,1 @@
-"""Providers, one vendor a module; `registry` loads them by name. The emulated one has its own room."""
+"""Providers, one vendor per module; `registry` loads them by name. The emulated one is in `emulator`."""

@@ -1,4 +1,4 @@
-"""Qiskit Aer as a provider: the reference the emulator's samples are held against. Needs qiskit-aer."""
+"""Qiskit Aer as a provider: the reference for the emulator's samples. Needs qiskit-aer."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from shotclock.providers.jobs import TaskJobs, check_limits
 
 CircuitBuilder = Callable[[DeviceCircuit], QuantumCircuit]
 
-# Nothing has run yet: the worker still has to import Qiskit and Aer.
+# Before the first job, because the worker has yet to import Qiskit and Aer.
 COLD_PREDICTION_S = 5.0
 RECENT = 32
 REHEARSAL = 2**32
-"""The number of a rehearsal's job, beyond those of jobs."""
+"""The job number of rehearsals, above every real job's."""
 
 
 class AerProvider:
     """Implements Provider on AerSimulator, without any emulated wait.
 
-    circuit_builder: a module-level function from a DeviceCircuit to a bound, measured circuit, such
-    as `circuits.worker.bind_logical` (seven times faster than the ISA circuit at n = 16);
+    circuit_builder: a module-level function from a DeviceCircuit to a bound, measured circuit, such as
+        `circuits.worker.bind_logical` (seven times faster than the ISA circuit at n = 16).
     flip_probability: λ of the emulator's noise surrogate, as the equivalent read-out error.
     """
 
@@ -66,7 +66,7 @@ class AerProvider:
         self._seen_s: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
 
     def predict_s(self, job: Job) -> float:
-        """The longest of the last 32 jobs as wide as this one, 5 s before the first, seconds."""
+        """The longest of the last 32 jobs of this width, seconds; 5 s before the first."""
         return max(self._seen_s.get(_width(job), ()), default=COLD_PREDICTION_S)
 
     async def rehearse(self, job: Job) -> None:
@@ -85,7 +85,7 @@ class AerProvider:
         return await self._jobs.collect(accepted)
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Gives the job up; see `Offload.run`."""
+        """Cancels the job; see `Offload.run` for its worker."""
         await self._jobs.cancel(accepted)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
@@ -93,7 +93,7 @@ class AerProvider:
         return self._jobs.find(tag)
 
     async def ping(self) -> None:
-        """See `Provider.ping`; there is nothing to be down."""
+        """See `Provider.ping`; it always succeeds."""
 
     async def close(self) -> None:
         """See `Provider.close`; nothing is open."""
@@ -139,7 +139,7 @@ def _sample(simulator: AerSimulator, circuit: QuantumCircuit, shots: int, seed: 
     if not result.success:
         raise AerError(result.status)
     counts = sorted((int(word, 16), count) for word, count in result.data(0)["counts"].items())
-    width = (circuit.num_clbits + 7) // 8  # there may be more classical bits than a machine word has
+    width = (circuit.num_clbits + 7) // 8  # a circuit may have more classical bits than a machine word
     packed = b"".join(word.to_bytes(width, "little") for word, _ in counts)
     octets = np.frombuffer(packed, np.uint8).reshape(len(counts), width)
     pool = np.unpackbits(octets, axis=1, count=circuit.num_clbits, bitorder="little")

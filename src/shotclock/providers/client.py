@@ -1,4 +1,4 @@
-"""What a remote provider asks of a vendor's client: blocking calls, our own values and faults."""
+"""The port to a vendor's client: blocking calls that return our values and raise our faults."""
 
 from __future__ import annotations
 
@@ -16,24 +16,33 @@ ExecutionMode = Literal["job", "batch", "session"]
 
 
 class UnreadableError(ProviderError):
-    """The job's samples came, and they make no sense."""
+    """The job's samples arrived but cannot be read."""
 
 
 class JobNotFoundError(JobEndedError):
-    """The vendor knows no such job, or does not know it yet: its reads may lag behind its submits."""
+    """The vendor does not know the job, or not yet: its reads may lag behind its submits."""
 
 
 class UnknownStateError(ProviderError):
-    """The job is in a state that nobody here knows."""
+    """The job is in a state that this code does not know."""
 
 
 class SessionGoneError(ProviderError):
-    """The session takes no more jobs; nothing was accepted."""
+    """The session accepts no more jobs; nothing was accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceLimits:
-    """What the account and the device allow; delays in seconds. emulated: the endpoint says so itself."""
+    """What the account and the device allow.
+
+    backend: the device's name.
+    emulated: the endpoint reports that it is emulated.
+    n_qubits: qubits of the device.
+    max_shots: shots per job.
+    max_circuits: circuits per job.
+    rep_delay_default_s: the default rep_delay, seconds.
+    rep_delay_range_s: the shortest and the longest rep_delay, seconds.
+    """
 
     backend: str
     emulated: bool
@@ -45,9 +54,9 @@ class DeviceLimits:
 
     @classmethod
     def of(cls, backend: str, configuration: Mapping[str, Any], *, emulated: bool) -> DeviceLimits:
-        """From a back end's configuration as IBM's API gives it, which stores microseconds.
+        """From a back end's configuration in IBM's format, which uses microseconds.
 
-        Raises ProviderError(PERMANENT) on a figure that cannot be one.
+        Raises ProviderError(PERMANENT) on an invalid value.
         """
         return cls(
             backend=backend,
@@ -69,17 +78,20 @@ def _range_s(limits: object) -> tuple[float, float]:
     raise ProviderError(
         FaultKind.PERMANENT,
         f"the device's configuration: rep_delay_range must be two ascending numbers of microseconds "
-        f"(got {str(limits)[:40]!r}); choose another with quantum.backend",
+        f"(got {str(limits)[:40]!r}); choose another device with quantum.backend",
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """A job's own record. Lengths in seconds of the vendor's clock; None is not known.
+    """The vendor's record of a job; seconds of the vendor's clock, None if unknown.
 
-    queued_s: created to running; running_s: running to finished; usage_s: what is charged, once it is
-    final; tells_usage: whether it ever will be; speed: how many times faster than real an emulation runs,
-    0 on hardware; overrun: the emulation computed longer than the time it emulates.
+    queued_s: from created to running, seconds.
+    running_s: from running to finished, seconds.
+    usage_s: the final charged usage, seconds.
+    tells_usage: whether the vendor ever reports usage.
+    speed: how many times faster than real time an emulation runs; 0 on hardware.
+    overrun: the emulation took longer than the time it emulates.
     """
 
     queued_s: float | None = None
@@ -90,9 +102,9 @@ class Metrics:
     overrun: bool = False
 
     def qpu_s(self, estimate_s: float) -> float:
-        """What the job consumed, as far as it is known: never nothing because nothing is reported.
+        """The job's QPU time as far as it is known; unknown usage never counts as zero.
 
-        The usage; before it is final the time it was running, which is no less.
+        The usage, or before it is final the running time, which is at least as long, or the estimate.
         """
         known = self.running_s if self.usage_s is None else self.usage_s
         return estimate_s if known is None else known
@@ -100,7 +112,7 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an account has consumed and may consume, seconds; None is not reported."""
+    """What an account has consumed and may consume, seconds; None if not reported."""
 
     consumed_s: float | None = None
     limit_s: float | None = None
@@ -108,23 +120,23 @@ class Usage:
 
 
 class Handle(Protocol):
-    """A job at the vendor's."""
+    """A job at the vendor."""
 
     @property
     def id(self) -> str:
-        """The vendor's name of it."""
+        """The vendor's id of the job."""
 
     @property
     def tag(self) -> str:
-        """Ours; the id where the vendor keeps none."""
+        """Our tag; the id if the vendor keeps no tags."""
 
 
 class Lease(Protocol):
-    """A session or batch, or the lack of one. id: "" where jobs run alone."""
+    """A session or batch, or none if jobs run alone."""
 
     @property
     def id(self) -> str:
-        """The vendor's name of it."""
+        """The vendor's id of the session or batch; "" without one."""
 
 
 J = TypeVar("J", bound=Handle)
@@ -132,27 +144,27 @@ L = TypeVar("L", bound=Lease)
 
 
 class Client(Protocol[J, L]):
-    """One back end of one account. Every method blocks, once, and raises ProviderError alone."""
+    """One back end of one account. Methods block, do not retry, and raise only ProviderError."""
 
     name: str
 
     def limits(self) -> DeviceLimits:
-        """What the device says of itself."""
+        """The limits the device reports."""
 
     def ping(self) -> None:
-        """Raises where no jobs are taken now."""
+        """Raises if no jobs are accepted now."""
 
     def usage(self) -> Usage:
-        """What the account has left."""
+        """The account's usage."""
 
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> L:
-        """A session or batch, or nothing in job mode."""
+        """A session or batch; an empty lease in job mode."""
 
     def usage_s(self, lease: L) -> float | None:
-        """Usage of the session so far, seconds; None where it is not reported."""
+        """The session's usage so far, seconds; None if not reported."""
 
     def close(self, lease: L) -> None:
-        """Takes no more jobs; it ends with its last one."""
+        """Closes the session or batch to new jobs; it ends with its last job."""
 
     def submit(
         self,
@@ -162,26 +174,28 @@ class Client(Protocol[J, L]):
         tag: str,
         rep_delay_s: float | None,
     ) -> J:
-        """One job, a PUB a circuit."""
+        """Submits one job with one PUB per circuit."""
 
     def job(self, job_id: str) -> J:
-        """A job of this account, whoever submitted it. Raises JobNotFoundError where it does not exist."""
+        """Any job of this account, also one submitted elsewhere. Raises JobNotFoundError if unknown."""
 
     def find(self, tag: str) -> tuple[str, ...]:
-        """The ids of the jobs under a tag; PERMANENT where the vendor keeps no tags."""
+        """The ids of the jobs with a tag. Raises ProviderError(PERMANENT) if the vendor keeps no tags."""
 
     def has_ended(self, job: J) -> bool:
-        """Looks once whether the job has ended, well or not. Raises UnknownStateError on a state that is
-        neither, JobNotFoundError where there is no such job, or not yet.
+        """Reads once whether the job has ended, successfully or not.
+
+        Raises UnknownStateError on an unknown state, JobNotFoundError if the job is not known, or not yet.
         """
 
     def samples(self, job: J) -> tuple[Samples, ...]:
-        """The samples of a job that has ended, circuit after circuit. Raises JobEndedError where it failed,
-        UnreadableError on nonsense.
+        """The samples of an ended job, in the order of its circuits.
+
+        Raises JobEndedError if the job failed, UnreadableError if the samples cannot be read.
         """
 
     def metrics(self, job: J) -> Metrics:
-        """The job's stamps and usage as they are now."""
+        """The job's present timestamps and usage."""
 
     def cancel(self, job: J) -> None:
-        """Ends the job; nothing is raised where it has ended."""
+        """Cancels the job; raises nothing if it has ended."""

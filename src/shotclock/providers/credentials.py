@@ -1,4 +1,4 @@
-"""A vendor's key by reference to a file, in a type that shows it to nobody."""
+"""Reads a vendor's key from a file, into a type that never prints it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEY = re.compile(r"[A-Za-z0-9._~+/=:-]+")
 
 
 class Secret:
-    """A key that prints as `<redacted>` and does not pickle; `reveal` is for the vendor alone."""
+    """A key that prints as `<redacted>` and cannot be pickled; `reveal` is only for the vendor's client."""
 
     __slots__ = ("_value",)
 
@@ -31,19 +31,19 @@ class Secret:
 
     def redact(self, text: str) -> str:
         """The text without the key, in one line."""
-        shown = text.replace(self._value, REDACTED) if self._value else text
-        return " ".join(shown.split())
+        redacted = text.replace(self._value, REDACTED) if self._value else text
+        return " ".join(redacted.split())
 
     def __repr__(self) -> str:
         return REDACTED
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret does not leave its process")
+        raise TypeError("a secret cannot be pickled")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What opens an account; "" is left to the vendor's own variables and saved accounts."""
+    """What opens an account; "" leaves a value to the vendor's variables and saved accounts."""
 
     token: Secret
     instance: str = ""
@@ -54,10 +54,10 @@ NONE = Credentials(Secret(""))
 
 
 def read(path: Path) -> Credentials:
-    """The key in a file: the bare key, or JSON with `apikey` (as IBM Cloud hands it out) or `token`.
+    """The key in a file: the bare key, or JSON with `apikey` (IBM Cloud's format) or `token`.
 
-    JSON may also name `instance` and `url`. Raises SettingsError on a file that cannot be read, that
-    others may read, or that holds no key; its text never shows the file's content.
+    JSON may also name `instance` and `url`. Raises SettingsError on a file that cannot be read, that others
+    may read, or that holds no key; the error never shows the file's content.
     """
     where = f"quantum.credentials_file: {path}"
     try:
@@ -68,14 +68,14 @@ def read(path: Path) -> Credentials:
     except UnicodeError as error:
         raise SettingsError(f"{where}: cannot be read: {str(error).partition(' (')[0]}") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise SettingsError(f"{where}: others may read it; run `chmod 600 {path}`")
+        raise SettingsError(f"{where}: must be readable only by its owner; run `chmod 600 {path}`")
     return _parse(content, where)
 
 
 def _parse(text: str, where: str) -> Credentials:
     if not text.startswith("{"):
         if not KEY.fullmatch(text):
-            raise SettingsError(f"{where}: must be one key and nothing else, or IBM's JSON with `apikey`")
+            raise SettingsError(f"{where}: must hold one key and nothing else, or IBM's JSON with `apikey`")
         return Credentials(Secret(text))
     try:
         document = json.loads(text)
@@ -83,9 +83,9 @@ def _parse(text: str, where: str) -> Credentials:
         raise SettingsError(f"{where}: malformed JSON at line {error.lineno}") from None
     token = next((document[name] for name in TOKEN_NAMES if isinstance(document.get(name), str)), "")
     if not KEY.fullmatch(token):
-        raise SettingsError(f"{where}: has no `apikey` and no `token` that is a key")
+        raise SettingsError(f"{where}: must have a valid `apikey` or `token`")
     more = {name: document[name] for name in ("instance", "url") if document.get(name)}
     for name, value in more.items():
         if not isinstance(value, str):
-            raise SettingsError(f"{where}: `{name}` must be text")
+            raise SettingsError(f"{where}: `{name}` must be text (got {type(value).__name__})")
     return Credentials(Secret(token), **more)

@@ -1,4 +1,4 @@
-"""What a remote provider's device is, for the record of a run: asked once, nothing is submitted."""
+"""Identifies a remote provider's device for the record of a run; submits nothing."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ HERE = frozenset(("localhost", "127.0.0.1", "::1"))
 
 @dataclass(frozen=True, slots=True)
 class DeviceIdentity:
-    """A back end's current state; "" is not reported.
+    """A back end's present identity; "" if not reported.
 
-    unreal: why it is not a device; calibration: its id, or the date of the properties in force;
-    plan: of the instance; instance: a checksum of its CRN, which names an account; version: the back end's.
+    backend: its name.
+    unreal: why its answers do not come from a real device, or "".
+    calibration: the calibration's id, or the date of the present properties.
+    plan: the instance's plan.
+    instance: a checksum of the instance's CRN, which names an account.
+    version: the back end's version.
     """
 
     backend: str
@@ -35,7 +39,7 @@ class DeviceIdentity:
 
 
 def identify(provider: Provider) -> DeviceIdentity:
-    """Blocking, a few requests. Raises ProviderError."""
+    """The device's identity; blocking, a few requests. Raises ProviderError."""
     if not isinstance(provider, RemoteProvider):
         return DeviceIdentity(provider.name, unreal=f"{provider.name} runs on this machine")
     client, device = provider._client, provider.device
@@ -76,7 +80,7 @@ def _of_qrmi(client: Any, device: DeviceLimits) -> DeviceIdentity:
 
 
 def _unreal(device: DeviceLimits, configuration: Mapping[str, Any], url: str = "") -> str:
-    """Why this is not a QPU: what the endpoint says, and an address that no IBM QPU has."""
+    """Why this is not a QPU: the endpoint says so, or its address is this machine's; "" if it may be one."""
     if device.emulated:
         return "the endpoint says that it is emulated"
     if configuration.get("simulator"):

@@ -9,11 +9,11 @@ from shotclock.providers.remote import RemoteProvider, RemoteSetup
 from shotclock.providers.threads import ClientThreads
 
 LANES = 5
-"""Jobs that most of IBM's devices accept at once; the QPU runs one."""
+"""Jobs that most of IBM's devices accept at once; the QPU runs one at a time."""
 
 
 def build(setup: RemoteSetup, *, credentials: Credentials) -> RemoteProvider[IbmJob, IbmLease]:
-    """The registry's entry point; blocking: it asks the account and the device.
+    """The registry's entry point; blocking: it queries the account and the device.
 
     setup.backend "" is the least busy device. Raises SettingsError, MachineError, ProviderError.
     """

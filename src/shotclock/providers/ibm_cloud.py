@@ -1,4 +1,4 @@
-"""IBM's own client behind the blocking seam: its answers are checked here and every fault is translated."""
+"""Implements Client on qiskit-ibm-runtime: checks its answers and translates every fault."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ from shotclock.providers.ibm_tokens import TokenError
 
 UNDER_WAY = ("INITIALIZING", "QUEUED", "RUNNING")
 OF_THE_JOB = (IBMError, *JOB_ENDED, OSError, TokenError)
-"""How a job ended, and what fails on the way to an answer; anything else is of the answer itself."""
+"""Raised for how a job ended, or for a failed request; anything else means an unreadable answer."""
 EMULATED_PLAN = "emulated"
 MOST_FOUND = 10
-"""Of the jobs under one tag: two are already one too many."""
+"""Most jobs listed per tag: more than one is an error already."""
 
 
 class Service(QiskitRuntimeService):  # type: ignore[misc]
-    """The client's own service, but for two of its habits at every submit.
+    """The client's service with two changes to every submit.
 
-    It looks the back end up again, a round trip whose failure it turns into "no backend matches": `chosen`
-    is taken instead. And where it would only warn that no usage is left, this one refuses.
+    It does not look the back end up again, a round trip whose failure the client reports as "no backend
+    matches", but uses `chosen`. If no usage is left, it raises instead of only warning.
     """
 
     chosen: IBMBackend | None = None
 
     def __init__(self, **arguments: Any) -> None:
         self.unusable: dict[str, BaseException] = {}
-        """Back ends that are listed and whose configuration could not be read, and why."""
+        """Listed back ends whose configuration could not be read, and why."""
         super().__init__(**arguments)
 
     def backend(self, name: str, *arguments: Any, **options: Any) -> IBMBackend:
@@ -59,7 +59,7 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         return super().backend(name, *arguments, **options)
 
     def _create_backend_obj(self, backend_name: str, *arguments: Any, **options: Any) -> IBMBackend:
-        """See `QiskitRuntimeService`, which only logs why it leaves a back end out."""
+        """See `QiskitRuntimeService`, which only logs why it omits a back end."""
         try:
             return super()._create_backend_obj(backend_name, *arguments, **options)
         except QiskitBackendNotFoundError as error:
@@ -72,7 +72,7 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
     def usage(self) -> dict[str, Any]:
         """See `QiskitRuntimeService.usage`; read before every submit. Raises UsageExhaustedError.
 
-        Of an answer that is not understood nothing is concluded: it must not stop a submit.
+        An answer that is not understood is ignored: it must not prevent a submit.
         """
         try:
             document = self.account_usage()
@@ -81,7 +81,7 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         if document.get("usage_limit_reached") is True:
             consumed, limit = document.get("usage_consumed_seconds"), document.get("usage_limit_seconds")
             raise UsageExhaustedError(
-                f"the instance has no usage left: {consumed} s consumed, the limit is {limit or 'its plan'}"
+                f"the instance has no usage left: {consumed} s consumed, limit {limit or 'of its plan'}"
             )
         return document
 
@@ -89,16 +89,16 @@ class Service(QiskitRuntimeService):  # type: ignore[misc]
         """The instance's usage as the service reports it. Raises TypeError, ValueError on other answers."""
         document: object = self._active_api_client.cloud_usage()
         if not isinstance(document, dict):
-            raise TypeError(f"usage: a {type(document).__name__} came back")
+            raise TypeError(f"usage: must be a JSON object (got {type(document).__name__})")
         return document
 
 
 class ConfigurationError(Exception):
-    """What the service says of a back end's configuration cannot be read; the cause says why."""
+    """A back end's configuration cannot be read; the cause says why."""
 
 
 class _ProgramUnknownError(Exception):
-    """The service does not have the newer sampler's program: nothing was accepted."""
+    """The service does not have the newer sampler's program, so nothing was accepted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +127,7 @@ class IbmLease:
 
 
 class IbmCloud:
-    """Implements Client on qiskit-ibm-runtime: the executor's Sampler, SamplerV2 where it is not known."""
+    """Implements Client: submits by the executor's Sampler, or by SamplerV2 if the service lacks it."""
 
     name = "ibm"
 
@@ -138,7 +138,7 @@ class IbmCloud:
         self._sampler: type[Sampler] = Sampler
 
     def _edge(self, doing: Doing, exchange: Exchange | None = None) -> AbstractContextManager[None]:
-        """Where whatever the client raises becomes ours."""
+        """Translates whatever the client raises inside."""
         return translate_errors(lambda error: translate(error, doing, self._secret, exchange))
 
     def limits(self) -> DeviceLimits:
@@ -164,22 +164,23 @@ class IbmCloud:
         )
 
     def ping(self) -> None:
-        """Whether jobs are taken now: the device's status and the instance's usage."""
+        """See `Client.ping`: checks the device's status and the instance's usage."""
         with self._edge(Doing.READ):
             status = self._backend.status()
             self._service.usage()
             if status.operational is not True:
-                raise ConnectionError(f"{self._backend.name} takes no jobs: {status.status_msg}")
+                raise ConnectionError(f"{self._backend.name} accepts no jobs: {status.status_msg}")
 
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> IbmLease:
-        """See `Client.open`. A job in a session without an id would run, and be charged, alone."""
+        """See `Client.open`."""
         kinds = {"session": Session, "batch": Batch}
         if mode not in kinds:
             return IbmLease(None)
         with self._edge(Doing.READ):
-            opened = kinds[mode](backend=self._backend, max_time=max_time_s)
-            _check_id(opened.session_id, FaultKind.TRANSIENT, f"the {mode} that was opened")
-            return IbmLease(opened)
+            session = kinds[mode](backend=self._backend, max_time=max_time_s)
+            # A job in a session without an id would run, and be charged, outside it.
+            _check_id(session.session_id, FaultKind.TRANSIENT, f"the {mode} that was opened")
+            return IbmLease(session)
 
     def usage_s(self, lease: IbmLease) -> float | None:
         """See `Client.usage_s`."""
@@ -200,10 +201,10 @@ class IbmCloud:
         tag: str,
         rep_delay_s: float | None,
     ) -> IbmJob:
-        """See `Client.submit`; the tag goes with the POST itself.
+        """See `Client.submit`; the tag is part of the POST.
 
-        The older sampler is taken where the service says that it does not have the newer one's program:
-        then nothing was accepted. The next job tries the newer one again, for a refusal may be a mishap.
+        The older sampler is used if the service does not have the newer one's program, in which case nothing
+        was accepted. The next job tries the newer one again, because the refusal may be temporary.
         """
         with record_submit() as exchange, self._edge(Doing.SUBMIT, exchange):
             with suppress(_ProgramUnknownError):
@@ -235,14 +236,14 @@ class IbmCloud:
     def job(self, job_id: str) -> IbmJob:
         """See `Client.job`."""
         with self._edge(Doing.READ):
-            found = self._service.job(job_id)
-            tags = found.tags if isinstance(found.tags, list) else []
-            return IbmJob(found, next((tag for tag in tags if isinstance(tag, str)), job_id))
+            runtime = self._service.job(job_id)
+            tags = runtime.tags if isinstance(runtime.tags, list) else []
+            return IbmJob(runtime, next((tag for tag in tags if isinstance(tag, str)), job_id))
 
     def find(self, tag: str) -> tuple[str, ...]:
-        """See `Client.find`; one page of the service's own list, which may lag behind a submit.
+        """See `Client.find`; reads one page of the service's list, which may lag behind a submit.
 
-        The client's `jobs` would page for ever through a list that counts a job it does not show yet.
+        The client's `jobs` would page for ever if the list counts a job that it does not show yet.
         """
         with self._edge(Doing.READ):
             page = self._backend._api_client.jobs_get(limit=MOST_FOUND, job_tags=[tag])
@@ -267,7 +268,7 @@ class IbmCloud:
                 return samples_of(job.runtime.result())
             except OF_THE_JOB:
                 raise
-            except Exception as error:  # noqa: BLE001 - a decoder raises what it likes
+            except Exception as error:  # noqa: BLE001 - a decoder may raise anything
                 raise ResultsUnreadableError(f"results of {job.id} cannot be read: {error}") from None
 
     def metrics(self, job: IbmJob) -> Metrics:
@@ -281,6 +282,6 @@ class IbmCloud:
             job.runtime.cancel()
 
 
-def _check_id(found: object, kind: FaultKind, what: str) -> None:
-    if not isinstance(found, str) or not found.strip():
-        raise ProviderError(kind, f"ibm: the answer names no id of {what} (got {str(found)[:40]!r})")
+def _check_id(id_: object, kind: FaultKind, what: str) -> None:
+    if not isinstance(id_, str) or not id_.strip():
+        raise ProviderError(kind, f"ibm: the answer has no id of {what} (got {str(id_)[:40]!r})")

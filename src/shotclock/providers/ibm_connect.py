@@ -1,8 +1,8 @@
-"""Connecting to IBM's cloud: the account's key, its client with the silent retries off, one back end.
+"""Connects to IBM's cloud: the account's key, its client without silent retries, one back end.
 
-The client retries on its own for up to 15 s without a word, and reads with no limit at all. Both end
-where its HTTP session is given an adapter that tries once: retries belong to the pipeline, which knows
-the deadline. That session is a private attribute; `connect` fails loudly where it has moved.
+The client retries silently for up to 15 s, and reads without a time limit. An adapter on its HTTP session
+that tries once prevents both: retries belong to the pipeline, which knows the deadline. That session is a
+private attribute; `connect` raises if it has moved.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UNAUTHORIZED = 401
 
 
 class OneTry(HTTPAdapter):
-    """Sends a request once and waits for its answer no longer than READ_LIMIT_S."""
+    """Sends a request once and waits for its answer at most READ_LIMIT_S."""
 
     def __init__(self, tokens: PromptTokens | None = None) -> None:
         self._tokens = tokens
@@ -51,21 +51,21 @@ class OneTry(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> Response:
-        """See `HTTPAdapter.send`; the caller's own timeout gives way."""
+        """See `HTTPAdapter.send`; the caller's timeout is replaced."""
         del timeout
         note_sent(request)
         answer = super().send(request, stream, (CONNECT_LIMIT_S, READ_LIMIT_S), verify, cert, proxies)
         note_answered(request, answer)
         if answer.status_code == UNAUTHORIZED and self._tokens is not None:
-            self._tokens.expire()  # by the service's clock it no longer holds
+            self._tokens.expire()  # it has expired by the service's clock
         return answer
 
 
 def connect(credentials: Credentials, backend: str) -> IbmCloud:
-    """The named back end of the account, "" is the least busy one. Blocking, seconds over a network.
+    """The named back end of the account; "" is the least busy one. Blocking, takes seconds over a network.
 
-    Raises SettingsError where there is no key or no such back end, ProviderError where the account
-    cannot be reached, MachineError on a client whose session cannot be made to try once.
+    Raises SettingsError if there is no key or no such back end, ProviderError if the account cannot be
+    reached, MachineError if the client's silent retries cannot be disabled.
     """
     with _quiet():
         return _connect(credentials, backend)
@@ -78,30 +78,30 @@ def _connect(credentials: Credentials, backend: str) -> IbmCloud:
             service = Service(channel="ibm_quantum_platform", **_client_arguments(credentials))
         except AccountNotFoundError:
             raise SettingsError(
-                "quantum.credentials_file: no key is given and IBM's client has none saved; name a file that "
-                "holds an IBM Cloud API key, readable by you alone"
+                "quantum.credentials_file: not set, and IBM's client has no saved key; name a file with an "
+                "IBM Cloud API key that only you can read"
             ) from None
-    secret = _in_use(service, secret)
+    secret = _find_key(service, secret)
     with translate_errors(lambda error: translate(error, Doing.READ, secret)):
-        for session in _one_try(service):
+        for session in _disable_retries(service):
             _check_key(session)
-        service.account_usage()  # says why where the client only warns of an "invalid instance"
+        service.account_usage()  # raises the reason where the client only warns of an "invalid instance"
         try:
-            found = (
+            chosen = (
                 service.backend(backend) if backend else service.least_busy(operational=True, simulator=False)
             )
         except QiskitBackendNotFoundError:
             _raise_if_unusable(service, backend)
-            raise SettingsError(f"quantum.backend: {_no_backend(service, backend)}") from None
-        service.chosen = found
-        return IbmCloud(service, found, secret)
+            raise SettingsError(f"quantum.backend: {_explain_no_backend(service, backend)}") from None
+        service.chosen = chosen
+        return IbmCloud(service, chosen, secret)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the client's own warnings: what is wrong with a key or an instance is raised, in one line.
+    """Silences the client's warnings: a wrong key or instance is raised as an error, in one line.
 
-    Whoever has set a level that tells more keeps it.
+    A more verbose level set by the user is kept.
     """
     logger = logging.getLogger("qiskit_ibm_runtime")
     level = logger.level
@@ -116,7 +116,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _client_arguments(credentials: Credentials) -> dict[str, str]:
-    """What is passed to the client; given a key, it does not read its variables for the rest."""
+    """The client's arguments. Given a key, the client no longer reads its variables, so this does."""
     token = credentials.token.reveal()
     if not token:
         return {"instance": credentials.instance} if credentials.instance else {}
@@ -128,22 +128,22 @@ def _client_arguments(credentials: Credentials) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _in_use(service: Service, given: Secret) -> Secret:
-    """The key that the client uses, wherever it has it from, so that it can be redacted."""
+def _find_key(service: Service, default: Secret) -> Secret:
+    """The key that the client uses, from any source, so that it can be redacted."""
     account = service.active_account() or {}
-    return Secret(str(account.get("token") or given.reveal()))
+    return Secret(str(account.get("token") or default.reveal()))
 
 
-def _one_try(service: Service) -> tuple[requests.Session, ...]:
-    """Switches the silent retries off; the client's HTTP sessions."""
+def _disable_retries(service: Service) -> tuple[requests.Session, ...]:
+    """Disables the silent retries of the client's HTTP sessions, and returns the sessions."""
     known = getattr(service, "_api_clients", {}).values()
     clients: list[Any] = [*known, getattr(service, "_active_api_client", None)]
-    found = [getattr(client, "_session", None) for client in clients]
-    sessions = tuple(session for session in found if isinstance(session, requests.Session))
+    candidates = [getattr(client, "_session", None) for client in clients]
+    sessions = tuple(session for session in candidates if isinstance(session, requests.Session))
     if len(sessions) < len(clients):
         raise MachineError(
             "qiskit-ibm-runtime: its HTTP session is not where it was in 0.51, so its silent retries "
-            "cannot be switched off; install a version that shotclock's constraints name"
+            "cannot be disabled; install a version that shotclock's constraints name"
         )
     for session in sessions:
         tokens = _prompt_tokens(session)
@@ -153,7 +153,7 @@ def _one_try(service: Service) -> tuple[requests.Session, ...]:
 
 
 def _prompt_tokens(session: requests.Session) -> PromptTokens | None:
-    """Puts our own tokens in place of the client's; None where it signs its requests in another way."""
+    """Replaces the client's tokens by ours; None if it signs its requests in another way."""
     auth = session.auth
     manager = getattr(auth, "tm", None)
     if not isinstance(manager, iam.IAMTokenManager):
@@ -164,21 +164,21 @@ def _prompt_tokens(session: requests.Session) -> PromptTokens | None:
 
 
 def _check_key(session: requests.Session) -> None:
-    """Exchanges the key for a token, before anything else is asked. Raises TokenError."""
+    """Exchanges the key for a token before any other request. Raises TokenError."""
     if isinstance(session.auth, TokenAuth):
         session.auth.tm.get_token()
 
 
-def _raise_if_unusable(service: Service, wanted: str) -> None:
-    """A back end whose configuration cannot be read is not one that the account does not have."""
+def _raise_if_unusable(service: Service, backend: str) -> None:
+    """Raises ConfigurationError if the back end exists, but its configuration cannot be read."""
     for name, cause in service.unusable.items():
-        if wanted in {"", name}:
+        if backend in {"", name}:
             raise ConfigurationError(f"the configuration of {name} cannot be read") from cause
 
 
-def _no_backend(service: Service, wanted: str) -> str:
+def _explain_no_backend(service: Service, backend: str) -> str:
     try:
-        names = ", ".join(sorted(one.name for one in service.backends())) or "none"
-    except Exception:  # noqa: BLE001 - the account's devices are named where they can be, and no more
+        names = ", ".join(sorted(known.name for known in service.backends())) or "none"
+    except Exception:  # noqa: BLE001 - the list of devices only completes the message
         names = "unknown"
-    return f"the account has no back end {wanted or 'that is operational'!r}; it has: {names}"
+    return f"the account has no back end {backend or 'that is operational'!r}; it has: {names}"

@@ -1,7 +1,7 @@
-"""Whether a job was posted, as seen on the wire, and what a refusal says of when to come back.
+"""Records whether a job's POST was sent and answered, and reads `Retry-After` from refusals.
 
-IBM's client makes several requests for one submit, and its exceptions do not tell which of them failed.
-Only the POST of the job itself can have taken effect, so the HTTP adapter notes it here.
+IBM's client makes several requests for one submit, and its exceptions do not say which of them failed. Only
+the POST of the job itself can have taken effect, so the HTTP adapter records it here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_WAIT_S = 86_400.0
 
 @dataclass(slots=True)
 class Exchange:
-    """One submit on the wire. posted: its job's POST was begun; status: of that POST's answer, if any."""
+    """One submit on the wire. posted: the job's POST was begun; status: its answer's status, if any."""
 
     posted: bool = False
     status: int | None = None
@@ -35,23 +35,23 @@ _current = threading.local()
 
 @contextmanager
 def record_submit() -> Iterator[Exchange]:
-    """What this thread sends while it is open."""
-    _current.exchange = found = Exchange()
+    """Records the submit that this thread makes inside the block."""
+    _current.exchange = exchange = Exchange()
     try:
-        yield found
+        yield exchange
     finally:
         _current.exchange = None
 
 
 def note_sent(request: PreparedRequest) -> None:
-    """A request is about to leave."""
+    """Records that a request is about to be sent."""
     exchange: Exchange | None = getattr(_current, "exchange", None)
     if exchange is not None and _is_submit(request):
         exchange.posted, exchange.status = True, None
 
 
 def note_answered(request: PreparedRequest, answer: Response) -> None:
-    """A request was answered."""
+    """Records that a request was answered."""
     exchange: Exchange | None = getattr(_current, "exchange", None)
     if exchange is not None and _is_submit(request):
         exchange.status = answer.status_code
@@ -63,9 +63,9 @@ def _is_submit(request: PreparedRequest) -> bool:
 
 
 def retry_after_s(answer: Response) -> float:
-    """The answer's `Retry-After`, seconds; 0 where it is missing or makes no sense.
+    """The answer's `Retry-After`, seconds; 0 if it is missing or malformed.
 
-    A date counts from the answer's own `Date`, for the vendor's clock need not be ours.
+    A date is relative to the answer's `Date`, since the vendor's clock may differ from ours.
     """
     value = str(answer.headers.get("Retry-After") or "").strip()
     if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
@@ -80,7 +80,7 @@ def retry_after_s(answer: Response) -> float:
 
 def _date(text: str) -> datetime | None:
     try:
-        found = parsedate_to_datetime(text)
+        date = parsedate_to_datetime(text)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)

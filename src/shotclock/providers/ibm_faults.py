@@ -1,8 +1,8 @@
-"""IBM's exceptions as ProviderErrors: what took effect decides, not what the client calls it.
+"""Translates IBM's exceptions into ProviderErrors by what took effect, not by the exception's name.
 
-The client keeps an HTTP status in the text of some exceptions and drops it in others, but the request
-and its answer stay in the chain of causes. A submit is one POST; what fails before it never reached a
-queue, and what is answered was either accepted or not.
+The client keeps the HTTP status in the text of some exceptions and drops it in others, but the request and
+its answer stay in the chain of causes. A submit is one POST: a failure before it never reached a queue, and
+its answer says whether the job was accepted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from shotclock.providers.edge import describe
 from shotclock.providers.ibm_exchange import Exchange, retry_after_s
 from shotclock.providers.ibm_tokens import TokenError
 
-# IBM's client repeats a POST that was answered so, "IBM Quantum API guarantees that retrying on specific
+# IBM's client repeats a POST with these answers: "IBM Quantum API guarantees that retrying on specific
 # 5xx errors is safe" (qiskit-ibm-runtime 0.51, api/session.py, STATUS_FORCELIST).
 NOT_ACCEPTED = frozenset({500, 502, 503, 504, 520, 521, 522, 524})
 # 409 instance limit, 423 reserved by another, 429 rate (1202) or pending limit (3458).
@@ -45,26 +45,26 @@ LONGEST = 300
 
 
 class Doing(Enum):
-    """What a failed call was for."""
+    """The kind of request that failed."""
 
     SUBMIT = "submit"
     READ = "read"
 
 
 class ResultsUnreadableError(Exception):
-    """A job completed and its results cannot be read."""
+    """A job completed, but its results cannot be read."""
 
 
 class UsageExhaustedError(Exception):
-    """The instance has no usage left; a job would wait until it has."""
+    """The instance has no usage left; a job would wait until it has some again."""
 
 
 def translate(
     error: Exception, doing: Doing, secret: Secret, exchange: Exchange | None = None
 ) -> ProviderError:
-    """The fault that an exception of the client's is; the key is in no word of it.
+    """The fault that one of the client's exceptions means; its text never contains the key.
 
-    exchange: of a submit, what was seen of it on the wire.
+    exchange: what was sent and answered, for a submit.
     """
     words = secret.redact(_text(error) or type(error).__name__)[:LONGEST]
     text = f"ibm: {_advice(error)}{words}"
@@ -82,14 +82,14 @@ def translate(
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status that the exception came from; None where there was no answer."""
-    return next((found.status_code for found in _answers(error)), None)
+    """The HTTP status that the exception came from; None without an answer."""
+    return next((answer.status_code for answer in _answers(error)), None)
 
 
 def is_program_unknown(error: Exception) -> bool:
-    """Whether a submit was refused because the service does not have the program it names.
+    """Whether a submit was refused because the service does not have the named program.
 
-    The client calls every 404 so, also that of a session, a device or a gateway.
+    The client raises RuntimeProgramNotFound for every 404, even one about a session, a device or a gateway.
     """
     if not isinstance(error, RuntimeProgramNotFound):
         return False
@@ -105,15 +105,18 @@ def _kind_of_read(error: Exception) -> FaultKind:
             return FaultKind.TRANSIENT if job_code(str(error)) in SYSTEM_CODES else FaultKind.PERMANENT
         case UsageExhaustedError() | IBMInputValueError():
             return FaultKind.PERMANENT
-    if (failed := _token_error(error)) is not None:
-        return _of_token(failed)
+    if (token_error := _find_token_error(error)) is not None:
+        return _kind_of_token(token_error)
     status = status_of(error)
-    return _of_status(status, Doing.READ) if status is not None and status >= 400 else FaultKind.TRANSIENT
+    return (
+        _kind_of_status(status, Doing.READ) if status is not None and status >= 400 else FaultKind.TRANSIENT
+    )
 
 
 def _kind_of_submit(error: Exception, exchange: Exchange | None) -> FaultKind:
-    """By whether the job's POST left, and by its own answer: a read that failed before or after it says
-    nothing of the job.
+    """Decides by whether the job's POST was sent, and by its answer.
+
+    A read that failed before or after the POST says nothing about the job.
     """
     if exchange is not None and not exchange.posted:
         return _kind_of_read(error)
@@ -121,13 +124,13 @@ def _kind_of_submit(error: Exception, exchange: Exchange | None) -> FaultKind:
     if status is None:
         return FaultKind.TRANSIENT if _never_connected(error) else FaultKind.AMBIGUOUS
     if status < 400:
-        return FaultKind.AMBIGUOUS  # it was taken, and the answer is not understood
+        return FaultKind.AMBIGUOUS  # accepted, but the answer was not understood
     if status == 404 and not is_program_unknown(error):
-        return FaultKind.TRANSIENT  # of a session or a route that is not known yet, or no longer
-    return _of_status(status, Doing.SUBMIT)
+        return FaultKind.TRANSIENT  # the session or route is not known yet, or no longer
+    return _kind_of_status(status, Doing.SUBMIT)
 
 
-def _of_status(status: int, doing: Doing) -> FaultKind:
+def _kind_of_status(status: int, doing: Doing) -> FaultKind:
     if status in NOT_ACCEPTED or status in TRY_LATER:
         return FaultKind.TRANSIENT
     if status >= 500:
@@ -135,54 +138,54 @@ def _of_status(status: int, doing: Doing) -> FaultKind:
     return FaultKind.PERMANENT
 
 
-def _of_token(error: TokenError) -> FaultKind:
+def _kind_of_token(error: TokenError) -> FaultKind:
     refused = error.status is not None and error.status < 500 and error.status not in TRY_LATER
     return FaultKind.PERMANENT if refused else FaultKind.TRANSIENT
 
 
 def job_code(text: str) -> int | None:
-    """IBM's number in the text of a failed job."""
-    found = re.search(r"[Ee]rror code[: ]+(\d{3,5})", text)
-    return int(found[1]) if found else None
+    """IBM's error code in the text of a failed job."""
+    match = re.search(r"[Ee]rror code[: ]+(\d{3,5})", text)
+    return int(match[1]) if match else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it came from, also where `raise … from None` hides it."""
-    seen: set[int] = set()
+    """The exception and its causes, including those hidden by `raise … from None`."""
+    visited: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
-        one = waiting.pop()
-        if one is None or id(one) in seen:
+        link = waiting.pop()
+        if link is None or id(link) in visited:
             continue
-        seen.add(id(one))
-        yield one
-        inner = [argument for argument in one.args if isinstance(argument, BaseException)]
-        waiting += [*inner, getattr(one, "reason", None), one.__context__, one.__cause__]
-        waiting = [which for which in waiting if which is None or isinstance(which, BaseException)]
+        visited.add(id(link))
+        yield link
+        inner = [argument for argument in link.args if isinstance(argument, BaseException)]
+        waiting += [*inner, getattr(link, "reason", None), link.__context__, link.__cause__]
+        waiting = [cause for cause in waiting if cause is None or isinstance(cause, BaseException)]
 
 
 def _answers(error: BaseException) -> Iterator[Response]:
-    for one in _chain(error):
-        if isinstance(one, RequestException) and one.response is not None:
-            yield one.response
-        if isinstance(one, ApiException) and one.http_response is not None:
-            yield one.http_response
+    for link in _chain(error):
+        if isinstance(link, RequestException) and link.response is not None:
+            yield link.response
+        if isinstance(link, ApiException) and link.http_response is not None:
+            yield link.http_response
 
 
-def _token_error(error: BaseException) -> TokenError | None:
-    return next((one for one in _chain(error) if isinstance(one, TokenError)), None)
+def _find_token_error(error: BaseException) -> TokenError | None:
+    return next((link for link in _chain(error) if isinstance(link, TokenError)), None)
 
 
 def _retry_after_s(error: BaseException) -> float:
-    failed = _token_error(error)
-    if failed is not None:
-        return failed.retry_after_s
+    token_error = _find_token_error(error)
+    if token_error is not None:
+        return token_error.retry_after_s
     return max((retry_after_s(answer) for answer in _answers(error)), default=0.0)
 
 
 def _never_connected(error: BaseException) -> bool:
     unconnected = (ConnectTimeout, NewConnectionError, ConnectTimeoutError, NameResolutionError)
-    return any(isinstance(one, unconnected) for one in _chain(error))
+    return any(isinstance(link, unconnected) for link in _chain(error))
 
 
 def _document(answer: Response) -> object:
@@ -193,27 +196,27 @@ def _document(answer: Response) -> object:
 
 
 def _text(error: Exception) -> str:
-    """What IBM says, without the address that its client puts around."""
-    failed = _token_error(error)
-    if failed is not None:
-        return str(failed)
+    """IBM's message, without the address that its client adds."""
+    token_error = _find_token_error(error)
+    if token_error is not None:
+        return str(token_error)
     if isinstance(error, InvalidAccountError) and isinstance(error.__cause__, Exception):
-        # The client calls every failure here a wrong key, also that of a service that is away.
+        # The client reports every failure here as a wrong key, even that of an unavailable service.
         return f"the account's instances cannot be listed: {describe(error.__cause__)}"
     for answer in _answers(error):
         match _document(answer):
             case {"errors": [{"message": message, "code": code}, *_]}:
                 return f"{answer.status_code} {message} (code {code})"
-    dropped = next((one for one in _chain(error) if isinstance(one, MaxRetryError)), None)
-    if dropped is not None and dropped.reason:
-        return str(dropped.reason)
+    retry_error = next((link for link in _chain(error) if isinstance(link, MaxRetryError)), None)
+    if retry_error is not None and retry_error.reason:
+        return str(retry_error.reason)
     return describe(error).strip("'\"")
 
 
 def _advice(error: Exception) -> str:
-    failed = _token_error(error)
-    match status_of(error) if failed is None else failed.status:
-        case 400 if failed is not None or isinstance(error, InvalidAccountError):
+    token_error = _find_token_error(error)
+    match status_of(error) if token_error is None else token_error.status:
+        case 400 if token_error is not None or isinstance(error, InvalidAccountError):
             return "the key was refused; check quantum.credentials_file: "
         case 401:
             return "the key was refused; check quantum.credentials_file: "

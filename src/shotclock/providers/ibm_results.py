@@ -1,4 +1,4 @@
-"""What IBM's client brings back, as Shotclock's values: samples of every circuit, and when what happened."""
+"""Converts the results of IBM's client: samples of every circuit, and the job's metrics."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Json = Mapping[str, Any]
 
 
 def samples_of(result: object) -> tuple[Samples, ...]:
-    """A Samples a register, PUB after PUB: a composed circuit has a register for each of its parts.
+    """The Samples of each register, PUB by PUB; a composed circuit has a register for each of its parts.
 
     Raises ResultsUnreadableError on anything but classified shots.
     """
     if not isinstance(result, PrimitiveResult):
         raise ResultsUnreadableError(
-            f"{with_article(type(result).__name__)} came back, not a primitive's result"
+            f"the result must be a PrimitiveResult (got {with_article(type(result).__name__)})"
         )
     return tuple(_samples(name, bits) for pub in result for name, bits in pub.data.items())
 
@@ -33,21 +33,21 @@ def samples_of(result: object) -> tuple[Samples, ...]:
 def _samples(name: str, bits: object) -> Samples:
     """bits: shape (), each shot big-endian in bytes, classical bit 0 the last bit of the last byte."""
     if not isinstance(bits, BitArray) or bits.shape != ():
-        raise ResultsUnreadableError(f"register {name!r} does not hold one bit string a shot")
+        raise ResultsUnreadableError(f"register {name!r} does not hold one bit string per shot")
     distinct, counts = np.unique(bits.array, axis=0, return_counts=True)
     pool = np.unpackbits(distinct, axis=1, bitorder="big")[:, ::-1][:, : bits.num_bits]
     return Samples(np.ascontiguousarray(pool), counts.astype(np.int64))
 
 
 def metrics_of(document: object) -> Metrics:
-    """The body of GET /jobs/{id}/metrics; what is missing or malformed is not known."""
+    """The Metrics from the body of GET /jobs/{id}/metrics; missing or malformed values are unknown."""
     whole = mapping(document)
     stamps = mapping(whole.get("timestamps"))
-    created, running, finished = (_moment(stamps.get(name)) for name in ("created", "running", "finished"))
+    created, running, finished = (_parse(stamps.get(name)) for name in ("created", "running", "finished"))
     emulated = mapping(whole.get("emulated"))
     return Metrics(
-        queued_s=_between(created, running),
-        running_s=_between(running, finished),
+        queued_s=_elapsed_s(created, running),
+        running_s=_elapsed_s(running, finished),
         usage_s=_final_usage_s(mapping(whole.get("usage"))),
         speed=seconds(emulated.get("speed")) or 0.0,
         overrun=emulated.get("overrun") is True,
@@ -61,15 +61,15 @@ def _final_usage_s(usage: Json) -> float | None:
     return charged if final else None
 
 
-def _moment(text: object) -> datetime | None:
+def _parse(text: object) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
 
 
-def _between(start: datetime | None, end: datetime | None) -> float | None:
-    """Seconds; None where one of the two has a zone and the other none, for then nobody knows."""
+def _elapsed_s(start: datetime | None, end: datetime | None) -> float | None:
+    """Seconds; None if only one of the two has a time zone, since they then cannot be compared."""
     if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
         return None
     return seconds(max(0.0, (end - start).total_seconds()))

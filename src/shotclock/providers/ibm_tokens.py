@@ -1,9 +1,9 @@
-"""Tokens of IBM Cloud's identity service: a failed request fails the call that made it, and no other.
+"""Tokens of IBM Cloud's identity service: a failed token request fails only the call that made it.
 
-IBM's own manager lets every request wait up to a minute after one failed exchange, and then sends the key
-in place of a token, both without a word. Here whoever needs a token asks for it, one at a time; those who
-waited for a request that failed share its error; and while the old token holds, a refresh that fails
-changes nothing.
+After one failed exchange, IBM's manager silently delays every request by up to a minute and then sends the
+key instead of a token. Here each request that needs a token makes the exchange, one at a time; requests that
+waited for a failed exchange share its error; and while the old token is valid, a failed refresh has no
+effect.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from requests.auth import AuthBase
 from shotclock.providers.ibm_exchange import retry_after_s
 
 TIMEOUT_S = (5.0, 10.0)
-"""To connect, and between two bytes of the answer: a request of a job waits for it."""
+"""To connect, and between two bytes of the answer, because a job's request waits for the token."""
 
 
 STORED = ("access_token", "token_info", "expire_time", "refresh_time")
 
 
 class TokenError(Exception):
-    """No token could be had; status: of the identity service's answer, None where none came."""
+    """No token could be obtained; status: of the identity service's answer, None without an answer."""
 
     def __init__(self, message: str, status: int | None, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
@@ -49,56 +49,56 @@ class PromptTokens(iam.IAMTokenManager):  # type: ignore[misc]
         self._last: TokenError | None = None
 
     def get_token(self) -> str:
-        """A token that holds. Raises TokenError."""
-        seen = self._failures
+        """A valid token. Raises TokenError."""
+        failures = self._failures
         if not self._is_token_expired():
             self._refresh()
             return str(self.access_token)
         with self._turn:
             if self._is_token_expired():
-                if self._failures != seen and self._last is not None:
+                if self._failures != failures and self._last is not None:
                     raise TokenError(str(self._last), self._last.status, self._last.retry_after_s)
                 self._exchange()
         return str(self.access_token)
 
     def expire(self) -> None:
-        """The service refuses the token: the next request asks for another."""
+        """Discards a token that the service refused, so that the next request obtains another."""
         self.expire_time = 0
 
     def _refresh(self) -> None:
-        """Renews a token that still holds, when it is due and nobody else does."""
+        """Renews a valid token if that is due and no other thread is renewing it."""
         if not self._token_needs_refresh() or not self._turn.acquire(blocking=False):
             return
         try:
             self._exchange()
         except TokenError:
-            pass  # the old one holds; `_token_needs_refresh` asks again in a minute
+            pass  # the old token is valid; `_token_needs_refresh` requests another refresh in a minute
         finally:
             self._turn.release()
 
     def _exchange(self) -> None:
-        kept = {name: getattr(self, name) for name in STORED}
+        before = {name: getattr(self, name) for name in STORED}
         try:
             self._save_token_info(self.request_token())
         except Exception as error:
-            # A token that cannot be read was stored before it was decoded.
-            for name, value in kept.items():
+            # IBM's manager stores a token before it decodes it: restore the old one if that fails.
+            for name, value in before.items():
                 setattr(self, name, value)
-            self._last = _token_error(error)
+            self._last = _explain_failure(error)
             self._failures += 1
             raise self._last from error
 
 
-def _token_error(error: Exception) -> TokenError:
+def _explain_failure(error: Exception) -> TokenError:
     if not isinstance(error, ApiException):
-        return TokenError(f"no token could be had: {type(error).__name__}", None)
+        return TokenError(f"no token could be obtained: {type(error).__name__}", None)
     answer = error.http_response
     wait_s = retry_after_s(answer) if answer is not None else 0.0
-    return TokenError(f"no token could be had: {error.message}", error.status_code, wait_s)
+    return TokenError(f"no token could be obtained: {error.message}", error.status_code, wait_s)
 
 
 class TokenAuth(AuthBase):
-    """Signs requests with a token; in place of the client's own, which sends the key where it has none."""
+    """Signs requests with a token; the client's own class sends the key if it has no token."""
 
     def __init__(self, crn: str, tokens: PromptTokens) -> None:
         self.crn = crn

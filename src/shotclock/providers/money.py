@@ -1,4 +1,4 @@
-"""A budget of money that stops submitting: what is spent, and what is promised to jobs under way."""
+"""A money budget that refuses submits: counts what is spent and what is reserved for open jobs."""
 
 from __future__ import annotations
 
@@ -8,86 +8,91 @@ from dataclasses import dataclass
 from shotclock.domain.errors import FaultKind, ProviderError
 
 ROUNDING = 1e-9
-"""Of a limit: sums of floating-point costs differ by less from what they should be."""
+"""Share of a limit that sums of floating-point costs may exceed it by through rounding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What a second of usage costs, and in which currency."""
+    """The price of a second of usage, and its currency."""
 
     per_second: float
     currency: str = "USD"
 
 
 class MoneyBudget:
-    """Counts usage in money, each job or session under its own key. A limit of 0 sets none.
+    """Counts usage in money, each job or session under its own key. A limit of 0 means no limit.
 
-    Usage that is not known is never nothing: until it is, what was promised to it counts. Whether a run
-    may be paid at all is decided before (`quantum.max_money_per_run`).
+    Unknown usage never counts as zero: until it is known, the reserved amount counts. Whether a run may cost
+    anything is decided before (`quantum.max_money_per_run`).
     """
 
     def __init__(self, limit: float, price: Price) -> None:
         self.limit = limit
         self.price = price
         self._spent_s: dict[str, float] = {}
-        self._promised_s: dict[str, float] = {}
+        self._reserved_s: dict[str, float] = {}
 
     @property
-    def spent(self) -> float:
-        """The price of usage that is known."""
+    def expenditure(self) -> float:
+        """The price of the known usage."""
         return sum(self._spent_s.values()) * self.price.per_second
 
     @property
-    def promised(self) -> float:
-        """The expected price of what is under way, or whose usage is not final."""
-        return sum(self._promised_s.values()) * self.price.per_second
+    def reservation(self) -> float:
+        """The expected price of open jobs, and of jobs whose usage is not final."""
+        return sum(self._reserved_s.values()) * self.price.per_second
 
-    def promised_s(self, key: str) -> float | None:
-        """What is promised under this key, seconds; None where nothing is."""
-        return self._promised_s.get(key)
+    def reserved_s(self, key: str) -> float | None:
+        """The usage reserved under this key, seconds; None if nothing is."""
+        return self._reserved_s.get(key)
 
     def reserve(self, key: str, seconds: float) -> None:
-        """Promises usage to a job. Raises ProviderError(PERMANENT) where the limit would be passed, or
-        where the usage cannot be foreseen.
+        """Reserves usage for a job.
+
+        Raises ProviderError(PERMANENT) if it would exceed the limit or the estimate is not a valid duration.
         """
         cost = seconds * self.price.per_second
-        committed = self.spent + self.promised
-        # Not `>`, which no NaN ever passes.
-        if not _is_length(seconds) or (self.limit and not committed + cost <= self.limit * (1.0 + ROUNDING)):
+        committed = self.expenditure + self.reservation
+        # `not <=` instead of `>`, so that a NaN is refused too.
+        if not _is_duration(seconds) or (
+            self.limit and not committed + cost <= self.limit * (1.0 + ROUNDING)
+        ):
             currency = self.price.currency
             raise ProviderError(
                 FaultKind.PERMANENT,
-                f"money: {self.spent:.4g} {currency} spent and {self.promised:.4g} promised, this job needs "
-                f"{cost:.4g}, the limit is {self.limit:.4g}; raise quantum.max_money_per_run to go on",
+                f"money: this job needs {cost:.4g} {currency}, with {self.expenditure:.4g} spent and "
+                f"{self.reservation:.4g} reserved of the limit {self.limit:.4g}; "
+                f"raise quantum.max_money_per_run to continue",
             )
-        self._promised_s[key] = seconds
+        self._reserved_s[key] = seconds
 
     def commit(self, key: str, seconds: float) -> None:
-        """Counts a job that was submitted without this budget, as one from before a stop: what is asked of
-        the limit is asked of the next job. Nothing where the key is counted already.
+        """Counts a job submitted without this budget, such as one from before a stop.
+
+        It may exceed the limit; the next reservation is then refused. Does nothing if the key counts already.
         """
-        if key not in self._spent_s and _is_length(seconds):
-            self._promised_s.setdefault(key, seconds)
+        if key not in self._spent_s and _is_duration(seconds):
+            self._reserved_s.setdefault(key, seconds)
 
     def spend(self, key: str, seconds: float | None) -> None:
-        """What a job or session has cost, in place of what was promised or known before.
+        """Sets what a job or session has cost, replacing what was reserved or known before.
 
-        None, or anything that is not a length, is unknown: what was counted stays.
+        None or an invalid duration means unknown: the amount counted so far stays.
         """
-        if seconds is None or not _is_length(seconds):
+        if seconds is None or not _is_duration(seconds):
             return
-        self._promised_s.pop(key, None)
+        self._reserved_s.pop(key, None)
         self._spent_s[key] = seconds
 
     def release(self, key: str) -> None:
-        """Nothing was submitted under this key, or it costs nothing by itself."""
-        self._promised_s.pop(key, None)
+        """Releases a reservation: nothing was submitted, or it costs nothing by itself."""
+        self._reserved_s.pop(key, None)
 
     def forget(self, key: str) -> None:
-        """What was counted under this key is part of what another one counts."""
-        self._promised_s.pop(key, None)
+        """Removes a key whose usage is now part of another key's."""
+        self._reserved_s.pop(key, None)
         self._spent_s.pop(key, None)
 
 
-def _is_length(seconds: float) -> bool:
+def _is_duration(seconds: float) -> bool:
     return math.isfinite(seconds) and seconds >= 0.0

@@ -1,21 +1,24 @@
-"""When to look again at a job that is on its way. Pure."""
+"""Decides when to poll a running job again. Pure, no I/O."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SHARE = 0.1
-"""Of the time between now and the expected end: a look comes at most so much too late."""
+"""Share of the time to the expected end after which to poll again; bounds how late a poll comes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cadence:
-    """Time between looks, seconds: `near` around the expected end, up to `far` before it and long after.
+    """Intervals and limits of polling, seconds.
 
-    patience_s: without any answer that is understood for so long, nobody knows what became of a job;
-    grace_s: for so long a job or a result that is not found is asked for again, cancel_grace_s: before a
-    cancel has failed, which a stop waits for; metrics_s: how long samples that are there wait for the
-    job's stamps; usage_s: from a job's end to the second look at its usage, each further one twice as late.
+    near_s: interval around the expected end.
+    far_s: longest interval, long before and after the expected end.
+    patience_s: without any answer that is understood for this long, a job's outcome counts as unknown.
+    usage_s: from a job's end to the second read of its usage; each further read waits twice as long.
+    grace_s: how long a job or result that is not found is requested again.
+    cancel_grace_s: the same for a cancel, which a stop waits for.
+    metrics_s: how long samples wait for the job's metrics.
     """
 
     near_s: float = 0.002
@@ -27,8 +30,10 @@ class Cadence:
     metrics_s: float = 1.0
 
     def wait_s(self, waited_s: float, expected_s: float) -> float:
-        """How long to wait until the next look, `waited_s` after the submit of a job expected to take
-        `expected_s`: a tenth of the distance from the expected end, never past it in one go.
+        """Time until the next poll, seconds: a tenth of the distance to the expected end.
+
+        waited_s: time since the submit.
+        expected_s: the job's expected duration.
         """
         return min(self.far_s, max(self.near_s, SHARE * abs(expected_s - waited_s)))
 

@@ -1,7 +1,7 @@
-"""The provider `qrmi`: a QPU that a scheduler or its own variables name, reached through QRMI.
+"""The provider `qrmi`: a QPU named by a scheduler or by environment variables, reached through QRMI.
 
-QRMI keeps no tags and tells no usage: a submit whose answer is lost cannot be looked up, and the estimate
-is what the budget counts. See docs/decisions/2026-11-22-qrmi-tags-and-leases.md.
+QRMI keeps no tags and reports no usage: a submit whose answer is lost cannot be looked up, and the budget
+books the estimate. See docs/decisions/2026-11-22-qrmi-tags-and-leases.md.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ KINDS = (
     Kind("qiskit-runtime-service", "QRMI_IBM_QRS", ResourceType.IBMQiskitRuntimeService),
 )
 EMULATED_ACCOUNT = ":a/emulated:"
-# On premises a job's input and results go through an object store. QRMI asks for these only at a submit.
+# On premises, a job's input and results go through an object store. QRMI checks these only at a submit.
 BUCKET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "S3_ENDPOINT", "S3_BUCKET", "S3_REGION")
 
 
 def build(setup: RemoteSetup) -> RemoteProvider[QrmiJob, QrmiLease]:
-    """The registry's entry point; blocking: it asks the device.
+    """The registry's entry point; blocking: it queries the device.
 
-    setup.backend is QRMI's resource; "" is the first that the scheduler gave this job. Raises
-    SettingsError, ProviderError.
+    setup.backend is QRMI's resource; "" is the first that the scheduler allocated. Raises SettingsError,
+    ProviderError.
     """
     name, kind = find_allocated(setup.backend)
     variable = f"{name}_{kind.prefix}"
@@ -51,7 +51,7 @@ def build(setup: RemoteSetup) -> RemoteProvider[QrmiJob, QrmiLease]:
         _check_bucket(name, variable)
     key = os.environ.get(f"{variable}_IAM_APIKEY", "")
     emulated = EMULATED_ACCOUNT in os.environ.get(f"{variable}_SERVICE_CRN", "")
-    # The scheduler's lease ends with the allocation; nobody else may end it.
+    # A scheduler's lease ends with the allocation; this process must not end it.
     held = any(
         os.environ.get(f"{name}_{suffix}")
         for suffix in ("QRMI_JOB_ACQUISITION_TOKEN", f"{kind.prefix}_SESSION_ID")
@@ -61,34 +61,34 @@ def build(setup: RemoteSetup) -> RemoteProvider[QrmiJob, QrmiLease]:
 
 
 def find_allocated(backend: str) -> tuple[str, Kind]:
-    """The resource to use and its kind: the scheduler's word, else the variables that are set for it.
+    """The resource to use and its kind, from the scheduler or else from environment variables.
 
-    Raises SettingsError where neither names one.
+    Raises SettingsError if neither names one.
     """
-    given = _read_scheduler()
-    if not backend and not given:
+    allocated = _read_scheduler()
+    if not backend and not allocated:
         raise SettingsError(
-            "quantum.backend: names no QPU, and no scheduler gave one (QRMI_JOB_QPU_RESOURCES, "
-            "SLURM_JOB_QPU_RESOURCES); ask for one with `#SBATCH --qpu=NAME` or set quantum.backend"
+            "quantum.backend: names no QPU, and no scheduler allocated one (QRMI_JOB_QPU_RESOURCES, "
+            "SLURM_JOB_QPU_RESOURCES); request one with `#SBATCH --qpu=NAME` or set quantum.backend"
         )
-    name = backend or next(iter(given))
-    if given and name not in given:
+    name = backend or next(iter(allocated))
+    if allocated and name not in allocated:
         raise SettingsError(
-            f"quantum.backend: {name!r} is not in this allocation, which has {', '.join(given)}"
+            f"quantum.backend: {name!r} is not in this allocation, which has {', '.join(allocated)}"
         )
-    wanted = given.get(name, "")
+    type_name = allocated.get(name, "")
     for kind in KINDS:
-        if kind.name == wanted or (not wanted and f"{name}_{kind.prefix}_ENDPOINT" in os.environ):
+        if kind.name == type_name or (not type_name and f"{name}_{kind.prefix}_ENDPOINT" in os.environ):
             return name, kind
-    if wanted:
-        raise SettingsError(f"quantum.backend: {name!r} is of the type {wanted!r}, which runs no IBM jobs")
+    if type_name:
+        raise SettingsError(f"quantum.backend: {name!r} has the type {type_name!r}, which runs no IBM jobs")
     variables = ", ".join(f"{name}_{kind.prefix}_ENDPOINT" for kind in KINDS)
     raise SettingsError(f"quantum.backend: {name!r} has no address; set one of {variables}, and its key")
 
 
 def _check_bucket(name: str, variable: str) -> None:
-    wanted = [*(f"{variable}_{one}" for one in BUCKET_VARIABLES), f"{name}_QRMI_JOB_TIMEOUT_SECONDS"]
-    missing = [one for one in wanted if not os.environ.get(one)]
+    required = [*(f"{variable}_{suffix}" for suffix in BUCKET_VARIABLES), f"{name}_QRMI_JOB_TIMEOUT_SECONDS"]
+    missing = [name for name in required if not os.environ.get(name)]
     if missing:
         raise SettingsError(
             f"quantum.backend: {name!r} is on premises, where jobs go through an object store and end at a "
@@ -97,7 +97,7 @@ def _check_bucket(name: str, variable: str) -> None:
 
 
 def _read_scheduler() -> dict[str, str]:
-    """Names of the allocated QPUs with their types."""
+    """The names of the allocated QPUs, with their types."""
     try:
         names, types = get_job_qpu_resources_and_types()
     except RuntimeError:  # no scheduler

@@ -1,4 +1,4 @@
-"""QRMI behind the blocking seam: OpenQASM 3 in, a primitive's result out, faults recognised by their text."""
+"""Implements Client on QRMI: sends OpenQASM 3, reads primitive results, classifies faults by their text."""
 
 from __future__ import annotations
 
@@ -57,7 +57,14 @@ OVER = (TaskStatus.Completed, TaskStatus.Failed, TaskStatus.Cancelled)
 
 @dataclass(slots=True, eq=False)
 class QrmiJob:
-    """A task of QRMI; see `Handle`. completed: it was seen to have; text: its result once it was fetched."""
+    """A task of QRMI; see `Handle`.
+
+    id: QRMI's id.
+    tag: our tag.
+    completed: a poll has reported it as completed.
+    text: its result, "" until it is fetched.
+    fetching: held while the result is fetched.
+    """
 
     id: str
     tag: str
@@ -68,14 +75,16 @@ class QrmiJob:
 
 @dataclass(frozen=True, slots=True)
 class QrmiLease:
-    """An acquisition of QRMI, "" where none was made here; see `Lease`."""
+    """An acquisition of QRMI, "" if this process made none; see `Lease`."""
 
     id: str = ""
 
 
 class QrmiClient:
-    """Implements Client on one resource. A resource object takes one call at a time, so each thread reads
-    through its own; the one that holds the lease submits, in turn.
+    """Implements Client on one resource.
+
+    A resource object handles one call at a time, so each thread reads through its own object; submits take
+    turns on the object that holds the lease.
     """
 
     name = "qrmi"
@@ -88,7 +97,7 @@ class QrmiClient:
         self._secret = secret
         self._emulated = emulated
         self._held = held
-        self._own = threading.local()
+        self._local = threading.local()
         self._submitting = threading.Lock()
         self._leasing = self._resource()
 
@@ -97,30 +106,30 @@ class QrmiClient:
         with self._edge(Doing.READ):
             configuration = self._target()["configuration"]
             if not isinstance(configuration, Mapping):
-                raise TypeError(f"configuration: a {type(configuration).__name__} came back")
+                raise TypeError(f"configuration: must be a JSON object (got {type(configuration).__name__})")
             return DeviceLimits.of(self._backend, configuration, emulated=self._emulated)
 
     def _target(self) -> Mapping[str, Any]:
-        """The device's own documents."""
-        document = json.loads(self._mine().target().value)
+        """The device's configuration and properties."""
+        document = json.loads(self._thread_resource().target().value)
         if not isinstance(document, Mapping):
-            raise TypeError(f"target: a {type(document).__name__} came back")
+            raise TypeError(f"target: must be a JSON object (got {type(document).__name__})")
         return document
 
     def ping(self) -> None:
         """See `Client.ping`."""
         with self._edge(Doing.READ):
-            found = self._mine().status()
-        if found.status != ResourceStatusCode.Online:
-            reason = f": {found.status_reason}" if found.status_reason else ""
-            raise ProviderError(FaultKind.TRANSIENT, f"qrmi: {self._backend} takes no jobs now{reason}")
+            status = self._thread_resource().status()
+        if status.status != ResourceStatusCode.Online:
+            reason = f": {status.status_reason}" if status.status_reason else ""
+            raise ProviderError(FaultKind.TRANSIENT, f"qrmi: {self._backend} accepts no jobs now{reason}")
 
     def usage(self) -> Usage:
         """Not reported by QRMI."""
         return Usage()
 
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> QrmiLease:
-        """See `Client.open`; the scheduler's lease is left alone, QRMI's variables set mode and TTL."""
+        """See `Client.open`; a scheduler's lease is used unchanged. QRMI's variables set mode and TTL."""
         del max_time_s
         if mode == "job" or self._held:
             return QrmiLease()
@@ -133,7 +142,7 @@ class QrmiClient:
         return None
 
     def close(self, lease: QrmiLease) -> None:
-        """See `Client.close`; QRMI cancels what still waits in it."""
+        """See `Client.close`; QRMI cancels jobs that still wait in the session."""
         if lease.id:
             with self._turn(), self._edge(Doing.READ):
                 self._leasing.release(lease.id)
@@ -156,20 +165,20 @@ class QrmiClient:
             "version": 2,
             "support_qiskit": True,
         }
-        # A connection that cannot be had reads like one that was lost: so it is tried without a job first.
+        # QRMI's errors for a connection never made and for one lost are alike: test it without a job first.
         with self._edge(Doing.READ):
-            self._mine().status()
+            self._thread_resource().status()
             payload = Payload.QiskitPrimitive(input=json.dumps(document), program_id="sampler")
         with self._turn(), self._edge(Doing.SUBMIT):
-            started = self._leasing.task_start(payload)
-            if not isinstance(started, str) or not started.strip():
-                raise ProviderError(FaultKind.AMBIGUOUS, "qrmi: the answer to the submit names no job")
-            return QrmiJob(started, tag)
+            job_id = self._leasing.task_start(payload)
+            if not isinstance(job_id, str) or not job_id.strip():
+                raise ProviderError(FaultKind.AMBIGUOUS, "qrmi: the answer to the submit has no job id")
+            return QrmiJob(job_id, tag)
 
     def job(self, job_id: str) -> QrmiJob:
         """See `Client.job`."""
         with self._edge(Doing.READ):
-            self._mine().task_status(job_id)
+            self._thread_resource().task_status(job_id)
         return QrmiJob(job_id, job_id)
 
     def find(self, tag: str) -> tuple[str, ...]:
@@ -181,7 +190,7 @@ class QrmiClient:
     def has_ended(self, job: QrmiJob) -> bool:
         """See `Client.has_ended`."""
         with self._edge(Doing.READ):
-            state = self._mine().task_status(job.id)
+            state = self._thread_resource().task_status(job.id)
         if state not in UNDER_WAY and state not in OVER:
             raise UnknownStateError(
                 FaultKind.TRANSIENT, f"qrmi: job {job.id} is in the unknown state {state}"
@@ -194,25 +203,25 @@ class QrmiClient:
         text = self._result(job)
         try:
             return samples_of(ResultDecoder.decode(text))
-        except Exception as error:  # noqa: BLE001 - a decoder raises what it likes
+        except Exception as error:  # noqa: BLE001 - a decoder may raise anything
             job.text = ""
             what = self._secret.redact(describe(error))[:LONGEST]
             raise UnreadableError(FaultKind.PERMANENT, f"qrmi: results of {job.id}: {what}") from None
 
     def metrics(self, job: QrmiJob) -> Metrics:
-        """The time in which data was taken; QRMI reports neither stamps nor usage."""
+        """The time in which data was taken; QRMI reports neither timestamps nor usage."""
         try:
             spans = ResultDecoder.decode(self._result(job)).metadata["execution"]["execution_spans"]
-            running_s = seconds((_moment(spans.stop) - _moment(spans.start)).total_seconds())
-        except Exception:  # noqa: BLE001 - whatever the vendor wrote there, the samples are not lost by it
+            running_s = seconds((_parse(spans.stop) - _parse(spans.start)).total_seconds())
+        except Exception:  # noqa: BLE001 - unreadable metadata must not cost the samples
             return Metrics(tells_usage=False)
         return Metrics(running_s=running_s, tells_usage=False)
 
     def cancel(self, job: QrmiJob) -> None:
-        """See `Client.cancel`; a job that ended on the way there is refused, which is not a fault."""
+        """See `Client.cancel`; QRMI refuses to stop a job that has just ended, which is not a fault."""
         try:
             with self._edge(Doing.READ):
-                self._mine().task_stop(job.id)
+                self._thread_resource().task_stop(job.id)
         except ProviderError:
             if not self.has_ended(job):
                 raise
@@ -220,24 +229,24 @@ class QrmiClient:
     def _result(self, job: QrmiJob) -> str:
         with job.fetching:
             if not job.text:
-                job.text = self._fetched(job)
+                job.text = self._fetch_result(job)
             return job.text
 
-    def _fetched(self, job: QrmiJob) -> str:
-        """The result of a job that has ended; that of one that completed is there, or will be soon."""
+    def _fetch_result(self, job: QrmiJob) -> str:
         try:
             with self._edge(Doing.READ):
-                return str(self._mine().task_result(job.id).value)
+                return str(self._thread_resource().task_result(job.id).value)
         except JobEndedError as error:
+            # The result of a completed job may lag behind its state: not found yet, so it is read again.
             if job.completed:
                 raise JobNotFoundError(error.kind, str(error)) from None
             raise
 
-    def _mine(self) -> QuantumResource:
-        """This thread's own resource object."""
-        if not hasattr(self._own, "resource"):
-            self._own.resource = self._resource()
-        return self._own.resource
+    def _thread_resource(self) -> QuantumResource:
+        """This thread's resource object."""
+        if not hasattr(self._local, "resource"):
+            self._local.resource = self._resource()
+        return self._local.resource
 
     def _resource(self) -> QuantumResource:
         with self._edge(Doing.READ):
@@ -248,12 +257,14 @@ class QrmiClient:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """The object that submits, for one call. QRMI may repeat a refused submit for ever: the next one
-        does not wait for it, and nothing of it was sent.
+        """Holds the submitting object for one call.
+
+        QRMI may repeat a refused submit for ever, so the next submit stops waiting after a while, with
+        nothing sent.
         """
         if not self._submitting.acquire(timeout=TURN_LIMIT_S):
             raise ProviderError(
-                FaultKind.TRANSIENT, f"qrmi: {self._backend} has not taken the submit before this one"
+                FaultKind.TRANSIENT, f"qrmi: {self._backend} has not accepted the previous submit yet"
             )
         try:
             yield
@@ -261,24 +272,25 @@ class QrmiClient:
             self._submitting.release()
 
     def _edge(self, doing: Doing) -> AbstractContextManager[None]:
-        """Where whatever QRMI raises becomes ours."""
+        """Translates whatever QRMI raises inside."""
         return translate_errors(lambda error: self._translate(error, doing))
 
     def _translate(self, error: Exception, doing: Doing) -> ProviderError:
-        said = self._secret.redact(str(error) if isinstance(error, QrmiError) else describe(error))
-        text = f"qrmi: {_words(said)[:LONGEST]}"
-        if doing is Doing.READ and (isinstance(error, TaskNotFoundError) or _status(said) == 404):
+        message = self._secret.redact(str(error) if isinstance(error, QrmiError) else describe(error))
+        text = f"qrmi: {_shorten(message)[:LONGEST]}"
+        if doing is Doing.READ and (isinstance(error, TaskNotFoundError) or _status(message) == 404):
             return JobNotFoundError(FaultKind.PERMANENT, text)
         if isinstance(error, TaskNotReadyError):
-            # Asked only once the job has ended: it failed or was cancelled; QRMI says why on premises alone.
+            # The result is read only after the end, so the job failed or was cancelled; only on premises
+            # does QRMI say why.
             return JobEndedError(FaultKind.PERMANENT, text)
-        return ProviderError(_kind(error, said, doing), text)
+        return ProviderError(_kind(error, message, doing), text)
 
 
-def _kind(error: Exception, said: str, doing: Doing) -> FaultKind:
-    """By the HTTP status where the text holds one; by what never left this machine; else it is not known."""
-    status = _status(said)
-    if status in NOT_ACCEPTED or status in TRY_LATER or f'"code":{SESSION_CLOSED}' in said:
+def _kind(error: Exception, message: str, doing: Doing) -> FaultKind:
+    """Decides by the HTTP status in the message, else by whether the job was sent, else AMBIGUOUS."""
+    status = _status(message)
+    if status in NOT_ACCEPTED or status in TRY_LATER or f'"code":{SESSION_CLOSED}' in message:
         return FaultKind.TRANSIENT
     if isinstance(error, AuthenticationFailedError | InvalidInputError | EnvVarNotSetError | ConfigError):
         return FaultKind.PERMANENT
@@ -286,30 +298,30 @@ def _kind(error: Exception, said: str, doing: Doing) -> FaultKind:
         if status < 500:
             return FaultKind.PERMANENT
         return FaultKind.AMBIGUOUS if doing is Doing.SUBMIT else FaultKind.TRANSIENT
-    # A token, or the input's way into the bucket: the job itself was not posted yet.
-    before = "/identity/" in said or "upload to S3" in said
+    # The token request or the upload of the input failed: the job itself was not posted yet.
+    before = "/identity/" in message or "upload to S3" in message
     return FaultKind.AMBIGUOUS if doing is Doing.SUBMIT and not before else FaultKind.TRANSIENT
 
 
-def _status(said: str) -> int | None:
-    """The cloud's answers begin with status and phrase, the Quantum System API's hold a status_code."""
-    found = re.search(r'\b([45]\d\d) [A-Z]|"status_code":([45]\d\d)', said)
-    return int(found[1] or found[2]) if found else None
+def _status(message: str) -> int | None:
+    """The HTTP status: the cloud's answers begin with it, the Quantum System API's have a status_code."""
+    match = re.search(r'\b([45]\d\d) [A-Z]|"status_code":([45]\d\d)', message)
+    return int(match[1] or match[2]) if match else None
 
 
-def _words(text: str) -> str:
-    """The service's own message in place of the JSON around it."""
-    before = text.partition("{")[0].strip()
-    if found := re.search(r'"code":"?([\w.]+)"?,"message":"([^"]*)"', text):
-        return f"{before} {found[2]} (code {found[1]})"
-    if found := re.search(r'"title":"([^"]*)"', text):
-        return f"{before} {found[1]} (status {_status(text)})"
-    return text
+def _shorten(message: str) -> str:
+    """The service's own message without the JSON around it."""
+    before = message.partition("{")[0].strip()
+    if match := re.search(r'"code":"?([\w.]+)"?,"message":"([^"]*)"', message):
+        return f"{before} {match[2]} (code {match[1]})"
+    if match := re.search(r'"title":"([^"]*)"', message):
+        return f"{before} {match[1]} (status {_status(message)})"
+    return message
 
 
 def _qasm(circuit: QuantumCircuit) -> str:
     return str(qasm3.dumps(circuit, disable_constants=True, allow_aliasing=True))
 
 
-def _moment(value: Any) -> datetime:
+def _parse(value: Any) -> datetime:
     return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))

@@ -13,19 +13,21 @@ from shotclock.domain.ports import Provider
 
 GROUP = "shotclock.providers"
 
-# Each factory takes what its provider needs (see its module); `app` knows its own, and calls a
+# Each factory takes what its provider needs (see its module). `app` knows the arguments of ours, and calls a
 # "module:factory" with the keywords clock and seed.
 Factory = Callable[..., Provider]
 
 
-def known_providers() -> tuple[str, ...]:
+def list_providers() -> tuple[str, ...]:
     """The names of the installed providers."""
     return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
 
 
 def load(name: str) -> Factory:
-    """The named provider's factory. Raises SettingsError on an unknown one and on what cannot be imported,
-    MachineError where a package it needs is not installed.
+    """The named provider's factory.
+
+    Raises SettingsError on an unknown name or a module that cannot be imported, MachineError if a package
+    that the provider needs is not installed.
     """
     if ":" in name:
         return plugin.load("quantum.provider", name)  # type: ignore[return-value]
@@ -34,13 +36,12 @@ def load(name: str) -> Factory:
 
 
 def refuse_unknown(name: str) -> None:
-    """SettingsError where no installed provider has the name."""
-    if name not in known_providers():
-        near = difflib.get_close_matches(name, known_providers(), n=1, cutoff=0.0)
+    """Raises SettingsError if no installed provider has the name."""
+    known = list_providers()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
         meant = f"; did you mean {near[0]!r}?" if near else ";"
-        raise SettingsError(
-            f"no provider {name!r}{meant} known: {', '.join(known_providers())}, or module:factory"
-        )
+        raise SettingsError(f"no provider {name!r}{meant} known: {', '.join(known)}, or module:factory")
 
 
 def _load(entry: EntryPoint) -> Factory:
@@ -49,14 +50,14 @@ def _load(entry: EntryPoint) -> Factory:
     except ModuleNotFoundError as error:
         missing = error.name or entry.module
         if entry.module == missing or entry.module.startswith(f"{missing}."):
-            raise SettingsError(f"provider {entry.name!r}: there is no module {missing!r}") from error
+            raise SettingsError(f"provider {entry.name!r}: module {missing!r} was not found") from error
         raise MachineError(
-            f"provider {entry.name!r} needs the package {missing!r}: install {_what(entry, missing)}"
+            f"provider {entry.name!r} needs the package {missing!r}: install {_requirement(entry, missing)}"
         ) from error
     except AttributeError as error:
         raise SettingsError(f"provider {entry.name!r}: {entry.module} has no {entry.attr!r}") from error
     return factory
 
 
-def _what(entry: EntryPoint, missing: str) -> str:
+def _requirement(entry: EntryPoint, missing: str) -> str:
     return f"shotclock[{entry.name}]" if entry.module.startswith("shotclock.") else missing

@@ -1,10 +1,10 @@
-"""A QPU behind a vendor's client: the client makes the requests, everything that waits is here.
+"""A QPU behind a vendor's client: the client makes single requests, this module waits and polls.
 
-One submit is one request with its tag, never repeated here. A look that fails is a look that saw nothing:
-the loop goes on until the cadence's patience has passed without an answer that is understood, then it is
-not known what became of the job (AMBIGUOUS). A vendor's reads may lag behind its submits, so a job or a
-result that is not found is asked for again for the cadence's grace. Only a job that failed by the system's
-fault is TRANSIENT: it costs nothing. What jobs cost is settled in `usage_settlement`.
+A submit is one request with its tag and is never repeated here. A poll that fails is ignored; only after the
+cadence's limit without any answer that is understood does the job's outcome count as unknown (AMBIGUOUS). A
+vendor's reads may lag behind its submits, so a job or result that is not found is requested again within the
+cadence's grace. Only a job that failed because of the vendor's system is TRANSIENT, since it costs nothing.
+`usage_settlement` determines what jobs cost.
 """
 
 from __future__ import annotations
@@ -45,39 +45,39 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 CircuitBuilder = Callable[[Pub, int], QuantumCircuit]
-"""A PUB as one ISA circuit of so many qubits, a classical register for each circuit in it."""
+"""Composes a PUB into one ISA circuit of a number of qubits, with a classical register per circuit."""
 
 READINGS = 3
 REMEMBERED = 1024
 
 
-class Forecast(Protocol):
-    """What a job is expected to take, seconds of real time."""
+class JobForecast(Protocol):
+    """Predicts a job's times, in seconds of real time."""
 
     def latency_s(self, job: Job) -> float:
-        """The p95 of submit to samples with nothing ahead."""
+        """The p95 of submit to samples with an empty queue."""
 
     def qpu_s(self, job: Job) -> float:
-        """The QPU time it will be charged."""
+        """The QPU time that will be charged."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteSetup:
     """What a remote provider needs besides its vendor's client.
 
-    backend: the vendor's name of the device; "" lets the vendor's module choose
-    forecast: how long a job takes and what it is charged
-    price: of a second of QPU time
-    max_money: what may be spent in all, in the price's currency
-    circuit_builder: makes the circuit to send of a PUB
-    clock: times submits and answers
-    policy: job, batch or session, and their limits
-    submissions_per_minute: the vendor's limit; None where it has none
-    cadence: how often to ask for a job's state, and for how long
+    backend: the vendor's name of the device; "" lets the vendor's module choose.
+    forecast: predicts how long a job takes and what it is charged.
+    price: the price of a second of QPU time.
+    max_money: the most that may be spent in total, in the price's currency.
+    circuit_builder: composes a PUB into the circuit to send.
+    clock: times submits and answers.
+    policy: job, batch or session, and their limits.
+    submissions_per_minute: the vendor's limit; None if it has none.
+    cadence: how often a job is polled, and for how long.
     """
 
     backend: str
-    forecast: Forecast
+    forecast: JobForecast
     price: Price
     max_money: float
     circuit_builder: CircuitBuilder
@@ -95,7 +95,7 @@ class RemoteProvider(Generic[J, L]):
         client: Client[J, L],
         device: DeviceLimits,
         *,
-        forecast: Forecast,
+        forecast: JobForecast,
         budget: MoneyBudget,
         workload: SharedWorkload[J, L],
         circuit_builder: CircuitBuilder,
@@ -116,20 +116,20 @@ class RemoteProvider(Generic[J, L]):
         self._clock = clock
         self._cadence = cadence
         self._settlement = UsageSettlement(workload, cadence, self._metrics)
-        self._under_way: dict[str, SubmittedJob[J]] = {}
-        self._speed = 1.0  # of an emulation, once a job has reported it
+        self._open_jobs: dict[str, SubmittedJob[J]] = {}
+        self._speed = 1.0  # of an emulated endpoint, once a job has reported it
         self._ended_here: OrderedDict[str, bool] = OrderedDict()
 
     def predict_s(self, job: Job) -> float:
-        """See `Provider.predict_s`; from the profile's and the device's figures."""
+        """See `Provider.predict_s`; from the profile and the device's parameters."""
         return self._forecast.latency_s(job) / self._speed
 
     async def usage(self) -> Usage:
-        """What the account has consumed and may consume."""
+        """The account's usage."""
         return await self._ask(self._client.usage)
 
     async def submit(self, job: Job) -> Accepted:
-        """One POST. What is refused before it is PERMANENT: limits of the device, the budget of money."""
+        """Submits by one POST; a job over the device's limits or the money budget is refused as PERMANENT."""
         self._check(job)
         estimate_s = self._forecast.qpu_s(job)
         self.budget.reserve(job.tag, estimate_s)
@@ -144,13 +144,13 @@ class RemoteProvider(Generic[J, L]):
         accepted = self._clock.now_ns()
         expected_s = max(0.0, self.predict_s(job) - (accepted - began) / NS_PER_S)
         account = self.workload.account(lease)
-        self._under_way[handle.id] = SubmittedJob(
+        self._open_jobs[handle.id] = SubmittedJob(
             handle, job.tag, began, accepted, expected_s, estimate_s, account
         )
         return Accepted(handle.id, shots=job.shots)
 
     async def _compose(self, job: Job) -> list[QuantumCircuit]:
-        """On a thread, for it blocks; what fails here fails before anything is sent."""
+        """Composes the circuits on a thread, since that blocks; a failure here means nothing was sent."""
 
         def compose() -> list[QuantumCircuit]:
             return [self._circuit_builder(pub, self.device.n_qubits) for pub in job.pubs]
@@ -178,10 +178,10 @@ class RemoteProvider(Generic[J, L]):
         return lease, handle
 
     async def collect(self, accepted: Accepted) -> Execution:
-        """Looks until the job has ended, then fetches samples and stamps side by side."""
-        job = await self._known(accepted)
+        """Polls until the job has ended, then fetches samples and metrics concurrently."""
+        job = await self._look_up(accepted)
         try:
-            unseen_ns, seen_ns = await self._wait_ended(job)
+            unseen_ns, seen_ns = await self._wait_for_end(job)
             samples, metrics = await self._samples_and_metrics(job)
             if job.cancelled:
                 raise _explain_cancelled(job.job.id)
@@ -195,10 +195,10 @@ class RemoteProvider(Generic[J, L]):
         return self._execution(job, samples, metrics, unseen_ns, seen_ns)
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Gives the job up; what it has consumed so far may be charged. Nothing of one that was collected."""
+        """Cancels the job; what it has consumed so far may be charged. A collected job is left alone."""
         if accepted.job_id in self._ended_here:
             return
-        job = await self._known(accepted)
+        job = await self._look_up(accepted)
         job.cancelled = True
         self._settlement.abandon(job)
         try:
@@ -208,26 +208,26 @@ class RemoteProvider(Generic[J, L]):
         self._remember(accepted.job_id, cancelled=True)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
-        """See `Provider.find`: what is under way here, else the vendor's own list, which may lag."""
-        known = tuple(Accepted(id_) for id_, job in self._under_way.items() if job.key == tag)
+        """See `Provider.find`: this process's open jobs, else the vendor's list, which may lag."""
+        known = tuple(Accepted(id_) for id_, job in self._open_jobs.items() if job.key == tag)
         if known:
             return known
         return tuple(Accepted(job_id) for job_id in await self._ask(self._client.find, tag))
 
     async def ping(self) -> None:
-        """See `Provider.ping`: the device's status and the usage that is left."""
+        """See `Provider.ping`: checks the device's status and the remaining usage."""
         await self._ask(self._client.ping)
 
     def handle(self, accepted: Accepted) -> J:
-        """The vendor's own job while it is under way; KeyError once it is over."""
-        return self._under_way[accepted.job_id].job
+        """The vendor's job while it is open; KeyError once it has ended."""
+        return self._open_jobs[accepted.job_id].job
 
     async def wait_settled(self) -> None:
-        """Waits until the usage of every job that has ended is known, or was asked for in vain."""
-        await self._settlement.settled()
+        """Waits until the usage of every ended job is known, or the last request for it has failed."""
+        await self._settlement.wait()
 
     async def close(self) -> None:
-        """Ends the session, so that it is charged no longer; asks once more for usage that is not final."""
+        """Ends the session, so that it is charged no longer; requests usage that is not final once more."""
         await self._settlement.close()
 
     def charges(self) -> Charges:
@@ -237,24 +237,26 @@ class RemoteProvider(Generic[J, L]):
     def _check(self, job: Job) -> None:
         check_limits(job, self.limits)
         if len(job.pubs) > self.limits.max_pubs:
-            raise ProviderError(FaultKind.PERMANENT, f"{len(job.pubs)} PUBs, at most {self.limits.max_pubs}")
+            raise ProviderError(
+                FaultKind.PERMANENT, f"PUBs: must be at most {self.limits.max_pubs} (got {len(job.pubs)})"
+            )
         low, high = self.device.rep_delay_range_s
         if job.rep_delay_s is not None and not low - 1e-12 <= job.rep_delay_s <= high + 1e-12:
             raise ProviderError(
                 FaultKind.PERMANENT,
-                f"rep_delay {job.rep_delay_s * 1e6:g} us is outside {self.device.backend}'s range "
-                f"{low * 1e6:g} to {high * 1e6:g} us",
+                f"rep_delay: must be {low * 1e6:g} to {high * 1e6:g} us on {self.device.backend} "
+                f"(got {job.rep_delay_s * 1e6:g} us)",
             )
 
     async def _ask(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """One read. A client translates its vendor's faults itself; what it lets through ends here."""
+        """Makes one read. Translates exceptions that the client itself should have translated."""
         with translate_errors(
             lambda error: ProviderError(FaultKind.TRANSIENT, f"{self.name}: {describe(error)}")
         ):
             return await self._threads.run(read, *args, **kwargs)
 
     async def _until_found(self, ask: Callable[[A], T], about: A, *, grace_s: float) -> T:
-        """The answer about a job; for `grace_s` it is asked for again where the job is not found."""
+        """The answer about a job; repeats the request for `grace_s` while the job is not found."""
         began = self._clock.now_ns()
         while True:
             try:
@@ -264,27 +266,32 @@ class RemoteProvider(Generic[J, L]):
                     raise
             await asyncio.sleep(min(self._cadence.far_s, grace_s))
 
-    async def _known(self, accepted: Accepted) -> SubmittedJob[J]:
-        """What is known of the job. One whose submit was not seen here is looked up, and counts in the
-        budget from now on: by what was promised to its tag, else by a job of its shots.
+    async def _look_up(self, accepted: Accepted) -> SubmittedJob[J]:
+        """The record of the job.
+
+        A job submitted by another process is requested from the vendor, and counts in the budget from now on:
+        with the amount reserved for its tag, else with that of a representative job of its shots.
         """
         if self._ended_here.get(accepted.job_id, False):
             raise _explain_cancelled(accepted.job_id)
-        known = self._under_way.get(accepted.job_id)
+        known = self._open_jobs.get(accepted.job_id)
         if known is None:
-            found = await self._until_found(self._client.job, accepted.job_id, grace_s=self._cadence.grace_s)
+            handle = await self._until_found(self._client.job, accepted.job_id, grace_s=self._cadence.grace_s)
             now = self._clock.now_ns()
-            estimate_s = self.budget.promised_s(found.tag)
+            estimate_s = self.budget.reserved_s(handle.tag)
             if estimate_s is None:
                 shots = accepted.shots or self.limits.max_shots
                 estimate_s = self._forecast.qpu_s(representative_job(shots))
-                self.budget.commit(found.tag, estimate_s)
-            adopted = SubmittedJob(found, found.tag, now, now, 0.0, estimate_s, entered=False)
-            known = self._under_way.setdefault(accepted.job_id, adopted)
+                self.budget.commit(handle.tag, estimate_s)
+            adopted = SubmittedJob(handle, handle.tag, now, now, 0.0, estimate_s, entered=False)
+            known = self._open_jobs.setdefault(accepted.job_id, adopted)
         return known
 
-    async def _wait_ended(self, job: SubmittedJob[J]) -> tuple[int, int]:
-        """When the last look that saw it under way was made, and when one saw its end, on our clock."""
+    async def _wait_for_end(self, job: SubmittedJob[J]) -> tuple[int, int]:
+        """Polls until the job has ended.
+
+        Returns when the last poll that saw it running was sent, and when one saw its end, on our clock.
+        """
         unseen = job.began_ns
         heard = found = self._clock.now_ns()
         while True:
@@ -306,19 +313,17 @@ class RemoteProvider(Generic[J, L]):
             await asyncio.sleep(max(pause_s, self._cadence.wait_s(waited_s, job.expected_s)))
 
     async def _samples_and_metrics(self, job: SubmittedJob[J]) -> tuple[tuple[Samples, ...], Metrics]:
-        """Side by side. Samples that are there are paid for: what only describes them must not make them
-        late.
-        """
-        reading = asyncio.ensure_future(self._metrics(job))
+        """Fetches both concurrently; paid samples must not be late because of the metrics."""
+        metrics = asyncio.ensure_future(self._metrics(job))
         try:
             samples = await self._samples(job)
-            await asyncio.wait({reading}, timeout=self._cadence.metrics_s)
-            return samples, reading.result() if reading.done() else Metrics()
+            await asyncio.wait({metrics}, timeout=self._cadence.metrics_s)
+            return samples, metrics.result() if metrics.done() else Metrics()
         finally:
-            reading.cancel()
+            metrics.cancel()
 
     async def _samples(self, job: SubmittedJob[J]) -> tuple[Samples, ...]:
-        """Reading costs nothing, so a reading that fails is made again; the job never is."""
+        """Reads the samples; a read is free, so a failed one is repeated, but the job never is."""
         heard = self._clock.now_ns()
         unreadable = 0
         while True:
@@ -336,9 +341,10 @@ class RemoteProvider(Generic[J, L]):
     def _raise_if_hopeless(
         self, job: SubmittedJob[J], error: ProviderError, heard_ns: int, found_ns: int
     ) -> float:
-        """Raises where it is no use to look again. Else how long the vendor asks to be left alone, seconds.
+        """Raises if polling again is useless, else returns the wait the vendor requests, seconds.
 
-        heard_ns: when a look was last understood; found_ns: when the job was last found.
+        heard_ns: when an answer was last understood.
+        found_ns: when the job was last found.
         """
         now, cadence = self._clock.now_ns(), self._cadence
         if isinstance(error, JobNotFoundError):
@@ -348,7 +354,8 @@ class RemoteProvider(Generic[J, L]):
             raise error
         if (now - heard_ns) / NS_PER_S > cadence.patience_s:
             raise ProviderError(
-                FaultKind.AMBIGUOUS, f"{job.job.id}: no answer for {cadence.patience_s:g} s; last: {error}"
+                FaultKind.AMBIGUOUS,
+                f"{job.job.id}: no answer for {cadence.patience_s:g} s; last error: {error}",
             ) from error
         return min(error.retry_after_s, cadence.patience_s)
 
@@ -366,8 +373,10 @@ class RemoteProvider(Generic[J, L]):
         unseen_ns: int,
         seen_ns: int,
     ) -> Execution:
-        """The vendor's lengths on our clock. It finished between two looks, and so long after it was
-        created; its clock is not ours, so its instants are not used.
+        """Places the vendor's durations on our clock.
+
+        The vendor's clock is not ours, so its instants are not used: the job finished between two polls, and
+        its reported durations after its submit.
         """
         speed = self._speed = metrics.speed or self._speed
         queued_ns, ran_ns = (
@@ -389,17 +398,17 @@ class RemoteProvider(Generic[J, L]):
         )
 
     def _end(self, job: SubmittedJob[J], metrics: Metrics) -> None:
-        """The job has ended for its caller; what it costs is asked for beside."""
+        """Ends the job for its caller; its usage is requested in the background."""
         if job.over:
             return
         job.over = True
-        self._under_way.pop(job.job.id, None)
+        self._open_jobs.pop(job.job.id, None)
         if job.entered:
             self.workload.leave(metrics.running_s or 0.0, job.account)
         self._settlement.start(job)
 
     def _remember(self, job_id: str, *, cancelled: bool) -> None:
-        """Of the jobs that ended last: asked for again, none is counted twice."""
+        """Remembers the latest ended jobs, so that a repeated collect or cancel counts none twice."""
         self._ended_here[job_id] = cancelled
         while len(self._ended_here) > REMEMBERED:
             self._ended_here.popitem(last=False)
@@ -412,10 +421,10 @@ def _explain_cancelled(job_id: str) -> ProviderError:
 def build_provider(
     client: Client[J, L], setup: RemoteSetup, threads: Offload, lanes: int
 ) -> RemoteProvider[J, L]:
-    """The provider around a client; blocking: it asks the device for its limits.
+    """The provider around a client; blocking: it requests the device's limits.
 
-    An emulated endpoint costs nothing and counts as paid only where max_money is set, so that the handling
-    of a paid job can be rehearsed.
+    An emulated endpoint costs nothing, and counts as paid only if max_money is set, so that the handling of
+    paid jobs can be rehearsed.
     """
     device = client.limits()
     budget = MoneyBudget(setup.max_money, setup.price)

@@ -1,4 +1,4 @@
-"""A provider that follows a script, for tests and for users who try their own error handling."""
+"""A provider that follows a script, for tests and for users who test their error handling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shotclock.providers.jobs import TaskJobs, check_limits
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """Samples after a delay, seconds: the given ones, one a PUB, or uniformly random bits."""
+    """Returns samples after a delay, seconds: the given ones, one per PUB, or uniformly random bits."""
 
     delay_s: float = 0.0
     samples: tuple[Samples, ...] | None = None
@@ -27,7 +27,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """An error, raised by the submit or, after a delay in seconds, by the collect."""
+    """Raises an error at the submit, or after a delay in seconds at the collect."""
 
     error: ProviderError
     on: Literal["submit", "collect"] = "submit"
@@ -36,7 +36,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Never:
-    """The job is accepted and no answer ever comes."""
+    """Accepts the job and never answers."""
 
 
 Step = Reply | Fail | Never
@@ -53,10 +53,11 @@ UNLIMITED = ProviderLimits(
 
 
 class ScriptedProvider:
-    """Implements Provider: one step a submit, in order, then `afterwards` for ever.
+    """Implements Provider: one step of the script per submit, in order, then `afterwards` for ever.
 
-    submits, collects, cancels and pings count the calls; `jobs`: those submitted, refused
-    ones included.
+    submits, collects, cancels, pings: how often each method was called.
+    jobs: the jobs submitted, including refused ones.
+    ping_error: what `ping` raises, None at the start.
     """
 
     name = "scripted"
@@ -87,12 +88,12 @@ class ScriptedProvider:
         self._running = TaskJobs()
 
     def predict_s(self, job: Job) -> float:
-        """The scripted prediction, seconds."""
+        """The predicted_s it was created with, seconds."""
         del job
         return self._predicted_s
 
     async def submit(self, job: Job) -> Accepted:
-        """Takes the next step of the script."""
+        """Follows the next step of the script."""
         self.submits += 1
         self.jobs.append(job)
         check_limits(job, self.limits)
@@ -108,7 +109,7 @@ class ScriptedProvider:
         return self._running.start(job_id, job.tag, self._run(job, step, number))
 
     async def collect(self, accepted: Accepted) -> Execution:
-        """Waits for what the step brings."""
+        """Waits for the result of the job's step."""
         self.collects += 1
         return await self._running.collect(accepted)
 
@@ -122,7 +123,7 @@ class ScriptedProvider:
         return self._running.find(tag)
 
     async def ping(self) -> None:
-        """Raises `ping_error` unless it is None, as at the start."""
+        """Raises `ping_error` if it is set."""
         self.pings += 1
         if self.ping_error is not None:
             raise self.ping_error
@@ -154,7 +155,7 @@ class ScriptedProvider:
 
 
 def random_samples(n: int, shots: int, rng: np.random.Generator) -> Samples:
-    """Uniformly random bit strings of n variables: what a QPU that has lost all coherence gives."""
-    drawn = rng.integers(0, 2, (shots, n), dtype=np.uint8)
-    pool, counts = np.unique(drawn, axis=0, return_counts=True)
+    """Uniformly random bit strings of n variables, as from a QPU that has lost all coherence."""
+    bits = rng.integers(0, 2, (shots, n), dtype=np.uint8)
+    pool, counts = np.unique(bits, axis=0, return_counts=True)
     return Samples(pool, counts.astype(np.int64))

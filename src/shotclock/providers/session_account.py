@@ -1,9 +1,9 @@
-"""What one session costs: its jobs, and what it was charged beyond them.
+"""Counts what one session costs: its jobs, and what it is charged in addition to them.
 
-A session is charged by the wall clock from its first job to its end, jobs included. So its jobs count
-each under its own key, and the session counts what it was charged beyond them and the idle time that it
-may still have. Where the vendor does not report the session, its jobs are still counted; where it does not
-report a job, the job's estimate is, until the session's final figure covers it.
+A session is charged by the wall clock from its first job to its end, including its jobs. Each job counts
+under its own key; the session counts what it is charged in addition, and the idle time that it may still
+have. If the vendor does not report the session, its jobs still count; if it does not report a job, the job's
+estimate counts until the session's final figure covers it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from shotclock.providers.money import MoneyBudget
 class SessionAccount:
     """Keeps a session's share of a budget.
 
-    jobs_s: how long its jobs had the QPU. reported_s: the most that the vendor has reported of it, for
-    what was charged once is not given back; None where it has reported nothing.
+    session_id: the vendor's id.
+    jobs_s: how long its jobs had the QPU, seconds.
+    entered: how many jobs ran in it.
+    reported_s: the largest usage the vendor has reported, since charges are not taken back, seconds; None if
+        it has reported none.
     """
 
     def __init__(self, budget: MoneyBudget, session_id: str, idle_s: float) -> None:
@@ -32,11 +35,11 @@ class SessionAccount:
         self._closed = False
 
     def open(self) -> None:
-        """Keeps money for the idle time that any session may have. Raises ProviderError."""
+        """Reserves money for the idle time that any session may have. Raises ProviderError."""
         self._budget.reserve(self._idle_key, self._idle_s)
 
     def book_job(self, key: str, usage_s: float | None, estimate_s: float) -> None:
-        """A job's final usage; None where it is not known, then the estimate is kept."""
+        """Books a job's final usage; None if unknown, in which case the estimate stays booked."""
         if usage_s is None:
             self._estimated_s[key] = estimate_s
             self._budget.commit(key, estimate_s)
@@ -46,27 +49,27 @@ class SessionAccount:
             self._budget.spend(key, usage_s)
         self._count()
 
-    def read(self, reported: object) -> None:
-        """The vendor's figure for the session so far, seconds."""
-        found = seconds(reported)
-        if found is not None:
-            self.reported_s = max(found, self.reported_s or 0.0)
+    def record_usage(self, reported: object) -> None:
+        """Records the vendor's figure for the session so far, seconds."""
+        usage_s = seconds(reported)
+        if usage_s is not None:
+            self.reported_s = max(usage_s, self.reported_s or 0.0)
         self._count()
 
     def close(self, reported: object) -> bool:
-        """The session has ended. Whether its final figure is known."""
+        """Ends the session; returns whether its final figure is known."""
         self._closed = True
-        self.read(reported)
+        self.record_usage(reported)
         return self._is_final
 
     @property
     def usage_s(self) -> float:
-        """What is known to be charged, no less than its jobs were."""
+        """What is known to be charged, seconds; at least the sum of its jobs."""
         return max(self.reported_s or 0.0, sum(self._known_s.values()))
 
     @property
     def _is_final(self) -> bool:
-        """A session that jobs ran in and that says it was charged nothing does not report its usage."""
+        """Whether the reported figure is final; 0 for a session in which jobs ran means not reported."""
         return self._closed and self.reported_s is not None and (self.reported_s > 0.0 or self.entered == 0)
 
     def _count(self) -> None:

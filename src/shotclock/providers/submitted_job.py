@@ -1,4 +1,4 @@
-"""A job that a vendor has accepted, and what is known of it here."""
+"""A job that a vendor has accepted, with what this process knows about it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from shotclock.providers.client import J
 from shotclock.providers.session_account import SessionAccount
 
 TYPICAL_DURATION_S = 20e-6
-"""Of a circuit: longer than 24 variables take, and little next to the rep_delay."""
+"""Of a circuit: longer than any of 24 variables, and short compared with the rep_delay."""
 
 
 @dataclass(slots=True, eq=False)
 class SubmittedJob(Generic[J]):
-    """A job from its submit, or from when it was adopted, to its end for its caller.
+    """A job from its submit or adoption until it has ended for its caller.
 
-    job: the vendor's; key: its name in the budget; began_ns and accepted_ns: of its submit, on our clock;
-    expected_s: submit to samples; estimate_s: QPU time, counted where the vendor reports no usage;
-    account: of the session it runs in; entered: it counts as a job of a workload; cancelled: it was given
-    up here, and no samples of it will be handed out; over: it has ended for its caller.
+    job: the vendor's job.
+    key: its name in the budget.
+    began_ns: when its submit began, on our clock.
+    accepted_ns: when its submit was answered, on our clock.
+    expected_s: expected time from submit to samples, seconds.
+    estimate_s: estimated QPU time, booked if the vendor reports no usage, seconds.
+    account: the account of the session it runs in.
+    entered: it counts as a job of the workload.
+    cancelled: it was cancelled here, so none of its samples will be returned.
+    over: it has ended for its caller.
     """
 
     job: J
@@ -37,6 +43,6 @@ class SubmittedJob(Generic[J]):
 
 
 def representative_job(shots: int) -> Job:
-    """What a job of which only the shots are known is taken to be: one circuit, at the default rep_delay."""
+    """Stands in estimates for a job of which only the shots are known: one circuit, default rep_delay."""
     template = Template("", "", (0,), b"", TYPICAL_DURATION_S, 0, 0)
     return Job((Pub((DeviceCircuit(template, QaoaParameters.idle(1)),)),), shots, "estimate")

@@ -1,4 +1,4 @@
-"""Threads for vendors' blocking clients: they wait for the network, which lets go of the interpreter."""
+"""Threads for vendors' blocking clients, which release the interpreter while they wait for the network."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ T = TypeVar("T")
 
 
 class ClientThreads:
-    """An Offload of one provider's own, so that no solver waits for a network and no poll for a submit."""
+    """A separate Offload for one provider, so that solvers do not wait for its network requests."""
 
     def __init__(self, name: str, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, f"shotclock-{name}")
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """See `Offload.run`; who is cancelled leaves the work to its end."""
+        """See `Offload.run`; if the caller is cancelled, the work still runs to its end."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(work, *args, **kwargs))
 
     def close(self) -> None:
-        """Lets the threads go, without waiting for an answer that may never come."""
+        """Ends the threads without waiting for answers, which may never arrive."""
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""What jobs cost, asked for after they have ended: nobody waits for it, and no answer is lost by it."""
+"""Determines what jobs cost after they have ended, in the background: no answer waits for it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shotclock.providers.workload import SharedWorkload
 
 USAGE_LOOKS = 12
 LAST_LOOK_S = 2.0
-"""For the usage of jobs that ended just before a close, which waits for it."""
+"""Time limit for the usage of jobs that ended just before a close, because the close waits for it."""
 
 
 class UsageSettlement(Generic[J, L]):
-    """LedgerFactory the usage of every job once it is final, and counts what jobs that were given up cost.
+    """Books the usage of every job once it is final, and counts what abandoned jobs cost.
 
-    look: the job's record as it is now; raises nothing.
+    look: reads the job's present metrics; raises nothing.
     """
 
     def __init__(
@@ -37,27 +37,28 @@ class UsageSettlement(Generic[J, L]):
         self._abandoned: dict[str, float | None] = {}
 
     def abandon(self, job: SubmittedJob[J]) -> None:
-        """The job brings no samples; its usage is counted apart, once."""
+        """The job returns no samples; its usage is counted separately, once."""
         self._abandoned.setdefault(job.job.id, None)
 
     def deliver(self, job: SubmittedJob[J]) -> None:
-        """The job brought samples: its usage is in their record."""
+        """The job returned samples, whose record contains its usage."""
         self._abandoned.pop(job.job.id, None)
 
     def start(self, job: SubmittedJob[J]) -> None:
-        """Asks for the usage of a job that has ended, and records it when it is final."""
+        """Requests the usage of an ended job until it is final, then books it."""
         task = asyncio.ensure_future(self._settle(job))
         self._settling[task] = job
         task.add_done_callback(self._settling.pop)
 
-    async def settled(self) -> None:
-        """Waits until the usage of every job that has ended is known, or was asked for in vain."""
+    async def wait(self) -> None:
+        """Waits until the usage of every ended job is known, or the last request for it has failed."""
         while self._settling:
             await asyncio.wait(self._settling)
 
     async def close(self) -> None:
-        """Closes the workload and asks once more for what is not final yet; without an answer the estimate
-        is kept. The cost of a session is known before that of its last jobs.
+        """Closes the workload, then requests once more the usage that is not final yet.
+
+        Without an answer the estimate stays booked. A session's cost is known before that of its last jobs.
         """
         settling = dict(self._settling)
         for task in settling:
@@ -79,7 +80,7 @@ class UsageSettlement(Generic[J, L]):
             abandoned_untold=len(self._abandoned) - len(known),
             sessions=len(bills),
             sessions_s=sum(bill.usage_s for bill in bills),
-            sessions_untold=self._workload.untold,
+            sessions_untold=self._workload.unreported_sessions,
         )
 
     async def _settle(self, job: SubmittedJob[J]) -> None:
@@ -105,6 +106,6 @@ class UsageSettlement(Generic[J, L]):
             self._abandoned[job.job.id] = metrics.usage_s
         usage_s = metrics.usage_s
         if usage_s is None and not metrics.tells_usage:
-            # There will never be a better figure. The time it was running leaves out what loading costs.
+            # No better figure will come. The estimate counts too, since the running time omits loading.
             usage_s = max(metrics.running_s or 0.0, job.estimate_s)
         await self._workload.book(job.key, usage_s, job.estimate_s, job.account)

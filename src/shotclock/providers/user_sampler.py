@@ -1,4 +1,4 @@
-"""Any user sampler: a `BaseSamplerV2`, or a `BackendV2` behind Qiskit's own sampler for it."""
+"""A user's sampler as a provider: a `BaseSamplerV2`, or a `BackendV2` behind Qiskit's sampler for it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ CircuitBuilder = Callable[[DeviceCircuit], QuantumCircuit]
 COLD_PREDICTION_S = 5.0
 RECENT = 32
 MAX_QUBITS = 24
-"""What a user's simulator may be asked for; a back end has its own width."""
+"""The width limit of a user's sampler; a back end reports its own width."""
 
 
 class SamplerProvider:
     """Implements Provider on a sampler that runs in this process: free, one job at a time, no queue.
 
-    circuit_builder: a bound, measured circuit by its definition, any two qubits may meet; `compiled`
-    makes it one that the sampler takes. A sampler's exception is a PERMANENT fault with its text.
+    An exception of the sampler is a PERMANENT fault with its text.
+
+    circuit_builder: builds the bound, measured circuit by its definition, without regard to connectivity.
+    transpile: makes that circuit one that the sampler accepts.
     """
 
     limits: ProviderLimits
@@ -42,7 +44,7 @@ class SamplerProvider:
         clock: Clock,
         *,
         max_qubits: int = MAX_QUBITS,
-        compiled: Callable[[QuantumCircuit], QuantumCircuit] = lambda circuit: circuit,
+        transpile: Callable[[QuantumCircuit], QuantumCircuit] = lambda circuit: circuit,
     ) -> None:
         self.name = name
         self.limits = ProviderLimits(
@@ -56,7 +58,7 @@ class SamplerProvider:
         )
         self._sampler = sampler
         self._circuit_builder = circuit_builder
-        self._compiled = compiled
+        self._transpile = transpile
         self._threads = threads
         self._clock = clock
         self._numbers = itertools.count()
@@ -65,7 +67,7 @@ class SamplerProvider:
         self._seen_s: deque[float] = deque(maxlen=RECENT)
 
     def predict_s(self, job: Job) -> float:
-        """The longest of the last 32 jobs, 5 s before the first, seconds."""
+        """The longest of the last 32 jobs, seconds; 5 s before the first."""
         del job
         return max(self._seen_s, default=COLD_PREDICTION_S)
 
@@ -75,7 +77,7 @@ class SamplerProvider:
         await self._run(job)
 
     async def submit(self, job: Job) -> Accepted:
-        """Starts the job; raises ProviderError(PERMANENT) on one beyond the limits."""
+        """Starts the job; raises ProviderError(PERMANENT) on a job beyond the limits."""
         check_limits(job, self.limits)
         return self._jobs.start(f"{self.name}-{next(self._numbers)}", job.tag, self._run(job))
 
@@ -84,15 +86,15 @@ class SamplerProvider:
         return await self._jobs.collect(accepted)
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Forgets the job; what the sampler has begun runs to its end unseen."""
+        """Forgets the job; a sampler that is running continues, and its result is discarded."""
         await self._jobs.cancel(accepted)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
-        """See `Provider.find`; nothing outlives this process."""
+        """See `Provider.find`; no job outlives this process."""
         return self._jobs.find(tag)
 
     async def ping(self) -> None:
-        """See `Provider.ping`; there is nothing to be down."""
+        """See `Provider.ping`; it always succeeds."""
 
     async def close(self) -> None:
         """See `Provider.close`; nothing is open."""
@@ -107,25 +109,25 @@ class SamplerProvider:
 
     def _sample(self, circuits: Sequence[DeviceCircuit], shots: int) -> tuple[Samples, ...]:
         try:
-            pubs = [self._compiled(_in_one_register(self._circuit_builder(one))) for one in circuits]
-            found = samples_of(self._sampler.run(pubs, shots=shots).result())
+            pubs = [self._transpile(_merge_registers(self._circuit_builder(circuit))) for circuit in circuits]
+            samples = samples_of(self._sampler.run(pubs, shots=shots).result())
         except Exception as error:
             what = " ".join(str(error).split())[:300]
             raise ProviderError(
                 FaultKind.PERMANENT, f"{self.name}: {type(error).__name__}: {what}"
             ) from error
-        if len(found) != len(circuits):
+        if len(samples) != len(circuits):
             raise ProviderError(
-                FaultKind.PERMANENT, f"{self.name}: {len(found)} registers for {len(circuits)} circuits"
+                FaultKind.PERMANENT, f"{self.name}: {len(samples)} registers for {len(circuits)} circuits"
             )
-        return found
+        return samples
 
 
-def _in_one_register(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The circuit with all classical bits, in their order, in one register.
+def _merge_registers(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The circuit with all classical bits, in order, in one register.
 
-    A sampler returns bits by register: those outside one are lost, and a register named as an attribute of
-    the result (`items`, `shape`) is refused.
+    A sampler returns bits by register: bits outside a register are lost, and a register named like an
+    attribute of the result (`items`, `shape`) is refused.
     """
     whole = QuantumCircuit(circuit.qubits, ClassicalRegister(circuit.num_clbits, "c0"))
     return whole.compose(circuit, whole.qubits, whole.clbits)
@@ -138,7 +140,7 @@ def wrap(
     threads: Offload,
     clock: Clock,
 ) -> SamplerProvider:
-    """The provider around what a user's factory made; a back end's circuits are transpiled for it."""
+    """The provider around a user's sampler or back end; circuits are transpiled for a back end."""
     if isinstance(made, BaseSamplerV2):
         return SamplerProvider(name, made, circuit_builder, threads, clock)
     passes = generate_preset_pass_manager(optimization_level=1, backend=made, seed_transpiler=0)
@@ -149,5 +151,5 @@ def wrap(
         threads,
         clock,
         max_qubits=made.num_qubits or MAX_QUBITS,
-        compiled=passes.run,
+        transpile=passes.run,
     )

@@ -1,8 +1,7 @@
-"""Where jobs run: alone, in a batch, or in a session that is closed when nothing has run for a while.
+"""Runs jobs alone, in a batch, or in a session that is closed after some idle time.
 
-A session is charged by the wall clock from its first job to its end, a batch and a lone job by the time
-the QPU is locked. So an idle session is closed and the next job opens another; what it idled away is on
-its bill.
+A session is charged by the wall clock from its first job to its end, a batch or a single job by the time the
+QPU is locked. So an idle session is closed and the next job opens another; its idle time is charged.
 """
 
 from __future__ import annotations
@@ -22,9 +21,11 @@ from shotclock.providers.session_account import SessionAccount
 
 @dataclass(frozen=True, slots=True)
 class WorkloadPolicy:
-    """mode: the vendor's execution mode. max_time_s: the longest a session or batch may last.
+    """How jobs are run.
 
-    idle_s: a session without a job for so long is closed. A max_time_s of None is the vendor's own.
+    mode: the vendor's execution mode.
+    max_time_s: maximum length of a session or batch, seconds; None is the vendor's default.
+    idle_s: a session without a job for this long is closed, seconds.
     """
 
     mode: ExecutionMode = "job"
@@ -34,12 +35,17 @@ class WorkloadPolicy:
 
 ALONE = WorkloadPolicy()
 ASKED_AGAIN = 8
-"""Sessions that ended last and have not reported their usage: a figure may come after the end."""
+"""The most recent sessions without reported usage that are asked again: it may be reported late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What a session was charged, seconds: usage_s in all, of it jobs_s while its jobs had the QPU."""
+    """What a session was charged.
+
+    session_id: the vendor's id.
+    usage_s: total, seconds.
+    jobs_s: the part during which its jobs had the QPU, seconds.
+    """
 
     session_id: str
     usage_s: float
@@ -47,20 +53,20 @@ class Bill:
 
     @property
     def idle_s(self) -> float:
-        """Charged while nothing ran."""
+        """The part charged while no job ran, seconds."""
         return max(0.0, self.usage_s - self.jobs_s)
 
 
 class SharedWorkload(Generic[J, L]):
-    """The one workload that is open, and its bills; job mode opens nothing."""
+    """The open session or batch, shared by all jobs, and the bills of ended ones; job mode opens none."""
 
     def __init__(
         self, client: Client[J, L], threads: Offload, policy: WorkloadPolicy, budget: MoneyBudget
     ) -> None:
         self.policy = policy
         self.bills: list[Bill] = []
-        self.untold = 0
-        """Ended sessions of which no usage could be read, or not yet."""
+        self.unreported_sessions = 0
+        """Ended sessions whose usage could not be read, or not yet."""
         self._client = client
         self._threads = threads
         self._budget = budget
@@ -73,43 +79,45 @@ class SharedWorkload(Generic[J, L]):
         self._idling: asyncio.Task[None] | None = None
 
     async def enter(self) -> L:
-        """The workload for one more job, ended by `leave` or `drop`. Raises ProviderError."""
+        """The workload for one more job, to be ended by `leave` or `drop`. Raises ProviderError."""
         if self._idling is not None:
             self._idling.cancel()
             self._idling = None
         async with self._opening:
             if self._open is None:
-                self._open = await self._opened()
+                self._open = await self._open_lease()
         self._jobs += 1
         account = self.account(self._open)
         if account is not None:
             account.entered += 1
         return self._open
 
-    async def _opened(self) -> L:
-        """A new workload; without money for a session's idle time it ends at once."""
-        opened = await self._threads.run(self._client.open, self.policy.mode, self.policy.max_time_s)
-        # A session that a scheduler holds has no id here, and is not ours to pay.
-        if self.policy.mode == "session" and opened.id:
-            account = SessionAccount(self._budget, opened.id, self.policy.idle_s)
+    async def _open_lease(self) -> L:
+        """Opens a workload; closes it at once if the budget has no money for a session's idle time."""
+        lease = await self._threads.run(self._client.open, self.policy.mode, self.policy.max_time_s)
+        # A scheduler's session has no id here, and is not charged to this budget.
+        if self.policy.mode == "session" and lease.id:
+            account = SessionAccount(self._budget, lease.id, self.policy.idle_s)
             try:
                 account.open()
             except ProviderError:
                 with contextlib.suppress(ProviderError):  # the vendor ends it by its own TTL
-                    await self._threads.run(self._client.close, opened)
+                    await self._threads.run(self._client.close, lease)
                 raise
-            self._accounts[opened.id] = account
-        return opened
+            self._accounts[lease.id] = account
+        return lease
 
     def account(self, lease: L) -> SessionAccount | None:
-        """The account of a session that is open or was lost; None of any other workload."""
+        """The account of an open or lost session; None for any other workload."""
         return self._accounts.get(lease.id)
 
     def leave(
         self, ran_s: float = 0.0, account: SessionAccount | None = None, *, accepted: bool = True
     ) -> None:
-        """A job ended, or was not accepted; ran_s: how long it had the QPU. account: of its session, where
-        it is another than the one that is open.
+        """Ends a job, or one that was not accepted.
+
+        ran_s: how long it had the QPU, seconds.
+        account: its session's account, if that is not the open session.
         """
         if account is None and self._open is not None:
             account = self.account(self._open)
@@ -123,22 +131,23 @@ class SharedWorkload(Generic[J, L]):
     async def book(
         self, key: str, usage_s: float | None, estimate_s: float, account: SessionAccount | None = None
     ) -> None:
-        """A job's final usage; None where it is not known, then the estimate is kept. account: of its
-        session, which is asked for its usage too while it is open.
+        """Books a job's final usage; None if unknown, in which case the estimate stays booked.
+
+        account: its session's account; the session's usage is read too while it is open.
         """
         if account is None:
             self._budget.commit(key, estimate_s)
             self._budget.spend(key, usage_s)
             return
         account.book_job(key, usage_s, estimate_s)
-        under_way = (self._open, *self._lost, *self._unreported)
-        lease = next((one for one in under_way if one and one.id == account.session_id), None)
+        leases = (self._open, *self._lost, *self._unreported)
+        lease = next((lease for lease in leases if lease and lease.id == account.session_id), None)
         if lease is not None:
-            with contextlib.suppress(ProviderError):  # what is known of it is kept until the next job
-                account.read(await self._threads.run(self._client.usage_s, lease))
+            with contextlib.suppress(ProviderError):  # the known figure stays until the next job
+                account.record_usage(await self._threads.run(self._client.usage_s, lease))
 
     def drop(self, lease: L) -> None:
-        """The service closed it; the next job opens another. The one that saw it was not accepted."""
+        """Drops a session that the service closed; the job that noticed it was not accepted."""
         self._jobs -= 1
         account = self.account(lease)
         if account is not None:
@@ -148,14 +157,14 @@ class SharedWorkload(Generic[J, L]):
             self._lost.append(lease)
 
     async def close(self) -> None:
-        """Ends the workload; what runs in it still ends well."""
+        """Closes the workload; jobs that are running in it still complete."""
         if self._idling is not None:
             self._idling.cancel()
             self._idling = None
         ended, self._open = self._open, None
         lost, self._lost = self._lost, []
         for _ in range(len(self._unreported)):
-            self.untold -= 1
+            self.unreported_sessions -= 1
             lost.append(self._unreported.popleft())
         for lease in lost:
             await self._charge(lease)
@@ -167,7 +176,7 @@ class SharedWorkload(Generic[J, L]):
             await self._charge(ended)
 
     async def _charge(self, ended: L) -> None:
-        """Keeps the bill of a session that has ended."""
+        """Adds the bill of an ended session."""
         account = self.account(ended)
         if account is None:
             return
@@ -178,8 +187,8 @@ class SharedWorkload(Generic[J, L]):
             del self._accounts[ended.id]
             self.bills.append(Bill(ended.id, account.usage_s, account.jobs_s))
             return
-        # Its jobs, and the idle time that was promised to it, stay counted; it is asked once more later.
-        self.untold += 1
+        # Its jobs and the idle time reserved for it stay counted; its usage is read once more later.
+        self.unreported_sessions += 1
         if len(self._unreported) == ASKED_AGAIN:
             self._accounts.pop(self._unreported.popleft().id, None)
         self._unreported.append(ended)
