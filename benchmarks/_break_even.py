@@ -77,7 +77,7 @@ def latencies(facts: DeviceFacts) -> list[Latency]:
         compile_template(LATENCY_N, facts.name, device.target), QaoaParameters.idle(LATENCY_N)
     )
     found = []
-    for name in profile.known_profiles():
+    for name in profile.list_profiles():
         for shots in SHOTS:
             for delay, rep_delay_s in (("default", None), ("0", 0.0)):
                 job = Job.of((circuit,), shots, "benchmark", rep_delay_s)

@@ -31,7 +31,7 @@ from shotclock.bench.report.compare.junit import junit
 from shotclock.bench.report.compare.table import change, level, to_markdown
 from shotclock.bench.schema import Result
 from shotclock.bench.stats.statistics import Sample
-from shotclock.cli.compare import chosen_format
+from shotclock.cli.compare import choose_format
 from shotclock.cli.compare import compare as verb
 from shotclock.domain.errors import SettingsError
 
@@ -325,7 +325,7 @@ def test_a_failing_comparison_ends_with_the_metric_and_the_code(tmp_path: Path) 
         assert ran.exit_code == 99
         assert re.fullmatch(r"shotclock: FAIL: load\..*; exit code 99", ran.stderr.splitlines()[-1])
     with pytest.raises(SettingsError, match="--format junit"):
-        chosen_format("junit", json=True)
+        choose_format("junit", json=True)
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:

@@ -36,6 +36,6 @@ def test_noise_that_was_fitted_on_another_device_is_tagged_as_assumed(name: str)
 
 
 def test_devices_differ_in_calibration() -> None:
-    assert len({device.describe(name).calibration_id for name in device.known_devices()}) == len(
-        device.known_devices()
+    assert len({device.describe(name).calibration_id for name in device.list_devices()}) == len(
+        device.list_devices()
     )

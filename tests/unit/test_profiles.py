@@ -9,7 +9,7 @@ import pytest
 
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import device
-from shotclock.emulator.profile import known_profiles, load
+from shotclock.emulator.profile import list_profiles, load
 
 PROFILES = Path(device.__file__).parent / "profiles"
 DEVICES = Path(device.__file__).parent / "devices"
@@ -66,8 +66,8 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         load("public-clud")
     with pytest.raises(SettingsError, match="known: heron-fez, heron-marrakesh, heron-torino"):
         device.target("heron-tornio")
-    assert set(known_profiles()) == {"colocated", "onprem-today", "public-cloud"}
-    assert device.known_devices() == ("heron-fez", "heron-marrakesh", "heron-torino")
+    assert set(list_profiles()) == {"colocated", "onprem-today", "public-cloud"}
+    assert device.list_devices() == ("heron-fez", "heron-marrakesh", "heron-torino")
 
 
 @pytest.mark.parametrize(

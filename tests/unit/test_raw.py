@@ -203,7 +203,7 @@ def make_tangled(n: int) -> QuantumCircuit:
     return circuit
 
 
-@pytest.mark.parametrize("name", device.known_devices())
+@pytest.mark.parametrize("name", device.list_devices())
 @pytest.mark.parametrize("n", [1, 2, 5])
 def test_what_is_compiled_is_the_circuit_in_the_devices_own_instructions(name: str, n: int) -> None:
     target = device.target(name)

@@ -21,7 +21,7 @@ def results(found: SanityArm) -> dict[str, SanityResult]:
     return {one.statistic: one.result for one in found.figures}
 
 
-@pytest.mark.parametrize("name", profiles.known_profiles())
+@pytest.mark.parametrize("name", profiles.list_profiles())
 def test_the_documents_ranges_are_those_of_the_profiles_files(name: str) -> None:
     told = profiles.load(name).sanity
     expected = EXPECTED.get(f"hybrid-{name}", {})

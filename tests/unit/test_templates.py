@@ -202,7 +202,7 @@ def test_more_variables_than_the_device_has_qubits_names_the_field() -> None:
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("name", device.known_devices())
+@pytest.mark.parametrize("name", device.list_devices())
 @pytest.mark.parametrize("layers", [1, 2])
 def test_a_template_is_its_definition_on_every_device(name: str, layers: int) -> None:
     for n in (1, 2, 3, 5):
@@ -211,7 +211,7 @@ def test_a_template_is_its_definition_on_every_device(name: str, layers: int) ->
         np.testing.assert_allclose(exact(bind_isa(circuit)), exact(bind_logical(circuit)), atol=1e-9)
 
 
-@pytest.mark.parametrize("name", device.known_devices())
+@pytest.mark.parametrize("name", device.list_devices())
 def test_every_instruction_of_a_template_is_one_the_device_has_there(name: str) -> None:
     target = device.target(name)
     template = compile_template(12, name, device.target)

@@ -42,16 +42,14 @@ def _check(loaded: Settings, settings: Settings) -> None:
 
 def list_profiles(settings: Settings) -> tuple[str, ...]:
     """The names of the built-in profiles and of the settings' profile."""
-    return tuple(dict.fromkeys((*profiles.known_profiles(), profiles.load(settings.quantum.profile).name)))
+    return tuple(dict.fromkeys((*profiles.list_profiles(), profiles.load(settings.quantum.profile).name)))
 
 
 def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
     """The arm of this name; raises SettingsError on an unknown name."""
     arm = arm_names.parse(name, profile_names)
     if arm is None:
-        raise SettingsError(
-            f"bench.arms: no arm '{name}'{nearest(name, arm_names.known_arms(profile_names))}"
-        )
+        raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, arm_names.list_arms(profile_names))}")
     return arm
 
 

@@ -39,7 +39,7 @@ def of_run(folder: Path) -> Checklist:
 
 def of_settings(settings: Settings) -> Checklist:
     """The points that the settings decide; all others are not measured. Raises SettingsError."""
-    profiles_known = (*profiles.known_profiles(), profiles.load(settings.quantum.profile).name)
+    profiles_known = (*profiles.list_profiles(), profiles.load(settings.quantum.profile).name)
     arms = (arm_names.parse(name, profiles_known) for name in settings.bench.arms)
     gates = mission_gates([arm for arm in arms if arm is not None])
     limits = (threshold.metric for threshold in settings.threshold)

@@ -55,11 +55,11 @@ def compare(
         found = gate.compare(
             baseline, read_units(b), wanted, despite=tuple(despite or ()), sequential=sequential
         )
-    write(found, chosen_format(format, json=json), strict=strict)
+    write(found, choose_format(format, json=json), strict=strict)
     raise typer.Exit(exit_code(found, strict))
 
 
-def chosen_format(named: Format, *, json: bool) -> Format:
+def choose_format(named: Format, *, json: bool) -> Format:
     """--json is --format json; SettingsError where both are given and differ."""
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from shotclock.cli.compare import Format, chosen_format, exit_code, write
+from shotclock.cli.compare import Format, choose_format, exit_code, write
 from shotclock.cli.exit_codes import INTERRUPTED
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def pairs(
     from shotclock.bench.compare.gate import MetricLimit  # noqa: PLC0415
 
     wanted = [MetricLimit.parse(text) for text in metric or ()]
-    chosen = chosen_format(format, json=json)
+    chosen = choose_format(format, json=json)
     options = tuple(bench or ())
     _refuse_ours(options)
     accepted = (*(despite or ()), *_despite_settings(a, b))
@@ -67,7 +67,7 @@ def pairs(
     folder = out or Path("runs") / f"pairs-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     job = PairsJob(folder, (a, b), (commands[0], commands[1]), ("--clock", clock, *options))
     prepare(job)
-    found = _made(job, _looks(number, most), wanted, accepted)
+    found = _run_looks(job, _looks(number, most), wanted, accepted)
     write(found, chosen, strict=strict)
     typer.echo(f"Pairs: {folder}", err=chosen != "text" or bool(exit_code(found, strict)))
     raise typer.Exit(exit_code(found, strict))
@@ -107,7 +107,9 @@ def _looks(number: int, most: int | None) -> list[int]:
     return sorted({number, *(look for look in LOOK_AT if number < look < last), last})
 
 
-def _made(job: PairsJob, looks: list[int], wanted: list[MetricLimit], despite: tuple[str, ...]) -> Comparison:
+def _run_looks(
+    job: PairsJob, looks: list[int], wanted: list[MetricLimit], despite: tuple[str, ...]
+) -> Comparison:
     """The comparison at the first look that settles it, or at the last."""
     from shotclock.app.pairs import make  # noqa: PLC0415
     from shotclock.bench.compare.gate import compare  # noqa: PLC0415

@@ -126,7 +126,7 @@ def check_rep_delay(facts: DeviceFacts, rep_delay_s: float | None) -> float:
     return rep_delay_s
 
 
-def known_devices() -> tuple[str, ...]:
+def list_devices() -> tuple[str, ...]:
     """The names of the shipped devices."""
     folder = resources.files("shotclock.emulator") / "devices"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
@@ -186,9 +186,9 @@ def _derive_figures(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> 
 
 @functools.lru_cache(maxsize=8)
 def _file(name: str) -> DeviceFile:
-    if name not in known_devices():
-        near = difflib.get_close_matches(name, known_devices(), n=1, cutoff=0.0)[0]
-        raise SettingsError(f"no device {name!r}; did you mean {near!r}? known: {', '.join(known_devices())}")
+    if name not in list_devices():
+        near = difflib.get_close_matches(name, list_devices(), n=1, cutoff=0.0)[0]
+        raise SettingsError(f"no device {name!r}; did you mean {near!r}? known: {', '.join(list_devices())}")
     text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
     return DeviceFile.model_validate(tomllib.loads(text))
 

@@ -132,7 +132,7 @@ class Profile(Sourced):
         return self.poll_interval.seconds if self.poll_interval else 0.0
 
 
-def known_profiles() -> tuple[str, ...]:
+def list_profiles() -> tuple[str, ...]:
     """The names of the shipped profiles."""
     folder = resources.files("shotclock.emulator") / "profiles"
     return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
@@ -145,11 +145,11 @@ def load(name_or_path: str) -> Profile:
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
         return _parse(name_or_path, _read(Path(name_or_path)))
-    if name_or_path not in known_profiles():
-        near = difflib.get_close_matches(name_or_path, known_profiles(), n=1, cutoff=0.0)[0]
+    if name_or_path not in list_profiles():
+        near = difflib.get_close_matches(name_or_path, list_profiles(), n=1, cutoff=0.0)[0]
         raise SettingsError(
             f"no profile {name_or_path!r}; did you mean {near!r}? "
-            f"known: {', '.join(known_profiles())}, or a path to a .toml file"
+            f"known: {', '.join(list_profiles())}, or a path to a .toml file"
         )
     file = resources.files("shotclock.emulator") / "profiles" / f"{name_or_path}.toml"
     return _parse(f"{name_or_path}.toml", file.read_text("utf-8"))

@@ -217,7 +217,7 @@ class Pipeline:
             # A job is cancelled once no caller waits: slower than predicted, it counts as a failure.
             now = self._clock.now_ns()
             late_ns = now - max(call.deadline.at_ns for call in calls)
-            if not self._computed_too_long(calls, began):
+            if not self._may_blame_this_host(calls, began):
                 self._health.record_timeout(now - began, fit.predicted_s, late_ns)
             raise
         finally:
@@ -225,7 +225,7 @@ class Pipeline:
         self.book.result(tag, _request_ids(calls))
         _deliver(job, execution, calls, _split_stages(submitted, execution))
 
-    def _computed_too_long(self, calls: tuple[Call, ...], began_ns: int) -> bool:
+    def _may_blame_this_host(self, calls: tuple[Call, ...], began_ns: int) -> bool:
         """Whether this host's own computing may be why a job is late, which says nothing of a provider."""
         provider = self.provider
         overran = isinstance(provider, Emulating) and provider.has_overrun_since(began_ns)

@@ -49,7 +49,7 @@ def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
     return None
 
 
-def known_arms(profiles: tuple[str, ...]) -> tuple[str, ...]:
+def list_arms(profiles: tuple[str, ...]) -> tuple[str, ...]:
     """Every arm name there is."""
     hybrids = (f"{HYBRID}{profile}{suffix}" for profile in profiles for suffix in ("", PROTECTED))
     return (BASELINE, CONTROL, RAW, *hybrids)

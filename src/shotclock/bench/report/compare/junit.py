@@ -36,10 +36,10 @@ def junit(found: Comparison, *, strict: bool) -> str:
         if kind:
             why = verdict(found) if found.missing else one.why
             note = Xml.SubElement(case, kind, {"message": _clean(why)})
-            note.text = _moved(one)
+            note.text = _describe_change(one)
             if kind != "skipped":
                 note.set("type", str(one.result))
-        Xml.SubElement(case, "system-out").text = _moved(one)
+        Xml.SubElement(case, "system-out").text = _describe_change(one)
     Xml.SubElement(suite, "system-out").text = _clean(verdict(found))
     Xml.indent(whole)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{Xml.tostring(whole, encoding="unicode")}\n'
@@ -54,7 +54,7 @@ def _kind(found: Comparison, one: Decision, *, strict: bool) -> str:
     return "error" if strict else "skipped"
 
 
-def _moved(one: Decision) -> str:
+def _describe_change(one: Decision) -> str:
     return f"{level(one, one.levels.a)} → {level(one, one.levels.b)} ({change(one)})"
 
 

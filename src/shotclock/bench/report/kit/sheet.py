@@ -52,14 +52,14 @@ def _draw(figure: Figure, charts: Path) -> Drawn:
 def template(name: str) -> Template:
     """A page's template from this package: everything is escaped, and a missing name is an error."""
 
-    def unbroken(shown: object) -> object:
+    def keep_unbroken(shown: object) -> object:
         """No line ends between a number and its %."""
         return shown.replace(" %", "\u00a0%") if type(shown) is str else shown
 
     environment = Environment(
         loader=PackageLoader("shotclock.bench", "report"),
         autoescape=True,
-        finalize=unbroken,
+        finalize=keep_unbroken,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

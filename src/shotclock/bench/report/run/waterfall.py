@@ -100,7 +100,7 @@ def _mean_ms(rows: pa.Table, column: str) -> float:
 
 
 def _fall(arm: str, rows: pa.Table) -> Fall:
-    hidden, hand_over_ms = _unseen(rows)
+    hidden, hand_over_ms = _sum_hidden(rows)
     bars = []
     for stage in CALL_STAGES:
         total, emulated = _mean_ms(rows, f"{stage}_ns"), _mean_ms(rows, f"{stage}_emulated_ns")
@@ -110,7 +110,7 @@ def _fall(arm: str, rows: pa.Table) -> Fall:
     return Fall(arm, rows.num_rows, tuple(bars))
 
 
-def _unseen(rows: pa.Table) -> tuple[dict[str, float], float]:
+def _sum_hidden(rows: pa.Table) -> tuple[dict[str, float], float]:
     """Mean hidden time of each stage and mean hand-over, ms, call by call."""
     spent = {str(stage): _fill_column(rows, f"{stage}_ns") for stage in CALL_STAGES}
     left = np.sum(list(spent.values()), axis=0) - _fill_column(rows, "added_latency_ns")
