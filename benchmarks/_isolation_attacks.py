@@ -121,10 +121,10 @@ CALLERS: dict[str, Callable[[], list[Payload]]] = {
 
 
 @contextmanager
-def attacking(site: Site, grpc_port: int, http_port: int, attacks: tuple[str, ...]) -> Iterator[None]:
+def attacking(site: Site, grpc_port: int, http_port: int, attacks: tuple[str, ...]) -> Iterator[Counter[str]]:
     """These attacks (of CALLERS, and `silent`), from one process, meanwhile."""
-    with _process(_attack, site, grpc_port, http_port, attacks):
-        yield
+    with _process(_attack, site, grpc_port, http_port, attacks) as sent:
+        yield sent
 
 
 @contextmanager
@@ -135,7 +135,9 @@ def offering(site: Site, name: str, grpc_port: int, rate_per_s: float) -> Iterat
 
 
 @contextmanager
-def _process(work: Callable[..., Awaitable[None]], *arguments: Any) -> Iterator[None]:
+def _process(work: Callable[..., Awaitable[None]], *arguments: Any) -> Iterator[Counter[str]]:
+    """What it yields is filled at the end: how many calls of each kind it made, by how they ended."""
+    counts: Counter[str] = Counter()
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_run, args=(theirs, work, arguments))
     process.start()
@@ -144,7 +146,10 @@ def _process(work: Callable[..., Awaitable[None]], *arguments: Any) -> Iterator[
         if not ours.poll(START_S):
             raise RuntimeError(f"a caller's process did not start within {START_S:g} s")
         ours.recv()
-        yield
+        yield counts
+        ours.send(True)
+        if ours.poll(10.0):
+            counts.update(ours.recv())
     finally:
         ours.close()
         process.join(10.0)
@@ -153,50 +158,58 @@ def _process(work: Callable[..., Awaitable[None]], *arguments: Any) -> Iterator[
 
 def _run(told: Connection, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
     async def main() -> None:
-        running = asyncio.ensure_future(work(*arguments))
-        told.send(True)
+        counts: Counter[str] = Counter()
+        running = asyncio.ensure_future(work(counts, lambda: told.send(True), *arguments))
         while not await asyncio.to_thread(told.poll, 0.2):
             if running.done():
                 running.result()
+        told.send(counts)
         running.cancel()
 
-    with suppress(EOFError, KeyboardInterrupt):
+    with suppress(OSError, EOFError, KeyboardInterrupt):
         asyncio.run(main())
 
 
-async def _attack(site: Site, grpc_port: int, http_port: int, attacks: tuple[str, ...]) -> None:
+async def _attack(
+    counts: Counter[str],
+    ready: Callable[[], None],
+    site: Site,
+    grpc_port: int,
+    http_port: int,
+    attacks: tuple[str, ...],
+) -> None:
     made = {name: make() for name, make in CALLERS.items() if name in attacks}
-    silent = [_keep_silent(http_port)] if "silent" in attacks else []
+    ready()
+    silent = [_keep_silent(counts, http_port)] if "silent" in attacks else []
     await asyncio.gather(
-        *(_send(site, name, grpc_port, payloads) for name, payloads in made.items()), *silent
+        *(_send(counts, site, name, grpc_port, payloads) for name, payloads in made.items()), *silent
     )
 
 
-async def _send(site: Site, name: str, grpc_port: int, payloads: list[Payload]) -> None:
+async def _send(counts: Counter[str], site: Site, name: str, grpc_port: int, payloads: list[Payload]) -> None:
     """One call after another, whatever becomes of them; a lost connection is made again."""
     channels = connect(f"127.0.0.1:{grpc_port}", ClientTls(site.issue(name), SERVER))
-    ended: Counter[str] = Counter()
     number = 0
     while True:
         method, payload = payloads[number % len(payloads)]
         number += 1
-        await _send_one(channels, method, payload, ended)
+        counts[f"{name}: {await _send_one(channels, method, payload)}"] += 1
         await asyncio.sleep(PAUSE_S)
 
 
-async def _send_one(channels: Channels, method: str, payload: bytes, ended: Counter[str]) -> None:
+async def _send_one(channels: Channels, method: str, payload: bytes) -> str:
+    """How it ended, by gRPC's status."""
     import grpc  # noqa: PLC0415
 
     call = channels.lane.channel.unary_unary(method)
     try:
         await call(payload, timeout=BUDGET_S)
     except grpc.aio.AioRpcError as error:
-        ended[error.code().name] += 1
-    else:
-        ended["OK"] += 1
+        return str(error.code().name)
+    return "OK"
 
 
-async def _keep_silent(http_port: int) -> None:
+async def _keep_silent(counts: Counter[str], http_port: int) -> None:
     """So many connections that send nothing; each that is closed is opened again."""
     loop = asyncio.get_running_loop()
     held: dict[socket.socket, None] = {}
@@ -220,13 +233,17 @@ async def _keep_silent(http_port: int) -> None:
                 one.close()
                 break
             held[one] = None
+            counts["silent: opened"] += 1
             loop.add_reader(one, see, one)
             if len(held) % 20 == 0:
                 await asyncio.sleep(0.01)  # 2,000 new ones a second, or this process takes the core
         await asyncio.sleep(0.05)
 
 
-async def _offer(site: Site, name: str, grpc_port: int, rate_per_s: float) -> None:
+async def _offer(
+    counts: Counter[str], ready: Callable[[], None], site: Site, name: str, grpc_port: int, rate_per_s: float
+) -> None:
+    ready()
     dispatcher = GrpcDispatcher(connect(f"127.0.0.1:{grpc_port}", ClientTls(site.issue(name), SERVER)))
     asked, rng = instances(64, _ns(BUDGET_S)), np.random.default_rng(1)
     under_way: set[asyncio.Task[Any]] = set()
@@ -234,6 +251,7 @@ async def _offer(site: Site, name: str, grpc_port: int, rate_per_s: float) -> No
     while True:
         at += rng.exponential(1.0 / rate_per_s)
         await asyncio.sleep(max(0.0, at - time.monotonic()))
+        counts[f"{name}: asked"] += 1
         task = asyncio.create_task(_solve(dispatcher, asked[len(under_way) % len(asked)]))
         under_way.add(task)
         task.add_done_callback(under_way.discard)

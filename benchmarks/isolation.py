@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,7 +48,7 @@ class Effort:
     baseline_s: float
 
 
-QUICK, FULL = Effort(6.0), Effort(45.0)
+QUICK, FULL = Effort(5.0), Effort(45.0)
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Measured:
     sigterm_s: float
     stderr_bytes: int
     load_before: float
+    attacks: Counter[str]
 
     def figures(self) -> dict[str, float]:
         """Metric → number."""
@@ -98,6 +100,7 @@ class Measured:
             "attacked_calls": len(self.attacked.latencies_s),
             "stderr_bytes": self.stderr_bytes,
             "machine_load_before": self.load_before,
+            "attack_calls": self.attacks.total(),
         }
 
 
@@ -142,12 +145,12 @@ def measure(effort: Effort, attacks: tuple[str, ...] = ()) -> Measured:
             _tell("attacks")
             with (
                 offering(site, HEAVY, port, TIMES * SHARE_PER_S),
-                attacking(site, port, running.http_port, attacks or (*CALLERS, SILENT)),
+                attacking(site, port, running.http_port, attacks or (*CALLERS, SILENT)) as sent,
             ):
                 attacked = _observe(site, port, 2 * seconds, 4)
                 sigterm_s = running.terminate_s()
             size = running.stderr.stat().st_size
-    return Measured(baseline, heavy, attacked, sigterm_s, size, load_before)
+    return Measured(baseline, heavy, attacked, sigterm_s, size, load_before, sent)
 
 
 def markdown(measured: Measured) -> list[str]:
@@ -177,7 +180,8 @@ def markdown(measured: Measured) -> list[str]:
         "",
         f"SIGTERM under attack: ended after {figures['sigterm_s']:.1f} s, `drain_s` being {DRAIN_S:g} s. The "
         f"service wrote {measured.stderr_bytes} bytes to stderr. The machine's load before: "
-        f"{measured.load_before:.1f}.",
+        f"{measured.load_before:.1f}. The attackers' calls by gRPC's status: "
+        f"{', '.join(f'{what} {count}' for what, count in sorted(measured.attacks.items()))}.",
         "",
     ]
 
