@@ -62,9 +62,9 @@ class DrawnBlocks:
         layer = self._kernel.layers[block.layer]
         width = layer.weight.shape[1]
         columns = np.sort(self._rng.permutation(width)[: len(block.columns)])
-        drawn = Block(block.layer, 0, columns, 1.0 - layer.above_floor(0, torch.from_numpy(columns)))
-        proposal = Proposal(asked.subproblem, drawn)
-        return Proposal(self._kernel.rebuild(proposal, base_version), drawn)
+        draw_kernels = Block(block.layer, 0, columns, 1.0 - layer.above_floor(0, torch.from_numpy(columns)))
+        proposal = Proposal(asked.subproblem, draw_kernels)
+        return Proposal(self._kernel.rebuild(proposal, base_version), draw_kernels)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         """See `Kernel.rebuild`."""
@@ -99,7 +99,7 @@ def ladders(
 
 
 def _calls_in_flight(in_flight: list[Stale], seeds: int, rows: int) -> Ladder:
-    def drawn(toggles: bool) -> tuple[Interval, ...]:
+    def draw_kernels(toggles: bool) -> tuple[Interval, ...]:
         def asking(row: Row) -> DrawnBlocks:
             return DrawnBlocks(row.kernel, row.seed, toggles=toggles)
 
@@ -114,14 +114,14 @@ def _calls_in_flight(in_flight: list[Stale], seeds: int, rows: int) -> Ladder:
         (0.038, 0.60, 1.15, 1.98),
         (
             Recipe("ours: blocks in sweeps, a bit names a level", _blind(in_flight)),
-            Recipe("each block drawn at random", drawn(toggles=False)),
-            Recipe("and a bit toggles", drawn(toggles=True)),
+            Recipe("each block drawn at random", draw_kernels(toggles=False)),
+            Recipe("and a bit toggles", draw_kernels(toggles=True)),
         ),
     )
 
 
 def _run_pruning(arms: dict[str, Ask], seeds: int) -> Ladder:
-    def pruned(fitted: Fitted) -> tuple[Interval, ...]:
+    def prune(fitted: Fitted) -> tuple[Interval, ...]:
         found = [[pruning(DIGITS, arms.get(arm), seed, fitted) for seed in range(seeds)] for arm in PRUNED]
         return tuple(Interval.of([one[name] for one in figures]) for figures in found for name in figures[0])
 
@@ -133,14 +133,14 @@ def _run_pruning(arms: dict[str, Ask], seeds: int) -> Ladder:
         tuple(f"{arm}, {when}" for arm in PRUNED for when in ("pruned", "tuned")),
         (0.351, 0.212, 0.485, 0.231, 1.06, 0.272),
         (
-            Recipe("Adam at 0.01, 150 full-batch steps, then SGD", pruned("full batch")),
-            Recipe("Adam at 0.001, 1,000 mini-batches: the table above", pruned("mini-batches")),
+            Recipe("Adam at 0.01, 150 full-batch steps, then SGD", prune("full batch")),
+            Recipe("Adam at 0.001, 1,000 mini-batches: the table above", prune("mini-batches")),
         ),
     )
 
 
 def _stale(after_steps: list[Stale], settled: Training, seeds: int) -> Ladder:
-    def trained(training: Training) -> tuple[Interval, ...]:
+    def train(training: Training) -> tuple[Interval, ...]:
         return _blind(stale_steps(seeds, training, 4, (BLIND,)))
 
     return Ladder(
@@ -151,8 +151,8 @@ def _stale(after_steps: list[Stale], settled: Training, seeds: int) -> Ladder:
         tuple(f"s = {lag}" for lag in STALE_STEPS),
         (-2.4, -0.5, 7.4, 7.0),
         (
-            Recipe("SGD at 0.05, 1,000 steps", trained(PLAIN_SGD)),
-            Recipe("momentum 0.9 at 0.01, 1,000 steps", trained(MOMENTUM)),
+            Recipe("SGD at 0.05, 1,000 steps", train(PLAIN_SGD)),
+            Recipe("momentum 0.9 at 0.01, 1,000 steps", train(MOMENTUM)),
             Recipe(f"and {settled.steps:,} steps: the table above", _blind(after_steps)),
         ),
     )

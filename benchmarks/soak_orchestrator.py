@@ -182,7 +182,7 @@ def _judge(kills: int, calls: Calls, verdict: Verdict) -> Figures:
         "jobs_paid": len(verdict.paid),
         "jobs_adopted": verdict.count_adopted(),
         **{f"records_{state}": count for state, count in sorted(verdict.states().items())},
-        "lost": len(verdict.lost_jobs()),
+        "lost": len(verdict.find_lost_jobs()),
         "paid_twice": len(verdict.find_paid_twice()),
         "unfinished": len(verdict.find_unfinished()),
     }

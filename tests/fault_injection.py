@@ -63,11 +63,11 @@ class OutageProvider:
     name = "emulated"
 
     def __init__(self, clock: Clock) -> None:
-        def emulated(slower: int) -> EmulatedProvider:
+        def build_emulated(slower: int) -> EmulatedProvider:
             facts = replace(FACTS, efficiency=FACTS.efficiency / slower)
             return EmulatedProvider(facts, load("colocated"), Inline(), clock, seed=0)
 
-        self._healthy, self._slow = emulated(1), emulated(SLOWER)
+        self._healthy, self._slow = build_emulated(1), build_emulated(SLOWER)
         self._owners: dict[str, _JobOwner] = {}
         self._asking = 0
         self.limits = self._healthy.limits

@@ -100,7 +100,7 @@ class Verdict:
             histories = {record.tag: read_history(connection, record.tag) for record in records}
         return cls(records, histories, books.list_paid())
 
-    def lost_jobs(self) -> set[str]:
+    def find_lost_jobs(self) -> set[str]:
         """Paid for, and not in the ledger."""
         return {tag for tag, _ in self.paid} - {record.tag for record in self.records}
 

@@ -88,7 +88,7 @@ def site(tmp_path: Path) -> Site:
     return Site.at(tmp_path)
 
 
-def refused(server: TlsFiles, client: TlsFiles, path: Path) -> str:
+def expect_refusal(server: TlsFiles, client: TlsFiles, path: Path) -> str:
     with pytest.raises(MachineError) as caught:
         ask(server, client)
     said = str(caught.value)
@@ -105,23 +105,23 @@ def test_a_key_connects_or_is_refused_by_its_kind(site: Site, kind: str) -> None
         assert ask(server, client).accepted == 0
         assert ask(put(site, SERVER, key), client).accepted == 0
         return
-    assert "make a P-256 key" in refused(server, client, client.certificate)
+    assert "make a P-256 key" in expect_refusal(server, client, client.certificate)
     client = site.issue(OPERATOR)
     server = put(site, SERVER, key)
-    assert "no key of the kind" in refused(server, client, server.certificate)
+    assert "no key of the kind" in expect_refusal(server, client, server.certificate)
 
 
 @pytest.mark.parametrize("kind", sorted(KEYS))
 def test_an_authority_vouches_or_is_refused_by_its_kind(site: Site, kind: str) -> None:
     key = KEYS[kind]()
-    server, client = (signed_by(key, site, name) for name in (SERVER, OPERATOR))
+    server, client = (sign(key, site, name) for name in (SERVER, OPERATOR))
     if kind in VOUCHING:
         assert ask(server, client).accepted == 0
     else:
-        assert "does not verify" in refused(server, client, server.authorities)
+        assert "does not verify" in expect_refusal(server, client, server.authorities)
 
 
-def signed_by(authority_key: Any, site: Site, name: str, hours: tuple[int, int] = (-1, 24)) -> TlsFiles:
+def sign(authority_key: Any, site: Site, name: str, hours: tuple[int, int] = (-1, 24)) -> TlsFiles:
     """A new P-256 certificate of an authority with this key, valid between these hours from now."""
     files, now = site.issue(name), datetime.now(UTC)
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "authority")])
@@ -144,8 +144,8 @@ def signed_by(authority_key: Any, site: Site, name: str, hours: tuple[int, int] 
 
 @pytest.mark.parametrize(("hours", "says"), [((-9, -1), "expired on"), ((1, 9), "is not valid before")])
 def test_an_authority_out_of_date_is_one_line(site: Site, hours: tuple[int, int], says: str) -> None:
-    files = signed_by(KEYS["p-256"](), site, SERVER, hours)
-    assert says in refused(files, site.issue(OPERATOR), files.authorities)
+    files = sign(KEYS["p-256"](), site, SERVER, hours)
+    assert says in expect_refusal(files, site.issue(OPERATOR), files.authorities)
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_a_usage_connects_or_is_refused_by_name(
         files = put(site, name, key, extension)
         server, client = (files, other) if name == SERVER else (other, files)
         if says:
-            assert says in refused(server, client, files.certificate)
+            assert says in expect_refusal(server, client, files.certificate)
         else:
             assert ask(server, client).accepted == 0
 
 
 def test_a_server_without_a_name_is_refused(site: Site) -> None:
     files = put(site, SERVER, KEYS["p-256"](), named=False)
-    assert "names no host" in refused(files, site.issue(OPERATOR), files.certificate)
+    assert "names no host" in expect_refusal(files, site.issue(OPERATOR), files.certificate)
 
 
 FORMS: dict[str, Callable[[bytes], bytes]] = {

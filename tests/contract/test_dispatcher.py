@@ -107,13 +107,13 @@ def test_without_a_race_the_samples_stand_alone() -> None:
 
 def test_a_qpu_that_never_answers_degrades_by_the_deadline() -> None:
     def work(system: System) -> Coroutine[Any, Any, tuple[Outcome, float]]:
-        async def timed() -> tuple[Outcome, float]:
+        async def measure_solve() -> tuple[Outcome, float]:
             loop = asyncio.get_running_loop()
             began = loop.time()
             outcome = await system.orchestrator.solve(make_subproblem())
             return outcome, loop.time() - began
 
-        return timed()
+        return measure_solve()
 
     outcome, took_s = simulate(make_scripted(afterwards=Never()), work)
     assert isinstance(outcome, Degraded)
@@ -267,10 +267,10 @@ def test_a_bug_of_a_provider_costs_its_call_the_qpu_and_not_the_classical_answer
         first = await system.orchestrator.solve(make_subproblem(0))
         return first, await system.orchestrator.solve(make_subproblem(1))
 
-    def broken() -> System:
+    def build_broken() -> System:
         return make_scripted(Fail(ZeroDivisionError("bug")))()  # type: ignore[arg-type]
 
-    first, second = simulate(broken, work)
+    first, second = simulate(build_broken, work)
     # Whether the job runs is not known, so it is looked for until the deadline; the answer is classical.
     assert isinstance(first, Degraded)
     assert isinstance(second, Done)

@@ -47,11 +47,11 @@ def aer_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The width of every circuit that Aer was given."""
     widths: list[int] = []
 
-    def counted(circuit: QuantumCircuit, shots: int, flip: float, seed: int, method: str) -> Samples:
+    def count_run(circuit: QuantumCircuit, shots: int, flip: float, seed: int, method: str) -> Samples:
         widths.append(circuit.num_qubits)
         return sample_circuit(circuit, shots, flip, seed, method)
 
-    monkeypatch.setattr(shooting, "sample_circuit", counted)
+    monkeypatch.setattr(shooting, "sample_circuit", count_run)
     return widths
 
 

@@ -95,7 +95,7 @@ def over_grpc(make: Callable[[], System], work: Callable[[Subject], Awaitable[No
     site = Site.at(folder)
 
     @asynccontextmanager
-    async def served(system: System) -> AsyncIterator[Dispatcher]:
+    async def serve_system(system: System) -> AsyncIterator[Dispatcher]:
         tls = ServerTls(site.issue(SERVER), POLICY)
         server = await serve(system.orchestrator, system.orchestrator, "127.0.0.1:0", tls)
         channels = connect(f"127.0.0.1:{server.port}", ClientTls(site.issue(TRAINER), SERVER))
@@ -108,7 +108,7 @@ def over_grpc(make: Callable[[], System], work: Callable[[Subject], Awaitable[No
 
     async def main() -> None:
         system = await _start(make)
-        async with served(system) as client:
+        async with serve_system(system) as client:
             await work(Subject(client, system))
         await system.orchestrator.stop()
 

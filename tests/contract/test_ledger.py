@@ -41,12 +41,12 @@ WAYS: dict[LedgerState, tuple[LedgerState, ...]] = {
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
-        def made(now_unix_s: Callable[[], float]) -> Ledger:
+        def make_ledger(now_unix_s: Callable[[], float]) -> Ledger:
             if request.param == "memory":
                 return MemoryLedger(now_unix_s)
             return stack.enter_context(contextlib.closing(SqliteLedger(tmp_path / "ledger.db", now_unix_s)))
 
-        yield made
+        yield make_ledger
 
 
 def make_step_clock() -> Callable[[], float]:

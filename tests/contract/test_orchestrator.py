@@ -180,7 +180,7 @@ def test_a_full_queue_gives_up_a_low_priority_for_a_high_one() -> None:
 
 
 def test_a_crowded_queue_refuses_low_priorities_first() -> None:
-    def crowded() -> System:
+    def build_crowded() -> System:
         provider = ScriptedProvider(LoopClock(), afterwards=Reply(0.05), limits=ONE_LANE, predicted_s=0.05)
         return System(provider, protected=True, queue_limit=64, overload_wait_ms=40, fallback=Fallback.NONE)
 
@@ -193,7 +193,7 @@ def test_a_crowded_queue_refuses_low_priorities_first() -> None:
         await crowd
         return both[0], both[1]
 
-    low, high = simulate(crowded, work)
+    low, high = simulate(build_crowded, work)
     assert isinstance(low, Shed)
     assert low.rejection.limit == "queue_wait"
     assert isinstance(high, Done)

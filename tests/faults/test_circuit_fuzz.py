@@ -44,7 +44,7 @@ def dump(circuit: QuantumCircuit, version: int = common.QPY_VERSION) -> bytes:
     return content.getvalue()
 
 
-def doubled(levels: int) -> QuantumCircuit:
+def double(levels: int) -> QuantumCircuit:
     """Gates of which each is the one before, twice."""
     circuit = QuantumCircuit(1)
     circuit.h(0)
@@ -135,7 +135,7 @@ def test_every_hostile_source_is_refused_within_bounded_memory_and_time() -> Non
     assert "4294967295 qubits, heron-torino has 133" in told["file qubits"]
 
 
-def mutated(content: bytes) -> st.SearchStrategy[bytes]:
+def mutations(content: bytes) -> st.SearchStrategy[bytes]:
     """The content with a few bytes changed, cut out or repeated."""
 
     def change(edits: list[tuple[int, int, bytes]]) -> bytes:
@@ -164,13 +164,13 @@ c = measure q;
 
 
 @settings(max_examples=150)
-@given(mutated(PROGRAM))
+@given(mutations(PROGRAM))
 def test_changed_programs_raise_nothing_else(content: bytes) -> None:
     targets.check_qasm(content)
 
 
 @settings(max_examples=30)
-@given(mutated(HEAD.encode() + b"qubit[2] q; bit[2] c; h q; cx q[0], q[1]; c = measure q;"))
+@given(mutations(HEAD.encode() + b"qubit[2] q; bit[2] c; h q; cx q[0], q[1]; c = measure q;"))
 def test_changed_programs_that_are_read_raise_nothing_else(content: bytes) -> None:
     targets.read_qasm(content)
 
@@ -180,7 +180,7 @@ def sample() -> QuantumCircuit:
     vector, angle = ParameterVector("t", 3), Parameter("a")
     circuit = QuantumCircuit(4, 2, global_phase=angle)
     circuit.rx(vector[1] * 2 + angle, 0)
-    circuit.append(doubled(2).to_gate().control(1), [0, 1])
+    circuit.append(double(2).to_gate().control(1), [0, 1])
     circuit.append(UnitaryGate(Operator(XGate())), [0])
     circuit.append(MCXGate(3), range(4))
     circuit.append(PauliEvolutionGate(SparsePauliOp(["XX", "ZI"]), time=0.3), [0, 1])
@@ -191,7 +191,7 @@ def sample() -> QuantumCircuit:
 
 
 @settings(max_examples=150)
-@given(mutated(dump(sample())))
+@given(mutations(dump(sample())))
 def test_changed_qpy_raises_nothing_else(content: bytes) -> None:
     targets.check_qpy(content)
 
@@ -201,7 +201,7 @@ def test_honest_qpy_of_every_version_passes_and_is_counted(version: int) -> None
     assert common.QPY_VERSION <= qpy_check.NEWEST
     assert targets.check_qpy(dump(sample(), version)) == ""
     nested = QuantumCircuit(1)
-    nested.append(doubled(3).to_gate(), [0])
+    nested.append(double(3).to_gate(), [0])
     check = QpyCheck(dump(nested, version), targets.LIMITS)
     assert list(check.steps()) == []
     assert check.main.gates == 1 + 2 + 4 + 8 + 8
@@ -253,7 +253,7 @@ def test_a_circuit_that_is_not_the_template_is_never_believed(payload: bytes) ->
 def test_changed_templates_are_refused_or_are_what_was_asked_for(data: st.DataObject) -> None:
     content = store.serialise(targets.identity(), targets.template())
     header, _, payload = content.split(b"\n", 2)
-    changed = data.draw(mutated(header))
+    changed = data.draw(mutations(header))
     if targets.load_template(changed + b"\n\n" + payload) == "":
         assert json.loads(changed)["facts"] == json.loads(header)["facts"]
 
@@ -281,7 +281,9 @@ def test_lines_off_the_device_and_wrong_costs_are_computed_again(
 
 
 @settings(max_examples=40)
-@given(mutated(b'{"calibration": "a", "costs": [0.5], "device": "heron-torino", "lines": [[0, 1]], "n": 2}'))
+@given(
+    mutations(b'{"calibration": "a", "costs": [0.5], "device": "heron-torino", "lines": [[0, 1]], "n": 2}')
+)
 def test_changed_line_sets_raise_nothing_else(content: bytes) -> None:
     targets.load_line_set(content)
 

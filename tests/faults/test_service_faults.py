@@ -89,10 +89,10 @@ def test_a_full_disk_is_said_once_nothing_is_paid_for_any_more_and_nothing_is_lo
         asyncio.run(fill(place, books))
         verdict = Verdict.of(place.ledger, books)
         assert len(verdict.paid) > 5
-        assert verdict.lost_jobs() == set()
+        assert verdict.find_lost_jobs() == set()
         asyncio.run(resume_with_space(place))
         verdict = Verdict.of(place.ledger, books)
-    assert verdict.lost_jobs() == set()
+    assert verdict.find_lost_jobs() == set()
     assert verdict.find_paid_twice() == set()
     assert verdict.find_unfinished() == []
     assert verdict.find_disordered() == []

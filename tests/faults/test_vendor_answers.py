@@ -55,7 +55,7 @@ def job() -> Job:
     return Job.of((on_device(3),), 100, f"shotclock:{next(NUMBERS):024x}", rep_delay_s=0.0)
 
 
-async def refused(work: Any) -> ProviderError:
+async def expect_refusal(work: Any) -> ProviderError:
     with pytest.raises(ProviderError) as caught:
         await work
     assert "\n" not in str(caught.value)
@@ -96,7 +96,7 @@ CONFIGURATIONS = [
 def test_a_configuration_that_no_device_has_is_refused(
     odd: dict[str, Any], make: Callable[..., Provider], proxy: Tampering
 ) -> None:
-    proxy.answer("GET /backends/[^/]+/configuration$", _changed(odd))
+    proxy.answer("GET /backends/[^/]+/configuration$", _change(odd))
     with pytest.raises(ProviderError, match="configuration") as caught:
         make()
     assert "\n" not in str(caught.value)
@@ -123,7 +123,7 @@ def test_connecting_names_what_is_wrong_with_the_identity_service(
     assert proxy.count("POST /identity/token$") == 1
 
 
-def _changed(values: dict[str, Any]) -> Callable[[Answer], Answer]:
+def _change(values: dict[str, Any]) -> Callable[[Answer], Answer]:
     return lambda answer: document({**json.loads(answer.body), **values})
 
 
@@ -205,7 +205,7 @@ def test_what_breaks_before_the_post_has_submitted_nothing(
         if read == USAGE and what != "dropped":
             await provider.submit(job())  # which does without it
             return
-        assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
+        assert (await expect_refusal(provider.submit(job()))).kind is FaultKind.TRANSIENT
         assert proxy.count(SUBMIT) == posted
         assert provider.budget.reservation == 0.0
 
@@ -229,7 +229,7 @@ def test_a_submit_whose_answer_is_not_understood_is_found_by_its_tag(
     async def main() -> None:
         provider, lost = endpoint.ibm(max_money=10.0), job()
         proxy.answer(SUBMIT, ODD_ANSWERS[what])
-        assert (await refused(provider.submit(lost))).kind is FaultKind.AMBIGUOUS
+        assert (await expect_refusal(provider.submit(lost))).kind is FaultKind.AMBIGUOUS
         promised = provider.budget.reservation
         assert promised > 0.0
         (found,) = await provider.find(lost.tag)
@@ -261,7 +261,7 @@ def test_results_that_stay_unreadable_end_the_job(
         provider = make(cadence=replace(IMPATIENT, patience_s=0.3))
         accepted = await provider.submit(job())
         proxy.answer(RESULTS, NONSENSE[what])
-        error = await refused(provider.collect(accepted))
+        error = await expect_refusal(provider.collect(accepted))
         # QRMI does not distinguish an unreadable response from a missing one.
         assert error.kind is FaultKind.PERMANENT or provider.name == "qrmi"
         assert error.kind is not FaultKind.TRANSIENT
@@ -276,8 +276,8 @@ def test_a_state_that_nobody_knows_is_not_polled_for_ever(
     async def main() -> None:
         provider = endpoint.ibm(cadence=replace(IMPATIENT, patience_s=0.3))
         accepted = await provider.submit(job())
-        proxy.answer(STATE, _changed({"state": {"status": state}}))
-        error = await refused(provider.collect(accepted))
+        proxy.answer(STATE, _change({"state": {"status": state}}))
+        error = await expect_refusal(provider.collect(accepted))
         assert error.kind is FaultKind.AMBIGUOUS
         assert state.upper() in str(error)
 
@@ -288,8 +288,8 @@ def test_a_job_that_was_cancelled_for_its_time_has_ended(endpoint: IbmEndpoint, 
     async def main() -> None:
         provider = endpoint.ibm()
         accepted = await provider.submit(job())
-        proxy.answer(STATE, _changed({"state": {"status": "Cancelled - Ran too long"}}))
-        error = await refused(provider.collect(accepted))
+        proxy.answer(STATE, _change({"state": {"status": "Cancelled - Ran too long"}}))
+        error = await expect_refusal(provider.collect(accepted))
         assert isinstance(error, JobEndedError)
         assert error.kind is FaultKind.PERMANENT
 
@@ -314,7 +314,7 @@ def test_a_job_that_is_never_found_has_ended(endpoint: IbmEndpoint, proxy: Tampe
         provider = endpoint.ibm(max_money=10.0)
         accepted = await provider.submit(job())
         proxy.answer(STATE, refusal(404))
-        error = await refused(provider.collect(accepted))
+        error = await expect_refusal(provider.collect(accepted))
         assert isinstance(error, JobEndedError)
         assert provider.charges().abandoned == 1
 
@@ -329,7 +329,7 @@ def test_a_404_that_names_no_program_keeps_the_executor(endpoint: IbmEndpoint, p
     async def main() -> None:
         provider = endpoint.ibm(max_money=10.0)
         proxy.answer(SUBMIT, refusal(404, "not_found", "no such route"), times=1, forwarded=False)
-        assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
+        assert (await expect_refusal(provider.submit(job()))).kind is FaultKind.TRANSIENT
         assert provider.budget.reservation == 0.0
         await provider.collect(await provider.submit(job()))
 
@@ -371,7 +371,7 @@ def test_a_refusal_says_when_to_come_back(
     async def main() -> None:
         provider = endpoint.ibm()
         proxy.answer(SUBMIT, refusal(status, 1202, "too many", **headers), forwarded=False)
-        error = await refused(provider.submit(job()))
+        error = await expect_refusal(provider.submit(job()))
         assert (error.kind, error.retry_after_s) == (FaultKind.TRANSIENT, wait_s)
 
     asyncio.run(main())
@@ -390,7 +390,7 @@ def test_a_token_that_cannot_be_renewed_fails_its_own_call_and_no_other(
         before = proxy.count("POST /identity/token$")
         proxy.answer("POST /identity/token$", failure, times=3)
         for _ in range(3):
-            assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
+            assert (await expect_refusal(provider.submit(job()))).kind is FaultKind.TRANSIENT
         assert proxy.count("POST /identity/token$") == before + 3
         assert proxy.count(SUBMIT) == 0
         assert (await provider.collect(await provider.submit(job()))).samples[0].shots == 100
@@ -405,7 +405,7 @@ def test_a_key_that_is_refused_later_says_so(endpoint: IbmEndpoint, proxy: Tampe
         client: Any = provider._client
         client._backend._api_client._session.auth.tm.expire()
         proxy.answer("POST /identity/token$", document({"errorMessage": "Provided API key is gone"}, 400))
-        error = await refused(provider.submit(job()))
+        error = await expect_refusal(provider.submit(job()))
         assert error.kind is FaultKind.PERMANENT
         assert "quantum.credentials_file" in str(error)
         assert "Provided API key is gone" in str(error)
@@ -419,7 +419,7 @@ def test_a_session_that_does_not_report_its_usage_costs_what_its_jobs_do(
 ) -> None:
     async def main() -> None:
         provider = endpoint.ibm(max_money=1e6, policy=WorkloadPolicy("session", idle_s=60.0))
-        proxy.answer("GET /sessions/[^/]+$", _changed({"elapsed_time": usage}))
+        proxy.answer("GET /sessions/[^/]+$", _change({"elapsed_time": usage}))
         charged = 0.0
         for _ in range(2):
             execution = await provider.collect(await provider.submit(job()))
@@ -443,7 +443,7 @@ def test_a_session_without_an_id_is_not_used(
     async def main() -> None:
         provider = endpoint.ibm(max_money=10.0, policy=WorkloadPolicy("session"))
         proxy.answer(request_, NONSENSE[what])
-        assert (await refused(provider.submit(job()))).kind is FaultKind.TRANSIENT
+        assert (await expect_refusal(provider.submit(job()))).kind is FaultKind.TRANSIENT
         assert provider.budget.reservation == 0.0
         assert proxy.count(SUBMIT) == 0
 

@@ -68,7 +68,7 @@ def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-async def gone(pid: int) -> None:
+async def wait_gone(pid: int) -> None:
     """Returns when there is no such process, not even a dead one."""
     async with asyncio.timeout(HANG_S):
         while exists(pid):  # noqa: ASYNC110 - another process
@@ -79,7 +79,7 @@ def _text_of(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-async def written(file: Path) -> int:
+async def wait_written(file: Path) -> int:
     """What the work wrote, once it has."""
     async with asyncio.timeout(HANG_S):
         while not (text := _text_of(file)):  # noqa: ASYNC110 - another process
@@ -111,9 +111,9 @@ def test_work_whose_caller_leaves_is_killed(host: Host, tmp_path: Path, work: ob
         before = await host.pool.run(os.getpid)
         assert callable(work)
         asked = asyncio.create_task(host.pool.run(work, tmp_path / "pid"))
-        assert await written(tmp_path / "pid") == before
+        assert await wait_written(tmp_path / "pid") == before
         asked.cancel()
-        await gone(before)
+        await wait_gone(before)
         assert await host.pool.run(os.getpid) != before
 
     asyncio.run(main())
@@ -137,7 +137,7 @@ def test_work_that_ends_soon_after_its_caller_left_costs_no_process(host: Host) 
 def test_work_that_waits_is_never_begun_once_its_caller_left(host: Host, tmp_path: Path) -> None:
     async def main() -> None:
         running = asyncio.create_task(host.pool.run(write_pid_and_spin, tmp_path / "pid"))
-        await written(tmp_path / "pid")
+        await wait_written(tmp_path / "pid")
         waiting = [asyncio.create_task(host.pool.run(Path.touch, tmp_path / "begun")) for _ in range(2)]
         await asyncio.sleep(0)
         for one in (*waiting, running):
@@ -152,7 +152,7 @@ def test_work_that_waits_is_never_begun_once_its_caller_left(host: Host, tmp_pat
 def test_as_many_wait_as_may_and_the_next_is_refused(host: Host, tmp_path: Path) -> None:
     async def main() -> None:
         running = asyncio.create_task(host.pool.run(write_pid_and_spin, tmp_path / "pid"))
-        await written(tmp_path / "pid")
+        await wait_written(tmp_path / "pid")
         waiting = [asyncio.create_task(host.pool.run(os.getpid)) for _ in range(LIMITS.queue)]
         await asyncio.sleep(0)
         assert await fault_of(host.pool, os.getpid) is WorkerFault.QUEUE
@@ -167,7 +167,7 @@ def test_a_killed_worker_costs_its_caller_alone(host: Host, tmp_path: Path) -> N
         for number in range(5):
             pid = tmp_path / f"{number}"
             lost = asyncio.create_task(fault_of(host.pool, write_pid_and_spin, pid))
-            os.kill(await written(pid), signal.SIGKILL)
+            os.kill(await wait_written(pid), signal.SIGKILL)
             assert await lost is WorkerFault.DIED
             # and one that has nothing to do costs nobody
             idle = await host.pool.run(os.getpid)
@@ -252,7 +252,7 @@ def test_closing_waits_for_no_work(tmp_path: Path, work: object) -> None:
         assert callable(work)
         running = asyncio.create_task(fault_of(host.pool, work, tmp_path / "pid"))
         waiting = asyncio.create_task(fault_of(host.pool, os.getpid))
-        pid = await written(tmp_path / "pid")
+        pid = await wait_written(tmp_path / "pid")
         await asyncio.to_thread(host.close)
         assert [await running, await waiting] == [WorkerFault.START] * 2
         assert await fault_of(host.pool, os.getpid) is WorkerFault.START

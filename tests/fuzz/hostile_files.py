@@ -21,7 +21,7 @@ def parquet(table: pa.Table, **options: object) -> bytes:
     return out.getvalue()
 
 
-def repeated_text() -> bytes:
+def make_repeated_text() -> bytes:
     """A dictionary page of one text of 1 MB, which a million rows repeat at a bit each."""
     column = pa.DictionaryArray.from_arrays(np.zeros(900_000, np.int32), pa.array(["x" * 1_000_000]))
     table = pa.table(dict.fromkeys(("arm", "outcome", "cause", "answered_by"), column))
@@ -34,7 +34,7 @@ def many_rows() -> bytes:
     return parquet(pa.table({"run": column, "seed": column, "step": column}))
 
 
-def nested_columns() -> bytes:
+def make_nested_columns() -> bytes:
     """Lists of lists where numbers belong."""
     kind = pa.int64()
     for _ in range(20):
@@ -82,9 +82,9 @@ CONTENTS: dict[str, Callable[[], bytes]] = {
     "tags": lambda: b"<a <!-- " * 50_000,
     "packets": lambda: b"\n\0" * 500_000,
     "sqlite header": lambda: b"SQLite format 3\0" + bytes(4080),
-    "repeated text of parquet": repeated_text,
+    "repeated text of parquet": make_repeated_text,
     "rows of parquet": many_rows,
-    "nested columns of parquet": nested_columns,
+    "nested columns of parquet": make_nested_columns,
     "columns of parquet": many_columns,
     "footer of parquet": long_footer,
     "inflating histogram": inflating_log,

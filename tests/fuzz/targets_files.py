@@ -50,34 +50,34 @@ def check_line(text: str) -> None:
 
 def settings_file(content: bytes, folder: Path) -> None:
     """`--config FILE`."""
-    file = _written(folder / "shotclock.toml", content)
+    file = _write(folder / "shotclock.toml", content)
     expect_one_line(lambda: load(file, {}))
 
 
 def profile_file(content: bytes, folder: Path) -> None:
     """`--profile FILE`."""
-    file = _written(folder / "profile.toml", content)
+    file = _write(folder / "profile.toml", content)
     expect_one_line(lambda: profiles.load(str(file)))
 
 
 def job_records(content: bytes, folder: Path) -> None:
     """`profile fit RECORDS`."""
-    file = _written(folder / "records.json", content)
+    file = _write(folder / "records.json", content)
 
     expect_one_line(lambda: fit.toml_of(fit.fit_profile(fit.read(file), "site", "test")))
 
 
 def pairs_record(content: bytes, folder: Path) -> None:
     """`pairs --out FOLDER` of a folder with a pairs.json."""
-    _written(folder / "pairs.json", content)
-    settings = _written(folder / "a.toml", b"schema = 1\n")
+    _write(folder / "pairs.json", content)
+    settings = _write(folder / "a.toml", b"schema = 1\n")
     job = pairs.PairsJob(folder, (settings, settings), (("shotclock",), ("shotclock",)), ())
     expect_one_line(lambda: pairs.prepare(job))
 
 
 def history_file(content: bytes, folder: Path) -> None:
     """`report --history FILE`."""
-    file = _written(folder / "history.db", content)
+    file = _write(folder / "history.db", content)
     read_history(file)
 
 
@@ -94,7 +94,7 @@ def read_history(file: Path) -> None:
 
 def side_file(name: str, content: bytes, run: Path) -> None:
     """A file of a run folder that only `verify` reads, by the one check that reads it."""
-    file = _written(run / name, content)
+    file = _write(run / name, content)
     checks: dict[str, Callable[[], Iterator[Fault]]] = {
         "machine.json": lambda: check_machine(file, {"cpu": "one"}, "summary.json"),
         "config.lock.toml": lambda: check_loads(file),
@@ -111,22 +111,22 @@ SIDE_FILES = ("machine.json", "config.lock.toml", "report.html", "latency.hlog",
 
 def run_file(name: str, content: bytes, run: Path) -> None:
     """A file of a run folder, read by `verify`, `compare`, `report`, `verify --record` and `doctor --run`."""
-    _written(run / name, content)
+    _write(run / name, content)
     read_run(run)
 
 
 def read_run(run: Path) -> None:
     """Everything but the drawing of charts."""
 
-    def listed() -> None:
+    def list_runs() -> None:
         for fault in verify(run):
             check_line(str(fault))
 
-    def compared() -> None:
+    def compare_runs() -> None:
         with refuse_contradictions(run):
             compare(read_units(run), read_units(run), ())
 
-    def reported() -> None:
+    def report_run() -> None:
         with refuse_contradictions(run):
             if (run / "load.json").is_file():
                 read_load(run)
@@ -136,15 +136,15 @@ def read_run(run: Path) -> None:
                 RunFolder(run).read_steps()
             entry(run)
 
-    def checked() -> None:
+    def check_run() -> None:
         with refuse_contradictions(run):
             integration.of_run(run)
 
-    for one in (listed, compared, reported, checked):
+    for one in (list_runs, compare_runs, report_run, check_run):
         expect_one_line(one)
 
 
-def _written(path: Path, content: bytes) -> Path:
+def _write(path: Path, content: bytes) -> Path:
     path.unlink(missing_ok=True)
     path.write_bytes(content)
     return path

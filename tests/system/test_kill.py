@@ -38,7 +38,7 @@ def kill_once(
 
 
 def assert_nothing_is_lost(verdict: Verdict) -> None:
-    assert verdict.lost_jobs() == set()
+    assert verdict.find_lost_jobs() == set()
     assert verdict.find_paid_twice() == set()
     assert verdict.find_unfinished() == []
     assert verdict.find_contradictions() == []

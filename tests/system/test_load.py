@@ -126,12 +126,12 @@ def test_ctrl_c_keeps_the_calls_that_ended_and_marks_them(tmp_path: Path) -> Non
 
 
 def test_ctrl_c_between_two_runs_keeps_the_first() -> None:
-    def interrupted(_plan: Plan, _run: LoadRun) -> None:
+    def interrupt(_plan: Plan, _run: LoadRun) -> None:
         raise KeyboardInterrupt
 
     plan = Plan(Scenario.SERVER, 20.0, 1.0, 60_000_000_000, n=6)
     job = LoadJob(plan, "quantum", runs=2, sweep=False, clock="virtual", target=None)
-    progress = LoadProgress(phase=lambda text: None, ran=interrupted)
+    progress = LoadProgress(phase=lambda text: None, ran=interrupt)
     summary, calls = run_load(load_settings(None, {}), job, progress)
     assert (summary.status, len(summary.runs)) == ("interrupted", 1)
     assert len(calls) == summary.runs[0].calls > 0

@@ -60,7 +60,7 @@ def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path
     assert (code, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["handed_back"] == 0
     assert verdict.paid
-    assert verdict.lost_jobs() == set()
+    assert verdict.find_lost_jobs() == set()
     assert verdict.find_unfinished() == []
 
 

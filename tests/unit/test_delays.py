@@ -56,7 +56,7 @@ def read(source: str | bytes | QuantumCircuit, values: dict[str, float] | None =
     return raw.read(source, values or {}, DEVICE, TARGET)
 
 
-def compiled(bound: Bound) -> DeviceCircuit:
+def compile_bound(bound: Bound) -> DeviceCircuit:
     return DeviceCircuit(store.obtain(bound, DEVICE, device.target, None).template, bound)
 
 
@@ -72,11 +72,11 @@ def plain_qpy(circuit: QuantumCircuit) -> bytes:
     return content.getvalue()
 
 
-WITHOUT_S = compiled(read(make_delay(0, "dt"))).template.duration_s
+WITHOUT_S = compile_bound(read(make_delay(0, "dt"))).template.duration_s
 
 
 def check_duration(bound: Bound, seconds: float) -> None:
-    circuit = compiled(bound)
+    circuit = compile_bound(bound)
     assert isa_delays_dt(circuit) == [round(seconds / DT)]
     assert circuit.template.duration_s - WITHOUT_S == pytest.approx(round(seconds / DT) * DT, rel=1e-9)
     assert emulation.execute_bound(bound, 10, 0.0, 0).pool.tolist() == [[1]]
@@ -144,8 +144,8 @@ def test_a_duration_as_an_expression_is_worked_out(duration: Any, seconds: float
 def test_a_fraction_of_a_dt_is_rounded_to_the_nearest_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert isa_delays_dt(compiled(read(make_delay(10.4 * DT, "s")))) == [10]
-        assert isa_delays_dt(compiled(read(make_delay(10.6 * DT, "s")))) == [11]
+        assert isa_delays_dt(compile_bound(read(make_delay(10.4 * DT, "s")))) == [10]
+        assert isa_delays_dt(compile_bound(read(make_delay(10.6 * DT, "s")))) == [11]
 
 
 def make_stretch() -> QuantumCircuit:
@@ -214,7 +214,7 @@ def test_qpy_of_a_delay_in_dt_is_read_and_that_of_a_qiskit_that_kept_no_differen
 
 
 def test_a_circuit_composed_with_others_keeps_its_delays() -> None:
-    circuit = compiled(read(make_delay(100, "us")))
+    circuit = compile_bound(read(make_delay(100, "us")))
     whole = compose([bind_isa(circuit)], TARGET.num_qubits)
     delays = [item.operation for item in whole.data if item.operation.name == "delay"]
     assert [(delay.duration, delay.unit) for delay in delays] == [(round(100e-6 / DT), "dt")]

@@ -87,12 +87,12 @@ def test_conclusions_that_the_figures_do_not_give_are_found(run: Summary) -> Non
 
 
 def test_a_missing_point_and_a_figure_that_is_not_there_are_found(run: Summary) -> None:
-    def lost(told: dict[str, Any]) -> None:
+    def lose(told: dict[str, Any]) -> None:
         del told["checklist"][4]
         told["checklist"][0]["figures"] = ["hybrid-nowhere.added_latency"]
         told["verdict"]["sentences"][0]["figures"] = [f"{COLOCATED}.luck"]
 
-    found = "\n".join(faults(change_run(run, lost)))
+    found = "\n".join(faults(change_run(run, lose)))
     assert "its points are slos, workload_candidate, fabric" in found
     assert "cites hybrid-nowhere.added_latency, which does not exist" in found
     assert f"cites {COLOCATED}.luck, which does not exist" in found

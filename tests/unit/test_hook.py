@@ -328,10 +328,10 @@ def test_once_detached_a_flush_waits_for_nothing_and_applies_nothing() -> None:
 
 
 def test_a_call_whose_wait_was_interrupted_is_still_in_flight() -> None:
-    def interrupted(_: Subproblem) -> Outcome:
+    def interrupt(_: Subproblem) -> Outcome:
         raise KeyboardInterrupt
 
-    loop = Loop(caller=FakeCaller(interrupted))
+    loop = Loop(caller=FakeCaller(interrupt))
     loop.step()
     with pytest.raises(KeyboardInterrupt):
         loop.step()

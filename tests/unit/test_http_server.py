@@ -61,7 +61,7 @@ async def forever(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def flooded(app: Any = None, **limits: Any) -> AsyncIterator[Flooded]:
+async def flood(app: Any = None, **limits: Any) -> AsyncIterator[Flooded]:
     found = Flooded(HttpLimits(**limits))
     listening = http_server.listen("127.0.0.1", 0, "--test")
     app = app or application(CollectorRegistry(), lambda: STATUS)
@@ -83,7 +83,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 def test_silent_connections_give_way_to_one_that_asks() -> None:
     async def main() -> None:
-        async with flooded(connections=50, header_s=HANG_S) as server:
+        async with flood(connections=50, header_s=HANG_S) as server:
             await server.open_silent(200)
             assert (await server.get()).startswith(b"HTTP/1.1 200")
             await until(lambda: server.closed["connections"] >= 150)
@@ -95,7 +95,7 @@ def test_silent_connections_give_way_to_one_that_asks() -> None:
 
 def test_connections_are_accepted_no_faster_than_their_limit() -> None:
     async def main() -> None:
-        async with flooded(connections=10, header_s=HANG_S, accepts_per_s=1e-6) as server:
+        async with flood(connections=10, header_s=HANG_S, accepts_per_s=1e-6) as server:
             await server.open_silent(http_server.BACKLOG + 20)
             await until(lambda: server.closed["connections"] == http_server.BACKLOG - 10)
             for _ in range(5):
@@ -107,7 +107,7 @@ def test_connections_are_accepted_no_faster_than_their_limit() -> None:
 
 def test_silent_slow_and_idle_connections_end_at_their_limits() -> None:
     async def main() -> None:
-        async with flooded(header_s=0.2, idle_s=0.1) as server:
+        async with flood(header_s=0.2, idle_s=0.1) as server:
             await server.open_silent(2)
             server.sockets[0].send(b"GET /livez HTTP/1.1\r\nhost: ")  # and never the rest
             kept_alive = socket.create_connection(("127.0.0.1", server.port))
@@ -122,7 +122,7 @@ def test_silent_slow_and_idle_connections_end_at_their_limits() -> None:
 
 def test_an_answer_that_does_not_come_ends_too_and_is_not_displaced_before() -> None:
     async def main() -> None:
-        async with flooded(forever, connections=4, answer_s=0.3) as server:
+        async with flood(forever, connections=4, answer_s=0.3) as server:
             asking = [asyncio.create_task(server.get()) for _ in range(4)]
             await until(lambda: sum(one.is_answering for one in server.connections) == 4)
             await server.open_silent(1)  # nothing waits for a request, so the newcomer goes
@@ -155,7 +155,7 @@ def no_descriptor_left() -> Iterator[None]:
 
 def test_without_descriptors_the_reserve_answers_and_failures_are_one_line_a_second() -> None:
     async def main() -> None:
-        async with flooded(header_s=HANG_S) as server:
+        async with flood(header_s=HANG_S) as server:
             clients = [socket.socket() for _ in range(20)]
             for client in clients:
                 client.setblocking(False)
@@ -179,7 +179,7 @@ def test_without_descriptors_the_reserve_answers_and_failures_are_one_line_a_sec
 
 def test_what_is_no_http_is_answered_without_a_line(capfd: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
-        async with flooded() as server:
+        async with flood() as server:
             for _ in range(5):
                 reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
                 writer.write(b"\x16\x03\x01 no http\r\n\r\n")
@@ -192,7 +192,7 @@ def test_what_is_no_http_is_answered_without_a_line(capfd: pytest.CaptureFixture
 
 def test_a_stop_does_not_wait_for_silent_connections() -> None:
     async def main() -> None:
-        async with flooded(header_s=HANG_S, answer_s=HANG_S) as server:
+        async with flood(header_s=HANG_S, answer_s=HANG_S) as server:
             await server.open_silent(3)
             await until(lambda: len(server.connections) == 3)
         assert len(server.connections) == 0

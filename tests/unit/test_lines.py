@@ -179,14 +179,14 @@ def test_stored_computes_once_a_calibration_and_heals_a_damaged_file(
 
     monkeypatch.setattr(line_sets, "compute", compute)
 
-    def stored(calibration: str) -> LineSet:
+    def store_lines(calibration: str) -> LineSet:
         return line_sets.load_or_make(tmp_path, torino, "a-device", calibration, 2)
 
-    assert stored("today") == stored("today") == SMALL
-    assert stored("tomorrow").calibration == "tomorrow"
+    assert store_lines("today") == store_lines("today") == SMALL
+    assert store_lines("tomorrow").calibration == "tomorrow"
     path = line_sets.path_of(tmp_path, "a-device", 2)
     path.write_bytes(b"\xff" + path.read_bytes()[:20])
-    assert stored("tomorrow") == stored("tomorrow")
+    assert store_lines("tomorrow") == store_lines("tomorrow")
     assert computed == ["today", "tomorrow", "tomorrow"]
 
 

@@ -61,7 +61,7 @@ class BlockingOffload:
         return work(*args, **kwargs)
 
 
-def answered_late(host: VirtualHost, offload: Offload) -> Outcome:
+def answer_late(host: VirtualHost, offload: Offload) -> Outcome:
     """A call of 0.5 s through the whole path, on a provider that computes with this offload."""
     settings = load(None, {"kernel": {"n": 3}})
     provider = EmulatedProvider(FACTS, profiles.load("colocated"), offload, host.clock, seed=0)
@@ -80,13 +80,13 @@ def answered_late(host: VirtualHost, offload: Offload) -> Outcome:
 @pytest.mark.parametrize("kind", ["elsewhere", "in place"])
 def test_a_call_that_is_late_because_of_the_emulation_says_so(kind: str) -> None:
     host = VirtualHost()
-    outcome = answered_late(host, SlowOffload() if kind == "elsewhere" else BlockingOffload(host))
+    outcome = answer_late(host, SlowOffload() if kind == "elsewhere" else BlockingOffload(host))
     assert type(outcome).__name__ == "Degraded"
     assert outcome.provenance.emulator_overrun
 
 
 def test_a_call_in_time_says_nothing_of_it() -> None:
-    outcome = answered_late(VirtualHost(), Inline())
+    outcome = answer_late(VirtualHost(), Inline())
     assert type(outcome).__name__ == "Done"
     assert not outcome.provenance.emulator_overrun
 

@@ -276,11 +276,11 @@ def test_a_circuit_that_comes_again_is_read_once(monkeypatch: pytest.MonkeyPatch
     loads: list[object] = []
     load = qpy.load
 
-    def counted(file: io.BytesIO) -> object:
+    def count_open(file: io.BytesIO) -> object:
         loads.append(file)
         return load(file)
 
-    monkeypatch.setattr(qpy, "load", counted)
+    monkeypatch.setattr(qpy, "load", count_open)
     first, second = (emulation.execute_bound(pickle.loads(pickle.dumps(asked)), 50, 0.0, 7) for _ in range(2))
     assert len(loads) == 1
     assert np.array_equal(first.counts, second.counts)

@@ -18,7 +18,7 @@ from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.tabu import Tabu
 
 
-def made(**fields: Any) -> Subproblem:
+def make(**fields: Any) -> Subproblem:
     given = {"quadratic": np.array([[0.0, 1.0], [1.0, 0.0]]), "linear": np.array([1.0, -2.0])}
     return Subproblem(**{**given, **fields})
 
@@ -57,13 +57,13 @@ def made(**fields: Any) -> Subproblem:
 )
 def test_a_field_that_cannot_be_used_is_named(fields: dict[str, Any], field: str, said: str) -> None:
     with pytest.raises(SubproblemError, match=said) as caught:
-        made(**fields)
+        make(**fields)
     assert caught.value.field == field
     assert "\n" not in str(caught.value)
 
 
 def test_numbers_of_numpy_are_kept_as_pythons() -> None:
-    found = made(offset=np.float32(2), budget_ns=np.uint32(5), base_version=np.int64(3), priority=np.int8(2))
+    found = make(offset=np.float32(2), budget_ns=np.uint32(5), base_version=np.int64(3), priority=np.int8(2))
     assert [type(one) for one in (found.offset, found.budget_ns, found.base_version)] == [float, int, int]
     assert (found.offset, found.budget_ns, found.base_version) == (2.0, 5, 3)
     assert found.priority is Priority.HIGH

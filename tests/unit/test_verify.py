@@ -127,11 +127,11 @@ def test_a_percentile_that_its_rows_do_not_give_is_found(run: Path) -> None:
 
 
 def test_a_gate_that_its_rows_do_not_give_is_found(run: Path) -> None:
-    def passed(summary: dict[str, list[dict[str, object]]]) -> None:
+    def make_pass(summary: dict[str, list[dict[str, object]]]) -> None:
         slow = next(gate for gate in summary["mission_gates"] if "public-cloud" in str(gate["metric"]))
         slow["result"] = "PASS"
 
-    change_summary(run, passed)  # type: ignore[arg-type]
+    change_summary(run, make_pass)  # type: ignore[arg-type]
     (fault,) = faults(run)
     assert fault.startswith(
         "summary.json: mission_gates.hybrid-public-cloud.quantum_latency.p95_ms.result: says PASS"
@@ -139,12 +139,12 @@ def test_a_gate_that_its_rows_do_not_give_is_found(run: Path) -> None:
 
 
 def test_the_schema_is_checked_key_by_key(run: Path) -> None:
-    def broken(summary: dict[str, object]) -> None:
+    def break_summary(summary: dict[str, object]) -> None:
         summary["n"] = "twelve"
         summary["nonsense"] = 1
         del summary["clock"]
 
-    change_summary(run, broken)
+    change_summary(run, break_summary)
     found = faults(run)
     assert {fault.split(":")[1].strip() for fault in found} >= {"n", "nonsense", "clock"}
 

@@ -155,7 +155,7 @@ class AnyQueue(RuleBasedStateMachine):
         self.model: list[tuple[Priority, int, int]] = []
         self.names = 0
 
-    def ordered(self) -> list[int]:
+    def order(self) -> list[int]:
         return [name for _, _, name in sorted(self.model, key=lambda one: (-one[0], one[1], one[2]))]
 
     @rule(deadline=st.integers(0, 5), priority=st.sampled_from(Priority))
@@ -178,13 +178,13 @@ class AnyQueue(RuleBasedStateMachine):
     @rule(count=st.integers(0, 7))
     def take_the_first(self, count: int) -> None:
         first = self.queue.peek(count)
-        assert first == self.ordered()[:count]
+        assert first == self.order()[:count]
         self.queue.take(first)
         self.model = [one for one in self.model if one[2] not in first]
 
     @rule(data=st.data())
     def take_any(self, data: st.DataObject) -> None:
-        taken = data.draw(st.lists(st.sampled_from(self.ordered()), unique=True)) if self.model else []
+        taken = data.draw(st.lists(st.sampled_from(self.order()), unique=True)) if self.model else []
         self.queue.take(taken)
         self.model = [one for one in self.model if one[2] not in taken]
 
@@ -196,7 +196,7 @@ class AnyQueue(RuleBasedStateMachine):
 
     @invariant()
     def it_is_the_sorted_list(self) -> None:
-        assert self.queue.peek(100) == self.ordered()
+        assert self.queue.peek(100) == self.order()
         assert len(self.queue) == len(self.model)
         if self.model:
             assert self.queue.earliest_deadline_ns() == min(one[1] for one in self.model)
