@@ -270,7 +270,7 @@ def test_every_limit_has_its_settings_key(tmp_path: Path) -> None:
             "[circuits.limits]\nbits = 0",
             "settings.toml:2: circuits.limits.bits: input should be greater than",
         ),
-        ("[circuits]\nlimits = 5", "settings.toml:2: circuits.limits: wants a table, [circuits.limits]"),
+        ("[circuits]\nlimits = 5", "settings.toml:2: circuits.limits: must be a table, [circuits.limits]"),
     ],
 )
 def test_a_wrong_limit_is_named(tmp_path: Path, text: str, told: str) -> None:
