@@ -29,7 +29,9 @@ def bare_numbers(tree: object, key: str = "") -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "file", [*PROFILES.glob("*.toml"), *DEVICES.glob("*.toml")], ids=lambda file: file.stem
+    "file",
+    [*PROFILES.glob("*.toml"), *DEVICES.glob("*.toml"), DEVICES.parent / "families.toml"],
+    ids=lambda file: file.stem,
 )
 def test_every_number_says_where_it_is_from(file: Path) -> None:
     assert bare_numbers(tomllib.loads(file.read_text("utf-8"))) == [".schema"]
@@ -64,10 +66,16 @@ def test_the_published_profiles_use_no_figure_of_another_machine() -> None:
 def test_an_unknown_name_gets_the_nearest_one() -> None:
     with pytest.raises(SettingsError, match="no profile 'public-clud'; did you mean 'public-cloud'"):
         load("public-clud")
-    with pytest.raises(SettingsError, match="known: heron-fez, heron-marrakesh, heron-torino"):
+    with pytest.raises(SettingsError, match="known: heron-boston, heron-fez, heron-marrakesh, heron-t"):
         device.target("heron-tornio")
     assert set(list_profiles()) == {"colocated", "onprem-today", "public-cloud"}
-    assert device.list_devices() == ("heron-fez", "heron-marrakesh", "heron-torino")
+    assert device.list_devices() == (
+        "heron-boston",
+        "heron-fez",
+        "heron-marrakesh",
+        "heron-torino",
+        "nighthawk-berlin",
+    )
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,6 @@ def test_every_job_has_an_address_or_says_that_it_has_none() -> None:
         assert re.fullmatch(r"https://github\.com/[\w-]+/[\w-]+/blob/[0-9a-f]{40}/\S+", address)
     older = rows("job | device | shots | rep_delay")
     assert len(older) == 2
-    assert "copies of public repositories that name no address" in PAGE
+    assert "copies of public repositories, without an address" in PAGE
     for row in older:  # each shot 250 µs, a read-out of an Eagle's 1.2 µs or so, and a reset
         assert number(row[5]) == pytest.approx(number(row[2]) * 253e-6, rel=0.02)

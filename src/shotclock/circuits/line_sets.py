@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -149,4 +150,4 @@ def load(folder: Path, device: str, calibration: str, n: int) -> LineSet:
 
 def path_of(folder: Path, device: str, n: int) -> Path:
     """The set's path: one per device and n, so that a new calibration replaces the old one."""
-    return folder / f"lines-{device}-{n}.json"
+    return folder / f"lines-{quote(device, safe='')}-{n}.json"  # a device may be named by its file's path

@@ -1,63 +1,36 @@
 """Emulated devices: plain figures for the event loop, a Qiskit target for the worker process.
 
+A device is named in one of three ways: a shipped file (`heron-torino`), a snapshot of IBM's fake provider
+(`fake:FakeBoston`), or the path of a site's own file.
+
 This module imports no Qiskit. `target` and `describe` do when called, so call them in the worker
 (both are module-level functions and pickle).
 """
 
 from __future__ import annotations
 
-import difflib
-import functools
-import tomllib
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
-
 from shotclock.domain.errors import SettingsError
-from shotclock.emulator.figures import Figure, Named, Sourced, figures_of
+from shotclock.emulator import device_file
+from shotclock.emulator.device_file import FAKE, DeviceFile, list_devices
+from shotclock.emulator.figures import Figure, Named, figures_of
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
     from shotclock.emulator.snapshot import Snapshot
 
-
-class Noise(Sourced):
-    """Coefficients of the noise surrogate; see `DeviceFacts.flip_probability`.
-
-    base: λ without gates
-    per_gate_layer: λ per layer of two-qubit gates
-    exposure: share of gate errors that reach the measured bits
-    short_rep_delay: λ added at rep_delay 0
-    """
-
-    base: Figure
-    per_gate_layer: Figure
-    exposure: Figure
-    short_rep_delay: Figure
-
-
-class DeviceFile(Sourced):
-    """A device as its data file describes it.
-
-    schema_number: the file's format
-    name: the device's name in settings
-    title: for people
-    fake_backend: class of the snapshot in qiskit-ibm-runtime's fake provider
-    reset: duration of a reset
-    lanes: jobs the service accepts at once
-    noise: coefficients of the noise surrogate
-    """
-
-    schema_number: Literal[1] = Field(alias="schema")
-    name: str
-    title: str
-    fake_backend: str
-    reset: Figure
-    lanes: Figure
-    noise: Noise
+__all__ = [
+    "DeviceFacts",
+    "assume_file",
+    "check_rep_delay",
+    "describe",
+    "documents",
+    "list_devices",
+    "target",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,28 +99,22 @@ def check_rep_delay(facts: DeviceFacts, rep_delay_s: float | None) -> float:
     return rep_delay_s
 
 
-def list_devices() -> tuple[str, ...]:
-    """The names of the shipped devices."""
-    folder = resources.files("shotclock.emulator") / "devices"
-    return tuple(sorted(entry.name[:-5] for entry in folder.iterdir() if entry.name.endswith(".toml")))
-
-
 def target(name: str) -> Target:
     """The device's Qiskit target, with this snapshot's durations and errors. Imports Qiskit."""
-    return _snapshot(_file(name).fake_backend).target
+    return _snapshot(name).target
 
 
 def documents(name: str) -> tuple[str, str]:
     """The snapshot's configuration and properties as IBM served them, JSON texts. Imports Qiskit."""
     from shotclock.emulator import snapshot  # noqa: PLC0415
 
-    return snapshot.documents(_file(name).fake_backend)
+    return snapshot.documents(device_file.find_source(name))
 
 
 def describe(name: str) -> DeviceFacts:
     """The device's figures. Imports Qiskit; the result is plain and pickles."""
-    file = _file(name)
-    snapshot = _snapshot(file.fake_backend)
+    snapshot = _snapshot(name)
+    file = device_file.load(name) or assume_file(name, snapshot)
     efficiency = snapshot.efficiency(file.reset.seconds)
     return DeviceFacts(
         name=name,
@@ -160,7 +127,7 @@ def describe(name: str) -> DeviceFacts:
         reset_s=file.reset.seconds,
         clops_h=snapshot.clops_h,
         efficiency=efficiency,
-        calibration_id=f"{file.fake_backend}@{snapshot.taken_at}",
+        calibration_id=f"{file.fake_backend or file.name}@{snapshot.taken_at}",
         snapshot_date=snapshot.taken_at[:10],
         lanes=int(file.lanes.value),
         noise_base=file.noise.base.value,
@@ -171,30 +138,51 @@ def describe(name: str) -> DeviceFacts:
     )
 
 
+def assume_file(name: str, snapshot: Snapshot) -> DeviceFile:
+    """The file of a device without one: what the snapshot says, and the defaults of its family.
+
+    name: `fake:CLASS`, or a back end's name
+    """
+    common = device_file.load_defaults()
+    reset = common.of_family(snapshot.family).reset
+    if snapshot.reset_s is not None:
+        source = f"median duration of the reset instruction; {snapshot.where}"
+        reset = Figure(value=round(snapshot.reset_s * 1e6, 6), unit="us", tag="published", source=source)
+    return DeviceFile(
+        schema=1,
+        name=name,
+        title=f"{name}, {snapshot.target.num_qubits} qubits",
+        fake_backend=name.removeprefix(FAKE) if name.startswith(FAKE) else "",
+        documents="" if name.startswith(FAKE) else f"{name}.json",
+        reset=reset,
+        lanes=common.lanes,
+        noise=common.noise,
+    )
+
+
 def _derive_figures(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> tuple[Named, ...]:
-    where = f"{file.fake_backend} snapshot of {snapshot.taken_at[:10]} in qiskit-ibm-runtime"
-    rep_delay_us = snapshot.rep_delay_default_s * 1e6
+    where = snapshot.where
+    rep_delay = Figure(value=snapshot.rep_delay_default_s * 1e6, unit="us", tag="published", source=where)
+    if "rep_delay_default_s" in snapshot.assumed:
+        rep_delay = device_file.load_defaults().of_family(snapshot.family).rep_delay
+    assumed = "clops_h" in snapshot.assumed
     formula = (
-        f"modelled 100-layer shot ({snapshot.model_shot_s(file.reset.seconds) * 1e6:.0f} us: rep_delay + "
-        f"100 x (CZ + 2 SX) + read-out + reset) / (100 / CLOPS_h of {snapshot.clops_h:.0f}); {where}"
+        f"the bare formula: no CLOPS_h in {where}"
+        if assumed
+        else f"modelled 100-layer shot ({snapshot.model_shot_s(file.reset.seconds) * 1e6:.0f} us: "
+        "rep_delay + 100 x (two-qubit gate + 2 SX) + read-out + reset) / "
+        f"(100 / CLOPS_h of {snapshot.clops_h:.0f}); {where}"
     )
+    tag: Literal["assumed", "published"] = "assumed" if assumed else "published"
     return (
-        Named("device.rep_delay", Figure(value=rep_delay_us, unit="us", tag="published", source=where)),
-        Named("device.efficiency", Figure(value=efficiency, unit="1", tag="published", source=formula)),
+        Named("device.rep_delay", rep_delay),
+        Named("device.efficiency", Figure(value=efficiency, unit="1", tag=tag, source=formula)),
     )
 
 
-@functools.lru_cache(maxsize=8)
-def _file(name: str) -> DeviceFile:
-    if name not in list_devices():
-        near = difflib.get_close_matches(name, list_devices(), n=1, cutoff=0.0)[0]
-        raise SettingsError(f"no device {name!r}; did you mean {near!r}? known: {', '.join(list_devices())}")
-    text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
-    return DeviceFile.model_validate(tomllib.loads(text))
-
-
-def _snapshot(fake_backend: str) -> Snapshot:
+def _snapshot(name: str) -> Snapshot:
+    source = device_file.find_source(name)
     # Imported here: the process that schedules calls must not spend 2 s on importing Qiskit.
     from shotclock.emulator import snapshot  # noqa: PLC0415
 
-    return snapshot.read(fake_backend)
+    return snapshot.read_source(source)

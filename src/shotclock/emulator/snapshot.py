@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
+import json
 import statistics
+import warnings
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from qiskit.transpiler import Target
 from qiskit_ibm_runtime import fake_provider
+from qiskit_ibm_runtime.fake_provider.fake_backend import FakeBackendV2
+from qiskit_ibm_runtime.utils.backend_converter import convert_to_target
+from qiskit_ibm_runtime.utils.backend_decoder import (
+    configuration_from_server_data,
+    properties_from_server_data,
+)
+
+from shotclock.domain import documents as limits
+from shotclock.domain import encoding
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.plugin import describe_error
+from shotclock.emulator.device_file import Source, load_defaults
 
 # CLOPS_h counts layers of two-qubit gates, each followed by arbitrary single-qubit rotations;
 # IBM quotes circuits of 100 of them (Wack et al., arXiv 2110.14108, and its "h" revision of 2023).
 CLOPS_LAYERS = 100
+TWO_QUBIT_GATES = ("cz", "ecr", "cx")
+Json = Any  # a JSON document
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A snapshot's figures.
 
+    where: the snapshot, for people
     target: Qiskit's target
+    family: of the processor, by IBM's name; "" if not stated
     rep_delay_default_s, rep_delay_low_s, rep_delay_high_s: default and range, seconds
     max_shots: per job
     max_circuits: per sub-job
     clops_h: layers of two-qubit gates per second
     taken_at: ISO 8601
+    assumed: the fields above that the snapshot lacks, so that they are the family's defaults
     """
 
+    where: str
     target: Target
+    family: str
     rep_delay_default_s: float
     rep_delay_low_s: float
     rep_delay_high_s: float
@@ -35,53 +59,199 @@ class Snapshot:
     max_circuits: int
     clops_h: float
     taken_at: str
+    assumed: frozenset[str]
+
+    @property
+    def reset_s(self) -> float | None:
+        """Median duration of a reset, seconds; None if the device has no such instruction."""
+        durations = _durations_s(self.target, "reset") if "reset" in self.target.operation_names else []
+        return statistics.median(durations) if durations else None
 
     def model_shot_s(self, reset_s: float) -> float:
         """Time of one shot of the CLOPS_h circuit from rep_delay + circuit + reset, seconds.
 
-        A layer is one median CZ and one arbitrary rotation, which takes two SX (its RZ are virtual), with
-        one read-out at the end.
+        A layer is one median two-qubit gate and one arbitrary rotation, which takes two SX (its RZ are
+        virtual), with one read-out at the end.
         """
-        cz, sx, measure = (self._median_s(name) for name in ("cz", "sx", "measure"))
-        return self.rep_delay_default_s + CLOPS_LAYERS * (cz + 2.0 * sx) + measure + reset_s
+        return _model_shot_s(self.target, self.rep_delay_default_s, reset_s)
 
     def efficiency(self, reset_s: float) -> float:
-        """Modelled time of a 100-layer shot ÷ the time CLOPS_h implies (100 ÷ CLOPS_h), at most 1."""
+        """Modelled time of a 100-layer shot ÷ the time CLOPS_h implies (100 ÷ CLOPS_h), at most 1.
+
+        1, the bare formula, where the snapshot has no CLOPS_h.
+        """
+        if "clops_h" in self.assumed:
+            return 1.0
         return min(1.0, self.model_shot_s(reset_s) / (CLOPS_LAYERS / self.clops_h))
 
-    def _median_s(self, instruction: str) -> float:
-        durations: list[float] = [
-            properties.duration
-            for properties in self.target[instruction].values()
-            if properties is not None and properties.duration is not None
-        ]
-        return statistics.median(durations)
+
+@functools.lru_cache(maxsize=8)
+def read(fake_backend: str) -> Snapshot:
+    """The named snapshot of qiskit-ibm-runtime's fake provider. Raises SettingsError."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # FakeNighthawk warns that its errors are placeholders
+        backend = _open(fake_backend)()
+        properties = backend.properties()
+        target = backend.target
+    configuration = backend.configuration().to_dict()
+    taken_at = properties.last_update_date.isoformat()
+    _check(f"fake:{fake_backend}", target)
+    where = f"{fake_backend} snapshot of {taken_at[:10]} in qiskit-ibm-runtime"
+    return _snapshot_of(where, target, configuration, taken_at)
 
 
 @functools.lru_cache(maxsize=4)
-def read(fake_backend: str) -> Snapshot:
-    """The named snapshot of qiskit-ibm-runtime's fake provider."""
-    backend = getattr(fake_provider, fake_backend)()
-    configuration = backend.configuration().to_dict()
-    low_us, high_us = configuration["rep_delay_range"]
+def read_documents(source: Source) -> Snapshot:
+    """The snapshot in a JSON file that `shotclock profile snapshot` wrote. Raises SettingsError."""
+    texts = documents(source)
+    configuration, properties = (json.loads(text) for text in texts)
+    taken_at = str(properties.get("last_update_date"))
+    try:
+        # Both functions change what they get.
+        target = convert_to_target(
+            configuration_from_server_data(json.loads(texts[0]), use_fractional_gates=None),
+            properties_from_server_data(properties, use_fractional_gates=None),
+        )
+        _check(source.documents, target)
+        where = f"{source.documents}, as {properties.get('backend_name')} served it at {taken_at[:10]}"
+        return _snapshot_of(where, target, configuration, taken_at)
+    except SettingsError:
+        raise
+    except Exception as error:
+        raise SettingsError(
+            f"device documents {source.documents}: cannot be read as a back end's configuration and "
+            f"properties: {describe_error(error)}; write them again with `shotclock profile snapshot`"
+        ) from error
+
+
+def read_source(source: Source) -> Snapshot:
+    """The snapshot of either kind. Raises SettingsError."""
+    return read_documents(source) if source.documents else read(source.fake_backend)
+
+
+def documents(source: Source) -> tuple[str, str]:
+    """The snapshot's configuration and properties, JSON texts. Raises SettingsError."""
+    if not source.documents:
+        backend = _open(source.fake_backend)
+        configuration, properties = (
+            Path(backend.dirname, str(name)).read_text("utf-8")
+            for name in (backend.conf_filename, backend.props_filename)
+        )
+        return configuration, properties
+    where = f"device documents {source.documents}"
+    try:
+        both = limits.parse_json(encoding.read_text(Path(source.documents), limits.MOST_BYTES))
+    except (OSError, UnicodeError) as error:
+        raise SettingsError(f"{where}: cannot be read: {encoding.explain(error)}") from error
+    except limits.DocumentError as error:
+        raise SettingsError(f"{where}: {error}") from error
+    if not isinstance(both, dict) or not all(
+        isinstance(both.get(key), dict) for key in ("configuration", "properties")
+    ):
+        raise SettingsError(f"{where}: must be an object with `configuration` and `properties`")
+    return json.dumps(both["configuration"]), json.dumps(both["properties"])
+
+
+def list_snapshots() -> tuple[str, ...]:
+    """The classes of IBM's fake provider, whether or not they can be emulated."""
+    return tuple(
+        sorted(
+            name
+            for name, value in vars(fake_provider).items()
+            if isinstance(value, type) and issubclass(value, FakeBackendV2)
+        )
+    )
+
+
+def _open(fake_backend: str) -> type[FakeBackendV2]:
+    known = list_snapshots()
+    if fake_backend not in known:
+        folded = {name.lower(): name for name in known}
+        near = difflib.get_close_matches(fake_backend.lower(), folded, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(folded[name] for name in near)}? " if near else ""
+        raise SettingsError(
+            f"no device 'fake:{fake_backend}'; {hint}{len(known)} are in qiskit_ibm_runtime.fake_provider of "
+            f"qiskit-ibm-runtime {metadata.version('qiskit-ibm-runtime')}"
+        )
+    found: type[FakeBackendV2] = getattr(fake_provider, fake_backend)
+    return found
+
+
+def _snapshot_of(where: str, target: Target, configuration: Json, taken_at: str) -> Snapshot:
+    processor = configuration.get("processor_type")
+    family = str(processor.get("family", "")) if isinstance(processor, dict) else ""
+    common, own = load_defaults(), load_defaults().of_family(family)
+    assumed = set()
+
+    def number(key: str, field: str, default: float) -> float:
+        value = configuration.get(key)
+        if not isinstance(value, int | float):  # some snapshots have the text "None"
+            assumed.add(field)
+            return default
+        return float(value)
+
+    delays_s = [own.rep_delay_low.seconds, own.rep_delay_high.seconds]
+    if configuration.get("rep_delay_range") is not None:  # configurations store microseconds
+        delays_s = [float(value) * 1e-6 for value in configuration["rep_delay_range"]]
+    default_s = number("default_rep_delay", "rep_delay_default_s", own.rep_delay.value) * 1e-6
+    bare = CLOPS_LAYERS / _model_shot_s(target, default_s, own.reset.seconds)
     return Snapshot(
-        target=backend.target,
-        # Configurations store microseconds.
-        rep_delay_default_s=configuration["default_rep_delay"] * 1e-6,
-        rep_delay_low_s=low_us * 1e-6,
-        rep_delay_high_s=high_us * 1e-6,
-        max_shots=int(configuration["max_shots"]),
-        max_circuits=int(configuration["max_experiments"]),
-        clops_h=float(configuration["clops_h"]),
-        taken_at=backend.properties().last_update_date.isoformat(),
+        where=where,
+        target=target,
+        family=family,
+        rep_delay_default_s=default_s,
+        rep_delay_low_s=delays_s[0],
+        rep_delay_high_s=delays_s[1],
+        max_shots=int(number("max_shots", "max_shots", common.max_shots.value)),
+        max_circuits=int(number("max_experiments", "max_circuits", common.max_circuits.value)),
+        clops_h=number("clops_h", "clops_h", bare),
+        taken_at=taken_at,
+        assumed=frozenset(assumed),
     )
 
 
-def documents(fake_backend: str) -> tuple[str, str]:
-    """The named snapshot's configuration and properties, JSON texts."""
-    backend = getattr(fake_provider, fake_backend)
-    configuration, properties = (
-        Path(backend.dirname, name).read_text("utf-8")
-        for name in (backend.conf_filename, backend.props_filename)
+def _check(name: str, target: Target) -> None:
+    """SettingsError where templates cannot be compiled for this snapshot, or their time not be computed."""
+    names = target.operation_names
+    if "sx" not in names or "rz" not in names:
+        raise SettingsError(
+            f"device {name}: needs the gates sx and rz (its snapshot has {', '.join(sorted(names))}); choose "
+            "a later device"
+        )
+    two_qubit = next((gate for gate in TWO_QUBIT_GATES if gate in names), None)
+    if two_qubit is None:
+        raise SettingsError(
+            f"device {name}: needs a two-qubit gate, one of {', '.join(TWO_QUBIT_GATES)} (its snapshot has "
+            f"{', '.join(sorted(names))}); choose another device"
+        )
+    lacks = [gate for gate in ("sx", two_qubit, "measure") if not _has_calibration(target, gate)]
+    if lacks:
+        raise SettingsError(
+            f"device {name}: its snapshot lacks the durations or errors of {', '.join(lacks)}; choose "
+            "another device"
+        )
+
+
+def _has_calibration(target: Target, instruction: str) -> bool:
+    return any(
+        properties is not None and properties.duration is not None and properties.error is not None
+        for properties in target[instruction].values()
     )
-    return configuration, properties
+
+
+def _model_shot_s(target: Target, rep_delay_s: float, reset_s: float) -> float:
+    two_qubit = next(name for name in TWO_QUBIT_GATES if name in target.operation_names)
+    gate, sx, measure = (_median_s(target, name) for name in (two_qubit, "sx", "measure"))
+    return rep_delay_s + CLOPS_LAYERS * (gate + 2.0 * sx) + measure + reset_s
+
+
+def _median_s(target: Target, instruction: str) -> float:
+    return statistics.median(_durations_s(target, instruction))
+
+
+def _durations_s(target: Target, instruction: str) -> list[float]:
+    return [
+        properties.duration
+        for properties in target[instruction].values()
+        if properties is not None and properties.duration is not None
+    ]

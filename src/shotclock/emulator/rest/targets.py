@@ -27,13 +27,14 @@ DYNAMIC_CIRCUITS = "dynamic_circuits"
 def offer(name: str) -> tuple[str, str]:
     """The device's configuration and properties as the API serves them, JSON texts. Imports Qiskit."""
     configuration, properties = (json.loads(text) for text in device.documents(name))
-    if "if_else" in configuration["supported_instructions"]:
-        _add(configuration["supported_features"], DYNAMIC_CIRCUITS)
+    instructions = configuration.setdefault("supported_instructions", [])  # snapshots before 2022 lack both
+    if "if_else" in instructions:
+        _add(configuration.setdefault("supported_features", []), DYNAMIC_CIRCUITS)
     for gate, definition in FRACTIONAL.items():
         couplings = [entry["qubits"] for entry in properties["gates"] if entry["gate"] == gate]
         if couplings and gate not in configuration["basis_gates"]:
             _add(configuration["basis_gates"], gate)
-            _add(configuration["supported_instructions"], gate)
+            _add(instructions, gate)
             configuration["gates"].append(
                 {"name": gate, "parameters": ["theta"], "qasm_def": definition, "coupling_map": couplings}
             )
