@@ -81,7 +81,13 @@ class _Generator(Protocol):
 
 @dataclass(slots=True)
 class _Runs:
-    """The runs so far, in order, and their calls."""
+    """The runs so far, in order, and their calls.
+
+    judged: each run's figures.
+    calls: the calls of all runs.
+    interrupted: whether Ctrl-C ended the test.
+    knee: what a sweep found; None until then, and without a sweep.
+    """
 
     judged: list[LoadRun]
     calls: list[CallRecord]

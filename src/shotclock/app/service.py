@@ -54,6 +54,7 @@ class Started:
     emulated: whether the provider is emulated.
     sizes: the subproblem sizes that are compiled already, in variables.
     recovered: the jobs an earlier stop left open.
+    warnings: one line each for what works now and should be changed.
     """
 
     grpc_port: int

@@ -38,6 +38,9 @@ class Size:
 class _Block:
     """Braces around statements: what they are part of, and how often they are run.
 
+    part: where their gates are counted: the program, or a definition.
+    times: how often they are run, loops around them included.
+    defines: whether they are the body of a `gate` or `def`.
     alternatives: length of the present chain of `else if`, which is as deep as it is long.
     """
 

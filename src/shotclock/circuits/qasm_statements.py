@@ -20,9 +20,13 @@ PREFIXES = ("input", "output", "const", "readonly", "mutable")
 class Counts:
     """The totals of a program, and the names that later statements refer to.
 
-    declared, physical: qubits by declarations, and by the highest `$number`.
+    guard: refuses what is over a limit.
+    declared: qubits by declarations.
+    physical: qubits by the highest `$number`.
+    bits: classical bits declared.
     parts: finished definitions by their names.
     registers: the sizes of registers and aliases.
+    constants: the values of constants by their names.
     """
 
     guard: Guard

@@ -71,12 +71,15 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class CircuitSpec:
-    """A circuit of the caller's own, with its budget: OpenQASM 3 as text, QPY as bytes, or Qiskit's circuit.
+    """A user circuit with its budget: OpenQASM 3 as text, QPY as bytes, or Qiskit's circuit.
 
     source: a QuantumCircuit becomes QPY bytes here, in which nothing is lost (see `circuit_bytes`).
+    shots: how often the circuit is run, 1 or more.
     values: each parameter's value by its name, as pairs or as a mapping from names or Qiskit's Parameters;
-    those of a QuantumCircuit's delays are filled in here. shots ≥ 1.
-    budget_ns: what is left of the deadline when this object is handed over.
+        those of a QuantumCircuit's delays are filled in here.
+    request_id: the caller's name for this request.
+    budget_ns: what is left of the deadline when this object is handed over, nanoseconds, 0 or more.
+    priority: which of a caller's calls is served first.
     caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
 
     Raises CircuitError naming the field that cannot be used.
@@ -121,9 +124,13 @@ class CircuitSpec:
 class Template:
     """A circuit compiled once for one line of qubits of one device and calibration.
 
-    key: content hash of what it was compiled from; line: the physical qubits in use, for QAOA in the
-    order of the line; qpy: the ISA circuit, serialised; duration_s: scheduled length on the target,
-    read-out included, reset not.
+    key: content hash of what it was compiled from.
+    device: name of the device.
+    line: the physical qubits in use, for QAOA in the order of the line.
+    qpy: the ISA circuit, serialised.
+    duration_s: scheduled length on the target, seconds, read-out included, reset not.
+    two_qubit_gates: number of two-qubit gates.
+    two_qubit_depth: depth of the circuit in two-qubit gates.
     """
 
     key: str

@@ -10,7 +10,13 @@ from shotclock.domain.stages import StageTiming
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One training iteration: from its boundary to the end of its optimizer step."""
+    """One training iteration: from its boundary to the end of its optimizer step.
+
+    step: number of the step.
+    boundary_ns: when it began, on the monotonic clock, nanoseconds.
+    duration_ns: its length, the part of a call that training waits for included, nanoseconds.
+    batch_loss: loss on the step's batch, before the optimizer step.
+    """
 
     step: int
     boundary_ns: int
@@ -31,8 +37,17 @@ class Applied:
 class FinishedCall:
     """A call from the step boundary it was scheduled for to its end.
 
-    received_ns: when the outcome reached the training thread; blocked_ns: that thread's time on the
-    call; inline: whether all of the call lay inside its iteration.
+    step: number of the step it was scheduled for.
+    request_id: the request's name.
+    boundary_ns: that step's boundary, on the monotonic clock, nanoseconds.
+    received_ns: when the outcome reached the training thread, on the same clock, nanoseconds.
+    blocked_ns: that thread's time on the call, nanoseconds.
+    inline: whether all of the call lay inside its iteration.
+    deadline_ns: the budget the call had when it was asked, nanoseconds.
+    proposed: the stage in which the kernel computed the subproblem.
+    applying: the stage in which the decision was made and the answer applied.
+    outcome: how the call ended.
+    applied: what became of the answer.
     """
 
     step: int
@@ -52,6 +67,7 @@ class FinishedCall:
 class CallCounts:
     """Of the calls that fell due by the policy, how many were asked, and why the others were not.
 
+    asked: handed to the orchestrator.
     in_flight: skipped, as many calls as the policy allows were under way.
     retry_after: skipped, the orchestrator had refused a call and named a time to wait for.
     no_proposal: skipped, the kernel raised or proposed what cannot be solved.

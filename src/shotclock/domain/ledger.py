@@ -38,9 +38,14 @@ TERMINAL = frozenset({LedgerState.APPLIED, LedgerState.STALE, LedgerState.FAILED
 class JobRecord:
     """A paid job as the ledger holds it.
 
-    tag: ours, unique for ever, submitted with the job; requests: the calls it answers; job_id: the
-    provider's, "" until it is known; note: why it is where it is; changed_unix_s: when it came there,
-    for people.
+    tag: ours, unique for ever, submitted with the job.
+    provider: the provider's name.
+    requests: the request ids of the calls it answers.
+    shots: shots of the job.
+    state: where the record is; see `NEXT_STATES`.
+    job_id: the provider's, "" until it is known.
+    note: why it is where it is; "" without a reason to give.
+    changed_unix_s: when it came there, Unix time in seconds, for people; 0 before the ledger has recorded it.
     """
 
     tag: str

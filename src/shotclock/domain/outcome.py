@@ -20,7 +20,13 @@ class Winner(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """Bits, shape (n,), and their energy on the subproblem as it was asked."""
+    """Bits with their energy on the subproblem as it was asked, and whose they are.
+
+    bits: the assignment, shape (n,), uint8.
+    energy: its energy, the offset included.
+    winner: whose bits they are.
+    solver: name of what found them.
+    """
 
     bits: Bits
     energy: float
@@ -41,7 +47,14 @@ COMPILE_CAPACITY = "compile_capacity"
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a call was refused on arrival: the limit, its value, the present value, when to retry."""
+    """Why a call was refused on arrival: the limit, its value, the present value, when to retry.
+
+    limit: name of the limit.
+    allowed: the limit's value, in `unit`.
+    present: the value that goes against it, in `unit`.
+    unit: the unit of both, with what it counts.
+    retry_after_s: when to retry, seconds from now; 0 where waiting does not help or the time is not known.
+    """
 
     limit: str
     allowed: float
@@ -77,11 +90,23 @@ Cause = Rejection | DeadlinePassed | ProviderFault
 class Provenance:
     """Who did what for a call, so that no guarantee hides what the QPU did.
 
-    raw_gain: energy of changing nothing minus the best raw sample's (0 without samples);
-    classical_gain: the same of the classical answer; both ≥ 0 mean an improvement.
-    qpu_s: QPU time consumed, seconds; emulator_overrun: the emulation computed for longer
-    than the time it emulates, so this call's latency is not to be trusted as emulated.
-    sharers: calls in the job, this one included; cached: samples of an earlier, equal call;
+    provider: the provider's name; the solver's without a QPU; the server's address where it did not answer.
+    emulated: whether the provider is emulated.
+    base_version: the model version of the subproblem; 0 of a user circuit.
+    stages: the timed stages, on this process's clock.
+    job_id: the provider's; "" if no job was accepted.
+    attempts: submits of the job; 0 if nothing was submitted.
+    template_key: the compiled template's key; "" if none was bound.
+    shots: shots in the samples; 0 without samples.
+    qpu_s: QPU time consumed, seconds.
+    raw_gain: energy of changing nothing minus the best raw sample's, ≥ 0 means an improvement; 0 without
+        samples.
+    classical_gain: the same of the classical answer; 0 without one.
+    samples_at_ns: when the samples were here, on the same clock, nanoseconds; 0 without samples.
+    emulator_overrun: the emulation computed for longer than the time it emulates, so this call's latency is
+        not to be trusted as emulated.
+    sharers: calls in the job, this one included.
+    cached: samples of an earlier, equal call.
     penalised: run at a rep_delay below the device's default, which costs fidelity.
     """
 
@@ -111,7 +136,13 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done:
-    """Samples came back by the deadline and passed their checks; the answer is the race's winner."""
+    """Samples came back by the deadline and passed their checks; the answer is the race's winner.
+
+    answer: the lowest energy of the samples, the classical answer and changing nothing.
+    samples: what the QPU returned; none of a purely classical answer.
+    classical: the classical candidate; None if none was computed.
+    provenance: who did what.
+    """
 
     answer: Answer
     samples: Samples

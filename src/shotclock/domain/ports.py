@@ -97,7 +97,13 @@ class Solver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a provider runs: PUBs that share their shots. rep_delay_s None is the device's default."""
+    """What a provider runs: PUBs that share their shots.
+
+    pubs: the PUBs, in order.
+    shots: shots of every PUB.
+    tag: ours, by which the job is found again.
+    rep_delay_s: pause between two shots, seconds; None is the device's default.
+    """
 
     pubs: tuple[Pub, ...]
     shots: int
@@ -119,10 +125,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A finished job: one Samples a circuit, in the job's order, and how its time was spent, ns and s.
+    """A finished job: its samples, and how its time was spent.
 
-    The three instants are on the caller's clock; `*_emulated_ns` is the part an emulation waited on
-    purpose (all of it zero on hardware). qpu_s is the QPU time consumed.
+    The instants are on the caller's clock; `*_emulated_ns` is the part an emulation waited on purpose (all of
+    it zero on hardware).
+
+    samples: one Samples a circuit, in the job's order.
+    running_at_ns: when the QPU began, nanoseconds.
+    finished_at_ns: when the QPU ended, nanoseconds.
+    collected_at_ns: when the samples were here, nanoseconds.
+    queue_emulated_ns: emulated part of the wait for the QPU, nanoseconds.
+    execution_emulated_ns: emulated part of the time on the QPU, nanoseconds.
+    collect_emulated_ns: emulated part of the time from the end to the samples, nanoseconds.
+    qpu_s: QPU time consumed, seconds; 0 if the provider reports none.
+    emulator_overrun: whether the emulation computed for longer than the time it emulates.
     """
 
     samples: tuple[Samples, ...]
@@ -147,9 +163,16 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderLimits:
-    """What a provider allows. submissions_per_minute None means no limit; max_pubs: PUBs a job;
+    """What a provider allows.
 
-    rep_delay_default_s: what it takes where a job names none, 0 where it knows no such delay.
+    lanes: jobs that may be with it at once.
+    max_shots: shots a job.
+    max_qubits: qubits a circuit.
+    submissions_per_minute: submits a minute; None means no limit.
+    paid: whether jobs cost money, so that they go through the ledger.
+    emulated: whether no real QPU is behind it.
+    max_pubs: PUBs a job.
+    rep_delay_default_s: what it takes where a job names none, seconds; 0 where it knows no such delay.
     """
 
     lanes: int
@@ -194,9 +217,12 @@ class Provider(Protocol):
 class Charges:
     """What a provider's jobs and sessions cost beside the executions that were collected, QPU seconds.
 
-    abandoned: jobs that were accepted and never brought samples; abandoned_s: what they consumed, as far as
-    it is known; abandoned_untold: those of them of which it is not. sessions_s: what sessions were charged
-    from their first job to their end, jobs included; sessions: with usage; sessions_untold: without.
+    abandoned: jobs that were accepted and never brought samples.
+    abandoned_s: what those consumed, seconds, as far as it is known.
+    abandoned_untold: those of them of which it is not known.
+    sessions: sessions whose usage was reported.
+    sessions_s: what those were charged from their first job to their end, seconds, jobs included.
+    sessions_untold: sessions whose usage was not reported.
     """
 
     abandoned: int = 0

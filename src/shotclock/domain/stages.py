@@ -37,7 +37,10 @@ class Stage(StrEnum):
 class StageTiming:
     """One stage of one call.
 
-    emulated_ns is the part an emulation waited on purpose; the rest is software.
+    stage: which one.
+    start_ns: when it began, on the monotonic clock, nanoseconds.
+    duration_ns: its length, nanoseconds.
+    emulated_ns: the part an emulation waited on purpose, nanoseconds; the rest is software.
     """
 
     stage: Stage

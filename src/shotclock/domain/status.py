@@ -25,9 +25,18 @@ class BreakerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One look at an orchestrator. running: jobs at the provider, at most `lanes_limit` of them now.
+    """One look at an orchestrator.
 
-    accepted and finished count calls since the start; service_p95_s: submit to samples, seconds.
+    phase: whether it takes calls.
+    provider: the provider's name.
+    emulated: whether the provider is emulated.
+    breaker: whether the provider is trusted with jobs.
+    waiting: calls that wait for a job.
+    running: jobs at the provider, at most `lanes_limit` of them now.
+    lanes_limit: jobs it may have there now.
+    service_p95_s: predicted p95 of a job, submit to samples, seconds.
+    accepted: calls accepted since the start.
+    finished: calls that ended since the start.
     warnings: one line each for what needs attention soon, such as a certificate that expires.
     """
 

@@ -135,6 +135,14 @@ def pack(
 
 @dataclass(frozen=True, slots=True)
 class _Packer(Generic[C]):
+    """Places one call at a time; see `pack`.
+
+    lines_by_size: for each n the lines a call may run on, the preferred first.
+    limits: PUBs and shots a job.
+    predict_s: the p95 of a job, seconds.
+    free_at_ns: when the QPU can start on the first job, on the deadlines' clock, nanoseconds.
+    """
+
     lines_by_size: Mapping[int, Sequence[Line]]
     limits: BatchLimits
     predict_s: JobTime[C]

@@ -37,7 +37,9 @@ class PoolLimits:
 
     workers: processes at most.
     queue: calls that may wait for one.
-    limit_s: of one piece of work, however long its caller would wait.
+    limit_s: of one piece of work, seconds, however long its caller would wait.
+    memory_mib: data of one process beyond what its imports took, MiB.
+    niceness: how far a process gives way to others; 0 is not at all.
     """
 
     workers: int
@@ -59,7 +61,14 @@ def ignore_restart(reason: WorkerRestart) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """A piece of work on its way. worker: the process that is at it."""
+    """A piece of work on its way.
+
+    work: what a process is to run.
+    future: what the caller waits for.
+    worker: the process that is at it; None before and after.
+    is_given_up: whether its caller waits no longer, so that no process may begin it.
+    lock: held while `worker` or `is_given_up` changes.
+    """
 
     work: Work
     future: Future[Any] = field(default_factory=Future)

@@ -12,7 +12,19 @@ from shotclock.settings.branch import Branch, Budget, RepDelay
 
 
 class ArmSettings(Branch):
-    """Overrides of `[quantum]`, and of `kernel.every`, for one arm; what is left out keeps its value."""
+    """Overrides of `[quantum]`, and of `kernel.every`, for one arm; what is left out (None) keeps its value.
+
+    provider: see `QuantumSettings`.
+    device: see `QuantumSettings`.
+    profile: see `QuantumSettings`.
+    shots: shots per call, 1 or more, or "fit".
+    rep_delay_us: microseconds, or "default".
+    budget_ms: the deadline of a call, milliseconds.
+    wait_limit_ms: see `QuantumSettings`, milliseconds.
+    mode: how calls meet training; "inline" for an arm without protection that leaves it out.
+    on_stale: what happens to an answer whose model has moved on.
+    every: steps between calls, 1 or more; overrides `kernel.every`.
+    """
 
     provider: str | None = None
     device: str | None = None

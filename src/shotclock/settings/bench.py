@@ -22,7 +22,15 @@ DEFAULT_ARMS = (
 
 
 class BenchSettings(Branch):
-    """The main job: which arms, how long, in which order. steps are counted after the warm-up."""
+    """The main job: which arms, how long, in which order.
+
+    workload: name of the workload to train.
+    arms: names of the arms, at least one.
+    seeds: training runs per arm, each with a different seed.
+    steps: measured steps per arm and seed, counted after the warm-up.
+    warmup_steps: steps before the measured ones, not counted; 0 for no warm-up.
+    order: "interleaved" runs the arms of a seed in turns, "sequential" one arm after the other.
+    """
 
     workload: str = "digits-mlp"
     arms: tuple[str, ...] = Field(default=DEFAULT_ARMS, min_length=1)

@@ -17,7 +17,18 @@ DEFAULTS = CircuitLimits()
 
 
 class CircuitLimitsSettings(Branch):
-    """Checked before any work is handed over; see `CircuitLimits`. Qubits are limited by the device."""
+    """Checked before any work is handed over; see `CircuitLimits`. Qubits are limited by the device.
+
+    source_bytes: size of the source, bytes.
+    tokens: words and signs of the source text.
+    statement_tokens: words and signs of one statement.
+    statements: statements of the source text, those in blocks and definitions included.
+    bits: classical bits, declared in total.
+    gates: gates, measurements and delays once every definition is expanded.
+    nesting: brackets and blocks within each other, definitions that use each other.
+    name_length: characters of a name or a number.
+    terms: numbers and names in the gates' parameters once every definition is expanded.
+    """
 
     source_bytes: Count = DEFAULTS.source_bytes
     tokens: Count = DEFAULTS.tokens

@@ -17,9 +17,14 @@ Wait = Annotated[float, Field(ge=0, le=LONGEST_MS)]
 class OrchestratorSettings(Branch):
     """The bounds of the orchestrator: waiting calls, attempts a job, calls that share a job.
 
-    batch_age_ms: how long a job that is not full waits for more calls; overload_wait_ms: a mean queue wait
-    above it sheds low priorities first; result_cache: answers kept for equal calls, 0 keeps none;
-    caller_calls, caller_bytes: what one caller (a name in a certificate) has in progress at once.
+    queue_limit: calls that may wait for a job, 1 or more.
+    attempts: submits per job at most, 1 to 3.
+    batch_limit: calls per job at most; 1 packs nothing.
+    batch_age_ms: how long a job that is not full waits for more calls, milliseconds; 0 submits at once.
+    overload_wait_ms: a mean queue wait above it sheds low priorities first, milliseconds.
+    result_cache: answers kept for equal calls; 0 keeps none.
+    caller_calls: calls that one caller (a name in a certificate) has in progress at once.
+    caller_bytes: bytes of the calls that one caller has in progress at once.
     """
 
     queue_limit: int = Field(default=64, ge=1)

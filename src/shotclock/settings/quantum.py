@@ -16,13 +16,31 @@ from shotclock.settings.branch import Branch, Budget, RepDelay
 class QuantumSettings(Branch):
     """The quantum path of an arm; `[arm.NAME]` overrides it.
 
-    rep_delay_choices_us: shorter delays that may be taken where the budget leaves no room for the default;
-    each costs fidelity. preview_shots: samples of a local pre-evaluation that can veto a submit which
-    promises nothing; 0 is off.
-
-    Of the providers ibm and qrmi: credentials_file, holding IBM's API key, readable by its owner alone ("":
-    the vendor's variables); instance, a CRN; backend, IBM's name of the device; execution_mode;
-    session_max_s, the longest a session or batch may last; session_idle_s, after which an idle one is closed.
+    provider: name of the provider: emulated, aer, ibm, qrmi, an installed plugin's, or
+        "module:factory".
+    device: name of the device that circuits are compiled for, and whose facts an emulation uses.
+    profile: latency profile, by name or as a file.
+    shots: shots per call, 1 or more; "fit" takes as many as fit in the rest of a call's budget.
+    rep_delay_us: pause between two shots, microseconds; "default" is the device's.
+    rep_delay_choices_us: shorter delays that may be taken where the budget leaves no room for the default,
+        microseconds, in descending order; each costs fidelity. Empty: none is taken.
+    budget_ms: the deadline of a call, milliseconds.
+    wait_limit_ms: the deadline of calls that training does not wait for, and of the inline calls of an arm
+        without protection, milliseconds.
+    mode: how calls meet training: "inline" waits for each answer, "overlap" applies it when it arrives,
+        "offline" applies answers together, "auto" follows the latency. Arms without protection are "inline"
+        unless their table names another.
+    on_stale: what happens to an answer whose model has moved on: "revalidate" checks it on the present model,
+        "drop" rejects it.
+    preview_shots: samples of a local pre-evaluation that can veto a submit which promises nothing; 0 is off.
+    credentials_file: path of the file with IBM's API key, readable by its owner alone; "" uses the vendor's
+        variables. This and the next five are of the providers ibm and qrmi.
+    instance: the vendor's instance, a CRN; "" uses the one in the credentials file.
+    backend: IBM's name of the device.
+    execution_mode: how jobs are run at the vendor: alone ("job"), or in a batch or a session.
+    session_max_s: the longest a session or batch may last, seconds; None is the vendor's default.
+    session_idle_s: how long a session may stay idle before it is closed, seconds.
+    max_money_per_run: the most a run may spend, in `cost.currency`; with 0 a paid provider is refused.
     """
 
     provider: str = "emulated"

@@ -15,14 +15,24 @@ from shotclock.settings.folders import user_folder
 class ServeSettings(Branch):
     """The service: where it listens, who may call it, what it keeps.
 
-    listen, metrics: HOST:PORT of gRPC and of HTTP; ledger: a path or sqlite:///path, "auto" is the user's
-    state folder, used by paid providers alone; certificate, private_key, authorities: PEM files of mutual
-    TLS; trainers, operators, probes: DNS or URI names in the certificates of who may solve, drain, ask for
-    health; insecure: no TLS, on a loopback address; sizes: the subproblems whose templates are warm before
-    it is ready; fallback: when the classical answer is computed; drain_s: what SIGTERM leaves for calls.
-
-    grpc_connections, http_connections: open at once; grpc_handshake_s: what a connection has for its TLS;
-    http_header_s, http_idle_s: what it has for its first request's headers, and for those of each one after.
+    listen: HOST:PORT of gRPC.
+    metrics: HOST:PORT of HTTP: metrics, status and probes.
+    ledger: a path or sqlite:///path, used by paid providers alone; "auto" is the user's state folder.
+    certificate: PEM file of the service's certificate for mutual TLS; "" without one.
+    private_key: PEM file of the certificate's key; "" without one.
+    authorities: PEM file of the authorities that sign the callers' certificates; "" without one.
+    trainers: DNS or URI names in the certificates of callers that may solve and watch.
+    operators: DNS or URI names in the certificates of callers that may watch, drain and resume.
+    probes: DNS or URI names in the certificates of callers that may ask for health.
+    insecure: no TLS, on a loopback address.
+    sizes: the subproblems whose templates are warm before it is ready, variables.
+    fallback: when the classical answer is computed: for every call, only without samples, or never.
+    drain_s: what SIGTERM leaves for the calls in progress, seconds.
+    grpc_connections: gRPC connections open at once.
+    grpc_handshake_s: what a connection has for its TLS handshake, seconds.
+    http_connections: HTTP connections open at once.
+    http_header_s: what a connection has for its first request's headers, seconds.
+    http_idle_s: what a connection has from an answer to the end of its next request's headers, seconds.
     """
 
     listen: str = "127.0.0.1:7443"

@@ -12,7 +12,13 @@ ENV_PREFIX = "SHOTCLOCK_"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Values of one place. name: how an error begins; text: of a settings file, to find its lines in."""
+    """Values of one place.
+
+    name: how an error begins.
+    values: the settings, nested as in the file.
+    file: the settings file; None of the environment and of flags.
+    text: the text of a settings file, to find its lines in; "" of other places.
+    """
 
     name: str
     values: Mapping[str, Any]

@@ -49,7 +49,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """The files' bytes, and what was parsed from them."""
+    """The files' bytes, and what was parsed from them.
+
+    raw: the bytes of the certificate, of its key and of the authorities, in this order.
+    identity: what gRPC takes, as PEM.
+    leaf: the first certificate of the chain, the own one.
+    authorities: the certificates of the authorities.
+    """
 
     raw: tuple[bytes, bytes, bytes]
     identity: Identity

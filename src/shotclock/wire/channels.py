@@ -30,9 +30,11 @@ CONNECT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ChannelLimits:
-    """answer_bytes: of one answer (100,000 distinct samples of 133 bits are 14 MB).
+    """Bounds of a client's channel.
 
-    A lost server is tried again after 0.1 s, then more rarely, every reconnect_s at the latest.
+    answer_bytes: of one answer (100,000 distinct samples of 133 bits are 14 MB).
+    keepalive_s: interval between keepalive pings, seconds, 10 at least.
+    reconnect_s: a lost server is tried again after 0.1 s, then more rarely, this late at the latest, seconds.
     use_proxy: whether `http_proxy` and its relatives in the environment reroute the connection.
     """
 

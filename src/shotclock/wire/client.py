@@ -48,10 +48,12 @@ FALLBACK_THREADS = 2
 
 @dataclass(frozen=True, slots=True)
 class CallLimits:
-    """resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
+    """Bounds of a call from the client's side.
 
-    return_s: kept of the budget for the way back, fallback_s: for the local answer where there is one, each
-    at most a tenth of it; decided_s: the deadline of `record_decision`.
+    resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
+    return_s: kept of the budget for the way back, seconds, at most a tenth of it.
+    fallback_s: kept of the budget for the local answer where there is one, seconds, at most a tenth of it.
+    decided_s: the deadline of `record_decision`, seconds.
     """
 
     resubmits: int = 2

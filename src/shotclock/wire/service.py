@@ -41,11 +41,14 @@ Unary = Callable[[bytes, Any], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """Bounds of what is taken. concurrent_calls: of one method at a time; the others keep their own.
+    """Bounds of what is taken.
 
-    circuit_bytes, subproblem_bytes, request_bytes: of a circuit, of a subproblem (256 variables need
-    264 KB), of any other request. watch_interval_s: how often a watched status is looked at;
-    heartbeat_s: the longest silence of a stream.
+    circuit_bytes: of a circuit.
+    subproblem_bytes: of a subproblem (256 variables need 264 KB).
+    request_bytes: of any other request.
+    concurrent_calls: of one method at a time; the others keep their own.
+    watch_interval_s: how often a watched status is looked at, seconds.
+    heartbeat_s: the longest silence of a stream, seconds.
     """
 
     circuit_bytes: int = 4 * MIB

@@ -20,7 +20,13 @@ KEEPALIVE_MIN_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class ServerTls:
-    """Who the server is, whose clients it takes, and what they may call."""
+    """Who the server is, whose clients it takes, and what they may call.
+
+    files: the server's certificate and key, and the authorities that sign its clients'.
+    policy: which names may call which method.
+    on_refused: receives why new files are not in use.
+    now: the wall clock, by which certificates expire.
+    """
 
     files: TlsFiles
     policy: Policy
@@ -30,10 +36,15 @@ class ServerTls:
 
 @dataclass(frozen=True, slots=True)
 class ClientTls:
-    """Who the client is. server_name: what the server's certificate must say, "" is the target's host.
+    """Who the client is.
 
-    poll_s: how often the files are looked at. renew_s: how old a channel gets; below the server's
-    `max_connection_age`, whose end can fail a call that is just setting out.
+    files: the client's certificate and key, and the authorities that sign the server's.
+    server_name: what the server's certificate must say; "" is the target's host.
+    poll_s: how often the files are looked at, seconds.
+    renew_s: how old a channel gets, seconds; below the server's `max_connection_age`, whose end can fail a
+        call that is just setting out.
+    on_refused: receives why new files are not in use.
+    now: the wall clock, by which certificates expire.
     """
 
     files: TlsFiles

@@ -41,7 +41,18 @@ FATES = SUBMIT_FAULTS - REFUSALS.keys() - {Fault.DROP, Fault.DROP_BEFORE}
 
 
 class JobBody(BaseModel):
-    """The body of POST /jobs; other members are ignored, because they concern only IBM's service."""
+    """The body of POST /jobs; other members are ignored, because they concern only IBM's service.
+
+    program_id: sampler, estimator, executor or noise-learner.
+    backend: the device's name.
+    params: the program's input.
+    session_id: None or "" outside a session.
+    tags: the client's tags; None for no tags.
+    cost: the longest QPU time to pay for, seconds; None for no limit.
+    private: whether results may be read only once; None for no.
+    runtime: the requested runtime image; None for the default.
+    calibration_id: the requested calibration; None or "" for the latest.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -57,7 +68,13 @@ class JobBody(BaseModel):
 
 
 class SessionBody(BaseModel):
-    """The body of POST /sessions."""
+    """The body of POST /sessions.
+
+    mode: "dedicated" is a session, "batch" a batch.
+    backend: the device's name; None if `backend_name` gives it.
+    backend_name: the device's name where `backend` is missing.
+    max_ttl: the longest duration from its start, seconds; None for the longest there is.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
