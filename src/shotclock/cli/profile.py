@@ -87,3 +87,32 @@ def fit(
         f"the queue's lognormal is off by {distance:.2f} at most"
     )
     typer.echo(f"use it with --profile {file}, or look at it: shotclock profile show {file}")
+
+
+@profile.command()
+def snapshot(
+    *,
+    backend: Annotated[str, typer.Option(help="The back end's name; the least busy one by default.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Where to write it; BACKEND.toml by default.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (TOML) with quantum.credentials_file and instance.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="What was written, as one JSON document.")] = False,
+) -> None:
+    """Write a device file from a back end of your account, for quantum.device.
+
+    Reads its configuration and properties through qiskit-ibm-runtime; submits nothing. The key and the
+    instance are not written.
+    """
+    from shotclock.app.device_snapshot import write_snapshot  # noqa: PLC0415 - as above
+    from shotclock.settings import load  # noqa: PLC0415
+
+    quantum = load(config, {}).quantum
+    file, found = write_snapshot(quantum, backend or quantum.backend, out)
+    documents = file.with_name(found.documents)
+    if json:
+        document = {"device": str(file), "documents": str(documents), "backend": found.name}
+        typer.echo(json_text.dumps(document))
+        return
+    typer.echo(f"{file} and {documents}: {found.title}")
+    typer.echo(f'use it with --device {file}, or in the settings: quantum.device = "{file}"')

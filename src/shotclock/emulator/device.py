@@ -151,7 +151,7 @@ def assume_file(name: str, snapshot: Snapshot) -> DeviceFile:
     return DeviceFile(
         schema=1,
         name=name,
-        title=f"{name}, {snapshot.target.num_qubits} qubits",
+        title=f"{name}, {snapshot.target.num_qubits} qubits, {snapshot.where}",
         fake_backend=name.removeprefix(FAKE) if name.startswith(FAKE) else "",
         documents="" if name.startswith(FAKE) else f"{name}.json",
         reset=reset,

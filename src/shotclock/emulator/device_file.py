@@ -129,7 +129,7 @@ def load(name: str) -> DeviceFile | None:
             f"no device {name!r}; did you mean {near!r}? known: {', '.join(list_devices())}, "
             "fake:CLASS of IBM's fake provider, or a path to a .toml file"
         )
-    return _shipped(name)
+    return _load_shipped(name)
 
 
 def find_source(name: str) -> Source:
@@ -159,7 +159,7 @@ def is_path(name: str) -> bool:
 
 
 @functools.lru_cache(maxsize=8)
-def _shipped(name: str) -> DeviceFile:
+def _load_shipped(name: str) -> DeviceFile:
     text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
     return _parse(f"{name}.toml", text)
 

@@ -8,6 +8,7 @@ import json
 import statistics
 import warnings
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -103,24 +104,30 @@ def read(fake_backend: str) -> Snapshot:
 @functools.lru_cache(maxsize=4)
 def read_documents(source: Source) -> Snapshot:
     """The snapshot in a JSON file that `shotclock profile snapshot` wrote. Raises SettingsError."""
-    texts = documents(source)
-    configuration, properties = (json.loads(text) for text in texts)
-    taken_at = str(properties.get("last_update_date"))
+    return parse(source.documents, *documents(source))
+
+
+def parse(name: str, configuration: str, properties: str) -> Snapshot:
+    """The snapshot of a configuration and properties as IBM's service gives them, JSON texts.
+
+    name: for errors. Raises SettingsError.
+    """
     try:
-        # Both functions change what they get.
+        taken_at = datetime.fromisoformat(json.loads(properties)["last_update_date"]).isoformat()
+        served = json.loads(configuration)
         target = convert_to_target(
-            configuration_from_server_data(json.loads(texts[0]), use_fractional_gates=None),
-            properties_from_server_data(properties, use_fractional_gates=None),
+            configuration_from_server_data(json.loads(configuration), use_fractional_gates=None),
+            properties_from_server_data(json.loads(properties), use_fractional_gates=None),
         )
-        _check(source.documents, target)
-        where = f"{source.documents}, as {properties.get('backend_name')} served it at {taken_at[:10]}"
-        return _snapshot_of(where, target, configuration, taken_at)
+        _check(name, target)
+        where = f"configuration and properties of {served['backend_name']} of {taken_at[:10]}"
+        return _snapshot_of(where, target, served, taken_at)
     except SettingsError:
         raise
     except Exception as error:
         raise SettingsError(
-            f"device documents {source.documents}: cannot be read as a back end's configuration and "
-            f"properties: {describe_error(error)}; write them again with `shotclock profile snapshot`"
+            f"device {name}: not a back end's configuration and properties ({describe_error(error)}); "
+            "write them with `shotclock profile snapshot`"
         ) from error
 
 
