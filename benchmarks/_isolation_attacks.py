@@ -1,4 +1,4 @@
-"""What hostile and heavy callers send, each from a process of its own, until it is told to stop."""
+"""What hostile and heavy callers send, each from a separate process, until it is stopped."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ CALLERS: dict[str, Callable[[], list[Payload]]] = {
     "clbits": clbits,
     "coefficients": coefficients,
 }
-"""Attacks over gRPC, each under a name of its own; silent connections and the heavy caller come on top."""
+"""Attacks over gRPC, each under a separate name; silent connections and the heavy caller come on top."""
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def attacking(site: Site, grpc_port: int, http_port: int, attacks: tuple[str, ..
 
 @contextmanager
 def offering(site: Site, name: str, grpc_port: int, rate_per_s: float) -> Iterator[None]:
-    """An honest caller with Poisson arrivals at this rate, from a process of its own, meanwhile."""
+    """An honest caller with Poisson arrivals at this rate, from a separate process, meanwhile."""
     with _process(_offer, site, name, grpc_port, rate_per_s):
         yield
 

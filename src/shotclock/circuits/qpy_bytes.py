@@ -30,7 +30,7 @@ class Cursor:
         self.at += size
 
     def part(self, size: int) -> Cursor:
-        """The next bytes as a slice of their own."""
+        """The next bytes as a separate slice."""
         begin = self.at
         self.skip(size)
         return Cursor(self.data, begin, self.at)

@@ -228,7 +228,7 @@ class QpyCheck:
                 elif symbol == b"p":
                     value.skip(value.take("!H16x")[0])
                 else:
-                    raise _refuse("not QPY: an expression has a symbol that is none")
+                    raise _refuse("not QPY: an expression has a malformed symbol")
                 inner = value.part(size)
                 if kind == b"e":
                     waiting.append(inner)

@@ -56,7 +56,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The values of a JSON document. Raises DocumentError, also on NaN and Infinity, which are no JSON."""
+    """The values of a JSON document. Raises DocumentError, also on NaN and Infinity: JSON has neither."""
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
     except DocumentError:

@@ -32,7 +32,7 @@ class Offload(Protocol):
         """The work's result; `work` and its arguments must pickle.
 
         What the work raises is raised here. Raises WorkerError where this host cannot do it. A cancelled
-        caller gets no result: work in a process of its own ends there, a thread goes on to its end unseen.
+        caller gets no result: work in a separate process ends there; a thread runs on, its result unused.
         """
 
 

@@ -242,7 +242,7 @@ class Orchestrator:
             return self._answers.answer_unexecuted(ended, progress)
 
     async def _compile(self, spec: CircuitSpec, deadline: Deadline) -> DeviceCircuit | Cause:
-        """A user circuit by its deadline, or why there is none. Raises CircuitError."""
+        """A user circuit by its deadline, or the reason for its absence. Raises CircuitError."""
         try:
             async with asyncio.timeout(self._time_left_s(deadline)):
                 return await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())

@@ -1,4 +1,4 @@
-"""What a call is told when this host could not compile or emulate its circuit."""
+"""What a call is answered when this host could not compile or emulate its circuit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The provider `qrmi`: a QPU named by a scheduler or by environment variables, reached through QRMI.
 
 QRMI keeps no tags and reports no usage: a submit whose answer is lost cannot be looked up, and the budget
-books the estimate. See docs/decisions/2026-11-22-qrmi-tags-and-leases.md.
+records the estimate. See docs/decisions/2026-11-22-qrmi-tags-and-leases.md.
 """
 
 from __future__ import annotations

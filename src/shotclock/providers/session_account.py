@@ -39,7 +39,7 @@ class SessionAccount:
         self._budget.reserve(self._idle_key, self._idle_s)
 
     def book_job(self, key: str, usage_s: float | None, estimate_s: float) -> None:
-        """Books a job's final usage; None if unknown, in which case the estimate stays booked."""
+        """Records a job's final usage; None if unknown, in which case the estimate stays recorded."""
         if usage_s is None:
             self._estimated_s[key] = estimate_s
             self._budget.commit(key, estimate_s)

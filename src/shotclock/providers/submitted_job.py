@@ -23,7 +23,7 @@ class SubmittedJob(Generic[J]):
     began_ns: when its submit began, on our clock.
     accepted_ns: when its submit was answered, on our clock.
     expected_s: expected time from submit to samples, seconds.
-    estimate_s: estimated QPU time, booked if the vendor reports no usage, seconds.
+    estimate_s: estimated QPU time, recorded if the vendor reports no usage, seconds.
     account: the account of the session it runs in.
     entered: it counts as a job of the workload.
     cancelled: it was cancelled here, so none of its samples will be returned.
@@ -43,6 +43,6 @@ class SubmittedJob(Generic[J]):
 
 
 def representative_job(shots: int) -> Job:
-    """Stands in estimates for a job of which only the shots are known: one circuit, default rep_delay."""
+    """Represents in estimates a job of which only the shots are known: one circuit, default rep_delay."""
     template = Template("", "", (0,), b"", TYPICAL_DURATION_S, 0, 0)
     return Job((Pub((DeviceCircuit(template, QaoaParameters.idle(1)),)),), shots, "estimate")

@@ -19,7 +19,7 @@ LAST_LOOK_S = 2.0
 
 
 class UsageSettlement(Generic[J, L]):
-    """Books the usage of every job once it is final, and counts what abandoned jobs cost.
+    """Records the usage of every job once it is final, and counts what abandoned jobs cost.
 
     look: reads the job's present metrics; raises nothing.
     """
@@ -45,7 +45,7 @@ class UsageSettlement(Generic[J, L]):
         self._abandoned.pop(job.job.id, None)
 
     def start(self, job: SubmittedJob[J]) -> None:
-        """Requests the usage of an ended job until it is final, then books it."""
+        """Requests the usage of an ended job until it is final, then records it."""
         task = asyncio.ensure_future(self._settle(job))
         self._settling[task] = job
         task.add_done_callback(self._settling.pop)
@@ -58,7 +58,7 @@ class UsageSettlement(Generic[J, L]):
     async def close(self) -> None:
         """Closes the workload, then requests once more the usage that is not final yet.
 
-        Without an answer the estimate stays booked. A session's cost is known before that of its last jobs.
+        Without an answer the estimate stays recorded. A session's cost is known before that of its last jobs.
         """
         settling = dict(self._settling)
         for task in settling:

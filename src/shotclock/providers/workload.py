@@ -131,7 +131,7 @@ class SharedWorkload(Generic[J, L]):
     async def book(
         self, key: str, usage_s: float | None, estimate_s: float, account: SessionAccount | None = None
     ) -> None:
-        """Books a job's final usage; None if unknown, in which case the estimate stays booked.
+        """Records a job's final usage; None if unknown, in which case the estimate stays recorded.
 
         account: its session's account; the session's usage is read too while it is open.
         """

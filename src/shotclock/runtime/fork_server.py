@@ -119,7 +119,7 @@ def _prepare(work: Work) -> str:
 
 
 def _fork(control: Connection, alive: tuple[int, ...], limits: WorkerLimits) -> int | OSError:
-    """The worker's process id, or why there is none."""
+    """The worker's process id, or the reason that it could not be started."""
     handle = recv_handle(control)
     try:
         pid = os.fork()
@@ -165,7 +165,7 @@ def _answer(payload: bytes) -> Reply:
         return Reply("done", function(*arguments, **keywords))
     except MemoryError:
         return Reply("memory", None)
-    except BaseException as error:  # noqa: BLE001 - raised again by the owner; a panic of Rust's is no Exception
+    except BaseException as error:  # noqa: BLE001 - raised again by the owner; a Rust panic does not derive from Exception
         return Reply("raised", error)
 
 

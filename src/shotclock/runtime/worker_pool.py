@@ -235,7 +235,7 @@ class WorkerPool:
         return worker
 
     def _call(self, item: _Item, worker: WorkerProcess) -> Reply:
-        """The worker's reply; it is gone, and the caller told, where an error of a worker is raised."""
+        """The worker's reply; raises an error of the worker, which is then gone."""
         item.assign(worker)
         if self._closed:
             worker.kill()
