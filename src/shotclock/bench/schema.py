@@ -43,6 +43,9 @@ class Percentile(_Frozen):
 class Latency(_Frozen):
     """A latency in milliseconds. Censored and missed calls count in n and rank above all measured ones.
 
+    type: latency
+    unit: ms
+    direction: lower is better
     n: number of values, including missed ones
     missed: calls without a value
     censored_above: lower bound of the missed values; None without any
@@ -65,6 +68,9 @@ class Latency(_Frozen):
 class Ratio(_Frozen):
     """A share of calls with its two-sided 99 % Clopper–Pearson interval; None without calls.
 
+    type: ratio
+    unit: ratio, 0 to 1
+    direction: higher is better
     n: number of calls
     value: the share
     lower_bound, upper_bound: of the interval
@@ -395,6 +401,7 @@ class SecondPrices(_Frozen):
 class CallCost(_Frozen):
     """The cost of an arm's answered call: means over its answered calls, including the time of its misses.
 
+    arm: its name.
     calls: answered ones.
     blocked_s: R, how long a call holds the training.
     round_trip_s: scheduled instant to samples; at most R if training waits.
@@ -549,8 +556,9 @@ class Summary(_Frozen):
     wall_s: by the wall clock
     common_steps: steps that all arms completed
     environment: the machine
-    arms, metrics, profiles: by name
+    arms, metrics: by name
     mission_gates, thresholds: with results
+    profiles: by name
     verdict, sanity, checklist: conclusions
     representative_iteration: a classical iteration of a medium model on this machine
     break_even, amdahl, throughput, paired_seeds, loss_against_money: findings about worth

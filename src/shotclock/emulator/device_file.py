@@ -66,7 +66,12 @@ class DeviceFile(Sourced):
 
 
 class Family(Sourced):
-    """Defaults of one family of processors."""
+    """Defaults of one family of processors.
+
+    rep_delay: default pause between two shots.
+    rep_delay_low, rep_delay_high: the shortest and the longest pause that may be set.
+    reset: duration of a reset.
+    """
 
     rep_delay: Figure
     rep_delay_low: Figure
@@ -77,8 +82,12 @@ class Family(Sourced):
 class Defaults(Sourced):
     """What stands for a number that a snapshot does not have.
 
-    max_circuits: per sub-job
-    nighthawk, other: by family
+    schema_number: the file's format.
+    max_shots: shots per job.
+    max_circuits: circuits per sub-job.
+    lanes: jobs the service accepts at once.
+    nighthawk, other: by family.
+    noise: coefficients of the noise surrogate.
     """
 
     schema_number: Literal[1] = Field(alias="schema")

@@ -18,8 +18,9 @@ class QuantumSettings(Branch):
 
     provider: name of the provider: emulated, aer, ibm, qrmi, an installed plugin's, or
         "module:factory".
-    device: name of the device that circuits are compiled for, and whose facts an emulation uses.
-    profile: latency profile, by name or as a file.
+    device: the device that circuits are compiled for, and whose facts an emulation uses: a name, `fake:CLASS`
+        of IBM's fake provider, or the path of a .toml file.
+    profile: latency profile, by name or as the path of a .toml file.
     shots: shots per call, 1 or more; "fit" takes as many as fit in the rest of a call's budget.
     rep_delay_us: pause between two shots, microseconds; "default" is the device's.
     rep_delay_choices_us: shorter delays that may be taken where the budget leaves no room for the default,

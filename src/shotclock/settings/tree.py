@@ -26,7 +26,20 @@ from shotclock.settings.workers import WorkersSettings
 
 
 class Settings(BaseSettings):
-    """The whole tree, schema 1."""
+    """The whole tree, schema 1.
+
+    schema_number: `schema` in the file, 1.
+    bench: `[bench]`, the main job.
+    kernel: `[kernel]`, which subproblems training asks for.
+    quantum: `[quantum]`, the quantum path of an arm.
+    circuits: `[circuits]`, templates and the limits of user circuits.
+    orchestrator: `[orchestrator]`, queue, attempts and batches.
+    workers: `[workers]`, the processes that compile and emulate.
+    serve: `[serve]`, the service.
+    cost: `[cost]`, prices.
+    arm: `[arm.NAME]`, overrides of `[quantum]` for one arm, by its name.
+    threshold: `[[threshold]]`, limits on figures of a run.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid")
 

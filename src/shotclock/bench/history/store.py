@@ -62,7 +62,15 @@ FROM figures JOIN runs USING (run_id) ORDER BY started_at, run_id, metric
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A metric of one run. bound: the side of its confidence interval that a gate would look at."""
+    """A metric of one run.
+
+    metric: its name.
+    unit: of `value` and `bound`; "1" without one.
+    direction: whether lower or higher is better.
+    n: values it was made from.
+    value: the figure itself.
+    bound: the side of its confidence interval that a gate would look at; None without one.
+    """
 
     metric: str
     unit: str
@@ -74,7 +82,17 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A run as the history keeps it. environment: the machine, and what was asked of it."""
+    """A run as the history keeps it.
+
+    run_id: unique.
+    kind: bench or load.
+    started_at: ISO 8601.
+    shotclock: version.
+    emulated: whether any QPU of it is emulated.
+    clock: wall or virtual.
+    environment: the machine, and what was asked of it.
+    figures: its metrics.
+    """
 
     run_id: str
     kind: Literal["bench", "load"]
@@ -95,7 +113,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class TrendPoint:
-    """One run's value in a metric's trend."""
+    """One run's value in a metric's trend.
+
+    run_id: the run.
+    started_at: ISO 8601.
+    shotclock: version.
+    environment_id: see `Entry.environment_id`.
+    emulated: whether any QPU of the run is emulated.
+    clock: wall or virtual.
+    unit: of `value` and `bound`.
+    direction: whether lower or higher is better.
+    value: the figure itself.
+    bound: see `Figure`; None without one.
+    """
 
     run_id: str
     started_at: str

@@ -39,7 +39,13 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """A metric over all recorded runs that have it."""
+    """A metric over all recorded runs that have it.
+
+    metric: its name.
+    unit: of its values.
+    direction: whether lower or higher is better.
+    series: its values, one series per environment.
+    """
 
     metric: str
     unit: str

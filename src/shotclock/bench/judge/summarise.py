@@ -63,10 +63,11 @@ class ArmFacts:
 class RunFacts:
     """A run's facts outside its rows.
 
-    run_id, shotclock, started_at: which run, by which version, when
+    run_id, shotclock: which run, by which version
     clock: wall or virtual
     quick: whether it ran with --quick
     workload, samples_per_step, kernel, n, shots: what was run
+    started_at: when, ISO 8601
     duration_s: by the run's clock
     interrupted, failure: how it ended
     environment: the machine

@@ -48,11 +48,16 @@ GATED = {
 class Plan:
     """What is asked of a dispatcher.
 
-    rate_per_s: calls offered, of `server`; `offline` has rate_per_s · duration_s calls in all, the other
-    two ask as fast as they are answered. deadline_ns: each call's budget, from its scheduled instant, which
-    of `offline` is when it is sent.
-    n: variables of the subproblems. streams: calls a query of `multi-stream`. window: calls under way at
-    most in `offline`, whose sender holds back what a queue would refuse.
+    scenario: how calls arrive.
+    rate_per_s: calls offered, of `server`; `offline` has rate_per_s · duration_s calls in all, the other two
+        ask as fast as they are answered.
+    duration_s: length of the run, seconds; above 0.
+    deadline_ns: each call's budget, from its scheduled instant, which of `offline` is when it is sent,
+        nanoseconds.
+    n: variables of the subproblems.
+    seed: of the arrivals and the subproblems.
+    streams: calls a query of `multi-stream`.
+    window: calls under way at most in `offline`, whose sender holds back what a queue would refuse.
     """
 
     scenario: Scenario

@@ -26,9 +26,14 @@ LEAD_NS = 10_000_000
 
 @dataclass(slots=True)
 class Load:
-    """A run under way; `calls` grows as calls end, so an interrupt loses only those still out.
+    """A run under way.
 
+    plan: how many calls to make, and when.
+    dispatcher: what they are asked of.
+    clock: times them.
     requests: what the calls ask, in turn.
+    run: number of the run in its test, from 0.
+    calls: grows as calls end, so an interrupt loses only those still out.
     """
 
     plan: Plan

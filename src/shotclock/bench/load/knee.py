@@ -19,8 +19,11 @@ runs that were late themselves, at one rate after another, before the search end
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A run of the sweep. rate_per_s: the planned one; faulty: the load itself was not as planned.
+    """A run of the sweep.
 
+    rate_per_s: the planned one.
+    result: whether it met the deadline.
+    faulty: the load itself was not as planned.
     hopeless: not one call came in time. The first of them found no queue, so no lower rate can help.
     """
 
@@ -48,10 +51,13 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """start_per_s: the first rate; the search leaves it by factors of two, within `span` either way.
+    """How a sweep looks for the knee.
 
-    resolution: how near the rates around the knee must be; confirmations: runs that must all meet the
-    deadline at the knee (an official claim needs five).
+    start_per_s: the first rate; the search leaves it by factors of two, within `span` either way.
+    duration_s: length of a run, seconds; a low rate's is longer, for enough calls.
+    resolution: how near the rates around the knee must be, as a share of the lower one.
+    span: how far the rates may be from the first, as a factor.
+    confirmations: runs that must all meet the deadline at the knee (an official claim needs five).
     """
 
     start_per_s: float

@@ -36,11 +36,21 @@ Basis = Literal["quantum", "any"]
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """The record of one call. query: calls of one MLPerf query share it.
+    """The record of one call. Instants are nanoseconds from the run's begin.
 
-    scheduled_ns: when it should have been asked; issued_ns: when it was. outcome: done, degraded, shed,
-    late or failed; executed, of a circuit. emulated_ns: waited on purpose by an emulation. attempts: of the
-    provider.
+    run: number of the run in its test, from 0.
+    query: number of the query; calls of one MLPerf query share it.
+    scheduled_ns: when it should have been asked.
+    issued_ns: when it was.
+    completed_ns: when its outcome was here.
+    outcome: done, degraded, shed, late or failed; executed, of a circuit.
+    answered_by: one of `CLASSES`.
+    cause: why there are no samples; "" if there are.
+    emulated: whether the provider was emulated.
+    emulated_ns: waited on purpose by an emulation, nanoseconds.
+    qpu_s: QPU time consumed, seconds; 0 if none was reported.
+    attempts: submits to the provider; 0 if nothing was submitted.
+    emulator_overrun: whether the emulation computed for longer than the time it emulates.
     """
 
     run: int

@@ -20,7 +20,15 @@ class _Frozen(BaseModel):
 
 
 class Tail(_Frozen):
-    """A latency in milliseconds; missed calls stay in n and rank above every measured one."""
+    """A latency in milliseconds; missed calls stay in n and rank above every measured one.
+
+    unit: ms.
+    direction: lower is better.
+    n: number of calls, missed ones included.
+    missed: calls without a value.
+    mean: over the measured values only; None without any.
+    percentiles: by name, with bounds where there are samples enough.
+    """
 
     unit: Literal["ms"] = "ms"
     direction: Literal["lower"] = "lower"
@@ -31,10 +39,15 @@ class Tail(_Frozen):
 
 
 class Window(_Frozen):
-    """A stretch of a run. rate: of ended calls; of an open load, per call that came in.
+    """A stretch of a run.
 
-    quantile_ms: the gated one, empirical; None where misses or too few calls leave none. low_ms, high_ms:
-    its 99 % interval, as if calls were independent; None where an end lies among misses or is open.
+    start_s: where it begins, seconds from the run's begin.
+    end_s: where it ends, likewise.
+    n: calls in it: of an open load those that were due, else those that ended.
+    rate: of ended calls, a second; of an open load, per call that came in.
+    quantile_ms: the gated one, empirical; None where misses or too few calls leave none.
+    low_ms, high_ms: its 99 % interval, as if calls were independent; None where an end lies among misses or
+        is open.
     """
 
     start_s: float
@@ -47,12 +60,34 @@ class Window(_Frozen):
 
 
 class LoadRun(_Frozen):
-    """One run at one rate. rate_per_s, duration_s: as planned.
+    """One run at one rate.
 
-    latency: any answer, from the scheduled instant, calls without one missed; quantum_latency: calls with
-    samples, all others but cache hits missed (a cache hit asks no QPU); software: what of `latency` no
-    emulation waited for. faults: why the measurement itself is not to be trusted; empty is valid.
+    seed: of its arrivals.
+    rate_per_s: as planned, calls a second.
+    duration_s: as planned, seconds.
+    offered_per_s: calls a second that were due; of a closed load, the same as `achieved_per_s`.
+    achieved_per_s: calls a second that were asked.
+    completed_per_s: calls a second that ended.
+    calls: calls that ended.
+    latency: any answer, from the scheduled instant, calls without one missed.
+    quantum_latency: calls with samples, all others but cache hits missed (a cache hit asks no QPU).
+    software: what of `latency` no emulation waited for.
+    issue_lag: how late calls were asked.
+    by_class: latency of the calls of each class, by who answered.
+    shares: share of each class in all calls.
+    deadline_hit_ratio: share of calls that were answered in time.
+    quantum_share: share of calls whose samples came in time.
+    goodput_per_s: calls a second that were answered in time.
+    quantum_goodput_per_s: calls a second whose samples came in time.
+    causes: how many calls had no samples, by why.
+    qpu_s: QPU time consumed, seconds; 0 if none was reported.
+    emulator_overruns: calls whose emulation computed for longer than the time it emulates.
+    windows: the run in stretches of equal length.
     stable: the last three windows agree; None where their calls are too few to say.
+    faults: why the measurement itself is not to be trusted; empty is valid.
+    gated: the percentile that the deadline is compared with.
+    result: whether that percentile meets the deadline.
+    why: the reason for the result, in words.
     """
 
     seed: int
@@ -84,7 +119,13 @@ class LoadRun(_Frozen):
 
 
 class Interval(_Frozen):
-    """An estimate with its two-sided bootstrap interval over runs."""
+    """An estimate with its two-sided bootstrap interval over runs.
+
+    value: over all runs together, ms.
+    low, high: the interval, ms.
+    confidence: of the interval, 0 to 1.
+    runs: how many there were.
+    """
 
     value: float
     low: float
@@ -102,7 +143,13 @@ class Knee(_Frozen):
 
 
 class Circuit(_Frozen):
-    """A user circuit, which every call ran. sha256: of the file; values: of its parameters."""
+    """A user circuit, which every call ran.
+
+    file: its name, without the folder.
+    sha256: of the source, hexadecimal.
+    values: of its parameters.
+    shots: shots of each call.
+    """
 
     file: str
     sha256: str
@@ -116,9 +163,13 @@ class Circuit(_Frozen):
 class Cost(_Frozen):
     """What the QPU's time of a test costs at the settings' price.
 
-    qpu_s, money: of all runs, for the seconds their jobs had the QPU; money_per_hit: of the quoted run,
-    for a call whose samples came by the deadline, None without any. untold: submitted calls without reported
-    seconds, most of them abandoned at their deadline; they make the money a lower bound.
+    currency: of every amount here.
+    qpu_second: the price of a second of the QPU.
+    qpu_s: QPU time of all runs, seconds: those their jobs had the QPU.
+    money: for these seconds.
+    money_per_hit: of the quoted run, for a call whose samples came by the deadline; None without any.
+    untold: submitted calls without reported seconds, most of them abandoned at their deadline; they make the
+        money a lower bound.
     """
 
     currency: str
@@ -130,13 +181,34 @@ class Cost(_Frozen):
 
 
 class LoadSummary(_Frozen):
-    """The whole of load.json. runs: in the order they were made; a sweep begins at rate_per_s.
+    """The whole of load.json.
 
-    n: variables of a subproblem or, of a circuit, its classical bits; circuit: None where subproblems were
-    asked; cost: None if no call reports QPU time.
-
-    official: five valid runs or more at one rate (no sweep); quoted: the index of the run
-    that speaks for the test, the worst of its runs or, of a sweep, the last at the knee.
+    schema_number: 1.
+    kind: load.
+    shotclock: version.
+    run_id: unique.
+    status: complete, or interrupted by Ctrl-C.
+    scenario: how calls arrived.
+    basis: which calls count as answered.
+    deadline_ms: each call's budget, milliseconds.
+    rate_per_s: calls a second, as asked for; a sweep begins at it.
+    duration_s: length of a run, seconds, as asked for.
+    n: variables of a subproblem or, of a circuit, its classical bits.
+    target: what was loaded: an address, or a dedicated orchestrator.
+    provider: the provider's name.
+    clock: wall or virtual.
+    emulated: whether the provider, or any call's, is emulated.
+    started_at: ISO 8601.
+    environment: the machine.
+    runs: in the order they were made.
+    quoted: the index of the run that speaks for the test, the worst of its runs or, of a sweep, the last at
+        the knee.
+    official: five valid runs or more at one rate (no sweep).
+    interval: of the gated percentile, ms; None of a sweep or an interrupted test, with fewer than two runs,
+        or where it is a miss.
+    knee: what a sweep found; None without a sweep.
+    circuit: None where subproblems were asked.
+    cost: None if no call reports QPU time.
     """
 
     schema_number: Literal[1] = Field(default=1, alias="schema")

@@ -31,7 +31,22 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class LoadFacts:
-    """A load test's facts apart from its calls. price: None to omit the cost."""
+    """A load test's facts apart from its calls.
+
+    shotclock: version.
+    started_at: ISO 8601.
+    run_id: unique.
+    interrupted: whether Ctrl-C ended it.
+    target: what was loaded: an address, or a dedicated orchestrator.
+    provider: the provider's name.
+    emulated: whether the provider is emulated.
+    clock: wall or virtual.
+    environment: the machine.
+    basis: which calls count as answered.
+    knee: what a sweep found; None without a sweep.
+    circuit: None where subproblems were asked.
+    price: None to omit the cost.
+    """
 
     shotclock: str
     started_at: str

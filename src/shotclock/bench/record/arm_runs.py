@@ -22,8 +22,12 @@ PARTS = ("software", "emulated_wait")
 class Arm:
     """What a name stands for.
 
-    calls: asks at all; quantum: of a QPU; race: sets a classical candidate beside the samples;
-    protected: the real budget with every protection on; profile: None is the settings' own.
+    name: the arm.
+    calls: asks at all.
+    quantum: asks a QPU.
+    race: sets a classical candidate beside the samples.
+    protected: the real budget with every protection on.
+    profile: name of its latency profile; None is the settings' own.
     """
 
     name: str

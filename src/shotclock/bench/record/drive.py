@@ -24,7 +24,13 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """steps: measured steps a seed; block: steps an arm runs before the next has its turn."""
+    """How much a run is, and in which order.
+
+    seeds: training runs per arm.
+    steps: measured steps a seed.
+    block: steps an arm runs before the next has its turn.
+    interleaved: whether arms take turns; else a turn is all steps of a seed.
+    """
 
     seeds: int
     steps: int
@@ -36,7 +42,10 @@ class Plan:
 class Log:
     """The rows so far, and how the run ended; whatever ends it, what has run is here.
 
+    steps: the rows.
+    interrupted: whether Ctrl-C ended it.
     failure: the first error, with where it happened; empty without one.
+    skipped: calls that fell due and were not asked, by arm and reason.
     """
 
     steps: list[Step] = field(default_factory=list)
@@ -54,6 +63,17 @@ class Log:
 
 @dataclass(slots=True, eq=False)
 class _Turn:
+    """One seed of one arm, of which a turn runs a block of steps.
+
+    lane: the arm.
+    trainer: its training with this seed.
+    evaluate: its held-out loss.
+    seed: number of the seed, from 0.
+    done: steps that have run.
+    elapsed_ns: length of these steps, end to end, nanoseconds.
+    rows: their rows, by step.
+    """
+
     lane: Lane
     trainer: Trainer
     evaluate: Callable[[], float]

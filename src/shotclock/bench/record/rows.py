@@ -21,11 +21,30 @@ CALL_STAGES = tuple(stage for stage in Stage if stage is not Stage.TOTAL_ITERATI
 class Call:
     """What one call did, from the scheduled step boundary.
 
-    outcome: done, degraded, shed, late or failed. decision: the aggregator's. in_time: samples
-    arrived by the deadline and passed their checks. quantum_latency_ns: None where no samples came
-    (a miss, right-censored at deadline_ns). added_latency_ns: the training thread's blocked time.
-    cached: answered from an equal call's samples, which is not a call of the QPU; penalised: run at a
-    rep_delay below the device's default; sharers: calls in the job; inline: training waited for it.
+    request_id: the request's name.
+    outcome: done, degraded, shed, late or failed.
+    cause: why there are no samples; "" if there are.
+    decision: the aggregator's.
+    winner: whose bits the answer is: incumbent, classical or quantum.
+    base_version: the model version of the subproblem.
+    deadline_ns: the call's budget, nanoseconds.
+    in_time: samples arrived by the deadline and passed their checks; false of a cached call.
+    answered: whether it brought an answer, by the deadline if training waited for it.
+    added_latency_ns: the training thread's blocked time, nanoseconds.
+    added_emulated_ns: the part of it that an emulation waited on purpose, nanoseconds.
+    quantum_latency_ns: from the boundary to the samples, nanoseconds; None where no samples came (a miss,
+        right-censored at deadline_ns), and of a cached call.
+    quantum_emulated_ns: the part of the call that an emulation waited on purpose, nanoseconds.
+    raw_gain: energy of changing nothing minus the best raw sample's; 0 without samples.
+    classical_gain: the same of the classical answer; 0 without one.
+    qpu_s: QPU time consumed, seconds; 0 if none was reported.
+    attempts: submits to the provider; 0 if nothing was submitted.
+    emulator_overrun: whether the emulation computed for longer than the time it emulates.
+    cached: answered from an equal call's samples, which is not a call of the QPU.
+    penalised: run at a rep_delay below the device's default.
+    sharers: calls in the job, this one included.
+    stages: the timed stages, propose and apply included.
+    inline: training waited for it.
     """
 
     request_id: str
@@ -55,9 +74,16 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One training step of one arm and seed; step 0 is the first after warm-up.
+    """One training step of one arm and seed.
 
-    start_ns: on the arm's own time line (its steps end to end, other arms left out).
+    arm: the arm's name.
+    seed: number of the seed, from 0.
+    step: step 0 is the first after warm-up.
+    start_ns: on the arm's own time line (its steps end to end, other arms left out), nanoseconds.
+    total_iteration_time_ns: length of the step, the part of a call that it waits for included, nanoseconds.
+    batch_loss: loss on the step's batch, before the optimizer step.
+    eval_loss: held-out loss after the step; None where it was not computed.
+    call: the call that was scheduled for the step; None without one.
     """
 
     arm: str

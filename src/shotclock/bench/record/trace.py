@@ -26,7 +26,14 @@ _CLEARED = TracePacket.SEQ_INCREMENTAL_STATE_CLEARED
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A slice and what lies within it, in order; parts never overlap and never stick out."""
+    """A slice and what lies within it, in order.
+
+    name: what a viewer shows.
+    start_ns: where it begins, nanoseconds.
+    end_ns: where it ends, nanoseconds.
+    notes: names and values of its annotations.
+    parts: the slices within it; they never overlap and never stick out.
+    """
 
     name: str
     start_ns: int

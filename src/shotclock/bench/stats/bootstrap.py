@@ -22,7 +22,13 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its interval at a confidence, over so many runs or pairs."""
+    """A value with its interval at a confidence, over so many runs or pairs.
+
+    value: the statistic of all runs together, or the mean of the pairs.
+    low, high: the two-sided interval.
+    confidence: of the interval, 0 to 1.
+    runs: number of runs or pairs.
+    """
 
     value: float
     low: float

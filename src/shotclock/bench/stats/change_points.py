@@ -24,9 +24,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The level moved at `index`, the first run of the new one.
+    """A move of the level of a series.
 
-    before, after: medians of the levels beside it. p: of the permutation test.
+    index: the first run of the new level.
+    before, after: medians of the levels beside it.
+    p: of the permutation test.
     """
 
     index: int

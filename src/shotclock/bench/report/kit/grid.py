@@ -13,9 +13,12 @@ _POINT_WIDE, _DIGIT_WIDE = "\u2008", "\u2007"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One entry. note: small, below it; look: a CSS class.
+    """One entry.
 
-    bar: shares, 0..1, of software and of emulated wait, drawn under the text.
+    text: what it says.
+    note: small, below it; "" without one.
+    look: a CSS class; "" without one.
+    bar: shares, 0..1, of software and of emulated wait, drawn under the text; None without a bar.
     """
 
     text: str
@@ -47,10 +50,14 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Columns with a caption; the first `words` columns are text, the others numbers, set right.
+    """Columns with a caption.
 
-    even: all columns but the first are of one width, as their entries are compared across. mixed: rows are
-    of different units, so that decimal points need not be aligned.
+    caption: what the table shows.
+    head: the columns' names.
+    groups: the rows.
+    words: the first so many columns are text, the others numbers, set right.
+    even: all columns but the first are of one width, as their entries are compared across.
+    mixed: rows are of different units, so that decimal points need not be aligned.
     """
 
     caption: str

@@ -29,7 +29,14 @@ class Instant:
 
 @dataclass(frozen=True, slots=True)
 class Heat:
-    """What a map is of. limit: ms, with its words; time: what its x axis is."""
+    """What a map is of.
+
+    title: above the map.
+    time: what its x axis is.
+    calls: the calls, misses included.
+    y: the axis of latency, log10 of ms.
+    limit: ms, with its words.
+    """
 
     title: str
     time: str

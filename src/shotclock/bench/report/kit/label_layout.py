@@ -13,7 +13,11 @@ _CHARACTER_PX = 5.4
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle, px; y grows downwards."""
+    """A rectangle, px; y grows downwards.
+
+    left, top: its first corner.
+    right, bottom: the opposite corner.
+    """
 
     left: float
     top: float
@@ -36,7 +40,11 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A panel's axes and size, px."""
+    """A panel's axes and size, px.
+
+    x, y: the axes.
+    width, height: of the area they span, px.
+    """
 
     x: Axis
     y: Axis

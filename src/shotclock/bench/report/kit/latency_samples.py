@@ -20,7 +20,13 @@ _DRAWN = 400
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """measured_ms: ascending; missed: calls without samples; ceiling_ms: where they were censored."""
+    """The latencies of one arm or class.
+
+    arm: its name, or "".
+    measured_ms: ascending.
+    missed: calls without samples.
+    ceiling_ms: where they were censored; None where they were not.
+    """
 
     arm: str
     measured_ms: tuple[float, ...]

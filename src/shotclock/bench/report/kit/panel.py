@@ -22,7 +22,13 @@ LABEL_AT_PX = 34.0
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A linear axis from low to high, with its ticks and what they read."""
+    """A linear axis from low to high, with its ticks and what they read.
+
+    low, high: its ends, in axis units.
+    ticks: where they are, in axis units.
+    words: what each tick reads.
+    title: of the axis; "" without one.
+    """
 
     low: float
     high: float
@@ -48,8 +54,14 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One arm's line, in axis units. band: (x, low, high) about it; open_end: it leaves by the top edge.
+    """One arm's line, in axis units.
 
+    arm: whose colour, dash and shape it has.
+    points: (x, y) of the line; empty draws none.
+    marks: (x, y) of symbols on it.
+    label: what is written at its end.
+    band: (x, low, high) about it.
+    open_end: it leaves by the top edge.
     bounds: (x, from, to) of upper bounds drawn on the line.
     """
 
@@ -66,7 +78,13 @@ class Curve:
 class Panel:
     """What a panel draws and how large, px.
 
-    stepped: a value holds until the next; labelled: names at the right edge, with thin leaders to them;
+    curves: the lines.
+    x, y: the axes.
+    width, height: of the area they span, px.
+    title: above it; "" without one.
+    stepped: a value holds until the next.
+    labelled: names at the right edge.
+    leaders: thin lines from the curves' ends to their names.
     y_words: the y axis is read here and not in a neighbour.
     """
 

@@ -20,7 +20,14 @@ CHARTS = "charts"
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A chart ready for a page."""
+    """A chart ready for a page.
+
+    name: of its files.
+    title: on the page and for a screen reader.
+    caption: what it shows, in words.
+    drawing: the SVG, safe to set inline.
+    grid: its figures.
+    """
 
     name: str
     title: str

@@ -50,7 +50,13 @@ def origin(summary: Summary) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What every chart is made from. origin: the line it carries."""
+    """What every chart is made from.
+
+    summary: the run's summary.
+    table: its rows.
+    faces: the look of each arm, by name.
+    origin: the line every chart carries.
+    """
 
     summary: Summary
     table: pa.Table

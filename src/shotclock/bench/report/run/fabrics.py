@@ -22,7 +22,11 @@ MEAN, _ADDED_P95 = "added_latency mean", "added_latency p95"
 class Line:
     """One row of a fabric: a figure in ms with its bound, or what is known instead, in words.
 
-    bound_ms: None without one. expected_ms: the reference range.
+    name: the figure.
+    value_ms: None where it is not known.
+    bound_ms: None without one.
+    words: the figure with its bound, or why it is missing.
+    expected_ms: the reference range; None without one.
     """
 
     name: str
@@ -34,7 +38,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Fabric:
-    """A hybrid arm without protection, on its profile. gate: the result of the mission gate."""
+    """A hybrid arm without protection, on its profile.
+
+    arm: its name.
+    gate: the result of the mission gate, with its reason; "not gated" without one.
+    lines: its latencies.
+    stages: the mean time of each stage.
+    """
 
     arm: str
     gate: str

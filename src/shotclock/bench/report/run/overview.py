@@ -34,6 +34,7 @@ REFERENCE_P99_MS = (150.0, 300.0)
 class LatencyRow:
     """A row of the first chart.
 
+    name: what the row is of.
     marks: milliseconds by statistic, only where there are samples enough.
     reaches: from the p99, or the largest statistic there is, to its upper bound.
     ranges: the specification's, milliseconds.

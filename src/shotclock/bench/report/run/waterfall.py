@@ -46,6 +46,9 @@ _WORDS = {
 class Bar:
     """Mean time of one stage over all calls of an arm, ms; a call without the stage counts as 0.
 
+    stage: its name.
+    software_ms: what of it no emulation waited for.
+    emulated_ms: what of it an emulation waited on purpose.
     hidden_ms: of all that, what passed while the training went on.
     """
 
