@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chromium import Tab
 
-WIDTHS = (1100, 700)
+WIDTHS = (1100, 700, 390)
 PAPER_PX = 703
 """What A4 leaves of 210 mm between margins of 12 mm, at 96 px an inch."""
 MOST_PAGES = 60
@@ -21,7 +21,7 @@ SIZES = """() => {
   const found = [];
   const seen = element => element.getBoundingClientRect();
   for (const element of document.querySelectorAll('figure, svg, img')) {
-    if (element.parentElement.closest('svg')) continue;
+    if (element.parentElement.closest('svg') || !element.checkVisibility()) continue;
     const box = seen(element), name = `${element.localName} ${element.closest('[id]')?.id}`;
     if (box.width < 40 || box.height < 40) found.push(`${name}: ${box.width} x ${box.height} px`);
     const frame = element.closest('figure') || document.body;
@@ -55,6 +55,7 @@ TEXT = """paper => {
       found.push(`table "${table.caption?.textContent.trim()}": ends at ${box.right} of ${innerWidth} px`);
   }
   for (const svg of document.querySelectorAll('svg')) {
+    if (!svg.checkVisibility()) continue;
     const whole = svg.getBoundingClientRect();
     const texts = [...svg.querySelectorAll('text')].filter(text => text.textContent.trim());
     const boxes = texts.map(text => text.getBoundingClientRect());
@@ -134,7 +135,8 @@ FAINT = (
 )
 
 OPEN_ALL = "() => document.querySelectorAll('details').forEach(details => details.open = true)"
-PAINTINGS = "() => [...document.querySelectorAll('svg')].filter(s => !s.parentElement.closest('svg')).length"
+PAINTINGS = """() => [...document.querySelectorAll('svg')]
+  .filter(svg => !svg.parentElement.closest('svg') && svg.checkVisibility()).length"""
 
 
 @dataclass(frozen=True, slots=True)

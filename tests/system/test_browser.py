@@ -142,6 +142,24 @@ def test_a_reader_has_nothing_to_complain_of(kind: str, tab: Tab, tmp_path: Path
     assert [str(one) for one in find_defects(tab, page)] == []
 
 
+CUT = """() => [...document.querySelectorAll('figure.first')].map(figure => {
+  const shown = [...figure.querySelectorAll('svg')].filter(svg => svg.checkVisibility());
+  const box = shown[0].getBoundingClientRect();
+  return [shown.map(svg => svg.getAttribute('aria-label')), figure.scrollWidth - figure.clientWidth,
+          box.left >= 0 && box.right <= innerWidth];
+})"""
+
+
+def test_a_telephone_shows_the_first_screen_whole(tab: Tab, tmp_path: Path) -> None:
+    page = make_bench_page(tmp_path / "folder", synthetic.QUICK)
+    names = ["What a call adds to an iteration", "What the training got"]
+    tab.media()
+    for width in (390, 1100):
+        tab.open(page, width)
+        assert tab.run(CUT) == [[[name], 0, True] for name in names]
+        assert tab.names("image")[:2] == names
+
+
 CHART = (
     '<figure id="c"><svg viewBox="0 0 200 100" role="img" aria-label="a chart" fill="currentColor">'
     '<text x="10" y="50">{}</text>{}</svg></figure>'

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import synthetic
 from sample_report import run
+from shotclock.bench.numbers import number
+from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.render import svg
 from shotclock.bench.report.run.overview import (
     REFERENCE_MS,
@@ -12,6 +16,7 @@ from shotclock.bench.report.run.overview import (
     tabulate_latency,
     tabulate_training,
 )
+from shotclock.bench.report.run.overview_narrow import draw_narrow_latency, draw_narrow_training
 
 
 def test_classical_iterations_come_first_and_every_hybrid_arm_has_a_row() -> None:
@@ -45,6 +50,20 @@ def test_the_ranges_of_the_specification_are_shaded_where_the_profile_has_them()
     drawn = svg(draw_latency(list(rows.values()), ["EMULATED: a run"]))
     assert "200 ms limit" in drawn
     assert "EMULATED" in drawn
+
+
+def test_the_narrow_charts_name_every_row_and_write_its_figures() -> None:
+    _, summary = run(synthetic.QUICK)
+    rows = find_latency_rows(summary)
+    drawn = svg(draw_narrow_latency(rows, ["EMULATED: a run"]))
+    for row in rows:
+        assert f">{row.name}<" in drawn
+        assert f">{row.note}<" in drawn
+    assert "vertical line: 200 ms limit" in " ".join(re.findall(r">([^<>]+)<", drawn))
+    drawn = svg(draw_narrow_training(summary, looks(summary.arms), ["EMULATED: a run"]))
+    for name, arm in summary.arms.items():
+        assert f">{name}: {number(arm.loss.mean)}<" in drawn
+        assert f">{name}: {number(arm.samples_per_s)}<" in drawn
 
 
 def test_a_run_without_hybrid_calls_has_no_latency_chart() -> None:

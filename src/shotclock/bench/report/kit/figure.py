@@ -17,6 +17,7 @@ class Figure:
     caption: what it shows, in words.
     chart: the drawing.
     grid: its figures.
+    narrow: the drawing for a narrow screen, if the chart needs another there.
     """
 
     name: str
@@ -24,3 +25,4 @@ class Figure:
     caption: str
     chart: Composed
     grid: Grid
+    narrow: Composed | None = None

@@ -27,6 +27,7 @@ class Drawn:
     caption: what it shows, in words.
     drawing: the SVG, safe to set inline.
     grid: its figures.
+    narrow: the drawing for a narrow screen; empty if that is the same one.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Drawn:
     caption: str
     drawing: Markup
     grid: Grid
+    narrow: Markup
 
 
 def draw_all(figures: Iterable[Figure], folder: Path) -> list[Drawn]:
@@ -51,9 +53,16 @@ def _draw(figure: Figure, charts: Path) -> Drawn:
     drawing = svg(figure.chart)
     files.write_text(charts / f"{figure.name}.svg", standalone(drawing))
     files.write_bytes(charts / f"{figure.name}.png", png(drawing))
+    shown = _embed(drawing, figure.name, figure)
+    narrow = (
+        Markup() if figure.narrow is None else _embed(svg(figure.narrow), f"{figure.name}-narrow", figure)
+    )
+    return Drawn(figure.name, figure.title, figure.caption, shown, figure.grid, narrow)
+
+
+def _embed(drawing: str, name: str, figure: Figure) -> Markup:
     # Vega escapes the text it draws and `inline` what it adds.
-    safe = Markup(inline(drawing, figure.name, figure.title, figure.caption))  # noqa: S704
-    return Drawn(figure.name, figure.title, figure.caption, safe, figure.grid)
+    return Markup(inline(drawing, name, figure.title, figure.caption))  # noqa: S704
 
 
 def template(name: str) -> Template:

@@ -27,12 +27,15 @@ from shotclock.bench.report.run.fabrics_chart import fabrics_side_by_side
 from shotclock.bench.report.run.losses import loss_grid, losses
 from shotclock.bench.report.run.money import loss_against_money, money_grid
 from shotclock.bench.report.run.overview import (
+    LATENCY_TITLE,
+    TRAINING_TITLE,
     draw_latency,
     draw_training,
     find_latency_rows,
     tabulate_latency,
     tabulate_training,
 )
+from shotclock.bench.report.run.overview_narrow import draw_narrow_latency, draw_narrow_training
 from shotclock.bench.report.run.seeds import draw_paired_seeds, pairs_grid
 from shotclock.bench.report.run.waterfall import falls, waterfall
 from shotclock.bench.schema import Summary
@@ -72,22 +75,31 @@ def figures(summary: Summary, table: pa.Table) -> list[Figure]:
 
 def overview(summary: Summary) -> list[Figure]:
     """The first screen: what a call adds by fabric, then loss and throughput by arm."""
-    line, figures_found = origin(summary), []
+    line, first = origin(summary), []
     if rows := find_latency_rows(summary):
-        chart = draw_latency(rows, line)
-        title = "What a call adds to an iteration"
-        figures_found.append(
-            Figure("added_latency_by_fabric", title, captions.OVERVIEW_LATENCY, chart, tabulate_latency(rows))
-        )
-    if any(arm.steps for arm in summary.arms.values()):
-        chart = draw_training(summary, looks(summary.arms), line)
-        title = "What the training got"
-        figures_found.append(
+        first.append(
             Figure(
-                "loss_and_throughput", title, captions.OVERVIEW_TRAINING, chart, tabulate_training(summary)
+                "added_latency_by_fabric",
+                LATENCY_TITLE,
+                captions.OVERVIEW_LATENCY,
+                draw_latency(rows, line),
+                tabulate_latency(rows),
+                draw_narrow_latency(rows, line),
             )
         )
-    return figures_found
+    if any(arm.steps for arm in summary.arms.values()):
+        faces = looks(summary.arms)
+        first.append(
+            Figure(
+                "loss_and_throughput",
+                TRAINING_TITLE,
+                captions.OVERVIEW_TRAINING,
+                draw_training(summary, faces, line),
+                tabulate_training(summary),
+                draw_narrow_training(summary, faces, line),
+            )
+        )
+    return first
 
 
 def _of_calls(run: _Run) -> Iterator[Figure]:

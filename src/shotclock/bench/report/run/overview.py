@@ -23,6 +23,10 @@ from shotclock.domain.stages import Stage
 _LATENCY_PX, _TRAINING_PX = 560, 310
 _ROW_PX, _TRAINING_ROW_PX = 24, 19
 _LEAST_MS, _ROOM = 1.0, 1.7
+LATENCY_TITLE, TRAINING_TITLE = "What a call adds to an iteration", "What the training got"
+LATENCY_LEGEND = (
+    "diamond mean, circle p50, triangle p95, square p99; whisker: upper bound; shaded: specification"
+)
 _SHAPES = {"mean": "diamond", "p50": "circle", "p95": "triangle-up", "p99": "square"}
 REFERENCE_MS = {"mean": 120.0, "p95": 150.0}
 """The specification's classical iteration of a medium model."""
@@ -110,12 +114,9 @@ def _word(latency: Latency) -> str:
 
 def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Composed:
     """A row each on one logarithmic axis, the gate's limit across, the specification's ranges shaded."""
-    values = [value for row in rows for value in row.marks.values()]
-    values += [end for row in rows for pair in (*row.reaches, *row.ranges) for end in pair]
-    low = min(_LEAST_MS, *(value for value in values if value > 0))
-    axis = logarithmic(max(low, 0.01), _ROOM * max(*values, MISSION_MS), "ms, log scale")
+    axis = span_latencies(rows)
     order = [row.name for row in rows]
-    x = _x(axis)
+    x = encode_x(axis)
     y = alt.Y(
         "row:N",
         sort=order,
@@ -129,16 +130,23 @@ def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Compose
         line.mark_text(fontSize=11, fontStyle="italic", color=INK).encode(
             x=x, y=alt.value(-6), text=alt.value(f"{limit_ms(MISSION_MS)} limit")
         ),
-        *_shade(rows, x, y),
-        *_mark(rows, axis, x, y),
+        *mark_latencies(rows, axis, y),
         _write_notes(rows, y),
     ]
     chart = alt.LayerChart(layer=layers).properties(width=_LATENCY_PX, height=_ROW_PX * len(rows))
-    legend = "diamond mean, circle p50, triangle p95, square p99; whisker: upper bound; shaded: specification"
-    return with_title(chart, "What a call adds to an iteration", [*subtitle, legend])
+    return with_title(chart, LATENCY_TITLE, [*subtitle, LATENCY_LEGEND])
 
 
-def _x(axis: Axis) -> alt.X:
+def span_latencies(rows: Sequence[LatencyRow]) -> Axis:
+    """The logarithmic axis that holds every row and the gate's limit."""
+    values = [value for row in rows for value in row.marks.values()]
+    values += [end for row in rows for pair in (*row.reaches, *row.ranges) for end in pair]
+    low = min(_LEAST_MS, *(value for value in values if value > 0))
+    return logarithmic(max(low, 0.01), _ROOM * max(*values, MISSION_MS), "ms, log scale")
+
+
+def encode_x(axis: Axis) -> alt.X:
+    """The x channel of every layer on this axis."""
     scale = alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False)
     return alt.X("x:Q", scale=scale, axis=axis.encode())
 
@@ -155,7 +163,10 @@ def _shade(rows: Sequence[LatencyRow], x: alt.X, y: alt.Y) -> list[alt.Chart]:
     return [bars.encode(x=x, x2="x2:Q", y=y)]
 
 
-def _mark(rows: Sequence[LatencyRow], axis: Axis, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def mark_latencies(rows: Sequence[LatencyRow], axis: Axis, y: alt.Y) -> list[alt.Chart]:
+    """The specification's ranges, upper bounds and statistics; y: a channel of the rows' names."""
+    x = encode_x(axis)
+
     def place(value_ms: float) -> float:
         return max(axis.low, math.log10(max(value_ms, 1e-6)))
 
@@ -167,7 +178,7 @@ def _mark(rows: Sequence[LatencyRow], axis: Axis, x: alt.X, y: alt.Y) -> list[al
         for row in rows
         for name, value in row.marks.items()
     ]
-    layers = []
+    layers = _shade(rows, x, y)
     if reaches:
         whiskers = alt.Chart(data(reaches)).mark_rule(color=INK, strokeWidth=1.4)
         layers.append(whiskers.encode(x=x, x2="x2:Q", y=y))
@@ -193,67 +204,80 @@ def tabulate_latency(rows: Sequence[LatencyRow]) -> Grid:
     return plain("Time of an iteration, and what a call adds to it, ms", ("", *_SHAPES), cells)
 
 
-def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
-    """Left the loss at the last common step with its least and most over seeds; right samples a second."""
-    arms = [name for name, arm in summary.arms.items() if arm.steps]
-    left = _draw_loss(summary, arms, faces)
-    right = _draw_throughput(summary, arms, faces)
-    return with_title(alt.hconcat(left, right, spacing=56), "What the training got", subtitle)
+@dataclass(frozen=True, slots=True)
+class TrainingPanel:
+    """One half of the second chart.
+
+    arms: rows from the top.
+    rows: by arm, x, its figure as text, and low and high: the ends of a loss's line or of a bar.
+    axis: holds them all.
+    """
+
+    arms: tuple[str, ...]
+    rows: tuple[Row, ...]
+    axis: Axis
+
+    def mark(self, faces: dict[str, Look], y: alt.Y, *, bars: bool) -> list[alt.Chart]:
+        """Bars from zero, or points on the lines from the lowest to the highest seed."""
+        scale = alt.Scale(domain=list(self.arms), range=[faces[arm].colour for arm in self.arms])
+        colour, x, base = (
+            alt.Color("arm:N", legend=None, scale=scale),
+            encode_x(self.axis),
+            alt.Chart(data(self.rows)),
+        )
+        if bars:
+            return [base.mark_bar(height=9).encode(x=x, x2="low:Q", y=y, color=colour)]
+        return [
+            base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
+            base.mark_point(size=70, filled=True, opacity=1).encode(x=x, y=y, color=colour),
+        ]
 
 
-def _arm_axis(arms: Sequence[str], *, named: bool) -> alt.Y:
-    axis = alt.Axis(title=None, labels=named, labelLimit=220, labelFontSize=12, ticks=False, domain=False)
-    return alt.Y("arm:N", sort=list(arms), scale=alt.Scale(domain=list(arms)), axis=axis)
-
-
-def _colour(arms: Sequence[str], faces: dict[str, Look]) -> alt.Color:
-    scale = alt.Scale(domain=list(arms), range=[faces[arm].colour for arm in arms])
-    return alt.Color("arm:N", legend=None, scale=scale)
-
-
-def _draw_loss(summary: Summary, arms: Sequence[str], faces: dict[str, Look]) -> alt.LayerChart:
+def find_losses(summary: Summary) -> TrainingPanel:
+    """The loss at the last common step of every arm that trained, with its least and most over seeds."""
+    arms = _trained(summary)
     per_seed = {arm: summary.arms[arm].loss.per_seed.values() for arm in arms}
     losses = {arm: [loss for loss in each if math.isfinite(loss)] for arm, each in per_seed.items()}
     values = [loss for each in losses.values() for loss in each] or [0.0]
     axis = linear(*about_all(values, 0.15), 4, "held-out loss at the last common step (lower is better)")
     rows: list[Row] = [
-        {
-            "arm": arm,
-            "x": fmean(each),
-            "low": min(each),
-            "high": max(each),
-            "words": number(fmean(each)),
-        }
+        {"arm": arm, "x": fmean(each), "low": min(each), "high": max(each), "words": number(fmean(each))}
         for arm, each in losses.items()
         if each
     ]
-    y, colour, x = _arm_axis(arms, named=True), _colour(arms, faces), _x(axis)
-    base = alt.Chart(data(rows))
-    layers = [
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
-        base.mark_point(size=70, filled=True, opacity=1).encode(x=x, y=y, color=colour),
-        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(
-            x=alt.value(_TRAINING_PX), y=y, text="words:N"
-        ),
-    ]
-    return alt.LayerChart(layer=layers).properties(width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
+    return TrainingPanel(arms, tuple(rows), axis)
 
 
-def _draw_throughput(summary: Summary, arms: Sequence[str], faces: dict[str, Look]) -> alt.LayerChart:
+def find_rates(summary: Summary) -> TrainingPanel:
+    """The samples a second of every arm that trained."""
+    arms = _trained(summary)
     rates = {arm: throughput.samples_per_s for arm, throughput in summary.throughput.items() if arm in arms}
     known = [rate for rate in rates.values() if rate]
     axis = linear(0.0, 1.05 * max(known, default=1.0), 4, "training samples/s (higher is better)")
     rows: list[Row] = [
         {"arm": arm, "x": rate, "low": 0.0, "words": number(rate)} for arm, rate in rates.items() if rate
     ]
-    y, colour, x = _arm_axis(arms, named=False), _colour(arms, faces), _x(axis)
-    base = alt.Chart(data(rows))
-    layers = [
-        base.mark_bar(height=9).encode(x=x, x2="low:Q", y=y, color=colour),
-        base.mark_text(align="left", dx=6, fontSize=11, color=INK).encode(
-            x=alt.value(_TRAINING_PX), y=y, text="words:N"
-        ),
-    ]
+    return TrainingPanel(arms, tuple(rows), axis)
+
+
+def _trained(summary: Summary) -> tuple[str, ...]:
+    return tuple(name for name, arm in summary.arms.items() if arm.steps)
+
+
+def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+    """Left the loss at the last common step with its least and most over seeds; right samples a second."""
+    left = _draw_panel(find_losses(summary), faces, bars=False)
+    right = _draw_panel(find_rates(summary), faces, bars=True)
+    return with_title(alt.hconcat(left, right, spacing=56), TRAINING_TITLE, subtitle)
+
+
+def _draw_panel(panel: TrainingPanel, faces: dict[str, Look], *, bars: bool) -> alt.LayerChart:
+    """Arms are named at the left panel alone."""
+    arms = list(panel.arms)
+    axis = alt.Axis(title=None, labels=not bars, labelLimit=220, labelFontSize=12, ticks=False, domain=False)
+    y = alt.Y("arm:N", sort=arms, scale=alt.Scale(domain=arms), axis=axis)
+    text = alt.Chart(data(panel.rows)).mark_text(align="left", dx=6, fontSize=11, color=INK)
+    layers = [*panel.mark(faces, y, bars=bars), text.encode(x=alt.value(_TRAINING_PX), y=y, text="words:N")]
     return alt.LayerChart(layer=layers).properties(width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
 
 
