@@ -80,7 +80,11 @@ def test_remote_is_enough_where_it_does_as_well() -> None:
     ],
 )
 def test_a_way_that_was_not_compared_is_not_settled(calls: dict[str, Call]) -> None:
-    assert judge_summary(summary(calls)).verdict.way == "not settled"
+    run = judge_summary(summary(calls))
+    assert run.verdict.way == "not settled"
+    assert " Placement inconclusive: " in run.verdict.headline
+    assert join_verdict(run, "Placement (remote, private or staged) is inconclusive: ")
+    assert "settled" not in " ".join(sentence.text for sentence in run.verdict.sentences)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shotclock.bench.judge.decision import name_mode
 from shotclock.bench.judge.verdict import racing
 from shotclock.bench.numbers import number, percent
 from shotclock.bench.record.arm_runs import CONTROL, HYBRID, PROTECTED
@@ -127,11 +128,11 @@ def _fabric(summary: Summary) -> Point:
     if not modes:
         return _point(FABRIC, State.NOT_MEASURED, "no hybrid arm was gated", "name hybrid arms in bench.arms")
     figures = [gate.metric for gate in summary.mission_gates]
-    ways = ", ".join(f"{arm} {mode}" for arm, mode in modes.items())
+    ways = ", ".join(f"{arm} {name_mode(mode)}" for arm, mode in modes.items())
     if summary.verdict.way == "not settled":
         fix = "measure a remote and a private fabric with 130 calls or more each"
         return _point(
-            FABRIC, State.NOT_MEASURED, f"remote against private is not settled: {ways}", fix, figures
+            FABRIC, State.NOT_MEASURED, f"remote against private is inconclusive: {ways}", fix, figures
         )
     return _point(FABRIC, State.MET, f"{summary.verdict.way}: {ways}", "", figures)
 

@@ -30,6 +30,11 @@ _MS = {"ns": 1e-6, "us": 1e-3, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 _RANK: dict[Mode, int] = {"inline": 0, "overlap": 1, "offline": 2, "not settled": 3}
 
 
+def name_mode(mode: str) -> str:
+    """The mode in a sentence; summary.json's "not settled" reads as the gate's result that causes it."""
+    return "inconclusive" if mode == "not settled" else mode
+
+
 @dataclass(frozen=True, slots=True)
 class Fabric:
     """A hybrid arm in the framework.
@@ -79,7 +84,7 @@ def _fabric(summary: Summary, gate: Gate) -> Fabric:
         return Fabric(arm, kind, "inline", f"{said} ({gate.why})", (gate.metric,))
     if gate.result is Result.INCONCLUSIVE:
         calls = f"about {count(gate.needed, 'call')}" if gate.needed else "more calls"
-        return Fabric(arm, kind, "not settled", f"{calls} would settle it ({gate.why})", (gate.metric,))
+        return Fabric(arm, kind, "not settled", f"{calls} would decide it ({gate.why})", (gate.metric,))
     mode, compared = _beside_training(summary, arm)
     iteration = f"{BASELINE}.{Stage.TOTAL_ITERATION_TIME}.mean_ms"
     said = f"its p95 is not within {within}" if has_p95 else f"too many calls were not within {within}"
@@ -101,7 +106,7 @@ def _beside_training(summary: Summary, arm: str) -> tuple[Mode, str]:
     if every is None or not isinstance(latency, Latency):
         return "not settled", "no call was made"
     if not isinstance(iteration, Latency) or iteration.mean is None:
-        return "not settled", f"without {BASELINE} nothing says what it could hide behind"
+        return "not settled", f"without {BASELINE} there is no iteration time to compare with"
     window_ms = every * iteration.mean
     steps = (
         f"the {count(every, 'training step')} between calls {verb(every, 'takes', 'take')} {ms(window_ms)} ms"
@@ -117,7 +122,7 @@ def _beside_training(summary: Summary, arm: str) -> tuple[Mode, str]:
     return (
         "not settled",
         f"{steps}; {count(latency.n, 'call')} {verb(latency.n, 'is', 'are')} too few for a p95 "
-        f"to hold against that",
+        f"to compare with that",
     )
 
 
@@ -149,11 +154,11 @@ def choose(arms: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, int
     cited = _cite_sources(remote, private)
     if remote.mode == "not settled" or (private.mode == "not settled" and remote.mode != "inline"):
         open_one = remote if remote.mode == "not settled" else private
-        return Choice("not settled", f"{open_one.arm} is not settled", cited)
+        return Choice("not settled", f"{open_one.arm} is inconclusive", cited)
     only = "only " if _RANK[remote.mode] > _RANK[private.mode] else ""
     both = f"{private.arm} fits {private.mode}, {remote.arm} {only}{remote.mode}"
     if _RANK[remote.mode] <= _RANK[private.mode]:
-        return Choice("remote", f"{both}: a private fabric buys nothing here", cited)
+        return Choice("remote", f"{both}: a private fabric gains nothing here", cited)
     assumed, every = tags.get(private.arm, {}).get("assumed", 0), sum(tags.get(private.arm, {}).values())
     rests = ""
     if assumed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from shotclock.bench.judge.decision import Choice, Fabric, Worth, choose, fabrics
+from shotclock.bench.judge.decision import Choice, Fabric, Worth, choose, fabrics, name_mode
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.numbers import money, ms, number, percent
@@ -99,8 +99,8 @@ def _headline(summary: Summary, found: tuple[Fabric, ...], worth: Worth, choice:
         return _without_race(summary)
     inline = sum(one.mode == "inline" for one in found)
     fit = f"{inline} of {count(len(found), 'fabric')} {verb(inline, 'fits', 'fit')} inline"
-    way = f"{choice.way.capitalize()}: {fit}."
-    way = way.replace("Not settled:", "Way not settled:") if found else "No fabric was gated."
+    way = "Placement inconclusive" if choice.way == "not settled" else choice.way.capitalize()
+    way = f"{way}: {fit}." if found else "No fabric was gated."
     returned = sum(_with_samples(summary, name) for name in arms)
     calls = sum(arm.calls for arm in arms.values())
     wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
@@ -141,9 +141,8 @@ def _with_samples(summary: Summary, name: str) -> int:
 
 
 def _way(choice: Choice) -> Sentence:
-    name = (
-        "Remote, private or staged is not settled" if choice.way == "not settled" else choice.way.capitalize()
-    )
+    inconclusive = "Placement (remote, private or staged) is inconclusive"
+    name = inconclusive if choice.way == "not settled" else choice.way.capitalize()
     return Sentence(text=f"{name}: {choice.why}.", figures=choice.figures)
 
 
@@ -158,7 +157,7 @@ def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
         times = number(carrying / without)
         cost = f"; waited for, an iteration with a call takes {times} times as long as a classical one"
         figures = tuple(dict.fromkeys((*figures, f"{fabric.arm}.{Stage.TOTAL_ITERATION_TIME}.mean_ms")))
-    return Sentence(text=f"{fabric.arm}, {fabric.mode}: {fabric.why}{cost}.", figures=figures)
+    return Sentence(text=f"{fabric.arm}, {name_mode(fabric.mode)}: {fabric.why}{cost}.", figures=figures)
 
 
 def _describe_mode(name: str, arm: ArmSummary) -> list[Sentence]:

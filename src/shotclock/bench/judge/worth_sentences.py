@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shotclock.bench.numbers import number, percent, span
+from shotclock.bench.numbers import money, number, percent, span
 from shotclock.bench.schema import BreakEven, CallCost, Sentence, Summary
 from shotclock.domain.stages import Stage
 
@@ -26,12 +26,10 @@ def _word_break_even(cost: CallCost, found: BreakEven) -> Sentence:
     point, currency = found.points[cost.arm], found.prices.currency
     basis = "per unit of loss" if point.per_loss else "for the same answer"
     price = (
-        "no price of a QPU second does, as its round trip is longer"
+        f"no QPU price breaks even with classical-control {basis}, because the call's round trip alone is "
+        "longer"
         if point.price is None
-        else f"a QPU second at {number(point.price)} {currency} does"
+        else f"it breaks even with classical-control {basis} at {money(point.price, currency)} a QPU second"
     )
-    text = (
-        f"{cost.arm}: a call costs as much as {span(point.classical_s)} of a classical solver; to break "
-        f"even with classical-control's call {basis}, {price}."
-    )
+    text = f"{cost.arm}: a call costs as much as {span(point.classical_s)} of a classical solver; {price}."
     return Sentence(text=text, figures=(f"{cost.arm}.cost", f"{cost.arm}.added_latency"))
