@@ -38,6 +38,12 @@ def percent(value: float | None) -> str:
     return "> 99.9 %" if _MOST <= value < 1 else f"{100 * value:.1f} %"
 
 
+def percent_range(low: float, high: float) -> str:
+    """An interval of a share, with one sign for both ends: 91.0–99.5 %."""
+    ends = (percent(end).removesuffix(" %") for end in (low, high))
+    return f"{'–'.join(ends)} %"
+
+
 def round_percent(value: float) -> str:
     """A round share, such as a limit, a confidence or an axis label, without superfluous digits: 95 %."""
     return f"{100 * value:.4g} %"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shotclock.bench.numbers import ms, number
 from shotclock.cli.exit_codes import THRESHOLD_FAILED
 
 if TYPE_CHECKING:
@@ -65,19 +66,19 @@ def _show(found: StaleUpdates) -> None:
     console.print("K1 is the kernel rounding, K3 qat_flip; a harmful answer raised the layer's loss.")
     console.print("K3's held-out loss as training goes on:")
     for one in found.flipping:
-        console.print(f"  {one.arm:<12} " + " ".join(f"{loss:.2f}" for loss in one.course), soft_wrap=True)
+        console.print(f"  {one.arm:<12} " + " ".join(number(loss) for loss in one.course), soft_wrap=True)
     console.print(found.verdict, soft_wrap=True)
 
 
 def _rows(found: StaleUpdates) -> list[tuple[str, list[str]]]:
     arms, flips = found.rounding, found.flipping[1:]
     return [
-        ("answered after, median", [f"{one.answered_p50_ms:,.0f} ms" for one in arms]),
-        ("answered after, longest", [f"{one.answered_longest_ms:,.0f} ms" for one in arms]),
+        ("answered after, median", [f"{ms(one.answered_p50_ms)} ms" for one in arms]),
+        ("answered after, longest", [f"{ms(one.answered_longest_ms)} ms" for one in arms]),
         ("K1 calls", [", ".join(f"{n} {how}" for how, n in one.answers.items()) for one in arms]),
         ("K1 answers applied", [str(one.applied) for one in arms]),
         ("K1 of them harmful", [str(one.harmful) for one in arms]),
-        ("K1 layer loss ÷ nearest rounding", [f"{one.loss_ratio:.3f}" for one in arms]),
+        ("K1 layer loss ÷ nearest rounding", [number(one.loss_ratio) for one in arms]),
         ("K3 answers applied", [f"{one.applied} of {one.calls}" for one in flips]),
-        ("K3 held-out loss at the end", [f"{one.course[-1]:.3f}" for one in flips]),
+        ("K3 held-out loss at the end", [number(one.course[-1]) for one in flips]),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from shotclock.bench.numbers import ms
 from shotclock.domain.plural import count
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def status(
         typer.echo(
             f"{target} is {found.phase}: {found.provider} provider{emulated}, breaker {found.breaker}, "
             f"{found.waiting} waiting, {found.running} of {found.lanes_limit} lanes busy, "
-            f"service p95 {found.service_p95_s * 1e3:.0f} ms, "
+            f"service p95 {ms(found.service_p95_s * 1e3)} ms, "
             f"{found.finished} of {count(found.accepted, 'call')} finished"
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from shotclock.bench.numbers import span
 from shotclock.cli.compare import Format, choose_format, exit_code, write
 from shotclock.cli.exit_codes import INTERRUPTED
 
@@ -136,6 +137,6 @@ def _run_looks(
 
 
 def _tell(made: RunProgress, of: int) -> None:
-    took = "…" if made.seconds is None else f"took {made.seconds:,.1f} s"
+    took = "…" if made.seconds is None else f"took {span(made.seconds)}"
     sys.stderr.write(f"pair {made.pair} of {of}, {made.side.upper()}: {took}\n")
     sys.stderr.flush()

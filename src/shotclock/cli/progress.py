@@ -16,7 +16,11 @@ from rich.progress import (
 from rich.status import Status
 
 from shotclock.app import main_job
+from shotclock.bench.numbers import span
 from shotclock.domain.plural import count
+
+LONG_S = 600.0
+"""From this estimate on, the plan names the virtual clock."""
 
 
 class Bars:
@@ -66,7 +70,7 @@ class Bars:
 
     def _on_plan(self, steps: dict[str, int], estimate_s: float) -> None:
         self._status.stop()
-        self._console.print(f"{count(len(steps), 'arm')}, about {_duration(estimate_s)}")
+        self._console.print(f"{count(len(steps), 'arm')}, about {span(estimate_s)}")
         if estimate_s > LONG_S:
             self._console.print(
                 "most of it is emulated waiting: --clock virtual skips it; Ctrl-C keeps what ran"
@@ -78,12 +82,3 @@ class Bars:
     def _on_advance(self, arm: str, steps: int) -> None:
         if arm in self._tasks:
             self._progress.advance(self._tasks[arm], steps)
-
-
-LONG_S = 600.0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from shotclock.bench.numbers import limit_ms as format_limit_ms
+from shotclock.bench.numbers import round_percent
 from shotclock.bench.schema import Percentile, Ratio, Result
 from shotclock.domain.plural import count as calls
 
@@ -97,7 +99,7 @@ def gate_quantile(sample: Sample, quantile: float, limit_ms: float) -> tuple[Res
     over = sample.above(limit_ms)
     allowed = allowance(sample.n, quantile)
     fails_from = int(stats.binom.isf(1 - CONFIDENCE, sample.n, 1 - quantile)) + 1
-    count = f"{over:,} of {calls(sample.n, 'call')} over {limit_ms:g} ms"
+    count = f"{over:,} of {calls(sample.n, 'call')} over {format_limit_ms(limit_ms)}"
     if over <= allowed:
         return Result.PASS, f"{count}; {allowed} allowed"
     if over >= fails_from:
@@ -121,7 +123,7 @@ def gate_ratio(successes: int, n: int, at_least: float) -> tuple[Result, str]:
         return Result.PASS, count
     if n and stats.binom.cdf(successes, n, at_least) <= 1 - CONFIDENCE:
         return Result.FAIL, count
-    return Result.INCONCLUSIVE, f"{count}: not settled at confidence {CONFIDENCE:g}"
+    return Result.INCONCLUSIVE, f"{count}: inconclusive at {round_percent(CONFIDENCE)} confidence"
 
 
 def estimate_paired_interval(differences: list[float]) -> tuple[float, float] | None:

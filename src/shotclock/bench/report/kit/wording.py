@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from shotclock.bench.numbers import NOTHING, ms, number, percent, span
+from shotclock.bench.numbers import NOTHING, money, ms, number, percent, percent_range, span
 from shotclock.bench.record.arm_runs import CLASSES
 from shotclock.bench.schema import (
     TOO_FEW,
@@ -23,7 +23,7 @@ from shotclock.bench.schema import (
 )
 from shotclock.bench.stats.statistics import QUANTILES as GATED_QUANTILES
 from shotclock.bench.stats.statistics import fewest
-from shotclock.domain.plural import count, verb
+from shotclock.domain.plural import count
 
 MOST_CAUSES = 4
 """Causes named beside an arm."""
@@ -59,7 +59,7 @@ def ratio(metric: Ratio) -> str:
     """A share with its interval."""
     if metric.value is None or metric.lower_bound is None or metric.upper_bound is None:
         return NOTHING
-    return f"{percent(metric.value)} ({100 * metric.lower_bound:.1f}–{100 * metric.upper_bound:.1f})"
+    return f"{percent(metric.value)} ({percent_range(metric.lower_bound, metric.upper_bound)})"
 
 
 def metric(found: Metric) -> str:
@@ -116,8 +116,8 @@ def why(gate: Gate) -> str:
     """The count behind a gate and, if it is inconclusive, the calls that would decide it."""
     if gate.needed is None:
         return gate.why
-    calls = f"about {count(gate.needed, 'call')} {verb(gate.needed, 'settles', 'settle')} it"
-    return f"{gate.why}; {calls if gate.needed else 'too near to settle'}"
+    calls = f"about {count(gate.needed, 'call')} would decide it"
+    return f"{gate.why}; {calls if gate.needed else 'too near the limit to decide'}"
 
 
 def gate_value(summary: Summary, gate: Gate) -> str:
@@ -144,7 +144,7 @@ def _of_arm(arm: ArmSummary, field: str) -> str:
             return f"{number(arm.loss.mean)}, {count(len(arm.loss.per_seed), 'seed')}"
         case "cost":
             idle = f", {number(arm.cost.qpu_idle_s)} s of it idle" if arm.cost.qpu_idle_s is not None else ""
-            return f"{number(arm.cost.money)} {arm.cost.currency}, {number(arm.cost.qpu_s)} QPU s{idle}"
+            return f"{money(arm.cost.money, arm.cost.currency)}, {number(arm.cost.qpu_s)} QPU s{idle}"
         case "winners":
             return ", ".join(f"{name} {count:,}" for name, count in arm.winners.items())
         case "meeting" if arm.meeting is not None:

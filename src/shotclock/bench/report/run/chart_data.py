@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from shotclock.bench.numbers import ms
+from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.latency_samples import Sample
 from shotclock.bench.report.run.waterfall import Fall
@@ -48,7 +48,7 @@ def within(found: list[Sample]) -> Grid:
         )
         for sample in found
     ]
-    head = ("arm", *(f"≤ {limit:,.0f} ms" for limit in _LIMITS_MS), "missed", "calls")
+    head = ("arm", *(f"≤ {limit_ms(limit)}" for limit in _LIMITS_MS), "missed", "calls")
     return plain("Calls with samples within", head, rows)
 
 
