@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from qiskit import QuantumCircuit
+from typer.testing import CliRunner
 
+from shotclock.app import device_comparison
+from shotclock.cli.profile import profile as command
 from shotclock.domain.circuit import Bound, DeviceCircuit, Template
 from shotclock.domain.ports import Job
 from shotclock.emulator import device, snapshot
 from shotclock.emulator.device import DeviceFacts
-from shotclock.emulator.profile import load
+from shotclock.emulator.profile import list_profiles, load
 from shotclock.emulator.timing import mean_by_component, shots_s
 
 PAGE = (Path(__file__).parents[2] / "docs" / "time-model.md").read_text(encoding="utf-8")
@@ -117,3 +121,61 @@ def test_every_job_has_an_address_or_says_that_it_has_none() -> None:
     assert "copies of public repositories, without an address" in PAGE
     for row in older:  # each shot 250 µs, a read-out of an Eagle's 1.2 µs or so, and a reset
         assert number(row[5]) == pytest.approx(number(row[2]) * 253e-6, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def predictions() -> list[device_comparison.Prediction]:
+    """What `shotclock profile compare` predicts."""
+    return device_comparison.compare(device.list_devices(), [load(name) for name in list_profiles()], 12)
+
+
+def test_the_table_of_devices_and_fabrics(predictions: list[device_comparison.Prediction]) -> None:
+    assert f"compare --markdown -->\n{device_comparison.write_markdown(predictions)}\n" in PAGE
+    for sentence in device_comparison.conclude(predictions):
+        assert f"- {sentence}.\n" in PAGE
+
+
+def test_the_most_shots_are_the_last_within_the_range(
+    predictions: list[device_comparison.Prediction],
+) -> None:
+    for row in predictions:
+        facts = device.describe(row.device)
+        if row.profile != "colocated":
+            assert (row.most_shots, row.most_shots_constant) == (0, 0)
+            continue
+        slope_ms = (row.mean_ms[4096] - row.mean_ms[64]) / (4096 - 64)
+        at_most_ms = row.mean_ms[64] + slope_ms * (row.most_shots - 64)
+        assert at_most_ms <= 50.0 + 1e-9 < at_most_ms + slope_ms
+        # a Heron's unexplained time as a constant: rep_delay, circuit, reset and the rest of a 100-layer shot
+        constant_ms = slope_ms * facts.efficiency + 1e3 * (1.0 - facts.efficiency) * 100 / facts.clops_h
+        assert row.most_shots_constant <= row.most_shots
+        assert (50.0 - row.mean_ms[64] + 64 * slope_ms) // constant_ms == row.most_shots_constant
+
+
+def test_rep_delays_are_within_each_devices_range() -> None:
+    assert device_comparison.list_rep_delays_s(device.describe("heron-boston")) == [
+        250e-6,
+        100e-6,
+        20e-6,
+        0.0,
+    ]
+    assert device_comparison.list_rep_delays_s(device.describe("nighthawk-berlin")) == [4000e-6, 1000e-6]
+
+
+@pytest.mark.parametrize(
+    ("option", "start"), [("--markdown", "| fabric | device |"), ("--n=12", "fabric     device")]
+)
+def test_compare_says_that_it_is_emulated(option: str, start: str) -> None:
+    arguments = ["compare", "heron-boston", "--profile", "colocated", option]
+    text = CliRunner().invoke(command, arguments, catch_exceptions=False).output
+    assert text.startswith(start)
+    assert "\nEMULATED: the time model's mean of a call, n = 12" in text
+    assert "met by heron-boston (161 to 162 shots at 250 us" in text
+
+
+def test_compare_gives_one_document(predictions: list[device_comparison.Prediction]) -> None:
+    arguments = ["compare", "heron-boston", "--profile", "colocated", "--json"]
+    document = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).output)
+    assert document["emulated"] is True
+    expected = [row for row in predictions if (row.device, row.profile) == ("heron-boston", "colocated")]
+    assert [row["most_shots"] for row in document["predictions"]] == [row.most_shots for row in expected]

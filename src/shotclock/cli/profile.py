@@ -116,3 +116,56 @@ def snapshot(
         return
     typer.echo(f"{file} and {documents}: {found.title}")
     typer.echo(f'use it with --device {file}, or in the settings: quantum.device = "{file}"')
+
+
+@profile.command()
+def compare(
+    devices: Annotated[
+        list[str] | None, typer.Argument(metavar="DEVICE…", help="Devices; the shipped ones by default.")
+    ] = None,
+    *,
+    n: Annotated[int, typer.Option(min=1, max=64, help="Variables of the call's subproblem.")] = 12,
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option("--profile", help="A profile, or a path; may be repeated. The shipped ones by default."),
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Predict the same call on each device and fabric, by rep_delay and shots.
+
+    Means of the time model in milliseconds, EMULATED: nothing is run. "most shots" keep the mean within 50 ms
+    with the fitted efficiency as a factor; "if constant" with a constant time a shot in its place.
+    """
+    from dataclasses import asdict  # noqa: PLC0415 - as above
+
+    from shotclock.app import device_comparison  # noqa: PLC0415
+    from shotclock.emulator.device import list_devices  # noqa: PLC0415
+    from shotclock.emulator.profile import list_profiles, load  # noqa: PLC0415
+
+    chosen = [load(name) for name in profiles or list_profiles()]
+    rows = device_comparison.compare(devices or list_devices(), chosen, n)
+    conclusions = device_comparison.conclude(rows)
+    if json:
+        document = {"emulated": True, "n": n, "predictions": [asdict(row) for row in rows]}
+        typer.echo(json_text.dumps(document | {"conclusions": conclusions}))
+        return
+    table = device_comparison.write_markdown(rows)
+    if not markdown:
+        table = _align(table)
+    typer.echo(f"{table}\nEMULATED: the time model's mean of a call, n = {n}, in milliseconds.")
+    for sentence in conclusions:
+        typer.echo(sentence)
+
+
+def _align(markdown: str) -> str:
+    """A table of Markdown in columns for a terminal."""
+    rows = [
+        [cell.strip().replace("**", "") for cell in line.strip("|").split("|")]
+        for line in markdown.splitlines()
+        if not line.startswith("|---")
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
