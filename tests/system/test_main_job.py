@@ -224,3 +224,26 @@ def test_the_lock_file_repeats_the_run(whole: tuple[Summary, Path], tmp_path: Pa
     for name, arm in again.arms.items():
         assert arm.loss == summary.arms[name].loss
         assert arm.outcomes == summary.arms[name].outcomes
+
+
+def test_a_kernel_that_harms_turns_the_positive_control_negative(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    arms = ("classical-only", "classical-control", "classical-longer")
+    bench = {"arms": arms, "steps": 12, "seeds": 3, "warmup_steps": 2, "workload": "harmful:build"}
+    summary = virtual(load(None, {"bench": bench, "kernel": {"every": 1}}), tmp_path / "run")
+    assert summary.kernel == "rounding"
+    assert summary.arms["classical-control"].decisions["applied"] > 0
+    (text,) = [one.text for one in summary.verdict.sentences if one.text.startswith("Positive control: ")]
+    assert "solving the subproblems harms" in text
+    assert "excludes 0" in text
+    hours = {name: arm.cost.compute_h for name, arm in summary.arms.items()}
+    assert hours["classical-control"] <= hours["classical-longer"] < 1.05 * hours["classical-control"]
+    longer = summary.arms["classical-longer"]
+    assert longer.steps == summary.arms["classical-control"].steps
+    assert (longer.calls, longer.samples_per_s) == (0, None)
+    assert longer.loss.improvement is not None
+    assert longer.loss.improvement > 0
+    assert longer.cost.compute_h_per_loss is not None
+    assert summary.arms["classical-control"].cost.compute_h_per_loss is None

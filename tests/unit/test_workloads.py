@@ -20,9 +20,11 @@ SERVED = [
     pytest.param(digits_mlp.build, "qat_flip", id="digits-mlp"),
     pytest.param(digits_mlp.build_rounded, "rounding", id="digits-rounded"),
     pytest.param(digits_mlp.build_gated, "prune_mask", id="digits-gated"),
+    pytest.param(digits_mlp.build_quantized, "rounding", id="digits-quantized"),
     pytest.param(mnist_mlp.build, "qat_flip", id="mnist-mlp"),
     pytest.param(mnist_mlp.build_rounded, "rounding", id="mnist-rounded"),
     pytest.param(mnist_mlp.build_gated, "prune_mask", id="mnist-gated"),
+    pytest.param(mnist_mlp.build_quantized, "rounding", id="mnist-quantized"),
     pytest.param(medium.build, "rounding", id="medium"),
     pytest.param(rerank.build, "diverse_rerank", id="digits-rerank"),
 ]
@@ -50,7 +52,7 @@ def test_the_kernel_it_is_for_asks_and_its_answer_applies(build: object, kernel:
     assert np.isfinite(workload.step())
 
 
-@pytest.mark.parametrize(("build", "kernel"), SERVED[:6])
+@pytest.mark.parametrize(("build", "kernel"), SERVED[:7])
 def test_the_same_seed_trains_the_same_model_and_asks_the_same(build: object, kernel: str) -> None:
     assert callable(build)
     found = []

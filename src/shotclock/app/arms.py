@@ -82,6 +82,17 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
     return make_workload
 
 
+def match_kernel(settings: Settings) -> Settings:
+    """The settings with the kernel that the workload is for, if it has a `kernel_name` and they set none."""
+    factory = workload_factory(settings.bench.workload)
+    if "name" in settings.kernel.model_fields_set:
+        return settings
+    name = getattr(factory(0), "kernel_name", None)
+    if not isinstance(name, str):
+        return settings
+    return settings.model_copy(update={"kernel": settings.kernel.model_copy(update={"name": name})})
+
+
 class Builder:
     """Builds arms on one host from one tree of settings.
 
@@ -113,7 +124,8 @@ class Builder:
         """Builds and starts the arm: templates compiled, lanes open."""
         if not arm.calls:
             facts = self._facts(arm, None, None, None, None)
-            return RunningArm(Lane(arm.name, self._plain), facts, None, 0.0, _stop_nothing)
+            lane = Lane(arm.name, self._plain, arm.as_long_as)
+            return RunningArm(lane, facts, None, 0.0, _stop_nothing)
         recorder = PrometheusRecorder(self._metrics, arm.name)
         quantum = self._settings.quantum_for(arm.name)
         if not arm.quantum:

@@ -15,7 +15,7 @@ import tomli_w
 import torch
 
 from shotclock import __version__
-from shotclock.app.arms import Builder, RunningArm, workload_factory
+from shotclock.app.arms import Builder, RunningArm, match_kernel
 from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.representative import measure_iteration
@@ -80,7 +80,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
     """Runs the arms, writes the run folder, returns the summary. Ctrl-C keeps what has run, and marks it."""
     settings = _without_slowest(settings) if job.quick else settings
     arms = parse_arms(settings)
-    workload_factory(settings.bench.workload)
+    settings = match_kernel(settings)
     thresholds = parse_thresholds(settings, arms)
     torch.set_num_threads(
         1
@@ -150,12 +150,23 @@ def parse_arms(settings: Settings) -> list[Arm]:
         if arm in arms:
             raise SettingsError(f"bench.arms: '{name}' is named twice")
         arms.append(arm)
+    _refuse_unpaced(arms)
     for name, overrides in settings.arm.items():
         if name not in settings.bench.arms:
             raise SettingsError(f"arm.{name}: no such arm in this run{nearest(name, settings.bench.arms)}")
         if overrides.profile is not None:
             profiles.load(overrides.profile)
     return arms
+
+
+def _refuse_unpaced(arms: list[Arm]) -> None:
+    names = [arm.name for arm in arms]
+    for arm in arms:
+        if arm.as_long_as is not None and arm.as_long_as not in names:
+            raise SettingsError(
+                f"bench.arms: '{arm.name}' trains for as long as '{arm.as_long_as}', "
+                f"which is not in this run; add it"
+            )
 
 
 def parse_thresholds(settings: Settings, arms: list[Arm]) -> tuple[Threshold, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from shotclock.bench.judge.decision import Choice, Fabric, Worth, choose, fabrics, name_mode
 from shotclock.bench.judge.modes import describe_mode
+from shotclock.bench.judge.positive_control import compare_with_steps
 from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.numbers import money, ms, number, percent
 from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID, RAW
@@ -38,6 +39,7 @@ def verdict(summary: Summary) -> Verdict:
         for s in (*_overruns(name, arm), *_describe_penalised(name, arm), *_describe_skipped(name, arm))
     ]
     sentences += [_loss(names, arms) for names in _alike(summary)]
+    sentences += compare_with_steps(summary)
     sentences += worth_sentences(summary)
     invalid = _invalid(arms)
     if invalid:

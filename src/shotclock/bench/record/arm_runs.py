@@ -8,6 +8,7 @@ from shotclock.domain.stages import Stage
 
 BASELINE = "classical-only"
 CONTROL = "classical-control"
+LONGER = "classical-longer"
 RAW = "quantum-raw"
 PROTECTED = "-protected"
 HYBRID = "hybrid-"
@@ -28,6 +29,7 @@ class Arm:
     race: sets a classical candidate beside the samples.
     protected: the real budget with every protection on.
     profile: name of its latency profile; None is the settings' own.
+    as_long_as: the arm whose time each of its iterations spends on plain steps; None is one step.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Arm:
     race: bool
     protected: bool
     profile: str | None
+    as_long_as: str | None = None
 
 
 def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
@@ -44,6 +47,10 @@ def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
         return Arm(name, calls=False, quantum=False, race=False, protected=False, profile=None)
     if name == CONTROL:
         return Arm(name, calls=True, quantum=False, race=True, protected=False, profile=None)
+    if name == LONGER:
+        return Arm(
+            name, calls=False, quantum=False, race=False, protected=False, profile=None, as_long_as=CONTROL
+        )
     if name == RAW:
         return Arm(name, calls=True, quantum=True, race=False, protected=False, profile=None)
     protected = name.endswith(PROTECTED)
@@ -56,7 +63,7 @@ def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
 def list_arms(profiles: tuple[str, ...]) -> tuple[str, ...]:
     """Every arm name there is."""
     hybrids = (f"{HYBRID}{profile}{suffix}" for profile in profiles for suffix in ("", PROTECTED))
-    return (BASELINE, CONTROL, RAW, *hybrids)
+    return (BASELINE, CONTROL, LONGER, RAW, *hybrids)
 
 
 def figures(arm: Arm) -> tuple[str, ...]:

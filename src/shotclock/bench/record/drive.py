@@ -9,17 +9,22 @@ from functools import partial
 from shotclock.bench.record.rows import Call, Step
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
-from shotclock.domain.iteration import CallCounts, FinishedCall
+from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
 from shotclock.domain.ports import Trainer
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """An arm as the driver sees it: how to make a trainer and its held-out loss for a seed."""
+    """An arm as the driver sees it.
+
+    make: makes a trainer and its held-out loss for a seed.
+    as_long_as: the arm whose time each of its iterations spends, in as many steps as that takes; None is one.
+    """
 
     name: str
     make: Callable[[int], tuple[Trainer, Callable[[], float]]]
+    as_long_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class _Turn:
     trainer: Trainer
     evaluate: Callable[[], float]
     seed: int
+    paced_by: _Turn | None = None
     done: int = 0
     elapsed_ns: int = 0
     rows: dict[int, Step] = field(default_factory=dict)
@@ -85,7 +91,7 @@ class _Turn:
     def run(self, steps: int) -> None:
         """The next so many steps, then the held-out loss outside the measured time."""
         for step in range(self.done, self.done + steps):
-            iteration = self.trainer.iterate(step)
+            iteration = self._iterate(step)
             self.rows[step] = Step(
                 arm=self.lane.name,
                 seed=self.seed,
@@ -100,6 +106,19 @@ class _Turn:
         self.done += steps
         last = self.done - 1
         self.rows[last] = replace(self.rows[last], eval_loss=self.evaluate())
+
+    def _iterate(self, step: int) -> Iteration:
+        """One iteration, or as many as bring this arm's time level with the other's at that step."""
+        iteration = self.trainer.iterate(step)
+        if self.paced_by is None:
+            return iteration
+        other = self.paced_by.rows[step]
+        until_ns = other.start_ns + other.total_iteration_time_ns
+        spent_ns = iteration.duration_ns
+        while self.elapsed_ns + spent_ns < until_ns:
+            iteration = self.trainer.iterate(step)
+            spent_ns += iteration.duration_ns
+        return replace(iteration, duration_ns=spent_ns)
 
     def collect(self) -> list[Step]:
         """The rows with their calls laid in."""
@@ -119,6 +138,7 @@ def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) ->
         turns: list[_Turn] = []
         try:
             turns.extend(_Turn(lane, *lane.make(seed), seed) for lane in lanes)
+            _pace(turns)
             _take_turns(turns, plan, advance)
             for turn in turns:
                 _keep_error(turn, turn.trainer.flush)
@@ -138,11 +158,29 @@ def _take_turns(turns: list[_Turn], plan: Plan, advance: Callable[[str, int], No
     block = plan.block if plan.interleaved else plan.steps
     rounds = range(0, plan.steps, block)
     for number, first in enumerate(rounds):
-        shift = number % len(turns)
-        for turn in turns[shift:] + turns[:shift]:
+        for turn in _order(turns, number):
             steps = min(block, plan.steps - first)
             _keep_error(turn, partial(turn.run, steps))
             advance(turn.lane.name, steps)
+
+
+def _pace(turns: list[_Turn]) -> None:
+    """Gives each paced turn the turn whose time it spends."""
+    by_name = {turn.lane.name: turn for turn in turns}
+    for turn in turns:
+        if turn.lane.as_long_as is not None:
+            turn.paced_by = by_name[turn.lane.as_long_as]
+
+
+def _order(turns: list[_Turn], number: int) -> list[_Turn]:
+    """The order of a round: rotating, a paced turn right after the one whose time it spends."""
+    free = [turn for turn in turns if turn.paced_by is None]
+    shift = number % len(free)
+    return [
+        each
+        for turn in free[shift:] + free[:shift]
+        for each in (turn, *(other for other in turns if other.paced_by is turn))
+    ]
 
 
 def _keep_error(turn: _Turn, work: Callable[[], None]) -> None:

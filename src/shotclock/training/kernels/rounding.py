@@ -72,7 +72,8 @@ class Rounding:
         }
         if not self.layers:
             raise SettingsError(
-                "kernel.name: 'rounding' needs a model with RoundedLinear layers; it has none"
+                "kernel.name: 'rounding' needs a model with RoundedLinear layers, and it has none; "
+                "call `round_layers(model, bits=2)`, or set kernel.name"
             )
         shortest = min(layer.weight.shape[1] for layer in self.layers.values())
         if shortest < n:

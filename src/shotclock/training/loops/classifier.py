@@ -16,9 +16,9 @@ from shotclock.domain.ports import Kernel
 from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.qat_flip import QatFlip
 from shotclock.training.kernels.rounding import Rounding
-from shotclock.training.layers.activations import Activations, Calibrated
+from shotclock.training.layers.activations import Activations, Calibrated, CapturedActivations
 from shotclock.training.layers.parameters import add, apply_temporarily
-from shotclock.training.layers.rounded import round_layers
+from shotclock.training.layers.rounded import RoundedLinear, round_layers
 from shotclock.training.layers.ternary import TernaryLinear
 from shotclock.training.layers.unit_gate import Gate
 
@@ -117,6 +117,14 @@ class Classifier:
         factory: Callable[[nn.Module, Tensor, Tensor, int, int], Kernel] = matches[name].load()
         return factory(model, inputs, targets, n, self._seed)
 
+    @property
+    def kernel_name(self) -> str:
+        """The reference kernel for this model's layers, which `bench` takes unless kernel.name is set."""
+        modules = list(self.model.modules())
+        if any(isinstance(module, RoundedLinear) for module in modules):
+            return Rounding.name
+        return PruneMask.name if any(isinstance(module, Gate) for module in modules) else QatFlip.name
+
     def pretrain(self, steps: int) -> None:
         """Trains by full-batch steps of Adam at 0.01, for networks that are used only once trained."""
         optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
@@ -129,6 +137,20 @@ class Classifier:
     def round(self, bits: int) -> None:
         """Rounds every linear layer but the first; unrounded parameters continue to train."""
         round_layers(self.model, bits)
+
+    def freeze_weights(self, rate: float) -> None:
+        """Trains only biases from now on, as after quantization (BitFit, arXiv 2106.10199), and one step.
+
+        Weights are only moved by deltas. The activations become those of training's forward pass.
+        rate: of the gradient descent.
+        """
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.endswith("bias"))
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        rounded = [name for name, module in self.model.named_modules() if isinstance(module, RoundedLinear)]
+        self.activations = CapturedActivations(self.model, rounded, CALIBRATION)
+        self.step()
 
     def _next_batch(self) -> tuple[Tensor, Tensor]:
         indices = torch.randint(len(self._train_y), (self.samples_per_step,), generator=self._batches)

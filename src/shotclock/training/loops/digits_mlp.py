@@ -1,4 +1,7 @@
-"""scikit-learn's 8×8 digits and a 64-32-32-10 perceptron: ternary, rounded after training, or gated."""
+"""scikit-learn's 8×8 digits and a 64-32-32-10 perceptron: ternary, rounded after training, or gated.
+
+`digits-quantized` is a 64-16-16-10 perceptron, rounded after training, of which only the biases train on.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,11 @@ def digits() -> Split:
 
 DIGITS = Reference("digits", digits, (64, 32, 32, 10), pretraining=150)
 build_rounded, build_gated = DIGITS.build_rounded, DIGITS.build_gated
+
+NARROW = Reference("digits", digits, (64, 16, 16, 10), pretraining=150)
+"""Rounding harms a narrow network more, since its units are not redundant."""
+
+build_quantized = NARROW.build_quantized
 
 
 class DigitsMlp(Classifier):

@@ -30,6 +30,7 @@ class DigitsRerank:
     """
 
     name = "digits-rerank"
+    kernel_name = DiverseRerank.name
     samples_per_step = 1
 
     def __init__(self, seed: int, candidates: int = CANDIDATES, device: str = "cpu") -> None:

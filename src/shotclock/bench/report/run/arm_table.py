@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shotclock.bench.numbers import NOTHING
-from shotclock.bench.record.arm_runs import BASELINE, CONTROL, RAW
+from shotclock.bench.record.arm_runs import BASELINE, CONTROL, LONGER, RAW
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.schema import ArmSummary, Summary
@@ -11,6 +11,7 @@ from shotclock.bench.schema import ArmSummary, Summary
 _CLASSICAL = {
     BASELINE: "training alone, no call: the baseline",
     CONTROL: "the same calls, answered by a classical solver: what a QPU has to beat",
+    LONGER: "no call: as many plain steps as fit into the time of classical-control, iteration by iteration",
 }
 
 

@@ -1,0 +1,168 @@
+"""Positive control: does solving the subproblem help a training run, and does solving it better help more?
+
+A trained network is rounded to 2 bits; then its biases train on, with a rounding call before each step. Every
+row spends the same process time: the row without calls spends the calls' time on extra steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import _extras
+from shotclock.bench.stats.statistics import estimate_paired_interval
+from shotclock.domain.ports import Kernel
+from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.solvers.exact import Exact
+from shotclock.solvers.greedy import Greedy
+from shotclock.solvers.pools import PerturbedGreedy, RandomPool
+from shotclock.training.loops import digits_mlp
+from shotclock.training.loops.classifier import Classifier
+
+N, SHOTS = 12, 1024
+Solve = Callable[[Subproblem, int], Bits]
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A workload and how long it trains: steps with a call each, at so many seeds."""
+
+    name: str
+    build: Callable[[int], Classifier]
+    steps: int
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run's end: held-out loss, steps made, process seconds of steps and calls."""
+
+    loss: float
+    steps: int
+    seconds: float
+
+
+def main() -> None:
+    """Prints the section of docs/benchmarks.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="under a minute: fewer seeds")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    _warm_solvers()
+    print("## Positive control: rounding inside a training run\n")
+    print(f"{_describe()}\n")
+    for control in _controls(quick):
+        print(_table(control))
+
+
+def _controls(quick: bool) -> list[Control]:
+    from shotclock.training.loops import mnist_mlp  # noqa: PLC0415 - needs the extra `mnist`
+
+    seeds = 3 if quick else 10
+    return [
+        Control("mnist-quantized", mnist_mlp.build_quantized, steps=55, seeds=seeds),
+        Control("mnist-quantized", mnist_mlp.build_quantized, steps=110, seeds=2 if quick else 5),
+        Control("digits-quantized", digits_mlp.build_quantized, steps=55, seeds=seeds),
+    ]
+
+
+def _describe() -> str:
+    return (
+        f"Held-out cross-entropy, mean over seeds. n = {N}, a call before each step; pools draw {SHOTS} "
+        f"candidates a call. Every row trains until it has spent the process time of `exact` at the same "
+        f"seed; `nearest` makes no call and spends it all on steps. Gain: `nearest`'s loss minus the row's, "
+        f"paired by seed, with its 95 % interval (Student); above 0 the calls are worth more than the steps "
+        f"they replace. Magnitude: the one flip that lowers the energy most. No QPU takes part."
+    )
+
+
+def _solvers() -> dict[str, Solve | None]:
+    """The rows; None makes no call."""
+    exact, greedy = Exact(), Greedy()
+    return {
+        "nearest": None,
+        "magnitude": lambda asked, _: _flip_best(asked),
+        "random": lambda asked, seed: RandomPool(SHOTS, seed).solve(asked),
+        "perturbed greedy": lambda asked, seed: PerturbedGreedy(SHOTS, seed).solve(asked),
+        "greedy": lambda asked, _: greedy.solve(asked),
+        "exact": lambda asked, _: exact.solve(asked),
+    }
+
+
+def _flip_best(asked: Subproblem) -> Bits:
+    bits = np.zeros(asked.n, np.uint8)
+    bits[int(asked.linear.argmin())] = 1
+    return bits
+
+
+def _warm_solvers() -> None:
+    square = np.triu(np.ones((N, N)), 1)
+    asked = Subproblem(square + square.T, -np.ones(N))
+    for solve in _solvers().values():
+        if solve is not None:
+            solve(asked, 0)
+
+
+def _train(control: Control, seed: int, solve: Solve | None, until_s: float | None) -> Trained:
+    """Trains for the control's steps, or until it has spent so many process seconds."""
+    workload = control.build(seed)
+    kernel = workload.kernel("rounding", N)
+    spent, made = 0.0, 0
+    while made < control.steps if until_s is None else spent < until_s:
+        began = time.process_time()
+        if solve is not None:
+            _call(workload, kernel, solve, made)
+        workload.step()
+        spent += time.process_time() - began
+        made += 1
+    return Trained(workload.evaluate(), made, spent)
+
+
+def _call(workload: Classifier, kernel: Kernel, solve: Solve, version: int) -> None:
+    proposal = kernel.propose(version, 0)
+    asked = proposal.subproblem
+    bits = solve(asked, version)
+    if asked.energy(bits) < asked.energy(np.zeros_like(bits)):
+        workload.apply(kernel.delta(proposal, bits, version))
+
+
+def _table(control: Control) -> str:
+    solvers = _solvers()
+    exact = [_train(control, seed, solvers["exact"], None) for seed in range(control.seeds)]
+    before = float(np.mean([control.build(seed).evaluate() for seed in range(control.seeds)]))
+    runs = {
+        name: exact
+        if name == "exact"
+        else [_train(control, seed, solve, exact[seed].seconds) for seed in range(control.seeds)]
+        for name, solve in solvers.items()
+    }
+    nearest = np.array([run.loss for run in runs["nearest"]])
+    lines = [
+        f"`{control.name}`, {control.steps} calls and steps of `exact`, {control.seeds} seeds; rounded and "
+        f"not yet trained on: {before:.3f}.\n",
+        "| answers | steps | held-out loss | gain | 95 % interval |",
+        "|---|---:|---:|---:|---|",
+    ]
+    for name, made in runs.items():
+        losses = np.array([run.loss for run in made])
+        steps = float(np.mean([run.steps for run in made]))
+        lines.append(f"| {name} | {steps:.0f} | {losses.mean():.3f} | {_gain(name, nearest - losses)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _gain(name: str, gains: NDArray[np.float64]) -> str:
+    if name == "nearest":
+        return "– | –"
+    interval = estimate_paired_interval(gains.tolist())
+    bounds = "none" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
+    return f"{gains.mean():+.3f} | {bounds}"
+
+
+if __name__ == "__main__":
+    _extras.run(main)
