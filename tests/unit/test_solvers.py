@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as npst
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.solvers.annealing import Annealing
 from shotclock.solvers.exact import Exact, _solve
 from shotclock.solvers.fallback import Classical, classical
 from shotclock.solvers.greedy import Greedy
@@ -71,12 +72,46 @@ def test_exact_agrees_with_brute_force_beyond_one_block(n: int) -> None:
     assert subproblem.energy(Exact().solve(subproblem)) == pytest.approx(lowest, abs=1e-9)
 
 
-def test_tabu_finds_the_optimum_of_nearly_every_random_instance() -> None:
+def draw_kind(kind: str, n: int, rng: np.random.Generator) -> Subproblem:
+    upper, linear = np.triu(rng.normal(size=(n, n)), k=1), rng.normal(size=n)
+    match kind:
+        case "sparse":
+            upper *= rng.random((n, n)) < 0.25
+        case "integer":
+            upper, linear = np.round(3 * upper), np.round(3 * linear)
+        case "ferromagnetic":
+            upper = -np.abs(upper)
+            linear += np.abs(upper).sum() / n
+        case "shifted":
+            upper, linear = upper + 1.5 * np.triu(np.ones((n, n)), k=1), 6 * linear
+        case "rounding":  # the surrogate of `rounding`: a row's weights over correlated activations
+            inputs = np.maximum(rng.normal(size=(200, 8)) @ rng.normal(size=(8, n)), 0.0)
+            curvature = inputs.T @ inputs / 200 + 1e-3 * np.eye(n)
+            linear = np.diag(curvature) + 2.0 * curvature @ -rng.random(n)
+            upper = np.triu(curvature, k=1)
+    return Subproblem(upper + upper.T, linear)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "integer", "ferromagnetic", "shifted", "rounding"])
+def test_tabu_finds_the_optimum_of_every_instance(kind: str) -> None:
+    rng = np.random.default_rng(2026)
+    for n in (8, 12, 16, 18):
+        for _ in range(20):
+            drawn = draw_kind(kind, n, rng)
+            found, best = (drawn.energy(solver.solve(drawn)) for solver in (Tabu(), Exact()))
+            assert found <= best + drawn.tie_tolerance(), f"{kind}, n = {n}"
+
+
+def test_annealing_finds_the_optimum_of_nearly_every_random_instance() -> None:
     found = sum(
-        subproblem.energy(Tabu().solve(subproblem)) <= subproblem.energy(Exact().solve(subproblem)) + 1e-9
-        for subproblem in (normal(16, seed) for seed in range(30))
+        one.energy(Annealing().solve(one)) <= one.energy(Exact().solve(one)) + one.tie_tolerance()
+        for one in (normal(14, seed) for seed in range(30))
     )
     assert found >= 29
+
+
+def test_annealing_stays_at_nothing_where_nothing_changes_the_energy() -> None:
+    np.testing.assert_array_equal(Annealing().solve(Subproblem(np.zeros((3, 3)), np.zeros(3))), [0, 0, 0])
 
 
 def test_tabu_repeats_itself_by_seed() -> None:
@@ -89,6 +124,7 @@ def test_tabu_repeats_itself_by_seed() -> None:
     [
         Exact(),
         Tabu(),
+        Annealing(),
         Greedy(),
         Classical(),
         RandomPool(20),

@@ -80,7 +80,7 @@ def test_every_scale_that_is_accepted_has_finite_answers(exponent: int) -> None:
     for answer in answers:
         assert math.isfinite(answer.energy)
         assert abs(answer.energy) <= MAX_ENERGY
-        assert best.energy <= answer.energy + race.tolerance(asked)
+        assert best.energy <= answer.energy + asked.tie_tolerance()
     for angles in (cold(asked), parameters(asked, best.bits)):
         for phases in (angles.field, angles.coupling, angles.mixer, angles.warm):
             assert np.isfinite(phases).all()

@@ -142,6 +142,11 @@ class Subproblem:
         b = bits.astype(np.float64)
         return float(b @ self.quadratic @ b + self.linear @ b + self.offset)
 
+    def tie_tolerance(self) -> float:
+        """Energies closer than this are a tie: float64 rounding of a sum of n² terms."""
+        scale = float(np.abs(self.quadratic).sum() + np.abs(self.linear).sum())
+        return 1e-12 * max(1.0, scale)
+
     def energies(self, pool: Bits) -> Float64s:
         """E(b) of each row of a pool, shape (m, n) → (m,)."""
         b = pool.astype(np.float64)

@@ -21,16 +21,10 @@ def classical(subproblem: Subproblem, solver: Solver) -> Answer:
     return Answer(bits, subproblem.energy(bits), Winner.CLASSICAL, solver.name)
 
 
-def tolerance(subproblem: Subproblem) -> float:
-    """Energies closer than this are a tie: float64 rounding of a sum of n² terms."""
-    scale = float(np.abs(subproblem.quadratic).sum() + np.abs(subproblem.linear).sum())
-    return 1e-12 * max(1.0, scale)
-
-
 def best(subproblem: Subproblem, candidates: tuple[Answer, ...]) -> Answer:
     """The lowest energy; an earlier candidate keeps a tie."""
     winner = candidates[0]
-    slack = tolerance(subproblem)
+    slack = subproblem.tie_tolerance()
     for candidate in candidates[1:]:
         if candidate.energy < winner.energy - slack:
             winner = candidate

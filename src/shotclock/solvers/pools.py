@@ -29,12 +29,15 @@ class RandomPool:
 
     def sample(self, subproblem: Subproblem) -> Samples:
         """The candidates, without descent."""
-        rng = np.random.default_rng(self._seed)
-        return _distinct(rng.integers(0, 2, (self._shots, subproblem.n), dtype=np.uint8))
+        return _distinct(self._draw(subproblem))
 
     def solve(self, subproblem: Subproblem) -> Bits:
         """The best candidate, shape (n,)."""
-        return _best(subproblem, self.sample(subproblem).pool)
+        return _best(subproblem, self._draw(subproblem))
+
+    def _draw(self, subproblem: Subproblem) -> Bits:
+        rng = np.random.default_rng(self._seed)
+        return rng.integers(0, 2, (self._shots, subproblem.n), dtype=np.uint8)
 
 
 class PerturbedGreedy:
@@ -52,13 +55,16 @@ class PerturbedGreedy:
 
     def sample(self, subproblem: Subproblem) -> Samples:
         """The candidates, without descent."""
-        rng = np.random.default_rng(self._seed)
-        flips = rng.random((self._shots, subproblem.n)) < self._flip_probability
-        return _distinct(Greedy().solve(subproblem) ^ flips.astype(np.uint8))
+        return _distinct(self._draw(subproblem))
 
     def solve(self, subproblem: Subproblem) -> Bits:
         """The best candidate, shape (n,)."""
-        return _best(subproblem, self.sample(subproblem).pool)
+        return _best(subproblem, self._draw(subproblem))
+
+    def _draw(self, subproblem: Subproblem) -> Bits:
+        rng = np.random.default_rng(self._seed)
+        flips = rng.random((self._shots, subproblem.n)) < self._flip_probability
+        return Greedy().solve(subproblem) ^ flips.astype(np.uint8)
 
 
 class DescentPool:
