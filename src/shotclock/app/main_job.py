@@ -35,6 +35,7 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Charges
 from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
+from shotclock.solvers.ladder import controls, warm_controls
 from shotclock.telemetry.metrics import Metrics
 
 QUICK_SLOW_CALLS = 5
@@ -101,6 +102,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         for arm in arms:
             running.append(builder.arm(arm))
             cleanup.callback(_stop, running[-1], charges)
+        warm_controls()
         progress.phase("timing a classical iteration of a medium model")
         iteration = measure_iteration(host.clock)
         settings = _cadences(settings, running)
@@ -111,7 +113,7 @@ def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunF
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         began_s = time.monotonic()
-        log = drive([arm.lane for arm in running], _plan(settings), progress.advance)
+        log = drive([arm.lane for arm in running], _plan(settings), progress.advance, controls)
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
         wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
@@ -131,9 +133,11 @@ def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:
 
 
 def _add_charges(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> RunningArm:
-    """The arm with its charges and skipped calls, which are known only when it has stopped."""
+    """The arm with its charges, skipped and compared calls, which are known only when it has stopped."""
     name = arm.facts.arm.name
-    return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=log.skipped.get(name, {})))
+    compared = tuple(call for call in log.compared if call.arm == name)
+    skipped = log.skipped.get(name, {})
+    return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=skipped, compared=compared))
 
 
 def surroundings(job: Job) -> dict[str, str]:

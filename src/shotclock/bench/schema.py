@@ -172,6 +172,38 @@ class Meeting(_Frozen):
     changes: tuple[ModeChange, ...] = ()
 
 
+class Rung(_Frozen):
+    """The QPU's best sample of each call, by its energy, beside one classical control.
+
+    better, equal, worse: shares of the compared calls in which it was that
+    median_ms: the control's time per call
+    money: of the control per call, at the price of an accelerator hour
+    within_call: calls in which the control took no longer than the QPU's samples
+    """
+
+    better: Ratio
+    equal: Ratio
+    worse: Ratio
+    median_ms: float
+    money: float
+    within_call: int
+
+
+class Ladder(_Frozen):
+    """Where the QPU stands among classical controls on the same subproblems.
+
+    calls: with new samples in time; only these are compared
+    median_ms: of scheduled instant to samples
+    money: billed QPU time per call at its price, without a session's idle time
+    rungs: by control; `exact` only has the calls of at most 20 variables
+    """
+
+    calls: int
+    median_ms: float
+    money: float
+    rungs: dict[str, Rung]
+
+
 class ArmSummary(_Frozen):
     """One arm: how it ran, and its counts.
 
@@ -191,6 +223,7 @@ class ArmSummary(_Frozen):
     penalised_calls: calls at a rep_delay below the device's default
     causes: why calls brought no samples, with counts, most frequent first
     meeting: how calls met training; None in older summaries
+    ladder: the QPU's samples beside classical controls; None without samples and in older summaries
     loss, cost: see `Loss` and `Cost`
     """
 
@@ -216,6 +249,7 @@ class ArmSummary(_Frozen):
     penalised_calls: int = 0
     causes: dict[str, int] = {}
     meeting: Meeting | None = None
+    ladder: Ladder | None = None
     loss: Loss
     cost: Cost
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shotclock.domain.outcome import Decision, Outcome, Winner
 from shotclock.domain.stages import StageTiming
+from shotclock.domain.subproblem import Subproblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class FinishedCall:
 
     step: number of the step it was scheduled for.
     request_id: the request's name.
+    subproblem: what was asked.
     boundary_ns: that step's boundary, on the monotonic clock, nanoseconds.
     received_ns: when the outcome reached the training thread, on the same clock, nanoseconds.
     blocked_ns: that thread's time on the call, nanoseconds.
@@ -52,6 +54,7 @@ class FinishedCall:
 
     step: int
     request_id: str
+    subproblem: Subproblem
     boundary_ns: int
     received_ns: int
     blocked_ns: int

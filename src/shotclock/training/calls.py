@@ -234,6 +234,7 @@ class Calls:
             FinishedCall(
                 step=call.step,
                 request_id=subproblem.request_id,
+                subproblem=subproblem,
                 boundary_ns=call.boundary_ns,
                 received_ns=received,
                 blocked_ns=(call.asked_ns - call.began_ns) + (ended - waited_since_ns),

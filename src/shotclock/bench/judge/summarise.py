@@ -9,12 +9,14 @@ from typing import Literal
 from shotclock.bench.judge import metrics as figures
 from shotclock.bench.judge.checklist import checklist
 from shotclock.bench.judge.gates import Threshold, judge, mission_gates, resolve
+from shotclock.bench.judge.ladder import find_ladder
 from shotclock.bench.judge.metrics import ArmRows, Prices
 from shotclock.bench.judge.modes import meeting
 from shotclock.bench.judge.sanity import sanity
 from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.arm_runs import BASELINE, Arm
+from shotclock.bench.record.ladder import ComparedCall
 from shotclock.bench.record.rows import Step, table
 from shotclock.bench.schema import (
     ArmSummary,
@@ -43,6 +45,7 @@ class ArmFacts:
     charges: usage that has no rows
     device, calibration: of the QPU; "" if not reported
     skipped: due calls that were not made, by reason
+    compared: its calls with samples beside their controls
     """
 
     arm: Arm
@@ -57,6 +60,7 @@ class ArmFacts:
     device: str = ""
     calibration: str = ""
     skipped: Mapping[str, int] = field(default_factory=dict)
+    compared: tuple[ComparedCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +209,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         penalised_calls=sum(call.penalised and call.in_time for call in calls),
         causes=figures.counts(call.cause for call in calls if call.cause),
         meeting=meeting(arm.steps),
+        ladder=find_ladder(facts.compared, facts.prices),
         loss=figures.loss(arm, baseline, common),
         cost=figures.cost(arm, baseline, common, facts.prices, facts.charges),
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from shotclock.bench.judge.decision import Choice, Fabric, Worth, choose, fabrics, name_mode
+from shotclock.bench.judge.ladder import describe_ladders
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.positive_control import compare_with_steps
 from shotclock.bench.judge.worth_sentences import worth_sentences
@@ -27,6 +28,7 @@ def verdict(summary: Summary) -> Verdict:
     sentences = [_way(choice)] if found else []
     sentences += [_fabric(one, summary) for one in found]
     sentences += _quality(summary)
+    sentences += describe_ladders(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
     sentences += [s for name, arm in arms.items() for s in _describe_mode(name, arm)]
     sentences += [

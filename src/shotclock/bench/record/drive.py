@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from shotclock.bench.record.ladder import ComparedCall, Controls, compare_call
 from shotclock.bench.record.rows import Call, Step
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
-from shotclock.domain.ports import Trainer
+from shotclock.domain.ports import Solver, Trainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +52,14 @@ class Log:
     interrupted: whether Ctrl-C ended it.
     failure: the first error, with where it happened; empty without one.
     skipped: calls that fell due and were not asked, by arm and reason.
+    compared: the calls with samples beside their controls; an interrupt leaves some out.
     """
 
     steps: list[Step] = field(default_factory=list)
     interrupted: bool = False
     failure: str = ""
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
+    compared: list[ComparedCall] = field(default_factory=list)
 
     def count_skipped(self, arm: str, counts: CallCounts) -> None:
         """Adds the due calls that a turn of this arm did not ask, by reason."""
@@ -120,6 +123,14 @@ class _Turn:
             spent_ns += iteration.duration_ns
         return replace(iteration, duration_ns=spent_ns)
 
+    def compare(self, controls: Controls) -> Iterator[ComparedCall]:
+        """The measured calls with samples, each beside its controls."""
+        for call in self.trainer.finished:
+            if call.step in self.rows:
+                compared = compare_call(self.lane.name, self.seed, call, controls)
+                if compared is not None:
+                    yield compared
+
     def collect(self) -> list[Step]:
         """The rows with their calls laid in."""
         for call in self.trainer.finished:
@@ -128,8 +139,20 @@ class _Turn:
         return list(self.rows.values())
 
 
-def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) -> Log:
+def no_controls(_n: int, _shots: int, _seed: int) -> Sequence[Solver]:
+    """For runs that compare their calls with nothing."""
+    return ()
+
+
+def drive(
+    lanes: list[Lane],
+    plan: Plan,
+    advance: Callable[[str, int], None],
+    controls: Controls = no_controls,
+) -> Log:
     """Every seed of every arm; `advance(arm, steps)` reports progress.
+
+    controls: what each call's samples are compared with when its seed has ended.
 
     Ctrl-C and errors, a workload's own too, end it early, marked; what has run is kept.
     """
@@ -149,6 +172,11 @@ def drive(lanes: list[Lane], plan: Plan, advance: Callable[[str, int], None]) ->
         for turn in turns:
             log.steps.extend(turn.collect())
             log.count_skipped(turn.lane.name, turn.trainer.counts)
+        try:
+            for turn in turns:
+                log.compared.extend(turn.compare(controls))
+        except KeyboardInterrupt:
+            log.interrupted = True
         if log.interrupted or log.failure:
             break
     return log

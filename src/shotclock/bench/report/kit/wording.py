@@ -147,6 +147,8 @@ def _of_arm(arm: ArmSummary, field: str) -> str:
             return f"{money(arm.cost.money, arm.cost.currency)}, {number(arm.cost.qpu_s)} QPU s{idle}"
         case "winners":
             return ", ".join(f"{name} {count:,}" for name, count in arm.winners.items())
+        case "ladder" if arm.ladder is not None:
+            return f"{count(arm.ladder.calls, 'call')} with samples"
         case "meeting" if arm.meeting is not None:
             return f"{arm.meeting.inline:,} inline, {arm.meeting.overlapped:,} overlapped"
         case _:

@@ -11,7 +11,7 @@ from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.kit.wording import figure, mark_of, took
 from shotclock.bench.report.run import arm_table as arms
-from shotclock.bench.report.run import findings, tables
+from shotclock.bench.report.run import findings, ladder, tables
 from shotclock.bench.report.run.charts import figures, overview
 from shotclock.bench.schema import Summary
 from shotclock.domain import files
@@ -60,6 +60,7 @@ def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> st
         facts=_facts(summary),
         tables=tables,
         findings=findings,
+        ladder=ladder.compare_rungs(summary),
         arms=arms,
         own=mark if summary.emulated else "",
     )

@@ -28,6 +28,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
+from shotclock.bench.report.run.ladder import TITLE
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import Gate, Latency, State, Summary
 from shotclock.domain.plural import count
@@ -52,6 +53,7 @@ def show(summary: Summary, folder: Path, console: Console, commands: Sequence[st
     _stages(summary, console, mark)
     _time(summary, console, mark)
     _costs(summary, console, mark)
+    _ladder(summary, console, mark)
     _sanity(summary, console, mark)
     _checklist(summary, console, mark)
     _verdict(summary, console, mark)
@@ -235,6 +237,24 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
     notes = ["gain: held-out loss below classical-only's, over the common steps"]
     notes.append(f"h, {currency}: spent; /loss: spent beyond classical-only, for one unit of gain")
     _notes(console, notes)
+
+
+def _ladder(summary: Summary, console: Console, mark: str) -> None:
+    arms: dict[str, list[tuple[Text, ...]]] = {}
+    for name, arm in summary.arms.items():
+        if arm.ladder is None:
+            continue
+        arms[name] = [
+            tuple(map(Text, (" QPU", f"{arm.ladder.calls:,}", "", "", "", ms(arm.ladder.median_ms))))
+        ]
+        for control, rung in arm.ladder.rungs.items():
+            values = (percent(each.value) for each in (rung.better, rung.equal, rung.worse))
+            cells = (f" {control}", f"{rung.better.n:,}", *values, ms(rung.median_ms))
+            arms[name].append(tuple(map(Text, cells)))
+    if arms:
+        say_title(console, TITLE, mark)
+        _by_arm(console, ("control", "calls", "better", "equal", "worse", "ms"), arms)
+        _notes(console, ["better, equal, worse: the QPU's best sample of a call; ms: median per call"])
 
 
 def _sanity(summary: Summary, console: Console, mark: str) -> None:

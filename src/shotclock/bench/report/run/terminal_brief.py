@@ -21,6 +21,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
+from shotclock.bench.report.run.ladder import summarise_ladder
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import Gate, Latency, Ratio, Result, Summary
 from shotclock.bench.stats import overrun
@@ -36,21 +37,24 @@ _ARM_WIDTH = 26
 def show_brief(summary: Summary, folder: Path, console: Console) -> None:
     """Prints the gates, one line per arm, the verdict and the report's path.
 
-    Gates that do not pass are explained, failures first, as far as the page has room.
+    Gates that do not pass are explained, failures first, as far as the page has room; where the QPU stands
+    among its controls is one line, left out without room.
     """
-    reasons = 2 * MOST_GATES
-    while reasons and _count_lines(summary, folder, console, reasons) > MOST_LINES:
+    reasons, ladder = 2 * MOST_GATES, summarise_ladder(summary)
+    while reasons and _count_lines(summary, folder, console, reasons, ladder) > MOST_LINES:
         reasons -= 1
-    _show_page(summary, folder, console, reasons)
+    if _count_lines(summary, folder, console, reasons, ladder) > MOST_LINES:
+        ladder = ""
+    _show_page(summary, folder, console, reasons, ladder)
 
 
-def _count_lines(summary: Summary, folder: Path, console: Console, reasons: int) -> int:
+def _count_lines(summary: Summary, folder: Path, console: Console, reasons: int, ladder: str) -> int:
     with console.capture() as captured:
-        _show_page(summary, folder, console, reasons)
+        _show_page(summary, folder, console, reasons, ladder)
     return captured.get().count("\n")
 
 
-def _show_page(summary: Summary, folder: Path, console: Console, reasons: int) -> None:
+def _show_page(summary: Summary, folder: Path, console: Console, reasons: int, ladder: str) -> None:
     mark = mark_of(summary)
     say_head(summary, console, mark)
     thresholds, mission = (_by_result(gates) for gates in (summary.thresholds, summary.mission_gates))
@@ -61,6 +65,8 @@ def _show_page(summary: Summary, folder: Path, console: Console, reasons: int) -
     _causes(summary, console)
     say_title(console, "Verdict", mark)
     say(console, Text(_shorten(summary.verdict.headline, console, lines=4), style="bold"))
+    if ladder:
+        _say_line(Text(ladder), console)
     say(console, Text("All figures: the report, or `shotclock bench --verbose`", style="dim"))
     say_folder(folder, console)
 

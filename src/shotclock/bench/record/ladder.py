@@ -1,0 +1,81 @@
+"""Compares a finished call's samples with classical controls on the same subproblem.
+
+This happens when a seed has ended, outside every measured time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from shotclock.domain.iteration import FinishedCall
+from shotclock.domain.outcome import Done
+from shotclock.domain.ports import Solver
+
+Controls = Callable[[int, int, int], Sequence[Solver]]
+"""(n, shots, seed) → the controls of such a call, cheapest first."""
+Standing = Literal["better", "equal", "worse"]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedControl:
+    """One control beside one call.
+
+    name: the solver's.
+    standing: of the QPU's best sample against the control's answer, by energy.
+    took_ns: the control's time.
+    """
+
+    name: str
+    standing: Standing
+    took_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedCall:
+    """A call of an arm whose samples came in time.
+
+    quantum_ns: scheduled instant to samples.
+    qpu_s: billed QPU seconds.
+    """
+
+    arm: str
+    seed: int
+    step: int
+    quantum_ns: int
+    qpu_s: float
+    controls: tuple[ComparedControl, ...]
+
+
+def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) -> ComparedCall | None:
+    """None if the call brought no new samples by its deadline."""
+    outcome = call.outcome
+    if not isinstance(outcome, Done) or not outcome.samples.shots or outcome.provenance.cached:
+        return None
+    subproblem = call.subproblem
+    best = float(subproblem.energies(outcome.samples.pool).min())
+    slack = subproblem.tie_tolerance()
+    compared = []
+    for control in controls(subproblem.n, outcome.samples.shots, _seed_of(seed, call.step)):
+        began = time.perf_counter_ns()
+        bits = control.solve(subproblem)
+        took = time.perf_counter_ns() - began
+        # `energies` for both, since another order of summation could turn a tie into a difference.
+        margin = float(subproblem.energies(bits[None])[0]) - best
+        standing: Standing = "better" if margin > slack else "worse" if margin < -slack else "equal"
+        compared.append(ComparedControl(control.name, standing, took))
+    return ComparedCall(
+        arm,
+        seed,
+        call.step,
+        outcome.provenance.samples_at_ns - call.boundary_ns,
+        outcome.provenance.qpu_s,
+        tuple(compared),
+    )
+
+
+def _seed_of(seed: int, step: int) -> int:
+    """The controls' seed: of every call another, and the same in each arm and run."""
+    return seed * 1_000_003 + step
