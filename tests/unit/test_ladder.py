@@ -152,16 +152,16 @@ def test_energies_within_rounding_are_a_tie_and_the_same_seed_gives_the_same_sta
     assert tie.controls[-1].standing == "equal"
 
 
-def compared(quantum_ns: int, qpu_s: float, *controls: tuple[str, Standing, int]) -> ComparedCall:
+def build_comparison(quantum_ns: int, qpu_s: float, *controls: tuple[str, Standing, int]) -> ComparedCall:
     found = tuple(ComparedControl(name, standing, took) for name, standing, took in controls)
     return ComparedCall("hybrid-colocated", 0, 0, quantum_ns, qpu_s, found)
 
 
 BY_HAND = [
-    compared(10 * MS, 0.5, ("greedy", "better", 1 * MS), ("annealing", "worse", 2 * MS)),
-    compared(20 * MS, 0.1, ("greedy", "equal", 3 * MS), ("annealing", "equal", 30 * MS)),
-    compared(40 * MS, 0.3, ("greedy", "better", 2 * MS), ("annealing", "worse", 4 * MS)),
-    compared(30 * MS, 0.1, ("greedy", "worse", 2 * MS)),
+    build_comparison(10 * MS, 0.5, ("greedy", "better", 1 * MS), ("annealing", "worse", 2 * MS)),
+    build_comparison(20 * MS, 0.1, ("greedy", "equal", 3 * MS), ("annealing", "equal", 30 * MS)),
+    build_comparison(40 * MS, 0.3, ("greedy", "better", 2 * MS), ("annealing", "worse", 4 * MS)),
+    build_comparison(30 * MS, 0.1, ("greedy", "worse", 2 * MS)),
 ]
 
 

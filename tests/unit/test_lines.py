@@ -172,17 +172,19 @@ def test_stored_computes_once_a_calibration_and_heals_a_damaged_file(
     tmp_path: Path, torino: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     computed: list[str] = []
+    lines = SMALL.lines[::-1]  # the cheaper first
+    small = replace(SMALL, lines=lines, costs=tuple(map(layout(torino).cost, lines)))
 
     def compute(target: Target, device: str, calibration: str, n: int) -> LineSet:
         computed.append(calibration)
-        return replace(SMALL, device=device, calibration=calibration, n=n)
+        return replace(small, device=device, calibration=calibration, n=n)
 
     monkeypatch.setattr(line_sets, "compute", compute)
 
     def store_lines(calibration: str) -> LineSet:
         return line_sets.load_or_make(tmp_path, torino, "a-device", calibration, 2)
 
-    assert store_lines("today") == store_lines("today") == SMALL
+    assert store_lines("today") == store_lines("today") == small
     assert store_lines("tomorrow").calibration == "tomorrow"
     path = line_sets.path_of(tmp_path, "a-device", 2)
     path.write_bytes(b"\xff" + path.read_bytes()[:20])

@@ -77,6 +77,7 @@ class _Turn:
     trainer: its training with this seed.
     evaluate: its held-out loss.
     seed: number of the seed, from 0.
+    paced_by: the turn whose time this one's extra steps fill; None for one step an iteration.
     done: steps that have run.
     elapsed_ns: length of these steps, end to end, nanoseconds.
     rows: their rows, by step.

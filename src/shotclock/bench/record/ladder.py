@@ -37,8 +37,12 @@ class ComparedControl:
 class ComparedCall:
     """A call of an arm whose samples came in time.
 
+    arm: the arm's name.
+    seed: number of the seed, from 0.
+    step: the training step that called.
     quantum_ns: scheduled instant to samples.
     qpu_s: billed QPU seconds.
+    controls: the comparison with each control.
     """
 
     arm: str

@@ -235,7 +235,7 @@ class TrainingPanel:
 
 def find_losses(summary: Summary) -> TrainingPanel:
     """The loss at the last common step of every arm that trained, with its least and most over seeds."""
-    arms = _trained(summary)
+    arms = _list_trained_arms(summary)
     per_seed = {arm: summary.arms[arm].loss.per_seed.values() for arm in arms}
     losses = {arm: [loss for loss in each if math.isfinite(loss)] for arm, each in per_seed.items()}
     values = [loss for each in losses.values() for loss in each] or [0.0]
@@ -250,7 +250,7 @@ def find_losses(summary: Summary) -> TrainingPanel:
 
 def find_rates(summary: Summary) -> TrainingPanel:
     """The samples a second of every arm that trained."""
-    arms = _trained(summary)
+    arms = _list_trained_arms(summary)
     rates = {arm: throughput.samples_per_s for arm, throughput in summary.throughput.items() if arm in arms}
     known = [rate for rate in rates.values() if rate]
     axis = linear(0.0, 1.05 * max(known, default=1.0), 4, "training samples/s (higher is better)")
@@ -260,7 +260,7 @@ def find_rates(summary: Summary) -> TrainingPanel:
     return TrainingPanel(arms, tuple(rows), axis)
 
 
-def _trained(summary: Summary) -> tuple[str, ...]:
+def _list_trained_arms(summary: Summary) -> tuple[str, ...]:
     return tuple(name for name, arm in summary.arms.items() if arm.steps)
 
 
