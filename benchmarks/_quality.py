@@ -9,7 +9,7 @@ import numpy as np
 
 from _instances import FAMILIES, Instance
 from shotclock.circuits.angles import cold, parameters
-from shotclock.circuits.quality import PoolScore, Reference, judge, quality
+from shotclock.circuits.quality import PoolScore, QualityReference, judge, quality
 from shotclock.domain.circuit import QaoaParameters, Samples
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator.device import DeviceFacts
@@ -93,9 +93,9 @@ def _samplers(noise: float) -> dict[str, Sampler]:
     }
 
 
-def _reference(one: Instance) -> Reference:
+def _reference(one: Instance) -> QualityReference:
     optimum = one.subproblem.energy(Exact().solve(one.subproblem))
-    return Reference(one.subproblem.energy(one.incumbent), optimum)
+    return QualityReference(one.subproblem.energy(one.incumbent), optimum)
 
 
 def _mean(found: list[PoolScore]) -> tuple[float, float, float, float]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from shotclock.bench.compare.decide import LOOK_AT, Decision, Rule, decide
+from shotclock.bench.compare.decide import LOOK_AT, DecisionRule, MetricDecision, decide
 from shotclock.bench.schema import Result
 
 CALLS = 2_000
@@ -24,8 +24,8 @@ SERVICE_MS = 5.0
 PHI, SIGMA = 0.8, 0.25
 RUN_LEVEL, PAIR_LEVEL = 0.01, 0.05
 RULES = {
-    0.50: Rule("latency.p50", "lower", "ratio", 0.05),
-    0.99: Rule("latency.p99", "lower", "ratio", 0.10),
+    0.50: DecisionRule("latency.p50", "lower", "ratio", 0.05),
+    0.99: DecisionRule("latency.p99", "lower", "ratio", 0.10),
 }
 
 Runs = NDArray[np.float64]
@@ -106,9 +106,11 @@ def compare(change: Change, comparisons: int, seed: int, speak: Collection[float
     return Caught(comparisons, failed, failed_any, inconclusive, (half, nearly_all))
 
 
-def _settle(change: Change, rng: np.random.Generator, speak: Collection[float]) -> dict[float, Decision]:
+def _settle(
+    change: Change, rng: np.random.Generator, speak: Collection[float]
+) -> dict[float, MetricDecision]:
     values: dict[float, tuple[list[float], list[float]]] = {quantile: ([], []) for quantile in RULES}
-    found: dict[float, Decision] = {}
+    found: dict[float, MetricDecision] = {}
     made = 0
     for look in LOOK_AT:
         drift = np.exp(rng.normal(0.0, PAIR_LEVEL, (look - made, 1)))

@@ -24,7 +24,7 @@ from shotclock.training.kernels.surrogate import Quadratic
 from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops.classifier import CALIBRATION, Classifier, build_gated
 from shotclock.training.loops.digits_mlp import DIGITS
-from shotclock.training.loops.reference import Reference
+from shotclock.training.loops.reference import ReferenceNetwork
 from shotclock.training.loops.rerank import build as build_requests
 
 Figures = dict[str, float]
@@ -70,7 +70,7 @@ class Row:
         return Interval.of([mine - theirs for mine, theirs in pairs])
 
 
-def _choose_data(effort: Effort) -> tuple[Reference, ...]:
+def _choose_data(effort: Effort) -> tuple[ReferenceNetwork, ...]:
     if not effort.mnist:
         return (DIGITS,)
     from shotclock.training.loops.mnist_mlp import MNIST  # noqa: PLC0415 - needs the extra `mnist`
@@ -94,7 +94,7 @@ def rows(arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
         yield _row("diverse_rerank, digits", arm, effort.more, partial(_showing, ask, effort.requests))
 
 
-def _run_rounding(data: Reference, arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
+def _run_rounding(data: ReferenceNetwork, arms: dict[str, Ask], effort: Effort) -> Iterator[Row]:
     name = f"rounding, {data.name}"
     for arm, ask in arms.items():
         yield _row(name, arm, effort.seeds, partial(_rounding, data, ask, N, effort.sweeps))
@@ -135,7 +135,7 @@ def _tabu(subproblem: Subproblem, seed: int) -> Samples:
     return one(Tabu(seed).solve(subproblem))
 
 
-def _rounding(data: Reference, ask: Ask, n: int, sweeps: int, seed: int) -> Figures:
+def _rounding(data: ReferenceNetwork, ask: Ask, n: int, sweeps: int, seed: int) -> Figures:
     """Layer losses against nearest rounding, and the held-out cross-entropy; no training between."""
     workload = data.build_rounded(seed)
     kernel = Rounding(workload.model, _Upstream(workload.model, data.split().train_x), n, seed)
@@ -152,7 +152,7 @@ def _rounding(data: Reference, ask: Ask, n: int, sweeps: int, seed: int) -> Figu
     return found | {"held-out CE": workload.evaluate()}
 
 
-def pruning(data: Reference, ask: Ask | None, seed: int, fitted: Fitted = "mini-batches") -> Figures:
+def pruning(data: ReferenceNetwork, ask: Ask | None, seed: int, fitted: Fitted = "mini-batches") -> Figures:
     """10 of 20 units kept, once: held-out cross-entropy at once, and after fine-tuning.
 
     An answer of another size is brought to 10 by the cheapest units, so that all arms prune alike. Without
@@ -181,7 +181,7 @@ def _thin(workload: Classifier) -> Bits:
     return bits
 
 
-def _flipping(data: Reference, ask: Ask, before: int, steps: int, seed: int) -> Figures:
+def _flipping(data: ReferenceNetwork, ask: Ask, before: int, steps: int, seed: int) -> Figures:
     """A call every 20 steps, late in training; the batch loss must fall for a flip to stay."""
     workload = deepcopy(_train_unflipped(data, before, seed))
     kernel = workload.kernel("qat_flip", N)
@@ -195,7 +195,7 @@ def _flipping(data: Reference, ask: Ask, before: int, steps: int, seed: int) -> 
 
 
 @cache
-def _train_unpruned(data: Reference, seed: int, fitted: Fitted) -> Classifier:
+def _train_unpruned(data: ReferenceNetwork, seed: int, fitted: Fitted) -> Classifier:
     """Trained, once for all arms; it goes on as it was trained, from all data by SGD."""
     layers = partial(build_gated, data.widths[0], 32, UNITS, data.widths[-1])
     workload = Classifier("pruned", data.split(), layers, seed)
@@ -209,7 +209,7 @@ def _train_unpruned(data: Reference, seed: int, fitted: Fitted) -> Classifier:
 
 
 @cache
-def _train_unflipped(data: Reference, before: int, seed: int) -> Classifier:
+def _train_unflipped(data: ReferenceNetwork, before: int, seed: int) -> Classifier:
     """Trained so many steps, once for all arms."""
     workload = data.ternary(seed)
     for _ in range(before):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from shotclock.circuits import line_sets, source_check, store, template_check, templates, user_circuits
 from shotclock.circuits.cache import Disk, TemplateSpec
 from shotclock.circuits.line_sets import LineSet
-from shotclock.circuits.templates import Identity
+from shotclock.circuits.templates import TemplateIdentity
 from shotclock.domain.circuit import Template
 from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.errors import CircuitError, SettingsError
@@ -66,7 +66,7 @@ def load_line_set(content: bytes) -> str:
 
 
 @functools.cache
-def identity() -> Identity:
+def identity() -> TemplateIdentity:
     """Of the template that the corpus is made of."""
     return templates.identify(TemplateSpec(3), DEVICE, device.target(DEVICE))
 

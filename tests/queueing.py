@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness import LoopClock, run_virtual
-from shotclock.bench.load.arrivals import Plan, instances
-from shotclock.bench.load.generate import Load
+from shotclock.bench.load.arrivals import ArrivalPlan, instances
+from shotclock.bench.load.generate import LoadGenerator
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.scripted import MADE_UP, ScriptedQueue, done
 from shotclock.domain.outcome import Answer, DeadlinePassed, Degraded, Late, Outcome, Rejection, Shed, Winner
@@ -31,11 +31,11 @@ def late(subproblem: Subproblem) -> Outcome:
     return Late(DeadlinePassed(subproblem.budget_ns), MADE_UP)
 
 
-def run_load(plan: Plan, queue: Queue) -> list[CallRecord]:
+def run_load(plan: ArrivalPlan, queue: Queue) -> list[CallRecord]:
     """The plan's calls on virtual time, by the production generator."""
 
     async def main() -> list[CallRecord]:
-        load = Load(plan, queue, LoopClock(), instances(4, 0, 8))
+        load = LoadGenerator(plan, queue, LoopClock(), instances(4, 0, 8))
         return await load.generate()
 
     return run_virtual(main())

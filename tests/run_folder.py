@@ -10,7 +10,7 @@ from shotclock.bench.judge.summarise import ArmFacts, RunFacts, summarise
 from shotclock.bench.record.arm_runs import Arm
 from shotclock.bench.record.folder import RunFolder, environment
 from shotclock.bench.record.hdr import write_hdr
-from shotclock.bench.record.rows import Step
+from shotclock.bench.record.rows import StepRow
 from shotclock.bench.record.trace import write_trace
 from shotclock.bench.schema import Summary
 
@@ -72,7 +72,7 @@ def facts(behaviours: tuple[synthetic.Arm, ...] = synthetic.ARMS) -> RunFacts:
     )
 
 
-def write_run(path: Path, rows: list[Step]) -> Summary:
+def write_run(path: Path, rows: list[StepRow]) -> Summary:
     """Every file of the folder but the report, whose charts take seconds."""
     behaviours = tuple(arm for arm in synthetic.ARMS if arm.name in {row.arm for row in rows})
     run = facts(behaviours)

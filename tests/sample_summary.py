@@ -11,7 +11,7 @@ from shotclock.bench.schema import (
     ArmSummary,
     Component,
     Cost,
-    Gate,
+    GateResult,
     Latency,
     Loss,
     Metric,
@@ -197,8 +197,8 @@ def _profile(call: Call) -> ProfileSummary:
     )
 
 
-def _gate(metric: str, result: Result) -> Gate:
-    return Gate(metric=metric, limit=200.0, direction="max", result=result, why="so many calls")
+def _gate(metric: str, result: Result) -> GateResult:
+    return GateResult(metric=metric, limit=200.0, direction="max", result=result, why="so many calls")
 
 
 def _ratio(hits: int, n: int) -> Ratio:

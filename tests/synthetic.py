@@ -14,12 +14,12 @@ import numpy as np
 from scipy.stats import binom
 
 from shotclock.bench.judge.worth import add_worth
-from shotclock.bench.record.rows import CALL_STAGES, Call, Step, table
+from shotclock.bench.record.rows import CALL_STAGES, CallRow, StepRow, table
 from shotclock.bench.schema import (
     ArmSummary,
     Component,
     Cost,
-    Gate,
+    GateResult,
     Latency,
     Loss,
     Metric,
@@ -116,7 +116,7 @@ def _stages(arm: Arm, start_ns: int, rng: np.random.Generator) -> tuple[StageTim
     return tuple(timings)
 
 
-def _call(arm: Arm, identity: str, clock_ns: int, rng: np.random.Generator, missed: bool) -> Call:
+def _call(arm: Arm, identity: str, clock_ns: int, rng: np.random.Generator, missed: bool) -> CallRow:
     stages = _stages(arm, clock_ns, rng)
     deadline_ns = int(arm.deadline_ms * MS)
     blocked = stages[-1].start_ns + stages[-1].duration_ns - clock_ns + 180_000
@@ -128,7 +128,7 @@ def _call(arm: Arm, identity: str, clock_ns: int, rng: np.random.Generator, miss
     winner = "classical" if rng.random() < 0.8 else "incumbent"
     if arm.name == "quantum-raw":
         winner = "quantum"
-    return Call(
+    return CallRow(
         request_id=identity,
         outcome="degraded" if missed else "done",
         cause="no samples by the deadline" if missed else "",
@@ -156,9 +156,9 @@ def _call(arm: Arm, identity: str, clock_ns: int, rng: np.random.Generator, miss
 
 def rows(
     size: Size = QUICK, *, arms: tuple[Arm, ...] = ARMS, all_missed: str = "", never_called: str = ""
-) -> list[Step]:
+) -> list[StepRow]:
     """Steps of every arm and seed. In `all_missed` no samples ever come; `never_called` calls nothing."""
-    steps: list[Step] = []
+    steps: list[StepRow] = []
     for number, arm in enumerate(arms):
         for seed in range(size.seeds):
             rng = np.random.default_rng([number, seed])
@@ -173,7 +173,7 @@ def rows(
 
 def _arm_rows(
     arm: Arm, seed: int, steps: range, rng: np.random.Generator, *, every: int | None, missed: bool
-) -> Iterator[Step]:
+) -> Iterator[StepRow]:
     now, process_ns = 0, 7_000_000_000_000 + seed
     for step in steps:
         call = None
@@ -183,7 +183,7 @@ def _arm_rows(
         curve = arm.loss_floor + 0.22 * float(np.exp(-step / 140)) + 0.004 * seed
         held_out = curve + 0.002 * float(rng.normal()) if (step + 1) % 25 == 0 else None
         batch = curve + 0.02 * float(rng.normal())
-        yield Step(arm.name, seed, step, now, iteration, batch, held_out, call)
+        yield StepRow(arm.name, seed, step, now, iteration, batch, held_out, call)
         now += iteration
         process_ns += iteration + 3_000
 
@@ -209,7 +209,7 @@ def _ratio(hits: int, n: int) -> Ratio:
     return Ratio(n=n, value=value, lower_bound=low, upper_bound=high)
 
 
-def _metrics(arm: Arm, steps: list[Step]) -> dict[str, Metric]:
+def _metrics(arm: Arm, steps: list[StepRow]) -> dict[str, Metric]:
     calls = [step.call for step in steps if step.call]
     found: dict[str, Metric] = {}
 
@@ -244,7 +244,7 @@ def _metrics(arm: Arm, steps: list[Step]) -> dict[str, Metric]:
     return found
 
 
-def _arm_summary(arm: Arm, steps: list[Step], size: Size) -> ArmSummary:
+def _arm_summary(arm: Arm, steps: list[StepRow], size: Size) -> ArmSummary:
     calls = [step.call for step in steps if step.call]
     seeds = sorted({step.seed for step in steps})
     per_seed = {s: 1.05 * arm.loss_floor + 0.004 * s for s in seeds}
@@ -313,7 +313,7 @@ def _profile(title: str, waits: tuple[float, ...], sanity: str | None) -> Profil
 
 
 def summary(
-    steps: list[Step],
+    steps: list[StepRow],
     size: Size = QUICK,
     *,
     arms: tuple[Arm, ...] = ARMS,
@@ -344,17 +344,17 @@ def summary(
         arms={arm.name: _arm_summary(arm, by_arm[arm.name], size) for arm in arms},
         metrics=metrics,
         mission_gates=(
-            Gate(
+            GateResult(
                 metric=gate, limit=200, direction="max", result=Result.PASS, why="3 of 1,000 over, 36 allowed"
             ),
-            Gate(
+            GateResult(
                 metric="hybrid-onprem-today.quantum_latency.p95_ms",
                 limit=200,
                 direction="max",
                 result=Result.FAIL,
                 why="1,000 of 1,000 calls over 200 ms, 36 allowed",
             ),
-            Gate(
+            GateResult(
                 metric="hybrid-public-cloud.quantum_latency.p95_ms",
                 limit=200,
                 direction="max",
@@ -363,7 +363,7 @@ def summary(
             ),
         ),
         thresholds=(
-            Gate(metric=gate, limit=80, direction="max", result=Result.FAIL, why="81 of 90 allowed"),
+            GateResult(metric=gate, limit=80, direction="max", result=Result.FAIL, why="81 of 90 allowed"),
         ),
         profiles={
             "colocated": _profile("Co-located (target fabric)", COLOCATED, "mean 20–50 ms, p95 60–120 ms"),

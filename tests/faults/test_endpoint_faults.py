@@ -10,13 +10,13 @@ import pytest
 from asgi_endpoint import EndpointClient, flip_circuit, open_client, sampler
 from harness import run_virtual
 from shotclock.domain.errors import SettingsError
-from shotclock.emulator.rest.faults import MEANINGS, Fault, FaultPlan, Rule, Scope, parse
-from shotclock.emulator.rest.jobs import Job
+from shotclock.emulator.rest.faults import MEANINGS, FaultPlan, FaultRule, InjectedFault, Scope, parse
+from shotclock.emulator.rest.jobs import EndpointJob
 
 JOB = (flip_circuit(), None, 1000)
 
 
-async def job_of(one: EndpointClient) -> Job:
+async def job_of(one: EndpointClient) -> EndpointJob:
     """The one job there is, ended."""
     (job_id,) = one.endpoint.workloads.jobs
     await one.wait_ended(job_id)
@@ -26,16 +26,16 @@ async def job_of(one: EndpointClient) -> Job:
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("500", Rule(Fault.SERVER_ERROR, first=1, last=1)),
-        ("slow@3", Rule(Fault.SLOW, first=3, last=3)),
-        ("503@2-6", Rule(Fault.UNAVAILABLE, first=2, last=6)),
-        ("drop-before/4", Rule(Fault.DROP_BEFORE, every=4)),
-        ("FAIL:0.25", Rule(Fault.FAIL, rate=0.25)),
-        ("429@1", Rule(Fault.TOO_MANY_REQUESTS, first=1, last=1)),
-        ("timeout", Rule(Fault.RAN_TOO_LONG, first=1, last=1)),
+        ("500", FaultRule(InjectedFault.SERVER_ERROR, first=1, last=1)),
+        ("slow@3", FaultRule(InjectedFault.SLOW, first=3, last=3)),
+        ("503@2-6", FaultRule(InjectedFault.UNAVAILABLE, first=2, last=6)),
+        ("drop-before/4", FaultRule(InjectedFault.DROP_BEFORE, every=4)),
+        ("FAIL:0.25", FaultRule(InjectedFault.FAIL, rate=0.25)),
+        ("429@1", FaultRule(InjectedFault.TOO_MANY_REQUESTS, first=1, last=1)),
+        ("timeout", FaultRule(InjectedFault.RAN_TOO_LONG, first=1, last=1)),
     ],
 )
-def test_a_rule_says_what_and_when(text: str, rule: Rule) -> None:
+def test_a_rule_says_what_and_when(text: str, rule: FaultRule) -> None:
     assert parse(text) == rule
 
 
@@ -63,13 +63,18 @@ def test_rules_count_requests_of_their_scope_from_when_they_were_made() -> None:
     plan = FaultPlan((parse("500@2-3"), parse("drop/2")), seed=0)
     assert [plan.strike(Scope.REQUEST) for _ in range(4)] == [
         (),
-        (Fault.SERVER_ERROR,),
-        (Fault.SERVER_ERROR,),
+        (InjectedFault.SERVER_ERROR,),
+        (InjectedFault.SERVER_ERROR,),
         (),
     ]
-    assert [plan.strike(Scope.SUBMIT) for _ in range(4)] == [(), (Fault.DROP,), (), (Fault.DROP,)]
+    assert [plan.strike(Scope.SUBMIT) for _ in range(4)] == [
+        (),
+        (InjectedFault.DROP,),
+        (),
+        (InjectedFault.DROP,),
+    ]
     plan.add(parse("slow"))
-    assert plan.strike(Scope.REQUEST) == (Fault.SLOW,)
+    assert plan.strike(Scope.REQUEST) == (InjectedFault.SLOW,)
     plan.clear()
     assert plan.strike(Scope.SUBMIT) == ()
 
@@ -84,7 +89,7 @@ def test_a_rate_is_the_same_for_the_same_seed() -> None:
 
 
 def test_every_fault_has_a_meaning() -> None:
-    assert set(MEANINGS) == set(Fault)
+    assert set(MEANINGS) == set(InjectedFault)
 
 
 @pytest.mark.parametrize(

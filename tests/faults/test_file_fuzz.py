@@ -24,9 +24,9 @@ from fuzz import hostile_files, targets_files
 from queueing import MS, Queue, run_load
 from run_folder import write_run
 from shotclock.bench import parquet
-from shotclock.bench.history.store import Entry, Figure, History
+from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
 from shotclock.bench.history.trends import as_json, read_trends
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.summarise import LoadFacts, summarise
@@ -61,7 +61,7 @@ VALUES: tuple[Any, ...] = (
     [[]],
     {"a": {}},
 )
-FIGURE = Figure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
+FIGURE = HistoryFigure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def load_test(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small load test's folder, valid but for its report."""
     path = tmp_path_factory.mktemp("loads")
-    plan = Plan(Scenario.SERVER, 20.0, 3.0, 100 * MS, n=4)
+    plan = ArrivalPlan(Scenario.SERVER, 20.0, 3.0, 100 * MS, n=4)
     calls = run_load(plan, Queue(lambda number: 0.004))
     described = LoadFacts(
         shotclock="0.1.0",
@@ -264,7 +264,7 @@ def test_flipped_bytes_of_the_other_files_are_one_line(
     targets_files.side_file(name, bytes(content), run)
 
 
-HISTORY_ENTRY = Entry(
+HISTORY_ENTRY = HistoryEntry(
     "run-1", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, (FIGURE,)
 )
 

@@ -18,7 +18,7 @@ from shotclock.bench.load.folder import read_calls, read_load
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.verify import bench_run
 from shotclock.bench.verify.check import verify
-from shotclock.bench.verify.faults import Fault, collect
+from shotclock.bench.verify.faults import Contradiction, collect
 from shotclock.bench.verify.lock import check_loads
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_page
@@ -95,7 +95,7 @@ def read_history(file: Path) -> None:
 def side_file(name: str, content: bytes, run: Path) -> None:
     """A file of a run folder that only `verify` reads, by the one check that reads it."""
     file = _write(run / name, content)
-    checks: dict[str, Callable[[], Iterator[Fault]]] = {
+    checks: dict[str, Callable[[], Iterator[Contradiction]]] = {
         "machine.json": lambda: check_machine(file, {"cpu": "one"}, "summary.json"),
         "config.lock.toml": lambda: check_loads(file),
         "report.html": lambda: check_page(file, "run-1", emulated=True),

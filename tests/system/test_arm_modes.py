@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from shotclock.app import host
-from shotclock.app.main_job import Job, Progress, run
+from shotclock.app.main_job import JobProgress, MainJob, run
 from shotclock.bench.record.folder import RunFolder
-from shotclock.bench.record.rows import Call, Step, steps
+from shotclock.bench.record.rows import CallRow, StepRow, steps
 from shotclock.bench.report.run.terminal import show
 from shotclock.bench.schema import Summary
 from shotclock.bench.verify.bench_run import check_bench
@@ -29,7 +29,7 @@ SLUGGISH, NAMED, CLOUD, MEASURING = (
 HURRIED = "hybrid-onprem-today"
 """Waits half a second for jobs of a QPU that takes seconds: each of its jobs is given up."""
 BUDGET_MS = 200
-SILENT = Progress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
+SILENT = JobProgress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class Ran:
 
     summary: Summary
     folder: Path
-    rows: list[Step]
+    rows: list[StepRow]
 
-    def of(self, arm: str) -> list[Step]:
+    def of(self, arm: str) -> list[StepRow]:
         return [row for row in self.rows if row.arm == arm]
 
-    def calls(self, arm: str) -> list[Call]:
+    def calls(self, arm: str) -> list[CallRow]:
         return [row.call for row in self.of(arm) if row.call is not None]
 
 
@@ -71,7 +71,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "VirtualLoop", lambda: VirtualLoop(base_ns=itertools.count(0, 1_000).__next__))
-        summary, _ = run(settings, Job(folder, quick=False, clock="virtual", metrics_port=None), SILENT)
+        summary, _ = run(settings, MainJob(folder, quick=False, clock="virtual", metrics_port=None), SILENT)
     return Ran(summary, folder, steps(RunFolder(folder).read_steps()))
 
 

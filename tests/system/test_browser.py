@@ -14,9 +14,9 @@ from page_lint import find_defects
 import synthetic
 from queueing import MS, Queue, done, late, run_load
 from shotclock.bench.compare.several import Several, read_several
-from shotclock.bench.history.store import Entry, Figure, History
+from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
 from shotclock.bench.history.trends import read_trends
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import Knee
@@ -43,7 +43,7 @@ def make_bench_page(folder: Path, size: synthetic.Size) -> Path:
 
 def make_load_page(folder: Path) -> Path:
     """A sweep in which every third call of the highest rate had no samples."""
-    plan = Plan(Scenario.SERVER, 100, 20, 200 * MS, n=12)
+    plan = ArrivalPlan(Scenario.SERVER, 100, 20, 200 * MS, n=12)
     calls: list[CallRecord] = []
     runs = []
     for number, rate in enumerate((60.0, 120.0, 90.0)):
@@ -101,13 +101,15 @@ def make_trends_page(folder: Path) -> Path:
         for number in range(30):
             wave = 1 + 0.02 * ((7 * number) % 5 - 2)
             figures = (
-                Figure("load.software.p99_ms", "ms", "lower", 1_000, wave * (20 if number < 18 else 26), 30),
-                Figure("load.deadline_hit_ratio", "ratio", "higher", 1_000, 1 - 0.01 * wave, 0.98),
-                Figure("load.goodput_per_s", "1/s", "higher", 1_000, 2_000 * wave, None),
+                HistoryFigure(
+                    "load.software.p99_ms", "ms", "lower", 1_000, wave * (20 if number < 18 else 26), 30
+                ),
+                HistoryFigure("load.deadline_hit_ratio", "ratio", "higher", 1_000, 1 - 0.01 * wave, 0.98),
+                HistoryFigure("load.goodput_per_s", "1/s", "higher", 1_000, 2_000 * wave, None),
             )
             other = {**MACHINE, "cpu": "Another Processor 9654 96-Core"}
             history.add(
-                Entry(
+                HistoryEntry(
                     f"load-{number}",
                     "load",
                     f"2026-11-{number + 1:02d}T03:00:00",

@@ -21,7 +21,7 @@ from ibm_endpoint import IbmEndpoint, start_endpoint
 from shotclock import cli
 from shotclock.app import hardware
 from shotclock.app.host import WallHost
-from shotclock.app.main_job import Job
+from shotclock.app.main_job import MainJob
 from shotclock.app.site import Site, TorchBuild
 from shotclock.cli import hardware as command
 from shotclock.domain.errors import MachineError, SettingsError
@@ -238,7 +238,7 @@ def test_a_real_qpu_is_asked_for_with_its_price_and_never_for_a_dry_run(
     endpoint: IbmEndpoint, settings: Settings, amd: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shotclock.app.site.Site", lambda: amd)
-    job, heard = Job(tmp_path / "run", False, "wall", None), list[str]()
+    job, heard = MainJob(tmp_path / "run", False, "wall", None), list[str]()
     paid = settings.model_copy(update={"quantum": spending(settings, 100.0)})
     console = Console(file=(tmp_path / "table").open("w"))
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from shotclock.app.load import LoadJob, LoadProgress
 from shotclock.app.load import run as run_load
 from shotclock.app.service import Service
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.folder import read_calls, read_load
 from shotclock.bench.load.schema import LoadRun, LoadSummary
 from shotclock.bench.verify.load_run import check_load
@@ -126,10 +126,10 @@ def test_ctrl_c_keeps_the_calls_that_ended_and_marks_them(tmp_path: Path) -> Non
 
 
 def test_ctrl_c_between_two_runs_keeps_the_first() -> None:
-    def interrupt(_plan: Plan, _run: LoadRun) -> None:
+    def interrupt(_plan: ArrivalPlan, _run: LoadRun) -> None:
         raise KeyboardInterrupt
 
-    plan = Plan(Scenario.SERVER, 20.0, 1.0, 60_000_000_000, n=6)
+    plan = ArrivalPlan(Scenario.SERVER, 20.0, 1.0, 60_000_000_000, n=6)
     job = LoadJob(plan, "quantum", runs=2, sweep=False, clock="virtual", target=None)
     progress = LoadProgress(phase=lambda text: None, ran=interrupt)
     summary, calls = run_load(load_settings(None, {}), job, progress)

@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from shotclock.app import host
-from shotclock.app.main_job import Job, Progress, run
+from shotclock.app.main_job import JobProgress, MainJob, run
 from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
 from shotclock.cli.bench import exit_code
 from shotclock.domain.stages import Stage
 from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import Settings, load
 
-SILENT = Progress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
+SILENT = JobProgress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
 
 PROFILE = """
 schema = 1
@@ -62,7 +62,7 @@ def job(folder: Path, arms: tuple[str, ...], **words: Any) -> Summary:
 
 
 def virtual(settings: Settings, folder: Path) -> Summary:
-    summary, _ = run(settings, Job(folder, quick=False, clock="virtual", metrics_port=None), SILENT)
+    summary, _ = run(settings, MainJob(folder, quick=False, clock="virtual", metrics_port=None), SILENT)
     return summary
 
 

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from shotclock.bench.history.store import Entry, Figure, History
+from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
 from shotclock.bench.load.folder import SUMMARY
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.verify.check import verify
@@ -71,9 +71,11 @@ def test_several_load_tests_stand_on_a_page_beside_them(tmp_path: Path) -> None:
 
 def test_a_history_has_a_page_of_trends_beside_it(tmp_path: Path) -> None:
     file = tmp_path / "history.db"
-    p99 = (Figure("load.software.p99_ms", "ms", "lower", 1_000, 12.5, 13.0),)
+    p99 = (HistoryFigure("load.software.p99_ms", "ms", "lower", 1_000, 12.5, 13.0),)
     with History(file) as history:
-        history.add(Entry("run-1", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, p99))
+        history.add(
+            HistoryEntry("run-1", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, p99)
+        )
     found = ran(report, "--history", str(file), "--metric", "load.*")
     assert found.exit_code == 0
     assert "1 metrics over 1 runs" in found.stdout

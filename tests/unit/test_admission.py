@@ -10,14 +10,21 @@ from hypothesis import strategies as st
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S, Deadline
 from shotclock.domain.subproblem import Priority
-from shotclock.orchestrator.admission import Load, QueueWait, admit, explain_displacement, overload, predict_s
+from shotclock.orchestrator.admission import (
+    QueueLoad,
+    QueueWait,
+    admit,
+    explain_displacement,
+    overload,
+    predict_s,
+)
 from shotclock.orchestrator.health.bucket import TokenBucket
 
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
 
-def load(waiting: int = 0, ahead_s: float = 0.0, service_p95_s: float = 0.1, batch: int = 1) -> Load:
-    return Load(waiting, 1, ahead_s, 5, service_p95_s, batch)
+def load(waiting: int = 0, ahead_s: float = 0.0, service_p95_s: float = 0.1, batch: int = 1) -> QueueLoad:
+    return QueueLoad(waiting, 1, ahead_s, 5, service_p95_s, batch)
 
 
 def test_a_refused_call_gets_the_limit_and_when_to_retry() -> None:

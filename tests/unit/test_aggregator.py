@@ -32,7 +32,7 @@ from shotclock.domain.ports import Kernel
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator, OnStale
-from shotclock.training.audit import WRITES, AuditFile, Entry, find_violations
+from shotclock.training.audit import WRITES, AuditEntry, AuditFile, find_violations
 from shotclock.training.revalidate import revalidate
 
 N = 5
@@ -283,7 +283,7 @@ def test_the_audit_holds_every_decision_in_order(tmp_path: Path) -> None:
 def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="cannot write the audit log"):
         AuditFile(tmp_path / "none" / "audit.jsonl").append(
-            Entry("r", Decision.APPLIED, Winner.QUANTUM, 0, 0, 1)
+            AuditEntry("r", Decision.APPLIED, Winner.QUANTUM, 0, 0, 1)
         )
 
 
@@ -297,7 +297,7 @@ def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str) -> None:
-    made = [Entry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
+    made = [AuditEntry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
     assert any(said in one for one in find_violations(made))
 
 
@@ -305,9 +305,9 @@ class ListAudit:
     """An Audit in memory."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[AuditEntry] = []
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: AuditEntry) -> None:
         self.entries.append(entry)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from shotclock.bench.load.arrivals import Plan, Scenario, instances, poisson, schedule
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario, instances, poisson, schedule
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
 
@@ -34,7 +34,7 @@ def test_gaps_are_exponential_and_counts_have_the_variance_of_their_mean() -> No
 
 def test_each_scenario_schedules_what_does_not_wait() -> None:
     def count_calls(scenario: Scenario) -> int:
-        return len(schedule(Plan(scenario, 40, 5, BUDGET)))
+        return len(schedule(ArrivalPlan(scenario, 40, 5, BUDGET)))
 
     assert count_calls(Scenario.SINGLE_STREAM) == count_calls(Scenario.MULTI_STREAM) == 0
     assert count_calls(Scenario.OFFLINE) == 200
@@ -57,7 +57,7 @@ def test_a_plan_that_cannot_be_run_names_the_flag(
     rate: float, duration: float, deadline: int, named: str
 ) -> None:
     with pytest.raises(SettingsError, match=named):
-        Plan(Scenario.SERVER, rate, duration, deadline)
+        ArrivalPlan(Scenario.SERVER, rate, duration, deadline)
 
 
 def test_subproblems_are_of_the_asked_size_and_differ() -> None:

@@ -14,7 +14,7 @@ from shotclock.bench.judge.checklist import (
     before_a_run,
 )
 from shotclock.bench.judge.summarise import judge_summary
-from shotclock.bench.schema import Point, Result, State, Summary
+from shotclock.bench.schema import CurvePoint, Result, State, Summary
 
 COLOCATED, CLOUD = "hybrid-colocated", "hybrid-public-cloud"
 PROTECTED = f"{COLOCATED}-protected"
@@ -23,7 +23,7 @@ FAR = Call(waits_ms=2_300.0, p95_ms=2_400.0, gate=Result.FAIL)
 P50, P99 = f"{COLOCATED}.added_latency.p50_ms", f"{COLOCATED}.quantum_latency.p99_ms"
 
 
-def points(run: Summary) -> dict[str, Point]:
+def points(run: Summary) -> dict[str, CurvePoint]:
     return {point.key: point for point in judge_summary(run).checklist}
 
 

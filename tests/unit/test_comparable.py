@@ -14,7 +14,7 @@ from shotclock.bench.compare.units import read_units
 from shotclock.bench.judge.metrics import by_arm, latency_class, samples
 from shotclock.bench.record.arm_runs import parse
 from shotclock.bench.record.folder import RunFolder, environment
-from shotclock.bench.record.rows import Step
+from shotclock.bench.record.rows import StepRow
 from shotclock.bench.schema import ArmSummary, Summary
 from shotclock.domain.errors import SettingsError
 
@@ -22,7 +22,7 @@ ARM = "hybrid-public-cloud"
 Change = Callable[[Summary], Summary]
 
 
-def write_run(folder: Path, steps: list[Step], started_at: str, change: Change = lambda run: run) -> Path:
+def write_run(folder: Path, steps: list[StepRow], started_at: str, change: Change = lambda run: run) -> Path:
     run = RunFolder.create(folder)
     run.write_steps(steps)
     summary = synthetic.summary(steps).model_copy(
@@ -104,7 +104,7 @@ def test_a_cache_hit_is_a_separate_class_and_not_a_call_of_the_qpu(tmp_path: Pat
         assert (n_after, missed_after) == (n - 1, missed)
 
 
-def count_both(steps: list[Step], folder: Path) -> list[tuple[int, int]]:
+def count_both(steps: list[StepRow], folder: Path) -> list[tuple[int, int]]:
     """n and missed of quantum_latency as the summary has it, and as a comparison does."""
     one = parse(ARM, ("public-cloud",))
     assert one is not None

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 import synthetic
 from queueing import MS, Queue, run_load
-from shotclock.bench.compare.decide import FEWEST_PAIRS, Rule, decide
+from shotclock.bench.compare.decide import FEWEST_PAIRS, DecisionRule, decide
 from shotclock.bench.compare.gate import Comparison, MetricLimit, compare, is_interleaved
 from shotclock.bench.compare.units import Unit, read_units
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.summarise import LoadFacts, summarise
@@ -35,8 +35,8 @@ from shotclock.cli.compare import choose_format
 from shotclock.cli.compare import compare as verb
 from shotclock.domain.errors import SettingsError
 
-SLOWER = Rule("x.p50", "lower", "ratio", 0.05)
-SHARE = Rule("x.share", "higher", "difference", 0.01)
+SLOWER = DecisionRule("x.p50", "lower", "ratio", 0.05)
+SHARE = DecisionRule("x.share", "higher", "difference", 0.01)
 MACHINE = {"cpu": "one", "torch": "2.13.0"}
 
 
@@ -196,7 +196,7 @@ def test_a_bench_runs_seeds_are_its_units_and_agree_with_its_summary(tmp_path: P
 
 
 def load_folder(path: Path, started_at: str, service_s: float, seed: int) -> None:
-    plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4, seed=seed)
+    plan = ArrivalPlan(Scenario.SERVER, 100, 10, 200 * MS, n=4, seed=seed)
     calls = run_load(plan, Queue(lambda number: service_s))
     facts = LoadFacts(
         "0.1", started_at, path.name, False, "queue", "queue", True, "virtual", MACHINE, "quantum", None

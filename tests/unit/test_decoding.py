@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from harness import random_subproblem
 from shotclock.circuits.angles import parameters
 from shotclock.circuits.decoding import _lowest, decode
-from shotclock.circuits.quality import Reference, judge, quality
+from shotclock.circuits.quality import QualityReference, judge, quality
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import ProviderError
 from shotclock.domain.subproblem import Subproblem
@@ -23,7 +23,7 @@ from shotclock.solvers.pools import descend
 
 # E(00) = 1, E(10) = 3, E(01) = 2, E(11) = −1: both flips from 00 go up, so 00 is a local minimum.
 TRAP = Subproblem(np.array([[0.0, -2.5], [-2.5, 0.0]]), np.array([2.0, 1.0]), offset=1.0)
-REFERENCE = Reference(incumbent=1.0, optimum=-1.0)
+REFERENCE = QualityReference(incumbent=1.0, optimum=-1.0)
 
 
 def samples(*rows: tuple[list[int], int]) -> Samples:
@@ -74,7 +74,7 @@ def test_p_optimum_is_a_share_of_shots() -> None:
 
 
 def test_where_the_incumbent_is_optimal_the_ratio_is_one_by_definition() -> None:
-    best = Reference(incumbent=-1.0, optimum=-1.0)
+    best = QualityReference(incumbent=-1.0, optimum=-1.0)
     measured = quality(TRAP, samples(([0, 1], 5)), best, descend)
     assert (measured.raw.ratio, measured.raw.optimal) == (1.0, True)
     assert measured.p_optimum == 0.0
@@ -92,7 +92,7 @@ def test_ratios_lie_between_nothing_and_the_optimum(n: int, seed: int, exponent:
     scale = 10.0**exponent
     subproblem = Subproblem(made.quadratic * scale, made.linear * scale)
     optimum = Exact().solve(subproblem)
-    reference = Reference(0.0, subproblem.energy(optimum))
+    reference = QualityReference(0.0, subproblem.energy(optimum))
     drawn = execute(parameters(subproblem, np.zeros(n, np.uint8)), 30, 0.0, seed)
     measured = quality(subproblem, drawn, reference, descend)
     assert 0.0 <= measured.raw.ratio <= measured.with_descent.ratio + 1e-9 <= 1.0 + 1e-9

@@ -10,7 +10,7 @@ import pytest
 
 from shotclock.bench.judge.metrics import by_arm, common_steps
 from shotclock.bench.record.arm_runs import parse
-from shotclock.bench.record.drive import Lane, Log, Plan, drive
+from shotclock.bench.record.drive import ArmLane, DrivePlan, Log, drive
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 
@@ -36,12 +36,12 @@ class CountingTrainer:
         self.flushed = True
 
 
-def run(plan: Plan, interrupt_at: int | None = None) -> tuple[Log, list[str], dict[str, int]]:
+def run(plan: DrivePlan, interrupt_at: int | None = None) -> tuple[Log, list[str], dict[str, int]]:
     turns: list[str] = []
     progress: dict[str, int] = {}
 
-    def lane(name: str, stop: int | None = None) -> Lane:
-        return Lane(
+    def lane(name: str, stop: int | None = None) -> ArmLane:
+        return ArmLane(
             name, lambda seed: (CountingTrainer(name, turns, stop if seed == 1 else None), lambda: 0.25)
         )
 
@@ -53,7 +53,7 @@ def run(plan: Plan, interrupt_at: int | None = None) -> tuple[Log, list[str], di
 
 
 def test_arms_take_turns_of_a_block_and_the_order_rotates() -> None:
-    _, turns, progress = run(Plan(seeds=1, steps=6, block=2, interleaved=True))
+    _, turns, progress = run(DrivePlan(seeds=1, steps=6, block=2, interleaved=True))
     blocks = [turns[i] for i in range(0, len(turns), 2)]
     assert blocks[:3] == ["classical-only", "classical-control", "quantum-raw"]
     assert blocks[3:6] == ["classical-control", "quantum-raw", "classical-only"]
@@ -61,19 +61,19 @@ def test_arms_take_turns_of_a_block_and_the_order_rotates() -> None:
 
 
 def test_sequential_order_runs_each_arm_to_its_end() -> None:
-    _, turns, _ = run(Plan(seeds=1, steps=4, block=2, interleaved=False))
+    _, turns, _ = run(DrivePlan(seeds=1, steps=4, block=2, interleaved=False))
     assert turns == ["classical-only"] * 4 + ["classical-control"] * 4 + ["quantum-raw"] * 4
 
 
 def test_rows_lie_end_to_end_on_the_arms_own_time_line_and_each_block_is_evaluated() -> None:
-    log, _, _ = run(Plan(seeds=2, steps=5, block=2, interleaved=True))
+    log, _, _ = run(DrivePlan(seeds=2, steps=5, block=2, interleaved=True))
     rows = [step for step in log.steps if step.arm == "quantum-raw" and step.seed == 1]
     assert [row.start_ns for row in rows] == [i * 1_000_000 for i in range(5)]
     assert [row.eval_loss for row in rows] == [None, 0.25, None, 0.25, 0.25]
 
 
 def test_an_interrupt_keeps_the_rows_and_marks_the_run() -> None:
-    log, _, _ = run(Plan(seeds=3, steps=6, block=2, interleaved=True), interrupt_at=3)
+    log, _, _ = run(DrivePlan(seeds=3, steps=6, block=2, interleaved=True), interrupt_at=3)
     assert log.interrupted
     seeds = {step.seed for step in log.steps}
     assert seeds == {0, 1}
@@ -102,12 +102,12 @@ def test_an_error_keeps_the_rows_and_says_where(error: Exception, told: str) -> 
         trainer.iterate = iterate  # type: ignore[method-assign]
         return trainer, lambda: 0.25
 
-    plan = Plan(seeds=3, steps=4, block=2, interleaved=True)
-    log = drive([Lane("classical-control", failing)], plan, lambda arm, steps: None)
+    plan = DrivePlan(seeds=3, steps=4, block=2, interleaved=True)
+    log = drive([ArmLane("classical-control", failing)], plan, lambda arm, steps: None)
     assert re.fullmatch(rf"seed 1: classical-control, step 2: {told}", log.failure)
     assert [(step.seed, step.step) for step in log.steps] == [*((0, i) for i in range(4)), (1, 0), (1, 1)]
 
 
 def test_due_calls_that_were_not_asked_are_counted_by_reason_over_all_seeds() -> None:
-    log, _, _ = run(Plan(seeds=2, steps=2, block=2, interleaved=True))
+    log, _, _ = run(DrivePlan(seeds=2, steps=2, block=2, interleaved=True))
     assert log.skipped["quantum-raw"] == {"in_flight": 4, "retry_after": 2}

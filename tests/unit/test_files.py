@@ -14,7 +14,7 @@ from shotclock.bench.report.kit.sheet import draw_all
 from shotclock.domain import files
 from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import Decision, Winner
-from shotclock.training.audit import AuditFile, Entry
+from shotclock.training.audit import AuditEntry, AuditFile
 
 SOURCES = Path(shotclock.__file__).parent
 WRITING = {
@@ -86,7 +86,7 @@ def test_a_link_is_replaced_and_its_target_kept(target: Path, tmp_path: Path) ->
 
 
 def test_a_link_is_neither_appended_to_nor_taken_as_a_folder(target: Path, tmp_path: Path) -> None:
-    entry = Entry("a", Decision.APPLIED, Winner.CLASSICAL, 0, 0, 1)
+    entry = AuditEntry("a", Decision.APPLIED, Winner.CLASSICAL, 0, 0, 1)
     with pytest.raises(MachineError, match="is a symbolic link; remove it"):
         AuditFile(tmp_path / "link").append(entry)
     with pytest.raises(MachineError, match="is a symbolic link; name the file"):

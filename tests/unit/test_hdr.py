@@ -11,10 +11,10 @@ from hdrh.log import HistogramLogReader
 
 import synthetic
 from shotclock.bench.record.hdr import HIGHEST_NS, histogram, write_hdr
-from shotclock.bench.record.rows import Step
+from shotclock.bench.record.rows import StepRow
 
 
-def read(steps: list[Step], path: Path) -> dict[str, HdrHistogram]:
+def read(steps: list[StepRow], path: Path) -> dict[str, HdrHistogram]:
     write_hdr(steps, path)
     reader = HistogramLogReader(str(path), histogram())
     found = {}

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import synthetic
-from shotclock.bench.history.store import Entry, Figure, History, of_bench
+from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure, of_bench
 from shotclock.domain.errors import MachineError
 
-P99 = Figure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
-FIRST = Entry("run-1", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, (P99,))
+P99 = HistoryFigure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
+FIRST = HistoryEntry("run-1", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, (P99,))
 
 
-def after(number: int, value: float) -> Entry:
+def after(number: int, value: float) -> HistoryEntry:
     return replace(
         FIRST,
         run_id=f"run-{number}",

@@ -13,15 +13,15 @@ from rich.console import Console
 from harness import LoopClock, run_virtual
 from queueing import MS, Queue, run_load
 from shotclock.app.load_generator import make_first_calls
-from shotclock.bench.load.arrivals import Plan, Scenario, instances
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario, instances
 from shotclock.bench.load.circuit import CircuitFile
 from shotclock.bench.load.folder import read_load, write_load
-from shotclock.bench.load.generate import Load
+from shotclock.bench.load.generate import LoadGenerator
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord, classify_answer
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.scripted import MADE_UP
-from shotclock.bench.load.summarise import LoadFacts, Price, summarise
+from shotclock.bench.load.summarise import LoadFacts, QpuPrice, summarise
 from shotclock.bench.report.load.page import write_load_report
 from shotclock.bench.report.load.wording import sentences, show_load
 from shotclock.bench.verify.load_run import check_load
@@ -39,7 +39,7 @@ from shotclock.domain.outcome import (
 )
 
 SPEC = CircuitSpec("OPENQASM 3.0;", 64, (("theta", 0.5),))
-SERVER = Plan(Scenario.SERVER, rate_per_s=100, duration_s=10, deadline_ns=200 * MS)
+SERVER = ArrivalPlan(Scenario.SERVER, rate_per_s=100, duration_s=10, deadline_ns=200 * MS)
 FULL = Rejection("queue_limit", 1, 2, "calls", 0.1)
 SHED, LATE = Shed(FULL, MADE_UP), Late(DeadlinePassed(MS), MADE_UP)
 FAILED = Failed(ProviderFault("no such gate"), MADE_UP)
@@ -56,14 +56,14 @@ class RefusingDispatcher(Queue):
         return self.ends[len(self.budgets_ns) - 1] if len(self.budgets_ns) <= len(self.ends) else found
 
 
-def circuits(plan: Plan, queue: Queue) -> list[CallRecord]:
+def circuits(plan: ArrivalPlan, queue: Queue) -> list[CallRecord]:
     async def main() -> list[CallRecord]:
-        return await Load(plan, queue, LoopClock(), (SPEC,)).generate()
+        return await LoadGenerator(plan, queue, LoopClock(), (SPEC,)).generate()
 
     return run_virtual(main())
 
 
-def summary_of(calls: list[CallRecord], price: Price | None = None) -> LoadSummary:
+def summary_of(calls: list[CallRecord], price: QpuPrice | None = None) -> LoadSummary:
     facts = LoadFacts(
         shotclock="0.1",
         started_at="2026-11-22T10:00:00",
@@ -192,7 +192,7 @@ def make_priced(qpu_s: float) -> tuple[LoadSummary, list[CallRecord]]:
         replace(call, qpu_s=qpu_s, answered_by="unanswered" if number % 10 == 0 else "qpu")
         for number, call in enumerate(made)
     ]
-    return summary_of(calls, Price("EUR", 2.0)), calls
+    return summary_of(calls, QpuPrice("EUR", 2.0)), calls
 
 
 def test_qpu_seconds_have_a_price_marked_emulated_and_what_came_late_is_paid_too(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_qpu_seconds_have_a_price_marked_emulated_and_what_came_late_is_paid_too
 def test_an_abandoned_call_may_have_cost_more_than_is_reported() -> None:
     _, calls = make_priced(0.25)
     calls[0] = replace(calls[0], qpu_s=0.0, attempts=1)
-    summary = summary_of(calls, Price("EUR", 2.0))
+    summary = summary_of(calls, QpuPrice("EUR", 2.0))
     assert summary.cost is not None
     assert summary.cost.untold == 1
     assert "at least " in " ".join(sentences(summary))

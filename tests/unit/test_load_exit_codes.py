@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 
 from queueing import MS, Queue, run_load
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import Knee, LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, summarise
 from shotclock.cli.load import exit_code
 
-PLAN = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
+PLAN = ArrivalPlan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
 SHORT = replace(PLAN, duration_s=2)
 QUICK = 0.001
 
@@ -24,7 +24,7 @@ QUICK = 0.001
 def summary_of(
     service_s: float,
     *,
-    plan: Plan = PLAN,
+    plan: ArrivalPlan = PLAN,
     lag_ms: int = 0,
     knee: Knee | None = None,
     interrupted: bool = False,

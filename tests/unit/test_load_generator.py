@@ -11,8 +11,8 @@ import pytest
 
 from harness import LoopClock, run_virtual
 from queueing import MS, Queue, degrade, done, late, run_load, shed
-from shotclock.bench.load.arrivals import Plan, Scenario, instances, schedule
-from shotclock.bench.load.generate import Load
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario, instances, schedule
+from shotclock.bench.load.generate import LoadGenerator
 from shotclock.bench.load.judge import judge, sample
 from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
@@ -24,7 +24,7 @@ from shotclock.domain.errors import SettingsError, SubproblemError
 from shotclock.domain.outcome import Outcome
 from shotclock.domain.subproblem import Subproblem
 
-SERVER = Plan(Scenario.SERVER, rate_per_s=100, duration_s=20, deadline_ns=200 * MS)
+SERVER = ArrivalPlan(Scenario.SERVER, rate_per_s=100, duration_s=20, deadline_ns=200 * MS)
 
 
 def test_an_open_load_asks_at_its_scheduled_instants_whatever_became_of_the_calls() -> None:
@@ -59,7 +59,7 @@ def test_a_stall_of_a_second_shows_in_an_open_loads_p99_and_hides_in_a_closed_on
 
 
 def test_a_single_stream_asks_again_when_the_last_has_ended_and_offers_what_it_achieves() -> None:
-    plan = Plan(Scenario.SINGLE_STREAM, 1, 2, 200 * MS)
+    plan = ArrivalPlan(Scenario.SINGLE_STREAM, 1, 2, 200 * MS)
     calls = run_load(plan, Queue(lambda number: 0.01))
     assert len(calls) == 200
     assert all(after.scheduled_ns >= before.completed_ns for before, after in pairwise(calls))
@@ -70,7 +70,7 @@ def test_a_single_stream_asks_again_when_the_last_has_ended_and_offers_what_it_a
 
 
 def test_a_multi_stream_query_is_eight_calls_at_once() -> None:
-    plan = Plan(Scenario.MULTI_STREAM, 1, 1, 200 * MS)
+    plan = ArrivalPlan(Scenario.MULTI_STREAM, 1, 1, 200 * MS)
     calls = run_load(plan, Queue(lambda number: 0.01))
     assert len(calls) % 8 == 0
     first = [call for call in calls if call.query == 0]
@@ -81,7 +81,7 @@ def test_a_multi_stream_query_is_eight_calls_at_once() -> None:
 
 
 def test_offline_holds_no_more_than_its_window_under_way_and_reports_throughput() -> None:
-    plan = Plan(Scenario.OFFLINE, rate_per_s=50, duration_s=4, deadline_ns=200 * MS, window=4)
+    plan = ArrivalPlan(Scenario.OFFLINE, rate_per_s=50, duration_s=4, deadline_ns=200 * MS, window=4)
     queue = Queue(lambda number: 0.01)
     calls = run_load(plan, queue)
     assert len(calls) == 200
@@ -171,7 +171,7 @@ def test_a_cache_hit_is_no_call_of_the_qpu() -> None:
 @pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM])
 def test_a_stream_does_not_hammer_a_target_that_died_and_says_so(scenario: Scenario) -> None:
     died = Queue(lambda number: 0.01 if number < 8 else 0.0, lambda number: done if number < 8 else shed)
-    plan = Plan(scenario, 1, 2, 200 * MS)
+    plan = ArrivalPlan(scenario, 1, 2, 200 * MS)
     calls = run_load(plan, died)
     asked = sorted({call.scheduled_ns for call in calls if not call.is_answered})
     assert len(asked) == 10
@@ -184,7 +184,7 @@ def test_a_stream_does_not_hammer_a_target_that_died_and_says_so(scenario: Scena
 
 
 def test_every_call_of_a_closed_load_is_in_a_window() -> None:
-    plan = Plan(Scenario.OFFLINE, 50, 4, 200 * MS)
+    plan = ArrivalPlan(Scenario.OFFLINE, 50, 4, 200 * MS)
     calls = run_load(plan, Queue(lambda number: 0.01))
     assert sum(window.n for window in windows(calls, plan, "any")) == len(calls)
 
@@ -200,7 +200,7 @@ def test_a_settled_run_is_stable_and_one_that_grows_is_not() -> None:
 
 def test_an_interrupt_keeps_the_calls_that_ended() -> None:
     async def main() -> list[CallRecord]:
-        load = Load(SERVER, Queue(mix_bits), LoopClock(), instances(4, 0, 8))
+        load = LoadGenerator(SERVER, Queue(mix_bits), LoopClock(), instances(4, 0, 8))
         task = asyncio.create_task(load.generate())
         await asyncio.sleep(5)
         task.cancel()

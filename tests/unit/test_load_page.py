@@ -12,7 +12,7 @@ from typing import Literal
 import pytest
 
 from queueing import MS, Queue, done, late, run_load
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CLASSES, CallRecord
 from shotclock.bench.load.schema import Knee, LoadSummary
@@ -20,7 +20,7 @@ from shotclock.bench.load.summarise import LoadFacts, summarise
 from shotclock.bench.report.load.page import write_load_report
 from shotclock.bench.report.load.wording import headline, sentences
 
-SERVER = Plan(Scenario.SERVER, 100, 20, 200 * MS, n=4)
+SERVER = ArrivalPlan(Scenario.SERVER, 100, 20, 200 * MS, n=4)
 FACTS = LoadFacts(
     "0.1", "2026-11-22T10:00:00", "load-x", False, "q", "q", True, "virtual", {"cpu": "one"}, "quantum", None
 )
@@ -61,7 +61,9 @@ class Page(HTMLParser):
         return next(row for row in self.rows if row and row[0].startswith(name))
 
 
-def a_test(plans: list[Plan], queue: Queue, facts: LoadFacts = FACTS) -> tuple[LoadSummary, list[CallRecord]]:
+def a_test(
+    plans: list[ArrivalPlan], queue: Queue, facts: LoadFacts = FACTS
+) -> tuple[LoadSummary, list[CallRecord]]:
     calls: list[CallRecord] = []
     runs = []
     for number, plan in enumerate(plans):

@@ -11,7 +11,7 @@ import pytest
 
 from asgi_endpoint import EndpointClient, documents_of, facts_of, flip_circuit, open_client, sampler
 from harness import run_virtual
-from shotclock.emulator.rest.metering import Account, Interval, job_usage_s, session_usage_s
+from shotclock.emulator.rest.metering import Account, UsageInterval, job_usage_s, session_usage_s
 
 SUBJOB_S = 2.0  # onprem-today, Qiskit/documentation#3092
 
@@ -204,8 +204,8 @@ def test_an_account_records_a_workload_once_and_shows_a_tag_paid_twice() -> None
 
 
 def test_only_a_system_fault_is_free() -> None:
-    locked = (Interval(1.0, 4.0),)
+    locked = (UsageInterval(1.0, 4.0),)
     assert job_usage_s(locked, system_fault=False) == pytest.approx(3.0)
     assert job_usage_s(locked, system_fault=True) == 0.0
     assert job_usage_s((), system_fault=False) == 0.0
-    assert session_usage_s((Interval(0.0, 2.0), Interval(5.0, 6.0))) == pytest.approx(3.0)
+    assert session_usage_s((UsageInterval(0.0, 2.0), UsageInterval(5.0, 6.0))) == pytest.approx(3.0)

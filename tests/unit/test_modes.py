@@ -10,7 +10,7 @@ import pytest
 from sample_summary import Call as Calling
 from sample_summary import summary
 from shotclock.bench.judge.modes import describe_mode, meeting
-from shotclock.bench.record.rows import Step, steps, table
+from shotclock.bench.record.rows import StepRow, steps, table
 from shotclock.bench.schema import ArmSummary, ModeChange
 from shotclock.domain.budget import NS_PER_MS
 from synthetic import SMALL, rows
@@ -19,7 +19,7 @@ ARM = "hybrid-colocated"
 MS = NS_PER_MS
 
 
-def make_rows(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) -> list[Step]:
+def make_rows(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) -> list[StepRow]:
     """A call every so many steps: its latency, nan is past its deadline; whether it was waited for."""
     made = next(row for row in rows(SMALL) if row.arm == ARM and row.call is not None)
     assert made.call is not None
@@ -36,7 +36,7 @@ def make_rows(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) 
     return found
 
 
-def describe(steps: list[Step], mode: str = "auto") -> str:
+def describe(steps: list[StepRow], mode: str = "auto") -> str:
     arm = summary({ARM: Calling(waits_ms=100.0)}).arms[ARM]
     seeds = tuple(sorted({step.seed for step in steps}))
     return describe_mode(arm.model_copy(update={"mode": mode, "meeting": meeting(steps), "seeds": seeds}))

@@ -15,7 +15,7 @@ from harness import Inline, LoopClock, random_parameters, run_virtual, without_q
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.ports import Accepted, Execution, Job, ProviderLimits
-from shotclock.providers.client import DeviceLimits, Metrics, SessionGoneError
+from shotclock.providers.client import DeviceLimits, JobMetrics, SessionGoneError
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import Cadence
 from shotclock.providers.remote import RemoteProvider
@@ -78,8 +78,8 @@ class Account:
     def samples(self, job: NamedJob) -> tuple[Samples, ...]:
         return (random_samples(2, 10, np.random.default_rng(1)),)
 
-    def metrics(self, job: NamedJob) -> Metrics:
-        return Metrics(usage_s=self.usage, tells_usage=self.tells)
+    def metrics(self, job: NamedJob) -> JobMetrics:
+        return JobMetrics(usage_s=self.usage, tells_usage=self.tells)
 
     def cancel(self, job: NamedJob) -> None:
         self.cancels += 1

@@ -21,7 +21,7 @@ from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import Attached, attach
 from shotclock.training.layers.parameters import add
 from shotclock.training.loops.classifier import plain
-from shotclock.training.optimizer_state import STATE, Rule
+from shotclock.training.optimizer_state import STATE, StateRule
 
 STEPS = 12
 POLICY = CallPolicy(every=3, mode="inline", budget_ns=NS_PER_MS)
@@ -371,4 +371,4 @@ def test_adding_0_keeps_the_sign_of_a_0() -> None:
 
 
 def test_every_rule_of_the_table_is_used() -> None:
-    assert {rule for rules in STATE.values() for rule in rules.values()} == set(Rule)
+    assert {rule for rules in STATE.values() for rule in rules.values()} == set(StateRule)

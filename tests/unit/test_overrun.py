@@ -20,10 +20,10 @@ from shotclock.app.quantum_path import PathPolicy, assemble
 from shotclock.bench.judge.gates import Threshold, judge, resolve
 from shotclock.bench.judge.metrics import by_arm
 from shotclock.bench.judge.summarise import judge_summary
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.judge import judge as judge_load
 from shotclock.bench.record.arm_runs import parse
-from shotclock.bench.schema import Gate, Result, Summary
+from shotclock.bench.schema import GateResult, Result, Summary
 from shotclock.cli.bench import _failure, exit_code
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.outcome import Outcome
@@ -37,7 +37,7 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
 P = ParamSpec("P")
 T = TypeVar("T")
-SERVER = Plan(Scenario.SERVER, rate_per_s=100, duration_s=20, deadline_ns=200 * MS)
+SERVER = ArrivalPlan(Scenario.SERVER, rate_per_s=100, duration_s=20, deadline_ns=200 * MS)
 ARM = "hybrid-colocated"
 MACHINE = "latencies are this machine's, not a QPU's"
 
@@ -113,7 +113,7 @@ def test_a_load_of_late_calls_alone_is_no_failure_of_the_qpu() -> None:
     assert judge_load(marked, SERVER, "quantum").result is Result.INCONCLUSIVE
 
 
-def gate_of(overruns: int, limit: float, metric: str, direction: str) -> Gate:
+def gate_of(overruns: int, limit: float, metric: str, direction: str) -> GateResult:
     arm = parse(ARM, ("colocated",))
     assert arm is not None
     rows = by_arm([step for step in synthetic.rows() if step.arm == ARM], [arm])[ARM]

@@ -12,7 +12,7 @@ from shotclock.app.arms import match_kernel
 from shotclock.app.main_job import parse_arms
 from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.record.arm_runs import CONTROL, LONGER
-from shotclock.bench.record.drive import Lane, Plan, drive
+from shotclock.bench.record.drive import ArmLane, DrivePlan, drive
 from shotclock.bench.schema import Loss, Summary
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
@@ -46,12 +46,12 @@ def test_the_longer_arm_trains_until_it_is_level_with_the_control(
 ) -> None:
     control, longer, plain = SteadyTrainer(duration_ns=100), SteadyTrainer(step_ns), SteadyTrainer(10)
     lanes = [
-        Lane("classical-only", lambda seed: (plain, lambda: 0.0)),
-        Lane(CONTROL, lambda seed: (control, lambda: 0.0)),
-        Lane(LONGER, lambda seed: (longer, lambda: 0.0), as_long_as=CONTROL),
+        ArmLane("classical-only", lambda seed: (plain, lambda: 0.0)),
+        ArmLane(CONTROL, lambda seed: (control, lambda: 0.0)),
+        ArmLane(LONGER, lambda seed: (longer, lambda: 0.0), as_long_as=CONTROL),
     ]
     lanes.sort(key=lambda lane: lane.name != first)
-    log = drive(lanes, Plan(seeds=1, steps=7, block=2, interleaved=interleaved), lambda arm, steps: None)
+    log = drive(lanes, DrivePlan(seeds=1, steps=7, block=2, interleaved=interleaved), lambda arm, steps: None)
     if step_ns == 300:
         assert longer.iterations == 7  # at least one step an iteration, however long
         return

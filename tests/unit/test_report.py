@@ -17,7 +17,7 @@ import synthetic
 from shotclock.bench.judge.loss_curves import curve_against_time
 from shotclock.bench.judge.shares import shares
 from shotclock.bench.numbers import number
-from shotclock.bench.record.rows import Step, table
+from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.latency_samples import samples
 from shotclock.bench.report.kit.panel import spread
@@ -86,7 +86,7 @@ class Page(HTMLParser):
         self.text += data
 
 
-def make_page(steps: list[Step], summary: Summary, folder: Path) -> tuple[str, Page]:
+def make_page(steps: list[StepRow], summary: Summary, folder: Path) -> tuple[str, Page]:
     text = write_report(summary, table(steps), folder).read_text(encoding="utf-8")
     return text, Page(text)
 

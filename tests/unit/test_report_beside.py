@@ -10,8 +10,8 @@ import pytest
 import synthetic
 from sample_report import draw_charts, run
 from shotclock.bench.judge.paired_seeds import pair_seeds
-from shotclock.bench.record.rows import Step, table
-from shotclock.bench.report.kit.latency_samples import Sample
+from shotclock.bench.record.rows import StepRow, table
+from shotclock.bench.report.kit.latency_samples import LatencySample
 from shotclock.bench.report.kit.render import svg
 from shotclock.bench.report.kit.tails import tail_curve
 from shotclock.bench.report.run.chart_data import stage_means
@@ -96,7 +96,7 @@ def test_a_fabric_whose_calls_all_missed_is_drawn() -> None:
     assert "> 30,000" in unescape(svg(fabrics_side_by_side([first], [])))
 
 
-def hide(steps: list[Step], waited_ms: float) -> list[Step]:
+def hide(steps: list[StepRow], waited_ms: float) -> list[StepRow]:
     """Calls that the training waits for so long, beside proposing and applying."""
     hidden = []
     for step in steps:
@@ -140,7 +140,9 @@ def test_inline_calls_hide_nothing_and_overlapped_ones_are_drawn_apart() -> None
 def test_tails_carry_the_bounds_that_gates_look_at() -> None:
     values_ns = [round(1e6 * 1.01**k) for k in range(200)]
     gated = statistics.Sample.of(values_ns, missed=1)
-    curve = tail_curve(Sample("hybrid-mine", tuple(value / 1e6 for value in values_ns), 1, 30_000.0), top=9.0)
+    curve = tail_curve(
+        LatencySample("hybrid-mine", tuple(value / 1e6 for value in values_ns), 1, 30_000.0), top=9.0
+    )
     assert [round(1 - 10**-x, 6) for x, _, _ in curve.bounds] == [0.5, 0.95]  # 201 calls bound no p99
     for (_, low, high), p in zip(curve.bounds, (0.5, 0.95), strict=True):
         found = statistics.percentile(gated, p)
@@ -149,7 +151,9 @@ def test_tails_carry_the_bounds_that_gates_look_at() -> None:
 
 
 def test_a_bound_among_the_missed_leaves_by_the_top() -> None:
-    curve = tail_curve(Sample("hybrid-mine", tuple(float(k + 1) for k in range(192)), 8, 30_000.0), top=9.0)
+    curve = tail_curve(
+        LatencySample("hybrid-mine", tuple(float(k + 1) for k in range(192)), 8, 30_000.0), top=9.0
+    )
     assert [high for _, _, high in curve.bounds] == [pytest.approx(curve.bounds[0][2]), 9.0]
 
 

@@ -18,7 +18,7 @@ from shotclock.bench.report.run import findings
 from shotclock.bench.report.run.page import write_report
 from shotclock.bench.report.run.tables import note_emulated_share
 from shotclock.bench.report.run.terminal import show
-from shotclock.bench.schema import Latency, Percentile, Point, State, Summary
+from shotclock.bench.schema import CurvePoint, Latency, Percentile, State, Summary
 
 
 def print_summary(summary: Summary, width: int = 80) -> str:
@@ -111,7 +111,9 @@ def test_figures_of_the_same_arms_are_named_together() -> None:
     _, summary = run()
     arms = ("hybrid-colocated", "hybrid-public-cloud")
     names = tuple(f"{arm}.{kind}" for arm in arms for kind in ("added_latency", "qpu_exec_time"))
-    point = Point(key="x", title="x", state=State.MET, said="so", figures=(*names, "quantum-raw.winners"))
+    point = CurvePoint(
+        key="x", title="x", state=State.MET, said="so", figures=(*names, "quantum-raw.winners")
+    )
     (row,) = findings.checklist(summary.model_copy(update={"checklist": (point,)})).groups[0].rows
     together = "added_latency, qpu_exec_time of hybrid-colocated, hybrid-public-cloud"
     assert row[2].note == f"rests on {together}; winners of quantum-raw"

@@ -12,7 +12,7 @@ from sample_report import draw_charts, run
 from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.money import curve_against_money, find_prices, is_billed_by_wall
 from shotclock.bench.numbers import span
-from shotclock.bench.record.rows import Step, table
+from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.axes import linear, logarithmic, power
 from shotclock.bench.report.kit.render import svg
@@ -23,7 +23,7 @@ from shotclock.bench.schema import BreakEven, CallCost, Cost, SecondPrices, Summ
 AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
 
 
-def find_even(steps: list[Step], summary: Summary) -> str:
+def find_even(steps: list[StepRow], summary: Summary) -> str:
     found = find_break_even(summary, table(steps), AT)
     assert found is not None
     return svg(break_even_chart(found, looks(summary.arms), []))

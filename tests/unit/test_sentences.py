@@ -13,7 +13,7 @@ from rich.console import Console
 from sample_summary import Call, make_cost, summary
 from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.numbers import percent
-from shotclock.bench.report.kit.latency_samples import Sample as Drawn
+from shotclock.bench.report.kit.latency_samples import LatencySample as Drawn
 from shotclock.bench.report.kit.tails import tail_curve
 from shotclock.bench.report.kit.wording import gate_value, took
 from shotclock.bench.report.run.page import page

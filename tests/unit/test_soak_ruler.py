@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from queueing import MS, Queue, run_load
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.summarise import LoadFacts, summarise
@@ -33,7 +33,7 @@ class VirtualSoak(Soak):
     def _load(self, path: Path, seed: int, planted: Planted) -> tuple[int, str]:
         self.made.append(path.parent.name)
         number = len(self.made)
-        plan = Plan(Scenario.SERVER, 50, 16, 200 * MS, n=4, seed=seed)
+        plan = ArrivalPlan(Scenario.SERVER, 50, 16, 200 * MS, n=4, seed=seed)
         calls = run_load(plan, Queue(lambda call: 0.004 + planted.added_s))
         started = f"2026-11-22T10:{number // 60:02d}:{number % 60:02d}"
         facts = LoadFacts(

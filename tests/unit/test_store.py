@@ -13,7 +13,7 @@ import pytest
 from shotclock.circuits import store
 from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateSpec
 from shotclock.circuits.store import TemplateStore, parse, serialise
-from shotclock.circuits.templates import Identity, identify
+from shotclock.circuits.templates import TemplateIdentity, identify
 from shotclock.domain.circuit import Template
 from shotclock.emulator import device
 
@@ -25,7 +25,7 @@ def obtain(folder: Path | None, n: int = 3) -> ObtainedTemplate:
     return store.obtain(TemplateSpec(n), DEVICE, device.target, folder)
 
 
-def identity_of(n: int = 3) -> Identity:
+def identity_of(n: int = 3) -> TemplateIdentity:
     return identify(TemplateSpec(n), DEVICE, device.target(DEVICE))
 
 

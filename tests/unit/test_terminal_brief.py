@@ -11,7 +11,7 @@ from rich.console import Console
 import synthetic
 from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.report.run.terminal_brief import show_brief
-from shotclock.bench.schema import Gate, Result, Summary
+from shotclock.bench.schema import GateResult, Result, Summary
 
 
 def page(summary: Summary, folder: Path, width: int = 80) -> list[str]:
@@ -26,7 +26,7 @@ def test_a_run_fits_one_page_however_many_thresholds_it_has(
     width: int, thresholds: int, tmp_path: Path
 ) -> None:
     summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
-    gate = Gate.model_validate(summary.mission_gates[0].model_dump() | {"result": Result.FAIL})
+    gate = GateResult.model_validate(summary.mission_gates[0].model_dump() | {"result": Result.FAIL})
     causes = {"the key was refused": 3, "no samples by the deadline": 1}
     arms = {
         name: arm.model_copy(update={"causes": causes} if arm.calls_quantum else {})
@@ -46,7 +46,7 @@ def test_every_failing_gate_of_a_full_list_has_its_reason(tmp_path: Path) -> Non
     summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
     first = summary.mission_gates[0].model_dump()
     gates = tuple(
-        Gate.model_validate(first | {"result": result, "why": f"reason {number}"})
+        GateResult.model_validate(first | {"result": result, "why": f"reason {number}"})
         for number, result in enumerate([Result.PASS, Result.FAIL, Result.FAIL, Result.FAIL, Result.FAIL])
     )
     summary = summary.model_copy(update={"thresholds": gates, "mission_gates": ()})

@@ -13,7 +13,7 @@ from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Template
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Job
 from shotclock.emulator.device import check_rep_delay
-from shotclock.emulator.figures import Figure, Lognormal
+from shotclock.emulator.figures import Lognormal, TaggedNumber
 from shotclock.emulator.profile import Profile, load
 from shotclock.emulator.timing import mean_by_component, quantile_s, sample_timeline, shots_s, subjobs
 
@@ -96,8 +96,8 @@ def _total_s(job: Job, profile: Profile, rng: np.random.Generator) -> float:
 def test_a_lognormal_keeps_its_median_and_its_p99() -> None:
     tail = Lognormal(
         kind="lognormal",
-        median=Figure(value=2.0, unit="ms", tag="assumed", source="a test's own"),
-        p99=Figure(value=10.0, unit="ms", tag="assumed", source="a test's own"),
+        median=TaggedNumber(value=2.0, unit="ms", tag="assumed", source="a test's own"),
+        p99=TaggedNumber(value=10.0, unit="ms", tag="assumed", source="a test's own"),
     )
     draws = tail.draw_s(np.random.default_rng(0), 400_000)
     assert np.quantile(draws, [0.5, 0.99]) == pytest.approx([2e-3, 10e-3], rel=0.02)

@@ -11,7 +11,7 @@ import pytest
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import Trace, TrackEvent
 
 import synthetic
-from shotclock.bench.record.rows import Step
+from shotclock.bench.record.rows import StepRow
 from shotclock.bench.record.trace import call_slice, write_trace
 from shotclock.domain.stages import Stage, StageTiming
 
@@ -33,7 +33,7 @@ class ParsedTrace:
     values: dict[int, list[float]]
 
 
-def parse(steps: list[Step], path: Path) -> ParsedTrace:
+def parse(steps: list[StepRow], path: Path) -> ParsedTrace:
     """What a reader sees; fails on an end without a beginning, or on one that precedes it."""
     write_trace(steps, path)
     trace = Trace()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from shotclock.bench.history.store import Entry, Figure, History
+from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
 from shotclock.bench.history.trends import as_json, read_trends
 from shotclock.bench.report.trends.page import headline, write_trends
 from shotclock.domain.errors import SettingsError
@@ -23,7 +23,7 @@ def add(history: History, count: int, moved_at: int, cpu: str = "one") -> None:
         wave = 1 + 0.01 * ((7 * number) % 5 - 2)
         level = 10.0 if number < moved_at else 13.0
         history.add(
-            Entry(
+            HistoryEntry(
                 f"{cpu}-{number}",
                 "load",
                 f"2026-10-{number + 1:02d}T03:00:00",
@@ -32,9 +32,9 @@ def add(history: History, count: int, moved_at: int, cpu: str = "one") -> None:
                 "wall",
                 {"cpu": cpu},
                 (
-                    Figure(P99, "ms", "lower", 1_000, level * wave, None),
-                    Figure(GOODPUT, "1/s", "higher", 1_000, 20 * level * wave, None),
-                    Figure("load.issue_lag.p99_ms", "ms", "lower", 1_000, 0.1, None),
+                    HistoryFigure(P99, "ms", "lower", 1_000, level * wave, None),
+                    HistoryFigure(GOODPUT, "1/s", "higher", 1_000, 20 * level * wave, None),
+                    HistoryFigure("load.issue_lag.p99_ms", "ms", "lower", 1_000, 0.1, None),
                 ),
             )
         )
@@ -73,9 +73,9 @@ def test_a_change_is_reported_with_its_run_and_whether_it_is_worse(history: Hist
 def test_labels_of_neighbouring_changes_are_on_separate_lines(history: History, tmp_path: Path) -> None:
     for number in range(30):
         level = 10.0 if number < 18 else 14.0 if number < 24 else 12.0
-        figure = Figure(P99, "ms", "lower", 1_000, level * (1 + 0.002 * (number % 3)), None)
+        figure = HistoryFigure(P99, "ms", "lower", 1_000, level * (1 + 0.002 * (number % 3)), None)
         started = f"2026-10-{number + 1:02d}T03:00:00"
-        history.add(Entry(f"r-{number}", "load", started, "0.1", True, "wall", {}, (figure,)))
+        history.add(HistoryEntry(f"r-{number}", "load", started, "0.1", True, "wall", {}, (figure,)))
     found = read_trends(history)
     assert len(found.changes) == 2
     write_trends(found, history, tmp_path)

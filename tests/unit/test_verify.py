@@ -20,14 +20,14 @@ from queueing import MS, Queue, run_load
 from run_folder import LOCK, facts, write_run
 from shotclock.bench.history.store import History, entry
 from shotclock.bench.judge.summarise import summarise
-from shotclock.bench.load.arrivals import Plan, Scenario
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
 from shotclock.bench.load.folder import write_load
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import read, write
 from shotclock.bench.load.summarise import LoadFacts
 from shotclock.bench.load.summarise import summarise as summarise_load
 from shotclock.bench.record.folder import RunFolder, environment
-from shotclock.bench.record.rows import Step, steps, table
+from shotclock.bench.record.rows import StepRow, steps, table
 from shotclock.bench.record.trace import write_trace
 from shotclock.bench.report.load.page import write_load_report
 from shotclock.bench.report.run.page import write_report
@@ -149,7 +149,7 @@ def test_the_schema_is_checked_key_by_key(run: Path) -> None:
     assert {fault.split(":")[1].strip() for fault in found} >= {"n", "nonsense", "clock"}
 
 
-def rewrite_rows(folder: Path, change: Callable[[list[Step]], list[Step]]) -> None:
+def rewrite_rows(folder: Path, change: Callable[[list[StepRow]], list[StepRow]]) -> None:
     file = folder / "steps.parquet"
     pq.write_table(table(change(steps(pq.read_table(file)))), file)
 
@@ -162,7 +162,7 @@ def test_rows_that_are_lost_or_doubled_are_found(run: Path) -> None:
 
 
 def test_a_stage_with_more_emulated_wait_than_time_is_found(run: Path) -> None:
-    def break_stage_order(rows: list[Step]) -> list[Step]:
+    def break_stage_order(rows: list[StepRow]) -> list[StepRow]:
         number = next(i for i, row in enumerate(rows) if row.call and row.call.stages)
         call = rows[number].call
         assert call is not None
@@ -314,7 +314,7 @@ def test_the_page_of_another_run_is_found(run: Path) -> None:
 
 @pytest.fixture
 def load_test(tmp_path: Path) -> Path:
-    plan = Plan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
+    plan = ArrivalPlan(Scenario.SERVER, 100, 10, 200 * MS, n=4)
     calls = run_load(plan, Queue(lambda number: 0.004))
     described = LoadFacts(
         "0.1",

@@ -11,7 +11,7 @@ from shotclock.domain.ports import Workload
 from shotclock.solvers.fallback import Classical
 from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.layers.ternary import TernaryLinear
-from shotclock.training.layers.unit_gate import Gate
+from shotclock.training.layers.unit_gate import UnitGate
 from shotclock.training.loops import digits_mlp, medium, mnist_mlp, rerank
 from shotclock.training.loops.classifier import Classifier
 
@@ -75,7 +75,7 @@ def test_building_leaves_the_callers_random_numbers_alone() -> None:
     [
         (digits_mlp.build, TernaryLinear),
         (digits_mlp.build_rounded, RoundedLinear),
-        (digits_mlp.build_gated, Gate),
+        (digits_mlp.build_gated, UnitGate),
     ],
 )
 def test_each_network_holds_the_layers_its_kernel_needs(build: object, kind: type[torch.nn.Module]) -> None:

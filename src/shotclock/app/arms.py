@@ -16,7 +16,7 @@ from shotclock.app.quantum_path import PathPolicy, assemble, build_provider, dev
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
 from shotclock.bench.record.arm_runs import Arm
-from shotclock.bench.record.drive import Lane
+from shotclock.bench.record.drive import ArmLane
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.domain import plugin
 from shotclock.domain.budget import NS_PER_MS
@@ -59,7 +59,7 @@ class RunningArm:
     stop: ends the arm and returns what its jobs and sessions cost in addition to the rows.
     """
 
-    lane: Lane
+    lane: ArmLane
     facts: ArmFacts
     profile: ProfileSummary | None
     predicted_p95_s: float
@@ -124,7 +124,7 @@ class Builder:
         """Builds and starts the arm: templates compiled, lanes open."""
         if not arm.calls:
             facts = self._facts(arm, None, None, None, None)
-            lane = Lane(arm.name, self._plain, arm.as_long_as)
+            lane = ArmLane(arm.name, self._plain, arm.as_long_as)
             return RunningArm(lane, facts, None, 0.0, _stop_nothing)
         recorder = PrometheusRecorder(self._metrics, arm.name)
         quantum = self._settings.quantum_for(arm.name)
@@ -209,7 +209,7 @@ class Builder:
         policy: Callable[[], CallPolicy],
         quantum: QuantumSettings,
         recorder: Recorder,
-    ) -> Lane:
+    ) -> ArmLane:
         host, branch = self._host, self._settings.kernel
 
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
@@ -222,7 +222,7 @@ class Builder:
             trainer = Scheduler(workload, aggregator, caller=caller, clock=host.clock, policy=policy())
             return trainer, workload.evaluate
 
-        return Lane(arm.name, make)
+        return ArmLane(arm.name, make)
 
     def _plain(self, seed: int) -> tuple[Trainer, Callable[[], float]]:
         workload = self._warm_workload(seed)

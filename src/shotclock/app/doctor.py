@@ -52,7 +52,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class CostEstimate:
     """The expected cost of one call, as a separate job with the settings' shots and device."""
 
     qpu_s: float
@@ -98,7 +98,7 @@ class _Connection:
     label: str
 
 
-def estimate(host: Host, settings: Settings) -> Estimate:
+def estimate(host: Host, settings: Settings) -> CostEstimate:
     """The expected cost of a call with these settings. Raises SettingsError."""
     quantum = settings.quantum
     facts = host.run(host.workers.templates.run(devices.describe, quantum.device))
@@ -108,7 +108,7 @@ def estimate(host: Host, settings: Settings) -> Estimate:
     template = Template("", facts.name, tuple(range(settings.kernel.n)), b"", 20e-6, 0, 0)
     circuit = DeviceCircuit(template, QaoaParameters.idle(settings.kernel.n))
     qpu_s = forecast.qpu_s(Job((Pub((circuit,)),), shots, "estimate", quantum.rep_delay_s))
-    return Estimate(qpu_s, qpu_s * settings.cost.qpu_second, settings.cost.currency)
+    return CostEstimate(qpu_s, qpu_s * settings.cost.qpu_second, settings.cost.currency)
 
 
 def _print_check(report: Callable[[Check], None], check: Check) -> bool:

@@ -27,7 +27,7 @@ from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.settings import load
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
-from shotclock.training.aggregator import Aggregator, OnStale, Target
+from shotclock.training.aggregator import Aggregator, OnStale, UpdateTarget
 from shotclock.training.audit import WRITES
 from shotclock.training.calls import CallPolicy, Calls
 from shotclock.training.kernels.rounding import Rounding
@@ -236,7 +236,7 @@ def _train_alone(seed: int) -> FlippingResult:
 
 
 def _run(
-    how: Protections, seed: int, kernel: Kernel, target: Target, steps: int, step: Callable[[], None]
+    how: Protections, seed: int, kernel: Kernel, target: UpdateTarget, steps: int, step: Callable[[], None]
 ) -> list[FinishedCall]:
     """Trains for this many iterations with calls at every step, up to IN_FLIGHT in flight."""
     host = FrozenHost()

@@ -13,7 +13,7 @@ from shotclock.bench.judge.gates import mission_gates
 from shotclock.bench.record import arm_runs as arm_names
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.report.kit.wording import mark_of
-from shotclock.bench.schema import Point
+from shotclock.bench.schema import CurvePoint
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import profile as profiles
 from shotclock.settings import Settings
@@ -23,7 +23,7 @@ from shotclock.settings import Settings
 class Checklist:
     """The six points. mark: EMULATED or hardware, of the run they come from; "" without a run."""
 
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     mark: str = ""
 
 

@@ -14,14 +14,14 @@ from shotclock.app.host import VirtualHost
 from shotclock.app.load_generator import FinishedRun, LoadTarget, ProcessGenerator, make_first_calls
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
-from shotclock.bench.load.arrivals import Plan, instances
+from shotclock.bench.load.arrivals import ArrivalPlan, instances
 from shotclock.bench.load.circuit import CircuitFile
-from shotclock.bench.load.generate import Load, Request
+from shotclock.bench.load.generate import LoadGenerator, Request
 from shotclock.bench.load.judge import judge
-from shotclock.bench.load.knee import Point, Search, Try
+from shotclock.bench.load.knee import RatePoint, Search, Try
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary
-from shotclock.bench.load.summarise import LoadFacts, Price, summarise
+from shotclock.bench.load.summarise import LoadFacts, QpuPrice, summarise
 from shotclock.bench.record.folder import environment
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Subproblem
@@ -56,7 +56,7 @@ class LoadJob:
     circuit: the user circuit of every call; None: subproblems.
     """
 
-    plan: Plan
+    plan: ArrivalPlan
     basis: Basis
     runs: int
     sweep: bool
@@ -70,12 +70,12 @@ class LoadProgress:
     """Progress hooks: `phase(text)`, and `ran(plan, run)` after each run."""
 
     phase: Callable[[str], None]
-    ran: Callable[[Plan, LoadRun], None]
+    ran: Callable[[ArrivalPlan, LoadRun], None]
 
 
 class _Generator(Protocol):
     def ready(self) -> LoadTarget: ...
-    def run(self, plan: Plan, number: int) -> FinishedRun: ...
+    def run(self, plan: ArrivalPlan, number: int) -> FinishedRun: ...
     def close(self) -> None: ...
 
 
@@ -129,7 +129,7 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
         basis=job.basis,
         knee=runs.knee,
         circuit=None if job.circuit is None else job.circuit.to_record(),
-        price=Price(settings.cost.currency, settings.cost.qpu_second),
+        price=QpuPrice(settings.cost.currency, settings.cost.qpu_second),
     )
     return summarise(runs.judged, runs.calls, replace(job.plan, n=loaded.n), facts), runs.calls
 
@@ -143,8 +143,8 @@ def _wait_ready(generator: _Generator, job: LoadJob) -> LoadTarget:
 
 def _taker(
     generator: _Generator, job: LoadJob, runs: _Runs, progress: LoadProgress
-) -> Callable[[Plan], LoadRun]:
-    def take(plan: Plan) -> LoadRun:
+) -> Callable[[ArrivalPlan], LoadRun]:
+    def take(plan: ArrivalPlan) -> LoadRun:
         finished = generator.run(plan, len(runs.judged))
         judged = judge(finished.calls, plan, job.basis)
         runs.judged.append(judged)
@@ -156,7 +156,7 @@ def _taker(
     return take
 
 
-def _take_all(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:
+def _take_all(job: LoadJob, take: Callable[[ArrivalPlan], LoadRun], runs: _Runs) -> None:
     if job.sweep:
         _sweep(job, take, runs)
         return
@@ -166,13 +166,13 @@ def _take_all(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> Non
             return
 
 
-def _sweep(job: LoadJob, take: Callable[[Plan], LoadRun], runs: _Runs) -> None:
+def _sweep(job: LoadJob, take: Callable[[ArrivalPlan], LoadRun], runs: _Runs) -> None:
     search = Search(job.plan.rate_per_s, job.plan.duration_s, confirmations=job.runs)
-    points: list[Point] = []
+    points: list[RatePoint] = []
     while isinstance(step := search.next(points), Try):
         seed = job.plan.seed + len(points)
         plan = replace(job.plan, rate_per_s=step.rate_per_s, duration_s=step.duration_s, seed=seed)
-        points.append(Point.of(step.rate_per_s, take(plan), job.basis))
+        points.append(RatePoint.of(step.rate_per_s, take(plan), job.basis))
         if runs.interrupted:
             return
     runs.knee = step
@@ -220,9 +220,9 @@ class VirtualGenerator:
             n = self._host.run(make_first_calls(self._path.orchestrator, self._requests, DEDICATED_VIRTUAL))
         return LoadTarget(self._provider.name, self._provider.limits.emulated, n)
 
-    def run(self, plan: Plan, number: int) -> FinishedRun:
+    def run(self, plan: ArrivalPlan, number: int) -> FinishedRun:
         """Makes one run; Ctrl-C ends it early and keeps the calls that have ended."""
-        load = Load(plan, self._path.orchestrator, self._host.clock, self._requests, number)
+        load = LoadGenerator(plan, self._path.orchestrator, self._host.clock, self._requests, number)
         try:
             self._host.run(load.generate())
         except KeyboardInterrupt:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
-from shotclock.bench.load.arrivals import Plan
-from shotclock.bench.load.generate import Load, Request, ask
+from shotclock.bench.load.arrivals import ArrivalPlan
+from shotclock.bench.load.generate import LoadGenerator, Request, ask
 from shotclock.bench.load.records import CallRecord
 from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.outcome import Degraded, Done, Executed, Failed, Late, Shed, why_no_samples
@@ -70,7 +70,7 @@ class ProcessGenerator:
             raise MachineError("the load generator's process did not start")
         return message
 
-    def run(self, plan: Plan, number: int) -> FinishedRun:
+    def run(self, plan: ArrivalPlan, number: int) -> FinishedRun:
         """Makes one run; Ctrl-C ends it early and keeps the calls that have ended."""
         self._connection.send((plan, number))
         try:
@@ -116,7 +116,7 @@ def _serve_plans(
             connection.send(runner.run(_warm_up(target, security, dispatcher, requests)))
             while (message := connection.recv()) is not None:
                 plan, number = message
-                load = Load(plan, dispatcher, _Monotonic(), requests, number)
+                load = LoadGenerator(plan, dispatcher, _Monotonic(), requests, number)
                 gc.collect()
                 gc.freeze()  # a full collection during a run would count as issue lag
                 interrupted = runner.run(_generate(load, connection))
@@ -182,7 +182,7 @@ async def make_first_calls(dispatcher: Dispatcher, requests: Sequence[Request], 
     return n
 
 
-async def _generate(load: Load, connection: Connection) -> bool:
+async def _generate(load: LoadGenerator, connection: Connection) -> bool:
     """Generates the load; returns whether it ended early: by SIGTERM, at the parent's message, or its end."""
     task = asyncio.ensure_future(load.generate())
     loop = asyncio.get_running_loop()

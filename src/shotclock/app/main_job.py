@@ -23,7 +23,7 @@ from shotclock.app.site import Site
 from shotclock.bench.judge.gates import Threshold, resolve
 from shotclock.bench.judge.summarise import RunFacts, summarise
 from shotclock.bench.record.arm_runs import Arm
-from shotclock.bench.record.drive import Log, Plan, drive
+from shotclock.bench.record.drive import DrivePlan, Log, drive
 from shotclock.bench.record.folder import RunFolder, environment
 from shotclock.bench.record.hdr import write_hdr
 from shotclock.bench.record.rows import table
@@ -49,7 +49,7 @@ ITERATION_GUESS_S = 0.004
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class MainJob:
     """What `shotclock bench` was asked for, besides its settings.
 
     folder: the run folder.
@@ -69,7 +69,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """Progress hooks: `phase(text)`, `plan(steps by arm, estimate)`, `advance(arm, steps)`."""
 
     phase: Callable[[str], None]
@@ -77,7 +77,7 @@ class Progress:
     advance: Callable[[str, int], None]
 
 
-def run(settings: Settings, job: Job, progress: Progress) -> tuple[Summary, RunFolder]:
+def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summary, RunFolder]:
     """Runs the arms, writes the run folder, returns the summary. Ctrl-C keeps what has run, and marks it."""
     settings = _without_slowest(settings) if job.quick else settings
     arms = parse_arms(settings)
@@ -140,7 +140,7 @@ def _add_charges(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> R
     return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=skipped, compared=compared))
 
 
-def surroundings(job: Job) -> dict[str, str]:
+def surroundings(job: MainJob) -> dict[str, str]:
     """The environment that results depend on: machine, packages, accelerators, and the job's additions."""
     return {**environment(), **Site().facts(), **job.surroundings}
 
@@ -200,7 +200,7 @@ def _without_slowest(settings: Settings) -> Settings:
     return settings.model_copy(update={"bench": settings.bench.model_copy(update={"arms": kept})})
 
 
-def _slow_every(settings: Settings, job: Job) -> int | None:
+def _slow_every(settings: Settings, job: MainJob) -> int | None:
     """The cadence of `--quick` for an arm slower than the budget; None under the virtual clock."""
     return quick_cadence(settings) if job.quick and job.clock == "wall" else None
 
@@ -221,12 +221,12 @@ def _cadences(settings: Settings, running: list[RunningArm]) -> Settings:
     return settings.model_copy(update={"arm": tables})
 
 
-def _plan(settings: Settings) -> Plan:
+def _plan(settings: Settings) -> DrivePlan:
     bench = settings.bench
-    return Plan(bench.seeds, bench.steps, settings.kernel.every, bench.order == "interleaved")
+    return DrivePlan(bench.seeds, bench.steps, settings.kernel.every, bench.order == "interleaved")
 
 
-def _estimate_s(settings: Settings, job: Job, running: list[RunningArm]) -> float:
+def _estimate_s(settings: Settings, job: MainJob, running: list[RunningArm]) -> float:
     bench = settings.bench
     steps = bench.seeds * (bench.steps + bench.warmup_steps)
     seconds = len(running) * steps * ITERATION_GUESS_S
@@ -241,7 +241,7 @@ def _estimate_s(settings: Settings, job: Job, running: list[RunningArm]) -> floa
 
 def _facts(
     settings: Settings,
-    job: Job,
+    job: MainJob,
     running: list[RunningArm],
     thresholds: tuple[Threshold, ...],
     log: Log,

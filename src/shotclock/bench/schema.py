@@ -254,7 +254,7 @@ class ArmSummary(_Frozen):
     cost: Cost
 
 
-class Gate(_Frozen):
+class GateResult(_Frozen):
     """A threshold and its result.
 
     metric: its name
@@ -368,7 +368,7 @@ class State(StrEnum):
     NOT_MEASURED = "not measured in this run"
 
 
-class Point(_Frozen):
+class CurvePoint(_Frozen):
     """A point of the integration checklist.
 
     key, title: which point
@@ -617,12 +617,12 @@ class Summary(_Frozen):
     environment: dict[str, str]
     arms: dict[str, ArmSummary]
     metrics: dict[str, Metric]
-    mission_gates: tuple[Gate, ...]
-    thresholds: tuple[Gate, ...]
+    mission_gates: tuple[GateResult, ...]
+    thresholds: tuple[GateResult, ...]
     profiles: dict[str, ProfileSummary]
     verdict: Verdict
     sanity: tuple[SanityArm, ...] = ()
-    checklist: tuple[Point, ...] = ()
+    checklist: tuple[CurvePoint, ...] = ()
     representative_iteration: RepresentativeIteration | None = None
     break_even: BreakEven | None = None
     amdahl: dict[str, Ceiling] = {}

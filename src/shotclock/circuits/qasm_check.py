@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shotclock.circuits.qasm_parts import Part, define
+from shotclock.circuits.qasm_parts import QasmPart, define
 from shotclock.circuits.qasm_statements import Counts
 from shotclock.circuits.qasm_tokens import HUGE, Token, UnclosedCommentError, bracket_end, tokens
 from shotclock.circuits.refusal import Guard
@@ -44,7 +44,7 @@ class _Block:
     alternatives: length of the present chain of `else if`, which is as deep as it is long.
     """
 
-    part: Part
+    part: QasmPart
     times: int = 1
     defines: bool = False
     alternatives: int = 0
@@ -57,8 +57,8 @@ class QasmCheck:
         self._text = text
         self._guard = Guard(limits, text)
         self._counts = Counts(self._guard)
-        self._main = Part()
-        self._defined = Part()
+        self._main = QasmPart()
+        self._defined = QasmPart()
         self._blocks = [_Block(self._main)]
         self._brackets: list[str] = []
         self._statement: list[Token] = []

@@ -14,7 +14,7 @@ MOST_MATRIX_QUBITS = 30
 
 
 @dataclass(slots=True)
-class Part:
+class QasmPart:
     """The main program or one definition: what it expands to so far.
 
     name: "" of the main program.
@@ -32,7 +32,7 @@ class Part:
     per_parameter: int = 0
     terms: int = 0
 
-    def call(self, called: Part | None, arguments: Sequence[Token], times: int) -> None:
+    def call(self, called: QasmPart | None, arguments: Sequence[Token], times: int) -> None:
         """Counts the depth and the terms of a gate; called: its definition, None of a standard gate.
 
         Parameters without a symbol are evaluated at once and cost nothing.
@@ -51,13 +51,13 @@ class Part:
         self.terms = min(HUGE, self.terms + times * (others * each + inner))
 
 
-def define(header: Sequence[Token]) -> Part:
+def define(header: Sequence[Token]) -> QasmPart:
     """The empty definition that `gate name(a, b) q, r` or a `def` begins."""
     name = header[1].text if len(header) > 1 else ""
     if len(header) < 3 or header[2].text != "(":
-        return Part(name)
+        return QasmPart(name)
     inside = header[3 : bracket_end(header, 2)]
-    return Part(name, frozenset(one.text for one in inside if one.kind == "name"))
+    return QasmPart(name, frozenset(one.text for one in inside if one.kind == "name"))
 
 
 def read_modifiers(

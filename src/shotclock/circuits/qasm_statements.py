@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shotclock.circuits.qasm_parts import Part, modify, read_modifiers
+from shotclock.circuits.qasm_parts import QasmPart, modify, read_modifiers
 from shotclock.circuits.qasm_tokens import HUGE, Token, bracket_end, count_of, fold, split
 from shotclock.circuits.refusal import Guard
 
@@ -33,7 +33,7 @@ class Counts:
     declared: int = 0
     physical: int = 0
     bits: int = 0
-    parts: dict[str, Part] = field(default_factory=dict)
+    parts: dict[str, QasmPart] = field(default_factory=dict)
     registers: dict[str, int] = field(default_factory=dict)
     constants: dict[str, int] = field(default_factory=dict)
 
@@ -55,7 +55,7 @@ class Counts:
         count = count_of(items, self.constants)
         return (1 if count is None else count), end + 1
 
-    def read(self, statement: Sequence[Token], times: int, part: Part) -> None:
+    def read(self, statement: Sequence[Token], times: int, part: QasmPart) -> None:
         """One simple statement, run so many times. Raises CircuitError on what is over a limit."""
         while statement[0].text in PREFIXES and len(statement) > 1:
             if statement[0].text == "const":
@@ -85,7 +85,7 @@ class Counts:
         if value is not None:
             self.constants[statement[equals - 1].text] = value
 
-    def _declare(self, statement: Sequence[Token], times: int, part: Part) -> None:
+    def _declare(self, statement: Sequence[Token], times: int, part: QasmPart) -> None:
         """`qubit[n] q`, `bit[n] c = measure q`, `qreg q[n]`, and their like without a size."""
         kind = statement[0]
         size_first = kind.text in {"qubit", "bit"}
@@ -107,7 +107,7 @@ class Counts:
         if _find(statement, "measure"):
             self._add(part, times * size, kind.at)
 
-    def _alias(self, statement: Sequence[Token], part: Part) -> None:
+    def _alias(self, statement: Sequence[Token], part: QasmPart) -> None:
         """`let a = q[0:2] ++ r`: it holds no qubit or bit twice."""
         equals = _find(statement, "=")
         if equals:
@@ -122,7 +122,7 @@ class Counts:
                 what = f"{file.text[:80]} cannot be included; only stdgates.inc can"
                 raise self.guard.syntax(what, statement[0].at)
 
-    def _run(self, statement: Sequence[Token], times: int, part: Part) -> None:
+    def _run(self, statement: Sequence[Token], times: int, part: QasmPart) -> None:
         """An assignment, or a gate with its modifiers, parameters and operands."""
         at = statement[0].at
         if measured := _find(statement, "measure"):
@@ -148,7 +148,7 @@ class Counts:
         gates = 1 + (called.gates if called else 0)
         self._add(part, times * modify(gates, modifiers, len(operands)), at)
 
-    def _add(self, part: Part, gates: int, at: int) -> None:
+    def _add(self, part: QasmPart, gates: int, at: int) -> None:
         part.gates = min(HUGE, part.gates + gates)
         self.guard.check("gates", part.gates, "gates, definitions expanded", at)
 

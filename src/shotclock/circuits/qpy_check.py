@@ -31,21 +31,21 @@ _SHAPE = re.compile(rb"'shape': \(([0-9, ]{0,99})\)")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class QpyPart:
     """A circuit or a definition: its gates with definitions expanded, and definitions within each other."""
 
     gates: int = 0
     depth: int = 0
 
 
-Counted = Generator[None, None, Part]
+Counted = Generator[None, None, QpyPart]
 
 
 class QpyCheck:
     """The pass over one file; run `steps` to its end, then `main` holds."""
 
     def __init__(self, content: bytes, limits: CircuitLimits) -> None:
-        self.main = Part()
+        self.main = QpyPart()
         self._content = content
         self._guard = Guard(limits)
         self._version = 0
@@ -110,7 +110,7 @@ class QpyCheck:
         if self._version >= 18:
             for _ in range(*file.take("!H")):
                 self._vector(file)
-        definitions: dict[bytes, Part] = {}
+        definitions: dict[bytes, QpyPart] = {}
         for _ in range(*file.take("!Q")):
             defined, part = yield from self._definition(file, level)
             definitions[defined] = part
@@ -120,7 +120,7 @@ class QpyCheck:
             gates, depth = min(HUGE, gates + part.gates), max(depth, part.depth)
             guard.check("gates", gates, "gates, definitions expanded")
         guard.check("nesting", depth, "definitions within each other")
-        return Part(gates, depth)
+        return QpyPart(gates, depth)
 
     def _register(self, file: Cursor, most: int) -> None:
         size, length = file.take("!2xIHx")
@@ -132,22 +132,22 @@ class QpyCheck:
             raise _refuse(f"not QPY: a register of {size} in a circuit of {most} qubits and bits")
         file.skip(length + 4 * (1 if contiguous else size))
 
-    def _definition(self, file: Cursor, level: int) -> Generator[None, None, tuple[bytes, Part]]:
+    def _definition(self, file: Cursor, level: int) -> Generator[None, None, tuple[bytes, QpyPart]]:
         length, qubits, has_circuit, size, controls, base = file.take("!HxI4x?QI4xQ")
         name = file.text(length)
         self._guard.check_qubits(max(qubits, controls))
-        part = Part()
+        part = QpyPart()
         if has_circuit:
             circuit = file.part(size)
             if not name.startswith(EVOLUTION):
                 part = yield from self._circuit(circuit, level + 1)
         if base:
             inner = yield from self._instruction(file.part(base), {}, level + 1, is_base=True)
-            part = Part(max(part.gates, inner.gates), max(part.depth, inner.depth))
+            part = QpyPart(max(part.gates, inner.gates), max(part.depth, inner.depth))
         return name, part
 
     def _instruction(
-        self, file: Cursor, definitions: dict[bytes, Part], level: int, *, is_base: bool = False
+        self, file: Cursor, definitions: dict[bytes, QpyPart], level: int, *, is_base: bool = False
     ) -> Counted:
         """is_base: of the gate that a controlled one is made of, which is written without its qubits."""
         self._instructions += 1
@@ -157,7 +157,7 @@ class QpyCheck:
         part = definitions.get(file.text(name))
         self._guard.check_qubits(controls)
         file.skip(label + condition)
-        found = Part(1 + part.gates, part.depth + 1) if part is not None else Part(1)
+        found = QpyPart(1 + part.gates, part.depth + 1) if part is not None else QpyPart(1)
         if flags & 0b11 == ON_EXPRESSION:
             file.skip(file.take("!cQ")[1])
         if not is_base:
@@ -168,7 +168,7 @@ class QpyCheck:
             if kind in NESTED:
                 inner = yield from self._value(kind, value, level)
                 times = found.gates if kind == b"m" else 1
-                found = Part(min(HUGE, found.gates + times * inner.gates), max(found.depth, inner.depth))
+                found = QpyPart(min(HUGE, found.gates + times * inner.gates), max(found.depth, inner.depth))
         if flags & HAS_ANNOTATIONS:
             for _ in range(*file.take("!I")):
                 file.skip(file.take("!IQ")[1])
@@ -185,22 +185,22 @@ class QpyCheck:
                 for _ in range(*value.take("!Q")):
                     inner, size = value.take("!cQ")
                     gates += (yield from self._value(inner, value.part(size), level + 1)).gates
-                return Part(gates)
+                return QpyPart(gates)
             case b"v" if self._version < 18:
                 self._vector(value)
             case b"e":
                 self._expression(value)
             case b"n":
-                return Part(_entries(value))
+                return QpyPart(_entries(value))
             case b"m":
                 modifier, controls, _, power = value.take("!cIId")
                 self._guard.check_qubits(controls)
                 if modifier != b"p":
-                    return Part(4 * controls**2)
+                    return QpyPart(4 * controls**2)
                 power = math.ceil(min(HUGE, abs(power))) if math.isfinite(power) else HUGE
                 self._guard.check("gates", power, "gates in a power")
-                return Part(power)
-        return Part()
+                return QpyPart(power)
+        return QpyPart()
 
     def _vector(self, value: Cursor) -> None:
         """A vector; before version 18 each element of one, which makes the whole vector."""

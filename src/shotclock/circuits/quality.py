@@ -44,14 +44,16 @@ class Quality:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class QualityReference:
     """The energies that samples are compared with: the incumbent's and the optimum's."""
 
     incumbent: float
     optimum: float
 
 
-def quality(subproblem: Subproblem, samples: Samples, reference: Reference, descend: Descent) -> Quality:
+def quality(
+    subproblem: Subproblem, samples: Samples, reference: QualityReference, descend: Descent
+) -> Quality:
     """Scores samples against a reference; `descend` maps a pool, shape (m, n), to local minima.
 
     Raises ProviderError if the samples cannot be shots of this subproblem.
@@ -67,12 +69,12 @@ def quality(subproblem: Subproblem, samples: Samples, reference: Reference, desc
     )
 
 
-def judge(subproblem: Subproblem, bits: Bits, reference: Reference) -> PoolScore:
+def judge(subproblem: Subproblem, bits: Bits, reference: QualityReference) -> PoolScore:
     """Scores one answer, shape (n,), in the same way: for the control arms."""
     return _score_pool(subproblem.energies(bits[None]), reference, _slack(subproblem))
 
 
-def _score_pool(energies: Float64s, reference: Reference, slack: float) -> PoolScore:
+def _score_pool(energies: Float64s, reference: QualityReference, slack: float) -> PoolScore:
     """The score of a pool with these energies, shape (m,); differences up to slack are ties."""
     lowest = float(energies.min())
     possible = reference.incumbent - reference.optimum

@@ -26,7 +26,7 @@ from qiskit.transpiler import Target
 
 from shotclock.circuits import template_check, templates, user_circuits
 from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateRequest
-from shotclock.circuits.templates import Identity, TargetSource
+from shotclock.circuits.templates import TargetSource, TemplateIdentity
 from shotclock.domain import files
 from shotclock.domain.circuit import Bound, Template
 
@@ -61,11 +61,11 @@ class TemplateStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def path(self, identity: Identity) -> Path:
+    def path(self, identity: TemplateIdentity) -> Path:
         """The path of this identity's template, whether or not it exists."""
         return self._folder / f"{identity.key}.template"
 
-    def read(self, identity: Identity, target: Target) -> Template | Disk:
+    def read(self, identity: TemplateIdentity, target: Target) -> Template | Disk:
         """The template, or why it cannot be used; a refused file is renamed if possible.
 
         What the file says is computed again from its circuit and the target, see `template_check`.
@@ -89,7 +89,7 @@ class TemplateStore:
                 path.replace(path.with_suffix(".refused"))
         return found
 
-    def write(self, identity: Identity, template: Template) -> None:
+    def write(self, identity: TemplateIdentity, template: Template) -> None:
         """Stores a template atomically; raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         # No fsync: a file torn by a power cut fails its checksum and is compiled again.
@@ -97,7 +97,7 @@ class TemplateStore:
             file.write(serialise(identity, template))
 
 
-def serialise(identity: Identity, template: Template) -> bytes:
+def serialise(identity: TemplateIdentity, template: Template) -> bytes:
     """The content of a template's file."""
     facts = _Facts(
         line=template.line,
@@ -121,7 +121,7 @@ def seal(header: bytes, payload: bytes) -> bytes:
     return b"\n".join((header, _checksum(header, payload), payload))
 
 
-def parse(content: bytes, identity: Identity) -> Template | Disk:
+def parse(content: bytes, identity: TemplateIdentity) -> Template | Disk:
     """The template in a file's content, or why it is refused."""
     header, _, rest = content.partition(b"\n")
     checksum, _, payload = rest.partition(b"\n")
@@ -188,7 +188,7 @@ def _warn_unwritable(folder: Path, why: str) -> None:
 
 
 def _compile_template(
-    wanted: TemplateRequest, identity: Identity, target: Target, disk: Disk
+    wanted: TemplateRequest, identity: TemplateIdentity, target: Target, disk: Disk
 ) -> ObtainedTemplate:
     began_s = time.perf_counter()
     if isinstance(wanted, Bound):

@@ -12,14 +12,14 @@ from qiskit.transpiler import Target
 
 from shotclock.circuits import source_check, templates
 from shotclock.circuits.qaoa import parameter_names
-from shotclock.circuits.templates import Identity
+from shotclock.circuits.templates import TemplateIdentity
 from shotclock.domain.circuit import Template
 from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.errors import CircuitError
 
 
-def find_fault(template: Template, wanted: Identity, target: Target, most_bytes: int) -> str:
+def find_fault(template: Template, wanted: TemplateIdentity, target: Target, most_bytes: int) -> str:
     """Why the template cannot be what was asked for, in one line; "" where it can."""
     limits = CircuitLimits(wanted.device, target.num_qubits, source_bytes=most_bytes)
     try:
@@ -38,7 +38,7 @@ def find_fault(template: Template, wanted: Identity, target: Target, most_bytes:
     return _find_misplaced(template, wanted, isa)
 
 
-def _find_misplaced(template: Template, wanted: Identity, isa: QuantumCircuit) -> str:
+def _find_misplaced(template: Template, wanted: TemplateIdentity, isa: QuantumCircuit) -> str:
     used = {isa.find_bit(qubit).index for one in isa.data for qubit in one.qubits if one.name != "barrier"}
     if template.line != (wanted.line or tuple(sorted(used))) or used != set(template.line):
         return "its line is not the qubits of its circuit"

@@ -34,7 +34,7 @@ _LATEST: dict[str, QuantumCircuit] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class TemplateIdentity:
     """Everything a template depends on; templates with the same identity are the same circuit.
 
     ansatz: the circuit's name
@@ -87,7 +87,7 @@ def compile_template(
     return compile_identity(identify(wanted, device, target), target)
 
 
-def identify(wanted: TemplateSpec, device: str, target: Target) -> Identity:
+def identify(wanted: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
     """The identity of the requested template; raises what `compile_template` raises."""
     n, qubits = wanted.n, target.num_qubits
     if not 1 <= n <= qubits:
@@ -109,7 +109,7 @@ def _find_line(target: Target, device: str, n: int) -> tuple[int, ...]:
         ) from error
 
 
-def compile_identity(wanted: Identity, target: Target) -> Template:
+def compile_identity(wanted: TemplateIdentity, target: Target) -> Template:
     """The template of this identity; `target` is the one the identity was taken from.
 
     The transpiler runs once per size, on the best line; for another line the circuit is relocated.
@@ -121,7 +121,7 @@ def compile_identity(wanted: Identity, target: Target) -> Template:
     return make_template(wanted, isa, target, wanted.line)
 
 
-def _transpile(home: Identity, target: Target) -> QuantumCircuit:
+def _transpile(home: TemplateIdentity, target: Target) -> QuantumCircuit:
     if home.key not in _LATEST:
         pass_manager = generate_preset_pass_manager(
             home.optimization_level,
@@ -135,7 +135,9 @@ def _transpile(home: Identity, target: Target) -> QuantumCircuit:
     return _LATEST[home.key]
 
 
-def make_template(source: Identity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]) -> Template:
+def make_template(
+    source: TemplateIdentity, isa: QuantumCircuit, target: Target, line: tuple[int, ...]
+) -> Template:
     """The template of a compiled circuit on these physical qubits."""
     duration_s, gates, depth = measure(isa, target)
     return Template(
@@ -154,9 +156,9 @@ def measure(isa: QuantumCircuit, target: Target) -> tuple[float, int, int]:
     return isa.estimate_duration(target, unit="s"), isa.num_nonlocal_gates(), isa.depth(_on_two_qubits)
 
 
-def identity(device: str, target: Target, line: tuple[int, ...], layers: int = 1) -> Identity:
+def identity(device: str, target: Target, line: tuple[int, ...], layers: int = 1) -> TemplateIdentity:
     """The identity of a template on this line."""
-    return Identity(
+    return TemplateIdentity(
         ansatz=ANSATZ,
         n=len(line),
         layers=layers,

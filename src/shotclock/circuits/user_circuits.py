@@ -30,7 +30,7 @@ from shotclock.circuits.lines import TWO_QUBIT_GATES, layout
 from shotclock.circuits.templates import (
     OPTIMIZATION_LEVEL,
     TRANSPILER_SEED,
-    Identity,
+    TemplateIdentity,
     calibration,
     make_template,
 )
@@ -74,9 +74,9 @@ def read(
     return Bound(dump_circuit(plain), len(active), plain.num_clbits)
 
 
-def identity(bound: Bound, device: str, target: Target) -> Identity:
+def identity(bound: Bound, device: str, target: Target) -> TemplateIdentity:
     """The identity of this circuit's template; the compiler chooses its line."""
-    return Identity(
+    return TemplateIdentity(
         ansatz=f"circuit/{bound.digest}",
         n=bound.n,
         layers=0,
@@ -89,7 +89,7 @@ def identity(bound: Bound, device: str, target: Target) -> Identity:
     )
 
 
-def compile_bound(bound: Bound, wanted: Identity, target: Target) -> Template:
+def compile_bound(bound: Bound, wanted: TemplateIdentity, target: Target) -> Template:
     """The ISA circuit, placed by the general pass manager; raises CircuitError if it cannot be placed."""
     pass_manager = generate_preset_pass_manager(
         wanted.optimization_level, target=_working(target), seed_transpiler=wanted.transpiler_seed

@@ -18,7 +18,7 @@ from shotclock.cli.streams import echo_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from shotclock.app.main_job import Job
+    from shotclock.app.main_job import MainJob
     from shotclock.bench.schema import Summary
     from shotclock.settings import Settings
 
@@ -190,13 +190,13 @@ def _agree(cost: str, yes: bool) -> None:
         typer.confirm(f"{cost}. Go on?", abort=True, err=True)
 
 
-def _job(out: Path | None, quick: bool, clock: Literal["wall", "virtual"], metrics: int | None) -> Job:
-    from shotclock.app.main_job import Job  # noqa: PLC0415
+def _job(out: Path | None, quick: bool, clock: Literal["wall", "virtual"], metrics: int | None) -> MainJob:
+    from shotclock.app.main_job import MainJob  # noqa: PLC0415
 
-    return Job(out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}", quick, clock, metrics)
+    return MainJob(out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}", quick, clock, metrics)
 
 
-def _run(settings: Settings, job: Job, console: Console) -> tuple[Summary, Path]:
+def _run(settings: Settings, job: MainJob, console: Console) -> tuple[Summary, Path]:
     from shotclock.app.main_job import run  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 

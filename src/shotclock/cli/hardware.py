@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.app.hardware import Piece, Preflight
-    from shotclock.app.main_job import Job
+    from shotclock.app.main_job import MainJob
     from shotclock.settings import Settings
 
 RECORD = "hardware.json"
@@ -35,8 +35,8 @@ def open_rehearsal(settings: Settings, console: Console) -> Iterator[Settings]:
 
 
 def admit(
-    settings: Settings, job: Job, dry_run: bool, agree: Callable[[str], None], console: Console
-) -> tuple[Settings, Job]:
+    settings: Settings, job: MainJob, dry_run: bool, agree: Callable[[str], None], console: Console
+) -> tuple[Settings, MainJob]:
     """Looks at every piece, shows them, and asks (`agree`) where the run is paid for; what then is to run.
 
     Raises MachineError where a piece that a hardware run requires is missing.

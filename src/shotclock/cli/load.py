@@ -84,7 +84,7 @@ def load(
 
     from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.app.load import LoadJob  # noqa: PLC0415
-    from shotclock.bench.load.arrivals import Plan, Scenario  # noqa: PLC0415
+    from shotclock.bench.load.arrivals import ArrivalPlan, Scenario  # noqa: PLC0415
     from shotclock.bench.load.folder import write_load  # noqa: PLC0415
     from shotclock.bench.record.folder import RunFolder  # noqa: PLC0415
     from shotclock.bench.report.load.page import write_load_report  # noqa: PLC0415
@@ -100,7 +100,9 @@ def load(
         raise SettingsError(
             f"--deadline-ms: must be from {SHORTEST_MS:g} to {LONGEST_MS:.0f} ms (got {budget_ms:g})"
         )
-    plan = Plan(Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed)
+    plan = ArrivalPlan(
+        Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed
+    )
     elsewhere = _elsewhere(target, certificate, private_key, authorities)
     own = _circuit(circuit, value or [], shots, settings)
     if own is not None and n is not None:

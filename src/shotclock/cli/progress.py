@@ -55,9 +55,9 @@ class Bars:
         if self._progress.live.is_started:
             self._progress.stop()
 
-    def hooks(self) -> main_job.Progress:
+    def hooks(self) -> main_job.JobProgress:
         """What the run calls."""
-        return main_job.Progress(self.phase, self._on_plan, self._on_advance)
+        return main_job.JobProgress(self.phase, self._on_plan, self._on_advance)
 
     def phase(self, text: str) -> None:
         """Something that takes a while begins."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator import device_file
 from shotclock.emulator.device_file import FAKE, DeviceFile, list_devices
-from shotclock.emulator.figures import Figure, Named, figures_of
+from shotclock.emulator.figures import Named, TaggedNumber, figures_of
 
 if TYPE_CHECKING:
     from qiskit.transpiler import Target
@@ -147,7 +147,9 @@ def assume_file(name: str, snapshot: Snapshot) -> DeviceFile:
     reset = common.of_family(snapshot.family).reset
     if snapshot.reset_s is not None:
         source = f"median duration of the reset instruction; {snapshot.where}"
-        reset = Figure(value=round(snapshot.reset_s * 1e6, 6), unit="us", tag="published", source=source)
+        reset = TaggedNumber(
+            value=round(snapshot.reset_s * 1e6, 6), unit="us", tag="published", source=source
+        )
     return DeviceFile(
         schema=1,
         name=name,
@@ -162,7 +164,9 @@ def assume_file(name: str, snapshot: Snapshot) -> DeviceFile:
 
 def _derive_figures(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> tuple[Named, ...]:
     where = snapshot.where
-    rep_delay = Figure(value=snapshot.rep_delay_default_s * 1e6, unit="us", tag="published", source=where)
+    rep_delay = TaggedNumber(
+        value=snapshot.rep_delay_default_s * 1e6, unit="us", tag="published", source=where
+    )
     if "rep_delay_default_s" in snapshot.assumed:
         rep_delay = device_file.load_defaults().of_family(snapshot.family).rep_delay
     assumed = "clops_h" in snapshot.assumed
@@ -176,7 +180,7 @@ def _derive_figures(file: DeviceFile, snapshot: Snapshot, efficiency: float) -> 
     tag: Literal["assumed", "published"] = "assumed" if assumed else "published"
     return (
         Named("device.rep_delay", rep_delay),
-        Named("device.efficiency", Figure(value=efficiency, unit="1", tag=tag, source=formula)),
+        Named("device.efficiency", TaggedNumber(value=efficiency, unit="1", tag=tag, source=formula)),
     )
 
 

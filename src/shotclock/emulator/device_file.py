@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
-from shotclock.emulator.figures import Figure, Sourced
+from shotclock.emulator.figures import Sourced, TaggedNumber
 from shotclock.emulator.profile import first_fault
 
 FAKE = "fake:"
@@ -28,10 +28,10 @@ class Noise(Sourced):
     short_rep_delay: λ added at rep_delay 0
     """
 
-    base: Figure
-    per_gate_layer: Figure
-    exposure: Figure
-    short_rep_delay: Figure
+    base: TaggedNumber
+    per_gate_layer: TaggedNumber
+    exposure: TaggedNumber
+    short_rep_delay: TaggedNumber
 
 
 class DeviceFile(Sourced):
@@ -52,8 +52,8 @@ class DeviceFile(Sourced):
     title: str
     fake_backend: str = ""
     documents: str = ""
-    reset: Figure
-    lanes: Figure
+    reset: TaggedNumber
+    lanes: TaggedNumber
     noise: Noise
 
     @model_validator(mode="after")
@@ -73,10 +73,10 @@ class Family(Sourced):
     reset: duration of a reset.
     """
 
-    rep_delay: Figure
-    rep_delay_low: Figure
-    rep_delay_high: Figure
-    reset: Figure
+    rep_delay: TaggedNumber
+    rep_delay_low: TaggedNumber
+    rep_delay_high: TaggedNumber
+    reset: TaggedNumber
 
 
 class Defaults(Sourced):
@@ -91,9 +91,9 @@ class Defaults(Sourced):
     """
 
     schema_number: Literal[1] = Field(alias="schema")
-    max_shots: Figure
-    max_circuits: Figure
-    lanes: Figure
+    max_shots: TaggedNumber
+    max_circuits: TaggedNumber
+    lanes: TaggedNumber
     nighthawk: Family
     other: Family
     noise: Noise
@@ -104,7 +104,7 @@ class Defaults(Sourced):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DeviceSource:
     """Where a device's snapshot is.
 
     fake_backend: class in IBM's fake provider, or ""
@@ -141,16 +141,16 @@ def load(name: str) -> DeviceFile | None:
     return _load_shipped(name)
 
 
-def find_source(name: str) -> Source:
+def find_source(name: str) -> DeviceSource:
     """Where the device's snapshot is. Raises SettingsError."""
     file = load(name)
     if file is None:
-        return Source(fake_backend=name.removeprefix(FAKE))
+        return DeviceSource(fake_backend=name.removeprefix(FAKE))
     if file.fake_backend:
-        return Source(fake_backend=file.fake_backend)
+        return DeviceSource(fake_backend=file.fake_backend)
     path = Path(name).parent / file.documents
     try:
-        return Source(documents=str(path), changed_ns=path.stat().st_mtime_ns)
+        return DeviceSource(documents=str(path), changed_ns=path.stat().st_mtime_ns)
     except OSError as error:
         raise SettingsError(f"device {name}: documents {path}: {encoding.explain(error)}") from error
 

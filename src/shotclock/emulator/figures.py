@@ -21,7 +21,7 @@ class Sourced(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Figure(Sourced):
+class TaggedNumber(Sourced):
     """One number of a data file; without a source it does not load.
 
     value: not negative, in `unit`
@@ -41,7 +41,7 @@ class Figure(Sourced):
         return self.value * SECONDS[self.unit]
 
 
-def _time(figure: Figure) -> Figure:
+def _time(figure: TaggedNumber) -> TaggedNumber:
     if figure.unit not in SECONDS:
         raise ValueError(f"a time needs one of the units {', '.join(SECONDS)} (got {figure.unit!r})")
     return figure
@@ -52,14 +52,14 @@ class Named:
     """A figure and its dotted name in its file."""
 
     name: str
-    figure: Figure
+    figure: TaggedNumber
 
 
 class Constant(Sourced):
     """A fixed time."""
 
     kind: Literal["constant"]
-    value: Figure
+    value: TaggedNumber
 
     @property
     def mean_s(self) -> float:
@@ -76,8 +76,8 @@ class Uniform(Sourced):
     """A time with uniform probability between two."""
 
     kind: Literal["uniform"]
-    low: Figure
-    high: Figure
+    low: TaggedNumber
+    high: TaggedNumber
 
     @model_validator(mode="after")
     def _check_order(self) -> Uniform:
@@ -99,8 +99,8 @@ class Lognormal(Sourced):
     """A lognormal time, given by its median and its 99th percentile."""
 
     kind: Literal["lognormal"]
-    median: Figure
-    p99: Figure
+    median: TaggedNumber
+    p99: TaggedNumber
 
     @model_validator(mode="after")
     def _check_order(self) -> Lognormal:
@@ -132,7 +132,7 @@ def figures_of(model: BaseModel, prefix: str = "") -> tuple[Named, ...]:
     for field in type(model).model_fields:
         value = getattr(model, field)
         name = f"{prefix}{field}"
-        if isinstance(value, Figure):
+        if isinstance(value, TaggedNumber):
             named.append(Named(name, value))
         elif isinstance(value, BaseModel):
             named.extend(figures_of(value, f"{name}."))

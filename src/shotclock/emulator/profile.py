@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
-from shotclock.emulator.figures import SECONDS, Distribution, Figure, Named, Sourced, figures_of
+from shotclock.emulator.figures import SECONDS, Distribution, Named, Sourced, TaggedNumber, figures_of
 from shotclock.emulator.windows import CalibrationWindows
 
 COMPONENTS = ("link", "queue", "subjob_overhead", "poll_interval", "submissions_per_minute")
@@ -24,16 +24,16 @@ COMPONENTS = ("link", "queue", "subjob_overhead", "poll_interval", "submissions_
 class Link(Sourced):
     """The network: the time of a round trip, and how many a submit and a collect take."""
 
-    rtt: Figure
-    submit_round_trips: Figure
-    collect_round_trips: Figure
+    rtt: TaggedNumber
+    submit_round_trips: TaggedNumber
+    collect_round_trips: TaggedNumber
 
 
 class Range(Sourced):
     """Two times, the lower one first."""
 
-    low: Figure
-    high: Figure
+    low: TaggedNumber
+    high: TaggedNumber
 
     @property
     def ms(self) -> tuple[float, float]:
@@ -88,8 +88,8 @@ class Profile(Sourced):
     link: Link | None = None
     queue: Distribution | None = None
     subjob_overhead: Distribution | None = None
-    poll_interval: Figure | None = None
-    submissions_per_minute: Figure | None = None
+    poll_interval: TaggedNumber | None = None
+    submissions_per_minute: TaggedNumber | None = None
     calibration: CalibrationWindows | None = None
     not_modelled: tuple[Omission, ...] = ()
 

@@ -21,7 +21,7 @@ from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
 from shotclock.emulator.profile import Omission, Profile, Sanity
 from shotclock.emulator.statevector import MAX_QUBITS, execute_all
-from shotclock.emulator.timing import Part, Timeline, mean_by_component, quantile_s, sample_timeline
+from shotclock.emulator.timing import Timeline, TimePart, mean_by_component, quantile_s, sample_timeline
 from shotclock.emulator.user_circuits import execute_any
 
 # Timers fire up to a millisecond late, so a wait shorter than this is merged into the next one.
@@ -44,7 +44,7 @@ class ProfileFigures:
 
     title: str
     components: tuple[Named, ...]
-    mean_by_component: tuple[Part, ...]
+    mean_by_component: tuple[TimePart, ...]
     mean_ms: float
     p95_ms: float
     sanity: Sanity | None

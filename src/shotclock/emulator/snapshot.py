@@ -26,7 +26,7 @@ from shotclock.domain import documents as limits
 from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.plugin import describe_error
-from shotclock.emulator.device_file import Source, load_defaults
+from shotclock.emulator.device_file import DeviceSource, load_defaults
 
 # CLOPS_h counts layers of two-qubit gates, each followed by arbitrary single-qubit rotations;
 # IBM quotes circuits of 100 of them (Wack et al., arXiv 2110.14108, and its "h" revision of 2023).
@@ -102,7 +102,7 @@ def read(fake_backend: str) -> Snapshot:
 
 
 @functools.lru_cache(maxsize=4)
-def read_documents(source: Source) -> Snapshot:
+def read_documents(source: DeviceSource) -> Snapshot:
     """The snapshot in a JSON file that `shotclock profile snapshot` wrote. Raises SettingsError."""
     return parse(source.documents, *documents(source))
 
@@ -131,12 +131,12 @@ def parse(name: str, configuration: str, properties: str) -> Snapshot:
         ) from error
 
 
-def read_source(source: Source) -> Snapshot:
+def read_source(source: DeviceSource) -> Snapshot:
     """The snapshot of either kind. Raises SettingsError."""
     return read_documents(source) if source.documents else read(source.fake_backend)
 
 
-def documents(source: Source) -> tuple[str, str]:
+def documents(source: DeviceSource) -> tuple[str, str]:
     """The snapshot's configuration and properties, JSON texts. Raises SettingsError."""
     if not source.documents:
         backend = _open(source.fake_backend)

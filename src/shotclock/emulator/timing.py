@@ -42,7 +42,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TimePart:
     """The mean of one part of a call, milliseconds."""
 
     name: str
@@ -76,7 +76,7 @@ def sample_timeline(job: Job, facts: DeviceFacts, profile: Profile, rng: np.rand
     )
 
 
-def mean_by_component(job: Job, facts: DeviceFacts, profile: Profile) -> tuple[Part, ...]:
+def mean_by_component(job: Job, facts: DeviceFacts, profile: Profile) -> tuple[TimePart, ...]:
     """The mean of each part from submit to samples; the parts add up to the predicted mean."""
     overhead_s = profile.subjob_overhead.mean_s if profile.subjob_overhead else 0.0
     parts_s = (
@@ -87,7 +87,7 @@ def mean_by_component(job: Job, facts: DeviceFacts, profile: Profile) -> tuple[P
         ("poll", 0.5 * profile.poll_interval_s),
         ("network_collect", profile.collect_s),
     )
-    return tuple(Part(name, seconds * 1e3) for name, seconds in parts_s)
+    return tuple(TimePart(name, seconds * 1e3) for name, seconds in parts_s)
 
 
 def quantile_s(job: Job, facts: DeviceFacts, profile: Profile, q: float) -> float:

@@ -6,7 +6,7 @@ import math
 
 from pydantic import model_validator
 
-from shotclock.emulator.figures import SECONDS, Figure, Sourced
+from shotclock.emulator.figures import SECONDS, Sourced, TaggedNumber
 
 
 class CalibrationWindows(Sourced):
@@ -15,13 +15,13 @@ class CalibrationWindows(Sourced):
     Windows begin between jobs: a running job finishes, and the next one waits for the window's end.
     """
 
-    every: Figure
-    lasts: Figure
+    every: TaggedNumber
+    lasts: TaggedNumber
 
     @model_validator(mode="after")
     def _check_order(self) -> CalibrationWindows:
         for name in ("every", "lasts"):
-            figure: Figure = getattr(self, name)
+            figure: TaggedNumber = getattr(self, name)
             if figure.unit not in SECONDS:
                 raise ValueError(f"{name}: a time needs one of the units {', '.join(SECONDS)}")
         if not 0.0 < self.lasts.seconds < self.every.seconds:

@@ -15,7 +15,7 @@ SLICE_NS = 100 * NS_PER_MS
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class QueueLoad:
     """What the orchestrator holds at this instant.
 
     waiting: calls ahead of a new one.
@@ -34,7 +34,7 @@ class Load:
     batch: int = 1
 
 
-def predict_s(load: Load) -> float:
+def predict_s(load: QueueLoad) -> float:
     """p95 of waiting plus service time of one more call, seconds: ahead + ⌈(waiting + 1)/batch⌉ × service.
 
     Conservative: the QPU runs one job at a time, so lanes do not divide it; p95s are added.
@@ -43,7 +43,7 @@ def predict_s(load: Load) -> float:
     return load.ahead_s + jobs * load.service_p95_s
 
 
-def admit(load: Load, remaining_ns: int) -> Rejection | None:
+def admit(load: QueueLoad, remaining_ns: int) -> Rejection | None:
     """None admits; a rejection means that the call is predicted not to finish in time."""
     needed = predict_s(load)
     remaining = remaining_ns / NS_PER_S
@@ -53,7 +53,7 @@ def admit(load: Load, remaining_ns: int) -> Rejection | None:
     return Rejection(REMAINING_BUDGET, remaining, needed, "s predicted p95", retry_after)
 
 
-def explain_displacement(load: Load, queue_limit: int) -> Rejection:
+def explain_displacement(load: QueueLoad, queue_limit: int) -> Rejection:
     """The rejection of a call that is displaced because the queue is full."""
     return Rejection("queue_limit", queue_limit, queue_limit, "calls waiting", load.service_p95_s)
 

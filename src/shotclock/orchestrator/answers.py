@@ -26,7 +26,7 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import Clock, Offload, ProviderLimits, Solver, Synthesizer
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.call import Progress, Sampled
+from shotclock.orchestrator.call import CallProgress, Sampled
 from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.race import best, classical, incumbent
 
@@ -102,7 +102,7 @@ class Answers:
         return answer
 
     def race(
-        self, subproblem: Subproblem, fallback: Answer | None, sampled: Sampled, progress: Progress
+        self, subproblem: Subproblem, fallback: Answer | None, sampled: Sampled, progress: CallProgress
     ) -> Done | ProviderFault:
         """The best of samples, classical answer and no change; a fault if the samples cannot be decoded."""
         began = self.clock.now_ns()
@@ -120,7 +120,7 @@ class Answers:
         return Done(answer, sampled.samples, fallback, provenance)
 
     async def fall_back(
-        self, subproblem: Subproblem, fallback: Answer | None, cause: Cause, progress: Progress
+        self, subproblem: Subproblem, fallback: Answer | None, cause: Cause, progress: CallProgress
     ) -> Outcome:
         """The outcome of a call without samples: the classical answer, or the reason alone."""
         if fallback is None and self.policy is Fallback.STANDBY:
@@ -130,11 +130,11 @@ class Answers:
             return Degraded(best(subproblem, (incumbent(subproblem), fallback)), cause, provenance)
         return end_without_answer(cause, provenance)
 
-    def answer_executed(self, sampled: Sampled, progress: Progress) -> Executed:
+    def answer_executed(self, sampled: Sampled, progress: CallProgress) -> Executed:
         """The outcome of a user circuit that ran."""
         return Executed(sampled.samples, self._provenance(progress, sampled.samples, sampled.at_ns))
 
-    def answer_unexecuted(self, cause: Cause, progress: Progress) -> Shed | Late | Failed:
+    def answer_unexecuted(self, cause: Cause, progress: CallProgress) -> Shed | Late | Failed:
         """The outcome of a user circuit that did not run; it has no classical answer."""
         return end_without_answer(cause, self._provenance(progress, Samples.none(0), 0))
 
@@ -142,7 +142,7 @@ class Answers:
         self,
         subproblem: Subproblem,
         fallback: Answer | None,
-        progress: Progress,
+        progress: CallProgress,
         sampled: Sampled | None = None,
         *,
         raw_gain: float = 0.0,
@@ -159,7 +159,7 @@ class Answers:
 
     def _provenance(
         self,
-        progress: Progress,
+        progress: CallProgress,
         samples: Samples,
         at_ns: int,
         *,

@@ -13,7 +13,7 @@ from shotclock.domain.subproblem import Subproblem
 
 
 @dataclass(slots=True)
-class Progress:
+class CallProgress:
     """What has happened to a call so far; complete enough for its provenance at any time.
 
     stages: the stages that have ended.
@@ -86,7 +86,7 @@ class Call:
     queued_ns: int
     incumbent_energy: float
     ended: asyncio.Future[Ended]
-    progress: Progress = field(default_factory=Progress)
+    progress: CallProgress = field(default_factory=CallProgress)
     caller: str = ""
 
     @property

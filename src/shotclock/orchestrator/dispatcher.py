@@ -29,7 +29,7 @@ from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
-from shotclock.orchestrator.call import Call, Ended, Progress, Sampled, UserCircuit
+from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuit
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
@@ -188,7 +188,7 @@ class Orchestrator:
         size = subproblem.quadratic.nbytes + subproblem.linear.nbytes
         outcome: Outcome
         if refused := self._over_quota(subproblem.caller, size):
-            provenance = self._answers.provenance(subproblem, None, Progress())
+            provenance = self._answers.provenance(subproblem, None, CallProgress())
             outcome = end_without_answer(refused, provenance)
         else:
             with self._in_progress.hold(subproblem.caller, size):
@@ -209,7 +209,7 @@ class Orchestrator:
         size = len(spec.content)
         outcome: CircuitOutcome
         if refused := self._over_quota(spec.caller, size):
-            outcome = self._answers.answer_unexecuted(refused, Progress())
+            outcome = self._answers.answer_unexecuted(refused, CallProgress())
         else:
             with self._in_progress.hold(spec.caller, size):
                 outcome = await self._execute(spec)
@@ -219,7 +219,7 @@ class Orchestrator:
     async def _execute(self, spec: CircuitSpec) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
-        progress = Progress()
+        progress = CallProgress()
         refused = self._refusal(spec.budget_ns, spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
@@ -266,13 +266,13 @@ class Orchestrator:
         if samples is None:
             return None
         sampled = Sampled(samples, self._clock.now_ns())
-        outcome = self._answers.race(subproblem, fallback, sampled, Progress(cached=True))
+        outcome = self._answers.race(subproblem, fallback, sampled, CallProgress(cached=True))
         return outcome if isinstance(outcome, Done) else None
 
     async def _solve_fresh(
         self, subproblem: Subproblem, fallback: Answer | None, arrived: int, cache_key: str
     ) -> Outcome:
-        progress = Progress()
+        progress = CallProgress()
         refused = self._refuse_width(subproblem) or self._refusal(
             subproblem.budget_ns, subproblem.priority, subproblem.caller
         )
@@ -320,7 +320,7 @@ class Orchestrator:
         work: Subproblem | UserCircuit,
         deadline: Deadline,
         incumbent_energy: float,
-        progress: Progress,
+        progress: CallProgress,
         caller: str,
     ) -> Call:
         ended = asyncio.get_running_loop().create_future()

@@ -11,7 +11,7 @@ from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Clock, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Priority
-from shotclock.orchestrator.admission import Load, QueueWaits
+from shotclock.orchestrator.admission import QueueLoad, QueueWaits
 from shotclock.orchestrator.call import Call, UserCircuit
 from shotclock.orchestrator.forecast import RETURN_MARGIN_NS, Forecast
 from shotclock.orchestrator.health.health import Health
@@ -57,9 +57,9 @@ class Lanes:
         """Waiting calls of all callers."""
         return len(self._waiting)
 
-    def load(self, priority: Priority, caller: str = "") -> Load:
+    def load(self, priority: Priority, caller: str = "") -> QueueLoad:
         """The present load, as a new call of this caller and priority meets it."""
-        return Load(
+        return QueueLoad(
             waiting=self._waiting.ahead_of(priority, caller),
             running=len(self._jobs),
             ahead_s=self._schedule().ahead_ns / NS_PER_S,

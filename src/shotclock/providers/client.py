@@ -83,7 +83,7 @@ def _range_s(limits: object) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Metrics:
+class JobMetrics:
     """The vendor's record of a job; seconds of the vendor's clock, None if unknown.
 
     queued_s: from created to running, seconds.
@@ -194,7 +194,7 @@ class Client(Protocol[J, L]):
         Raises JobEndedError if the job failed, UnreadableError if the samples cannot be read.
         """
 
-    def metrics(self, job: J) -> Metrics:
+    def metrics(self, job: J) -> JobMetrics:
         """The job's present timestamps and usage."""
 
     def cancel(self, job: J) -> None:

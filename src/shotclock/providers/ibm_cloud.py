@@ -15,7 +15,7 @@ from qiskit_ibm_runtime.executor_sampler import Sampler
 
 from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
-from shotclock.providers.client import DeviceLimits, ExecutionMode, Metrics, UnknownStateError, Usage
+from shotclock.providers.client import DeviceLimits, ExecutionMode, JobMetrics, UnknownStateError, Usage
 from shotclock.providers.credentials import Secret
 from shotclock.providers.edge import seconds, translate_errors
 from shotclock.providers.ibm_exchange import Exchange, record_submit
@@ -38,7 +38,7 @@ MOST_FOUND = 10
 """Most jobs listed per tag: more than one is an error already."""
 
 
-class Service(QiskitRuntimeService):  # type: ignore[misc]
+class RuntimeService(QiskitRuntimeService):  # type: ignore[misc]
     """The client's service with two changes to every submit.
 
     It does not look the back end up again, a round trip whose failure the client reports as "no backend
@@ -131,7 +131,7 @@ class IbmCloud:
 
     name = "ibm"
 
-    def __init__(self, service: Service, backend: IBMBackend, secret: Secret) -> None:
+    def __init__(self, service: RuntimeService, backend: IBMBackend, secret: Secret) -> None:
         self._service = service
         self._backend = backend
         self._secret = secret
@@ -271,7 +271,7 @@ class IbmCloud:
             except Exception as error:  # noqa: BLE001 - a decoder may raise anything
                 raise ResultsUnreadableError(f"results of {job.id} cannot be read: {error}") from None
 
-    def metrics(self, job: IbmJob) -> Metrics:
+    def metrics(self, job: IbmJob) -> JobMetrics:
         """See `Client.metrics`."""
         with self._edge(Doing.READ):
             return metrics_of(job.runtime.metrics())

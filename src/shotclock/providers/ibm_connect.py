@@ -24,7 +24,7 @@ from requests.adapters import HTTPAdapter
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.providers.credentials import Credentials, Secret
 from shotclock.providers.edge import translate_errors
-from shotclock.providers.ibm_cloud import ConfigurationError, IbmCloud, Service
+from shotclock.providers.ibm_cloud import ConfigurationError, IbmCloud, RuntimeService
 from shotclock.providers.ibm_exchange import note_answered, note_sent
 from shotclock.providers.ibm_faults import Doing, translate
 from shotclock.providers.ibm_tokens import PromptTokens, TokenAuth
@@ -75,7 +75,7 @@ def _connect(credentials: Credentials, backend: str) -> IbmCloud:
     secret = credentials.token
     with translate_errors(lambda error: translate(error, Doing.READ, secret)):
         try:
-            service = Service(channel="ibm_quantum_platform", **_client_arguments(credentials))
+            service = RuntimeService(channel="ibm_quantum_platform", **_client_arguments(credentials))
         except AccountNotFoundError:
             raise SettingsError(
                 "quantum.credentials_file: not set, and IBM's client has no saved key; name a file with an "
@@ -128,13 +128,13 @@ def _client_arguments(credentials: Credentials) -> dict[str, str]:
     return {name: value for name, value in values.items() if value}
 
 
-def _find_key(service: Service, default: Secret) -> Secret:
+def _find_key(service: RuntimeService, default: Secret) -> Secret:
     """The key that the client uses, from any source, so that it can be redacted."""
     account = service.active_account() or {}
     return Secret(str(account.get("token") or default.reveal()))
 
 
-def _disable_retries(service: Service) -> tuple[requests.Session, ...]:
+def _disable_retries(service: RuntimeService) -> tuple[requests.Session, ...]:
     """Disables the silent retries of the client's HTTP sessions, and returns the sessions."""
     known = getattr(service, "_api_clients", {}).values()
     clients: list[Any] = [*known, getattr(service, "_active_api_client", None)]
@@ -169,14 +169,14 @@ def _check_key(session: requests.Session) -> None:
         session.auth.tm.get_token()
 
 
-def _raise_if_unusable(service: Service, backend: str) -> None:
+def _raise_if_unusable(service: RuntimeService, backend: str) -> None:
     """Raises ConfigurationError if the back end exists, but its configuration cannot be read."""
     for name, cause in service.unusable.items():
         if backend in {"", name}:
             raise ConfigurationError(f"the configuration of {name} cannot be read") from cause
 
 
-def _explain_no_backend(service: Service, backend: str) -> str:
+def _explain_no_backend(service: RuntimeService, backend: str) -> str:
     try:
         names = ", ".join(sorted(known.name for known in service.backends())) or "none"
     except Exception:  # noqa: BLE001 - the list of devices only completes the message

@@ -11,7 +11,7 @@ from qiskit.primitives import BitArray, PrimitiveResult
 
 from shotclock.domain.circuit import Samples
 from shotclock.domain.plural import with_article
-from shotclock.providers.client import Metrics
+from shotclock.providers.client import JobMetrics
 from shotclock.providers.edge import mapping, seconds
 from shotclock.providers.ibm_faults import ResultsUnreadableError
 
@@ -39,13 +39,13 @@ def _samples(name: str, bits: object) -> Samples:
     return Samples(np.ascontiguousarray(pool), counts.astype(np.int64))
 
 
-def metrics_of(document: object) -> Metrics:
+def metrics_of(document: object) -> JobMetrics:
     """The Metrics from the body of GET /jobs/{id}/metrics; missing or malformed values are unknown."""
     whole = mapping(document)
     stamps = mapping(whole.get("timestamps"))
     created, running, finished = (_parse(stamps.get(name)) for name in ("created", "running", "finished"))
     emulated = mapping(whole.get("emulated"))
-    return Metrics(
+    return JobMetrics(
         queued_s=_elapsed_s(created, running),
         running_s=_elapsed_s(running, finished),
         usage_s=_final_usage_s(mapping(whole.get("usage"))),

@@ -33,8 +33,8 @@ from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError, Set
 from shotclock.providers.client import (
     DeviceLimits,
     ExecutionMode,
+    JobMetrics,
     JobNotFoundError,
-    Metrics,
     UnknownStateError,
     UnreadableError,
     Usage,
@@ -208,14 +208,14 @@ class QrmiClient:
             what = self._secret.redact(describe(error))[:LONGEST]
             raise UnreadableError(FaultKind.PERMANENT, f"qrmi: results of {job.id}: {what}") from None
 
-    def metrics(self, job: QrmiJob) -> Metrics:
+    def metrics(self, job: QrmiJob) -> JobMetrics:
         """The time in which data was taken; QRMI reports neither timestamps nor usage."""
         try:
             spans = ResultDecoder.decode(self._result(job)).metadata["execution"]["execution_spans"]
             running_s = seconds((_parse(spans.stop) - _parse(spans.start)).total_seconds())
         except Exception:  # noqa: BLE001 - unreadable metadata must not cost the samples
-            return Metrics(tells_usage=False)
-        return Metrics(running_s=running_s, tells_usage=False)
+            return JobMetrics(tells_usage=False)
+        return JobMetrics(running_s=running_s, tells_usage=False)
 
     def cancel(self, job: QrmiJob) -> None:
         """See `Client.cancel`; QRMI refuses to stop a job that has just ended, which is not a fault."""

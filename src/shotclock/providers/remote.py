@@ -25,9 +25,9 @@ from shotclock.providers.client import (
     Client,
     DeviceLimits,
     J,
+    JobMetrics,
     JobNotFoundError,
     L,
-    Metrics,
     SessionGoneError,
     UnreadableError,
     Usage,
@@ -187,7 +187,7 @@ class RemoteProvider(Generic[J, L]):
                 raise _explain_cancelled(job.job.id)
         except ProviderError:
             self._settlement.abandon(job)
-            self._end(job, Metrics())
+            self._end(job, JobMetrics())
             raise
         self._settlement.deliver(job)
         self._end(job, metrics)
@@ -204,7 +204,7 @@ class RemoteProvider(Generic[J, L]):
         try:
             await self._until_found(self._client.cancel, job.job, grace_s=self._cadence.cancel_grace_s)
         finally:
-            self._end(job, Metrics())
+            self._end(job, JobMetrics())
         self._remember(accepted.job_id, cancelled=True)
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
@@ -312,13 +312,13 @@ class RemoteProvider(Generic[J, L]):
             waited_s = (self._clock.now_ns() - job.accepted_ns) / NS_PER_S
             await asyncio.sleep(max(pause_s, self._cadence.wait_s(waited_s, job.expected_s)))
 
-    async def _samples_and_metrics(self, job: SubmittedJob[J]) -> tuple[tuple[Samples, ...], Metrics]:
+    async def _samples_and_metrics(self, job: SubmittedJob[J]) -> tuple[tuple[Samples, ...], JobMetrics]:
         """Fetches both concurrently; paid samples must not be late because of the metrics."""
         metrics = asyncio.ensure_future(self._metrics(job))
         try:
             samples = await self._samples(job)
             await asyncio.wait({metrics}, timeout=self._cadence.metrics_s)
-            return samples, metrics.result() if metrics.done() else Metrics()
+            return samples, metrics.result() if metrics.done() else JobMetrics()
         finally:
             metrics.cancel()
 
@@ -359,17 +359,17 @@ class RemoteProvider(Generic[J, L]):
             ) from error
         return min(error.retry_after_s, cadence.patience_s)
 
-    async def _metrics(self, job: SubmittedJob[J]) -> Metrics:
+    async def _metrics(self, job: SubmittedJob[J]) -> JobMetrics:
         try:
             return await self._ask(self._client.metrics, job.job)
         except ProviderError:
-            return Metrics()
+            return JobMetrics()
 
     def _execution(
         self,
         job: SubmittedJob[J],
         samples: tuple[Samples, ...],
-        metrics: Metrics,
+        metrics: JobMetrics,
         unseen_ns: int,
         seen_ns: int,
     ) -> Execution:
@@ -397,7 +397,7 @@ class RemoteProvider(Generic[J, L]):
             emulator_overrun=metrics.overrun,
         )
 
-    def _end(self, job: SubmittedJob[J], metrics: Metrics) -> None:
+    def _end(self, job: SubmittedJob[J], metrics: JobMetrics) -> None:
         """Ends the job for its caller; its usage is requested in the background."""
         if job.over:
             return

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Generic
 
 from shotclock.domain.ports import Charges
-from shotclock.providers.client import J, L, Metrics
+from shotclock.providers.client import J, JobMetrics, L
 from shotclock.providers.polling import Cadence
 from shotclock.providers.submitted_job import SubmittedJob
 from shotclock.providers.workload import SharedWorkload
@@ -28,7 +28,7 @@ class UsageSettlement(Generic[J, L]):
         self,
         workload: SharedWorkload[J, L],
         cadence: Cadence,
-        look: Callable[[SubmittedJob[J]], Awaitable[Metrics]],
+        look: Callable[[SubmittedJob[J]], Awaitable[JobMetrics]],
     ) -> None:
         self._workload = workload
         self._cadence = cadence
@@ -92,16 +92,16 @@ class UsageSettlement(Generic[J, L]):
                 return
             await asyncio.sleep(wait_s / (metrics.speed or 1.0))
             wait_s *= 2.0
-        await self._book(job, Metrics())
+        await self._book(job, JobMetrics())
 
     async def _settle_last(self, job: SubmittedJob[J]) -> None:
-        metrics = Metrics()
+        metrics = JobMetrics()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_LOOK_S):
                 metrics = await self._look(job)
         await self._book(job, metrics)
 
-    async def _book(self, job: SubmittedJob[J], metrics: Metrics) -> None:
+    async def _book(self, job: SubmittedJob[J], metrics: JobMetrics) -> None:
         if job.job.id in self._abandoned and metrics.usage_s is not None:
             self._abandoned[job.job.id] = metrics.usage_s
         usage_s = metrics.usage_s

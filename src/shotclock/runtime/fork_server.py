@@ -66,7 +66,7 @@ class Reap:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WorkerReply:
     """What became of a piece of work. is_last: the worker ends after it."""
 
     kind: Literal["done", "raised", "memory"]
@@ -154,31 +154,31 @@ def _work(connection: Connection, alive: tuple[int, ...], limits: WorkerLimits) 
         # what it keeps would be missing from the next piece's memory
         has_grown = _data_bytes() > base + limits.memory_mib * MIB // 2
         is_last = has_grown or reply.kind == "memory"
-        connection.send_bytes(_encode(Reply(reply.kind, reply.value, is_last)))
+        connection.send_bytes(_encode(WorkerReply(reply.kind, reply.value, is_last)))
         if is_last:
             os._exit(0)
 
 
-def _answer(payload: bytes) -> Reply:
+def _answer(payload: bytes) -> WorkerReply:
     try:
         function, arguments, keywords = pickle.loads(payload)  # noqa: S301 - the owner's
-        return Reply("done", function(*arguments, **keywords))
+        return WorkerReply("done", function(*arguments, **keywords))
     except MemoryError:
-        return Reply("memory", None)
+        return WorkerReply("memory", None)
     except BaseException as error:  # noqa: BLE001 - raised again by the owner; a Rust panic does not derive from Exception
-        return Reply("raised", error)
+        return WorkerReply("raised", error)
 
 
-def _encode(reply: Reply) -> bytes:
+def _encode(reply: WorkerReply) -> bytes:
     try:
         encoded = pickle.dumps(reply)
         if reply.kind == "raised":
             pickle.loads(encoded)  # noqa: S301 - one that cannot be read back is found here
     except MemoryError:
-        return pickle.dumps(Reply("memory", None, is_last=True))
+        return pickle.dumps(WorkerReply("memory", None, is_last=True))
     except Exception:  # noqa: BLE001 - whatever an object's own pickling raises
         said = RuntimeError(f"{type(reply.value).__name__}: {reply.value}"[:1000])
-        return pickle.dumps(Reply("raised", said, reply.is_last))
+        return pickle.dumps(WorkerReply("raised", said, reply.is_last))
     return encoded
 
 

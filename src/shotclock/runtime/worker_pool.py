@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from shotclock.domain.errors import WorkerError, WorkerFault
 from shotclock.domain.ports import WorkerRestart
-from shotclock.runtime.fork_server import Reply, Work, WorkerLimits
+from shotclock.runtime.fork_server import Work, WorkerLimits, WorkerReply
 from shotclock.runtime.worker_process import EndedError, ForkServer, GoneError, OverTimeError, WorkerProcess
 
 P = ParamSpec("P")
@@ -234,7 +234,7 @@ class WorkerPool:
         item.fail(WorkerError(WorkerFault.START, self._server.failure or CLOSED, 1, 0, "workers", 1.0))
         return worker
 
-    def _call(self, item: _Item, worker: WorkerProcess) -> Reply:
+    def _call(self, item: _Item, worker: WorkerProcess) -> WorkerReply:
         """The worker's reply; raises an error of the worker, which is then gone."""
         item.assign(worker)
         if self._closed:
@@ -253,7 +253,7 @@ class WorkerPool:
         finally:
             item.assign(None)
 
-    def _hand_over(self, item: _Item, reply: Reply) -> None:
+    def _hand_over(self, item: _Item, reply: WorkerReply) -> None:
         match reply.kind:
             case "done":
                 item.future.set_result(reply.value)

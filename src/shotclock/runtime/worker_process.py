@@ -17,7 +17,7 @@ from multiprocessing.reduction import send_handle
 from typing import Any
 
 from shotclock.domain.errors import WorkerError, WorkerFault
-from shotclock.runtime.fork_server import Fork, Prepare, Reap, Reply, Work, WorkerLimits
+from shotclock.runtime.fork_server import Fork, Prepare, Reap, Work, WorkerLimits, WorkerReply
 
 # Libraries' own threads would outlive a fork as locks that nobody releases, and take cores from callers.
 ONE_THREAD = {
@@ -170,7 +170,7 @@ class WorkerProcess:
         except (AttributeError, OSError):
             self._handle = -1
 
-    def call(self, work: Work, limit_s: float) -> Reply:
+    def call(self, work: Work, limit_s: float) -> WorkerReply:
         """The reply. Raises GoneError, EndedError, OverTimeError, and what pickling the work raises."""
         payload = pickle.dumps(work)
         try:
@@ -182,7 +182,7 @@ class WorkerProcess:
             encoded = self._receive(limit_s)
         except (EOFError, OSError) as error:
             raise EndedError from error
-        reply: Reply = pickle.loads(encoded)  # noqa: S301 - our own process's
+        reply: WorkerReply = pickle.loads(encoded)  # noqa: S301 - our own process's
         return reply
 
     def _receive(self, limit_s: float) -> bytes:

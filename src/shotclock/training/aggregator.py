@@ -13,7 +13,7 @@ from shotclock.domain.errors import DeltaError, KernelError, SettingsError
 from shotclock.domain.iteration import Applied
 from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Winner
 from shotclock.domain.ports import Kernel
-from shotclock.training.audit import NO_AUDIT, Audit, Entry
+from shotclock.training.audit import NO_AUDIT, Audit, AuditEntry
 from shotclock.training.checked import ValidatingKernel
 from shotclock.training.revalidate import revalidate
 
@@ -30,7 +30,7 @@ class Decisions(Protocol):
         """The aggregator decided on an answer."""
 
 
-class Target(Protocol):
+class UpdateTarget(Protocol):
     """A model that deltas are tested on and applied to; every Workload is one."""
 
     def probe(self, delta: Delta) -> float:
@@ -64,7 +64,7 @@ class Aggregator:
 
     def __init__(
         self,
-        workload: Target,
+        workload: UpdateTarget,
         kernel: Kernel,
         on_stale: OnStale,
         recorder: Decisions,
@@ -180,7 +180,9 @@ class Aggregator:
         return Applied(ready.decision, ready.winner, self._version)
 
     def _record(self, request_id: str, base: int, seen: int, applied: Applied) -> None:
-        self._audit.append(Entry(request_id, applied.decision, applied.winner, base, seen, applied.version))
+        self._audit.append(
+            AuditEntry(request_id, applied.decision, applied.winner, base, seen, applied.version)
+        )
 
     def _swap(self, delta: Delta) -> bool:
         if delta.base_version != self._version:

@@ -16,7 +16,7 @@ WRITES = frozenset({Decision.APPLIED, Decision.REVALIDATED})
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class AuditEntry:
     """One decision.
 
     request_id: the request it decided on.
@@ -38,14 +38,14 @@ class Entry:
 class Audit(Protocol):
     """Receives entries in the order of the decisions; called with the aggregator's lock held."""
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: AuditEntry) -> None:
         """Adds one entry at the end."""
 
 
 class NoAudit:
     """Discards entries."""
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: AuditEntry) -> None:
         """See `Audit.append`."""
         del entry
 
@@ -59,7 +59,7 @@ class AuditFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def append(self, entry: Entry) -> None:
+    def append(self, entry: AuditEntry) -> None:
         """See `Audit.append`."""
         try:
             with files.append(self._path) as file:
@@ -68,13 +68,13 @@ class AuditFile:
             reason = error.strerror or str(error)
             raise MachineError(f"{self._path}: cannot write the audit log: {reason}") from error
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[AuditEntry]:
         """The entries written so far."""
         lines = self._path.read_text(encoding="utf-8").splitlines()
         return [_entry(json.loads(line)) for line in lines]
 
 
-def find_violations(entries: Iterable[Entry]) -> list[str]:
+def find_violations(entries: Iterable[AuditEntry]) -> list[str]:
     """Where the log contradicts a single order of versions, each written at most once; empty if nowhere.
 
     A write must produce exactly the version after the one it was decided on, and no entry may see an older
@@ -96,8 +96,8 @@ def find_violations(entries: Iterable[Entry]) -> list[str]:
     return violations
 
 
-def _entry(values: dict[str, str | int]) -> Entry:
-    return Entry(
+def _entry(values: dict[str, str | int]) -> AuditEntry:
+    return AuditEntry(
         str(values["request_id"]),
         Decision(str(values["decision"])),
         Winner(str(values["winner"])),

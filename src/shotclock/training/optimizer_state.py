@@ -18,12 +18,12 @@ from torch import Tensor, optim
 from torch.optim import Optimizer
 
 from shotclock.domain.errors import SettingsError
-from shotclock.training.layers.parameters import Change
+from shotclock.training.layers.parameters import ParameterChange
 
 log = logging.getLogger(__name__)
 
 
-class Rule(Enum):
+class StateRule(Enum):
     """What becomes of an entry of an optimizer's state."""
 
     KEEP = auto()
@@ -37,30 +37,30 @@ class Rule(Enum):
     """A history of past points: removed, whichever parameter moved, and built again by the next step."""
 
 
-def _keep(*keys: str) -> dict[str, Rule]:
-    return dict.fromkeys(keys, Rule.KEEP)
+def _keep(*keys: str) -> dict[str, StateRule]:
+    return dict.fromkeys(keys, StateRule.KEEP)
 
 
 _ADAM = _keep("step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq")
 
-STATE: Mapping[type[Optimizer], Mapping[str, Rule]] = {
+STATE: Mapping[type[Optimizer], Mapping[str, StateRule]] = {
     optim.Adadelta: _keep("step", "square_avg", "acc_delta"),
     optim.Adafactor: _keep("step", "row_var", "col_var", "variance"),
     optim.Adagrad: _keep("step", "sum"),
     optim.Adam: _ADAM,
     optim.AdamW: _ADAM,
     optim.Adamax: _keep("step", "exp_avg", "exp_inf"),
-    optim.ASGD: _keep("step", "eta", "mu") | {"ax": Rule.MOVE},
+    optim.ASGD: _keep("step", "eta", "mu") | {"ax": StateRule.MOVE},
     optim.LBFGS: _keep("func_evals")
     | dict.fromkeys(
         ("n_iter", "d", "t", "old_dirs", "old_stps", "ro", "al", "H_diag", "prev_flat_grad", "prev_loss"),
-        Rule.RESTART,
+        StateRule.RESTART,
     ),
     optim.Muon: _keep("momentum_buffer"),
     optim.NAdam: _keep("step", "exp_avg", "exp_avg_sq", "mu_product"),
     optim.RAdam: _keep("step", "exp_avg", "exp_avg_sq"),
     optim.RMSprop: _keep("step", "square_avg", "grad_avg", "momentum_buffer"),
-    optim.Rprop: _keep("step", "step_size") | {"prev": Rule.ZERO},
+    optim.Rprop: _keep("step", "step_size") | {"prev": StateRule.ZERO},
     optim.SGD: _keep("momentum_buffer"),
     optim.SparseAdam: _keep("step", "exp_avg", "exp_avg_sq"),
 }
@@ -97,7 +97,7 @@ class OptimizerState:
             self._examine()
 
     @torch.no_grad()
-    def adjust(self, change: Change) -> None:
+    def adjust(self, change: ParameterChange) -> None:
         """The state after a parameter was changed; as it is where no entry was."""
         if not bool(change.by.any()):
             return
@@ -105,10 +105,10 @@ class OptimizerState:
         for place, optimizer in enumerate(self._optimizers):
             rules = _rules(optimizer)
             for state in _states(optimizer).values():
-                for key in [key for key in state if rules.get(key) is Rule.RESTART]:
+                for key in [key for key in state if rules.get(key) is StateRule.RESTART]:
                     del state[key]
             for key, pairs in _entries(optimizer).items():
-                rule = Rule.MOVE if (place, key) in self._copies else rules.get(key, Rule.KEEP)
+                rule = StateRule.MOVE if (place, key) in self._copies else rules.get(key, StateRule.KEEP)
                 for parameter, kept in pairs:
                     if parameter is change.parameter:
                         _adjust(kept, rule, change)
@@ -139,11 +139,11 @@ class OptimizerState:
                     )
 
 
-def _adjust(kept: Tensor, rule: Rule, change: Change) -> None:
+def _adjust(kept: Tensor, rule: StateRule, change: ParameterChange) -> None:
     at = tuple(part.to(kept.device) for part in torch.unravel_index(change.indices, kept.shape))
-    if rule is Rule.MOVE:
+    if rule is StateRule.MOVE:
         kept[at] += change.by.to(kept)
-    elif rule is Rule.ZERO:
+    elif rule is StateRule.ZERO:
         kept[at] = 0
 
 
@@ -158,7 +158,7 @@ def _walk(optimizer: object, seen: list[object]) -> Iterator[object]:
             yield from _walk(value, seen)
 
 
-def _rules(optimizer: object) -> Mapping[str, Rule]:
+def _rules(optimizer: object) -> Mapping[str, StateRule]:
     return next((STATE[kind] for kind in type(optimizer).__mro__ if kind in STATE), {})
 
 

@@ -11,7 +11,7 @@ from shotclock.domain.subproblem import Bits, Subproblem
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Choice:
+class Revalidation:
     """The bits to apply, shape (n,), their energy on the surrogate, and who found them."""
 
     bits: Bits
@@ -19,17 +19,17 @@ class Choice:
     winner: Winner
 
 
-def revalidate(surrogate: Subproblem, outcome: Done | Degraded) -> Choice:
+def revalidate(surrogate: Subproblem, outcome: Done | Degraded) -> Revalidation:
     """The lowest energy among changing nothing, the classical answer and the whole pool of samples.
 
     Ties go to changing nothing, then to classical, so E(choice) ≤ min(E(classical), E(nothing)).
     """
     nothing = np.zeros(surrogate.n, dtype=np.uint8)
-    best = Choice(nothing, surrogate.energy(nothing), Winner.INCUMBENT)
+    best = Revalidation(nothing, surrogate.energy(nothing), Winner.INCUMBENT)
     for bits, winner in _candidates(surrogate, outcome):
         energy = surrogate.energy(bits)
         if energy < best.energy - 1e-12 * max(1.0, abs(best.energy)):
-            best = Choice(bits, energy, winner)
+            best = Revalidation(bits, energy, winner)
     return best
 
 

@@ -36,7 +36,7 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CertificateIdentity:
     """What the files hold, as PEM that gRPC takes."""
 
     certificate: bytes
@@ -58,7 +58,7 @@ class _Content:
     """
 
     raw: tuple[bytes, bytes, bytes]
-    identity: Identity
+    identity: CertificateIdentity
     leaf: x509.Certificate
     authorities: tuple[x509.Certificate, ...]
 
@@ -73,7 +73,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def load(files: TlsFiles, now: datetime, purpose: Purpose = Purpose.CLIENT) -> Identity:
+def load(files: TlsFiles, now: datetime, purpose: Purpose = Purpose.CLIENT) -> CertificateIdentity:
     """Reads and checks the files; MachineError names the one that cannot be used, and why."""
     content = _parse(_read_all(files), files, purpose)
     _refuse_out_of_date(content, files, now)
@@ -102,7 +102,7 @@ def _parse(raw: tuple[bytes, bytes, bytes], files: TlsFiles, purpose: Purpose) -
     key = pem.parse_private_key(raw[1], files.private_key)
     authorities = pem.parse_certificates(raw[2], files.authorities)
     check_chain(chain, key, files.certificate, files.private_key, purpose)
-    identity = Identity(
+    identity = CertificateIdentity(
         pem.encode_certificates(chain), pem.encode_private_key(key), pem.encode_certificates(authorities)
     )
     return _Content(raw, identity, chain[0], authorities)
@@ -148,7 +148,7 @@ class LiveIdentity:
         _refuse_out_of_date(self._content, files, now())
 
     @property
-    def current(self) -> Identity:
+    def current(self) -> CertificateIdentity:
         """The content in use."""
         return self._content.identity
 

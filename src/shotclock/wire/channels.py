@@ -68,7 +68,7 @@ class ChannelLimits:
         ]
 
 
-class Lane:
+class ChannelLane:
     """One channel with its methods, made once, and the calls on it."""
 
     def __init__(self, channel: Any) -> None:
@@ -121,7 +121,7 @@ class Channels:
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
         self._live: LiveIdentity | None = None
-        self.lane = Lane(make())
+        self.lane = ChannelLane(make())
 
     def follow(self, live: LiveIdentity, poll_s: float, renew_s: float) -> None:
         """Looks at the certificate files from now on, and at the lane's age."""
@@ -165,7 +165,7 @@ class Channels:
         finally:
             if not ready:
                 await channel.close()
-        old, self.lane = self.lane, Lane(channel)
+        old, self.lane = self.lane, ChannelLane(channel)
         draining = asyncio.create_task(old.drain())
         self._tasks.add(draining)
         draining.add_done_callback(self._tasks.discard)

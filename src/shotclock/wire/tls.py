@@ -12,7 +12,7 @@ import grpc
 
 from shotclock.domain.errors import SettingsError
 from shotclock.wire.authorization import Policy
-from shotclock.wire.certificates import Identity, LiveIdentity, TlsFiles, log_refusal, utc_now
+from shotclock.wire.certificates import CertificateIdentity, LiveIdentity, TlsFiles, log_refusal, utc_now
 
 KEEPALIVE_MIN_S = 10.0
 """Clients ping no oftener (gRPC A8); the server's floor lies a little below, since timers jitter."""
@@ -72,12 +72,12 @@ def server_credentials(live: LiveIdentity) -> Any:
     )
 
 
-def _configuration(identity: Identity) -> Any:
+def _configuration(identity: CertificateIdentity) -> Any:
     pair = (identity.private_key, identity.certificate)
     return grpc.ssl_server_certificate_configuration([pair], root_certificates=identity.authorities)
 
 
-def client_credentials(identity: Identity) -> Any:
+def client_credentials(identity: CertificateIdentity) -> Any:
     """Credentials as the files are now: grpcio has no reload on this side (grpc#41779)."""
     return grpc.ssl_channel_credentials(identity.authorities, identity.private_key, identity.certificate)
 

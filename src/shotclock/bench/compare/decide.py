@@ -18,7 +18,7 @@ from typing import Literal
 
 from shotclock.bench.numbers import percent_change
 from shotclock.bench.schema import Result
-from shotclock.bench.stats.bootstrap import Estimate, estimate_paired, pairs_needed
+from shotclock.bench.stats.bootstrap import BootstrapEstimate, estimate_paired, pairs_needed
 from shotclock.domain.plural import count
 
 FEWEST_PAIRS = 10
@@ -33,7 +33,7 @@ Scale = Literal["ratio", "difference"]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DecisionRule:
     """How one metric is judged.
 
     metric: its name
@@ -77,7 +77,7 @@ class Levels:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class MetricDecision:
     """The result for one metric.
 
     rule: how it is judged
@@ -90,9 +90,9 @@ class Decision:
     has_few_calls: whether runs have too few calls for the figure
     """
 
-    rule: Rule
+    rule: DecisionRule
     result: Result
-    change: Estimate | None
+    change: BootstrapEstimate | None
     pairs: int
     needed: int
     why: str
@@ -108,7 +108,7 @@ class Decision:
         return (low, high) if max(abs(low), abs(high)) <= 1 else None
 
 
-def decide(rule: Rule, a: Sequence[float], b: Sequence[float]) -> Decision:
+def decide(rule: DecisionRule, a: Sequence[float], b: Sequence[float]) -> MetricDecision:
     """Decides from the paired values, in order, of equal length."""
     effects = [rule.effect(*pair) for pair in zip(a, b, strict=True)]
     levels = Levels(_mean(rule, a), _mean(rule, b))
@@ -117,20 +117,20 @@ def decide(rule: Rule, a: Sequence[float], b: Sequence[float]) -> Decision:
     change = None
     if effect is not None:
         value, low, high = (rule.express_effect(each) for each in (effect.value, effect.low, effect.high))
-        change = Estimate(value, low, high, confidence, effect.runs)
+        change = BootstrapEstimate(value, low, high, confidence, effect.runs)
     if effect is None or len(effects) < FEWEST_PAIRS:
         why = f"{count(len(effects), 'pair')}; at least {FEWEST_PAIRS} are needed"
-        return Decision(rule, Result.INCONCLUSIVE, change, len(effects), FEWEST_PAIRS, why, levels)
+        return MetricDecision(rule, Result.INCONCLUSIVE, change, len(effects), FEWEST_PAIRS, why, levels)
     result = _judge_effect(effect, rule.limit_effect)
     needed = 0
     if result is Result.INCONCLUSIVE:
         distance = abs(effect.value - rule.limit_effect)
         needed = max(len(effects) + 1, pairs_needed(effects, distance, confidence, MOST_PAIRS))
-    decision = Decision(rule, result, change, len(effects), needed, "", levels)
+    decision = MetricDecision(rule, result, change, len(effects), needed, "", levels)
     return replace(decision, why=_explain(decision))
 
 
-def _mean(rule: Rule, values: Sequence[float]) -> float | None:
+def _mean(rule: DecisionRule, values: Sequence[float]) -> float | None:
     """The geometric mean of ratios, the arithmetic mean of differences."""
     if not values:
         return None
@@ -139,13 +139,13 @@ def _mean(rule: Rule, values: Sequence[float]) -> float | None:
     return math.fsum(values) / len(values)
 
 
-def _judge_effect(effect: Estimate, limit: float) -> Result:
+def _judge_effect(effect: BootstrapEstimate, limit: float) -> Result:
     if effect.low > limit:
         return Result.FAIL
     return Result.PASS if effect.high <= limit else Result.INCONCLUSIVE
 
 
-def _explain(decision: Decision) -> str:
+def _explain(decision: MetricDecision) -> str:
     rule, over = decision.rule, f"over {count(decision.pairs, 'pair')}"
     limit = format_change(rule.scale, rule.limit)
     interval = f"interval wider than ±100 % {over}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 
-from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, Levels, Rule, decide
+from shotclock.bench.compare.decide import FEWEST_PAIRS, DecisionRule, Levels, MetricDecision, decide
 from shotclock.bench.compare.units import Unit
 from shotclock.bench.record.environment import refuse_to_merge
 from shotclock.bench.schema import Result
@@ -65,7 +65,7 @@ class Comparison:
     unpaired: int
     interleaved: bool
     caveat: str
-    decisions: tuple[Decision, ...]
+    decisions: tuple[MetricDecision, ...]
 
     @property
     def result(self) -> Result:
@@ -88,7 +88,7 @@ class Comparison:
         """Pairs, made in turns, missing to the minimum for a verdict."""
         return max(0, FEWEST_PAIRS - (0 if self.caveat else self.pairs))
 
-    def of(self, result: Result) -> list[Decision]:
+    def of(self, result: Result) -> list[MetricDecision]:
         """The metrics with this result."""
         return [decision for decision in self.decisions if decision.result is result]
 
@@ -141,11 +141,11 @@ def is_interleaved(a: Sequence[Unit], b: Sequence[Unit]) -> bool:
 
 def _rules(
     a: Sequence[Unit], b: Sequence[Unit], limits: Sequence[MetricLimit]
-) -> list[tuple[Rule, float | None]]:
+) -> list[tuple[DecisionRule, float | None]]:
     """The common metrics with their quantile; None for a share."""
     latencies = _common([unit.latencies.keys() for unit in chain(a, b)])
     shares = _common([unit.shares.keys() for unit in chain(a, b)])
-    rules: list[tuple[Rule, float | None]] = []
+    rules: list[tuple[DecisionRule, float | None]] = []
     for name in latencies:
         gated = any(fnmatchcase(name, pattern) for pattern in GATED_LATENCIES)
         for quantile, value in QUANTILES.items():
@@ -154,7 +154,7 @@ def _rules(
                 metric, limits, LIMITS[quantile] if gated and quantile in GATED_QUANTILES else None
             )
             if limit is not None:
-                rules.append((Rule(metric, "lower", "ratio", limit), value))
+                rules.append((DecisionRule(metric, "lower", "ratio", limit), value))
     for name in shares:
         limit = _limit(name, limits, SHARE_LIMIT)
         if limit is not None and limit > 1:
@@ -162,7 +162,7 @@ def _rules(
                 f"--metric {name}={limit:g}: a share differs by 1 at most; the limit must be from 0 to 1"
             )
         if limit is not None:
-            rules.append((Rule(name, "higher", "difference", limit), None))
+            rules.append((DecisionRule(name, "higher", "difference", limit), None))
     _refuse_unused(limits, [rule.metric for rule, _ in rules], [*latencies, *shares])
     return rules
 
@@ -189,7 +189,9 @@ def _refuse_unused(limits: Sequence[MetricLimit], gated: Sequence[str], names: S
             )
 
 
-def _decide_within(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
+def _decide_within(
+    rule: DecisionRule, quantile: float | None, a: Sequence[Unit], b: Sequence[Unit]
+) -> MetricDecision:
     if quantile is None:
         return _decide_share(rule, a, b)
     name = rule.metric.rpartition(".")[0]
@@ -201,17 +203,21 @@ def _decide_within(rule: Rule, quantile: float | None, a: Sequence[Unit], b: Seq
         why = f"too few samples, or misses at this quantile, in a run (the smallest has n={smallest:,})"
         together = (pool([pair[side] for pair in samples]) for side in (0, 1))
         levels = Levels(*(_quantile(pooled, quantile) for pooled in together))
-        return Decision(rule, Result.INCONCLUSIVE, None, len(measured), 0, why, levels, has_few_calls=True)
+        return MetricDecision(
+            rule, Result.INCONCLUSIVE, None, len(measured), 0, why, levels, has_few_calls=True
+        )
     return decide(rule, [in_a for in_a, _ in measured], [in_b for _, in_b in measured])
 
 
-def _decide_share(rule: Rule, a: Sequence[Unit], b: Sequence[Unit]) -> Decision:
+def _decide_share(rule: DecisionRule, a: Sequence[Unit], b: Sequence[Unit]) -> MetricDecision:
     counts = [(in_a.shares[rule.metric], in_b.shares[rule.metric]) for in_a, in_b in zip(a, b, strict=True)]
     with_calls = [pair for pair in counts if all(calls for _, calls in pair)]
     if len(with_calls) < len(counts):
         levels = Levels(*(_share([pair[side] for pair in counts]) for side in (0, 1)))
         why = "a run without a call"
-        return Decision(rule, Result.INCONCLUSIVE, None, len(with_calls), 0, why, levels, has_few_calls=True)
+        return MetricDecision(
+            rule, Result.INCONCLUSIVE, None, len(with_calls), 0, why, levels, has_few_calls=True
+        )
     shares = [(in_a[0] / in_a[1], in_b[0] / in_b[1]) for in_a, in_b in with_calls]
     return decide(rule, [in_a for in_a, _ in shares], [in_b for _, in_b in shares])
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from shotclock.bench.compare.units import read_units
-from shotclock.bench.history.store import Direction, Entry, Figure, entry
+from shotclock.bench.history.store import Direction, HistoryEntry, HistoryFigure, entry
 from shotclock.bench.record.environment import Described, refuse_to_merge
-from shotclock.bench.stats.bootstrap import Estimate, mean_over_runs
+from shotclock.bench.stats.bootstrap import BootstrapEstimate, mean_over_runs
 from shotclock.domain import encoding
 from shotclock.domain.errors import SettingsError
 
@@ -29,7 +29,7 @@ class Run:
 
     name: str
     host: str
-    entry: Entry
+    entry: HistoryEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Row:
     unit: str
     direction: Direction
     values: tuple[float | None, ...]
-    estimate: Estimate | None
+    estimate: BootstrapEstimate | None
 
     @property
     def measured(self) -> list[float]:
@@ -130,7 +130,7 @@ def _describe_run(folder: Path) -> Described:
     return units[0].described
 
 
-def _refuse_twice(folders: Sequence[Path], entries: Sequence[Entry]) -> None:
+def _refuse_twice(folders: Sequence[Path], entries: Sequence[HistoryEntry]) -> None:
     by_id: dict[str, Path] = {}
     for folder, run in zip(folders, entries, strict=True):
         if run.run_id in by_id:
@@ -161,7 +161,7 @@ def _describe_host(environment: Mapping[str, str]) -> str:
 
 
 def _groups(runs: Sequence[Run]) -> dict[str, tuple[Row, ...]]:
-    figures: dict[str, dict[int, Figure]] = {}
+    figures: dict[str, dict[int, HistoryFigure]] = {}
     for place, run in enumerate(runs):
         for figure in run.entry.figures:
             if is_requested_metric(figure.metric):

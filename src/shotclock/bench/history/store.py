@@ -61,7 +61,7 @@ FROM figures JOIN runs USING (run_id) ORDER BY started_at, run_id, metric
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class HistoryFigure:
     """A metric of one run.
 
     metric: its name.
@@ -81,7 +81,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """A run as the history keeps it.
 
     run_id: unique.
@@ -101,7 +101,7 @@ class Entry:
     emulated: bool
     clock: str
     environment: Mapping[str, str]
-    figures: tuple[Figure, ...]
+    figures: tuple[HistoryFigure, ...]
 
     @property
     def environment_id(self) -> str:
@@ -124,7 +124,7 @@ class TrendPoint:
     unit: of `value` and `bound`.
     direction: whether lower or higher is better.
     value: the figure itself.
-    bound: see `Figure`; None without one.
+    bound: see `HistoryFigure`; None without one.
     """
 
     run_id: str
@@ -139,26 +139,28 @@ class TrendPoint:
     bound: float | None
 
 
-def entry(folder: Path) -> Entry:
+def entry(folder: Path) -> HistoryEntry:
     """The entry of a run folder or of a load test's; SettingsError where it is neither."""
     if (folder / LOAD_SUMMARY).is_file():
         return _of_load(read_load(folder))
     return of_bench(RunFolder(folder).read_summary())
 
 
-def of_bench(summary: Summary) -> Entry:
+def of_bench(summary: Summary) -> HistoryEntry:
     """The entry of a bench run: what of its summary a trend is drawn from."""
-    found: list[Figure] = []
+    found: list[HistoryFigure] = []
     for name, metric in summary.metrics.items():
         if isinstance(metric, Latency):
             found += _percentiles(name, metric.n, metric.percentiles.items())
         elif metric.value is not None and _can_be(name, summary):
-            found.append(Figure(name, "ratio", "higher", metric.n, metric.value, metric.lower_bound))
+            found.append(HistoryFigure(name, "ratio", "higher", metric.n, metric.value, metric.lower_bound))
     for name, arm in summary.arms.items():
         if arm.samples_per_s is not None:
-            found.append(Figure(f"{name}.samples_per_s", "1/s", "higher", arm.steps, arm.samples_per_s, None))
+            found.append(
+                HistoryFigure(f"{name}.samples_per_s", "1/s", "higher", arm.steps, arm.samples_per_s, None)
+            )
         found += _price(name, arm)
-    return Entry(
+    return HistoryEntry(
         summary.run_id,
         "bench",
         summary.started_at,
@@ -189,7 +191,7 @@ def _request_facts(summary: Summary) -> dict[str, str]:
     }
 
 
-def _price(name: str, arm: ArmSummary) -> list[Figure]:
+def _price(name: str, arm: ArmSummary) -> list[HistoryFigure]:
     """What the training reached, and what it took: no price without a gain, no loss that diverged."""
     seeds, cost = len(arm.loss.per_seed), arm.cost
     known: tuple[tuple[str, str, Direction, float | None], ...] = (
@@ -200,14 +202,14 @@ def _price(name: str, arm: ArmSummary) -> list[Figure]:
         ("compute_h_per_loss", "h", "lower", cost.compute_h_per_loss),
     )
     return [
-        Figure(f"{name}.{figure}", unit, direction, seeds, value, None)
+        HistoryFigure(f"{name}.{figure}", unit, direction, seeds, value, None)
         for figure, unit, direction, value in known
         if value is not None and math.isfinite(value)
     ]
 
 
-def _of_load(summary: LoadSummary) -> Entry:
-    found: list[Figure] = []
+def _of_load(summary: LoadSummary) -> HistoryEntry:
+    found: list[HistoryFigure] = []
     if summary.runs:
         run = summary.runs[summary.quoted]
         tails: dict[str, Tail] = {"latency": run.latency, "quantum_latency": run.quantum_latency}
@@ -219,14 +221,14 @@ def _of_load(summary: LoadSummary) -> Entry:
         ):
             if share.value is not None:
                 found.append(
-                    Figure(f"load.{name}", "ratio", "higher", share.n, share.value, share.lower_bound)
+                    HistoryFigure(f"load.{name}", "ratio", "higher", share.n, share.value, share.lower_bound)
                 )
-        found.append(Figure("load.goodput_per_s", "1/s", "higher", run.calls, run.goodput_per_s, None))
+        found.append(HistoryFigure("load.goodput_per_s", "1/s", "higher", run.calls, run.goodput_per_s, None))
     if summary.knee is not None and summary.knee.met_per_s is not None:
         found.append(
-            Figure("load.knee_per_s", "1/s", "higher", len(summary.runs), summary.knee.met_per_s, None)
+            HistoryFigure("load.knee_per_s", "1/s", "higher", len(summary.runs), summary.knee.met_per_s, None)
         )
-    return Entry(
+    return HistoryEntry(
         summary.run_id,
         "load",
         summary.started_at,
@@ -252,10 +254,12 @@ def _load_facts(summary: LoadSummary) -> dict[str, str]:
     }
 
 
-def _percentiles(name: str, n: int, percentiles: Iterable[tuple[str, Percentile | str]]) -> list[Figure]:
+def _percentiles(
+    name: str, n: int, percentiles: Iterable[tuple[str, Percentile | str]]
+) -> list[HistoryFigure]:
     """Those there are; a miss has no value to keep."""
     return [
-        Figure(f"{name}.{quantile}_ms", "ms", "lower", n, found.value, found.upper_bound)
+        HistoryFigure(f"{name}.{quantile}_ms", "ms", "lower", n, found.value, found.upper_bound)
         for quantile, found in percentiles
         if isinstance(found, Percentile) and found.value is not None and math.isfinite(found.value)
     ]
@@ -334,7 +338,7 @@ class History:
                 raise SettingsError(f"{where}: {error}; remove the run") from error
         return found
 
-    def add(self, new: Entry) -> bool:
+    def add(self, new: HistoryEntry) -> bool:
         """Keeps a run, whole or not at all; whether it was new. The same run is kept once."""
         try:
             with self._connection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from shotclock.bench.history.store import Direction, History, TrendPoint
-from shotclock.bench.stats.change_points import Change, change_points
+from shotclock.bench.stats.change_points import ChangePoint, change_points
 from shotclock.domain.errors import SettingsError
 
 USUAL = (
@@ -34,7 +34,7 @@ class Series:
 
     name: str
     points: tuple[TrendPoint, ...]
-    changes: tuple[Change, ...]
+    changes: tuple[ChangePoint, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Trends:
     runs: int
 
     @property
-    def changes(self) -> list[tuple[Trend, Series, Change]]:
+    def changes(self) -> list[tuple[Trend, Series, ChangePoint]]:
         """Every change, the newest run first."""
         found = [(t, one, change) for t in self.trends for one in t.series for change in one.changes]
         return sorted(found, key=lambda each: each[1].points[each[2].index].started_at, reverse=True)
@@ -108,7 +108,7 @@ def _letter(place: int) -> str:
     return f"{chr(ord('A') + place)}{rounds or ''}"
 
 
-def worse(trend: Trend, change: Change) -> bool:
+def worse(trend: Trend, change: ChangePoint) -> bool:
     """Whether the level moved to the worse."""
     rose = change.after > change.before
     return rose if trend.direction == "lower" else not rose

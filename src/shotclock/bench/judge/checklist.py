@@ -11,7 +11,7 @@ from shotclock.bench.judge.decision import name_mode
 from shotclock.bench.judge.verdict import racing
 from shotclock.bench.numbers import number, percent
 from shotclock.bench.record.arm_runs import CONTROL, HYBRID, PROTECTED
-from shotclock.bench.schema import Gate, Latency, Point, Ratio, State, Summary
+from shotclock.bench.schema import CurvePoint, GateResult, Latency, Ratio, State, Summary
 from shotclock.bench.stats.statistics import QUANTILES
 from shotclock.domain.plural import count, verb
 from shotclock.domain.stages import Stage
@@ -36,7 +36,7 @@ NO_RUN = "no run is given"
 _RUN = "run `shotclock bench`, then `shotclock doctor --run DIR`"
 
 
-def checklist(summary: Summary) -> tuple[Point, ...]:
+def checklist(summary: Summary) -> tuple[CurvePoint, ...]:
     """The six points in the specification's order."""
     return (
         _slos([*summary.mission_gates, *summary.thresholds]),
@@ -48,7 +48,7 @@ def checklist(summary: Summary) -> tuple[Point, ...]:
     )
 
 
-def before_a_run(thresholds: Iterable[str], gates: Iterable[str]) -> tuple[Point, ...]:
+def before_a_run(thresholds: Iterable[str], gates: Iterable[str]) -> tuple[CurvePoint, ...]:
     """The points as far as the settings decide them: their thresholds and the mission gates, by metric."""
     own = tuple(thresholds)
     limits, missing = _find_limits([*gates, *own])
@@ -60,9 +60,9 @@ def before_a_run(thresholds: Iterable[str], gates: Iterable[str]) -> tuple[Point
     )
 
 
-def _point(key: str, state: State, why: str, fix: str = "", figures: Iterable[str] = ()) -> Point:
+def _point(key: str, state: State, why: str, fix: str = "", figures: Iterable[str] = ()) -> CurvePoint:
     met = state is State.MET
-    return Point(
+    return CurvePoint(
         key=key, title=TITLES[key], state=state, said=why, fix="" if met else fix, figures=tuple(figures)
     )
 
@@ -79,7 +79,7 @@ def _find_limits(metrics: Iterable[str]) -> tuple[dict[str, set[str]], list[str]
     return limits, [quantile for quantile in QUANTILES if quantile not in most]
 
 
-def _slos(gates: list[Gate]) -> Point:
+def _slos(gates: list[GateResult]) -> CurvePoint:
     limits, missing = _find_limits(gate.metric for gate in gates)
     cited = [gate for gate in gates if gate.metric.partition(".")[0] in limits]
     results = ", ".join(f"{gate.metric} ≤ {gate.limit:g}: {gate.result}" for gate in cited)
@@ -88,7 +88,7 @@ def _slos(gates: list[Gate]) -> Point:
 
 def _limits_point(
     limits: dict[str, set[str]], missing: list[str], results: str, cited: Iterable[str]
-) -> Point:
+) -> CurvePoint:
     if not limits:
         said = "no hybrid arm has a limit"
         return _point(SLOS, State.NOT_MEASURED, said, "name a hybrid arm in bench.arms")
@@ -101,7 +101,7 @@ def _limits_point(
     return _point(SLOS, State.MET, f"p50, p95 and p99 of a hybrid call have limits ({results})", "", cited)
 
 
-def _candidate(summary: Summary) -> Point:
+def _candidate(summary: Summary) -> CurvePoint:
     arms = racing(summary)
     if not arms or CONTROL not in summary.arms:
         missing = CONTROL if arms else "a hybrid arm"
@@ -123,7 +123,7 @@ def _candidate(summary: Summary) -> Point:
     return _point(CANDIDATE, State.NOT_MET, said, fix, figures)
 
 
-def _fabric(summary: Summary) -> Point:
+def _fabric(summary: Summary) -> CurvePoint:
     modes = summary.verdict.modes
     if not modes:
         return _point(FABRIC, State.NOT_MEASURED, "no hybrid arm was gated", "name hybrid arms in bench.arms")
@@ -137,7 +137,7 @@ def _fabric(summary: Summary) -> Point:
     return _point(FABRIC, State.MET, f"{summary.verdict.way}: {ways}", "", figures)
 
 
-def _instruments(summary: Summary) -> Point:
+def _instruments(summary: Summary) -> CurvePoint:
     arms = list(racing(summary))
     counted = [(name, stage, _n(summary, f"{name}.{stage}")) for name in arms for stage in HISTOGRAMS]
     figures = [f"{name}.{stage}" for name, stage, n in counted if n]
@@ -159,7 +159,7 @@ def _instruments(summary: Summary) -> Point:
     return _point(INSTRUMENTS, State.NOT_MET, said, fix, figures)
 
 
-def _fallback(summary: Summary) -> Point:
+def _fallback(summary: Summary) -> CurvePoint:
     fallbacks = {
         arm: _count_fallbacks(summary, arm)
         for arm, facts in summary.arms.items()
@@ -190,7 +190,7 @@ def _fallback(summary: Summary) -> Point:
     return _point(FALLBACK, State.MET, said, "", figures)
 
 
-def _continuous(own: list[str], *, emulated: bool | None) -> Point:
+def _continuous(own: list[str], *, emulated: bool | None) -> CurvePoint:
     """One run cannot show that runs recur, only whether its thresholds can fail a build."""
     hardware = {True: "; no hardware in the loop", False: "; on hardware", None: ""}[emulated]
     if not own:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.record.arm_runs import BASELINE, HYBRID
-from shotclock.bench.schema import Gate, Latency, Metric, Percentile, Result, Summary
+from shotclock.bench.schema import GateResult, Latency, Metric, Percentile, Result, Summary
 from shotclock.bench.stats import overrun
 from shotclock.domain.plural import count, verb
 from shotclock.domain.stages import Stage
@@ -36,7 +36,7 @@ def name_mode(mode: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Fabric:
+class FabricFigures:
     """A hybrid arm in the framework.
 
     arm: its name
@@ -54,7 +54,7 @@ class Fabric:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class PlacementChoice:
     """The option that a run supports, the reason, and the figures behind it."""
 
     way: Way
@@ -62,7 +62,7 @@ class Choice:
     figures: tuple[str, ...]
 
 
-def fabrics(summary: Summary) -> tuple[Fabric, ...]:
+def fabrics(summary: Summary) -> tuple[FabricFigures, ...]:
     """Every gated arm: inline if its p95 passes, overlap if it fits behind training, otherwise offline.
 
     It fits if the p95 of a call is at most the duration of the training steps between two calls, at
@@ -71,25 +71,27 @@ def fabrics(summary: Summary) -> tuple[Fabric, ...]:
     return tuple(_fabric(summary, gate) for gate in summary.mission_gates)
 
 
-def _fabric(summary: Summary, gate: Gate) -> Fabric:
+def _fabric(summary: Summary, gate: GateResult) -> FabricFigures:
     arm = gate.metric.removesuffix(".quantum_latency.p95_ms")
     kind = kind_of(summary, arm)
     within = limit_ms(gate.limit)
     if invalid := overrun.invalid_arms(summary.arms).get(arm):
         why = overrun.describe(invalid.emulator_overruns, invalid.calls)
-        return Fabric(arm, kind, "not settled", f"invalid: {why}", (gate.metric,))
+        return FabricFigures(arm, kind, "not settled", f"invalid: {why}", (gate.metric,))
     has_p95 = _has_p95(summary.metrics.get(f"{arm}.quantum_latency"))
     if gate.result is Result.PASS:
         said = f"its p95 is within {within}" if has_p95 else f"every call was within {within}"
-        return Fabric(arm, kind, "inline", f"{said} ({gate.why})", (gate.metric,))
+        return FabricFigures(arm, kind, "inline", f"{said} ({gate.why})", (gate.metric,))
     if gate.result is Result.INCONCLUSIVE:
         calls = f"about {count(gate.needed, 'call')}" if gate.needed else "more calls"
-        return Fabric(arm, kind, "not settled", f"{calls} would decide it ({gate.why})", (gate.metric,))
+        return FabricFigures(
+            arm, kind, "not settled", f"{calls} would decide it ({gate.why})", (gate.metric,)
+        )
     mode, compared = _beside_training(summary, arm)
     iteration = f"{BASELINE}.{Stage.TOTAL_ITERATION_TIME}.mean_ms"
     said = f"its p95 is not within {within}" if has_p95 else f"too many calls were not within {within}"
     why = f"{said} ({gate.why}), and {compared}"
-    return Fabric(
+    return FabricFigures(
         arm, kind, mode, why, (gate.metric, iteration) if BASELINE in summary.arms else (gate.metric,)
     )
 
@@ -138,7 +140,7 @@ def kind_of(summary: Summary, arm: str) -> Kind:
     return "remote" if rtt.value * _MS[rtt.unit] >= REMOTE_FROM_MS else "private"
 
 
-def choose(arms: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, int]]) -> Choice:
+def choose(arms: tuple[FabricFigures, ...], worth: Worth, tags: dict[str, dict[str, int]]) -> PlacementChoice:
     """Remote if it does as well as any private fabric; private only if quantum has proved worth it.
 
     tags: how many numbers of each arm's profile are published, measured and assumed.
@@ -148,25 +150,25 @@ def choose(arms: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, int
         missing = " and ".join(
             kind for kind, best in (("remote", remote), ("private", private)) if best is None
         )
-        return Choice(
+        return PlacementChoice(
             "not settled", f"no {missing} fabric was measured in this run", _cite_sources(remote, private)
         )
     cited = _cite_sources(remote, private)
     if remote.mode == "not settled" or (private.mode == "not settled" and remote.mode != "inline"):
         open_one = remote if remote.mode == "not settled" else private
-        return Choice("not settled", f"{open_one.arm} is inconclusive", cited)
+        return PlacementChoice("not settled", f"{open_one.arm} is inconclusive", cited)
     only = "only " if _RANK[remote.mode] > _RANK[private.mode] else ""
     both = f"{private.arm} fits {private.mode}, {remote.arm} {only}{remote.mode}"
     if _RANK[remote.mode] <= _RANK[private.mode]:
-        return Choice("remote", f"{both}: a private fabric gains nothing here", cited)
+        return PlacementChoice("remote", f"{both}: a private fabric gains nothing here", cited)
     assumed, every = tags.get(private.arm, {}).get("assumed", 0), sum(tags.get(private.arm, {}).values())
     rests = ""
     if assumed:
         of = f"{assumed} of the {count(every, 'number')} behind {private.arm}'s latency"
         rests = f"; {of} {verb(assumed, 'is', 'are')} assumed"
     if worth == "worth it":
-        return Choice("private", f"{both}, and the gain pays for it{rests}", cited)
-    return Choice(
+        return PlacementChoice("private", f"{both}, and the gain pays for it{rests}", cited)
+    return PlacementChoice(
         "staged",
         f"{both}, but the samples have not shown that they are worth a fabric: prototype remotely, and move "
         f"over what proves itself{rests}",
@@ -174,10 +176,10 @@ def choose(arms: tuple[Fabric, ...], worth: Worth, tags: dict[str, dict[str, int
     )
 
 
-def _best(arms: tuple[Fabric, ...], kind: str) -> Fabric | None:
+def _best(arms: tuple[FabricFigures, ...], kind: str) -> FabricFigures | None:
     same_kind = (arm for arm in arms if arm.kind == kind)
     return min(same_kind, key=lambda arm: _RANK[arm.mode], default=None)
 
 
-def _cite_sources(*arms: Fabric | None) -> tuple[str, ...]:
+def _cite_sources(*arms: FabricFigures | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(figure for arm in arms if arm is not None for figure in arm.figures))

@@ -9,7 +9,7 @@ import numpy as np
 
 from shotclock.bench.judge.metrics import ArmRows, ratios, samples
 from shotclock.bench.record.arm_runs import CLASSES, HYBRID, PARTS, PROTECTED, RATIOS, Arm, figures
-from shotclock.bench.schema import Gate, Result
+from shotclock.bench.schema import GateResult, Result
 from shotclock.bench.stats import overrun
 from shotclock.bench.stats.statistics import QUANTILES, Sample, gate_quantile, gate_ratio
 from shotclock.domain.errors import SettingsError
@@ -28,7 +28,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class GateTarget:
     """The parts of a threshold's metric. quantile: None for a ratio."""
 
     arm: str
@@ -45,7 +45,7 @@ def mission_gates(arms: list[Arm]) -> list[Threshold]:
     ]
 
 
-def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
+def resolve(threshold: Threshold, arms: list[Arm]) -> GateTarget:
     """The figure that a threshold limits; raises SettingsError if no arm of the run has it."""
     by_length = sorted(arms, key=lambda arm: -len(arm.name))
     arm = next((arm for arm in by_length if threshold.metric.startswith(f"{arm.name}.")), None)
@@ -56,7 +56,7 @@ def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
         )
     rest = threshold.metric.removeprefix(f"{arm.name}.")
     if rest in RATIOS and rest in figures(arm):
-        return _apply_direction(threshold, Target(arm.name, rest, None), "min")
+        return _apply_direction(threshold, GateTarget(arm.name, rest, None), "min")
     figure, _, statistic = rest.rpartition(".")
     quantile = QUANTILES.get(statistic.removesuffix("_ms")) if statistic.endswith("_ms") else None
     if quantile is None or figure not in _latencies(arm):
@@ -64,10 +64,10 @@ def resolve(threshold: Threshold, arms: list[Arm]) -> Target:
             f"threshold: '{threshold.metric}': arm '{arm.name}' makes no such metric; latencies take "
             f".p50_ms, .p95_ms or .p99_ms: {', '.join(figures(arm))}"
         )
-    return _apply_direction(threshold, Target(arm.name, figure, quantile), "max")
+    return _apply_direction(threshold, GateTarget(arm.name, figure, quantile), "max")
 
 
-def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
+def judge(threshold: Threshold, target: GateTarget, rows: ArmRows) -> GateResult:
     """PASS, FAIL or INCONCLUSIVE, with the count and the number of calls that would decide it."""
     quantile, limit = target.quantile, threshold.limit
     if quantile is None:
@@ -79,7 +79,7 @@ def judge(threshold: Threshold, target: Target, rows: ArmRows) -> Gate:
         result, why = gate_quantile(sample, quantile, limit)
     if invalid := _invalid(rows, quantile):
         result, why = Result.INCONCLUSIVE, invalid
-    return Gate(
+    return GateResult(
         metric=threshold.metric,
         limit=threshold.limit,
         direction=threshold.direction,
@@ -125,7 +125,7 @@ def _latencies(arm: Arm) -> set[str]:
     return whole | parts | classes
 
 
-def _apply_direction(threshold: Threshold, target: Target, wanted: str) -> Target:
+def _apply_direction(threshold: Threshold, target: GateTarget, wanted: str) -> GateTarget:
     if threshold.direction != wanted:
         raise SettingsError(f"threshold: '{threshold.metric}' takes {wanted} =, not {threshold.direction} =")
     return target

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from shotclock.bench.record.arm_runs import BASELINE, CLASSES, PARTS, Arm
-from shotclock.bench.record.rows import Call, Step
+from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.bench.schema import TOO_FEW, Cost, Latency, Loss, Ratio, UnitPrices
 from shotclock.bench.stats.statistics import QUANTILES, Sample, estimate_paired_interval, percentile, ratio
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
@@ -36,7 +36,7 @@ class ArmRows:
     """One arm's rows, all seeds."""
 
     arm: Arm
-    steps: list[Step]
+    steps: list[StepRow]
 
     @property
     def name(self) -> str:
@@ -44,12 +44,12 @@ class ArmRows:
         return self.arm.name
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[CallRow]:
         """The calls in order of seed and step."""
         return [step.call for step in self.steps if step.call is not None]
 
 
-def by_arm(steps: Iterable[Step], arms: Iterable[Arm]) -> dict[str, ArmRows]:
+def by_arm(steps: Iterable[StepRow], arms: Iterable[Arm]) -> dict[str, ArmRows]:
     """The rows by arm; arms without rows are included."""
     rows = {arm.name: ArmRows(arm, []) for arm in arms}
     for step in steps:
@@ -90,7 +90,7 @@ def samples(arm: ArmRows) -> dict[str, Sample]:
     return latencies
 
 
-def missing(arm: ArmRows) -> list[Call]:
+def missing(arm: ArmRows) -> list[CallRow]:
     """The QPU calls that brought no samples in time; empty for an arm without a QPU."""
     if not arm.arm.quantum:
         return []
@@ -102,7 +102,7 @@ def find_censoring_ms(arm: ArmRows) -> float | None:
     return min((call.deadline_ns / NS_PER_MS for call in missing(arm)), default=None)
 
 
-def latency_class(call: Call) -> str:
+def latency_class(call: CallRow) -> str:
     """`qpu`: samples in time; `cache_hit`: an equal call's samples; `rejected`: refused; else `fallback`."""
     if call.in_time:
         return "qpu"
@@ -226,7 +226,7 @@ def _iterations(arm: ArmRows) -> list[tuple[int, int]]:
     ]
 
 
-def _stage(calls: list[Call], stage: Stage) -> list[tuple[int, int]]:
+def _stage(calls: list[CallRow], stage: Stage) -> list[tuple[int, int]]:
     spent = []
     for call in calls:
         timings = [timing for timing in call.stages if timing.stage is stage]

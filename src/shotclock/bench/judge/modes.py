@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 
 from shotclock.bench.numbers import ms
-from shotclock.bench.record.rows import Call, Step
+from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.bench.schema import ArmSummary, Meeting, ModeChange
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import DOES_NOT_FIT
@@ -20,7 +20,7 @@ UNFIT = tuple(f"rejected: {limit}" for limit in DOES_NOT_FIT)
 """Prefixes of the causes of calls refused because they could not finish in time."""
 
 
-def meeting(steps: Sequence[Step]) -> Meeting:
+def meeting(steps: Sequence[StepRow]) -> Meeting:
     """How calls met training, from one arm's rows over all seeds; each seed chooses independently."""
     called = sorted((step for step in steps if step.call), key=lambda step: (step.seed, step.step))
     calls = [step.call for step in called if step.call]
@@ -31,7 +31,7 @@ def meeting(steps: Sequence[Step]) -> Meeting:
     return Meeting(inline=inline, overlapped=len(calls) - inline, changes=tuple(changes))
 
 
-def _changes(steps: Sequence[Step]) -> list[ModeChange]:
+def _changes(steps: Sequence[StepRow]) -> list[ModeChange]:
     """One seed's changes between calls of different modes, with the p95 of the calls before."""
     spans = [list(span) for _, span in groupby(steps, lambda step: bool(step.call and step.call.inline))]
     changes = []
@@ -49,7 +49,7 @@ def _changes(steps: Sequence[Step]) -> list[ModeChange]:
     return changes
 
 
-def _observe_ms(call: Call) -> list[float]:
+def _observe_ms(call: CallRow) -> list[float]:
     """What the scheduler learns from a call: its latency, infinite if late or refused as too slow."""
     if call.quantum_latency_ns is not None:
         return [call.quantum_latency_ns / NS_PER_MS]

@@ -17,10 +17,10 @@ from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.ladder import ComparedCall
-from shotclock.bench.record.rows import Step, table
+from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.schema import (
     ArmSummary,
-    Gate,
+    GateResult,
     Metric,
     ProfileSummary,
     RepresentativeIteration,
@@ -103,7 +103,7 @@ class RunFacts:
     wall_s: float | None = None
 
 
-def summarise(steps: list[Step], run: RunFacts) -> Summary:
+def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
     """The complete summary; every arm has every figure, with or without samples."""
     arms = [facts.arm for facts in run.arms]
     rows = figures.by_arm(steps, arms)
@@ -149,12 +149,14 @@ def judge_summary(figures_alone: Summary) -> Summary:
     return summary.model_copy(update={"checklist": checklist(summary)})
 
 
-def _judge(threshold: Threshold, arms: list[Arm], rows: Mapping[str, ArmRows]) -> Gate:
+def _judge(threshold: Threshold, arms: list[Arm], rows: Mapping[str, ArmRows]) -> GateResult:
     target = resolve(threshold, arms)
     return judge(threshold, target, rows[target.arm])
 
 
-def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate, ...]) -> dict[str, Metric]:
+def _metrics(
+    run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[GateResult, ...]
+) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {}
     for facts in run.arms:
         arm = rows[facts.arm.name]
@@ -168,7 +170,7 @@ def _metrics(run: RunFacts, rows: Mapping[str, ArmRows], thresholds: tuple[Gate,
     }
 
 
-def metric_holds(metric: str, thresholds: tuple[Gate, ...]) -> bool | None:
+def metric_holds(metric: str, thresholds: tuple[GateResult, ...]) -> bool | None:
     """Whether a metric's thresholds hold; None without one, or if one is inconclusive."""
     results = [gate.result for gate in thresholds if gate.metric in {metric, *_quantiles(metric)}]
     if not results:

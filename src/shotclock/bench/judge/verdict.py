@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from shotclock.bench.judge.decision import Choice, Fabric, Worth, choose, fabrics, name_mode
+from shotclock.bench.judge.decision import FabricFigures, PlacementChoice, Worth, choose, fabrics, name_mode
 from shotclock.bench.judge.ladder import describe_ladders
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.positive_control import compare_with_steps
@@ -97,7 +97,9 @@ def gain_on_control(summary: Summary, name: str) -> tuple[float, float] | None:
     )
 
 
-def _headline(summary: Summary, found: tuple[Fabric, ...], worth: Worth, choice: Choice) -> str:
+def _headline(
+    summary: Summary, found: tuple[FabricFigures, ...], worth: Worth, choice: PlacementChoice
+) -> str:
     arms = racing(summary)
     if not arms:
         return _without_race(summary)
@@ -144,13 +146,13 @@ def _with_samples(summary: Summary, name: str) -> int:
     return summary.arms[name].outcomes.get("done", 0)
 
 
-def _way(choice: Choice) -> Sentence:
+def _way(choice: PlacementChoice) -> Sentence:
     inconclusive = "Placement (remote, private or staged) is inconclusive"
     name = inconclusive if choice.way == "not settled" else choice.way.capitalize()
     return Sentence(text=f"{name}: {choice.why}.", figures=choice.figures)
 
 
-def _fabric(fabric: Fabric, summary: Summary) -> Sentence:
+def _fabric(fabric: FabricFigures, summary: Summary) -> Sentence:
     iteration, plain = (
         summary.metrics.get(f"{name}.{Stage.TOTAL_ITERATION_TIME}") for name in (fabric.arm, BASELINE)
     )

@@ -45,7 +45,7 @@ GATED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ArrivalPlan:
     """What is asked of a dispatcher.
 
     scenario: how calls arrive.
@@ -114,7 +114,7 @@ def poisson(rate_per_s: float, duration_ns: int, seed: int) -> Instants:
     return np.sort(rng.integers(0, duration_ns, count, dtype=np.int64))
 
 
-def schedule(plan: Plan) -> Instants:
+def schedule(plan: ArrivalPlan) -> Instants:
     """Instants of the calls that are there beforehand; empty for the streams, whose calls all wait."""
     match plan.scenario:
         case Scenario.SERVER:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from shotclock.bench.load.arrivals import Plan, Scenario, schedule
+from shotclock.bench.load.arrivals import ArrivalPlan, Scenario, schedule
 from shotclock.bench.load.records import CallRecord, record
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
@@ -25,7 +25,7 @@ LEAD_NS = 10_000_000
 
 
 @dataclass(slots=True)
-class Load:
+class LoadGenerator:
     """A run under way.
 
     plan: how many calls to make, and when.
@@ -36,7 +36,7 @@ class Load:
     calls: grows as calls end, so an interrupt loses only those still out.
     """
 
-    plan: Plan
+    plan: ArrivalPlan
     dispatcher: Dispatcher
     clock: Clock
     requests: Sequence[Request]

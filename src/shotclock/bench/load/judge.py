@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from shotclock.bench.load.arrivals import Plan, schedule
+from shotclock.bench.load.arrivals import ArrivalPlan, schedule
 from shotclock.bench.load.records import CLASSES, Basis, CallRecord
 from shotclock.bench.load.schema import TOO_FEW, LoadRun, Quantile, Tail
 from shotclock.bench.load.stability import stable, windows
@@ -23,7 +23,7 @@ LAG_SHARE = 0.10
 ACHIEVED_AT_LEAST = 0.99
 
 
-def judge(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> LoadRun:
+def judge(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> LoadRun:
     """The figures of one run. A closed loop offers what it achieves."""
     gated = sample(calls, basis)
     name, quantile = quantile_name(plan.quantile), plan.quantile
@@ -101,13 +101,13 @@ def quantile_name(quantile: float) -> Quantile:
     return next(name for name, value in TAIL.items() if value == quantile)
 
 
-def _measure_length_s(calls: Sequence[CallRecord], plan: Plan) -> float:
+def _measure_length_s(calls: Sequence[CallRecord], plan: ArrivalPlan) -> float:
     """Open: the schedule's length, which a late end does not stretch; else until the last call ended."""
     ended_ns = max((call.completed_ns for call in calls), default=0)
     return (plan.duration_ns if plan.open_loop else max(ended_ns, 1)) / NS_PER_S
 
 
-def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
+def _rates(calls: Sequence[CallRecord], plan: ArrivalPlan) -> tuple[float, float]:
     """Calls a second offered, and asked: of an open load over its schedule's length, or until its last."""
     if not plan.open_loop:
         rate = len(calls) / _measure_length_s(calls, plan)
@@ -117,14 +117,16 @@ def _rates(calls: Sequence[CallRecord], plan: Plan) -> tuple[float, float]:
     return len(schedule(plan)) / plan.duration_s, len(calls) / asked_s
 
 
-def _silent(calls: Sequence[CallRecord], plan: Plan) -> int:
+def _silent(calls: Sequence[CallRecord], plan: ArrivalPlan) -> int:
     """Queries of a stream without an answer, which the stream waits out (`generate`)."""
     if plan.is_counted:
         return 0
     return len({call.query for call in calls} - {call.query for call in calls if call.is_answered})
 
 
-def _faults(plan: Plan, gated: Sample, lag: Sample, offered: float, achieved: float, calls: int) -> list[str]:
+def _faults(
+    plan: ArrivalPlan, gated: Sample, lag: Sample, offered: float, achieved: float, calls: int
+) -> list[str]:
     """The rules of validity: issue lag and achieved rate of an open load."""
     if not calls:
         due = not plan.is_counted or len(schedule(plan))

@@ -18,7 +18,7 @@ runs that were late themselves, at one rate after another, before the search end
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class RatePoint:
     """A run of the sweep.
 
     rate_per_s: the planned one.
@@ -33,7 +33,7 @@ class Point:
     hopeless: bool = False
 
     @classmethod
-    def of(cls, rate_per_s: float, run: LoadRun, basis: Basis = "any") -> Point:
+    def of(cls, rate_per_s: float, run: LoadRun, basis: Basis = "any") -> RatePoint:
         """A run that had not settled has not met its deadline, whatever its percentile."""
         unsettled = run.result is Result.PASS and run.stable is False
         result = Result.INCONCLUSIVE if unsettled else run.result
@@ -66,7 +66,7 @@ class Search:
     span: float = 256.0
     confirmations: int = 1
 
-    def next(self, points: Sequence[Point]) -> Try | Knee:
+    def next(self, points: Sequence[RatePoint]) -> Try | Knee:
         """What to run next, or the knee."""
         if not points:
             return self._try(self.start_per_s, 0)
@@ -87,14 +87,14 @@ class Search:
         passes = sum(point.rate_per_s == met and point.result is Result.PASS for point in points)
         return self._try(met, 0) if passes < self.confirmations else self.to_knee(points)
 
-    def has_met(self, points: Sequence[Point], rate: float) -> bool:
+    def has_met(self, points: Sequence[RatePoint], rate: float) -> bool:
         """Runs that settled all passed; those that did not are few enough to have been repeated."""
         results = [point.result for point in points if point.rate_per_s == rate]
         settled = [result for result in results if result is not Result.INCONCLUSIVE]
         repeated = len(results) - len(settled) <= max(TRIES - 1, self.confirmations - 1)
         return bool(settled) and repeated and all(result is Result.PASS for result in settled)
 
-    def _lower(self, points: Sequence[Point], lowest: float) -> Try | Knee:
+    def _lower(self, points: Sequence[RatePoint], lowest: float) -> Try | Knee:
         lower = lowest / 2
         if _hopeless(points) or _late_itself(points):
             return self.to_knee(points)
@@ -104,28 +104,28 @@ class Search:
         longest_s = max(self.duration_s, FEWEST_CALLS / rate_per_s)
         return Try(rate_per_s, longest_s * 2**tried)
 
-    def to_knee(self, points: Sequence[Point]) -> Knee:
+    def to_knee(self, points: Sequence[RatePoint]) -> Knee:
         missed = [rate for rate in _rates(points) if not self.has_met(points, rate)]
         lowest = min(missed, default=None)
         met = max((r for r in _rates(points) if lowest is None or r < lowest), default=None)
         return Knee(met_per_s=met, missed_per_s=lowest, why=_why(points, met, lowest))
 
 
-def _rates(points: Sequence[Point]) -> set[float]:
+def _rates(points: Sequence[RatePoint]) -> set[float]:
     return {point.rate_per_s for point in points}
 
 
-def _hopeless(points: Sequence[Point]) -> bool:
+def _hopeless(points: Sequence[RatePoint]) -> bool:
     """Where a lower rate cannot help."""
     return points[-1].hopeless
 
 
-def _late_itself(points: Sequence[Point]) -> bool:
+def _late_itself(points: Sequence[RatePoint]) -> bool:
     """Where a lower rate did not help the generator, so that the next would not."""
     return len(points) >= TRIES and all(point.faulty for point in points[-TRIES:])
 
 
-def _why_none(points: Sequence[Point]) -> str:
+def _why_none(points: Sequence[RatePoint]) -> str:
     if _hopeless(points):
         return "no call came in time, not even those that found no queue: no rate can meet the deadline"
     if _late_itself(points):
@@ -136,7 +136,7 @@ def _why_none(points: Sequence[Point]) -> str:
     return "no rate of the sweep met the deadline"
 
 
-def _why(points: Sequence[Point], met: float | None, missed: float | None) -> str:
+def _why(points: Sequence[RatePoint], met: float | None, missed: float | None) -> str:
     if met is None:
         return _why_none(points)
     if missed is None:

@@ -118,7 +118,7 @@ class LoadRun(_Frozen):
     why: str
 
 
-class Interval(_Frozen):
+class RunInterval(_Frozen):
     """An estimate with its two-sided bootstrap interval over runs.
 
     value: over all runs together, ms.
@@ -160,7 +160,7 @@ class Circuit(_Frozen):
         return f"{self.file}, {count(self.shots, 'shot')}"
 
 
-class Cost(_Frozen):
+class LoadCost(_Frozen):
     """What the QPU's time of a test costs at the settings' price.
 
     currency: of every amount here.
@@ -231,10 +231,10 @@ class LoadSummary(_Frozen):
     runs: tuple[LoadRun, ...]
     quoted: int
     official: bool
-    interval: Interval | None
+    interval: RunInterval | None
     knee: Knee | None
     circuit: Circuit | None = None
-    cost: Cost | None = None
+    cost: LoadCost | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from scipy import stats
 
-from shotclock.bench.load.arrivals import Plan
+from shotclock.bench.load.arrivals import ArrivalPlan
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Window
 from shotclock.bench.stats.statistics import CONFIDENCE
@@ -24,7 +24,7 @@ LAST = 3
 WITHIN = 0.10
 
 
-def windows(calls: Sequence[CallRecord], plan: Plan, basis: Basis) -> tuple[Window, ...]:
+def windows(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> tuple[Window, ...]:
     """The run in stretches, by scheduled instant.
 
     rate: of an open load, calls that ended in the window per call that was due in it, which Poisson's own

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from shotclock.bench.load.arrivals import Plan
+from shotclock.bench.load.arrivals import ArrivalPlan
 from shotclock.bench.load.judge import sample
 from shotclock.bench.load.records import Basis, CallRecord
-from shotclock.bench.load.schema import Circuit, Cost, Interval, Knee, LoadRun, LoadSummary
+from shotclock.bench.load.schema import Circuit, Knee, LoadCost, LoadRun, LoadSummary, RunInterval
 from shotclock.bench.schema import Percentile, Result
 from shotclock.bench.stats.bootstrap import over_runs
 from shotclock.domain.budget import NS_PER_MS
@@ -22,7 +22,7 @@ OFFICIAL_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class QpuPrice:
     """Of a second of the QPU, by the site's contract."""
 
     currency: str
@@ -60,11 +60,11 @@ class LoadFacts:
     basis: Basis
     knee: Knee | None
     circuit: Circuit | None = None
-    price: Price | None = None
+    price: QpuPrice | None = None
 
 
 def summarise(
-    runs: Sequence[LoadRun], calls: Sequence[CallRecord], plan: Plan, facts: LoadFacts
+    runs: Sequence[LoadRun], calls: Sequence[CallRecord], plan: ArrivalPlan, facts: LoadFacts
 ) -> LoadSummary:
     """The whole summary."""
     one_rate = facts.knee is None and not facts.interrupted
@@ -95,14 +95,16 @@ def summarise(
     )
 
 
-def cost(runs: Sequence[LoadRun], calls: Sequence[CallRecord], quoted: int, price: Price) -> Cost | None:
-    """See `schema.Cost`; None if no call had a QPU or reports its QPU time."""
+def cost(
+    runs: Sequence[LoadRun], calls: Sequence[CallRecord], quoted: int, price: QpuPrice
+) -> LoadCost | None:
+    """See `schema.LoadCost`; None if no call had a QPU or reports its QPU time."""
     qpu_s = sum(run.qpu_s for run in runs)
     if qpu_s == 0:
         return None
     run = runs[quoted]
     hits = (run.quantum_share.value or 0.0) * run.quantum_share.n
-    return Cost(
+    return LoadCost(
         currency=price.currency,
         qpu_second=price.qpu_second,
         qpu_s=qpu_s,
@@ -128,7 +130,7 @@ def _badness(run: LoadRun, basis: Basis) -> tuple[bool, bool, float]:
     return bool(run.faults), run.result is not Result.PASS, slow
 
 
-def _interval(calls: Sequence[CallRecord], runs: int, plan: Plan, basis: Basis) -> Interval | None:
+def _interval(calls: Sequence[CallRecord], runs: int, plan: ArrivalPlan, basis: Basis) -> RunInterval | None:
     """Of the gated percentile, ms; None with fewer than two runs, or where it is a miss."""
     samples = [sample([call for call in calls if call.run == number], basis) for number in range(runs)]
     missed = np.iinfo(np.int64).max
@@ -143,6 +145,6 @@ def _interval(calls: Sequence[CallRecord], runs: int, plan: Plan, basis: Basis) 
     found = over_runs(values, quantile_ms)
     if found is None or found.high >= missed / NS_PER_MS:
         return None
-    return Interval(
+    return RunInterval(
         value=found.value, low=found.low, high=found.high, confidence=found.confidence, runs=found.runs
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from shotclock.bench.record.ladder import ComparedCall, Controls, compare_call
-from shotclock.bench.record.rows import Call, Step
+from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
@@ -16,7 +16,7 @@ from shotclock.domain.ports import Solver, Trainer
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class ArmLane:
     """An arm as the driver sees it.
 
     make: makes a trainer and its held-out loss for a seed.
@@ -29,7 +29,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DrivePlan:
     """How much a run is, and in which order.
 
     seeds: training runs per arm.
@@ -55,7 +55,7 @@ class Log:
     compared: the calls with samples beside their controls; an interrupt leaves some out.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[StepRow] = field(default_factory=list)
     interrupted: bool = False
     failure: str = ""
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -83,20 +83,20 @@ class _Turn:
     rows: their rows, by step.
     """
 
-    lane: Lane
+    lane: ArmLane
     trainer: Trainer
     evaluate: Callable[[], float]
     seed: int
     paced_by: _Turn | None = None
     done: int = 0
     elapsed_ns: int = 0
-    rows: dict[int, Step] = field(default_factory=dict)
+    rows: dict[int, StepRow] = field(default_factory=dict)
 
     def run(self, steps: int) -> None:
         """The next so many steps, then the held-out loss outside the measured time."""
         for step in range(self.done, self.done + steps):
             iteration = self._iterate(step)
-            self.rows[step] = Step(
+            self.rows[step] = StepRow(
                 arm=self.lane.name,
                 seed=self.seed,
                 step=step,
@@ -132,7 +132,7 @@ class _Turn:
                 if compared is not None:
                     yield compared
 
-    def collect(self) -> list[Step]:
+    def collect(self) -> list[StepRow]:
         """The rows with their calls laid in."""
         for call in self.trainer.finished:
             if call.step in self.rows:
@@ -146,8 +146,8 @@ def no_controls(_n: int, _shots: int, _seed: int) -> Sequence[Solver]:
 
 
 def drive(
-    lanes: list[Lane],
-    plan: Plan,
+    lanes: list[ArmLane],
+    plan: DrivePlan,
     advance: Callable[[str, int], None],
     controls: Controls = no_controls,
 ) -> Log:
@@ -183,7 +183,7 @@ def drive(
     return log
 
 
-def _take_turns(turns: list[_Turn], plan: Plan, advance: Callable[[str, int], None]) -> None:
+def _take_turns(turns: list[_Turn], plan: DrivePlan, advance: Callable[[str, int], None]) -> None:
     block = plan.block if plan.interleaved else plan.steps
     rounds = range(0, plan.steps, block)
     for number, first in enumerate(rounds):
@@ -223,14 +223,14 @@ def _keep_error(turn: _Turn, work: Callable[[], None]) -> None:
         raise RunError(f"{where}: {plugin.describe_error(error)}") from error
 
 
-def describe(call: FinishedCall) -> Call:
+def describe(call: FinishedCall) -> CallRow:
     """The row of a finished call."""
     outcome = call.outcome
     provenance = outcome.provenance
     in_time = isinstance(outcome, Done) and outcome.samples.shots > 0 and not provenance.cached
     stages = (call.proposed, *provenance.stages, call.applying)
     emulated = sum(stage.emulated_ns for stage in stages)
-    return Call(
+    return CallRow(
         request_id=call.request_id,
         outcome=type(outcome).__name__.lower(),
         cause=why_no_samples(outcome, figures=True),

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ValidationError
 
-from shotclock.bench.record.rows import Step, read_table, write
+from shotclock.bench.record.rows import StepRow, read_table, write
 from shotclock.bench.schema import Summary
 from shotclock.domain import documents, encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
@@ -65,7 +65,7 @@ class RunFolder:
         for name, text in texts.items():
             files.write_text(self.path / name, text)
 
-    def write_steps(self, steps: list[Step]) -> None:
+    def write_steps(self, steps: list[StepRow]) -> None:
         """`steps.parquet`."""
         write(steps, self.path / "steps.parquet")
 

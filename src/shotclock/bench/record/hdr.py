@@ -14,7 +14,7 @@ from pathlib import Path
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogWriter
 
-from shotclock.bench.record.rows import Call, Step
+from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.domain import files
 
 HIGHEST_NS = 3_600_000_000_000
@@ -27,13 +27,13 @@ def histogram() -> HdrHistogram:
     return HdrHistogram(1, HIGHEST_NS, DIGITS)
 
 
-def write_hdr(steps: Iterable[Step], path: Path) -> None:
+def write_hdr(steps: Iterable[StepRow], path: Path) -> None:
     """Tags `<arm>.added_latency` and `<arm>.quantum_latency`; an arm without calls has none.
 
     A call that went for samples and brought none is recorded at its deadline, where it was censored,
     so that it stays in the count; a comment before the histogram holds their number.
     """
-    calls: dict[str, list[Call]] = {}
+    calls: dict[str, list[CallRow]] = {}
     lasted: dict[str, int] = {}
     for step in steps:
         # Seeds and arms run on separate time lines: the longest is the interval.
@@ -55,12 +55,12 @@ def write_hdr(steps: Iterable[Step], path: Path) -> None:
                 _interval(log, f"{arm}.quantum_latency", values, missed, lasted[arm])
 
 
-def _is_quantum_call(call: Call) -> bool:
+def _is_quantum_call(call: CallRow) -> bool:
     """Whether a call was meant for a QPU: one that was shed before any attempt has a cause instead."""
     return call.quantum_latency_ns is not None or call.attempts > 0 or bool(call.cause)
 
 
-def _or_deadline(call: Call) -> int:
+def _or_deadline(call: CallRow) -> int:
     return call.deadline_ns if call.quantum_latency_ns is None else call.quantum_latency_ns
 
 

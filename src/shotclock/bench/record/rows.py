@@ -18,7 +18,7 @@ CALL_STAGES = tuple(stage for stage in Stage if stage is not Stage.TOTAL_ITERATI
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallRow:
     """What one call did, from the scheduled step boundary.
 
     request_id: the request's name.
@@ -73,7 +73,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StepRow:
     """One training step of one arm and seed.
 
     arm: the arm's name.
@@ -93,11 +93,11 @@ class Step:
     total_iteration_time_ns: int
     batch_loss: float
     eval_loss: float | None
-    call: Call | None
+    call: CallRow | None
 
 
-_CALL_COLUMNS = tuple(field.name for field in fields(Call) if field.name != "stages")
-_STEP_COLUMNS = tuple(field.name for field in fields(Step) if field.name != "call")
+_CALL_COLUMNS = tuple(field.name for field in fields(CallRow) if field.name != "stages")
+_STEP_COLUMNS = tuple(field.name for field in fields(StepRow) if field.name != "call")
 
 _TYPES: dict[str, pa.DataType] = {
     "arm": pa.string(),
@@ -138,7 +138,7 @@ MOST_ROWS = 1_000_000
 MOST_STEPS = 10_000_000
 
 
-def _flat(step: Step) -> dict[str, object]:
+def _flat(step: StepRow) -> dict[str, object]:
     row: dict[str, object] = {name: getattr(step, name) for name in _STEP_COLUMNS}
     row["called"] = step.call is not None
     for name in _CALL_COLUMNS:
@@ -152,12 +152,12 @@ def _flat(step: Step) -> dict[str, object]:
     return row
 
 
-def table(steps: list[Step]) -> pa.Table:
+def table(steps: list[StepRow]) -> pa.Table:
     """The rows as one Arrow table; a stage has columns `<stage>_start_ns`, `_ns` and `_emulated_ns`."""
     return pa.Table.from_pylist([_flat(step) for step in steps], schema=SCHEMA)
 
 
-def steps(found: pa.Table) -> list[Step]:
+def steps(found: pa.Table) -> list[StepRow]:
     """The rows of a table made by `table`; a stage that a retried call repeated comes back as one timing.
 
     Raises KeyError where a column is missing.
@@ -173,12 +173,12 @@ def steps(found: pa.Table) -> list[Step]:
                 if row[f"{stage}_ns"] is not None
             )
             row.setdefault("inline", True)  # rows did not always say; their arms' mode does
-            call = Call(stages=timings, **{name: row[name] for name in _CALL_COLUMNS})
-        made.append(Step(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
+            call = CallRow(stages=timings, **{name: row[name] for name in _CALL_COLUMNS})
+        made.append(StepRow(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
     return made
 
 
-def write(steps: list[Step], path: Path) -> None:
+def write(steps: list[StepRow], path: Path) -> None:
     """`steps.parquet`."""
     with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
         pq.write_table(table(steps), file, compression="zstd")

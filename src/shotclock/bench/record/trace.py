@@ -14,7 +14,7 @@ from pathlib import Path
 from perfetto.protos.perfetto.trace.perfetto_trace_pb2 import TracePacket, TrackDescriptor, TrackEvent
 from perfetto.trace_builder.proto_builder import StreamingTraceProtoBuilder
 
-from shotclock.bench.record.rows import Call, Step
+from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.domain import files
 from shotclock.domain.stages import StageTiming
 
@@ -111,9 +111,9 @@ class _Trace:
         return packet
 
 
-def write_trace(steps: list[Step], path: Path) -> None:
+def write_trace(steps: list[StepRow], path: Path) -> None:
     """Writes the trace of these rows. Raises OSError where `path` cannot be written."""
-    arms: dict[str, dict[int, list[Step]]] = {}
+    arms: dict[str, dict[int, list[StepRow]]] = {}
     for step in steps:
         arms.setdefault(step.arm, {}).setdefault(step.seed, []).append(step)
     with files.replace(path) as stream:
@@ -125,11 +125,11 @@ def write_trace(steps: list[Step], path: Path) -> None:
                 _write_seed(trace, process, seed, own)
 
 
-def _has_waited(step: Step) -> bool:
+def _has_waited(step: StepRow) -> bool:
     return step.call is not None and any(timing.emulated_ns for timing in step.call.stages)
 
 
-def _write_seed(trace: _Trace, process: int, seed: int, steps: list[Step]) -> None:
+def _write_seed(trace: _Trace, process: int, seed: int, steps: list[StepRow]) -> None:
     iterations = trace.track(process, f"seed {seed}: iterations")
     loss = trace.track(process, f"seed {seed}: batch loss", counter=True)
     held_out = trace.track(process, f"seed {seed}: held-out loss", counter=True)
@@ -154,7 +154,7 @@ def _write_seed(trace: _Trace, process: int, seed: int, steps: list[Step]) -> No
         trace.slice(lanes[lane], drawn)
 
 
-def call_slice(call: Call, step_start_ns: int) -> Slice:
+def call_slice(call: CallRow, step_start_ns: int) -> Slice:
     """The call from its first stage to its last, its first stage put at the step's start.
 
     Stage instants are on the process's monotonic clock, the step's on the arm's own time line, so only

@@ -21,7 +21,7 @@ Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class BootstrapEstimate:
     """A value with its interval at a confidence, over so many runs or pairs.
 
     value: the statistic of all runs together, or the mean of the pairs.
@@ -42,7 +42,7 @@ def over_runs(
     statistic: Callable[[NDArray[Number]], float],
     confidence: float = 0.95,
     seed: int = 0,
-) -> Estimate | None:
+) -> BootstrapEstimate | None:
     """The statistic of all runs' values together, with a percentile interval over resampled runs.
 
     None with fewer than two runs, or with an empty one.
@@ -56,22 +56,26 @@ def over_runs(
     worked_out = np.array([statistic(np.concatenate([runs[i] for i in chosen])) for chosen in distinct])
     drawn = worked_out[places.ravel()]
     low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return Estimate(statistic(np.concatenate(list(runs))), float(low), float(high), confidence, len(runs))
+    return BootstrapEstimate(
+        statistic(np.concatenate(list(runs))), float(low), float(high), confidence, len(runs)
+    )
 
 
-def mean_over_runs(values: Sequence[float], confidence: float = 0.95, seed: int = 0) -> Estimate | None:
+def mean_over_runs(
+    values: Sequence[float], confidence: float = 0.95, seed: int = 0
+) -> BootstrapEstimate | None:
     """The mean of one figure a run, with its interval over resampled runs; None with fewer than two."""
     runs = [np.array([value], dtype=np.float64) for value in values]
     return over_runs(runs, lambda drawn: float(drawn.mean()), confidence, seed)
 
 
-def estimate_paired(differences: Sequence[float], confidence: float) -> Estimate | None:
+def estimate_paired(differences: Sequence[float], confidence: float) -> BootstrapEstimate | None:
     """Mean of paired differences with its two-sided t-interval; None with fewer than two pairs."""
     if len(differences) < 2:
         return None
     mean = float(np.mean(differences))
     half = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1) * stats.sem(differences))
-    return Estimate(mean, mean - half, mean + half, confidence, len(differences))
+    return BootstrapEstimate(mean, mean - half, mean + half, confidence, len(differences))
 
 
 def pairs_needed(differences: Sequence[float], distance: float, confidence: float, most: int = 10_000) -> int:

@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChangePoint:
     """A move of the level of a series.
 
     index: the first run of the new level.
@@ -42,13 +42,13 @@ class Change:
         return self.after / self.before - 1 if self.before > 0 else None
 
 
-def change_points(values: Sequence[float], seed: int = 0) -> list[Change]:
+def change_points(values: Sequence[float], seed: int = 0) -> list[ChangePoint]:
     """In order of their runs; empty for a series shorter than twice `FEWEST`, or a constant one."""
     series = np.asarray(values, dtype=np.float64)
     found = _cuts(series, 0, np.random.default_rng((seed, len(series))))
     edges = [0, *(place for place, _ in found), len(series)]
     return [
-        Change(
+        ChangePoint(
             place,
             float(np.median(series[edges[number] : place])),
             float(np.median(series[place : edges[number + 2]])),

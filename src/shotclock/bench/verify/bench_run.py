@@ -20,9 +20,9 @@ from shotclock.bench.judge.modes import meeting
 from shotclock.bench.judge.summarise import metric_holds
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.hdr import histogram
-from shotclock.bench.record.rows import Step, read_table, steps
-from shotclock.bench.schema import Cost, Gate, Summary, UnitPrices
-from shotclock.bench.verify.faults import Fault, collect, disagreements
+from shotclock.bench.record.rows import StepRow, read_table, steps
+from shotclock.bench.schema import Cost, GateResult, Summary, UnitPrices
+from shotclock.bench.verify.faults import Contradiction, collect, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
@@ -46,9 +46,9 @@ MOST_TRACE_BYTES = 256 * files.MIB
 LOCK, MACHINE = "config.lock.toml", "machine.json"
 
 
-def check_bench(folder: Path) -> list[Fault]:
+def check_bench(folder: Path) -> list[Contradiction]:
     """All faults; a folder without any can be compared with others."""
-    faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
+    faults = [Contradiction(name, "is missing") for name in FILES if not (folder / name).is_file()]
     faults += collect(LOCK, check_loads(folder / LOCK))
     summary, more = _summary(folder)
     faults += more
@@ -74,7 +74,7 @@ def check_bench(folder: Path) -> list[Fault]:
     return faults
 
 
-def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
+def _summary(folder: Path) -> tuple[Summary | None, list[Contradiction]]:
     file = folder / SUMMARY
     if not file.is_file():
         return None, []
@@ -83,74 +83,76 @@ def _summary(folder: Path) -> tuple[Summary | None, list[Fault]]:
         documents.parse_json(text)
         return Summary.model_validate_json(text), []
     except OSError as error:
-        return None, [Fault(SUMMARY, f"cannot be read: {error.strerror}")]
+        return None, [Contradiction(SUMMARY, f"cannot be read: {error.strerror}")]
     except (UnicodeError, documents.DocumentError) as error:
-        return None, [Fault(SUMMARY, str(error))]
+        return None, [Contradiction(SUMMARY, str(error))]
     except ValidationError as error:
         return None, [
-            Fault(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
+            Contradiction(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
             for fault in error.errors()
         ]
 
 
-def _rows(folder: Path) -> tuple[list[Step] | None, list[Fault]]:
+def _rows(folder: Path) -> tuple[list[StepRow] | None, list[Contradiction]]:
     file = folder / ROWS
     if not file.is_file():
         return None, []
     try:
         return steps(read_table(file, whole=True)), []
     except SettingsError as error:
-        return None, [Fault(ROWS, str(error).removeprefix(f"{file}:").strip())]
+        return None, [Contradiction(ROWS, str(error).removeprefix(f"{file}:").strip())]
 
 
-def _status(summary: Summary) -> Iterator[Fault]:
+def _status(summary: Summary) -> Iterator[Contradiction]:
     if summary.status != "complete":
-        yield Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared")
+        yield Contradiction(SUMMARY, f"status: {summary.status}: partial results are kept, not compared")
     if summary.emulated != any(arm.emulated for arm in summary.arms.values()):
-        yield Fault(SUMMARY, f"emulated: says {summary.emulated}, its arms say otherwise")
+        yield Contradiction(SUMMARY, f"emulated: says {summary.emulated}, its arms say otherwise")
     for name, arm in summary.arms.items():
         if arm.provider == "emulated" and not arm.emulated:
-            yield Fault(SUMMARY, f"arms.{name}: ran on the emulated provider and is not marked")
+            yield Contradiction(SUMMARY, f"arms.{name}: ran on the emulated provider and is not marked")
 
 
-def check_rows(rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def check_rows(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]:
     """Checks for repeated or missing steps, time running backwards, and more emulated than total time."""
     seen: set[tuple[str, int, int]] = set()
     for row in rows:
         where = f"{row.arm}, seed {row.seed}, step {row.step}"
         key = row.arm, row.seed, row.step
         if key in seen:
-            yield Fault(ROWS, f"{where}: occurs twice")
+            yield Contradiction(ROWS, f"{where}: occurs twice")
         seen.add(key)
         if row.arm not in summary.arms:
-            yield Fault(ROWS, f"{where}: the summary has no such arm")
+            yield Contradiction(ROWS, f"{where}: the summary has no such arm")
         if row.total_iteration_time_ns < 0 or row.start_ns < 0:
-            yield Fault(ROWS, f"{where}: a time below 0")
+            yield Contradiction(ROWS, f"{where}: a time below 0")
         if row.call is not None:
             for timing in row.call.stages:
                 if timing.duration_ns < 0 or not 0 <= timing.emulated_ns <= timing.duration_ns:
-                    yield Fault(
+                    yield Contradiction(
                         ROWS,
                         f"{where}: {timing.stage} took {timing.duration_ns} ns, of which "
                         f"{timing.emulated_ns} ns emulated",
                     )
             arm_summary = summary.arms.get(row.arm)
             if arm_summary is not None and not arm_summary.emulated and row.call.quantum_emulated_ns:
-                yield Fault(ROWS, f"{where}: has emulated waits, and its arm is not marked {EMULATED}")
+                yield Contradiction(
+                    ROWS, f"{where}: has emulated waits, and its arm is not marked {EMULATED}"
+                )
     for (arm, seed), numbers in _by_seed(rows).items():
         known = set(numbers)
         if missing := list(itertools.islice((n for n in range(max(numbers)) if n not in known), 5)):
-            yield Fault(ROWS, f"{arm}, seed {seed}: steps missing: {missing}")
+            yield Contradiction(ROWS, f"{arm}, seed {seed}: steps missing: {missing}")
 
 
-def _by_seed(rows: list[Step]) -> dict[tuple[str, int], list[int]]:
+def _by_seed(rows: list[StepRow]) -> dict[tuple[str, int], list[int]]:
     numbers: dict[tuple[str, int], list[int]] = {}
     for row in rows:
         numbers.setdefault((row.arm, row.seed), []).append(row.step)
     return numbers
 
 
-def check_figures(rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def check_figures(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]:
     """Recomputes the summary's metrics, counts, losses and gates from the rows."""
     arms = {name: _arm(name, summary) for name in summary.arms}
     by_arm = figures.by_arm([row for row in rows if row.arm in arms], arms.values())
@@ -185,7 +187,9 @@ def _arm(name: str, summary: Summary) -> Arm:
     )
 
 
-def _counts(arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, common: int) -> Iterator[Fault]:
+def _counts(
+    arm: ArmRows, by_arm: Mapping[str, ArmRows], summary: Summary, common: int
+) -> Iterator[Contradiction]:
     written, calls = summary.arms[arm.name], arm.calls
     recomputed = {
         "seeds": sorted({step.seed for step in arm.steps}),
@@ -229,12 +233,14 @@ def _cost(
     return figures.cost(arm, by_arm.get(BASELINE), common, contract, charges)
 
 
-def _gate(kind: str, gate: Gate, arms: Mapping[str, Arm], by_arm: Mapping[str, ArmRows]) -> Iterator[Fault]:
+def _gate(
+    kind: str, gate: GateResult, arms: Mapping[str, Arm], by_arm: Mapping[str, ArmRows]
+) -> Iterator[Contradiction]:
     threshold = Threshold(gate.metric, gate.limit, gate.direction)
     try:
         target = resolve(threshold, list(arms.values()))
     except SettingsError as error:
-        yield Fault(SUMMARY, f"{kind}: {error}")
+        yield Contradiction(SUMMARY, f"{kind}: {error}")
         return
     judged = judge(threshold, target, by_arm[target.arm])
     # older gates do not hold the number of calls needed
@@ -254,7 +260,7 @@ def _check_log_size(file: Path) -> None:
             raise ValueError(f"a histogram inflates to more than {MOST_LOG_BYTES:,} bytes")
 
 
-def check_log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def check_log(folder: Path, rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]:
     """Checks that the HDR log holds every call of every arm that makes calls."""
     file = folder / "latency.hlog"
     if not file.is_file():
@@ -266,18 +272,18 @@ def check_log(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Faul
         while (interval := reader.get_next_interval_histogram()) is not None:
             logged[interval.get_tag()] = interval.get_total_count()
     except Exception as error:  # noqa: BLE001 - the reader raises various exceptions on a bad log
-        yield Fault(file.name, f"cannot be read: {type(error).__name__}: {error}")
+        yield Contradiction(file.name, f"cannot be read: {type(error).__name__}: {error}")
         return
     for name, arm in summary.arms.items():
         calls = sum(row.call is not None for row in rows if row.arm == name)
         tag = f"{name}.added_latency"
         if calls and logged.get(tag) != calls:
-            yield Fault(file.name, f"{tag}: holds {logged.get(tag, 0):,} calls of {calls:,}")
+            yield Contradiction(file.name, f"{tag}: holds {logged.get(tag, 0):,} calls of {calls:,}")
         if calls and arm.calls_quantum and f"{name}.quantum_latency" not in logged:
-            yield Fault(file.name, f"{name}.quantum_latency: is missing")
+            yield Contradiction(file.name, f"{name}.quantum_latency: is missing")
 
 
-def check_trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def check_trace(folder: Path, rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]:
     """Checks that the trace parses, has a process per arm, and marks the emulated ones."""
     file = folder / "trace.pftrace"
     if not file.is_file():
@@ -286,10 +292,10 @@ def check_trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fa
     try:
         trace.ParseFromString(files.read_regular(file, MOST_TRACE_BYTES))
     except OSError as error:
-        yield Fault(file.name, str(error.strerror))
+        yield Contradiction(file.name, str(error.strerror))
         return
     except DecodeError as error:
-        yield Fault(file.name, f"is not a Perfetto trace: {error}")
+        yield Contradiction(file.name, f"is not a Perfetto trace: {error}")
         return
     named = {
         packet.track_descriptor.process.process_name
@@ -298,7 +304,7 @@ def check_trace(folder: Path, rows: list[Step], summary: Summary) -> Iterator[Fa
     }
     for name in {row.arm for row in rows} & summary.arms.keys():
         if not {name, f"{name} ({EMULATED})"} & named:
-            yield Fault(file.name, f"has no process for {name}")
+            yield Contradiction(file.name, f"has no process for {name}")
         waited = any(row.call and row.call.quantum_emulated_ns for row in rows if row.arm == name)
         if waited and name in named:
-            yield Fault(file.name, f"{name}: waited for an emulation and is not marked {EMULATED}")
+            yield Contradiction(file.name, f"{name}: waited for an emulation and is not marked {EMULATED}")

@@ -15,7 +15,7 @@ WITHIN = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Contradiction:
     """One violated rule: the file, and what is wrong in it."""
 
     file: str
@@ -29,39 +29,39 @@ MOST = 1_000
 """Faults of one check that are listed."""
 
 
-def collect(file: str, faults: Iterator[Fault]) -> list[Fault]:
+def collect(file: str, faults: Iterator[Contradiction]) -> list[Contradiction]:
     """The faults of one check; a file it cannot cope with is one more.
 
     Files that each are valid may still contradict each other in ways that no rule foresees.
     """
-    found: list[Fault] = []
+    found: list[Contradiction] = []
     try:
         found += itertools.islice(faults, MOST)
     except Exception as error:  # noqa: BLE001 - whatever the figures of others make ours raise
-        found.append(Fault(file, f"cannot be checked: {describe_error(error)}"))
+        found.append(Contradiction(file, f"cannot be checked: {describe_error(error)}"))
     if len(found) == MOST:
-        found.append(Fault(file, f"has {MOST:,} faults or more; the others are not listed"))
+        found.append(Contradiction(file, f"has {MOST:,} faults or more; the others are not listed"))
     return found
 
 
 def disagreements(
     file: str, written: object, expected: object, at: str = "", source: str = "the rows give"
-) -> Iterator[Fault]:
+) -> Iterator[Contradiction]:
     """A fault for each place where a file's content differs from the expected value, which `source` gives."""
     if isinstance(written, Mapping) and isinstance(expected, Mapping):
         for key in {**written, **expected}:
             place = f"{at}.{key}" if at else str(key)
             if key not in written:
-                yield Fault(file, f"{place}: is missing; {source} {_short(expected[key])}")
+                yield Contradiction(file, f"{place}: is missing; {source} {_short(expected[key])}")
             elif key not in expected:
-                yield Fault(file, f"{place}: says {_short(written[key])}; no row is behind it")
+                yield Contradiction(file, f"{place}: says {_short(written[key])}; no row is behind it")
             else:
                 yield from disagreements(file, written[key], expected[key], place, source)
     elif _is_sequence(written) and _is_sequence(expected) and len(written) == len(expected):
         for number, (in_file, wanted) in enumerate(zip(written, expected, strict=True)):
             yield from disagreements(file, in_file, wanted, f"{at}[{number}]", source)
     elif not _is_equal(written, expected):
-        yield Fault(file, f"{at}: says {_short(written)}; {source} {_short(expected)}")
+        yield Contradiction(file, f"{at}: says {_short(written)}; {source} {_short(expected)}")
 
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[object]]:

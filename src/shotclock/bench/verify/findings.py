@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from shotclock.bench.judge.checklist import TITLES
 from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.judge.worth import add_worth, find_worth
-from shotclock.bench.record.rows import Step, table
-from shotclock.bench.schema import ArmSummary, Point, SanityArm, Summary
-from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.bench.record.rows import StepRow, table
+from shotclock.bench.schema import ArmSummary, CurvePoint, SanityArm, Summary
+from shotclock.bench.verify.faults import Contradiction, disagreements
 
 SUMMARY = "summary.json"
 
 
-def check_conclusions(summary: Summary) -> Iterator[Fault]:
+def check_conclusions(summary: Summary) -> Iterator[Contradiction]:
     """Conclusions that do not follow from the summary's figures.
 
     Other versions may word sentences differently, but must draw the same conclusions. Findings that an older
@@ -32,14 +32,16 @@ def check_conclusions(summary: Summary) -> Iterator[Fault]:
     if summary.checklist:
         keys = [point.key for point in summary.checklist]
         if keys != list(TITLES):
-            yield Fault(SUMMARY, f"checklist: has {', '.join(keys)}; its points are {', '.join(TITLES)}")
+            yield Contradiction(
+                SUMMARY, f"checklist: has {', '.join(keys)}; its points are {', '.join(TITLES)}"
+            )
         written, expected = (
             {point.key: _state(point) for point in each.checklist} for each in (summary, judged)
         )
         yield from disagreements(SUMMARY, written, expected, "checklist")
 
 
-def check_worth(rows: list[Step], summary: Summary) -> Iterator[Fault]:
+def check_worth(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]:
     """Findings about time, loss and money that do not follow from the rows; schema 1 has none."""
     if summary.schema_number == 1:
         return
@@ -53,18 +55,18 @@ def _figures(arm: SanityArm) -> dict[str, object]:
     return arm.model_dump(exclude={"said"})
 
 
-def _state(point: Point) -> dict[str, object]:
+def _state(point: CurvePoint) -> dict[str, object]:
     return point.model_dump(include={"state", "figures"})
 
 
-def check_cited(summary: Summary) -> Iterator[Fault]:
+def check_cited(summary: Summary) -> Iterator[Contradiction]:
     """Figures that a conclusion cites and that do not exist."""
     cited = [("verdict", sentence.text, sentence.figures) for sentence in summary.verdict.sentences]
     cited += [("checklist", point.title, point.figures) for point in summary.checklist]
     for where, text, figures in cited:
         for figure in figures:
             if not _exists(figure, summary):
-                yield Fault(SUMMARY, f"{where}: '{text[:60]}' cites {figure}, which does not exist")
+                yield Contradiction(SUMMARY, f"{where}: '{text[:60]}' cites {figure}, which does not exist")
 
 
 def _exists(figure: str, summary: Summary) -> bool:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shotclock.bench.load.arrivals import Plan
+from shotclock.bench.load.arrivals import ArrivalPlan
 from shotclock.bench.load.folder import CALLS, SUMMARY, read_calls
 from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
-from shotclock.bench.load.summarise import LoadFacts, Price, summarise
-from shotclock.bench.verify.faults import Fault, collect, disagreements
+from shotclock.bench.load.summarise import LoadFacts, QpuPrice, summarise
+from shotclock.bench.verify.faults import Contradiction, collect, disagreements
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_charts, check_page
 from shotclock.domain import documents, encoding, files
@@ -24,20 +24,20 @@ from shotclock.domain.errors import SettingsError
 FILES = (CALLS, "machine.json", "report.html")
 
 
-def check_load(folder: Path) -> list[Fault]:
+def check_load(folder: Path) -> list[Contradiction]:
     """All faults; an invalid measurement is one."""
-    faults = [Fault(name, "is missing") for name in FILES if not (folder / name).is_file()]
+    faults = [Contradiction(name, "is missing") for name in FILES if not (folder / name).is_file()]
     try:
         text = encoding.decode(files.read_regular(folder / SUMMARY, documents.MOST_BYTES))
         documents.parse_json(text)
         summary = LoadSummary.model_validate_json(text)
     except OSError as error:
-        return [*faults, Fault(SUMMARY, f"cannot be read: {error.strerror}")]
+        return [*faults, Contradiction(SUMMARY, f"cannot be read: {error.strerror}")]
     except (UnicodeError, documents.DocumentError) as error:
-        return [*faults, Fault(SUMMARY, str(error))]
+        return [*faults, Contradiction(SUMMARY, str(error))]
     except ValidationError as error:
         return faults + [
-            Fault(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
+            Contradiction(SUMMARY, f"{'.'.join(map(str, fault['loc'])) or 'document'}: {fault['msg']}")
             for fault in error.errors()
         ]
     faults += collect("machine.json", check_machine(folder / "machine.json", summary.environment, SUMMARY))
@@ -45,9 +45,11 @@ def check_load(folder: Path) -> list[Fault]:
     faults += collect("report.html", page)
     faults += collect("charts", check_charts(folder / "charts", emulated=summary.emulated))
     if summary.status != "complete":
-        faults.append(Fault(SUMMARY, f"status: {summary.status}: partial results are kept, not compared"))
+        faults.append(
+            Contradiction(SUMMARY, f"status: {summary.status}: partial results are kept, not compared")
+        )
     faults += [
-        Fault(SUMMARY, f"runs[{number}]: not a valid measurement: {fault}")
+        Contradiction(SUMMARY, f"runs[{number}]: not a valid measurement: {fault}")
         for number, run in enumerate(summary.runs)
         for fault in run.faults
     ]
@@ -55,20 +57,20 @@ def check_load(folder: Path) -> list[Fault]:
         try:
             faults += collect(SUMMARY, _figures(read_calls(folder), summary))
         except SettingsError as error:
-            faults.append(Fault(CALLS, str(error).removeprefix(f"{folder / CALLS}:").strip()))
+            faults.append(Contradiction(CALLS, str(error).removeprefix(f"{folder / CALLS}:").strip()))
     return faults
 
 
-def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Fault]:
+def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Contradiction]:
     if any(call.emulated for call in calls) and not summary.emulated:
-        yield Fault(SUMMARY, "emulated: says false, and calls were answered by an emulation")
+        yield Contradiction(SUMMARY, "emulated: says false, and calls were answered by an emulation")
     for call in calls:
         if call.issued_ns < call.scheduled_ns or call.completed_ns < call.issued_ns:
-            yield Fault(CALLS, f"run {call.run}, query {call.query}: time runs backwards")
+            yield Contradiction(CALLS, f"run {call.run}, query {call.query}: time runs backwards")
     if strays := {call.run for call in calls} - set(range(len(summary.runs))):
-        yield Fault(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)[:5]}")
+        yield Contradiction(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)[:5]}")
     deadline_ns = round(summary.deadline_ms * NS_PER_MS)
-    plan = Plan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
+    plan = ArrivalPlan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
     for number, run in enumerate(summary.runs):
         run_calls = [call for call in calls if call.run == number]
         run_plan = replace(plan, rate_per_s=run.rate_per_s, duration_s=run.duration_s, seed=run.seed)
@@ -77,9 +79,11 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Faul
     yield from _over_runs(calls, plan, summary)
 
 
-def _over_runs(calls: Sequence[CallRecord], plan: Plan, summary: LoadSummary) -> Iterator[Fault]:
+def _over_runs(
+    calls: Sequence[CallRecord], plan: ArrivalPlan, summary: LoadSummary
+) -> Iterator[Contradiction]:
     """Checks the figures over all runs."""
-    price = None if summary.cost is None else Price(summary.cost.currency, summary.cost.qpu_second)
+    price = None if summary.cost is None else QpuPrice(summary.cost.currency, summary.cost.qpu_second)
     facts = LoadFacts(
         shotclock=summary.shotclock,
         started_at=summary.started_at,

@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from shotclock.bench.schema import Summary
-from shotclock.bench.verify.faults import Fault, disagreements
+from shotclock.bench.verify.faults import Contradiction, disagreements
 from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import load
 
 
-def check_loads(file: Path) -> Iterator[Fault]:
+def check_loads(file: Path) -> Iterator[Contradiction]:
     """Faults that prevent `bench --config` from loading it; a missing file is reported elsewhere."""
     if not file.is_file():
         return
     try:
         load(file, {})
     except SettingsError as error:
-        yield Fault(file.name, str(error).removeprefix(f"{file}:").strip())
+        yield Contradiction(file.name, str(error).removeprefix(f"{file}:").strip())
 
 
-def check_settings(file: Path, summary: Summary) -> Iterator[Fault]:
+def check_settings(file: Path, summary: Summary) -> Iterator[Contradiction]:
     """Settings that differ from the summary's; the file's own, not those set by the environment."""
     if not file.is_file():
         return

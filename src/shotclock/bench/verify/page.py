@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from shotclock.bench.verify.faults import Fault
+from shotclock.bench.verify.faults import Contradiction
 from shotclock.domain import files
 
 FETCHING = frozenset(("src", "href", "xlink:href", "action", "data", "poster", "srcset", "background"))
@@ -41,54 +41,54 @@ class _Page(HTMLParser):
         self.words.append(data)
 
 
-def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Fault]:
+def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Contradiction]:
     """The page's faults; a missing page is reported elsewhere."""
     if not path.is_file():
         return
     try:
         text = files.read_regular(path, MOST_BYTES).decode()
     except OSError as error:
-        yield Fault(path.name, str(error.strerror))
+        yield Contradiction(path.name, str(error.strerror))
         return
     except UnicodeDecodeError as error:
-        yield Fault(path.name, f"is not UTF-8 text: {error.reason} at byte {error.start:,}")
+        yield Contradiction(path.name, f"is not UTF-8 text: {error.reason} at byte {error.start:,}")
         return
     if not text.rstrip().endswith("</html>"):
-        yield Fault(path.name, "is not a complete page")
+        yield Contradiction(path.name, "is not a complete page")
     elif run_id not in text:
-        yield Fault(path.name, f"is not the page of run {run_id}; `shotclock report` writes it again")
+        yield Contradiction(path.name, f"is not the page of run {run_id}; `shotclock report` writes it again")
     page = _Page(text)
     for resource in page.fetched:
-        yield Fault(path.name, f"fetches something: {resource}")
+        yield Contradiction(path.name, f"fetches something: {resource}")
     for element in page.active:
-        yield Fault(path.name, f"has an active element: {element}")
+        yield Contradiction(path.name, f"has an active element: {element}")
     for found in re.findall(r"@import[^;]{0,200}|url\(\s{0,9}[\"']?(?![#\s]|data:)[^)]{0,200}", text):
-        yield Fault(path.name, f"fetches something: {found}")
+        yield Contradiction(path.name, f"fetches something: {found}")
     if emulated and EMULATED not in "".join(page.words):
-        yield Fault(path.name, f"the run was emulated and the page does not say {EMULATED}")
+        yield Contradiction(path.name, f"the run was emulated and the page does not say {EMULATED}")
 
 
-def check_charts(folder: Path, *, emulated: bool) -> Iterator[Fault]:
+def check_charts(folder: Path, *, emulated: bool) -> Iterator[Contradiction]:
     """Every chart as SVG and as PNG, whole, and marked."""
     names = {path.stem for suffix in ("svg", "png") for path in folder.glob(f"*.{suffix}")}
     if not names:
-        yield Fault("charts", "does not hold a chart")
+        yield Contradiction("charts", "does not hold a chart")
     for name in sorted(names):
         svg, png = folder / f"{name}.svg", folder / f"{name}.png"
         if not svg.is_file():
-            yield Fault(f"charts/{svg.name}", "is missing")
+            yield Contradiction(f"charts/{svg.name}", "is missing")
         else:
             text = files.read_regular(svg, MOST_BYTES).decode(errors="replace")
             if not text.lstrip().startswith("<svg") or "</svg>" not in text:
-                yield Fault(f"charts/{svg.name}", "is not a complete SVG")
+                yield Contradiction(f"charts/{svg.name}", "is not a complete SVG")
             elif emulated and EMULATED not in text:
-                yield Fault(
+                yield Contradiction(
                     f"charts/{svg.name}", f"the run was emulated and the chart does not say {EMULATED}"
                 )
         if not png.is_file():
-            yield Fault(f"charts/{png.name}", "is missing")
+            yield Contradiction(f"charts/{png.name}", "is missing")
         elif not _whole_png(files.read_regular(png, MOST_BYTES)):
-            yield Fault(f"charts/{png.name}", "is not a complete PNG")
+            yield Contradiction(f"charts/{png.name}", "is not a complete PNG")
 
 
 def _whole_png(content: bytes) -> bool:

@@ -19,7 +19,7 @@ from shotclock.emulator.rest.backends import Calibration
 from shotclock.emulator.rest.bodies import body_of
 from shotclock.emulator.rest.endpoint import Endpoint, no_calibration
 from shotclock.emulator.rest.errors import ApiError, bad_request, refuse
-from shotclock.emulator.rest.faults import Fault, parse
+from shotclock.emulator.rest.faults import InjectedFault, parse
 from shotclock.emulator.rest.instances import instance_routes
 from shotclock.emulator.rest.job_routes import JobRoutes, moment_of
 from shotclock.emulator.rest.request_filter import RequestFilter, token
@@ -226,7 +226,7 @@ class Routes:
             return PlainTextResponse(f"{first_fault(error, 'body')}\n", 400)
         except (SettingsError, ApiError) as error:
             return PlainTextResponse(f"{error}\n", 400)
-        if rule.fault in {Fault.MAINTENANCE, Fault.CALIBRATION, Fault.EXHAUSTED}:
+        if rule.fault in {InjectedFault.MAINTENANCE, InjectedFault.CALIBRATION, InjectedFault.EXHAUSTED}:
             self._endpoint.apply_fault(rule.fault)
         else:
             self._endpoint.faults.add(rule)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from shotclock.emulator.device import DeviceFacts
-from shotclock.emulator.rest.prepared import BackendDocuments, Chip
+from shotclock.emulator.rest.prepared import Chip, PreparedBackend
 
 Json = Any  # a JSON document
 # Assumed: errors and coherence times change by about a tenth between two calibrations.
@@ -35,7 +35,7 @@ class Calibration:
 class Backend:
     """A device with its documents. A calibration changes the properties and their date, but no timing."""
 
-    def __init__(self, facts: DeviceFacts, documents: BackendDocuments) -> None:
+    def __init__(self, facts: DeviceFacts, documents: PreparedBackend) -> None:
         self.facts = facts
         self.name = documents.name
         self.configuration = documents.configuration

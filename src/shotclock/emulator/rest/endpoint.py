@@ -18,14 +18,14 @@ from shotclock.emulator.profile import Profile, first_fault
 from shotclock.emulator.queue import FairShareQueue
 from shotclock.emulator.rest.backends import Backend
 from shotclock.emulator.rest.errors import REFUSALS, ApiError, bad_request, not_found
-from shotclock.emulator.rest.faults import SUBMIT_FAULTS, Fault, FaultPlan, Rule, Scope
+from shotclock.emulator.rest.faults import SUBMIT_FAULTS, FaultPlan, FaultRule, InjectedFault, Scope
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.jobs import Job, JobRequest
+from shotclock.emulator.rest.jobs import EndpointJob, JobRequest
 from shotclock.emulator.rest.limits import SubmitLimit
 from shotclock.emulator.rest.machine import Machine
 from shotclock.emulator.rest.metering import Account, ExecutionMode
 from shotclock.emulator.rest.plan import plan
-from shotclock.emulator.rest.prepared import BackendDocuments, Prepared, Refused
+from shotclock.emulator.rest.prepared import Prepared, PreparedBackend, Refused
 from shotclock.emulator.rest.sessions import Mode, Session
 from shotclock.emulator.rest.worker import prepare
 from shotclock.emulator.rest.workloads import Workloads
@@ -37,7 +37,7 @@ NO_PROGRAM = f"Emulated programs: {', '.join(PROGRAMS)}."
 MAX_EXECUTIONS = 10_000_000
 MAX_TTL_S = 28_800.0
 MAINTENANCE_S = 60.0
-FATES = SUBMIT_FAULTS - REFUSALS.keys() - {Fault.DROP, Fault.DROP_BEFORE}
+FATES = SUBMIT_FAULTS - REFUSALS.keys() - {InjectedFault.DROP, InjectedFault.DROP_BEFORE}
 
 
 class JobBody(BaseModel):
@@ -102,7 +102,7 @@ class EndpointSettings:
     profile: Profile
     speed: float
     seed: int
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[FaultRule, ...] = ()
     queue: Distribution | None = None
     price_per_s: float = 0.0
     usage_limit_s: float | None = None
@@ -116,7 +116,7 @@ class Endpoint:
     def __init__(
         self,
         settings: EndpointSettings,
-        devices: dict[str, tuple[DeviceFacts, BackendDocuments]],
+        devices: dict[str, tuple[DeviceFacts, PreparedBackend]],
         offload: Offload,
         time: EmulatedTime,
     ) -> None:
@@ -165,26 +165,26 @@ class Endpoint:
         limit_s = self.settings.usage_limit_s
         return self._declared_exhausted or (limit_s is not None and self.consumed_s() >= limit_s)
 
-    async def submit(self, body: JsonValue, cut: Callable[[], Awaitable[None]]) -> Job:
+    async def submit(self, body: JsonValue, cut: Callable[[], Awaitable[None]]) -> EndpointJob:
         """Accepts a new job; `cut` closes the client's connection. Raises ApiError."""
         struck = self.faults.strike(Scope.SUBMIT)
         for fault in struck:
             if fault in REFUSALS:
                 raise REFUSALS[fault]
-        if Fault.DROP_BEFORE in struck:
+        if InjectedFault.DROP_BEFORE in struck:
             await cut()
-            raise REFUSALS[Fault.SERVER_ERROR]
+            raise REFUSALS[InjectedFault.SERVER_ERROR]
         ask = self._ask(body)
         if not self._limit.take(self.time.now_s()):
-            raise REFUSALS[Fault.TOO_MANY_REQUESTS]
+            raise REFUSALS[InjectedFault.TOO_MANY_REQUESTS]
         number = self._number()
         job = await self._accept(ask, number, frozenset(struck) & FATES)
         self.workloads.start(job)
-        if Fault.DROP in struck:
+        if InjectedFault.DROP in struck:
             await cut()
         return job
 
-    def job(self, job_id: str) -> Job:
+    def job(self, job_id: str) -> EndpointJob:
         """The job with this id; raises ApiError."""
         job = self.workloads.jobs.get(job_id)
         if job is None:
@@ -225,15 +225,15 @@ class Endpoint:
             raise ApiError(404, 1007, f"Backend not found: {name}", f"Known: {', '.join(self.backends)}")
         return backend
 
-    def apply_fault(self, fault: Fault) -> None:
+    def apply_fault(self, fault: InjectedFault) -> None:
         """Applies a fault of the devices or the instance; ignores faults of single requests."""
-        if fault is Fault.MAINTENANCE:
+        if fault is InjectedFault.MAINTENANCE:
             for machine in self.machines.values():
                 machine.maintain(MAINTENANCE_S)
-        if fault is Fault.CALIBRATION:
+        if fault is InjectedFault.CALIBRATION:
             for backend in self.backends.values():
                 backend.calibrate(self.time.stamp(self.time.now_s()), self.settings.seed)
-        if fault is Fault.EXHAUSTED:
+        if fault is InjectedFault.EXHAUSTED:
             self._declared_exhausted = True
 
     async def clear(self) -> None:
@@ -292,13 +292,13 @@ class Endpoint:
         if session.backend != backend:
             raise bad_request(f"backend: the session's is {session.backend}")
 
-    async def _accept(self, ask: JobRequest, number: int, fate: frozenset[Fault]) -> Job:
+    async def _accept(self, ask: JobRequest, number: int, fate: frozenset[InjectedFault]) -> EndpointJob:
         backend = self.backend(ask.backend)
         facts = backend.facts
         try:
             prepared = await self._offload.run(prepare, facts.name, ask.program_id, ask.params)
         except WorkerError as error:  # the worker died: nothing was accepted
-            raise REFUSALS[Fault.SERVER_ERROR] from error
+            raise REFUSALS[InjectedFault.SERVER_ERROR] from error
         if isinstance(prepared, Refused):
             raise bad_request(prepared.message)
         if ask.session_id:  # it may have been closed while the worker prepared the program
@@ -309,7 +309,7 @@ class Endpoint:
             job_plan = plan(prepared, facts, self.settings.profile, rng)
         except SettingsError as error:
             raise bad_request(str(error)) from error
-        return Job(
+        return EndpointJob(
             id=f"emulated-{self.settings.seed}-{self.time.era}-{number}",
             number=number,
             ask=ask,

@@ -6,7 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from shotclock.emulator.rest.faults import Fault
+from shotclock.emulator.rest.faults import InjectedFault
 
 MORE_INFO = "https://quantum.cloud.ibm.com/docs/errors"
 
@@ -36,18 +36,20 @@ def not_found(what: str) -> ApiError:
     return ApiError(404, "not_found", f"{what} not found")
 
 
-REFUSALS: dict[Fault, ApiError] = {
-    Fault.UNAUTHORIZED: ApiError(401, "unauthorized", "Unauthorized", "Get a new token."),
-    Fault.FORBIDDEN: ApiError(403, "forbidden", "Forbidden", "Check the instance and its plan."),
-    Fault.CONFLICT: ApiError(409, "conflict", "The instance's limit is reached", "Wait or raise the limit."),
-    Fault.TOO_MANY_REQUESTS: ApiError(429, 1202, "Too many requests", "Wait, then try again."),
-    Fault.PENDING_LIMIT: ApiError(
+REFUSALS: dict[InjectedFault, ApiError] = {
+    InjectedFault.UNAUTHORIZED: ApiError(401, "unauthorized", "Unauthorized", "Get a new token."),
+    InjectedFault.FORBIDDEN: ApiError(403, "forbidden", "Forbidden", "Check the instance and its plan."),
+    InjectedFault.CONFLICT: ApiError(
+        409, "conflict", "The instance's limit is reached", "Wait or raise the limit."
+    ),
+    InjectedFault.TOO_MANY_REQUESTS: ApiError(429, 1202, "Too many requests", "Wait, then try again."),
+    InjectedFault.PENDING_LIMIT: ApiError(
         429, 3458, "The limit of pending jobs is reached", "Wait until a job has ended, or cancel one."
     ),
-    Fault.SERVER_ERROR: ApiError(500, 1000, "API Internal error", "Retry the action."),
-    Fault.BAD_GATEWAY: ApiError(502, "bad_gateway", "Bad gateway", "Retry the action."),
-    Fault.UNAVAILABLE: ApiError(503, "unavailable", "The service is in maintenance", "Retry later."),
-    Fault.GATEWAY_TIMEOUT: ApiError(504, "gateway_timeout", "Gateway timeout", "Retry the action."),
+    InjectedFault.SERVER_ERROR: ApiError(500, 1000, "API Internal error", "Retry the action."),
+    InjectedFault.BAD_GATEWAY: ApiError(502, "bad_gateway", "Bad gateway", "Retry the action."),
+    InjectedFault.UNAVAILABLE: ApiError(503, "unavailable", "The service is in maintenance", "Retry later."),
+    InjectedFault.GATEWAY_TIMEOUT: ApiError(504, "gateway_timeout", "Gateway timeout", "Retry the action."),
 }
 
 
@@ -60,4 +62,4 @@ async def refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         what = f"{request.method} {request.url.path}: {error.detail}, not emulated"
         return ApiError(error.status_code, "not_found", what).response()
-    return REFUSALS[Fault.SERVER_ERROR].response()
+    return REFUSALS[InjectedFault.SERVER_ERROR].response()

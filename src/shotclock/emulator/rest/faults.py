@@ -21,7 +21,7 @@ class Scope(Enum):
     """Every POST of a job."""
 
 
-class Fault(StrEnum):
+class InjectedFault(StrEnum):
     """The kinds of faults. Those in `SUBMIT_FAULTS` affect a submit or its job."""
 
     UNAUTHORIZED = "401"
@@ -46,42 +46,42 @@ class Fault(StrEnum):
     EXHAUSTED = "exhausted"
 
 
-MEANINGS: dict[Fault, str] = {
-    Fault.UNAUTHORIZED: "a request is refused with 401",
-    Fault.FORBIDDEN: "a submit is refused with 403",
-    Fault.CONFLICT: "a submit is refused with 409, the instance's limit",
-    Fault.TOO_MANY_REQUESTS: "a submit is refused with 429 and code 1202, too many requests",
-    Fault.PENDING_LIMIT: "a submit is refused with 429 and code 3458, too many pending jobs",
-    Fault.SERVER_ERROR: "a request ends in 500",
-    Fault.BAD_GATEWAY: "a request ends in 502",
-    Fault.UNAVAILABLE: "a request ends in 503",
-    Fault.GATEWAY_TIMEOUT: "a request ends in 504",
-    Fault.SLOW: "a request is answered 3 s late",
-    Fault.DROP: "the connection is cut after a submit took effect",
-    Fault.DROP_BEFORE: "the connection is cut before a submit took effect",
-    Fault.FAIL: "a job fails half-way because of a system error, and is not charged",
-    Fault.CANCEL: "a job is cancelled by the service before it runs",
-    Fault.RAN_TOO_LONG: "a job is cancelled half-way with code 1305, and charged",
-    Fault.CORRUPT: "a job's results are cut in half",
-    Fault.LATE: "a job's end becomes visible 30 emulated s later",
-    Fault.MAINTENANCE: "the devices are in maintenance for 60 emulated s: jobs wait",
-    Fault.CALIBRATION: "the devices are calibrated: properties and their date change",
-    Fault.EXHAUSTED: "the instance's usage is exhausted until faults are cleared: jobs wait",
+MEANINGS: dict[InjectedFault, str] = {
+    InjectedFault.UNAUTHORIZED: "a request is refused with 401",
+    InjectedFault.FORBIDDEN: "a submit is refused with 403",
+    InjectedFault.CONFLICT: "a submit is refused with 409, the instance's limit",
+    InjectedFault.TOO_MANY_REQUESTS: "a submit is refused with 429 and code 1202, too many requests",
+    InjectedFault.PENDING_LIMIT: "a submit is refused with 429 and code 3458, too many pending jobs",
+    InjectedFault.SERVER_ERROR: "a request ends in 500",
+    InjectedFault.BAD_GATEWAY: "a request ends in 502",
+    InjectedFault.UNAVAILABLE: "a request ends in 503",
+    InjectedFault.GATEWAY_TIMEOUT: "a request ends in 504",
+    InjectedFault.SLOW: "a request is answered 3 s late",
+    InjectedFault.DROP: "the connection is cut after a submit took effect",
+    InjectedFault.DROP_BEFORE: "the connection is cut before a submit took effect",
+    InjectedFault.FAIL: "a job fails half-way because of a system error, and is not charged",
+    InjectedFault.CANCEL: "a job is cancelled by the service before it runs",
+    InjectedFault.RAN_TOO_LONG: "a job is cancelled half-way with code 1305, and charged",
+    InjectedFault.CORRUPT: "a job's results are cut in half",
+    InjectedFault.LATE: "a job's end becomes visible 30 emulated s later",
+    InjectedFault.MAINTENANCE: "the devices are in maintenance for 60 emulated s: jobs wait",
+    InjectedFault.CALIBRATION: "the devices are calibrated: properties and their date change",
+    InjectedFault.EXHAUSTED: "the instance's usage is exhausted until faults are cleared: jobs wait",
 }
 
 SUBMIT_FAULTS = frozenset(
     {
-        Fault.FORBIDDEN,
-        Fault.CONFLICT,
-        Fault.TOO_MANY_REQUESTS,
-        Fault.PENDING_LIMIT,
-        Fault.DROP,
-        Fault.DROP_BEFORE,
-        Fault.FAIL,
-        Fault.CANCEL,
-        Fault.RAN_TOO_LONG,
-        Fault.CORRUPT,
-        Fault.LATE,
+        InjectedFault.FORBIDDEN,
+        InjectedFault.CONFLICT,
+        InjectedFault.TOO_MANY_REQUESTS,
+        InjectedFault.PENDING_LIMIT,
+        InjectedFault.DROP,
+        InjectedFault.DROP_BEFORE,
+        InjectedFault.FAIL,
+        InjectedFault.CANCEL,
+        InjectedFault.RAN_TOO_LONG,
+        InjectedFault.CORRUPT,
+        InjectedFault.LATE,
     }
 )
 
@@ -93,7 +93,7 @@ GRAMMAR = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FaultRule:
     """When a fault occurs, by the number of requests in its scope since the rule was added.
 
     fault: the kind
@@ -102,7 +102,7 @@ class Rule:
     rate: or each request with this probability
     """
 
-    fault: Fault
+    fault: InjectedFault
     first: int = 0
     last: int = 0
     every: int = 0
@@ -114,7 +114,7 @@ class Rule:
         return Scope.SUBMIT if self.fault in SUBMIT_FAULTS else Scope.REQUEST
 
 
-def parse(text: str) -> Rule:
+def parse(text: str) -> FaultRule:
     """`KIND@N`, `KIND@N-M`, `KIND/N` (every N-th), `KIND:RATE`, or `KIND` (the next).
 
     Raises SettingsError on anything else, with the nearest kind.
@@ -123,22 +123,22 @@ def parse(text: str) -> Rule:
     if match is None:
         raise SettingsError(f"--fault {text!r}: expected KIND, KIND@N, KIND@N-M, KIND/N or KIND:RATE")
     kind = ALIASES.get(match["kind"], match["kind"])
-    known = [fault.value for fault in Fault]
+    known = [fault.value for fault in InjectedFault]
     if kind not in known:
         near = difflib.get_close_matches(kind, [*known, *ALIASES], n=1, cutoff=0.0)[0]
         raise SettingsError(
             f"--fault {text!r}: no fault {kind!r}; did you mean {near!r}? known: {', '.join(known)}"
         )
-    fault = Fault(kind)
+    fault = InjectedFault(kind)
     if match["every"]:
-        return Rule(fault, every=_check_positive(text, int(match["every"])))
+        return FaultRule(fault, every=_check_positive(text, int(match["every"])))
     if match["rate"]:
-        return Rule(fault, rate=_parse_rate(text, match["rate"]))
+        return FaultRule(fault, rate=_parse_rate(text, match["rate"]))
     first = _check_positive(text, int(match["first"] or 1))
     last = int(match["last"] or first)
     if last < first:
         raise SettingsError(f"--fault {text!r}: the range ends before it begins")
-    return Rule(fault, first=first, last=last)
+    return FaultRule(fault, first=first, last=last)
 
 
 def _check_positive(text: str, number: int) -> int:
@@ -160,16 +160,16 @@ def _parse_rate(text: str, rate: str) -> float:
 class FaultPlan:
     """Decides which faults a request gets; deterministic for a seed, rules and requests."""
 
-    def __init__(self, rules: tuple[Rule, ...], seed: int) -> None:
+    def __init__(self, rules: tuple[FaultRule, ...], seed: int) -> None:
         self._seed = seed
         self._counts = dict.fromkeys(Scope, 0)
         self._made = 0
-        self._rules: list[tuple[Rule, int, np.random.Generator]] = []
-        self.struck: list[Fault] = []
+        self._rules: list[tuple[FaultRule, int, np.random.Generator]] = []
+        self.struck: list[InjectedFault] = []
         for rule in rules:
             self.add(rule)
 
-    def add(self, rule: Rule) -> None:
+    def add(self, rule: FaultRule) -> None:
         """Adds a rule, which counts requests from now on."""
         rng = np.random.default_rng((self._seed, self._made))
         self._rules.append((rule, self._counts[rule.scope], rng))
@@ -180,11 +180,11 @@ class FaultPlan:
         self._rules.clear()
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[FaultRule, ...]:
         """The active rules."""
         return tuple(rule for rule, _, _ in self._rules)
 
-    def strike(self, scope: Scope) -> tuple[Fault, ...]:
+    def strike(self, scope: Scope) -> tuple[InjectedFault, ...]:
         """The faults of the next request in this scope, in the order of the rules."""
         self._counts[scope] += 1
         struck = tuple(
@@ -196,7 +196,7 @@ class FaultPlan:
         return struck
 
 
-def _strikes(rule: Rule, count: int, rng: np.random.Generator) -> bool:
+def _strikes(rule: FaultRule, count: int, rng: np.random.Generator) -> bool:
     if rule.rate:
         return bool(rng.random() < rule.rate)
     if rule.every:

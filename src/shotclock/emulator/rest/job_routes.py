@@ -17,8 +17,8 @@ from shotclock.emulator.profile import first_fault
 from shotclock.emulator.rest.bodies import body_of
 from shotclock.emulator.rest.endpoint import Endpoint
 from shotclock.emulator.rest.errors import ApiError, bad_request, not_found
-from shotclock.emulator.rest.faults import Fault
-from shotclock.emulator.rest.jobs import Job, JobState, job_document, metrics_document
+from shotclock.emulator.rest.faults import InjectedFault
+from shotclock.emulator.rest.jobs import EndpointJob, JobState, job_document, metrics_document
 from shotclock.emulator.rest.results import results_text
 
 DEFAULT_LIMIT = 200
@@ -101,7 +101,7 @@ class JobRoutes:
                 raise not_found(f"Results of job {job.id}, which is private: they were read once, and")
             text = results_text(job, self._endpoint.time)
             job.results_read = True
-            return PlainTextResponse(text[: len(text) // 2] if Fault.CORRUPT in job.fate else text)
+            return PlainTextResponse(text[: len(text) // 2] if InjectedFault.CORRUPT in job.fate else text)
         if job.has_ended:
             return PlainTextResponse(job.reason)
         raise not_found(f"Results of job {job.id}, which is {job.state.value},")
@@ -135,10 +135,10 @@ class JobRoutes:
             raise bad_request(first_fault(error, "body")) from error
         return Response(status_code=204)
 
-    def _job(self, request: Request) -> Job:
+    def _job(self, request: Request) -> EndpointJob:
         return self._endpoint.job(request.path_params["job_id"])
 
-    def _matches(self, job: Job, request: Request) -> bool:
+    def _matches(self, job: EndpointJob, request: Request) -> bool:
         query = request.query_params
         pending = str(not job.has_ended).lower()
         created = datetime.fromisoformat(self._endpoint.time.stamp(job.created_s))

@@ -8,10 +8,10 @@ from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
-from shotclock.emulator.rest.faults import Fault
+from shotclock.emulator.rest.faults import InjectedFault
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.metering import ExecutionMode, Interval
-from shotclock.emulator.rest.plan import JobPlan
+from shotclock.emulator.rest.metering import ExecutionMode, UsageInterval
+from shotclock.emulator.rest.plan import ExecutionPlan
 from shotclock.emulator.rest.prepared import Chip, Fragments, Prepared
 
 Json = Any  # a JSON document
@@ -59,7 +59,7 @@ class JobRequest:
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class EndpointJob:
     """An accepted job. All instants are emulated seconds; None means not yet.
 
     id, number: its name, and its number in order of acceptance
@@ -87,8 +87,8 @@ class Job:
     mode: ExecutionMode
     prepared: Prepared
     chip: Chip
-    plan: JobPlan
-    fate: frozenset[Fault]
+    plan: ExecutionPlan
+    fate: frozenset[InjectedFault]
     created_s: float
     eligible_s: float = 0.0
     state: JobState = JobState.QUEUED
@@ -96,7 +96,7 @@ class Job:
     reason_code: int = 0
     running_s: float | None = None
     finished_s: float | None = None
-    locked: tuple[Interval, ...] = ()
+    locked: tuple[UsageInterval, ...] = ()
     usage_s: float = 0.0
     usage_final_s: float | None = None
     overrun: bool = False
@@ -110,7 +110,7 @@ class Job:
         return self.state not in {JobState.QUEUED, JobState.RUNNING}
 
 
-def job_document(job: Job, time: EmulatedTime, *, with_params: bool) -> Json:
+def job_document(job: EndpointJob, time: EmulatedTime, *, with_params: bool) -> Json:
     """The body of GET /jobs/{id}."""
     ran_too_long = job.reason_code == RAN_TOO_LONG
     state: Json = {"status": job.state.value}
@@ -143,7 +143,7 @@ def job_document(job: Job, time: EmulatedTime, *, with_params: bool) -> Json:
     return document
 
 
-def usage_document(job: Job, now_s: float, api_version: str) -> Json:
+def usage_document(job: EndpointJob, now_s: float, api_version: str) -> Json:
     """Usage, zero and pending until it is final, with the field names of the requested API version."""
     final = job.usage_final_s is not None and now_s >= job.usage_final_s
     seconds = job.usage_s if final else 0.0
@@ -153,7 +153,7 @@ def usage_document(job: Job, now_s: float, api_version: str) -> Json:
     return usage
 
 
-def metrics_document(job: Job, time: EmulatedTime, position: int, api_version: str) -> Json:
+def metrics_document(job: EndpointJob, time: EmulatedTime, position: int, api_version: str) -> Json:
     """The body of GET /jobs/{id}/metrics; position: a waiting job's place in the queue."""
     stamps = {"created": job.created_s, "running": job.running_s, "finished": job.finished_s}
     items = job.prepared.items

@@ -14,7 +14,7 @@ ExecutionMode = Literal["job", "batch", "session"]
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class UsageInterval:
     """A time interval, seconds; `end_s` is not before `start_s`."""
 
     start_s: float
@@ -26,12 +26,12 @@ class Interval:
         return self.end_s - self.start_s
 
 
-def job_usage_s(locked: tuple[Interval, ...], *, system_fault: bool) -> float:
+def job_usage_s(locked: tuple[UsageInterval, ...], *, system_fault: bool) -> float:
     """Usage of a job in job or batch mode, seconds: 0 if it never had the QPU or the system failed."""
     return 0.0 if system_fault else sum(interval.seconds for interval in locked)
 
 
-def session_usage_s(active: tuple[Interval, ...]) -> float:
+def session_usage_s(active: tuple[UsageInterval, ...]) -> float:
     """Usage of a session, seconds: the whole time it was active, including idle time."""
     return sum(interval.seconds for interval in active)
 

@@ -15,7 +15,7 @@ from shotclock.emulator.timing import mean_by_component, sample_timeline, shots_
 
 
 @dataclass(frozen=True, slots=True)
-class JobPlan:
+class ExecutionPlan:
     """A job's times and seeds, drawn when it is submitted.
 
     qpu_s: time that it locks the QPU, seconds
@@ -32,7 +32,7 @@ class JobPlan:
     seeds: tuple[int, ...]
 
 
-def plan(prepared: Prepared, facts: DeviceFacts, profile: Profile, rng: np.random.Generator) -> JobPlan:
+def plan(prepared: Prepared, facts: DeviceFacts, profile: Profile, rng: np.random.Generator) -> ExecutionPlan:
     """Draws a job's plan; raises SettingsError on a rep_delay outside the device's range."""
     rep_delay_s = check_rep_delay(facts, prepared.rep_delay_s)
     # Without initialisation qubits are not reset.
@@ -47,7 +47,7 @@ def plan(prepared: Prepared, facts: DeviceFacts, profile: Profile, rng: np.rando
     )
     timeline = sample_timeline(everything, timed, profile, rng)
     parts = {part.name: part.mean_ms * 1e-3 for part in mean_by_component(everything, timed, profile)}
-    return JobPlan(
+    return ExecutionPlan(
         qpu_s=timeline.qpu_s + further_s,
         shooting_s=shots_s(everything, timed) + further_s,
         estimate_s=parts["subjob_overhead"] + parts["shots"] + further_s,

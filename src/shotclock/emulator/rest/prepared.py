@@ -69,7 +69,7 @@ class Fragments:
 
 
 @dataclass(frozen=True, slots=True)
-class BackendDocuments:
+class PreparedBackend:
     """A snapshot's configuration and properties, JSON texts from IBM's service."""
 
     name: str

@@ -16,7 +16,7 @@ from qiskit.circuit import ControlFlowOp, Instruction
 from qiskit.transpiler import Target
 
 from shotclock.domain.subproblem import Float64s
-from shotclock.emulator.rest.recognise.parts import Angles, Part
+from shotclock.emulator.rest.recognise.parts import Angles, CircuitPart
 from shotclock.emulator.rest.waits import delay_s, is_idle
 
 Coherence = Sequence[tuple[float, float]]  # each qubit's T1 and T2, seconds
@@ -91,7 +91,9 @@ def _channel(t1_s: float, t2_s: float, wait_s: float) -> Instruction:
     return channel
 
 
-def find_excited(part: Part, place: int, coherence: Coherence, angles: Angles, rows: Float64s) -> Float64s:
+def find_excited(
+    part: CircuitPart, place: int, coherence: Coherence, angles: Angles, rows: Float64s
+) -> Float64s:
     """The probability of a 1 for each row of values, for a part of one qubit that is measured once.
 
     Follows the qubit's Bloch vector exactly. The part has only X, SX, RZ and delays in seconds.

@@ -15,7 +15,7 @@ from shotclock.emulator.rest import faults
 from shotclock.emulator.rest.clients import CLIENT_HEADER, check_client
 from shotclock.emulator.rest.endpoint import Endpoint
 from shotclock.emulator.rest.errors import REFUSALS, ApiError
-from shotclock.emulator.rest.faults import Fault
+from shotclock.emulator.rest.faults import InjectedFault
 from shotclock.emulator.rest.instances import CATALOG_PREFIX, SEARCH_PREFIX
 
 SLOW_S = 3.0
@@ -44,7 +44,7 @@ class RequestFilter:
             headers = Request(scope).headers
             check_client(headers.get(CLIENT_HEADER, ""))
             if not headers.get("authorization"):
-                raise REFUSALS[Fault.UNAUTHORIZED]
+                raise REFUSALS[InjectedFault.UNAUTHORIZED]
         except ApiError as error:
             await error.response()(scope, receive, send)
             return
@@ -53,7 +53,7 @@ class RequestFilter:
     async def _apply_faults(self) -> None:
         for fault in self._endpoint.faults.strike(faults.Scope.REQUEST):
             self._endpoint.apply_fault(fault)
-            if fault is Fault.SLOW:
+            if fault is InjectedFault.SLOW:
                 await asyncio.sleep(SLOW_S)
             if fault in REFUSALS:
                 raise REFUSALS[fault]

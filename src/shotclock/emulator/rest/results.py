@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.jobs import Job
-from shotclock.emulator.rest.metering import Interval
+from shotclock.emulator.rest.jobs import EndpointJob
+from shotclock.emulator.rest.metering import UsageInterval
 from shotclock.emulator.rest.prepared import Fragments, ItemFacts
 
 
-def results_text(job: Job, time: EmulatedTime) -> str:
+def results_text(job: EndpointJob, time: EmulatedTime) -> str:
     """The body of GET /jobs/{id}/results of a completed job."""
     fragments = job.results[0]
     end_s = job.locked[-1].end_s
     # The sub-jobs are loaded first; the rest of the time takes shots.
-    taken = Interval(end_s - job.plan.shooting_s, end_s)
+    taken = UsageInterval(end_s - job.plan.shooting_s, end_s)
     if job.ask.program_id == "executor":
         return _executor(fragments.results, fragments.echo, job.prepared.items, taken, time)
     if job.ask.program_id == "noise-learner":
@@ -25,7 +25,9 @@ def results_text(job: Job, time: EmulatedTime) -> str:
     return _sampler(fragments, job.prepared.items, taken, time)
 
 
-def _sampler(fragments: Fragments, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime) -> str:
+def _sampler(
+    fragments: Fragments, items: tuple[ItemFacts, ...], taken: UsageInterval, time: EmulatedTime
+) -> str:
     echo = json.loads(fragments.echo)
     pub_shots = echo.get("pub_shots")  # only in twirled programs
     slices = [[[*item.shape, item.shots], 0, item.executions, 0, item.shots] for item in items]
@@ -52,7 +54,7 @@ def _primitive(results: str, metadata: str) -> str:
 
 
 def _executor(
-    results: str, echo: str, items: tuple[ItemFacts, ...], taken: Interval, time: EmulatedTime
+    results: str, echo: str, items: tuple[ItemFacts, ...], taken: UsageInterval, time: EmulatedTime
 ) -> str:
     chunk = {
         "start": time.stamp(taken.start_s),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.metering import Interval, session_usage_s
+from shotclock.emulator.rest.metering import UsageInterval, session_usage_s
 
 Json = Any  # a JSON document
 Mode = Literal["dedicated", "batch"]
@@ -51,7 +51,7 @@ class Session:
     pending: int = 0
     activations: int = 0
     quantum_s: float = 0.0
-    active: list[Interval] = field(default_factory=list)
+    active: list[UsageInterval] = field(default_factory=list)
 
     @property
     def state(self) -> Literal["open", "active", "inactive", "closed"]:
@@ -74,7 +74,7 @@ class Session:
     def deactivate(self, at_s: float) -> None:
         """Ends its priority: the next job waits behind other users again."""
         if self.active_since_s is not None:
-            self.active.append(Interval(self.active_since_s, max(at_s, self.active_since_s)))
+            self.active.append(UsageInterval(self.active_since_s, max(at_s, self.active_since_s)))
         self.active_since_s = None
         self.eligible_s = None
 
@@ -88,7 +88,7 @@ class Session:
         """Usage until now: the active wall-clock time of a session, the QPU time of a batch."""
         if self.mode == "batch":
             return self.quantum_s
-        running = () if self.active_since_s is None else (Interval(self.active_since_s, now_s),)
+        running = () if self.active_since_s is None else (UsageInterval(self.active_since_s, now_s),)
         return session_usage_s((*self.active, *running))
 
 

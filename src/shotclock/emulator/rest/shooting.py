@@ -20,7 +20,7 @@ from shotclock.domain.circuit import QaoaParameters, Samples
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.rest.programs import Item
 from shotclock.emulator.rest.recognise.ising import Layers, layers_of, parameters_of
-from shotclock.emulator.rest.recognise.parts import Angles, Part, parts_of
+from shotclock.emulator.rest.recognise.parts import Angles, CircuitPart, parts_of
 from shotclock.emulator.rest.recognise.paulis import find_rotations
 from shotclock.emulator.rest.recognise.twirling import Flips
 from shotclock.emulator.rest.relaxation import Coherence, find_excited, relax
@@ -74,7 +74,7 @@ def _take_shots(
     bits = np.zeros((len(sweep.rows), item.shots, circuit.num_clbits), np.bool_)
 
     @functools.cache
-    def waiting() -> tuple[Part, ...]:
+    def waiting() -> tuple[CircuitPart, ...]:
         # Only if needed: scheduling a circuit can take longer than sampling it.
         return parts_of(insert_waits(circuit, device.target))
 
@@ -112,7 +112,9 @@ class _Sweep:
     device: Device
 
 
-def _sample_qubit(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
+def _sample_qubit(
+    part: CircuitPart, qubits: list[int], sweep: _Sweep, rng: np.random.Generator
+) -> Shots | None:
     """Bits of a part of one qubit, shape (rows, shots, 1); None for more qubits or other gates."""
     if len(qubits) > 1 or len(part.clbits) > 1:
         return None
@@ -126,7 +128,7 @@ def _sample_qubit(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.G
     return bits
 
 
-def _sample_qaoa(part: Part, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
+def _sample_qaoa(part: CircuitPart, sweep: _Sweep, rng: np.random.Generator) -> Shots | None:
     """The part's classical bits, shape (rows, shots, bits); None if it is not a QAOA circuit."""
     rows, shots = sweep.rows, sweep.shots
     read = part.gates(sweep.names)
@@ -159,7 +161,7 @@ def _parameters_by_row(layers: Layers, angles: Angles, rows: Float64s) -> tuple[
     return tuple(by_row)
 
 
-def _sample_with_aer(part: Part, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots:
+def _sample_with_aer(part: CircuitPart, qubits: list[int], sweep: _Sweep, rng: np.random.Generator) -> Shots:
     device = sweep.device
     alone, method = relax(part.circuit(), qubits, device.coherence, device.target, sweep.shots)
 

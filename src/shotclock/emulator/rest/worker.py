@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from shotclock.emulator.rest import targets
 from shotclock.emulator.rest.prepared import (
-    BackendDocuments,
     Chip,
     Fragments,
     ItemFacts,
     Prepared,
+    PreparedBackend,
     Refused,
 )
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 Json = Any  # a JSON document
 
 
-def documents(name: str) -> BackendDocuments:
+def documents(name: str) -> PreparedBackend:
     """The named device's configuration and properties, from the snapshot shipped with IBM's client."""
     configuration, properties = targets.offer(name)
-    return BackendDocuments(json.loads(configuration)["backend_name"], configuration, properties)
+    return PreparedBackend(json.loads(configuration)["backend_name"], configuration, properties)
 
 
 def prepare(name: str, program_id: str, params: str) -> Prepared | Refused:

@@ -8,11 +8,11 @@ from typing import Any
 
 from shotclock.domain.ports import Offload
 from shotclock.emulator.queue import FairShareQueue
-from shotclock.emulator.rest.faults import Fault
+from shotclock.emulator.rest.faults import InjectedFault
 from shotclock.emulator.rest.instants import EmulatedTime
-from shotclock.emulator.rest.jobs import RAN_TOO_LONG, Job, JobState
+from shotclock.emulator.rest.jobs import RAN_TOO_LONG, EndpointJob, JobState
 from shotclock.emulator.rest.machine import Machine
-from shotclock.emulator.rest.metering import Account, Interval, job_usage_s
+from shotclock.emulator.rest.metering import Account, UsageInterval, job_usage_s
 from shotclock.emulator.rest.prepared import Fragments
 from shotclock.emulator.rest.sessions import Session
 from shotclock.emulator.rest.worker import execute
@@ -40,7 +40,7 @@ class Workloads:
         self._offload = offload
         self._time = time
         self._account = account
-        self.jobs: dict[str, Job] = {}
+        self.jobs: dict[str, EndpointJob] = {}
         self.sessions: dict[str, Session] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._timers: set[asyncio.Task[None]] = set()
@@ -49,7 +49,7 @@ class Workloads:
         """Registers a session."""
         self.sessions[session.id] = session
 
-    def start(self, job: Job) -> None:
+    def start(self, job: EndpointJob) -> None:
         """Registers a job and starts its task."""
         session = self.sessions.get(job.ask.session_id)
         self.jobs[job.id] = job
@@ -59,7 +59,7 @@ class Workloads:
         computing = asyncio.create_task(self._compute(job))
         self._tasks[job.id] = asyncio.create_task(self._run(job, session, computing))
 
-    def cancel(self, job: Job) -> bool:
+    def cancel(self, job: EndpointJob) -> bool:
         """Cancels a job for its user; returns False if it has ended."""
         if job.has_ended:
             return False
@@ -91,7 +91,7 @@ class Workloads:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _eligible_s(self, job: Job, session: Session | None) -> float:
+    def _eligible_s(self, job: EndpointJob, session: Session | None) -> float:
         """When the wait behind other users ends; a session's jobs share it, and an active one has none."""
         now_s = self._time.now_s()
         if session is None:
@@ -102,13 +102,15 @@ class Workloads:
             session.eligible_s = now_s + self._queue.wait_s(job.number)
         return max(now_s, session.eligible_s)
 
-    async def _compute(self, job: Job) -> Fragments:
+    async def _compute(self, job: EndpointJob) -> Fragments:
         plan = job.plan
         return await self._offload.run(
             execute, job.chip, job.ask.program_id, job.ask.params, plan.flip_probabilities, plan.seeds
         )
 
-    async def _run(self, job: Job, session: Session | None, computing: asyncio.Task[Fragments]) -> None:
+    async def _run(
+        self, job: EndpointJob, session: Session | None, computing: asyncio.Task[Fragments]
+    ) -> None:
         machine = self._machines[job.ask.backend]
         try:
             await self._time.sleep_until(job.eligible_s)
@@ -116,7 +118,7 @@ class Workloads:
             job.state, job.running_s = JobState.RUNNING, self._time.now_s()
             locked = False
             try:
-                if Fault.CANCEL in job.fate:
+                if InjectedFault.CANCEL in job.fate:
                     self._end(job, JobState.CANCELLED, "Cancelled by the service")
                     return
                 await machine.lock(job.ask.session_id)
@@ -129,27 +131,27 @@ class Workloads:
             computing.cancel()
 
     async def _hold(
-        self, job: Job, session: Session | None, machine: Machine, computing: asyncio.Task[Fragments]
+        self, job: EndpointJob, session: Session | None, machine: Machine, computing: asyncio.Task[Fragments]
     ) -> None:
         """Holds the QPU for the job's time, or until its samples are computed if that takes longer."""
         start_s = self._time.now_s()
         if session is not None:
             self._activate(session, machine, start_s)
         end_s = start_s + self._hold_time_s(job)
-        job.locked = (Interval(start_s, end_s),)
+        job.locked = (UsageInterval(start_s, end_s),)
         await self._time.sleep_until(end_s)
         if not computing.done():
             job.overrun = True
             await asyncio.wait({computing})
 
-    def _hold_time_s(self, job: Job) -> float:
-        if {Fault.FAIL, Fault.RAN_TOO_LONG} & job.fate:
+    def _hold_time_s(self, job: EndpointJob) -> float:
+        if {InjectedFault.FAIL, InjectedFault.RAN_TOO_LONG} & job.fate:
             return 0.5 * job.plan.qpu_s
         limit_s = job.ask.limit_s
         return job.plan.qpu_s if limit_s is None else min(job.plan.qpu_s, limit_s)
 
-    async def _finish(self, job: Job, computing: asyncio.Task[Fragments]) -> None:
-        if Fault.FAIL in job.fate:
+    async def _finish(self, job: EndpointJob, computing: asyncio.Task[Fragments]) -> None:
+        if InjectedFault.FAIL in job.fate:
             self._end(job, JobState.FAILED, "Error returned at backend level", BACKEND_ERROR)
             return
         if self._hold_time_s(job) < job.plan.qpu_s:
@@ -160,18 +162,18 @@ class Workloads:
             return
         job.results.append(computing.result())
         ended_s = self._time.now_s() if job.overrun else job.locked[-1].end_s
-        if Fault.LATE in job.fate:
+        if InjectedFault.LATE in job.fate:
             await self._time.sleep_until(ended_s + LATE_S)
         self._end(job, JobState.COMPLETED, ended_s=ended_s)
 
     def _end(
-        self, job: Job, state: JobState, reason: str = "", code: int = 0, ended_s: float | None = None
+        self, job: EndpointJob, state: JobState, reason: str = "", code: int = 0, ended_s: float | None = None
     ) -> None:
         """Ends a job: sets its state and usage, charges it, and updates its session."""
         now_s = self._time.now_s() if ended_s is None else ended_s
         job.state, job.reason, job.reason_code, job.finished_s = state, reason, code, now_s
         if job.locked and job.locked[-1].end_s > now_s:
-            job.locked = (Interval(job.locked[-1].start_s, now_s),)
+            job.locked = (UsageInterval(job.locked[-1].start_s, now_s),)
         job.usage_s = job_usage_s(job.locked, system_fault=code == BACKEND_ERROR)
         job.usage_final_s = now_s + USAGE_FINAL_AFTER_S
         if job.mode != "session" and job.usage_s > 0.0:
@@ -180,7 +182,7 @@ class Workloads:
         if session is not None:
             self._leave(session, job, now_s)
 
-    def _leave(self, session: Session, job: Job, at_s: float) -> None:
+    def _leave(self, session: Session, job: EndpointJob, at_s: float) -> None:
         session.pending -= 1
         session.quantum_s += job.usage_s
         if job.locked:
@@ -219,7 +221,7 @@ class Workloads:
             self._tasks[job.id].cancel()
         self.close(session)
 
-    def _waiting(self, session: Session) -> list[Job]:
+    def _waiting(self, session: Session) -> list[EndpointJob]:
         jobs = [job for job in self.jobs.values() if job.ask.session_id == session.id]
         return [job for job in jobs if not job.has_ended and not job.locked]
 

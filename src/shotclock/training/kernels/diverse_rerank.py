@@ -20,7 +20,7 @@ from torch import Tensor
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
-from shotclock.training.kernels.price import Price, price_of, resize
+from shotclock.training.kernels.price import UnitPrice, price_of, resize
 from shotclock.training.kernels.surrogate import Quadratic
 from shotclock.training.kernels.to_host import to_host
 
@@ -61,7 +61,7 @@ class _Selection:
     number: int
     objective: Quadratic
     base: Bits
-    price: Price
+    price: UnitPrice
 
 
 class DiverseRerank:

@@ -26,7 +26,7 @@ SPARE = 1.25
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class UnitPrice:
     """The price λ of each item, and the factor ρ of the quadratic penalty."""
 
     each: float
@@ -45,7 +45,7 @@ class Price:
         )
 
 
-def price_of(problem: Quadratic, target: int) -> Price:
+def price_of(problem: Quadratic, target: int) -> UnitPrice:
     """The price at which `target` of the n items of E(y) are chosen, 1 ≤ target < n.
 
     It follows from all L_j, so no search over λ is needed. Above 20 items L is approximate, and the optimum
@@ -63,7 +63,7 @@ def price_of(problem: Quadratic, target: int) -> Price:
     penalty = SPARE * max(0.0, float(((up[:, None] - beyond) / (above - below[:, None])).max()))
     least = float((-beyond - penalty * above).max())
     most = float((-up - penalty * below).min())
-    return Price(0.5 * (least + most), penalty)
+    return UnitPrice(0.5 * (least + most), penalty)
 
 
 def resize(problem: Quadratic, chosen: Bits, target: int) -> Bits:

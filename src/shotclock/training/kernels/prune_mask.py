@@ -24,11 +24,11 @@ from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
 from shotclock.training.kernels.curvature import gauss_newton, slope
-from shotclock.training.kernels.price import Price, price_of
+from shotclock.training.kernels.price import UnitPrice, price_of
 from shotclock.training.kernels.stateful import Turns
 from shotclock.training.kernels.surrogate import Quadratic
 from shotclock.training.kernels.to_host import to_host
-from shotclock.training.layers.unit_gate import Gate
+from shotclock.training.layers.unit_gate import UnitGate
 
 CURVATURE_BATCH = 512
 
@@ -54,7 +54,7 @@ class _Priced:
     """The units and the price of keeping one."""
 
     units: _Units
-    price: Price
+    price: UnitPrice
 
 
 class PruneMask(Turns):
@@ -80,7 +80,7 @@ class PruneMask(Turns):
         self._targets = targets
         self._n = n
         self._kept = min(n - 1, max(1, round(keep * n)))
-        self._gates = {name: module for name, module in model.named_modules() if isinstance(module, Gate)}
+        self._gates = {name: module for name, module in model.named_modules() if isinstance(module, UnitGate)}
         if not self._gates:
             raise SettingsError("kernel.name: 'prune_mask' needs a model with Gate layers; it has none")
         smallest = min(gate.open.numel() for gate in self._gates.values())

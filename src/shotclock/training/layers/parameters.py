@@ -16,7 +16,7 @@ from shotclock.domain.errors import DeltaError, SettingsError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Change:
+class ParameterChange:
     """How far entries of a parameter moved: flat row-major `indices` and `by`, both of shape (k,)."""
 
     parameter: Tensor
@@ -25,7 +25,7 @@ class Change:
 
 
 @torch.no_grad()
-def add(model: nn.Module, delta: Delta) -> Change:
+def add(model: nn.Module, delta: Delta) -> ParameterChange:
     """Adds the delta's values to its parameter, on the parameter's device, in any memory format.
 
     Raises DeltaError, and changes nothing, if the model has no such entries or their dtype cannot hold the
@@ -35,7 +35,7 @@ def add(model: nn.Module, delta: Delta) -> Change:
     before, after = place.read(), _sum(place, delta)
     place.write(after)
     indices = torch.from_numpy(delta.indices).to(before.device)
-    return Change(model.get_parameter(delta.parameter), indices, after - before)
+    return ParameterChange(model.get_parameter(delta.parameter), indices, after - before)
 
 
 @contextmanager

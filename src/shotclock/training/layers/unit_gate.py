@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-class Gate(nn.Module):
+class UnitGate(nn.Module):
     """Multiplies (batch, units) by the gates, which only deltas change, not the optimizer."""
 
     def __init__(self, units: int) -> None:

@@ -20,7 +20,7 @@ from shotclock.training.layers.activations import Activations, Calibrated, Captu
 from shotclock.training.layers.parameters import add, apply_temporarily
 from shotclock.training.layers.rounded import RoundedLinear, round_layers
 from shotclock.training.layers.ternary import TernaryLinear
-from shotclock.training.layers.unit_gate import Gate
+from shotclock.training.layers.unit_gate import UnitGate
 
 CALIBRATION = 1024
 KERNELS = (QatFlip.name, PruneMask.name, Rounding.name)
@@ -123,7 +123,7 @@ class Classifier:
         modules = list(self.model.modules())
         if any(isinstance(module, RoundedLinear) for module in modules):
             return Rounding.name
-        return PruneMask.name if any(isinstance(module, Gate) for module in modules) else QatFlip.name
+        return PruneMask.name if any(isinstance(module, UnitGate) for module in modules) else QatFlip.name
 
     def pretrain(self, steps: int) -> None:
         """Trains by full-batch steps of Adam at 0.01, for networks that are used only once trained."""
@@ -177,5 +177,5 @@ def _stack(layers: list[nn.Module], gated: bool) -> nn.Sequential:
     stack: list[nn.Module] = []
     for layer in layers[:-1]:
         width = layer.bias.shape[0] if isinstance(layer.bias, Tensor) else 0
-        stack += [layer, nn.ReLU(), Gate(width)] if gated else [layer, nn.ReLU()]
+        stack += [layer, nn.ReLU(), UnitGate(width)] if gated else [layer, nn.ReLU()]
     return nn.Sequential(*stack, layers[-1])

@@ -10,7 +10,7 @@ from functools import lru_cache
 from sklearn.datasets import load_digits
 
 from shotclock.training.loops.classifier import Classifier, Split, ternary
-from shotclock.training.loops.reference import Reference, split_of
+from shotclock.training.loops.reference import ReferenceNetwork, split_of
 
 
 @lru_cache(maxsize=1)
@@ -20,10 +20,10 @@ def digits() -> Split:
     return split_of(images / 16.0, targets, held_out=450)
 
 
-DIGITS = Reference("digits", digits, (64, 32, 32, 10), pretraining=150)
+DIGITS = ReferenceNetwork("digits", digits, (64, 32, 32, 10), pretraining=150)
 build_rounded, build_gated = DIGITS.build_rounded, DIGITS.build_gated
 
-NARROW = Reference("digits", digits, (64, 16, 16, 10), pretraining=150)
+NARROW = ReferenceNetwork("digits", digits, (64, 16, 16, 10), pretraining=150)
 """Rounding harms a narrow network more, since its units are not redundant."""
 
 build_quantized = NARROW.build_quantized

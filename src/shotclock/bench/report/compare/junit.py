@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as Xml
 
-from shotclock.bench.compare.decide import Decision
+from shotclock.bench.compare.decide import MetricDecision
 from shotclock.bench.compare.gate import Comparison
 from shotclock.bench.report.compare.table import change, level, verdict
 from shotclock.bench.schema import Result
@@ -45,7 +45,7 @@ def junit(found: Comparison, *, strict: bool) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{Xml.tostring(whole, encoding="unicode")}\n'
 
 
-def _kind(found: Comparison, one: Decision, *, strict: bool) -> str:
+def _kind(found: Comparison, one: MetricDecision, *, strict: bool) -> str:
     """The element that says how the case ended; "" for one that passed."""
     if one.result is Result.FAIL and not found.caveat:
         return "failure"
@@ -54,7 +54,7 @@ def _kind(found: Comparison, one: Decision, *, strict: bool) -> str:
     return "error" if strict else "skipped"
 
 
-def _describe_change(one: Decision) -> str:
+def _describe_change(one: MetricDecision) -> str:
     return f"{level(one, one.levels.a)} → {level(one, one.levels.b)} ({change(one)})"
 
 

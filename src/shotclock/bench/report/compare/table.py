@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from shotclock.bench.compare.decide import FEWEST_PAIRS, Decision, describe_pairs, format_change
+from shotclock.bench.compare.decide import FEWEST_PAIRS, MetricDecision, describe_pairs, format_change
 from shotclock.bench.compare.gate import Comparison
 from shotclock.bench.numbers import NOTHING, ms, percent
 from shotclock.bench.report.kit.wording import STYLES, SYMBOLS
@@ -20,14 +20,14 @@ _WIDTHS = (34, 11, 11, 10)
 _HEAD = ("A", "B", "change")
 
 
-def level(one: Decision, value: float | None) -> str:
+def level(one: MetricDecision, value: float | None) -> str:
     """A latency in ms or a share; a dash where it is not known."""
     if value is None:
         return NOTHING
     return f"{ms(value)} ms" if one.rule.scale == "ratio" else percent(value)
 
 
-def change(one: Decision) -> str:
+def change(one: MetricDecision) -> str:
     """B against A, as a change of the figure itself: a share that falls has a minus."""
     moved = one.levels.change(one.rule.scale)
     if moved is None:
@@ -76,7 +76,7 @@ def show_comparison(found: Comparison, console: Console) -> None:
     """Prints the table by arm, why each metric came out so, and the verdict."""
     console.print(Text(f"A {found.a}\nB {found.b}", style="dim"), highlight=False)
     console.print(Text(_columns(("", *_HEAD)), style="dim"), highlight=False)
-    arms: dict[str, list[Decision]] = {}
+    arms: dict[str, list[MetricDecision]] = {}
     for one in found.decisions:
         arms.setdefault(one.rule.metric.partition(".")[0], []).append(one)
     for arm, decisions in arms.items():
@@ -90,7 +90,7 @@ def show_comparison(found: Comparison, console: Console) -> None:
     )
 
 
-def _show(one: Decision, console: Console, *, judged: bool) -> None:
+def _show(one: MetricDecision, console: Console, *, judged: bool) -> None:
     name = one.rule.metric.partition(".")[2]
     cells = (f" {name}", level(one, one.levels.a), level(one, one.levels.b), change(one))
     line = Text(_columns(cells))

@@ -19,7 +19,7 @@ _DRAWN = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class LatencySample:
     """The latencies of one arm or class.
 
     arm: its name, or "".
@@ -49,7 +49,7 @@ class Sample:
         return sorted(even | tail)
 
 
-def samples(summary: Summary, table: pa.Table, figure: Figure) -> list[Sample]:
+def samples(summary: Summary, table: pa.Table, figure: Figure) -> list[LatencySample]:
     """One sample an arm that has the figure: quantum_latency only where calls go to a QPU."""
     found = []
     for name, arm in summary.arms.items():
@@ -60,7 +60,7 @@ def samples(summary: Summary, table: pa.Table, figure: Figure) -> list[Sample]:
             rows = rows.filter(pc.invert(pc.fill_null(rows["cached"], False)))  # no call of the QPU
         column = rows[f"{figure}_ns"]
         measured = sorted(value / 1e6 for value in column.drop_null().to_pylist())
-        found.append(Sample(name, tuple(measured), column.null_count, arm.deadline_ms))
+        found.append(LatencySample(name, tuple(measured), column.null_count, arm.deadline_ms))
     return found
 
 
@@ -69,7 +69,7 @@ def log_ms(value_ms: float) -> float:
     return math.log10(max(value_ms, 1e-6))
 
 
-def log_ms_axis(found: list[Sample], title: str, limit_ms: float = MISSION_MS) -> Axis:
+def log_ms_axis(found: list[LatencySample], title: str, limit_ms: float = MISSION_MS) -> Axis:
     """About every measured value and the limit, some room around them.
 
     Ticks at powers of ten; where those would be too few, at twice and five times them too.

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from shotclock.bench.numbers import NOTHING, ms
 from shotclock.bench.report.kit.grid import Grid, plain
 from shotclock.bench.report.kit.heat_map import Heat, Instant, heat_map
-from shotclock.bench.report.kit.latency_samples import MISSION_MS, Sample, log_ms_axis
+from shotclock.bench.report.kit.latency_samples import MISSION_MS, LatencySample, log_ms_axis
 from shotclock.bench.report.kit.panel import Composed
 from shotclock.bench.schema import Summary
 
@@ -42,7 +42,7 @@ def over_time(arm: str, calls: Sequence[Instant], subtitle: Sequence[str]) -> Co
     """The heat map of one arm."""
     measured = tuple(sorted(call.latency_ms for call in calls if call.latency_ms is not None))
     y = log_ms_axis(
-        [Sample(arm, measured, len(calls) - len(measured), None)], "quantum_latency, ms, log scale"
+        [LatencySample(arm, measured, len(calls) - len(measured), None)], "quantum_latency, ms, log scale"
     )
     heat = Heat(
         f"quantum_latency over time: {arm}",

@@ -10,7 +10,7 @@ import altair as alt
 
 from shotclock.bench.numbers import round_percent
 from shotclock.bench.report.kit.arm_styles import Look
-from shotclock.bench.report.kit.latency_samples import MISSION_MS, Sample, log_ms, log_ms_axis
+from shotclock.bench.report.kit.latency_samples import MISSION_MS, LatencySample, log_ms, log_ms_axis
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
 from shotclock.bench.stats.statistics import QUANTILES, allowance
 
@@ -27,7 +27,7 @@ def _rank_at(p: float, n: int) -> int:
     return max(0, math.ceil(p * n - 1e-9) - 1)
 
 
-def tail_curve(sample: Sample, top: float) -> Curve:
+def tail_curve(sample: LatencySample, top: float) -> Curve:
     """log10 ms over −log10(1 − p); top: the axis' upper end.
 
     The curve ends where the largest of n calls stands, 1 − 1/n, or leaves by the top at the first miss.
@@ -50,7 +50,7 @@ def tail_curve(sample: Sample, top: float) -> Curve:
     return Curve(sample.arm, tuple(points), tuple(marks), label, open_end=bool(sample.missed), bounds=seen)
 
 
-def _bound_area(sample: Sample, p: float, top: float) -> tuple[float, float, float]:
+def _bound_area(sample: LatencySample, p: float, top: float) -> tuple[float, float, float]:
     """From the p-quantile to its upper bound (`statistics.percentile`); missed calls are at the top."""
     low, high = (
         log_ms(sample.measured_ms[rank]) if rank < len(sample.measured_ms) else top
@@ -59,7 +59,7 @@ def _bound_area(sample: Sample, p: float, top: float) -> tuple[float, float, flo
     return _tail_x(p), low, high
 
 
-def _tail_panel(found: list[Sample], title: str, looks: dict[str, Look], x: Axis) -> alt.LayerChart:
+def _tail_panel(found: list[LatencySample], title: str, looks: dict[str, Look], x: Axis) -> alt.LayerChart:
     y = log_ms_axis(found, "ms, log scale")
     curves = tuple(tail_curve(sample, y.high) for sample in found)
     panel = Panel(curves, x, y, _WIDTH, 270, title, stepped=True, leaders=True)
@@ -67,7 +67,7 @@ def _tail_panel(found: list[Sample], title: str, looks: dict[str, Look], x: Axis
 
 
 def tail_latency(
-    quantum: list[Sample], added: list[Sample], looks: dict[str, Look], subtitle: Sequence[str]
+    quantum: list[LatencySample], added: list[LatencySample], looks: dict[str, Look], subtitle: Sequence[str]
 ) -> Composed:
     """Latency against percentile, an arm a line: quantum_latency above, added_latency below."""
     longest = max((sample.n for sample in [*quantum, *added]), default=1)
@@ -85,7 +85,7 @@ def tail_latency(
     return with_title(alt.vconcat(*panels, spacing=34), "Tail latency", subtitle)
 
 
-def _steps(sample: Sample, x: Axis) -> Curve:
+def _steps(sample: LatencySample, x: Axis) -> Curve:
     """Share of all calls answered within x; with misses, flat from the last samples to the deadline."""
     n, values = sample.n, sample.measured_ms
     points = [(log_ms(values[k]), (k + 1) / n) for k in sample.ranks()]
@@ -112,7 +112,7 @@ _QUANTUM = Told("Share of calls with samples, by time", "quantum_latency", (MISS
 
 
 def distribution(
-    found: list[Sample], looks: dict[str, Look], subtitle: Sequence[str], told: Told = _QUANTUM
+    found: list[LatencySample], looks: dict[str, Look], subtitle: Sequence[str], told: Told = _QUANTUM
 ) -> Composed:
     """ECDF of a latency, quantum_latency's by default: calls without one keep a line below 100 %."""
     limit_ms, words = told.limit

@@ -10,7 +10,7 @@ from shotclock.bench.record.arm_runs import CLASSES
 from shotclock.bench.schema import (
     TOO_FEW,
     ArmSummary,
-    Gate,
+    GateResult,
     Latency,
     Metric,
     Percentile,
@@ -112,7 +112,7 @@ def figure(summary: Summary, name: str) -> str:
     return percent(found.value) if isinstance(found, Ratio) and last == "value" else ""
 
 
-def why(gate: Gate) -> str:
+def why(gate: GateResult) -> str:
     """The count behind a gate and, if it is inconclusive, the calls that would decide it."""
     if gate.needed is None:
         return gate.why
@@ -120,7 +120,7 @@ def why(gate: Gate) -> str:
     return f"{gate.why}; {calls if gate.needed else 'too near the limit to decide'}"
 
 
-def gate_value(summary: Summary, gate: Gate) -> str:
+def gate_value(summary: Summary, gate: GateResult) -> str:
     """This run's value of a gate's figure; a gate needs fewer calls than its percentile."""
     now = figure(summary, gate.metric)
     name = gate.metric.rpartition(".")[2].removesuffix("_ms")

@@ -12,7 +12,7 @@ from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.heat_map import Heat, Instant, heat_map
-from shotclock.bench.report.kit.latency_samples import Sample, log_ms, log_ms_axis
+from shotclock.bench.report.kit.latency_samples import LatencySample, log_ms, log_ms_axis
 from shotclock.bench.report.kit.over_time import over_time_grid
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
 from shotclock.bench.report.kit.tails import Told, distribution
@@ -85,29 +85,29 @@ def _instants(calls: Sequence[CallRecord]) -> list[Instant]:
 
 def _over_time(summary: LoadSummary, instants: Sequence[Instant]) -> Composed:
     measured = sorted(one.latency_ms for one in instants if one.latency_ms is not None)
-    sample = Sample("", tuple(measured), len(instants) - len(measured), None)
+    sample = LatencySample("", tuple(measured), len(instants) - len(measured), None)
     y = log_ms_axis([sample], "latency, ms, log scale", summary.deadline_ms)
     heat = Heat("Latency over time", "scheduled instant, s", instants, y, _deadline(summary))
     return heat_map(heat, _subtitle(summary, summary.runs[summary.quoted]))
 
 
-def _classes(calls: Sequence[CallRecord]) -> list[Sample]:
+def _classes(calls: Sequence[CallRecord]) -> list[LatencySample]:
     """Each class that answered any call, over all calls: the others are its misses."""
     found = []
     for kind in CLASSES:
         latencies = sorted(call.latency_ns / NS_PER_MS for call in calls if call.answered_by == kind)
         if latencies and kind != "unanswered":
-            found.append(Sample(kind, tuple(latencies), len(calls) - len(latencies), None))
+            found.append(LatencySample(kind, tuple(latencies), len(calls) - len(latencies), None))
     return found
 
 
-def _by_class(summary: LoadSummary, found: list[Sample]) -> Composed:
+def _by_class(summary: LoadSummary, found: list[LatencySample]) -> Composed:
     told = Told("Share of all calls answered, by time and by whom", "latency", _deadline(summary))
     faces = looks([sample.arm for sample in found])
     return distribution(found, faces, _subtitle(summary, summary.runs[summary.quoted]), told)
 
 
-def within(found: Sequence[Sample], deadline_ms: float) -> Grid:
+def within(found: Sequence[LatencySample], deadline_ms: float) -> Grid:
     """Calls of each class answered within shares of the deadline."""
     limits = [share * deadline_ms for share in _LIMITS]
     rows: list[tuple[str | Cell, ...]] = [
@@ -145,7 +145,7 @@ def _hockey_stick(summary: LoadSummary) -> Composed:
     rates = [run.rate_per_s for run in summary.runs]
     x = _rate_axis(min(rates), max(rates))
     counted = "with samples" if summary.basis == "quantum" else "of any answer"
-    shown = Sample("", tuple(sorted(values)), 0, None)
+    shown = LatencySample("", tuple(sorted(values)), 0, None)
     y = log_ms_axis([shown], f"latency {counted}, ms, log scale", summary.deadline_ms)
     for name, found in points.items():
         known = [(math.log10(rate), log_ms(value)) for rate, value in found if value is not None]

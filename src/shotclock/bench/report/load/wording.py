@@ -8,7 +8,7 @@ from rich.text import Text
 
 from shotclock.bench.load.arrivals import Scenario
 from shotclock.bench.load.records import Basis
-from shotclock.bench.load.schema import Cost, Knee, LoadRun, LoadSummary, Quantile, Tail
+from shotclock.bench.load.schema import Knee, LoadCost, LoadRun, LoadSummary, Quantile, Tail
 from shotclock.bench.numbers import NOTHING, money, ms, number, percent, round_percent
 from shotclock.bench.report.kit.wording import STYLES, SYMBOLS, causes_words, mark_emulated, ratio
 from shotclock.bench.schema import Percentile, Result
@@ -88,7 +88,7 @@ def knee_words(knee: Knee) -> str:
     return f"the knee is at {number(knee.met_per_s)} calls/s{missed}; {knee.why}"
 
 
-def cost_words(cost: Cost, runs: int, mark: str) -> str:
+def cost_words(cost: LoadCost, runs: int, mark: str) -> str:
     """What the QPU's time cost, marked as every figure of an emulated QPU is."""
     currency, least = cost.currency, "at least " if cost.untold else ""
     each = "no call had samples in time"

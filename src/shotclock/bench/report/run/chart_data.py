@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
-from shotclock.bench.report.kit.latency_samples import Sample
+from shotclock.bench.report.kit.latency_samples import LatencySample
 from shotclock.bench.report.run.waterfall import Fall
 
 _RANKS = 6
 _LIMITS_MS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 30_000.0)
 
 
-def order_statistics(figures: dict[str, list[Sample]]) -> Grid:
+def order_statistics(figures: dict[str, list[LatencySample]]) -> Grid:
     """Some calls of each arm by rank, fastest first: facts, where a percentile would be a claim."""
     groups, most = [], 0
     for name, found in figures.items():
@@ -37,7 +37,7 @@ def order_statistics(figures: dict[str, list[Sample]]) -> Grid:
     return Grid("Some calls by rank, ms, and the rank below", head, filled)
 
 
-def within(found: list[Sample]) -> Grid:
+def within(found: list[LatencySample]) -> Grid:
     """How many calls had samples within round limits."""
     rows = [
         (

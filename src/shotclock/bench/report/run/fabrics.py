@@ -37,7 +37,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Fabric:
+class FabricColumn:
     """A hybrid arm without protection, on its profile.
 
     arm: its name.
@@ -52,11 +52,11 @@ class Fabric:
     stages: tuple[Bar, ...]
 
 
-def fabrics(summary: Summary, table: pa.Table) -> list[Fabric]:
+def fabrics(summary: Summary, table: pa.Table) -> list[FabricColumn]:
     """Every fabric that an arm called a QPU over, calls shown as they are (no protection on them)."""
     fallen = {fall.arm: fall for fall in falls(summary, table)}
     return [
-        Fabric(name, _gate(summary, name), _lines(summary, name), fallen[name].bars)
+        FabricColumn(name, _gate(summary, name), _lines(summary, name), fallen[name].bars)
         for name, arm in summary.arms.items()
         if name.startswith(HYBRID) and arm.calls_quantum and not arm.protected and name in fallen
     ]
@@ -93,7 +93,7 @@ def _percentile(
     return Line(row, found.value, found.upper_bound, words, expected_ms)
 
 
-def fabrics_grid(found: list[Fabric]) -> Grid:
+def fabrics_grid(found: list[FabricColumn]) -> Grid:
     """The same figures in print, with the expected ranges and the gates."""
     names = [line.name for line in found[0].lines]
     rows: list[tuple[str | Cell, ...]] = []

@@ -12,7 +12,7 @@ from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.axes import logarithmic
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
 from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
-from shotclock.bench.report.run.fabrics import MEAN, Fabric
+from shotclock.bench.report.run.fabrics import MEAN, FabricColumn
 
 _WIDTH, _VALUES_PX, _ROW_PX, _COLUMNS = 740, 82, 18, 3
 """All panels of a row with the columns of values beside them, px."""
@@ -26,7 +26,7 @@ _KEY = (
 )
 
 
-def fabrics_side_by_side(found: list[Fabric], subtitle: Sequence[str]) -> Composed:
+def fabrics_side_by_side(found: list[FabricColumn], subtitle: Sequence[str]) -> Composed:
     """A panel a fabric, three in a row; the same figure on the same line, the same time at the same place."""
     longest = [line.bound_ms or line.value_ms or 0.0 for fabric in found for line in fabric.lines]
     longest += [line.expected_ms[1] for fabric in found for line in fabric.lines if line.expected_ms]
@@ -42,7 +42,7 @@ def fabrics_side_by_side(found: list[Fabric], subtitle: Sequence[str]) -> Compos
     return with_title(alt.vconcat(_key(), *rows, spacing=22), "Fabrics side by side", subtitle)
 
 
-def _panel(fabric: Fabric, axis: Axis, width: int, *, named: bool) -> alt.LayerChart:
+def _panel(fabric: FabricColumn, axis: Axis, width: int, *, named: bool) -> alt.LayerChart:
     order = [*(line.name for line in fabric.lines), *(bar.stage for bar in fabric.stages)]
     x = alt.X(
         "x:Q", scale=alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False), axis=axis.encode()
@@ -70,7 +70,7 @@ def _at(value_ms: float) -> float:
     return math.log10(max(value_ms, _SHORTEST_MS))
 
 
-def _draw_expected(fabric: Fabric, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _draw_expected(fabric: FabricColumn, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     rows: list[Row] = [
         {"row": line.name, "x": _at(line.expected_ms[0]), "x2": _at(line.expected_ms[1])}
         for line in fabric.lines
@@ -81,7 +81,7 @@ def _draw_expected(fabric: Fabric, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     return [_range(alt.Chart(data(rows))).encode(x=x, x2="x2:Q", y=y)]
 
 
-def _figures(fabric: Fabric, axis: Axis, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _figures(fabric: FabricColumn, axis: Axis, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     """Figures with a line to their bound; a bound among the missed calls leaves by the right edge."""
     drawn: list[Row] = []
     for line in fabric.lines:
@@ -100,7 +100,7 @@ def _figures(fabric: Fabric, axis: Axis, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     ]
 
 
-def _stages(fabric: Fabric, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+def _stages(fabric: FabricColumn, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     software: list[Row] = [
         {"row": bar.stage, "x": _at(bar.software_ms)}
         for bar in fabric.stages
@@ -117,7 +117,7 @@ def _stages(fabric: Fabric, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     ]
 
 
-def _words(fabric: Fabric, width: int, y: alt.Y) -> alt.Chart:
+def _words(fabric: FabricColumn, width: int, y: alt.Y) -> alt.Chart:
     """Each row's figure as text, in a separate column next to the panel."""
     rows: list[Row] = [{"row": line.name, "words": line.words} for line in fabric.lines]
     rows += [{"row": bar.stage, "words": _length(bar.total_ms)} for bar in fabric.stages if bar.total_ms > 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shotclock.bench.numbers import NOTHING, ms
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.wording import SANITY, STATES, figure, format_expected, mark_emulated, tags
-from shotclock.bench.schema import Point, SanityArm, SanityFigure, SanityResult, State, Summary
+from shotclock.bench.schema import CurvePoint, SanityArm, SanityFigure, SanityResult, State, Summary
 
 _LOOKS = {
     SanityResult.MET: "pass",
@@ -82,7 +82,7 @@ def checklist(summary: Summary) -> Grid:
     return plain("Integration checklist", ("state", "point", "this run", "to meet it"), rows, words=4)
 
 
-def _rests_on(summary: Summary, point: Point) -> str:
+def _rests_on(summary: Summary, point: CurvePoint) -> str:
     """The figures by name; figures of the same arms are grouped, with the arms listed once."""
     arms: dict[str, list[str]] = {}
     for name in point.figures:

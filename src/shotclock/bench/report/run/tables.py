@@ -18,7 +18,7 @@ from shotclock.bench.report.kit.wording import (
     ratio,
     why,
 )
-from shotclock.bench.schema import ArmSummary, Cost, Gate, Latency, ProfileSummary, Ratio, Summary
+from shotclock.bench.schema import ArmSummary, Cost, GateResult, Latency, ProfileSummary, Ratio, Summary
 from shotclock.domain.plural import count
 
 _PARTS = (("", ""), (".emulated_wait", "of which emulated wait"), (".software", "of which software"))
@@ -30,7 +30,7 @@ def badge(summary: Summary, arm: ArmSummary) -> str:
     return mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else ""
 
 
-def gates(summary: Summary, found: Iterable[Gate], caption: str) -> Grid:
+def gates(summary: Summary, found: Iterable[GateResult], caption: str) -> Grid:
     """Thresholds with their results, the present figure and the count behind it."""
     rows = [
         (

@@ -30,7 +30,7 @@ from shotclock.bench.report.kit.wording import (
 )
 from shotclock.bench.report.run.ladder import TITLE
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
-from shotclock.bench.schema import Gate, Latency, State, Summary
+from shotclock.bench.schema import GateResult, Latency, State, Summary
 from shotclock.domain.plural import count
 from shotclock.domain.stages import Stage
 
@@ -97,7 +97,7 @@ def _by_arm(console: Console, head: Sequence[str], arms: dict[str, list[tuple[Te
         say(console, below)
 
 
-def _gates(summary: Summary, title: str, found: Sequence[Gate], console: Console, mark: str) -> None:
+def _gates(summary: Summary, title: str, found: Sequence[GateResult], console: Console, mark: str) -> None:
     if not found:
         return
     say_title(console, title, mark)

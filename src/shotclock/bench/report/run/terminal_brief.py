@@ -23,7 +23,7 @@ from shotclock.bench.report.kit.wording import (
 )
 from shotclock.bench.report.run.ladder import summarise_ladder
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
-from shotclock.bench.schema import Gate, Latency, Ratio, Result, Summary
+from shotclock.bench.schema import GateResult, Latency, Ratio, Result, Summary
 from shotclock.bench.stats import overrun
 from shotclock.domain.plural import count
 
@@ -71,11 +71,11 @@ def _show_page(summary: Summary, folder: Path, console: Console, reasons: int, l
     say_folder(folder, console)
 
 
-def _by_result(gates: Sequence[Gate]) -> list[Gate]:
+def _by_result(gates: Sequence[GateResult]) -> list[GateResult]:
     return sorted(gates, key=lambda gate: _ORDER.index(gate.result))
 
 
-def _divide_reasons(reasons: int, *lists: Sequence[Gate]) -> list[int]:
+def _divide_reasons(reasons: int, *lists: Sequence[GateResult]) -> list[int]:
     """How many gates of each list to explain: all failures come before inconclusive gates."""
     explained = [0] * len(lists)
     for result in (Result.FAIL, Result.INCONCLUSIVE):
@@ -87,7 +87,7 @@ def _divide_reasons(reasons: int, *lists: Sequence[Gate]) -> list[int]:
 
 
 def _show_gates(
-    title: str, ordered: Sequence[Gate], explained: int, summary: Summary, console: Console
+    title: str, ordered: Sequence[GateResult], explained: int, summary: Summary, console: Console
 ) -> None:
     """ordered: by result; explained: how many of them get a second line with the reason."""
     if not ordered:

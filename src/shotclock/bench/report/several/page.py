@@ -12,7 +12,7 @@ from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.sheet import PAGE, draw_all, template
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.several.chart import comparable, scatter
-from shotclock.bench.stats.bootstrap import Estimate
+from shotclock.bench.stats.bootstrap import BootstrapEstimate
 from shotclock.domain import files
 
 CLAIM = 5
@@ -88,7 +88,7 @@ def _value(found: float | None, each: Row) -> str:
     return percent(found) if each.unit == "ratio" else number(found)
 
 
-def _estimate(found: Estimate | None, each: Row) -> Cell:
+def _estimate(found: BootstrapEstimate | None, each: Row) -> Cell:
     if found is None:
         return Cell(NOTHING, "not in every run")
     return Cell(_value(found.value, each), f"{_value(found.low, each)} to {_value(found.high, each)}")

@@ -35,7 +35,7 @@ class Angles:
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class CircuitPart:
     """Connected instructions and their bits, in the circuit's order.
 
     instructions: in order, without barriers
@@ -98,11 +98,11 @@ class Part:
         return [places[sources[bit]] for bit in self.clbits]
 
 
-def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
+def parts_of(circuit: QuantumCircuit) -> tuple[CircuitPart, ...]:
     """The parts without barriers; a circuit with control flow is one part."""
     if circuit.has_control_flow_op() or circuit.num_vars > 0:
         whole = _compact(circuit)
-        return (Part(qubits=list(whole.qubits), clbits=list(circuit.clbits), whole=whole),)
+        return (CircuitPart(qubits=list(whole.qubits), clbits=list(circuit.clbits), whole=whole),)
     instructions = [item for item in circuit.data if item.name not in IDLE]
     group: dict[Bit, set[Bit]] = {}
     for item in instructions:
@@ -112,11 +112,11 @@ def parts_of(circuit: QuantumCircuit) -> tuple[Part, ...]:
                 group[bit] = {bit}
         if len(bits) > 1:
             _join(group, bits)
-    parts: dict[int, Part] = {}
+    parts: dict[int, CircuitPart] = {}
     seen: set[Bit] = set()
     for item in instructions:
         key = id(group[item.qubits[0]])
-        part = parts.setdefault(key, Part())
+        part = parts.setdefault(key, CircuitPart())
         part.instructions.append(item)
         for qubit in item.qubits:
             if qubit not in seen:
