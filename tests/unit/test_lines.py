@@ -192,6 +192,12 @@ def test_stored_computes_once_a_calibration_and_heals_a_damaged_file(
     assert computed == ["today", "tomorrow", "tomorrow"]
 
 
+def test_a_square_lattice_is_packed() -> None:
+    lines = disjoint_lines(fake_provider.FakeMiami().target, 6)
+    assert len(lines) >= 18
+    assert len({qubit for line in lines for qubit in line}) == 6 * len(lines)
+
+
 def test_a_computed_set_is_the_targets(manila: Target) -> None:
     lines = line_sets.compute(manila, "manila", "today", 2)
     assert lines.lines == disjoint_lines(manila, 2)
