@@ -405,7 +405,10 @@ def test_a_submit_that_qrmi_never_gives_up_holds_no_other_one(
         provider = endpoint.qrmi()
         client: Any = provider._client
         monkeypatch.setattr(qrmi_client, "TURN_LIMIT_S", 0.05)
-        with client._submitting, pytest.raises(ProviderError, match="before this one") as caught:
+        with (
+            client._submitting,
+            pytest.raises(ProviderError, match="has not accepted the previous submit yet") as caught,
+        ):
             await provider.submit(job())
         assert caught.value.kind is FaultKind.TRANSIENT
         assert (await run_job(provider, job())).samples[0].shots == 100

@@ -80,8 +80,9 @@ def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
 
 
 def test_every_word_of_a_request_has_its_place(compiled: FileDescriptorProto) -> None:
-    assert fields(compiled, "Subproblem") == names(Subproblem) | {"n", "crc32c"}
-    source = names(CircuitSpec) - {"source"} | {"openqasm3", "qpy", "crc32c"}
+    # the service takes the caller from its certificate, never from a message
+    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller"} | {"n", "crc32c"}
+    source = names(CircuitSpec) - {"source", "caller"} | {"openqasm3", "qpy", "crc32c"}
     assert fields(compiled, "CircuitSpec") == source
 
 

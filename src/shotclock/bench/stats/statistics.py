@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,7 @@ def pool(samples: Sequence[Sample]) -> Sample:
     return Sample(np.sort(values), sum(one.missed for one in samples))
 
 
+@lru_cache(maxsize=16)
 def fewest(quantile: float) -> int:
     """The fewest calls whose percentile is printed: 11, 130 and 662 for p50, p95 and p99."""
     n = 1
@@ -76,6 +78,7 @@ def fewest(quantile: float) -> int:
     return n
 
 
+@lru_cache(maxsize=4096)
 def allowance(n: int, quantile: float) -> int:
     """The most of n calls that may be over a limit for its quantile to be below it at 0.99; −1 for none."""
     allowed = int(stats.binom.ppf(1 - CONFIDENCE, n, 1 - quantile))
