@@ -141,7 +141,7 @@ def test_a_sampler_of_ones_own_is_reachable(run_doctor: Doctor) -> None:
     assert code == CODES["well"], document
     code, document = run_doctor("", "--provider", "decimal:Decimal")
     assert code == CODES["environment"]
-    assert "no Provider" in check(document, "reachable")["said"]
+    assert "must return a Provider" in check(document, "reachable")["said"]
 
 
 def test_a_template_store_that_cannot_be_written_is_a_warning(run_doctor: Doctor) -> None:
