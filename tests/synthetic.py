@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import binom
 
+from shotclock.bench.analysis import RepresentativeIteration
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.rows import CALL_STAGES, CallRow, StepRow, table
 from shotclock.bench.schema import (
@@ -26,7 +27,6 @@ from shotclock.bench.schema import (
     Percentile,
     ProfileSummary,
     Ratio,
-    RepresentativeIteration,
     Result,
     Sentence,
     Summary,

@@ -253,7 +253,9 @@ def test_a_real_qpu_is_asked_for_with_its_price_and_never_for_a_dry_run(
     with pytest.raises(SettingsError, match="real and would be paid"):
         command.admit(paid, job, True, heard.append, console)
     tight = paid.model_copy(update={"quantum": spending(settings, 0.3)})
-    with pytest.raises(SettingsError, match=r"max_money_per_run: must be at least the expected .* USD per arm \(got 0\.3\)"):
+    with pytest.raises(
+        SettingsError, match=r"max_money_per_run: must be at least the expected .* USD per arm \(got 0\.3\)"
+    ):
         command.admit(tight, job, False, heard.append, console)
     unpaid = paid.model_copy(update={"quantum": spending(settings, 0.0)})
     with pytest.raises(MachineError, match="missing: price"):

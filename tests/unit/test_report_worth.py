@@ -9,6 +9,7 @@ import pytest
 
 import synthetic
 from sample_report import draw_charts, run
+from shotclock.bench.analysis import BreakEven, CallCost, SecondPrices
 from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.money import curve_against_money, find_prices, is_billed_by_wall
 from shotclock.bench.numbers import span
@@ -18,7 +19,7 @@ from shotclock.bench.report.kit.axes import linear, logarithmic, power
 from shotclock.bench.report.kit.render import svg
 from shotclock.bench.report.run.break_even import findings, no_gain, word_prices
 from shotclock.bench.report.run.break_even_chart import break_even_chart
-from shotclock.bench.schema import BreakEven, CallCost, Cost, SecondPrices, Summary, UnitPrices
+from shotclock.bench.schema import Cost, Summary, UnitPrices
 
 AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from shotclock.bench.schema import RepresentativeIteration
+from shotclock.bench.analysis import RepresentativeIteration
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.ports import Clock
 from shotclock.training.loops import medium

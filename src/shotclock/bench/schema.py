@@ -9,16 +9,20 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
+
+from shotclock.bench.analysis import (
+    BreakEven,
+    Ceiling,
+    LossCurve,
+    PairedSeeds,
+    RepresentativeIteration,
+    Throughput,
+)
+from shotclock.bench.frozen import Frozen
 
 SCHEMA = 2
 TOO_FEW = "too_few_samples"
-
-
-class _Frozen(BaseModel):
-    """Base of the models. A diverged loss is written as the string "NaN" or "Infinity"."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
 class Result(StrEnum):
@@ -29,7 +33,7 @@ class Result(StrEnum):
     INCONCLUSIVE = "INCONCLUSIVE"
 
 
-class Percentile(_Frozen):
+class Percentile(Frozen):
     """An empirical quantile and the early-stopping upper bound (confidence 0.99) that gates use.
 
     value: milliseconds; None if it is among the right-censored calls, above the metric's `censored_above`
@@ -40,7 +44,7 @@ class Percentile(_Frozen):
     upper_bound: float | None
 
 
-class Latency(_Frozen):
+class Latency(Frozen):
     """A latency in milliseconds. Censored and missed calls count in n and rank above all measured ones.
 
     type: latency
@@ -65,7 +69,7 @@ class Latency(_Frozen):
     ok: bool | None = None
 
 
-class Ratio(_Frozen):
+class Ratio(Frozen):
     """A share of calls with its two-sided 99 % Clopper–Pearson interval; None without calls.
 
     type: ratio
@@ -90,7 +94,7 @@ class Ratio(_Frozen):
 Metric = Annotated[Latency | Ratio, Field(discriminator="type")]
 
 
-class Loss(_Frozen):
+class Loss(Frozen):
     """Held-out loss of one arm at the last step common to all arms.
 
     per_seed: by seed
@@ -105,14 +109,14 @@ class Loss(_Frozen):
     interval: tuple[float, float] | None
 
 
-class UnitPrices(_Frozen):
+class UnitPrices(Frozen):
     """The price of an accelerator hour and of a QPU second, in the currency of their `Cost`."""
 
     gpu_hour: float
     qpu_second: float
 
 
-class Cost(_Frozen):
+class Cost(Frozen):
     """What an arm consumed over the common steps, in total and per unit of loss gained on classical-only.
 
     currency: of all amounts
@@ -143,7 +147,7 @@ class Cost(_Frozen):
     money_per_loss: float | None
 
 
-class ModeChange(_Frozen):
+class ModeChange(Frozen):
     """A step at which an arm changed its mode.
 
     seed, step: where
@@ -159,7 +163,7 @@ class ModeChange(_Frozen):
     p95_ms: float | None
 
 
-class Meeting(_Frozen):
+class Meeting(Frozen):
     """How calls met training.
 
     inline: calls that training waited for
@@ -172,7 +176,7 @@ class Meeting(_Frozen):
     changes: tuple[ModeChange, ...] = ()
 
 
-class Rung(_Frozen):
+class Rung(Frozen):
     """The QPU's best sample of each call, by its energy, beside one classical control.
 
     better, equal, worse: shares of the compared calls in which it was that
@@ -189,7 +193,7 @@ class Rung(_Frozen):
     within_call: int
 
 
-class Ladder(_Frozen):
+class Ladder(Frozen):
     """Where the QPU stands among classical controls on the same subproblems.
 
     calls: with new samples in time; only these are compared
@@ -204,7 +208,7 @@ class Ladder(_Frozen):
     rungs: dict[str, Rung]
 
 
-class ArmSummary(_Frozen):
+class ArmSummary(Frozen):
     """One arm: how it ran, and its counts.
 
     calls_quantum: whether it calls a QPU
@@ -239,7 +243,7 @@ class ArmSummary(_Frozen):
     seeds: tuple[int, ...]
     steps: int
     calls: int
-    skipped_calls: dict[str, int] = {}
+    skipped_calls: dict[str, int] = Field(default_factory=dict)
     call_every: int | None
     samples_per_s: float | None
     outcomes: dict[str, int]
@@ -247,14 +251,14 @@ class ArmSummary(_Frozen):
     winners: dict[str, int]
     emulator_overruns: int
     penalised_calls: int = 0
-    causes: dict[str, int] = {}
+    causes: dict[str, int] = Field(default_factory=dict)
     meeting: Meeting | None = None
     ladder: Ladder | None = None
     loss: Loss
     cost: Cost
 
 
-class GateResult(_Frozen):
+class GateResult(Frozen):
     """A threshold and its result.
 
     metric: its name
@@ -274,7 +278,7 @@ class GateResult(_Frozen):
     needed: int | None = None
 
 
-class Component(_Frozen):
+class Component(Frozen):
     """One number of a profile.
 
     name: its dotted key
@@ -291,7 +295,7 @@ class Component(_Frozen):
     source: str
 
 
-class ProfileSummary(_Frozen):
+class ProfileSummary(Frozen):
     """A profile's components, its prediction for this run's job, and the reference figures.
 
     title: for people
@@ -324,7 +328,7 @@ class SanityResult(StrEnum):
     NO_FIGURE = "no figure"
 
 
-class SanityFigure(_Frozen):
+class SanityFigure(Frozen):
     """One statistic, milliseconds.
 
     statistic: mean, p95 or p99
@@ -339,7 +343,7 @@ class SanityFigure(_Frozen):
     result: SanityResult
 
 
-class SanityArm(_Frozen):
+class SanityArm(Frozen):
     """An arm compared with the reference figures, and the components of its latency.
 
     arm: its name
@@ -368,7 +372,7 @@ class State(StrEnum):
     NOT_MEASURED = "not measured in this run"
 
 
-class CurvePoint(_Frozen):
+class CurvePoint(Frozen):
     """A point of the integration checklist.
 
     key, title: which point
@@ -386,7 +390,7 @@ class CurvePoint(_Frozen):
     figures: tuple[str, ...] = ()
 
 
-class Sentence(_Frozen):
+class Sentence(Frozen):
     """One sentence of the verdict and the figures it cites.
 
     figures: metrics, or `<arm>.loss` and other fields of the arm's table.
@@ -396,7 +400,7 @@ class Sentence(_Frozen):
     figures: tuple[str, ...]
 
 
-class Verdict(_Frozen):
+class Verdict(Frozen):
     """The run's findings.
 
     headline: in one sentence
@@ -410,171 +414,10 @@ class Verdict(_Frozen):
     sentences: tuple[Sentence, ...]
     worth: Literal["worth it", "not worth it", "undecided", ""] = ""
     way: Literal["remote", "private", "staged", "not settled", ""] = ""
-    modes: dict[str, Literal["inline", "overlap", "offline", "not settled"]] = {}
+    modes: dict[str, Literal["inline", "overlap", "offline", "not settled"]] = Field(default_factory=dict)
 
 
-class RepresentativeIteration(_Frozen):
-    """A classical iteration of a medium model on this machine, measured before the arms ran.
-
-    mean_ms: over n iterations; too few of them for a percentile.
-    """
-
-    workload: str
-    n: int
-    mean_ms: float
-
-
-class SecondPrices(_Frozen):
-    """The price of an accelerator second and of a QPU second."""
-
-    currency: str
-    gpu_second: float
-    qpu_second: float
-
-
-class CallCost(_Frozen):
-    """The cost of an arm's answered call: means over its answered calls, including the time of its misses.
-
-    arm: its name.
-    calls: answered ones.
-    blocked_s: R, how long a call holds the training.
-    round_trip_s: scheduled instant to samples; at most R if training waits.
-    usage_s: billed QPU time outside R.
-    by_wall: whether R is billed too (a session).
-    gain: loss gained on classical-only per call; None unless its whole 95 % interval is above 0.
-    gain_note: the gain in words, or the reason for None.
-    """
-
-    arm: str
-    calls: int
-    blocked_s: float
-    round_trip_s: float
-    usage_s: float
-    by_wall: bool
-    gain: float | None
-    gain_note: str
-
-    def billed_s(self, round_trip_s: float) -> float:
-        """QPU seconds billed for one call with this round trip."""
-        return self.usage_s + (round_trip_s if self.by_wall else 0.0)
-
-    def cost(self, at: SecondPrices) -> float:
-        """The cost of one call."""
-        return at.gpu_second * self.blocked_s + at.qpu_second * self.billed_s(self.blocked_s)
-
-    def classical_s(self, at: SecondPrices) -> float:
-        """T': the time of a classical solver with the same cost."""
-        return self.cost(at) / at.gpu_second
-
-    def price(self, classical_s: float, round_trip_s: float, at: SecondPrices) -> float:
-        """p(R) against a classical answer of `classical_s`; not positive if no price breaks even."""
-        return at.gpu_second * (classical_s - round_trip_s) / self.billed_s(round_trip_s)
-
-    def round_trip(self, classical_s: float, price: float, at: SecondPrices) -> float:
-        """The R at which p(R) is this price; not positive if none breaks even."""
-        left = at.gpu_second * classical_s - price * self.usage_s
-        return left / (at.gpu_second + (price if self.by_wall else 0.0))
-
-
-class BreakEvenPoint(_Frozen):
-    """The price and the round trip at which an arm's call breaks even with classical-control's.
-
-    classical_s: the time of a classical solver that costs as much as the call.
-    price: of a QPU second at today's round trip; None: even a free QPU is too slow.
-    round_trip_s: at today's price; None: even an instant QPU is too expensive.
-    per_loss: whether for the same cost per unit of loss instead of for the same answer.
-    """
-
-    classical_s: float
-    price: float | None
-    round_trip_s: float | None
-    per_loss: bool
-
-
-class BreakEven(_Frozen):
-    """The quantum arms to compare, and the classical answer they compete with.
-
-    prices: of an accelerator second and a QPU second
-    quantum: costs of the quantum arms' calls
-    classical: costs of the control arm's calls; None without calls
-    points: by arm; empty without a control arm
-    """
-
-    prices: SecondPrices
-    quantum: tuple[CallCost, ...]
-    classical: CallCost | None
-    points: dict[str, BreakEvenPoint] = {}
-
-    def gain_factor(self, arm: CallCost) -> float | None:
-        """κ, the arm's gain per call over the control's; None unless both are known to be above 0."""
-        if self.classical is None or arm.gain is None or self.classical.gain is None:
-            return None
-        return arm.gain / self.classical.gain
-
-
-class Ceiling(_Frozen):
-    """An arm's training time and the part blocked by calls (Amdahl's law).
-
-    total_s: training time, seconds
-    blocked_s: blocked by calls, seconds
-    share: blocked_s ÷ total_s
-    at_most: the training's speed-up if calls took no time; None if all the time is blocked
-    """
-
-    total_s: float
-    blocked_s: float
-    share: float
-    at_most: float | None
-
-
-class Throughput(_Frozen):
-    """Training samples and iterations per second of an arm's time; None without a step."""
-
-    samples_per_s: float | None
-    iterations_per_s: float | None
-
-
-class PairedSeeds(_Frozen):
-    """An arm's held-out loss minus classical-only's at the last common step; below 0 the arm is better.
-
-    arm: its name
-    differences: by seed
-    mean: of the differences
-    interval: 95 % interval of the mean; None with one seed
-    unpaired: seeds without a loss for one of both arms
-    """
-
-    arm: str
-    differences: dict[int, float]
-    mean: float
-    interval: tuple[float, float] | None
-    unpaired: int
-
-
-class LossPoint(_Frozen):
-    """A curve's point after one step.
-
-    step: its number
-    spent: seconds or money until then, mean over seeds
-    mean, low, high: of the seeds' losses
-    """
-
-    step: int
-    spent: float
-    mean: float
-    low: float
-    high: float
-
-
-class LossCurve(_Frozen):
-    """An arm's evaluations in order, over `seeds` seeds."""
-
-    arm: str
-    seeds: int
-    points: tuple[LossPoint, ...]
-
-
-class Summary(_Frozen):
+class Summary(Frozen):
     """The content of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`.
 
     schema_number: 1 or 2
@@ -625,8 +468,8 @@ class Summary(_Frozen):
     checklist: tuple[CurvePoint, ...] = ()
     representative_iteration: RepresentativeIteration | None = None
     break_even: BreakEven | None = None
-    amdahl: dict[str, Ceiling] = {}
-    throughput: dict[str, Throughput] = {}
+    amdahl: dict[str, Ceiling] = Field(default_factory=dict)
+    throughput: dict[str, Throughput] = Field(default_factory=dict)
     paired_seeds: tuple[PairedSeeds, ...] = ()
     loss_against_money: tuple[LossCurve, ...] = ()
 

@@ -11,7 +11,8 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shotclock.bench.schema import Ceiling, Summary
+from shotclock.bench.analysis import Ceiling
+from shotclock.bench.schema import Summary
 
 
 def find_ceilings(summary: Summary, table: pa.Table) -> dict[str, Ceiling]:

@@ -19,10 +19,11 @@ import math
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shotclock.bench.analysis import BreakEven, BreakEvenPoint, CallCost, SecondPrices
 from shotclock.bench.judge.money import is_billed_by_wall
 from shotclock.bench.numbers import number
 from shotclock.bench.record.arm_runs import CONTROL, HYBRID
-from shotclock.bench.schema import BreakEven, BreakEvenPoint, CallCost, SecondPrices, Summary
+from shotclock.bench.schema import Summary
 
 
 def find_break_even(summary: Summary, table: pa.Table, at: SecondPrices) -> BreakEven | None:

@@ -8,7 +8,8 @@ from statistics import fmean
 
 import pyarrow as pa
 
-from shotclock.bench.schema import LossCurve, LossPoint, Summary
+from shotclock.bench.analysis import LossCurve, LossPoint
+from shotclock.bench.schema import Summary
 
 
 def curve_against_time(summary: Summary, table: pa.Table) -> tuple[LossCurve, ...]:

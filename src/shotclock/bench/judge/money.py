@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from shotclock.bench.analysis import LossCurve, SecondPrices
 from shotclock.bench.judge.loss_curves import make_curves
-from shotclock.bench.schema import LossCurve, SecondPrices, Summary
+from shotclock.bench.schema import Summary
 
 
 def find_prices(summary: Summary) -> SecondPrices | None:

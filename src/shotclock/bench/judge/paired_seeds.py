@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 
+from shotclock.bench.analysis import PairedSeeds
 from shotclock.bench.record.arm_runs import BASELINE
-from shotclock.bench.schema import PairedSeeds, Summary
+from shotclock.bench.schema import Summary
 from shotclock.bench.stats.statistics import estimate_paired_interval
 
 

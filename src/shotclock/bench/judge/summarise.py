@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shotclock.bench.analysis import RepresentativeIteration
 from shotclock.bench.judge import metrics as figures
 from shotclock.bench.judge.checklist import checklist
 from shotclock.bench.judge.gates import Threshold, judge, mission_gates, resolve
@@ -18,16 +19,7 @@ from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.ladder import ComparedCall
 from shotclock.bench.record.rows import StepRow, table
-from shotclock.bench.schema import (
-    ArmSummary,
-    GateResult,
-    Metric,
-    ProfileSummary,
-    RepresentativeIteration,
-    Result,
-    Summary,
-    Verdict,
-)
+from shotclock.bench.schema import ArmSummary, GateResult, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ports import NO_CHARGES, Charges
 

@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from shotclock.bench.analysis import Throughput
 from shotclock.bench.judge.amdahl import find_ceilings
 from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.money import curve_against_money, find_prices
 from shotclock.bench.judge.paired_seeds import pair_seeds
-from shotclock.bench.schema import Summary, Throughput
+from shotclock.bench.schema import Summary
 
 
 def add_worth(summary: Summary, table: pa.Table) -> Summary:

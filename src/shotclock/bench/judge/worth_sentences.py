@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from shotclock.bench.analysis import BreakEven, CallCost
 from shotclock.bench.numbers import money, number, percent, span
-from shotclock.bench.schema import BreakEven, CallCost, Sentence, Summary
+from shotclock.bench.schema import Sentence, Summary
 from shotclock.domain.stages import Stage
 
 

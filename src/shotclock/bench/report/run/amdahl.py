@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from shotclock.bench.analysis import Ceiling
 from shotclock.bench.judge.amdahl import speed_up
 from shotclock.bench.numbers import number, percent
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.grid import Grid, plain
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
-from shotclock.bench.schema import Ceiling
 
 _FASTEST = 1_000.0
 _POINTS = 60

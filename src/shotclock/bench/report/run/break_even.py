@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from shotclock.bench.analysis import BreakEven, CallCost, SecondPrices
 from shotclock.bench.numbers import NOTHING, money, number, span
 from shotclock.bench.record.arm_runs import CONTROL
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
-from shotclock.bench.schema import BreakEven, CallCost, SecondPrices
 
 
 def word_prices(at: SecondPrices) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import altair as alt
 
+from shotclock.bench.analysis import BreakEven, CallCost
 from shotclock.bench.numbers import number, span
 from shotclock.bench.record.arm_runs import CONTROL
 from shotclock.bench.report.kit.arm_styles import INK, Look
@@ -15,7 +16,6 @@ from shotclock.bench.report.kit.axes import logarithmic, power
 from shotclock.bench.report.kit.label_layout import Frame, freest, stack_labels
 from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
 from shotclock.bench.report.run.break_even import no_gain, word_prices
-from shotclock.bench.schema import BreakEven, CallCost
 
 _WIDTH, _GAP, _HEIGHT, _COLUMNS = 714, 24, 280, 3
 """Of a whole row of panels, px."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
+from shotclock.bench.analysis import LossCurve, LossPoint
 from shotclock.bench.numbers import NOTHING
 from shotclock.bench.report.kit.axes import LOG_FROM_RATIO, about_all, linear, logarithmic
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.panel import Axis, Curve
-from shotclock.bench.schema import LossCurve, LossPoint
 
 APART_PX = 6
 """Evaluations closer than this are drawn as one point."""

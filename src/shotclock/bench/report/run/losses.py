@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from shotclock.bench.analysis import LossCurve, LossPoint
 from shotclock.bench.numbers import number
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.axes import linear
 from shotclock.bench.report.kit.grid import Cell, Grid
 from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
 from shotclock.bench.report.run.loss_curves import course_grid, curve, loss_axis, make_spending_axis
-from shotclock.bench.schema import LossCurve, LossPoint
 
 _WIDE, _NARROW, _HEIGHT = 500, 220, 300
 

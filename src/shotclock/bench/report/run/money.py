@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shotclock.bench.analysis import LossCurve, LossPoint, SecondPrices
 from shotclock.bench.numbers import money, number
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.grid import Cell, Grid
 from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
 from shotclock.bench.report.run.break_even import word_prices
 from shotclock.bench.report.run.loss_curves import course_grid, curve, loss_axis, make_spending_axis
-from shotclock.bench.schema import LossCurve, LossPoint, SecondPrices
 
 _WIDTH, _HEIGHT = 600, 300
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import altair as alt
 
+from shotclock.bench.analysis import PairedSeeds
 from shotclock.bench.numbers import NOTHING, number
 from shotclock.bench.record.arm_runs import BASELINE
 from shotclock.bench.report.kit.arm_styles import INK, Look
 from shotclock.bench.report.kit.axes import about_all, linear
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
-from shotclock.bench.schema import PairedSeeds
 
 _WIDTH, _ROW_PX, _SPREAD_PX = 520, 46, 26
 

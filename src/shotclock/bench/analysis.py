@@ -1,0 +1,168 @@
+"""What `bench/judge` concludes from the metrics, as `summary.json` holds it since schema 2."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shotclock.bench.frozen import Frozen
+
+
+class RepresentativeIteration(Frozen):
+    """A classical iteration of a medium model on this machine, measured before the arms ran.
+
+    mean_ms: over n iterations; too few of them for a percentile.
+    """
+
+    workload: str
+    n: int
+    mean_ms: float
+
+
+class SecondPrices(Frozen):
+    """The price of an accelerator second and of a QPU second."""
+
+    currency: str
+    gpu_second: float
+    qpu_second: float
+
+
+class CallCost(Frozen):
+    """The cost of an arm's answered call: means over its answered calls, including the time of its misses.
+
+    arm: its name.
+    calls: answered ones.
+    blocked_s: R, how long a call holds the training.
+    round_trip_s: scheduled instant to samples; at most R if training waits.
+    usage_s: billed QPU time outside R.
+    by_wall: whether R is billed too (a session).
+    gain: loss gained on classical-only per call; None unless its whole 95 % interval is above 0.
+    gain_note: the gain in words, or the reason for None.
+    """
+
+    arm: str
+    calls: int
+    blocked_s: float
+    round_trip_s: float
+    usage_s: float
+    by_wall: bool
+    gain: float | None
+    gain_note: str
+
+    def billed_s(self, round_trip_s: float) -> float:
+        """QPU seconds billed for one call with this round trip."""
+        return self.usage_s + (round_trip_s if self.by_wall else 0.0)
+
+    def cost(self, at: SecondPrices) -> float:
+        """The cost of one call."""
+        return at.gpu_second * self.blocked_s + at.qpu_second * self.billed_s(self.blocked_s)
+
+    def classical_s(self, at: SecondPrices) -> float:
+        """T': the time of a classical solver with the same cost."""
+        return self.cost(at) / at.gpu_second
+
+    def price(self, classical_s: float, round_trip_s: float, at: SecondPrices) -> float:
+        """p(R) against a classical answer of `classical_s`; not positive if no price breaks even."""
+        return at.gpu_second * (classical_s - round_trip_s) / self.billed_s(round_trip_s)
+
+    def round_trip(self, classical_s: float, price: float, at: SecondPrices) -> float:
+        """The R at which p(R) is this price; not positive if none breaks even."""
+        left = at.gpu_second * classical_s - price * self.usage_s
+        return left / (at.gpu_second + (price if self.by_wall else 0.0))
+
+
+class BreakEvenPoint(Frozen):
+    """The price and the round trip at which an arm's call breaks even with classical-control's.
+
+    classical_s: the time of a classical solver that costs as much as the call.
+    price: of a QPU second at today's round trip; None: even a free QPU is too slow.
+    round_trip_s: at today's price; None: even an instant QPU is too expensive.
+    per_loss: whether for the same cost per unit of loss instead of for the same answer.
+    """
+
+    classical_s: float
+    price: float | None
+    round_trip_s: float | None
+    per_loss: bool
+
+
+class BreakEven(Frozen):
+    """The quantum arms to compare, and the classical answer they compete with.
+
+    prices: of an accelerator second and a QPU second
+    quantum: costs of the quantum arms' calls
+    classical: costs of the control arm's calls; None without calls
+    points: by arm; empty without a control arm
+    """
+
+    prices: SecondPrices
+    quantum: tuple[CallCost, ...]
+    classical: CallCost | None
+    points: dict[str, BreakEvenPoint] = Field(default_factory=dict)
+
+    def gain_factor(self, arm: CallCost) -> float | None:
+        """κ, the arm's gain per call over the control's; None unless both are known to be above 0."""
+        if self.classical is None or arm.gain is None or self.classical.gain is None:
+            return None
+        return arm.gain / self.classical.gain
+
+
+class Ceiling(Frozen):
+    """An arm's training time and the part blocked by calls (Amdahl's law).
+
+    total_s: training time, seconds
+    blocked_s: blocked by calls, seconds
+    share: blocked_s ÷ total_s
+    at_most: the training's speed-up if calls took no time; None if all the time is blocked
+    """
+
+    total_s: float
+    blocked_s: float
+    share: float
+    at_most: float | None
+
+
+class Throughput(Frozen):
+    """Training samples and iterations per second of an arm's time; None without a step."""
+
+    samples_per_s: float | None
+    iterations_per_s: float | None
+
+
+class PairedSeeds(Frozen):
+    """An arm's held-out loss minus classical-only's at the last common step; below 0 the arm is better.
+
+    arm: its name
+    differences: by seed
+    mean: of the differences
+    interval: 95 % interval of the mean; None with one seed
+    unpaired: seeds without a loss for one of both arms
+    """
+
+    arm: str
+    differences: dict[int, float]
+    mean: float
+    interval: tuple[float, float] | None
+    unpaired: int
+
+
+class LossPoint(Frozen):
+    """A curve's point after one step.
+
+    step: its number
+    spent: seconds or money until then, mean over seeds
+    mean, low, high: of the seeds' losses
+    """
+
+    step: int
+    spent: float
+    mean: float
+    low: float
+    high: float
+
+
+class LossCurve(Frozen):
+    """An arm's evaluations in order, over `seeds` seeds."""
+
+    arm: str
+    seeds: int
+    points: tuple[LossPoint, ...]
