@@ -123,7 +123,7 @@ def _queue(text: str) -> Distribution:
 
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.emulator.figures import Lognormal  # noqa: PLC0415
-    from shotclock.emulator.profile import first_fault  # noqa: PLC0415
+    from shotclock.emulator.model_file import first_fault  # noqa: PLC0415
 
     median, _, p99 = text.partition(",")
     source = {"unit": "s", "tag": "assumed", "source": "given with --queue"}
@@ -141,7 +141,7 @@ def _windows(text: str) -> CalibrationWindows:
     from pydantic import ValidationError  # noqa: PLC0415
 
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
-    from shotclock.emulator.profile import first_fault  # noqa: PLC0415
+    from shotclock.emulator.model_file import first_fault  # noqa: PLC0415
     from shotclock.emulator.windows import CalibrationWindows  # noqa: PLC0415
 
     every, _, lasts = text.partition(",")

@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
+from shotclock.emulator import model_file
 from shotclock.emulator.figures import Sourced, TaggedNumber
-from shotclock.emulator.profile import first_fault
 
 FAKE = "fake:"
 
@@ -131,7 +131,7 @@ def load(name: str) -> DeviceFile | None:
     if name.startswith(FAKE):
         return None
     if is_path(name):
-        return _parse(name, _read(Path(name)))
+        return model_file.read("device", Path(name), DeviceFile)
     if name not in list_devices():
         near = difflib.get_close_matches(name, list_devices(), n=1, cutoff=0.0)[0]
         raise SettingsError(
@@ -170,22 +170,4 @@ def is_path(name: str) -> bool:
 @functools.lru_cache(maxsize=8)
 def _load_shipped(name: str) -> DeviceFile:
     text = (resources.files("shotclock.emulator") / "devices" / f"{name}.toml").read_text("utf-8")
-    return _parse(f"{name}.toml", text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return encoding.read_text(path, documents.MOST_SETTINGS_BYTES)
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"device {path}: cannot be read: {encoding.explain(error)}") from error
-
-
-def _parse(where: str, text: str) -> DeviceFile:
-    try:
-        values = documents.parse_toml(text)
-        documents.check(values)
-        return DeviceFile.model_validate(values)
-    except documents.DocumentError as error:
-        raise SettingsError(f"device {where}: {error}") from error
-    except ValidationError as error:
-        raise SettingsError(f"device {where}: {first_fault(error)}") from error
+    return model_file.parse("device", f"{name}.toml", text, DeviceFile)

@@ -24,7 +24,8 @@ from pydantic import ValidationError
 from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.emulator.figures import Z99
-from shotclock.emulator.profile import Profile, first_fault
+from shotclock.emulator.model_file import first_fault
+from shotclock.emulator.profile import Profile
 
 FEWEST = 20
 """Fewer records do not determine a 99th percentile."""

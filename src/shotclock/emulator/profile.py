@@ -11,10 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
+from shotclock.emulator import model_file
 from shotclock.emulator.figures import SECONDS, Distribution, Named, Sourced, TaggedNumber, figures_of
 from shotclock.emulator.windows import CalibrationWindows
 
@@ -144,7 +144,7 @@ def load(name_or_path: str) -> Profile:
     Raises SettingsError, which names the nearest profile or the faulty key.
     """
     if name_or_path.endswith(".toml") or "/" in name_or_path:
-        return _parse(name_or_path, _read(Path(name_or_path)))
+        return model_file.read("profile", Path(name_or_path), Profile)
     if name_or_path not in list_profiles():
         near = difflib.get_close_matches(name_or_path, list_profiles(), n=1, cutoff=0.0)[0]
         raise SettingsError(
@@ -152,37 +152,7 @@ def load(name_or_path: str) -> Profile:
             f"known: {', '.join(list_profiles())}, or a path to a .toml file"
         )
     file = resources.files("shotclock.emulator") / "profiles" / f"{name_or_path}.toml"
-    return _parse(f"{name_or_path}.toml", file.read_text("utf-8"))
-
-
-def _read(path: Path) -> str:
-    try:
-        return encoding.read_text(path, documents.MOST_SETTINGS_BYTES)
-    except (OSError, UnicodeError) as error:
-        raise SettingsError(f"profile {path}: cannot be read: {encoding.explain(error)}") from error
-
-
-def _parse(where: str, text: str) -> Profile:
-    try:
-        values = documents.parse_toml(text)
-        documents.check(values)
-        return Profile.model_validate(values)
-    except documents.DocumentError as error:
-        raise SettingsError(f"profile {where}: {error}") from error
-    except ValidationError as error:
-        raise SettingsError(f"profile {where}: {first_fault(error)}") from error
-
-
-def first_fault(error: ValidationError, whole: str = "file") -> str:
-    """The first fault of a validation in one line: key, what is wrong, how many more.
-
-    whole: the name to use if the fault has no key.
-    """
-    faults = error.errors(include_url=False, include_context=False)
-    key = ".".join(str(part) for part in faults[0]["loc"]) or whole
-    what = faults[0]["msg"].removeprefix("Value error, ")
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{key}: {what}{more}"
+    return model_file.parse("profile", file.name, file.read_text("utf-8"), Profile)
 
 
 def _unit_class(name: str) -> str:

@@ -14,7 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from shotclock.domain.errors import SettingsError
-from shotclock.emulator.profile import first_fault
+from shotclock.emulator.model_file import first_fault
 from shotclock.emulator.rest.backends import Calibration
 from shotclock.emulator.rest.bodies import body_of
 from shotclock.emulator.rest.endpoint import Endpoint, no_calibration

@@ -14,7 +14,8 @@ from shotclock.domain.errors import SettingsError, WorkerError
 from shotclock.domain.ports import Offload
 from shotclock.emulator.device import DeviceFacts
 from shotclock.emulator.figures import Distribution
-from shotclock.emulator.profile import Profile, first_fault
+from shotclock.emulator.model_file import first_fault
+from shotclock.emulator.profile import Profile
 from shotclock.emulator.queue import FairShareQueue
 from shotclock.emulator.rest.backends import Backend
 from shotclock.emulator.rest.errors import REFUSALS, ApiError, bad_request, not_found

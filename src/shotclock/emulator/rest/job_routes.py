@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from shotclock.emulator.profile import first_fault
+from shotclock.emulator.model_file import first_fault
 from shotclock.emulator.rest.bodies import body_of
 from shotclock.emulator.rest.endpoint import Endpoint
 from shotclock.emulator.rest.errors import ApiError, bad_request, not_found

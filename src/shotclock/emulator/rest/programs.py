@@ -30,7 +30,7 @@ from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum
 from samplomatic.quantum_program import SamplexItem
 
 from shotclock.domain.subproblem import Float64s
-from shotclock.emulator.profile import first_fault
+from shotclock.emulator.model_file import first_fault
 from shotclock.emulator.rest import openqasm
 from shotclock.emulator.rest.recognise.twirling import Flips, Twirled
 
