@@ -50,8 +50,8 @@ def test_each_runs_figure_its_mean_interval_worst_and_spread(tmp_path: Path) -> 
     several = read_several(runs)
     assert [run.name for run in several.runs] == ["run-1", "run-2", "run-3"]
     found = row(several, "quantum-raw.samples_per_s")
-    base = found.measured[0]
-    assert found.measured == pytest.approx([base, 1.1 * base, 0.9 * base])
+    base = found.present_values[0]
+    assert found.present_values == pytest.approx([base, 1.1 * base, 0.9 * base])
     assert found.worst == pytest.approx(0.9 * base)
     assert found.spread == pytest.approx(0.2)
     assert found.deviation == pytest.approx(0.1 * base)

@@ -53,6 +53,7 @@ def make(**fields: Any) -> Subproblem:
         ({"priority": "HIGH"}, "priority", "must be one of"),
         ({"kind": None}, "kind", "must be text"),
         ({"request_id": 3}, "request_id", "must be text"),
+        ({"caller": 3}, "caller", "must be text"),
     ],
 )
 def test_a_field_that_cannot_be_used_is_named(fields: dict[str, Any], field: str, said: str) -> None:

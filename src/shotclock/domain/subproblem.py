@@ -112,7 +112,7 @@ class Subproblem:
         for name in ("base_version", "budget_ns"):
             object.__setattr__(self, name, _check_count(name, getattr(self, name)))
         object.__setattr__(self, "priority", _check_priority(self.priority))
-        for name in ("kind", "request_id"):
+        for name in ("kind", "request_id", "caller"):
             if not isinstance(getattr(self, name), str):
                 raise SubproblemError(name, f"must be text (got {getattr(self, name)!r})")
 

@@ -50,28 +50,28 @@ class Row:
     estimate: BootstrapEstimate | None
 
     @property
-    def measured(self) -> list[float]:
+    def present_values(self) -> list[float]:
         """The values without None."""
         return [value for value in self.values if value is not None]
 
     @property
     def worst(self) -> float | None:
         """The worst value; None if a run lacks the figure, because it may be worse there."""
-        if len(self.measured) < len(self.values):
+        if len(self.present_values) < len(self.values):
             return None
-        return max(self.measured) if self.direction == "lower" else min(self.measured)
+        return max(self.present_values) if self.direction == "lower" else min(self.present_values)
 
     @property
     def deviation(self) -> float | None:
         """Standard deviation over runs; None unless every run has the figure."""
-        return stdev(self.measured) if self.estimate is not None else None
+        return stdev(self.present_values) if self.estimate is not None else None
 
     @property
     def spread(self) -> float | None:
         """(greatest − least) / |mean|; None unless every run has the figure and the mean is not 0."""
         if self.estimate is None or self.estimate.value == 0:
             return None
-        return (max(self.measured) - min(self.measured)) / abs(self.estimate.value)
+        return (max(self.present_values) - min(self.present_values)) / abs(self.estimate.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +191,8 @@ def by_host(several: Several, row: Row) -> dict[str, float | None]:
     means: dict[str, float | None] = {}
     for host in several.hosts:
         values = [value for run, value in zip(several.runs, row.values, strict=True) if run.host == host]
-        measured = [value for value in values if value is not None]
-        means[host] = fmean(measured) if len(measured) == len(values) else None
+        present_values = [value for value in values if value is not None]
+        means[host] = fmean(present_values) if len(present_values) == len(values) else None
     return means
 
 

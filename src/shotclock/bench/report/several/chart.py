@@ -50,7 +50,7 @@ def _percent(row: Compared, value: float) -> float:
 
 
 def _reach(row: Compared) -> float:
-    return max(abs(_percent(row, value)) for value in row.measured)
+    return max(abs(_percent(row, value)) for value in row.present_values)
 
 
 def _axis(reach: float, *, titled: bool) -> alt.X:

@@ -107,7 +107,7 @@ def spreads(several: Several) -> Grid:
         cells = []
         for each in rows:
             few = len(several.runs) <= ACROSS
-            ends = [min(each.measured, default=None), max(each.measured, default=None)]
+            ends = [min(each.present_values, default=None), max(each.present_values, default=None)]
             cells.append(
                 row(
                     (
