@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -58,3 +59,21 @@ def test_a_caller_who_leaves_takes_nothing_from_the_others(offload: Closing) -> 
         return await offload.run(abs, -3)
 
     assert asyncio.run(main()) == 3
+
+
+def log_warning() -> None:
+    logging.getLogger("shotclock.test").warning("%s cannot be written", "the folder")
+
+
+def test_a_warning_of_the_work_is_logged_once_in_the_owners_process(
+    offload: Closing, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        await offload.run(log_warning)
+        if isinstance(offload, ProcessOffload):
+            await offload.run(log_warning)
+
+    asyncio.run(main())
+    assert [record.getMessage() for record in caplog.records if record.name == "shotclock.test"] == [
+        "the folder cannot be written"
+    ]

@@ -26,6 +26,8 @@ MIB = 1024 * 1024
 BEGUN = b"begun"
 """Says that a worker has its work: one that ends before it may be replaced and the work be sent again."""
 PAGE = resource.getpagesize()
+MOST_LOG_LINES = 20
+MOST_LOG_CHARACTERS = 2000
 
 Work = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
@@ -66,17 +68,46 @@ class Reap:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a piece of work logged, for its owner to log: the logger's name, a level, a formatted message."""
+
+    logger: str
+    level: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReply:
-    """What became of a piece of work. is_last: the worker ends after it."""
+    """What became of a piece of work. is_last: the worker ends after it; log: its warnings and errors."""
 
     kind: Literal["done", "raised", "memory"]
     value: Any
     is_last: bool = False
+    log: tuple[LogLine, ...] = ()
+
+
+class _Collector(logging.Handler):
+    """Holds what was logged since it was last emptied; the first of many lines."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._lines: list[LogLine] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._lines) < MOST_LOG_LINES:
+            self._lines.append(
+                LogLine(record.name, record.levelno, record.getMessage()[:MOST_LOG_CHARACTERS])
+            )
+
+    def empty(self) -> tuple[LogLine, ...]:
+        """The lines, in order, and none of them again."""
+        lines, self._lines = tuple(self._lines), []
+        return lines
 
 
 def main(control: int, owner: int) -> None:
     """Serves the owner, by its process id, until either ends."""
-    logging.disable(logging.WARNING)  # the owner has the same to say, once
+    logging.disable(logging.WARNING)  # of its imports: the owner has the same to say, once
     connection = Connection(control)
     alive = _watch(owner)
     while True:
@@ -143,6 +174,9 @@ def _work(connection: Connection, alive: tuple[int, ...], limits: WorkerLimits) 
     _limit(resource.RLIMIT_DATA, base + limits.memory_mib * MIB)
     if alive:
         threading.Thread(target=_end_with_the_owner, args=alive, daemon=True).start()
+    collector = _Collector()
+    logging.getLogger().handlers = [collector]
+    logging.disable(logging.NOTSET)
     while True:
         try:
             payload = connection.recv_bytes()
@@ -154,7 +188,7 @@ def _work(connection: Connection, alive: tuple[int, ...], limits: WorkerLimits) 
         # what it keeps would be missing from the next piece's memory
         has_grown = _data_bytes() > base + limits.memory_mib * MIB // 2
         is_last = has_grown or reply.kind == "memory"
-        connection.send_bytes(_encode(WorkerReply(reply.kind, reply.value, is_last)))
+        connection.send_bytes(_encode(WorkerReply(reply.kind, reply.value, is_last, collector.empty())))
         if is_last:
             os._exit(0)
 
@@ -175,10 +209,10 @@ def _encode(reply: WorkerReply) -> bytes:
         if reply.kind == "raised":
             pickle.loads(encoded)  # noqa: S301 - one that cannot be read back is found here
     except MemoryError:
-        return pickle.dumps(WorkerReply("memory", None, is_last=True))
+        return pickle.dumps(WorkerReply("memory", None, True, reply.log))
     except Exception:  # noqa: BLE001 - whatever an object's own pickling raises
         said = RuntimeError(f"{type(reply.value).__name__}: {reply.value}"[:1000])
-        return pickle.dumps(WorkerReply("raised", said, reply.is_last))
+        return pickle.dumps(WorkerReply("raised", said, reply.is_last, reply.log))
     return encoded
 
 

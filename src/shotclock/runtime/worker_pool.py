@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -14,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from shotclock.domain.errors import WorkerError, WorkerFault
 from shotclock.domain.ports import WorkerRestart
-from shotclock.runtime.fork_server import Work, WorkerLimits, WorkerReply
+from shotclock.runtime.fork_server import LogLine, Work, WorkerLimits, WorkerReply
 from shotclock.runtime.worker_process import EndedError, ForkServer, GoneError, OverTimeError, WorkerProcess
 
 P = ParamSpec("P")
@@ -27,6 +28,7 @@ is then used again.
 RETRY_S = 1.0
 JOIN_LIMIT_S = 5.0
 TRIES = 3
+MOST_LOGGED = 1000
 CLOSED = "the workers are closed"
 RESTARTS: dict[WorkerFault, WorkerRestart] = {WorkerFault.TIME: "time", WorkerFault.MEMORY: "memory"}
 
@@ -112,6 +114,7 @@ class WorkerPool:
         self._running: set[_Item] = set()
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._logged: set[LogLine] = set()
         self._closed = False
         self._changed = threading.Condition()
         self.on_restart: Callable[[WorkerRestart], None] = ignore_restart
@@ -254,6 +257,8 @@ class WorkerPool:
             item.assign(None)
 
     def _hand_over(self, item: _Item, reply: WorkerReply) -> None:
+        for line in reply.log:
+            self._log_once(line)
         match reply.kind:
             case "done":
                 item.future.set_result(reply.value)
@@ -263,6 +268,15 @@ class WorkerPool:
                 self._lose(item, WorkerFault.MEMORY)
         if reply.is_last and reply.kind != "memory":
             self.on_restart("grown")
+
+    def _log_once(self, line: LogLine) -> None:
+        """Each worker finds the same unwritable folder; it is worth one line."""
+        with self._changed:
+            is_new = line not in self._logged
+            if is_new and len(self._logged) < MOST_LOGGED:
+                self._logged.add(line)
+        if is_new:
+            logging.getLogger(line.logger).log(line.level, "%s", line.message)
 
     def _lose(self, item: _Item, fault: WorkerFault) -> None:
         """The process ended on this work."""
