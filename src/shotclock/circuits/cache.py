@@ -12,11 +12,18 @@ from shotclock.domain.circuit import Bound, Template
 
 @dataclass(frozen=True, slots=True)
 class TemplateSpec:
-    """What a caller specifies of a template before it is compiled; "best" leaves the line to the device."""
+    """What a caller specifies of a template before it is compiled.
+
+    n: number of variables
+    layers: QAOA layers
+    line: physical qubits, variable i on the i-th; "best" is the device's best line
+    native: gates on the couplings between these qubits alone, for sparse subproblems; else every pair's
+    """
 
     n: int
     layers: int = 1
     line: tuple[int, ...] | Literal["best"] = "best"
+    native: bool = False
 
 
 TemplateRequest = TemplateSpec | Bound

@@ -1,9 +1,10 @@
-"""The warm-started QAOA circuit of p layers, on a line of qubits and in logical form. Imports Qiskit.
+"""The warm-started QAOA circuit of p layers, on a line, on couplings and in logical form. Imports Qiskit.
 
 In circuit order: RY(θ); a layer's RZ(2γh) and RZZ(2γJ) of every pair; its RY(−θ)·RZ(2β)·RY(θ); at the
 end, measurement. θ = π/2 everywhere is the cold start, so one circuit serves both. Except for θ, parameters
 are gate angles: `theta` (n) and, layer by layer, `field` = 2γh (n per layer), `coupling` = 2γJ (one per
-pair, in the order (0,1), (0,2), …, (n−2,n−1)) and `mixer` = 2β (one per layer).
+pair, in the order (0,1), (0,2), …, (n−2,n−1)) and `mixer` = 2β (one per layer). On couplings alone, a pair's
+2γJ is the single parameter `pair_LAYER_I_J`, so that the absent pairs need none.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVector
+from qiskit.circuit import Parameter, ParameterVector
+from qiskit.circuit.parametervector import ParameterVectorElement
 
+from shotclock.circuits.native import Pair, colour
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters
 from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.subproblem import Float64s
+
+PAIR = "pair_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +42,11 @@ class _Angles:
     mixer: ParameterVector
 
     @classmethod
-    def symbols(cls, n: int, layers: int) -> _Angles:
+    def symbols(cls, n: int, layers: int, *, dense: bool = True) -> _Angles:
         return cls(
             ParameterVector("theta", n),
             ParameterVector("field", layers * n),
-            ParameterVector("coupling", layers * n * (n - 1) // 2),
+            ParameterVector("coupling", layers * n * (n - 1) // 2 if dense else 0),
             ParameterVector("mixer", layers),
         )
 
@@ -51,6 +56,30 @@ def parameter_names(n: int, layers: int = 1) -> set[str]:
     angles = _Angles.symbols(n, layers)
     vectors = (angles.theta, angles.field, angles.coupling, angles.mixer)
     return {parameter.name for vector in vectors for parameter in vector}
+
+
+def native_parameter_names(n: int, layers: int, pairs: tuple[Pair, ...]) -> set[str]:
+    """The names of the parameters of `native_circuit`."""
+    angles = _Angles.symbols(n, layers, dense=False)
+    names = {parameter.name for vector in (angles.theta, angles.field, angles.mixer) for parameter in vector}
+    return names | {_pair_name(layer, pair) for layer in range(layers) for pair in pairs}
+
+
+def native_circuit(n: int, layers: int, pairs: tuple[Pair, ...]) -> QuantumCircuit:
+    """The circuit with an RZZ for each of these pairs alone, in as few steps as their colouring has.
+
+    Its depth depends on the most pairs that a variable has, and not on n.
+    """
+    circuit, angles = QuantumCircuit(n, n), _Angles.symbols(n, layers, dense=False)
+    at = list(range(n))
+    _warm_start(circuit, angles, at)
+    for layer in range(layers):
+        _fields(circuit, angles, at, layer)
+        for pair in itertools.chain.from_iterable(colour(n, pairs)):
+            circuit.rzz(Parameter(_pair_name(layer, pair)), *pair)
+        _mix(circuit, angles, at, layer)
+    _measure(circuit, at)
+    return circuit
 
 
 def line_circuit(n: int, layers: int = 1) -> QuantumCircuit:
@@ -105,7 +134,14 @@ def parameter_values(circuit: QuantumCircuit, parameters: QaoaParameters) -> Flo
         "coupling": 2.0 * parameters.coupling[:, rows, columns].ravel(),
         "mixer": 2.0 * parameters.mixer,
     }
-    return np.array([vectors[element.vector.name][element.index] for element in circuit.parameters])
+
+    def value(parameter: Parameter) -> float:
+        if isinstance(parameter, ParameterVectorElement):
+            return float(vectors[parameter.vector.name][parameter.index])
+        layer, i, j = map(int, parameter.name.removeprefix(PAIR).split("_"))
+        return 2.0 * float(parameters.coupling[layer, i, j])
+
+    return np.array([value(parameter) for parameter in circuit.parameters])
 
 
 def bind_logical(circuit: DeviceCircuit) -> QuantumCircuit:
@@ -151,6 +187,10 @@ def _mix(circuit: QuantumCircuit, angles: _Angles, at: list[int], layer: int) ->
 def _measure(circuit: QuantumCircuit, at: list[int]) -> None:
     for position, variable in enumerate(at):
         circuit.measure(position, variable)
+
+
+def _pair_name(layer: int, pair: Pair) -> str:
+    return f"{PAIR}{layer}_{pair[0]}_{pair[1]}"
 
 
 def _pair(i: int, j: int, n: int) -> int:

@@ -149,6 +149,7 @@ def parse(content: bytes, identity: TemplateIdentity) -> Template | Disk:
         duration_s=facts.duration_s,
         two_qubit_gates=facts.two_qubit_gates,
         two_qubit_depth=facts.two_qubit_depth,
+        native=identity.is_native,
     )
 
 

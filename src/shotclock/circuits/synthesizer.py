@@ -14,9 +14,11 @@ import numpy as np
 from shotclock.circuits import decoding, source_check, worker
 from shotclock.circuits.angles import parameters
 from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateCache, TemplateRequest, TemplateSpec
+from shotclock.circuits.native import find_pairs
+from shotclock.circuits.placements import Placements
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples, Template
 from shotclock.domain.circuit_limits import CircuitLimits
-from shotclock.domain.errors import ShotclockError
+from shotclock.domain.errors import ShotclockError, TooManyErrorsError
 from shotclock.domain.outcome import Answer
 from shotclock.domain.ports import Offload, Solver, TemplateEvent, TemplateRecorder
 from shotclock.domain.subproblem import Subproblem
@@ -30,6 +32,9 @@ log = logging.getLogger(__name__)
 Line = tuple[int, ...]
 
 NOT_YET_KNOWN = ""
+
+MOSTLY_DENSE = 24
+"""Up to this many variables `warm` prepares for dense subproblems; a sparse one compiles when it comes."""
 
 
 class NullTemplateRecorder:
@@ -58,12 +63,14 @@ class _Generation:
     """Everything kept for one calibration; replaced as a whole, so that no call sees a partial switch.
 
     cache: the templates in memory
+    placements: where sparse subproblems run
     calibration: its hash, NOT_YET_KNOWN before the first template
     compiling: compilations in progress
     lines: disjoint lines by size
     """
 
     cache: TemplateCache
+    placements: Placements
     calibration: str = NOT_YET_KNOWN
     compiling: dict[TemplateRequest, _Compiling] = field(default_factory=dict)
     lines: dict[int, tuple[Line, ...]] = field(default_factory=dict)
@@ -115,15 +122,18 @@ class QaoaSynthesizer:
         self._most_lines = most_lines
         self._limits = limits or CircuitLimits()
         self._recorder = recorder
-        self._generation = _Generation(TemplateCache(cache_size))
+        self._generation = self._new_generation(NOT_YET_KNOWN)
         self._recalibrating = asyncio.Lock()
 
     async def warm(self, n: int) -> None:
         """Compiles the templates for n variables and loads the code of `bind` and `decode`."""
         zero = Subproblem(np.zeros((n, n)), np.zeros(n))
         await self.bind(zero)
-        if self._most_lines > 1:
-            generation = self._generation
+        generation = self._generation
+        placements = generation.placements
+        if n > MOSTLY_DENSE and n not in placements.refused:
+            await self.template(await placements.patch(n))
+        if self._most_lines > 1 and n not in placements.refused:
             generation.lines[n] = await self._choose_lines(n)
             for line in generation.lines[n]:
                 await self.template(TemplateSpec(n, line=line))
@@ -134,10 +144,31 @@ class QaoaSynthesizer:
         return self._generation.lines.get(n, ())
 
     async def bind(self, subproblem: Subproblem, line: Line = ()) -> QaoaCircuit:
-        """The line's template with this subproblem's angles; concurrent misses share one compilation."""
+        """The line's template with this subproblem's angles; concurrent misses share one compilation.
+
+        Without a line, a subproblem whose terms fit the device's couplings gets a native template. Raises
+        TooManyErrorsError on another one whose line has too many errors.
+        """
         angles = parameters(subproblem, self._incumbent.solve(subproblem))
-        wanted = TemplateSpec(angles.n, angles.layers, line or "best")
-        return QaoaCircuit(await self.template(wanted), angles)
+        if line:
+            template = await self.template(TemplateSpec(angles.n, angles.layers, line))
+        else:
+            template = await self._choose_template(subproblem, angles.layers)
+        return QaoaCircuit(template, angles)
+
+    async def _choose_template(self, subproblem: Subproblem, layers: int) -> Template:
+        n, pairs, placements = subproblem.n, find_pairs(subproblem), self._generation.placements
+        if pairs and (qubits := await placements.place(n, pairs)):
+            return await self.template(TemplateSpec(n, layers, qubits, native=True))
+        try:
+            if n in placements.refused:
+                raise placements.refused[n]
+            return await self.template(TemplateSpec(n, layers))
+        except TooManyErrorsError as error:
+            placements.refused[n] = error
+            if subproblem.quadratic.any():
+                raise
+            return await self.template(await placements.patch(n, layers))
 
     async def bind_circuit(
         self, source: str | bytes | QuantumCircuit, values: Mapping[str, float]
@@ -196,17 +227,20 @@ class QaoaSynthesizer:
             old = self._generation
             if old.calibration == present:
                 return False
-            fresh = _Generation(TemplateCache(self._cache_size), present)
+            fresh = self._new_generation(present)
             # Calls continue and may add templates to the old generation: repeat until none is missing.
             while (
                 (missing := fresh.missing_from(old))
                 or old.compiling
                 or fresh.lines.keys() != old.lines.keys()
+                or fresh.placements.maps.keys() != old.placements.maps.keys()
             ):
                 for wanted in missing:
                     self._add(fresh, wanted, await self._obtain(wanted))
                 for n in old.lines.keys() - fresh.lines.keys():
                     await self._prepare_lines(fresh, n)
+                for n in old.placements.maps.keys() - fresh.placements.maps.keys():
+                    await self._prepare_patch(fresh, n)
                 # Wait without retrieving results: a failed compilation is reported to its own caller.
                 if old.compiling:
                     await asyncio.wait({compiling.task for compiling in old.compiling.values()})
@@ -234,6 +268,16 @@ class QaoaSynthesizer:
             wanted = TemplateSpec(n, line=line)
             self._add(fresh, wanted, await self._obtain(wanted))
         fresh.lines[n] = lines
+
+    async def _prepare_patch(self, fresh: _Generation, n: int) -> None:
+        """Places sparse subproblems at a new calibration and compiles the template of most of them."""
+        if await fresh.placements.map(n) is not None:
+            wanted = await fresh.placements.patch(n)
+            self._add(fresh, wanted, await self._obtain(wanted))
+
+    def _new_generation(self, present: str) -> _Generation:
+        placements = Placements(self._device, self._target_source, self._offload)
+        return _Generation(TemplateCache(self._cache_size), placements, present)
 
     async def _obtain(self, wanted: TemplateRequest) -> ObtainedTemplate:
         offload = self._circuit_offload if isinstance(wanted, Bound) else self._offload

@@ -11,7 +11,9 @@ from qiskit import QuantumCircuit
 from qiskit.transpiler import Target
 
 from shotclock.circuits import source_check, templates
-from shotclock.circuits.qaoa import parameter_names
+from shotclock.circuits.lines import layout
+from shotclock.circuits.native import couplings_of
+from shotclock.circuits.qaoa import native_parameter_names, parameter_names
 from shotclock.circuits.templates import TemplateIdentity
 from shotclock.domain.circuit import Template
 from shotclock.domain.circuit_bytes import load_circuit
@@ -35,16 +37,24 @@ def find_fault(template: Template, wanted: TemplateIdentity, target: Target, mos
     told = (template.duration_s, template.two_qubit_gates, template.two_qubit_depth)
     if told != known:
         return f"duration, two-qubit gates and depth are {known} (got {told})"
-    return _find_misplaced(template, wanted, isa)
+    return _find_misplaced(template, wanted, isa, _parameter_names(wanted, target))
 
 
-def _find_misplaced(template: Template, wanted: TemplateIdentity, isa: QuantumCircuit) -> str:
+def _parameter_names(wanted: TemplateIdentity, target: Target) -> set[str]:
+    if wanted.is_native:
+        pairs = couplings_of(layout(target), wanted.line)
+        return native_parameter_names(wanted.n, wanted.layers, pairs)
+    return parameter_names(wanted.n, wanted.layers) if wanted.line else set()
+
+
+def _find_misplaced(
+    template: Template, wanted: TemplateIdentity, isa: QuantumCircuit, names: set[str]
+) -> str:
     used = {isa.find_bit(qubit).index for one in isa.data for qubit in one.qubits if one.name != "barrier"}
     if template.line != (wanted.line or tuple(sorted(used))) or used != set(template.line):
         return "its line is not the qubits of its circuit"
     if isa.num_clbits != wanted.n:
         return f"its circuit has {isa.num_clbits} classical bits, must have {wanted.n}"
-    names = parameter_names(wanted.n, wanted.layers) if wanted.line else set[str]()
     if {parameter.name for parameter in isa.parameters} != names:
         return "its parameters are not those of its ansatz"
     return ""

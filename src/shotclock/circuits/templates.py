@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -15,19 +16,23 @@ from qiskit.transpiler import Target, generate_preset_pass_manager
 
 from shotclock.circuits.cache import TemplateSpec
 from shotclock.circuits.lines import best_line, layout
+from shotclock.circuits.native import couplings_of
 from shotclock.circuits.packing import relocate
-from shotclock.circuits.qaoa import line_circuit
+from shotclock.circuits.qaoa import line_circuit, native_circuit
 from shotclock.domain.circuit import Template
 from shotclock.domain.circuit_bytes import dump_circuit
-from shotclock.domain.errors import SettingsError, SubproblemError
+from shotclock.domain.errors import SettingsError, SubproblemError, TooManyErrorsError
 
 TargetSource = Callable[[str], Target]
 
 ANSATZ = "qaoa-warm-start/odd-even-swap-network"
+NATIVE_ANSATZ = "qaoa-warm-start/couplings"
 # Levels above 2 do not improve the swap network; the seed makes a template reproducible.
 OPTIMIZATION_LEVEL = 2
 TRANSPILER_SEED = 7
 CIRCUITS_CACHED = 8
+LEAST_ERROR_FREE = 1e-3
+"""The least expected share of shots without an error; of 1,000 shots one is then worth its read-out."""
 
 _LATEST: dict[str, QuantumCircuit] = {}
 """The worker's latest circuits by identity key, reused for other lines of the same device."""
@@ -36,6 +41,8 @@ _LATEST: dict[str, QuantumCircuit] = {}
 @dataclass(frozen=True, slots=True)
 class TemplateIdentity:
     """Everything a template depends on; templates with the same identity are the same circuit.
+
+    The couplings of a native template are those between its qubits at this calibration.
 
     ansatz: the circuit's name
     n: number of variables
@@ -59,6 +66,11 @@ class TemplateIdentity:
     qiskit: str
 
     @property
+    def is_native(self) -> bool:
+        """Whether its gates are on couplings alone."""
+        return self.ansatz == NATIVE_ANSATZ
+
+    @property
     def json(self) -> str:
         """The identity as one line of sorted JSON: the hashed text."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -79,8 +91,9 @@ def compile_template(
 ) -> Template:
     """The ISA circuit for n variables on a line; None means the device's best line.
 
-    Raises SubproblemError on more variables than the device has qubits; SettingsError if no line of n
-    working qubits exists, if the given line is not one, and on fewer than one layer.
+    Raises SubproblemError on more variables than the device has qubits; TooManyErrorsError if the best line
+    of n qubits does not exist or has too many errors; SettingsError if the given line is not one, and on
+    fewer than one layer.
     """
     target = target_source(device)
     wanted = TemplateSpec(n, layers, "best" if line is None else line)
@@ -94,19 +107,38 @@ def identify(wanted: TemplateSpec, device: str, target: Target) -> TemplateIdent
         raise SubproblemError("n", f"{n} variables, {device} has {qubits} qubits")
     if wanted.layers < 1:
         raise SettingsError(f"circuits.layers: must be at least 1 (got {wanted.layers})")
+    if wanted.native:
+        return _identify_native(wanted, device, target)
     if wanted.line == "best":
-        return identity(device, target, _find_line(target, device, n), wanted.layers)
+        line = _find_line(target, device, n)
+        _check_errors(target, device, line)
+        return identity(device, target, line, wanted.layers)
     _check_line(target, device, n, wanted.line)
     return identity(device, target, wanted.line, wanted.layers)
+
+
+def _identify_native(wanted: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
+    line = wanted.line
+    if line == "best":
+        raise SettingsError("circuits.line: a native template needs its qubits")
+    _check_qubits(target, device, wanted.n, line)
+    return replace(identity(device, target, line, wanted.layers), ansatz=NATIVE_ANSATZ)
 
 
 def _find_line(target: Target, device: str, n: int) -> tuple[int, ...]:
     try:
         return best_line(target, n)
     except SettingsError as error:
-        raise SubproblemError(
-            "n", f"{device} has no line of {n} working qubits; ask for fewer variables"
+        raise TooManyErrorsError(
+            f"{n} variables, more than {device} has in a line of working qubits", 0.0, LEAST_ERROR_FREE
         ) from error
+
+
+def _check_errors(target: Target, device: str, line: tuple[int, ...]) -> None:
+    """Refuses a line that hardly a shot would pass; `Layout.cost` is the estimate, for one layer."""
+    share = math.exp(-layout(target).cost(line))
+    if share < LEAST_ERROR_FREE:
+        raise TooManyErrorsError(f"{len(line)} variables on a line of {device}", share, LEAST_ERROR_FREE)
 
 
 def compile_identity(wanted: TemplateIdentity, target: Target) -> Template:
@@ -114,6 +146,8 @@ def compile_identity(wanted: TemplateIdentity, target: Target) -> Template:
 
     The transpiler runs once per size, on the best line; for another line the circuit is relocated.
     """
+    if wanted.is_native:
+        return make_template(wanted, _transpile(wanted, target), target, wanted.line)
     home = replace(wanted, line=best_line(target, wanted.n))
     isa = _transpile(home, target)
     if wanted.line != home.line:
@@ -131,8 +165,14 @@ def _transpile(home: TemplateIdentity, target: Target) -> QuantumCircuit:
         )
         while len(_LATEST) >= CIRCUITS_CACHED:
             del _LATEST[next(iter(_LATEST))]
-        _LATEST[home.key] = pass_manager.run(line_circuit(home.n, home.layers))
+        _LATEST[home.key] = pass_manager.run(_draw(home, target))
     return _LATEST[home.key]
+
+
+def _draw(home: TemplateIdentity, target: Target) -> QuantumCircuit:
+    if home.is_native:
+        return native_circuit(home.n, home.layers, couplings_of(layout(target), home.line))
+    return line_circuit(home.n, home.layers)
 
 
 def make_template(
@@ -148,6 +188,7 @@ def make_template(
         duration_s=duration_s,
         two_qubit_gates=gates,
         two_qubit_depth=depth,
+        native=source.is_native,
     )
 
 
@@ -183,15 +224,20 @@ def calibration(target: Target) -> str:
 
 
 def _check_line(target: Target, device: str, n: int, line: tuple[int, ...]) -> None:
+    _check_qubits(target, device, n, line)
+    couplers = layout(target).couplers
+    for a, b in pairwise(line):
+        if b not in couplers[a]:
+            raise SettingsError(f"circuits.line: {device} has no working coupler between {a} and {b}")
+
+
+def _check_qubits(target: Target, device: str, n: int, line: tuple[int, ...]) -> None:
     if len(line) != n or len(set(line)) != n:
         raise SettingsError(f"circuits.line: {line} is not {n} different qubits")
     working = layout(target)
     for qubit in line:
         if qubit not in working.readout:
             raise SettingsError(f"circuits.line: qubit {qubit} of {device} does not work")
-    for a, b in pairwise(line):
-        if b not in working.couplers[a]:
-            raise SettingsError(f"circuits.line: {device} has no working coupler between {a} and {b}")
 
 
 def _on_two_qubits(instruction: CircuitInstruction) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shotclock.circuits.cache import ObtainedTemplate, TemplateRequest
+from shotclock.circuits.native import DeviceMap, Pair
 from shotclock.domain.circuit import Bound, DeviceCircuit
 from shotclock.domain.errors import SettingsError
 
@@ -55,6 +56,25 @@ def read(
     from shotclock.circuits import user_circuits  # noqa: PLC0415
 
     return user_circuits.read(source, values, device, target_source(device))
+
+
+def map_device(n: int, device: str, target_source: Callable[[str], Target]) -> DeviceMap | None:
+    """See `native.map_device`; None where the device has fewer working qubits."""
+    from shotclock.circuits import native  # noqa: PLC0415
+
+    try:
+        return native.map_device(target_source(device), n)
+    except SettingsError:
+        return None
+
+
+def place(
+    n: int, pairs: tuple[Pair, ...], device: str, target_source: Callable[[str], Target]
+) -> tuple[int, ...]:
+    """See `native.place`."""
+    from shotclock.circuits import native  # noqa: PLC0415
+
+    return native.place(target_source(device), n, pairs)
 
 
 def lines(

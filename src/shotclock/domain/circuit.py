@@ -126,11 +126,12 @@ class Template:
 
     key: content hash of what it was compiled from.
     device: name of the device.
-    line: the physical qubits in use, for QAOA in the order of the line.
+    line: the physical qubits in use, for QAOA in the order of the line; of the variables if native.
     qpy: the ISA circuit, serialised.
     duration_s: scheduled length on the target, seconds, read-out included, reset not.
     two_qubit_gates: number of two-qubit gates.
     two_qubit_depth: depth of the circuit in two-qubit gates.
+    native: whether it has gates on couplings alone, and no swaps.
     """
 
     key: str
@@ -140,6 +141,7 @@ class Template:
     duration_s: float
     two_qubit_gates: int
     two_qubit_depth: int
+    native: bool = False
 
     @property
     def n(self) -> int:

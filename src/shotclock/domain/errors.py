@@ -60,6 +60,29 @@ class SubproblemError(ShotclockError, ValueError):
         return type(self), (self.field, self.message)
 
 
+class TooManyErrorsError(ShotclockError):
+    """A subproblem whose circuit would hardly give a shot without an error on its device.
+
+    what: the subproblem and where it would run
+    error_free: the expected share of shots without an error
+    least: the least share for which it is run
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, error_free: float, least: float) -> None:
+        super().__init__(
+            f"subproblem.quadratic: {what}: {error_free:.1e} of the shots are expected to be free of errors, "
+            f"at least {least:g} are needed; keep its terms on the device's couplings, or use fewer variables"
+        )
+        self.what = what
+        self.error_free = error_free
+        self.least = least
+
+    def __reduce__(self) -> tuple[type[TooManyErrorsError], tuple[str, float, float]]:
+        return type(self), (self.what, self.error_free, self.least)
+
+
 class CircuitError(ShotclockError, ValueError):
     """A user circuit that cannot be run; `field` names the part that prevents it."""
 

@@ -41,6 +41,9 @@ DOES_NOT_FIT = frozenset({REMAINING_BUDGET, SHOTS_TO_FIT})
 MAX_QUBITS = "max_qubits"
 """The limit that refuses a subproblem of more variables than the provider has qubits for."""
 
+ERROR_FREE_SHOTS = "error_free_shots"
+"""The limit that refuses a subproblem whose circuit hardly any shot would pass without an error."""
+
 COMPILE_CAPACITY = "compile_capacity"
 """The limit that refuses a call whose circuit this host could not compile or emulate."""
 

@@ -333,7 +333,7 @@ class EmulatedProvider:
 
     def _flip_probability(self, circuit: DeviceCircuit, rep_delay_s: float) -> float:
         parameters = circuit.parameters
-        if isinstance(parameters, Bound):
+        if isinstance(parameters, Bound) or circuit.template.native:
             return self._facts.flip_probability_at_depth(circuit.template.two_qubit_depth, rep_delay_s)
         return self._facts.flip_probability(parameters.n, rep_delay_s, parameters.layers)
 

@@ -73,7 +73,7 @@ class JobPlanner:
                 if any(placement.call is head for pub in job.pubs for placement in pub):
                     return job.pubs
         # The packer leaves out a call that would be late behind others; alone it may still be on time.
-        return self._alone(head, lines[0] if lines else ANY_LINE)
+        return self._alone(head, ANY_LINE)
 
     def _alone(self, call: Call, line: Line) -> tuple[PubPlan[Call], ...]:
         return ((Placement(self._describe(call, 0), line),),)

@@ -11,9 +11,16 @@ from typing import Any
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import DeviceCircuit, Samples
-from shotclock.domain.errors import FaultKind, ProviderError, ShotclockError, WorkerError, WorkerFault
+from shotclock.domain.errors import (
+    FaultKind,
+    ProviderError,
+    ShotclockError,
+    TooManyErrorsError,
+    WorkerError,
+    WorkerFault,
+)
 from shotclock.domain.ledger import LedgerError
-from shotclock.domain.outcome import ProviderFault, Rejection
+from shotclock.domain.outcome import ERROR_FREE_SHOTS, ProviderFault, Rejection
 from shotclock.domain.ports import Accepted, Clock, Emulating, Execution, Job, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
@@ -131,6 +138,9 @@ class Pipeline:
             call.end(ProviderFault(str(error)))
         except WorkerError as error:
             call.end(reject(error))
+        except TooManyErrorsError as error:
+            unit = f"of the shots expected free of errors ({error.what})"
+            call.end(Rejection(ERROR_FREE_SHOTS, error.least, error.error_free, unit, 0.0))
         except ShotclockError as error:
             # The caller's mistake, so its caller gets the exception; no fallback would be right.
             call.fail(error)
