@@ -27,12 +27,14 @@ def write_snapshot(quantum: QuantumSettings, backend: str, out: Path | None) -> 
     if out is not None and out.suffix != ".toml":
         raise SettingsError(f"--out {out}: must end in .toml")
     spare_loopback(os.environ)
-    found = backend_documents.fetch(Access.of(quantum).credentials(), backend)
-    file = out or Path(f"{found.name}.toml")
+    backend_files = backend_documents.fetch(Access.of(quantum).credentials(), backend)
+    file = out or Path(f"{backend_files.name}.toml")
     documents = file.with_suffix(".json")
-    taken = snapshot.parse(found.name, found.configuration, found.properties)
-    described = device.assume_file(found.name, taken).model_copy(update={"documents": documents.name})
-    body = f'{{"configuration": {found.configuration},\n"properties": {found.properties}}}\n'
+    parsed = snapshot.parse(backend_files.name, backend_files.configuration, backend_files.properties)
+    described = device.assume_file(backend_files.name, parsed).model_copy(
+        update={"documents": documents.name}
+    )
+    body = f'{{"configuration": {backend_files.configuration},\n"properties": {backend_files.properties}}}\n'
     try:
         files.write_text(documents, body)
         files.write_text(file, tomli_w.dumps(described.model_dump(by_alias=True, exclude_defaults=True)))

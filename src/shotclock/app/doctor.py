@@ -147,24 +147,24 @@ def _store(folder: Path | None) -> Check:
 def _descriptors(serve: ServeSettings) -> Check:
     """What `shotclock serve` may need of what this user may have; it raises its own soft limit."""
     allowed, needed = attainable(), serve.descriptors
-    said = f"{allowed} allowed, a service needs at most {needed}"
+    details = f"{allowed} allowed, a service needs at most {needed}"
     fix = "raise the hard limit (`ulimit -Hn`), or lower serve.grpc_connections"
-    return Check("file descriptors", True, said, fix if allowed < needed else "")
+    return Check("file descriptors", True, details, fix if allowed < needed else "")
 
 
 def _circuit_limits(limits: CircuitLimitsSettings) -> Check:
     """What a user circuit may hold, by the keys that change it."""
-    said = ", ".join(f"{key} {value}" for key, value in limits)
-    return Check("circuit limits", True, f"{said}; change them in [circuits.limits]")
+    details = ", ".join(f"{key} {value}" for key, value in limits)
+    return Check("circuit limits", True, f"{details}; change them in [circuits.limits]")
 
 
 def _workers(limits: WorkersSettings) -> Check:
-    said = (
+    details = (
         f"{limits.memory_mib} MiB each; a template compiles for up to {limits.template_limit_s:g} s; user "
         f"circuits: {limits.circuit_workers} compile and {limits.circuit_workers} emulate at once, "
         f"{limits.queue_limit} wait, up to {limits.circuit_limit_s:g} s and {limits.sampling_limit_s:g} s"
     )
-    return Check("workers", True, said)
+    return Check("workers", True, details)
 
 
 def _certificates(serve: ServeSettings) -> tuple[Check, ...]:

@@ -77,8 +77,8 @@ def emulate(
     """
     offload = ProcessOffload(MEMORY_MIB)
     try:
-        with contextlib.closing(listen(host, port, "--listen")) as taken:
-            asyncio.run(_emulate(names, settings, offload, taken, ready))
+        with contextlib.closing(listen(host, port, "--listen")) as listener:
+            asyncio.run(_emulate(names, settings, offload, listener, ready))
     finally:
         offload.close()
 

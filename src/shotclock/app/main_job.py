@@ -196,8 +196,8 @@ def lock(settings: Settings) -> str:
 def _without_slowest(settings: Settings) -> Settings:
     if settings.bench.arms != DEFAULT_ARMS:
         return settings
-    kept = tuple(arm for arm in DEFAULT_ARMS if arm != QUICK_LEAVES_OUT)
-    return settings.model_copy(update={"bench": settings.bench.model_copy(update={"arms": kept})})
+    arms = tuple(arm for arm in DEFAULT_ARMS if arm != QUICK_LEAVES_OUT)
+    return settings.model_copy(update={"bench": settings.bench.model_copy(update={"arms": arms})})
 
 
 def _slow_every(settings: Settings, job: MainJob) -> int | None:

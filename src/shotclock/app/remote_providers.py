@@ -161,24 +161,28 @@ def build_user_provider(host: Host, quantum: QuantumSettings) -> Provider:
 
     factory = registry.load(quantum.provider)
     offered = {"clock": host.clock, "seed": 0}
-    made: object = plugin.call_plugin(
+    provider: object = plugin.call_plugin(
         "quantum.provider", quantum.provider, lambda: factory(**_select_arguments(factory, offered))
     )
-    if isinstance(made, BaseSamplerV2 | BackendV2):
+    if isinstance(provider, BaseSamplerV2 | BackendV2):
         from shotclock.circuits.worker import bind_logical  # noqa: PLC0415
         from shotclock.providers.threads import ClientThreads  # noqa: PLC0415
         from shotclock.providers.user_sampler import wrap  # noqa: PLC0415
 
         threads = ClientThreads("sampler", 1)
         return wrap(
-            quantum.provider.partition(":")[2] or quantum.provider, made, bind_logical, threads, host.clock
+            quantum.provider.partition(":")[2] or quantum.provider,
+            provider,
+            bind_logical,
+            threads,
+            host.clock,
         )
-    if not all(hasattr(made, name) for name in ("limits", "submit", "collect", "predict_s")):
+    if not all(hasattr(provider, name) for name in ("limits", "submit", "collect", "predict_s")):
         raise SettingsError(
             f"quantum.provider: {quantum.provider!r} must return a Provider, a BaseSamplerV2 or a BackendV2 "
-            f"(got {with_article(type(made).__name__)})"
+            f"(got {with_article(type(provider).__name__)})"
         )
-    return made  # type: ignore[return-value]
+    return provider  # type: ignore[return-value]
 
 
 def _select_arguments(factory: object, offered: dict[str, Any]) -> dict[str, Any]:

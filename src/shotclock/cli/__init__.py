@@ -84,8 +84,8 @@ app.command()(doctor)
 app.add_typer(drill, name="drill")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         typer.echo(f"shotclock {__version__}")
         raise typer.Exit
 

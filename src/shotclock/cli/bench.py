@@ -116,8 +116,8 @@ def _failure(summary: Summary, path: Path, code: int) -> str:
     result = Result.FAIL if code == THRESHOLD_FAILED else Result.INCONCLUSIVE
     gates = [gate for gate in summary.thresholds if gate.result is result]
     signs = {"max": "≤", "min": "≥"}
-    said = [f"{gate.metric} {signs[gate.direction]} {gate.limit:g} ({why(gate)})" for gate in gates]
-    return f"{result}: {'; '.join(said) or summary.verdict.headline.removesuffix('.')}"
+    reasons = [f"{gate.metric} {signs[gate.direction]} {gate.limit:g} ({why(gate)})" for gate in gates]
+    return f"{result}: {'; '.join(reasons) or summary.verdict.headline.removesuffix('.')}"
 
 
 def exit_code(summary: Summary, strict: bool) -> int:
@@ -152,8 +152,8 @@ def _flags(
         name = load(profile).name
         hybrids = f"hybrid-{name}", f"hybrid-{name}-protected"
         bench["arms"] = ("classical-only", "classical-control", *hybrids, "quantum-raw")
-    asked = {"seeds": seeds, "steps": steps, "workload": workload}
-    bench |= {name: value for name, value in asked.items() if value is not None}
+    overrides = {"seeds": seeds, "steps": steps, "workload": workload}
+    bench |= {name: value for name, value in overrides.items() if value is not None}
     flags: dict[str, Any] = {"bench": bench} if bench else {}
     return flags | ({"quantum": {"profile": profile}} if profile is not None else {})
 
@@ -163,7 +163,7 @@ def _confirm_cost(settings: Settings, yes: bool) -> None:
     from shotclock.app.remote_providers import REMOTE  # noqa: PLC0415
 
     quantum = [settings.quantum_for(arm) for arm in settings.bench.arms]
-    paid = [one for one in quantum if one.provider in REMOTE and one.max_money_per_run > 0]
+    paid = [branch for branch in quantum if branch.provider in REMOTE and branch.max_money_per_run > 0]
     if not paid:
         return
     from shotclock.app.doctor import estimate  # noqa: PLC0415
@@ -174,7 +174,7 @@ def _confirm_cost(settings: Settings, yes: bool) -> None:
         expected = estimate(host, settings)
     finally:
         host.close()
-    most = max(one.max_money_per_run for one in paid)
+    most = max(branch.max_money_per_run for branch in paid)
     _agree(f"a paid run: {expected} expected, at most {most:g} {expected.currency} an arm", yes)
 
 
@@ -203,17 +203,17 @@ def _run(settings: Settings, job: MainJob, console: Console) -> tuple[Summary, P
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
         with Bars(console) as bars:
-            summary, made = run(settings, job, bars.hooks())
+            summary, run_folder = run(settings, job, bars.hooks())
     except KeyboardInterrupt:
-        told = "before the first step; nothing was kept"
-        left = {file.name for file in job.folder.glob("*")}
-        if left:
-            told = f"again, before the run was written; {job.folder} has its settings alone"
-        if "summary.json" in left:
-            told = f"while the report was drawn; `shotclock report {job.folder}` draws it"
-        typer.echo(f"shotclock: interrupted {told}", err=True)
+        moment = "before the first step; nothing was kept"
+        files = {file.name for file in job.folder.glob("*")}
+        if files:
+            moment = f"again, before the run was written; {job.folder} has its settings alone"
+        if "summary.json" in files:
+            moment = f"while the report was drawn; `shotclock report {job.folder}` draws it"
+        typer.echo(f"shotclock: interrupted {moment}", err=True)
         raise typer.Exit(INTERRUPTED) from None
-    return summary, made.path
+    return summary, run_folder.path
 
 
 def _next_commands(summary: Summary, folder: Path) -> list[str]:

@@ -48,15 +48,15 @@ def compare(
     from shotclock.bench.compare.units import read_units  # noqa: PLC0415
     from shotclock.domain.documents import refuse_contradictions  # noqa: PLC0415
 
-    wanted = [gate.MetricLimit.parse(text) for text in metric or ()]
+    limits = [gate.MetricLimit.parse(text) for text in metric or ()]
     with refuse_contradictions(a):
         baseline = read_units(a)
     with refuse_contradictions(b):
-        found = gate.compare(
-            baseline, read_units(b), wanted, despite=tuple(despite or ()), sequential=sequential
+        comparison = gate.compare(
+            baseline, read_units(b), limits, despite=tuple(despite or ()), sequential=sequential
         )
-    write(found, choose_format(format, json=json), strict=strict)
-    raise typer.Exit(exit_code(found, strict))
+    write(comparison, choose_format(format, json=json), strict=strict)
+    raise typer.Exit(exit_code(comparison, strict))
 
 
 def choose_format(named: Format, *, json: bool) -> Format:
@@ -68,7 +68,7 @@ def choose_format(named: Format, *, json: bool) -> Format:
     return "json" if json else named
 
 
-def write(found: Comparison, format: Format, *, strict: bool) -> None:  # noqa: A002 - as the flag
+def write(comparison: Comparison, format: Format, *, strict: bool) -> None:  # noqa: A002 - as the flag
     """The comparison on stdout; where it fails the command, the reason and the code on stderr, last."""
     from rich.console import Console  # noqa: PLC0415
 
@@ -77,56 +77,56 @@ def write(found: Comparison, format: Format, *, strict: bool) -> None:  # noqa: 
 
     match format:
         case "json":
-            typer.echo(json_text.dumps(as_json(found), indent=2))
+            typer.echo(json_text.dumps(as_json(comparison), indent=2))
         case "markdown":
-            typer.echo(to_markdown(found), nl=False)
+            typer.echo(to_markdown(comparison), nl=False)
         case "junit":
-            typer.echo(junit(found, strict=strict), nl=False)
+            typer.echo(junit(comparison, strict=strict), nl=False)
         case "text":
-            show_comparison(found, Console())
-    if code := exit_code(found, strict):
-        typer.echo(f"shotclock: {verdict(found)}; exit code {code}", err=True)
+            show_comparison(comparison, Console())
+    if code := exit_code(comparison, strict):
+        typer.echo(f"shotclock: {verdict(comparison)}; exit code {code}", err=True)
 
 
-def exit_code(found: Comparison, strict: bool) -> int:
+def exit_code(comparison: Comparison, strict: bool) -> int:
     """See `compare`."""
     from shotclock.bench.schema import Result  # noqa: PLC0415
 
-    if found.result is Result.FAIL:
+    if comparison.result is Result.FAIL:
         return THRESHOLD_FAILED
-    return INCONCLUSIVE if strict and found.result is Result.INCONCLUSIVE else 0
+    return INCONCLUSIVE if strict and comparison.result is Result.INCONCLUSIVE else 0
 
 
-def as_json(found: Comparison) -> dict[str, object]:
+def as_json(comparison: Comparison) -> dict[str, object]:
     """Schema 1. a, b: ms of a latency, else a share. change, low, high: how much worse B is, as a share of A
 
     or, for shares, a difference. pairs_needed: null where more pairs do not help.
     """
     return {
         "schema": 1,
-        "a": found.a,
-        "b": found.b,
-        "result": found.result,
-        "pairs": found.pairs,
-        "unpaired": found.unpaired,
-        "interleaved": found.interleaved,
-        "pairs_missing": found.missing,
-        "caveat": found.caveat,
+        "a": comparison.a,
+        "b": comparison.b,
+        "result": comparison.result,
+        "pairs": comparison.pairs,
+        "unpaired": comparison.unpaired,
+        "interleaved": comparison.interleaved,
+        "pairs_missing": comparison.missing,
+        "caveat": comparison.caveat,
         "metrics": {
-            one.rule.metric: {
-                "result": one.result,
-                "direction": one.rule.direction,
-                "scale": one.rule.scale,
-                "limit": one.rule.limit,
-                "a": one.levels.a,
-                "b": one.levels.b,
-                "change": one.change.value if one.change else None,
-                "low": one.change.low if one.change else None,
-                "high": one.change.high if one.change else None,
-                "pairs": one.pairs,
-                "pairs_needed": None if one.has_few_calls else one.needed,
-                "why": one.why,
+            decision.rule.metric: {
+                "result": decision.result,
+                "direction": decision.rule.direction,
+                "scale": decision.rule.scale,
+                "limit": decision.rule.limit,
+                "a": decision.levels.a,
+                "b": decision.levels.b,
+                "change": decision.change.value if decision.change else None,
+                "low": decision.change.low if decision.change else None,
+                "high": decision.change.high if decision.change else None,
+                "pairs": decision.pairs,
+                "pairs_needed": None if decision.has_few_calls else decision.needed,
+                "why": decision.why,
             }
-            for one in found.decisions
+            for decision in comparison.decisions
         },
     }

@@ -41,11 +41,11 @@ def doctor(
     from shotclock.settings import load  # noqa: PLC0415
 
     settings = load(config, {"quantum": {"provider": provider}} if provider else {})
-    found: list[Check] = []
+    results: list[Check] = []
     console = Console(stderr=json, highlight=False, soft_wrap=True)
 
     def report(check: Check) -> None:
-        found.append(check)
+        results.append(check)
         mark = Text("FAIL", "red")
         if check.ok:
             mark = Text("WARN", "yellow") if check.fix else Text("ok  ", "green")
@@ -57,19 +57,23 @@ def doctor(
     try:
         for check in checks.environment(settings):
             report(check)
-        installed = all(check.ok for check in found)
+        installed = all(check.ok for check in results)
         checks.provider(host, settings, report)
     finally:
         host.close()
     checklist = _checklist(settings, run) if installed else None
     if checklist is not None:
         _show(checklist, console)
-    ok = all(check.ok for check in found)
+    ok = all(check.ok for check in results)
     if json:
-        document = {"ok": ok, "provider": settings.quantum.provider, "checks": [asdict(one) for one in found]}
+        document = {
+            "ok": ok,
+            "provider": settings.quantum.provider,
+            "checks": [asdict(check) for check in results],
+        }
         points = checklist.points if checklist else ()
-        told = {"checklist": [point.model_dump(mode="json") for point in points]}
-        typer.echo(json_text.dumps(document | told))
+        checklist_field = {"checklist": [point.model_dump(mode="json") for point in points]}
+        typer.echo(json_text.dumps(document | checklist_field))
     if not ok:
         raise typer.Exit(3)
 

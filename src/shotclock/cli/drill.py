@@ -38,47 +38,47 @@ def stale_updates(
     from shotclock.app import drill as drills  # noqa: PLC0415
 
     torch.set_num_threads(1)  # sums in one order, so that a seed gives the same figures everywhere
-    found = drills.stale_updates(seed, lambda what: typer.echo(what, err=True))
+    result = drills.stale_updates(seed, lambda what: typer.echo(what, err=True))
     if json:
-        document = {"drill": "stale-updates", "emulated": True, "clock": "virtual", **asdict(found)}
+        document = {"drill": "stale-updates", "emulated": True, "clock": "virtual", **asdict(result)}
         typer.echo(
             json_text.dumps(
-                document | {"ratio": found.ratio, "passed": found.has_passed, "verdict": found.verdict}
+                document | {"ratio": result.ratio, "passed": result.has_passed, "verdict": result.verdict}
             )
         )
     else:
-        _show(found)
-    if not found.has_passed:
+        _show(result)
+    if not result.has_passed:
         raise typer.Exit(THRESHOLD_FAILED)
 
 
-def _show(found: StaleUpdates) -> None:
+def _show(result: StaleUpdates) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console = Console(highlight=False)
-    table = Table(title=f"stale-updates, seed {found.seed} (EMULATED, virtual time)")
-    for name in ("", *(one.arm for one in found.rounding)):
+    table = Table(title=f"stale-updates, seed {result.seed} (EMULATED, virtual time)")
+    for name in ("", *(arm.arm for arm in result.rounding)):
         table.add_column(name, justify="right" if name else "left")
-    for words, cells in _rows(found):
+    for words, cells in _rows(result):
         table.add_row(words, *cells)
     console.print(table)
     console.print("K1 is the kernel rounding, K3 qat_flip; a harmful answer raised the layer's loss.")
     console.print("K3's held-out loss as training goes on:")
-    for one in found.flipping:
-        console.print(f"  {one.arm:<12} " + " ".join(number(loss) for loss in one.course), soft_wrap=True)
-    console.print(found.verdict, soft_wrap=True)
+    for arm in result.flipping:
+        console.print(f"  {arm.arm:<12} " + " ".join(number(loss) for loss in arm.course), soft_wrap=True)
+    console.print(result.verdict, soft_wrap=True)
 
 
-def _rows(found: StaleUpdates) -> list[tuple[str, list[str]]]:
-    arms, flips = found.rounding, found.flipping[1:]
+def _rows(result: StaleUpdates) -> list[tuple[str, list[str]]]:
+    arms, flips = result.rounding, result.flipping[1:]
     return [
-        ("answered after, median", [f"{ms(one.answered_p50_ms)} ms" for one in arms]),
-        ("answered after, longest", [f"{ms(one.answered_longest_ms)} ms" for one in arms]),
-        ("K1 calls", [", ".join(f"{n} {how}" for how, n in one.answers.items()) for one in arms]),
-        ("K1 answers applied", [str(one.applied) for one in arms]),
-        ("K1 of them harmful", [str(one.harmful) for one in arms]),
-        ("K1 layer loss ÷ nearest rounding", [number(one.loss_ratio) for one in arms]),
-        ("K3 answers applied", [f"{one.applied} of {one.calls}" for one in flips]),
-        ("K3 held-out loss at the end", [number(one.course[-1]) for one in flips]),
+        ("answered after, median", [f"{ms(arm.answered_p50_ms)} ms" for arm in arms]),
+        ("answered after, longest", [f"{ms(arm.answered_longest_ms)} ms" for arm in arms]),
+        ("K1 calls", [", ".join(f"{n} {how}" for how, n in arm.answers.items()) for arm in arms]),
+        ("K1 answers applied", [str(arm.applied) for arm in arms]),
+        ("K1 of them harmful", [str(arm.harmful) for arm in arms]),
+        ("K1 layer loss ÷ nearest rounding", [number(arm.loss_ratio) for arm in arms]),
+        ("K3 answers applied", [f"{arm.applied} of {arm.calls}" for arm in flips]),
+        ("K3 held-out loss at the end", [number(arm.course[-1]) for arm in flips]),
     ]

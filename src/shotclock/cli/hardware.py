@@ -48,30 +48,30 @@ def admit(
     settings = hardware.for_hardware(settings)
     host, site = WallHost(), Site()
     try:
-        found = hardware.preflight(host, settings, site)
-        _show(found.pieces, console)
-        _refuse(found, dry_run)
+        preflight = hardware.preflight(host, settings, site)
+        _show(preflight.pieces, console)
+        _refuse(preflight, dry_run)
         run = hardware.expect_cost(host, settings, quick=job.quick)
     finally:
         host.close()
-    if found.emulated:
+    if preflight.emulated:
         console.print(f"EMULATED: a dry run. On hardware it would take {run}.", markup=False)
     else:
         hardware.refuse_overspending(settings, run)
         agree(f"a paid run: {run} expected")
-    more = {RECORD: found.record(run, site)}
-    return settings, replace(job, surroundings=found.environment(), beside=more)
+    more = {RECORD: preflight.record(run, site)}
+    return settings, replace(job, surroundings=preflight.environment(), beside=more)
 
 
-def _refuse(found: Preflight, dry_run: bool) -> None:
+def _refuse(preflight: Preflight, dry_run: bool) -> None:
     from shotclock.domain.errors import MachineError, SettingsError  # noqa: PLC0415
 
-    wanting = found.stopping if dry_run else found.missing
+    wanting = preflight.stopping if dry_run else preflight.missing
     if wanting:
         names = ", ".join(piece.name for piece in wanting)
-        way = "" if dry_run or found.stopping else "; --dry-run rehearses it, marked EMULATED"
+        way = "" if dry_run or preflight.stopping else "; --dry-run rehearses it, marked EMULATED"
         raise MachineError(f"--hardware: missing: {names}; the table says what to do{way}")
-    if dry_run and not found.emulated:
+    if dry_run and not preflight.emulated:
         raise SettingsError("--dry-run: this QPU is real and would be paid for; leave --dry-run out")
 
 

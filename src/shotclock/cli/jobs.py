@@ -68,14 +68,16 @@ def list_jobs(
         context.obj = place
         return
     path = place.path(place)
-    found = _jobs(path, *state)
+    records = _jobs(path, *state)
     if json:
-        typer.echo(json_text.dumps({"ledger": str(path), "jobs": [_fields(job) for job in found]}, indent=2))
+        typer.echo(
+            json_text.dumps({"ledger": str(path), "jobs": [_fields(job) for job in records]}, indent=2)
+        )
         return
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
-    if found:
-        Console().print(_job_table(found, time.time()))
+    if records:
+        Console().print(_job_table(records, time.time()))
     else:
         typer.echo(f"no {' or '.join(state)} jobs in {path}" if state else f"no jobs in {path}")
 
@@ -94,13 +96,13 @@ def history(
     if json:
         steps = [
             {
-                "before": one.before,
-                "after": one.after,
-                "job_id": one.job_id,
-                "note": one.note,
-                "at_unix_s": one.at_unix_s,
+                "before": transition.before,
+                "after": transition.after,
+                "job_id": transition.job_id,
+                "note": transition.note,
+                "at_unix_s": transition.at_unix_s,
             }
-            for one in transitions
+            for transition in transitions
         ]
         typer.echo(json_text.dumps({"tag": tag, "history": steps}, indent=2))
         return
@@ -139,8 +141,8 @@ def settle(
         raise SettingsError(f"{tag}: --as submitted needs --job-id, the provider's id of the job that ran")
     if not note.strip():
         raise SettingsError("--note: state how you determined the job's outcome")
-    with contextlib.closing(SqliteLedger(path, time.time)) as held:
-        asyncio.run(held.move(tag, state, job_id=job_id, note=note))
+    with contextlib.closing(SqliteLedger(path, time.time)) as sqlite_ledger:
+        asyncio.run(sqlite_ledger.move(tag, state, job_id=job_id, note=note))
     if json:
         typer.echo(json_text.dumps(_fields(_job(path, tag)), indent=2))
     else:
@@ -155,12 +157,12 @@ def _jobs(path: Path, *states: LedgerState) -> tuple[JobRecord, ...]:
 
 
 def _job(path: Path, tag: str) -> JobRecord:
-    found = {job.tag: job for job in _jobs(path)}
-    if tag not in found:
-        near = difflib.get_close_matches(tag, found, n=1, cutoff=0.0)
+    by_tag = {job.tag: job for job in _jobs(path)}
+    if tag not in by_tag:
+        near = difflib.get_close_matches(tag, by_tag, n=1, cutoff=0.0)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise SettingsError(f"no job {tag!r} in {path}{meant}")
-    return found[tag]
+    return by_tag[tag]
 
 
 def _fields(job: JobRecord) -> dict[str, object]:
@@ -176,7 +178,7 @@ def _fields(job: JobRecord) -> dict[str, object]:
     }
 
 
-def _job_table(found: tuple[JobRecord, ...], now_unix_s: float) -> Table:
+def _job_table(records: tuple[JobRecord, ...], now_unix_s: float) -> Table:
     """The note stands under the tag, so that at 80 columns a tag is one word to copy; nothing is cut."""
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -188,7 +190,7 @@ def _job_table(found: tuple[JobRecord, ...], now_unix_s: float) -> Table:
     table.add_column("job id", overflow="fold")
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("age", justify="right", no_wrap=True)
-    for job in found:
+    for job in records:
         # Text, since a provider's words may hold rich's markup
         tag = Text(job.tag)
         if job.note:
@@ -207,9 +209,13 @@ def _history_table(transitions: tuple[Transition, ...]) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("job id", overflow="fold")
     table.add_column("note", overflow="fold")
-    for one in transitions:
-        at = datetime.fromtimestamp(one.at_unix_s, UTC).isoformat(" ", "milliseconds").removesuffix("+00:00")
-        table.add_row(*map(Text, (at, one.after, one.job_id, one.note)))
+    for transition in transitions:
+        at = (
+            datetime.fromtimestamp(transition.at_unix_s, UTC)
+            .isoformat(" ", "milliseconds")
+            .removesuffix("+00:00")
+        )
+        table.add_row(*map(Text, (at, transition.after, transition.job_id, transition.note)))
     return table
 
 

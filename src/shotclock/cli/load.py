@@ -131,8 +131,8 @@ def _failure(summary: LoadSummary) -> str:
     """Why the command fails, with the run that is quoted."""
     from shotclock.bench.report.load.wording import headline  # noqa: PLC0415
 
-    said = headline(summary).rstrip(".")
-    return f"interrupted: {said}" if summary.status == "interrupted" else said
+    reason = headline(summary).rstrip(".")
+    return f"interrupted: {reason}" if summary.status == "interrupted" else reason
 
 
 def _run(
@@ -144,8 +144,8 @@ def _run(
 
     progress = LoadProgress(
         phase=lambda text: console.print(text, style="dim", markup=False, highlight=False),
-        ran=lambda plan, found: console.print(
-            run_line(plan.rate_per_s if plan.open_loop else found.achieved_per_s, found),
+        ran=lambda plan, rate_run: console.print(
+            run_line(plan.rate_per_s if plan.open_loop else rate_run.achieved_per_s, rate_run),
             markup=False,
             highlight=False,
         ),
@@ -153,7 +153,7 @@ def _run(
     began = False
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
-        found = run(settings, job, progress)
+        summary = run(settings, job, progress)
         began = True
     except KeyboardInterrupt:
         typer.echo("shotclock: interrupted before the first call; nothing was kept", err=True)
@@ -161,7 +161,7 @@ def _run(
     finally:
         if folder is not None and not began:
             folder.discard_if_empty()
-    return found
+    return summary
 
 
 def exit_code(summary: LoadSummary, strict: bool) -> int:

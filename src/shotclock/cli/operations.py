@@ -82,18 +82,18 @@ def status(
     """How a running orchestrator is now."""
 
     async def ask(operations: GrpcOperations) -> None:
-        found = await operations.status()
-        for warning in found.warnings:
+        report = await operations.status()
+        for warning in report.warnings:
             typer.echo(f"warning: {target}: {warning}", err=True)
         if json:
-            typer.echo(json_text.dumps(asdict(found)))
+            typer.echo(json_text.dumps(asdict(report)))
             return
-        emulated = " (EMULATED)" if found.emulated else ""
+        emulated = " (EMULATED)" if report.emulated else ""
         typer.echo(
-            f"{target} is {found.phase}: {found.provider} provider{emulated}, breaker {found.breaker}, "
-            f"{found.waiting} waiting, {found.running} of {found.lanes_limit} lanes busy, "
-            f"service p95 {ms(found.service_p95_s * 1e3)} ms, "
-            f"{found.finished} of {count(found.accepted, 'call')} finished"
+            f"{target} is {report.phase}: {report.provider} provider{emulated}, breaker {report.breaker}, "
+            f"{report.waiting} waiting, {report.running} of {report.lanes_limit} lanes busy, "
+            f"service p95 {ms(report.service_p95_s * 1e3)} ms, "
+            f"{report.finished} of {count(report.accepted, 'call')} finished"
         )
 
     _with(target, certificate, private_key, authorities, ask)

@@ -59,19 +59,19 @@ def pairs(
     from shotclock.app.pairs import THIS, PairsJob, prepare  # noqa: PLC0415 - `--help` must not wait for it
     from shotclock.bench.compare.gate import MetricLimit  # noqa: PLC0415
 
-    wanted = [MetricLimit.parse(text) for text in metric or ()]
+    limits = [MetricLimit.parse(text) for text in metric or ()]
     chosen = choose_format(format, json=json)
     options = tuple(bench or ())
     _refuse_ours(options)
     accepted = (*(despite or ()), *_despite_settings(a, b))
-    commands = [(one,) if one else THIS for one in (command_a, command_b)]
+    commands = [(command,) if command else THIS for command in (command_a, command_b)]
     folder = out or Path("runs") / f"pairs-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     job = PairsJob(folder, (a, b), (commands[0], commands[1]), ("--clock", clock, *options))
     prepare(job)
-    found = _run_looks(job, _looks(number, most), wanted, accepted)
-    write(found, chosen, strict=strict)
-    typer.echo(f"Pairs: {folder}", err=chosen != "text" or bool(exit_code(found, strict)))
-    raise typer.Exit(exit_code(found, strict))
+    comparison = _run_looks(job, _looks(number, most), limits, accepted)
+    write(comparison, chosen, strict=strict)
+    typer.echo(f"Pairs: {folder}", err=chosen != "text" or bool(exit_code(comparison, strict)))
+    raise typer.Exit(exit_code(comparison, strict))
 
 
 def _refuse_ours(options: tuple[str, ...]) -> None:
@@ -91,10 +91,10 @@ def _despite_settings(a: Path, b: Path) -> tuple[str, ...]:
     from shotclock.bench.compare.units import SET_BY_SETTINGS  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
-    one, other = load(a, {}), load(b, {})
-    check_names(a, one)
-    check_names(b, other)
-    differ = differences(one, other)
+    settings_a, settings_b = load(a, {}), load(b, {})
+    check_names(a, settings_a)
+    check_names(b, settings_b)
+    differ = differences(settings_a, settings_b)
     for line in differ:
         typer.echo(f"A and B differ in {line}", err=True)
     return SET_BY_SETTINGS if differ else ()
@@ -109,7 +109,7 @@ def _looks(number: int, most: int | None) -> list[int]:
 
 
 def _run_looks(
-    job: PairsJob, looks: list[int], wanted: list[MetricLimit], despite: tuple[str, ...]
+    job: PairsJob, looks: list[int], limits: list[MetricLimit], despite: tuple[str, ...]
 ) -> Comparison:
     """The comparison at the first look that settles it, or at the last."""
     from shotclock.app.pairs import make  # noqa: PLC0415
@@ -121,10 +121,12 @@ def _run_looks(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
         for look in looks:
-            make(job, look, lambda made, of=look: _tell(made, of))  # type: ignore[misc]
+            make(job, look, lambda progress, of=look: _tell(progress, of))  # type: ignore[misc]
             with refuse_contradictions(job.out):
-                found = compare(read_units(job.out / "a"), read_units(job.out / "b"), wanted, despite=despite)
-            if found.result is not Result.INCONCLUSIVE:
+                comparison = compare(
+                    read_units(job.out / "a"), read_units(job.out / "b"), limits, despite=despite
+                )
+            if comparison.result is not Result.INCONCLUSIVE:
                 break
     except KeyboardInterrupt:
         typer.echo(
@@ -133,10 +135,10 @@ def _run_looks(
             err=True,
         )
         raise typer.Exit(INTERRUPTED) from None
-    return found
+    return comparison
 
 
-def _tell(made: RunProgress, of: int) -> None:
-    took = "…" if made.seconds is None else f"took {span(made.seconds)}"
-    sys.stderr.write(f"pair {made.pair} of {of}, {made.side.upper()}: {took}\n")
+def _tell(progress: RunProgress, of: int) -> None:
+    took = "…" if progress.seconds is None else f"took {span(progress.seconds)}"
+    sys.stderr.write(f"pair {progress.pair} of {of}, {progress.side.upper()}: {took}\n")
     sys.stderr.flush()

@@ -27,26 +27,27 @@ def show(
     """Print every number of a profile with its tag and source."""
     from shotclock.emulator.profile import load  # noqa: PLC0415 - `--help` must not wait for it
 
-    found = load(name)
+    profile = load(name)
     if json:
-        echo_json(found.model_dump_json(indent=2, by_alias=True))
+        echo_json(profile.model_dump_json(indent=2, by_alias=True))
         return
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     console = Console()
     console.print(
-        f"[bold]{found.name}[/]: {found.title} (EMULATED)\n{found.summary}\nmode: {found.execution_mode}"
+        f"[bold]{profile.name}[/]: {profile.title} (EMULATED)\n{profile.summary}\n"
+        f"mode: {profile.execution_mode}"
     )
     table = Table("number", "value", "tag", "source", box=None, pad_edge=False)
-    for named in found.figures():
+    for named in profile.figures():
         figure = named.figure
         table.add_row(named.name, f"{figure.value:g} {figure.unit}", figure.tag, figure.source)
     console.print(table)
-    for omission in found.not_modelled:
+    for omission in profile.not_modelled:
         console.print(f"not modelled: {omission.component}: {omission.reason}")
-    if found.sanity:
-        console.print(f"to be held against: {found.sanity.text}")
+    if profile.sanity:
+        console.print(f"to be held against: {profile.sanity.text}")
 
 
 @profile.command()
@@ -70,21 +71,20 @@ def fit(
     from shotclock.domain.errors import MachineError  # noqa: PLC0415
     from shotclock.emulator import fit as fits  # noqa: PLC0415 - `--help` must not wait for it
 
-    found = fits.read(records)
-    fitted = fits.fit_profile(found, name, source or f"job records {records.name}")
+    jobs = fits.read(records)
+    fitted = fits.fit_profile(jobs, name, source or f"job records {records.name}")
     file = out or Path(f"{name}.toml")
     try:
         files.write_text(file, fits.toml_of(fitted))
     except OSError as error:
         raise MachineError(f"{file}: cannot be written: {error.strerror}") from error
-    distance = fits.goodness(found, fitted)
+    distance = fits.goodness(jobs, fitted)
     if json:
-        document = {"profile": str(file), "records": len(found), "queue_distance": distance}
+        document = {"profile": str(file), "records": len(jobs), "queue_distance": distance}
         typer.echo(json_text.dumps(document))
         return
     typer.echo(
-        f"{file}: fitted to {count(len(found), 'job')}; "
-        f"the queue's lognormal is off by {distance:.2f} at most"
+        f"{file}: fitted to {count(len(jobs), 'job')}; the queue's lognormal is off by {distance:.2f} at most"
     )
     typer.echo(f"use it with --profile {file}, or look at it: shotclock profile show {file}")
 
@@ -108,13 +108,13 @@ def snapshot(
     from shotclock.settings import load  # noqa: PLC0415
 
     quantum = load(config, {}).quantum
-    file, found = write_snapshot(quantum, backend or quantum.backend, out)
-    documents = file.with_name(found.documents)
+    file, device = write_snapshot(quantum, backend or quantum.backend, out)
+    documents = file.with_name(device.documents)
     if json:
-        document = {"device": str(file), "documents": str(documents), "backend": found.name}
+        document = {"device": str(file), "documents": str(documents), "backend": device.name}
         typer.echo(json_text.dumps(document))
         return
-    typer.echo(f"{file} and {documents}: {found.title}")
+    typer.echo(f"{file} and {documents}: {device.title}")
     typer.echo(f'use it with --device {file}, or in the settings: quantum.device = "{file}"')
 
 

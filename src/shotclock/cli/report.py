@@ -115,9 +115,9 @@ def _several(folders: Sequence[Path], despite: Sequence[str], out: Path) -> _Wri
     from shotclock.bench.compare.several import as_json, read_several  # noqa: PLC0415 - as above
     from shotclock.bench.report.several.page import headline, write_several  # noqa: PLC0415
 
-    found = read_several(folders, despite)
-    page = write_several(found, out)
-    return _Written(page, headline(found), json_text.dumps(as_json(found), indent=2))
+    runs = read_several(folders, despite)
+    page = write_several(runs, out)
+    return _Written(page, headline(runs), json_text.dumps(as_json(runs), indent=2))
 
 
 def _history(file: Path, patterns: Sequence[str], out: Path | None) -> _Written:
@@ -131,6 +131,6 @@ def _history(file: Path, patterns: Sequence[str], out: Path | None) -> _Written:
             f"--history {file}: does not exist; `shotclock verify RUN --record {file}` makes it"
         )
     with History(file) as history:
-        found = read_trends(history, patterns)
-        page = write_trends(found, history, out or file.with_name(f"{file.stem}-trends"))
-    return _Written(page, headline(found), json_text.dumps(as_json(found), indent=2))
+        trends = read_trends(history, patterns)
+        page = write_trends(trends, history, out or file.with_name(f"{file.stem}-trends"))
+    return _Written(page, headline(trends), json_text.dumps(as_json(trends), indent=2))

@@ -71,9 +71,9 @@ def _flags(
     quantum = {"provider": provider, "profile": profile}
     tree: dict[str, dict[str, Any]] = {"serve": serving, "quantum": quantum}
     return {
-        branch: kept
+        branch: values_set
         for branch, values in tree.items()
-        if (kept := {key: value for key, value in values.items() if value is not None})
+        if (values_set := {key: value for key, value in values.items() if value is not None})
     }
 
 
@@ -126,11 +126,12 @@ class _Words:
         what = f"{started.provider} provider" + (" (EMULATED)" if started.emulated else "")
         sizes = ", ".join(map(str, started.sizes))
         self._console.print(f"[bold]ready[/]: {what}, templates warm for n = {sizes}")
-        left = started.recovered
-        if left.adopted or left.parked or left.settled:
+        recovered = started.recovered
+        if recovered.adopted or recovered.parked or recovered.settled:
             self._console.print(
-                f"from before the stop: {count(left.adopted, 'job')} adopted, {left.settled} settled, "
-                f"{left.parked} parked" + (" (see `shotclock jobs --state parked`)" if left.parked else "")
+                f"from before the stop: {count(recovered.adopted, 'job')} adopted, "
+                f"{recovered.settled} settled, {recovered.parked} parked"
+                + (" (see `shotclock jobs --state parked`)" if recovered.parked else "")
             )
 
     def trouble(self, what: str) -> None:
@@ -155,15 +156,15 @@ class _JsonLines:
         self._say(event="listening", grpc_port=grpc_port, http_port=http_port)
 
     def ready(self, started: Started) -> None:
-        left = started.recovered
+        recovered = started.recovered
         self._say(
             event="ready",
             provider=started.provider,
             emulated=started.emulated,
             sizes=started.sizes,
-            adopted=left.adopted,
-            settled=left.settled,
-            parked=left.parked,
+            adopted=recovered.adopted,
+            settled=recovered.settled,
+            parked=recovered.parked,
         )
 
     def trouble(self, what: str) -> None:

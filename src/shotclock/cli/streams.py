@@ -78,9 +78,9 @@ def echo_json(document: str) -> None:
     print(document)  # noqa: T201
 
 
-def _escape(found: re.Match[str]) -> str:
+def _escape(character: re.Match[str]) -> str:
     """`\\uXXXX`, twice beyond the basic plane: JSON's own escape."""
-    units = found[0].encode("utf-16-be", "surrogatepass").hex()
+    units = character[0].encode("utf-16-be", "surrogatepass").hex()
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 

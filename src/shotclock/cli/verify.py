@@ -34,13 +34,13 @@ def verify(
         with refuse_contradictions(run), History(record) as history:
             added = history.add(entry(run))
     if json:
-        found = {
+        document = {
             "schema": 1,
             "run": str(run),
             "faults": [{"file": fault.file, "what": fault.what} for fault in faults],
             "recorded": added,
         }
-        typer.echo(json_text.dumps(found, indent=2))
+        typer.echo(json_text.dumps(document, indent=2))
     else:
         for fault in faults:
             typer.echo(str(fault))

@@ -217,9 +217,9 @@ def _check_count(field: str, value: object, least: int) -> None:
 
 def _pairs(values: object) -> tuple[tuple[str, float], ...]:
     """Names and numbers; Qiskit's Parameter goes by its name."""
-    given = values.items() if isinstance(values, Mapping) else values
+    pairs_in = values.items() if isinstance(values, Mapping) else values
     try:
-        pairs = [(getattr(name, "name", name), value) for name, value in given]  # type: ignore[attr-defined]
+        pairs = [(getattr(name, "name", name), value) for name, value in pairs_in]  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
         raise CircuitError("values", f"must be pairs of a name and a number (got {values!r})") from error
     for name, value in pairs:
@@ -240,5 +240,5 @@ def _serialize(
             "source",
             f"must be OpenQASM 3 as text, QPY as bytes or a QuantumCircuit (got {type(source).__name__})",
         )
-    circuit, rest = bind_delays(source, values)
-    return dump_circuit(circuit), rest
+    circuit, unbound = bind_delays(source, values)
+    return dump_circuit(circuit), unbound

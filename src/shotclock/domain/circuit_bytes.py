@@ -60,19 +60,19 @@ def bind_delays(
     """
     from qiskit.exceptions import QiskitError  # noqa: PLC0415
 
-    given = dict(values)
+    numbers = dict(values)
     symbols = {
         parameter
         for item in circuit.data
         if item.name == "delay"
         for parameter in getattr(item.params[0], "parameters", ())
     }
-    if missing := sorted(parameter.name for parameter in symbols if parameter.name not in given):
+    if missing := sorted(parameter.name for parameter in symbols if parameter.name not in numbers):
         raise CircuitError("parameters", f"no value for {', '.join(missing)}")
     if not symbols:
         return circuit, values
     try:
-        bound = circuit.assign_parameters({parameter: given[parameter.name] for parameter in symbols})
+        bound = circuit.assign_parameters({parameter: numbers[parameter.name] for parameter in symbols})
     except QiskitError as error:
         raise CircuitError("delay", " ".join(error.message.split())) from error
     names = {parameter.name for parameter in symbols}

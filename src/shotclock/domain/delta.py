@@ -59,39 +59,39 @@ class Proposal:
     context: object
 
 
-def _read_array(field: str, given: ArrayLike) -> NDArray[np.generic]:
+def _read_array(field: str, array_like: ArrayLike) -> NDArray[np.generic]:
     """An array of numbers; of a tensor, only one that NumPy can read: detached and in host memory."""
     try:
-        found = np.asarray(given)
+        array = np.asarray(array_like)
     except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DeltaError(field, f"cannot be read as a NumPy array ({reason})") from error
-    if found.dtype.kind not in "biuf":
-        raise DeltaError(field, f"must be an array of real numbers (got dtype {found.dtype})")
-    return found
+    if array.dtype.kind not in "biuf":
+        raise DeltaError(field, f"must be an array of real numbers (got dtype {array.dtype})")
+    return array
 
 
-def _check_indices(found: NDArray[np.generic]) -> NDArray[np.int64]:
-    if not found.size:  # np.array([]) is float64
+def _check_indices(array: NDArray[np.generic]) -> NDArray[np.int64]:
+    if not array.size:  # np.array([]) is float64
         return np.zeros(0, np.int64)
-    if found.dtype.kind == "b":
+    if array.dtype.kind == "b":
         raise DeltaError("indices", "must be integers (got a boolean mask); pass np.flatnonzero(mask)")
-    if found.dtype.kind == "f":
-        raise DeltaError("indices", f"must be integers (got dtype {found.dtype}); convert them to int64")
-    lowest, highest = int(found.min()), int(found.max())
+    if array.dtype.kind == "f":
+        raise DeltaError("indices", f"must be integers (got dtype {array.dtype}); convert them to int64")
+    lowest, highest = int(array.min()), int(array.max())
     if lowest < 0:
         raise DeltaError("indices", f"must not be negative (got {lowest}); flat indices count from 0")
     if highest > _LARGEST_INDEX:
         raise DeltaError("indices", f"must fit int64 (got {highest})")
-    return found.astype(np.int64)
+    return array.astype(np.int64)
 
 
-def _check_values(found: NDArray[np.generic]) -> NDArray[np.float32 | np.float64]:
+def _check_values(array: NDArray[np.generic]) -> NDArray[np.float32 | np.float64]:
     """A copy, so that a kernel which reuses its buffer changes no delta."""
-    if found.dtype.kind == "b":
+    if array.dtype.kind == "b":
         raise DeltaError("values", "must be numbers to add (got booleans)")
-    exact = found.dtype.kind == "f" and found.dtype.itemsize <= 4
-    values: NDArray[np.float32 | np.float64] = found.astype(np.float32 if exact else np.float64)
+    exact = array.dtype.kind == "f" and array.dtype.itemsize <= 4
+    values: NDArray[np.float32 | np.float64] = array.astype(np.float32 if exact else np.float64)
     if not np.isfinite(values).all():
         raise DeltaError("values", "has NaN or infinite changes")
     return values

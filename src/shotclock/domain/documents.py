@@ -91,18 +91,18 @@ def refuse_contradictions(where: Path) -> Iterator[None]:
 
 def check(document: object, *, numbers: bool = True) -> None:
     """DocumentError naming the first key whose value is beyond a limit of this module."""
-    left: list[tuple[str, object, int]] = [("", document, 0)]
-    while left:
-        where, value, depth = left.pop()
+    pending: list[tuple[str, object, int]] = [("", document, 0)]
+    while pending:
+        where, value, depth = pending.pop()
         if depth > MOST_NESTED:
             raise DocumentError(_too_deep())
         match value:
             case dict():
                 for key, inner in value.items():
                     _check_text(where, str(key))
-                    left.append((f"{where}.{key}" if where else str(key), inner, depth + 1))
+                    pending.append((f"{where}.{key}" if where else str(key), inner, depth + 1))
             case list():
-                left.extend((f"{where}[{place}]", inner, depth + 1) for place, inner in enumerate(value))
+                pending.extend((f"{where}[{place}]", inner, depth + 1) for place, inner in enumerate(value))
             case str():
                 _check_text(where, value)
             case bool():
@@ -114,8 +114,8 @@ def check(document: object, *, numbers: bool = True) -> None:
 def _check_text(where: str, text: str) -> None:
     if len(text) > LONGEST:
         raise DocumentError(f"{_name(where)}: has {len(text):,} characters; the most is {LONGEST:,}")
-    if found := _UNPRINTABLE.search(text):
-        raise DocumentError(f"{_name(where)}: has the control character {found[0]!a}; remove it")
+    if character := _UNPRINTABLE.search(text):
+        raise DocumentError(f"{_name(where)}: has the control character {character[0]!a}; remove it")
 
 
 def _check_number(where: str, value: float) -> None:

@@ -26,12 +26,12 @@ def replace(path: Path, mode: int = 0o666) -> Iterator[BinaryIO]:
     A link there is replaced, not followed. mode: of a new file, less the umask; an existing one keeps its
     own. Raises OSError, also where `path` is a device, a pipe or a folder.
     """
-    kept = _mode_of(path)
+    mode_before = _mode_of(path)
     partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with open(os.open(partial, _NEW, mode), "wb") as file:  # noqa: PTH123 - of a descriptor
-            if kept is not None:
-                os.fchmod(file.fileno(), kept)
+            if mode_before is not None:
+                os.fchmod(file.fileno(), mode_before)
             yield file
         partial.replace(path)
     except BaseException:
@@ -89,16 +89,16 @@ def read_regular(path: Path, most: int) -> bytes:
 def _mode_of(path: Path) -> int | None:
     """The permission bits of a file that is replaced; None of a new one and of a link's place."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return None
-    if stat.S_ISLNK(found.st_mode):
+    if stat.S_ISLNK(status.st_mode):
         if path.exists() and not path.is_file():
             raise OSError(errno.EINVAL, "is a link to something else than a file", str(path))
         return None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "is not a regular file", str(path))
-    return stat.S_IMODE(found.st_mode)
+    return stat.S_IMODE(status.st_mode)
 
 
 def _refuse_link(path: Path) -> None:

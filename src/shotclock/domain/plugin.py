@@ -26,7 +26,7 @@ def load(where: str, name: str) -> Callable[..., object]:
         raise SettingsError(f"{where}: {name!r}: must be module:factory, as in my_pkg.my_module:build")
     _search_working_directory()
     try:
-        found = importlib.import_module(module)
+        imported = importlib.import_module(module)
     except ModuleNotFoundError as error:
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
@@ -34,9 +34,9 @@ def load(where: str, name: str) -> Callable[..., object]:
         raise MachineError(f"{where}: {name!r} needs the package {missing!r}: install {missing}") from error
     except (Exception, SystemExit) as error:
         raise SettingsError(f"{where}: {name!r}: cannot be imported: {describe_error(error)}") from error
-    if not hasattr(found, attribute):
+    if not hasattr(imported, attribute):
         raise SettingsError(f"{where}: {name!r}: {module} has no {attribute!r}")
-    factory: object = getattr(found, attribute)
+    factory: object = getattr(imported, attribute)
     if not callable(factory):
         raise SettingsError(f"{where}: {name!r}: must be a function (got {type(factory).__name__})")
     return factory
@@ -60,17 +60,17 @@ def call_plugin(where: str, name: str, call: Callable[[], T]) -> T:
         raise SettingsError(f"{where}: {name!r}: failed: {describe_error(error)}") from error
 
 
-def check(where: str, name: str, made: object, port: type) -> None:
+def check(where: str, name: str, instance: object, port: type) -> None:
     """Raises SettingsError naming the members of a port that a user's object lacks."""
-    if missing := find_missing(made, port):
-        what = f"returned {with_article(type(made).__name__)}, which is not a {port.__name__}"
+    if missing := find_missing(instance, port):
+        what = f"returned {with_article(type(instance).__name__)}, which is not a {port.__name__}"
         raise SettingsError(f"{where}: {name!r}: {what}: it lacks {', '.join(missing)}")
 
 
-def find_missing(made: object, port: type) -> list[str]:
+def find_missing(instance: object, port: type) -> list[str]:
     """The members of a port that an object does not have."""
     members = [*getattr(port, "__annotations__", {}), *(key for key in vars(port) if not key.startswith("_"))]
-    return [member for member in members if not hasattr(made, member)]
+    return [member for member in members if not hasattr(instance, member)]
 
 
 def describe_error(error: BaseException) -> str:

@@ -387,7 +387,7 @@ class Recorder(TemplateRecorder, Protocol):
     def record_retry(self) -> None:
         """A submit or collect is tried again."""
 
-    def record_lookup(self, found: bool) -> None:
+    def record_lookup(self, hit: bool) -> None:
         """Samples of an equal, earlier call were looked for."""
 
     def breaker(self, state: BreakerState) -> None:

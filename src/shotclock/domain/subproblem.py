@@ -212,7 +212,7 @@ def _check_priority(value: object) -> Priority:
             return Priority(int(value))
     except ValueError:
         pass
-    names = ", ".join(f"{one.value} ({one.name})" for one in Priority)
+    names = ", ".join(f"{priority.value} ({priority.name})" for priority in Priority)
     raise SubproblemError("priority", f"must be one of {names} (got {value!r})")
 
 

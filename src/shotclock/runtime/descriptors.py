@@ -12,12 +12,12 @@ MOST = 65_536
 def raise_limit() -> int:
     """Raises the soft limit as far as the hard one allows; the limit in force."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
+    limit = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft == resource.RLIM_INFINITY:
         return MOST
-    if soft < wanted:
+    if soft < limit:
         with suppress(OSError, ValueError):  # a sandbox may refuse it
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 

@@ -211,8 +211,8 @@ def _encode(reply: WorkerReply) -> bytes:
     except MemoryError:
         return pickle.dumps(WorkerReply("memory", None, True, reply.log))
     except Exception:  # noqa: BLE001 - whatever an object's own pickling raises
-        said = RuntimeError(f"{type(reply.value).__name__}: {reply.value}"[:1000])
-        return pickle.dumps(WorkerReply("raised", said, reply.is_last, reply.log))
+        description = RuntimeError(f"{type(reply.value).__name__}: {reply.value}"[:1000])
+        return pickle.dumps(WorkerReply("raised", description, reply.is_last, reply.log))
     return encoded
 
 

@@ -56,9 +56,9 @@ class Connections:
         """Whether one more may come in; the one that has waited the longest for a request goes for it."""
         if len(self._open) < self.limits.connections:
             return True
-        waiting = [one for one in self._open if not one.is_answering]
+        waiting = [connection for connection in self._open if not connection.is_answering]
         if waiting:
-            min(waiting, key=lambda one: one.since).end("connections")
+            min(waiting, key=lambda connection: connection.since).end("connections")
         else:
             self.on_closed("connections")
         return bool(waiting)
@@ -88,7 +88,7 @@ class Connections:
 
     def cut(self, host: str, port: int) -> None:
         """Ends the connection of this peer with a reset, whatever was to be sent."""
-        for connection in [one for one in self._open if one.client == (host, port)]:
+        for connection in [connection for connection in self._open if connection.client == (host, port)]:
             connection.transport.abort()
 
     def cut_all(self) -> None:

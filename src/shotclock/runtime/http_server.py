@@ -197,13 +197,13 @@ def listen(host: str, port: int, what: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # The protocol is named because asyncio sets TCP_NODELAY only where it is: without, an answer's body
     # waits 40 ms for the client's ACK of its head.
-    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind((host, port))
-        taken.listen(BACKLOG)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
     except OSError as error:
-        taken.close()
+        listener.close()
         reason = (error.strerror or str(error)).lower()
         fix = (
             "name an address of this machine"
@@ -211,7 +211,7 @@ def listen(host: str, port: int, what: str) -> socket.socket:
             else "choose another port, or 0"
         )
         raise MachineError(f"{what}: cannot listen on {host}:{port}: {reason}; {fix}") from error
-    return taken
+    return listener
 
 
 async def serve(

@@ -56,10 +56,10 @@ def siblings_of(path: tuple[str | int, ...]) -> list[str]:
 
 
 def explain(error: ValidationError, source: Source) -> str:
-    problems = [(_to_path(one["loc"]), one) for one in error.errors()]
+    problems = [(_to_path(details["loc"]), details) for details in error.errors()]
     path, first = problems[0]
-    beside = [one for found, one in problems if found == path]
-    more = sum(found[: len(path)] != path and path[: len(found)] != found for found, _ in problems)
+    beside = [details for at, details in problems if at == path]
+    more = sum(at[: len(path)] != path and path[: len(at)] != at for at, _ in problems)
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         what = f"unknown key{nearest(str(path[-1]), siblings_of(path))}"
@@ -68,10 +68,10 @@ def explain(error: ValidationError, source: Source) -> str:
         name = f"[[{name}]] tables" if name == "threshold" else f"a table, [{name}]"
         what = f"must be {name}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
-        choices = [one["msg"].removeprefix("Input should be ") for one in beside[1:]]
+        choices = [details["msg"].removeprefix("Input should be ") for details in beside[1:]]
         what = f"{', or '.join([what[0].lower() + what[1:], *choices])} (got {first['input']!r})"
-    told = f"{_origin(path, source)}{'.'.join(str(part) for part in path)}: {what}"
-    return f"{told} (and {more} more)" if more else told
+    text = f"{_origin(path, source)}{'.'.join(str(part) for part in path)}: {what}"
+    return f"{text} (and {more} more)" if more else text
 
 
 LIMITS_PATH = ("circuits", "limits")
@@ -94,5 +94,5 @@ def _origin(path: tuple[str | int, ...], source: Source) -> str:
     spelled = (
         ENV_PREFIX + "__".join(str(part) for part in path[:end]).upper() for end in range(len(path), 0, -1)
     )
-    variable = next((names[one] for one in spelled if one in names), None)
+    variable = next((names[name] for name in spelled if name in names), None)
     return f"{source.name}{variable}: " if variable else source.name

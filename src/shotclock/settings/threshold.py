@@ -29,7 +29,7 @@ class ThresholdSettings(Branch):
     @classmethod
     def _within_the_metrics_range(cls, limit: float | None, info: ValidationInfo) -> float | None:
         metric = str(info.data.get("metric", ""))
-        ending = next((one for one in THRESHOLD_RANGES if metric.endswith(one)), None)
+        ending = next((suffix for suffix in THRESHOLD_RANGES if metric.endswith(suffix)), None)
         if limit is None or ending is None:
             return limit
         low, high, kind = THRESHOLD_RANGES[ending]

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 def line_of(text: str, path: tuple[str | int, ...]) -> int | None:
     """The line (from 1) on which a TOML document sets the key, or its nearest table; None if nowhere."""
     best, best_line = 0, None
-    for number, found in _toml_keys(text):
-        within = min(len(found), len(path))
-        shared = within if found[:within] == path[:within] else 0
+    for number, keys in _toml_keys(text):
+        within = min(len(keys), len(path))
+        shared = within if keys[:within] == path[:within] else 0
         if shared > best:
             best, best_line = shared, number
     return best_line

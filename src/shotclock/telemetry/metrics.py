@@ -222,9 +222,9 @@ class PrometheusRecorder:
         """See `Recorder.record_worker_restart`."""
         self._of(self._metrics.worker_restarts, reason).inc()
 
-    def record_lookup(self, found: bool) -> None:
+    def record_lookup(self, hit: bool) -> None:
         """See `Recorder.record_lookup`."""
-        self._of(self._metrics.lookups, "hit" if found else "miss").inc()
+        self._of(self._metrics.lookups, "hit" if hit else "miss").inc()
 
     def breaker(self, state: BreakerState) -> None:
         """See `Recorder.breaker`."""

@@ -103,11 +103,11 @@ class Authorization(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         )
 
-        async def one(request: Any, context: Any) -> Any:
+        async def answer_once(request: Any, context: Any) -> Any:
             await self._check(method, context)
             return await behaviour(request, context)
 
-        async def many(request: Any, context: Any) -> None:
+        async def answer_stream(request: Any, context: Any) -> None:
             await self._check(method, context)
             answers = behaviour(request, context)
             if not hasattr(answers, "__aiter__"):
@@ -123,5 +123,5 @@ class Authorization(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             (True, True): grpc.stream_stream_rpc_method_handler,
         }
         make = kinds[handler.request_streaming, handler.response_streaming]
-        guarded = many if handler.response_streaming else one
+        guarded = answer_stream if handler.response_streaming else answer_once
         return make(guarded, handler.request_deserializer, handler.response_serializer)

@@ -75,7 +75,7 @@ def refuse_out_of_date(leaf: x509.Certificate, path: Path, now: datetime) -> Non
 
 def refuse_authorities(authorities: Sequence[x509.Certificate], path: Path, now: datetime) -> None:
     """MachineError where no certificate in the file can vouch for a peer now."""
-    problems = [_problem_of_authority(one, now) for one in authorities]
+    problems = [_problem_of_authority(certificate, now) for certificate in authorities]
     if all(problems):
         which = "the certificate in it" if len(problems) == 1 else "every certificate in it"
         raise MachineError(f"{path}: {which} {problems[0]}; ask for a new one")
@@ -95,7 +95,7 @@ def _refuse_mismatch(
 ) -> None:
     encoding = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     public = key.public_key().public_bytes(*encoding)
-    matching = [place for place, one in enumerate(chain, 1) if _public_bytes(one) == public]
+    matching = [place for place, certificate in enumerate(chain, 1) if _public_bytes(certificate) == public]
     if not matching:
         raise MachineError(f"{key_path}: is not the key of {path}")
     if matching[0] != 1:
@@ -177,8 +177,8 @@ def _minute(instant: datetime) -> str:
     return f"{instant:%Y-%m-%d %H:%M} UTC"
 
 
-def _in_words(left: timedelta) -> str:
-    hours = left.total_seconds() / 3600
+def _in_words(remaining: timedelta) -> str:
+    hours = remaining.total_seconds() / 3600
     if hours >= 48:
         return f"{hours / 24:.0f} days"
     return f"{hours:.0f} hours" if hours >= 2 else f"{max(0.0, hours) * 60:.0f} minutes"

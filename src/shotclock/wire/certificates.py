@@ -160,13 +160,13 @@ class LiveIdentity:
                 if raw == self._content.raw:
                     _refuse_out_of_date(self._content, self._files, self._now())
                     return False
-                found = _parse(raw, self._files, self._purpose)
-                _refuse_out_of_date(found, self._files, self._now())
+                files_read = _parse(raw, self._files, self._purpose)
+                _refuse_out_of_date(files_read, self._files, self._now())
             except MachineError as error:
                 self.refuse(str(error))
                 return False
-            changed = found.identity != self.current
-            self._content = found
+            changed = files_read.identity != self.current
+            self._content = files_read
             self._refused = ""
         if changed:
             log.info("%s: a new certificate is in use", self._files.certificate)

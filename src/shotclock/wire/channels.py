@@ -146,12 +146,12 @@ class Channels:
         while True:
             await asyncio.sleep(poll_s)
             await asyncio.to_thread(live.refresh)  # a disk may be slow, and a key takes milliseconds
-            found = live.current
-            if found == in_use and loop.time() - since < renew_s:
+            identity = live.current
+            if identity == in_use and loop.time() - since < renew_s:
                 continue
             if await self._renew():
-                in_use, since = found, loop.time()
-            elif found != in_use:
+                in_use, since = identity, loop.time()
+            elif identity != in_use:
                 live.refuse(f"{self.target} accepts no connection with the new certificate")
 
     async def _renew(self) -> bool:

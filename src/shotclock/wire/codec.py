@@ -34,10 +34,12 @@ PRIORITIES: Mapping[Priority, Any] = {
     Priority.NORMAL: pb.PRIORITY_NORMAL,
     Priority.HIGH: pb.PRIORITY_HIGH,
 }
-DECISIONS: Mapping[Decision, Any] = {one: pb.Decision.Value(f"DECISION_{one.name}") for one in Decision}
-PHASES: Mapping[Phase, Any] = {one: pb.Phase.Value(f"PHASE_{one.name}") for one in Phase}
+DECISIONS: Mapping[Decision, Any] = {
+    decision: pb.Decision.Value(f"DECISION_{decision.name}") for decision in Decision
+}
+PHASES: Mapping[Phase, Any] = {phase: pb.Phase.Value(f"PHASE_{phase.name}") for phase in Phase}
 BREAKERS: Mapping[BreakerState, Any] = {
-    one: pb.BreakerState.Value(f"BREAKER_STATE_{one.name}") for one in BreakerState
+    state: pb.BreakerState.Value(f"BREAKER_STATE_{state.name}") for state in BreakerState
 }
 
 
@@ -52,10 +54,10 @@ _DECISION, _PHASE, _BREAKER = reverse(DECISIONS), reverse(PHASES), reverse(BREAK
 
 def word_of(words: Mapping[int, K], number: int, what: str) -> K:
     """MalformedMessageError on a number that no word has."""
-    found = words.get(number)
-    if found is None:
+    word = words.get(number)
+    if word is None:
         raise MalformedMessageError(f"{what}: no such value ({number})")
-    return found
+    return word
 
 
 def encode_subproblem(subproblem: Subproblem, budget_ns: int) -> pb.Subproblem:
@@ -137,7 +139,7 @@ def decode_circuit(message: pb.CircuitSpec, caller: str = "") -> CircuitSpec:
     return CircuitSpec(
         source,
         message.shots,
-        tuple((one.name, one.value) for one in message.values),
+        tuple((parameter.name, parameter.value) for parameter in message.values),
         message.request_id,
         message.budget_ns,
         priority,

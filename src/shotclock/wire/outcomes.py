@@ -32,7 +32,7 @@ from shotclock.wire.codec import decode_rejection, encode_rejection, reverse, wo
 from shotclock.wire.payload import MalformedMessageError, decode_samples, encode_samples, unpack_bits
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
-WINNERS: Mapping[Winner, Any] = {one: pb.Winner.Value(f"WINNER_{one.name}") for one in Winner}
+WINNERS: Mapping[Winner, Any] = {winner: pb.Winner.Value(f"WINNER_{winner.name}") for winner in Winner}
 _WINNER = reverse(WINNERS)
 _STAGE = {str(stage): stage for stage in Stage}
 
@@ -55,11 +55,11 @@ def encode_outcome(outcome: Outcome, shift_ns: int = 0) -> pb.Outcome:
     _encode_provenance(outcome.provenance, shift_ns, message.provenance)
     match outcome:
         case Done(answer, samples, classical):
-            done = message.done
-            _encode_answer(answer, done.answer)
-            encode_samples(samples, done.samples)
+            done_message = message.done
+            _encode_answer(answer, done_message.answer)
+            encode_samples(samples, done_message.samples)
             if classical is not None:
-                _encode_answer(classical, done.classical)
+                _encode_answer(classical, done_message.classical)
         case Degraded(answer, cause):
             _encode_answer(answer, message.degraded.answer)
             _encode_cause(cause, message.degraded)
@@ -77,11 +77,11 @@ def decode_outcome(message: pb.Outcome, n: int, shift_ns: int = 0) -> Outcome:
     provenance = _decode_provenance(message.provenance, shift_ns)
     match message.WhichOneof("outcome"):
         case "done":
-            done = message.done
+            done_message = message.done
             return Done(
-                _decode_answer(done.answer, n),
-                _check_size(decode_samples(done.samples), n),
-                _decode_answer(done.classical, n) if done.HasField("classical") else None,
+                _decode_answer(done_message.answer, n),
+                _check_size(decode_samples(done_message.samples), n),
+                _decode_answer(done_message.classical, n) if done_message.HasField("classical") else None,
                 provenance,
             )
         case "degraded":

@@ -65,7 +65,7 @@ def parse_private_key(data: bytes, path: Path) -> PrivateKeyTypes:
 
 def encode_certificates(certificates: tuple[x509.Certificate, ...]) -> bytes:
     """PEM, one after the other."""
-    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def encode_private_key(key: PrivateKeyTypes) -> bytes:
@@ -113,4 +113,4 @@ def _instead(text: bytes, known: Mapping[bytes, str], convert: str, otherwise: s
         return " (it is empty)"
     if text.startswith(DER_SEQUENCE):
         return f" (it is DER); convert it: {convert}"
-    return next((said for words, said in known.items() if words in text), otherwise)
+    return next((advice for words, advice in known.items() if words in text), otherwise)

@@ -183,14 +183,16 @@ def _bind(server: Any, listen: str, security: ServerTls | Insecure, live: LiveId
 
 def _why_unbound(listen: str, security: ServerTls | Insecure) -> MachineError:
     """gRPC raises the same error for an unusable address and an unusable certificate: try the address."""
-    taken = MachineError(f"{listen}: cannot listen there; is the port in use, or the address another host's?")
+    refusal = MachineError(
+        f"{listen}: cannot listen there; is the port in use, or the address another host's?"
+    )
     if isinstance(security, Insecure):
-        return taken
+        return refusal
     try:
         with socket.create_server(split_address(listen), family=_family(listen)):
             pass
     except OSError:
-        return taken
+        return refusal
     files = security.files
     return MachineError(
         f"{files.certificate}: gRPC cannot use it with {files.private_key} and {files.authorities}; {NEW_KEY}"
