@@ -73,8 +73,8 @@ class TemplateCache:
         self._size = size
         self._templates: OrderedDict[TemplateRequest, Template] = OrderedDict()
 
-    def __contains__(self, wanted: TemplateRequest) -> bool:
-        return wanted in self._templates
+    def __contains__(self, request: TemplateRequest) -> bool:
+        return request in self._templates
 
     def __len__(self) -> int:
         return len(self._templates)
@@ -83,17 +83,17 @@ class TemplateCache:
         """The cached requests, least recently used first."""
         return tuple(self._templates)
 
-    def get(self, wanted: TemplateRequest) -> Template | None:
+    def get(self, request: TemplateRequest) -> Template | None:
         """The request's template, which becomes the most recently used."""
-        template = self._templates.get(wanted)
+        template = self._templates.get(request)
         if template is not None:
-            self._templates.move_to_end(wanted)
+            self._templates.move_to_end(request)
         return template
 
-    def put(self, wanted: TemplateRequest, template: Template) -> bool:
+    def put(self, request: TemplateRequest, template: Template) -> bool:
         """Stores a template; returns whether the least recently used one was evicted for it."""
-        self._templates[wanted] = template
-        self._templates.move_to_end(wanted)
+        self._templates[request] = template
+        self._templates.move_to_end(request)
         if len(self._templates) <= self._size:
             return False
         self._templates.popitem(last=False)

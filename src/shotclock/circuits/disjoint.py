@@ -48,8 +48,8 @@ def disjoint_lines(target: Target, n: int, at_most: int | None = None) -> Lines:
     if n < 1 or (at_most is not None and at_most < 1):
         raise SettingsError(f"{at_most} lines of {n} qubits: both numbers must be at least 1")
     working = layout(target)
-    wanted = len(working.readout) // n if at_most is None else at_most
-    sets = [_greedy(working, n, wanted), *_sweeps(working, (n,) * wanted)]
+    number = len(working.readout) // n if at_most is None else at_most
+    sets = [_greedy(working, n, number), *_sweeps(working, (n,) * number)]
     most = max(len(lines) for lines in sets)
     best = min(
         (lines for lines in sets if len(lines) == most),
@@ -75,10 +75,10 @@ def disjoint_lines_for(target: Target, sizes: Sequence[int]) -> Lines:
     return tuple(placed[index] for index in range(len(sizes)))
 
 
-def _greedy(working: Layout, n: int, wanted: int) -> Lines:
+def _greedy(working: Layout, n: int, number: int) -> Lines:
     """The best line, then the best of the remaining ones; raises SettingsError if no line exists."""
     lines = [best_line_of(working, n)]
-    while len(lines) < wanted:
+    while len(lines) < number:
         working = working.without(lines[-1])
         try:
             lines.append(best_line_of(working, n))

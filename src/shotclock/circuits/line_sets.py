@@ -111,9 +111,9 @@ def load_or_make(folder: Path, target: Target, device: str, calibration: str, n:
     """
     if os.path.lexists(path_of(folder, device, n)):  # does not raise if the folder cannot be read
         try:
-            found = load(folder, device, calibration, n)
-            check_on(target, found)
-            return found
+            stored = load(folder, device, calibration, n)
+            check_on(target, stored)
+            return stored
         except SettingsError as error:
             log.warning("%s; the lines are computed again", error)
     fresh = compute(target, device, calibration, n)

@@ -27,11 +27,11 @@ class Layout:
     readout: dict[int, float]
     couplers: dict[int, dict[int, float]]
 
-    def without(self, taken: Collection[int]) -> Layout:
+    def without(self, used: Collection[int]) -> Layout:
         """The layout without these qubits."""
-        readout = {qubit: cost for qubit, cost in self.readout.items() if qubit not in taken}
+        readout = {qubit: cost for qubit, cost in self.readout.items() if qubit not in used}
         couplers = {
-            qubit: {near: cost for near, cost in self.couplers[qubit].items() if near not in taken}
+            qubit: {near: cost for near, cost in self.couplers[qubit].items() if near not in used}
             for qubit in readout
         }
         return Layout(readout, couplers)

@@ -56,16 +56,16 @@ def compose(circuits: Sequence[QuantumCircuit], n_qubits: int) -> QuantumCircuit
     value.
     """
     whole = QuantumCircuit(QuantumRegister(n_qubits, "q"))
-    taken: dict[int, int] = {}
+    user_of: dict[int, int] = {}
     for number, circuit in enumerate(circuits):
         if circuit.num_qubits > n_qubits:
             raise PackingError(f"circuit {number} has {circuit.num_qubits} qubits, the device {n_qubits}")
         if circuit.parameters:
             raise PackingError(f"circuit {number}: {circuit.parameters[0]} has no value: bind it first")
         active = _active(circuit)
-        for qubit in sorted(active & taken.keys()):
-            raise PackingError(f"circuits {taken[qubit]} and {number} both use qubit {qubit}")
-        taken.update(dict.fromkeys(active, number))
+        for qubit in sorted(active & user_of.keys()):
+            raise PackingError(f"circuits {user_of[qubit]} and {number} both use qubit {qubit}")
+        user_of.update(dict.fromkeys(active, number))
         register = ClassicalRegister(circuit.num_clbits, f"c{number}")
         whole.add_register(register)
         whole.compose(circuit, range(circuit.num_qubits), register, inplace=True, copy=False)

@@ -41,11 +41,13 @@ class QasmPart:
             self.depth = max(self.depth, called.depth + 1)
         if not arguments:
             return
-        symbols = [one.text for one in arguments if one.kind == "name" and one.text not in CONSTANT_NAMES]
+        symbols = [
+            token.text for token in arguments if token.kind == "name" and token.text not in CONSTANT_NAMES
+        ]
         if not symbols:
             return
         own = sum(symbol in self.parameters for symbol in symbols)
-        others = sum(one.kind != "sign" for one in arguments) - own
+        others = sum(token.kind != "sign" for token in arguments) - own
         each, inner = (called.per_parameter + 1, called.terms) if called is not None else (1, 0)
         self.per_parameter = min(HUGE, self.per_parameter + times * own * each)
         self.terms = min(HUGE, self.terms + times * (others * each + inner))
@@ -57,7 +59,7 @@ def define(header: Sequence[Token]) -> QasmPart:
     if len(header) < 3 or header[2].text != "(":
         return QasmPart(name)
     inside = header[3 : bracket_end(header, 2)]
-    return QasmPart(name, frozenset(one.text for one in inside if one.kind == "name"))
+    return QasmPart(name, frozenset(token.text for token in inside if token.kind == "name"))
 
 
 def read_modifiers(

@@ -73,7 +73,9 @@ class Counts:
                 self._add(part, times * self._width(next(split(statement[1:], "->"))), first.at)
             case "delay":
                 operands = statement[bracket_end(statement, 1) + 1 :]
-                self._add(part, times * sum(self._width(one) for one in split(operands, ",")), first.at)
+                self._add(
+                    part, times * sum(self._width(operand) for operand in split(operands, ",")), first.at
+                )
             case word if word in INERT:
                 pass
             case _:
@@ -140,7 +142,7 @@ class Counts:
                     arguments = statement[begin + 1 : end]
                 begin = end + 1
         operands = list(split(statement[begin:], ","))
-        times = min(HUGE, times * max(self._width(one) for one in operands))
+        times = min(HUGE, times * max(self._width(operand) for operand in operands))
         called = self.parts.get(name)
         part.call(called, arguments, times)
         what = "terms in the gates' parameters, definitions expanded"
@@ -156,7 +158,7 @@ class Counts:
         """How many qubits or bits an operand stands for, at most."""
         if len(operand) == 4 and operand[2].kind == "number":  # `q[3]`
             return 1
-        return sum(self._width_of_one(one) for one in split(operand, "++"))
+        return sum(self._width_of_one(part) for part in split(operand, "++"))
 
     def _width_of_one(self, operand: Sequence[Token]) -> int:
         if not operand:

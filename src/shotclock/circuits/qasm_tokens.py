@@ -50,13 +50,13 @@ def tokens(text: str) -> Iterator[Token]:
 
     Raises UnclosedCommentError.
     """
-    for found in _TOKEN.finditer(text):
-        kind = str(found.lastgroup)
+    for match in _TOKEN.finditer(text):
+        kind = str(match.lastgroup)
         if kind == "comment":
-            raise UnclosedCommentError(found.start(kind))
+            raise UnclosedCommentError(match.start(kind))
         if kind == "end":
             return
-        yield Token(kind, found[kind], found.start(kind))
+        yield Token(kind, match[kind], match.start(kind))
 
 
 def fold(expression: Sequence[Token], constants: dict[str, int]) -> int | None:

@@ -157,7 +157,7 @@ class QpyCheck:
         part = definitions.get(file.text(name))
         self._guard.check_qubits(controls)
         file.skip(label + condition)
-        found = QpyPart(1 + part.gates, part.depth + 1) if part is not None else QpyPart(1)
+        total = QpyPart(1 + part.gates, part.depth + 1) if part is not None else QpyPart(1)
         if flags & 0b11 == ON_EXPRESSION:
             file.skip(file.take("!cQ")[1])
         if not is_base:
@@ -167,12 +167,12 @@ class QpyCheck:
             value = file.part(size)
             if kind in NESTED:
                 inner = yield from self._value(kind, value, level)
-                times = found.gates if kind == b"m" else 1
-                found = QpyPart(min(HUGE, found.gates + times * inner.gates), max(found.depth, inner.depth))
+                times = total.gates if kind == b"m" else 1
+                total = QpyPart(min(HUGE, total.gates + times * inner.gates), max(total.depth, inner.depth))
         if flags & HAS_ANNOTATIONS:
             for _ in range(*file.take("!I")):
                 file.skip(file.take("!IQ")[1])
-        return found
+        return total
 
     def _value(self, kind: bytes, value: Cursor, level: int) -> Counted:
         """What a parameter adds: a nested circuit's gates, a matrix's entries, a power."""
@@ -239,7 +239,7 @@ def _entries(value: Cursor) -> int:
     shape = _SHAPE.search(value.data, value.at, min(value.end, value.at + 256))
     if shape is None:
         raise _refuse("not QPY: an array has no shape")
-    entries = math.prod(int(one) for one in shape[1].split(b",") if one.strip())
+    entries = math.prod(int(length) for length in shape[1].split(b",") if length.strip())
     if entries > value.end - value.at:
         raise _refuse(f"not QPY: an array of {min(entries, HUGE)} entries in {value.end - value.at} bytes")
     return entries

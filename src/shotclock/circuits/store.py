@@ -71,23 +71,23 @@ class TemplateStore:
         What the file says is computed again from its circuit and the target, see `template_check`.
         """
         path, why = self.path(identity), ""
-        found: Template | Disk = Disk.FORMAT
+        parsed: Template | Disk = Disk.FORMAT
         try:
             if path.stat().st_size <= MOST_BYTES:
-                found = parse(path.read_bytes(), identity)
+                parsed = parse(path.read_bytes(), identity)
         except FileNotFoundError:
             return Disk.ABSENT
         except OSError:
-            found = Disk.UNREADABLE
-        if isinstance(found, Template) and (
-            why := template_check.find_fault(found, identity, target, MOST_BYTES)
+            parsed = Disk.UNREADABLE
+        if isinstance(parsed, Template) and (
+            why := template_check.find_fault(parsed, identity, target, MOST_BYTES)
         ):
-            found = Disk.FACTS
-        if isinstance(found, Disk):
-            log.warning("%s: %s; compiled again", path, f"{found}: {why}" if why else found)
+            parsed = Disk.FACTS
+        if isinstance(parsed, Disk):
+            log.warning("%s: %s; compiled again", path, f"{parsed}: {why}" if why else parsed)
             with contextlib.suppress(OSError):
                 path.replace(path.with_suffix(".refused"))
-        return found
+        return parsed
 
     def write(self, identity: TemplateIdentity, template: Template) -> None:
         """Stores a template atomically; raises OSError."""
@@ -123,8 +123,8 @@ def seal(header: bytes, payload: bytes) -> bytes:
 
 def parse(content: bytes, identity: TemplateIdentity) -> Template | Disk:
     """The template in a file's content, or why it is refused."""
-    header, _, rest = content.partition(b"\n")
-    checksum, _, payload = rest.partition(b"\n")
+    header, _, body = content.partition(b"\n")
+    checksum, _, payload = body.partition(b"\n")
     fields = _fields(header)
     checks = (
         (Disk.FORMAT, fields.get("format") == FORMAT),
@@ -154,7 +154,7 @@ def parse(content: bytes, identity: TemplateIdentity) -> Template | Disk:
 
 
 def obtain(
-    wanted: TemplateRequest, device: str, target_source: TargetSource, folder: Path | None
+    request: TemplateRequest, device: str, target_source: TargetSource, folder: Path | None
 ) -> ObtainedTemplate:
     """The template from the folder, or compiled and stored there; without a folder, always compiled.
 
@@ -163,17 +163,17 @@ def obtain(
     """
     target = target_source(device)
     identity = (
-        user_circuits.identity(wanted, device, target)
-        if isinstance(wanted, Bound)
-        else templates.identify(wanted, device, target)
+        user_circuits.identity(request, device, target)
+        if isinstance(request, Bound)
+        else templates.identify(request, device, target)
     )
     if folder is None:
-        return _compile_template(wanted, identity, target, Disk.OFF)
+        return _compile_template(request, identity, target, Disk.OFF)
     store = TemplateStore(folder)
     stored = store.read(identity, target)
     if isinstance(stored, Template):
         return ObtainedTemplate(stored, identity.calibration, Disk.LOADED, 0.0)
-    compiled = _compile_template(wanted, identity, target, stored)
+    compiled = _compile_template(request, identity, target, stored)
     try:
         store.write(identity, compiled.template)
     except OSError as error:
@@ -189,11 +189,11 @@ def _warn_unwritable(folder: Path, why: str) -> None:
 
 
 def _compile_template(
-    wanted: TemplateRequest, identity: TemplateIdentity, target: Target, disk: Disk
+    request: TemplateRequest, identity: TemplateIdentity, target: Target, disk: Disk
 ) -> ObtainedTemplate:
     began_s = time.perf_counter()
-    if isinstance(wanted, Bound):
-        template = user_circuits.compile_bound(wanted, identity, target)
+    if isinstance(request, Bound):
+        template = user_circuits.compile_bound(request, identity, target)
     else:
         template = templates.compile_identity(identity, target)
     return ObtainedTemplate(template, identity.calibration, disk, time.perf_counter() - began_s)

@@ -81,9 +81,9 @@ class _Generation:
         Each calibration has its own lines, so templates on the old lines do not count.
         """
         return tuple(
-            wanted
-            for wanted in old.cache.in_use()
-            if wanted not in self.cache and (isinstance(wanted, Bound) or wanted.line == "best")
+            request
+            for request in old.cache.in_use()
+            if request not in self.cache and (isinstance(request, Bound) or request.line == "best")
         )
 
 
@@ -184,32 +184,32 @@ class QaoaSynthesizer:
         )
         return DeviceCircuit(await self.template(bound), bound)
 
-    async def template(self, wanted: TemplateRequest) -> Template:
+    async def template(self, request: TemplateRequest) -> Template:
         """The requested template, from memory, from disk or compiled.
 
         Raises SubproblemError and SettingsError if the device has no such line, CircuitError on a circuit
         that it cannot run.
         """
         generation = self._generation
-        cached = generation.cache.get(wanted)
+        cached = generation.cache.get(request)
         if cached is not None:
             self._recorder.template("hit")
             return cached
         self._recorder.template("miss")
-        compiling = generation.compiling.get(wanted)
+        compiling = generation.compiling.get(request)
         if compiling is None:
-            task = asyncio.ensure_future(self._obtain(wanted))
-            compiling = generation.compiling[wanted] = _Compiling(task)
-            task.add_done_callback(lambda done: self._store_obtained(generation, wanted, done))
+            task = asyncio.ensure_future(self._obtain(request))
+            compiling = generation.compiling[request] = _Compiling(task)
+            task.add_done_callback(lambda finished: self._store_obtained(generation, request, finished))
         # Cancelling a caller at its deadline must not cancel the compilation that others wait for.
         compiling.waiting += 1
         try:
             return (await asyncio.shield(compiling.task)).template
         finally:
             compiling.waiting -= 1
-            if isinstance(wanted, Bound) and not compiling.waiting and not compiling.task.done():
+            if isinstance(request, Bound) and not compiling.waiting and not compiling.task.done():
                 # A user circuit is of no use to others. A later caller begins again.
-                generation.compiling.pop(wanted, None)
+                generation.compiling.pop(request, None)
                 compiling.task.cancel()
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
@@ -235,8 +235,8 @@ class QaoaSynthesizer:
                 or fresh.lines.keys() != old.lines.keys()
                 or fresh.placements.maps.keys() != old.placements.maps.keys()
             ):
-                for wanted in missing:
-                    self._add(fresh, wanted, await self._obtain(wanted))
+                for request in missing:
+                    self._add(fresh, request, await self._obtain(request))
                 for n in old.lines.keys() - fresh.lines.keys():
                     await self._prepare_lines(fresh, n)
                 for n in old.placements.maps.keys() - fresh.placements.maps.keys():
@@ -265,23 +265,23 @@ class QaoaSynthesizer:
         """Chooses lines for a new calibration and compiles the templates on them."""
         lines = await self._choose_lines(n)
         for line in lines:
-            wanted = TemplateSpec(n, line=line)
-            self._add(fresh, wanted, await self._obtain(wanted))
+            request = TemplateSpec(n, line=line)
+            self._add(fresh, request, await self._obtain(request))
         fresh.lines[n] = lines
 
     async def _prepare_patch(self, fresh: _Generation, n: int) -> None:
         """Places sparse subproblems at a new calibration and compiles the template of most of them."""
         if await fresh.placements.map(n) is not None:
-            wanted = await fresh.placements.patch(n)
-            self._add(fresh, wanted, await self._obtain(wanted))
+            request = await fresh.placements.patch(n)
+            self._add(fresh, request, await self._obtain(request))
 
     def _new_generation(self, present: str) -> _Generation:
         placements = Placements(self._device, self._target_source, self._offload)
         return _Generation(TemplateCache(self._cache_size), placements, present)
 
-    async def _obtain(self, wanted: TemplateRequest) -> ObtainedTemplate:
-        offload = self._circuit_offload if isinstance(wanted, Bound) else self._offload
-        obtained = await offload.run(worker.obtain, wanted, self._device, self._target_source, self._store)
+    async def _obtain(self, request: TemplateRequest) -> ObtainedTemplate:
+        offload = self._circuit_offload if isinstance(request, Bound) else self._offload
+        obtained = await offload.run(worker.obtain, request, self._device, self._target_source, self._store)
         if obtained.disk is Disk.LOADED:
             self._recorder.template("loaded")
         else:
@@ -291,17 +291,17 @@ class QaoaSynthesizer:
         return obtained
 
     def _store_obtained(
-        self, generation: _Generation, wanted: TemplateRequest, task: asyncio.Task[ObtainedTemplate]
+        self, generation: _Generation, request: TemplateRequest, task: asyncio.Task[ObtainedTemplate]
     ) -> None:
-        compiling = generation.compiling.get(wanted)
+        compiling = generation.compiling.get(request)
         if compiling is not None and compiling.task is task:
-            del generation.compiling[wanted]
+            del generation.compiling[request]
         # Retrieving the exception prevents asyncio's warning if every caller has been cancelled.
         if not task.cancelled() and task.exception() is None:
-            self._add(generation, wanted, task.result())
+            self._add(generation, request, task.result())
 
-    def _add(self, generation: _Generation, wanted: TemplateRequest, obtained: ObtainedTemplate) -> None:
+    def _add(self, generation: _Generation, request: TemplateRequest, obtained: ObtainedTemplate) -> None:
         if generation.calibration == NOT_YET_KNOWN:
             generation.calibration = obtained.calibration
-        if generation.cache.put(wanted, obtained.template):
+        if generation.cache.put(request, obtained.template):
             self._recorder.template("evicted")

@@ -21,9 +21,9 @@ from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.errors import CircuitError
 
 
-def find_fault(template: Template, wanted: TemplateIdentity, target: Target, most_bytes: int) -> str:
+def find_fault(template: Template, expected: TemplateIdentity, target: Target, most_bytes: int) -> str:
     """Why the template cannot be what was asked for, in one line; "" where it can."""
-    limits = CircuitLimits(wanted.device, target.num_qubits, source_bytes=most_bytes)
+    limits = CircuitLimits(expected.device, target.num_qubits, source_bytes=most_bytes)
     try:
         source_check.check_beginning(template.qpy, limits)
         isa = load_circuit(template.qpy)
@@ -34,27 +34,32 @@ def find_fault(template: Template, wanted: TemplateIdentity, target: Target, mos
         return str(error)
     except Exception as error:  # noqa: BLE001 - Qiskit raises what its parts do at a damaged file
         return f"its circuit cannot be read: {type(error).__name__}"
-    told = (template.duration_s, template.two_qubit_gates, template.two_qubit_depth)
-    if told != known:
-        return f"duration, two-qubit gates and depth are {known} (got {told})"
-    return _find_misplaced(template, wanted, isa, _parameter_names(wanted, target))
+    stated = (template.duration_s, template.two_qubit_gates, template.two_qubit_depth)
+    if stated != known:
+        return f"duration, two-qubit gates and depth are {known} (got {stated})"
+    return _find_misplaced(template, expected, isa, _parameter_names(expected, target))
 
 
-def _parameter_names(wanted: TemplateIdentity, target: Target) -> set[str]:
-    if wanted.is_native:
-        pairs = couplings_of(layout(target), wanted.line)
-        return native_parameter_names(wanted.n, wanted.layers, pairs)
-    return parameter_names(wanted.n, wanted.layers) if wanted.line else set()
+def _parameter_names(expected: TemplateIdentity, target: Target) -> set[str]:
+    if expected.is_native:
+        pairs = couplings_of(layout(target), expected.line)
+        return native_parameter_names(expected.n, expected.layers, pairs)
+    return parameter_names(expected.n, expected.layers) if expected.line else set()
 
 
 def _find_misplaced(
-    template: Template, wanted: TemplateIdentity, isa: QuantumCircuit, names: set[str]
+    template: Template, expected: TemplateIdentity, isa: QuantumCircuit, names: set[str]
 ) -> str:
-    used = {isa.find_bit(qubit).index for one in isa.data for qubit in one.qubits if one.name != "barrier"}
-    if template.line != (wanted.line or tuple(sorted(used))) or used != set(template.line):
+    used = {
+        isa.find_bit(qubit).index
+        for instruction in isa.data
+        for qubit in instruction.qubits
+        if instruction.name != "barrier"
+    }
+    if template.line != (expected.line or tuple(sorted(used))) or used != set(template.line):
         return "its line is not the qubits of its circuit"
-    if isa.num_clbits != wanted.n:
-        return f"its circuit has {isa.num_clbits} classical bits, must have {wanted.n}"
+    if isa.num_clbits != expected.n:
+        return f"its circuit has {isa.num_clbits} classical bits, must have {expected.n}"
     if {parameter.name for parameter in isa.parameters} != names:
         return "its parameters are not those of its ansatz"
     return ""
@@ -62,7 +67,9 @@ def _find_misplaced(
 
 def _find_unsupported(isa: QuantumCircuit, target: Target) -> str:
     index = {qubit: number for number, qubit in enumerate(isa.qubits)}
-    for name, bits in {(one.name, one.qubits) for one in isa.data if one.name != "barrier"}:
+    for name, bits in {
+        (instruction.name, instruction.qubits) for instruction in isa.data if instruction.name != "barrier"
+    }:
         qubits = tuple(index[bit] for bit in bits)
         if not target.instruction_supported(name, qubits):
             return f"the device has no {name[:40]} on qubits {qubits[:4]}"

@@ -96,25 +96,25 @@ def compile_template(
     fewer than one layer.
     """
     target = target_source(device)
-    wanted = TemplateSpec(n, layers, "best" if line is None else line)
-    return compile_identity(identify(wanted, device, target), target)
+    spec = TemplateSpec(n, layers, "best" if line is None else line)
+    return compile_identity(identify(spec, device, target), target)
 
 
-def identify(wanted: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
+def identify(spec: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
     """The identity of the requested template; raises what `compile_template` raises."""
-    n, qubits = wanted.n, target.num_qubits
+    n, qubits = spec.n, target.num_qubits
     if not 1 <= n <= qubits:
         raise SubproblemError("n", f"{n} variables, {device} has {qubits} qubits")
-    if wanted.layers < 1:
-        raise SettingsError(f"circuits.layers: must be at least 1 (got {wanted.layers})")
-    if wanted.native:
-        return _identify_native(wanted, device, target)
-    if wanted.line == "best":
+    if spec.layers < 1:
+        raise SettingsError(f"circuits.layers: must be at least 1 (got {spec.layers})")
+    if spec.native:
+        return _identify_native(spec, device, target)
+    if spec.line == "best":
         line = _find_line(target, device, n)
         _check_errors(target, device, line)
-        return identity(device, target, line, wanted.layers)
-    _check_line(target, device, n, wanted.line)
-    return identity(device, target, wanted.line, wanted.layers)
+        return identity(device, target, line, spec.layers)
+    _check_line(target, device, n, spec.line)
+    return identity(device, target, spec.line, spec.layers)
 
 
 def _identify_native(wanted: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
@@ -141,18 +141,18 @@ def _check_errors(target: Target, device: str, line: tuple[int, ...]) -> None:
         raise TooManyErrorsError(f"{len(line)} variables on a line of {device}", share, LEAST_ERROR_FREE)
 
 
-def compile_identity(wanted: TemplateIdentity, target: Target) -> Template:
+def compile_identity(template_id: TemplateIdentity, target: Target) -> Template:
     """The template of this identity; `target` is the one the identity was taken from.
 
     The transpiler runs once per size, on the best line; for another line the circuit is relocated.
     """
-    if wanted.is_native:
-        return make_template(wanted, _transpile(wanted, target), target, wanted.line)
-    home = replace(wanted, line=best_line(target, wanted.n))
+    if template_id.is_native:
+        return make_template(template_id, _transpile(template_id, target), target, template_id.line)
+    home = replace(template_id, line=best_line(target, template_id.n))
     isa = _transpile(home, target)
-    if wanted.line != home.line:
-        isa = relocate(isa, home.line, wanted.line, target)
-    return make_template(wanted, isa, target, wanted.line)
+    if template_id.line != home.line:
+        isa = relocate(isa, home.line, template_id.line, target)
+    return make_template(template_id, isa, target, template_id.line)
 
 
 def _transpile(home: TemplateIdentity, target: Target) -> QuantumCircuit:

@@ -89,17 +89,17 @@ def identity(bound: Bound, device: str, target: Target) -> TemplateIdentity:
     )
 
 
-def compile_bound(bound: Bound, wanted: TemplateIdentity, target: Target) -> Template:
+def compile_bound(bound: Bound, template_id: TemplateIdentity, target: Target) -> Template:
     """The ISA circuit, placed by the general pass manager; raises CircuitError if it cannot be placed."""
     pass_manager = generate_preset_pass_manager(
-        wanted.optimization_level, target=_working(target), seed_transpiler=wanted.transpiler_seed
+        template_id.optimization_level, target=_working(target), seed_transpiler=template_id.transpiler_seed
     )
     try:
         isa = pass_manager.run(to_dt(load_circuit(bound.qpy), target.dt))
     except QiskitError as error:
-        raise CircuitError("gates", f"{wanted.device} cannot run them: {_line(error)}") from error
+        raise CircuitError("gates", f"{template_id.device} cannot run them: {_line(error)}") from error
     used = {isa.find_bit(q).index for item in isa.data if item.name != "barrier" for q in item.qubits}
-    return make_template(wanted, isa, target, tuple(sorted(used)))
+    return make_template(template_id, isa, target, tuple(sorted(used)))
 
 
 @contextlib.contextmanager
@@ -246,9 +246,13 @@ def _working(target: Target) -> Target:
         if places is None or None in places:
             continue  # control flow, which no circuit here has
         if name in TWO_QUBIT_GATES:
-            places = {(a, b): it for (a, b), it in places.items() if b in alive.couplers.get(a, ())}
+            places = {
+                (a, b): properties for (a, b), properties in places.items() if b in alive.couplers.get(a, ())
+            }
         elif name == "measure":
-            places = {qubits: it for qubits, it in places.items() if qubits[0] in alive.readout}
+            places = {
+                qubits: properties for qubits, properties in places.items() if qubits[0] in alive.readout
+            }
         working.add_instruction(target.operation_from_name(name), places, name=name)
     return working
 

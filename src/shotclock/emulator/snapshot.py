@@ -180,8 +180,8 @@ def _open(fake_backend: str) -> type[FakeBackendV2]:
             f"no device 'fake:{fake_backend}'; {hint}{len(known)} are in qiskit_ibm_runtime.fake_provider of "
             f"qiskit-ibm-runtime {metadata.version('qiskit-ibm-runtime')}"
         )
-    found: type[FakeBackendV2] = getattr(fake_provider, fake_backend)
-    return found
+    backend_class: type[FakeBackendV2] = getattr(fake_provider, fake_backend)
+    return backend_class
 
 
 def _snapshot_of(where: str, target: Target, configuration: Json, taken_at: str) -> Snapshot:

@@ -126,9 +126,9 @@ def _warm_start_and_phases(
         for j in range(warm.shape[0]):
             if j != k:
                 angle += 2.0 * coupling[k, j]
-        one = np.sin(0.5 * warm[k])
-        zero = np.cos(0.5 * warm[k])
-        ratio_real[0], ratio_imaginary[0] = one * np.cos(angle), one * np.sin(angle)
+        amplitude_1 = np.sin(0.5 * warm[k])
+        amplitude_0 = np.cos(0.5 * warm[k])
+        ratio_real[0], ratio_imaginary[0] = amplitude_1 * np.cos(angle), amplitude_1 * np.sin(angle)
         for j in range(k):
             _turn(ratio_real, ratio_imaginary, 1 << j, -4.0 * coupling[k, j])
         half = 1 << k
@@ -137,8 +137,8 @@ def _warm_start_and_phases(
             c, d = ratio_real[index], ratio_imaginary[index]
             real[index + half] = a * c - b * d
             imaginary[index + half] = a * d + b * c
-            real[index] = a * zero
-            imaginary[index] = b * zero
+            real[index] = a * amplitude_0
+            imaginary[index] = b * amplitude_0
 
 
 @jit

@@ -99,8 +99,8 @@ class QueueWaits:
 
     def mean_ns(self, caller: str, now_ns: int) -> int:
         """See `QueueWait.mean_ns`."""
-        found = self._of.get(caller)
-        return found.mean_ns(now_ns) if found else 0
+        wait = self._of.get(caller)
+        return wait.mean_ns(now_ns) if wait else 0
 
 
 class QueueWait:

@@ -163,8 +163,8 @@ class Orchestrator:
         wait_s = max(0, budget_ns - HAND_BACK_NS) / NS_PER_S
         if accepted:
             await asyncio.wait({call.ended for call in accepted}, timeout=wait_s)
-        left = [call for call in accepted if call.is_wanted]
-        for call in left:
+        unanswered = [call for call in accepted if call.is_wanted]
+        for call in unanswered:
             call.end(Rejection("drain", budget_ns / NS_PER_S, wait_s, "s of drain budget", 0.0))
         while not self._open.isdisjoint(accepted):
             self._one_ended.clear()
@@ -172,7 +172,7 @@ class Orchestrator:
         await self._pipeline.wait_cancelled()
         if self._phase is Phase.DRAINING:
             self._phase = Phase.DRAINED
-        return Drained(len(accepted) - len(left), len(left))
+        return Drained(len(accepted) - len(unanswered), len(unanswered))
 
     def resume(self) -> None:
         """See `Operations.resume`; an orchestrator drained before it was ready continues to start."""

@@ -222,12 +222,12 @@ class Lanes:
         """Splits a call's wait into the queue's and the submission bucket's."""
         # A call that arrived during the wait for the token waited only from its arrival on.
         held_from = max(call.queued_ns, token[0])
-        held = max(0, token[1] - held_from)
-        queued = now - call.queued_ns - held
-        emulated = held if self._forecast.provider.limits.emulated else 0
+        held_ns = max(0, token[1] - held_from)
+        queued = now - call.queued_ns - held_ns
+        emulated = held_ns if self._forecast.provider.limits.emulated else 0
         call.progress.stages += (
             StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, queued),
-            StageTiming(Stage.SUBMISSION_BUCKET_WAIT, now - held, held, emulated),
+            StageTiming(Stage.SUBMISSION_BUCKET_WAIT, now - held_ns, held_ns, emulated),
         )
         self.queue_waits.observe(call.caller, queued, now)
 

@@ -50,7 +50,7 @@ class WaitingCalls(Generic[T]):
         self._now = 0.0
         self._ranks: dict[T, tuple[str, _Rank]] = {}
         self._callers: dict[str, _Turns[T]] = {}
-        self._left: dict[str, float] = {}
+        self._instants: dict[str, float] = {}
         """The instants of callers without a waiting call that are still ahead of the one being served."""
 
     def __contains__(self, item: T) -> bool:
@@ -96,7 +96,9 @@ class WaitingCalls(Generic[T]):
         turns = self._callers.get(caller)
         if turns is None:
             turns = self._callers[caller] = _Turns(self._start(caller))
-            self._left = {name: at for name, at in self._left.items() if at > self._now and name != caller}
+            self._instants = {
+                name: at for name, at in self._instants.items() if at > self._now and name != caller
+            }
         self._ranks[item] = (caller, rank)
         insort(turns.order, (*rank, item, cost))
         return displaced
@@ -134,16 +136,16 @@ class WaitingCalls(Generic[T]):
 
     def _start(self, caller: str) -> float:
         """The virtual instant at which a caller without a call would join."""
-        return max(self._now, self._left.get(caller, 0.0))
+        return max(self._now, self._instants.get(caller, 0.0))
 
     def _find_losing(self, priority: Priority, caller: str) -> str | None:
         """The caller whose last item is dropped for the new one; None: the new one is refused."""
         if not self._callers:
             return None
         own = self._callers.get(caller)
-        held = len(own.order) if own else 0
+        waiting = len(own.order) if own else 0
         most = max(self._callers, key=lambda name: len(self._callers[name].order))
-        if len(self._callers[most].order) > held + 1:
+        if len(self._callers[most].order) > waiting + 1:
             return most
         return caller if own and own.order[-1][0] > -int(priority) else None
 
@@ -156,7 +158,7 @@ class WaitingCalls(Generic[T]):
         del turns.order[at]
         if not turns.order:
             del self._callers[caller]
-            self._left[caller] = turns.start
+            self._instants[caller] = turns.start
 
 
 def _up_to(turns: _Turns[T], tag: float) -> Iterator[T]:

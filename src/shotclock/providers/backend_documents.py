@@ -43,19 +43,19 @@ def fetch(credentials: Credentials, backend: str) -> BackendDocuments:
     """
     client = connect(credentials, backend)
     with client._edge(Doing.READ):
-        found = client._backend
-        configuration, properties = found.configuration().to_dict(), found.properties(refresh=True)
+        device = client._backend
+        configuration, properties = device.configuration().to_dict(), device.properties(refresh=True)
         if properties is None:
-            raise SettingsError(f"--backend {found.name}: has no calibration data; choose another back end")
+            raise SettingsError(f"--backend {device.name}: has no calibration data; choose another back end")
         return BackendDocuments(
-            found.name,
+            device.name,
             _encode(configuration, CONFIGURATION),
             _encode(properties.to_dict(), PROPERTIES),
         )
 
 
-def _encode(document: dict[str, Any], kept: frozenset[str]) -> str:
-    values = {key: value for key, value in document.items() if key in kept and value is not None}
+def _encode(document: dict[str, Any], keys: frozenset[str]) -> str:
+    values = {key: value for key, value in document.items() if key in keys and value is not None}
     return json.dumps(values, default=_encode_date)
 
 

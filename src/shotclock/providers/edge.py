@@ -89,9 +89,9 @@ def microseconds_of(document: Mapping[str, Any], key: str, default: float) -> fl
     return number * 1e-6
 
 
-def _explain_invalid(key: str, expected: str, got: object) -> ProviderError:
+def _explain_invalid(key: str, expected: str, value: object) -> ProviderError:
     return ProviderError(
         FaultKind.PERMANENT,
-        f"the device's configuration: {key} must be {expected} (got {str(got)[:40]!r}); "
+        f"the device's configuration: {key} must be {expected} (got {str(value)[:40]!r}); "
         f"choose another device with quantum.backend, or report it to the vendor",
     )

@@ -293,22 +293,22 @@ class RemoteProvider(Generic[J, L]):
         Returns when the last poll that saw it running was sent, and when one saw its end, on our clock.
         """
         unseen = job.began_ns
-        heard = found = self._clock.now_ns()
+        heard = found_at_ns = self._clock.now_ns()
         while True:
-            asked = self._clock.now_ns()
+            asked_at_ns = self._clock.now_ns()
             if job.cancelled:
                 raise _explain_cancelled(job.job.id)
             pause_s = 0.0
             try:
                 ended = await self._ask(self._client.has_ended, job.job)
             except ProviderError as error:
-                pause_s = self._raise_if_hopeless(job, error, heard, found)
-                found = found if isinstance(error, JobNotFoundError) else self._clock.now_ns()
+                pause_s = self._raise_if_hopeless(job, error, heard, found_at_ns)
+                found_at_ns = found_at_ns if isinstance(error, JobNotFoundError) else self._clock.now_ns()
             else:
-                heard = found = self._clock.now_ns()
+                heard = found_at_ns = self._clock.now_ns()
                 if ended and not job.cancelled:
                     return unseen, heard
-                unseen = asked
+                unseen = asked_at_ns
             waited_s = (self._clock.now_ns() - job.accepted_ns) / NS_PER_S
             await asyncio.sleep(max(pause_s, self._cadence.wait_s(waited_s, job.expected_s)))
 

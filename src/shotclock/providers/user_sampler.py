@@ -135,21 +135,21 @@ def _merge_registers(circuit: QuantumCircuit) -> QuantumCircuit:
 
 def wrap(
     name: str,
-    made: BaseSamplerV2 | BackendV2,
+    target: BaseSamplerV2 | BackendV2,
     circuit_builder: CircuitBuilder,
     threads: Offload,
     clock: Clock,
 ) -> SamplerProvider:
     """The provider around a user's sampler or back end; circuits are transpiled for a back end."""
-    if isinstance(made, BaseSamplerV2):
-        return SamplerProvider(name, made, circuit_builder, threads, clock)
-    passes = generate_preset_pass_manager(optimization_level=1, backend=made, seed_transpiler=0)
+    if isinstance(target, BaseSamplerV2):
+        return SamplerProvider(name, target, circuit_builder, threads, clock)
+    passes = generate_preset_pass_manager(optimization_level=1, backend=target, seed_transpiler=0)
     return SamplerProvider(
         name,
-        BackendSamplerV2(backend=made),
+        BackendSamplerV2(backend=target),
         circuit_builder,
         threads,
         clock,
-        max_qubits=made.num_qubits or MAX_QUBITS,
+        max_qubits=target.num_qubits or MAX_QUBITS,
         transpile=passes.run,
     )

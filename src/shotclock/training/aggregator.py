@@ -179,9 +179,9 @@ class Aggregator:
         self._swap(ready.delta)
         return Applied(ready.decision, ready.winner, self._version)
 
-    def _record(self, request_id: str, base: int, seen: int, applied: Applied) -> None:
+    def _record(self, request_id: str, base: int, current: int, applied: Applied) -> None:
         self._audit.append(
-            AuditEntry(request_id, applied.decision, applied.winner, base, seen, applied.version)
+            AuditEntry(request_id, applied.decision, applied.winner, base, current, applied.version)
         )
 
     def _swap(self, delta: Delta) -> bool:

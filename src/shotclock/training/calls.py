@@ -215,9 +215,9 @@ class Calls:
         ready = self._clock.now_ns()
         proposed = StageTiming(Stage.PROPOSE, began_ns, ready - began_ns)
         pending = self._caller.ask(proposal.subproblem)
-        asked = self._clock.now_ns()
+        asked_ns = self._clock.now_ns()
         self._pending.append(
-            _PendingCall(step, boundary_ns, began_ns, asked, inline, proposed, proposal, pending)
+            _PendingCall(step, boundary_ns, began_ns, asked_ns, inline, proposed, proposal, pending)
         )
 
     def _finish(self, call: _PendingCall, waited_since_ns: int) -> None:

@@ -331,7 +331,7 @@ def attach(
     several ranks have no process group; RunError if the ranks start from different parameters. A kernel that
     fails later is logged and counted (`summary`), and never ends a step.
     """
-    given, optimizer = optimizer, find_hookable(optimizer)
+    outer, optimizer = optimizer, find_hookable(optimizer)
     moved = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     if not any(id(parameter) in moved for parameter in model.parameters()):
         raise SettingsError(
@@ -342,7 +342,7 @@ def attach(
     if not callable(loss):
         raise SettingsError(f"attach: loss must be a function without arguments (got {type(loss).__name__})")
     check_attachable(model)
-    target = _Target(model, OptimizerState(given), loss)
+    target = _Target(model, OptimizerState(outer), loss)
     aggregator = Aggregator(
         target,
         kernel,

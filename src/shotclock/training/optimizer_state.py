@@ -109,9 +109,9 @@ class OptimizerState:
                     del state[key]
             for key, pairs in _entries(optimizer).items():
                 rule = StateRule.MOVE if (place, key) in self._copies else rules.get(key, StateRule.KEEP)
-                for parameter, kept in pairs:
+                for parameter, tensor in pairs:
                     if parameter is change.parameter:
-                        _adjust(kept, rule, change)
+                        _adjust(tensor, rule, change)
 
     @torch.no_grad()
     def _examine(self) -> None:
@@ -139,23 +139,23 @@ class OptimizerState:
                     )
 
 
-def _adjust(kept: Tensor, rule: StateRule, change: ParameterChange) -> None:
-    at = tuple(part.to(kept.device) for part in torch.unravel_index(change.indices, kept.shape))
+def _adjust(tensor: Tensor, rule: StateRule, change: ParameterChange) -> None:
+    at = tuple(part.to(tensor.device) for part in torch.unravel_index(change.indices, tensor.shape))
     if rule is StateRule.MOVE:
-        kept[at] += change.by.to(kept)
+        tensor[at] += change.by.to(tensor)
     elif rule is StateRule.ZERO:
-        kept[at] = 0
+        tensor[at] = 0
 
 
-def _walk(optimizer: object, seen: list[object]) -> Iterator[object]:
+def _walk(optimizer: object, visited: list[object]) -> Iterator[object]:
     """The optimizer and all that it has as attributes, each once."""
-    if any(optimizer is one for one in seen):
+    if any(optimizer is earlier for earlier in visited):
         return
-    seen.append(optimizer)
+    visited.append(optimizer)
     yield optimizer
     for name, value in _attributes(optimizer).items():
         if isinstance(value, Optimizer) or name == "optimizer":
-            yield from _walk(value, seen)
+            yield from _walk(value, visited)
 
 
 def _rules(optimizer: object) -> Mapping[str, StateRule]:
@@ -170,40 +170,40 @@ def _attributes(optimizer: object) -> dict[str, Any]:
 def _states(optimizer: object) -> dict[Any, dict[Any, Any]]:
     """By parameter, or by whatever an optimizer takes instead."""
     state = _attributes(optimizer).get("state")
-    held = state.items() if isinstance(state, dict) else ()
-    return {key: kept for key, kept in held if isinstance(kept, dict)}
+    entries = state.items() if isinstance(state, dict) else ()
+    return {key: per_key for key, per_key in entries if isinstance(per_key, dict)}
 
 
 def _entries(optimizer: object) -> Mapping[str, Pairs]:
     """By key of the state, and by name of an attribute that lists one tensor a parameter."""
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    by_name: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for parameter, state in _states(optimizer).items():
         for key, value in state.items():
-            pairs = found.setdefault(str(key), [])
+            pairs = by_name.setdefault(str(key), [])
             if isinstance(parameter, Tensor) and isinstance(value, Tensor) and value.shape == parameter.shape:
                 pairs.append((parameter, value))
     parameters = _flatten([group["params"] for group in getattr(optimizer, "param_groups", [])])
     for name, value in _attributes(optimizer).items():
         listed = _flatten(value) if isinstance(value, list | tuple) else []
-        if listed and [one.shape for one in listed] == [one.shape for one in parameters]:
-            found[name] = list(zip(parameters, listed, strict=True))
-    return found
+        if listed and [tensor.shape for tensor in listed] == [tensor.shape for tensor in parameters]:
+            by_name[name] = list(zip(parameters, listed, strict=True))
+    return by_name
 
 
 def _flatten(value: object) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
-    return [one for part in value for one in _flatten(part)] if isinstance(value, list | tuple) else []
+    return [tensor for part in value for tensor in _flatten(part)] if isinstance(value, list | tuple) else []
 
 
-def _is_comparable(parameter: Tensor, kept: Tensor) -> bool:
+def _is_comparable(parameter: Tensor, tensor: Tensor) -> bool:
     """Whether the two may be a parameter with entries and another tensor of numbers like it."""
-    holds_fractions = kept.is_floating_point() or kept.is_complex()
-    other = kept.layout is torch.strided and kept.data_ptr() != parameter.data_ptr()
+    holds_fractions = tensor.is_floating_point() or tensor.is_complex()
+    other = tensor.layout is torch.strided and tensor.data_ptr() != parameter.data_ptr()
     return holds_fractions and other and bool(parameter.any())
 
 
 def _is_near(pairs: Pairs) -> bool:
     """Over all parameters together, as one that began at 0 is far from what it was."""
-    distance = sum(float((kept.to(parameter) - parameter).norm()) ** 2 for parameter, kept in pairs)
+    distance = sum(float((tensor.to(parameter) - parameter).norm()) ** 2 for parameter, tensor in pairs)
     return distance <= NEAR**2 * sum(float(parameter.norm()) ** 2 for parameter, _ in pairs)

@@ -125,7 +125,7 @@ class Routes:
         latest = backend.history[-1]
         if "updated_before" not in query:
             return latest
-        return backend.calibration_before(moment_of(query, "updated_before", latest.made))
+        return backend.calibration_before(moment_of(query, "updated_before", latest.updated_at))
 
     async def status(self, request: Request) -> Response:
         """GET /backends/{name}/status."""

@@ -28,7 +28,7 @@ class Calibration:
     """One calibration: its id, its date, and the device's properties as JSON text."""
 
     id: str
-    made: datetime
+    updated_at: datetime
     properties: str
 
 
@@ -41,8 +41,8 @@ class Backend:
         self.configuration = documents.configuration
         self.version = str(json.loads(documents.configuration)["backend_version"])
         self.calibrations = 0
-        made = datetime.fromisoformat(json.loads(documents.properties)["last_update_date"])
-        first = Calibration(f"{self.name}-0", made, documents.properties)
+        updated = datetime.fromisoformat(json.loads(documents.properties)["last_update_date"])
+        first = Calibration(f"{self.name}-0", updated, documents.properties)
         self.history: deque[Calibration] = deque([first], maxlen=KEPT_CALIBRATIONS)
 
     @property
@@ -56,7 +56,7 @@ class Backend:
 
     def calibration_before(self, moment: datetime) -> Calibration | None:
         """The latest calibration at or before this moment; None if none is stored."""
-        return next((each for each in reversed(self.history) if each.made <= moment), None)
+        return next((each for each in reversed(self.history) if each.updated_at <= moment), None)
 
     @functools.cached_property
     def chip(self) -> Chip:

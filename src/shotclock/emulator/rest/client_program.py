@@ -43,9 +43,9 @@ def items_of(program: QuantumProgram) -> tuple[Item, ...]:
     return tuple(_item(item, program.shots) for item in program.items)
 
 
-def outcome_of(program: QuantumProgram, taken: ItemShots) -> QuantumProgramResult:
+def outcome_of(program: QuantumProgram, shots: ItemShots) -> QuantumProgramResult:
     """Shots in the form that the client's post-processing takes."""
-    data = [QuantumProgramItemResult({**registers, **flips}) for registers, flips in taken]
+    data = [QuantumProgramItemResult({**registers, **flips}) for registers, flips in shots]
     return QuantumProgramResult(data, passthrough_data=program.passthrough_data)
 
 

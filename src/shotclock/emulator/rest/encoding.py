@@ -31,13 +31,13 @@ from shotclock.emulator.rest.shooting import Shots
 ItemShots = Sequence[tuple[dict[str, Shots], Flips]]
 
 
-def sampler_pubs(items: Sequence[Item], taken: ItemShots) -> str:
+def sampler_pubs(items: Sequence[Item], shots: ItemShots) -> str:
     """A JSON list of SamplerPubResults."""
-    pubs = [_pub(item, registers) for item, (registers, _) in zip(items, taken, strict=True)]
+    pubs = [_pub(item, registers) for item, (registers, _) in zip(items, shots, strict=True)]
     return json.dumps([pub.model_dump(mode="json", exclude_none=True) for pub in pubs])
 
 
-def executor_items(items: Sequence[Item], taken: ItemShots) -> str:
+def executor_items(items: Sequence[Item], shots: ItemShots) -> str:
     """A JSON list of the executor's item results: a boolean tensor per register, and the flips to undo."""
     del items
     models = [
@@ -47,7 +47,7 @@ def executor_items(items: Sequence[Item], taken: ItemShots) -> str:
             },
             metadata=ItemMetadataModel(),
         )
-        for registers, flips in taken
+        for registers, flips in shots
     ]
     return json.dumps([model.model_dump(mode="json") for model in models])
 

@@ -136,7 +136,7 @@ class Endpoint:
         self._limit = SubmitLimit(rate.value if rate else None)
         self._offload = offload
         self._declared_exhausted = False
-        self._made = 0
+        self._job_count = 0
         self._calibrating: list[asyncio.Task[None]] = []
 
     def begin(self) -> None:
@@ -259,8 +259,8 @@ class Endpoint:
                 await machine.give_back()
 
     def _number(self) -> int:
-        self._made += 1
-        return self._made
+        self._job_count += 1
+        return self._job_count
 
     def _ask(self, body: JsonValue) -> JobRequest:
         try:

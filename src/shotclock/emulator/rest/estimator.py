@@ -82,14 +82,14 @@ def read(document: Json, target: Target, name: str) -> ClientProgram:
     model = ParamsModel.model_validate(typed)
     options = client_options(model)
     pubs: list[EstimatorPub] = []
-    for number, (pub, wanted) in enumerate(zip(model.pubs, observables, strict=True)):
+    for number, (pub, pub_observables) in enumerate(zip(model.pubs, observables, strict=True)):
         circuit_model, _, values_model, precision = pub.root
         circuit, values = read_pub(circuit_model, values_model)
         check_isa(number, circuit, target)
         names = tuple(circuit.parameters)
         bindings = BindingsArray({names: values} if names else {}, shape=values.shape[:-1])
         placed = on_physical_qubits(circuit)
-        pubs.append(EstimatorPub(placed, ObservablesArray.coerce(wanted), bindings, precision))
+        pubs.append(EstimatorPub(placed, ObservablesArray.coerce(pub_observables), bindings, precision))
     resilience = model.options.resilience
     source = NoiseSource(
         device.describe(name),
@@ -105,7 +105,7 @@ def read(document: Json, target: Target, name: str) -> ClientProgram:
         options.execution.rep_delay,
         options.execution.init_qubits,
         result_metadata(finalize_estimator_options(options)),
-        lambda taken: _encode(groups, taken),
+        lambda shots: _encode(groups, shots),
     )
 
 
@@ -118,9 +118,9 @@ def _split(document: Json) -> tuple[Json, list[Json]]:
     for pub in document["pubs"]:
         if not isinstance(pub, list) or len(pub) < 2:
             raise BadProgramError(f"pub {len(typed)}: expected a circuit and observables")
-        circuit, wanted, values, precision, *more = (*pub, None, None)[: max(4, len(pub))]
-        flat = _flat(wanted)
-        observables.append(wanted)
+        circuit, pub_observables, values, precision, *more = (*pub, None, None)[: max(4, len(pub))]
+        flat = _flat(pub_observables)
+        observables.append(pub_observables)
         typed.append([circuit, flat, type_values(values), precision, *more])
     return document | {"pubs": typed}, observables
 
@@ -155,13 +155,13 @@ def _group(
     return EstimatorGroup(numbers, prepare(pubs, obeying, backend=Scheduling(target))[0])
 
 
-def _encode(groups: Sequence[EstimatorGroup], taken: ItemShots) -> str:
+def _encode(groups: Sequence[EstimatorGroup], shots: ItemShots) -> str:
     """A JSON list of PubResults, in the order of the job's PUBs."""
     results: dict[int, PubResultWrapperModel] = {}
     first = 0
     for group in groups:
         end = first + len(group.program.items)
-        result = estimator_v2_post_processor_v0_1(outcome_of(group.program, taken[first:end]))
+        result = estimator_v2_post_processor_v0_1(outcome_of(group.program, shots[first:end]))
         run = result.metadata
         # Mitigation by folding has several items per PUB; the last item may be the read-out calibration.
         each = len(group.program.items) // len(group.numbers)

@@ -163,7 +163,7 @@ class FaultPlan:
     def __init__(self, rules: tuple[FaultRule, ...], seed: int) -> None:
         self._seed = seed
         self._counts = dict.fromkeys(Scope, 0)
-        self._made = 0
+        self._rules_added = 0
         self._rules: list[tuple[FaultRule, int, np.random.Generator]] = []
         self.struck: list[InjectedFault] = []
         for rule in rules:
@@ -171,9 +171,9 @@ class FaultPlan:
 
     def add(self, rule: FaultRule) -> None:
         """Adds a rule, which counts requests from now on."""
-        rng = np.random.default_rng((self._seed, self._made))
+        rng = np.random.default_rng((self._seed, self._rules_added))
         self._rules.append((rule, self._counts[rule.scope], rng))
-        self._made += 1
+        self._rules_added += 1
 
     def clear(self) -> None:
         """Removes all rules."""

@@ -85,11 +85,11 @@ class Account:
 
     def tags_paid_twice(self) -> tuple[str, ...]:
         """Tags with more than one charged workload, which shows a repeated submit."""
-        seen: set[str] = set()
+        charged: set[str] = set()
         twice: dict[str, None] = {}
         for charge in self._charges.values():
             for tag in set(charge.tags):
-                if tag in seen:
+                if tag in charged:
                     twice[tag] = None
-                seen.add(tag)
+                charged.add(tag)
         return tuple(twice)

@@ -22,10 +22,10 @@ from shotclock.emulator.rest.layer_noise import Effort, Layer, Learning, layer_o
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoiseSource:
-    """The source of the layers' noise. given: the model sent with the job; None to learn it."""
+    """The source of the layers' noise. provided: the model sent with the job; None to learn it."""
 
     facts: DeviceFacts
-    given: tuple[LayerError, ...] | None
+    provided: tuple[LayerError, ...] | None
     learning: LayerNoiseLearningOptionsModel
 
 
@@ -34,7 +34,7 @@ def model_layers(
 ) -> tuple[list[tuple[CircuitInstruction, PauliLindbladMap]], tuple[Learning, ...]]:
     """The noise of each unique layer of the PUBs and the circuits that learn it; empty without PEC.
 
-    A layer that is neither given nor learned counts as noiseless.
+    A layer that is neither provided nor learned counts as noiseless.
     """
     finalized = finalize_estimator_options(options)
     task = choose_task_class(finalized.resilience)
@@ -47,9 +47,9 @@ def model_layers(
         [pub.circuit for pub in pubs], [task() for _ in pubs], boxing, box_types="gates"
     )
     layers = [_layer(box) for box in boxes]
-    if source.given is not None:
-        errors = {Layer(error.circuit, tuple(error.qubits)).key: error for error in source.given}
-        return [(box, _find_given(layer, errors)) for box, layer in zip(boxes, layers, strict=True)], ()
+    if source.provided is not None:
+        errors = {Layer(error.circuit, tuple(error.qubits)).key: error for error in source.provided}
+        return [(box, _find_provided(layer, errors)) for box, layer in zip(boxes, layers, strict=True)], ()
     # Learn the first layers, up to the limit.
     most = source.learning.max_layers_to_learn
     chosen = [layer for layer in layers if layer.two_qubit_depth > 0][:most]
@@ -71,16 +71,16 @@ def _layer(box: CircuitInstruction) -> Layer:
     return layer_of(box, {qubit: qubit._index for qubit in box.qubits})
 
 
-def _find_given(layer: Layer, errors: dict[str, LayerError]) -> PauliLindbladMap:
-    given = errors.get(layer.key)
+def _find_provided(layer: Layer, errors: dict[str, LayerError]) -> PauliLindbladMap:
+    layer_error = errors.get(layer.key)
     n = len(layer.qubits)
-    if given is None or given.error is None:
+    if layer_error is None or layer_error.error is None:
         return PauliLindbladMap.identity(n)
     place = {qubit: number for number, qubit in enumerate(layer.qubits)}
     terms = []
-    for label, rate in zip(given.error.generators.to_labels(), given.error.rates, strict=True):
+    for label, rate in zip(layer_error.error.generators.to_labels(), layer_error.error.rates, strict=True):
         # A label's last letter belongs to the first qubit.
-        letters = [(letter, qubit) for letter, qubit in zip(reversed(label), given.qubits, strict=True)]
+        letters = [(letter, qubit) for letter, qubit in zip(reversed(label), layer_error.qubits, strict=True)]
         factors = [(letter, place[qubit]) for letter, qubit in letters if letter != "I"]
         terms.append(
             ("".join(letter for letter, _ in factors), [number for _, number in factors], float(rate))

@@ -181,8 +181,8 @@ def _to_typed(document: Json) -> Json:
     options = document.get("options") or {}
     preset = options.get("default_shots") if isinstance(options, dict) else None
     shots = next(each for each in (document.get("shots"), preset, DEFAULT_SHOTS) if each is not None)
-    rest = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
-    return rest | {"options": options, "pubs": [_to_typed_pub(pub, shots) for pub in document["pubs"]]}
+    others = {name: value for name, value in document.items() if name not in {"shots", "pubs", "options"}}
+    return others | {"options": options, "pubs": [_to_typed_pub(pub, shots) for pub in document["pubs"]]}
 
 
 def _to_typed_pub(pub: Json, shots: int) -> Json:

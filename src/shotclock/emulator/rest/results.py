@@ -15,28 +15,30 @@ def results_text(job: EndpointJob, time: EmulatedTime) -> str:
     fragments = job.results[0]
     end_s = job.locked[-1].end_s
     # The sub-jobs are loaded first; the rest of the time takes shots.
-    taken = UsageInterval(end_s - job.plan.shooting_s, end_s)
+    shooting = UsageInterval(end_s - job.plan.shooting_s, end_s)
     if job.ask.program_id == "executor":
-        return _executor(fragments.results, fragments.echo, job.prepared.items, taken, time)
+        return _executor(fragments.results, fragments.echo, job.prepared.items, shooting, time)
     if job.ask.program_id == "noise-learner":
         return fragments.results
     if job.ask.program_id == "estimator":
         return _primitive(fragments.results, fragments.echo)
-    return _sampler(fragments, job.prepared.items, taken, time)
+    return _sampler(fragments, job.prepared.items, shooting, time)
 
 
 def _sampler(
-    fragments: Fragments, items: tuple[ItemFacts, ...], taken: UsageInterval, time: EmulatedTime
+    fragments: Fragments, items: tuple[ItemFacts, ...], shooting: UsageInterval, time: EmulatedTime
 ) -> str:
     echo = json.loads(fragments.echo)
     pub_shots = echo.get("pub_shots")  # only in twirled programs
     slices = [[[*item.shape, item.shots], 0, item.executions, 0, item.shots] for item in items]
     if pub_shots:
-        slices = [[head, True, *rest, shots] for (head, *rest), shots in zip(slices, pub_shots, strict=True)]
+        slices = [
+            [head, True, *middle, shots] for (head, *middle), shots in zip(slices, pub_shots, strict=True)
+        ]
     numbers = echo.get("numbers") or range(len(items))
     span = {
-        "start": {"__type__": "datetime", "__value__": time.stamp(taken.start_s)},
-        "stop": {"__type__": "datetime", "__value__": time.stamp(taken.end_s)},
+        "start": {"__type__": "datetime", "__value__": time.stamp(shooting.start_s)},
+        "stop": {"__type__": "datetime", "__value__": time.stamp(shooting.end_s)},
         "data_slices": {str(number): part for number, part in zip(numbers, slices, strict=True)},
     }
     kind = "TwirledSliceSpanV2" if pub_shots else "DoubleSliceSpan"
@@ -54,11 +56,11 @@ def _primitive(results: str, metadata: str) -> str:
 
 
 def _executor(
-    results: str, echo: str, items: tuple[ItemFacts, ...], taken: UsageInterval, time: EmulatedTime
+    results: str, echo: str, items: tuple[ItemFacts, ...], shooting: UsageInterval, time: EmulatedTime
 ) -> str:
     chunk = {
-        "start": time.stamp(taken.start_s),
-        "stop": time.stamp(taken.end_s),
+        "start": time.stamp(shooting.start_s),
+        "stop": time.stamp(shooting.end_s),
         "parts": [
             {
                 "idx_item": number,

@@ -56,7 +56,7 @@ def read(document: Json, target: Target) -> Program:
             "numbers": [number for number, _ in placed],
             "pub_shots": [shots for _, shots in placed] if _is_twirled(model.options) else None,
         },
-        lambda taken: _encode(groups, taken),
+        lambda shots: _encode(groups, shots),
     )
 
 
@@ -117,13 +117,13 @@ def _count_shots(program: QuantumProgram, options: SamplerOptions, shots: int) -
     return int(randomizations) * int(program.shots)
 
 
-def _encode(groups: Sequence[SamplerGroup], taken: ItemShots) -> str:
+def _encode(groups: Sequence[SamplerGroup], shots: ItemShots) -> str:
     """A JSON list of SamplerPubResults, in the order of the job's PUBs."""
     results: dict[int, SamplerPubResultWrapperModel] = {}
     first = 0
     for group in groups:
         end = first + len(group.program.items)
-        result = sampler_v2_post_processor_v0_1(outcome_of(group.program, taken[first:end]))
+        result = sampler_v2_post_processor_v0_1(outcome_of(group.program, shots[first:end]))
         for number, pub in zip(group.numbers, result, strict=True):
             # The last randomization may have taken more shots than requested.
             fields = {name: bits.slice_shots(range(group.shots)) for name, bits in pub.data.items()}

@@ -80,20 +80,20 @@ def execute(
     program = _decode_program(chip.name, program_id, params)
     target = targets.target_of(chip.name)
     device = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
-    taken = [
+    item_shots = [
         ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, device)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
-    return Fragments(_encode_results(program_id, program, taken), json.dumps(program.echo))
+    return Fragments(_encode_results(program_id, program, item_shots), json.dumps(program.echo))
 
 
-def _encode_results(program_id: str, program: Program, taken: ItemShots) -> str:
+def _encode_results(program_id: str, program: Program, item_shots: ItemShots) -> str:
     from shotclock.emulator.rest import client_program, encoding  # noqa: PLC0415
 
     if isinstance(program, client_program.ClientProgram):
-        return program.encode(taken)
+        return program.encode(item_shots)
     encode = encoding.executor_items if program_id == "executor" else encoding.sampler_pubs
-    return encode(program.items, taken)
+    return encode(program.items, item_shots)
 
 
 @functools.lru_cache(maxsize=32)

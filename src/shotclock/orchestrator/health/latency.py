@@ -23,7 +23,7 @@ class _Window(Generic[Number]):
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._seen: deque[tuple[int, Number]] = deque()
+        self._values: deque[tuple[int, Number]] = deque()
         self._ranked: list[Number] = []
 
     def __len__(self) -> int:
@@ -31,14 +31,14 @@ class _Window(Generic[Number]):
 
     def add(self, value: Number, now_ns: int) -> None:
         """Adds the newest value; beyond the size, drops the oldest."""
-        self._seen.append((now_ns, value))
+        self._values.append((now_ns, value))
         insort(self._ranked, value)
-        if len(self._seen) > self._size:
+        if len(self._values) > self._size:
             self._drop_oldest()
 
     def forget(self, before_ns: int) -> None:
         """Drops what was seen before this instant."""
-        while self._seen and self._seen[0][0] < before_ns:
+        while self._values and self._values[0][0] < before_ns:
             self._drop_oldest()
 
     def percentile(self, percent: int) -> Number:
@@ -46,7 +46,7 @@ class _Window(Generic[Number]):
         return self._ranked[-(-percent * len(self._ranked) // 100) - 1]
 
     def _drop_oldest(self) -> None:
-        _, value = self._seen.popleft()
+        _, value = self._values.popleft()
         del self._ranked[bisect_left(self._ranked, value)]
 
 

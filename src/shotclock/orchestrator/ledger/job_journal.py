@@ -169,7 +169,7 @@ class PaidJobs:
     def _write(self, tag: str, move: Coroutine[Any, Any, None]) -> None:
         task = asyncio.ensure_future(self._after(self._writing.get(tag), move))
         self._writing[tag] = task
-        task.add_done_callback(lambda done: self._finish_write(tag, done))
+        task.add_done_callback(lambda finished: self._finish_write(tag, finished))
 
     async def _after(self, before: asyncio.Task[None] | None, move: Coroutine[Any, Any, None]) -> None:
         if before is not None:

@@ -133,8 +133,8 @@ async def recover(
         await _record_move(ledger, record, move)
         return move.state
 
-    left = await _open_records(ledger, provider)
-    states = Counter(await _all(settle, left))
+    open_records = await _open_records(ledger, provider)
+    states = Counter(await _all(settle, open_records))
     submitted = await ledger.jobs(LedgerState.SUBMITTED)
     return Recovered(
         states[LedgerState.SUBMITTED],

@@ -79,7 +79,7 @@ class PruneMask(Turns):
         self._inputs = inputs
         self._targets = targets
         self._n = n
-        self._kept = min(n - 1, max(1, round(keep * n)))
+        self._keep_count = min(n - 1, max(1, round(keep * n)))
         self._gates = {name: module for name, module in model.named_modules() if isinstance(module, UnitGate)}
         if not self._gates:
             raise SettingsError("kernel.name: 'prune_mask' needs a model with Gate layers; it has none")
@@ -99,8 +99,8 @@ class PruneMask(Turns):
         change, steps = self._change(units)
         base = (steps < 0).astype(np.uint8)
         # The same function of the units kept, y = base ⊕ b.
-        price = price_of(change.reflect(base), self._kept)
-        priced = price.add_to(change, steps, int(base.sum()) - self._kept)
+        price = price_of(change.reflect(base), self._keep_count)
+        priced = price.add_to(change, steps, int(base.sum()) - self._keep_count)
         request_id = f"{self.name}-{self._turn}"
         return Proposal(
             priced.subproblem(self.name, request_id, base_version, budget_ns), _Priced(units, price)
@@ -110,8 +110,8 @@ class PruneMask(Turns):
         """See `Kernel.rebuild`, at the price of the proposal."""
         priced = _read_context(proposal)
         change, steps = self._change(priced.units)
-        kept = int((to_host(self._current_gates(priced.units))[0]).sum())
-        total = priced.price.add_to(change, steps, kept - self._kept)
+        current_count = int((to_host(self._current_gates(priced.units))[0]).sum())
+        total = priced.price.add_to(change, steps, current_count - self._keep_count)
         return total.rebuild_subproblem(proposal.subproblem, version)
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:

@@ -78,7 +78,7 @@ class Rounding:
         shortest = min(layer.weight.shape[1] for layer in self.layers.values())
         if shortest < n:
             raise SettingsError(f"kernel.n: must be at most the shortest row's {shortest} weights (got {n})")
-        self._asked = 0
+        self._proposals = 0
         self._sweep: list[tuple[str, int, NDArray[np.int64]]] = []
         self._begin_sweep()
 
@@ -90,8 +90,8 @@ class Rounding:
         layer = self.layers[name]
         current = layer.above_floor(row, torch.from_numpy(columns).to(layer.weight.device))
         block = Block(name, row, columns, 1.0 - current)
-        self._asked += 1
-        request_id = f"{self.name}-{self._asked}"
+        self._proposals += 1
+        request_id = f"{self.name}-{self._proposals}"
         return Proposal(
             self._row_loss(block).subproblem(self.name, request_id, base_version, budget_ns), block
         )
@@ -115,24 +115,26 @@ class Rounding:
 
     def state_dict(self) -> dict[str, Any]:
         """See `Stateful`: the random state at the sweep's start, and how many of its blocks are left."""
-        return {"random": self._swept_from, "left": len(self._sweep), "asked": self._asked}
+        return {"random": self._swept_from, "left": len(self._sweep), "asked": self._proposals}
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
         """See `Stateful`."""
-        left, asked = int(state["left"]), int(state["asked"])
+        blocks_left, proposals = int(state["left"]), int(state["asked"])
         self._rng.bit_generator.state = state["random"]
         self._begin_sweep()
-        if not 0 <= left <= len(self._sweep):
-            raise ValueError(f"left: must be from 0 to {len(self._sweep)} blocks (got {left})")
-        self._sweep, self._asked = self._sweep[:left], asked
+        if not 0 <= blocks_left <= len(self._sweep):
+            raise ValueError(f"left: must be from 0 to {len(self._sweep)} blocks (got {blocks_left})")
+        self._sweep, self._proposals = self._sweep[:blocks_left], proposals
 
     @torch.no_grad()
     def layer_loss(self, name: str) -> float:
         """Σ eᵀHe over the rows of a layer of the present model."""
         layer = self.layers[name]
-        seen = self._activations.inputs(name).to(torch.float64)
+        inputs = self._activations.inputs(name).to(torch.float64)
         error = layer.weight.to(torch.float64) - layer.reference.to(torch.float64)
-        return float((seen @ error.T).square().sum() / len(seen) + _damping(seen) * error.square().sum())
+        return float(
+            (inputs @ error.T).square().sum() / len(inputs) + _damping(inputs) * error.square().sum()
+        )
 
     def _begin_sweep(self) -> None:
         """Lists every block of every row once, in reverse: by layer, then by block, then by row."""
@@ -150,23 +152,23 @@ class Rounding:
     def _row_loss(self, block: Block) -> Quadratic:
         """E(b) of the present model."""
         layer = self.layers[block.layer]
-        seen = self._activations.inputs(block.layer).to(torch.float64)
-        columns = torch.from_numpy(block.columns).to(seen.device)
+        inputs = self._activations.inputs(block.layer).to(torch.float64)
+        columns = torch.from_numpy(block.columns).to(inputs.device)
         error = (layer.weight[block.row] - layer.reference[block.row]).to(torch.float64)
         steps = block.steps(layer).to(torch.float64)
-        damping = _damping(seen)
-        shown = seen @ error
-        part = seen[:, columns]
-        curvature = part.T @ part / len(seen)
+        damping = _damping(inputs)
+        shown = inputs @ error
+        part = inputs[:, columns]
+        curvature = part.T @ part / len(inputs)
         curvature.diagonal().add_(damping)
-        pull = part.T @ shown / len(seen) + damping * error[columns]
-        loss = shown @ shown / len(seen) + damping * (error @ error)
+        pull = part.T @ shown / len(inputs) + damping * error[columns]
+        loss = shown @ shown / len(inputs) + damping * (error @ error)
         square, linear, offset = to_host(steps[:, None] * curvature * steps, 2.0 * steps * pull, loss)
         return Quadratic(square, linear, float(offset))
 
 
-def _damping(seen: Tensor) -> Tensor:
-    return DAMPING * seen.square().mean()
+def _damping(inputs: Tensor) -> Tensor:
+    return DAMPING * inputs.square().mean()
 
 
 def _block(proposal: Proposal) -> Block:

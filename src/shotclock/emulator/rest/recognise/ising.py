@@ -163,9 +163,9 @@ def parameters_of(layers: Layers, angles: Sequence[float]) -> QaoaParameters | N
             parameters.coupling[layer, i, j] += 0.5 * coupling.sign * angles[coupling.angle]
             parameters.coupling[layer, j, i] = parameters.coupling[layer, i, j]
     for qubit in range(n):
-        zero, one = _initial_amplitudes(layers, qubit, angles)
-        parameters.warm[qubit] = 2.0 * math.atan2(abs(one), abs(zero))
-        parameters.field[0, qubit] += 0.5 * (cmath.phase(one) - cmath.phase(zero))
+        amplitude_0, amplitude_1 = _initial_amplitudes(layers, qubit, angles)
+        parameters.warm[qubit] = 2.0 * math.atan2(abs(amplitude_1), abs(amplitude_0))
+        parameters.field[0, qubit] += 0.5 * (cmath.phase(amplitude_1) - cmath.phase(amplitude_0))
     for layer in range(1, len(layers.couplings) + 1):
         mixers = [_unitary_between(layers, layer, qubit, angles) for qubit in range(n)]
         if not _set_mixer(parameters, layer - 1, mixers):
@@ -205,8 +205,8 @@ def _set_mixer(parameters: QaoaParameters, layer: int, mixers: Sequence[Matrix])
     for qubit, unitary in enumerate(mixers):
         theta = parameters.warm[qubit]
         off = -1j * math.sin(beta) * math.sin(theta)
-        zero = complex(math.cos(beta), -math.sin(beta) * math.cos(theta))
-        after, before = _phases(unitary, (zero, off, off, zero.conjugate()))
+        diagonal = complex(math.cos(beta), -math.sin(beta) * math.cos(theta))
+        after, before = _phases(unitary, (diagonal, off, off, diagonal.conjugate()))
         parameters.field[layer, qubit] += 0.5 * before
         if layer + 1 < parameters.layers:
             parameters.field[layer + 1, qubit] += 0.5 * after

@@ -113,18 +113,18 @@ def parts_of(circuit: QuantumCircuit) -> tuple[CircuitPart, ...]:
         if len(bits) > 1:
             _join(group, bits)
     parts: dict[int, CircuitPart] = {}
-    seen: set[Bit] = set()
+    visited: set[Bit] = set()
     for item in instructions:
         key = id(group[item.qubits[0]])
         part = parts.setdefault(key, CircuitPart())
         part.instructions.append(item)
         for qubit in item.qubits:
-            if qubit not in seen:
-                seen.add(qubit)
+            if qubit not in visited:
+                visited.add(qubit)
                 part.qubits.append(qubit)
         for clbit in item.clbits:
-            if clbit not in seen:
-                seen.add(clbit)
+            if clbit not in visited:
+                visited.add(clbit)
                 part.clbits.append(clbit)
     return tuple(parts.values())
 
