@@ -66,8 +66,8 @@ class CallCost(Frozen):
 
     def round_trip(self, classical_s: float, price: float, at: SecondPrices) -> float:
         """The R at which p(R) is this price; not positive if none breaks even."""
-        left = at.gpu_second * classical_s - price * self.usage_s
-        return left / (at.gpu_second + (price if self.by_wall else 0.0))
+        worth_left = at.gpu_second * classical_s - price * self.usage_s
+        return worth_left / (at.gpu_second + (price if self.by_wall else 0.0))
 
 
 class BreakEvenPoint(Frozen):

@@ -82,9 +82,9 @@ def _read(
     for name in known:
         if names.count(name) > 1:
             raise SettingsError(f"{path}: {name}: is there {names.count(name)} times")
-        found, expected = parquet.schema_arrow.field(name).type, schema.field(name).type
-        if found != expected:
-            raise SettingsError(f"{path}: {name}: is of type {str(found)[:60]}, must be {expected}")
+        present, expected = parquet.schema_arrow.field(name).type, schema.field(name).type
+        if present != expected:
+            raise SettingsError(f"{path}: {name}: is of type {str(present)[:60]}, must be {expected}")
     # Texts stay in their dictionaries until their sizes are known.
     parquet = pq.ParquetFile(file, read_dictionary=texts, metadata=parquet.metadata, **limits)
     table = parquet.read(columns=known, use_threads=False)
@@ -95,23 +95,23 @@ def _read(
     return table
 
 
-def _check_size(path: Path, found: pq.FileMetaData, most_rows: int) -> None:
+def _check_size(path: Path, metadata: pq.FileMetaData, most_rows: int) -> None:
     for what, number, most in (
-        ("rows", found.num_rows, most_rows),
-        ("row groups", found.num_row_groups, MOST_ROW_GROUPS),
-        ("columns", found.num_columns, MOST_COLUMNS),
+        ("rows", metadata.num_rows, most_rows),
+        ("row groups", metadata.num_row_groups, MOST_ROW_GROUPS),
+        ("columns", metadata.num_columns, MOST_COLUMNS),
     ):
         if not 0 <= number <= most:
             raise SettingsError(f"{path}: has {number:,} {what}; the most is {most:,}")
-    groups = [found.row_group(place) for place in range(found.num_row_groups)]
+    groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     decoded = sum(max(0, group.total_byte_size) for group in groups)
     rows = sum(group.num_rows for group in groups)
     if decoded > MOST_DECODED:
         raise SettingsError(
             f"{path}: decodes to {decoded / MIB:,.0f} MiB; the most is {MOST_DECODED // MIB:,}"
         )
-    if rows != found.num_rows or any(group.num_rows < 0 for group in groups):
-        raise SettingsError(f"{path}: says {found.num_rows:,} rows, its row groups {rows:,}")
+    if rows != metadata.num_rows or any(group.num_rows < 0 for group in groups):
+        raise SettingsError(f"{path}: says {metadata.num_rows:,} rows, its row groups {rows:,}")
 
 
 def _decode_texts(path: Path, name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -106,8 +106,8 @@ class HistoryEntry:
     @property
     def environment_id(self) -> str:
         """Equal where environments are, but for `NOT_A_SERIES`: others are different series."""
-        kept = {name: fact for name, fact in sorted(self.environment.items()) if name not in NOT_A_SERIES}
-        text = json.dumps(kept)
+        facts = {name: fact for name, fact in sorted(self.environment.items()) if name not in NOT_A_SERIES}
+        text = json.dumps(facts)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -148,18 +148,18 @@ def entry(folder: Path) -> HistoryEntry:
 
 def of_bench(summary: Summary) -> HistoryEntry:
     """The entry of a bench run: what of its summary a trend is drawn from."""
-    found: list[HistoryFigure] = []
+    figures: list[HistoryFigure] = []
     for name, metric in summary.metrics.items():
         if isinstance(metric, Latency):
-            found += _percentiles(name, metric.n, metric.percentiles.items())
+            figures += _percentiles(name, metric.n, metric.percentiles.items())
         elif metric.value is not None and _can_be(name, summary):
-            found.append(HistoryFigure(name, "ratio", "higher", metric.n, metric.value, metric.lower_bound))
+            figures.append(HistoryFigure(name, "ratio", "higher", metric.n, metric.value, metric.lower_bound))
     for name, arm in summary.arms.items():
         if arm.samples_per_s is not None:
-            found.append(
+            figures.append(
                 HistoryFigure(f"{name}.samples_per_s", "1/s", "higher", arm.steps, arm.samples_per_s, None)
             )
-        found += _price(name, arm)
+        figures += _price(name, arm)
     return HistoryEntry(
         summary.run_id,
         "bench",
@@ -168,7 +168,7 @@ def of_bench(summary: Summary) -> HistoryEntry:
         summary.emulated,
         summary.clock,
         _request_facts(summary) | summary.environment,
-        tuple(found),
+        tuple(figures),
     )
 
 
@@ -209,23 +209,25 @@ def _price(name: str, arm: ArmSummary) -> list[HistoryFigure]:
 
 
 def _of_load(summary: LoadSummary) -> HistoryEntry:
-    found: list[HistoryFigure] = []
+    figures: list[HistoryFigure] = []
     if summary.runs:
         run = summary.runs[summary.quoted]
         tails: dict[str, Tail] = {"latency": run.latency, "quantum_latency": run.quantum_latency}
         for name, tail in (tails | {"software": run.software, "issue_lag": run.issue_lag}).items():
-            found += _percentiles(f"load.{name}", tail.n, tail.percentiles.items())
+            figures += _percentiles(f"load.{name}", tail.n, tail.percentiles.items())
         for name, share in (
             ("deadline_hit_ratio", run.deadline_hit_ratio),
             ("quantum_share", run.quantum_share),
         ):
             if share.value is not None:
-                found.append(
+                figures.append(
                     HistoryFigure(f"load.{name}", "ratio", "higher", share.n, share.value, share.lower_bound)
                 )
-        found.append(HistoryFigure("load.goodput_per_s", "1/s", "higher", run.calls, run.goodput_per_s, None))
+        figures.append(
+            HistoryFigure("load.goodput_per_s", "1/s", "higher", run.calls, run.goodput_per_s, None)
+        )
     if summary.knee is not None and summary.knee.met_per_s is not None:
-        found.append(
+        figures.append(
             HistoryFigure("load.knee_per_s", "1/s", "higher", len(summary.runs), summary.knee.met_per_s, None)
         )
     return HistoryEntry(
@@ -236,7 +238,7 @@ def _of_load(summary: LoadSummary) -> HistoryEntry:
         summary.emulated,
         summary.clock,
         _load_facts(summary) | summary.environment,
-        tuple(found),
+        tuple(figures),
     )
 
 
@@ -259,9 +261,11 @@ def _percentiles(
 ) -> list[HistoryFigure]:
     """Those there are; a miss has no value to keep."""
     return [
-        HistoryFigure(f"{name}.{quantile}_ms", "ms", "lower", n, found.value, found.upper_bound)
-        for quantile, found in percentiles
-        if isinstance(found, Percentile) and found.value is not None and math.isfinite(found.value)
+        HistoryFigure(f"{name}.{quantile}_ms", "ms", "lower", n, percentile.value, percentile.upper_bound)
+        for quantile, percentile in percentiles
+        if isinstance(percentile, Percentile)
+        and percentile.value is not None
+        and math.isfinite(percentile.value)
     ]
 
 
@@ -313,22 +317,24 @@ class History:
 
     def _schema(self) -> set[str]:
         """Its statements: a view or a trigger of somebody else's would run with our queries."""
-        found = self._connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
-        return {" ".join(str(row[0]).split()) for row in found}
+        statements = self._connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
+        return {" ".join(str(row[0]).split()) for row in statements}
 
     def _rows(
         self, query: str, types: tuple[_Type, ...], values: tuple[str, ...] = ()
     ) -> list[tuple[Any, ...]]:
         """What a query gives. SettingsError naming the run whose values a figure cannot have."""
         try:
-            found = list(self._connection.execute(query, values))
+            rows = list(self._connection.execute(query, values))
         except apsw.Error as error:
             raise MachineError(f"{self._path}: cannot be read as a history: {error}") from error
-        if len(found) > MOST_ROWS:
-            raise SettingsError(f"{self._path}: has {len(found):,} rows; the most is {MOST_ROWS:,}")
-        for row in found:
-            odd = [one for one, kind in zip(row, types, strict=True) if not isinstance(one, kind)]
-            odd += [one for one in row if isinstance(one, float) and not abs(one) <= documents.LARGEST]
+        if len(rows) > MOST_ROWS:
+            raise SettingsError(f"{self._path}: has {len(rows):,} rows; the most is {MOST_ROWS:,}")
+        for row in rows:
+            odd = [value for value, kind in zip(row, types, strict=True) if not isinstance(value, kind)]
+            odd += [
+                value for value in row if isinstance(value, float) and not abs(value) <= documents.LARGEST
+            ]
             where = f"{self._path}: run {str(row[0])[:60]!a}"
             if odd:
                 raise SettingsError(f"{where}: has the value {str(odd[0])[:60]!a}; remove the run")
@@ -336,7 +342,7 @@ class History:
                 documents.check(list(row))
             except documents.DocumentError as error:
                 raise SettingsError(f"{where}: {error}; remove the run") from error
-        return found
+        return rows
 
     def add(self, new: HistoryEntry) -> bool:
         """Keeps a run, whole or not at all; whether it was new. The same run is kept once."""
@@ -389,12 +395,12 @@ class History:
 
     def _facts(self, run: str, text: str) -> dict[str, str]:
         try:
-            found = documents.parse_json(text)
+            facts = documents.parse_json(text)
         except documents.DocumentError as error:
             raise SettingsError(f"{self._path}: run {run!a}: environment {error}; remove the run") from error
-        if not isinstance(found, dict) or not all(isinstance(fact, str) for fact in found.values()):
+        if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
             raise SettingsError(f"{self._path}: run {run!a}: its environment is not of texts; remove the run")
-        return found
+        return facts
 
     def export(self, path: Path) -> None:
         """Everything as one Parquet file, a row a run and a metric."""

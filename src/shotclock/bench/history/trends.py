@@ -55,12 +55,13 @@ class Trend:
     @property
     def is_emulated(self) -> bool:
         """Whether any run was."""
-        return any(point.emulated for one in self.series for point in one.points)
+        return any(point.emulated for series in self.series for point in series.points)
 
     @property
     def clock(self) -> str:
         """virtual where any run's was."""
-        return "virtual" if any(p.clock == "virtual" for one in self.series for p in one.points) else "wall"
+        is_virtual = any(p.clock == "virtual" for series in self.series for p in series.points)
+        return "virtual" if is_virtual else "wall"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Trends:
     @property
     def changes(self) -> list[tuple[Trend, Series, ChangePoint]]:
         """Every change, the newest run first."""
-        found = [(t, one, change) for t in self.trends for one in t.series for change in one.changes]
-        return sorted(found, key=lambda each: each[1].points[each[2].index].started_at, reverse=True)
+        moved = [(t, series, change) for t in self.trends for series in t.series for change in series.changes]
+        return sorted(moved, key=lambda each: each[1].points[each[2].index].started_at, reverse=True)
 
 
 def read_trends(history: History, patterns: Sequence[str] = ()) -> Trends:
@@ -86,12 +87,14 @@ def read_trends(history: History, patterns: Sequence[str] = ()) -> Trends:
     for pattern in patterns:
         if not any(fnmatchcase(metric, pattern) for metric in known):
             raise SettingsError(f"--metric {pattern}: fits no recorded metric; there are {', '.join(known)}")
-    wanted = [m for m in known if any(fnmatchcase(m, pattern) for pattern in patterns or USUAL)]
+    metrics = [m for m in known if any(fnmatchcase(m, pattern) for pattern in patterns or USUAL)]
     environments = history.environments()
-    letters = {found: _letter(place) for place, found in enumerate(environments)}
-    trends = tuple(_trend(metric, history.trend(metric), letters) for metric in wanted)
-    runs = {point.run_id for trend in trends for one in trend.series for point in one.points}
-    return Trends(trends, {letters[found]: facts for found, facts in environments.items()}, len(runs))
+    letters = {environment: _letter(place) for place, environment in enumerate(environments)}
+    trends = tuple(_trend(metric, history.trend(metric), letters) for metric in metrics)
+    runs = {point.run_id for trend in trends for series in trend.series for point in series.points}
+    return Trends(
+        trends, {letters[environment]: facts for environment, facts in environments.items()}, len(runs)
+    )
 
 
 def _trend(metric: str, points: Sequence[TrendPoint], letters: Mapping[str, str]) -> Trend:
@@ -114,30 +117,30 @@ def worse(trend: Trend, change: ChangePoint) -> bool:
     return rose if trend.direction == "lower" else not rose
 
 
-def as_json(found: Trends) -> dict[str, object]:
+def as_json(trends: Trends) -> dict[str, object]:
     """Schema 1: every change, and how many runs each series has."""
     return {
         "schema": 1,
-        "runs": found.runs,
-        "environments": {letter: dict(facts) for letter, facts in found.environments.items()},
+        "runs": trends.runs,
+        "environments": {letter: dict(facts) for letter, facts in trends.environments.items()},
         "metrics": {
             trend.metric: {
                 "unit": trend.unit,
                 "direction": trend.direction,
-                "series": {one.name: len(one.points) for one in trend.series},
+                "series": {series.name: len(series.points) for series in trend.series},
                 "changes": [
                     {
-                        "environment": one.name,
-                        "run_id": one.points[change.index].run_id,
+                        "environment": series.name,
+                        "run_id": series.points[change.index].run_id,
                         "before": change.before,
                         "after": change.after,
                         "p": change.p,
                         "worse": worse(trend, change),
                     }
-                    for one in trend.series
-                    for change in one.changes
+                    for series in trend.series
+                    for change in series.changes
                 ],
             }
-            for trend in found.trends
+            for trend in trends.trends
         },
     }

@@ -71,8 +71,8 @@ def _find_limits(metrics: Iterable[str]) -> tuple[dict[str, set[str]], list[str]
     """The quantiles limited for each hybrid arm's call, and those missing from the arm that has most."""
     limits: dict[str, set[str]] = {}
     for metric in metrics:
-        arm, _, rest = metric.partition(".")
-        figure, _, quantile = rest.rpartition(".")
+        arm, _, figure_name = metric.partition(".")
+        figure, _, quantile = figure_name.rpartition(".")
         if arm.startswith(HYBRID) and figure in {"quantum_latency", "added_latency"}:
             limits.setdefault(arm, set()).add(quantile.removesuffix("_ms"))
     most = max(limits.values(), key=len, default=set[str]())
@@ -90,14 +90,14 @@ def _limits_point(
     limits: dict[str, set[str]], missing: list[str], results: str, cited: Iterable[str]
 ) -> CurvePoint:
     if not limits:
-        said = "no hybrid arm has a limit"
-        return _point(SLOS, State.NOT_MEASURED, said, "name a hybrid arm in bench.arms")
+        finding = "no hybrid arm has a limit"
+        return _point(SLOS, State.NOT_MEASURED, finding, "name a hybrid arm in bench.arms")
     most = max(limits, key=lambda arm: len(limits[arm]))
     if missing:
         have = "has" if len(missing) == 1 else "have"
-        said = f"{' and '.join(missing)} of a hybrid call {have} no limit ({results})"
+        finding = f"{' and '.join(missing)} of a hybrid call {have} no limit ({results})"
         fix = _NEW_THRESHOLD.format(metric=f"{most}.added_latency.{missing[0]}_ms")
-        return _point(SLOS, State.NOT_MET, said, fix, cited)
+        return _point(SLOS, State.NOT_MET, finding, fix, cited)
     return _point(SLOS, State.MET, f"p50, p95 and p99 of a hybrid call have limits ({results})", "", cited)
 
 
@@ -105,22 +105,22 @@ def _candidate(summary: Summary) -> CurvePoint:
     arms = racing(summary)
     if not arms or CONTROL not in summary.arms:
         missing = CONTROL if arms else "a hybrid arm"
-        said = f"without {missing} nothing says what the samples add"
-        return _point(CANDIDATE, State.NOT_MEASURED, said, f"add {missing} to bench.arms")
+        finding = f"without {missing} nothing says what the samples add"
+        return _point(CANDIDATE, State.NOT_MEASURED, finding, f"add {missing} to bench.arms")
     calls = sum(arm.calls for arm in arms.values())
     wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
     best = max(arms, key=lambda name: _number(arms[name].loss.improvement))
     control = summary.arms[CONTROL].loss.improvement
-    said = (
+    finding = (
         f"{summary.kernel}, n = {summary.n}: samples beat the classical answer in {wins:,} of "
         f"{count(calls, 'call')}; {best} gained {_gain(arms[best].loss.improvement)}, "
         f"{CONTROL} {_gain(control)} held-out loss"
     )
     figures = (*(f"{name}.winners" for name in arms), f"{best}.loss", f"{CONTROL}.loss")
     if summary.verdict.worth == "worth it":
-        return _point(CANDIDATE, State.MET, said, "", figures)
+        return _point(CANDIDATE, State.MET, finding, "", figures)
     fix = "try another kernel, more variables or more seeds; keep the classical answer until one gains"
-    return _point(CANDIDATE, State.NOT_MET, said, fix, figures)
+    return _point(CANDIDATE, State.NOT_MET, finding, fix, figures)
 
 
 def _fabric(summary: Summary) -> CurvePoint:
@@ -147,7 +147,7 @@ def _instruments(summary: Summary) -> CurvePoint:
     silent = [f"{name}.{stage}" for name, stage, n in counted if not n]
     lowest, highest = min(n for *_, n in counted), max(n for *_, n in counted)
     span = f"{lowest:,}" if lowest == highest else f"{lowest:,} to {highest:,}"
-    said = f"submit, execution and return are histograms of {span} {verb(highest, 'call', 'calls')} an arm"
+    finding = f"submit, execution and return are histograms of {span} {verb(highest, 'call', 'calls')} an arm"
     alerts = len(summary.thresholds)
     missing = [f"{', '.join(silent)} without a call"] if silent else []
     missing += [] if alerts else ["no alert threshold is set"]
@@ -155,8 +155,8 @@ def _instruments(summary: Summary) -> CurvePoint:
     missing += ["hardware counters (HBM, CXL, RDMA) are not among a run's figures"]
     fix = "set [[threshold]]s, and read the accelerator's own exporter beside `bench --metrics PORT`"
     alert = f"{count(alerts, 'threshold')} {verb(alerts, 'alerts', 'alert')}"
-    said = f"{said}, {alert}; missing: {'; '.join(missing)}"
-    return _point(INSTRUMENTS, State.NOT_MET, said, fix, figures)
+    finding = f"{finding}, {alert}; missing: {'; '.join(missing)}"
+    return _point(INSTRUMENTS, State.NOT_MET, finding, fix, figures)
 
 
 def _fallback(summary: Summary) -> CurvePoint:
@@ -168,14 +168,14 @@ def _fallback(summary: Summary) -> CurvePoint:
     name = max(fallbacks, key=lambda arm: fallbacks[arm], default="")
     if not name or not _n(summary, f"{CONTROL}.added_latency"):
         missing = CONTROL if name else f"a {HYBRID}…{PROTECTED} arm"
-        said = f"without {missing} no call shows the fallback"
-        return _point(FALLBACK, State.NOT_MEASURED, said, f"add {missing} to bench.arms")
+        finding = f"without {missing} no call shows the fallback"
+        return _point(FALLBACK, State.NOT_MEASURED, finding, f"add {missing} to bench.arms")
     fell = fallbacks[name]
     hits, off = (
         _share(summary, f"{name}.deadline_hit_ratio"),
         _share(summary, f"{CONTROL}.deadline_hit_ratio"),
     )
-    said = (
+    finding = (
         f"{name} answered {percent(hits)} of its calls by the deadline, {fell:,} of "
         f"{summary.arms[name].calls:,} without the QPU; with the quantum path off ({CONTROL}), "
         f"{percent(off)}"
@@ -184,25 +184,27 @@ def _fallback(summary: Summary) -> CurvePoint:
     if not fell and hits >= ANSWERED_FROM:
         arm = f"{HYBRID}public-cloud{PROTECTED}"
         fix = f'add {arm} to bench.arms, with mode = "inline" in [arm.{arm}]: it misses its budget'
-        return _point(FALLBACK, State.NOT_MEASURED, f"{said}: no call needed its fallback", fix, figures)
+        return _point(FALLBACK, State.NOT_MEASURED, f"{finding}: no call needed its fallback", fix, figures)
     if min(hits, off) < ANSWERED_FROM:
-        return _point(FALLBACK, State.NOT_MET, said, "raise quantum.budget_ms, or call less often", figures)
-    return _point(FALLBACK, State.MET, said, "", figures)
+        return _point(
+            FALLBACK, State.NOT_MET, finding, "raise quantum.budget_ms, or call less often", figures
+        )
+    return _point(FALLBACK, State.MET, finding, "", figures)
 
 
 def _continuous(own: list[str], *, emulated: bool | None) -> CurvePoint:
     """One run cannot show that runs recur, only whether its thresholds can fail a build."""
     hardware = {True: "; no hardware in the loop", False: "; on hardware", None: ""}[emulated]
     if not own:
-        said = f"no threshold is set, so no regression fails a build{hardware}"
+        finding = f"no threshold is set, so no regression fails a build{hardware}"
         fix = f"{_NEW_THRESHOLD.format(metric=f'{HYBRID}colocated.added_latency.p95_ms')}, and run it in CI"
-        return _point(CONTINUOUS, State.NOT_MET, said, fix)
+        return _point(CONTINUOUS, State.NOT_MET, finding, fix)
     fail = f"{count(len(own), 'threshold')} {verb(len(own), 'fails', 'fail')} a build"
-    said = (
+    finding = (
         f"{fail} that breaks {verb(len(own), 'it', 'them')}; one run does not show that it recurs{hardware}"
     )
     fix = "run `shotclock bench` in CI, and `shotclock compare` against the run before"
-    return _point(CONTINUOUS, State.NOT_MEASURED, said, fix, own)
+    return _point(CONTINUOUS, State.NOT_MEASURED, finding, fix, own)
 
 
 def _fallbacks(name: str) -> tuple[str, ...]:

@@ -80,8 +80,8 @@ def _fabric(summary: Summary, gate: GateResult) -> FabricFigures:
         return FabricFigures(arm, kind, "not settled", f"invalid: {why}", (gate.metric,))
     has_p95 = _has_p95(summary.metrics.get(f"{arm}.quantum_latency"))
     if gate.result is Result.PASS:
-        said = f"its p95 is within {within}" if has_p95 else f"every call was within {within}"
-        return FabricFigures(arm, kind, "inline", f"{said} ({gate.why})", (gate.metric,))
+        finding = f"its p95 is within {within}" if has_p95 else f"every call was within {within}"
+        return FabricFigures(arm, kind, "inline", f"{finding} ({gate.why})", (gate.metric,))
     if gate.result is Result.INCONCLUSIVE:
         calls = f"about {count(gate.needed, 'call')}" if gate.needed else "more calls"
         return FabricFigures(
@@ -89,8 +89,8 @@ def _fabric(summary: Summary, gate: GateResult) -> FabricFigures:
         )
     mode, compared = _beside_training(summary, arm)
     iteration = f"{BASELINE}.{Stage.TOTAL_ITERATION_TIME}.mean_ms"
-    said = f"its p95 is not within {within}" if has_p95 else f"too many calls were not within {within}"
-    why = f"{said} ({gate.why}), and {compared}"
+    finding = f"its p95 is not within {within}" if has_p95 else f"too many calls were not within {within}"
+    why = f"{finding} ({gate.why}), and {compared}"
     return FabricFigures(
         arm, kind, mode, why, (gate.metric, iteration) if BASELINE in summary.arms else (gate.metric,)
     )

@@ -54,10 +54,10 @@ def resolve(threshold: Threshold, arms: list[Arm]) -> GateTarget:
         raise SettingsError(
             f"threshold: '{threshold.metric}': no arm of this run has that name; arms: {names}"
         )
-    rest = threshold.metric.removeprefix(f"{arm.name}.")
-    if rest in RATIOS and rest in figures(arm):
-        return _apply_direction(threshold, GateTarget(arm.name, rest, None), "min")
-    figure, _, statistic = rest.rpartition(".")
+    figure_name = threshold.metric.removeprefix(f"{arm.name}.")
+    if figure_name in RATIOS and figure_name in figures(arm):
+        return _apply_direction(threshold, GateTarget(arm.name, figure_name, None), "min")
+    figure, _, statistic = figure_name.rpartition(".")
     quantile = QUANTILES.get(statistic.removesuffix("_ms")) if statistic.endswith("_ms") else None
     if quantile is None or figure not in _latencies(arm):
         raise SettingsError(
@@ -125,7 +125,9 @@ def _latencies(arm: Arm) -> set[str]:
     return whole | parts | classes
 
 
-def _apply_direction(threshold: Threshold, target: GateTarget, wanted: str) -> GateTarget:
-    if threshold.direction != wanted:
-        raise SettingsError(f"threshold: '{threshold.metric}' takes {wanted} =, not {threshold.direction} =")
+def _apply_direction(threshold: Threshold, target: GateTarget, direction: str) -> GateTarget:
+    if threshold.direction != direction:
+        raise SettingsError(
+            f"threshold: '{threshold.metric}' takes {direction} =, not {threshold.direction} ="
+        )
     return target

@@ -69,26 +69,26 @@ def describe_ladders(summary: Summary) -> list[Sentence]:
 
 def describe_ladder(arm: str, ladder: Ladder) -> str:
     """How often the QPU's best sample matched the optimum and beat each other control, with intervals."""
-    said = []
+    comparisons = []
     if EXACT in ladder.rungs:
-        said.append(f"matches the optimum in {_share(ladder.rungs[EXACT].equal)}")
+        comparisons.append(f"matches the optimum in {_share(ladder.rungs[EXACT].equal)}")
     others = [
         f"{NAMES.get(name, name)} in {_share(rung.better)}"
         for name, rung in ladder.rungs.items()
         if name != EXACT
     ]
     if others:
-        said.append(f"beats {', '.join(others)}")
+        comparisons.append(f"beats {', '.join(others)}")
     return (
-        f"{arm}: in {count(ladder.calls, 'call')} with samples, the QPU's best sample {' and '.join(said)} "
-        f"(99 % intervals); {_describe_times(ladder)}."
+        f"{arm}: in {count(ladder.calls, 'call')} with samples, the QPU's best sample "
+        f"{' and '.join(comparisons)} (99 % intervals); {_describe_times(ladder)}."
     )
 
 
-def _share(found: Ratio) -> str:
-    if found.value is None or found.lower_bound is None or found.upper_bound is None:
+def _share(ratio: Ratio) -> str:
+    if ratio.value is None or ratio.lower_bound is None or ratio.upper_bound is None:
         return NOTHING
-    return f"{percent(found.value)} ({percent_range(found.lower_bound, found.upper_bound)})"
+    return f"{percent(ratio.value)} ({percent_range(ratio.lower_bound, ratio.upper_bound)})"
 
 
 def _describe_times(ladder: Ladder) -> str:

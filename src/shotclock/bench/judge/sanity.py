@@ -79,12 +79,18 @@ def _classical(summary: Summary) -> SanityArm:
     elsewhere = not (gpu and summary.workload.endswith(MEDIUM))
     figures = tuple(_figure(latency, BASELINE, each, elsewhere=elsewhere) for each in STATISTICS)
     where = gpu or summary.environment.get("cpu", "an unknown processor")
-    said = (
+    comparison = (
         f"the reference is a medium model on an MI455X-like device, this run's {summary.workload} on {where}"
     )
     mean = {"training": latency.mean} if latency.mean is not None else {}
     return SanityArm(
-        arm=BASELINE, figure=figure, figures=figures, components_ms=mean, rests_on=(), tags={}, said=said
+        arm=BASELINE,
+        figure=figure,
+        figures=figures,
+        components_ms=mean,
+        rests_on=(),
+        tags={},
+        said=comparison,
     )
 
 

@@ -44,6 +44,6 @@ def shares(summary: Summary, arm: str) -> list[Share]:
         spent = _total_ms(summary, f"{arm}.{stage}") / whole
         waited = _total_ms(summary, f"{arm}.{stage}.emulated_wait") / whole
         stages.append(Share(str(stage), spent, min(waited, spent)))
-    rest = blocked / whole - sum(stage.share for stage in stages)
+    unattributed = blocked / whole - sum(stage.share for stage in stages)
     training = Share(TRAINING, max(0.0, 1 - blocked / whole), 0.0)
-    return [training, *stages, Share(HAND_OVER, max(0.0, rest), 0.0)]
+    return [training, *stages, Share(HAND_OVER, max(0.0, unattributed), 0.0)]

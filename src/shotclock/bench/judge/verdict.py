@@ -21,12 +21,12 @@ from shotclock.domain.stages import Stage
 
 def verdict(summary: Summary) -> Verdict:
     """Worth it or not; remote, private or staged; inline, overlap or offline; then the reasons for each."""
-    found, worth = fabrics(summary), worth_of(summary)
+    fabrics_gated, worth = fabrics(summary), worth_of(summary)
     tags = {arm.arm: arm.tags for arm in summary.sanity}
-    choice = choose(found, worth, tags)
+    choice = choose(fabrics_gated, worth, tags)
     arms = summary.arms
-    sentences = [_way(choice)] if found else []
-    sentences += [_fabric(one, summary) for one in found]
+    sentences = [_way(choice)] if fabrics_gated else []
+    sentences += [_fabric(fabric, summary) for fabric in fabrics_gated]
     sentences += _quality(summary)
     sentences += describe_ladders(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
@@ -47,11 +47,11 @@ def verdict(summary: Summary) -> Verdict:
     if invalid:
         worth = "undecided"
     return Verdict(
-        headline=invalid or _headline(summary, found, worth, choice),
+        headline=invalid or _headline(summary, fabrics_gated, worth, choice),
         sentences=tuple(sentences),
         worth=worth if racing(summary) else "",
-        way=choice.way if found else "",
-        modes={one.arm: one.mode for one in found},
+        way=choice.way if fabrics_gated else "",
+        modes={fabric.arm: fabric.mode for fabric in fabrics_gated},
     )
 
 
@@ -98,15 +98,15 @@ def gain_on_control(summary: Summary, name: str) -> tuple[float, float] | None:
 
 
 def _headline(
-    summary: Summary, found: tuple[FabricFigures, ...], worth: Worth, choice: PlacementChoice
+    summary: Summary, fabrics_gated: tuple[FabricFigures, ...], worth: Worth, choice: PlacementChoice
 ) -> str:
     arms = racing(summary)
     if not arms:
         return _without_race(summary)
-    inline = sum(one.mode == "inline" for one in found)
-    fit = f"{inline} of {count(len(found), 'fabric')} {verb(inline, 'fits', 'fit')} inline"
+    inline = sum(fabric.mode == "inline" for fabric in fabrics_gated)
+    fit = f"{inline} of {count(len(fabrics_gated), 'fabric')} {verb(inline, 'fits', 'fit')} inline"
     way = "Placement inconclusive" if choice.way == "not settled" else choice.way.capitalize()
-    way = f"{way}: {fit}." if found else "No fabric was gated."
+    way = f"{way}: {fit}." if fabrics_gated else "No fabric was gated."
     returned = sum(_with_samples(summary, name) for name in arms)
     calls = sum(arm.calls for arm in arms.values())
     wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
@@ -196,9 +196,9 @@ def _idle(name: str, arm: ArmSummary) -> list[Sentence]:
 
 def _describe_abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
     """Usage paid for without an answer, and usage that is not reported."""
-    cost, said = arm.cost, []
+    cost, faults = arm.cost, []
     if cost.abandoned_jobs:
-        said.append(
+        faults.append(
             f"abandoned {count(cost.abandoned_jobs, 'submitted job')}, which took "
             f"{number(cost.abandoned_qpu_s)} of its {number(cost.qpu_s)} QPU s"
         )
@@ -208,8 +208,8 @@ def _describe_abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
         if unknown
     ]
     if untold:
-        said.append(f"has no usage reported for {' and '.join(untold)}, so its cost is a lower bound")
-    return [Sentence(text=f"{name} {' and '.join(said)}.", figures=(f"{name}.cost",))] if said else []
+        faults.append(f"has no usage reported for {' and '.join(untold)}, so its cost is a lower bound")
+    return [Sentence(text=f"{name} {' and '.join(faults)}.", figures=(f"{name}.cost",))] if faults else []
 
 
 def _quality(summary: Summary) -> list[Sentence]:
@@ -276,8 +276,8 @@ def _alike(summary: Summary) -> list[list[str]]:
     """Arms with a QPU, those of one loss and one price together: where no sample won, they trained alike."""
     groups: dict[str, list[str]] = {}
     for name, arm in summary.arms.items():
-        asked = (name.startswith(HYBRID) or name == RAW) and arm.calls
-        if asked and arm.loss.improvement is not None:
+        has_calls = (name.startswith(HYBRID) or name == RAW) and arm.calls
+        if has_calls and arm.loss.improvement is not None:
             groups.setdefault(f"{arm.loss} {_price(arm)}", []).append(name)
     return list(groups.values())
 

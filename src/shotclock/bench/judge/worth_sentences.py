@@ -12,8 +12,10 @@ def worth_sentences(summary: Summary) -> list[Sentence]:
     """Break-even and Amdahl's ceiling of each arm for which they were found."""
     sentences = []
     if summary.break_even is not None:
-        found = summary.break_even
-        sentences += [_word_break_even(cost, found) for cost in found.quantum if cost.arm in found.points]
+        break_even = summary.break_even
+        sentences += [
+            _word_break_even(cost, break_even) for cost in break_even.quantum if cost.arm in break_even.points
+        ]
     for arm, ceiling in summary.amdahl.items():
         bound = "without bound" if ceiling.at_most is None else f"by {number(ceiling.at_most)}× at most"
         share = percent(ceiling.share)
@@ -23,8 +25,8 @@ def worth_sentences(summary: Summary) -> list[Sentence]:
     return sentences
 
 
-def _word_break_even(cost: CallCost, found: BreakEven) -> Sentence:
-    point, currency = found.points[cost.arm], found.prices.currency
+def _word_break_even(cost: CallCost, break_even: BreakEven) -> Sentence:
+    point, currency = break_even.points[cost.arm], break_even.prices.currency
     basis = "per unit of loss" if point.per_loss else "for the same answer"
     price = (
         f"no QPU price breaks even with classical-control {basis}, because the call's round trip alone is "

@@ -128,8 +128,8 @@ def schedule(plan: ArrivalPlan) -> Instants:
 def instances(n: int, seed: int, count: int = 256) -> tuple[Subproblem, ...]:
     """Dense subproblems with normal coefficients: what the calls ask, in turn."""
     rng = np.random.default_rng((seed, n))
-    made = []
+    subproblems = []
     for _ in range(count):
         upper = np.triu(rng.normal(size=(n, n)), k=1)
-        made.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load"))
-    return tuple(made)
+        subproblems.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load"))
+    return tuple(subproblems)

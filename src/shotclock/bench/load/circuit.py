@@ -69,18 +69,18 @@ def _refusal(file: str, error: CircuitError) -> SettingsError:
     return SettingsError(f"--circuit {file}: {error.field}: {error.message}{hint}")
 
 
-def _values(given: Iterable[str]) -> tuple[tuple[str, float], ...]:
+def _values(assignments: Iterable[str]) -> tuple[tuple[str, float], ...]:
     values: dict[str, float] = {}
-    for one in given:
-        name, equals, number = one.partition("=")
+    for assignment in assignments:
+        name, equals, number = assignment.partition("=")
         if not (name and equals):
-            raise SettingsError(f"--value {one}: expected NAME=NUMBER")
+            raise SettingsError(f"--value {assignment}: expected NAME=NUMBER")
         if name in values:
-            raise SettingsError(f"--value {one}: {name} has a value already")
+            raise SettingsError(f"--value {assignment}: {name} has a value already")
         try:
             values[name] = float(number)
         except ValueError as error:
-            raise SettingsError(f"--value {one}: {number!r} is not a number") from error
+            raise SettingsError(f"--value {assignment}: {number!r} is not a number") from error
         if not math.isfinite(values[name]):
-            raise SettingsError(f"--value {one}: must be a finite number")
+            raise SettingsError(f"--value {assignment}: must be a finite number")
     return tuple(values.items())

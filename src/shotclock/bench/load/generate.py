@@ -43,7 +43,7 @@ class LoadGenerator:
     run: int = 0
     calls: list[CallRecord] = field(default_factory=list)
     _began_ns: int = 0
-    _asked: int = 0
+    _calls_made: int = 0
 
     async def generate(self) -> list[CallRecord]:
         """Makes every call and waits for it; the records in the order of their ends.
@@ -104,15 +104,15 @@ class LoadGenerator:
         await asyncio.sleep(max(0, until_ns - self._now_ns()) / NS_PER_S)
 
     async def _call(self, query: int, scheduled_ns: int) -> None:
-        request = self.requests[self._asked % len(self.requests)]
-        self._asked += 1
+        request = self.requests[self._calls_made % len(self.requests)]
+        self._calls_made += 1
         issued_ns = self._now_ns()
-        asked = replace(
+        own_request = replace(
             request,
-            request_id=f"load-{self.plan.seed}-{self.run}-{self._asked}",
+            request_id=f"load-{self.plan.seed}-{self.run}-{self._calls_made}",
             budget_ns=max(0, self.plan.deadline_ns - (issued_ns - scheduled_ns)),
         )
-        outcome = await ask(self.dispatcher, asked)
+        outcome = await ask(self.dispatcher, own_request)
         self.calls.append(
             record(
                 outcome,

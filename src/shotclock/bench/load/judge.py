@@ -30,7 +30,7 @@ def judge(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> LoadR
     lasted_s = _measure_length_s(calls, plan)
     offered, achieved = _rates(calls, plan)
     lag = Sample.of([call.issue_lag_ns for call in calls])
-    found = windows(calls, plan, basis)
+    in_windows = windows(calls, plan, basis)
     faults = (*_overrun(calls, plan.quantile), *_faults(plan, gated, lag, offered, achieved, len(calls)))
     deadline_ms = plan.deadline_ns / NS_PER_MS
     result, why = gate_quantile(gated, quantile, deadline_ms)
@@ -70,8 +70,8 @@ def judge(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> LoadR
         causes=dict(Counter(call.cause for call in calls if call.cause).most_common()),
         qpu_s=sum(call.qpu_s for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
-        windows=found,
-        stable=stable(found),
+        windows=in_windows,
+        stable=stable(in_windows),
         faults=faults,
         gated=name,
         result=result,
@@ -86,13 +86,13 @@ def sample(calls: Sequence[CallRecord], basis: Basis) -> Sample:
     return Sample.of(back, len(counted) - len(back))
 
 
-def tail(found: Sample) -> Tail:
+def tail(sample: Sample) -> Tail:
     """Its percentiles with bounds, or too few samples."""
     return Tail(
-        n=found.n,
-        missed=found.missed,
-        mean=found.mean_ms(),
-        percentiles={name: percentile(found, quantile) or TOO_FEW for name, quantile in TAIL.items()},  # type: ignore[misc]
+        n=sample.n,
+        missed=sample.missed,
+        mean=sample.mean_ms(),
+        percentiles={name: percentile(sample, quantile) or TOO_FEW for name, quantile in TAIL.items()},  # type: ignore[misc]
     )
 
 
@@ -158,6 +158,6 @@ def _overrun(calls: Sequence[CallRecord], quantile: float) -> list[str]:
     return [overrun.describe(overruns, len(calls))]
 
 
-def _rank_ms(found: Sample, quantile: float) -> float | None:
+def _rank_ms(sample: Sample, quantile: float) -> float | None:
     """The empirical quantile; None where it is a miss."""
-    return found.rank_ms(max(1, math.ceil(quantile * found.n)))
+    return sample.rank_ms(max(1, math.ceil(quantile * sample.n)))

@@ -160,6 +160,6 @@ def write(records: Iterable[CallRecord], path: Path) -> None:
 
 def read(path: Path) -> list[CallRecord]:
     """The records of a calls.parquet; raises SettingsError if the file is not one."""
-    found = parquet.read_table(path, SCHEMA, required=_COLUMNS, most_rows=MOST_CALLS).select(list(_COLUMNS))
-    batches = found.to_batches(max_chunksize=10_000)  # a dict a row takes many times what a record does
+    rows = parquet.read_table(path, SCHEMA, required=_COLUMNS, most_rows=MOST_CALLS).select(list(_COLUMNS))
+    batches = rows.to_batches(max_chunksize=10_000)  # a dict a row takes many times what a record does
     return [CallRecord(**row) for batch in batches for row in batch.to_pylist()]

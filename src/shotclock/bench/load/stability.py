@@ -36,13 +36,13 @@ def windows(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> tup
     by_end = not plan.open_loop
     end_ns = max(call.completed_ns for call in calls) + 1 if by_end else plan.duration_ns
     edges = [end_ns * number // COUNT for number in range(COUNT + 1)]
-    found = []
+    measured = []
     for start, stop in pairwise(edges):
         due = [call for call in calls if start <= _instant(call, by_end) < stop]
         ended = sum(start <= call.completed_ns < stop for call in calls)
         seconds = (stop - start) / NS_PER_S
         quantile = _quantile(due, plan.quantile, basis)
-        found.append(
+        measured.append(
             Window(
                 start_s=start / NS_PER_S,
                 end_s=stop / NS_PER_S,
@@ -53,16 +53,16 @@ def windows(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> tup
                 high_ms=quantile.high_ms,
             )
         )
-    return tuple(found)
+    return tuple(measured)
 
 
-def stable(found: Sequence[Window]) -> bool | None:
+def stable(measured: Sequence[Window]) -> bool | None:
     """Whether the last three windows lie within 10 % of their mean, rate and quantile.
 
     A tail's quantile over a window scatters by itself: it contradicts only where two windows' intervals
     lie more than 10 % apart. None if that is unknown.
     """
-    last = found[-LAST:]
+    last = measured[-LAST:]
     rates = [window.rate for window in last]
     if len(last) < LAST:
         return None

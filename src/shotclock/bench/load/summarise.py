@@ -125,8 +125,12 @@ def _choose_quoted_run(runs: Sequence[LoadRun], facts: LoadFacts) -> int:
 def _badness(run: LoadRun, basis: Basis) -> tuple[bool, bool, float]:
     """Invalid before failed before slow."""
     tail = run.quantum_latency if basis == "quantum" else run.latency
-    found = tail.percentiles[run.gated]
-    slow = found.value if isinstance(found, Percentile) and found.value is not None else math.inf
+    percentile_gated = tail.percentiles[run.gated]
+    slow = (
+        percentile_gated.value
+        if isinstance(percentile_gated, Percentile) and percentile_gated.value is not None
+        else math.inf
+    )
     return bool(run.faults), run.result is not Result.PASS, slow
 
 
@@ -135,16 +139,21 @@ def _interval(calls: Sequence[CallRecord], runs: int, plan: ArrivalPlan, basis: 
     samples = [sample([call for call in calls if call.run == number], basis) for number in range(runs)]
     missed = np.iinfo(np.int64).max
     values = [
-        np.concatenate([found.values_ns, np.full(found.missed, missed, dtype=np.int64)]) for found in samples
+        np.concatenate([sample.values_ns, np.full(sample.missed, missed, dtype=np.int64)])
+        for sample in samples
     ]
 
     def quantile_ms(together: NDArray[np.int64]) -> float:
         rank = math.ceil(plan.quantile * len(together)) - 1
         return float(np.partition(together, rank)[rank]) / NS_PER_MS
 
-    found = over_runs(values, quantile_ms)
-    if found is None or found.high >= missed / NS_PER_MS:
+    estimate = over_runs(values, quantile_ms)
+    if estimate is None or estimate.high >= missed / NS_PER_MS:
         return None
     return RunInterval(
-        value=found.value, low=found.low, high=found.high, confidence=found.confidence, runs=found.runs
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        confidence=estimate.confidence,
+        runs=estimate.runs,
     )

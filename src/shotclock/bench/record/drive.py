@@ -78,7 +78,7 @@ class _Turn:
     evaluate: its held-out loss.
     seed: number of the seed, from 0.
     paced_by: the turn whose time this one's extra steps fill; None for one step an iteration.
-    done: steps that have run.
+    steps_done: steps that have run.
     elapsed_ns: length of these steps, end to end, nanoseconds.
     rows: their rows, by step.
     """
@@ -88,13 +88,13 @@ class _Turn:
     evaluate: Callable[[], float]
     seed: int
     paced_by: _Turn | None = None
-    done: int = 0
+    steps_done: int = 0
     elapsed_ns: int = 0
     rows: dict[int, StepRow] = field(default_factory=dict)
 
     def run(self, steps: int) -> None:
         """The next so many steps, then the held-out loss outside the measured time."""
-        for step in range(self.done, self.done + steps):
+        for step in range(self.steps_done, self.steps_done + steps):
             iteration = self._iterate(step)
             self.rows[step] = StepRow(
                 arm=self.lane.name,
@@ -107,8 +107,8 @@ class _Turn:
                 call=None,
             )
             self.elapsed_ns += iteration.duration_ns
-        self.done += steps
-        last = self.done - 1
+        self.steps_done += steps
+        last = self.steps_done - 1
         self.rows[last] = replace(self.rows[last], eval_loss=self.evaluate())
 
     def _iterate(self, step: int) -> Iteration:

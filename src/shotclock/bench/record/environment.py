@@ -19,22 +19,22 @@ class Described:
     facts: Mapping[str, str]
 
 
-def differences(one: Described, other: Described, despite: Collection[str] = ()) -> list[str]:
+def differences(first: Described, other: Described, despite: Collection[str] = ()) -> list[str]:
     """`key: value against value`, a fact that only one of them has included."""
     absent = "not recorded"
-    keys = [key for key in {**one.facts, **other.facts} if key not in despite]
+    keys = [key for key in {**first.facts, **other.facts} if key not in despite]
     return [
-        f"{key}: {one.facts.get(key, absent)} against {other.facts.get(key, absent)}"
+        f"{key}: {first.facts.get(key, absent)} against {other.facts.get(key, absent)}"
         for key in keys
-        if one.facts.get(key) != other.facts.get(key)
+        if first.facts.get(key) != other.facts.get(key)
     ]
 
 
 def refuse_to_merge(results: Sequence[Described], despite: Collection[str] = ()) -> None:
     """SettingsError where any result's facts differ from the first one's; `despite`: keys that may."""
     for other in results[1:]:
-        if found := differences(results[0], other, despite):
+        if difference := differences(results[0], other, despite):
             raise SettingsError(
-                f"{results[0].name} and {other.name} don't compare: {'; '.join(found)}; run both on one "
-                f"machine in one environment, or accept it with --despite {found[0].partition(':')[0]}"
+                f"{results[0].name} and {other.name} don't compare: {'; '.join(difference)}; run both on one "
+                f"machine in one environment, or accept it with --despite {difference[0].partition(':')[0]}"
             )

@@ -102,7 +102,7 @@ def environment() -> dict[str, str]:
 
     host: distinguishes hosts; runs of equal machines still form one series in the history.
     """
-    found = {
+    facts = {
         "host": platform.node(),
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),
@@ -110,7 +110,7 @@ def environment() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
-    return found | {name: metadata.version(name) for name in RECORDED_PACKAGES}
+    return facts | {name: metadata.version(name) for name in RECORDED_PACKAGES}
 
 
 def _cpu() -> str:

@@ -45,13 +45,13 @@ def write_hdr(steps: Iterable[StepRow], path: Path) -> None:
         log.output_comment("[Logged by shotclock bench; values in nanoseconds, Interval_Max in milliseconds]")
         log.output_log_format_version()
         log.output_legend()
-        for arm, made in calls.items():
-            added = [call.added_latency_ns for call in made]
+        for arm, arm_calls in calls.items():
+            added = [call.added_latency_ns for call in arm_calls]
             _interval(log, f"{arm}.added_latency", added, 0, lasted[arm])
-            asked = [call for call in made if _is_quantum_call(call)]
-            if asked:
-                values = [_or_deadline(call) for call in asked]
-                missed = sum(call.quantum_latency_ns is None for call in asked)
+            quantum_calls = [call for call in arm_calls if _is_quantum_call(call)]
+            if quantum_calls:
+                values = [_or_deadline(call) for call in quantum_calls]
+                missed = sum(call.quantum_latency_ns is None for call in quantum_calls)
                 _interval(log, f"{arm}.quantum_latency", values, missed, lasted[arm])
 
 
@@ -66,12 +66,12 @@ def _or_deadline(call: CallRow) -> int:
 
 def _interval(log: HistogramLogWriter, name: str, values: list[int], missed: int, lasted_ns: int) -> None:
     tag = re.sub(r"[^\w.:-]", "_", name)
-    found = histogram()
+    interval = histogram()
     for value in values:
-        found.record_value(min(max(value, 1), HIGHEST_NS))
-    found.set_start_time_stamp(0)
-    found.set_end_time_stamp(lasted_ns / 1e6)
+        interval.record_value(min(max(value, 1), HIGHEST_NS))
+    interval.set_start_time_stamp(0)
+    interval.set_end_time_stamp(lasted_ns / 1e6)
     log.output_comment(f"[{tag}: n={len(values)}, of which missed and recorded at the deadline: {missed}]")
     # The writer has no word for tags, which stand before the line it writes.
     log.log.write(f"Tag={tag},")
-    log.output_interval_histogram(found)
+    log.output_interval_histogram(interval)

@@ -157,14 +157,14 @@ def table(steps: list[StepRow]) -> pa.Table:
     return pa.Table.from_pylist([_flat(step) for step in steps], schema=SCHEMA)
 
 
-def steps(found: pa.Table) -> list[StepRow]:
+def steps(rows: pa.Table) -> list[StepRow]:
     """The rows of a table made by `table`; a stage that a retried call repeated comes back as one timing.
 
     Raises KeyError where a column is missing.
     """
-    made = []
+    rows_read = []
     # a batch at a time: a dict a row takes many times what a step does
-    for row in (row for batch in found.to_batches(max_chunksize=5_000) for row in batch.to_pylist()):
+    for row in (row for batch in rows.to_batches(max_chunksize=5_000) for row in batch.to_pylist()):
         call = None
         if row["called"]:
             timings = tuple(
@@ -174,8 +174,8 @@ def steps(found: pa.Table) -> list[StepRow]:
             )
             row.setdefault("inline", True)  # rows did not always say; their arms' mode does
             call = CallRow(stages=timings, **{name: row[name] for name in _CALL_COLUMNS})
-        made.append(StepRow(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
-    return made
+        rows_read.append(StepRow(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
+    return rows_read
 
 
 def write(steps: list[StepRow], path: Path) -> None:
@@ -192,7 +192,7 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
     required = (*_STEP_COLUMNS, "called")
     if whole:
         required += tuple(name for name in (*_CALL_COLUMNS, *_STAGE_COLUMNS) if name != "inline")
-    found = parquet.read_table(
+    rows = parquet.read_table(
         path,
         SCHEMA,
         required=required,
@@ -200,16 +200,16 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
         non_finite=("batch_loss", "eval_loss"),
         nullable=("eval_loss", *_CALL_COLUMNS, *_STAGE_COLUMNS),
     )
-    _check_calls(path, found)
-    steps, seeds = (pc.min_max(found[name]).as_py() for name in ("step", "seed"))
-    if len(found) and not (steps["min"] >= 0 and steps["max"] <= MOST_STEPS and seeds["min"] >= 0):
+    _check_calls(path, rows)
+    steps, seeds = (pc.min_max(rows[name]).as_py() for name in ("step", "seed"))
+    if len(rows) and not (steps["min"] >= 0 and steps["max"] <= MOST_STEPS and seeds["min"] >= 0):
         raise SettingsError(f"{path}: step, seed: must be from 0 up, and steps at most {MOST_STEPS:,}")
-    return found
+    return rows
 
 
-def _check_calls(path: Path, found: pa.Table) -> None:
+def _check_calls(path: Path, rows: pa.Table) -> None:
     """A call has all its columns; a stage has its three, or none."""
-    calls = found.filter(found["called"])
+    calls = rows.filter(rows["called"])
     for name in _CALL_COLUMNS:
         if name in calls.column_names and name != "quantum_latency_ns" and calls[name].null_count:
             raise SettingsError(f"{path}: {name}: {calls[name].null_count:,} calls have no value")

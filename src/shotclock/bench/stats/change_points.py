@@ -45,8 +45,8 @@ class ChangePoint:
 def change_points(values: Sequence[float], seed: int = 0) -> list[ChangePoint]:
     """In order of their runs; empty for a series shorter than twice `FEWEST`, or a constant one."""
     series = np.asarray(values, dtype=np.float64)
-    found = _cuts(series, 0, np.random.default_rng((seed, len(series))))
-    edges = [0, *(place for place, _ in found), len(series)]
+    cuts = _cuts(series, 0, np.random.default_rng((seed, len(series))))
+    edges = [0, *(place for place, _ in cuts), len(series)]
     return [
         ChangePoint(
             place,
@@ -54,7 +54,7 @@ def change_points(values: Sequence[float], seed: int = 0) -> list[ChangePoint]:
             float(np.median(series[place : edges[number + 2]])),
             p,
         )
-        for number, (place, p) in enumerate(found)
+        for number, (place, p) in enumerate(cuts)
     ]
 
 

@@ -65,8 +65,8 @@ class Sample:
 
 def pool(samples: Sequence[Sample]) -> Sample:
     """All calls of several samples as one."""
-    values = np.concatenate([np.zeros(0, np.int64), *(one.values_ns for one in samples)])
-    return Sample(np.sort(values), sum(one.missed for one in samples))
+    values = np.concatenate([np.zeros(0, np.int64), *(sample.values_ns for sample in samples)])
+    return Sample(np.sort(values), sum(sample.missed for sample in samples))
 
 
 @lru_cache(maxsize=16)

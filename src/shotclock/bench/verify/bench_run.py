@@ -115,13 +115,13 @@ def _status(summary: Summary) -> Iterator[Contradiction]:
 
 def check_rows(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]:
     """Checks for repeated or missing steps, time running backwards, and more emulated than total time."""
-    seen: set[tuple[str, int, int]] = set()
+    keys: set[tuple[str, int, int]] = set()
     for row in rows:
         where = f"{row.arm}, seed {row.seed}, step {row.step}"
         key = row.arm, row.seed, row.step
-        if key in seen:
+        if key in keys:
             yield Contradiction(ROWS, f"{where}: occurs twice")
-        seen.add(key)
+        keys.add(key)
         if row.arm not in summary.arms:
             yield Contradiction(ROWS, f"{where}: the summary has no such arm")
         if row.total_iteration_time_ns < 0 or row.start_ns < 0:

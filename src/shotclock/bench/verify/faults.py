@@ -34,14 +34,14 @@ def collect(file: str, faults: Iterator[Contradiction]) -> list[Contradiction]:
 
     Files that each are valid may still contradict each other in ways that no rule foresees.
     """
-    found: list[Contradiction] = []
+    contradictions: list[Contradiction] = []
     try:
-        found += itertools.islice(faults, MOST)
+        contradictions += itertools.islice(faults, MOST)
     except Exception as error:  # noqa: BLE001 - whatever the figures of others make ours raise
-        found.append(Contradiction(file, f"cannot be checked: {describe_error(error)}"))
-    if len(found) == MOST:
-        found.append(Contradiction(file, f"has {MOST:,} faults or more; the others are not listed"))
-    return found
+        contradictions.append(Contradiction(file, f"cannot be checked: {describe_error(error)}"))
+    if len(contradictions) == MOST:
+        contradictions.append(Contradiction(file, f"has {MOST:,} faults or more; the others are not listed"))
+    return contradictions
 
 
 def disagreements(
@@ -58,8 +58,8 @@ def disagreements(
             else:
                 yield from disagreements(file, written[key], expected[key], place, source)
     elif _is_sequence(written) and _is_sequence(expected) and len(written) == len(expected):
-        for number, (in_file, wanted) in enumerate(zip(written, expected, strict=True)):
-            yield from disagreements(file, in_file, wanted, f"{at}[{number}]", source)
+        for number, (written_item, expected_item) in enumerate(zip(written, expected, strict=True)):
+            yield from disagreements(file, written_item, expected_item, f"{at}[{number}]", source)
     elif not _is_equal(written, expected):
         yield Contradiction(file, f"{at}: says {_short(written)}; {source} {_short(expected)}")
 

@@ -62,8 +62,8 @@ def check_page(path: Path, run_id: str, *, emulated: bool) -> Iterator[Contradic
         yield Contradiction(path.name, f"fetches something: {resource}")
     for element in page.active:
         yield Contradiction(path.name, f"has an active element: {element}")
-    for found in re.findall(r"@import[^;]{0,200}|url\(\s{0,9}[\"']?(?![#\s]|data:)[^)]{0,200}", text):
-        yield Contradiction(path.name, f"fetches something: {found}")
+    for reference in re.findall(r"@import[^;]{0,200}|url\(\s{0,9}[\"']?(?![#\s]|data:)[^)]{0,200}", text):
+        yield Contradiction(path.name, f"fetches something: {reference}")
     if emulated and EMULATED not in "".join(page.words):
         yield Contradiction(path.name, f"the run was emulated and the page does not say {EMULATED}")
 
