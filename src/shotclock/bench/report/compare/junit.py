@@ -18,9 +18,9 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """What XML 1.0 has no character for; a folder's name may hold it."""
 
 
-def junit(found: Comparison, *, strict: bool) -> str:
+def junit(comparison: Comparison, *, strict: bool) -> str:
     """The whole document, UTF-8."""
-    kinds = [_kind(found, one, strict=strict) for one in found.decisions]
+    kinds = [_kind(comparison, decision, strict=strict) for decision in comparison.decisions]
     counts = {
         "tests": f"{len(kinds)}",
         "failures": f"{kinds.count('failure')}",
@@ -29,33 +29,33 @@ def junit(found: Comparison, *, strict: bool) -> str:
         "time": "0",
     }
     whole = Xml.Element("testsuites", {"name": "shotclock compare", **counts})
-    suite = Xml.SubElement(whole, "testsuite", {"name": _clean(f"{found.a} → {found.b}"), **counts})
-    for one, kind in zip(found.decisions, kinds, strict=True):
-        arm, _, name = one.rule.metric.partition(".")
+    suite = Xml.SubElement(whole, "testsuite", {"name": _clean(f"{comparison.a} → {comparison.b}"), **counts})
+    for decision, kind in zip(comparison.decisions, kinds, strict=True):
+        arm, _, name = decision.rule.metric.partition(".")
         case = Xml.SubElement(suite, "testcase", {"classname": arm, "name": name, "time": "0"})
         if kind:
-            why = verdict(found) if found.missing else one.why
+            why = verdict(comparison) if comparison.missing else decision.why
             note = Xml.SubElement(case, kind, {"message": _clean(why)})
-            note.text = _describe_change(one)
+            note.text = _describe_change(decision)
             if kind != "skipped":
-                note.set("type", str(one.result))
-        Xml.SubElement(case, "system-out").text = _describe_change(one)
-    Xml.SubElement(suite, "system-out").text = _clean(verdict(found))
+                note.set("type", str(decision.result))
+        Xml.SubElement(case, "system-out").text = _describe_change(decision)
+    Xml.SubElement(suite, "system-out").text = _clean(verdict(comparison))
     Xml.indent(whole)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{Xml.tostring(whole, encoding="unicode")}\n'
 
 
-def _kind(found: Comparison, one: MetricDecision, *, strict: bool) -> str:
+def _kind(comparison: Comparison, decision: MetricDecision, *, strict: bool) -> str:
     """The element that says how the case ended; "" for one that passed."""
-    if one.result is Result.FAIL and not found.caveat:
+    if decision.result is Result.FAIL and not comparison.caveat:
         return "failure"
-    if one.result is Result.PASS and not found.caveat:
+    if decision.result is Result.PASS and not comparison.caveat:
         return ""
     return "error" if strict else "skipped"
 
 
-def _describe_change(one: MetricDecision) -> str:
-    return f"{level(one, one.levels.a)} → {level(one, one.levels.b)} ({change(one)})"
+def _describe_change(decision: MetricDecision) -> str:
+    return f"{level(decision, decision.levels.a)} → {level(decision, decision.levels.b)} ({change(decision)})"
 
 
 def _clean(text: str) -> str:

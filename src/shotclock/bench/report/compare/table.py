@@ -20,85 +20,98 @@ _WIDTHS = (34, 11, 11, 10)
 _HEAD = ("A", "B", "change")
 
 
-def level(one: MetricDecision, value: float | None) -> str:
+def level(decision: MetricDecision, value: float | None) -> str:
     """A latency in ms or a share; a dash where it is not known."""
     if value is None:
         return NOTHING
-    return f"{ms(value)} ms" if one.rule.scale == "ratio" else percent(value)
+    return f"{ms(value)} ms" if decision.rule.scale == "ratio" else percent(value)
 
 
-def change(one: MetricDecision) -> str:
+def change(decision: MetricDecision) -> str:
     """B against A, as a change of the figure itself: a share that falls has a minus."""
-    moved = one.levels.change(one.rule.scale)
+    moved = decision.levels.change(decision.rule.scale)
     if moved is None:
         return NOTHING
-    if moved > 1 and one.rule.scale == "ratio":
+    if moved > 1 and decision.rule.scale == "ratio":
         return f"{moved + 1:,.3g} times"
-    return format_change(one.rule.scale, moved).replace("points", "pt").replace("-", "−")
+    return format_change(decision.rule.scale, moved).replace("points", "pt").replace("-", "−")
 
 
-def verdict(found: Comparison) -> str:
+def verdict(comparison: Comparison) -> str:
     """How it came out, in one sentence; where pairs are missing, how many and what makes them."""
-    if found.missing:
-        made = (
+    if comparison.missing:
+        reason = (
             "A and B were not made in turns, so the machine's drift may look like a change"
-            if found.caveat
-            else f"{count(found.pairs, 'pair')} of the {FEWEST_PAIRS} that a verdict needs"
+            if comparison.caveat
+            else f"{count(comparison.pairs, 'pair')} of the {FEWEST_PAIRS} that a verdict needs"
         )
-        judge = "; --sequential compares the runs anyway" if found.caveat else ""
-        missing = f"{count(found.missing, 'pair')} {verb(found.missing, 'is', 'are')} missing"
-        return f"{Result.INCONCLUSIVE}: {made}: {missing}, and {PAIRS} makes them{judge}"
-    if failed := found.of(Result.FAIL):
-        return f"{Result.FAIL}: {', '.join(one.rule.metric for one in failed)}"
-    if opened := found.of(Result.INCONCLUSIVE):
-        more = f"; {describe_pairs(found.pairs_needed)} in all would decide it" if found.pairs_needed else ""
-        few = [one for one in opened if one.has_few_calls]
+        judge = "; --sequential compares the runs anyway" if comparison.caveat else ""
+        missing = f"{count(comparison.missing, 'pair')} {verb(comparison.missing, 'is', 'are')} missing"
+        return f"{Result.INCONCLUSIVE}: {reason}: {missing}, and {PAIRS} makes them{judge}"
+    if failed := comparison.of(Result.FAIL):
+        return f"{Result.FAIL}: {', '.join(decision.rule.metric for decision in failed)}"
+    if opened := comparison.of(Result.INCONCLUSIVE):
+        more = (
+            f"; {describe_pairs(comparison.pairs_needed)} in all would decide it"
+            if comparison.pairs_needed
+            else ""
+        )
+        few = [decision for decision in opened if decision.has_few_calls]
         calls = f"; {count(len(few), 'metric')} {verb(len(few), 'needs', 'need')} runs with more calls"
-        of = f"{len(opened)} of {count(len(found.decisions), 'metric')} after {count(found.pairs, 'pair')}"
+        metrics = count(len(comparison.decisions), "metric")
+        of = f"{len(opened)} of {metrics} after {count(comparison.pairs, 'pair')}"
         return f"{Result.INCONCLUSIVE}: {of}{more}{calls if few else ''}"
-    return f"{Result.PASS}: {count(len(found.decisions), 'metric')} over {count(found.pairs, 'pair')}"
-
-
-def describe_unpaired(found: Comparison) -> str:
-    """The number of runs without a partner, in words; "" without any."""
-    if not found.unpaired:
-        return ""
-    return f"omitted for lack of a partner: {count(found.unpaired, 'run')} of the longer side"
-
-
-def _unknown(found: Comparison) -> str:
-    """The meaning of a dash; "" without one."""
-    few = any(None in (one.levels.a, one.levels.b) for one in found.decisions)
-    return f"{NOTHING}: too few calls for the figure, or calls missed at it" if few else ""
-
-
-def show_comparison(found: Comparison, console: Console) -> None:
-    """Prints the table by arm, why each metric came out so, and the verdict."""
-    console.print(Text(f"A {found.a}\nB {found.b}", style="dim"), highlight=False)
-    console.print(Text(_columns(("", *_HEAD)), style="dim"), highlight=False)
-    arms: dict[str, list[MetricDecision]] = {}
-    for one in found.decisions:
-        arms.setdefault(one.rule.metric.partition(".")[0], []).append(one)
-    for arm, decisions in arms.items():
-        console.print(Text(arm, style="bold"), highlight=False)
-        for one in decisions:
-            _show(one, console, judged=not found.missing)
-    for line in filter(None, (_unknown(found), describe_unpaired(found))):
-        console.print(Text(line, style="dim"), highlight=False)
-    console.print(
-        Text(f"{SYMBOLS[found.result]} {verdict(found)}", style=STYLES[found.result]), highlight=False
+    return (
+        f"{Result.PASS}: {count(len(comparison.decisions), 'metric')} over {count(comparison.pairs, 'pair')}"
     )
 
 
-def _show(one: MetricDecision, console: Console, *, judged: bool) -> None:
-    name = one.rule.metric.partition(".")[2]
-    cells = (f" {name}", level(one, one.levels.a), level(one, one.levels.b), change(one))
+def describe_unpaired(comparison: Comparison) -> str:
+    """The number of runs without a partner, in words; "" without any."""
+    if not comparison.unpaired:
+        return ""
+    return f"omitted for lack of a partner: {count(comparison.unpaired, 'run')} of the longer side"
+
+
+def _unknown(comparison: Comparison) -> str:
+    """The meaning of a dash; "" without one."""
+    few = any(None in (decision.levels.a, decision.levels.b) for decision in comparison.decisions)
+    return f"{NOTHING}: too few calls for the figure, or calls missed at it" if few else ""
+
+
+def show_comparison(comparison: Comparison, console: Console) -> None:
+    """Prints the table by arm, why each metric came out so, and the verdict."""
+    console.print(Text(f"A {comparison.a}\nB {comparison.b}", style="dim"), highlight=False)
+    console.print(Text(_columns(("", *_HEAD)), style="dim"), highlight=False)
+    arms: dict[str, list[MetricDecision]] = {}
+    for decision in comparison.decisions:
+        arms.setdefault(decision.rule.metric.partition(".")[0], []).append(decision)
+    for arm, decisions in arms.items():
+        console.print(Text(arm, style="bold"), highlight=False)
+        for decision in decisions:
+            _show(decision, console, judged=not comparison.missing)
+    for line in filter(None, (_unknown(comparison), describe_unpaired(comparison))):
+        console.print(Text(line, style="dim"), highlight=False)
+    console.print(
+        Text(f"{SYMBOLS[comparison.result]} {verdict(comparison)}", style=STYLES[comparison.result]),
+        highlight=False,
+    )
+
+
+def _show(decision: MetricDecision, console: Console, *, judged: bool) -> None:
+    name = decision.rule.metric.partition(".")[2]
+    cells = (
+        f" {name}",
+        level(decision, decision.levels.a),
+        level(decision, decision.levels.b),
+        change(decision),
+    )
     line = Text(_columns(cells))
     if judged:
-        line.append(f" {SYMBOLS[one.result]} {one.result}", style=STYLES[one.result])
+        line.append(f" {SYMBOLS[decision.result]} {decision.result}", style=STYLES[decision.result])
     console.print(line, highlight=False, soft_wrap=True)
     if judged:
-        console.print(Padding(Text(one.why, style="dim"), (0, 0, 0, 3)), highlight=False)
+        console.print(Padding(Text(decision.why, style="dim"), (0, 0, 0, 3)), highlight=False)
 
 
 def _columns(cells: tuple[str, ...]) -> str:
@@ -107,22 +120,27 @@ def _columns(cells: tuple[str, ...]) -> str:
     return f"{first:<{_WIDTHS[0]}}{''.join(numbers)}".rstrip()
 
 
-def to_markdown(found: Comparison) -> str:
+def to_markdown(comparison: Comparison) -> str:
     """A heading, a table with a row a metric, and the verdict, for the summary of a CI job."""
-    return "\n".join(_markdown_lines(found)) + "\n"
+    return "\n".join(_markdown_lines(comparison)) + "\n"
 
 
-def _markdown_lines(found: Comparison) -> Iterator[str]:
-    yield f"### {SYMBOLS[found.result]} shotclock compare: {found.result}"
+def _markdown_lines(comparison: Comparison) -> Iterator[str]:
+    yield f"### {SYMBOLS[comparison.result]} shotclock compare: {comparison.result}"
     yield ""
-    yield f"A `{found.a}`, B `{found.b}`"
+    yield f"A `{comparison.a}`, B `{comparison.b}`"
     yield ""
-    judged = not found.missing
+    judged = not comparison.missing
     yield f"| metric | A | B | change |{' result | why |' if judged else ''}"
     yield f"|---|--:|--:|--:|{'---|---|' if judged else ''}"
-    for one in found.decisions:
-        cells = [f"`{one.rule.metric}`", level(one, one.levels.a), level(one, one.levels.b), change(one)]
-        cells += [f"{SYMBOLS[one.result]} {one.result}", one.why] if judged else []
+    for decision in comparison.decisions:
+        cells = [
+            f"`{decision.rule.metric}`",
+            level(decision, decision.levels.a),
+            level(decision, decision.levels.b),
+            change(decision),
+        ]
+        cells += [f"{SYMBOLS[decision.result]} {decision.result}", decision.why] if judged else []
         yield f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
     yield ""
-    yield from filter(None, (_unknown(found), describe_unpaired(found), verdict(found)))
+    yield from filter(None, (_unknown(comparison), describe_unpaired(comparison), verdict(comparison)))

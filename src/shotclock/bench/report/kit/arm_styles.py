@@ -49,6 +49,6 @@ def looks(arms: Iterable[str]) -> dict[str, Look]:
     """A look for each arm: the usual arms keep theirs from run to run, others take what is left, in order."""
     names = list(arms)
     usual = {name: look for name, look in zip(_USUAL, _LOOKS, strict=False) if name in names}
-    left = [look for look in _LOOKS if look not in usual.values()] or list(_LOOKS)
+    unused = [look for look in _LOOKS if look not in usual.values()] or list(_LOOKS)
     others = [name for name in names if name not in usual]
-    return usual | {name: left[number % len(left)] for number, name in enumerate(others)}
+    return usual | {name: unused[number % len(unused)] for number, name in enumerate(others)}

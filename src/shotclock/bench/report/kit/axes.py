@@ -47,6 +47,6 @@ def power(value: float) -> str:
 
 def about_all(values: Iterable[float], room: float) -> tuple[float, float]:
     """Least and greatest of the values with a share `room` of their distance about them."""
-    found = list(values)
-    space = room * (max(found) - min(found)) or 0.01
-    return min(found) - space, max(found) + space
+    numbers = list(values)
+    space = room * (max(numbers) - min(numbers)) or 0.01
+    return min(numbers) - space, max(numbers) + space

@@ -29,8 +29,8 @@ class Cell:
     @property
     def decimals(self) -> int:
         """Number of digits after a number's decimal point; 0 for words."""
-        found = _NUMBER.fullmatch(self.text)
-        return len(found.group(1) or "") if found else 0
+        match = _NUMBER.fullmatch(self.text)
+        return len(match.group(1) or "") if match else 0
 
     def padding(self, places: int) -> str:
         """The padding after a number that aligns its decimal point with numbers of `decimals` digits."""

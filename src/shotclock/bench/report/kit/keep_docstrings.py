@@ -28,10 +28,10 @@ class _AltairFinder:
     ) -> importlib.machinery.ModuleSpec | None:
         if fullname.partition(".")[0] != "altair":
             return None
-        found = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if found is not None and isinstance(found.loader, importlib.machinery.SourceFileLoader):
-            found.loader = _KeepingLoader(found.loader.name, found.loader.path)
-        return found
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _KeepingLoader(spec.loader.name, spec.loader.path)
+        return spec
 
 
 def keep_docstrings_of_altair() -> None:

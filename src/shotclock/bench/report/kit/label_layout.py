@@ -60,8 +60,8 @@ class Frame:
         """Around text of 10 px beside `at`: from dx to its right or, for dx < 0, to its left."""
         x, y = self.place(at)
         length = _CHARACTER_PX * len(text)
-        left = x + dx if dx >= 0 else x + dx - length
-        return Box(left, y + dy - 7, left + length, y + dy + 7)
+        start = x + dx if dx >= 0 else x + dx - length
+        return Box(start, y + dy - 7, start + length, y + dy + 7)
 
     def outside(self, box: Box) -> bool:
         """Whether words would leave the panel."""
@@ -82,12 +82,12 @@ def stack_labels(starts: Sequence[float], gap: float) -> list[float]:
 
 
 def freest(
-    frame: Frame, choices: Sequence[Box], taken: Sequence[Box], lines: Sequence[tuple[float, float]]
+    frame: Frame, choices: Sequence[Box], boxes: Sequence[Box], lines: Sequence[tuple[float, float]]
 ) -> int:
     """The place of the first of the choices that touches least. lines: points that are drawn, px."""
 
     def count_overlaps(box: Box) -> int:
-        met = sum(box.meets(other) for other in taken)
+        met = sum(box.meets(other) for other in boxes)
         return 1000 * frame.outside(box) + 100 * met + sum(box.holds(point) for point in lines)
 
     return min(range(len(choices)), key=lambda number: count_overlaps(choices[number]))

@@ -51,7 +51,7 @@ class LatencySample:
 
 def samples(summary: Summary, table: pa.Table, figure: Figure) -> list[LatencySample]:
     """One sample an arm that has the figure: quantum_latency only where calls go to a QPU."""
-    found = []
+    samples = []
     for name, arm in summary.arms.items():
         rows = table.filter(pc.and_(pc.equal(table["arm"], name), table["called"]))
         if rows.num_rows == 0 or (figure == "quantum_latency" and not arm.calls_quantum):
@@ -60,8 +60,8 @@ def samples(summary: Summary, table: pa.Table, figure: Figure) -> list[LatencySa
             rows = rows.filter(pc.invert(pc.fill_null(rows["cached"], False)))  # no call of the QPU
         column = rows[f"{figure}_ns"]
         measured = sorted(value / 1e6 for value in column.drop_null().to_pylist())
-        found.append(LatencySample(name, tuple(measured), column.null_count, arm.deadline_ms))
-    return found
+        samples.append(LatencySample(name, tuple(measured), column.null_count, arm.deadline_ms))
+    return samples
 
 
 def log_ms(value_ms: float) -> float:
@@ -69,12 +69,12 @@ def log_ms(value_ms: float) -> float:
     return math.log10(max(value_ms, 1e-6))
 
 
-def log_ms_axis(found: list[LatencySample], title: str, limit_ms: float = MISSION_MS) -> Axis:
+def log_ms_axis(samples: list[LatencySample], title: str, limit_ms: float = MISSION_MS) -> Axis:
     """About every measured value and the limit, some room around them.
 
     Ticks at powers of ten; where those would be too few, at twice and five times them too.
     """
-    values = [log_ms(v) for s in found if s.measured_ms for v in (s.measured_ms[0], s.measured_ms[-1])]
+    values = [log_ms(v) for s in samples if s.measured_ms for v in (s.measured_ms[0], s.measured_ms[-1])]
     values.append(log_ms(limit_ms))
     low, high = min(values) - 0.2, max(values) + 0.25
     within = (1,) if high - low > 2.5 else (1, 2, 5)

@@ -19,12 +19,12 @@ _PARTS = 10
 
 def busiest(summary: Summary) -> str | None:
     """The unprotected arm with the most QPU calls; None if no arm calls a QPU."""
-    asked = {
+    calls_by_arm = {
         name: arm.calls
         for name, arm in summary.arms.items()
         if arm.calls_quantum and arm.calls and not arm.protected
     }
-    return max(asked, key=lambda name: asked[name]) if asked else None
+    return max(calls_by_arm, key=lambda name: calls_by_arm[name]) if calls_by_arm else None
 
 
 def instants(table: pa.Table, arm: str) -> list[Instant]:

@@ -105,21 +105,21 @@ Composed = alt.HConcatChart | alt.LayerChart | alt.VConcatChart
 """What a whole figure may be."""
 
 
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+def spread(preferred: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Positions at least `gap` apart, as near the wanted ones as can be, in their order, inside low..high.
 
     Less `gap` for each label below it, a position may not fall: isotonic regression by pooling neighbours.
     """
-    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    order = sorted(range(len(preferred)), key=lambda i: preferred[i])
     pools: list[list[float]] = []
     for rank, i in enumerate(order):
-        pools.append([wanted[i] - rank * gap])
+        pools.append([preferred[i] - rank * gap])
         while len(pools) > 1 and fmean(pools[-2]) > fmean(pools[-1]):
             pools[-2:] = [pools[-2] + pools[-1]]
     flat = [fmean(pool) for pool in pools for _ in pool]
-    highest = max(low, high - (len(wanted) - 1) * gap)
+    highest = max(low, high - (len(preferred) - 1) * gap)
     placed = dict(zip(order, flat, strict=True))
-    return [min(max(placed[i], low), highest) + order.index(i) * gap for i in range(len(wanted))]
+    return [min(max(placed[i], low), highest) + order.index(i) * gap for i in range(len(preferred))]
 
 
 def _ends(panel: Panel) -> list[Row]:

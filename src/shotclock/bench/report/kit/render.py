@@ -37,9 +37,9 @@ def png(drawn: str) -> bytes:
 def inline(drawn: str, name: str, title: str, description: str) -> str:
     """For the page: scales with it, in its text colour, and is one image with a title to a screen reader."""
 
-    def root(found: re.Match[str]) -> str:
-        sized = _SIZE.sub("", found.group(0))[:-1]
-        width = _WIDTH.search(found.group(0))
+    def root(tag: re.Match[str]) -> str:
+        sized = _SIZE.sub("", tag.group(0))[:-1]
+        width = _WIDTH.search(tag.group(0))
         most = f"max-width:{_ENLARGED * float(width.group(1)):.0f}px" if width is not None else ""
         return (
             f'{sized} style="{most}" role="img" '

@@ -46,8 +46,8 @@ def tail_curve(sample: LatencySample, top: float) -> Curve:
     missed = f", {sample.missed:,} missed" if sample.missed else ""
     label = f"{sample.arm}  (n = {n:,}{missed})"
     bounds = tuple(_bound_area(sample, p, top) for p in QUANTILES.values() if allowance(n, p) >= 1)
-    seen = tuple(bound for bound in bounds if bound[1] < top)
-    return Curve(sample.arm, tuple(points), tuple(marks), label, open_end=bool(sample.missed), bounds=seen)
+    visible = tuple(bound for bound in bounds if bound[1] < top)
+    return Curve(sample.arm, tuple(points), tuple(marks), label, open_end=bool(sample.missed), bounds=visible)
 
 
 def _bound_area(sample: LatencySample, p: float, top: float) -> tuple[float, float, float]:
@@ -59,9 +59,9 @@ def _bound_area(sample: LatencySample, p: float, top: float) -> tuple[float, flo
     return _tail_x(p), low, high
 
 
-def _tail_panel(found: list[LatencySample], title: str, looks: dict[str, Look], x: Axis) -> alt.LayerChart:
-    y = log_ms_axis(found, "ms, log scale")
-    curves = tuple(tail_curve(sample, y.high) for sample in found)
+def _tail_panel(samples: list[LatencySample], title: str, looks: dict[str, Look], x: Axis) -> alt.LayerChart:
+    y = log_ms_axis(samples, "ms, log scale")
+    curves = tuple(tail_curve(sample, y.high) for sample in samples)
     panel = Panel(curves, x, y, _WIDTH, 270, title, stepped=True, leaders=True)
     return draw(panel, looks, rule(log_ms(MISSION_MS), "mission: 200 ms", panel))
 
@@ -75,12 +75,12 @@ def tail_latency(
     ticks = [(_tail_x(p), words) for p, words in _TICKS if _tail_x(p) <= high + 1e-9]
     x = Axis(0.0, high, tuple(t for t, _ in ticks), tuple(w for _, w in ticks), "percentile of calls")
     panels = [
-        _tail_panel(found, title, looks, x)
-        for found, title in (
+        _tail_panel(samples, title, looks, x)
+        for samples, title in (
             (quantum, "quantum_latency: scheduled instant to decoded samples"),
             (added, "added_latency: the training thread blocked"),
         )
-        if found
+        if samples
     ]
     return with_title(alt.vconcat(*panels, spacing=34), "Tail latency", subtitle)
 
@@ -93,14 +93,14 @@ def _steps(sample: LatencySample, x: Axis) -> Curve:
     ceiling = log_ms(sample.ceiling_ms) if sample.ceiling_ms else x.high
     if sample.missed:
         points.append((max(points[-1][0], min(ceiling, x.high)), len(values) / n))
-    wanted = [share for share in (0.25, 0.5, 0.75) if _rank_at(share, n) < len(values)]
-    marks = [(log_ms(values[_rank_at(share, n)]), (_rank_at(share, n) + 1) / n) for share in wanted]
+    shares = [share for share in (0.25, 0.5, 0.75) if _rank_at(share, n) < len(values)]
+    marks = [(log_ms(values[_rank_at(share, n)]), (_rank_at(share, n) + 1) / n) for share in shares]
     label = f"{sample.arm}  ({len(values):,} of {n:,})"
     return Curve(sample.arm, tuple(points), tuple(marks), label)
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ChartText:
     """What a distribution is of, and the limit drawn in it, ms with its words."""
 
     title: str
@@ -108,18 +108,20 @@ class Told:
     limit: tuple[float, str]
 
 
-_QUANTUM = Told("Share of calls with samples, by time", "quantum_latency", (MISSION_MS, "mission: 200 ms"))
+_QUANTUM = ChartText(
+    "Share of calls with samples, by time", "quantum_latency", (MISSION_MS, "mission: 200 ms")
+)
 
 
 def distribution(
-    found: list[LatencySample], looks: dict[str, Look], subtitle: Sequence[str], told: Told = _QUANTUM
+    samples: list[LatencySample], looks: dict[str, Look], subtitle: Sequence[str], text: ChartText = _QUANTUM
 ) -> Composed:
     """ECDF of a latency, quantum_latency's by default: calls without one keep a line below 100 %."""
-    limit_ms, words = told.limit
-    x = log_ms_axis(found, f"{told.latency}, ms, log scale", limit_ms)
+    limit_ms, words = text.limit
+    x = log_ms_axis(samples, f"{text.latency}, ms, log scale", limit_ms)
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     y = Axis(0.0, 1.02, shares, tuple(round_percent(share) for share in shares), "share of calls")
-    curves = tuple(_steps(sample, x) for sample in found)
+    curves = tuple(_steps(sample, x) for sample in samples)
     panel = Panel(curves, x, y, _WIDTH, 280, "", stepped=True)
     chart = draw(panel, looks, rule(log_ms(limit_ms), words, panel, vertical=True))
-    return with_title(chart, told.title, subtitle)
+    return with_title(chart, text.title, subtitle)

@@ -45,14 +45,14 @@ SANITY = {
 
 def quantile(latency: Latency, name: Quantile) -> tuple[str, str]:
     """A percentile and its upper bound; too few samples give no number, a miss gives the limit it passed."""
-    found = latency.percentiles.get(name, TOO_FEW)
-    if not isinstance(found, Percentile):
+    percentile = latency.percentiles.get(name, TOO_FEW)
+    if not isinstance(percentile, Percentile):
         return f"too few samples (n={latency.n:,})", ""
     above = f"> {ms(latency.censored_above)}" if latency.censored_above is not None else "missed"
-    if found.value is None:
+    if percentile.value is None:
         return above, ""
-    bound = f"≤ {ms(found.upper_bound)}" if found.upper_bound is not None else f"bound {above}"
-    return ms(found.value), bound
+    bound = f"≤ {ms(percentile.upper_bound)}" if percentile.upper_bound is not None else f"bound {above}"
+    return ms(percentile.value), bound
 
 
 def ratio(metric: Ratio) -> str:
@@ -62,16 +62,16 @@ def ratio(metric: Ratio) -> str:
     return f"{percent(metric.value)} ({percent_range(metric.lower_bound, metric.upper_bound)})"
 
 
-def metric(found: Metric) -> str:
+def metric(measured: Metric) -> str:
     """A whole metric in a line: a ratio, or a latency's percentiles."""
-    if isinstance(found, Ratio):
-        return ratio(found)
-    pairs = [(name, *quantile(found, name)) for name in QUANTILES]
+    if isinstance(measured, Ratio):
+        return ratio(measured)
+    pairs = [(name, *quantile(measured, name)) for name in QUANTILES]
     parts = [
         f"{name} {value} ms ({bound})" if bound else f"{name} {value.partition(' (')[0]}"
         for name, value, bound in pairs
     ]
-    return f"{', '.join(parts)}; n={found.n:,}"
+    return f"{', '.join(parts)}; n={measured.n:,}"
 
 
 def format_expected(figure: SanityFigure) -> str:
@@ -90,8 +90,8 @@ def tags(counted: Mapping[str, int]) -> str:
 def classes(summary: Summary, arm: str) -> list[tuple[str, Latency]]:
     """added_latency by who answered (`CLASSES`), where there is more than one kind."""
     named = [(name, summary.metrics.get(f"{arm}.added_latency.{name}")) for name in CLASSES]
-    found = [(name, latency) for name, latency in named if isinstance(latency, Latency) and latency.n]
-    return found if len(found) > 1 else []
+    latencies = [(name, latency) for name, latency in named if isinstance(latency, Latency) and latency.n]
+    return latencies if len(latencies) > 1 else []
 
 
 def figure(summary: Summary, name: str) -> str:
@@ -101,15 +101,15 @@ def figure(summary: Summary, name: str) -> str:
     stem, _, last = name.rpartition(".")
     if stem in summary.arms:
         return _of_arm(summary.arms[stem], last)
-    found = summary.metrics.get(stem)
-    if isinstance(found, Latency):
+    measured = summary.metrics.get(stem)
+    if isinstance(measured, Latency):
         if last == "mean_ms":
-            return f"{ms(found.mean)} ms"
+            return f"{ms(measured.mean)} ms"
         for each in QUANTILES:
             if last in (each, f"{each}_ms"):
-                value, bound = quantile(found, each)
+                value, bound = quantile(measured, each)
                 return f"{value} ms ({bound})" if bound else value
-    return percent(found.value) if isinstance(found, Ratio) and last == "value" else ""
+    return percent(measured.value) if isinstance(measured, Ratio) and last == "value" else ""
 
 
 def why(gate: GateResult) -> str:
@@ -132,10 +132,10 @@ def gate_value(summary: Summary, gate: GateResult) -> str:
 def causes_words(causes: Mapping[str, int]) -> str:
     """Why calls brought no samples, the most frequent first; "" where all did or rows did not say."""
     shown = list(causes.items())[:MOST_CAUSES]
-    said = [f"{cause} ({count(calls, 'call')})" for cause, calls in shown]
+    parts = [f"{cause} ({count(calls, 'call')})" for cause, calls in shown]
     if others := len(causes) - len(shown):
-        said.append(count(others, "other cause"))
-    return "; ".join(said)
+        parts.append(count(others, "other cause"))
+    return "; ".join(parts)
 
 
 def _of_arm(arm: ArmSummary, field: str) -> str:
@@ -170,8 +170,12 @@ def mark_emulated(emulated: bool, clock: str) -> str:
 
 def mark_of(summary: Summary) -> str:
     """The mark of a whole run; a run without a quantum arm has no QPU to mark."""
-    asked = any(arm.calls_quantum for arm in summary.arms.values())
-    return mark_emulated(summary.emulated, summary.clock) if asked else _with_clock("no QPU", summary.clock)
+    has_quantum = any(arm.calls_quantum for arm in summary.arms.values())
+    return (
+        mark_emulated(summary.emulated, summary.clock)
+        if has_quantum
+        else _with_clock("no QPU", summary.clock)
+    )
 
 
 def _with_clock(mark: str, clock: str) -> str:

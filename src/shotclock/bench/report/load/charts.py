@@ -15,7 +15,7 @@ from shotclock.bench.report.kit.heat_map import Heat, Instant, heat_map
 from shotclock.bench.report.kit.latency_samples import LatencySample, log_ms, log_ms_axis
 from shotclock.bench.report.kit.over_time import over_time_grid
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
-from shotclock.bench.report.kit.tails import Told, distribution
+from shotclock.bench.report.kit.tails import ChartText, distribution
 from shotclock.bench.report.kit.wording import SYMBOLS
 from shotclock.bench.report.load.wording import mark_of_load, select_gated_tail, tail_words
 from shotclock.bench.schema import Percentile
@@ -45,19 +45,21 @@ def figures(summary: LoadSummary, calls: Sequence[CallRecord]) -> list[Figure]:
     if not calls:
         return []
     quoted = [call for call in calls if call.run == summary.quoted]
-    found = []
+    drawings = []
     if len({run.rate_per_s for run in summary.runs}) > 1:
         title = "Load against latency"
-        found.append(Figure("load_against_latency", title, _STICK, _hockey_stick(summary), rates(summary)))
+        drawings.append(Figure("load_against_latency", title, _STICK, _hockey_stick(summary), rates(summary)))
     classes = _classes(quoted)
     if classes:
         chart = _by_class(summary, classes)
         title = "Share of all calls answered, by time and by whom"
-        found.append(Figure("latency_by_class", title, _CLASSES, chart, within(classes, summary.deadline_ms)))
+        drawings.append(
+            Figure("latency_by_class", title, _CLASSES, chart, within(classes, summary.deadline_ms))
+        )
     instants = _instants(quoted)
     chart = _over_time(summary, instants)
-    found.append(Figure("latency_over_time", "Latency over time", _TIME, chart, over_time_grid(instants)))
-    return found
+    drawings.append(Figure("latency_over_time", "Latency over time", _TIME, chart, over_time_grid(instants)))
+    return drawings
 
 
 def _subtitle(summary: LoadSummary, run: LoadRun | None = None) -> list[str]:
@@ -84,7 +86,7 @@ def _instants(calls: Sequence[CallRecord]) -> list[Instant]:
 
 
 def _over_time(summary: LoadSummary, instants: Sequence[Instant]) -> Composed:
-    measured = sorted(one.latency_ms for one in instants if one.latency_ms is not None)
+    measured = sorted(instant.latency_ms for instant in instants if instant.latency_ms is not None)
     sample = LatencySample("", tuple(measured), len(instants) - len(measured), None)
     y = log_ms_axis([sample], "latency, ms, log scale", summary.deadline_ms)
     heat = Heat("Latency over time", "scheduled instant, s", instants, y, _deadline(summary))
@@ -93,21 +95,21 @@ def _over_time(summary: LoadSummary, instants: Sequence[Instant]) -> Composed:
 
 def _classes(calls: Sequence[CallRecord]) -> list[LatencySample]:
     """Each class that answered any call, over all calls: the others are its misses."""
-    found = []
+    samples = []
     for kind in CLASSES:
         latencies = sorted(call.latency_ns / NS_PER_MS for call in calls if call.answered_by == kind)
         if latencies and kind != "unanswered":
-            found.append(LatencySample(kind, tuple(latencies), len(calls) - len(latencies), None))
-    return found
+            samples.append(LatencySample(kind, tuple(latencies), len(calls) - len(latencies), None))
+    return samples
 
 
-def _by_class(summary: LoadSummary, found: list[LatencySample]) -> Composed:
-    told = Told("Share of all calls answered, by time and by whom", "latency", _deadline(summary))
-    faces = looks([sample.arm for sample in found])
-    return distribution(found, faces, _subtitle(summary, summary.runs[summary.quoted]), told)
+def _by_class(summary: LoadSummary, samples: list[LatencySample]) -> Composed:
+    text = ChartText("Share of all calls answered, by time and by whom", "latency", _deadline(summary))
+    faces = looks([sample.arm for sample in samples])
+    return distribution(samples, faces, _subtitle(summary, summary.runs[summary.quoted]), text)
 
 
-def within(found: Sequence[LatencySample], deadline_ms: float) -> Grid:
+def within(samples: Sequence[LatencySample], deadline_ms: float) -> Grid:
     """Calls of each class answered within shares of the deadline."""
     limits = [share * deadline_ms for share in _LIMITS]
     rows: list[tuple[str | Cell, ...]] = [
@@ -116,7 +118,7 @@ def within(found: Sequence[LatencySample], deadline_ms: float) -> Grid:
             *(f"{sum(value <= limit for value in sample.measured_ms):,}" for limit in limits),
             f"{len(sample.measured_ms):,}",
         )
-        for sample in found
+        for sample in samples
     ]
     head = ("answered by", *(f"≤ {ms(limit)} ms" for limit in limits), "in all")
     return plain("Calls answered within", head, rows)
@@ -141,15 +143,15 @@ def _hockey_stick(summary: LoadSummary) -> Composed:
     """Quantiles against the offered rate, of what counts; a line leaves by the top where it is a miss."""
     curves, values = [], [summary.deadline_ms]
     points = {name: _points(summary, name) for name in _DRAWN}
-    values += [value for found in points.values() for _, value in found if value is not None]
+    values += [value for rate_points in points.values() for _, value in rate_points if value is not None]
     rates = [run.rate_per_s for run in summary.runs]
     x = _rate_axis(min(rates), max(rates))
     counted = "with samples" if summary.basis == "quantum" else "of any answer"
     shown = LatencySample("", tuple(sorted(values)), 0, None)
     y = log_ms_axis([shown], f"latency {counted}, ms, log scale", summary.deadline_ms)
-    for name, found in points.items():
-        known = [(math.log10(rate), log_ms(value)) for rate, value in found if value is not None]
-        missed = [math.log10(rate) for rate, value in found if value is None]
+    for name, rate_points in points.items():
+        known = [(math.log10(rate), log_ms(value)) for rate, value in rate_points if value is not None]
+        missed = [math.log10(rate) for rate, value in rate_points if value is None]
         line = [*known, (missed[0], y.high)] if missed and known else known
         if line:
             curves.append(Curve(name, tuple(line), tuple(known), name, open_end=bool(missed and known)))
@@ -166,13 +168,13 @@ def _hockey_stick(summary: LoadSummary) -> Composed:
 def _points(summary: LoadSummary, name: Quantile) -> list[tuple[float, float | None]]:
     """(rate, ms) in ascending order, the last run of a rate; None is a miss; too few samples are left out."""
     last = {run.rate_per_s: run for run in summary.runs if not run.faults}
-    found: list[tuple[float, float | None]] = []
+    points: list[tuple[float, float | None]] = []
     for rate in sorted(last):
         run = last[rate]
         percentile = select_gated_tail(summary, run).percentiles[name]
         if isinstance(percentile, Percentile):
-            found.append((rate, percentile.value))
-    return found
+            points.append((rate, percentile.value))
+    return points
 
 
 def _rate_axis(low: float, high: float) -> Axis:

@@ -20,13 +20,13 @@ _SETTLED = {True: "settled", False: "not settled", None: "unknown"}
 
 def quantile_cell(tail: Tail, name: Quantile) -> Cell:
     """A percentile and its early-stopping bound, or why it is missing."""
-    found = tail.percentiles[name]
-    if not isinstance(found, Percentile):
+    percentile = tail.percentiles[name]
+    if not isinstance(percentile, Percentile):
         return Cell("too few", look="quiet")
-    if found.value is None:
+    if percentile.value is None:
         return Cell("missed", look="quiet")
-    bound = "bound missed" if found.upper_bound is None else f"≤ {ms(found.upper_bound)}"
-    return Cell(ms(found.value), bound, "bounded")
+    bound = "bound missed" if percentile.upper_bound is None else f"≤ {ms(percentile.upper_bound)}"
+    return Cell(ms(percentile.value), bound, "bounded")
 
 
 def _tail_row(title: str | Cell, tail: Tail) -> tuple[Cell, ...]:
@@ -63,8 +63,8 @@ def answers(run: LoadRun) -> Grid:
     return plain("Shares of all calls", ("", "calls", "share", "99 % interval"), rows)
 
 
-def _share(found: Ratio) -> tuple[str, str]:
-    value, _, interval = ratio(found).partition(" (")
+def _share(share: Ratio) -> tuple[str, str]:
+    value, _, interval = ratio(share).partition(" (")
     return value, interval.rstrip(")") or NOTHING
 
 
@@ -94,7 +94,7 @@ def validity(summary: LoadSummary) -> Grid:
     for place, run in enumerate(summary.runs):
         lag = run.issue_lag.percentiles["p99"]
         allowed = _lag_allowed_ms(summary, run)
-        asked = run.achieved_per_s / run.offered_per_s if run.offered_per_s else None
+        share_offered = run.achieved_per_s / run.offered_per_s if run.offered_per_s else None
         rows.append(
             (
                 Cell(f"{place + 1}", "quoted" if place == summary.quoted else ""),
@@ -103,7 +103,7 @@ def validity(summary: LoadSummary) -> Grid:
                 f"{number(run.rate_per_s)}/s",
                 quantile_cell(run.issue_lag, "p99") if isinstance(lag, Percentile) else Cell("too few"),
                 f"≤ {ms(allowed)}",
-                percent(asked),
+                percent(share_offered),
             )
         )
     head = ("run", "", "because", "rate", "issue lag p99, ms", "allowed, ms", "asked of offered")
@@ -112,9 +112,9 @@ def validity(summary: LoadSummary) -> Grid:
 
 def _lag_allowed_ms(summary: LoadSummary, run: LoadRun) -> float:
     """As `judge` has it: 1 ms, or a tenth of the gated percentile; of the deadline, where that is missed."""
-    found = select_gated_tail(summary, run).percentiles[run.gated]
-    known = isinstance(found, Percentile) and found.value is not None
-    gated_ms = found.value if known and isinstance(found, Percentile) else None
+    percentile = select_gated_tail(summary, run).percentiles[run.gated]
+    known = isinstance(percentile, Percentile) and percentile.value is not None
+    gated_ms = percentile.value if known and isinstance(percentile, Percentile) else None
     return max(LAG_FLOOR_MS, LAG_SHARE * (summary.deadline_ms if gated_ms is None else gated_ms))
 
 
@@ -198,7 +198,7 @@ def _result(run: LoadRun) -> Cell:
 def settings(summary: LoadSummary) -> list[tuple[str, str]]:
     """What was asked for."""
     run = summary.runs[summary.quoted] if summary.runs else None
-    seeds: Iterable[int] = (one.seed for one in summary.runs)
+    seeds: Iterable[int] = (run.seed for run in summary.runs)
     return [
         ("scenario", str(summary.scenario)),
         ("rate", f"{number(summary.rate_per_s)} calls/s{' to begin with' if summary.knee else ''}"),

@@ -39,18 +39,18 @@ def mark_of_load(summary: LoadSummary) -> str:
 
 def tail_words(tail: Tail, name: Quantile) -> str:
     """A percentile with its bound, or why it is missing."""
-    found = tail.percentiles[name]
-    if not isinstance(found, Percentile):
+    percentile = tail.percentiles[name]
+    if not isinstance(percentile, Percentile):
         return f"too few samples (n={tail.n:,})"
-    if found.value is None:
+    if percentile.value is None:
         return "missed"
-    bound = "bound missed" if found.upper_bound is None else f"≤ {ms(found.upper_bound)}"
-    return f"{ms(found.value)} ms ({bound})"
+    bound = "bound missed" if percentile.upper_bound is None else f"≤ {ms(percentile.upper_bound)}"
+    return f"{ms(percentile.value)} ms ({bound})"
 
 
 def _is_missed(tail: Tail, name: Quantile) -> bool:
-    found = tail.percentiles[name]
-    return isinstance(found, Percentile) and found.value is None
+    percentile = tail.percentiles[name]
+    return isinstance(percentile, Percentile) and percentile.value is None
 
 
 def select_gated_tail(summary: LoadSummary, run: LoadRun) -> Tail:
@@ -72,11 +72,11 @@ def headline(summary: LoadSummary) -> str:
     if run.faults:
         return f"INVALID: {at}, {run.faults[0]}."
     tail = select_gated_tail(summary, run)
-    held = _HELD[run.result].format(deadline=ms(summary.deadline_ms))
+    verb_phrase = _HELD[run.result].format(deadline=ms(summary.deadline_ms))
     few = not isinstance(tail.percentiles[run.gated], Percentile)
     by = "" if few else f" at {run.gated}"
-    found = run.why if few or _is_missed(tail, run.gated) else tail_words(tail, run.gated)
-    text = f"{run.result}: {at}, {COUNTED[summary.basis]} {held}{by}: {found}"
+    reason = run.why if few or _is_missed(tail, run.gated) else tail_words(tail, run.gated)
+    text = f"{run.result}: {at}, {COUNTED[summary.basis]} {verb_phrase}{by}: {reason}"
     return f"{text}; {knee_words(summary.knee)}." if summary.knee is not None else f"{text}."
 
 
@@ -108,29 +108,29 @@ def sentences(summary: LoadSummary) -> list[str]:
     if not summary.runs:
         return []
     run = summary.runs[summary.quoted]
-    found = [f"{run.result}: {run.why}."]
-    found.append(
+    texts = [f"{run.result}: {run.why}."]
+    texts.append(
         f"{ratio(run.deadline_hit_ratio)} of the calls had an answer within the deadline, "
         f"{ratio(run.quantum_share)} samples of the QPU: a goodput of {number(run.goodput_per_s)} and "
         f"{number(run.quantum_goodput_per_s)} calls/s of {number(run.offered_per_s)} offered."
     )
     if run.causes:
-        found.append(f"Without samples because: {causes_words(run.causes)}.")
+        texts.append(f"Without samples because: {causes_words(run.causes)}.")
     if summary.cost is not None:
-        found.append(f"{cost_words(summary.cost, len(summary.runs), mark_of_load(summary))}.")
+        texts.append(f"{cost_words(summary.cost, len(summary.runs), mark_of_load(summary))}.")
     if run.stable is False:
-        found.append("The run had not settled: its last windows lie more than 10 % apart.")
+        texts.append("The run had not settled: its last windows lie more than 10 % apart.")
     if run.stable is None:
-        found.append(
+        texts.append(
             "It is unknown whether the run had settled: its last windows scatter or hold too few calls."
         )
     if summary.knee is None and not summary.official:
-        found.append(f"No official figure: {_valid(summary)} of the five valid runs that a claim needs.")
+        texts.append(f"No official figure: {_valid(summary)} of the five valid runs that a claim needs.")
     if run.emulator_overruns:
-        found.append(
+        texts.append(
             f"The emulation computed longer than it emulates in {count(run.emulator_overruns, 'call')}."
         )
-    return found
+    return texts
 
 
 def _valid(summary: LoadSummary) -> int:
@@ -205,10 +205,10 @@ def _tails(run: LoadRun) -> Table:
 
 
 def _cell(tail: Tail, name: Quantile) -> str:
-    found = tail.percentiles[name]
-    if not isinstance(found, Percentile):
+    percentile = tail.percentiles[name]
+    if not isinstance(percentile, Percentile):
         return "too few"
-    return "missed" if found.value is None else ms(found.value)
+    return "missed" if percentile.value is None else ms(percentile.value)
 
 
 def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
@@ -229,10 +229,10 @@ def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
             f"the emulation computed longer than it emulates in {count(run.emulator_overruns, 'call')}"
         )
     if summary.interval is not None:
-        found = summary.interval
+        interval = summary.interval
         lines.append(
-            f"{run.gated} over {found.runs} runs: {ms(found.value)} ms, "
-            f"{round_percent(found.confidence)} interval {ms(found.low)} to {ms(found.high)} ms"
+            f"{run.gated} over {interval.runs} runs: {ms(interval.value)} ms, "
+            f"{round_percent(interval.confidence)} interval {ms(interval.low)} to {ms(interval.high)} ms"
         )
     return lines
 

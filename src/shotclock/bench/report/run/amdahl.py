@@ -19,7 +19,7 @@ _ROOM = 0.06
 
 def amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Speed-up of the training against that of its calls, both logarithmic."""
-    top = max(speed_up(one.share, _FASTEST) for one in ceilings.values())
+    top = max(speed_up(ceiling.share, _FASTEST) for ceiling in ceilings.values())
     y_high = math.log10(top) + _ROOM * max(1.0, math.log10(top))
     decades = range(int(math.log10(_FASTEST)) + 1)
     x = Axis(
@@ -40,7 +40,7 @@ def amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: Seque
         "training so many times faster, log scale",
     )
     panel = Panel(
-        tuple(_curve(arm, one) for arm, one in ceilings.items()),
+        tuple(_curve(arm, ceiling) for arm, ceiling in ceilings.items()),
         x,
         y,
         600,
@@ -53,11 +53,11 @@ def amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: Seque
     return with_title(chart, "What faster calls could give, at most", subtitle)
 
 
-def _curve(arm: str, one: Ceiling) -> Curve:
+def _curve(arm: str, ceiling: Ceiling) -> Curve:
     places = [math.log10(_FASTEST) * i / _POINTS for i in range(_POINTS + 1)]
-    points = tuple((place, math.log10(speed_up(one.share, 10**place))) for place in places)
-    marks = tuple((float(d), math.log10(speed_up(one.share, 10.0**d))) for d in range(4))
-    return Curve(arm, points, marks, f"{arm}  (ceiling {_times(speed_up(one.share, math.inf))})")
+    points = tuple((place, math.log10(speed_up(ceiling.share, 10**place))) for place in places)
+    marks = tuple((float(d), math.log10(speed_up(ceiling.share, 10.0**d))) for d in range(4))
+    return Curve(arm, points, marks, f"{arm}  (ceiling {_times(speed_up(ceiling.share, math.inf))})")
 
 
 def ceiling_grid(ceilings: dict[str, Ceiling]) -> Grid:
@@ -65,13 +65,13 @@ def ceiling_grid(ceilings: dict[str, Ceiling]) -> Grid:
     rows = [
         (
             arm,
-            number(one.total_s),
-            number(one.blocked_s),
-            percent(one.share),
-            _times(speed_up(one.share, 10.0)),
-            _times(speed_up(one.share, math.inf)),
+            number(ceiling.total_s),
+            number(ceiling.blocked_s),
+            percent(ceiling.share),
+            _times(speed_up(ceiling.share, 10.0)),
+            _times(speed_up(ceiling.share, math.inf)),
         )
-        for arm, one in ceilings.items()
+        for arm, ceiling in ceilings.items()
     ]
     head = ("arm", "training, s", "blocked by calls, s", "share", "calls 10× faster", "calls for nothing")
     return plain("Time blocked by calls, and the speed-up of the training without it", head, rows)

@@ -42,5 +42,5 @@ def _describe_arm(name: str, arm: ArmSummary) -> str:
 def _describe_reach(summary: Summary, arm: ArmSummary) -> str:
     if not arm.calls_quantum:
         return NOTHING
-    found = summary.profiles.get(arm.profile or "")
-    return found.title if found is not None else (arm.provider or NOTHING)
+    profile = summary.profiles.get(arm.profile or "")
+    return profile.title if profile is not None else (arm.provider or NOTHING)

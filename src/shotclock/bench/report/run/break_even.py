@@ -16,30 +16,27 @@ def word_prices(at: SecondPrices) -> str:
     )
 
 
-def findings(found: BreakEven) -> str:
+def findings(break_even: BreakEven) -> str:
     """What the chart comes to, for its caption: every arm's gap, and where a break-even does not exist."""
-    said = []
-    for one in found.quantum:
-        text = (
-            f"{one.arm}: a call costs as much as {span(one.classical_s(found.prices))} of a classical solver"
-        )
-        if found.classical is not None:
-            text += (
-                f", {_times(one.cost(found.prices) / found.classical.cost(found.prices))} {CONTROL}'s call"
-            )
-        said.append(text)
-    sentence = "; ".join(said)
-    return ". ".join([sentence, *no_gain(found)]) + "."
+    sentences, prices = [], break_even.prices
+    for cost in break_even.quantum:
+        text = f"{cost.arm}: a call costs as much as {span(cost.classical_s(prices))} of a classical solver"
+        if break_even.classical is not None:
+            times = cost.cost(prices) / break_even.classical.cost(prices)
+            text += f", {_times(times)} {CONTROL}'s call"
+        sentences.append(text)
+    sentence = "; ".join(sentences)
+    return ". ".join([sentence, *no_gain(break_even)]) + "."
 
 
-def no_gain(found: BreakEven) -> list[str]:
+def no_gain(break_even: BreakEven) -> list[str]:
     """Where a break-even does not exist, and why; nothing where all do."""
-    if found.classical is None:
+    if break_even.classical is None:
         return [f"No {CONTROL} ran, so there is no measured answer to break even with"]
-    arms = [one.arm for one in found.quantum if found.gain_factor(one) is None]
+    arms = [cost.arm for cost in break_even.quantum if break_even.gain_factor(cost) is None]
     if not arms:
         return []
-    names = "any of them" if len(arms) == len(found.quantum) else ", ".join(arms)
+    names = "any of them" if len(arms) == len(break_even.quantum) else ", ".join(arms)
     return [
         f"Per unit of loss no break-even exists for {names}: its gain or {CONTROL}'s is not known to be "
         "above 0; the heavy line is for the same answer"
@@ -50,21 +47,21 @@ def _times(factor: float) -> str:
     return f"{number(factor)} times"
 
 
-def break_even_grid(found: BreakEven) -> Grid:
+def break_even_grid(break_even: BreakEven) -> Grid:
     """Every arm's point, its break-even on either axis, and what its calls gained."""
-    at = found.prices
+    at = break_even.prices
     rows: list[tuple[str | Cell, ...]] = []
-    for one in (*found.quantum, *((found.classical,) if found.classical else ())):
-        asks = one is not found.classical
+    for cost in (*break_even.quantum, *((break_even.classical,) if break_even.classical else ())):
+        asks = cost is not break_even.classical
         rows.append(
             (
-                Cell(one.arm, one.gain_note),
-                f"{one.calls:,}",
-                span(one.blocked_s),
-                span(one.billed_s(one.blocked_s)) if asks else NOTHING,
-                number(one.cost(at)),
-                span(one.classical_s(at)),
-                *(_break_even_cells(found, one) if asks else (NOTHING, NOTHING)),
+                Cell(cost.arm, cost.gain_note),
+                f"{cost.calls:,}",
+                span(cost.blocked_s),
+                span(cost.billed_s(cost.blocked_s)) if asks else NOTHING,
+                number(cost.cost(at)),
+                span(cost.classical_s(at)),
+                *(_break_even_cells(break_even, cost) if asks else (NOTHING, NOTHING)),
             )
         )
     head = (
@@ -80,9 +77,9 @@ def break_even_grid(found: BreakEven) -> Grid:
     return plain(f"Cost of an answered call, at {word_prices(at)}", head, rows)
 
 
-def _break_even_cells(found: BreakEven, one: CallCost) -> tuple[Cell, Cell]:
+def _break_even_cells(break_even: BreakEven, cost: CallCost) -> tuple[Cell, Cell]:
     """The break-even price at today's round trip, and the break-even round trip at today's price."""
-    point = found.points.get(one.arm)
+    point = break_even.points.get(cost.arm)
     if point is None:
         return Cell(NOTHING), Cell(NOTHING)
     note = "same cost per unit of loss" if point.per_loss else "same answer"

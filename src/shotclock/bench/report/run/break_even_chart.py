@@ -54,59 +54,63 @@ class Course:
         return self.named_at > self.points[0][1]
 
 
-def break_even_chart(found: BreakEven, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def break_even_chart(break_even: BreakEven, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Price of a QPU second over what a call holds the training; below its line a call is worth its cost."""
-    x, y = _axes(found)
-    beside = min(_COLUMNS, len(found.quantum))
+    x, y = _axes(break_even)
+    beside = min(_COLUMNS, len(break_even.quantum))
     width = (_WIDTH - _GAP * (beside - 1)) // beside
     frame = Frame(x, y, width, _HEIGHT)
     panels = [
-        _panel(found, one, faces[one.arm], frame, first=place % _COLUMNS == 0)
-        for place, one in enumerate(found.quantum)
+        _panel(break_even, cost, faces[cost.arm], frame, first=place % _COLUMNS == 0)
+        for place, cost in enumerate(break_even.quantum)
     ]
     rows = [
         alt.hconcat(*panels[first : first + _COLUMNS], spacing=_GAP)
         for first in range(0, len(panels), _COLUMNS)
     ]
-    lines = [*subtitle, f"at {word_prices(found.prices)}", *no_gain(found)]
+    lines = [*subtitle, f"at {word_prices(break_even.prices)}", *no_gain(break_even)]
     return with_title(alt.vconcat(*rows, spacing=30), "Break-even: round trip against price", lines)
 
 
-def _lines(found: BreakEven, one: CallCost) -> list[Equal]:
+def _lines(break_even: BreakEven, call_cost: CallCost) -> list[Equal]:
     """The measured answer's, the gain's where it is settled, and supposed ones up to beyond the point."""
     lines, least = [], 0.0
-    if found.classical is not None:
-        least = found.classical.blocked_s
+    if break_even.classical is not None:
+        least = break_even.classical.blocked_s
         lines.append(Equal("measured", least, f"{CONTROL}: {span(least)}"))
-        if (factor := found.gain_factor(one)) is not None:
+        if (factor := break_even.gain_factor(call_cost)) is not None:
             lines.append(Equal("gain", factor * least, f"for its gain: × {number(factor)}"))
-    farthest = max(cost.classical_s(found.prices) for cost in found.quantum)
+    farthest = max(cost.classical_s(break_even.prices) for cost in break_even.quantum)
     supposed = [seconds for seconds in _SUPPOSED_S if seconds > 4 * least]
     beyond = next((seconds for seconds in supposed if seconds > farthest), math.inf)
     return lines + [Equal("supposed", s, f"a solver of {span(s)}") for s in supposed if s <= beyond]
 
 
-def _axes(found: BreakEven) -> tuple[Axis, Axis]:
+def _axes(break_even: BreakEven) -> tuple[Axis, Axis]:
     """Both cover the points, every least line with some room, and the plateaus of the supposed ones."""
-    at = found.prices
-    lines = {one.arm: _lines(found, one) for one in found.quantum}
+    at = break_even.prices
+    lines = {cost.arm: _lines(break_even, cost) for cost in break_even.quantum}
     least_s = min(
         [line.classical_s for each in lines.values() for line in each]
-        + [one.blocked_s for one in found.quantum]
+        + [cost.blocked_s for cost in break_even.quantum]
     )
-    trips = [value for one in found.quantum for value in (one.blocked_s, one.round_trip_s)]
+    trips = [value for cost in break_even.quantum for value in (cost.blocked_s, cost.round_trip_s)]
     low_s, high_s = least_s / _MARGIN, 8 * max(*trips, least_s)
     # in a session the bill grows with the round trip: the plateau is highest at the left edge
-    plateaus = [one.price(line.classical_s, low_s, at) for one in found.quantum for line in lines[one.arm]]
+    plateaus = [
+        cost.price(line.classical_s, low_s, at) for cost in break_even.quantum for line in lines[cost.arm]
+    ]
     low = min(plateaus) / _MARGIN
     high = 8 * max(*plateaus, at.qpu_second)
     x = logarithmic(low_s, high_s, "round trip the training waits for, log scale", read=span)
     return x, logarithmic(low, high, f"price of a QPU second, {at.currency}, log scale", every=2, read=power)
 
 
-def _course(one: CallCost, line: Equal, found: BreakEven, x: Axis, y: Axis) -> list[tuple[float, float]]:
+def _course(
+    cost: CallCost, line: Equal, break_even: BreakEven, x: Axis, y: Axis
+) -> list[tuple[float, float]]:
     """(log10 R, log10 p) from the left edge until it leaves by the bottom or the right one."""
-    end_s = min(one.round_trip(line.classical_s, 10**y.low, found.prices), 10**x.high)
+    end_s = min(cost.round_trip(line.classical_s, 10**y.low, break_even.prices), 10**x.high)
     if end_s <= 10**x.low:
         return []
     width = math.log10(end_s) - x.low
@@ -114,7 +118,7 @@ def _course(one: CallCost, line: Equal, found: BreakEven, x: Axis, y: Axis) -> l
     # the fall at R = T has no width on a log axis, so it needs extra points
     near = [math.log10(end_s * (1 - 10 ** (-step / 8))) for step in range(2, _POINTS)]
     places = [*sorted({place for place in (*even, *near) if place >= x.low}), math.log10(end_s)]
-    prices = [one.price(line.classical_s, 10**place, found.prices) for place in places]
+    prices = [cost.price(line.classical_s, 10**place, break_even.prices) for place in places]
     return [
         (place, min(y.high, max(y.low, math.log10(price))))
         for place, price in zip(places, prices, strict=True)
@@ -122,17 +126,17 @@ def _course(one: CallCost, line: Equal, found: BreakEven, x: Axis, y: Axis) -> l
     ]
 
 
-def _panel(found: BreakEven, one: CallCost, face: Look, frame: Frame, *, first: bool) -> alt.LayerChart:
+def _panel(break_even: BreakEven, cost: CallCost, face: Look, frame: Frame, *, first: bool) -> alt.LayerChart:
     x, y = frame.x, frame.y
     use_x = alt.X("x:Q", scale=alt.Scale(domain=[x.low, x.high], nice=False, zero=False), axis=x.encode())
     scale = alt.Scale(domain=[y.low, y.high], nice=False, zero=False)
     use_y = alt.Y("y:Q", scale=scale, axis=y.encode(words=first))
-    drawn = _label_lines(found, one, frame)
+    drawn = _label_lines(break_even, cost, frame)
     layers = [layer for each in drawn for layer in _line(each, y, use_x, use_y)]
-    layers += _point(found, one, face, use_x, use_y, drawn, frame)
+    layers += _point(break_even, cost, face, use_x, use_y, drawn, frame)
     title = alt.TitleParams(
-        one.arm,
-        subtitle=_describe_lines(found, one),
+        cost.arm,
+        subtitle=_describe_lines(break_even, cost),
         anchor="start",
         fontSize=12,
         subtitleFontSize=10,
@@ -141,42 +145,46 @@ def _panel(found: BreakEven, one: CallCost, face: Look, frame: Frame, *, first: 
     return alt.LayerChart(layer=layers).properties(width=frame.width, height=frame.height, title=title)
 
 
-def _label_lines(found: BreakEven, one: CallCost, frame: Frame) -> list[Course]:
+def _label_lines(break_even: BreakEven, cost: CallCost, frame: Frame) -> list[Course]:
     """The lines that are seen; a supposed one under another's name would not be, and is left out."""
-    courses = [(line, _course(one, line, found, frame.x, frame.y)) for line in _lines(found, one)]
-    seen = sorted(
+    courses = [(line, _course(cost, line, break_even, frame.x, frame.y)) for line in _lines(break_even, cost)]
+    visible = sorted(
         ((line, course) for line, course in courses if course),
         key=lambda each: (each[1][0][1], each[0].kind == "gain"),
     )
     gap = _LABEL_PX * (frame.y.high - frame.y.low) / frame.height
     while True:
-        heights = stack_labels([course[0][1] for _, course in seen], gap)
-        named = [Course(line, course, height) for (line, course), height in zip(seen, heights, strict=True)]
+        heights = stack_labels([course[0][1] for _, course in visible], gap)
+        named = [
+            Course(line, course, height) for (line, course), height in zip(visible, heights, strict=True)
+        ]
         hidden = next((each for each in named if each.line.kind == "supposed" and each.is_lifted), None)
         if hidden is None:
             return named
-        seen = [each for each in seen if each[0] is not hidden.line]
+        visible = [each for each in visible if each[0] is not hidden.line]
 
 
-def _beside(found: BreakEven, one: CallCost, drawn: Sequence[Course], frame: Frame) -> tuple[float, float]:
+def _beside(
+    break_even: BreakEven, cost: CallCost, drawn: Sequence[Course], frame: Frame
+) -> tuple[float, float]:
     """How far from this run's mark its words stand, px: where they touch least; dx below 0 ends there."""
-    at = math.log10(one.blocked_s), _height(found, frame.y)
+    at = math.log10(cost.blocked_s), _height(break_even, frame.y)
     lines = [frame.place(point) for each in drawn for point in each.points]
     x, y = frame.place(at)
-    if one.round_trip_s > _HIDDEN_FROM * one.blocked_s:
-        end, _ = frame.place((math.log10(one.round_trip_s), at[1]))
+    if cost.round_trip_s > _HIDDEN_FROM * cost.blocked_s:
+        end, _ = frame.place((math.log10(cost.round_trip_s), at[1]))
         lines += [(x + (end - x) * step / _POINTS, y) for step in range(_POINTS + 1)]
-    taken = [
+    label_boxes = [
         frame.words((each.points[0][0], each.named_at), each.line.words, _NAME_DX, _NAME_DY) for each in drawn
     ]
     choices = [frame.words(at, _HERE, dx, dy) for dx, dy in _SIDES]
-    return _SIDES[freest(frame, choices, taken, lines)]
+    return _SIDES[freest(frame, choices, label_boxes, lines)]
 
 
-def _describe_lines(found: BreakEven, one: CallCost) -> list[str]:
+def _describe_lines(break_even: BreakEven, cost: CallCost) -> list[str]:
     return [
-        f"a call: {span(one.blocked_s)}, QPU billed {span(one.billed_s(one.blocked_s))}",
-        f"costs what {span(one.classical_s(found.prices))} of a solver does",
+        f"a call: {span(cost.blocked_s)}, QPU billed {span(cost.billed_s(cost.blocked_s))}",
+        f"costs what {span(cost.classical_s(break_even.prices))} of a solver does",
     ]
 
 
@@ -202,15 +210,15 @@ def _line(drawn: Course, y: Axis, use_x: alt.X, use_y: alt.Y) -> list[alt.Chart]
     return [region, *layers, words.encode(x=use_x, y=use_y, text=alt.value("worth it"))]
 
 
-def _height(found: BreakEven, y: Axis) -> float:
+def _height(break_even: BreakEven, y: Axis) -> float:
     """Today's price; a free QPU is on the lower edge."""
-    price = found.prices.qpu_second
+    price = break_even.prices.qpu_second
     return math.log10(price) if price > 10**y.low else y.low
 
 
 def _point(
-    found: BreakEven,
-    one: CallCost,
+    break_even: BreakEven,
+    cost: CallCost,
     face: Look,
     use_x: alt.X,
     use_y: alt.Y,
@@ -218,20 +226,20 @@ def _point(
     frame: Frame,
 ) -> list[alt.Chart]:
     """Today's price and round trip; what overlap hides of the round trip, as a line to an open mark."""
-    height = _height(found, frame.y)
-    here: Row = {"x": math.log10(one.blocked_s), "y": height}
+    height = _height(break_even, frame.y)
+    here: Row = {"x": math.log10(cost.blocked_s), "y": height}
     point = alt.Chart(data([here])).mark_point(
         shape=face.shape, size=90, filled=True, color=face.colour, opacity=1
     )
-    dx, dy = _beside(found, one, drawn, frame)
+    dx, dy = _beside(break_even, cost, drawn, frame)
     words = alt.Chart(data([here]))
     name = words.mark_text(align="left" if dx >= 0 else "right", dx=dx, dy=dy, fontSize=10, color=INK)
     layers = [
         point.encode(x=use_x, y=use_y),
         name.encode(x=use_x, y=use_y, text=alt.value(_HERE)),
     ]
-    if one.round_trip_s > _HIDDEN_FROM * one.blocked_s:
-        there: Row = {"x": math.log10(one.round_trip_s), "y": height}
+    if cost.round_trip_s > _HIDDEN_FROM * cost.blocked_s:
+        there: Row = {"x": math.log10(cost.round_trip_s), "y": height}
         way: Row = {**here, "x2": there["x"]}
         rule = alt.Chart(data([way])).mark_rule(color=INK, strokeWidth=1, strokeDash=[2, 2])
         ring = alt.Chart(data([there])).mark_point(

@@ -16,9 +16,9 @@ _LIMITS_MS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 30_000.0)
 def order_statistics(figures: dict[str, list[LatencySample]]) -> Grid:
     """Some calls of each arm by rank, fastest first: facts, where a percentile would be a claim."""
     groups, most = [], 0
-    for name, found in figures.items():
+    for name, samples in figures.items():
         rows = []
-        for sample in found:
+        for sample in samples:
             shown = [
                 Cell(ms(sample.measured_ms[rank]), f"{rank + 1:,} of {sample.n:,}")
                 for rank in sample.ranks(_RANKS)
@@ -37,7 +37,7 @@ def order_statistics(figures: dict[str, list[LatencySample]]) -> Grid:
     return Grid("Some calls by rank, ms, and the rank below", head, filled)
 
 
-def within(found: list[LatencySample]) -> Grid:
+def within(samples: list[LatencySample]) -> Grid:
     """How many calls had samples within round limits."""
     rows = [
         (
@@ -46,22 +46,22 @@ def within(found: list[LatencySample]) -> Grid:
             f"{sample.missed:,}",
             f"{sample.n:,}",
         )
-        for sample in found
+        for sample in samples
     ]
     head = ("arm", *(f"≤ {limit_ms(limit)}" for limit in _LIMITS_MS), "missed", "calls")
     return plain("Calls with samples within", head, rows)
 
 
-def stage_means(found: list[Fall]) -> Grid:
+def stage_means(falls: list[Fall]) -> Grid:
     """Mean of each stage over all calls of an arm, emulated wait noted below."""
     rows = []
-    for bars in zip(*(fall.bars for fall in found), strict=True):
+    for bars in zip(*(fall.bars for fall in falls), strict=True):
         cells = [
             Cell(ms(bar.total_ms), f"{ms(bar.emulated_ms)} emulated" if bar.emulated_ms else "")
             for bar in bars
         ]
         rows.append((bars[0].stage, *cells))
-    rows.append(("all", *(Cell(ms(fall.total_ms), look="total") for fall in found)))
-    rows.append(("of which blocks the training", *(ms(fall.blocking_ms) for fall in found)))
-    rows.append(("of which is hidden", *(ms(fall.hidden_ms) for fall in found)))
-    return plain("Mean by stage, ms", ("stage", *(fall.arm for fall in found)), rows, even=True)
+    rows.append(("all", *(Cell(ms(fall.total_ms), look="total") for fall in falls)))
+    rows.append(("of which blocks the training", *(ms(fall.blocking_ms) for fall in falls)))
+    rows.append(("of which is hidden", *(ms(fall.hidden_ms) for fall in falls)))
+    return plain("Mean by stage, ms", ("stage", *(fall.arm for fall in falls)), rows, even=True)

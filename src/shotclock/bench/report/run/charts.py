@@ -156,20 +156,20 @@ def _of_worth(run: _Run) -> Iterator[Figure]:
         return
     paid, paid_title = "loss_against_money", "Held-out loss against money"
     even, even_title = "break_even", "Break-even: round trip against price"
-    asked = any(arm.calls_quantum and arm.calls for arm in summary.arms.values())
+    has_calls = any(arm.calls_quantum and arm.calls for arm in summary.arms.values())
     if (at := find_prices(summary)) is None:
         yield _sentence_figure(paid, paid_title, captions.MONEY, _NO_PRICES, line)
-        if asked:
+        if has_calls:
             yield _sentence_figure(even, even_title, captions.BREAK_EVEN, _NO_PRICES, line)
         return
     if billed := summary.loss_against_money:
         chart = loss_against_money(billed, at, faces, line)
         yield Figure(paid, paid_title, captions.MONEY, chart, money_grid(billed, at.currency))
-    if found := summary.break_even:
-        chart = break_even_chart(found, faces, line)
-        caption = f"{captions.BREAK_EVEN} {findings(found)}"
-        yield Figure(even, even_title, caption, chart, break_even_grid(found))
-    elif asked:
+    if break_even := summary.break_even:
+        chart = break_even_chart(break_even, faces, line)
+        caption = f"{captions.BREAK_EVEN} {findings(break_even)}"
+        yield Figure(even, even_title, caption, chart, break_even_grid(break_even))
+    elif has_calls:
         why = "No call of a QPU was answered and billed, or an accelerator's hour is free in the settings."
         yield _sentence_figure(even, even_title, captions.BREAK_EVEN, why, line)
 

@@ -69,47 +69,47 @@ def _gate(summary: Summary, arm: str) -> str:
 
 
 def _lines(summary: Summary, arm: str) -> tuple[Line, ...]:
-    found = []
+    lines = []
     quantum = summary.metrics.get(f"{arm}.quantum_latency")
     if isinstance(quantum, Latency):
-        found += [_percentile(f"quantum_latency {name}", quantum, name) for name in QUANTILES]
+        lines += [_percentile(f"quantum_latency {name}", quantum, name) for name in QUANTILES]
     added = summary.metrics.get(f"{arm}.added_latency")
     profile = summary.profiles.get(summary.arms[arm].profile or "")
     if isinstance(added, Latency):
         mean = Line(MEAN, added.mean, None, ms(added.mean), profile.sanity_mean_ms if profile else None)
         p95 = _percentile(_ADDED_P95, added, "p95", profile.sanity_p95_ms if profile else None)
-        found += [mean, p95]
-    return tuple(found)
+        lines += [mean, p95]
+    return tuple(lines)
 
 
 def _percentile(
     row: str, latency: Latency, name: str, expected_ms: tuple[float, float] | None = None
 ) -> Line:
     value, bound = next(quantile(latency, each) for each in QUANTILES if each == name)
-    found = next((at for key, at in latency.percentiles.items() if key == name), "too_few_samples")
+    percentile = next((at for key, at in latency.percentiles.items() if key == name), "too_few_samples")
     words = f"{value} ({bound})" if bound else value
-    if not isinstance(found, Percentile):
+    if not isinstance(percentile, Percentile):
         return Line(row, None, None, f"too few: {count(latency.n, 'call')}", expected_ms)
-    return Line(row, found.value, found.upper_bound, words, expected_ms)
+    return Line(row, percentile.value, percentile.upper_bound, words, expected_ms)
 
 
-def fabrics_grid(found: list[FabricColumn]) -> Grid:
+def fabrics_grid(fabrics: list[FabricColumn]) -> Grid:
     """The same figures in print, with the expected ranges and the gates."""
-    names = [line.name for line in found[0].lines]
+    names = [line.name for line in fabrics[0].lines]
     rows: list[tuple[str | Cell, ...]] = []
     for number, name in enumerate(names):
-        lines = [fabric.lines[number] for fabric in found]
+        lines = [fabric.lines[number] for fabric in fabrics]
         rows.append((name, *(Cell(line.words, _range(line.expected_ms)) for line in lines)))
-    for bars in zip(*(fabric.stages for fabric in found), strict=True):
+    for bars in zip(*(fabric.stages for fabric in fabrics), strict=True):
         cells = [
             Cell(ms(bar.total_ms), f"{ms(bar.emulated_ms)} emulated" if bar.emulated_ms else "")
             for bar in bars
         ]
         rows.append((f"{bars[0].stage}, mean", *cells))
     rows.append(
-        (f"gate: p95 within {limit_ms(MISSION_MS)}", *(fabric.gate.partition(":")[0] for fabric in found))
+        (f"gate: p95 within {limit_ms(MISSION_MS)}", *(fabric.gate.partition(":")[0] for fabric in fabrics))
     )
-    return plain("Latency by fabric, ms", ("", *(fabric.arm for fabric in found)), rows, even=True)
+    return plain("Latency by fabric, ms", ("", *(fabric.arm for fabric in fabrics)), rows, even=True)
 
 
 def _range(expected_ms: tuple[float, float] | None) -> str:

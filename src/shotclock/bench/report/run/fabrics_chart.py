@@ -26,15 +26,15 @@ _KEY = (
 )
 
 
-def fabrics_side_by_side(found: list[FabricColumn], subtitle: Sequence[str]) -> Composed:
+def fabrics_side_by_side(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Composed:
     """A panel a fabric, three in a row; the same figure on the same line, the same time at the same place."""
-    longest = [line.bound_ms or line.value_ms or 0.0 for fabric in found for line in fabric.lines]
-    longest += [line.expected_ms[1] for fabric in found for line in fabric.lines if line.expected_ms]
-    longest += [bar.total_ms for fabric in found for bar in fabric.stages]
+    longest = [line.bound_ms or line.value_ms or 0.0 for fabric in fabrics for line in fabric.lines]
+    longest += [line.expected_ms[1] for fabric in fabrics for line in fabric.lines if line.expected_ms]
+    longest += [bar.total_ms for fabric in fabrics for bar in fabric.stages]
     high = _ROOM * max(*longest, MISSION_MS)
     x = logarithmic(_SHORTEST_MS, high, "ms, log scale", every=2)
-    width = _WIDTH // min(_COLUMNS, len(found)) - _VALUES_PX
-    panels = [_panel(fabric, x, width, named=place % _COLUMNS == 0) for place, fabric in enumerate(found)]
+    width = _WIDTH // min(_COLUMNS, len(fabrics)) - _VALUES_PX
+    panels = [_panel(fabric, x, width, named=place % _COLUMNS == 0) for place, fabric in enumerate(fabrics)]
     rows = [
         alt.hconcat(*panels[first : first + _COLUMNS], spacing=22)
         for first in range(0, len(panels), _COLUMNS)
@@ -142,15 +142,15 @@ def _key() -> alt.LayerChart:
     scale = alt.Scale(domain=[0, width], nice=False)
     names = ("x", "x2", "middle", "text")
     x, end, centre, text = (alt.X(f"{name}:Q", scale=scale, axis=None) for name in names)
-    one = {kind: base.transform_filter(alt.datum.kind == kind) for kind, _ in _KEY}
+    kind_of = {kind: base.transform_filter(alt.datum.kind == kind) for kind, _ in _KEY}
     middle = alt.value(6)
     layers = [
-        _dot(one["figure"]).encode(x=centre, y=middle),
-        _reach(one["bound"]).encode(x=x, x2="x2:Q", y=middle),
-        _cap(one["bound"]).encode(x=end, y=middle),
-        _range(one["expected"]).encode(x=x, x2="x2:Q", y=alt.value(1), y2=alt.value(11)),
-        _solid(one["software"]).encode(x=centre, y=middle),
-        _open(one["emulated"]).encode(x=centre, y=middle),
+        _dot(kind_of["figure"]).encode(x=centre, y=middle),
+        _reach(kind_of["bound"]).encode(x=x, x2="x2:Q", y=middle),
+        _cap(kind_of["bound"]).encode(x=end, y=middle),
+        _range(kind_of["expected"]).encode(x=x, x2="x2:Q", y=alt.value(1), y2=alt.value(11)),
+        _solid(kind_of["software"]).encode(x=centre, y=middle),
+        _open(kind_of["emulated"]).encode(x=centre, y=middle),
         base.mark_text(align="left", fontSize=11, color=INK).encode(x=text, y=middle, text="words:N"),
     ]
     return alt.LayerChart(layer=layers).properties(width=width, height=12)

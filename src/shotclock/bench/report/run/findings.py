@@ -21,28 +21,28 @@ _LARGEST = 3
 
 def sanity(summary: Summary) -> Grid:
     """An arm a group: expected, measured, met or explained by its components, and how those are known."""
-    groups = tuple(_arm(summary, one) for one in summary.sanity)
+    groups = tuple(_arm(summary, arm_check) for arm_check in summary.sanity)
     head = ("", "result", "made of, ms a call", "numbers behind it", "expected, ms", "measured, ms")
     return Grid("This run and the reference figures", head, groups, words=4)
 
 
-def _arm(summary: Summary, one: SanityArm) -> Group:
-    arm = summary.arms[one.arm]
+def _arm(summary: Summary, arm_check: SanityArm) -> Group:
+    arm = summary.arms[arm_check.arm]
     mark = mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else ""
-    shown = [each for each in one.figures if each.expected_ms or each.measured_ms is not None]
+    shown = [each for each in arm_check.figures if each.expected_ms or each.measured_ms is not None]
     rows = tuple(
         row(
             (
                 Cell(each.statistic),
                 _result(each),
-                *_beside(one, place),
+                *_beside(arm_check, place),
                 format_expected(each),
                 _format_measured(each),
             )
         )
         for place, each in enumerate(shown)
     )
-    return Group(rows, f"{one.arm}: {one.figure.removeprefix(f'{one.arm}.')}", mark)
+    return Group(rows, f"{arm_check.arm}: {arm_check.figure.removeprefix(f'{arm_check.arm}.')}", mark)
 
 
 def _result(each: SanityFigure) -> Cell:
@@ -53,17 +53,18 @@ def _format_measured(each: SanityFigure) -> str:
     return NOTHING if each.measured_ms is None else ms(each.measured_ms)
 
 
-def _beside(one: SanityArm, place: int) -> tuple[Cell, Cell]:
+def _beside(arm_check: SanityArm, place: int) -> tuple[Cell, Cell]:
     """Beside the mean what it is made of, beside the next the largest's numbers, then the words."""
-    if not one.tags:
-        return Cell(one.said if place == 0 else ""), Cell("")
+    if not arm_check.tags:
+        return Cell(arm_check.said if place == 0 else ""), Cell("")
     if place == 0:
-        parts = list(one.components_ms.items())[:_LARGEST]
+        parts = list(arm_check.components_ms.items())[:_LARGEST]
         made_of = ", ".join(f"{name} {ms(spent)}" for name, spent in parts)
-        return Cell(made_of), Cell(tags(one.tags))
+        return Cell(made_of), Cell(tags(arm_check.tags))
     if place == 1:
-        return Cell(one.said), Cell(
-            ", ".join(one.rests_on) and f"{next(iter(one.components_ms))}: {', '.join(one.rests_on)}"
+        return Cell(arm_check.said), Cell(
+            ", ".join(arm_check.rests_on)
+            and f"{next(iter(arm_check.components_ms))}: {', '.join(arm_check.rests_on)}"
         )
     return Cell(""), Cell("")
 
@@ -92,5 +93,5 @@ def _rests_on(summary: Summary, point: CurvePoint) -> str:
     kinds: dict[tuple[str, ...], list[str]] = {}
     for kind, named in arms.items():
         kinds.setdefault(tuple(named), []).append(kind)
-    said = [f"{', '.join(found)} of {', '.join(named)}" for named, found in kinds.items()]
-    return f"rests on {'; '.join(said)}" if said else ""
+    sources = [f"{', '.join(numbers)} of {', '.join(named)}" for named, numbers in kinds.items()]
+    return f"rests on {'; '.join(sources)}" if sources else ""

@@ -39,26 +39,26 @@ def _row(name: str, rung: Rung) -> tuple[Cell, ...]:
     return row((Cell(name), f"{rung.better.n:,}", *shares, *cost))
 
 
-def _share(found: Ratio) -> Cell:
-    value, _, interval = ratio(found).partition(" (")
+def _share(share: Ratio) -> Cell:
+    value, _, interval = ratio(share).partition(" (")
     return Cell(value, interval.rstrip(")"))
 
 
 def summarise_ladder(summary: Summary) -> str:
     """One line about the arm with the most compared calls; "" without one."""
-    found = [(name, arm) for name, arm in summary.arms.items() if arm.ladder and arm.ladder.rungs]
-    if not found:
+    arms = [(name, arm) for name, arm in summary.arms.items() if arm.ladder and arm.ladder.rungs]
+    if not arms:
         return ""
-    return _word_arm(*max(found, key=lambda item: item[1].ladder.calls if item[1].ladder else 0))
+    return _word_arm(*max(arms, key=lambda item: item[1].ladder.calls if item[1].ladder else 0))
 
 
 def _word_arm(name: str, arm: ArmSummary) -> str:
     rungs = arm.ladder.rungs if arm.ladder else {}
-    said = [f"optimum {percent(rungs[EXACT].equal.value)}"] if EXACT in rungs else []
+    findings = [f"optimum {percent(rungs[EXACT].equal.value)}"] if EXACT in rungs else []
     beaten = [
         f"{word} {percent(rungs[control].better.value)}"
         for control, word in (("greedy", "greedy"), ("random", "random"), ("annealing", "annealing"))
         if control in rungs
     ]
-    said += [f"beats {', '.join(beaten)}"] if beaten else []
-    return f"{name}: {', '.join(said)}"
+    findings += [f"beats {', '.join(beaten)}"] if beaten else []
+    return f"{name}: {', '.join(findings)}"

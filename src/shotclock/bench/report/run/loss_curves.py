@@ -17,16 +17,16 @@ APART_PX = 6
 _ROWS = 16
 
 
-def loss_axis(found: Sequence[LossCurve]) -> Axis:
+def loss_axis(curves: Sequence[LossCurve]) -> Axis:
     """About every loss of every seed."""
-    values = [value for course in found for point in course.points for value in (point.low, point.high)]
+    values = [value for course in curves for point in course.points for value in (point.low, point.high)]
     return linear(*about_all(values, 0.04), 6, "held-out loss")
 
 
-def make_spending_axis(found: Sequence[LossCurve], title: str) -> tuple[Axis, Callable[[LossPoint], float]]:
+def make_spending_axis(curves: Sequence[LossCurve], title: str) -> tuple[Axis, Callable[[LossPoint], float]]:
     """Of what was spent, logarithmic for arms whose ends lie far apart, and where on it a point stands."""
-    ends = [course.points[-1].spent for course in found]
-    first = min(course.points[0].spent for course in found)
+    ends = [course.points[-1].spent for course in curves]
+    first = min(course.points[0].spent for course in curves)
     if first <= 0 or max(ends) < LOG_FROM_RATIO * min(ends):
         return linear(0.0, max(ends) or 1.0, 6, title), lambda point: point.spent
     return logarithmic(first, max(ends), f"{title}, log scale"), lambda point: math.log10(point.spent)
@@ -66,13 +66,13 @@ def thin_points(
     ]
 
 
-def course_grid(found: Sequence[LossCurve], caption: str, cell: Callable[[LossPoint], Cell]) -> Grid:
+def course_grid(curves: Sequence[LossCurve], caption: str, cell: Callable[[LossPoint], Cell]) -> Grid:
     """Some of the evaluated steps, an arm a column."""
-    steps = sorted({point.step for course in found for point in course.points})
+    steps = sorted({point.step for course in curves for point in course.points})
     every = -(-len(steps) // _ROWS)
-    by_step = [{point.step: point for point in course.points} for course in found]
+    by_step = [{point.step: point for point in course.points} for course in curves]
     rows: list[tuple[str | Cell, ...]] = [
         (f"{step:,}", *(cell(own[step]) if step in own else Cell(NOTHING) for own in by_step))
         for step in steps[::-every][::-1]
     ]
-    return plain(caption, ("step", *(course.arm for course in found)), rows, even=True)
+    return plain(caption, ("step", *(course.arm for course in curves)), rows, even=True)

@@ -17,17 +17,17 @@ from shotclock.bench.report.run.loss_curves import course_grid, curve, loss_axis
 _WIDE, _NARROW, _HEIGHT = 500, 220, 300
 
 
-def losses(found: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def losses(curves: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Left against wall time with the arms named, right against the step, on one loss axis."""
-    y = loss_axis(found)
-    wall, spent = make_spending_axis(found, "wall time of the arm, s")
-    steps = linear(0.0, float(max(course.points[-1].step for course in found) + 1), 4, "step")
+    y = loss_axis(curves)
+    wall, spent = make_spending_axis(curves, "wall time of the arm, s")
+    steps = linear(0.0, float(max(course.points[-1].step for course in curves) + 1), 4, "step")
 
     def step(point: LossPoint) -> float:
         return float(point.step)
 
     left = Panel(
-        tuple(curve(course, spent, wall, _WIDE, course.arm, band=True) for course in found),
+        tuple(curve(course, spent, wall, _WIDE, course.arm, band=True) for course in curves),
         wall,
         y,
         _WIDE,
@@ -37,7 +37,7 @@ def losses(found: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequenc
     )
     # The small panel is for the means: bands of arms that learn alike would only cover each other.
     right = Panel(
-        tuple(curve(course, step, steps, _NARROW, course.arm, band=False) for course in found),
+        tuple(curve(course, step, steps, _NARROW, course.arm, band=False) for course in curves),
         steps,
         y,
         _NARROW,
@@ -51,10 +51,10 @@ def losses(found: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequenc
     return with_title(both, "Held-out loss", subtitle)
 
 
-def loss_grid(found: Sequence[LossCurve]) -> Grid:
+def loss_grid(curves: Sequence[LossCurve]) -> Grid:
     """Loss and wall time after some of the evaluated steps."""
 
     def cell(point: LossPoint) -> Cell:
         return Cell(number(point.mean), f"{number(point.spent)} s")
 
-    return course_grid(found, "Held-out loss after a step, and the wall time then", cell)
+    return course_grid(curves, "Held-out loss after a step, and the wall time then", cell)

@@ -16,12 +16,12 @@ _WIDTH, _HEIGHT = 600, 300
 
 
 def loss_against_money(
-    found: Sequence[LossCurve], at: SecondPrices, faces: dict[str, Look], subtitle: Sequence[str]
+    losses: Sequence[LossCurve], at: SecondPrices, faces: dict[str, Look], subtitle: Sequence[str]
 ) -> Composed:
     """The loss against the money spent; the arms' names include their final cost."""
-    x, place = make_spending_axis(found, f"money that one run had cost, {at.currency}")
-    curves = tuple(curve(each, place, x, _WIDTH, _label(each, at.currency), band=True) for each in found)
-    panel = Panel(curves, x, loss_axis(found), _WIDTH, _HEIGHT, "", stepped=False)
+    x, place = make_spending_axis(losses, f"money that one run had cost, {at.currency}")
+    curves = tuple(curve(each, place, x, _WIDTH, _label(each, at.currency), band=True) for each in losses)
+    panel = Panel(curves, x, loss_axis(losses), _WIDTH, _HEIGHT, "", stepped=False)
     return with_title(draw(panel, faces), "Held-out loss against money", [*subtitle, f"at {word_prices(at)}"])
 
 
@@ -29,10 +29,10 @@ def _label(course: LossCurve, currency: str) -> str:
     return f"{course.arm}  ({money(course.points[-1].spent, currency)})"
 
 
-def money_grid(found: Sequence[LossCurve], currency: str) -> Grid:
+def money_grid(curves: Sequence[LossCurve], currency: str) -> Grid:
     """Money and loss after some of the evaluated steps."""
 
     def cell(point: LossPoint) -> Cell:
         return Cell(number(point.spent), f"loss {number(point.mean)}")
 
-    return course_grid(found, f"Money spent by one run after a step, {currency}, and the loss then", cell)
+    return course_grid(curves, f"Money spent by one run after a step, {currency}, and the loss then", cell)

@@ -82,19 +82,19 @@ def _fabric_row(summary: Summary, arm: str) -> LatencyRow | None:
     ranges = [profile.sanity_mean_ms, profile.sanity_p95_ms] if profile else []
     if profile and profile.sanity_p95_ms:
         ranges.append(REFERENCE_P99_MS)
-    kept = tuple(each for each in ranges if each is not None)
-    return LatencyRow(f"{arm}, added", *_statistics(added), kept, _word(added))
+    known_ranges = tuple(each for each in ranges if each is not None)
+    return LatencyRow(f"{arm}, added", *_statistics(added), known_ranges, _word(added))
 
 
 def _statistics(latency: Latency) -> tuple[dict[str, float], tuple[tuple[float, float], ...]]:
     marks: dict[str, float] = {}
     reaches: list[tuple[float, float]] = []
     for name in QUANTILES:
-        found = latency.percentiles.get(name)
-        if isinstance(found, Percentile) and found.value is not None:
-            marks[name] = found.value
-            if found.upper_bound is not None:
-                reaches.append((found.value, found.upper_bound))
+        percentile = latency.percentiles.get(name)
+        if isinstance(percentile, Percentile) and percentile.value is not None:
+            marks[name] = percentile.value
+            if percentile.upper_bound is not None:
+                reaches.append((percentile.value, percentile.upper_bound))
     if not marks and latency.mean is not None:
         marks["mean"] = latency.mean
     return marks, tuple(reaches[-1:])

@@ -22,42 +22,44 @@ def _format_signed(value: float) -> str:
     return f"+{number(value)}" if value > 0 else number(value).replace("-", "−")
 
 
-def _word_mean(one: PairedSeeds) -> str:
+def _word_mean(arm_seeds: PairedSeeds) -> str:
     known = (
-        f"({_format_signed(one.interval[0])} to {_format_signed(one.interval[1])})" if one.interval else ""
+        f"({_format_signed(arm_seeds.interval[0])} to {_format_signed(arm_seeds.interval[1])})"
+        if arm_seeds.interval
+        else ""
     )
-    return f"{_format_signed(one.mean)} {known or '(one seed: no interval)'}"
+    return f"{_format_signed(arm_seeds.mean)} {known or '(one seed: no interval)'}"
 
 
 def draw_paired_seeds(
-    found: Sequence[PairedSeeds], faces: dict[str, Look], subtitle: Sequence[str]
+    differences: Sequence[PairedSeeds], faces: dict[str, Look], subtitle: Sequence[str]
 ) -> Composed:
     """An arm a row: open dots are seeds, first at the top; the marker is their mean with its interval."""
-    values = [0.0, *(value for one in found for value in one.differences.values())]
-    values += [end for one in found if one.interval for end in one.interval]
+    values = [0.0, *(value for arm_seeds in differences for value in arm_seeds.differences.values())]
+    values += [end for arm_seeds in differences if arm_seeds.interval for end in arm_seeds.interval]
     x = linear(
         *about_all(values, 0.05), 7, f"held-out loss minus {BASELINE}'s, same seed (below 0: learnt more)"
     )
-    chart = alt.LayerChart(layer=_layers(found, faces, x))
-    chart = chart.properties(width=_WIDTH, height=_ROW_PX * len(found))
+    chart = alt.LayerChart(layer=_layers(differences, faces, x))
+    chart = chart.properties(width=_WIDTH, height=_ROW_PX * len(differences))
     return with_title(chart, "Held-out loss, paired by seed", subtitle)
 
 
-def _layers(found: Sequence[PairedSeeds], faces: dict[str, Look], axis: Axis) -> list[alt.Chart]:
+def _layers(differences: Sequence[PairedSeeds], faces: dict[str, Look], axis: Axis) -> list[alt.Chart]:
     x = alt.X("x:Q", scale=alt.Scale(domain=[axis.low, axis.high], nice=False), axis=axis.encode())
-    arms = [one.arm for one in found]
+    arms = [arm_seeds.arm for arm_seeds in differences]
     lines = alt.Axis(
         title=None,
-        values=[i + 0.5 for i in range(len(found))],
+        values=[i + 0.5 for i in range(len(differences))],
         labelExpr=f"{json.dumps(arms)}[floor(datum.value)]",
         labelLimit=260,
         grid=False,
         ticks=False,
         domain=False,
     )
-    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(found)], reverse=True, nice=False), axis=lines)
-    nothing = alt.Chart(data([{"x": 0.0, "y": 0.0, "y2": float(len(found))}]))
-    means, seeds = _rows(found)
+    y = alt.Y("y:Q", scale=alt.Scale(domain=[0, len(differences)], reverse=True, nice=False), axis=lines)
+    nothing = alt.Chart(data([{"x": 0.0, "y": 0.0, "y2": float(len(differences))}]))
+    means, seeds = _rows(differences)
     base = alt.Chart(data(means))
     colours, shapes = [faces[arm].colour for arm in arms], [faces[arm].shape for arm in arms]
     colour = alt.Color("arm:N", legend=None, scale=alt.Scale(domain=arms, range=colours))
@@ -81,41 +83,51 @@ def _layers(found: Sequence[PairedSeeds], faces: dict[str, Look], axis: Axis) ->
     ]
 
 
-def _rows(found: Sequence[PairedSeeds]) -> tuple[list[Row], list[Row]]:
+def _rows(differences: Sequence[PairedSeeds]) -> tuple[list[Row], list[Row]]:
     """Means with their intervals, and the seeds of each, spread over the height of its row."""
     means: list[Row] = []
     seeds: list[Row] = []
-    for row, one in enumerate(found):
-        low, high = one.interval or (one.mean, one.mean)
+    for row, arm_seeds in enumerate(differences):
+        low, high = arm_seeds.interval or (arm_seeds.mean, arm_seeds.mean)
         means.append(
             {
-                "arm": one.arm,
-                "x": one.mean,
+                "arm": arm_seeds.arm,
+                "x": arm_seeds.mean,
                 "low": low,
                 "high": high,
                 "y": row + 0.5,
-                "words": _word_mean(one),
+                "words": _word_mean(arm_seeds),
             }
         )
-        step = _SPREAD_PX / _ROW_PX / max(1, len(one.differences) - 1)
-        first = row + 0.5 - step * (len(one.differences) - 1) / 2
-        seeds += [{"x": value, "y": first + step * i} for i, value in enumerate(one.differences.values())]
+        step = _SPREAD_PX / _ROW_PX / max(1, len(arm_seeds.differences) - 1)
+        first = row + 0.5 - step * (len(arm_seeds.differences) - 1) / 2
+        seeds += [
+            {"x": value, "y": first + step * i} for i, value in enumerate(arm_seeds.differences.values())
+        ]
     return means, seeds
 
 
-def pairs_grid(found: Sequence[PairedSeeds]) -> Grid:
+def pairs_grid(differences: Sequence[PairedSeeds]) -> Grid:
     """Every difference, their mean and its interval."""
-    seeds = sorted({seed for one in found for seed in one.differences})
+    seeds = sorted({seed for arm_seeds in differences for seed in arm_seeds.differences})
     rows: list[tuple[str | Cell, ...]] = []
-    for one in found:
-        own = one.differences
+    for arm_seeds in differences:
+        own = arm_seeds.differences
         each = (_format_signed(own[seed]) if seed in own else NOTHING for seed in seeds)
         known = (
-            f"{_format_signed(one.interval[0])} to {_format_signed(one.interval[1])}"
-            if one.interval
+            f"{_format_signed(arm_seeds.interval[0])} to {_format_signed(arm_seeds.interval[1])}"
+            if arm_seeds.interval
             else "one seed"
         )
-        rows.append((one.arm, *each, Cell(_format_signed(one.mean), look="total"), known, f"{one.unpaired}"))
+        rows.append(
+            (
+                arm_seeds.arm,
+                *each,
+                Cell(_format_signed(arm_seeds.mean), look="total"),
+                known,
+                f"{arm_seeds.unpaired}",
+            )
+        )
     head = ("arm", *(f"seed {seed}" for seed in seeds), "mean", "95 % interval", "unpaired")
     return plain(
         f"Held-out loss minus {BASELINE}'s, by seed; unpaired: seeds that one of both has no loss for",

@@ -30,7 +30,7 @@ def badge(summary: Summary, arm: ArmSummary) -> str:
     return mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else ""
 
 
-def gates(summary: Summary, found: Iterable[GateResult], caption: str) -> Grid:
+def gates(summary: Summary, results: Iterable[GateResult], caption: str) -> Grid:
     """Thresholds with their results, the present figure and the count behind it."""
     rows = [
         (
@@ -40,7 +40,7 @@ def gates(summary: Summary, found: Iterable[GateResult], caption: str) -> Grid:
             gate_value(summary, gate) or NOTHING,
             why(gate),
         )
-        for gate in found
+        for gate in results
     ]
     return plain(caption, ("result", "metric", "limit", "this run", "why"), rows, words=5)
 
@@ -57,21 +57,21 @@ def _latency_rows(summary: Summary, metric: str, name: str) -> list[tuple[Cell, 
     split = isinstance(emulated, Latency) and bool(emulated.mean)
     note = "all software" if isinstance(emulated, Latency) and not split else ""
     for part, words in _PARTS if split else _PARTS[:1]:
-        found = summary.metrics.get(f"{metric}{part}")
-        if isinstance(found, Latency) and found.n:
+        latency = summary.metrics.get(f"{metric}{part}")
+        if isinstance(latency, Latency) and latency.n:
             title = Cell(words, look="part") if part else Cell(name, note, "code")
-            values = [_quantile_cell(found, each) for each in QUANTILES]
-            rows.append(row((title, f"{found.n:,}", f"{found.missed:,}", ms(found.mean), *values)))
+            values = [_quantile_cell(latency, each) for each in QUANTILES]
+            rows.append(row((title, f"{latency.n:,}", f"{latency.missed:,}", ms(latency.mean), *values)))
     return rows
 
 
 def _class_rows(summary: Summary, arm: str) -> list[tuple[Cell, ...]]:
     """Calls by who answered them, where an arm has more than one kind: they are never one distribution."""
     rows = []
-    for name, found in classes(summary, arm):
-        values = [_quantile_cell(found, each) for each in QUANTILES]
+    for name, latency in classes(summary, arm):
+        values = [_quantile_cell(latency, each) for each in QUANTILES]
         title = Cell(f"of which {name}", look="part")
-        rows.append(row((title, f"{found.n:,}", f"{found.missed:,}", ms(found.mean), *values)))
+        rows.append(row((title, f"{latency.n:,}", f"{latency.missed:,}", ms(latency.mean), *values)))
     return rows
 
 
@@ -120,7 +120,7 @@ def note_emulated_share(part: Share) -> str:
 def time_went(summary: Summary) -> Grid:
     """Stages down, arms across: shares of the arm's whole training time, with the emulated part."""
     columns = {name: shares(summary, name) for name in summary.arms}
-    columns = {name: found for name, found in columns.items() if found}
+    columns = {name: arm_shares for name, arm_shares in columns.items() if arm_shares}
     rows = []
     for number_of, parts in enumerate(zip(*columns.values(), strict=True)):
         name = parts[0].name
@@ -136,15 +136,15 @@ def time_went(summary: Summary) -> Grid:
     return plain("Share of an iteration by stage", ("", *columns), rows, even=True)
 
 
-def _counts(found: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in found.items()) or NOTHING
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items()) or NOTHING
 
 
 def _share(summary: Summary, metric: str) -> Cell:
-    found = summary.metrics.get(metric)
-    if not isinstance(found, Ratio):
+    measured = summary.metrics.get(metric)
+    if not isinstance(measured, Ratio):
         return Cell(NOTHING)
-    value, _, interval = ratio(found).partition(" (")
+    value, _, interval = ratio(measured).partition(" (")
     return Cell(value, interval.rstrip(")"))
 
 
@@ -275,8 +275,8 @@ def tabulate_predicted(summary: Summary, key: str, profile: ProfileSummary) -> G
     rows.append((Cell("predicted mean", look="total"), Cell(ms(profile.predicted_mean_ms), look="total")))
     rows.append(("predicted p95", ms(profile.predicted_p95_ms)))
     for name, arm in summary.arms.items():
-        found = summary.metrics.get(f"{name}.quantum_latency")
-        if arm.profile == key and isinstance(found, Latency):
-            note = f"{mark_emulated(arm.emulated, summary.clock)}, n={found.n:,}"
-            rows.append((Cell(f"{name}: mean quantum_latency", note), ms(found.mean)))
+        latency = summary.metrics.get(f"{name}.quantum_latency")
+        if arm.profile == key and isinstance(latency, Latency):
+            note = f"{mark_emulated(arm.emulated, summary.clock)}, n={latency.n:,}"
+            rows.append((Cell(f"{name}: mean quantum_latency", note), ms(latency.mean)))
     return plain("Predicted and run, ms", ("mean", "ms"), rows)

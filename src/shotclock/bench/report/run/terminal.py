@@ -97,11 +97,11 @@ def _by_arm(console: Console, head: Sequence[str], arms: dict[str, list[tuple[Te
         say(console, below)
 
 
-def _gates(summary: Summary, title: str, found: Sequence[GateResult], console: Console, mark: str) -> None:
-    if not found:
+def _gates(summary: Summary, title: str, results: Sequence[GateResult], console: Console, mark: str) -> None:
+    if not results:
         return
     say_title(console, title, mark)
-    for gate in found:
+    for gate in results:
         line = Text()
         line.append(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
         sign = "≤" if gate.direction == "max" else "≥"
@@ -112,17 +112,17 @@ def _gates(summary: Summary, title: str, found: Sequence[GateResult], console: C
 
 
 def _causes(summary: Summary, console: Console, mark: str) -> None:
-    found = {name: causes_words(arm.causes) for name, arm in summary.arms.items() if arm.causes}
-    if found:
+    causes = {name: causes_words(arm.causes) for name, arm in summary.arms.items() if arm.causes}
+    if causes:
         say_title(console, "Calls without samples", mark)
-    for name, why_not in found.items():
+    for name, why_not in causes.items():
         calls = f"{sum(summary.arms[name].causes.values()):,} of {count(summary.arms[name].calls, 'call')}"
         say(console, Text(f"{name}: {calls}: {why_not}"))
 
 
 def _mean(summary: Summary, metric: str) -> str:
-    found = summary.metrics.get(metric)
-    return ms(found.mean) if isinstance(found, Latency) and found.mean is not None else NOTHING
+    latency = summary.metrics.get(metric)
+    return ms(latency.mean) if isinstance(latency, Latency) and latency.mean is not None else NOTHING
 
 
 def _percentiles(latency: Latency, *, bounds: bool) -> list[Text]:
@@ -199,14 +199,14 @@ def _bar(share: Share) -> str:
 def _time(summary: Summary, console: Console, mark: str) -> None:
     blocks = []
     for name in summary.arms:
-        found = [share for share in shares(summary, name) if share.share >= _SHOWN_FROM_SHARE]
-        if found:
+        arm_shares = [share for share in shares(summary, name) if share.share >= _SHOWN_FROM_SHARE]
+        if arm_shares:
             block = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
             block.title, block.title_justify, block.title_style = Text(name), "left", "bold"
             block.add_column(width=22, no_wrap=True)
             block.add_column(width=7, justify="right", no_wrap=True)
             block.add_column(width=_BAR, no_wrap=True)
-            for share in found:
+            for share in arm_shares:
                 block.add_row(Text(share.name), Text(percent(share.share)), Text(_bar(share)))
             blocks.append(Padding(block, (0, 0, 1, 0)))
     if blocks:
@@ -262,10 +262,10 @@ def _sanity(summary: Summary, console: Console, mark: str) -> None:
         return
     say_title(console, "Against the reference figures", mark)
     table = _table(("ms", "expected", "measured", "result", "pub./meas./ass."))
-    for one in summary.sanity:
-        known = "/".join(str(count) for count in one.tags.values())
-        table.add_row(Text(one.arm, style="bold"), "", "", "", known)
-        for each in one.figures:
+    for arm_check in summary.sanity:
+        known = "/".join(str(count) for count in arm_check.tags.values())
+        table.add_row(Text(arm_check.arm, style="bold"), "", "", "", known)
+        for each in arm_check.figures:
             if each.expected_ms is None and each.measured_ms is None:
                 continue
             measured = NOTHING if each.measured_ms is None else ms(each.measured_ms)
@@ -274,9 +274,9 @@ def _sanity(summary: Summary, console: Console, mark: str) -> None:
     table.columns[3].justify = "left"
     say(console, table)
     _notes(console, ["pub./meas./ass.: numbers behind the latency, published, measured or assumed"])
-    for one in summary.sanity:
-        rests = f"; it rests on {', '.join(one.rests_on)}" if one.rests_on else ""
-        say(console, Text(f"{one.arm}: {one.said}{rests}", style="dim"))
+    for arm_check in summary.sanity:
+        rests = f"; it rests on {', '.join(arm_check.rests_on)}" if arm_check.rests_on else ""
+        say(console, Text(f"{arm_check.arm}: {arm_check.said}{rests}", style="dim"))
 
 
 def _checklist(summary: Summary, console: Console, mark: str) -> None:

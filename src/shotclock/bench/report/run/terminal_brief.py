@@ -102,10 +102,10 @@ def _show_gates(
             now = gate_value(summary, gate)
             words = f"{now}; {why(gate)}" if now else why(gate)
             _say_line(Text(f"  {words}", style="dim"), console)
-    if rest := ordered[MOST_GATES:]:
-        counted = [(each, sum(gate.result is each for gate in rest)) for each in _ORDER]
+    if others := ordered[MOST_GATES:]:
+        counted = [(each, sum(gate.result is each for gate in others)) for each in _ORDER]
         counts = ", ".join(f"{n:,} {each}" for each, n in counted if n)
-        say(console, Text(f"and {count(len(rest), 'other')}: {counts}", style="dim"))
+        say(console, Text(f"and {count(len(others), 'other')}: {counts}", style="dim"))
 
 
 def _say_line(line: Text, console: Console) -> None:
@@ -143,23 +143,23 @@ def _latency(summary: Summary, arm: str) -> tuple[str, ...]:
 def _answers(summary: Summary, arm: str) -> tuple[str, str]:
     """Training samples a second, and the share of calls with samples of the QPU."""
     share = summary.metrics.get(f"{arm}.quantum_share")
-    asked = summary.arms[arm].calls_quantum and isinstance(share, Ratio)
-    by_qpu = percent(share.value) if asked and isinstance(share, Ratio) else "–"
+    has_calls = summary.arms[arm].calls_quantum and isinstance(share, Ratio)
+    by_qpu = percent(share.value) if has_calls and isinstance(share, Ratio) else "–"
     return number(summary.arms[arm].samples_per_s), by_qpu
 
 
 def _causes(summary: Summary, console: Console) -> None:
     """Why calls brought no samples, the arms with the most such calls first."""
-    found = {name: arm for name, arm in summary.arms.items() if arm.causes and arm.calls_quantum}
-    if not found:
+    causes_by_arm = {name: arm for name, arm in summary.arms.items() if arm.causes and arm.calls_quantum}
+    if not causes_by_arm:
         return
     say_title(console, "Calls without samples")
-    ordered = sorted(found.items(), key=lambda item: -sum(item[1].causes.values()))
+    ordered = sorted(causes_by_arm.items(), key=lambda item: -sum(item[1].causes.values()))
     for name, arm in ordered[:MOST_CAUSES]:
         calls = f"{sum(arm.causes.values()):,} of {count(arm.calls, 'call')}"
         words = f"{name}: {calls}: {causes_words(arm.causes)}"
         say(console, Text(_shorten(words, console, lines=2)))
-    if (others := len(found) - MOST_CAUSES) > 0:
+    if (others := len(causes_by_arm) - MOST_CAUSES) > 0:
         say(console, Text(f"and of {count(others, 'other arm')}", style="dim"))
 
 

@@ -89,12 +89,12 @@ class Fall:
 
 def falls(summary: Summary, table: pa.Table) -> list[Fall]:
     """A fall for every arm that made calls."""
-    found = []
+    falls_of_arms = []
     for arm in summary.arms:
         rows = table.filter(pc.and_(pc.equal(table["arm"], arm), table["called"]))
         if rows.num_rows:
-            found.append(_fall(arm, rows))
-    return found
+            falls_of_arms.append(_fall(arm, rows))
+    return falls_of_arms
 
 
 def _mean_ms(rows: pa.Table, column: str) -> float:
@@ -116,13 +116,13 @@ def _fall(arm: str, rows: pa.Table) -> Fall:
 def _sum_hidden(rows: pa.Table) -> tuple[dict[str, float], float]:
     """Mean hidden time of each stage and mean hand-over, ms, call by call."""
     spent = {str(stage): _fill_column(rows, f"{stage}_ns") for stage in CALL_STAGES}
-    left = np.sum(list(spent.values()), axis=0) - _fill_column(rows, "added_latency_ns")
-    hand_over_ms = float(np.mean(np.maximum(-left, 0.0))) / 1e6
+    unattributed = np.sum(list(spent.values()), axis=0) - _fill_column(rows, "added_latency_ns")
+    hand_over_ms = float(np.mean(np.maximum(-unattributed, 0.0))) / 1e6
     hidden = dict.fromkeys(_OWN, 0.0)
     for stage, times in spent.items():
         if stage not in _OWN:
-            own = np.clip(left, 0.0, times)
-            left = left - own
+            own = np.clip(unattributed, 0.0, times)
+            unattributed = unattributed - own
             hidden[stage] = float(np.mean(own)) / 1e6
     return hidden, hand_over_ms
 
@@ -137,10 +137,10 @@ def _segments(fall: Fall) -> list[Row]:
     at = 0.0
     for bar in fall.bars:
         own = HAND_OVER if bar.stage == HAND_OVER else _SOFTWARE
-        left = bar.hidden_ms
+        hidden_left = bar.hidden_ms
         for kind, length in ((_EMULATED, bar.emulated_ms), (own, bar.software_ms)):
-            unseen = min(left, length)
-            left -= unseen
+            unseen = min(hidden_left, length)
+            hidden_left -= unseen
             for part, depth in ((unseen, _THIN), (length - unseen, _THICK)):
                 if part > 0:
                     rows.append(
@@ -201,9 +201,9 @@ def _length(value_ms: float) -> str:
     return ms(value_ms) if value_ms >= 0.01 else "< 0.01"
 
 
-def waterfall(found: list[Fall], subtitle: Sequence[str]) -> Composed:
+def waterfall(waterfalls: list[Fall], subtitle: Sequence[str]) -> Composed:
     """Two panels a row with the same stages on the same lines; each has its own time scale."""
-    panels = [_panel(fall, stages=number % 2 == 0) for number, fall in enumerate(found)]
+    panels = [_panel(fall, stages=number % 2 == 0) for number, fall in enumerate(waterfalls)]
     grid = alt.concat(*panels, columns=2, spacing={"row": 26, "column": 36})
     return with_title(alt.vconcat(_key(), grid, spacing=20), "Mean time of a call by stage, ms", subtitle)
 

@@ -30,7 +30,9 @@ def comparable(rows: Sequence[Compared]) -> list[Compared]:
 
 def scatter(several: Several, subtitle: Sequence[str]) -> Composed | None:
     """The whole chart; None where no figure is in every run."""
-    panels = {name: found for name, rows in several.groups.items() if (found := comparable(rows))}
+    panels = {
+        name: rows_compared for name, rows in several.groups.items() if (rows_compared := comparable(rows))
+    }
     if not panels:
         return None
     faces = looks([f"host {place + 1}" for place in range(len(several.hosts))])

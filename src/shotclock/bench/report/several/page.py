@@ -62,11 +62,11 @@ def write_several(several: Several, folder: Path) -> Path:
 
 def headline(several: Several) -> str:
     """How far the runs lie apart at most, in a sentence."""
-    found = [each for rows in several.groups.values() for each in comparable(rows)]
-    if not found:
+    compared = [each for rows in several.groups.values() for each in comparable(rows)]
+    if not compared:
         return f"{_size(several)}: no figure is in every run."
-    middle = percent(_median([each.spread or 0.0 for each in found]))
-    widest = max(found, key=lambda each: each.spread or 0.0)
+    middle = percent(_median([each.spread or 0.0 for each in compared]))
+    widest = max(compared, key=lambda each: each.spread or 0.0)
     return (
         f"{_size(several)}: the figures lie up to {percent(widest.spread)} of their mean "
         f"apart ({widest.metric}), half of them within {middle}."
@@ -82,16 +82,18 @@ def _median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _value(found: float | None, each: Row) -> str:
-    if found is None:
+def _value(value: float | None, each: Row) -> str:
+    if value is None:
         return NOTHING
-    return percent(found) if each.unit == "ratio" else number(found)
+    return percent(value) if each.unit == "ratio" else number(value)
 
 
-def _estimate(found: BootstrapEstimate | None, each: Row) -> Cell:
-    if found is None:
+def _estimate(estimate: BootstrapEstimate | None, each: Row) -> Cell:
+    if estimate is None:
         return Cell(NOTHING, "not in every run")
-    return Cell(_value(found.value, each), f"{_value(found.low, each)} to {_value(found.high, each)}")
+    return Cell(
+        _value(estimate.value, each), f"{_value(estimate.low, each)} to {_value(estimate.high, each)}"
+    )
 
 
 def _label(metric: str, unit: str) -> Cell:

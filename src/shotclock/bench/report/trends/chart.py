@@ -19,7 +19,7 @@ _LINE_PX, _LINES = 13, 4
 
 def course(trend: Trend) -> Composed:
     """The whole chart. Runs are spaced evenly, in order; the axis shows some runs' dates."""
-    order = sorted({(p.started_at, p.run_id) for one in trend.series for p in one.points})
+    order = sorted({(p.started_at, p.run_id) for series in trend.series for p in series.points})
     place = {run_id: number for number, (_, run_id) in enumerate(order)}
     x = _x([started for started, _ in order])
     y = _y(trend)
@@ -27,15 +27,15 @@ def course(trend: Trend) -> Composed:
     rules: list[alt.Chart] = []
     levels: list[Row] = []
     number = 0
-    for one in trend.series:
-        points = tuple((float(place[point.run_id]), point.value) for point in one.points)
+    for series in trend.series:
+        points = tuple((float(place[point.run_id]), point.value) for point in series.points)
         runs = f"{len(points)} run{'s' if len(points) > 1 else ''}"
-        curves.append(Curve(one.name, points, points, f"{one.name}  ({runs})"))
-        edges = [0, *(change.index for change in one.changes), len(points)]
-        medians = [one.changes[0].before, *(c.after for c in one.changes)] if one.changes else []
+        curves.append(Curve(series.name, points, points, f"{series.name}  ({runs})"))
+        edges = [0, *(change.index for change in series.changes), len(points)]
+        medians = [series.changes[0].before, *(c.after for c in series.changes)] if series.changes else []
         for start, stop, level in zip(edges[:-1], edges[1:], medians, strict=bool(medians)):
             levels.append({"x": points[start][0], "x2": points[stop - 1][0], "y": level})
-        for change in one.changes:
+        for change in series.changes:
             at = points[change.index][0] - 0.5
             ratio = change.ratio
             moved = f"{change.after - change.before:+.3g}" if ratio is None else _format_signed(ratio)
@@ -68,7 +68,7 @@ def _x(started: list[str]) -> Axis:
 
 def _y(trend: Trend) -> Axis:
     """From 0 if that does not flatten the curve, so that a step looks as large as it is."""
-    values = [point.value for one in trend.series for point in one.points]
+    values = [point.value for series in trend.series for point in series.points]
     low, high = min(values), max(values)
     room = 0.15 * (high - low) or 0.1 * abs(high) or 1.0
     start = 0.0 if 0 <= low <= 0.5 * high else low - room

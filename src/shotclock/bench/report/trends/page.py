@@ -21,28 +21,28 @@ _RUNS = 24
 """The newest runs of a metric in its table; all are in the Parquet file."""
 
 
-def write_trends(found: Trends, history: History, folder: Path) -> Path:
+def write_trends(trends: Trends, history: History, folder: Path) -> Path:
     """Writes charts/, report.html and history.parquet under `folder`; gives the page's path.
 
     Raises OSError where the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     history.export(folder / EXPORT)
-    emulated = any(trend.is_emulated for trend in found.trends)
-    clock = "virtual" if any(trend.clock == "virtual" for trend in found.trends) else "wall"
+    emulated = any(trend.is_emulated for trend in trends.trends)
+    clock = "virtual" if any(trend.clock == "virtual" for trend in trends.trends) else "wall"
     mark = mark_emulated(emulated, clock)
     badges = mark.split(", ")
     text = template("trends.html.j2").render(
         title=f"Shotclock trends{' (EMULATED)' if emulated else ''}",
         name="Shotclock history",
-        heading=f"{found.runs:,} recorded runs",
+        heading=f"{trends.runs:,} recorded runs",
         badges=badges,
         strong=len(badges),
         foot=f"All figures, a row a run and a metric: {EXPORT}.",
-        headline=headline(found),
-        changes=changes(found),
-        drawn=draw_all([_figure(trend) for trend in sorted(found.trends, key=_calm)], folder),
-        environments=environments(found),
+        headline=headline(trends),
+        changes=changes(trends),
+        drawn=draw_all([_figure(trend) for trend in sorted(trends.trends, key=_calm)], folder),
+        environments=environments(trends),
         mark=mark,
         fewest=FEWEST,
         alpha=percent(ALPHA),
@@ -52,24 +52,26 @@ def write_trends(found: Trends, history: History, folder: Path) -> Path:
     return path
 
 
-def headline(found: Trends) -> str:
+def headline(trends: Trends) -> str:
     """How many levels moved, and the last one to the worse."""
-    size = f"{len(found.trends)} metrics over {found.runs:,} runs"
-    longest = max((len(one.points) for trend in found.trends for one in trend.series), default=0)
+    size = f"{len(trends.trends)} metrics over {trends.runs:,} runs"
+    longest = max((len(series.points) for trend in trends.trends for series in trend.series), default=0)
     if longest < 2 * FEWEST:
         return (
             f"{size}: too few to detect a change; that takes {2 * FEWEST} runs in one environment, "
             f"the longest series has {longest}."
         )
-    bad = [each for each in found.changes if worse(each[0], each[2])]
+    bad = [each for each in trends.changes if worse(each[0], each[2])]
     if not bad:
-        moved = f"{len(found.changes)} changes, all to the better" if found.changes else "no level has moved"
+        moved = (
+            f"{len(trends.changes)} changes, all to the better" if trends.changes else "no level has moved"
+        )
         return f"{size}: {moved}."
-    trend, one, change = bad[0]
+    trend, series, change = bad[0]
     values = f"{_value(trend, change.before)} to {_value(trend, change.after)}"
-    started = one.points[change.index].started_at[:16].replace("T", " ")
+    started = series.points[change.index].started_at[:16].replace("T", " ")
     return (
-        f"{size}: {len(bad)} of {len(found.changes)} changes are to the worse, the last in {trend.metric} "
+        f"{size}: {len(bad)} of {len(trends.changes)} changes are to the worse, the last in {trend.metric} "
         f"from {values} with the run of {started}."
     )
 
@@ -80,15 +82,15 @@ def _value(trend: Trend, value: float) -> str:
     return number(value) if trend.unit == "1" else f"{number(value)} {trend.unit}"
 
 
-def changes(found: Trends) -> Grid:
+def changes(trends: Trends) -> Grid:
     """Every change, the newest first, with the run it came with."""
     rows = []
-    for trend, one, change in found.changes:
-        first, before = one.points[change.index], one.points[change.index - 1]
+    for trend, series, change in trends.changes:
+        first, before = series.points[change.index], series.points[change.index - 1]
         rows.append(
             (
                 Cell("worse", look="fail") if worse(trend, change) else Cell("better", look="pass"),
-                Cell(trend.metric, f"environment {one.name}", "code"),
+                Cell(trend.metric, f"environment {series.name}", "code"),
                 Cell(first.started_at[:16].replace("T", " "), first.run_id),
                 f"{before.shotclock} → {first.shotclock}",
                 _value(trend, change.before),
@@ -103,13 +105,13 @@ def changes(found: Trends) -> Grid:
 
 def _calm(trend: Trend) -> tuple[bool, bool]:
     """Sorts what moved to the worse first, then what moved at all; others keep their order."""
-    moved = [change for one in trend.series for change in one.changes]
+    moved = [change for series in trend.series for change in series.changes]
     return not any(worse(trend, change) for change in moved), not moved
 
 
 def _figure(trend: Trend) -> Figure:
     better = "Lower" if trend.direction == "lower" else "Higher"
-    moved = sum(len(one.changes) for one in trend.series)
+    moved = sum(len(series.changes) for series in trend.series)
     changes = {0: "No level changed.", 1: "One level changed."}.get(moved, f"{moved} levels changed.")
     caption = (
         f"{better} is better. {changes} A letter is an environment; grey bars are medians of the levels."
@@ -119,7 +121,7 @@ def _figure(trend: Trend) -> Figure:
 
 
 def _points(trend: Trend) -> Grid:
-    points = [(one.name, point) for one in trend.series for point in one.points]
+    points = [(series.name, point) for series in trend.series for point in series.points]
     newest = sorted(points, key=lambda each: each[1].started_at, reverse=True)[:_RUNS]
     rows = [
         (
@@ -136,12 +138,12 @@ def _points(trend: Trend) -> Grid:
     return plain(f"{trend.metric}, the newest runs first", head, rows, words=4)
 
 
-def environments(found: Trends) -> Grid:
+def environments(trends: Trends) -> Grid:
     """The facts in which the environments differ, and those that they share."""
-    keys = dict.fromkeys(key for facts in found.environments.values() for key in facts)
+    keys = dict.fromkeys(key for facts in trends.environments.values() for key in facts)
     rows = []
-    for letter, facts in found.environments.items():
-        others = [other for name, other in found.environments.items() if name != letter]
+    for letter, facts in trends.environments.items():
+        others = [other for name, other in trends.environments.items() if name != letter]
         own = [key for key in keys if any(other.get(key) != facts.get(key) for other in others)]
         shown = own or list(facts)
         rows.append((letter, ", ".join(f"{key} {facts[key]}" for key in shown if key in facts) or NOTHING))
