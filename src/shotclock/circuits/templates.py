@@ -117,12 +117,12 @@ def identify(spec: TemplateSpec, device: str, target: Target) -> TemplateIdentit
     return identity(device, target, spec.line, spec.layers)
 
 
-def _identify_native(wanted: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
-    line = wanted.line
+def _identify_native(spec: TemplateSpec, device: str, target: Target) -> TemplateIdentity:
+    line = spec.line
     if line == "best":
         raise SettingsError("circuits.line: a native template needs its qubits")
-    _check_qubits(target, device, wanted.n, line)
-    return replace(identity(device, target, line, wanted.layers), ansatz=NATIVE_ANSATZ)
+    _check_qubits(target, device, spec.n, line)
+    return replace(identity(device, target, line, spec.layers), ansatz=NATIVE_ANSATZ)
 
 
 def _find_line(target: Target, device: str, n: int) -> tuple[int, ...]:
