@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shotclock.bench.schema import Result
+from shotclock.bench.stats import distributions
 from shotclock.bench.stats.statistics import (
     QUANTILES,
     Sample,
@@ -116,3 +117,27 @@ def test_a_paired_interval_needs_two_seeds() -> None:
     low, high = estimate_paired_interval([1.0, 2.0, 3.0]) or (0.0, 0.0)
     assert (low + high) / 2 == pytest.approx(2.0)
     assert high - low == pytest.approx(2 * 4.30265 / 3**0.5, rel=1e-5)
+
+
+def test_the_distributions_are_those_of_scipy_stats() -> None:
+    """`scipy.stats` is the reference; the package does without its second of import."""
+    from scipy import stats
+
+    for n in (1, 2, 10, 129, 130, 662, 5000):
+        for p in (0.001, 0.01, 0.05, 0.5, 0.9, 0.99):
+            for q in (0.005, 0.01, 0.3, 0.995):
+                assert distributions.binomial_ppf(q, n, p) == stats.binom.ppf(q, n, p)
+                assert distributions.binomial_isf(q, n, p) == stats.binom.isf(q, n, p)
+            for k in {-1, 0, n // 2, n - 1, n}:
+                assert distributions.binomial_cdf(k, n, p) == pytest.approx(
+                    stats.binom.cdf(k, n, p), rel=1e-9
+                )
+                assert distributions.binomial_sf(k, n, p) == pytest.approx(
+                    stats.binom.sf(k, n, p), rel=1e-9, abs=1e-300
+                )
+    for successes, n in ((0, 5), (5, 5), (3, 7), (900, 1000)):
+        expected = stats.binomtest(successes, n).proportion_ci(0.99, method="exact")
+        assert distributions.exact_interval(successes, n, 0.99) == pytest.approx(tuple(expected), rel=1e-9)
+    values = [0.3, -0.2, 1.7, 0.05]
+    low, high = stats.t.interval(0.95, 3, loc=0, scale=stats.sem(values))
+    assert distributions.t_half_width(values, 0.95) == pytest.approx((high - low) / 2, rel=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -15,9 +16,11 @@ from rich.progress import (
 )
 from rich.status import Status
 
-from shotclock.app import main_job
 from shotclock.bench.numbers import span
 from shotclock.domain.plural import count
+
+if TYPE_CHECKING:
+    from shotclock.app import main_job
 
 LONG_S = 600.0
 """From this estimate on, the plan names the virtual clock."""
@@ -57,7 +60,9 @@ class Bars:
 
     def hooks(self) -> main_job.JobProgress:
         """What the run calls."""
-        return main_job.JobProgress(self.phase, self._on_plan, self._on_advance)
+        from shotclock.app.main_job import JobProgress  # noqa: PLC0415 - torch, which a report does without
+
+        return JobProgress(self.phase, self._on_plan, self._on_advance)
 
     def phase(self, text: str) -> None:
         """Something that takes a while begins."""

@@ -78,7 +78,13 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReply:
-    """What became of a piece of work. is_last: the worker ends after it; log: its warnings and errors."""
+    """What became of a piece of work.
+
+    kind: whether it returned, raised, or needed more memory than it may take.
+    value: what it returned or raised.
+    is_last: whether the worker ends after it.
+    log: its warnings and errors.
+    """
 
     kind: Literal["done", "raised", "memory"]
     value: Any

@@ -10,11 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from scipy import stats
-
 from shotclock.bench.load.arrivals import ArrivalPlan
 from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Window
+from shotclock.bench.stats.distributions import binomial_ppf
 from shotclock.bench.stats.statistics import CONFIDENCE
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 
@@ -101,9 +100,7 @@ def _quantile(calls: Sequence[CallRecord], quantile: float, basis: Basis) -> _Qu
     if n == 0:
         return _Quantile(None, 0.0, None)
     latencies = sorted(call.latency_ns / NS_PER_MS if call.counts(basis) else math.inf for call in concerned)
-    low, high = (
-        int(rank) for rank in stats.binom.ppf(((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2), n, quantile)
-    )
+    low, high = (binomial_ppf(q, n, quantile) for q in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
     enough = n * (1 - quantile) >= 1
     return _Quantile(
         _unless_missed(latencies[math.ceil(quantile * n) - 1]) if enough else None,

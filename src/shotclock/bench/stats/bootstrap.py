@@ -14,7 +14,8 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+
+from shotclock.bench.stats.distributions import t_half_width, t_quantile
 
 RESAMPLES = 2_000
 Number = TypeVar("Number", np.int64, np.float64)
@@ -74,7 +75,7 @@ def estimate_paired(differences: Sequence[float], confidence: float) -> Bootstra
     if len(differences) < 2:
         return None
     mean = float(np.mean(differences))
-    half = float(stats.t.ppf((1 + confidence) / 2, len(differences) - 1) * stats.sem(differences))
+    half = t_half_width(differences, confidence)
     return BootstrapEstimate(mean, mean - half, mean + half, confidence, len(differences))
 
 
@@ -87,7 +88,7 @@ def pairs_needed(differences: Sequence[float], distance: float, confidence: floa
         return most
     pairs = max(2, len(differences))
     while (
-        pairs < most and stats.t.ppf((1 + confidence) / 2, pairs - 1) * scatter / math.sqrt(pairs) > distance
+        pairs < most and t_quantile((1 + confidence) / 2, pairs - 1) * scatter / math.sqrt(pairs) > distance
     ):
         pairs += max(1, pairs // 20)
     return min(pairs, most)

@@ -17,11 +17,18 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from shotclock.bench.numbers import limit_ms as format_limit_ms
 from shotclock.bench.numbers import round_percent
 from shotclock.bench.schema import Percentile, Ratio, Result
+from shotclock.bench.stats.distributions import (
+    binomial_cdf,
+    binomial_isf,
+    binomial_ppf,
+    binomial_sf,
+    exact_interval,
+    t_half_width,
+)
 from shotclock.domain.plural import count as calls
 
 CONFIDENCE = 0.99
@@ -81,8 +88,8 @@ def fewest(quantile: float) -> int:
 @lru_cache(maxsize=4096)
 def allowance(n: int, quantile: float) -> int:
     """The most of n calls that may be over a limit for its quantile to be below it at 0.99; −1 for none."""
-    allowed = int(stats.binom.ppf(1 - CONFIDENCE, n, 1 - quantile))
-    while allowed >= 0 and stats.binom.cdf(allowed, n, 1 - quantile) > 1 - CONFIDENCE:
+    allowed = binomial_ppf(1 - CONFIDENCE, n, 1 - quantile)
+    while allowed >= 0 and binomial_cdf(allowed, n, 1 - quantile) > 1 - CONFIDENCE:
         allowed -= 1
     return allowed
 
@@ -101,7 +108,7 @@ def gate_quantile(sample: Sample, quantile: float, limit_ms: float) -> tuple[Res
         return Result.INCONCLUSIVE, "no calls"
     over = sample.above(limit_ms)
     allowed = allowance(sample.n, quantile)
-    fails_from = int(stats.binom.isf(1 - CONFIDENCE, sample.n, 1 - quantile)) + 1
+    fails_from = binomial_isf(1 - CONFIDENCE, sample.n, 1 - quantile) + 1
     count = f"{over:,} of {calls(sample.n, 'call')} over {format_limit_ms(limit_ms)}"
     if over <= allowed:
         return Result.PASS, f"{count}; {allowed} allowed"
@@ -115,16 +122,16 @@ def ratio(successes: int, n: int) -> Ratio:
     """A share with its two-sided 99 % Clopper–Pearson interval."""
     if n == 0:
         return Ratio(n=0, value=None, lower_bound=None, upper_bound=None)
-    interval = stats.binomtest(successes, n).proportion_ci(CONFIDENCE, method="exact")
-    return Ratio(n=n, value=successes / n, lower_bound=float(interval.low), upper_bound=float(interval.high))
+    low, high = exact_interval(successes, n, CONFIDENCE)
+    return Ratio(n=n, value=successes / n, lower_bound=low, upper_bound=high)
 
 
 def gate_ratio(successes: int, n: int, at_least: float) -> tuple[Result, str]:
     """Whether a share is at least a limit, at confidence 0.99 either way."""
     count = f"{successes:,} of {calls(n, 'call')}"
-    if n and stats.binom.sf(successes - 1, n, at_least) <= 1 - CONFIDENCE:
+    if n and binomial_sf(successes - 1, n, at_least) <= 1 - CONFIDENCE:
         return Result.PASS, count
-    if n and stats.binom.cdf(successes, n, at_least) <= 1 - CONFIDENCE:
+    if n and binomial_cdf(successes, n, at_least) <= 1 - CONFIDENCE:
         return Result.FAIL, count
     return Result.INCONCLUSIVE, f"{count}: inconclusive at {round_percent(CONFIDENCE)} confidence"
 
@@ -134,5 +141,5 @@ def estimate_paired_interval(differences: list[float]) -> tuple[float, float] | 
     if len(differences) < 2:
         return None
     mean = float(np.mean(differences))
-    half = float(stats.t.ppf(0.975, len(differences) - 1) * stats.sem(differences))
+    half = t_half_width(differences, 0.95)
     return mean - half, mean + half

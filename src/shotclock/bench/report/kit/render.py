@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html import escape
 
 import vl_convert
+from altair.utils import schemapi
 
 from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.panel import Composed
@@ -17,9 +20,20 @@ _ENLARGED = 1.07
 _SIZE = re.compile(r'\s(?:width|height|role|aria-[a-z]+)="[^"]*"')
 
 
+@contextmanager
+def without_validation() -> Iterator[None]:
+    """Draws charts without holding each of their parts against Vega-Lite's schema.
+
+    That takes half of a report's time and tells a reader nothing: the charts are this package's own, and its
+    tests draw them with the check.
+    """
+    with schemapi.debug_mode(arg=False):
+        yield
+
+
 def svg(chart: Composed) -> str:
     """The chart as Vega draws it, on no background. Raises ValueError if Vega refuses it."""
-    return vl_convert.vegalite_to_svg(chart.to_dict(), allowed_base_urls=[])
+    return vl_convert.vegalite_to_svg(chart.to_dict(validate=schemapi.DEBUG_MODE), allowed_base_urls=[])
 
 
 def standalone(drawn: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.numbers import number
+from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.load import tables as load_tables
 from shotclock.bench.report.load.charts import figures
@@ -15,6 +16,7 @@ from shotclock.bench.report.load.wording import headline, mark_of_load, over_run
 from shotclock.domain import files
 
 
+@without_validation()
 def write_load_report(summary: LoadSummary, calls: Sequence[CallRecord], folder: Path) -> Path:
     """Writes charts/*.svg, charts/*.png and report.html under `folder`; gives the page's path.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.kit.wording import figure, mark_of, took
 from shotclock.bench.report.run import arm_table as arms
@@ -18,6 +19,7 @@ from shotclock.domain import files
 from shotclock.domain.plural import count
 
 
+@without_validation()
 def write_report(summary: Summary, table: pa.Table, folder: Path) -> Path:
     """Writes charts/*.svg, charts/*.png and report.html under `folder`; gives the page's path.
 

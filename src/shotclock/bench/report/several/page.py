@@ -9,6 +9,7 @@ from shotclock.bench.compare.several import Row, Several, by_host
 from shotclock.bench.numbers import NOTHING, number, percent
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
+from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, draw_all, template
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.several.chart import comparable, scatter
@@ -26,6 +27,7 @@ _SCATTER = (
 )
 
 
+@without_validation()
 def write_several(several: Several, folder: Path) -> Path:
     """Writes charts/ and report.html under `folder`; gives the page's path. OSError where it cannot."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from shotclock.bench.history.trends import Trend, Trends, worse
 from shotclock.bench.numbers import NOTHING, number, percent, percent_change
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
+from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, draw_all, template
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.trends.chart import course
@@ -21,6 +22,7 @@ _RUNS = 24
 """The newest runs of a metric in its table; all are in the Parquet file."""
 
 
+@without_validation()
 def write_trends(trends: Trends, history: History, folder: Path) -> Path:
     """Writes charts/, report.html and history.parquet under `folder`; gives the page's path.
 
