@@ -15,7 +15,7 @@ from sample_report import run
 from shotclock.bench.judge.ladder import describe_ladder, find_ladder
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import judge_summary
-from shotclock.bench.record.ladder import ComparedCall, ComparedControl, Standing, compare_call
+from shotclock.bench.record.compared_calls import ComparedCall, ComparedControl, Standing, compare_call
 from shotclock.bench.report.run.page import page as draw_page
 from shotclock.bench.report.run.terminal import show
 from shotclock.bench.report.run.terminal_brief import show_brief
@@ -38,8 +38,8 @@ from shotclock.domain.ports import Solver
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.annealing import Annealing
+from shotclock.solvers.control_ladder import controls
 from shotclock.solvers.exact import Exact
-from shotclock.solvers.ladder import controls
 from shotclock.solvers.tabu import Tabu
 
 SHOTS, CALLS, MS = 64, 30, 1_000_000

@@ -12,7 +12,7 @@ from shotclock.bench.judge.amdahl import find_ceilings, speed_up
 from shotclock.bench.record.rows import table
 from shotclock.bench.report.kit.heat_map import Instant
 from shotclock.bench.report.kit.over_time import busiest, instants, over_time_grid
-from shotclock.bench.report.run.amdahl import ceiling_grid
+from shotclock.bench.report.run.amdahl_chart import ceiling_grid
 
 
 def test_half_the_time_in_calls_doubles_the_training_at_most() -> None:

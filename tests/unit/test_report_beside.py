@@ -15,9 +15,9 @@ from shotclock.bench.report.kit.latency_samples import LatencySample
 from shotclock.bench.report.kit.render import svg
 from shotclock.bench.report.kit.tails import tail_curve
 from shotclock.bench.report.run.chart_data import stage_means
-from shotclock.bench.report.run.fabrics import MEAN, fabrics
-from shotclock.bench.report.run.fabrics_chart import fabrics_side_by_side
-from shotclock.bench.report.run.waterfall import falls, waterfall
+from shotclock.bench.report.run.fabrics_chart import draw_fabrics
+from shotclock.bench.report.run.fabrics_table import MEAN, fabrics
+from shotclock.bench.report.run.waterfall_chart import draw_waterfalls, falls
 from shotclock.bench.schema import Summary
 from shotclock.bench.stats import statistics
 from shotclock.domain.stages import Stage
@@ -82,7 +82,7 @@ def test_fabrics_have_what_the_summary_says_of_them() -> None:
     assert lines["quantum_latency p99"].value_ms is None
     assert "too few" in lines["quantum_latency p99"].words
     assert found[0].gate.startswith("PASS")
-    text = svg(fabrics_side_by_side(found, []))
+    text = svg(draw_fabrics(found, []))
     for each in ("200 ms", "too few", "PASS", "FAIL", "INCONCLUSIVE", "qpu_exec_time"):
         assert each in text
 
@@ -93,7 +93,7 @@ def test_a_fabric_whose_calls_all_missed_is_drawn() -> None:
     (first, *_) = fabrics(summary, table(steps))
     assert all(line.value_ms is None for line in first.lines if line.name.startswith("quantum"))
     assert first.lines[0].words == "> 30,000"
-    assert "> 30,000" in unescape(svg(fabrics_side_by_side([first], [])))
+    assert "> 30,000" in unescape(svg(draw_fabrics([first], [])))
 
 
 def hide(steps: list[StepRow], waited_ms: float) -> list[StepRow]:
@@ -130,8 +130,8 @@ def test_inline_calls_hide_nothing_and_overlapped_ones_are_drawn_apart() -> None
     steps, summary = run()
     inline, overlapped = (falls(summary, table(each)) for each in (steps, hide(steps, 0.0)))
     assert all(fall.hidden_ms == 0 for fall in inline)
-    assert "hides" not in svg(waterfall(inline, []))
-    assert "hides" in svg(waterfall(overlapped, []))
+    assert "hides" not in svg(draw_waterfalls(inline, []))
+    assert "hides" in svg(draw_waterfalls(overlapped, []))
     named = {cells[0].text: cells for cells in stage_means(overlapped).groups[0].rows}
     assert named["of which is hidden"][1].text == "0"
     assert named["of which is hidden"][2].text != "0"

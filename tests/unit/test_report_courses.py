@@ -9,7 +9,7 @@ import pytest
 from shotclock.bench.analysis import LossCurve, LossPoint
 from shotclock.bench.judge.loss_curves import make_curves
 from shotclock.bench.report.kit.panel import Axis
-from shotclock.bench.report.run.loss_curves import APART_PX, curve, make_spending_axis
+from shotclock.bench.report.run.loss_axes import APART_PX, curve, make_spending_axis
 
 WIDTH_PX = 300.0
 X = Axis(0.0, 100.0, (), (), "step")

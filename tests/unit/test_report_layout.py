@@ -14,7 +14,7 @@ from shotclock.bench.record.rows import table
 from shotclock.bench.report.kit.grid import plain
 from shotclock.bench.report.kit.panel import Axis, Panel, draw, rule, with_title
 from shotclock.bench.report.kit.render import svg
-from shotclock.bench.report.run import findings
+from shotclock.bench.report.run import conclusion_tables
 from shotclock.bench.report.run.page import write_report
 from shotclock.bench.report.run.tables import note_emulated_share
 from shotclock.bench.report.run.terminal import show
@@ -114,7 +114,7 @@ def test_figures_of_the_same_arms_are_named_together() -> None:
     point = CurvePoint(
         key="x", title="x", state=State.MET, said="so", figures=(*names, "quantum-raw.winners")
     )
-    (row,) = findings.checklist(summary.model_copy(update={"checklist": (point,)})).groups[0].rows
+    (row,) = conclusion_tables.checklist(summary.model_copy(update={"checklist": (point,)})).groups[0].rows
     together = "added_latency, qpu_exec_time of hybrid-colocated, hybrid-public-cloud"
     assert row[2].note == f"rests on {together}; winners of quantum-raw"
 

@@ -17,8 +17,8 @@ from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.axes import linear, logarithmic, power
 from shotclock.bench.report.kit.render import svg
-from shotclock.bench.report.run.break_even import findings, no_gain, word_prices
-from shotclock.bench.report.run.break_even_chart import break_even_chart
+from shotclock.bench.report.run.break_even_chart import draw_break_even
+from shotclock.bench.report.run.break_even_table import findings, no_gain, word_prices
 from shotclock.bench.schema import Cost, Summary, UnitPrices
 
 AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
@@ -27,7 +27,7 @@ AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
 def find_even(steps: list[StepRow], summary: Summary) -> str:
     found = find_break_even(summary, table(steps), AT)
     assert found is not None
-    return svg(break_even_chart(found, looks(summary.arms), []))
+    return svg(draw_break_even(found, looks(summary.arms), []))
 
 
 def make_call_cost(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> CallCost:
@@ -195,7 +195,7 @@ def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[
     assert found is not None
     assert all(found.gain_factor(one) is None for one in found.quantum)
     assert "no break-even exists for any of them" in findings(found)
-    chart = svg(break_even_chart(found, looks(summary.arms), []))
+    chart = svg(draw_break_even(found, looks(summary.arms), []))
     assert "no break-even" in chart
     assert "for its gain" not in chart
 

@@ -35,7 +35,7 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Charges
 from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
-from shotclock.solvers.ladder import controls, warm_controls
+from shotclock.solvers.control_ladder import controls, warm_controls
 from shotclock.telemetry.metrics import Metrics
 
 QUICK_SLOW_CALLS = 5

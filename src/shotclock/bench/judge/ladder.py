@@ -8,7 +8,7 @@ import numpy as np
 
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.numbers import NOTHING, ms, percent, percent_range
-from shotclock.bench.record.ladder import ComparedCall, ComparedControl
+from shotclock.bench.record.compared_calls import ComparedCall, ComparedControl
 from shotclock.bench.schema import Ladder, Ratio, Rung, Sentence, Summary
 from shotclock.bench.stats.statistics import NS_PER_MS, ratio
 from shotclock.domain.budget import NS_PER_S

@@ -17,7 +17,7 @@ from shotclock.bench.judge.sanity import sanity
 from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.arm_runs import BASELINE, Arm
-from shotclock.bench.record.ladder import ComparedCall
+from shotclock.bench.record.compared_calls import ComparedCall
 from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.schema import ArmSummary, GateResult, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.domain.budget import NS_PER_S

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from shotclock.bench.record.ladder import ComparedCall, Controls, compare_call
+from shotclock.bench.record.compared_calls import ComparedCall, Controls, compare_call
 from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError

@@ -15,7 +15,7 @@ from shotclock.bench.report.kit.arm_styles import INK, Look
 from shotclock.bench.report.kit.axes import logarithmic, power
 from shotclock.bench.report.kit.label_layout import Frame, freest, stack_labels
 from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
-from shotclock.bench.report.run.break_even import no_gain, word_prices
+from shotclock.bench.report.run.break_even_table import no_gain, word_prices
 
 _WIDTH, _GAP, _HEIGHT, _COLUMNS = 714, 24, 280, 3
 """Of a whole row of panels, px."""
@@ -54,7 +54,7 @@ class Course:
         return self.named_at > self.points[0][1]
 
 
-def break_even_chart(break_even: BreakEven, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def draw_break_even(break_even: BreakEven, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Price of a QPU second over what a call holds the training; below its line a call is worth its cost."""
     x, y = _axes(break_even)
     beside = min(_COLUMNS, len(break_even.quantum))

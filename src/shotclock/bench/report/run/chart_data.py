@@ -7,7 +7,7 @@ from dataclasses import replace
 from shotclock.bench.numbers import limit_ms, ms
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.latency_samples import LatencySample
-from shotclock.bench.report.run.waterfall import Fall
+from shotclock.bench.report.run.waterfall_chart import Fall
 
 _RANKS = 6
 _LIMITS_MS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 5000.0, 30_000.0)

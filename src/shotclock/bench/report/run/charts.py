@@ -18,14 +18,14 @@ from shotclock.bench.report.kit.placeholder import sentence_chart, sentence_grid
 from shotclock.bench.report.kit.tails import distribution, tail_latency
 from shotclock.bench.report.kit.wording import mark_of
 from shotclock.bench.report.run import captions
-from shotclock.bench.report.run.amdahl import amdahl, ceiling_grid
-from shotclock.bench.report.run.break_even import break_even_grid, findings
-from shotclock.bench.report.run.break_even_chart import break_even_chart
+from shotclock.bench.report.run.amdahl_chart import ceiling_grid, draw_amdahl
+from shotclock.bench.report.run.break_even_chart import draw_break_even
+from shotclock.bench.report.run.break_even_table import break_even_grid, findings
 from shotclock.bench.report.run.chart_data import order_statistics, stage_means, within
-from shotclock.bench.report.run.fabrics import fabrics, fabrics_grid
-from shotclock.bench.report.run.fabrics_chart import fabrics_side_by_side
-from shotclock.bench.report.run.losses import loss_grid, losses
-from shotclock.bench.report.run.money import loss_against_money, money_grid
+from shotclock.bench.report.run.fabrics_chart import draw_fabrics
+from shotclock.bench.report.run.fabrics_table import fabrics, fabrics_grid
+from shotclock.bench.report.run.loss_chart import draw_losses, loss_grid
+from shotclock.bench.report.run.money_chart import draw_loss_against_money, money_grid
 from shotclock.bench.report.run.overview import (
     LATENCY_TITLE,
     TRAINING_TITLE,
@@ -36,8 +36,8 @@ from shotclock.bench.report.run.overview import (
     tabulate_training,
 )
 from shotclock.bench.report.run.overview_narrow import draw_narrow_latency, draw_narrow_training
-from shotclock.bench.report.run.seeds import draw_paired_seeds, pairs_grid
-from shotclock.bench.report.run.waterfall import falls, waterfall
+from shotclock.bench.report.run.paired_seeds_chart import draw_paired_seeds, pairs_grid
+from shotclock.bench.report.run.waterfall_chart import draw_waterfalls, falls
 from shotclock.bench.schema import Summary
 
 _NO_PRICES = "The prices are unknown: this run's summary does not hold them."
@@ -116,7 +116,7 @@ def _of_calls(run: _Run) -> Iterator[Figure]:
         title = "Share of calls with samples, by time"
         yield Figure("quantum_latency_ecdf", title, captions.DISTRIBUTION, chart, within(quantum))
     if beside := fabrics(summary, table):
-        chart = fabrics_side_by_side(beside, line)
+        chart = draw_fabrics(beside, line)
         grid = fabrics_grid(beside)
         yield Figure("fabrics_side_by_side", "Fabrics side by side", captions.FABRICS, chart, grid)
     if (arm := busiest(summary)) is not None and (calls := instants(table, arm)):
@@ -126,7 +126,7 @@ def _of_calls(run: _Run) -> Iterator[Figure]:
     if added:
         stages = falls(summary, table)
         title = "Mean time of a call by stage"
-        chart = waterfall(stages, line)
+        chart = draw_waterfalls(stages, line)
         yield Figure("stage_waterfall", title, captions.WATERFALL, chart, stage_means(stages))
 
 
@@ -134,11 +134,11 @@ def _of_training(run: _Run) -> Iterator[Figure]:
     """What calls do to the training, and what it learnt."""
     summary, table, faces, line = run.summary, run.table, run.faces, run.origin
     if bounded := summary.amdahl:
-        chart = amdahl(bounded, faces, line)
+        chart = draw_amdahl(bounded, faces, line)
         grid = ceiling_grid(bounded)
         yield Figure("amdahl_ceiling", "What faster calls could give, at most", captions.AMDAHL, chart, grid)
     if evaluated := curve_against_time(summary, table):
-        chart = losses(evaluated, faces, line)
+        chart = draw_losses(evaluated, faces, line)
         title = "Held-out loss"
         yield Figure("held_out_loss", title, captions.LOSSES, chart, loss_grid(evaluated))
     title = "Held-out loss, paired by seed"
@@ -163,10 +163,10 @@ def _of_worth(run: _Run) -> Iterator[Figure]:
             yield _sentence_figure(even, even_title, captions.BREAK_EVEN, _NO_PRICES, line)
         return
     if billed := summary.loss_against_money:
-        chart = loss_against_money(billed, at, faces, line)
+        chart = draw_loss_against_money(billed, at, faces, line)
         yield Figure(paid, paid_title, captions.MONEY, chart, money_grid(billed, at.currency))
     if break_even := summary.break_even:
-        chart = break_even_chart(break_even, faces, line)
+        chart = draw_break_even(break_even, faces, line)
         caption = f"{captions.BREAK_EVEN} {findings(break_even)}"
         yield Figure(even, even_title, caption, chart, break_even_grid(break_even))
     elif has_calls:

@@ -12,7 +12,7 @@ from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.axes import logarithmic
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
 from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
-from shotclock.bench.report.run.fabrics import MEAN, FabricColumn
+from shotclock.bench.report.run.fabrics_table import MEAN, FabricColumn
 
 _WIDTH, _VALUES_PX, _ROW_PX, _COLUMNS = 740, 82, 18, 3
 """All panels of a row with the columns of values beside them, px."""
@@ -26,7 +26,7 @@ _KEY = (
 )
 
 
-def fabrics_side_by_side(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Composed:
+def draw_fabrics(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Composed:
     """A panel a fabric, three in a row; the same figure on the same line, the same time at the same place."""
     longest = [line.bound_ms or line.value_ms or 0.0 for fabric in fabrics for line in fabric.lines]
     longest += [line.expected_ms[1] for fabric in fabrics for line in fabric.lines if line.expected_ms]

@@ -12,7 +12,7 @@ from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.kit.wording import figure, mark_of, took
 from shotclock.bench.report.run import arm_table as arms
-from shotclock.bench.report.run import findings, ladder, tables
+from shotclock.bench.report.run import conclusion_tables, ladder_table, tables
 from shotclock.bench.report.run.charts import figures, overview
 from shotclock.bench.schema import Summary
 from shotclock.domain import files
@@ -61,8 +61,8 @@ def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> st
         drawn=drawn,
         facts=_facts(summary),
         tables=tables,
-        findings=findings,
-        ladder=ladder.compare_rungs(summary),
+        conclusions=conclusion_tables,
+        ladder=ladder_table.compare_rungs(summary),
         arms=arms,
         own=mark if summary.emulated else "",
     )

@@ -28,7 +28,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
-from shotclock.bench.report.run.ladder import TITLE
+from shotclock.bench.report.run.ladder_table import TITLE
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import GateResult, Latency, State, Summary
 from shotclock.domain.plural import count

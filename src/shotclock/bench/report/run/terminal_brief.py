@@ -21,7 +21,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
-from shotclock.bench.report.run.ladder import summarise_ladder
+from shotclock.bench.report.run.ladder_table import summarise_ladder
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import GateResult, Latency, Ratio, Result, Summary
 from shotclock.bench.stats import overrun

@@ -12,12 +12,12 @@ from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.axes import linear
 from shotclock.bench.report.kit.grid import Cell, Grid
 from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
-from shotclock.bench.report.run.loss_curves import course_grid, curve, loss_axis, make_spending_axis
+from shotclock.bench.report.run.loss_axes import course_grid, curve, loss_axis, make_spending_axis
 
 _WIDE, _NARROW, _HEIGHT = 500, 220, 300
 
 
-def losses(curves: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def draw_losses(curves: Sequence[LossCurve], looks: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Left against wall time with the arms named, right against the step, on one loss axis."""
     y = loss_axis(curves)
     wall, spent = make_spending_axis(curves, "wall time of the arm, s")

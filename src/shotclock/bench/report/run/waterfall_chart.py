@@ -89,12 +89,12 @@ class Fall:
 
 def falls(summary: Summary, table: pa.Table) -> list[Fall]:
     """A fall for every arm that made calls."""
-    falls_of_arms = []
+    arm_falls = []
     for arm in summary.arms:
         rows = table.filter(pc.and_(pc.equal(table["arm"], arm), table["called"]))
         if rows.num_rows:
-            falls_of_arms.append(_fall(arm, rows))
-    return falls_of_arms
+            arm_falls.append(_fall(arm, rows))
+    return arm_falls
 
 
 def _mean_ms(rows: pa.Table, column: str) -> float:
@@ -201,9 +201,9 @@ def _length(value_ms: float) -> str:
     return ms(value_ms) if value_ms >= 0.01 else "< 0.01"
 
 
-def waterfall(waterfalls: list[Fall], subtitle: Sequence[str]) -> Composed:
+def draw_waterfalls(arm_falls: list[Fall], subtitle: Sequence[str]) -> Composed:
     """Two panels a row with the same stages on the same lines; each has its own time scale."""
-    panels = [_panel(fall, stages=number % 2 == 0) for number, fall in enumerate(waterfalls)]
+    panels = [_panel(fall, stages=number % 2 == 0) for number, fall in enumerate(arm_falls)]
     grid = alt.concat(*panels, columns=2, spacing={"row": 26, "column": 36})
     return with_title(alt.vconcat(_key(), grid, spacing=20), "Mean time of a call by stage, ms", subtitle)
 

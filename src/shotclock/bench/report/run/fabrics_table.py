@@ -11,7 +11,7 @@ from shotclock.bench.record.arm_runs import HYBRID
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
 from shotclock.bench.report.kit.wording import QUANTILES, quantile
-from shotclock.bench.report.run.waterfall import Bar, falls
+from shotclock.bench.report.run.waterfall_chart import Bar, falls
 from shotclock.bench.schema import Latency, Percentile, Summary
 from shotclock.domain.plural import count
 

@@ -17,7 +17,7 @@ _POINTS = 60
 _ROOM = 0.06
 
 
-def amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
+def draw_amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """Speed-up of the training against that of its calls, both logarithmic."""
     top = max(speed_up(ceiling.share, _FASTEST) for ceiling in ceilings.values())
     y_high = math.log10(top) + _ROOM * max(1.0, math.log10(top))

@@ -9,13 +9,13 @@ from shotclock.bench.numbers import money, number
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.grid import Cell, Grid
 from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
-from shotclock.bench.report.run.break_even import word_prices
-from shotclock.bench.report.run.loss_curves import course_grid, curve, loss_axis, make_spending_axis
+from shotclock.bench.report.run.break_even_table import word_prices
+from shotclock.bench.report.run.loss_axes import course_grid, curve, loss_axis, make_spending_axis
 
 _WIDTH, _HEIGHT = 600, 300
 
 
-def loss_against_money(
+def draw_loss_against_money(
     losses: Sequence[LossCurve], at: SecondPrices, faces: dict[str, Look], subtitle: Sequence[str]
 ) -> Composed:
     """The loss against the money spent; the arms' names include their final cost."""
