@@ -112,13 +112,13 @@ def place(target: Target, n: int, pairs: Collection[Pair]) -> tuple[int, ...]:
     device = rustworkx.PyGraph()
     device.add_nodes_from(qubits)
     device.add_edges_from_no_data(list(couplings_of(working, tuple(qubits))))
-    wanted = rustworkx.PyGraph()
-    wanted.add_nodes_from(range(n))
-    wanted.add_edges_from_no_data(list(pairs))
-    found = rustworkx.vf2_mapping(
-        device, wanted, subgraph=True, induced=False, id_order=False, call_limit=SEARCH_STEPS
+    graph = rustworkx.PyGraph()
+    graph.add_nodes_from(range(n))
+    graph.add_edges_from_no_data(list(pairs))
+    mappings = rustworkx.vf2_mapping(
+        device, graph, subgraph=True, induced=False, id_order=False, call_limit=SEARCH_STEPS
     )
-    for mapping in found:
+    for mapping in mappings:
         at = {variable: qubits[index] for index, variable in mapping.items()}
         return tuple(at[variable] for variable in range(n))
     return ()

@@ -28,7 +28,7 @@ class Placements:
     target_source: see `QaoaSynthesizer`
     offload: runs the searches
     maps: the patch that most sparse subproblems fit, by size; None on a smaller device
-    found: qubits of those that do not fit it, by size and pairs; () where none are found
+    fitted: qubits of those that do not fit it, by size and pairs; () where none are found
     refused: the sizes whose line has too many errors
     """
 
@@ -36,7 +36,7 @@ class Placements:
     target_source: Callable[[str], Target]
     offload: Offload
     maps: dict[int, DeviceMap | None] = field(default_factory=dict)
-    found: dict[tuple[int, tuple[Pair, ...]], Qubits] = field(default_factory=dict)
+    fitted: dict[tuple[int, tuple[Pair, ...]], Qubits] = field(default_factory=dict)
     refused: dict[int, TooManyErrorsError] = field(default_factory=dict)
 
     async def place(self, n: int, pairs: tuple[Pair, ...]) -> Qubits:
@@ -46,12 +46,12 @@ class Placements:
             return ()
         if patch.has(pairs):
             return patch.qubits
-        if (n, pairs) not in self.found:
+        if (n, pairs) not in self.fitted:
             qubits = await self.offload.run(worker.place, n, pairs, self.device, self.target_source)
-            while len(self.found) >= PLACEMENTS_CACHED:
-                del self.found[next(iter(self.found))]
-            self.found[n, pairs] = qubits
-        return self.found[n, pairs]
+            while len(self.fitted) >= PLACEMENTS_CACHED:
+                del self.fitted[next(iter(self.fitted))]
+            self.fitted[n, pairs] = qubits
+        return self.fitted[n, pairs]
 
     async def patch(self, n: int, layers: int = 1) -> TemplateSpec:
         """The native template on the patch of n qubits. Raises SubproblemError on a smaller device."""
