@@ -16,7 +16,7 @@ from rich.console import Console
 import synthetic
 from shotclock.bench.judge.loss_curves import curve_against_time
 from shotclock.bench.judge.shares import shares
-from shotclock.bench.numbers import number
+from shotclock.bench.numbers import limit, number
 from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.latency_samples import samples
@@ -323,6 +323,13 @@ def test_figures_are_found_by_the_names_a_verdict_cites() -> None:
 )
 def test_numbers_have_three_digits(value: float, words: str) -> None:
     assert number(value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.95, "0.95"), (200.0, "200"), (1500.0, "1,500"), (1234567.0, "1,234,567")]
+)
+def test_a_limit_reads_as_it_was_set(value: float, words: str) -> None:
+    assert limit(value) == words
 
 
 def test_labels_are_spread_in_order_and_inside() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shotclock.bench.numbers import limit_ms
 from shotclock.circuits.templates import compile_template
 from shotclock.domain.circuit import Pub, QaoaCircuit, QaoaParameters
 from shotclock.domain.ports import Job
@@ -68,7 +69,7 @@ def list_rep_delays_s(facts: DeviceFacts) -> list[float]:
 def conclude(predictions: Sequence[Prediction]) -> list[str]:
     """For each profile a sentence: whether the reference range is met, and by what."""
     sentences = []
-    range_text = f"a mean of at most {REFERENCE_MEAN_MS[1]:g} ms"
+    range_text = f"a mean of at most {limit_ms(REFERENCE_MEAN_MS[1])}"
     for profile in dict.fromkeys(each.profile for each in predictions):
         rows = [each for each in predictions if each.profile == profile]
         met = [each for each in rows if each.most_shots > 0]

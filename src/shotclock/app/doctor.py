@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
+from shotclock.bench.numbers import limit, money, number
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
 from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError, ShotclockError
 from shotclock.domain.ports import Job, Provider
@@ -60,7 +61,7 @@ class CostEstimate:
     currency: str
 
     def __str__(self) -> str:
-        return f"{self.qpu_s:.3g} QPU s a job, {self.money:.4g} {self.currency}"
+        return f"{number(self.qpu_s)} QPU s a job, {money(self.money, self.currency)}"
 
 
 def environment(settings: Settings) -> tuple[Check, ...]:
@@ -246,12 +247,12 @@ def _usage(host: Host, provider: Provider) -> Check:
         return Check("usage left", False, str(error), "check the key's rights on the instance")
     if usage.exhausted:
         fix = "wait for the next period, raise the instance's limit, or use another quantum.instance"
-        consumed = "" if usage.consumed_s is None else f"{usage.consumed_s:g} s consumed, "
+        consumed = "" if usage.consumed_s is None else f"{number(usage.consumed_s)} s consumed, "
         return Check("usage left", False, f"{consumed}none left", fix)
     if usage.consumed_s is None:
         return Check("usage left", True, "not reported by this provider")
-    limit = "no limit reported" if usage.limit_s is None else f"of {usage.limit_s:g} s"
-    return Check("usage left", True, f"{usage.consumed_s:g} s consumed, {limit}")
+    allowance = "no limit reported" if usage.limit_s is None else f"of {limit(usage.limit_s)} s"
+    return Check("usage left", True, f"{number(usage.consumed_s)} s consumed, {allowance}")
 
 
 def _limits(provider: Provider, settings: Settings) -> Check:
@@ -271,11 +272,11 @@ def _price(host: Host, provider: Provider, settings: Settings) -> Check:
     quantum = settings.quantum
     if not provider.limits.paid:
         return Check("price", True, "free")
-    expected, limit = estimate(host, settings), quantum.max_money_per_run
-    described = f"{expected}; a run may spend {limit:g} {expected.currency}"
-    if limit < expected.money:
+    expected, most = estimate(host, settings), quantum.max_money_per_run
+    described = f"{expected}; a run may spend {limit(most)} {expected.currency}"
+    if most < expected.money:
         return Check("price", False, described, "set quantum.max_money_per_run to what a run may spend")
-    jobs = f"{int(limit / expected.money)}" if expected.money else "any number of"
+    jobs = f"{int(most / expected.money)}" if expected.money else "any number of"
     return Check("price", True, f"{described}: {jobs} jobs")
 
 

@@ -17,8 +17,10 @@ from shotclock.app.arms import workload_factory
 from shotclock.app.host import Host
 from shotclock.app.main_job import parse_arms, quick_cadence
 from shotclock.app.site import Site
+from shotclock.bench.numbers import limit, money, span
 from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID
 from shotclock.domain.errors import SettingsError, ShotclockError
+from shotclock.domain.plural import count
 from shotclock.emulator import profile as profiles
 from shotclock.placement.accelerators import accelerators, driver
 from shotclock.providers.device_facts import DeviceIdentity, identify
@@ -69,8 +71,8 @@ class Expected:
 
     def __str__(self) -> str:
         return (
-            f"{self.calls} calls, {self.qpu_s:,.0f} s on the QPU, {self.money:,.2f} {self.currency}, "
-            f"at least {math.ceil(self.at_least_s / 60)} min"
+            f"{count(self.calls, 'call')}, {span(self.qpu_s)} on the QPU, "
+            f"{money(self.money, self.currency)}, at least {math.ceil(self.at_least_s / 60)} min"
         )
 
 
@@ -169,11 +171,11 @@ def refuse_overspending(settings: Settings, run: Expected) -> None:
     """Raises SettingsError if the money would not last for the run, whose last calls would then fail."""
     quantum = _quantum(settings)
     per_arm = run.money / max(1, len(quantum))
-    limit = min((branch.max_money_per_run for branch in quantum), default=0.0)
-    if limit < per_arm:
+    most = min((branch.max_money_per_run for branch in quantum), default=0.0)
+    if most < per_arm:
         raise SettingsError(
-            f"quantum.max_money_per_run: must be at least the expected {per_arm:.2f} {run.currency} per arm "
-            f"(got {limit:g}); raise it, or lower bench.seeds or bench.steps"
+            f"quantum.max_money_per_run: must be at least the expected {money(per_arm, run.currency)} "
+            f"per arm (got {limit(most)}); raise it, or lower bench.seeds or bench.steps"
         )
 
 

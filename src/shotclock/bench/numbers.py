@@ -54,9 +54,14 @@ def percent_change(value: float, digits: int = 1) -> str:
     return f"{100 * value:+.{digits}f} %"
 
 
+def limit(value: float) -> str:
+    """A limit as it was set, not rounded to what a measurement is good for: 0.95, 1,500."""
+    return f"{value:,.10g}"
+
+
 def limit_ms(value: float) -> str:
     """A limit or deadline in milliseconds as it was set, with its unit: 200 ms."""
-    return f"{value:,g} ms"
+    return f"{limit(value)} ms"
 
 
 def money(value: float | None, currency: str) -> str:

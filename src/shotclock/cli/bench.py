@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shotclock.bench.numbers import limit
 from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
 from shotclock.cli.streams import echo_json
 
@@ -116,7 +117,7 @@ def _failure(summary: Summary, path: Path, code: int) -> str:
     result = Result.FAIL if code == THRESHOLD_FAILED else Result.INCONCLUSIVE
     gates = [gate for gate in summary.thresholds if gate.result is result]
     signs = {"max": "≤", "min": "≥"}
-    reasons = [f"{gate.metric} {signs[gate.direction]} {gate.limit:g} ({why(gate)})" for gate in gates]
+    reasons = [f"{gate.metric} {signs[gate.direction]} {limit(gate.limit)} ({why(gate)})" for gate in gates]
     return f"{result}: {'; '.join(reasons) or summary.verdict.headline.removesuffix('.')}"
 
 
@@ -175,7 +176,7 @@ def _confirm_cost(settings: Settings, yes: bool) -> None:
     finally:
         host.close()
     most = max(branch.max_money_per_run for branch in paid)
-    _agree(f"a paid run: {expected} expected, at most {most:g} {expected.currency} an arm", yes)
+    _agree(f"a paid run: {expected} expected, at most {limit(most)} {expected.currency} an arm", yes)
 
 
 def _agree(cost: str, yes: bool) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from shotclock.bench.judge.decision import name_mode
 from shotclock.bench.judge.verdict import racing
-from shotclock.bench.numbers import number, percent
+from shotclock.bench.numbers import limit, number, percent
 from shotclock.bench.record.arm_runs import CONTROL, HYBRID, PROTECTED
 from shotclock.bench.schema import CurvePoint, GateResult, Latency, Ratio, State, Summary
 from shotclock.bench.stats.statistics import QUANTILES
@@ -82,7 +82,7 @@ def _find_limits(metrics: Iterable[str]) -> tuple[dict[str, set[str]], list[str]
 def _slos(gates: list[GateResult]) -> CurvePoint:
     limits, missing = _find_limits(gate.metric for gate in gates)
     cited = [gate for gate in gates if gate.metric.partition(".")[0] in limits]
-    results = ", ".join(f"{gate.metric} ≤ {gate.limit:g}: {gate.result}" for gate in cited)
+    results = ", ".join(f"{gate.metric} ≤ {limit(gate.limit)}: {gate.result}" for gate in cited)
     return _limits_point(limits, missing, results, [gate.metric for gate in cited])
 
 

@@ -8,7 +8,7 @@ from shotclock.bench.load.judge import ACHIEVED_AT_LEAST, LAG_FLOOR_MS, LAG_SHAR
 from shotclock.bench.load.records import CLASSES
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail, Window
 from shotclock.bench.load.stability import COUNT, LAST
-from shotclock.bench.numbers import NOTHING, money, ms, number, percent
+from shotclock.bench.numbers import NOTHING, limit_ms, money, ms, number, percent
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.wording import SYMBOLS, ratio
 from shotclock.bench.report.load.wording import COUNTED, QUANTILES, mark_of_load, select_gated_tail
@@ -126,8 +126,8 @@ def rules(summary: LoadSummary) -> str:
             "don't apply, and a stall hides the calls that would have come during it."
         )
     return (
-        f"A run is invalid where the load was late itself (p99 of the issue lag over {LAG_FLOOR_MS:g} ms and "
-        f"over {percent(LAG_SHARE)} of the gated percentile) or where less than "
+        f"A run is invalid where the load was late itself (p99 of the issue lag over "
+        f"{limit_ms(LAG_FLOOR_MS)} and over {percent(LAG_SHARE)} of the gated percentile) or where less than "
         f"{percent(ACHIEVED_AT_LEAST)} of the offered calls were asked."
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from shotclock.bench.numbers import limit_ms, ms
+from shotclock.bench.numbers import limit, limit_ms, ms
 from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.axes import logarithmic
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
@@ -127,7 +127,7 @@ def _words(fabric: FabricColumn, width: int, y: alt.Y) -> alt.Chart:
 
 
 def _length(value_ms: float) -> str:
-    return ms(value_ms) if value_ms >= _SHORTEST_MS else f"< {_SHORTEST_MS:g}"
+    return ms(value_ms) if value_ms >= _SHORTEST_MS else f"< {limit(_SHORTEST_MS)}"
 
 
 def _key() -> alt.LayerChart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shotclock.bench.judge.shares import Share, shares
-from shotclock.bench.numbers import NOTHING, ms, number, percent
+from shotclock.bench.numbers import NOTHING, limit, ms, number, percent
 from shotclock.bench.record.rows import CALL_STAGES
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.wording import (
@@ -36,7 +36,7 @@ def gates(summary: Summary, results: Iterable[GateResult], caption: str) -> Grid
         (
             Cell(f"{SYMBOLS[gate.result]} {gate.result}", look=gate.result.lower()),
             Cell(gate.metric, look="code"),
-            f"{'≤' if gate.direction == 'max' else '≥'}\u00a0{gate.limit:g}",
+            f"{'≤' if gate.direction == 'max' else '≥'}\u00a0{limit(gate.limit)}",
             gate_value(summary, gate) or NOTHING,
             why(gate),
         )

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shotclock.bench.judge.shares import Share, shares
-from shotclock.bench.numbers import NOTHING, ms, number, percent
+from shotclock.bench.numbers import NOTHING, limit, ms, number, percent
 from shotclock.bench.record.rows import CALL_STAGES
 from shotclock.bench.report.kit.wording import (
     QUANTILES,
@@ -105,7 +105,7 @@ def _gates(summary: Summary, title: str, results: Sequence[GateResult], console:
         line = Text()
         line.append(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
         sign = "≤" if gate.direction == "max" else "≥"
-        line.append(f"{gate.metric} {sign} {gate.limit:g}")
+        line.append(f"{gate.metric} {sign} {limit(gate.limit)}")
         say(console, line)
         now = gate_value(summary, gate)
         say(console, Padding(Text(f"{now}; {why(gate)}" if now else why(gate), style="dim"), (0, 0, 0, 15)))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from shotclock.bench.numbers import number, percent
+from shotclock.bench.numbers import limit, number, percent
 from shotclock.bench.report.kit.wording import (
     QUANTILES,
     STYLES,
@@ -96,7 +96,7 @@ def _show_gates(
     for place, gate in enumerate(ordered[:MOST_GATES]):
         sign = "≤" if gate.direction == "max" else "≥"
         line = Text(f"{SYMBOLS[gate.result]} {gate.result:<12} ", style=STYLES[gate.result])
-        line.append(f"{gate.metric} {sign} {gate.limit:g}", style="not bold default")
+        line.append(f"{gate.metric} {sign} {limit(gate.limit)}", style="not bold default")
         _say_line(line, console)
         if place < explained:
             now = gate_value(summary, gate)
