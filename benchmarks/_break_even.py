@@ -109,8 +109,8 @@ def markdown(solved: list[Classical], waits: list[Latency]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     lines.extend(
-        f"| `{one.profile}` | {one.shots} | {one.rep_delay} | {one.mean_ms:.1f} | {one.p95_ms:.1f} |"
-        for one in waits
+        f"| `{wait.profile}` | {wait.shots} | {wait.rep_delay} | {wait.mean_ms:.1f} | {wait.p95_ms:.1f} |"
+        for wait in waits
     )
     return lines
 
@@ -118,7 +118,7 @@ def markdown(solved: list[Classical], waits: list[Latency]) -> list[str]:
 def sentence(solved: list[Classical], waits: list[Latency]) -> str:
     """Where the fastest call and enumeration take the same time, by enumeration's doubling."""
     largest, smallest = solved[-1], min(waits, key=lambda one: one.mean_ms)
-    default = min((one for one in waits if one.rep_delay == "default"), key=lambda one: one.mean_ms)
+    default = min((wait for wait in waits if wait.rep_delay == "default"), key=lambda one: one.mean_ms)
     crossing = {
         one.rep_delay: largest.n + math.log2(one.mean_ms / largest.exact_ms[0]) for one in (smallest, default)
     }

@@ -50,9 +50,9 @@ def measure(endpoint: EmulatedEndpoint, rounds: int, few: int) -> tuple[Waiter, 
 def markdown(waiters: tuple[Waiter, ...]) -> list[str]:
     """A row each."""
     rows = [
-        f"| {one.name} | {one.delay_p50_ms:.1f} | {max(one.delays_ms):.1f} "
-        f"| {statistics.median(one.submits_ms):.1f} | {len(one.delays_ms)} |"
-        for one in waiters
+        f"| {waiter.name} | {waiter.delay_p50_ms:.1f} | {max(waiter.delays_ms):.1f} "
+        f"| {statistics.median(waiter.submits_ms):.1f} | {len(waiter.delays_ms)} |"
+        for waiter in waiters
     ]
     return [
         "| who waits (EMULATED QPU, local endpoint) | answer delay p50, ms | max, ms | submit p50, ms "

@@ -69,9 +69,9 @@ def start_endpoint(profile: str, speed: float, *more: str) -> Iterator[EmulatedE
     before = dict(os.environ)
     try:
         assert process.stdout is not None
-        said = json.loads(process.stdout.readline())
-        os.environ.update(said["environment"], USAGE_DATA_OPT_OUT="True")
-        yield EmulatedEndpoint(said["url"], profile, speed)
+        document = json.loads(process.stdout.readline())
+        os.environ.update(document["environment"], USAGE_DATA_OPT_OUT="True")
+        yield EmulatedEndpoint(document["url"], profile, speed)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -40,9 +40,9 @@ def measure(endpoint: EmulatedEndpoint, calls: int) -> tuple[Mode, ...]:
 def markdown(modes: tuple[Mode, ...], queue: str) -> list[str]:
     """A row a mode."""
     rows = [
-        f"| {one.mode} | {one.latencies_s[0]:.1f} | {statistics.median(one.latencies_s[1:]):.1f} "
-        f"| {one.billed_s:.1f} | {one.idle_s:.1f} | {one.money:.2f} |"
-        for one in modes
+        f"| {mode.mode} | {mode.latencies_s[0]:.1f} | {statistics.median(mode.latencies_s[1:]):.1f} "
+        f"| {mode.billed_s:.1f} | {mode.idle_s:.1f} | {mode.money:.2f} |"
+        for mode in modes
     ]
     return [
         f"{len(modes[0].latencies_s)} calls of {SHOTS} shots, {THINK_S:g} s of thinking between them, "

@@ -45,7 +45,9 @@ def measure(sizes: tuple[int, ...], rounds: int) -> tuple[Shot, ...]:
 
 def markdown(shots: tuple[Shot, ...]) -> list[str]:
     """A row a size."""
-    rows = [f"| {one.n} | {one.recognised_ms:.1f} | {one.aer_ms:.1f} | {one.ratio:.1f} |" for one in shots]
+    rows = [
+        f"| {shot.n} | {shot.recognised_ms:.1f} | {shot.aer_ms:.1f} | {shot.ratio:.1f} |" for shot in shots
+    ]
     return [
         f"A template's {SHOTS} shots at the endpoint, CPU time (EMULATED):",
         "",

@@ -115,7 +115,7 @@ class _Formula:
     def usage_s(self, circuits: tuple[Any, ...], setting: Setting) -> float:
         """Seconds of usage."""
         delay_s = self._default_s if setting.rep_delay_us is None else setting.rep_delay_us * 1e-6
-        lengths = [bind_isa(one).estimate_duration(self._target, unit="s") for one in circuits]
+        lengths = [bind_isa(circuit).estimate_duration(self._target, unit="s") for circuit in circuits]
         column_s = sum(delay_s + length + RESET_S for length in lengths)
         loading_s = math.ceil(len(circuits) / self._most) * SUBJOB_S
         return float(loading_s + setting.shots * column_s / self._efficiency)

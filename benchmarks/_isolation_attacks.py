@@ -96,7 +96,7 @@ def coefficients() -> list[Payload]:
     """Subproblems whose energies overflow; our own client would refuse them."""
     q = np.full((12, 12), 1e308)
     np.fill_diagonal(q, 0.0)
-    wanted = SimpleNamespace(
+    subproblem = SimpleNamespace(
         quadratic=q,
         linear=np.full(12, -1e308),
         n=12,
@@ -106,7 +106,7 @@ def coefficients() -> list[Payload]:
         base_version=0,
         priority=Priority.HIGH,
     )
-    return [(methods.SOLVE, encode_subproblem(wanted, _ns(BUDGET_S)).SerializeToString())]  # type: ignore[arg-type]
+    return [(methods.SOLVE, encode_subproblem(subproblem, _ns(BUDGET_S)).SerializeToString())]  # type: ignore[arg-type]
 
 
 CALLERS: dict[str, Callable[[], list[Payload]]] = {
@@ -156,14 +156,14 @@ def _process(work: Callable[..., Awaitable[None]], *arguments: Any) -> Iterator[
         process.kill()
 
 
-def _run(told: Connection, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
+def _run(connection: Connection, work: Callable[..., Awaitable[None]], arguments: tuple[Any, ...]) -> None:
     async def main() -> None:
         counts: Counter[str] = Counter()
-        running = asyncio.ensure_future(work(counts, lambda: told.send(True), *arguments))
-        while not await asyncio.to_thread(told.poll, 0.2):
+        running = asyncio.ensure_future(work(counts, lambda: connection.send(True), *arguments))
+        while not await asyncio.to_thread(connection.poll, 0.2):
             if running.done():
                 running.result()
-        told.send(counts)
+        connection.send(counts)
         running.cancel()
 
     with suppress(OSError, EOFError, KeyboardInterrupt):

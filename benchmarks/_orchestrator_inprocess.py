@@ -45,15 +45,15 @@ class Beside:
 def single_stream(system: System, calls: int) -> tuple[Series, Series]:
     """Awaited on the loop, and asked from another thread, blocks of the two in turn."""
     awaited = Series("in process, awaited on the loop")
-    asked = Series("in process, asked from another thread")
+    series = Series("in process, asked from another thread")
     subproblems = (instances() * (calls // len(instances()) + 1))[: calls // BLOCKS]
     caller = system.host.caller(system.path.orchestrator)
     system.host.run(system.time_calls(subproblems))
     for _ in range(BLOCKS):
         awaited.add(*system.host.run(system.time_calls(subproblems)))
-        asked.add(*_ask(caller, subproblems))
+        series.add(*_ask(caller, subproblems))
         system.provider.jobs.clear()
-    return awaited, asked
+    return awaited, series
 
 
 def _ask(caller: Caller, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:

@@ -54,8 +54,8 @@ class Measured:
         A stall of the machine longer than the deadline ends calls without samples, and a few at once open
         the breaker: what is then timed is the fallback.
         """
-        rows = [(one.what, one.without_samples, one.n) for one in self.latencies]
-        rows += [(one.what, one.without_samples, one.calls) for one in self.rates]
+        rows = [(latency.what, latency.without_samples, latency.n) for latency in self.latencies]
+        rows += [(rate.what, rate.without_samples, rate.calls) for rate in self.rates]
         for what, without, calls in rows:
             if without > MOST_WITHOUT * calls:
                 raise RuntimeError(

@@ -52,7 +52,11 @@ def measure(free: System, calls: int) -> Durable:
 
 
 def _block(
-    found: tuple[Series, Series, Series], free: System, paid: System, log: int, subproblems: list[Subproblem]
+    three_series: tuple[Series, Series, Series],
+    free: System,
+    paid: System,
+    log: int,
+    subproblems: list[Subproblem],
 ) -> None:
     latencies: dict[str, list[int]] = {"free": [], "paid": []}
     outcomes: dict[str, list[Outcome]] = {"free": [], "paid": []}
@@ -63,9 +67,9 @@ def _block(
             latencies[name] += took
             outcomes[name] += ended
         synced.append(_sync_ns(log))
-    found[0].add(latencies["paid"], outcomes["paid"])
-    found[1].add(latencies["free"], outcomes["free"])
-    found[2].blocks.append(synced)
+    three_series[0].add(latencies["paid"], outcomes["paid"])
+    three_series[1].add(latencies["free"], outcomes["free"])
+    three_series[2].blocks.append(synced)
 
 
 async def _call(on: System, subproblem: Subproblem) -> tuple[list[int], list[Outcome]]:

@@ -43,7 +43,7 @@ class Series:
     def add(self, block: list[int], outcomes: list[Outcome]) -> None:
         """One more block."""
         self.blocks.append(block)
-        self.without_samples += sum(not isinstance(one, Done) for one in outcomes)
+        self.without_samples += sum(not isinstance(outcome, Done) for outcome in outcomes)
 
 
 @dataclass(frozen=True, slots=True)

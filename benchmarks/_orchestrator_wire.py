@@ -173,15 +173,15 @@ def _issue(authority: trustme.CA, folder: Path, name: str) -> TlsFiles:
     return files
 
 
-def _serve(told: Connection, files: TlsFiles) -> None:
+def _serve(connection: Connection, files: TlsFiles) -> None:
     """The server process: says its ports, and ends when the other end of the pipe is closed."""
     policy = Policy.of(trainers=frozenset({TRAINER}))
     with system() as running:
         orchestrator, host = running.path.orchestrator, running.host
         server = host.run(wire.serve(orchestrator, orchestrator, "127.0.0.1:0", ServerTls(files, policy)))
         echo, port = host.run(_serve_echo(files))
-        told.send(Ports(server.port, port))
-        while not told.poll(0.1):
+        connection.send(Ports(server.port, port))
+        while not connection.poll(0.1):
             running.provider.jobs.clear()  # the script's record of every job would grow without bound
         host.run(server.stop(0))
         host.run(echo.stop(0))

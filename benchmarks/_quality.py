@@ -55,7 +55,7 @@ def table(count: int, facts: DeviceFacts, sizes: tuple[int, ...] = (12, 16)) -> 
 
 
 def _rows(family: str, n: int, instances: list[Instance], facts: DeviceFacts) -> Iterator[Row]:
-    references = [_reference(one) for one in instances]
+    references = [_reference(instance) for instance in instances]
     pairs = list(zip(instances, references, strict=True))
     for solver in (Exact(), Tabu(), Greedy()):
         answers = [judge(one.subproblem, solver.solve(one.subproblem), at) for one, at in pairs]
@@ -93,15 +93,15 @@ def _samplers(noise: float) -> dict[str, Sampler]:
     }
 
 
-def _reference(one: Instance) -> QualityReference:
-    optimum = one.subproblem.energy(Exact().solve(one.subproblem))
-    return QualityReference(one.subproblem.energy(one.incumbent), optimum)
+def _reference(instance: Instance) -> QualityReference:
+    optimum = instance.subproblem.energy(Exact().solve(instance.subproblem))
+    return QualityReference(instance.subproblem.energy(instance.incumbent), optimum)
 
 
-def _mean(found: list[PoolScore]) -> tuple[float, float, float, float]:
-    ratios = np.array([each.ratio for each in found])
-    optimal = np.array([float(each.optimal) for each in found])
-    error = np.sqrt(len(found))
+def _mean(pool_scores: list[PoolScore]) -> tuple[float, float, float, float]:
+    ratios = np.array([each.ratio for each in pool_scores])
+    optimal = np.array([float(each.optimal) for each in pool_scores])
+    error = np.sqrt(len(pool_scores))
     return (
         float(ratios.mean()),
         float(ratios.std(ddof=1) / error),

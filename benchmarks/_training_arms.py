@@ -54,8 +54,8 @@ def one(bits: Bits) -> Samples:
 
 def best(subproblem: Subproblem, samples: Samples) -> Bits:
     """The candidate of lowest energy, shape (n,)."""
-    found: Bits = samples.pool[int(np.argmin(subproblem.energies(samples.pool)))]
-    return found
+    bits: Bits = samples.pool[int(np.argmin(subproblem.energies(samples.pool)))]
+    return bits
 
 
 def outcome(subproblem: Subproblem, samples: Samples) -> Done:

@@ -25,7 +25,7 @@ def write(in_flight: list[Stale], after_steps: list[Stale], folder: Path) -> Non
         (folder / name).write_text(drawn, encoding="utf-8")
 
 
-def _in_flight(found: list[Stale]) -> str:
+def _in_flight(stale_rows: list[Stale]) -> str:
     ratios = (0.02, 0.1, 0.5, 2.0, 10.0, 50.0)
     y = Axis(
         math.log10(ratios[0]),
@@ -38,14 +38,14 @@ def _in_flight(found: list[Stale]) -> str:
     def logarithm(ratio: float) -> float:
         return math.log10(min(max(ratio, ratios[0]), ratios[-1]))
 
-    panel = _panel(found, logarithm, y, "calls in flight on one row, D")
+    panel = _panel(stale_rows, logarithm, y, "calls in flight on one row, D")
     subtitle = ["K1 rounding after 24 calls a row; mean and 95 % interval over seeds"]
     nearest = rule(0.0, "nearest rounding", panel)
-    return _draw(panel, nearest, found, "What calls in flight do to a row", subtitle)
+    return _draw(panel, nearest, stale_rows, "What calls in flight do to a row", subtitle)
 
 
-def _staleness(found: list[Stale]) -> str:
-    ends = [one.figure.mean + sign * one.figure.half for one in found for sign in (-1, 1)]
+def _staleness(stale_rows: list[Stale]) -> str:
+    ends = [one.figure.mean + sign * one.figure.half for one in stale_rows for sign in (-1, 1)]
     step = 5.0 if max(ends) - min(ends) < 40 else 20.0
     ticks = [step * k for k in range(math.floor(min(ends) / step), math.ceil(max(ends) / step) + 1)]
     y = Axis(
@@ -55,19 +55,19 @@ def _staleness(found: list[Stale]) -> str:
         tuple(f"{tick:+g}" if tick else "0" for tick in ticks),
         "change of loss × 10³",
     )
-    panel = _panel(found, float, y, "age of the answer in optimizer steps, s")
+    panel = _panel(stale_rows, float, y, "age of the answer in optimizer steps, s")
     subtitle = ["K3 qat_flip, change of the training loss by one answer; mean and 95 % interval over seeds"]
-    return _draw(panel, rule(0.0, "no change", panel), found, "What an answer's age does", subtitle)
+    return _draw(panel, rule(0.0, "no change", panel), stale_rows, "What an answer's age does", subtitle)
 
 
-def _panel(found: list[Stale], scaled: Callable[[float], float], y: Axis, title: str) -> Panel:
+def _panel(stale_rows: list[Stale], scaled: Callable[[float], float], y: Axis, title: str) -> Panel:
     """One curve a policy; the lags stand at equal distances, as they grow about geometrically."""
-    lags = sorted({one.lag for one in found})
+    lags = sorted({one.lag for one in stale_rows})
     x = Axis(
         -0.1, len(lags) - 0.9, tuple(map(float, range(len(lags)))), tuple(str(lag) for lag in lags), title
     )
     curves = []
-    for policy, group in groupby(found, key=lambda one: str(one.policy)):
+    for policy, group in groupby(stale_rows, key=lambda one: str(one.policy)):
         points, band = [], []
         for place, one in enumerate(sorted(group, key=lambda one: one.lag)):
             mean, half = one.figure.mean, one.figure.half
@@ -77,6 +77,8 @@ def _panel(found: list[Stale], scaled: Callable[[float], float], y: Axis, title:
     return Panel(tuple(curves), x, y, WIDTH, HEIGHT, "", stepped=False, leaders=True)
 
 
-def _draw(panel: Panel, lines: list[alt.Chart], found: list[Stale], title: str, subtitle: list[str]) -> str:
-    arms = looks(dict.fromkeys(str(one.policy) for one in found))
+def _draw(
+    panel: Panel, lines: list[alt.Chart], stale_rows: list[Stale], title: str, subtitle: list[str]
+) -> str:
+    arms = looks(dict.fromkeys(str(one.policy) for one in stale_rows))
     return standalone(svg(with_title(draw(panel, arms, lines), title, subtitle)))

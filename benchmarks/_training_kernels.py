@@ -111,7 +111,7 @@ class _Upstream:
 
     def __init__(self, model: nn.Module, inputs: Tensor) -> None:
         self._layers = dict(model.named_children())
-        self._first = next(name for name, one in self._layers.items() if isinstance(one, RoundedLinear))
+        self._first = next(name for name, layer in self._layers.items() if isinstance(layer, RoundedLinear))
         self._before = self._run(inputs[:CALIBRATION], "", self._first)
 
     def inputs(self, layer: str) -> Tensor:
@@ -119,11 +119,11 @@ class _Upstream:
         return self._run(self._before, self._first, layer)
 
     @torch.no_grad()
-    def _run(self, seen: Tensor, begin: str, end: str) -> Tensor:
+    def _run(self, tensor: Tensor, begin: str, end: str) -> Tensor:
         names = list(self._layers)
         for name in names[names.index(begin) if begin else 0 : names.index(end)]:
-            seen = self._layers[name](seen)
-        return seen
+            tensor = self._layers[name](tensor)
+        return tensor
 
 
 def _nothing(subproblem: Subproblem, seed: int) -> Samples:

@@ -123,7 +123,9 @@ def _calls_in_flight(in_flight: list[Stale], seeds: int, rows: int) -> Ladder:
 def _run_pruning(arms: dict[str, Ask], seeds: int) -> Ladder:
     def prune(fitted: Fitted) -> tuple[Interval, ...]:
         found = [[pruning(DIGITS, arms.get(arm), seed, fitted) for seed in range(seeds)] for arm in PRUNED]
-        return tuple(Interval.of([one[name] for one in figures]) for figures in found for name in figures[0])
+        return tuple(
+            Interval.of([figure[name] for figure in figures]) for figures in found for name in figures[0]
+        )
 
     return Ladder(
         "K2",
@@ -158,8 +160,8 @@ def _stale(after_steps: list[Stale], settled: Training, seeds: int) -> Ladder:
     )
 
 
-def _blind(found: list[Stale]) -> tuple[Interval, ...]:
-    return tuple(one.figure for one in found if one.policy == BLIND)
+def _blind(stale_rows: list[Stale]) -> tuple[Interval, ...]:
+    return tuple(one.figure for one in stale_rows if one.policy == BLIND)
 
 
 def _block(proposal: Proposal) -> Block:

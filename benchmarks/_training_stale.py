@@ -166,10 +166,10 @@ def _land(aggregator: Aggregator, proposal: Proposal, row: Row, harm: Harm) -> N
         harm.to_task += after[1] > before[1]
 
 
-def _pool(asked: Subproblem) -> Samples:
+def _pool(subproblem: Subproblem) -> Samples:
     """The optimum, and what 256 shots around the greedy answer would bring beside it."""
-    drawn = PerturbedGreedy(256).sample(asked).pool
-    rows = np.unique(np.vstack([Exact().solve(asked)[None], drawn]), axis=0)
+    drawn = PerturbedGreedy(256).sample(subproblem).pool
+    rows = np.unique(np.vstack([Exact().solve(subproblem)[None], drawn]), axis=0)
     return Samples(rows, np.ones(len(rows), np.int64))
 
 
@@ -201,7 +201,8 @@ def stale_steps(seeds: int, training: Training, proposals: int, policies: Sequen
                     harm.to_task += change > 0.0
                 workload.step()
     return [
-        Stale(policy, lag, Interval.of(found), harms[policy, lag]) for (policy, lag), found in changes.items()
+        Stale(policy, lag, Interval.of(by_seed), harms[policy, lag])
+        for (policy, lag), by_seed in changes.items()
     ]
 
 

@@ -97,9 +97,9 @@ def measure(device: str, times: int) -> list[Timed]:
     return [Timed(key, words, durations[key]) for key, words, _ in ways]
 
 
-def metrics(found: list[Timed]) -> dict[str, float | None]:
+def metrics(timings: list[Timed]) -> dict[str, float | None]:
     """Metric → milliseconds; stall: how much longer a step with a proposal is, as a share of a plain one."""
-    by_key = {one.key: one for one in found}
+    by_key = {one.key: one for one in timings}
     figures: dict[str, float | None] = {}
     for key, one in by_key.items():
         figures[f"{key}_p50_ms"], figures[f"{key}_p95_ms"] = one.p50_ms, one.p95_ms
@@ -122,16 +122,16 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _page(device: str, found: list[Timed]) -> list[str]:
+def _page(device: str, timings: list[Timed]) -> list[str]:
     accelerated = torch.device(device).type == "cuda"
     kind = "ROCm" if torch.version.hip else "CUDA"
     where = f"{torch.cuda.get_device_name(device)} ({kind})" if accelerated else "a processor, one thread"
     rows = [
         f"| {one.words} | {one.p50_ms:.3f} | "
         f"{'too few' if one.p95_ms is None else f'{one.p95_ms:.3f}'} | {len(one.durations)} |"
-        for one in found
+        for one in timings
     ]
-    stall = 100 * (metrics(found)["stall_of_carrying_steps"] or 0.0)
+    stall = 100 * (metrics(timings)["stall_of_carrying_steps"] or 0.0)
     return [
         "## The device path",
         "",

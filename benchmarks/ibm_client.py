@@ -76,7 +76,7 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
         "qrmi_answer_delay_p50_ms": waiters[3].delay_p50_ms,
         "usage_model_max_error_ratio": max(one.error_ratio for one in metered),
     }
-    metrics |= {f"endpoint_template_speedup_n{one.n}": one.ratio for one in templates}
+    metrics |= {f"endpoint_template_speedup_n{template.n}": template.ratio for template in templates}
     for mode in modes:
         metrics[f"{mode.mode}_mode_latency_s"] = sum(mode.latencies_s) / len(mode.latencies_s)
         metrics[f"{mode.mode}_mode_billed_s"] = mode.billed_s

@@ -95,18 +95,18 @@ def _solvers() -> dict[str, Solve | None]:
     }
 
 
-def _flip_best(asked: Subproblem) -> Bits:
-    bits = np.zeros(asked.n, np.uint8)
-    bits[int(asked.linear.argmin())] = 1
+def _flip_best(subproblem: Subproblem) -> Bits:
+    bits = np.zeros(subproblem.n, np.uint8)
+    bits[int(subproblem.linear.argmin())] = 1
     return bits
 
 
 def _warm_solvers() -> None:
     square = np.triu(np.ones((N, N)), 1)
-    asked = Subproblem(square + square.T, -np.ones(N))
+    subproblem = Subproblem(square + square.T, -np.ones(N))
     for solve in _solvers().values():
         if solve is not None:
-            solve(asked, 0)
+            solve(subproblem, 0)
 
 
 def _train(control: Control, seed: int, solve: Solve | None, until_s: float | None) -> Trained:

@@ -56,48 +56,48 @@ def measure(same: int, planted: int) -> Ruler:
     )
 
 
-def metrics(found: Ruler) -> dict[str, float]:
+def metrics(ruler: Ruler) -> dict[str, float]:
     """The figures others read; what was seen or hidden is 1, what was not is 0."""
     return {
-        "planted_stall_visible": float(found.opened.visible),
-        "closed_loop_hides_stall": float(not found.closed.visible),
-        "aa_failures_of_200": found.same.failed_any * AA / found.same.comparisons,
-        "planted_p50_caught_ratio": found.p50.failed[0.50] / found.p50.comparisons,
-        "planted_p99_caught_ratio": found.p99.failed[0.99] / found.p99.comparisons,
-        "aa_inconclusive_p50_ratio": found.same.inconclusive[0.50] / found.same.comparisons,
-        "aa_inconclusive_p99_ratio": found.same.inconclusive[0.99] / found.same.comparisons,
-        "open_loop_stalled_p99_ms": found.opened.stalled_ms,
-        "closed_loop_stalled_p99_ms": found.closed.stalled_ms,
-        "at_limit_p50_failed_ratio": found.limit.failed[0.50] / found.limit.comparisons,
-        "at_limit_p99_failed_ratio": found.limit.failed[0.99] / found.limit.comparisons,
-        "aa_median_pairs": found.same.pairs[0],
-        "planted_p50_median_pairs": found.p50.pairs[0],
-        "planted_p99_median_pairs": found.p99.pairs[0],
+        "planted_stall_visible": float(ruler.opened.visible),
+        "closed_loop_hides_stall": float(not ruler.closed.visible),
+        "aa_failures_of_200": ruler.same.failed_any * AA / ruler.same.comparisons,
+        "planted_p50_caught_ratio": ruler.p50.failed[0.50] / ruler.p50.comparisons,
+        "planted_p99_caught_ratio": ruler.p99.failed[0.99] / ruler.p99.comparisons,
+        "aa_inconclusive_p50_ratio": ruler.same.inconclusive[0.50] / ruler.same.comparisons,
+        "aa_inconclusive_p99_ratio": ruler.same.inconclusive[0.99] / ruler.same.comparisons,
+        "open_loop_stalled_p99_ms": ruler.opened.stalled_ms,
+        "closed_loop_stalled_p99_ms": ruler.closed.stalled_ms,
+        "at_limit_p50_failed_ratio": ruler.limit.failed[0.50] / ruler.limit.comparisons,
+        "at_limit_p99_failed_ratio": ruler.limit.failed[0.99] / ruler.limit.comparisons,
+        "aa_median_pairs": ruler.same.pairs[0],
+        "planted_p50_median_pairs": ruler.p50.pairs[0],
+        "planted_p99_median_pairs": ruler.p99.pairs[0],
     }
 
 
-def markdown(found: Ruler) -> list[str]:
+def markdown(ruler: Ruler) -> list[str]:
     """The section of the page."""
     rows = [
-        ("nothing", found.same, "p50 or p99 FAIL", found.same.failed_any, _open(found.same, *series.RULES)),
+        ("nothing", ruler.same, "p50 or p99 FAIL", ruler.same.failed_any, _open(ruler.same, *series.RULES)),
         (
             "p50 +5 %, p99 +10 %: the limits",
-            found.limit,
+            ruler.limit,
             "p50 FAIL",
-            found.limit.failed[0.50],
-            _open(found.limit, 0.50),
+            ruler.limit.failed[0.50],
+            _open(ruler.limit, 0.50),
         ),
-        ("", found.limit, "p99 FAIL", found.limit.failed[0.99], _open(found.limit, 0.99)),
-        ("+10 % on all of B", found.p50, "p50 FAIL", found.p50.failed[0.50], _open(found.p50, 0.50)),
-        ("+25 % on B's p99", found.p99, "p99 FAIL", found.p99.failed[0.99], _open(found.p99, 0.99)),
+        ("", ruler.limit, "p99 FAIL", ruler.limit.failed[0.99], _open(ruler.limit, 0.99)),
+        ("+10 % on all of B", ruler.p50, "p50 FAIL", ruler.p50.failed[0.50], _open(ruler.p50, 0.50)),
+        ("+25 % on B's p99", ruler.p99, "p99 FAIL", ruler.p99.failed[0.99], _open(ruler.p99, 0.99)),
     ]
     return [
         "## The ruler",
         "",
         f"One stall of {stall.STALL_S:g} s among calls of {1e3 * stall.SERVICE_S:g} ms, on virtual time, by "
-        f"the production load generator: the open load's p99 goes from {found.opened.quiet_ms:.1f} to "
-        f"{found.opened.stalled_ms:.0f} ms, a closed loop's from {found.closed.quiet_ms:.1f} to "
-        f"{found.closed.stalled_ms:.1f} ms.",
+        f"the production load generator: the open load's p99 goes from {ruler.opened.quiet_ms:.1f} to "
+        f"{ruler.opened.stalled_ms:.0f} ms, a closed loop's from {ruler.closed.quiet_ms:.1f} to "
+        f"{ruler.closed.stalled_ms:.1f} ms.",
         "",
         f"Comparisons of synthetic runs ({series.CALLS:,} calls of a queue with autocorrelated service each, "
         f"pairs that drift), pairs added at {', '.join(map(str, LOOK_AT))} until the counted rule is "

@@ -124,10 +124,12 @@ def open_client(
 ) -> EndpointClient:
     """An endpoint with one Heron; settings as of EndpointSettings."""
     chosen = {"speed": 1.0, "seed": 0} | settings
-    made = EndpointSettings(profile=load(profile), rules=tuple(parse(text) for text in faults), **chosen)
-    time = EmulatedTime(clock or LoopClock(), started_unix_s, made.speed)
+    endpoint_settings = EndpointSettings(
+        profile=load(profile), rules=tuple(parse(text) for text in faults), **chosen
+    )
+    time = EmulatedTime(clock or LoopClock(), started_unix_s, endpoint_settings.speed)
     device_documents = {"heron-torino": (facts_of("heron-torino"), documents_of("heron-torino"))}
-    return EndpointClient(Endpoint(made, device_documents, Inline(), time))
+    return EndpointClient(Endpoint(endpoint_settings, device_documents, Inline(), time))
 
 
 def flip_circuit(qubits: int = 1, register: str = "c") -> QuantumCircuit:

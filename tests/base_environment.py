@@ -98,9 +98,9 @@ def commands(folder: Path) -> Iterator[Callable[[Path, list[str]], int]]:
             process.stdin.write(f"{json.dumps([str(where), *arguments])}\n")
             process.stdin.flush()
             code = process.stdout.readline()
-            said = log.read_text(encoding="utf-8")
-            assert code, said
-            assert "Traceback" not in said
+            text = log.read_text(encoding="utf-8")
+            assert code, text
+            assert "Traceback" not in text
             return int(code)
 
         try:

@@ -110,7 +110,7 @@ def put(site: Site, name: str, key: Any, *extensions: x509.ExtensionType, named:
         .not_valid_before(issued.not_valid_before_utc)
         .not_valid_after(issued.not_valid_after_utc)
     )
-    for extension in (*(one.value for one in issued.extensions if named), *extensions):
+    for extension in (*(extension.value for extension in issued.extensions if named), *extensions):
         builder = builder.add_extension(extension, critical=True)
     write(files.certificate, builder.sign(signer, hashes.SHA256()).public_bytes(Encoding.PEM))
     write(files.private_key, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)

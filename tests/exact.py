@@ -19,5 +19,5 @@ def exact(circuit: QuantumCircuit) -> Float64s:
             measured[circuit.find_bit(one.clbits[0]).index] = qubits[0]
         elif one.operation.name != "barrier":
             small.append(one.operation, qubits)
-    found: Float64s = Statevector(small).probabilities(measured)
-    return found
+    probabilities: Float64s = Statevector(small).probabilities(measured)
+    return probabilities

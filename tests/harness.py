@@ -108,9 +108,9 @@ def goodness_of_fit(samples: Samples, probabilities: Float64s) -> float:
     return float(stats.chisquare(observed, np.bincount(bins, weights=expected)).pvalue)
 
 
-def same_source(one: Samples, other: Samples) -> float:
+def same_source(samples: Samples, other: Samples) -> float:
     """Chi-square p-value that two samples of equal size share a distribution, pooled to a mean ≥ 5."""
-    a, b = histogram(one), histogram(other)
+    a, b = histogram(samples), histogram(other)
     bins = _bins((a + b) / 2.0)
     table = np.array([np.bincount(bins, weights=a), np.bincount(bins, weights=b)])
     return float(stats.chi2_contingency(table).pvalue)

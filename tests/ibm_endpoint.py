@@ -110,10 +110,10 @@ def start_endpoint(*arguments: str, profile: str = "colocated", speed: float = 2
     process = subprocess.Popen(started, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        said = json.loads(process.stdout.readline())
-        environment = {**said["environment"], "USAGE_DATA_OPT_OUT": "True"}
+        document = json.loads(process.stdout.readline())
+        environment = {**document["environment"], "USAGE_DATA_OPT_OUT": "True"}
         with mock.patch.dict(os.environ, environment):
-            yield IbmEndpoint(said["url"], environment, profile, speed)
+            yield IbmEndpoint(document["url"], environment, profile, speed)
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=600)

@@ -34,22 +34,22 @@ def facts(behaviours: tuple[synthetic.Arm, ...] = synthetic.ARMS) -> RunFacts:
     arms = tuple(
         ArmFacts(
             Arm(
-                one.name,
-                one.every is not None,
-                one.quantum,
+                behaviour.name,
+                behaviour.every is not None,
+                behaviour.quantum,
                 True,
-                one.name.endswith("-protected"),
-                one.profile,
+                behaviour.name.endswith("-protected"),
+                behaviour.profile,
             ),
-            one.profile,
-            "emulated" if one.quantum else None,
-            "inline" if one.every else None,
-            one.quantum,
-            one.deadline_ms if one.every else None,
-            one.every,
+            behaviour.profile,
+            "emulated" if behaviour.quantum else None,
+            "inline" if behaviour.every else None,
+            behaviour.quantum,
+            behaviour.deadline_ms if behaviour.every else None,
+            behaviour.every,
             Prices("USD", 1.6, 2.1),
         )
-        for one in behaviours
+        for behaviour in behaviours
     )
     return RunFacts(
         run_id="20261122-0900",

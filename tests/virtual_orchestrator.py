@@ -137,9 +137,9 @@ class System:
         )
 
     def value(self, name: str, **labels: str) -> float:
-        found = self.metrics.registry.get_sample_value(name, {"client": "test", **labels})
-        assert found is not None, name
-        return found
+        sample_value = self.metrics.registry.get_sample_value(name, {"client": "test", **labels})
+        assert sample_value is not None, name
+        return sample_value
 
 
 def make_subproblem(seed: int = 0, budget_ms: float = 200) -> Subproblem:

@@ -144,7 +144,7 @@ class _Lanes(ScriptedProvider):
         self.jobs_of_subproblems = 0
 
     async def submit(self, job: Job) -> Accepted:
-        self.jobs_of_subproblems += any(one.template.key == "key" for one in job.circuits)
+        self.jobs_of_subproblems += any(circuit.template.key == "key" for circuit in job.circuits)
         return await super().submit(job)
 
 

@@ -50,7 +50,7 @@ def control() -> Dispatcher:
 def test_contract_an_answer_is_never_worse_than_doing_nothing_or_the_optimum(kind: str) -> None:
     async def ask(dispatcher: Dispatcher) -> list[tuple[Subproblem, Outcome]]:
         subproblems = [make_subproblem(seed) for seed in range(8)]
-        return [(one, await dispatcher.solve(one)) for one in subproblems]
+        return [(subproblem, await dispatcher.solve(subproblem)) for subproblem in subproblems]
 
     if kind == "control":
 

@@ -56,7 +56,7 @@ def test_a_drain_hands_back_what_it_cannot_finish() -> None:
         return await calls, (drained.finished, drained.handed_back), system.provider.cancels
 
     outcomes, counts, cancels = simulate(make_scripted(afterwards=Never()), work)
-    assert all(isinstance(one, Degraded) and isinstance(one.cause, Rejection) for one in outcomes)
+    assert all(isinstance(outcome, Degraded) and isinstance(outcome.cause, Rejection) for outcome in outcomes)
     assert counts == (0, 3)
     assert cancels == 3
 

@@ -98,15 +98,15 @@ def test_a_circuit_that_cannot_be_timed_or_run_is_refused_at_its_submit(build: B
     circuit = circuit_of(build)
 
     async def scenario() -> None:
-        one = open_client()
-        answer = await one.submit(sampler((circuit, [100.0] * circuit.num_parameters, 10)))
+        client = open_client()
+        answer = await client.submit(sampler((circuit, [100.0] * circuit.num_parameters, 10)))
         assert answer.status == 400, answer.text
         (error,) = answer.json["errors"]
         assert error["code"] == 1208
         assert "pub 0" in error["message"]
         assert word in error["message"]
         assert "\n" not in error["message"]
-        assert not one.endpoint.workloads.jobs
+        assert not client.endpoint.workloads.jobs
 
     run_virtual(scenario())
 
@@ -115,18 +115,18 @@ def test_a_parameter_takes_an_rzz_no_further_than_its_calibration() -> None:
     circuit = circuit_of(lambda one: one.rzz(Parameter("a"), 0, 1))
 
     async def scenario() -> None:
-        one = open_client()
-        answer = await one.submit(sampler((circuit, [[0.5], [2.0]], 10)))
+        client = open_client()
+        answer = await client.submit(sampler((circuit, [[0.5], [2.0]], 10)))
         assert answer.status == 400
         assert "rzz" in answer.json["errors"][0]["message"]
-        assert (await one.submit(sampler((circuit, [[0.5], [1.5]], 10)))).status == 200
+        assert (await client.submit(sampler((circuit, [[0.5], [1.5]], 10)))).status == 200
 
     run_virtual(scenario())
 
 
-async def duration_s(one: EndpointClient, params: Any) -> float:
+async def duration_s(endpoint_client: EndpointClient, params: Any) -> float:
     """How long one shot's circuit takes, as the endpoint times it."""
-    return one.endpoint.job(await one.run_job(params)).prepared.items[0].duration_s
+    return endpoint_client.endpoint.job(await endpoint_client.run_job(params)).prepared.items[0].duration_s
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ async def duration_s(one: EndpointClient, params: Any) -> float:
 )
 def test_a_delay_lasts_what_its_unit_says(delay: str, seconds: float) -> None:
     async def scenario() -> None:
-        one = open_client()
-        longer = await duration_s(one, openqasm(f"x $0; delay[{delay}] $0;"))
-        shorter = await duration_s(one, openqasm("x $0;"))
+        client = open_client()
+        longer = await duration_s(client, openqasm(f"x $0; delay[{delay}] $0;"))
+        shorter = await duration_s(client, openqasm("x $0;"))
         assert longer - shorter == pytest.approx(seconds, rel=1e-6)
 
     run_virtual(scenario())
@@ -152,8 +152,8 @@ def test_a_loop_takes_as_many_times_its_body() -> None:
         return sampler((circuit_of(loop), None, 10))
 
     async def scenario() -> None:
-        one = open_client()
-        five, two = await duration_s(one, make_loop(5)), await duration_s(one, make_loop(2))
+        client = open_client()
+        five, two = await duration_s(client, make_loop(5)), await duration_s(client, make_loop(2))
         assert five - two == pytest.approx(3 * 4e-6)
 
     run_virtual(scenario())
@@ -166,11 +166,11 @@ def test_dynamic_circuits_run_and_the_configuration_says_so() -> None:
             circuit.x(1)
 
     async def scenario() -> None:
-        one = open_client()
-        configuration = (await one.call("GET", "/backends/ibm_torino/configuration")).json
+        client = open_client()
+        configuration = (await client.call("GET", "/backends/ibm_torino/configuration")).json
         assert {"dynamic_circuits", "qasm3"} <= set(configuration["supported_features"])
-        job_id = await one.run_job(sampler((circuit_of(add_feed_forward), None, 200)))
-        counts = json.loads((await one.call("GET", f"/jobs/{job_id}/results")).text, cls=RuntimeDecoder)[
+        job_id = await client.run_job(sampler((circuit_of(add_feed_forward), None, 200)))
+        counts = json.loads((await client.call("GET", f"/jobs/{job_id}/results")).text, cls=RuntimeDecoder)[
             0
         ].data.c.get_counts()
         assert counts["11"] > 150
@@ -186,12 +186,12 @@ def test_fractional_gates_are_offered_with_lengths_and_run() -> None:
     circuit.measure([0, 1], [0, 1])
 
     async def scenario() -> None:
-        one = open_client()
-        configuration = (await one.call("GET", "/backends/ibm_torino/configuration")).json
+        client = open_client()
+        configuration = (await client.call("GET", "/backends/ibm_torino/configuration")).json
         assert {"rx", "rzz"} <= set(configuration["basis_gates"])
-        job_id = await one.run_job(sampler((circuit, None, 1000)))
-        item = one.endpoint.job(job_id).prepared.items[0]
-        properties = (await one.call("GET", "/backends/ibm_torino/properties")).json
+        job_id = await client.run_job(sampler((circuit, None, 1000)))
+        item = client.endpoint.job(job_id).prepared.items[0]
+        properties = (await client.call("GET", "/backends/ibm_torino/properties")).json
         lengths_s = sum(
             value["value"] * 1e-9
             for name, qubits, times in (("rx", [0], 2), ("rzz", [0, 1], 1))
@@ -202,7 +202,7 @@ def test_fractional_gates_are_offered_with_lengths_and_run() -> None:
         )
         assert item.duration_s > lengths_s > 0.0
         assert item.two_qubit_depth == 1
-        counts = json.loads((await one.call("GET", f"/jobs/{job_id}/results")).text, cls=RuntimeDecoder)[
+        counts = json.loads((await client.call("GET", f"/jobs/{job_id}/results")).text, cls=RuntimeDecoder)[
             0
         ].data.c.get_counts()
         # RX, a phase of either sign, RX: even odds.

@@ -77,16 +77,16 @@ def params(*pubs: Any, level: int = 0, **options: Any) -> Any:
     return json.loads(json.dumps(document, cls=RuntimeEncoder))
 
 
-async def estimate(one: EndpointClient, sent: Any) -> tuple[PrimitiveResult, Any]:
+async def estimate(endpoint_client: EndpointClient, sent: Any) -> tuple[PrimitiveResult, Any]:
     """The result as the client decodes it, and the job."""
-    job_id = await one.run_job(sent, "estimator")
-    text = (await one.call("GET", f"/jobs/{job_id}/results")).text
+    job_id = await endpoint_client.run_job(sent, "estimator")
+    text = (await endpoint_client.call("GET", f"/jobs/{job_id}/results")).text
     PrimitiveResultWrapperModel.model_validate_json(text)
-    return json.loads(text, cls=RuntimeDecoder), one.endpoint.job(job_id)
+    return json.loads(text, cls=RuntimeDecoder), endpoint_client.endpoint.job(job_id)
 
 
 def lay_out(isa: QuantumCircuit, observables: Sequence[SparsePauliOp] = OBSERVABLES) -> list[SparsePauliOp]:
-    return [one.apply_layout(isa.layout) for one in observables]
+    return [observable.apply_layout(isa.layout) for observable in observables]
 
 
 @pytest.mark.parametrize("level", [0, 1])
@@ -123,7 +123,9 @@ def test_level_2_extrapolates_circuits_that_were_folded() -> None:
         data = result[0].data
         assert data.evs_noise_factors.shape == (3,)
         assert data.evs_extrapolated.shape == (2, 4)
-        once, thrice, five_times = (1.0 - one for one in job.plan.flip_probabilities[:3])
+        once, thrice, five_times = (
+            1.0 - flip_probability for flip_probability in job.plan.flip_probabilities[:3]
+        )
         exact = float(ideal(circuit, observable, []))
         expected = exact * np.array([once, thrice, five_times]) / (1.0 - READ_OUT)
         assert np.all(np.abs(data.evs_noise_factors - expected) < SIGMAS * data.stds_noise_factors)
@@ -143,16 +145,16 @@ def test_pec_undoes_the_noise_of_layers_that_the_job_learns_or_brings(source: st
             circuit.cx(0, 1)
         isa = generate_preset_pass_manager(0, target=TARGET, initial_layout=[5, 6]).run(circuit)
         observable = SparsePauliOp("ZI")
-        one = open_client()
+        client = open_client()
         resilience: dict[str, Any] = {"pec_mitigation": True}
         if source == "given":
             learner = json.loads(json.dumps({"circuits": [isa], "version": 2}, cls=RuntimeEncoder))
-            job_id = await one.run_job(learner, "noise-learner")
-            found = json.loads((await one.call("GET", f"/jobs/{job_id}/results")).text)
-            resilience["layer_noise_model"] = found["data"]
+            job_id = await client.run_job(learner, "noise-learner")
+            document = json.loads((await client.call("GET", f"/jobs/{job_id}/results")).text)
+            resilience["layer_noise_model"] = document["data"]
         pub = (isa, observable.apply_layout(isa.layout))
         sent = params(pub, level=1, default_shots=20_000, resilience=resilience)
-        result, job = await estimate(one, sent)
+        result, job = await estimate(client, sent)
         raw, _ = await estimate(open_client(), params(pub, level=1, default_shots=20_000))
         exact, data = float(ideal(circuit, observable, [])), result[0].data
         assert abs(float(data.evs) - exact) < 4.0 * float(data.stds)
@@ -271,14 +273,14 @@ REFUSED: list[tuple[Any, str]] = [
 @pytest.mark.parametrize(("sent", "word"), REFUSED)
 def test_what_is_not_applied_or_not_valid_is_refused_at_submit_in_ibms_form(sent: Any, word: str) -> None:
     async def scenario() -> None:
-        one = open_client()
-        answer = await one.submit(sent, "estimator")
+        client = open_client()
+        answer = await client.submit(sent, "estimator")
         assert answer.status == 400
         (error,) = answer.json["errors"]
         assert error["code"] == 1208
         assert word in error["message"]
         assert "\n" not in error["message"]
-        assert not one.endpoint.workloads.jobs
+        assert not client.endpoint.workloads.jobs
 
     run_virtual(scenario())
 
@@ -287,13 +289,13 @@ def test_a_failed_estimator_job_costs_nothing_and_a_cancelled_one_what_it_used()
     async def scenario() -> None:
         isa = compile_circuit(QuantumCircuit(4))
         sent = params((isa, SparsePauliOp("ZIIX").apply_layout(isa.layout)))
-        one = open_client("colocated", "fail@1")
-        job_id = (await one.submit(sent, "estimator")).json["id"]
-        assert await one.wait_ended(job_id) == "Failed"
-        assert one.endpoint.account.consumed_s == 0.0
-        job_id = (await one.submit(sent, "estimator", cost=1)).json["id"]
-        assert await one.wait_ended(job_id) == "Cancelled"
-        assert one.endpoint.account.consumed_s == pytest.approx(1.0)
+        client = open_client("colocated", "fail@1")
+        job_id = (await client.submit(sent, "estimator")).json["id"]
+        assert await client.wait_ended(job_id) == "Failed"
+        assert client.endpoint.account.consumed_s == 0.0
+        job_id = (await client.submit(sent, "estimator", cost=1)).json["id"]
+        assert await client.wait_ended(job_id) == "Cancelled"
+        assert client.endpoint.account.consumed_s == pytest.approx(1.0)
 
     run_virtual(scenario())
 

@@ -60,9 +60,11 @@ def version_3(schema: str, **options: Any) -> Any:
     return document.model_dump(mode="json") | {"version": 3}
 
 
-async def learn(one: EndpointClient, sent: Any) -> tuple[str, Any]:
-    job_id = await one.run_job(sent, "noise-learner")
-    return (await one.call("GET", f"/jobs/{job_id}/results")).text, one.endpoint.job(job_id)
+async def learn(endpoint_client: EndpointClient, sent: Any) -> tuple[str, Any]:
+    job_id = await endpoint_client.run_job(sent, "noise-learner")
+    return (await endpoint_client.call("GET", f"/jobs/{job_id}/results")).text, endpoint_client.endpoint.job(
+        job_id
+    )
 
 
 def test_layers_come_with_the_most_frequent_first_and_the_devices_own_rates() -> None:
@@ -112,7 +114,7 @@ def test_boxes_are_learned_one_by_one_with_the_read_out(schema: str) -> None:
     async def scenario() -> None:
         text, _ = await learn(open_client(), version_3(schema))
         results = NoiseLearnerV3ResultDecoder.decode(text).data
-        kinds = [one.metadata["learning_protocol"] for one in results]
+        kinds = [result.metadata["learning_protocol"] for result in results]
         assert sorted(set(kinds)) == ["lindblad", "trex"]
         for kind, box, result in zip(kinds, boxes(), results, strict=True):
             found = result.to_pauli_lindblad_map()

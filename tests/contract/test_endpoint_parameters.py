@@ -83,10 +83,10 @@ def bits_set(program: str, text: str) -> list[Any]:
 
 def run(sent: Sent) -> list[Any]:
     async def scenario() -> list[Any]:
-        one = open_client()
+        client = open_client()
         program, params = sent
-        job_id = await one.run_job(params, program)
-        return bits_set(program, (await one.call("GET", f"/jobs/{job_id}/results")).text)
+        job_id = await client.run_job(params, program)
+        return bits_set(program, (await client.call("GET", f"/jobs/{job_id}/results")).text)
 
     return run_virtual(scenario())
 

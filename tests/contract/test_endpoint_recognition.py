@@ -95,8 +95,8 @@ def exact(circuit: QuantumCircuit) -> Float64s:
         if one.name not in {"barrier", "delay"}:
             places = [active.index(circuit.find_bit(bit).index) for bit in one.qubits]
             small.append(one.operation, places)
-    found: Float64s = Statevector(small).probabilities([active.index(qubit) for qubit in used])
-    return found
+    probabilities: Float64s = Statevector(small).probabilities([active.index(qubit) for qubit in used])
+    return probabilities
 
 
 def with_noise(ideal: Float64s, n: int) -> Float64s:
@@ -240,16 +240,18 @@ def test_shots_of_a_template_and_aers_of_the_same_circuit_share_a_source(
 
 def test_templates_side_by_side_are_shot_apart_and_independently(aer_runs: list[int]) -> None:
     circuits = tuple(on_device(n, seed=n, first=first) for n, first in ((3, 0), (2, 4), (5, 7)))
-    found = sample_row(compose_pub(Pub(circuits), 133))
+    row = sample_row(compose_pub(Pub(circuits), 133))
     assert aer_runs == []
     for number, one in enumerate(circuits):
         ideal = with_noise(probabilities(one.parameters), one.qubits)
-        assert goodness_of_fit(found[f"c{number}"], ideal) > ALPHA / TESTS
+        assert goodness_of_fit(row[f"c{number}"], ideal) > ALPHA / TESTS
     registers, _ = shooting.shoot(
         Swept(compose_pub(Pub(circuits), 133), SHOTS, np.zeros((1, 0))), NOISE, 1, HERE
     )
     joint = collect_samples(np.concatenate([registers["c0"][0], registers["c1"][0]], axis=1))
-    first, second = (with_noise(probabilities(one.parameters), one.qubits) for one in circuits[:2])
+    first, second = (
+        with_noise(probabilities(circuit.parameters), circuit.qubits) for circuit in circuits[:2]
+    )
     both = (second[:, None] * first[None, :]).reshape(-1)
     assert goodness_of_fit(joint, both) > ALPHA / TESTS
 
@@ -281,11 +283,11 @@ def test_only_what_is_not_recognised_goes_to_aer(aer_runs: list[int]) -> None:
     whole.measure(20, whole.cregs[1][0])
     whole.reset(20)
     whole.measure([20, 21], whole.cregs[1][1:])
-    found = sample_row(whole)
+    row = sample_row(whole)
     assert aer_runs == [2]
     ideal = with_noise(probabilities(on_device(4).parameters), 4)
-    assert goodness_of_fit(found["c0"], ideal) > ALPHA / TESTS
-    ones = (found["own"].pool * found["own"].counts[:, None]).sum(axis=0) / SHOTS
+    assert goodness_of_fit(row["c0"], ideal) > ALPHA / TESTS
+    ones = (row["own"].pool * row["own"].counts[:, None]).sum(axis=0) / SHOTS
     np.testing.assert_allclose(ones, [1 - NOISE / 2, NOISE / 2, 0.5], atol=0.02)
 
 

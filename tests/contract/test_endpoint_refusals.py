@@ -104,23 +104,23 @@ def test_an_input_larger_than_ibm_takes_is_refused(monkeypatch: pytest.MonkeyPat
 )
 def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word: str) -> None:
     async def scenario() -> None:
-        one = open_client()
-        answer = await one.submit(params)
+        client = open_client()
+        answer = await client.submit(params)
         assert answer.status == 400
         (error,) = answer.json["errors"]
         assert word in error["message"]
-        assert not one.endpoint.workloads.jobs
+        assert not client.endpoint.workloads.jobs
 
     run_virtual(scenario())
 
 
 def test_a_limit_without_an_end_is_refused_and_listings_go_on() -> None:
     async def scenario() -> None:
-        one = open_client()
-        assert (await one.submit(sampler((flip_circuit(), None, 10)), cost=INFINITE)).status == 400
+        client = open_client()
+        assert (await client.submit(sampler((flip_circuit(), None, 10)), cost=INFINITE)).status == 400
         endless = {"backend": "ibm_torino", "max_ttl": INFINITE}
-        assert (await one.call("POST", "/sessions", endless)).status == 400
-        assert (await one.call("GET", "/jobs")).json["count"] == 0
+        assert (await client.call("POST", "/sessions", endless)).status == 400
+        assert (await client.call("GET", "/jobs")).json["count"] == 0
 
     run_virtual(scenario())
 
@@ -164,12 +164,12 @@ def test_a_worker_that_died_is_a_server_error_and_the_next_submit_passes(
         raise WorkerError(WorkerFault.DIED, "the worker process died")
 
     async def scenario() -> None:
-        one = open_client()
+        client = open_client()
         with monkeypatch.context() as patched:
             patched.setattr(Inline, "run", raise_dead_worker)
-            answer = await one.submit(plain(QASM, None, 10))
+            answer = await client.submit(plain(QASM, None, 10))
         assert (answer.status, answer.json["errors"][0]["code"]) == (500, 1000)
-        assert (await one.submit(plain(QASM, None, 10))).status == 200
+        assert (await client.submit(plain(QASM, None, 10))).status == 200
 
     run_virtual(scenario())
 

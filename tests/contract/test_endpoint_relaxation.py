@@ -47,15 +47,15 @@ def add_gates(circuit: QuantumCircuit, kind: str) -> QuantumCircuit:
 
 
 async def measure_ones(
-    one: EndpointClient, circuit: QuantumCircuit, shots: int = SHOTS, **options: Any
+    endpoint_client: EndpointClient, circuit: QuantumCircuit, shots: int = SHOTS, **options: Any
 ) -> tuple[Any, float]:
     """The share of ones in each classical bit, and λ."""
     sent = sampler((circuit, None, shots))
     sent["options"] |= options
-    job_id = await one.run_job(sent)
-    text = (await one.call("GET", f"/jobs/{job_id}/results")).text
+    job_id = await endpoint_client.run_job(sent)
+    text = (await endpoint_client.call("GET", f"/jobs/{job_id}/results")).text
     bits = json.loads(text, cls=RuntimeDecoder)[0].data.c.to_bool_array(order="little")
-    return bits.mean(axis=0), one.endpoint.job(job_id).plan.flip_probabilities[0]
+    return bits.mean(axis=0), endpoint_client.endpoint.job(job_id).plan.flip_probabilities[0]
 
 
 def check(found: float, chance: float, noise: float, shots: int = SHOTS) -> None:
@@ -111,7 +111,7 @@ def test_coherence_decays_with_t2_and_an_echo_restores_nothing(echo: bool, kind:
 
 def test_a_ramsey_fringe_shrinks_about_one_half() -> None:
     async def scenario() -> None:
-        one = open_client()
+        client = open_client()
         for phase in (0.0, 0.5 * np.pi, np.pi):
             circuit = make_circuit()
             circuit.sx(QUBIT)
@@ -119,7 +119,7 @@ def test_a_ramsey_fringe_shrinks_about_one_half() -> None:
             circuit.rz(phase, QUBIT)
             circuit.sx(QUBIT)
             circuit.measure(QUBIT, 0)
-            (found,), noise = await measure_ones(one, circuit)
+            (found,), noise = await measure_ones(client, circuit)
             check(found, 0.5 * (1.0 + math.exp(-1.0) * math.cos(phase)), noise)
 
     run_virtual(scenario())
@@ -162,11 +162,11 @@ def test_seconds_in_openqasm_are_as_long_as_device_ticks() -> None:
     async def scenario() -> None:
         text = f'include "stdgates.inc"; bit[1] c; x ${QUBIT}; delay[{T1_S:.12f}s] ${QUBIT};'
         pubs = [[f"OPENQASM 3.0; {text} c[0] = measure ${QUBIT};", None, SHOTS]]
-        one = open_client()
-        job_id = await one.run_job({"pubs": pubs, "version": 2})
-        answer = await one.call("GET", f"/jobs/{job_id}/results")
+        client = open_client()
+        job_id = await client.run_job({"pubs": pubs, "version": 2})
+        answer = await client.call("GET", f"/jobs/{job_id}/results")
         bits = json.loads(answer.text, cls=RuntimeDecoder)[0].data.c
-        (noise,) = one.endpoint.job(job_id).plan.flip_probabilities
+        (noise,) = client.endpoint.job(job_id).plan.flip_probabilities
         check(bits.get_counts()["1"] / SHOTS, math.exp(-1.0), noise)
 
     run_virtual(scenario())
@@ -174,17 +174,17 @@ def test_seconds_in_openqasm_are_as_long_as_device_ticks() -> None:
 
 def test_a_calibration_changes_how_fast_qubits_decay_as_its_properties_say() -> None:
     async def scenario() -> None:
-        one = open_client()
+        client = open_client()
         circuit = make_circuit()
         circuit.x(QUBIT)
         circuit.delay(dt(T1_S), QUBIT)
         circuit.measure(QUBIT, 0)
-        await one.call("POST", "/emulator/faults", {"fault": "calibration"})
-        await one.call("GET", "/backends")
-        properties = (await one.call("GET", "/backends/ibm_torino/properties")).json
+        await client.call("POST", "/emulator/faults", {"fault": "calibration"})
+        await client.call("GET", "/backends")
+        properties = (await client.call("GET", "/backends/ibm_torino/properties")).json
         (t1_us,) = (value["value"] for value in properties["qubits"][QUBIT] if value["name"] == "T1")
         assert abs(t1_us * 1e-6 - T1_S) > 0.02 * T1_S
-        (found,), noise = await measure_ones(one, circuit)
+        (found,), noise = await measure_ones(client, circuit)
         check(found, math.exp(-T1_S / (t1_us * 1e-6)), noise)
 
     run_virtual(scenario())

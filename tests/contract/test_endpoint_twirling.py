@@ -33,13 +33,13 @@ def make_sweep() -> QuantumCircuit:
 
 async def run(*pubs: Any, **options: Any) -> tuple[PrimitiveResult, Any]:
     """The result as the client decodes it, and the job."""
-    one = open_client()
+    client = open_client()
     sent = sampler(*pubs)
     sent["options"] = options
-    job_id = await one.run_job(sent)
-    text = (await one.call("GET", f"/jobs/{job_id}/results")).text
+    job_id = await client.run_job(sent)
+    text = (await client.call("GET", f"/jobs/{job_id}/results")).text
     PrimitiveResultWrapperModel.model_validate_json(text)
-    return json.loads(text, cls=RuntimeDecoder), one.endpoint.job(job_id)
+    return json.loads(text, cls=RuntimeDecoder), client.endpoint.job(job_id)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_plain_openqasm_is_decoupled_too() -> None:
     async def scenario() -> None:
         text = 'OPENQASM 3.0; include "stdgates.inc"; bit[2] c; x $3; delay[1000dt] $4; cz $3, $4;'
         pub = [f"{text} c[0] = measure $3; c[1] = measure $4;", None, 400]
-        one = open_client()
+        client = open_client()
         options = {"dynamical_decoupling": {"enable": True}}
-        job_id = await one.run_job({"pubs": [pub], "version": 2, "options": options})
-        text = (await one.call("GET", f"/jobs/{job_id}/results")).text
+        job_id = await client.run_job({"pubs": [pub], "version": 2, "options": options})
+        text = (await client.call("GET", f"/jobs/{job_id}/results")).text
         assert json.loads(text, cls=RuntimeDecoder)[0].data.c.get_counts()["01"] > 340
 
     run_virtual(scenario())

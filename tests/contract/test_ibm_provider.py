@@ -334,7 +334,9 @@ def test_the_client_tries_once(endpoint: IbmEndpoint) -> None:
 def test_an_address_where_nobody_is_is_transient_and_all_that_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    found = Credentials(Secret(TOKEN), instance="crn:v1:bluemix:public:quantum-computing:us-east:a/x:y::")
+    credentials = Credentials(
+        Secret(TOKEN), instance="crn:v1:bluemix:public:quantum-computing:us-east:a/x:y::"
+    )
     before = dict(os.environ)
     os.environ.update(IAM_URL="http://127.0.0.1:9", QISKIT_IBM_URL="http://127.0.0.1:9/experimental")
     os.environ["QISKIT_FUNCTIONS_EXPERIMENTAL"] = "1"
@@ -343,13 +345,13 @@ def test_an_address_where_nobody_is_is_transient_and_all_that_is_said(
     logger.addHandler(caplog.handler)
     try:
         with pytest.raises(ProviderError) as caught:
-            connect(found, "ibm_torino")
+            connect(credentials, "ibm_torino")
     finally:
         logger.removeHandler(caplog.handler)
         os.environ.clear()
         os.environ.update(before)
     assert caught.value.kind is FaultKind.TRANSIENT
-    assert [one for one in caplog.records if one.name.startswith("qiskit_ibm_runtime")] == []
+    assert [record for record in caplog.records if record.name.startswith("qiskit_ibm_runtime")] == []
     assert logger.level == level
 
 

@@ -38,9 +38,9 @@ def bits(seed: int) -> Bits:
     return np.random.default_rng(seed).integers(0, 2, N, dtype=np.uint8)
 
 
-def equal(one: Subproblem, other: Subproblem) -> bool:
-    return np.allclose(one.quadratic, other.quadratic, atol=1e-7) and np.allclose(
-        one.linear, other.linear, atol=1e-7
+def equal(subproblem: Subproblem, other: Subproblem) -> bool:
+    return np.allclose(subproblem.quadratic, other.quadratic, atol=1e-7) and np.allclose(
+        subproblem.linear, other.linear, atol=1e-7
     )
 
 

@@ -71,8 +71,8 @@ def test_a_job_is_held_with_all_it_went_through(make: Make) -> None:
         assert await ledger.jobs() == (intent,)
         await ledger.move("t", S.SUBMITTED, job_id="job-7", note="first try")
         await ledger.move("t", S.RESULT)
-        kept = JobRecord("t", "scripted", ("r1", "r2"), 256, S.RESULT, "job-7", "", 3.0)
-        assert await ledger.jobs() == (kept,)
+        job_record = JobRecord("t", "scripted", ("r1", "r2"), 256, S.RESULT, "job-7", "", 3.0)
+        assert await ledger.jobs() == (job_record,)
         await ledger.move("t", S.STALE, note="lost the race")
         (ended,) = await ledger.jobs()
         assert (ended.state, ended.job_id, ended.note) == (S.STALE, "job-7", "lost the race")
@@ -89,8 +89,8 @@ def test_the_oldest_change_comes_first_whatever_the_clock_says(make: Make) -> No
             await ledger.intend(record(tag))
         await move_to_end(ledger, "c", S.SUBMITTED)
         await move_to_end(ledger, "b", S.SUBMITTED, S.RESULT)
-        assert [one.tag for one in await ledger.jobs()] == ["a", "c", "b"]
-        assert [one.tag for one in await ledger.jobs(S.SUBMITTED, S.INTENT)] == ["a", "c"]
+        assert [job.tag for job in await ledger.jobs()] == ["a", "c", "b"]
+        assert [job.tag for job in await ledger.jobs(S.SUBMITTED, S.INTENT)] == ["a", "c"]
         assert await ledger.jobs(S.PARKED) == ()
 
     asyncio.run(main())
@@ -104,7 +104,7 @@ def test_from_each_state_exactly_the_legal_moves_are_made(make: Make, state: Led
             tag = f"{state}-{target}"
             await ledger.intend(record(tag))
             await move_to_end(ledger, tag, *WAYS[state])
-            (before,) = [one for one in await ledger.jobs() if one.tag == tag]
+            (before,) = [job for job in await ledger.jobs() if job.tag == tag]
             assert before.state is state
             if target in NEXT_STATES[state]:
                 await ledger.move(tag, target, job_id="job-2")
@@ -113,7 +113,7 @@ def test_from_each_state_exactly_the_legal_moves_are_made(make: Make, state: Led
                 with pytest.raises(LedgerError, match=f"{tag} is {state}: it cannot become {target}"):
                     await ledger.move(tag, target, job_id="job-2")
                 expected = state
-            (after,) = [one for one in await ledger.jobs() if one.tag == tag]
+            (after,) = [job for job in await ledger.jobs() if job.tag == tag]
             assert after.state is expected
             assert (after == before) is (expected is state)
 
@@ -150,8 +150,8 @@ def test_a_tag_is_used_once_for_ever(make: Make) -> None:
     async def main() -> None:
         ledger = make(make_step_clock())
         tries = await asyncio.gather(*(ledger.intend(record()) for _ in range(9)), return_exceptions=True)
-        assert sum(one is None for one in tries) == 1
-        assert sum(isinstance(one, LedgerError) for one in tries) == 8
+        assert sum(attempt is None for attempt in tries) == 1
+        assert sum(isinstance(attempt, LedgerError) for attempt in tries) == 8
         await move_to_end(ledger, "t", S.FAILED)
         with pytest.raises(LedgerError, match="used only once"):
             await ledger.intend(record())
@@ -179,7 +179,7 @@ def test_a_caller_who_goes_takes_nobody_with_him(make: Make) -> None:
         gone.cancel()
         await asyncio.wait_for(stays, 30)
         await ledger.intend(record("after"))
-        assert [one.tag for one in await ledger.jobs()] == ["gone", "stays", "after"]
+        assert [job.tag for job in await ledger.jobs()] == ["gone", "stays", "after"]
 
     asyncio.run(main())
 
@@ -239,9 +239,9 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
         assert self._runner.run(self._ledger.jobs()) == self._runner.run(self._model.jobs())
         with ledger_file.open_to_read(self._path) as connection:
             for tag in "abcd":
-                kept = ledger_file.read_history(connection, tag)
-                assert list(kept) == [one for one in self._model.history if one.tag == tag]
-                assert _is_a_chain(kept)
+                history = ledger_file.read_history(connection, tag)
+                assert list(history) == [one for one in self._model.history if one.tag == tag]
+                assert _is_a_chain(history)
 
     def _ask_both(self, calls: Callable[[Ledger], list[Call]]) -> None:
         async def ask(ledger: Ledger) -> list[str]:

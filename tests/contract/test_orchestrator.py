@@ -296,7 +296,7 @@ def test_a_standby_answer_comes_in_time_and_is_exercised_on_live_traffic() -> No
         return [await system.orchestrator.solve(make_subproblem(seed)) for seed in range(400)]
 
     outcomes = simulate(make_scripted(fallback=Fallback.STANDBY), work)
-    exercised = sum(isinstance(one, Done) and one.classical is not None for one in outcomes)
+    exercised = sum(isinstance(outcome, Done) and outcome.classical is not None for outcome in outcomes)
     assert 1 <= exercised <= 12
 
 

@@ -50,7 +50,7 @@ def execute(facts: DeviceFacts, job: Job) -> Execution:
 def test_each_circuit_of_a_pub_gives_its_own_distribution_in_order() -> None:
     circuits = circuits_of(SIZES)
     execution = execute(NOISELESS, Job((Pub(circuits),), 20_000, "test"))
-    assert [one.pool.shape[1] for one in execution.samples] == list(SIZES)
+    assert [sample.pool.shape[1] for sample in execution.samples] == list(SIZES)
     for samples, circuit in zip(execution.samples, circuits, strict=True):
         assert samples.shots == 20_000
         assert goodness_of_fit(samples, probabilities(circuit.parameters)) > ALPHA
@@ -69,7 +69,7 @@ def test_pubs_keep_their_order_as_well() -> None:
 def test_a_pub_takes_the_time_of_its_longest_circuit() -> None:
     circuits = circuits_of(SIZES)
     execution = execute(FACTS, Job((Pub(circuits),), 1000, "test"))
-    longest_s = max(one.template.duration_s for one in circuits)
+    longest_s = max(circuit.template.duration_s for circuit in circuits)
     shot_s = FACTS.rep_delay_default_s + longest_s + FACTS.reset_s
     assert execution.qpu_s == pytest.approx(OVERHEAD_S + 1000 * shot_s / FACTS.efficiency)
 
@@ -84,7 +84,7 @@ def test_nine_subproblems_of_12_take_an_eighth_of_the_qpu_time_or_less() -> None
     )
     assert len(circuits) == 9
     packed_s = execute(facts, Job((Pub(circuits),), 1000, "test")).qpu_s / 9
-    alone_s = [execute(facts, Job.of((one,), 1000, "test")).qpu_s for one in circuits]
+    alone_s = [execute(facts, Job.of((circuit,), 1000, "test")).qpu_s for circuit in circuits]
     assert np.mean(alone_s) / packed_s >= 8.0
     # nor does the ratio live on the overhead that they share
     shooting_s = np.mean(alone_s) - OVERHEAD_S

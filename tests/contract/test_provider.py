@@ -53,15 +53,15 @@ def slow() -> Provider:
 
 def sampler() -> Provider:
     """A `BaseSamplerV2` of the user's own."""
-    made = StatevectorSampler(seed=1)
-    return wrap("sampler", made, bind_logical, ClientThreads("sampler", 1), WallClock())
+    statevector_sampler = StatevectorSampler(seed=1)
+    return wrap("sampler", statevector_sampler, bind_logical, ClientThreads("sampler", 1), WallClock())
 
 
 def backend() -> Provider:
     """A user's `BackendV2` with a coupling map that requires transpiling."""
-    made = GenericBackendV2(12, coupling_map=CouplingMap.from_line(12), seed=1, noise_info=False)
-    made.options.update_options(seed_simulator=1)
-    return wrap("backend", made, bind_logical, ClientThreads("backend", 1), WallClock())
+    backend_v2 = GenericBackendV2(12, coupling_map=CouplingMap.from_line(12), seed=1, noise_info=False)
+    backend_v2.options.update_options(seed_simulator=1)
+    return wrap("backend", backend_v2, bind_logical, ClientThreads("backend", 1), WallClock())
 
 
 LOCAL: dict[str, Maker] = {
@@ -127,8 +127,8 @@ def test_circuits_of_ones_own_run_beside_the_others(make: Maker) -> None:
         provider = make()
         job = Job.of((ghz(3, 4), on_device(5, 5, first=4)), 400, "test")
         execution = await provider.collect(await provider.submit(job))
-        assert [one.pool.shape[1] for one in execution.samples] == [4, 5]
-        assert [one.shots for one in execution.samples] == [400, 400]
+        assert [sample.pool.shape[1] for sample in execution.samples] == [4, 5]
+        assert [sample.shots for sample in execution.samples] == [400, 400]
 
     asyncio.run(main())
 
@@ -154,7 +154,7 @@ def test_each_pub_gets_its_own_shots_in_order(make: Maker) -> None:
         provider = make()
         job = job_of(3, 5, 4, shots=321)
         execution = await provider.collect(await provider.submit(job))
-        assert [one.pool.shape[1] for one in execution.samples] == [3, 5, 4]
+        assert [sample.pool.shape[1] for sample in execution.samples] == [3, 5, 4]
         for samples in execution.samples:
             assert samples.shots == 321
             assert samples.pool.dtype.name == "uint8"
@@ -191,8 +191,8 @@ def test_circuits_side_by_side_come_back_apart(make: Maker) -> None:
         calls_per_pub = Pub((on_device(3, 1), on_device(4, 2, first=3), on_device(2, 3, first=8)))
         job = Job((calls_per_pub, Pub((on_device(5, 4),))), 300, "test", rep_delay_s=0.0)
         execution = await provider.collect(await provider.submit(job))
-        assert [one.pool.shape[1] for one in execution.samples] == [3, 4, 2, 5]
-        assert [one.shots for one in execution.samples] == [300] * 4
+        assert [sample.pool.shape[1] for sample in execution.samples] == [3, 4, 2, 5]
+        assert [sample.shots for sample in execution.samples] == [300] * 4
 
     asyncio.run(main())
 
@@ -220,7 +220,7 @@ def test_concurrent_jobs_do_not_mix(make: Maker) -> None:
         accepted = await asyncio.gather(*(provider.submit(job) for job in jobs))
         assert len({one.job_id for one in accepted}) == len(jobs)
         executions = await asyncio.gather(*(provider.collect(one) for one in reversed(accepted)))
-        assert [one.samples[0].pool.shape[1] for one in executions] == [7, 6, 5, 4, 3, 2]
+        assert [execution.samples[0].pool.shape[1] for execution in executions] == [7, 6, 5, 4, 3, 2]
 
     asyncio.run(main())
 
@@ -379,9 +379,9 @@ def test_a_sampler_takes_the_registers_of_any_builder() -> None:
         return circuit
 
     async def main() -> None:
-        made = StatevectorSampler(seed=1)
-        provider = wrap("sampler", made, build, ClientThreads("sampler", 1), WallClock())
+        statevector_sampler = StatevectorSampler(seed=1)
+        provider = wrap("sampler", statevector_sampler, build, ClientThreads("sampler", 1), WallClock())
         execution = await provider.collect(await provider.submit(job_of(3, shots=10)))
-        assert [one.pool.tolist() for one in execution.samples] == [[[0, 0, 0, 1]]]
+        assert [sample.pool.tolist() for sample in execution.samples] == [[[0, 0, 0, 1]]]
 
     asyncio.run(main())

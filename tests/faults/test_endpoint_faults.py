@@ -16,11 +16,11 @@ from shotclock.emulator.rest.jobs import EndpointJob
 JOB = (flip_circuit(), None, 1000)
 
 
-async def job_of(one: EndpointClient) -> EndpointJob:
+async def job_of(endpoint_client: EndpointClient) -> EndpointJob:
     """The one job there is, ended."""
-    (job_id,) = one.endpoint.workloads.jobs
-    await one.wait_ended(job_id)
-    return one.endpoint.job(job_id)
+    (job_id,) = endpoint_client.endpoint.workloads.jobs
+    await endpoint_client.wait_ended(job_id)
+    return endpoint_client.endpoint.job(job_id)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +98,12 @@ def test_every_fault_has_a_meaning() -> None:
 )
 def test_a_refused_submit_leaves_nothing_behind(kind: str, status: int, code: int | str) -> None:
     async def scenario() -> None:
-        one = open_client("colocated", f"{kind}@1")
-        answer = await one.submit(sampler(JOB))
+        client = open_client("colocated", f"{kind}@1")
+        answer = await client.submit(sampler(JOB))
         assert answer.status == status
         assert answer.json["errors"][0]["code"] == code
-        assert not one.endpoint.workloads.jobs
-        assert (await one.submit(sampler(JOB))).status == 200
+        assert not client.endpoint.workloads.jobs
+        assert (await client.submit(sampler(JOB))).status == 200
 
     run_virtual(scenario())
 
@@ -111,8 +111,8 @@ def test_a_refused_submit_leaves_nothing_behind(kind: str, status: int, code: in
 @pytest.mark.parametrize("kind", ["401", "500", "502", "503", "504"])
 def test_any_request_may_be_refused_for_a_while(kind: str) -> None:
     async def scenario() -> None:
-        one = open_client("colocated", f"{kind}@2-4")
-        statuses = [(await one.call("GET", "/backends")).status for _ in range(5)]
+        client = open_client("colocated", f"{kind}@2-4")
+        statuses = [(await client.call("GET", "/backends")).status for _ in range(5)]
         assert statuses == [200, int(kind), int(kind), int(kind), 200]
 
     run_virtual(scenario())
@@ -120,10 +120,10 @@ def test_any_request_may_be_refused_for_a_while(kind: str) -> None:
 
 def test_a_slow_answer_comes_late() -> None:
     async def scenario() -> None:
-        one = open_client("colocated", "slow@1")
+        client = open_client("colocated", "slow@1")
         loop = asyncio.get_running_loop()
         began = loop.time()
-        assert (await one.call("GET", "/backends")).status == 200
+        assert (await client.call("GET", "/backends")).status == 200
         assert loop.time() - began >= 3.0
 
     run_virtual(scenario())
@@ -131,15 +131,15 @@ def test_a_slow_answer_comes_late() -> None:
 
 def test_a_cut_connection_leaves_a_job_that_its_tag_finds() -> None:
     async def scenario() -> None:
-        one = open_client("colocated", "drop@1", "drop-before@2")
-        await one.submit(sampler(JOB), tags=["mine"])
-        assert one.cut == 1
-        (found,) = (await one.call("GET", "/jobs?tags=mine")).json["jobs"]
-        assert await one.wait_ended(found["id"]) == "Completed"
-        await one.submit(sampler(JOB), tags=["other"])
-        assert one.cut == 2
-        assert (await one.call("GET", "/jobs?tags=other")).json["count"] == 0
-        account = (await one.call("GET", "/emulator/account")).json
+        client = open_client("colocated", "drop@1", "drop-before@2")
+        await client.submit(sampler(JOB), tags=["mine"])
+        assert client.cut == 1
+        (found,) = (await client.call("GET", "/jobs?tags=mine")).json["jobs"]
+        assert await client.wait_ended(found["id"]) == "Completed"
+        await client.submit(sampler(JOB), tags=["other"])
+        assert client.cut == 2
+        assert (await client.call("GET", "/jobs?tags=other")).json["count"] == 0
+        account = (await client.call("GET", "/emulator/account")).json
         assert [charge["tags"] for charge in account["charges"]] == [["mine"]]
         assert account["tags_paid_twice"] == []
 
@@ -148,11 +148,11 @@ def test_a_cut_connection_leaves_a_job_that_its_tag_finds() -> None:
 
 def test_a_submit_repeated_after_a_cut_shows_in_the_account() -> None:
     async def scenario() -> None:
-        one = open_client("colocated", "drop@1")
+        client = open_client("colocated", "drop@1")
         for _ in range(2):
-            await one.submit(sampler(JOB), tags=["mine"])
+            await client.submit(sampler(JOB), tags=["mine"])
         await asyncio.sleep(10.0)
-        assert (await one.call("GET", "/emulator/account")).json["tags_paid_twice"] == ["mine"]
+        assert (await client.call("GET", "/emulator/account")).json["tags_paid_twice"] == ["mine"]
 
     run_virtual(scenario())
 
@@ -165,15 +165,15 @@ def test_a_job_may_end_badly_and_is_charged_as_ibm_would(
     kind: str, state: str, code: int | None, share: float
 ) -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today", f"{kind}@1")
-        await one.submit(sampler(JOB))
-        job = await job_of(one)
-        document = (await one.call("GET", f"/jobs/{job.id}")).json
+        client = open_client("onprem-today", f"{kind}@1")
+        await client.submit(sampler(JOB))
+        job = await job_of(client)
+        document = (await client.call("GET", f"/jobs/{job.id}")).json
         assert document["state"]["status"] == state
         assert document["state"]["reason_code"] == code
         assert job.usage_s == pytest.approx(share * job.plan.qpu_s)
-        assert one.endpoint.account.consumed_s == pytest.approx(job.usage_s)
-        text = (await one.call("GET", f"/jobs/{job.id}/results")).text
+        assert client.endpoint.account.consumed_s == pytest.approx(job.usage_s)
+        text = (await client.call("GET", f"/jobs/{job.id}/results")).text
         assert text == document["state"]["reason"]
 
     run_virtual(scenario())
@@ -181,10 +181,10 @@ def test_a_job_may_end_badly_and_is_charged_as_ibm_would(
 
 def test_results_may_be_corrupted() -> None:
     async def scenario() -> None:
-        one = open_client("colocated", "corrupt@1")
-        await one.submit(sampler(JOB))
-        job = await job_of(one)
-        text = (await one.call("GET", f"/jobs/{job.id}/results")).text
+        client = open_client("colocated", "corrupt@1")
+        await client.submit(sampler(JOB))
+        job = await job_of(client)
+        text = (await client.call("GET", f"/jobs/{job.id}/results")).text
         with pytest.raises(json.JSONDecodeError):
             json.loads(text)
 
@@ -193,40 +193,40 @@ def test_results_may_be_corrupted() -> None:
 
 def test_an_end_may_show_late_and_keeps_its_stamp() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today", "late@1")
-        await one.submit(sampler(JOB))
-        job = await job_of(one)
+        client = open_client("onprem-today", "late@1")
+        await client.submit(sampler(JOB))
+        job = await job_of(client)
         ended_s = job.locked[0].end_s
         assert job.finished_s == pytest.approx(ended_s)
-        assert one.endpoint.time.now_s() >= ended_s + 30.0
+        assert client.endpoint.time.now_s() >= ended_s + 30.0
 
     run_virtual(scenario())
 
 
 def test_in_maintenance_jobs_wait_and_the_status_says_so() -> None:
     async def scenario() -> None:
-        one = open_client("colocated")
-        assert (await one.call("POST", "/emulator/faults", {"fault": "maintenance"})).status == 200
-        status = (await one.call("GET", "/backends/ibm_torino/status")).json
+        client = open_client("colocated")
+        assert (await client.call("POST", "/emulator/faults", {"fault": "maintenance"})).status == 200
+        status = (await client.call("GET", "/backends/ibm_torino/status")).json
         assert (status["state"], status["status"]) == (False, "maintenance")
-        (found,) = (await one.call("GET", "/backends")).json["devices"]
+        (found,) = (await client.call("GET", "/backends")).json["devices"]
         assert found["status"]["name"] == "paused"
-        job_id = (await one.submit(sampler(JOB))).json["id"]
+        job_id = (await client.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(50.0)
-        assert await one.state(job_id) == "Queued"
+        assert await client.state(job_id) == "Queued"
         await asyncio.sleep(15.0)
-        assert await one.state(job_id) == "Completed"
+        assert await client.state(job_id) == "Completed"
 
     run_virtual(scenario())
 
 
 def test_a_calibration_changes_values_and_date_while_a_job_runs() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today")
-        before = (await one.call("GET", "/backends/ibm_torino/properties")).json
-        job_id = (await one.submit(sampler(JOB))).json["id"]
-        await one.call("POST", "/emulator/faults", {"fault": "calibration"})
-        after = (await one.call("GET", "/backends/ibm_torino/properties")).json
+        client = open_client("onprem-today")
+        before = (await client.call("GET", "/backends/ibm_torino/properties")).json
+        job_id = (await client.submit(sampler(JOB))).json["id"]
+        await client.call("POST", "/emulator/faults", {"fault": "calibration"})
+        after = (await client.call("GET", "/backends/ibm_torino/properties")).json
         assert after["last_update_date"] != before["last_update_date"]
         errors = [
             [
@@ -240,21 +240,21 @@ def test_a_calibration_changes_values_and_date_while_a_job_runs() -> None:
         assert errors[0] != errors[1]
         assert [x == 1 for x in errors[0]] == [x == 1 for x in errors[1]]
         assert max(errors[1]) <= 1.0
-        assert await one.wait_ended(job_id) == "Completed"
+        assert await client.wait_ended(job_id) == "Completed"
 
     run_virtual(scenario())
 
 
 def test_an_exhausted_instance_keeps_jobs_waiting_until_faults_are_cleared() -> None:
     async def scenario() -> None:
-        one = open_client("colocated")
-        await one.call("POST", "/emulator/faults", {"fault": "exhausted"})
-        assert (await one.call("GET", "/instances/usage")).json["usage_limit_reached"] is True
-        job_id = (await one.submit(sampler(JOB))).json["id"]
+        client = open_client("colocated")
+        await client.call("POST", "/emulator/faults", {"fault": "exhausted"})
+        assert (await client.call("GET", "/instances/usage")).json["usage_limit_reached"] is True
+        job_id = (await client.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(100.0)
-        assert await one.state(job_id) == "Queued"
-        assert (await one.call("DELETE", "/emulator/faults")).json["rules"] == []
-        assert await one.wait_ended(job_id) == "Completed"
+        assert await client.state(job_id) == "Queued"
+        assert (await client.call("DELETE", "/emulator/faults")).json["rules"] == []
+        assert await client.wait_ended(job_id) == "Completed"
 
     run_virtual(scenario())
 

@@ -225,7 +225,7 @@ def mutate_table(table: pa.Table, draw: Callable[[Any], Any]) -> bytes:
         kind = draw(st.sampled_from((pa.string(), pa.int32(), pa.list_(pa.int64()), pa.null(), pa.date32())))
         table = table.set_column(place, name, pa.nulls(len(column), kind))
     elif change == "name":
-        names = [f"{name}\x00" if one == name else one for one in table.column_names]
+        names = [f"{name}\x00" if column_name == name else column_name for column_name in table.column_names]
         table = table.rename_columns(names)
     elif change == "twice":
         table = table.append_column(name, table[name])

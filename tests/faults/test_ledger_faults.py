@@ -79,7 +79,9 @@ def test_after_a_failed_sync_all_callers_get_an_error_and_nothing_is_synced_agai
         gate.open()
         told = asyncio.gather(syncing, *queued, return_exceptions=True)
         answers = await asyncio.wait_for(told, 30)
-        assert all(isinstance(one, LedgerError) and "stopped" in str(one) for one in answers), answers
+        assert all(isinstance(answer, LedgerError) and "stopped" in str(answer) for answer in answers), (
+            answers
+        )
         for call in (ledger.intend(record("later")), ledger.move("kept", S.FAILED)):
             with pytest.raises(LedgerError, match="stopped"):
                 await call
@@ -321,7 +323,7 @@ def test_one_orchestrator_holds_it_and_others_read(tmp_path: Path) -> None:
         with ledger_file.open_to_read(path) as reading:
             assert ledger_file.read_jobs(reading) == ()
             asyncio.run(ledger.intend(record("meanwhile")))
-            assert [one.tag for one in ledger_file.read_jobs(reading)] == ["meanwhile"]
+            assert [job.tag for job in ledger_file.read_jobs(reading)] == ["meanwhile"]
     assert tags(path) == {"meanwhile"}
 
 

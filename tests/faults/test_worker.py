@@ -59,9 +59,9 @@ class Host:
 
 @pytest.fixture
 def host() -> Iterator[Host]:
-    made = Host()
-    yield made
-    made.close()
+    host = Host()
+    yield host
+    host.close()
 
 
 def exists(pid: int) -> bool:
@@ -110,9 +110,9 @@ def test_work_whose_caller_leaves_is_killed(host: Host, tmp_path: Path, work: ob
     async def main() -> None:
         before = await host.pool.run(os.getpid)
         assert callable(work)
-        asked = asyncio.create_task(host.pool.run(work, tmp_path / "pid"))
+        task = asyncio.create_task(host.pool.run(work, tmp_path / "pid"))
         assert await wait_written(tmp_path / "pid") == before
-        asked.cancel()
+        task.cancel()
         await wait_gone(before)
         assert await host.pool.run(os.getpid) != before
 
@@ -124,9 +124,9 @@ def test_work_that_ends_soon_after_its_caller_left_costs_no_process(host: Host) 
     async def main() -> tuple[int, int]:
         before = await host.pool.run(os.getpid)
         for _ in range(20):
-            asked = asyncio.create_task(host.pool.run(os.getpid))
+            task = asyncio.create_task(host.pool.run(os.getpid))
             await asyncio.sleep(0)
-            asked.cancel()
+            task.cancel()
         return before, await host.pool.run(os.getpid)
 
     before, after = asyncio.run(main())

@@ -12,9 +12,11 @@ from shotclock.training.loops import digits_mlp
 from shotclock.training.loops.classifier import Classifier
 
 
-def negate(asked: Subproblem) -> Subproblem:
+def negate(subproblem: Subproblem) -> Subproblem:
     """The subproblem whose optimum is the worst answer of the given one."""
-    return replace(asked, quadratic=-asked.quadratic, linear=-asked.linear, offset=-asked.offset)
+    return replace(
+        subproblem, quadratic=-subproblem.quadratic, linear=-subproblem.linear, offset=-subproblem.offset
+    )
 
 
 class HarmfulRounding(Rounding):

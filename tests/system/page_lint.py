@@ -157,32 +157,32 @@ SCROLLS = """() => [...document.querySelectorAll('body *')]
 
 def find_defects(tab: Tab, page: Path) -> list[Defect]:
     """Everything wrong with a page at both widths, in the dark, and on paper, all details open too."""
-    found: list[Defect] = []
+    defects: list[Defect] = []
     tab.media()
     tab.open(page, WIDTHS[0])
-    found += [Defect("network", url) for url in tab.asked if url != page.as_uri()]
-    found += [Defect("console", text) for text in tab.said]
+    defects += [Defect("network", url) for url in tab.asked if url != page.as_uri()]
+    defects += [Defect("console", text) for text in tab.said]
     named = tab.names("image")
     drawings = tab.run(PAINTINGS)
     if len([name for name in named if name.strip()]) < drawings:
-        found.append(Defect("accessibility", f"{drawings} drawings, named are {named}"))
+        defects.append(Defect("accessibility", f"{drawings} drawings, named are {named}"))
     for details in ("closed", "open"):
         if details == "open":
             tab.run(OPEN_ALL)
         for width in WIDTHS:
             tab.resize(width)
-            found += [Defect(f"{width} px, details {details}", one) for one in tab.run(SIZES)]
-            found += [Defect(f"{width} px, details {details}", one) for one in tab.run(TEXT, False)]
+            defects += [Defect(f"{width} px, details {details}", one) for one in tab.run(SIZES)]
+            defects += [Defect(f"{width} px, details {details}", one) for one in tab.run(TEXT, False)]
     for scheme in ("light", "dark"):
         tab.media(scheme=scheme)
-        found += [Defect(scheme, one) for one in tab.run(PALE, CONTRAST)]
-        found += [Defect(scheme, one) for one in tab.run(FAINT, LINE_CONTRAST)]
+        defects += [Defect(scheme, one) for one in tab.run(PALE, CONTRAST)]
+        defects += [Defect(scheme, one) for one in tab.run(FAINT, LINE_CONTRAST)]
     tab.media("print")
     tab.resize(PAPER_PX)
-    found += [Defect("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]
-    found += [Defect("paper", one) for one in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
+    defects += [Defect("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]
+    defects += [Defect("paper", one) for one in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
     pages = len(re.findall(rb"/Type\s*/Page\b", tab.pdf()))
     if not 1 <= pages <= MOST_PAGES:
-        found.append(Defect("paper", f"{pages} pages"))
+        defects.append(Defect("paper", f"{pages} pages"))
     tab.media()
-    return found
+    return defects

@@ -141,7 +141,7 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
 @pytest.mark.parametrize("kind", PAGES)
 def test_a_reader_has_nothing_to_complain_of(kind: str, tab: Tab, tmp_path: Path) -> None:
     page = PAGES[kind](tmp_path / "folder")
-    assert [str(one) for one in find_defects(tab, page)] == []
+    assert [str(defect) for defect in find_defects(tab, page)] == []
 
 
 CUT = """() => [...document.querySelectorAll('figure.first')].map(figure => {
@@ -212,7 +212,7 @@ def test_a_sound_page_is_not_complained_of(tab: Tab, tmp_path: Path) -> None:
 def test_a_broken_page_is_complained_of(where: str, tab: Tab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(FRAME + BROKEN[where], encoding="utf-8")
-    found = [str(one) for one in find_defects(tab, page)]
+    found = [str(defect) for defect in find_defects(tab, page)]
     assert any(where in one for one in found), found
 
 

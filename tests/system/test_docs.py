@@ -152,7 +152,7 @@ def test_every_command_that_a_page_names_exists_with_its_options() -> None:
                 assert verb in {"puts", "admits", "is"}, f"{page.name}: no verb {verb}"
                 continue
             found = [verbs[verb], *getattr(verbs[verb], "commands", {}).values()]
-            known = {option for command in found for one in command.params for option in one.opts}
+            known = {option for command in found for param in command.params for option in param.opts}
             own = rest.partition(" -- ")[0]  # what follows is for another command
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own)) <= known | {"--help"}, (
                 f"{page.name}: {verb}{rest}"

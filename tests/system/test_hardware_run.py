@@ -308,9 +308,9 @@ def test_the_smoke_job_without_credentials_says_so_and_runs_emulated(tmp_path: P
     ran = run_smoke(tmp_path, {"QISKIT_IBM_TOKEN": ""})
     assert ran.returncode == 0, ran.stderr
     assert "::warning title=Hardware smoke::EMULATED: there are no IBM credentials" in ran.stdout
-    told = (tmp_path / "summary.md").read_text()
-    assert "no hardware was tested" in told
-    assert "EMULATED: the smoke job ran, and its folder has no fault" in told
+    text = (tmp_path / "summary.md").read_text()
+    assert "no hardware was tested" in text
+    assert "EMULATED: the smoke job ran, and its folder has no fault" in text
     assert json.loads((tmp_path / "smoke/run/summary.json").read_text())["emulated"] is True
 
 

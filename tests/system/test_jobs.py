@@ -88,9 +88,9 @@ def test_the_list_fits_80_columns_and_every_word_of_it_can_be_copied(shotclock: 
 def test_json_is_one_document_with_every_field(shotclock: Cli, path: Path) -> None:
     code, out, _ = shotclock("--ledger", f"sqlite://{path}", "--state", "parked", "--json")
     assert code == 0
-    found = json.loads(out)
-    assert found["ledger"] == str(path)
-    lost, twice = found["jobs"]
+    document = json.loads(out)
+    assert document["ledger"] == str(path)
+    lost, twice = document["jobs"]
     assert isinstance(lost.pop("changed_unix_s"), float)
     assert lost == {
         "tag": LOST,
@@ -174,7 +174,7 @@ def test_bad_input_is_one_line_and_changes_nothing(
     shotclock: Cli, path: Path, arguments: list[str], code: int, words: str
 ) -> None:
     before = path.read_bytes()
-    got, out, err = shotclock(*(str(path) if one == "LEDGER" else one for one in arguments))
+    got, out, err = shotclock(*(str(path) if argument == "LEDGER" else argument for argument in arguments))
     assert (got, out) == (code, "")
     assert words in one_line(err)
     assert path.read_bytes() == before

@@ -235,7 +235,11 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     summary = virtual(load(None, {"bench": bench, "kernel": {"every": 1}}), tmp_path / "run")
     assert summary.kernel == "rounding"
     assert summary.arms["classical-control"].decisions["applied"] > 0
-    (text,) = [one.text for one in summary.verdict.sentences if one.text.startswith("Positive control: ")]
+    (text,) = [
+        sentence.text
+        for sentence in summary.verdict.sentences
+        if sentence.text.startswith("Positive control: ")
+    ]
     assert "solving the subproblems harms" in text
     assert "excludes 0" in text
     hours = {name: arm.cost.compute_h for name, arm in summary.arms.items()}

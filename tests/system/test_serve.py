@@ -97,11 +97,11 @@ class Up:
     def get(self, path: str) -> tuple[int, str]:
         return get(self.http_port, path)
 
-    def solve(self, asked: Subproblem, files: TlsFiles) -> Outcome:
+    def solve(self, subproblem: Subproblem, files: TlsFiles) -> Outcome:
         async def ask() -> Outcome:
             dispatcher = self.dispatcher(files)
             try:
-                return await dispatcher.solve(asked)
+                return await dispatcher.solve(subproblem)
             finally:
                 await dispatcher.close()
 

@@ -62,9 +62,9 @@ def test_the_workflows_are_there_with_their_jobs() -> None:
     assert {path.stem for path in WORKFLOWS} == {"benchmark", "test"}
     assert set(jobs(ROOT / ".github/workflows/benchmark.yml")) == {"pull-request", "nightly", "hardware"}
     matrix = jobs(ROOT / ".github/workflows/test.yml")["test"]["strategy"]["matrix"]["python"]
-    told = re.search(r"Python (3\.\d+) to (3\.\d+)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    assert told is not None
-    assert (matrix[0], matrix[-1]) == told.groups()
+    match = re.search(r"Python (3\.\d+) to (3\.\d+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert match is not None
+    assert (matrix[0], matrix[-1]) == match.groups()
 
 
 def test_every_job_is_bounded_in_time_and_rights() -> None:
@@ -112,10 +112,10 @@ def test_the_options_a_script_names_exist(path: Path) -> None:
     for verb, rest in re.findall(
         r'^\s*(?:elif )?(?:shotclock|"\$change"|"\$1") (\w+)([^|;<>\n]*)', text, re.MULTILINE
     ):
-        known = {option for one in verbs[verb].params for option in one.opts}
+        known = {option for param in verbs[verb].params for option in param.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"{path.name}: {verb}{rest}"
     for options in re.findall(r"^\s*kind=\(([^)]*)\)|BENCH:-([^}]*)", text, re.MULTILINE):
-        known = {option for one in verbs["bench"].params for option in one.opts}
+        known = {option for param in verbs["bench"].params for option in param.opts}
         assert set(re.findall(r"--[a-z-]+", " ".join(options))) <= known
 
 
@@ -139,9 +139,9 @@ def test_pairs_are_made_in_turns_and_too_few_of_them_settle_nothing(tmp_path: Pa
     )
     assert ran.returncode == 5, ran.stderr
     assert "::error title=Latency gate::2 pairs settle nothing" in ran.stdout
-    told = (tmp_path / "summary.md").read_text()
-    assert "INCONCLUSIVE" in told
-    assert "not made in turns" not in told
+    text = (tmp_path / "summary.md").read_text()
+    assert "INCONCLUSIVE" in text
+    assert "not made in turns" not in text
 
 
 def test_a_base_that_cannot_run_is_no_verdict(tmp_path: Path) -> None:

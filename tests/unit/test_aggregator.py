@@ -107,8 +107,8 @@ def stale_count(metrics: Metrics, decision: Decision) -> float | None:
 
 def best(subproblem: Subproblem) -> Bits:
     pool = list_all_bits()
-    found: Bits = pool[int(np.argmin(subproblem.energies(pool)))]
-    return found
+    bits: Bits = pool[int(np.argmin(subproblem.energies(pool)))]
+    return bits
 
 
 def list_all_bits() -> Bits:
@@ -298,7 +298,7 @@ def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 )
 def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str) -> None:
     made = [AuditEntry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
-    assert any(said in one for one in find_violations(made))
+    assert any(said in violation for violation in find_violations(made))
 
 
 class ListAudit:

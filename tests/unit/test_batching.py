@@ -67,7 +67,7 @@ def test_everyone_is_placed_once_or_refused_with_a_reason(
     plan = plan_of(requests, BatchLimits(max_pubs, 1000), free_at_ns)
     placed = [one.waiting for job in plan.jobs for pub in job.pubs for one in pub]
     refused = [one.waiting for one in plan.unplaced]
-    assert sorted(one.call for one in placed + refused) == [one.call for one in requests]
+    assert sorted(request.call for request in placed + refused) == [request.call for request in requests]
     for one in plan.unplaced:
         assert one.rejection.limit == ("lines" if one.waiting.n == 4 else "remaining_budget")
         assert one.rejection.present > one.rejection.allowed
@@ -98,7 +98,7 @@ def test_an_earlier_deadline_never_loses_its_place_to_a_later_one(
     requests.sort(key=lambda one: (one.deadline_ns, one.arrival))
     kept = data.draw(st.integers(0, len(requests)))
     alone, together = where(plan_of(requests[:kept])), where(plan_of(requests))
-    earlier = {one.call for one in requests[:kept]}
+    earlier = {request.call for request in requests[:kept]}
     assert alone == {one: place for one, place in together.items() if one in earlier}
 
 
@@ -112,7 +112,7 @@ def test_the_order_of_asking_does_not_matter(requests: list[Waiting[str]], rando
 def test_side_by_side_then_another_pub_then_another_job() -> None:
     plan = plan_of([request(f"r{number}", n=5) for number in range(8)])
     assert [[len(pub) for pub in job.pubs] for job in plan.jobs] == [[2, 2, 2], [2]]
-    assert [one.line for one in plan.jobs[0].pubs[0]] == list(LINES[5])
+    assert [pub.line for pub in plan.jobs[0].pubs[0]] == list(LINES[5])
 
 
 def test_different_sizes_share_a_pub_and_its_shots() -> None:

@@ -250,7 +250,7 @@ class Counting(Inline):
 
 
 def test_every_limit_has_its_settings_key(tmp_path: Path) -> None:
-    keys = {one.name for one in fields(CircuitLimits)} - {"device", "qubits"}
+    keys = {field.name for field in fields(CircuitLimits)} - {"device", "qubits"}
     file = tmp_path / "settings.toml"
     file.write_text("[circuits.limits]\n" + "".join(f"{key} = 9\n" for key in keys))
     limits = load(file, {}).circuits.limits.for_device("some", 5)

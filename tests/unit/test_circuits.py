@@ -116,7 +116,9 @@ def test_values_are_in_the_order_of_the_circuits_parameters() -> None:
     """With twelve variables `theta[10]` sorts by number, and vectors sort by name."""
     p = random_parameters(12, 1)
     circuit = line_circuit(12)
-    named = dict(zip((one.name for one in circuit.parameters), parameter_values(circuit, p), strict=True))
+    named = dict(
+        zip((parameter.name for parameter in circuit.parameters), parameter_values(circuit, p), strict=True)
+    )
     assert len(named) == 12 + 12 + 66 + 1
     assert named["theta[10]"] == p.warm[10]
     assert named["theta[2]"] == p.warm[2]

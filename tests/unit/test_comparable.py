@@ -57,7 +57,7 @@ def numbers(run: Summary) -> Summary:
 
 
 def without_an_arm(run: Summary) -> Summary:
-    return run.model_copy(update={"arms": {name: one for name, one in run.arms.items() if name != ARM}})
+    return run.model_copy(update={"arms": {name: arm for name, arm in run.arms.items() if name != ARM}})
 
 
 @pytest.mark.parametrize(

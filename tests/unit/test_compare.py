@@ -101,8 +101,8 @@ def units(side: str, latency_ms: float, pairs: int = 12, share: int = 990) -> li
     return [unit(side, number, latency_ms, share) for number in range(pairs)]
 
 
-def results(found: Comparison) -> dict[str, Result]:
-    return {one.rule.metric: one.result for one in found.decisions}
+def results(comparison: Comparison) -> dict[str, Result]:
+    return {decision.rule.metric: decision.result for decision in comparison.decisions}
 
 
 def test_by_default_the_softwares_part_and_the_shares_are_gated() -> None:
@@ -171,10 +171,10 @@ def test_environments_that_differ_refuse_to_merge_and_say_in_what() -> None:
 
 def test_a_run_with_too_few_calls_is_inconclusive_and_says_so() -> None:
     few = [
-        replace(one, latencies={name: Sample(s.values_ns[::9]) for name, s in one.latencies.items()})
-        for one in units("a", 5)
+        replace(unit, latencies={name: Sample(s.values_ns[::9]) for name, s in unit.latencies.items()})
+        for unit in units("a", 5)
     ]
-    found = {one.rule.metric: one for one in compare(few, units("b", 5)).decisions}
+    found = {decision.rule.metric: decision for decision in compare(few, units("b", 5)).decisions}
     assert found["arm.added_latency.software.p50"].result is Result.PASS
     assert found["arm.added_latency.software.p99"].result is Result.INCONCLUSIVE
     assert "n=89" in found["arm.added_latency.software.p99"].why
@@ -185,12 +185,12 @@ def test_a_bench_runs_seeds_are_its_units_and_agree_with_its_summary(tmp_path: P
     folder = RunFolder.create(tmp_path / "run")
     folder.write_steps(steps)
     folder.write_summary(synthetic.summary(steps))
-    found = read_units(folder.path)
-    assert len(found) == synthetic.SMALL.seeds
+    units = read_units(folder.path)
+    assert len(units) == synthetic.SMALL.seeds
     (whole,) = read_units(tmp_path)
     for name, sample in whole.latencies.items():
-        assert sample.n == sum(one.latencies[name].n for one in found)
-        assert sample.missed == sum(one.latencies[name].missed for one in found)
+        assert sample.n == sum(one.latencies[name].n for one in units)
+        assert sample.missed == sum(one.latencies[name].missed for one in units)
     calls = [step.call for step in steps if step.call and step.arm == "hybrid-public-cloud"]
     assert whole.shares["hybrid-public-cloud.quantum_share"] == (sum(c.in_time for c in calls), len(calls))
 
@@ -221,11 +221,11 @@ def test_exit_codes_and_json_of_folders_of_load_tests(tmp_path: Path) -> None:
             load_folder(tmp_path / side / f"{number:02d}", started, service_s, number)
     a, b = str(tmp_path / "a"), str(tmp_path / "b")
     code, text = run_cli(a, b, "--json", "--strict")
-    found = json.loads(text)
+    document = json.loads(text)
     assert code == 99
-    assert found["interleaved"]
-    assert found["metrics"]["load.latency.software.p50"]["result"] == "FAIL"
-    assert found["metrics"]["load.latency.software.p50"]["low"] > 0.05
+    assert document["interleaved"]
+    assert document["metrics"]["load.latency.software.p50"]["result"] == "FAIL"
+    assert document["metrics"]["load.latency.software.p50"]["low"] > 0.05
     assert run_cli(b, a, "--strict")[0] == 0
     code, text = run_cli(f"{a}/00", f"{b}/00")
     assert code == 0
@@ -250,7 +250,10 @@ def test_two_runs_are_shown_as_a_table_and_one_line_says_what_is_missing(tmp_pat
 
 
 def test_levels_and_their_change_agree() -> None:
-    found = {one.rule.metric: one for one in compare(units("a", 5), units("b", 6, share=900)).decisions}
+    found = {
+        decision.rule.metric: decision
+        for decision in compare(units("a", 5), units("b", 6, share=900)).decisions
+    }
     p50 = found["arm.added_latency.software.p50"]
     assert p50.change is not None
     assert p50.levels.change("ratio") == pytest.approx(p50.change.value)
@@ -270,24 +273,26 @@ def test_an_interval_beyond_a_hundred_per_cent_is_not_printed(factor: float, spr
 
 
 def test_runs_without_a_call_settle_nothing_and_are_no_number() -> None:
-    idle = [replace(one, shares={"arm.quantum_share": (0, 0)}) for one in units("a", 5)]
-    found = {one.rule.metric: one for one in compare(idle, units("b", 5)).decisions}["arm.quantum_share"]
+    idle = [replace(unit, shares={"arm.quantum_share": (0, 0)}) for unit in units("a", 5)]
+    found = {decision.rule.metric: decision for decision in compare(idle, units("b", 5)).decisions}[
+        "arm.quantum_share"
+    ]
     assert (found.result, found.levels.a, found.why) == (Result.INCONCLUSIVE, None, "a run without a call")
     assert found.has_few_calls
 
 
 def test_runs_without_a_common_metric_are_refused() -> None:
-    bare = [replace(one, latencies={}, shares={}) for one in units("a", 5)]
+    bare = [replace(unit, latencies={}, shares={}) for unit in units("a", 5)]
     with pytest.raises(SettingsError, match="no metric in common"):
         compare(bare, units("b", 5))
 
 
 def test_junit_has_a_case_a_metric_and_markdown_a_row() -> None:
     named = [
-        replace(one, described=replace(one.described, name="a|<&>\x01"), shares={"arm.a|b": (990, 1000)})
-        for one in units("a", 5)
+        replace(unit, described=replace(unit.described, name="a|<&>\x01"), shares={"arm.a|b": (990, 1000)})
+        for unit in units("a", 5)
     ]
-    changed = [replace(one, shares={"arm.a|b": (900, 1000)}) for one in units("b", 6)]
+    changed = [replace(unit, shares={"arm.a|b": (900, 1000)}) for unit in units("b", 6)]
     found = compare(named, changed)
     suite = Xml.fromstring(junit(found, strict=False)).find("testsuite")
     assert suite is not None
@@ -298,7 +303,7 @@ def test_junit_has_a_case_a_metric_and_markdown_a_row() -> None:
         for case in cases
         if case.find("failure") is not None
     }
-    assert failed == {one.rule.metric for one in found.decisions if one.result is Result.FAIL}
+    assert failed == {decision.rule.metric for decision in found.decisions if decision.result is Result.FAIL}
     assert int(suite.attrib["failures"]) == len(failed) == 3
     rows = [line for line in to_markdown(found).splitlines() if line.startswith("| `arm.")]
     assert len(rows) == len(found.decisions)

@@ -44,21 +44,21 @@ class Compiling:
 
 def make() -> tuple[QaoaSynthesizer, Compiling, Compiling]:
     templates, circuits = Compiling(), Compiling()
-    made = QaoaSynthesizer(
+    qaoa_synthesizer = QaoaSynthesizer(
         "test",
         target_source=device.target,
         offload=templates,
         circuit_offload=circuits,
         incumbent=Greedy(),
     )
-    return made, templates, circuits
+    return qaoa_synthesizer, templates, circuits
 
 
-async def leave(synthesizer: QaoaSynthesizer, wanted: TemplateRequest, after_s: float) -> None:
+async def leave(synthesizer: QaoaSynthesizer, template_request: TemplateRequest, after_s: float) -> None:
     """A caller whose deadline passes."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(after_s):
-            await synthesizer.template(wanted)
+            await synthesizer.template(template_request)
 
 
 def test_a_template_is_compiled_to_its_end_and_kept_when_its_caller_left() -> None:

@@ -256,9 +256,11 @@ def test_bytes_lose_nothing_of_a_circuit() -> None:
     circuit = odd_circuit()
     again = load_circuit(dump_circuit(circuit))
     assert again == circuit
-    bits = {one.name: [again.find_bit(bit).index for bit in one] for one in again.cregs}
+    bits = {creg.name: [again.find_bit(bit).index for bit in creg] for creg in again.cregs}
     assert bits == {"keys": [0, 1], "values": [1, 2], "empty": []}
-    assert [parameter.name for parameter in again.parameters] == [one.name for one in circuit.parameters]
+    assert [parameter.name for parameter in again.parameters] == [
+        parameter.name for parameter in circuit.parameters
+    ]
 
 
 @given(st.integers(1, 4), st.integers(0, 2**16), st.sampled_from(DURATIONS))

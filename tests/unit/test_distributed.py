@@ -153,8 +153,8 @@ class AddOne:
     loss_check = False
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        asked = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
-        return Proposal(asked, None)
+        subproblem = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
+        return Proposal(subproblem, None)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         return proposal.subproblem

@@ -32,9 +32,12 @@ def test_the_optimum_is_the_best_set_of_k() -> None:
         proposal = asking.propose(version, 1)
         stream.apply(asking.delta(proposal, Exact().solve(proposal.subproblem), version))
         shown = stream.current().shown.numpy().astype(np.uint8)
-        sets = [np.isin(np.arange(N), one).astype(np.uint8) for one in combinations(range(N), PICKED)]
+        sets = [
+            np.isin(np.arange(N), combination).astype(np.uint8)
+            for combination in combinations(range(N), PICKED)
+        ]
         assert serve_loss(stream, shown) == pytest.approx(
-            min(serve_loss(stream, one) for one in sets), abs=1e-6
+            min(serve_loss(stream, subset) for subset in sets), abs=1e-6
         )
         expected = serve_loss(stream, shown)
         assert stream.step() == pytest.approx(expected, abs=1e-6)

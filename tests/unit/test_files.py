@@ -41,7 +41,7 @@ def calls_that_write(path: Path) -> set[str]:
             continue
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
         modes = [
-            one.value for one in node.args if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)
         ]
         on_files = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "files"
         if name in WRITING and not on_files:

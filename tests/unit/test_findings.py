@@ -46,9 +46,9 @@ def run() -> Summary:
 
 
 def change_run(run: Summary, change: Callable[[dict[str, Any]], None]) -> Summary:
-    told = json.loads(run.model_dump_json(by_alias=True))
-    change(told)
-    return Summary.model_validate(told)
+    document = json.loads(run.model_dump_json(by_alias=True))
+    change(document)
+    return Summary.model_validate(document)
 
 
 def faults(run: Summary) -> list[str]:
@@ -163,7 +163,7 @@ def test_doctor_tells_a_runs_points_or_what_settings_decide(run: Summary, tmp_pa
     limits = [
         ThresholdSettings(metric=f"{COLOCATED}.added_latency.{q}_ms", max=300.0) for q in ("p50", "p99")
     ]
-    settings = load(None, {"threshold": [one.model_dump() for one in limits]})
+    settings = load(None, {"threshold": [limit.model_dump() for limit in limits]})
     points = of_settings(settings)
     assert points.mark == ""
     assert points.points[0].state is State.MET

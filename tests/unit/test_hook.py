@@ -47,8 +47,8 @@ class AddOne:
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         self.versions.append(base_version)
-        asked = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
-        return Proposal(asked, None)
+        subproblem = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
+        return Proposal(subproblem, None)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         return proposal.subproblem
@@ -93,8 +93,8 @@ def weights(model: nn.Module) -> list[Tensor]:
     return [value.clone() for value in model.state_dict().values()]
 
 
-def same(one: list[Tensor], other: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+def same(tensors: list[Tensor], other: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors, other, strict=True))
 
 
 def test_every_second_step_asks_and_the_answer_moves_the_model() -> None:

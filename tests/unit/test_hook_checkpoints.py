@@ -102,7 +102,10 @@ class Loop:
 
     def list_requests(self) -> list[tuple[str, int, list[float]]]:
         subproblems = [call.subproblem for call in self.caller.asked]
-        return [(one.request_id, one.base_version, one.linear.tolist()) for one in subproblems]
+        return [
+            (subproblem.request_id, subproblem.base_version, subproblem.linear.tolist())
+            for subproblem in subproblems
+        ]
 
 
 @pytest.mark.parametrize("make", [make_rounded, make_pruned, make_flipped])
@@ -131,8 +134,8 @@ def test_without_its_state_the_kernel_would_have_asked_something_else(tmp_path: 
     torch.save(state, tmp_path / "plain")
     resumed.load(tmp_path / "plain")
     resumed.train(10)
-    assert [one[2] for one in first.list_requests() + resumed.list_requests()] != [
-        one[2] for one in uninterrupted.list_requests()
+    assert [request[2] for request in first.list_requests() + resumed.list_requests()] != [
+        request[2] for request in uninterrupted.list_requests()
     ]
 
 

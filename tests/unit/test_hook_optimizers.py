@@ -117,4 +117,4 @@ def test_layers_whose_weight_is_not_their_own_are_refused_and_the_model_stays() 
     for model, said in ((normed, "remove_parametrizations"), (tied, "shares its weight with '2.weight'")):
         with pytest.raises(SettingsError, match=said):
             round_layers(model)
-        assert not any(isinstance(one, RoundedLinear) for one in model.modules())
+        assert not any(isinstance(module, RoundedLinear) for module in model.modules())

@@ -33,12 +33,12 @@ def test_calls_become_scalars_marked_emulated(tmp_path: Path) -> None:
         )
         for _ in range(4):
             workload.step()
-    found = EventAccumulator(str(tmp_path))
-    found.Reload()
-    tags = found.Tags()["scalars"]
+    event_accumulator = EventAccumulator(str(tmp_path))
+    event_accumulator.Reload()
+    tags = event_accumulator.Tags()["scalars"]
     assert all(tag.startswith("shotclock-EMULATED/") for tag in tags)
-    applied = found.Scalars("shotclock-EMULATED/decided/applied")
+    applied = event_accumulator.Scalars("shotclock-EMULATED/decided/applied")
     assert (applied[0].step, applied[0].value) == (2, 1.0)
-    answered = found.Scalars("shotclock-EMULATED/answered")
+    answered = event_accumulator.Scalars("shotclock-EMULATED/answered")
     assert [event.step for event in answered] == [2, 4]
     assert np.all(np.array([event.value for event in answered]) == 1.0)

@@ -124,7 +124,7 @@ def test_an_answer_that_does_not_come_ends_too_and_is_not_displaced_before() -> 
     async def main() -> None:
         async with flood(forever, connections=4, answer_s=0.3) as server:
             asking = [asyncio.create_task(server.get()) for _ in range(4)]
-            await until(lambda: sum(one.is_answering for one in server.connections) == 4)
+            await until(lambda: sum(connection.is_answering for connection in server.connections) == 4)
             await server.open_silent(1)  # nothing waits for a request, so the newcomer goes
             await until(lambda: server.closed["connections"] == 1)
             assert await asyncio.gather(*asking, return_exceptions=True)

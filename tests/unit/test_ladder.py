@@ -131,18 +131,18 @@ def test_samples_better_than_annealing_are_counted_where_nothing_is_enumerated()
 
 
 def test_calls_without_new_samples_are_not_compared() -> None:
-    one = draw_subproblem(4, 0)
+    subproblem = draw_subproblem(4, 0)
     answer = Answer(np.zeros(4, np.uint8), 0.0, Winner.CLASSICAL, "exact")
     degraded = Degraded(answer, ProviderFault("down"), Provenance("planted", True, 0))
-    calls = [end(one, degraded), finish(one, np.zeros((1, 4), np.uint8), cached=True)]
+    calls = [end(subproblem, degraded), finish(subproblem, np.zeros((1, 4), np.uint8), cached=True)]
     assert [compare_call("a", 0, call, controls) for call in calls] == [None, None]
     assert find_ladder([], PRICES) is None
 
 
 def test_energies_within_rounding_are_a_tie_and_the_same_seed_gives_the_same_standings() -> None:
-    one = draw_subproblem(12, 3)
-    call = finish(one, np.random.default_rng(0).integers(0, 2, (SHOTS, 12), dtype=np.uint8))
-    nudged = finish(replace(one, offset=1.0), Exact().solve(one)[None])
+    subproblem = draw_subproblem(12, 3)
+    call = finish(subproblem, np.random.default_rng(0).integers(0, 2, (SHOTS, 12), dtype=np.uint8))
+    nudged = finish(replace(subproblem, offset=1.0), Exact().solve(subproblem)[None])
     first, second, tie = (compare_call("a", 0, each, controls) for each in (call, call, nudged))
     assert first is not None
     assert second is not None
@@ -203,7 +203,9 @@ def test_the_ladder_is_in_the_summary_the_verdict_the_page_and_on_the_terminal(t
     assert {str(fault) for fault in check_figures(steps, summary)} == {
         str(fault) for fault in check_figures(steps, plain)
     }
-    (sentence,) = [one for one in summary.verdict.sentences if one.figures == ("hybrid-colocated.ladder",)]
+    (sentence,) = [
+        sentence for sentence in summary.verdict.sentences if sentence.figures == ("hybrid-colocated.ladder",)
+    ]
     assert "beats greedy in 50.0 % (2.9–97.1 %)" in sentence.text
     assert 'id="ladder"' in draw_page(summary, [], [])
     verbose, brief = say(summary, tmp_path)

@@ -155,13 +155,13 @@ def list_files() -> list[Path]:
 
 @pytest.fixture(scope="module")
 def texts() -> list[Text]:
-    found: list[Text] = []
+    texts: list[Text] = []
     for path in list_files():
         if path.suffix == ".py":
-            found += read_python(path)
+            texts += read_python(path)
         else:
-            found.append(Text(path, 1, path.read_text(encoding="utf-8")))
-    return found
+            texts.append(Text(path, 1, path.read_text(encoding="utf-8")))
+    return texts
 
 
 def test_texts_avoid_private_words(texts: list[Text]) -> None:

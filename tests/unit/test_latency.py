@@ -18,20 +18,20 @@ def nearest_rank(values: list[float], percent: int) -> float:
 
 
 def test_nothing_is_added_to_the_prediction_until_enough_was_seen() -> None:
-    seen = Slowness()
+    slowness = Slowness()
     for number in range(19):
-        seen.observe(float(number), number)
-    assert seen.p95_s(20) == 0.0
-    seen.observe(19.0, 20)
-    assert seen.p95_s(20) == 18.0
+        slowness.observe(float(number), number)
+    assert slowness.p95_s(20) == 0.0
+    slowness.observe(19.0, 20)
+    assert slowness.p95_s(20) == 18.0
 
 
 def test_a_slow_spell_is_forgotten_though_no_job_runs() -> None:
-    seen = Slowness()
+    slowness = Slowness()
     for _ in range(200):
-        seen.observe(30.0, NS_PER_S)
-    assert seen.p95_s(NS_PER_S + MINUTE_NS) == 30.0
-    assert seen.p95_s(NS_PER_S + MINUTE_NS + 1) == 0.0
+        slowness.observe(30.0, NS_PER_S)
+    assert slowness.p95_s(NS_PER_S + MINUTE_NS) == 30.0
+    assert slowness.p95_s(NS_PER_S + MINUTE_NS + 1) == 0.0
 
 
 @given(
@@ -41,17 +41,17 @@ def test_a_slow_spell_is_forgotten_though_no_job_runs() -> None:
 def test_slowness_is_the_p95_of_the_last_200_jobs_of_a_minute(
     jobs: list[tuple[float, float]], later_s: float
 ) -> None:
-    seen = Slowness()
+    slowness = Slowness()
     history: list[tuple[int, float]] = []
     now = 0
     for gap_s, seconds in jobs:
         now += round(gap_s * NS_PER_S)
-        seen.observe(seconds, now)
+        slowness.observe(seconds, now)
         history.append((now, seconds))
     now += round(later_s * NS_PER_S)
     recent = [seconds for at, seconds in history[-200:] if at >= now - MINUTE_NS]
     wanted = nearest_rank(recent, 95) if len(recent) >= 20 else 0.0
-    assert seen.p95_s(now) == wanted
+    assert slowness.p95_s(now) == wanted
 
 
 def test_only_the_last_200_jobs_count() -> None:
@@ -64,24 +64,24 @@ def test_only_the_last_200_jobs_count() -> None:
 
 
 def test_few_fallbacks_answer_with_the_longer_of_default_and_slowest() -> None:
-    seen = FallbackTime()
-    assert seen.p99_ns(NS_PER_MS) == NS_PER_MS
-    seen.observe(5 * NS_PER_MS)
-    seen.observe(2)
-    assert seen.p99_ns(NS_PER_MS) == 5 * NS_PER_MS
-    assert seen.p99_ns(9 * NS_PER_MS) == 9 * NS_PER_MS
+    fallback_time = FallbackTime()
+    assert fallback_time.p99_ns(NS_PER_MS) == NS_PER_MS
+    fallback_time.observe(5 * NS_PER_MS)
+    fallback_time.observe(2)
+    assert fallback_time.p99_ns(NS_PER_MS) == 5 * NS_PER_MS
+    assert fallback_time.p99_ns(9 * NS_PER_MS) == 9 * NS_PER_MS
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=100, max_size=200))
 def test_fallback_time_is_its_p99(times: list[int]) -> None:
-    seen = FallbackTime()
+    fallback_time = FallbackTime()
     for duration in times:
-        seen.observe(duration)
-    assert seen.p99_ns(2 * 10**9) == nearest_rank([float(one) for one in times], 99)
+        fallback_time.observe(duration)
+    assert fallback_time.p99_ns(2 * 10**9) == nearest_rank([float(duration) for duration in times], 99)
 
 
 def test_fallback_time_follows_the_last_thousand() -> None:
-    seen = FallbackTime()
+    fallback_time = FallbackTime()
     for number in range(3000):
-        seen.observe(number)
-    assert seen.p99_ns(0) == 2989
+        fallback_time.observe(number)
+    assert fallback_time.p99_ns(0) == 2989

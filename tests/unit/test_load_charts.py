@@ -27,12 +27,12 @@ def test_half_the_time_in_calls_doubles_the_training_at_most() -> None:
 
 def test_ceilings_are_of_the_arms_that_call_a_qpu_and_add_up() -> None:
     rows = synthetic.rows(synthetic.SMALL)
-    found = find_ceilings(synthetic.summary(rows), table(rows))
-    assert found.keys() == {arm.name for arm in synthetic.ARMS if arm.quantum}
+    ceilings = find_ceilings(synthetic.summary(rows), table(rows))
+    assert ceilings.keys() == {arm.name for arm in synthetic.ARMS if arm.quantum}
     own = [row for row in rows if row.arm == "quantum-raw"]
-    assert found["quantum-raw"].total_s == pytest.approx(sum(r.total_iteration_time_ns for r in own) / 1e9)
+    assert ceilings["quantum-raw"].total_s == pytest.approx(sum(r.total_iteration_time_ns for r in own) / 1e9)
     blocked = sum(row.call.added_latency_ns for row in own if row.call)
-    assert found["quantum-raw"].blocked_s == pytest.approx(blocked / 1e9)
+    assert ceilings["quantum-raw"].blocked_s == pytest.approx(blocked / 1e9)
 
 
 def test_a_run_without_a_quantum_call_has_neither() -> None:

@@ -149,10 +149,10 @@ def test_a_sweep_names_its_knee_or_that_there_is_none(met: float | None) -> None
 def test_five_runs_are_official_and_fewer_say_so(tmp_path: Path) -> None:
     plans = [replace(SERVER, seed=seed) for seed in range(5)]
     summary, calls = a_test(plans, Queue(lambda number: 0.004))
-    assert not any("No official figure" in one for one in sentences(summary))
+    assert not any("No official figure" in sentence for sentence in sentences(summary))
     assert "95\u00a0% interval" in page(summary, calls, tmp_path).words
     summary, calls = a_test(plans[:2], Queue(lambda number: 0.004))
-    assert any("2 of the five" in one for one in sentences(summary))
+    assert any("2 of the five" in sentence for sentence in sentences(summary))
 
 
 @pytest.mark.parametrize("scenario", [Scenario.SINGLE_STREAM, Scenario.MULTI_STREAM, Scenario.OFFLINE])

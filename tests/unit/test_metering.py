@@ -42,22 +42,26 @@ SETTINGS = [
 ]
 
 
-async def meter_s(one: EndpointClient, shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
+async def meter_s(
+    endpoint_client: EndpointClient, shots: int, rep_delay_s: float, pubs: int, mode: str
+) -> float:
     """What the endpoint charges for one job in this mode."""
     params = sampler(*[(flip_circuit(), None, shots)] * pubs, rep_delay=rep_delay_s)
     more: dict[str, Any] = {}
     if mode != "job":
-        opened = await one.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"})
+        opened = await endpoint_client.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"})
         more["session_id"] = opened.json["id"]
-    job_id = await one.run_job(params, **more)
+    job_id = await endpoint_client.run_job(params, **more)
     if mode != "job":
-        await one.call("PATCH", f"/sessions/{more['session_id']}", {"accepting_jobs": False})
+        await endpoint_client.call("PATCH", f"/sessions/{more['session_id']}", {"accepting_jobs": False})
     await asyncio.sleep(5.0)
     if mode == "dedicated":
         return float(
-            (await one.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]["qpu_charge_time_seconds"]
+            (await endpoint_client.call("GET", f"/jobs/{job_id}/metrics")).json["usage"][
+                "qpu_charge_time_seconds"
+            ]
         )
-    (charge,) = (await one.call("GET", "/emulator/account")).json["charges"]
+    (charge,) = (await endpoint_client.call("GET", "/emulator/account")).json["charges"]
     return float(charge["seconds"])
 
 
@@ -75,13 +79,13 @@ async def meter(shots: int, rep_delay_s: float, pubs: int, mode: str) -> float:
     return await meter_s(open_client("onprem-today"), shots, rep_delay_s, pubs, mode)
 
 
-async def open_session(one: EndpointClient, mode: str = "dedicated", **more: Any) -> str:
-    answer = await one.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"} | more)
+async def open_session(endpoint_client: EndpointClient, mode: str = "dedicated", **more: Any) -> str:
+    answer = await endpoint_client.call("POST", "/sessions", {"mode": mode, "backend": "ibm_torino"} | more)
     return str(answer.json["id"])
 
 
-async def details(one: EndpointClient, session_id: str) -> Any:
-    return (await one.call("GET", f"/sessions/{session_id}")).json
+async def details(endpoint_client: EndpointClient, session_id: str) -> Any:
+    return (await endpoint_client.call("GET", f"/sessions/{session_id}")).json
 
 
 JOB = (flip_circuit(), None, 1000)
@@ -90,15 +94,15 @@ JOB_S = independent_usage_s(1000, 250e-6, 1)
 
 def test_a_session_is_charged_by_the_wall_clock_idle_time_included() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today", price_per_s=1.6)
-        session_id = await open_session(one)
-        await one.run_job(sampler(JOB), session_id=session_id)
+        client = open_client("onprem-today", price_per_s=1.6)
+        session_id = await open_session(client)
+        await client.run_job(sampler(JOB), session_id=session_id)
         await asyncio.sleep(10.0)
-        last = await one.run_job(sampler(JOB), session_id=session_id)
-        await one.call("PATCH", f"/sessions/{session_id}", {"accepting_jobs": False})
-        account = (await one.call("GET", "/emulator/account")).json
+        last = await client.run_job(sampler(JOB), session_id=session_id)
+        await client.call("PATCH", f"/sessions/{session_id}", {"accepting_jobs": False})
+        account = (await client.call("GET", "/emulator/account")).json
         (charge,) = account["charges"]
-        session = one.endpoint.session(session_id)
+        session = client.endpoint.session(session_id)
         assert charge["workload"] == session_id
         first_s, closed_s = session.started_s, session.closed_s
         assert first_s is not None
@@ -106,42 +110,42 @@ def test_a_session_is_charged_by_the_wall_clock_idle_time_included() -> None:
         assert charge["seconds"] == pytest.approx(closed_s - first_s)
         assert charge["seconds"] > 10.0 + 2 * JOB_S
         assert account["money"] == pytest.approx(1.6 * charge["seconds"])
-        assert one.endpoint.job(last).usage_s == pytest.approx(JOB_S)
+        assert client.endpoint.job(last).usage_s == pytest.approx(JOB_S)
 
     run_virtual(scenario())
 
 
 def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today")
-        session_id = await open_session(one)
-        await one.run_job(sampler(JOB), session_id=session_id)
-        foreign = (await one.submit(sampler(JOB))).json["id"]
+        client = open_client("onprem-today")
+        session_id = await open_session(client)
+        await client.run_job(sampler(JOB), session_id=session_id)
+        foreign = (await client.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(30.0)
-        assert (await details(one, session_id))["state"] == "active"
-        assert await one.state(foreign) == "Queued"
+        assert (await details(client, session_id))["state"] == "active"
+        assert await client.state(foreign) == "Queued"
         await asyncio.sleep(40.0)
-        found = await details(one, session_id)
+        found = await details(client, session_id)
         assert found["state"] == "inactive"
         assert found["elapsed_time"] == pytest.approx(JOB_S + 60.0)
-        assert await one.state(foreign) == "Completed"
-        await one.run_job(sampler(JOB), session_id=session_id)
-        assert (await details(one, session_id))["state"] == "active"
-        assert one.endpoint.session(session_id).activations == 2
+        assert await client.state(foreign) == "Completed"
+        await client.run_job(sampler(JOB), session_id=session_id)
+        assert (await details(client, session_id))["state"] == "active"
+        assert client.endpoint.session(session_id).activations == 2
 
     run_virtual(scenario())
 
 
 def test_at_its_longest_time_a_session_closes_and_what_waits_fails() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today")
-        session_id = await open_session(one, max_ttl=4)
-        jobs = [(await one.submit(sampler(JOB), session_id=session_id)).json["id"] for _ in range(4)]
-        states = [await one.wait_ended(job) for job in jobs]
+        client = open_client("onprem-today")
+        session_id = await open_session(client, max_ttl=4)
+        jobs = [(await client.submit(sampler(JOB), session_id=session_id)).json["id"] for _ in range(4)]
+        states = [await client.wait_ended(job) for job in jobs]
         assert states == ["Completed", "Completed", "Failed", "Failed"]
-        found = await details(one, session_id)
+        found = await details(client, session_id)
         assert found["state"] == "closed"
-        refused = await one.submit(sampler(JOB), session_id=session_id)
+        refused = await client.submit(sampler(JOB), session_id=session_id)
         assert refused.status == 400
         assert "closed" in refused.text
 
@@ -150,12 +154,12 @@ def test_at_its_longest_time_a_session_closes_and_what_waits_fails() -> None:
 
 def test_usage_reads_zero_until_it_is_final() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today")
-        job_id = await one.run_job(sampler(JOB))
-        usage = (await one.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]
+        client = open_client("onprem-today")
+        job_id = await client.run_job(sampler(JOB))
+        usage = (await client.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]
         assert usage == {"qpu_charge_time_seconds": 0.0, "status": "pending"}
         await asyncio.sleep(3.0)
-        usage = (await one.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]
+        usage = (await client.call("GET", f"/jobs/{job_id}/metrics")).json["usage"]
         assert usage["status"] == "final"
         assert usage["qpu_charge_time_seconds"] == pytest.approx(JOB_S)
 
@@ -164,14 +168,14 @@ def test_usage_reads_zero_until_it_is_final() -> None:
 
 def test_a_cancelled_job_costs_what_it_consumed_and_one_that_waited_nothing() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today")
-        running = (await one.submit(sampler(JOB))).json["id"]
-        waiting = (await one.submit(sampler(JOB))).json["id"]
+        client = open_client("onprem-today")
+        running = (await client.submit(sampler(JOB))).json["id"]
+        waiting = (await client.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(1.0)
         for job_id in (waiting, running):
-            assert (await one.call("POST", f"/jobs/{job_id}/cancel")).status == 204
-            assert (await one.call("POST", f"/jobs/{job_id}/cancel")).status == 409
-        (charge,) = (await one.call("GET", "/emulator/account")).json["charges"]
+            assert (await client.call("POST", f"/jobs/{job_id}/cancel")).status == 204
+            assert (await client.call("POST", f"/jobs/{job_id}/cancel")).status == 409
+        (charge,) = (await client.call("GET", "/emulator/account")).json["charges"]
         assert charge["workload"] == running
         assert 1.0 <= charge["seconds"] < 1.1
 
@@ -180,14 +184,14 @@ def test_a_cancelled_job_costs_what_it_consumed_and_one_that_waited_nothing() ->
 
 def test_a_usage_limit_keeps_jobs_waiting() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today", usage_limit_s=1.0)
-        await one.run_job(sampler(JOB))
-        usage = (await one.call("GET", "/instances/usage")).json
+        client = open_client("onprem-today", usage_limit_s=1.0)
+        await client.run_job(sampler(JOB))
+        usage = (await client.call("GET", "/instances/usage")).json
         assert usage["usage_limit_reached"] is True
         assert usage["usage_consumed_seconds"] == pytest.approx(JOB_S)
-        stuck = (await one.submit(sampler(JOB))).json["id"]
+        stuck = (await client.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(3600.0)
-        assert await one.state(stuck) == "Queued"
+        assert await client.state(stuck) == "Queued"
 
     run_virtual(scenario())
 

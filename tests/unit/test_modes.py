@@ -43,44 +43,44 @@ def describe(steps: list[StepRow], mode: str = "auto") -> str:
 
 
 def test_the_p95_behind_a_change_is_that_of_the_calls_before_it() -> None:
-    made = make_rows(*[(100.0, True)] * 18, *[(240.0, True)] * 2, (300.0, False), (310.0, False))
-    assert meeting(made).changes == (ModeChange(seed=0, step=100, mode="overlap", calls=20, p95_ms=240.0),)
+    rows = make_rows(*[(100.0, True)] * 18, *[(240.0, True)] * 2, (300.0, False), (310.0, False))
+    assert meeting(rows).changes == (ModeChange(seed=0, step=100, mode="overlap", calls=20, p95_ms=240.0),)
     assert (
-        describe(made) == "auto: inline, overlap from step 100 (19 of the last 20 calls took at most 240 ms)"
+        describe(rows) == "auto: inline, overlap from step 100 (19 of the last 20 calls took at most 240 ms)"
     )
 
 
 def test_what_was_refused_tells_nothing_of_a_latency() -> None:
-    made = make_rows(*[(100.0, True)] * 20, (float("nan"), True), (300.0, False))
-    assert made[20].call is not None
-    refused = replace(made[20], call=replace(made[20].call, cause="rejected: queue"))
-    assert meeting(made).changes[0].calls == 21
-    assert meeting([*made[:20], refused, made[21]]).changes[0].calls == 20
+    rows = make_rows(*[(100.0, True)] * 20, (float("nan"), True), (300.0, False))
+    assert rows[20].call is not None
+    refused = replace(rows[20], call=replace(rows[20].call, cause="rejected: queue"))
+    assert meeting(rows).changes[0].calls == 21
+    assert meeting([*rows[:20], refused, rows[21]]).changes[0].calls == 20
 
 
 def test_calls_past_their_deadline_rank_above_every_other() -> None:
-    made = make_rows(*[(100.0, True)] * 18, *[(float("nan"), True)] * 2, (300.0, False))
-    assert meeting(made).changes[0].p95_ms is None
-    assert "(at least 2 of the last 20 calls over 200 ms)" in describe(made)
+    rows = make_rows(*[(100.0, True)] * 18, *[(float("nan"), True)] * 2, (300.0, False))
+    assert meeting(rows).changes[0].p95_ms is None
+    assert "(at least 2 of the last 20 calls over 200 ms)" in describe(rows)
 
 
 def test_at_most_a_hundred_calls_are_looked_back_on() -> None:
-    made = make_rows(*[(900.0, True)] * 50, *[(100.0, True)] * 100, (300.0, False))
-    assert (meeting(made).changes[0].calls, meeting(made).changes[0].p95_ms) == (100, 100.0)
+    rows = make_rows(*[(900.0, True)] * 50, *[(100.0, True)] * 100, (300.0, False))
+    assert (meeting(rows).changes[0].calls, meeting(rows).changes[0].p95_ms) == (100, 100.0)
 
 
 def test_each_seed_changes_for_itself_and_back() -> None:
-    one = make_rows((100.0, True), (300.0, False), (90.0, True))
+    rows = make_rows((100.0, True), (300.0, False), (90.0, True))
     other = make_rows((100.0, True), (100.0, True), (300.0, False), seed=1)
-    found = meeting([*other, *one])
+    found = meeting([*other, *rows])
     assert [(change.seed, change.step, change.mode) for change in found.changes] == [
         (0, 5, "overlap"),
         (0, 10, "inline"),
         (1, 10, "overlap"),
     ]
     assert (found.inline, found.overlapped) == (4, 2)
-    assert "overlap from steps 5 to 10 in 2 of 2 seeds" in describe([*one, *other])
-    assert describe([*one, *other]).endswith("1 later change")
+    assert "overlap from steps 5 to 10 in 2 of 2 seeds" in describe([*rows, *other])
+    assert describe([*rows, *other]).endswith("1 later change")
 
 
 @pytest.mark.parametrize(

@@ -52,8 +52,8 @@ def test_the_depth_does_not_depend_on_n(name: str) -> None:
         patch = native.map_device(target, n)
         assert len(native.colour(n, patch.pairs)) == steps
         for layers in (1, 2):
-            wanted = TemplateSpec(n, layers, patch.qubits, native=True)
-            template = store.obtain(wanted, name, device.target, None).template
+            template_spec = TemplateSpec(n, layers, patch.qubits, native=True)
+            template = store.obtain(template_spec, name, device.target, None).template
             # An RZZ takes two CZ.
             assert template.two_qubit_gates == 2 * layers * len(patch.pairs)
             assert template.two_qubit_depth == 2 * layers * steps

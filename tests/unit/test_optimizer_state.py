@@ -69,8 +69,8 @@ class Shift:
         self.by, self.parameter = by, parameter
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        asked = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
-        return Proposal(asked, None)
+        subproblem = Subproblem(np.zeros((2, 2)), -np.ones(2), base_version=base_version, budget_ns=budget_ns)
+        return Proposal(subproblem, None)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         return proposal.subproblem
@@ -136,7 +136,11 @@ def flatten(state: Any) -> Iterator[Tensor]:
 
 
 def test_the_table_has_every_optimizer_of_torch() -> None:
-    shipped = {one for one in vars(optim).values() if isinstance(one, type) and issubclass(one, Optimizer)}
+    shipped = {
+        variable
+        for variable in vars(optim).values()
+        if isinstance(variable, type) and issubclass(variable, Optimizer)
+    }
     assert set(STATE) == set(MAKE) == shipped - {Optimizer}
 
 
@@ -243,12 +247,12 @@ class Lookahead(Optimizer):
     def step(self, closure: Any = None) -> Any:
         parameters = [one for group in self.param_groups for one in group["params"]]
         if not self.state:
-            self.state = {one: {"slow": one.detach().clone()} for one in parameters}
+            self.state = {parameter: {"slow": parameter.detach().clone()} for parameter in parameters}
         found = self.optimizer.step(closure)
         self.steps += 1
         if self.steps % 4 == 0:
-            for one in parameters:
-                one.copy_(self.state[one]["slow"].lerp_(one, 0.5))
+            for parameter in parameters:
+                parameter.copy_(self.state[parameter]["slow"].lerp_(parameter, 0.5))
         return found
 
 
@@ -262,13 +266,13 @@ class Descent(Optimizer):
     def step(self, closure: Any = None) -> Any:
         with torch.enable_grad():
             found = closure()
-        for one in self.param_groups[0]["params"]:
-            self.descend(one)
+        for param_group in self.param_groups[0]["params"]:
+            self.descend(param_group)
         return found
 
-    def descend(self, one: Tensor) -> None:
-        assert one.grad is not None
-        one.sub_(0.1 * one.grad)
+    def descend(self, tensor: Tensor) -> None:
+        assert tensor.grad is not None
+        tensor.sub_(0.1 * tensor.grad)
 
 
 class Listed(Descent):
@@ -282,24 +286,24 @@ class Listed(Descent):
 class MasterWeights(Descent):
     """float64 parameters, of which the model's are made after each step."""
 
-    def descend(self, one: Tensor) -> None:
-        assert one.grad is not None
-        master = self.state[one].setdefault("master", one.detach().double().clone())
-        one.copy_(master.sub_(0.1 * one.grad))
+    def descend(self, tensor: Tensor) -> None:
+        assert tensor.grad is not None
+        master = self.state[tensor].setdefault("master", tensor.detach().double().clone())
+        tensor.copy_(master.sub_(0.1 * tensor.grad))
 
 
 class Trend(Descent):
     """An average of gradients under a name of its own."""
 
-    def descend(self, one: Tensor) -> None:
-        super().descend(one)
-        self.state[one].setdefault("trend", torch.zeros_like(one)).lerp_(one.grad, 0.1)
+    def descend(self, tensor: Tensor) -> None:
+        super().descend(tensor)
+        self.state[tensor].setdefault("trend", torch.zeros_like(tensor)).lerp_(tensor.grad, 0.1)
 
 
 class QuasiNewton(Descent):
     """A history as torch's LBFGS has it, under no parameter of the model."""
 
-    def descend(self, one: Tensor) -> None:
+    def descend(self, tensor: Tensor) -> None:
         self.state[torch.zeros(0)] = {"old_dirs": [torch.ones(3)]}
 
 
@@ -319,7 +323,9 @@ def test_a_copy_that_torch_does_not_know_moves_too(
     copies = [copy(run.optimizer, run.model.get_parameter(WEIGHT)) for run in (base, moved)]
     assert (copies[1] - copies[0]).flatten()[[0, 1, 4]].tolist() == pytest.approx([0.0, 0.5, 0.5])
     assert [
-        one.getMessage() for one in caplog.records if "keeps a copy of the parameters" in one.getMessage()
+        record.getMessage()
+        for record in caplog.records
+        if "keeps a copy of the parameters" in record.getMessage()
     ]
     # nothing takes a part of the delta back
     weights = [run.train(1).model.get_parameter(WEIGHT).detach() for run in (base, moved)]

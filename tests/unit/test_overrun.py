@@ -159,7 +159,7 @@ def test_a_run_of_overruns_is_invalid_in_the_headline_and_inconclusive(gate: Res
 @pytest.mark.parametrize("thresholds", [(), (Result.PASS,), (Result.INCONCLUSIVE,)])
 def test_a_run_of_overruns_is_inconclusive_under_strict(thresholds: tuple[Result, ...]) -> None:
     gate = gate_of(0, 0.5, "quantum_share", "min")
-    gates = tuple(gate.model_copy(update={"result": one}) for one in thresholds)
+    gates = tuple(gate.model_copy(update={"result": threshold}) for threshold in thresholds)
     run = summary({ARM: Call(waits_ms=120.0, p95_ms=140.0)}).model_copy(update={"thresholds": gates})
     unsettled = 5 if Result.INCONCLUSIVE in thresholds else 0
     assert (exit_code(run, strict=True), exit_code(run, strict=False)) == (unsettled, 0)
@@ -179,4 +179,7 @@ def test_a_single_overrun_among_many_calls_leaves_the_verdict() -> None:
     verdict = judge_summary(run.model_copy(update={"arms": {**run.arms, ARM: arm}})).verdict
     assert verdict.headline.startswith("Not worth it")
     assert verdict.modes == {ARM: "inline"}
-    assert any("1 of 200 calls; those latencies are this machine's" in one.text for one in verdict.sentences)
+    assert any(
+        "1 of 200 calls; those latencies are this machine's" in sentence.text
+        for sentence in verdict.sentences
+    )

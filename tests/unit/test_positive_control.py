@@ -92,7 +92,7 @@ def test_the_verdict_says_whether_solving_helps(
     below: tuple[float, ...], judged: str, where: str, excludes: str
 ) -> None:
     sentences = judge_summary(add_longer(below)).verdict.sentences
-    (text,) = [one.text for one in sentences if one.text.startswith("Positive control: ")]
+    (text,) = [sentence.text for sentence in sentences if sentence.text.startswith("Positive control: ")]
     assert judged in text
     assert where in text
     assert excludes in text
@@ -100,7 +100,7 @@ def test_the_verdict_says_whether_solving_helps(
 
 def test_without_the_longer_arm_nothing_is_said_of_the_control() -> None:
     sentences = judge_summary(summary({})).verdict.sentences
-    assert not [one for one in sentences if one.text.startswith("Positive control")]
+    assert not [sentence for sentence in sentences if sentence.text.startswith("Positive control")]
 
 
 def test_only_biases_of_the_quantized_network_train() -> None:

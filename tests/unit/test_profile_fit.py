@@ -99,7 +99,7 @@ def test_ibms_own_metrics_are_taken_as_they_are(tmp_path: Path) -> None:
     overhead = fit.fit_profile(records, "site", "Example lab").subjob_overhead
     assert overhead is not None
     assert overhead.kind == "constant"
-    assert overhead.mean_s == pytest.approx(min(one.usage_s for one in records), rel=1e-4)
+    assert overhead.mean_s == pytest.approx(min(record.usage_s for record in records), rel=1e-4)
 
 
 def test_another_distribution_shows_as_a_distance(tmp_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_the_command_writes_a_profile_that_loads(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code in {0, None}
-    said = json.loads(capsys.readouterr().out)
-    assert said["records"] == 60
+    document = json.loads(capsys.readouterr().out)
+    assert document["records"] == 60
     assert load(str(out)).name == "lab"

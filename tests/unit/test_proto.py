@@ -124,7 +124,7 @@ def test_the_enums_are_the_domains(compiled: FileDescriptorProto, name: str, wor
     enum = next(enum for enum in compiled.enum_type if enum.name == name)
     prefix = "BREAKER_STATE" if name == "BreakerState" else name.upper()
     assert [value.name for value in enum.value] == [
-        f"{prefix}_{word}" for word in ("UNSPECIFIED", *(one.name for one in words))
+        f"{prefix}_{word}" for word in ("UNSPECIFIED", *(word.name for word in words))
     ]
 
 

@@ -110,7 +110,7 @@ async def leave_intents(*tags: str) -> MemoryLedger:
 
 
 async def states(ledger: MemoryLedger) -> dict[str, LedgerState]:
-    return {one.tag: one.state for one in await ledger.jobs()}
+    return {job.tag: job.state for job in await ledger.jobs()}
 
 
 def test_every_record_of_this_provider_comes_to_rest_and_nothing_is_submitted() -> None:

@@ -170,6 +170,6 @@ def test_subsets_and_interrupted_runs_are_drawn(names: tuple[str, ...], last: in
     steps, _ = run(synthetic.SMALL, *names)
     steps = [step for step in steps if step.step <= last and (step.seed == 0 or last > 24)]
     arms = tuple(arm for arm in synthetic.ARMS if arm.name in names)
-    found = draw_charts(steps, synthetic.summary(steps, synthetic.SMALL, arms=arms, status="interrupted"))
-    assert all("INTERRUPTED" in svg(figure.chart) for figure in found.values())
-    assert ("break_even" in found) == (names != ("classical-only",) and last > 0)
+    charts = draw_charts(steps, synthetic.summary(steps, synthetic.SMALL, arms=arms, status="interrupted"))
+    assert all("INTERRUPTED" in svg(figure.chart) for figure in charts.values())
+    assert ("break_even" in charts) == (names != ("classical-only",) and last > 0)

@@ -77,7 +77,7 @@ def test_an_arms_name_is_whole_beside_large_figures() -> None:
     _, summary = run()
     at = Percentile(value=None, upper_bound=None)
     large = {
-        name: found.model_copy(
+        name: metric.model_copy(
             update={
                 "n": 10_000,
                 "mean": 11_583.0,
@@ -85,9 +85,9 @@ def test_an_arms_name_is_whole_beside_large_figures() -> None:
                 "percentiles": dict.fromkeys(("p50", "p95", "p99"), at),
             }
         )
-        if isinstance(found, Latency)
-        else found
-        for name, found in summary.metrics.items()
+        if isinstance(metric, Latency)
+        else metric
+        for name, metric in summary.metrics.items()
     }
     text = print_summary(summary.model_copy(update={"metrics": large}))
     assert "…" not in text

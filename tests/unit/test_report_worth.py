@@ -25,9 +25,9 @@ AT = SecondPrices(currency="USD", gpu_second=2.10 / 3600, qpu_second=1.60)
 
 
 def find_even(steps: list[StepRow], summary: Summary) -> str:
-    found = find_break_even(summary, table(steps), AT)
-    assert found is not None
-    return svg(draw_break_even(found, looks(summary.arms), []))
+    break_even = find_break_even(summary, table(steps), AT)
+    assert break_even is not None
+    return svg(draw_break_even(break_even, looks(summary.arms), []))
 
 
 def make_call_cost(arm: str = "hybrid-mine", *, by_wall: bool = False, gain: float | None = None) -> CallCost:
@@ -53,9 +53,9 @@ def with_costs(summary: Summary, costs: dict[str, Cost]) -> Summary:
 @pytest.mark.parametrize("names", [(), ("classical-only",), ("hybrid-colocated",)])
 def test_the_prices_are_those_the_costs_were_reckoned_with(names: tuple[str, ...]) -> None:
     _, summary = run(synthetic.SMALL, *names)
-    found = find_prices(summary)
-    assert found == AT
-    assert word_prices(found) == "2.10 USD a GPU hour, 1.60 USD a QPU second"
+    prices = find_prices(summary)
+    assert prices == AT
+    assert word_prices(prices) == "2.10 USD a GPU hour, 1.60 USD a QPU second"
 
 
 def test_a_summary_without_prices_draws_no_money() -> None:
@@ -63,11 +63,11 @@ def test_a_summary_without_prices_draws_no_money() -> None:
     old = {name: arm.cost.model_copy(update={"prices": None}) for name, arm in summary.arms.items()}
     summary = with_costs(summary, old)
     assert find_prices(summary) is None
-    found = draw_charts(steps, summary)
+    charts = draw_charts(steps, summary)
     for name in ("loss_against_money", "break_even"):
-        assert "are unknown" in found[name].caption
-        assert "are unknown" in svg(found[name].chart)
-        assert "EMULATED" in svg(found[name].chart)
+        assert "are unknown" in charts[name].caption
+        assert "are unknown" in svg(charts[name].chart)
+        assert "EMULATED" in svg(charts[name].chart)
 
 
 def test_courses_end_at_the_cost_of_the_summary() -> None:
@@ -121,10 +121,10 @@ def test_free_of_charge_is_drawn_too() -> None:
         for name, arm in summary.arms.items()
     }
     summary = with_costs(summary, free)
-    found = draw_charts(steps, summary)
-    assert "loss_against_money" in found
-    assert "free in the settings" in found["break_even"].caption
-    assert "0 USD" in svg(found["loss_against_money"].chart)
+    charts = draw_charts(steps, summary)
+    assert "loss_against_money" in charts
+    assert "free in the settings" in charts["break_even"].caption
+    assert "0 USD" in svg(charts["loss_against_money"].chart)
 
 
 @pytest.mark.parametrize("by_wall", [False, True])
@@ -142,8 +142,8 @@ def test_no_price_is_low_enough_for_a_round_trip_longer_than_the_classical_answe
 
 
 def test_the_solver_time_of_the_same_cost_breaks_even_with_this_run() -> None:
-    one = make_call_cost()
-    assert one.price(one.classical_s(AT), one.blocked_s, AT) == pytest.approx(AT.qpu_second)
+    call_cost = make_call_cost()
+    assert call_cost.price(call_cost.classical_s(AT), call_cost.blocked_s, AT) == pytest.approx(AT.qpu_second)
 
 
 def test_gains_move_the_line_only_where_both_are_settled() -> None:
@@ -161,15 +161,15 @@ def test_gains_move_the_line_only_where_both_are_settled() -> None:
 
 def test_fabrics_are_compared_and_their_gain_is_reported() -> None:
     steps, summary = run()
-    found = find_break_even(summary, table(steps), AT)
-    assert found is not None
-    assert [one.arm for one in found.quantum] == [
+    break_even = find_break_even(summary, table(steps), AT)
+    assert break_even is not None
+    assert [one.arm for one in break_even.quantum] == [
         "hybrid-colocated",
         "hybrid-onprem-today",
         "hybrid-public-cloud",
     ]
-    assert no_gain(found) == []
-    factor = found.gain_factor(found.quantum[0])
+    assert no_gain(break_even) == []
+    factor = break_even.gain_factor(break_even.quantum[0])
     assert factor is not None
     colocated, control = (summary.arms[name] for name in ("hybrid-colocated", "classical-control"))
     assert colocated.loss.improvement
@@ -191,11 +191,11 @@ def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[
         for name, arm in summary.arms.items()
     }
     summary = summary.model_copy(update={"arms": arms})
-    found = find_break_even(summary, table(steps), AT)
-    assert found is not None
-    assert all(found.gain_factor(one) is None for one in found.quantum)
-    assert "no break-even exists for any of them" in findings(found)
-    chart = svg(draw_break_even(found, looks(summary.arms), []))
+    break_even = find_break_even(summary, table(steps), AT)
+    assert break_even is not None
+    assert all(break_even.gain_factor(one) is None for one in break_even.quantum)
+    assert "no break-even exists for any of them" in findings(break_even)
+    chart = svg(draw_break_even(break_even, looks(summary.arms), []))
     assert "no break-even" in chart
     assert "for its gain" not in chart
 

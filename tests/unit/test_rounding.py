@@ -171,11 +171,11 @@ def test_a_forward_pass_that_shows_a_layer_nothing_is_said() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.linear(x, self.inner.weight, self.inner.bias)
 
-    seen = Calibrated(InlinedLinear(), torch.randn(8, 4))
+    calibrated = Calibrated(InlinedLinear(), torch.randn(8, 4))
     with pytest.raises(
         SettingsError, match=r"layer 'inner': a forward pass does not call it; pass the model"
     ):
-        seen.inputs("inner")
+        calibrated.inputs("inner")
 
 
 def test_nan_in_the_model_names_the_field_and_touches_nothing() -> None:

@@ -17,8 +17,8 @@ def of(arm: str, call: Call) -> SanityArm:
     return found
 
 
-def results(found: SanityArm) -> dict[str, SanityResult]:
-    return {one.statistic: one.result for one in found.figures}
+def results(sanity_arm: SanityArm) -> dict[str, SanityResult]:
+    return {figure.statistic: figure.result for figure in sanity_arm.figures}
 
 
 @pytest.mark.parametrize("name", profiles.list_profiles())

@@ -28,12 +28,12 @@ def job(n: int = 3) -> Job:
 
 
 def test_steps_come_in_order_and_then_the_last_one_for_ever() -> None:
-    given = Samples(np.ones((1, 3), np.uint8), np.array([10]))
+    samples = Samples(np.ones((1, 3), np.uint8), np.array([10]))
     refused = ProviderError(FaultKind.TRANSIENT, "busy")
     broken = ProviderError(FaultKind.AMBIGUOUS, "connection lost")
 
     async def main() -> None:
-        script: list[Step] = [Fail(refused), Fail(broken, on="collect"), Reply(samples=(given,))]
+        script: list[Step] = [Fail(refused), Fail(broken, on="collect"), Reply(samples=(samples,))]
         provider = ScriptedProvider(WallClock(), script, predicted_s=0.25)
         with pytest.raises(ProviderError) as caught:
             await provider.submit(job())
@@ -41,7 +41,7 @@ def test_steps_come_in_order_and_then_the_last_one_for_ever() -> None:
         with pytest.raises(ProviderError) as caught:
             await provider.collect(await provider.submit(job()))
         assert caught.value is broken
-        assert (await provider.collect(await provider.submit(job()))).samples == (given,)
+        assert (await provider.collect(await provider.submit(job()))).samples == (samples,)
         for _ in range(3):
             assert (await provider.collect(await provider.submit(job()))).samples[0].shots == 10
         assert (provider.submits, provider.collects, provider.cancels) == (6, 5, 0)

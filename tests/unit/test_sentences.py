@@ -68,7 +68,7 @@ def texts(run: Summary) -> list[str]:
     """Headline, sentences, sanity and checklist, and all that the terminal prints."""
     out = io.StringIO()
     show(run, Path("run"), Console(file=out, width=200), [])
-    said = [one.text for one in run.verdict.sentences]
+    said = [sentence.text for sentence in run.verdict.sentences]
     said += [one.said for one in run.sanity] + [one.said for one in run.checklist]
     return [run.verdict.headline, *said, *out.getvalue().splitlines()]
 
@@ -88,12 +88,16 @@ def test_no_sentence_contradicts_its_figures(name: str, status: str) -> None:
 
 def test_a_gate_that_passes_with_few_calls_speaks_of_its_calls() -> None:
     run = judge_summary(MATRIX["90 calls, 0 late"])
-    (text,) = [one.text for one in run.verdict.sentences if one.text.startswith(f"{COLOCATED}, inline")]
+    (text,) = [
+        sentence.text
+        for sentence in run.verdict.sentences
+        if sentence.text.startswith(f"{COLOCATED}, inline")
+    ]
     assert "every call was within 200 ms" in text
     gate = run.mission_gates[0]
     assert gate_value(run, gate) == "no p95 is printed below 130 calls"
     enough = judge_summary(MATRIX["130 calls, 0 late"])
-    assert any("its p95 is within 200 ms" in one.text for one in enough.verdict.sentences)
+    assert any("its p95 is within 200 ms" in sentence.text for sentence in enough.verdict.sentences)
 
 
 @pytest.mark.parametrize("n", [89, 90, 129, 130])
@@ -110,7 +114,9 @@ def test_raw_calls_are_named_where_no_hybrid_arm_ran() -> None:
 
 def test_a_loss_that_is_equal_is_not_above() -> None:
     run = judge_summary(summary({COLOCATED: call(200, Result.PASS)}))
-    assert any("a held-out loss equal to classical-only's" in one.text for one in run.verdict.sentences)
+    assert any(
+        "a held-out loss equal to classical-only's" in sentence.text for sentence in run.verdict.sentences
+    )
 
 
 def test_the_time_a_run_took_is_the_walls_and_emulated_time_says_so() -> None:

@@ -75,13 +75,16 @@ def test_every_scale_that_is_accepted_has_finite_answers(exponent: int) -> None:
     """From denormal numbers to the bound: energies, gains and angles."""
     base = random_subproblem(4, 1)
     scale = math.ldexp(1.0, exponent)
-    asked = Subproblem(base.quadratic * scale, base.linear * scale, base.offset * scale)
-    answers = [race.incumbent(asked), *(race.classical(asked, one) for one in (Exact(), Greedy(), Tabu()))]
-    best = race.best(asked, tuple(answers))
+    subproblem = Subproblem(base.quadratic * scale, base.linear * scale, base.offset * scale)
+    answers = [
+        race.incumbent(subproblem),
+        *(race.classical(subproblem, one) for one in (Exact(), Greedy(), Tabu())),
+    ]
+    best = race.best(subproblem, tuple(answers))
     for answer in answers:
         assert math.isfinite(answer.energy)
         assert abs(answer.energy) <= MAX_ENERGY
-        assert best.energy <= answer.energy + asked.tie_tolerance()
-    for angles in (cold(asked), parameters(asked, best.bits)):
+        assert best.energy <= answer.energy + subproblem.tie_tolerance()
+    for angles in (cold(subproblem), parameters(subproblem, best.bits)):
         for phases in (angles.field, angles.coupling, angles.mixer, angles.warm):
             assert np.isfinite(phases).all()

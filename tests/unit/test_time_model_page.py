@@ -32,9 +32,9 @@ def rows(headings: str) -> list[list[str]]:
 
 def number(cell: str) -> float:
     """The first figure of a cell, as the page writes it."""
-    found = re.search(r"[−+]?[\d,]*\.?\d+", cell)
-    assert found, cell
-    return float(found[0].replace(",", "").replace("−", "-"))
+    match = re.search(r"[−+]?[\d,]*\.?\d+", cell)
+    assert match, cell
+    return float(match[0].replace(",", "").replace("−", "-"))
 
 
 def job_id(cell: str) -> str:

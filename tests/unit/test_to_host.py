@@ -64,9 +64,9 @@ def test_a_transposed_view_and_a_leaf_with_a_gradient_come_over_as_they_read() -
 @pytest.mark.parametrize("count", [1, 4])
 def test_it_is_one_transfer_however_many_there_are(count: int) -> None:
     tensors: list[Tensor] = [torch.randn(3, 3) for _ in range(count)]
-    with HostCopies() as seen:
+    with HostCopies() as host_copies:
         to_host(*tensors)
-    assert seen.copies == [True]
+    assert host_copies.copies == [True]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,6 @@ def test_it_is_one_transfer_however_many_there_are(count: int) -> None:
 def test_a_rebuilt_surrogate_costs_one_transfer(build: Any, name: str) -> None:
     kernel: Kernel = build(0).kernel(name, 8)
     proposal = kernel.propose(0, 1)
-    with HostCopies() as seen:
+    with HostCopies() as host_copies:
         kernel.rebuild(proposal, 1)
-    assert seen.copies.count(True) == 1
+    assert host_copies.copies.count(True) == 1

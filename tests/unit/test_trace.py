@@ -38,15 +38,15 @@ def parse(steps: list[StepRow], path: Path) -> ParsedTrace:
     write_trace(steps, path)
     trace = Trace()
     trace.ParseFromString(path.read_bytes())
-    found = ParsedTrace({}, {}, [], defaultdict(list))
+    parsed_trace = ParsedTrace({}, {}, [], defaultdict(list))
     open_slices: dict[int, list[tuple[str, int]]] = defaultdict(list)
     for packet in trace.packet:
         if packet.HasField("track_descriptor"):
             track = packet.track_descriptor
             if track.HasField("process"):
-                found.processes[track.uuid] = track.process.process_name
+                parsed_trace.processes[track.uuid] = track.process.process_name
             else:
-                found.tracks[track.uuid] = (track.parent_uuid, track.name)
+                parsed_trace.tracks[track.uuid] = (track.parent_uuid, track.name)
             continue
         event = packet.track_event
         stack = open_slices[event.track_uuid]
@@ -55,11 +55,13 @@ def parse(steps: list[StepRow], path: Path) -> ParsedTrace:
             stack.append((event.name, packet.timestamp))
         elif event.type == TrackEvent.TYPE_SLICE_END:
             name, start = stack.pop()
-            found.slices.append(DrawnSlice(event.track_uuid, name, len(stack), start, packet.timestamp))
+            parsed_trace.slices.append(
+                DrawnSlice(event.track_uuid, name, len(stack), start, packet.timestamp)
+            )
         else:
-            found.values[event.track_uuid].append(event.double_counter_value)
+            parsed_trace.values[event.track_uuid].append(event.double_counter_value)
     assert not any(open_slices.values())
-    return found
+    return parsed_trace
 
 
 def assert_nested(slices: list[DrawnSlice]) -> None:

@@ -42,20 +42,20 @@ def add(history: History, count: int, moved_at: int, cpu: str = "one") -> None:
 
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[History]:
-    with History(tmp_path / "history.db") as found:
-        yield found
+    with History(tmp_path / "history.db") as history:
+        yield history
 
 
 def test_a_change_is_reported_with_its_run_and_whether_it_is_worse(history: History, tmp_path: Path) -> None:
     add(history, 24, 12)
-    found = read_trends(history)
-    assert [trend.metric for trend in found.trends] == [GOODPUT, P99]
-    assert {(t.metric, one.points[change.index].run_id) for t, one, change in found.changes} == {
+    trends = read_trends(history)
+    assert [trend.metric for trend in trends.trends] == [GOODPUT, P99]
+    assert {(t.metric, one.points[change.index].run_id) for t, one, change in trends.changes} == {
         (P99, "one-12"),
         (GOODPUT, "one-12"),
     }
-    assert f"1 of 2 changes are to the worse, the last in {P99} from 10.0 ms to 13.0 ms" in headline(found)
-    page = write_trends(found, history, tmp_path / "page")
+    assert f"1 of 2 changes are to the worse, the last in {P99} from 10.0 ms to 13.0 ms" in headline(trends)
+    page = write_trends(trends, history, tmp_path / "page")
     text = page.read_text(encoding="utf-8")
     assert "EMULATED" in text
     assert "<script" not in text
@@ -65,7 +65,7 @@ def test_a_change_is_reported_with_its_run_and_whether_it_is_worse(history: Hist
     assert pq.read_table(tmp_path / "page" / "history.parquet").num_rows == 72
     # what moved to the worse is drawn first
     assert text.index('<figure id="trend-load-software') < text.index('<figure id="trend-load-goodput')
-    document = json.loads(json.dumps(as_json(found)))
+    document = json.loads(json.dumps(as_json(trends)))
     (change,) = document["metrics"][P99]["changes"]
     assert (change["run_id"], change["worse"]) == ("one-12", True)
 
@@ -76,9 +76,9 @@ def test_labels_of_neighbouring_changes_are_on_separate_lines(history: History, 
         figure = HistoryFigure(P99, "ms", "lower", 1_000, level * (1 + 0.002 * (number % 3)), None)
         started = f"2026-10-{number + 1:02d}T03:00:00"
         history.add(HistoryEntry(f"r-{number}", "load", started, "0.1", True, "wall", {}, (figure,)))
-    found = read_trends(history)
-    assert len(found.changes) == 2
-    write_trends(found, history, tmp_path)
+    trends = read_trends(history)
+    assert len(trends.changes) == 2
+    write_trends(trends, history, tmp_path)
     chart = (tmp_path / "charts" / "trend-load-software-p99-ms.svg").read_text(encoding="utf-8")
     heights = re.findall(r'<text[^>]*translate\([^,]*,([^)]*)\)"[^>]*>[^<]*, (?:worse|better)<', chart)
     assert len(set(heights)) == 2
@@ -87,19 +87,19 @@ def test_labels_of_neighbouring_changes_are_on_separate_lines(history: History, 
 def test_another_environment_is_a_series_not_a_change(history: History) -> None:
     add(history, 10, 99)
     add(history, 10, 0, cpu="another")
-    found = read_trends(history, ["load.software.*"])
-    (trend,) = found.trends
-    assert [one.name for one in trend.series] == ["A", "B"]
-    assert found.changes == []
-    assert found.environments == {"A": {"cpu": "another"}, "B": {"cpu": "one"}}
-    assert "no level has moved" in headline(found)
+    trends = read_trends(history, ["load.software.*"])
+    (trend,) = trends.trends
+    assert [series.name for series in trend.series] == ["A", "B"]
+    assert trends.changes == []
+    assert trends.environments == {"A": {"cpu": "another"}, "B": {"cpu": "one"}}
+    assert "no level has moved" in headline(trends)
 
 
 def test_too_few_runs_say_how_many_it_takes(history: History, tmp_path: Path) -> None:
     add(history, 3, 1)
-    found = read_trends(history)
-    assert "that takes 8 runs in one environment, the longest series has 3" in headline(found)
-    assert write_trends(found, history, tmp_path / "page").is_file()
+    trends = read_trends(history)
+    assert "that takes 8 runs in one environment, the longest series has 3" in headline(trends)
+    assert write_trends(trends, history, tmp_path / "page").is_file()
 
 
 def test_a_pattern_that_fits_nothing_and_an_empty_history_are_refused(history: History) -> None:

@@ -20,7 +20,7 @@ GAINS = (0.2, 0.21, 0.19)
 
 
 def join_verdict(run: Summary, start: str) -> str:
-    (text,) = [one.text for one in run.verdict.sentences if one.text.startswith(start)]
+    (text,) = [sentence.text for sentence in run.verdict.sentences if sentence.text.startswith(start)]
     return text
 
 
@@ -129,7 +129,7 @@ def test_a_sites_own_profile_is_placed_by_its_round_trip() -> None:
 def test_idle_sessions_are_judged_against_their_jobs() -> None:
     def idle(idle_s: float | None) -> str:
         call = Call(waits_ms=2_300.0, p95_ms=2_400.0, gate=Result.FAIL, cost=make_cost(100.0, idle_s))
-        return " ".join(one.text for one in judge_summary(summary({CLOUD: call})).verdict.sentences)
+        return " ".join(sentence.text for sentence in judge_summary(summary({CLOUD: call})).verdict.sentences)
 
     assert "75.0 of 100 QPU s were idle (75.0 %, 120 USD); more was paid for waiting than for jobs" in idle(
         75.0
@@ -141,15 +141,15 @@ def test_idle_sessions_are_judged_against_their_jobs() -> None:
 def test_arms_that_trained_alike_are_reported_once_and_every_sentence_has_its_figure() -> None:
     run = judge_summary(summary({COLOCATED: NEAR, ONPREM: FAR, CLOUD: FAR}))
     assert join_verdict(run, f"{COLOCATED}, {ONPREM}, {CLOUD} end with a held-out loss")
-    for one in run.verdict.sentences:
-        assert one.figures
-        assert re.search(r"\d", one.text) or one.text.startswith("Staged: ")
+    for sentence in run.verdict.sentences:
+        assert sentence.figures
+        assert re.search(r"\d", sentence.text) or sentence.text.startswith("Staged: ")
 
 
 def test_due_calls_that_were_skipped_are_counted_with_their_reasons() -> None:
     run = summary({COLOCATED: NEAR})
     arm = run.arms[COLOCATED].model_copy(update={"skipped_calls": {"in_flight": 9, "retry_after": 3}})
     run = judge_summary(run.model_copy(update={"arms": run.arms | {COLOCATED: arm}}))
-    (text,) = [one.text for one in run.verdict.sentences if "skipped" in one.text]
+    (text,) = [sentence.text for sentence in run.verdict.sentences if "skipped" in sentence.text]
     assert f"of {arm.calls + 12} due calls 12 were skipped" in text
     assert "9 because an earlier call was in flight, 3 because" in text

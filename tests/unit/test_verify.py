@@ -259,12 +259,12 @@ def test_a_training_that_diverged_is_kept_read_and_said(run: Path, tmp_path: Pat
     folder.write_steps(rows)
     folder.write_summary(summarise(rows, facts()))
     assert faults(run) == []
-    said = [one.text for one in folder.read_summary().verdict.sentences]
+    said = [sentence.text for sentence in folder.read_summary().verdict.sentences]
     assert "quantum-raw: no finite held-out loss to hold against classical-only's; training diverged." in said
-    with History(tmp_path / "history.db") as kept:
-        kept.add(entry(run))
-        assert kept.trend("quantum-raw.loss") == []
-        assert len(kept.trend("quantum-raw.compute_h")) == 1
+    with History(tmp_path / "history.db") as history:
+        history.add(entry(run))
+        assert history.trend("quantum-raw.loss") == []
+        assert len(history.trend("quantum-raw.compute_h")) == 1
 
 
 def test_a_metric_cannot_pass_a_threshold_that_there_is_not(run: Path) -> None:

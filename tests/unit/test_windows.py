@@ -86,47 +86,49 @@ def test_in_process_a_job_waits_for_the_windows_end() -> None:
 
 def test_at_the_endpoint_the_qpu_is_taken_between_two_jobs_and_comes_back_with_new_values() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today", calibration=windows(10.0, 5.0))
-        one.endpoint.begin()
-        before = await properties(one)
+        client = open_client("onprem-today", calibration=windows(10.0, 5.0))
+        client.endpoint.begin()
+        before = await properties(client)
         job = (flip_circuit(), None, 1000)
         await asyncio.sleep(9.5)
-        running = (await one.submit(sampler(job))).json["id"]  # 2 s and a bit, across the window's begin
-        waiting = (await one.submit(sampler(job))).json["id"]
+        running = (await client.submit(sampler(job))).json["id"]  # 2 s and a bit, across the window's begin
+        waiting = (await client.submit(sampler(job))).json["id"]
         await asyncio.sleep(3.0)
-        assert await one.state(running) == "Completed"
-        assert (await properties(one))["last_update_date"] == before["last_update_date"]
-        assert await one.wait_ended(waiting) == "Completed"
-        held = [one.endpoint.job(job_id).locked[0] for job_id in (running, waiting)]
+        assert await client.state(running) == "Completed"
+        assert (await properties(client))["last_update_date"] == before["last_update_date"]
+        assert await client.wait_ended(waiting) == "Completed"
+        held = [client.endpoint.job(job_id).locked[0] for job_id in (running, waiting)]
         assert held[0].start_s < 10.0 < held[0].end_s
         assert held[1].start_s == pytest.approx(held[0].end_s + 5.0, abs=1e-6)
-        after = await properties(one)
+        after = await properties(client)
         assert after["last_update_date"] != before["last_update_date"]
         assert errors(after) != errors(before)
         # what waited for the QPU is not paid for
-        assert one.endpoint.account.consumed_s == pytest.approx(sum(it.seconds for it in held))
-        await one.endpoint.end()
+        assert client.endpoint.account.consumed_s == pytest.approx(sum(it.seconds for it in held))
+        await client.endpoint.end()
 
     run_virtual(scenario())
 
 
 def test_a_session_keeps_a_calibration_out_until_it_ends() -> None:
     async def scenario() -> None:
-        one = open_client("onprem-today", calibration=windows(10.0, 5.0))
-        one.endpoint.begin()
-        before = await properties(one)
-        opened = await one.call("POST", "/sessions", {"mode": "dedicated", "backend": "ibm_torino"})
+        client = open_client("onprem-today", calibration=windows(10.0, 5.0))
+        client.endpoint.begin()
+        before = await properties(client)
+        opened = await client.call("POST", "/sessions", {"mode": "dedicated", "backend": "ibm_torino"})
         session_id = opened.json["id"]
         await asyncio.sleep(8.0)
         for _ in range(3):
-            job_id = (await one.submit(sampler((flip_circuit(), None, 10)), session_id=session_id)).json["id"]
-            assert await one.wait_ended(job_id) == "Completed"
-        assert one.endpoint.time.now_s() < 16.0
-        assert await properties(one) == before
-        await one.call("DELETE", f"/sessions/{session_id}/close")
+            job_id = (await client.submit(sampler((flip_circuit(), None, 10)), session_id=session_id)).json[
+                "id"
+            ]
+            assert await client.wait_ended(job_id) == "Completed"
+        assert client.endpoint.time.now_s() < 16.0
+        assert await properties(client) == before
+        await client.call("DELETE", f"/sessions/{session_id}/close")
         await asyncio.sleep(6.0)
-        assert (await properties(one))["last_update_date"] != before["last_update_date"]
-        await one.endpoint.end()
+        assert (await properties(client))["last_update_date"] != before["last_update_date"]
+        await client.endpoint.end()
 
     run_virtual(scenario())
 

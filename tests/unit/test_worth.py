@@ -59,7 +59,7 @@ def test_throughput_counts_the_arms_own_time() -> None:
 
 def test_the_verdict_says_where_calls_break_even_and_what_faster_ones_could_give() -> None:
     _, summary = run()
-    sentences = {one.text: one.figures for one in judge_summary(summary).verdict.sentences}
+    sentences = {sentence.text: sentence.figures for sentence in judge_summary(summary).verdict.sentences}
     ceiling = summary.amdahl["hybrid-colocated"]
     assert ceiling.at_most is not None
     (bound,) = [text for text in sentences if text.startswith("hybrid-colocated: calls block")]
@@ -72,4 +72,4 @@ def test_a_run_without_quantum_calls_finds_no_break_even_and_no_ceiling() -> Non
     _, summary = run(synthetic.SMALL, "classical-only", "classical-control")
     assert summary.break_even is None
     assert summary.amdahl == {}
-    assert {one.arm for one in summary.paired_seeds} == {"classical-control"}
+    assert {paired_seed.arm for paired_seed in summary.paired_seeds} == {"classical-control"}
