@@ -58,9 +58,9 @@ def classical(n: int, count: int) -> Classical:
         subproblem = Subproblem(upper + upper.T, rng.normal(size=n))
         energies = [_time_solver(solver, subproblem, times[solver.name]) for solver in (exact, tabu)]
         met += energies[1] <= energies[0] + 1e-9
-    found = (float(np.median(values)) for values in times.values())
+    medians = (float(np.median(values)) for values in times.values())
     tails = (float(np.quantile(values, 0.95)) for values in times.values())
-    exact_ms, tabu_ms = zip(found, tails, strict=True)
+    exact_ms, tabu_ms = zip(medians, tails, strict=True)
     return Classical(n, exact_ms, tabu_ms, met / count)
 
 
@@ -76,15 +76,15 @@ def latencies(facts: DeviceFacts) -> list[Latency]:
     circuit = DeviceCircuit(
         compile_template(LATENCY_N, facts.name, device.target), QaoaParameters.idle(LATENCY_N)
     )
-    found = []
+    rows = []
     for name in profile.list_profiles():
         for shots in SHOTS:
             for delay, rep_delay_s in (("default", None), ("0", 0.0)):
                 job = Job.of((circuit,), shots, "benchmark", rep_delay_s)
-                one = profile.load(name)
-                mean_ms = sum(part.mean_ms for part in mean_by_component(job, facts, one))
-                found.append(Latency(name, shots, delay, mean_ms, quantile_s(job, facts, one, 0.95) * 1e3))
-    return found
+                loaded = profile.load(name)
+                mean_ms = sum(part.mean_ms for part in mean_by_component(job, facts, loaded))
+                rows.append(Latency(name, shots, delay, mean_ms, quantile_s(job, facts, loaded, 0.95) * 1e3))
+    return rows
 
 
 def markdown(solved: list[Classical], waits: list[Latency]) -> list[str]:
@@ -97,9 +97,9 @@ def markdown(solved: list[Classical], waits: list[Latency]) -> list[str]:
         "| n | exact, median | p95 | tabu, median | p95 | tabu met the optimum |",
         "|---|---|---|---|---|---|",
     ]
-    for one in solved:
-        cells = " | ".join(f"{value:.3f}" for value in (*one.exact_ms, *one.tabu_ms))
-        lines.append(f"| {one.n} | {cells} | {one.tabu_optimal:.0%} |")
+    for row in solved:
+        cells = " | ".join(f"{value:.3f}" for value in (*row.exact_ms, *row.tabu_ms))
+        lines.append(f"| {row.n} | {cells} | {row.tabu_optimal:.0%} |")
     lines += [
         "",
         "Milliseconds, one core, dense random subproblems. Beside them one call's latency, submit to samples "
@@ -117,10 +117,11 @@ def markdown(solved: list[Classical], waits: list[Latency]) -> list[str]:
 
 def sentence(solved: list[Classical], waits: list[Latency]) -> str:
     """Where the fastest call and enumeration take the same time, by enumeration's doubling."""
-    largest, smallest = solved[-1], min(waits, key=lambda one: one.mean_ms)
-    default = min((wait for wait in waits if wait.rep_delay == "default"), key=lambda one: one.mean_ms)
+    largest, smallest = solved[-1], min(waits, key=lambda wait: wait.mean_ms)
+    default = min((wait for wait in waits if wait.rep_delay == "default"), key=lambda wait: wait.mean_ms)
     crossing = {
-        one.rep_delay: largest.n + math.log2(one.mean_ms / largest.exact_ms[0]) for one in (smallest, default)
+        wait.rep_delay: largest.n + math.log2(wait.mean_ms / largest.exact_ms[0])
+        for wait in (smallest, default)
     }
     return (
         f"On time alone the fastest emulated call (`{smallest.profile}`, {smallest.shots} shots, rep_delay "

@@ -63,8 +63,8 @@ class Timings:
 
     def quantile_ms(self, way: str, quantile: float) -> float | None:
         """The nearest-rank quantile, milliseconds; None with too few samples to bound it."""
-        found = percentile(Sample.of(self.by_way[way]), quantile)
-        return found.value if found else None
+        bounded = percentile(Sample.of(self.by_way[way]), quantile)
+        return bounded.value if bounded else None
 
     @property
     def floor_ratio(self) -> float:
@@ -154,18 +154,18 @@ def _check(ways: dict[str, Way], subproblem: Subproblem, angles: QaoaParameters)
 def metrics(measured: tuple[Timings, ...]) -> dict[str, float | None]:
     """The figures others read; None where there are too few samples for a percentile."""
     n12 = measured[0]
-    found = {
+    figures = {
         "warm_overhead_p50_ms": n12.p50_ms(OVERHEAD),
         "warm_overhead_p99_ms": n12.quantile_ms(OVERHEAD, 0.99),
         "speedup_vs_transpile_per_call": n12.p50_ms(FOUNDING) / n12.p50_ms(WARM),
     }
     for timings in measured:
-        found[f"floor_ratio_n{timings.n}"] = timings.floor_ratio
+        figures[f"floor_ratio_n{timings.n}"] = timings.floor_ratio
         for way in WHAT:
             key = "_".join("".join(c if c.isalnum() else " " for c in way).lower().split())
-            found[f"{key}_p50_ms_n{timings.n}"] = timings.p50_ms(way)
-            found[f"{key}_p95_ms_n{timings.n}"] = timings.quantile_ms(way, 0.95)
-    return found
+            figures[f"{key}_p50_ms_n{timings.n}"] = timings.p50_ms(way)
+            figures[f"{key}_p95_ms_n{timings.n}"] = timings.quantile_ms(way, 0.95)
+    return figures
 
 
 def markdown(measured: tuple[Timings, ...]) -> list[str]:
@@ -186,8 +186,8 @@ def markdown(measured: tuple[Timings, ...]) -> list[str]:
             cells = " | ".join("too few" if value is None else f"{value:.3f}" for value in quantiles)
             lines.append(f"| {timings.n} | {way} | {what} | {cells} | {len(timings.by_way[way])} |")
     speedups, floors = (
-        " and ".join(f"{value(one):.{digits}f} at n = {one.n}" for one in measured)
-        for value, digits in ((_speedup, 0), (lambda one: one.floor_ratio, 2))
+        " and ".join(f"{value(timings):.{digits}f} at n = {timings.n}" for timings in measured)
+        for value, digits in ((_speedup, 0), (lambda timings: timings.floor_ratio, 2))
     )
     return [
         *lines,

@@ -70,10 +70,10 @@ def _energies(field: Float64s, coupling: Float64s) -> Float64s:
 def _start(warm: Float64s, energies: Float64s, state: Complexes) -> None:
     state[0] = 1.0
     for k in range(warm.shape[0]):
-        one, zero = np.sin(0.5 * warm[k]), np.cos(0.5 * warm[k])
+        amplitude_1, amplitude_0 = np.sin(0.5 * warm[k]), np.cos(0.5 * warm[k])
         for index in range(1 << k):
-            state[index + (1 << k)] = state[index] * one
-            state[index] *= zero
+            state[index + (1 << k)] = state[index] * amplitude_1
+            state[index] *= amplitude_0
     for index in range(state.shape[0]):
         state[index] *= complex(np.cos(energies[index]), -np.sin(energies[index]))
 

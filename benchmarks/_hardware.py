@@ -92,13 +92,13 @@ def pack(n: int, facts: DeviceFacts) -> Packed:
 
 def metrics(compared: list[Compared], packed: Packed) -> dict[str, float]:
     """The least favourable device counts."""
-    found = {}
-    for n in sorted({one.n for one in compared}):
-        found[f"depth_ratio_n{n}"] = min(one.depth_ratio for one in compared if one.n == n)
-        found[f"duration_ratio_n{n}"] = min(one.duration_ratio for one in compared if one.n == n)
-    found["packed_qpu_time_ratio_n12"] = packed.ratio
-    found["packed_lines_n12"] = packed.lines
-    return found
+    figures = {}
+    for n in sorted({row.n for row in compared}):
+        figures[f"depth_ratio_n{n}"] = min(row.depth_ratio for row in compared if row.n == n)
+        figures[f"duration_ratio_n{n}"] = min(row.duration_ratio for row in compared if row.n == n)
+    figures["packed_qpu_time_ratio_n12"] = packed.ratio
+    figures["packed_lines_n12"] = packed.lines
+    return figures
 
 
 def markdown(compared: list[Compared], packed: Packed) -> list[str]:
@@ -114,9 +114,9 @@ def markdown(compared: list[Compared], packed: Packed) -> list[str]:
         "|---|---|---|---|---|---|---|---|",
     ]
     lines.extend(
-        f"| {one.n} | {one.device} | {one.depth} | {one.general_depth:.0f} | {one.depth_ratio:.2f} | "
-        f"{one.duration_s * 1e6:.2f} | {one.general_duration_s * 1e6:.2f} | {one.duration_ratio:.2f} |"
-        for one in compared
+        f"| {row.n} | {row.device} | {row.depth} | {row.general_depth:.0f} | {row.depth_ratio:.2f} | "
+        f"{row.duration_s * 1e6:.2f} | {row.general_duration_s * 1e6:.2f} | {row.duration_ratio:.2f} |"
+        for row in compared
     )
     return [
         *lines,

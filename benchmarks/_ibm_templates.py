@@ -69,9 +69,9 @@ def _measure(n: int, rounds: int) -> Shot:
 
 def _median_ms(work: Callable[[], object], rounds: int) -> float:
     work()  # compiles and imports
-    taken = []
+    times_ms = []
     for _ in range(rounds):
         began = time.process_time()
         work()
-        taken.append((time.process_time() - began) * 1e3)
-    return statistics.median(taken)
+        times_ms.append((time.process_time() - began) * 1e3)
+    return statistics.median(times_ms)

@@ -64,9 +64,9 @@ def measure(endpoint: EmulatedEndpoint) -> tuple[Metered, ...]:
 def markdown(metered: tuple[Metered, ...]) -> list[str]:
     """A row a setting."""
     rows = [
-        f"| {len(one.setting.widths)} | {one.setting.shots} | {_delay(one.setting)} | {one.charged_s:.4f} "
-        f"| {one.formula_s:.4f} | {one.error_ratio:.1e} |"
-        for one in metered
+        f"| {len(row.setting.widths)} | {row.setting.shots} | {_delay(row.setting)} | {row.charged_s:.4f} "
+        f"| {row.formula_s:.4f} | {row.error_ratio:.1e} |"
+        for row in metered
     ]
     return [
         "| PUBs | shots | rep_delay | metered, s (EMULATED) | formula, s | error |",
@@ -82,7 +82,7 @@ def _delay(setting: Setting) -> str:
 async def _measure(endpoint: EmulatedEndpoint) -> tuple[Metered, ...]:
     provider = endpoint.provider()
     formula = _Formula()
-    found = []
+    rows = []
     for number, setting in enumerate(SETTINGS):
         circuits = tuple(circuit_of(n, seed) for seed, n in enumerate(setting.widths))
         delay_s = None if setting.rep_delay_us is None else setting.rep_delay_us * 1e-6
@@ -91,9 +91,9 @@ async def _measure(endpoint: EmulatedEndpoint) -> tuple[Metered, ...]:
         await provider.collect(await provider.submit(job))
         await provider.wait_settled()
         charged = (provider.budget.expenditure - before) / provider.budget.price.per_second
-        found.append(Metered(setting, charged, formula.usage_s(circuits, setting)))
+        rows.append(Metered(setting, charged, formula.usage_s(circuits, setting)))
     await provider.close()
-    return tuple(found)
+    return tuple(rows)
 
 
 class _Formula:
@@ -121,5 +121,9 @@ class _Formula:
         return float(loading_s + setting.shots * column_s / self._efficiency)
 
     def _median_s(self, name: str) -> float:
-        found = [one.duration for one in self._target[name].values() if one and one.duration is not None]
-        return float(statistics.median(found))
+        durations = [
+            properties.duration
+            for properties in self._target[name].values()
+            if properties and properties.duration is not None
+        ]
+        return float(statistics.median(durations))

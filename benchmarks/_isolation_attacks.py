@@ -45,15 +45,17 @@ def bomb() -> list[Payload]:
 
 def large() -> list[Payload]:
     """An honest circuit of 20 qubits and 500 gates, another one each time."""
-    found = []
+    payloads = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
         lines = []
         for _ in range(500):
             a, b = rng.choice(20, 2, replace=False)
             lines.append(f"cx q[{a}], q[{b}];" if rng.random() < 0.4 else f"rx({rng.random():.6f}) q[{a}];")
-        found.append(_circuit(HEAD + "qubit[20] q;\nbit[20] c;\n" + "\n".join(lines) + "\nc = measure q;\n"))
-    return found
+        payloads.append(
+            _circuit(HEAD + "qubit[20] q;\nbit[20] c;\n" + "\n".join(lines) + "\nc = measure q;\n")
+        )
+    return payloads
 
 
 def declarations() -> list[Payload]:
@@ -178,11 +180,11 @@ async def _attack(
     http_port: int,
     attacks: tuple[str, ...],
 ) -> None:
-    made = {name: make() for name, make in CALLERS.items() if name in attacks}
+    payloads_of = {name: make() for name, make in CALLERS.items() if name in attacks}
     ready()
     silent = [_keep_silent(counts, http_port)] if "silent" in attacks else []
     await asyncio.gather(
-        *(_send(counts, site, name, grpc_port, payloads) for name, payloads in made.items()), *silent
+        *(_send(counts, site, name, grpc_port, payloads) for name, payloads in payloads_of.items()), *silent
     )
 
 
@@ -212,30 +214,30 @@ async def _send_one(channels: Channels, method: str, payload: bytes) -> str:
 async def _keep_silent(counts: Counter[str], http_port: int) -> None:
     """So many connections that send nothing; each that is closed is opened again."""
     loop = asyncio.get_running_loop()
-    held: dict[socket.socket, None] = {}
+    connections: dict[socket.socket, None] = {}
 
-    def see(one: socket.socket) -> None:
+    def see(connection: socket.socket) -> None:
         with suppress(BlockingIOError):
             with suppress(ConnectionError):
-                one.recv(1)
-            loop.remove_reader(one)
-            one.close()
-            held.pop(one, None)
+                connection.recv(1)
+            loop.remove_reader(connection)
+            connection.close()
+            connections.pop(connection, None)
 
     while True:
-        while len(held) < SILENT:
-            one = socket.socket()
-            one.setblocking(False)
+        while len(connections) < SILENT:
+            connection = socket.socket()
+            connection.setblocking(False)
             try:
                 async with asyncio.timeout(1.0):
-                    await loop.sock_connect(one, ("127.0.0.1", http_port))
+                    await loop.sock_connect(connection, ("127.0.0.1", http_port))
             except (OSError, TimeoutError):
-                one.close()
+                connection.close()
                 break
-            held[one] = None
+            connections[connection] = None
             counts["silent: opened"] += 1
-            loop.add_reader(one, see, one)
-            if len(held) % 20 == 0:
+            loop.add_reader(connection, see, connection)
+            if len(connections) % 20 == 0:
                 await asyncio.sleep(0.01)  # 2,000 new ones a second, or this process takes the core
         await asyncio.sleep(0.05)
 
@@ -245,21 +247,21 @@ async def _offer(
 ) -> None:
     ready()
     dispatcher = GrpcDispatcher(connect(f"127.0.0.1:{grpc_port}", ClientTls(site.issue(name), SERVER)))
-    asked, rng = instances(64, _ns(BUDGET_S)), np.random.default_rng(1)
+    subproblems, rng = instances(64, _ns(BUDGET_S)), np.random.default_rng(1)
     under_way: set[asyncio.Task[Any]] = set()
     at = time.monotonic()
     while True:
         at += rng.exponential(1.0 / rate_per_s)
         await asyncio.sleep(max(0.0, at - time.monotonic()))
         counts[f"{name}: asked"] += 1
-        task = asyncio.create_task(_solve(dispatcher, asked[len(under_way) % len(asked)]))
+        task = asyncio.create_task(_solve(dispatcher, subproblems[len(under_way) % len(subproblems)]))
         under_way.add(task)
         task.add_done_callback(under_way.discard)
 
 
-async def _solve(dispatcher: GrpcDispatcher, asked: Any) -> None:
+async def _solve(dispatcher: GrpcDispatcher, subproblem: Any) -> None:
     with suppress(ShotclockError):
-        await dispatcher.solve(asked)
+        await dispatcher.solve(subproblem)
 
 
 def _circuit(source: str | bytes) -> Payload:

@@ -67,7 +67,7 @@ class Measured:
 def metrics(measured: Measured) -> dict[str, float]:
     """Without those percentiles that have too few samples."""
     wired, durable, sustained = measured.wired, measured.durable, measured.sustained
-    found = {
+    figures = {
         **_percentiles("inprocess_overhead", measured.awaited),
         **_percentiles("inprocess_from_thread", measured.asked),
         **_percentiles("inprocess_overhead_while_training", measured.beside.calls),
@@ -86,7 +86,7 @@ def metrics(measured: Measured) -> dict[str, float]:
         "training_step_alone_ms": measured.beside.step_alone_ms,
         "training_step_beside_calls_ms": measured.beside.step_beside_ms,
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in figures.items() if value is not None}
 
 
 def _percentiles(key: str, series: Series) -> dict[str, float | None]:

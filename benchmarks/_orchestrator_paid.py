@@ -37,7 +37,7 @@ class Durable:
 
 def measure(free: System, calls: int) -> Durable:
     """Rounds of the three ways; each finds the disk idle, for what the one before wrote is written."""
-    found = (
+    three_series = (
         Series(PAID),
         Series("in process, a free provider, in the same rounds"),
         Series(f"bare write of {FRAME_BYTES} bytes + fsync"),
@@ -46,9 +46,9 @@ def measure(free: System, calls: int) -> Durable:
         for subproblem in instances(WARM_UP):
             paid.host.run(_call(paid, subproblem))
         for _ in range(BLOCKS):
-            _block(found, free, paid, log, instances(calls // BLOCKS))
+            _block(three_series, free, paid, log, instances(calls // BLOCKS))
         rate = paid.host.run(in_flight(PAID, _Deciding(paid).solve, instances(), calls))
-    return Durable(*found, rate)
+    return Durable(*three_series, rate)
 
 
 def _block(
@@ -62,8 +62,8 @@ def _block(
     outcomes: dict[str, list[Outcome]] = {"free": [], "paid": []}
     synced = []
     for subproblem in subproblems:
-        for name, one in (("free", free), ("paid", paid)):
-            took, ended = one.host.run(_call(one, subproblem))
+        for name, path in (("free", free), ("paid", paid)):
+            took, ended = path.host.run(_call(path, subproblem))
             latencies[name] += took
             outcomes[name] += ended
         synced.append(_sync_ns(log))
@@ -74,10 +74,10 @@ def _block(
 
 async def _call(on: System, subproblem: Subproblem) -> tuple[list[int], list[Outcome]]:
     """One timed call; then, untimed, the decision that closes its record, until that is written."""
-    found = await on.time_calls([subproblem])
+    timed = await on.time_calls([subproblem])
     await on.path.orchestrator.record_decision(subproblem.request_id, Decision.APPLIED)
     await on.path.pipeline.book.wait_settled()
-    return found
+    return timed
 
 
 class _Deciding:

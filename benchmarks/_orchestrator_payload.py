@@ -46,13 +46,13 @@ class Carried:
 def measure(sizes: Sizes, trips: int) -> Carried:
     """Blocks of every way in turn, one round trip at a time."""
     with _ways(sizes) as trip:
-        found = tuple(Series(name) for name in trip)
+        ways = tuple(Series(name) for name in trip)
         for way in trip.values():
             _time_trips(way, WARM_UP)
         for _ in range(BLOCKS):
-            for series in found:
+            for series in ways:
                 series.blocks.append(_time_trips(trip[series.what], trips // BLOCKS))
-    return Carried(found, _copy_us(sizes.request))
+    return Carried(ways, _copy_us(sizes.request))
 
 
 def _time_trips(trip: Callable[[], object], trips: int) -> list[int]:

@@ -26,19 +26,19 @@ class Series:
 
     def quantile_ms(self, quantile: float) -> float | None:
         """Over all blocks; None with too few samples to bound it."""
-        found = percentile(Sample.of([value for block in self.blocks for value in block]), quantile)
-        return found.value if found else None
+        bounded = percentile(Sample.of([value for block in self.blocks for value in block]), quantile)
+        return bounded.value if bounded else None
 
     def upper_bound_ms(self, quantile: float) -> float | None:
         """The upper bound of that quantile at confidence 0.99."""
-        found = percentile(Sample.of([value for block in self.blocks for value in block]), quantile)
-        return found.upper_bound if found else None
+        bounded = percentile(Sample.of([value for block in self.blocks for value in block]), quantile)
+        return bounded.upper_bound if bounded else None
 
     def worst_ms(self, quantile: float) -> float | None:
         """The block with the highest one; None where a block has too few samples."""
-        found = [percentile(Sample.of(block), quantile) for block in self.blocks]
-        values = [one.value for one in found if one and one.value is not None]
-        return max(values) if values and len(values) == len(found) else None
+        by_block = [percentile(Sample.of(block), quantile) for block in self.blocks]
+        values = [bounded.value for bounded in by_block if bounded and bounded.value is not None]
+        return max(values) if values and len(values) == len(by_block) else None
 
     def add(self, block: list[int], outcomes: list[Outcome]) -> None:
         """One more block."""

@@ -33,15 +33,15 @@ WIDTH = 8
 def instances(count: int = INSTANCES, budget_ns: int = BUDGET_NS) -> list[Subproblem]:
     """Dense random subproblems of 12 variables, by default with the product's budget."""
     rng = np.random.default_rng(N)
-    found = []
+    subproblems = []
     for number in range(count):
         upper = np.triu(rng.normal(size=(N, N)), k=1)
-        found.append(
+        subproblems.append(
             Subproblem(
                 upper + upper.T, rng.normal(size=N), request_id=f"request-{number}", budget_ns=budget_ns
             )
         )
-    return found
+    return subproblems
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,9 @@ class System:
 
     async def time_calls(self, subproblems: list[Subproblem]) -> tuple[list[int], list[Outcome]]:
         """One call after another, awaited on the orchestrator's own loop: SingleStream."""
-        found = await time_calls(self.path.orchestrator.solve, subproblems)
+        timed = await time_calls(self.path.orchestrator.solve, subproblems)
         self.provider.jobs.clear()  # the script's record of every job would grow without bound
-        return found
+        return timed
 
 
 @contextmanager

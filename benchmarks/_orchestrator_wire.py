@@ -81,8 +81,8 @@ async def _measure(ports: Ports, files: TlsFiles, calls: int, rated: int) -> Wir
     async with _client(ports, files) as (dispatcher, echo):
         await _pairs(dispatcher, echo, subproblems[:WARM_UP])
         for _ in range(BLOCKS):
-            asked = (subproblems * (calls // len(subproblems) + 1))[: calls // BLOCKS]
-            solved, echoed, outcomes = await _pairs(dispatcher, echo, asked)
+            block = (subproblems * (calls // len(subproblems) + 1))[: calls // BLOCKS]
+            solved, echoed, outcomes = await _pairs(dispatcher, echo, block)
             solve.add(solved, outcomes)
             echoes.blocks.append(echoed)
         rate = await in_flight(solve.what, dispatcher.solve, subproblems, rated)

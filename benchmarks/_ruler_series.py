@@ -85,8 +85,8 @@ def series(runs: int, rng: np.random.Generator) -> Runs:
     arrivals = np.cumsum(rng.exponential(SERVICE_MS / LOAD, (runs, CALLS)), axis=1)
     # Lindley's recursion in closed form: the server is free after call k at
     # max over j ≤ k of (arrival j + the services of j to k)
-    done = np.cumsum(service, axis=1)
-    free = np.maximum.accumulate(arrivals - done + service, axis=1) + done
+    ends = np.cumsum(service, axis=1)
+    free = np.maximum.accumulate(arrivals - ends + service, axis=1) + ends
     latencies: Runs = (free - arrivals) * np.exp(rng.normal(0.0, RUN_LEVEL, (runs, 1)))
     return latencies
 
@@ -96,12 +96,12 @@ def compare(change: Change, comparisons: int, seed: int, speak: Collection[float
     failed, inconclusive = dict.fromkeys(RULES, 0), dict.fromkeys(RULES, 0)
     failed_any, pairs = 0, list[int]()
     for number in range(comparisons):
-        found = _settle(change, np.random.default_rng((seed, number)), speak)
-        for quantile, decision in found.items():
+        decisions = _settle(change, np.random.default_rng((seed, number)), speak)
+        for quantile, decision in decisions.items():
             failed[quantile] += decision.result is Result.FAIL
             inconclusive[quantile] += decision.result is Result.INCONCLUSIVE
-        failed_any += any(decision.result is Result.FAIL for decision in found.values())
-        pairs.append(max(decision.pairs for decision in found.values()))
+        failed_any += any(decision.result is Result.FAIL for decision in decisions.values())
+        pairs.append(max(decision.pairs for decision in decisions.values()))
     half, nearly_all = (int(np.quantile(pairs, share, method="higher")) for share in (0.50, 0.95))
     return Caught(comparisons, failed, failed_any, inconclusive, (half, nearly_all))
 
@@ -110,24 +110,24 @@ def _settle(
     change: Change, rng: np.random.Generator, speak: Collection[float]
 ) -> dict[float, MetricDecision]:
     values: dict[float, tuple[list[float], list[float]]] = {quantile: ([], []) for quantile in RULES}
-    found: dict[float, MetricDecision] = {}
-    made = 0
+    decisions: dict[float, MetricDecision] = {}
+    pairs_made = 0
     for look in LOOK_AT:
-        drift = np.exp(rng.normal(0.0, PAIR_LEVEL, (look - made, 1)))
-        a, b = series(look - made, rng) * drift, change(series(look - made, rng)) * drift
-        made = look
-        for quantile, (one, other) in values.items():
-            one.extend(_quantiles(a, quantile))
-            other.extend(_quantiles(b, quantile))
-            if quantile not in found or found[quantile].result is Result.INCONCLUSIVE:
-                found[quantile] = decide(RULES[quantile], one, other)
-        if all(found[quantile].result is not Result.INCONCLUSIVE for quantile in speak):
+        drift = np.exp(rng.normal(0.0, PAIR_LEVEL, (look - pairs_made, 1)))
+        a, b = series(look - pairs_made, rng) * drift, change(series(look - pairs_made, rng)) * drift
+        pairs_made = look
+        for quantile, (of_a, of_b) in values.items():
+            of_a.extend(_quantiles(a, quantile))
+            of_b.extend(_quantiles(b, quantile))
+            if quantile not in decisions or decisions[quantile].result is Result.INCONCLUSIVE:
+                decisions[quantile] = decide(RULES[quantile], of_a, of_b)
+        if all(decisions[quantile].result is not Result.INCONCLUSIVE for quantile in speak):
             break
-    return found
+    return decisions
 
 
 def _quantiles(latencies: Runs, quantile: float) -> list[float]:
     """The nearest-rank quantile of each run."""
     rank = math.ceil(quantile * latencies.shape[1]) - 1
-    found: list[float] = np.partition(latencies, rank, axis=1)[:, rank].tolist()
-    return found
+    values: list[float] = np.partition(latencies, rank, axis=1)[:, rank].tolist()
+    return values

@@ -60,10 +60,10 @@ class Held:
     needed: int
 
     @classmethod
-    def of(cls, found: Mapping[str, object]) -> Held:
+    def of(cls, metric: Mapping[str, object]) -> Held:
         """Of one of `metrics`."""
         change, low, high, pairs, needed, result = (
-            found[name] for name in ("change", "low", "high", "pairs", "pairs_needed", "result")
+            metric[name] for name in ("change", "low", "high", "pairs", "pairs_needed", "result")
         )
         return cls(Result(result), change, low, high, pairs, needed)  # type: ignore[arg-type]
 
@@ -80,8 +80,8 @@ class Arm:
     @property
     def is_settled(self) -> bool:
         """Whether more pairs would change nothing."""
-        found = [self.held[metric].result for metric in self.speaks if metric in self.held]
-        return bool(found) and Result.INCONCLUSIVE not in found
+        results = [self.held[metric].result for metric in self.speaks if metric in self.held]
+        return bool(results) and Result.INCONCLUSIVE not in results
 
 
 @dataclass(slots=True)
@@ -103,16 +103,17 @@ class Soak:
 
     def settle(self, arms: Sequence[Arm]) -> None:
         """Adds pairs for all that are not settled, at most the last look's."""
-        made = 0
+        pairs_made = 0
         for look in self.size.looks:
             todo = [arm for arm in arms if not arm.is_settled]
-            for pair in range(made, look if todo else made):
+            for pair in range(pairs_made, look if todo else pairs_made):
                 _say(f"pair {pair + 1} of {look}: {', '.join(arm.name for arm in todo)}")
                 self._pair(pair, todo)
-            made = look
+            pairs_made = look
             for arm in todo:
                 arm.held = self._compare(arm.name)
-                _say(f"{arm.name}: {', '.join(f'{name} {one.result}' for name, one in arm.held.items())}")
+                results = ", ".join(f"{name} {metric.result}" for name, metric in arm.held.items())
+                _say(f"{arm.name}: {results}")
 
     def _pair(self, number: int, arms: Iterable[Arm]) -> None:
         """The baseline and every arm, in an order that alternates from pair to pair (A B B A)."""
@@ -124,17 +125,17 @@ class Soak:
         """A complete run; an invalid run is repeated."""
         path = self.folder / name / f"{number:03d}"
         for _ in range(SPOILT_AT_MOST):
-            code, said = self._load(path, number, planted)
+            code, reason = self._load(path, number, planted)
             self.runs += 1
             if code != INVALID:
                 break
             self.spoilt += 1
-            _say(f"{name}: invalid, repeated: {said}")
+            _say(f"{name}: invalid, repeated: {reason}")
             path.rename(self.folder / f"spoilt-{self.spoilt:03d}")
         else:
-            raise SystemExit(f"{name}, pair {number + 1}: {SPOILT_AT_MOST} runs in a row were late: {said}")
+            raise SystemExit(f"{name}, pair {number + 1}: {SPOILT_AT_MOST} runs in a row were late: {reason}")
         if not (path / "load.json").is_file():
-            raise SystemExit(f"{name}, pair {number + 1}: ended with {code}: {said}")
+            raise SystemExit(f"{name}, pair {number + 1}: ended with {code}: {reason}")
         return path
 
     def _load(self, path: Path, seed: int, planted: Planted) -> tuple[int, str]:
@@ -145,15 +146,15 @@ class Soak:
             "--seed": str(seed),
             "--out": str(path),
         }
-        said = [word for pair in words.items() for word in pair]
-        done = self._ran("load", *said, environment=planted.environment())
-        return done.returncode, " ".join(done.stderr.split())[-160:]
+        words_given = [word for pair in words.items() for word in pair]
+        ended = self._ran("load", *words_given, environment=planted.environment())
+        return ended.returncode, " ".join(ended.stderr.split())[-160:]
 
     def _compare(self, name: str) -> dict[str, Held]:
-        done = self._ran("compare", str(self.folder / BASELINE), str(self.folder / name), "--json")
-        if done.returncode not in {0, 99}:
-            raise SystemExit(f"{name}: compare ended with {done.returncode}: {done.stderr.strip()}")
-        return {metric: Held.of(found) for metric, found in json.loads(done.stdout)["metrics"].items()}
+        ended = self._ran("compare", str(self.folder / BASELINE), str(self.folder / name), "--json")
+        if ended.returncode not in {0, 99}:
+            raise SystemExit(f"{name}: compare ended with {ended.returncode}: {ended.stderr.strip()}")
+        return {metric: Held.of(found) for metric, found in json.loads(ended.stdout)["metrics"].items()}
 
     def _settings(self) -> Path:
         file = self.folder / "shotclock.toml"
@@ -172,10 +173,10 @@ class Soak:
         )
 
 
-def _ms(found: object) -> float:
-    if not isinstance(found, Percentile) or found.value is None:
+def _ms(percentile: object) -> float:
+    if not isinstance(percentile, Percentile) or percentile.value is None:
         raise SystemExit("the calibration has too few calls for a p99")
-    return found.value
+    return percentile.value
 
 
 def _say(text: str) -> None:

@@ -44,7 +44,7 @@ def _p99_ms(plan: ArrivalPlan, *, stalls: bool) -> float:
     loop = VirtualLoop(base_ns=lambda: 0)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         calls = runner.run(LoadGenerator(plan, queue, loop, instances(4, 0, 8)).generate())
-    found = judge(calls, plan, "any").latency.percentiles["p99"]
-    if not isinstance(found, Percentile) or found.value is None:
+    percentile = judge(calls, plan, "any").latency.percentiles["p99"]
+    if not isinstance(percentile, Percentile) or percentile.value is None:
         raise RuntimeError(f"{plan.scenario}: {len(calls)} calls give no p99")
-    return found.value
+    return percentile.value

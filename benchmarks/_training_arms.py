@@ -83,9 +83,9 @@ class Interval:
     @classmethod
     def of(cls, values: list[float]) -> Interval:
         """At least two values."""
-        found = np.asarray(values)
-        width = stats.t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
-        return cls(float(found.mean()), float(width))
+        sample = np.asarray(values)
+        width = stats.t.ppf(0.975, len(sample) - 1) * sample.std(ddof=1) / np.sqrt(len(sample))
+        return cls(float(sample.mean()), float(width))
 
     def __str__(self) -> str:
         return f"{self.mean:.3f} ± {self.half:.3f}"

@@ -45,7 +45,7 @@ def _in_flight(stale_rows: list[Stale]) -> str:
 
 
 def _staleness(stale_rows: list[Stale]) -> str:
-    ends = [one.figure.mean + sign * one.figure.half for one in stale_rows for sign in (-1, 1)]
+    ends = [stale.figure.mean + sign * stale.figure.half for stale in stale_rows for sign in (-1, 1)]
     step = 5.0 if max(ends) - min(ends) < 40 else 20.0
     ticks = [step * k for k in range(math.floor(min(ends) / step), math.ceil(max(ends) / step) + 1)]
     y = Axis(
@@ -62,15 +62,15 @@ def _staleness(stale_rows: list[Stale]) -> str:
 
 def _panel(stale_rows: list[Stale], scaled: Callable[[float], float], y: Axis, title: str) -> Panel:
     """One curve a policy; the lags stand at equal distances, as they grow about geometrically."""
-    lags = sorted({one.lag for one in stale_rows})
+    lags = sorted({stale.lag for stale in stale_rows})
     x = Axis(
         -0.1, len(lags) - 0.9, tuple(map(float, range(len(lags)))), tuple(str(lag) for lag in lags), title
     )
     curves = []
-    for policy, group in groupby(stale_rows, key=lambda one: str(one.policy)):
+    for policy, group in groupby(stale_rows, key=lambda stale: str(stale.policy)):
         points, band = [], []
-        for place, one in enumerate(sorted(group, key=lambda one: one.lag)):
-            mean, half = one.figure.mean, one.figure.half
+        for place, stale in enumerate(sorted(group, key=lambda stale: stale.lag)):
+            mean, half = stale.figure.mean, stale.figure.half
             points.append((float(place), scaled(mean)))
             band.append((float(place), scaled(mean - half), scaled(mean + half)))
         curves.append(Curve(policy, tuple(points), tuple(points), policy, tuple(band)))
@@ -80,5 +80,5 @@ def _panel(stale_rows: list[Stale], scaled: Callable[[float], float], y: Axis, t
 def _draw(
     panel: Panel, lines: list[alt.Chart], stale_rows: list[Stale], title: str, subtitle: list[str]
 ) -> str:
-    arms = looks(dict.fromkeys(str(one.policy) for one in stale_rows))
+    arms = looks(dict.fromkeys(str(stale.policy) for stale in stale_rows))
     return standalone(svg(with_title(draw(panel, arms, lines), title, subtitle)))

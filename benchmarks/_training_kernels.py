@@ -102,8 +102,8 @@ def _run_rounding(data: ReferenceNetwork, arms: dict[str, Ask], effort: Effort) 
 
 
 def _row(kernel: str, arm: str, seeds: int, run: Callable[[int], Figures]) -> Row:
-    found = [run(seed) for seed in range(seeds)]
-    return Row(kernel, arm, {name: tuple(each[name] for each in found) for name in found[0]})
+    figures = [run(seed) for seed in range(seeds)]
+    return Row(kernel, arm, {name: tuple(each[name] for each in figures) for name in figures[0]})
 
 
 class _Upstream:
@@ -145,11 +145,11 @@ def _rounding(data: ReferenceNetwork, ask: Ask, n: int, sweeps: int, seed: int) 
     for call in range(sweeps * blocks):
         proposal = kernel.propose(aggregator.version, 0)
         aggregator.offer(proposal, outcome(proposal.subproblem, ask(proposal.subproblem, call)))
-    found = {
+    figures = {
         f"loss of layer {number} ÷ nearest": kernel.layer_loss(name) / nearest[name]
         for number, name in enumerate(kernel.layers, start=2)
     }
-    return found | {"held-out CE": workload.evaluate()}
+    return figures | {"held-out CE": workload.evaluate()}
 
 
 def pruning(data: ReferenceNetwork, ask: Ask | None, seed: int, fitted: Fitted = "mini-batches") -> Figures:
@@ -163,9 +163,9 @@ def pruning(data: ReferenceNetwork, ask: Ask | None, seed: int, fitted: Fitted =
     kernel = PruneMask(workload.model, split.train_x, split.train_y, UNITS, seed, KEPT / UNITS)
     kernel.propose(0, 0)  # its first turn is the first hidden layer's; the second one's is wanted
     proposal = kernel.propose(0, 0)
-    asked = proposal.subproblem
-    bits = _thin(workload) if ask is None else best(asked, ask(asked, seed))
-    bits = resize(Quadratic(asked.quadratic, asked.linear), bits, UNITS - KEPT)
+    subproblem = proposal.subproblem
+    bits = _thin(workload) if ask is None else best(subproblem, ask(subproblem, seed))
+    bits = resize(Quadratic(subproblem.quadratic, subproblem.linear), bits, UNITS - KEPT)
     workload.apply(kernel.delta(proposal, bits, 0))
     pruned = workload.evaluate()
     for _ in range(FINE_TUNING):

@@ -57,13 +57,13 @@ class DrawnBlocks:
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         """See `Kernel.propose`."""
-        asked = self._kernel.propose(base_version, budget_ns)
-        block = _block(asked)
+        proposed = self._kernel.propose(base_version, budget_ns)
+        block = _block(proposed)
         layer = self._kernel.layers[block.layer]
         width = layer.weight.shape[1]
         columns = np.sort(self._rng.permutation(width)[: len(block.columns)])
         draw_kernels = Block(block.layer, 0, columns, 1.0 - layer.above_floor(0, torch.from_numpy(columns)))
-        proposal = Proposal(asked.subproblem, draw_kernels)
+        proposal = Proposal(proposed.subproblem, draw_kernels)
         return Proposal(self._kernel.rebuild(proposal, base_version), draw_kernels)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
@@ -122,9 +122,9 @@ def _calls_in_flight(in_flight: list[Stale], seeds: int, rows: int) -> Ladder:
 
 def _run_pruning(arms: dict[str, Ask], seeds: int) -> Ladder:
     def prune(fitted: Fitted) -> tuple[Interval, ...]:
-        found = [[pruning(DIGITS, arms.get(arm), seed, fitted) for seed in range(seeds)] for arm in PRUNED]
+        by_arm = [[pruning(DIGITS, arms.get(arm), seed, fitted) for seed in range(seeds)] for arm in PRUNED]
         return tuple(
-            Interval.of([figure[name] for figure in figures]) for figures in found for name in figures[0]
+            Interval.of([figure[name] for figure in figures]) for figures in by_arm for name in figures[0]
         )
 
     return Ladder(
@@ -161,7 +161,7 @@ def _stale(after_steps: list[Stale], settled: Training, seeds: int) -> Ladder:
 
 
 def _blind(stale_rows: list[Stale]) -> tuple[Interval, ...]:
-    return tuple(one.figure for one in stale_rows if one.policy == BLIND)
+    return tuple(stale.figure for stale in stale_rows if stale.policy == BLIND)
 
 
 def _block(proposal: Proposal) -> Block:

@@ -81,25 +81,32 @@ def measure(steps: int, every: int) -> Overlap:
 
 
 def _judge(with_calls: list[Iteration], without: list[Iteration], calls: list[FinishedCall]) -> Overlap:
-    blocked = dict.fromkeys((one.step for one in with_calls), 0)
+    blocked = dict.fromkeys((iteration.step for iteration in with_calls), 0)
     for call in calls:
         landing = call.applying
-        for one in with_calls:
-            if one.boundary_ns <= call.proposed.start_ns < one.boundary_ns + one.duration_ns:
-                blocked[one.step] += call.blocked_ns - landing.duration_ns
-            if one.boundary_ns <= landing.start_ns < one.boundary_ns + one.duration_ns:
-                blocked[one.step] += landing.duration_ns
-    carrying = [one for one in with_calls if blocked[one.step]]
-    plain_ms = float(np.median([one.duration_ns for one in without])) * 1e-6
-    beside = {one.step: one.duration_ns for one in without}
-    spent = sum(blocked[one.step] for one in carrying)
+        for iteration in with_calls:
+            if (
+                iteration.boundary_ns
+                <= call.proposed.start_ns
+                < iteration.boundary_ns + iteration.duration_ns
+            ):
+                blocked[iteration.step] += call.blocked_ns - landing.duration_ns
+            if iteration.boundary_ns <= landing.start_ns < iteration.boundary_ns + iteration.duration_ns:
+                blocked[iteration.step] += landing.duration_ns
+    carrying = [iteration for iteration in with_calls if blocked[iteration.step]]
+    plain_ms = float(np.median([iteration.duration_ns for iteration in without])) * 1e-6
+    beside = {iteration.step: iteration.duration_ns for iteration in without}
+    spent = sum(blocked[iteration.step] for iteration in carrying)
     decided = {str(decision): 0 for decision in Decision}
     for call in calls:
         decided[call.applied.decision] += 1
     return Overlap(
         iteration_ms=plain_ms,
-        stall_ratio=spent / sum(one.duration_ns for one in carrying),
-        carrying_ratio=float(np.median([one.duration_ns / beside[one.step] for one in carrying])) - 1.0,
+        stall_ratio=spent / sum(iteration.duration_ns for iteration in carrying),
+        carrying_ratio=float(
+            np.median([iteration.duration_ns / beside[iteration.step] for iteration in carrying])
+        )
+        - 1.0,
         calls=len(calls),
         answered_ms=float(
             np.median([call.outcome.provenance.samples_at_ns - call.boundary_ns for call in calls])

@@ -37,34 +37,34 @@ def metrics(
     hidden: Overlap, in_flight: list[Stale], after_steps: list[Stale], rows: list[Row], steps: list[Ladder]
 ) -> dict[str, float]:
     """Metric → number; the harm is K1's, whose surrogate is exact."""
-    revalidated = [one for one in in_flight if one.policy.on_stale == "revalidate"]
-    blind = [one for one in in_flight if one.policy.on_stale == "blind"]
-    found: dict[str, float] = {
+    revalidated = [stale for stale in in_flight if stale.policy.on_stale == "revalidate"]
+    blind = [stale for stale in in_flight if stale.policy.on_stale == "blind"]
+    figures: dict[str, float] = {
         "overlap_stall_ratio": hidden.stall_ratio,
         "overlap_carrying_ratio": hidden.carrying_ratio,
         "overlap_iteration_p50_ms": hidden.iteration_ms,
         "overlap_answer_p50_ms": hidden.answered_ms,
         "overlap_calls": hidden.calls,
         "overlap_calls_applied": hidden.applied,
-        "applied_revalidated": sum(one.harm.applied for one in revalidated),
-        "harmful_applies_revalidated": sum(one.harm.to_surrogate for one in revalidated),
-        "harmful_applies_revalidated_to_task": sum(one.harm.to_task for one in revalidated),
-        "applied_blind": sum(one.harm.applied for one in blind),
-        "harmful_applies_blind": sum(one.harm.to_surrogate for one in blind),
-        "harmful_applies_blind_to_task": sum(one.harm.to_task for one in blind),
+        "applied_revalidated": sum(stale.harm.applied for stale in revalidated),
+        "harmful_applies_revalidated": sum(stale.harm.to_surrogate for stale in revalidated),
+        "harmful_applies_revalidated_to_task": sum(stale.harm.to_task for stale in revalidated),
+        "applied_blind": sum(stale.harm.applied for stale in blind),
+        "harmful_applies_blind": sum(stale.harm.to_surrogate for stale in blind),
+        "harmful_applies_blind_to_task": sum(stale.harm.to_task for stale in blind),
     }
-    for one in in_flight:
-        found[f"in_flight_{one.lag}_{_key(str(one.policy))}_loss_ratio"] = one.figure.mean
-    for one in after_steps:
-        found[f"stale_{one.lag}_{_key(str(one.policy))}_change_e3"] = one.figure.mean
+    for stale in in_flight:
+        figures[f"in_flight_{stale.lag}_{_key(str(stale.policy))}_loss_ratio"] = stale.figure.mean
+    for stale in after_steps:
+        figures[f"stale_{stale.lag}_{_key(str(stale.policy))}_change_e3"] = stale.figure.mean
     for row in rows:
         for name in row.values:
-            found[f"{_key(row.kernel)}.{_key(row.arm)}.{_key(name)}"] = row.interval(name).mean
+            figures[f"{_key(row.kernel)}.{_key(row.arm)}.{_key(name)}"] = row.interval(name).mean
     for ladder in steps:
         for recipe in ladder.rows:
             for column, figure in zip(ladder.columns, recipe.figures, strict=True):
-                found[f"lab.{_key(ladder.name)}.{_key(recipe.words)}.{_key(column)}"] = figure.mean
-    return found
+                figures[f"lab.{_key(ladder.name)}.{_key(recipe.words)}.{_key(column)}"] = figure.mean
+    return figures
 
 
 def markdown(
@@ -107,12 +107,12 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
         "| policy | D | loss ÷ nearest | lab | applied | harmful | harmful to the task |",
         "|---|---|---|---|---|---|---|",
     ]
-    for one in in_flight:
-        lab = LAB_IN_FLIGHT[str(one.policy)][one.lag]
-        harm = one.harm
+    for stale in in_flight:
+        lab = LAB_IN_FLIGHT[str(stale.policy)][stale.lag]
+        harm = stale.harm
         lines.append(
-            f"| {one.policy} | {one.lag} | {one.figure} | {lab:g} | {harm.applied} | {harm.to_surrogate} | "
-            f"{harm.to_task} |"
+            f"| {stale.policy} | {stale.lag} | {stale.figure} | {lab:g} | "
+            f"{harm.applied} | {harm.to_surrogate} | {harm.to_task} |"
         )
     lines += [
         "",
@@ -122,11 +122,12 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
         "| policy | s | change × 10³ | lab | applied | harmful |",
         "|---|---|---|---|---|---|",
     ]
-    for one in after_steps:
-        lab_words = LAB_STALE.get(str(one.policy), {}).get(one.lag, "–")
-        harm = one.harm
+    for stale in after_steps:
+        lab_words = LAB_STALE.get(str(stale.policy), {}).get(stale.lag, "–")
+        harm = stale.harm
         lines.append(
-            f"| {one.policy} | {one.lag} | {one.figure} | {lab_words} | {harm.applied} | {harm.to_task} |"
+            f"| {stale.policy} | {stale.lag} | {stale.figure} | {lab_words} | "
+            f"{harm.applied} | {harm.to_task} |"
         )
     charts = [f"![{words}](benchmarks/{name})" for words, name in zip(CHARTS, NAMES, strict=True)]
     return [*lines, "", charts[0], "", charts[1]]
@@ -135,18 +136,18 @@ def _stale(in_flight: list[Stale], after_steps: list[Stale]) -> list[str]:
 def _kernels(rows: list[Row]) -> list[str]:
     lines = ["### Kernels by arm", ""]
     for kernel, group in groupby(rows, key=lambda row: row.kernel):
-        found = list(group)
-        names = list(found[0].values)
+        of_kernel = list(group)
+        names = list(of_kernel[0].values)
         lines += [
             f"`{kernel}` (mean and 95 % interval over seeds; 1,024 shots):",
             "",
             "| arm | " + " | ".join(names) + " | lab |",
             "|---" * (len(names) + 2) + "|",
         ]
-        for row in found:
+        for row in of_kernel:
             cells = " | ".join(str(row.interval(name)) for name in names)
             lines.append(f"| {row.arm} | {cells} | {LAB_KERNELS.get((kernel, row.arm), '–')} |")
-        lines += ["", _verdict(found, names[-1]), ""]
+        lines += ["", _verdict(of_kernel, names[-1]), ""]
     return lines
 
 
@@ -178,24 +179,24 @@ def _beside_the_lab(steps: list[Ladder]) -> list[str]:
 
 def _describe_match(ladder: Ladder) -> str:
     """How near the first and the last row come, in words."""
-    said = []
+    comparisons = []
     for which, recipe in (("first", ladder.rows[0]), ("last", ladder.rows[-1])):
         met = sum(
             abs(ours.mean - lab) <= ours.half for ours, lab in zip(recipe.figures, ladder.lab, strict=True)
         )
-        said.append(f"{met} of {len(ladder.lab)} by the {which} row")
-    return f"{ladder.name}: of the lab's figures are met {', '.join(said)}."
+        comparisons.append(f"{met} of {len(ladder.lab)} by the {which} row")
+    return f"{ladder.name}: of the lab's figures are met {', '.join(comparisons)}."
 
 
 def _verdict(rows: list[Row], figure: str) -> str:
     """The quantum arm against its controls, seed by seed, in words; lower is better."""
     by_arm = {row.arm: row for row in rows}
-    quantum, said = by_arm[QUANTUM], []
+    quantum, comparisons = by_arm[QUANTUM], []
     for control in ("perturbed greedy", "exact"):
         gap = quantum.less(by_arm[control], figure)
         word = "nil" if abs(gap.mean) <= gap.half else ("better" if gap.mean < 0 else "worse")
-        said.append(f"less {control} {gap.mean:+.3f} ± {gap.half:.3f} ({word})")
-    return f"{QUANTUM}, {figure}, {', '.join(said)}."
+        comparisons.append(f"less {control} {gap.mean:+.3f} ± {gap.half:.3f} ({word})")
+    return f"{QUANTUM}, {figure}, {', '.join(comparisons)}."
 
 
 def _key(words: str) -> str:

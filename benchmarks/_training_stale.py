@@ -97,11 +97,11 @@ def rows_with(policy: Policy, lag: int, seeds: int, rows: int, asking: Callable[
     """One policy at one lag, each row asked by the kernel that `asking` gives for it."""
     harm, ratios = Harm(), []
     for seed in range(seeds):
-        taken = [Row(seed, number) for number in range(rows)]
-        nearest = sum(row.loss() for row in taken)
-        for row in taken:
+        seed_rows = [Row(seed, number) for number in range(rows)]
+        nearest = sum(row.loss() for row in seed_rows)
+        for row in seed_rows:
             _call(policy, lag, row, asking(row), harm)
-        ratios.append(sum(row.loss() for row in taken) / nearest)
+        ratios.append(sum(row.loss() for row in seed_rows) / nearest)
     return Stale(policy, lag, Interval.of(ratios), harm)
 
 
@@ -156,9 +156,9 @@ def _call(policy: Policy, lag: int, row: Row, kernel: Kernel, harm: Harm) -> Non
 
 
 def _land(aggregator: Aggregator, proposal: Proposal, row: Row, harm: Harm) -> None:
-    asked = proposal.subproblem
+    subproblem = proposal.subproblem
     before = row.losses()
-    applied = aggregator.offer(proposal, outcome(asked, _pool(asked)))
+    applied = aggregator.offer(proposal, outcome(subproblem, _pool(subproblem)))
     after = row.losses()
     if applied.decision in WRITES:
         harm.applied += 1
@@ -190,11 +190,11 @@ def stale_steps(seeds: int, training: Training, proposals: int, policies: Sequen
                     )
                     if lag:
                         aggregator.advance(to=lag)
-                    held = {name: value.clone() for name, value in workload.model.state_dict().items()}
+                    weights = {name: value.clone() for name, value in workload.model.state_dict().items()}
                     before = _training_loss(workload.model)
                     applied = aggregator.offer(proposal, answer)
                     change = _training_loss(workload.model) - before
-                    workload.model.load_state_dict(held)
+                    workload.model.load_state_dict(weights)
                     changes[policy, lag][seed] += 1e3 * change / proposals
                     harm = harms[policy, lag]
                     harm.applied += applied.decision in WRITES

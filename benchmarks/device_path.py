@@ -44,8 +44,8 @@ class Timed:
     @property
     def p95_ms(self) -> float | None:
         """Milliseconds; None where there are too few."""
-        found = percentile(Sample.of(self.durations), 0.95)
-        return found.value if found else None
+        bounded = percentile(Sample.of(self.durations), 0.95)
+        return bounded.value if bounded else None
 
 
 def main() -> None:
@@ -58,9 +58,11 @@ def main() -> None:
     form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(arguments.device, 20 if arguments.quick else 100)
+    timings = measure(arguments.device, 20 if arguments.quick else 100)
     print(
-        json.dumps(metrics(found), indent=2) if arguments.json else "\n".join(_page(arguments.device, found))
+        json.dumps(metrics(timings), indent=2)
+        if arguments.json
+        else "\n".join(_page(arguments.device, timings))
     )
 
 
@@ -68,7 +70,7 @@ def measure(device: str, times: int) -> list[Timed]:
     """Every way in turn, so that all of them meet the same machine."""
     calling, plain = medium.build(0, device), medium.build(0, device)
     rounding = calling.kernel("rounding", N)
-    asked = rounding.propose(0, 1)
+    proposal = rounding.propose(0, 1)
     parts = [torch.randn(shape, device=device) for shape in ((N, N), (N,), (N,), ())]
     prune, flip = _kernel("prune_mask", build_gated, device), _kernel("qat_flip", ternary, device)
     ways: list[tuple[str, str, Callable[[], object]]] = [
@@ -79,7 +81,7 @@ def measure(device: str, times: int) -> list[Timed]:
             lambda: (rounding.propose(0, 1), calling.step()),
         ),
         ("rounding_propose", "K1 propose, medium", lambda: rounding.propose(0, 1)),
-        ("rounding_rebuild", "K1 rebuild, medium", lambda: rounding.rebuild(asked, 1)),
+        ("rounding_rebuild", "K1 rebuild, medium", lambda: rounding.rebuild(proposal, 1)),
         ("prune_mask_propose", f"K2 propose, {WIDTH} units", lambda: prune.propose(0, 1)),
         ("qat_flip_propose", f"K3 propose, {WIDTH} × {WIDTH} weights", lambda: flip.propose(0, 1)),
         ("packed", f"{N}² + {2 * N} + 1 coefficients to the host, one copy", lambda: to_host(*parts)),
@@ -99,18 +101,18 @@ def measure(device: str, times: int) -> list[Timed]:
 
 def metrics(timings: list[Timed]) -> dict[str, float | None]:
     """Metric → milliseconds; stall: how much longer a step with a proposal is, as a share of a plain one."""
-    by_key = {one.key: one for one in timings}
+    by_key = {timed.key: timed for timed in timings}
     figures: dict[str, float | None] = {}
-    for key, one in by_key.items():
-        figures[f"{key}_p50_ms"], figures[f"{key}_p95_ms"] = one.p50_ms, one.p95_ms
+    for key, timed in by_key.items():
+        figures[f"{key}_p50_ms"], figures[f"{key}_p95_ms"] = timed.p50_ms, timed.p95_ms
     plain = by_key["step"].p50_ms
     figures["stall_of_carrying_steps"] = by_key["carrying_step"].p50_ms / plain - 1.0
     return figures
 
 
 def _kernel(name: str, layers: Callable[..., torch.nn.Module], device: str) -> Kernel:
-    made = partial(layers, 64, WIDTH, WIDTH, 10)
-    return Classifier(name, digits(), made, 0, batch=2048, device=device).kernel(name, N)
+    make_layers = partial(layers, 64, WIDTH, WIDTH, 10)
+    return Classifier(name, digits(), make_layers, 0, batch=2048, device=device).kernel(name, N)
 
 
 def _plainly(part: Tensor) -> np.ndarray:
@@ -127,9 +129,9 @@ def _page(device: str, timings: list[Timed]) -> list[str]:
     kind = "ROCm" if torch.version.hip else "CUDA"
     where = f"{torch.cuda.get_device_name(device)} ({kind})" if accelerated else "a processor, one thread"
     rows = [
-        f"| {one.words} | {one.p50_ms:.3f} | "
-        f"{'too few' if one.p95_ms is None else f'{one.p95_ms:.3f}'} | {len(one.durations)} |"
-        for one in timings
+        f"| {timed.words} | {timed.p50_ms:.3f} | "
+        f"{'too few' if timed.p95_ms is None else f'{timed.p95_ms:.3f}'} | {len(timed.durations)} |"
+        for timed in timings
     ]
     stall = 100 * (metrics(timings)["stall_of_carrying_steps"] or 0.0)
     return [

@@ -74,7 +74,7 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
         "stock_client_answer_delay_p50_ms": waiters[1].delay_p50_ms,
         "stock_client_session_answer_delay_p50_ms": waiters[2].delay_p50_ms,
         "qrmi_answer_delay_p50_ms": waiters[3].delay_p50_ms,
-        "usage_model_max_error_ratio": max(one.error_ratio for one in metered),
+        "usage_model_max_error_ratio": max(row.error_ratio for row in metered),
     }
     metrics |= {f"endpoint_template_speedup_n{template.n}": template.ratio for template in templates}
     for mode in modes:

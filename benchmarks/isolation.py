@@ -227,9 +227,9 @@ async def _call_at(dispatcher: GrpcDispatcher, at: float, number: int, window: W
     from _orchestrator_system import instances  # noqa: PLC0415
     from shotclock.domain.outcome import Done  # noqa: PLC0415
 
-    asked = instances(len(OTHERS), round(BUDGET_S * 1e9))[number]
+    subproblem = instances(len(OTHERS), round(BUDGET_S * 1e9))[number]
     await asyncio.sleep(max(0.0, at - time.monotonic()))
-    outcome = await dispatcher.solve(asked)
+    outcome = await dispatcher.solve(subproblem)
     has_samples = isinstance(outcome, Done) and outcome.samples.shots > 0
     window.done += has_samples
     window.latencies_s.append(time.monotonic() - at if has_samples else BUDGET_S)

@@ -87,11 +87,11 @@ def _solvers() -> dict[str, Solve | None]:
     exact, greedy = Exact(), Greedy()
     return {
         "nearest": None,
-        "magnitude": lambda asked, _: _flip_best(asked),
-        "random": lambda asked, seed: RandomPool(SHOTS, seed).solve(asked),
-        "perturbed greedy": lambda asked, seed: PerturbedGreedy(SHOTS, seed).solve(asked),
-        "greedy": lambda asked, _: greedy.solve(asked),
-        "exact": lambda asked, _: exact.solve(asked),
+        "magnitude": lambda subproblem, _: _flip_best(subproblem),
+        "random": lambda subproblem, seed: RandomPool(SHOTS, seed).solve(subproblem),
+        "perturbed greedy": lambda subproblem, seed: PerturbedGreedy(SHOTS, seed).solve(subproblem),
+        "greedy": lambda subproblem, _: greedy.solve(subproblem),
+        "exact": lambda subproblem, _: exact.solve(subproblem),
     }
 
 
@@ -113,22 +113,22 @@ def _train(control: Control, seed: int, solve: Solve | None, until_s: float | No
     """Trains for the control's steps, or until it has spent so many process seconds."""
     workload = control.build(seed)
     kernel = workload.kernel("rounding", N)
-    spent, made = 0.0, 0
-    while made < control.steps if until_s is None else spent < until_s:
+    spent, steps_done = 0.0, 0
+    while steps_done < control.steps if until_s is None else spent < until_s:
         began = time.process_time()
         if solve is not None:
-            _call(workload, kernel, solve, made)
+            _call(workload, kernel, solve, steps_done)
         workload.step()
         spent += time.process_time() - began
-        made += 1
-    return Trained(workload.evaluate(), made, spent)
+        steps_done += 1
+    return Trained(workload.evaluate(), steps_done, spent)
 
 
 def _call(workload: Classifier, kernel: Kernel, solve: Solve, version: int) -> None:
     proposal = kernel.propose(version, 0)
-    asked = proposal.subproblem
-    bits = solve(asked, version)
-    if asked.energy(bits) < asked.energy(np.zeros_like(bits)):
+    subproblem = proposal.subproblem
+    bits = solve(subproblem, version)
+    if subproblem.energy(bits) < subproblem.energy(np.zeros_like(bits)):
         workload.apply(kernel.delta(proposal, bits, version))
 
 
@@ -149,9 +149,9 @@ def _table(control: Control) -> str:
         "| answers | steps | held-out loss | gain | 95 % interval |",
         "|---|---:|---:|---:|---|",
     ]
-    for name, made in runs.items():
-        losses = np.array([run.loss for run in made])
-        steps = float(np.mean([run.steps for run in made]))
+    for name, trained in runs.items():
+        losses = np.array([run.loss for run in trained])
+        steps = float(np.mean([run.steps for run in trained]))
         lines.append(f"| {name} | {steps:.0f} | {losses.mean():.3f} | {_gain(name, nearest - losses)} |")
     return "\n".join(lines) + "\n"
 

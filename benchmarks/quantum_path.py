@@ -71,8 +71,8 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
     rows = _quality.table(effort.instances, facts, SIZES)
     lines += ["", "## The quantum path", "", *_calls.markdown(tuple(calls))]
     lines += ["", *_hardware.markdown(compared, packed), "", *_quality.markdown(rows)]
-    found = _calls.metrics(tuple(calls)) | _hardware.metrics(compared, packed) | _quality.metrics(rows)
-    return lines, {key: value for key, value in found.items() if value is not None}
+    figures = _calls.metrics(tuple(calls)) | _hardware.metrics(compared, packed) | _quality.metrics(rows)
+    return lines, {key: value for key, value in figures.items() if value is not None}
 
 
 def _tell(what: str) -> None:

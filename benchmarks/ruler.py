@@ -39,8 +39,8 @@ def main() -> None:
     form.add_argument("--json", action="store_true", help="one object, metric → number")
     form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
     arguments = parser.parse_args()
-    found = measure(AA, 100 if arguments.quick else 1_000)
-    print(json.dumps(metrics(found), indent=2) if arguments.json else "\n".join(markdown(found)))
+    ruler_row = measure(AA, 100 if arguments.quick else 1_000)
+    print(json.dumps(metrics(ruler_row), indent=2) if arguments.json else "\n".join(markdown(ruler_row)))
 
 
 def measure(same: int, planted: int) -> Ruler:
@@ -107,14 +107,15 @@ def markdown(ruler: Ruler) -> list[str]:
         "| injected | comparisons | counted | how often | inconclusive | pairs: half of them, 95 % of them |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {name} | {one.comparisons:,} | {what} | {count:,} | {left} | {one.pairs[0]}, {one.pairs[1]} |"
-            for name, one, what, count, left in rows
+            f"| {name} | {caught.comparisons:,} | {what} | {count:,} | {left} | "
+            f"{caught.pairs[0]}, {caught.pairs[1]} |"
+            for name, caught, what, count, left in rows
         ),
     ]
 
 
-def _open(found: series.Caught, *quantiles: float) -> str:
-    return " and ".join(str(found.inconclusive[quantile]) for quantile in quantiles)
+def _open(caught: series.Caught, *quantiles: float) -> str:
+    return " and ".join(str(caught.inconclusive[quantile]) for quantile in quantiles)
 
 
 if __name__ == "__main__":

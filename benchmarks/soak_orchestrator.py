@@ -147,10 +147,10 @@ def rotations(times: int) -> Figures:
 
     with tempfile.TemporaryDirectory() as folder:
         endings = asyncio.run(rotate(Site.at(Path(folder)), times))
-    done = endings.pop("Done")
+    answered = endings.pop("Done")
     return {
         "rotations": times,
-        "rotation_calls": done + endings.total(),
+        "rotation_calls": answered + endings.total(),
         "rotation_calls_failed": endings.total(),
     }
 

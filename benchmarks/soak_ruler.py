@@ -70,15 +70,15 @@ def plant_arms(soak: Soak) -> tuple[Arm, Arm, Arm]:
 def wrong(arms: tuple[Arm, Arm, Arm]) -> bool:
     """Whether the gate was wrong; an inconclusive result does not count as wrong."""
     same, *changed = arms
-    failed = any(one.result is Result.FAIL for one in same.held.values())
+    failed = any(arm_held.result is Result.FAIL for arm_held in same.held.values())
     return failed or any(arm.held[arm.speaks[0]].result is Result.PASS for arm in changed)
 
 
 def figures(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> dict[str, float | None]:
     """Metric → number; a result that came is 1, one that did not is 0."""
     same, slower, tail = arms
-    found: dict[str, float | None] = {
-        "aa_failed": float(any(one.result is Result.FAIL for one in same.held.values())),
+    numbers: dict[str, float | None] = {
+        "aa_failed": float(any(arm_held.result is Result.FAIL for arm_held in same.held.values())),
         "planted_p50_caught": float(slower.held[P50].result is Result.FAIL),
         "planted_p99_caught": float(tail.held[P99].result is Result.FAIL),
         "baseline_p50_ms": soak.p50_ms,
@@ -89,12 +89,12 @@ def figures(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> dict[str,
     }
     for arm in arms:
         for quantile, metric in (("p50", P50), ("p99", P99)):
-            one, name = arm.held[metric], f"{arm.name.replace('-', '_')}_{quantile}"
-            found[f"{name}_pairs"] = one.pairs
-            found[f"{name}_settled"] = float(one.result is not Result.INCONCLUSIVE)
-            for key, value in (("change", one.change), ("low", one.low), ("high", one.high)):
-                found[f"{name}_{key}"] = value
-    return found
+            arm_held, name = arm.held[metric], f"{arm.name.replace('-', '_')}_{quantile}"
+            numbers[f"{name}_pairs"] = arm_held.pairs
+            numbers[f"{name}_settled"] = float(arm_held.result is not Result.INCONCLUSIVE)
+            for key, value in (("change", arm_held.change), ("low", arm_held.low), ("high", arm_held.high)):
+                numbers[f"{name}_{key}"] = value
+    return numbers
 
 
 def markdown(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> list[str]:
@@ -123,13 +123,17 @@ def markdown(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> list[str
     ]
 
 
-def _row(planted_: str, metric: str, one: Held) -> str:
+def _row(planted_: str, metric: str, arm_held: Held) -> str:
     change = "no figure"
-    if one.change is not None and one.low is not None and one.high is not None:
-        interval = f"{100 * one.low:+.1f} to {100 * one.high:+.1f}" if one.high < WIDEST else "too few pairs"
-        change = f"{100 * one.change:+.1f} % ({interval})"
-    open_ = f"; about {one.needed} needed" if one.result is Result.INCONCLUSIVE else ""
-    return f"| {planted_} | {metric} | {one.result} | {change} | {one.pairs}{open_} |"
+    if arm_held.change is not None and arm_held.low is not None and arm_held.high is not None:
+        interval = (
+            f"{100 * arm_held.low:+.1f} to {100 * arm_held.high:+.1f}"
+            if arm_held.high < WIDEST
+            else "too few pairs"
+        )
+        change = f"{100 * arm_held.change:+.1f} % ({interval})"
+    open_ = f"; about {arm_held.needed} needed" if arm_held.result is Result.INCONCLUSIVE else ""
+    return f"| {planted_} | {metric} | {arm_held.result} | {change} | {arm_held.pairs}{open_} |"
 
 
 if __name__ == "__main__":

@@ -84,8 +84,8 @@ def main() -> None:
     _tell("beside the lab")
     steps = lab.ladders(in_flight, after_steps, settled, asking, effort.stale_seeds, effort.rows)
     if arguments.json:
-        found = page.metrics(hidden, in_flight, after_steps, rows, steps)
-        print(json.dumps({key: round(value, 5) for key, value in found.items()}, indent=2))
+        figures = page.metrics(hidden, in_flight, after_steps, rows, steps)
+        print(json.dumps({key: round(value, 5) for key, value in figures.items()}, indent=2))
     else:
         charts.write(in_flight, after_steps, arguments.charts)
         print("\n".join(page.markdown(hidden, in_flight, after_steps, rows, steps)))

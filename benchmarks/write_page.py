@@ -32,21 +32,21 @@ def main() -> None:
     for script in _scripts(Path(__file__).parent):
         words = ["--quick"] if script.name in quick else []
         print(" ".join(["running", script.name, *words]), file=sys.stderr)
-        done = subprocess.run(
+        ended = subprocess.run(
             [sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=False
         )
-        if done.returncode:
-            sys.exit(done.returncode)  # the script has printed the reason
-        sections.append(done.stdout)
+        if ended.returncode:
+            sys.exit(ended.returncode)  # the script has printed the reason
+        sections.append(ended.stdout)
     page.write_text("\n".join(sections), encoding="utf-8")
     print(page)
 
 
 def _scripts(folder: Path) -> list[Path]:
-    found = {script.name: script for script in sorted(folder.glob("[!_]*.py"))}
-    del found[Path(__file__).name]
-    first = [found.pop(name) for name in FIRST]
-    return first + [script for name, script in found.items() if not name.startswith("soak_")]
+    by_name = {script.name: script for script in sorted(folder.glob("[!_]*.py"))}
+    del by_name[Path(__file__).name]
+    first = [by_name.pop(name) for name in FIRST]
+    return first + [script for name, script in by_name.items() if not name.startswith("soak_")]
 
 
 if __name__ == "__main__":
