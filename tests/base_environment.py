@@ -40,14 +40,14 @@ for line in sys.stdin:
 @functools.cache
 def scripts() -> Path:
     """The folder of its commands; the environment is made where it is missing or older than what it is of."""
-    made = subprocess.run(
+    ended = subprocess.run(
         ["make", "--silent", f"PYTHON={sys.executable}", f"{BASE.name}/.installed"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert made.returncode == 0, made.stderr
+    assert ended.returncode == 0, ended.stderr
     return BASE / "bin"
 
 

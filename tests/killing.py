@@ -162,13 +162,13 @@ async def run_callers(target: str, over: asyncio.Event, seed: int, calls: Calls)
     loop = asyncio.get_running_loop()
 
     async def client(number: int) -> None:
-        asked = replace(random_subproblem(N, number), budget_ns=round(BUDGET_S * NS_PER_S))
+        subproblem = replace(random_subproblem(N, number), budget_ns=round(BUDGET_S * NS_PER_S))
         count = 0
         while not over.is_set():
             count += 1
             name, began = f"{number}-{count}", loop.time()
             async with asyncio.timeout(BUDGET_S + GRACE_S):
-                outcome = await dispatcher.solve(replace(asked, request_id=name))
+                outcome = await dispatcher.solve(replace(subproblem, request_id=name))
             calls.endings[type(outcome).__name__] += 1
             calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
             if isinstance(outcome, Done) and rng.random() < 0.7:

@@ -139,10 +139,10 @@ class _Requests(BaseHTTPRequestHandler):
         headers = {name: value for name, value in self.headers.items() if name.lower() not in dropped}
         try:
             upstream.request(self.command, self.path, body or None, headers)
-            found = upstream.getresponse()
+            response = upstream.getresponse()
             # QRMI's client reads a body by its content type.
-            kept = {"content-type": found.headers.get("content-type") or "application/json"}
-            return Answer(found.status, found.read(), kept)
+            kept = {"content-type": response.headers.get("content-type") or "application/json"}
+            return Answer(response.status, response.read(), kept)
         finally:
             upstream.close()
 

@@ -72,7 +72,9 @@ def test_one_qpu_serves_one_job_at_a_time_and_the_wait_counts_as_queueing() -> N
     async def main() -> tuple[Execution, ...]:
         provider = provider_of("public-cloud")
         accepted = await asyncio.gather(*(provider.submit(job_of()) for _ in range(3)))
-        executions: list[Execution] = await asyncio.gather(*(provider.collect(one) for one in accepted))
+        executions: list[Execution] = await asyncio.gather(
+            *(provider.collect(accepted_job) for accepted_job in accepted)
+        )
         return tuple(executions)
 
     first, second, third = run_virtual(main())

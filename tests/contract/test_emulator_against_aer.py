@@ -33,9 +33,9 @@ cases = pytest.mark.parametrize(("n", "seed"), [(n, seed) for n in SIZES for see
 def aer_probabilities(circuit: QuantumCircuit) -> Float64s:
     """Aer's exact probabilities of the classical bits, shape (2ⁿ,); bit i of an index is clbit i."""
     measured = {
-        circuit.find_bit(one.clbits[0]).index: circuit.find_bit(one.qubits[0]).index
-        for one in circuit.data
-        if one.operation.name == "measure"
+        circuit.find_bit(instruction.clbits[0]).index: circuit.find_bit(instruction.qubits[0]).index
+        for instruction in circuit.data
+        if instruction.operation.name == "measure"
     }
     bare = circuit.remove_final_measurements(inplace=False)
     bare.save_probabilities([measured[bit] for bit in range(circuit.num_clbits)])

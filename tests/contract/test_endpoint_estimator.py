@@ -101,7 +101,7 @@ def test_values_are_those_of_qiskits_estimator_but_for_the_devices_noise(level: 
         kept = 1.0 - job.plan.flip_probabilities[0]
         # Level 1 divides by what a read-out without gates keeps.
         kept = kept / (1.0 - READ_OUT) if level else kept
-        expected = [ideal(circuit, one, values, kept) for one in OBSERVABLES]
+        expected = [ideal(circuit, observable, values, kept) for observable in OBSERVABLES]
         assert np.all(np.abs(data.evs - expected) < SIGMAS * data.ensemble_standard_error + 0.01)
         assert np.all(data.ensemble_standard_error < 0.06)
         assert np.std(expected) > 0.2
@@ -308,7 +308,7 @@ def test_ibms_client_runs_both_estimators_in_a_session_and_reads_a_job_of_the_pa
         circuit, values = ansatz(), np.linspace(0.2, 2.4, 12)
         isa = compile_circuit(circuit)
         pub = (isa, lay_out(isa), values)
-        exact = np.array([float(ideal(circuit, one, values)) for one in OBSERVABLES])
+        exact = np.array([float(ideal(circuit, observable, values)) for observable in OBSERVABLES])
         with Session(backend=backend) as session:
             old = EstimatorV2(mode=session).run([pub])
             new = Estimator(mode=session).run([pub])

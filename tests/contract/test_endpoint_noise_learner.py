@@ -74,7 +74,7 @@ def test_layers_come_with_the_most_frequent_first_and_the_devices_own_rates() ->
         result = NoiseLearnerResultDecoder.decode(text)
         assert [sorted(layer.qubits) for layer in result.data] == [[5, 6], [3, 4]]
         for layer in result.data:
-            (gate,) = [one for one in layer.circuit.data if one.name != "barrier"]
+            (gate,) = [instruction for instruction in layer.circuit.data if instruction.name != "barrier"]
             assert gate.name == "cz"
             error = layer.error
             assert sorted(error.generators.to_labels()) == ["IX", "IY", "IZ", "XI", "YI", "ZI"]

@@ -86,15 +86,21 @@ def recognise(circuit: QuantumCircuit, values: Float64s | None = None) -> Float6
 
 def exact(circuit: QuantumCircuit) -> Float64s:
     """Qiskit's own probabilities; every classical bit is measured once, at the end."""
-    wires = {circuit.find_bit(one.clbits[0]).index: one.qubits[0] for one in circuit.data if one.clbits}
+    wires = {
+        circuit.find_bit(instruction.clbits[0]).index: instruction.qubits[0]
+        for instruction in circuit.data
+        if instruction.clbits
+    }
     bare = circuit.remove_final_measurements(inplace=False)
     used = [circuit.find_bit(wires[bit]).index for bit in range(circuit.num_clbits)]
-    active = sorted({circuit.find_bit(bit).index for one in bare.data for bit in one.qubits} | {*used})
+    active = sorted(
+        {circuit.find_bit(bit).index for instruction in bare.data for bit in instruction.qubits} | {*used}
+    )
     small = QuantumCircuit(len(active))
-    for one in bare.data:
-        if one.name not in {"barrier", "delay"}:
-            places = [active.index(circuit.find_bit(bit).index) for bit in one.qubits]
-            small.append(one.operation, places)
+    for instruction in bare.data:
+        if instruction.name not in {"barrier", "delay"}:
+            places = [active.index(circuit.find_bit(bit).index) for bit in instruction.qubits]
+            small.append(instruction.operation, places)
     probabilities: Float64s = Statevector(small).probabilities([active.index(qubit) for qubit in used])
     return probabilities
 
@@ -152,10 +158,10 @@ def test_a_bound_template_is_recognised_exactly(
     parameters = special(random_parameters(n, 7, layers))
     compiled = compile_template(n, "heron-torino", device.target, layers=layers)
     circuit = bind_isa(DeviceCircuit(compiled, parameters))
-    found = recognise(circuit)
-    assert found is not None
-    np.testing.assert_allclose(found, exact(circuit), atol=1e-9)
-    np.testing.assert_allclose(found, probabilities(parameters), atol=1e-9)
+    recognised = recognise(circuit)
+    assert recognised is not None
+    np.testing.assert_allclose(recognised, exact(circuit), atol=1e-9)
+    np.testing.assert_allclose(recognised, probabilities(parameters), atol=1e-9)
 
 
 @pytest.mark.parametrize("special", SPECIAL, ids=lambda one: one.__name__)
@@ -165,9 +171,9 @@ def test_a_template_with_its_parameters_open_is_recognised_for_every_row(
     isa = qpy.load(io.BytesIO(template(tuple(range(4))).qpy))[0]
     for seed in range(5):
         parameters = special(random_parameters(4, seed))
-        found = recognise(isa, parameter_values(isa, parameters))
-        assert found is not None
-        np.testing.assert_allclose(found, probabilities(parameters), atol=1e-9)
+        recognised = recognise(isa, parameter_values(isa, parameters))
+        assert recognised is not None
+        np.testing.assert_allclose(recognised, probabilities(parameters), atol=1e-9)
 
 
 def test_what_is_recognised_is_never_something_else() -> None:
@@ -189,23 +195,23 @@ def test_what_is_recognised_is_never_something_else() -> None:
                     angle = rng.choice([0.25 * np.pi * rng.integers(-9, 9), rng.normal()])
                     circuit.rz(float(angle), int(rng.integers(n)))
         circuit.measure(range(n), rng.permutation(n).tolist())
-        found = recognise(circuit)
-        if found is not None:
+        recognised = recognise(circuit)
+        if recognised is not None:
             hits += 1
-            np.testing.assert_allclose(found, exact(circuit), atol=1e-7)
+            np.testing.assert_allclose(recognised, exact(circuit), atol=1e-7)
     assert 100 < hits < 400
 
 
 def without_a_cz(circuit: QuantumCircuit) -> QuantumCircuit:
-    last = max(number for number, one in enumerate(circuit.data) if one.name == "cz")
+    last = max(number for number, instruction in enumerate(circuit.data) if instruction.name == "cz")
     del circuit.data[last]
     return circuit
 
 
 def with_another_mixer(circuit: QuantumCircuit) -> QuantumCircuit:
     """One qubit's mixer angle differs from the others'."""
-    last = max(number for number, one in enumerate(circuit.data) if one.name == "sx")
-    before = max(number for number, one in enumerate(circuit.data[:last]) if one.name == "rz")
+    last = max(number for number, instruction in enumerate(circuit.data) if instruction.name == "sx")
+    before = max(number for number, instruction in enumerate(circuit.data[:last]) if instruction.name == "rz")
     one = circuit.data[before]
     circuit.data[before] = one.replace(operation=one.operation.base_class(one.params[0] + 0.7))
     return circuit

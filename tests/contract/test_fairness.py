@@ -29,8 +29,10 @@ PROTECTED: dict[str, Any] = {
 
 
 async def ask(system: System, caller: str, budget_ms: float = 400, **words: Any) -> Outcome:
-    asked = replace(random_subproblem(N, 0), caller=caller, budget_ns=round(budget_ms * NS_PER_MS), **words)
-    return await system.orchestrator.solve(asked)
+    subproblem = replace(
+        random_subproblem(N, 0), caller=caller, budget_ns=round(budget_ms * NS_PER_MS), **words
+    )
+    return await system.orchestrator.solve(subproblem)
 
 
 def arrivals(seed: int, rate_per_s: float, window_s: float) -> list[float]:
@@ -89,7 +91,7 @@ def test_more_than_the_qpu_can_do_is_refused_to_the_heavy_caller_alone() -> None
 def test_calls_over_a_quota_are_refused_by_name_and_counted() -> None:
     async def work(system: System) -> None:
         ended = await asyncio.gather(*(ask(system, "many") for _ in range(5)), ask(system, "other"))
-        limits = Counter(one.rejection.limit for one in ended if isinstance(one, Shed))
+        limits = Counter(outcome.rejection.limit for outcome in ended if isinstance(outcome, Shed))
         assert limits == {"caller_quota": 2}
         assert isinstance(ended[-1], Done)
         assert system.value("shotclock_rejections_total", limit="caller_quota") == 2
@@ -104,7 +106,7 @@ def test_bytes_over_a_quota_are_refused_of_subproblems_and_circuits() -> None:
 
     async def work(system: System) -> None:
         ended = await asyncio.gather(*(ask(system, "many") for _ in range(3)))
-        (refused,) = (one.rejection for one in ended if isinstance(one, Shed))
+        (refused,) = (outcome.rejection for outcome in ended if isinstance(outcome, Shed))
         assert refused == Rejection("caller_quota", 2 * size, 3 * size, "bytes of this caller", 0.1)
         executed = await system.orchestrator.execute(spec)
         assert isinstance(executed, Shed)
@@ -116,7 +118,7 @@ def test_bytes_over_a_quota_are_refused_of_subproblems_and_circuits() -> None:
 def test_a_caller_over_its_quota_costs_no_classical_answer() -> None:
     async def work(system: System) -> None:
         ended = await asyncio.gather(*(ask(system, "many") for _ in range(2)))
-        assert [type(one) for one in ended] == [Done, Shed]
+        assert [type(outcome) for outcome in ended] == [Done, Shed]
 
     words = PROTECTED | {"fallback": Fallback.STANDBY}
     simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=1), **words), work)
@@ -125,7 +127,7 @@ def test_a_caller_over_its_quota_costs_no_classical_answer() -> None:
 def test_a_measuring_path_has_no_quota() -> None:
     async def work(system: System) -> None:
         ended = await asyncio.gather(*(ask(system, "many") for _ in range(3)))
-        assert all(isinstance(one, Done) for one in ended)
+        assert all(isinstance(outcome, Done) for outcome in ended)
 
     words = PROTECTED | {"protected": False}
     simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=1), **words), work)

@@ -182,10 +182,10 @@ def test_a_close_asks_once_more_for_the_usage_of_what_was_given_up_last(endpoint
         await asyncio.sleep(0.3)
         await provider.cancel(accepted)
         await provider.close()
-        found = provider.charges()
-        assert found.abandoned == 1
+        charges = provider.charges()
+        assert charges.abandoned == 1
         # where the vendor has not made up its bill by then, that is said
-        assert (found.abandoned_s > 0.0) != (found.abandoned_untold == 1)
+        assert (charges.abandoned_s > 0.0) != (charges.abandoned_untold == 1)
 
     asyncio.run(main())
 

@@ -53,11 +53,11 @@ def test_a_proposal_carries_what_it_was_asked_with(make: Made) -> None:
 
 def test_proposing_rebuilding_and_making_a_delta_leave_the_model_alone(make: Made) -> None:
     workload, kernel = make()
-    held = workload.evaluate()
+    loss_before = workload.evaluate()
     proposal = kernel.propose(0, 1)
     kernel.rebuild(proposal, 1)
     kernel.delta(proposal, np.ones(N, np.uint8), 1)
-    assert workload.evaluate() == held
+    assert workload.evaluate() == loss_before
 
 
 def test_changing_nothing_changes_nothing(make: Made) -> None:

@@ -54,8 +54,8 @@ def test_a_caller_who_leaves_takes_nothing_from_the_others(offload: Closing) -> 
     async def main() -> int:
         leaving = [asyncio.create_task(offload.run(os.getpid)) for _ in range(10)]
         await asyncio.sleep(0)
-        for one in leaving:
-            one.cancel()
+        for caller in leaving:
+            caller.cancel()
         return await offload.run(abs, -3)
 
     assert asyncio.run(main()) == 3

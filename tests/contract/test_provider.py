@@ -218,8 +218,10 @@ def test_concurrent_jobs_do_not_mix(make: Maker) -> None:
         provider = make()
         jobs = [job_of(n) for n in (2, 3, 4, 5, 6, 7)]
         accepted = await asyncio.gather(*(provider.submit(job) for job in jobs))
-        assert len({one.job_id for one in accepted}) == len(jobs)
-        executions = await asyncio.gather(*(provider.collect(one) for one in reversed(accepted)))
+        assert len({accepted_job.job_id for accepted_job in accepted}) == len(jobs)
+        executions = await asyncio.gather(
+            *(provider.collect(accepted_job) for accepted_job in reversed(accepted))
+        )
         assert [execution.samples[0].pool.shape[1] for execution in executions] == [7, 6, 5, 4, 3, 2]
 
     asyncio.run(main())

@@ -225,10 +225,10 @@ def test_facts_that_are_not_the_circuits_are_never_believed(
     fields = json.loads(header)
     fields["facts"] |= facts
     path.write_bytes(store.seal(json.dumps(fields).encode(), payload))
-    found = store.obtain(TemplateSpec(3), targets.DEVICE, device.target, tmp_path)
-    assert found.disk in {Disk.FACTS, Disk.FORMAT}
-    assert found.template.duration_s == targets.template().duration_s
-    assert found.template.line == targets.template().line
+    obtained = store.obtain(TemplateSpec(3), targets.DEVICE, device.target, tmp_path)
+    assert obtained.disk in {Disk.FACTS, Disk.FORMAT}
+    assert obtained.template.duration_s == targets.template().duration_s
+    assert obtained.template.line == targets.template().line
     assert [record.message for record in caplog.records if str(path) in record.message]
     assert store.obtain(TemplateSpec(3), targets.DEVICE, device.target, tmp_path).disk is Disk.LOADED
 

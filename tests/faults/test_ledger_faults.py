@@ -191,12 +191,12 @@ def test_a_file_that_may_not_grow_is_reported_and_keeps_its_records(tmp_path: Pa
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))\n"
     )
-    done = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", limited + WRITER, tmp_path], capture_output=True, text=True, check=False
     )
-    assert "LedgerError: the ledger" in done.stderr
-    assert len(done.stdout.split()) > 3
-    assert set(done.stdout.split()) <= tags(tmp_path / "ledger.db")
+    assert "LedgerError: the ledger" in ended.stderr
+    assert len(ended.stdout.split()) > 3
+    assert set(ended.stdout.split()) <= tags(tmp_path / "ledger.db")
 
 
 # a process that is killed

@@ -28,9 +28,9 @@ async def ask(place: Place, count: int) -> list[Outcome]:
     """So many calls, one after the other."""
     channels = connect(place.target, Insecure())
     dispatcher = GrpcDispatcher(channels)
-    asked = replace(random_subproblem(N, 1), budget_ns=round(PATIENCE_S * NS_PER_S))
+    subproblem = replace(random_subproblem(N, 1), budget_ns=round(PATIENCE_S * NS_PER_S))
     try:
-        return [await dispatcher.solve(asked) for _ in range(count)]
+        return [await dispatcher.solve(subproblem) for _ in range(count)]
     finally:
         await channels.close()
 

@@ -168,14 +168,14 @@ def test_help_imports_neither_torch_nor_qiskit() -> None:
         "print(sorted(set(sys.modules) & {'torch', 'qiskit', 'numpy', 'scipy', 'altair', 'rich', 'grpc',"
         " 'asyncio', 'numba', 'pyarrow', 'jinja2', 'starlette', 'uvicorn'}))"
     )
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"
+    ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_errors_in_a_users_import_are_reported_before_torch_is_loaded() -> None:
     check = "import sys, shotclock; print('attach' in dir(shotclock), 'torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
-    assert done.stdout == "True False\n"
+    ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ended.stdout == "True False\n"
 
 
 def start_run(out: Path, *more: str, until: str = "arms, about") -> subprocess.Popen[str]:
@@ -223,12 +223,12 @@ def test_a_disk_that_takes_no_more_is_one_line_and_3(tmp_path: Path) -> None:
         "from shotclock.cli import main; main()"
     )
     arguments = small_bench(tmp_path / "run", "--arms", "classical-only,classical-control", "--steps", "200")
-    done = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", limited, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 3, done.stderr
-    assert "Traceback" not in done.stderr
-    (line,) = [text for text in done.stderr.splitlines() if text.startswith("shotclock: ")]
+    assert ended.returncode == 3, ended.stderr
+    assert "Traceback" not in ended.stderr
+    (line,) = [text for text in ended.stderr.splitlines() if text.startswith("shotclock: ")]
     assert "cannot write the run folder" in line
 
 
@@ -242,12 +242,12 @@ def test_a_reader_that_leaves_ends_it_quietly_and_loses_no_run(tmp_path: Path) -
         reading, writing = os.pipe()
         os.close(reading)
         with os.fdopen(writing) as pipe:
-            done = subprocess.run(
+            ended = subprocess.run(
                 [*COMMAND, *arguments], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
             )
-        assert done.returncode == 141, done.stderr
-        assert "Traceback" not in done.stderr
-        assert "BrokenPipe" not in done.stderr
+        assert ended.returncode == 141, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert "BrokenPipe" not in ended.stderr
     assert json.loads((tmp_path / "load" / "load.json").read_text())["status"] == "complete"
 
 
@@ -256,29 +256,29 @@ def test_a_dumb_narrow_terminal_and_closed_streams_are_no_fault() -> None:
     for redirected in ("", ">&-", "2>&-", "<&- >&- 2>&-"):
         for arguments in ("--help", "profile show colocated"):
             line = f'exec "$@" {arguments} {redirected}'
-            done = subprocess.run(
+            ended = subprocess.run(
                 ["bash", "-c", line, "-", *COMMAND], env=narrow, capture_output=True, text=True, check=False
             )
-            assert (done.returncode, done.stderr) == (0, "")
-            assert ("\x1b" in done.stdout, bool(done.stdout)) == (False, ">&-" not in redirected.split())
+            assert (ended.returncode, ended.stderr) == (0, "")
+            assert ("\x1b" in ended.stdout, bool(ended.stdout)) == (False, ">&-" not in redirected.split())
 
 
 def test_a_full_disk_behind_stdout_is_one_line_and_3() -> None:
     for arguments in (["--help"], ["profile", "show", "colocated"]):
         with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
+            ended = subprocess.run(
                 [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
             )
-        assert (done.returncode, done.stderr) == (3, "shotclock: stdout: No space left on device\n")
+        assert (ended.returncode, ended.stderr) == (3, "shotclock: stdout: No space left on device\n")
 
 
 def test_no_folder_for_temporary_files_is_one_line_that_names_it() -> None:
     line = ["bash", "-c", 'ulimit -f 0; exec "$@"', "-", *COMMAND, "serve", "--insecure"]
     ports = ["--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
-    done = subprocess.run([*line, *ports], capture_output=True, text=True, check=False)
-    assert done.returncode == 3, done.stderr
-    assert done.stderr.startswith("shotclock: TMPDIR: No usable temporary directory found in ")
-    assert done.stderr.count("\n") == 1
+    ended = subprocess.run([*line, *ports], capture_output=True, text=True, check=False)
+    assert ended.returncode == 3, ended.stderr
+    assert ended.stderr.startswith("shotclock: TMPDIR: No usable temporary directory found in ")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_a_usage_error_is_one_line_to_grep(shotclock: Cli) -> None:
@@ -379,10 +379,10 @@ def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Pa
 
 
 def test_a_port_that_is_taken_is_said_before_anything_runs(shotclock: Cli, tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         code, _, err = shotclock(*small_bench(tmp_path / "run", "--metrics", str(port)))
     assert code == 3
     assert f"127.0.0.1:{port}" in err

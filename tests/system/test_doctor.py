@@ -63,7 +63,7 @@ def run_doctor(
 
 
 def check(document: Any, name: str) -> Any:
-    (found,) = [one for one in document["checks"] if one["name"] == name]
+    (found,) = [check for check in document["checks"] if check["name"] == name]
     return found
 
 
@@ -100,8 +100,8 @@ def test_each_failure_has_its_fix(
     assert code == CODES["environment"]
     assert not document["ok"]
     assert not check(document, failing)["ok"]
-    assert all(one["fix"] for one in document["checks"] if not one["ok"])
-    assert all("\n" not in one["said"] for one in document["checks"])
+    assert all(check["fix"] for check in document["checks"] if not check["ok"])
+    assert all("\n" not in check["said"] for check in document["checks"])
 
 
 @pytest.mark.parametrize("what", NONSENSE)
@@ -113,7 +113,7 @@ def test_answers_that_make_no_sense_are_a_line_each(
         with tampering(endpoint) as proxy:
             proxy.answer(f"GET {read}", NONSENSE[what])
             code, document = run_doctor("", "--provider", "ibm")
-        failed = [one for one in document["checks"] if not one["ok"]]
+        failed = [check for check in document["checks"] if not check["ok"]]
         assert code == CODES["environment" if failed else "well"]
         assert all("\n" not in one["said"] and one["fix"] for one in failed)
         # an empty document is a usage of which nothing is reported

@@ -86,8 +86,8 @@ async def attack(serving: ServiceProcess, grpc_port: int, http_port: int) -> Non
     attacking = asyncio.gather(*attackers)
     others = 0
     while not attacking.done():
-        asked = replace(random_subproblem(N, others), budget_ns=round(HANG_S * NS_PER_S))
-        outcome = await dispatcher.solve(asked)
+        subproblem = replace(random_subproblem(N, others), budget_ns=round(HANG_S * NS_PER_S))
+        outcome = await dispatcher.solve(subproblem)
         assert isinstance(outcome, Done), outcome
         assert outcome.samples.shots
         others += 1
@@ -102,14 +102,14 @@ async def attack(serving: ServiceProcess, grpc_port: int, http_port: int) -> Non
     endless = [asyncio.create_task(_outcome_of(send(100 + number, HANG_S))) for number in range(4)]
     await asyncio.sleep(0.5)
     assert not any(one.done() for one in endless)
-    left = descendants(serving.process.pid)
-    assert left
+    pids = descendants(serving.process.pid)
+    assert pids
     os.kill(serving.process.pid, signal.SIGTERM)
     code, _, complaints = await serving.wait_ended()
     assert (code, complaints) == (0, "")
     await asyncio.wait(endless)
     async with asyncio.timeout(HANG_S):
-        while any(Path(f"/proc/{pid}/exe").exists() for pid in left):  # noqa: ASYNC110, ASYNC240
+        while any(Path(f"/proc/{pid}/exe").exists() for pid in pids):  # noqa: ASYNC110, ASYNC240
             await asyncio.sleep(0.05)
     await channels.close()
 

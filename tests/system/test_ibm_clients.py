@@ -363,10 +363,10 @@ def test_a_mistake_is_one_line(
 def test_a_taken_port_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         line = one_line(["--listen", f"127.0.0.1:{port}"], 3, monkeypatch, capsys)
     assert f"127.0.0.1:{port}" in line
     assert "in use" in line

@@ -60,9 +60,9 @@ def run_refused(*arguments: str) -> ShotclockError:
 
 def test_a_load_of_its_embedded_orchestrator_writes_a_complete_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    found = ran("--rate", "20", "--duration", "3", "--runs", "2", "--json", "--out", str(out), *PATIENT)
-    summary = LoadSummary.model_validate_json(found.stdout)
-    assert found.exit_code in {0, 4, 99}  # what this machine's load is worth is for benchmarks to say
+    result = ran("--rate", "20", "--duration", "3", "--runs", "2", "--json", "--out", str(out), *PATIENT)
+    summary = LoadSummary.model_validate_json(result.stdout)
+    assert result.exit_code in {0, 4, 99}  # what this machine's load is worth is for benchmarks to say
     assert summary == read_load(out)
     assert summary.emulated
     assert summary.provider == "emulated"
@@ -80,21 +80,21 @@ def test_a_running_orchestrator_is_loaded_from_another_process() -> None:
     service = Service(load_settings(None, {"serve": serve, "kernel": {"n": 8}}))
     try:
         target = f"127.0.0.1:{service.start().grpc_port}"
-        found = ran(
+        result = ran(
             "--target", target, "--n", "8", "--scenario", "single-stream", "--duration", "2", "--json"
         )
     finally:
         service.close()
-    summary = LoadSummary.model_validate_json(found.stdout)
+    summary = LoadSummary.model_validate_json(result.stdout)
     assert summary.target == target
     assert summary.runs[0].calls > 0
     assert summary.emulated
 
 
 def test_virtual_time_skips_the_emulated_waits_and_says_so() -> None:
-    found = ran("--clock", "virtual", "--rate", "2", "--duration", "300", "--n", "6")
-    assert "EMULATED, VIRTUAL CLOCK" in found.stdout
-    assert "with samples" in found.stdout
+    result = ran("--clock", "virtual", "--rate", "2", "--duration", "300", "--n", "6")
+    assert "EMULATED, VIRTUAL CLOCK" in result.stdout
+    assert "with samples" in result.stdout
 
 
 def test_ctrl_c_keeps_the_calls_that_ended_and_marks_them(tmp_path: Path) -> None:
@@ -184,10 +184,10 @@ def own(tmp_path: Path) -> str:
 def test_a_circuit_of_ones_own_is_asked_and_costs_money(own: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     asked = ["--circuit", own, "--value", "theta=0.3", "--shots", "64", "--out", str(out)]
-    found = ran(*asked, "--clock", "virtual", "--rate", "2", "--duration", "40")
-    assert found.exit_code in {0, 4, 99}
-    assert "own.qasm, 64 shots, 2 bits" in found.stdout
-    assert "EMULATED, VIRTUAL CLOCK: " in found.stdout
+    result = ran(*asked, "--clock", "virtual", "--rate", "2", "--duration", "40")
+    assert result.exit_code in {0, 4, 99}
+    assert "own.qasm, 64 shots, 2 bits" in result.stdout
+    assert "EMULATED, VIRTUAL CLOCK: " in result.stdout
     summary, calls = read_load(out), read_calls(out)
     assert {call.outcome for call in calls} <= {"executed", "late", "shed"}
     assert any(call.answered_by == "qpu" for call in calls)
@@ -204,12 +204,12 @@ def test_a_running_orchestrator_runs_the_circuit_or_refuses_it_in_a_line(own: st
     try:
         asked = ["--target", f"127.0.0.1:{service.start().grpc_port}", "--circuit", own, *PATIENT]
         refusal = run_refused(*asked)
-        found = ran(*asked, "--value", "theta=1", "--scenario", "single-stream", "--duration", "2", "--json")
+        result = ran(*asked, "--value", "theta=1", "--scenario", "single-stream", "--duration", "2", "--json")
     finally:
         service.close()
     assert isinstance(refusal, SettingsError)
     assert "own.qasm: parameters: no value for theta" in str(refusal)
-    summary = LoadSummary.model_validate_json(found.stdout)
+    summary = LoadSummary.model_validate_json(result.stdout)
     assert summary.n == 2
     assert summary.circuit is not None
     assert summary.circuit.shots == load_settings(None, {}).quantum.shots
@@ -229,10 +229,10 @@ def test_a_circuit_that_cannot_be_run_is_refused_before_anything_starts(
 ) -> None:
     file = tmp_path / "own.qasm"
     file.write_text(source, encoding="utf-8")
-    found = ran("--circuit", str(file))
-    assert isinstance(found.exception, SettingsError)
-    assert words in str(found.exception)
-    assert "starting" not in found.output
+    result = ran("--circuit", str(file))
+    assert isinstance(result.exception, SettingsError)
+    assert words in str(result.exception)
+    assert "starting" not in result.output
 
 
 @pytest.mark.parametrize(

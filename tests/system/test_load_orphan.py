@@ -25,10 +25,10 @@ def test_a_killed_load_leaves_no_generator_behind() -> None:
     try:
         while "loading" not in (line := process.stderr.readline()):
             assert line, "ended before it began"
-        left = children(process.pid)
-        assert left
+        pids = children(process.pid)
+        assert pids
         process.kill()
-        while still := [pid for pid in left if Path(f"/proc/{pid}/exe").exists()]:
+        while still := [pid for pid in pids if Path(f"/proc/{pid}/exe").exists()]:
             time.sleep(0.1)  # one that stayed stays until its run is over, and then says BrokenPipeError
         assert not still
     finally:

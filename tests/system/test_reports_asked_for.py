@@ -37,9 +37,9 @@ def strip_numbers(page: Path) -> str:
 
 def test_a_load_tests_page_is_written_named_verified_and_made_again(tmp_path: Path) -> None:
     out = tmp_path / "load"
-    found = run_load(out)
+    calls = run_load(out)
     page = out / "report.html"
-    assert f"Report: {page}" in found.stdout
+    assert f"Report: {page}" in calls.stdout
     first = strip_numbers(page)
     assert not [fault for fault in verify(out) if fault.file == page.name]
     page.unlink()
@@ -49,8 +49,8 @@ def test_a_load_tests_page_is_written_named_verified_and_made_again(tmp_path: Pa
     assert "EMULATED, VIRTUAL CLOCK" in again.stdout
     assert f"Report: {page}" in again.stdout
     assert strip_numbers(page) == first
-    told = ran(report, str(out), "--json", "--out", str(tmp_path / "elsewhere"))
-    assert LoadSummary.model_validate_json(told.stdout).run_id
+    result = ran(report, str(out), "--json", "--out", str(tmp_path / "elsewhere"))
+    assert LoadSummary.model_validate_json(result.stdout).run_id
     assert strip_numbers(tmp_path / "elsewhere" / "report.html") == first
 
 
@@ -61,9 +61,9 @@ def test_several_load_tests_stand_on_a_page_beside_them(tmp_path: Path) -> None:
         file = out / SUMMARY  # they may have started in one second
         file.write_text(file.read_text().replace('"run_id": "load', f'"run_id": "load-{number}'))
     folders = [str(tmp_path / "runs" / f"load-{number}") for number in (1, 2)]
-    found = ran(report, *folders)
-    assert found.exit_code == 0
-    assert "2 runs on one host" in found.stdout
+    result = ran(report, *folders)
+    assert result.exit_code == 0
+    assert "2 runs on one host" in result.stdout
     assert (tmp_path / "runs" / "report.html").is_file()
     document = json.loads(ran(report, *folders, "--json", "--out", str(tmp_path / "page")).stdout)
     assert len(document["metrics"]["load.quantum_latency.p50_ms"]["values"]) == 2
@@ -76,9 +76,9 @@ def test_a_history_has_a_page_of_trends_beside_it(tmp_path: Path) -> None:
         history.add(
             HistoryEntry("run-1", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, p99)
         )
-    found = ran(report, "--history", str(file), "--metric", "load.*")
-    assert found.exit_code == 0
-    assert "1 metrics over 1 runs" in found.stdout
+    result = ran(report, "--history", str(file), "--metric", "load.*")
+    assert result.exit_code == 0
+    assert "1 metrics over 1 runs" in result.stdout
     assert (tmp_path / "history-trends" / "report.html").is_file()
     assert (tmp_path / "history-trends" / "history.parquet").is_file()
     assert json.loads(ran(report, "--history", str(file), "--json").stdout)["runs"] == 1

@@ -274,8 +274,8 @@ def test_a_thousand_silent_http_connections_stop_neither_grpc_nor_a_probe(up: Up
         assert 'shotclock_http_connections_closed_total{client="serve",limit="connections"}' in text
         assert 'limit="descriptors"' not in text
     finally:
-        for one in silent:
-            one.close()
+        for connection in silent:
+            connection.close()
 
 
 def test_a_circuit_of_the_callers_own_is_run(up: Up) -> None:

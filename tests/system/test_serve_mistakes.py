@@ -99,10 +99,10 @@ def test_a_mistake_in_the_settings_is_one_line(tmp_path: Path, mistake: Mistake)
 
 @pytest.mark.parametrize("which", ["listen", "metrics"])
 def test_a_port_that_is_taken_is_one_line(tmp_path: Path, which: str) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         change = (f'{which} = "127.0.0.1:0"', f'{which} = "{address}"')
         check_refused(tmp_path, Mistake(3, (address,), (change,)), lean=False)
 

@@ -96,8 +96,8 @@ def test_every_command_of_a_workflow_resolves() -> None:
         words = line.split()
         if words[0] == "make":
             asked = [word for word in words[1:] if word not in {"-C", "base", "change"}]
-            made = subprocess.run(["make", "--dry-run", *asked], cwd=ROOT, capture_output=True, check=False)
-            assert made.returncode == 0, f"{where}: {line}"
+            ended = subprocess.run(["make", "--dry-run", *asked], cwd=ROOT, capture_output=True, check=False)
+            assert ended.returncode == 0, f"{where}: {line}"
         elif words[0] not in BUILTIN:
             path = ROOT / words[0].removeprefix("change/")
             assert os.access(path, os.X_OK), f"{where}: {line}"

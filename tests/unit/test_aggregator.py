@@ -78,8 +78,8 @@ class DriftKernel:
     meanwhile: Callable[[], object] = int
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        found = random_subproblem(N, base_version)
-        return Proposal(Subproblem(found.quadratic, found.linear, base_version=base_version), None)
+        subproblem = random_subproblem(N, base_version)
+        return Proposal(Subproblem(subproblem.quadratic, subproblem.linear, base_version=base_version), None)
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
         self.rebuilt.append(version)

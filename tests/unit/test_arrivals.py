@@ -61,7 +61,7 @@ def test_a_plan_that_cannot_be_run_names_the_flag(
 
 
 def test_subproblems_are_of_the_asked_size_and_differ() -> None:
-    made = instances(7, seed=1, count=5)
-    assert [subproblem.n for subproblem in made] == [7] * 5
-    assert not np.array_equal(made[0].linear, made[1].linear)
-    assert np.array_equal(made[0].linear, instances(7, seed=1, count=1)[0].linear)
+    subproblems = instances(7, seed=1, count=5)
+    assert [subproblem.n for subproblem in subproblems] == [7] * 5
+    assert not np.array_equal(subproblems[0].linear, subproblems[1].linear)
+    assert np.array_equal(subproblems[0].linear, instances(7, seed=1, count=1)[0].linear)

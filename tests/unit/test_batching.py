@@ -24,7 +24,7 @@ LINES: dict[int, tuple[Line, ...]] = {
 
 def predict_s(pubs: tuple[PubPlan[str], ...], shots: int) -> float:
     """4 ms overhead, and 10 µs and 1 µs a qubit of the longest line for each shot of a PUB."""
-    longest = sum(max(len(one.line) for one in pub) for pub in pubs)
+    longest = sum(max(len(placement.line) for placement in pub) for pub in pubs)
     return 4e-3 + shots * (1e-5 * len(pubs) + 1e-6 * longest)
 
 
@@ -40,10 +40,10 @@ def request(name: str, n: int = 2, deadline_ms: int = 1000, shots: int = 100) ->
 def where(plan: Packing[str]) -> dict[str, tuple[int, int, Line]]:
     """Job, PUB and line of each request placed."""
     return {
-        one.call: (job_number, pub_number, one.line)
+        placement.call: (job_number, pub_number, placement.line)
         for job_number, job in enumerate(plan.jobs)
         for pub_number, pub in enumerate(job.pubs)
-        for one in pub
+        for placement in pub
     }
 
 
@@ -57,7 +57,7 @@ def waiting(draw: st.DrawFn) -> list[Waiting[str]]:
         st.integers(1, 1500),
     )
     drawn = draw(st.lists(requests, max_size=14))
-    return [replace(one, call=f"r{number:02}", arrival=number) for number, one in enumerate(drawn)]
+    return [replace(request, call=f"r{number:02}", arrival=number) for number, request in enumerate(drawn)]
 
 
 @given(waiting(), st.integers(1, 3), st.integers(0, 5 * MS))
@@ -65,12 +65,12 @@ def test_everyone_is_placed_once_or_refused_with_a_reason(
     requests: list[Waiting[str]], max_pubs: int, free_at_ns: int
 ) -> None:
     plan = plan_of(requests, BatchLimits(max_pubs, 1000), free_at_ns)
-    placed = [one.waiting for job in plan.jobs for pub in job.pubs for one in pub]
-    refused = [one.waiting for one in plan.unplaced]
+    placed = [placement.waiting for job in plan.jobs for pub in job.pubs for placement in pub]
+    refused = [placement.waiting for placement in plan.unplaced]
     assert sorted(request.call for request in placed + refused) == [request.call for request in requests]
-    for one in plan.unplaced:
-        assert one.rejection.limit == ("lines" if one.waiting.n == 4 else "remaining_budget")
-        assert one.rejection.present > one.rejection.allowed
+    for placement in plan.unplaced:
+        assert placement.rejection.limit == ("lines" if placement.waiting.n == 4 else "remaining_budget")
+        assert placement.rejection.present > placement.rejection.allowed
 
 
 @given(waiting(), st.integers(1, 3), st.integers(0, 5 * MS))
@@ -83,12 +83,12 @@ def test_lines_limits_and_deadlines_are_kept(
         at_ns += round(predict_s(job.pubs, job.shots) * 1e9)
         assert job.finished_ns == at_ns <= job.deadline_ns
         assert 1 <= len(job.pubs) <= max_pubs
-        wanted = [one.waiting.shots for pub in job.pubs for one in pub]
+        wanted = [placement.waiting.shots for pub in job.pubs for placement in pub]
         assert job.shots == min(max(wanted), 1000)
         for pub in job.pubs:
-            qubits = [qubit for one in pub for qubit in one.line]
+            qubits = [qubit for placement in pub for qubit in placement.line]
             assert len(set(qubits)) == len(qubits)
-            assert all(one.line in LINES[one.waiting.n] for one in pub)
+            assert all(placement.line in LINES[placement.waiting.n] for placement in pub)
 
 
 @given(waiting(), st.data())

@@ -24,21 +24,21 @@ def test_runs_that_differ_as_wholes_widen_the_interval_however_many_calls_they_h
     rng = np.random.default_rng(1)
     levels = [1_000, 1_100, 1_200, 1_300, 1_400]
     runs = [rng.integers(level - 5, level + 5, 5_000) for level in levels]
-    found = over_runs(runs, mean)
-    assert found is not None
-    assert found.value == pytest.approx(1_200, abs=1)
-    assert found.high - found.low > 150  # of calls taken for independent it would be about 4
-    assert found.runs == 5
-    assert over_runs(runs, mean) == found
+    estimate = over_runs(runs, mean)
+    assert estimate is not None
+    assert estimate.value == pytest.approx(1_200, abs=1)
+    assert estimate.high - estimate.low > 150  # of calls taken for independent it would be about 4
+    assert estimate.runs == 5
+    assert over_runs(runs, mean) == estimate
 
 
 def test_a_paired_interval_covers_the_truth_as_often_as_it_says() -> None:
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(1_000):
-        found = estimate_paired(list(rng.normal(0.1, 0.05, 10)), 0.95)
-        assert found is not None
-        covered += found.low <= 0.1 <= found.high
+        estimate = estimate_paired(list(rng.normal(0.1, 0.05, 10)), 0.95)
+        assert estimate is not None
+        covered += estimate.low <= 0.1 <= estimate.high
     assert 930 <= covered <= 970
 
 

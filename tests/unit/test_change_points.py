@@ -21,9 +21,9 @@ def test_a_step_is_found_where_it_was_made_with_both_levels() -> None:
 
 
 def test_two_steps_are_two_changes_in_order() -> None:
-    found = change_points(draw_noisy((12, 10.0), (12, 14.0), (12, 9.0)))
-    assert [change.index for change in found] == [12, 24]
-    assert found[0].after == found[1].before
+    changes = change_points(draw_noisy((12, 10.0), (12, 14.0), (12, 9.0)))
+    assert [change.index for change in changes] == [12, 24]
+    assert changes[0].after == changes[1].before
 
 
 def test_a_level_that_never_moved_is_hardly_ever_cut() -> None:

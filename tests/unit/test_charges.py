@@ -41,17 +41,17 @@ def test_jobs_that_were_given_up_are_paid_for() -> None:
 
 
 def test_a_cost_tells_the_prices_it_was_reckoned_with() -> None:
-    found = sum_cost(NO_CHARGES, replace(PRICES, gpu_hour=3.0))
-    assert found.prices == UnitPrices(gpu_hour=3.0, qpu_second=2.0)
-    assert found.money == pytest.approx(3.0 * found.compute_h + 2.0 * found.qpu_s)
+    cost = sum_cost(NO_CHARGES, replace(PRICES, gpu_hour=3.0))
+    assert cost.prices == UnitPrices(gpu_hour=3.0, qpu_second=2.0)
+    assert cost.money == pytest.approx(3.0 * cost.compute_h + 2.0 * cost.qpu_s)
 
 
 def test_a_real_session_is_idle_where_neither_answered_nor_abandoned_jobs_ran() -> None:
     plain = sum_cost(Charges())
-    found = sum_cost(Charges(abandoned=1, abandoned_s=1.0, sessions=1, sessions_s=plain.qpu_s + 10.0))
-    assert found.qpu_s == pytest.approx(plain.qpu_s + 10.0)
-    assert found.qpu_idle_s == pytest.approx(9.0)
-    assert found.idle_money == pytest.approx(18.0)
+    cost = sum_cost(Charges(abandoned=1, abandoned_s=1.0, sessions=1, sessions_s=plain.qpu_s + 10.0))
+    assert cost.qpu_s == pytest.approx(plain.qpu_s + 10.0)
+    assert cost.qpu_idle_s == pytest.approx(9.0)
+    assert cost.idle_money == pytest.approx(18.0)
 
 
 def test_an_emulated_session_is_billed_by_the_training_and_its_abandoned_jobs_are_not_idle() -> None:

@@ -123,9 +123,14 @@ def test_honest_programs_are_counted_and_accepted(body: str, size: Size) -> None
 def count_gates(circuit: QuantumCircuit, defined: set[str]) -> int:
     """Every gate of a circuit and of the definitions in it, by expanding them."""
     return sum(
-        1 + (count_gates(one.operation.definition, defined) if one.operation.name in defined else 0)
-        for one in circuit.data
-        if one.operation.name != "barrier"
+        1
+        + (
+            count_gates(instruction.operation.definition, defined)
+            if instruction.operation.name in defined
+            else 0
+        )
+        for instruction in circuit.data
+        if instruction.operation.name != "barrier"
     )
 
 

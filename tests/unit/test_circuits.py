@@ -31,9 +31,9 @@ def bit_probabilities(circuit: QuantumCircuit, values: QaoaParameters) -> Float6
     """Probabilities of the classical bits, shape (2ⁿ,); bit i of an index is classical bit i."""
     bound = circuit.assign_parameters(parameter_values(circuit, values))
     measured = {
-        bound.find_bit(one.clbits[0]).index: bound.find_bit(one.qubits[0]).index
-        for one in bound.data
-        if one.operation.name == "measure"
+        bound.find_bit(instruction.clbits[0]).index: bound.find_bit(instruction.qubits[0]).index
+        for instruction in bound.data
+        if instruction.operation.name == "measure"
     }
     state = Statevector(bound.remove_final_measurements(inplace=False))
     exact: Float64s = state.probabilities([measured[bit] for bit in range(bound.num_clbits)])
@@ -93,7 +93,11 @@ def test_the_swap_network_is_the_logical_circuit(n: int, layers: int, seed: int)
 @pytest.mark.parametrize("n", [2, 5, 12])
 def test_on_a_line_only_neighbours_meet_and_counts_are_the_swap_networks(n: int) -> None:
     circuit = line_circuit(n)
-    pairs = [[circuit.find_bit(q).index for q in one.qubits] for one in circuit.data if len(one.qubits) == 2]
+    pairs = [
+        [circuit.find_bit(q).index for q in instruction.qubits]
+        for instruction in circuit.data
+        if len(instruction.qubits) == 2
+    ]
     assert all(abs(a - b) == 1 for a, b in pairs)
     assert len(pairs) == 3 * n * (n - 1) // 2
 

@@ -49,27 +49,27 @@ def draw_noisy(level: float, pairs: int, seed: int, spread: float = 0.01) -> lis
     ("factor", "result"), [(1.0, Result.PASS), (0.8, Result.PASS), (1.1, Result.FAIL), (2.0, Result.FAIL)]
 )
 def test_a_latency_fails_where_it_is_surely_slower_than_its_limit(factor: float, result: Result) -> None:
-    found = decide(SLOWER, draw_noisy(10, 12, 1), draw_noisy(10 * factor, 12, 2))
-    assert found.result is result
-    assert found.needed == 0
-    assert found.change is not None
-    assert found.change.value == pytest.approx(factor - 1, abs=0.02)
+    decision = decide(SLOWER, draw_noisy(10, 12, 1), draw_noisy(10 * factor, 12, 2))
+    assert decision.result is result
+    assert decision.needed == 0
+    assert decision.change is not None
+    assert decision.change.value == pytest.approx(factor - 1, abs=0.02)
 
 
 def test_a_change_at_the_limit_is_left_open_and_says_how_many_pairs_would_settle_it() -> None:
-    found = decide(SLOWER, draw_noisy(10, 12, 1, 0.05), draw_noisy(10.8, 12, 2, 0.05))
-    assert found.result is Result.INCONCLUSIVE
-    assert 12 < found.needed < 1_000
+    decision = decide(SLOWER, draw_noisy(10, 12, 1, 0.05), draw_noisy(10.8, 12, 2, 0.05))
+    assert decision.result is Result.INCONCLUSIVE
+    assert 12 < decision.needed < 1_000
     more = decide(
-        SLOWER, draw_noisy(10, 3 * found.needed, 3, 0.05), draw_noisy(10.8, 3 * found.needed, 4, 0.05)
+        SLOWER, draw_noisy(10, 3 * decision.needed, 3, 0.05), draw_noisy(10.8, 3 * decision.needed, 4, 0.05)
     )
     assert more.result is Result.FAIL
 
 
 def test_fewer_pairs_than_the_gate_asks_for_settle_nothing() -> None:
-    found = decide(SLOWER, [10.0] * 9, [20.0] * 9)
-    assert found.result is Result.INCONCLUSIVE
-    assert found.needed == FEWEST_PAIRS
+    decision = decide(SLOWER, [10.0] * 9, [20.0] * 9)
+    assert decision.result is Result.INCONCLUSIVE
+    assert decision.needed == FEWEST_PAIRS
     assert decide(SLOWER, [], []).needed == FEWEST_PAIRS
 
 
@@ -106,13 +106,13 @@ def results(comparison: Comparison) -> dict[str, Result]:
 
 
 def test_by_default_the_softwares_part_and_the_shares_are_gated() -> None:
-    found = compare(units("a", 5), units("b", 5))
-    assert results(found) == {
+    comparison = compare(units("a", 5), units("b", 5))
+    assert results(comparison) == {
         "arm.added_latency.software.p50": Result.PASS,
         "arm.added_latency.software.p99": Result.PASS,
         "arm.quantum_share": Result.PASS,
     }
-    assert found.result is Result.PASS
+    assert comparison.result is Result.PASS
 
 
 def test_one_metric_that_fails_fails_the_whole() -> None:
@@ -122,8 +122,8 @@ def test_one_metric_that_fails_fails_the_whole() -> None:
 
 def test_patterns_choose_and_set_limits_and_the_last_that_fits_counts() -> None:
     wanted = [MetricLimit.parse("*.p50=5%"), MetricLimit.parse("arm.quantum_latency.p50 = 30%")]
-    found = compare(units("a", 5), units("b", 6), wanted)
-    assert results(found) == {
+    comparison = compare(units("a", 5), units("b", 6), wanted)
+    assert results(comparison) == {
         "arm.added_latency.software.p50": Result.FAIL,
         "arm.quantum_latency.p50": Result.PASS,
     }
@@ -149,9 +149,9 @@ def test_runs_that_were_not_made_in_turns_are_recognised() -> None:
     later = [replace(one, started_at=f"2026-11-23T10:{n:02d}:00") for n, one in enumerate(b)]
     assert is_interleaved(a, b)
     assert not is_interleaved(a, later)
-    found = compare(a, later)
-    assert found.result is Result.INCONCLUSIVE
-    assert "--sequential" in found.caveat
+    comparison = compare(a, later)
+    assert comparison.result is Result.INCONCLUSIVE
+    assert "--sequential" in comparison.caveat
     assert compare(a, later, sequential=True).result is Result.FAIL
     same = [replace(one, started_at="2026-11-22T10:00:00") for one in a]
     assert not is_interleaved(same, b)
@@ -189,8 +189,8 @@ def test_a_bench_runs_seeds_are_its_units_and_agree_with_its_summary(tmp_path: P
     assert len(units) == synthetic.SMALL.seeds
     (whole,) = read_units(tmp_path)
     for name, sample in whole.latencies.items():
-        assert sample.n == sum(one.latencies[name].n for one in units)
-        assert sample.missed == sum(one.latencies[name].missed for one in units)
+        assert sample.n == sum(unit.latencies[name].n for unit in units)
+        assert sample.missed == sum(unit.latencies[name].missed for unit in units)
     calls = [step.call for step in steps if step.call and step.arm == "hybrid-public-cloud"]
     assert whole.shares["hybrid-public-cloud.quantum_share"] == (sum(c.in_time for c in calls), len(calls))
 
@@ -208,9 +208,9 @@ def load_folder(path: Path, started_at: str, service_s: float, seed: int) -> Non
 def run_cli(*arguments: str) -> tuple[int, str]:
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(verb)
-    found = CliRunner().invoke(app, list(arguments))
-    assert not isinstance(found.exception, Exception), found.exception
-    return found.exit_code, found.stdout
+    result = CliRunner().invoke(app, list(arguments))
+    assert not isinstance(result.exception, Exception), result.exception
+    return result.exit_code, result.stdout
 
 
 def test_exit_codes_and_json_of_folders_of_load_tests(tmp_path: Path) -> None:
@@ -267,8 +267,8 @@ def test_levels_and_their_change_agree() -> None:
 @pytest.mark.parametrize("factor", [0.001, 1.0, 1000.0])
 def test_an_interval_beyond_a_hundred_per_cent_is_not_printed(factor: float, spread: float) -> None:
     for pairs in (2, 12, 30):
-        found = decide(SLOWER, draw_noisy(10, pairs, 1, spread), draw_noisy(10 * factor, pairs, 2, spread))
-        for number in re.findall(r"([+-][\d.]+) %", found.why):
+        decision = decide(SLOWER, draw_noisy(10, pairs, 1, spread), draw_noisy(10 * factor, pairs, 2, spread))
+        for number in re.findall(r"([+-][\d.]+) %", decision.why):
             assert abs(float(number)) <= 100
 
 
@@ -293,29 +293,35 @@ def test_junit_has_a_case_a_metric_and_markdown_a_row() -> None:
         for unit in units("a", 5)
     ]
     changed = [replace(unit, shares={"arm.a|b": (900, 1000)}) for unit in units("b", 6)]
-    found = compare(named, changed)
-    suite = Xml.fromstring(junit(found, strict=False)).find("testsuite")
+    comparison = compare(named, changed)
+    suite = Xml.fromstring(junit(comparison, strict=False)).find("testsuite")
     assert suite is not None
     cases = suite.findall("testcase")
-    assert len(cases) == len(found.decisions) == int(suite.attrib["tests"])
+    assert len(cases) == len(comparison.decisions) == int(suite.attrib["tests"])
     failed = {
         f"{case.attrib['classname']}.{case.attrib['name']}"
         for case in cases
         if case.find("failure") is not None
     }
-    assert failed == {decision.rule.metric for decision in found.decisions if decision.result is Result.FAIL}
+    assert failed == {
+        decision.rule.metric for decision in comparison.decisions if decision.result is Result.FAIL
+    }
     assert int(suite.attrib["failures"]) == len(failed) == 3
-    rows = [line for line in to_markdown(found).splitlines() if line.startswith("| `arm.")]
-    assert len(rows) == len(found.decisions)
+    rows = [line for line in to_markdown(comparison).splitlines() if line.startswith("| `arm.")]
+    assert len(rows) == len(comparison.decisions)
     assert all(row.count("|") == 7 for row in rows)
 
 
 def test_what_is_not_settled_is_skipped_and_under_strict_an_error() -> None:
-    found = compare(units("a", 5, pairs=2), units("b", 6, pairs=2))
+    comparison = compare(units("a", 5, pairs=2), units("b", 6, pairs=2))
     for strict, kind, attribute in ((False, "skipped", "skipped"), (True, "error", "errors")):
-        suite = Xml.fromstring(junit(found, strict=strict)).find("testsuite")
+        suite = Xml.fromstring(junit(comparison, strict=strict)).find("testsuite")
         assert suite is not None
-        assert len(suite.findall(f"testcase/{kind}")) == int(suite.attrib[attribute]) == len(found.decisions)
+        assert (
+            len(suite.findall(f"testcase/{kind}"))
+            == int(suite.attrib[attribute])
+            == len(comparison.decisions)
+        )
 
 
 def test_a_failing_comparison_ends_with_the_metric_and_the_code(tmp_path: Path) -> None:
@@ -341,9 +347,9 @@ def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
 
 
 def test_runs_without_a_partner_are_left_out_and_counted() -> None:
-    found = compare(units("a", 5, pairs=14), units("b", 5))
-    assert (found.pairs, found.unpaired) == (12, 2)
-    assert found.result is Result.PASS
+    comparison = compare(units("a", 5, pairs=14), units("b", 5))
+    assert (comparison.pairs, comparison.unpaired) == (12, 2)
+    assert comparison.result is Result.PASS
 
 
 def test_a_damaged_folder_is_named(tmp_path: Path) -> None:

@@ -84,10 +84,10 @@ def test_a_flat_index_is_row_major_in_every_memory_format(parameter: Tensor) -> 
 def test_a_trial_on_a_transposed_parameter_is_taken_back() -> None:
     model = nn.Module()
     model.w = nn.Parameter(torch.randn(4, 3).T)
-    held = model.w.detach().clone()
+    before = model.w.detach().clone()
     with apply_temporarily(model, Delta(0, "w", np.array([5]), np.ones(1))):
-        assert float((model.w.detach() - held)[1, 1]) == pytest.approx(1.0)
-    assert torch.equal(model.w, held)
+        assert float((model.w.detach() - before)[1, 1]) == pytest.approx(1.0)
+    assert torch.equal(model.w, before)
 
 
 @pytest.mark.parametrize("version", [1.0, True, "1", None, -1])

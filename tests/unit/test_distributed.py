@@ -65,9 +65,9 @@ def test_the_checksum_sees_order_and_reads_every_kind_of_tensor() -> None:
 
 def test_a_checksum_changes_nothing_and_takes_a_transposed_view_as_it_reads() -> None:
     values = torch.arange(6.0).reshape(2, 3)
-    held = values.clone()
+    before = values.clone()
     assert int(checksum(values.T)) == int(checksum(values.T.contiguous()))
-    assert torch.equal(values, held)
+    assert torch.equal(values, before)
 
 
 def test_without_torchrun_no_rank_is_informed() -> None:

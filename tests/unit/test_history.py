@@ -56,10 +56,10 @@ def test_environments_are_separate_series(tmp_path: Path) -> None:
 def test_runs_of_other_rates_or_workloads_are_separate_series() -> None:
     rows = synthetic.rows(synthetic.SMALL)
     summary = synthetic.summary(rows, synthetic.SMALL)
-    one = of_bench(summary)
-    assert of_bench(summary.model_copy(update={"workload": "another"})).environment_id != one.environment_id
-    assert of_bench(summary.model_copy(update={"run_id": "later"})).environment_id == one.environment_id
-    names = {figure.metric for figure in one.figures}
+    entry = of_bench(summary)
+    assert of_bench(summary.model_copy(update={"workload": "another"})).environment_id != entry.environment_id
+    assert of_bench(summary.model_copy(update={"run_id": "later"})).environment_id == entry.environment_id
+    names = {figure.metric for figure in entry.figures}
     assert "quantum-raw.quantum_share" in names
     assert "classical-control.quantum_share" not in names
     assert "quantum-raw.qpu_s" in names

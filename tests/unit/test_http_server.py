@@ -42,10 +42,10 @@ class Flooded:
         """As many connections that never send anything."""
         loop = asyncio.get_running_loop()
         for _ in range(count):
-            one = socket.socket()
-            one.setblocking(False)
-            self.sockets.append(one)
-            await loop.sock_connect(one, ("127.0.0.1", self.port))
+            listener = socket.socket()
+            listener.setblocking(False)
+            self.sockets.append(listener)
+            await loop.sock_connect(listener, ("127.0.0.1", self.port))
 
     async def get(self, path: str = "/livez") -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
@@ -71,8 +71,8 @@ async def flood(app: Any = None, **limits: Any) -> AsyncIterator[Flooded]:
         async with asyncio.timeout(HANG_S):
             yield found
     finally:
-        for one in found.sockets:
-            one.close()
+        for connection in found.sockets:
+            connection.close()
         await server.stop()
 
 
@@ -201,9 +201,9 @@ def test_a_stop_does_not_wait_for_silent_connections() -> None:
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
         with pytest.raises(MachineError, match=f"--test: cannot listen on 127.0.0.1:{port}: .*another port"):
             http_server.listen("127.0.0.1", port, "--test")

@@ -42,23 +42,23 @@ def test_a_sweep_that_finds_no_end_says_so() -> None:
 
 def test_where_no_call_comes_in_time_no_lower_rate_is_tried() -> None:
     plan = ArrivalPlan(Scenario.SERVER, 50, 20, 4 * MS, n=4)
-    found = judge(run_load(plan, Queue(lambda _: 0.005)), plan, "any")
+    load_run = judge(run_load(plan, Queue(lambda _: 0.005)), plan, "any")
     for basis in ("any", "quantum"):
-        knee = Search(50, 20).next([RatePoint.of(50, found, basis)])
+        knee = Search(50, 20).next([RatePoint.of(50, load_run, basis)])
         assert isinstance(knee, Knee)
         assert (knee.met_per_s, knee.missed_per_s) == (None, 50)
         assert "no call came in time" in knee.why
     overloaded = replace(plan, rate_per_s=400, deadline_ns=50 * MS)
-    found = judge(run_load(overloaded, Queue(lambda _: 0.005)), overloaded, "any")
-    assert found.result is FAIL
-    assert Search(400, 20).next([RatePoint.of(400, found)]) == Try(200, 20)
+    load_run = judge(run_load(overloaded, Queue(lambda _: 0.005)), overloaded, "any")
+    assert load_run.result is FAIL
+    assert Search(400, 20).next([RatePoint.of(400, load_run)]) == Try(200, 20)
 
 
 def test_classical_answers_in_time_are_no_hope_for_the_qpus() -> None:
     plan = ArrivalPlan(Scenario.SERVER, 50, 20, 200 * MS, n=4)
-    found = judge(run_load(plan, Queue(lambda _: 0.005, lambda _: degrade)), plan, "quantum")
-    assert RatePoint.of(50, found, "quantum").hopeless
-    assert not RatePoint.of(50, found, "any").hopeless
+    load_run = judge(run_load(plan, Queue(lambda _: 0.005, lambda _: degrade)), plan, "quantum")
+    assert RatePoint.of(50, load_run, "quantum").hopeless
+    assert not RatePoint.of(50, load_run, "any").hopeless
 
 
 def test_every_run_is_long_enough_for_its_percentile() -> None:

@@ -104,15 +104,17 @@ def test_each_call_has_its_own_budget_of_the_one_circuit() -> None:
 
 def test_a_circuit_without_samples_is_unanswered_and_missed() -> None:
     calls = circuits(SERVER, RefusingDispatcher(lambda number: 0.001, ends=[SHED, LATE, FAILED]))
-    found = judge(calls, SERVER, "quantum")
-    assert found.quantum_latency.missed == found.latency.missed == found.by_class["unanswered"].n == 3
-    assert found.causes == {
+    load_run = judge(calls, SERVER, "quantum")
+    assert (
+        load_run.quantum_latency.missed == load_run.latency.missed == load_run.by_class["unanswered"].n == 3
+    )
+    assert load_run.causes == {
         "rejected: queue_limit": 1,
         "deadline passed": 1,
         "provider: no such gate": 1,
     }
-    assert found.quantum_share.n == found.calls
-    assert found.quantum_goodput_per_s == pytest.approx((found.calls - 3) / SERVER.duration_s)
+    assert load_run.quantum_share.n == load_run.calls
+    assert load_run.quantum_goodput_per_s == pytest.approx((load_run.calls - 3) / SERVER.duration_s)
 
 
 def test_a_cause_is_reported_with_its_figures_or_without() -> None:

@@ -63,10 +63,10 @@ def test_a_single_stream_asks_again_when_the_last_has_ended_and_offers_what_it_a
     calls = run_load(plan, Queue(lambda number: 0.01))
     assert len(calls) == 200
     assert all(after.scheduled_ns >= before.completed_ns for before, after in pairwise(calls))
-    found = judge(calls, plan, "quantum")
-    assert found.offered_per_s == found.achieved_per_s == pytest.approx(100, rel=0.01)
-    assert found.gated == "p90"
-    assert found.result is Result.PASS
+    load_run = judge(calls, plan, "quantum")
+    assert load_run.offered_per_s == load_run.achieved_per_s == pytest.approx(100, rel=0.01)
+    assert load_run.gated == "p90"
+    assert load_run.result is Result.PASS
 
 
 def test_a_multi_stream_query_is_eight_calls_at_once() -> None:
@@ -119,33 +119,33 @@ def test_unanswered_and_rejected_calls_stay_in_the_denominator_and_classes_stay_
     kinds = {0: shed, 1: late, 2: degrade}
     queue = Queue(mix_bits, lambda number: kinds.get(number % 10, done))
     plan = replace(SERVER, duration_s=10)
-    found = judge(run_load(plan, queue), plan, "quantum")
-    assert found.latency.n == found.quantum_latency.n == found.calls
-    assert found.latency.missed == pytest.approx(0.2 * found.calls, abs=2)
-    assert found.quantum_latency.missed == pytest.approx(0.3 * found.calls, abs=3)
-    assert sum(tail.n for tail in found.by_class.values()) == found.calls
-    assert found.by_class["rejected"].n == pytest.approx(0.1 * found.calls, abs=1)
-    assert found.shares["qpu"].value == found.quantum_share.value
-    assert found.goodput_per_s > found.quantum_goodput_per_s
-    assert found.quantum_goodput_per_s == pytest.approx(0.7 * found.achieved_per_s, rel=0.02)
-    assert found.causes.keys() == {"rejected: queue_limit", "deadline passed"}
-    assert found.result is Result.FAIL
+    load_run = judge(run_load(plan, queue), plan, "quantum")
+    assert load_run.latency.n == load_run.quantum_latency.n == load_run.calls
+    assert load_run.latency.missed == pytest.approx(0.2 * load_run.calls, abs=2)
+    assert load_run.quantum_latency.missed == pytest.approx(0.3 * load_run.calls, abs=3)
+    assert sum(tail.n for tail in load_run.by_class.values()) == load_run.calls
+    assert load_run.by_class["rejected"].n == pytest.approx(0.1 * load_run.calls, abs=1)
+    assert load_run.shares["qpu"].value == load_run.quantum_share.value
+    assert load_run.goodput_per_s > load_run.quantum_goodput_per_s
+    assert load_run.quantum_goodput_per_s == pytest.approx(0.7 * load_run.achieved_per_s, rel=0.02)
+    assert load_run.causes.keys() == {"rejected: queue_limit", "deadline passed"}
+    assert load_run.result is Result.FAIL
 
 
 def test_a_load_that_is_late_itself_is_no_measurement() -> None:
     calls = run_load(SERVER, Queue(mix_bits))
     lagging = [replace(call, issued_ns=call.scheduled_ns + 3 * MS) for call in calls]
-    found = judge(lagging, SERVER, "quantum")
-    assert found.result is Result.INCONCLUSIVE
-    assert "issue lag p99 3 ms" in found.faults[0]
+    load_run = judge(lagging, SERVER, "quantum")
+    assert load_run.result is Result.INCONCLUSIVE
+    assert "issue lag p99 3 ms" in load_run.faults[0]
     assert judge(calls, SERVER, "quantum").faults == ()
 
 
 def test_a_load_that_falls_behind_its_rate_is_invalid() -> None:
     calls = run_load(SERVER, Queue(mix_bits))
-    found = judge(calls[: int(0.98 * len(calls))], SERVER, "quantum")
-    assert any("offered" in fault for fault in found.faults)
-    assert found.result is Result.INCONCLUSIVE
+    load_run = judge(calls[: int(0.98 * len(calls))], SERVER, "quantum")
+    assert any("offered" in fault for fault in load_run.faults)
+    assert load_run.result is Result.INCONCLUSIVE
 
 
 def test_a_run_without_calls_says_whose_doing_that_is() -> None:
@@ -156,10 +156,10 @@ def test_a_run_without_calls_says_whose_doing_that_is() -> None:
 
 def test_too_few_calls_give_no_percentile() -> None:
     plan = replace(SERVER, rate_per_s=10, duration_s=10)
-    found = judge(run_load(plan, Queue(mix_bits)), plan, "quantum")
-    assert found.latency.percentiles["p99"] == "too_few_samples"
-    assert found.latency.percentiles["p50"] != "too_few_samples"
-    assert found.result is Result.INCONCLUSIVE
+    load_run = judge(run_load(plan, Queue(mix_bits)), plan, "quantum")
+    assert load_run.latency.percentiles["p99"] == "too_few_samples"
+    assert load_run.latency.percentiles["p50"] != "too_few_samples"
+    assert load_run.result is Result.INCONCLUSIVE
 
 
 def test_a_cache_hit_is_no_call_of_the_qpu() -> None:

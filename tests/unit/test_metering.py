@@ -125,9 +125,9 @@ def test_an_idle_session_loses_the_qpu_at_its_interactive_ttl_and_stops_costing(
         assert (await details(client, session_id))["state"] == "active"
         assert await client.state(foreign) == "Queued"
         await asyncio.sleep(40.0)
-        found = await details(client, session_id)
-        assert found["state"] == "inactive"
-        assert found["elapsed_time"] == pytest.approx(JOB_S + 60.0)
+        session = await details(client, session_id)
+        assert session["state"] == "inactive"
+        assert session["elapsed_time"] == pytest.approx(JOB_S + 60.0)
         assert await client.state(foreign) == "Completed"
         await client.run_job(sampler(JOB), session_id=session_id)
         assert (await details(client, session_id))["state"] == "active"
@@ -143,8 +143,8 @@ def test_at_its_longest_time_a_session_closes_and_what_waits_fails() -> None:
         jobs = [(await client.submit(sampler(JOB), session_id=session_id)).json["id"] for _ in range(4)]
         states = [await client.wait_ended(job) for job in jobs]
         assert states == ["Completed", "Completed", "Failed", "Failed"]
-        found = await details(client, session_id)
-        assert found["state"] == "closed"
+        session = await details(client, session_id)
+        assert session["state"] == "closed"
         refused = await client.submit(sampler(JOB), session_id=session_id)
         assert refused.status == 400
         assert "closed" in refused.text

@@ -72,13 +72,13 @@ def test_at_most_a_hundred_calls_are_looked_back_on() -> None:
 def test_each_seed_changes_for_itself_and_back() -> None:
     rows = make_rows((100.0, True), (300.0, False), (90.0, True))
     other = make_rows((100.0, True), (100.0, True), (300.0, False), seed=1)
-    found = meeting([*other, *rows])
-    assert [(change.seed, change.step, change.mode) for change in found.changes] == [
+    modes = meeting([*other, *rows])
+    assert [(change.seed, change.step, change.mode) for change in modes.changes] == [
         (0, 5, "overlap"),
         (0, 10, "inline"),
         (1, 10, "overlap"),
     ]
-    assert (found.inline, found.overlapped) == (4, 2)
+    assert (modes.inline, modes.overlapped) == (4, 2)
     assert "overlap from steps 5 to 10 in 2 of 2 seeds" in describe([*rows, *other])
     assert describe([*rows, *other]).endswith("1 later change")
 

@@ -133,7 +133,7 @@ def test_a_stored_native_template_is_checked_against_its_couplings(
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
     spec = TemplateSpec(5, line=native.map_device(torino, 5).qubits, native=True)
-    made = store.obtain(spec, "heron-torino", device.target, folder)
+    obtained = store.obtain(spec, "heron-torino", device.target, folder)
     loaded = store.obtain(spec, "heron-torino", device.target, folder)
-    assert (made.disk, loaded.disk) == (Disk.ABSENT, Disk.LOADED)
-    assert loaded.template == made.template
+    assert (obtained.disk, loaded.disk) == (Disk.ABSENT, Disk.LOADED)
+    assert loaded.template == obtained.template

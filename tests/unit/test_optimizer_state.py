@@ -245,7 +245,7 @@ class Lookahead(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        parameters = [one for group in self.param_groups for one in group["params"]]
+        parameters = [param for group in self.param_groups for param in group["params"]]
         if not self.state:
             self.state = {parameter: {"slow": parameter.detach().clone()} for parameter in parameters}
         found = self.optimizer.step(closure)
@@ -280,7 +280,7 @@ class Listed(Descent):
 
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters)
-        self.slow = [[one.detach().clone() for one in group["params"]] for group in self.param_groups]
+        self.slow = [[param.detach().clone() for param in group["params"]] for group in self.param_groups]
 
 
 class MasterWeights(Descent):

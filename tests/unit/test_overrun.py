@@ -96,14 +96,14 @@ def test_a_load_is_invalid_where_its_percentile_may_be_an_overrun() -> None:
     few, many = len(calls) // 200, len(calls) // 50
     for overruns, is_valid in ((0, True), (few, True), (many, False), (len(calls), False)):
         marked = [replace(call, emulator_overrun=at < overruns) for at, call in enumerate(calls)]
-        found = judge_load(marked, SERVER, "quantum")
-        assert (found.faults == ()) is is_valid
+        load_run = judge_load(marked, SERVER, "quantum")
+        assert (load_run.faults == ()) is is_valid
         if not is_valid:
-            assert found.result is Result.INCONCLUSIVE
-            assert found.why.startswith(
+            assert load_run.result is Result.INCONCLUSIVE
+            assert load_run.why.startswith(
                 "invalid: the emulation computed for longer than the time it emulates"
             )
-            assert MACHINE in found.faults[0]
+            assert MACHINE in load_run.faults[0]
 
 
 def test_a_load_of_late_calls_alone_is_no_failure_of_the_qpu() -> None:
@@ -136,9 +136,9 @@ def test_a_threshold_on_overrun_calls_is_neither_met_nor_missed(
     metric: str, limit: float, direction: str, result: Result
 ) -> None:
     assert gate_of(0, limit, metric, direction).result is result
-    found = gate_of(10_000, limit, metric, direction)
-    assert (found.result, found.needed) == (Result.INCONCLUSIVE, None)
-    assert found.why.startswith("invalid: the emulation")
+    gate = gate_of(10_000, limit, metric, direction)
+    assert (gate.result, gate.needed) == (Result.INCONCLUSIVE, None)
+    assert gate.why.startswith("invalid: the emulation")
 
 
 def overrun_in(run: Summary, overruns: int) -> Summary:

@@ -62,15 +62,17 @@ def pack_circuits(sizes: tuple[int, ...], seed: int) -> tuple[QuantumCircuit, li
 def marginals(circuit: QuantumCircuit) -> list[Float64s]:
     """The probabilities of each classical register of a circuit that measures at its end."""
     measured = {
-        circuit.find_bit(one.clbits[0]).index: circuit.find_bit(one.qubits[0]).index
-        for one in circuit.data
-        if one.operation.name == "measure"
+        circuit.find_bit(instruction.clbits[0]).index: circuit.find_bit(instruction.qubits[0]).index
+        for instruction in circuit.data
+        if instruction.operation.name == "measure"
     }
     at = {qubit: number for number, qubit in enumerate(sorted(measured.values()))}
     narrow = QuantumCircuit(len(at))
-    for one in circuit.data:
-        if one.operation.name != "measure":
-            narrow.append(one.operation, [at[circuit.find_bit(qubit).index] for qubit in one.qubits])
+    for instruction in circuit.data:
+        if instruction.operation.name != "measure":
+            narrow.append(
+                instruction.operation, [at[circuit.find_bit(qubit).index] for qubit in instruction.qubits]
+            )
     state = Statevector(narrow)
     return [
         state.probabilities([at[measured[circuit.find_bit(bit).index]] for bit in register])
@@ -94,10 +96,10 @@ def test_packed_is_what_each_would_be_alone_and_in_order(sizes: list[int], seed:
 
 def test_a_swap_of_equal_sizes_would_be_seen() -> None:
     circuit, (first, second) = pack_circuits((3, 3), seed=5)
-    found = marginals(circuit)
-    np.testing.assert_allclose(found[0], first, atol=1e-9)
-    assert np.abs(found[0] - second).max() > 0.05
-    assert np.abs(found[0] - first[[int(f"{word:03b}"[::-1], 2) for word in range(8)]]).max() > 0.01
+    distributions = marginals(circuit)
+    np.testing.assert_allclose(distributions[0], first, atol=1e-9)
+    assert np.abs(distributions[0] - second).max() > 0.05
+    assert np.abs(distributions[0] - first[[int(f"{word:03b}"[::-1], 2) for word in range(8)]]).max() > 0.01
 
 
 @pytest.mark.parametrize("fake", ["FakeTorino", "FakeFez", "FakeMarrakesh"])
@@ -110,7 +112,10 @@ def test_relocated_lines_are_valid_isa_circuits(fake: str) -> None:
     for line in lines:
         moved = relocate(isa, compiled.line, line, target)
         at = {bit: number for number, bit in enumerate(moved.qubits)}
-        used = {(one.operation.name, tuple(at[bit] for bit in one.qubits)) for one in moved.data}
+        used = {
+            (instruction.operation.name, tuple(at[bit] for bit in instruction.qubits))
+            for instruction in moved.data
+        }
         assert all(target.instruction_supported(name, qubits) for name, qubits in used)
         assert {frozenset(qubits) for name, qubits in used if name == "cz"} == set(
             map(frozenset, pairwise(line))
@@ -136,8 +141,8 @@ def test_a_pub_binds_each_circuit_with_its_own_parameters() -> None:
         )
         for line in lines
     )
-    found = marginals(compose_pub(Pub(circuits), target.num_qubits))
-    for one, circuit in zip(found, circuits, strict=True):
+    distributions = marginals(compose_pub(Pub(circuits), target.num_qubits))
+    for one, circuit in zip(distributions, circuits, strict=True):
         np.testing.assert_allclose(one, probabilities(circuit.parameters), atol=1e-9)
 
 

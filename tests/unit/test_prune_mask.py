@@ -150,9 +150,9 @@ def test_resizing_meets_the_number_and_changes_no_more_than_it_must(
     seed: int, start: int, wanted: int
 ) -> None:
     chosen = all_bits(8)[start]
-    found = resize(random_problem(8, seed), chosen, wanted)
-    assert int(found.sum()) == wanted
-    assert int((found != chosen).sum()) == abs(wanted - int(chosen.sum()))
+    resized = resize(random_problem(8, seed), chosen, wanted)
+    assert int(resized.sum()) == wanted
+    assert int((resized != chosen).sum()) == abs(wanted - int(chosen.sum()))
 
 
 def test_a_gate_that_moved_meanwhile_is_not_moved_again() -> None:

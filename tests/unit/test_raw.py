@@ -212,10 +212,12 @@ def test_what_is_compiled_is_the_circuit_in_the_devices_own_instructions(name: s
     isa = bind_isa(circuit)
     np.testing.assert_allclose(exact(isa), exact(bind_logical(circuit)), atol=1e-9)
     np.testing.assert_allclose(exact(isa), exact(make_tangled(n)), atol=1e-9)
-    for one in isa.data:
-        qubits = tuple(isa.find_bit(qubit).index for qubit in one.qubits)
-        assert one.operation.name == "barrier" or target.instruction_supported(one.operation.name, qubits)
-        assert one.operation.name != "cz" or target["cz"][qubits].error < 1.0
+    for instruction in isa.data:
+        qubits = tuple(isa.find_bit(qubit).index for qubit in instruction.qubits)
+        assert instruction.operation.name == "barrier" or target.instruction_supported(
+            instruction.operation.name, qubits
+        )
+        assert instruction.operation.name != "cz" or target["cz"][qubits].error < 1.0
     assert circuit.template.duration_s == pytest.approx(isa.estimate_duration(target, unit="s"))
     assert (bound.qubits, bound.n) == (n, n)
 

@@ -244,7 +244,9 @@ def test_a_ledger_that_stops_ends_the_recovery_with_its_own_error() -> None:
         with pytest.raises(LedgerError, match="stopped"):
             await recover(ledger, provider)
         accepted = [await provider.submit(job(tag)) for tag in ("a", "b")]
-        submitted = tuple(JobRecord("t", "scripted", (), 1, S.SUBMITTED, one.job_id) for one in accepted)
+        submitted = tuple(
+            JobRecord("t", "scripted", (), 1, S.SUBMITTED, accepted_job.job_id) for accepted_job in accepted
+        )
         with pytest.raises(LedgerError, match="stopped"):
             await collect_left(ledger, provider, submitted)
 
@@ -262,8 +264,8 @@ def test_a_job_that_the_list_shows_late_is_adopted() -> None:
     async def main() -> None:
         provider = LaggingSearch(LoopClock())
         await provider.submit(job("late"))
-        found = await recover(await leave_intents("late"), provider, grace_s=5.0)
-        assert (found.adopted, found.parked, provider.searches) == (1, 0, 4)
+        recovery = await recover(await leave_intents("late"), provider, grace_s=5.0)
+        assert (recovery.adopted, recovery.parked, provider.searches) == (1, 0, 4)
         again = await recover(await leave_intents("never"), provider, grace_s=5.0)
         assert (again.adopted, again.parked) == (0, 1)
 

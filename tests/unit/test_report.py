@@ -182,12 +182,12 @@ def test_an_arm_without_calls_is_left_out_and_one_whose_calls_all_missed_leaves_
 ) -> None:
     steps = synthetic.rows(synthetic.SMALL, never_called="hybrid-colocated", all_missed="quantum-raw")
     summary = synthetic.summary(steps, synthetic.SMALL)
-    found = samples(summary, table(steps), "quantum_latency")
-    assert "hybrid-colocated" not in {sample.arm for sample in found}
+    drawn_samples = samples(summary, table(steps), "quantum_latency")
+    assert "hybrid-colocated" not in {sample.arm for sample in drawn_samples}
     assert "hybrid-colocated" not in {
         sample.arm for sample in samples(summary, table(steps), "added_latency")
     }
-    missed = next(sample for sample in found if sample.arm == "quantum-raw")
+    missed = next(sample for sample in drawn_samples if sample.arm == "quantum-raw")
     assert missed.measured_ms == ()
     assert missed.n == missed.missed > 0
     _, page = make_page(steps, summary, tmp_path)
@@ -228,8 +228,8 @@ def test_one_evaluation_a_diverged_loss_and_a_silent_cloud_can_be_drawn(tmp_path
 
 def test_a_classical_arm_is_never_drawn_as_missing_samples() -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = samples(synthetic.summary(steps, synthetic.SMALL), table(steps), "quantum_latency")
-    assert "classical-control" not in {sample.arm for sample in found}
+    drawn_samples = samples(synthetic.summary(steps, synthetic.SMALL), table(steps), "quantum_latency")
+    assert "classical-control" not in {sample.arm for sample in drawn_samples}
 
 
 def terminal(summary: Summary, folder: Path, width: int = 80, commands: Sequence[str] = ()) -> str:

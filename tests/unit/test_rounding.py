@@ -209,11 +209,11 @@ def test_rounding_keeps_the_parameter_that_the_optimizer_knows() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     round_layers(model)
     assert model.get_parameter("2.weight") is weight
-    held = weight.detach().clone()
+    before = weight.detach().clone()
     bias = model.get_parameter("2.bias").detach().clone()
     model(torch.randn(3, 5)).sum().backward()
     optimizer.step()
-    assert torch.equal(weight, held)
+    assert torch.equal(weight, before)
     assert not torch.equal(model.get_parameter("2.bias"), bias)
 
 
@@ -224,11 +224,11 @@ def test_a_gradient_from_before_moves_no_rounded_weight(momentum: float, decay: 
     for rounds in (False, True):
         if rounds:
             round_layers(model)
-        held = model.get_parameter("2.weight").detach().clone()
+        before = model.get_parameter("2.weight").detach().clone()
         optimizer.zero_grad(set_to_none=False)
         model(inputs).square().sum().backward()
         optimizer.step()
-        assert torch.equal(model.get_parameter("2.weight"), held) is rounds
+        assert torch.equal(model.get_parameter("2.weight"), before) is rounds
 
 
 def test_a_row_of_zeros_is_rounded_to_zeros() -> None:

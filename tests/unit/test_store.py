@@ -131,9 +131,9 @@ def test_a_file_that_cannot_be_read_or_written_is_reported_and_costs_only_a_comp
     assert obtain(tmp_path).disk is Disk.UNREADABLE
     occupied = tmp_path / "file"
     occupied.write_text("not a folder")
-    found = obtain(occupied)
-    assert found.disk is Disk.UNWRITABLE
-    assert isinstance(found.template, Template)
+    obtained = obtain(occupied)
+    assert obtained.disk is Disk.UNWRITABLE
+    assert isinstance(obtained.template, Template)
 
 
 def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -64,10 +64,16 @@ def test_a_field_that_cannot_be_used_is_named(fields: dict[str, Any], field: str
 
 
 def test_numbers_of_numpy_are_kept_as_pythons() -> None:
-    found = make(offset=np.float32(2), budget_ns=np.uint32(5), base_version=np.int64(3), priority=np.int8(2))
-    assert [type(one) for one in (found.offset, found.budget_ns, found.base_version)] == [float, int, int]
-    assert (found.offset, found.budget_ns, found.base_version) == (2.0, 5, 3)
-    assert found.priority is Priority.HIGH
+    instance = make(
+        offset=np.float32(2), budget_ns=np.uint32(5), base_version=np.int64(3), priority=np.int8(2)
+    )
+    assert [type(one) for one in (instance.offset, instance.budget_ns, instance.base_version)] == [
+        float,
+        int,
+        int,
+    ]
+    assert (instance.offset, instance.budget_ns, instance.base_version) == (2.0, 5, 3)
+    assert instance.priority is Priority.HIGH
 
 
 @pytest.mark.parametrize("exponent", [-1074, -1060, -1030, -998, -994, -500, 0, 300, 490])

@@ -136,8 +136,8 @@ def test_a_template_is_its_device_in_its_own_instructions() -> None:
     template = compile_template(6, DEVICE, device.target)
     target = device.target(DEVICE)
     isa = qpy.load(io.BytesIO(template.qpy))[0]
-    assert {one.operation.name for one in isa.data} <= {"cz", "sx", "x", "rz", "measure"}
-    used = {isa.find_bit(qubit).index for one in isa.data for qubit in one.qubits}
+    assert {instruction.operation.name for instruction in isa.data} <= {"cz", "sx", "x", "rz", "measure"}
+    used = {isa.find_bit(qubit).index for instruction in isa.data for qubit in instruction.qubits}
     assert used == set(template.line)
     assert template.duration_s == pytest.approx(isa.estimate_duration(target, unit="s"))
     assert 1.56e-6 < template.duration_s < 10e-6
@@ -217,10 +217,13 @@ def test_every_instruction_of_a_template_is_one_the_device_has_there(name: str) 
     target = device.target(name)
     template = compile_template(12, name, device.target)
     isa = qpy.load(io.BytesIO(template.qpy))[0]
-    for one in isa.data:
-        qubits = tuple(isa.find_bit(qubit).index for qubit in one.qubits)
-        assert target.instruction_supported(one.operation.name, qubits), (one.operation.name, qubits)
-        assert one.operation.name == "barrier" or set(qubits) <= set(template.line)
+    for instruction in isa.data:
+        qubits = tuple(isa.find_bit(qubit).index for qubit in instruction.qubits)
+        assert target.instruction_supported(instruction.operation.name, qubits), (
+            instruction.operation.name,
+            qubits,
+        )
+        assert instruction.operation.name == "barrier" or set(qubits) <= set(template.line)
     assert all(target["cz"][pair].error < 1.0 for pair in pairwise(template.line))
 
 

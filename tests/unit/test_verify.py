@@ -388,14 +388,14 @@ def ran(*arguments: str) -> Result:
 
 def test_exit_codes_and_the_record(run: Path, tmp_path: Path) -> None:
     history = tmp_path / "history.db"
-    found = ran(str(run), "--record", str(history), "--json")
-    assert found.exit_code == 0
-    assert json.loads(found.stdout) == {"schema": 1, "run": str(run), "faults": [], "recorded": True}
+    result = ran(str(run), "--record", str(history), "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {"schema": 1, "run": str(run), "faults": [], "recorded": True}
     assert "already in" in ran(str(run), "--record", str(history)).stdout
     (run / "machine.json").unlink()
-    found = ran(str(run), "--record", str(tmp_path / "other.db"))
-    assert found.exit_code == 99
-    assert "machine.json: is missing" in found.stdout
+    result = ran(str(run), "--record", str(tmp_path / "other.db"))
+    assert result.exit_code == 99
+    assert "machine.json: is missing" in result.stdout
     assert not (tmp_path / "other.db").exists()
     with History(history) as kept:
         assert [point.run_id for point in kept.trend("quantum-raw.quantum_share")] == [entry(run).run_id]

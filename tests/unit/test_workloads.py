@@ -43,9 +43,9 @@ def test_the_kernel_it_is_for_asks_and_its_answer_applies(build: object, kernel:
     np.testing.assert_allclose(again.linear, asked.linear, atol=1e-7)
     assert (again.base_version, again.request_id) == (4, asked.request_id)
     delta = asking.delta(proposal, Classical().solve(asked), 4)
-    held = workload.evaluate()
+    loss_before = workload.evaluate()
     change = workload.probe(delta)
-    assert workload.evaluate() == held
+    assert workload.evaluate() == loss_before
     workload.apply(delta)
     if len(delta.indices):
         assert change != 0.0 or asking.rebuild(proposal, 5).energy(np.zeros(N, np.uint8)) != 0.0
