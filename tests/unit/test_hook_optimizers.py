@@ -46,6 +46,33 @@ def test_a_compiled_step_asks_as_a_plain_one_does() -> None:
     assert (loop.handle.steps, [call.step for call in loop.calls]) == (12, [2, 4, 6, 8, 10, 12])
 
 
+class Clipped(torch.optim.SGD):
+    """Raises where it is told to, between the step that it inherits and its own end."""
+
+    fails = False
+
+    def step(self, closure: Any = None) -> Any:
+        found = super().step(closure)
+        if self.fails:
+            raise RuntimeError("after the inner step")
+        return found
+
+
+def test_a_step_that_calls_the_inherited_one_is_one_step() -> None:
+    loop, handle = attach_to(lambda parameters: Clipped(parameters, lr=0.1, momentum=0.9))
+    assert hasattr(torch.optim.SGD.step, "hooked")  # by the loop's first optimizer: both steps call the hooks
+    for _ in range(4):
+        loop.step()
+    assert (handle.steps, [call.step for call in loop.calls]) == (4, [2, 4])
+    loop.optimizer.fails = True  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match="after the inner step"):
+        loop.step()
+    loop.optimizer.fails = False  # type: ignore[attr-defined]
+    for _ in range(2):
+        loop.step()
+    assert (handle.steps, [call.step for call in loop.calls]) == (6, [2, 4, 6])
+
+
 def test_accelerates_wrapper_is_attached_to_through_its_optimizer() -> None:
     def wrap_optimizer(parameters: Any) -> Any:
         return Accelerator(cpu=True).prepare(torch.optim.Adam(parameters))

@@ -38,7 +38,7 @@ from shotclock.training.layers.parameters import add, apply_temporarily, check_a
 from shotclock.training.mode import Mode, ModeSwitch
 from shotclock.training.observe import CallObserver, rank
 from shotclock.training.optimizer_state import OptimizerState
-from shotclock.training.optimizers import ATTACHED, find_hookable, is_dry_step
+from shotclock.training.optimizers import ATTACHED, find_hookable, is_dry_step, is_inner_step
 
 KEY = "shotclock"
 SCHEMA = 2
@@ -208,7 +208,7 @@ class Attached:
 
     @torch.inference_mode(False)
     def _after_step(self, *_: object) -> None:
-        if is_dry_step(self._optimizer):
+        if is_inner_step(self._optimizer) or is_dry_step(self._optimizer):
             return
         boundary = self._clock.now_ns()
         self._aggregator.advance()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import FrameType
 from weakref import WeakSet
 
 import torch
@@ -12,6 +14,9 @@ from shotclock.domain.errors import SettingsError
 
 ATTACHED: WeakSet[Optimizer] = WeakSet()
 """The optimizers that have Shotclock's hooks. Copies and unpickled optimizers have lost them."""
+
+_HOOKED_STEP = Optimizer.profile_hook_step(Optimizer.step).__code__
+"""The code of the function by which torch replaces every optimizer's `step`, so that it calls the hooks."""
 
 
 def find_hookable(optimizer: object) -> Optimizer:
@@ -37,6 +42,20 @@ def find_hookable(optimizer: object) -> Optimizer:
 def _has_hooks(optimizer: Optimizer) -> bool:
     """Whether Optimizer.__init__ ran: accelerate's wrapper and many a Lookahead inherit and never call it."""
     return {"_optimizer_step_post_hooks", "_optimizer_state_dict_post_hooks"} <= vars(optimizer).keys()
+
+
+def is_inner_step(optimizer: Optimizer) -> bool:
+    """Whether the step that calls this hook was called by a step of the same optimizer.
+
+    A subclass that calls `super().step()` has two hooked steps, and torch calls the hooks after each. The
+    stack is read because a count of steps begun would stay wrong after one that raised.
+    """
+    hooked = 0
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and hooked < 2:
+        hooked += frame.f_code is _HOOKED_STEP and frame.f_locals.get("self") is optimizer
+        frame = frame.f_back
+    return hooked > 1
 
 
 @torch.no_grad()
