@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from mtls_loopback import (
 )
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
-from shotclock.domain.errors import CircuitError, SettingsError, SubproblemError
+from shotclock.domain.errors import CircuitError, MachineError, SettingsError, SubproblemError
 from shotclock.domain.outcome import (
     Answer,
     CircuitOutcome,
@@ -48,7 +49,7 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.stages import Stage, StageTiming
-from shotclock.domain.status import Drained, Phase
+from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.solvers.fallback import Classical
 from shotclock.wire import methods
@@ -336,6 +337,33 @@ def test_a_watcher_hears_at_once_then_of_changes_and_a_heartbeat(site: Site) -> 
         await statuses.aclose()
 
     run(site, work, replace(SERVICE, heartbeat_s=0.05))
+
+
+def test_one_watcher_cannot_open_the_streams_of_the_others(site: Site) -> None:
+    async def work(system: Loopback) -> None:
+        operators = [system.operator() for _ in range(2)]
+        open_streams = [operator.watch(60.0) for operator in operators]
+        for statuses in open_streams:
+            await anext(statuses)
+        for operator in operators:
+            refused = "Watch: this caller has 2 open streams, the limit is 2; close one"
+            with pytest.raises(MachineError, match=refused):
+                await operator.status()
+        assert (await GrpcOperations(system.channels(TRAINER)).status()).phase is Phase.READY
+        await open_streams.pop().aclose()
+        async with asyncio.timeout(60.0):
+            while (status := await _status_or_none(operators[1])) is None:  # noqa: ASYNC110 - the server's
+                await asyncio.sleep(0.01)
+        assert status.phase is Phase.READY
+
+    run(site, work, replace(SERVICE, watch_streams=2))
+
+
+async def _status_or_none(operator: GrpcOperations) -> Status | None:
+    """None while the server has not noticed yet that a stream was closed."""
+    with suppress(MachineError):
+        return await operator.status()
+    return None
 
 
 def test_a_stop_ends_the_watchers(site: Site) -> None:

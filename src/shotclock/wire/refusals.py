@@ -52,6 +52,14 @@ def too_many(method: str, limit: int) -> RefusedError:
     )
 
 
+def too_many_streams(method: str, limit: int) -> RefusedError:
+    """As many streams of this method as one caller may have are open."""
+    return RefusedError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"{method}: this caller has {limit} open streams, the limit is {limit}; close one",
+    )
+
+
 def unavailable(why: str) -> RefusedError:
     """Nobody takes this call now."""
     return RefusedError(grpc.StatusCode.UNAVAILABLE, why)

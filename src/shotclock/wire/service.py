@@ -7,6 +7,7 @@ words and not as gRPC's INTERNAL.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -28,7 +29,14 @@ from shotclock.wire.codec import (
 )
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import parse
-from shotclock.wire.refusals import refusal, too_large, too_many, unavailable, without_deadline
+from shotclock.wire.refusals import (
+    refusal,
+    too_large,
+    too_many,
+    too_many_streams,
+    unavailable,
+    without_deadline,
+)
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 MIB = 1024 * 1024
@@ -47,6 +55,7 @@ class ServiceLimits:
     subproblem_bytes: of a subproblem (256 variables need 264 KB).
     request_bytes: of any other request.
     concurrent_calls: of one method at a time; the others keep their own.
+    watch_streams: of one caller at a time, each of which costs a look at the status every watch_interval_s.
     watch_interval_s: how often a watched status is looked at, seconds.
     heartbeat_s: the longest silence of a stream, seconds.
     """
@@ -55,6 +64,7 @@ class ServiceLimits:
     subproblem_bytes: int = MIB // 2
     request_bytes: int = 4096
     concurrent_calls: int = 1024
+    watch_streams: int = 16
     watch_interval_s: float = 0.2
     heartbeat_s: float = 10.0
 
@@ -99,6 +109,7 @@ class Service:
         self._warnings = warnings
         self._name_caller = name_caller
         self._ending = asyncio.Event()
+        self._watching: Counter[str] = Counter()
 
     def handlers(self) -> Any:
         """One generic handler: registered ones would cost gRPC's loop a future each."""
@@ -208,6 +219,19 @@ class Service:
     async def _watch(self, payload: bytes, context: Any) -> None:
         effective_budget_ns(methods.WATCH, 0, context.time_remaining())
         parse(pb.WatchRequest, payload)
+        caller = self._name_caller(methods.WATCH, context)
+        if self._watching[caller] >= self._limits.watch_streams:
+            raise too_many_streams(methods.WATCH, self._limits.watch_streams)
+        self._watching[caller] += 1
+        try:
+            await self._send_status(context)
+        finally:
+            self._watching[caller] -= 1
+            if not self._watching[caller]:
+                del self._watching[caller]
+
+    async def _send_status(self, context: Any) -> None:
+        """Sends it whenever it changes, until the client goes away or the streams end."""
         loop = asyncio.get_running_loop()
         sent: tuple[Status, float] | None = None
         while not self._ending.is_set():
