@@ -98,8 +98,6 @@ FILES = {
     "metadata": with_numbers(PLAIN, "!Q", 41, 2**63),
     "programs": with_numbers(PLAIN, "!Q", 10, 2**40),
     "table": with_numbers(PLAIN, "!Q", 20, 2**40),
-    "version": with_numbers(PLAIN, "!B", 6, 99),
-    "old": with_numbers(with_numbers(PLAIN[:20] + PLAIN[28:], "!B", 6, 12), "!I", 29, 3_000_000),
     "truncated": PLAIN[:-60],
     "magic": b"QISKI",
     "no bytes": b"",
@@ -130,8 +128,7 @@ def test_every_hostile_source_is_refused_within_bounded_memory_and_time() -> Non
     assert child.exitcode == 0
     assert len(told) == len(TEXTS) + len(FILES)
     assert [name for name, refusal in told.items() if not refusal] == []
-    for name in ("clbits", "old"):
-        assert "3000000 classical bits, at most 4096; see circuits.limits.bits" in told[f"file {name}"]
+    assert "3000000 classical bits, at most 4096; see circuits.limits.bits" in told["file clbits"]
     assert "4294967295 qubits, heron-torino has 133" in told["file qubits"]
 
 
@@ -207,6 +204,13 @@ def test_honest_qpy_of_every_version_passes_and_is_counted(version: int) -> None
     assert check.main.gates == 1 + 2 + 4 + 8 + 8
     with pytest.raises(CircuitError, match=r"2[0-3] gates, definitions expanded, at most 19"):
         list(QpyCheck(dump(nested, version), replace(targets.LIMITS, gates=19)).steps())
+
+
+def test_qpy_of_every_other_version_is_refused_by_its_header() -> None:
+    content = dump(sample())
+    for version in {*range(256)} - {*range(qpy_check.OLDEST, qpy_check.NEWEST + 1)}:
+        refused = f"circuit.source: QPY version {version} is not supported; write one of 13 to 18"
+        assert targets.check_qpy(with_numbers(content, "!B", len(b"QISKIT"), version)) == refused
 
 
 TEMPLATE_FACTS = [

@@ -1,8 +1,8 @@
 """What a QPY file would grow to, by the sizes in its headers and without building it.
 
 Each part of the file is read once, by its own lengths, and nothing is allocated by a number in it. The layout
-is that of QPY 13 to 18 (`qiskit/qpy/formats.py`). Of an older file the headers alone are checked, and reading
-it is bounded by the worker. What fits and is damaged is the reader's to refuse.
+is that of QPY 13 to 18 (`qiskit/qpy/formats.py`); files of other versions are refused, although Qiskit reads
+older ones. What fits and is damaged is the reader's to refuse.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from shotclock.circuits.refusal import Guard
 from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.errors import CircuitError
 
-NEWEST = 18
-OLDEST_OF_LAYOUT = 13
+OLDEST, NEWEST = 13, 18
 STEP = 50
 """Instructions between two pauses."""
 HAS_ANNOTATIONS = 0b1000_0000
@@ -61,28 +60,15 @@ class QpyCheck:
         magic, self._version, programs = file.take("!6sB3xQ")
         if magic != b"QISKIT":
             raise _refuse("not QPY: it does not begin with QISKIT")
-        if self._version > NEWEST:
-            raise _refuse(f"QPY version {self._version} is not known; write version {NEWEST}")
+        if not OLDEST <= self._version <= NEWEST:
+            which = f"QPY version {self._version} is not supported"
+            raise _refuse(f"{which}; write one of {OLDEST} to {NEWEST}")
         if programs != 1:
             raise _refuse(f"{programs} circuits in one QPY file, must be 1")
-        file.skip((self._version >= 10) + (self._version >= 5))  # encoding of symbols, kind of program
+        file.skip(2)  # encoding of symbols, kind of program
         if self._version >= 16 and file.take("!Q") != (file.at,):
             raise _refuse("not QPY: its circuit is not behind its header")
-        if self._version >= OLDEST_OF_LAYOUT:
-            self.main = yield from self._circuit(file, 0)
-        else:
-            self._old_header(file)
-
-    def _old_header(self, file: Cursor) -> None:
-        if self._version < 2:
-            qubits, bits, metadata = file.take("!10xIIQ12x")
-        elif self._version < 12:
-            qubits, bits, metadata = file.take("!5xIIQ12x")
-        else:
-            qubits, bits, metadata = file.take("!5xIIQ16x")
-        self._guard.check_qubits(qubits)
-        self._guard.check("bits", bits, "classical bits")
-        file.skip(metadata)
+        self.main = yield from self._circuit(file, 0)
 
     def _circuit(self, file: Cursor, level: int) -> Counted:
         guard = self._guard
