@@ -2,19 +2,22 @@
 
 A real `shotclock serve` with mutual TLS over the EMULATED provider. The honest callers' arrivals are fixed
 beforehand; latency counts from the scheduled instant, and a call without samples counts as its whole budget.
-The baseline is the same honest load without attackers, before and after the heavy user's window.
+The baseline is the same honest load without attackers. The three loads take turns, so that what else the
+machine does meets all of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,29 +46,31 @@ FEWEST_CALLS = 662
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """Seconds of each of the two windows of the baseline; the others are twice as long."""
+    """How often each of the three loads has its turn, and for how many seconds."""
 
-    baseline_s: float
+    rounds: int
+    window_s: float
 
 
-QUICK, FULL = Effort(5.0), Effort(45.0)
+QUICK, FULL = Effort(1, 10.0), Effort(6, 15.0)
 
 
 @dataclass(slots=True)
 class Window:
-    """What the others had: latencies in seconds, as many as calls, and how many had samples."""
+    """What the others had: latencies in seconds, as many as calls, and why some had no samples."""
 
     latencies_s: list[float] = field(default_factory=list)
-    done: int = 0
+    without: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: Window) -> Window:
-        """Both together."""
-        return Window(self.latencies_s + other.latencies_s, self.done + other.done)
+    def add(self, other: Window) -> None:
+        """Takes in what another one had."""
+        self.latencies_s += other.latencies_s
+        self.without += other.without
 
     @property
     def done_ratio(self) -> float:
         """Calls with samples, of all."""
-        return self.done / len(self.latencies_s)
+        return 1.0 - self.without.total() / len(self.latencies_s)
 
     @property
     def p99_s(self) -> float:
@@ -122,33 +127,32 @@ def main() -> None:
 
 
 def measure(effort: Effort, attacks: tuple[str, ...] = ()) -> Measured:
-    """Baseline, heavy user, baseline, the attacks (all by default) at once; SIGTERM while they go on."""
+    """Baseline, heavy user, the attacks (all by default) at once, in turns; SIGTERM while they go on."""
     from _isolation_attacks import CALLERS, attacking, offering  # noqa: PLC0415
     from _isolation_service import Site, serving  # noqa: PLC0415
 
-    load_before = os.getloadavg()[0]
-    names = (*OTHERS, HEAVY, *CALLERS)
+    load_before, seconds = os.getloadavg()[0], effort.window_s
+    baseline, heavy, attacked, sent = Window(), Window(), Window(), Counter[str]()
+    names, seeds = (*OTHERS, HEAVY, *CALLERS), itertools.count(1)
     with tempfile.TemporaryDirectory() as folder:
         site = Site.of(Path(folder), names)
         with serving(site, names) as running:
-            port, seconds = running.grpc_port, effort.baseline_s
+            port, sigterm_s = running.grpc_port, 0.0
             _observe(site, port, 2.0, 0)  # connections, and the first calls
-            _tell("baseline")
-            with offering(site, HEAVY, port, SHARE_PER_S):
-                baseline = _observe(site, port, seconds, 1)
-            _tell("heavy user")
-            with offering(site, HEAVY, port, TIMES * SHARE_PER_S):
-                heavy = _observe(site, port, 2 * seconds, 2)
-            _tell("baseline")
-            with offering(site, HEAVY, port, SHARE_PER_S):
-                baseline = baseline.add(_observe(site, port, seconds, 3))
-            _tell("attacks")
-            with (
-                offering(site, HEAVY, port, TIMES * SHARE_PER_S),
-                attacking(site, port, running.http_port, attacks or (*CALLERS, SILENT)) as sent,
-            ):
-                attacked = _observe(site, port, 2 * seconds, 4)
-                sigterm_s = running.terminate_s()
+            for left in reversed(range(effort.rounds)):
+                _tell(f"{left + 1} more rounds")
+                with offering(site, HEAVY, port, SHARE_PER_S):
+                    baseline.add(_observe(site, port, seconds, next(seeds)))
+                with offering(site, HEAVY, port, TIMES * SHARE_PER_S):
+                    heavy.add(_observe(site, port, seconds, next(seeds)))
+                with (
+                    offering(site, HEAVY, port, TIMES * SHARE_PER_S),
+                    attacking(site, port, running.http_port, attacks or (*CALLERS, SILENT)) as calls,
+                ):
+                    attacked.add(_observe(site, port, seconds, next(seeds)))
+                    if not left:
+                        sigterm_s = running.terminate_s()
+                sent.update(calls)
             size = running.stderr.stat().st_size
     return Measured(baseline, heavy, attacked, sigterm_s, size, load_before, sent)
 
@@ -178,12 +182,21 @@ def markdown(measured: Measured) -> list[str]:
             for what, window in rows
         ),
         "",
+        *_list_causes(rows),
         f"SIGTERM under attack: ended after {figures['sigterm_s']:.1f} s, `drain_s` being {DRAIN_S:g} s. The "
         f"service wrote {measured.stderr_bytes} bytes to stderr. The machine's load before: "
         f"{measured.load_before:.1f}. The attackers' calls by gRPC's status: "
         f"{', '.join(f'{what} {count}' for what, count in sorted(measured.attacks.items()))}.",
         "",
     ]
+
+
+def _list_causes(rows: Sequence[tuple[str, Window]]) -> list[str]:
+    """One paragraph, none where every call had samples."""
+    found = [
+        f"{what}: {cause} {count}" for what, window in rows for cause, count in sorted(window.without.items())
+    ]
+    return [f"Calls without samples: {'; '.join(found)}.", ""] if found else []
 
 
 def _observe(site: Site, port: int, seconds: float, seed: int) -> Window:
@@ -225,14 +238,16 @@ def _arrivals(seconds: float, seed: int) -> list[float]:
 
 async def _call_at(dispatcher: GrpcDispatcher, at: float, number: int, window: Window) -> None:
     from _orchestrator_system import instances  # noqa: PLC0415
-    from shotclock.domain.outcome import Done  # noqa: PLC0415
+    from shotclock.domain.outcome import Done, why_no_samples  # noqa: PLC0415
 
     subproblem = instances(len(OTHERS), round(BUDGET_S * 1e9))[number]
     await asyncio.sleep(max(0.0, at - time.monotonic()))
     outcome = await dispatcher.solve(subproblem)
-    has_samples = isinstance(outcome, Done) and outcome.samples.shots > 0
-    window.done += has_samples
-    window.latencies_s.append(time.monotonic() - at if has_samples else BUDGET_S)
+    if isinstance(outcome, Done) and outcome.samples.shots > 0:
+        window.latencies_s.append(time.monotonic() - at)
+    else:
+        window.latencies_s.append(BUDGET_S)
+        window.without[why_no_samples(outcome, figures=False) or "answered without samples"] += 1
 
 
 def _tell(what: str) -> None:
