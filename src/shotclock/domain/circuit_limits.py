@@ -25,11 +25,11 @@ class CircuitLimits:
     device: str = ""
     qubits: int = 0
     source_bytes: int = 4 * 2**20
-    tokens: int = 250_000
+    tokens: int = 100_000
     statement_tokens: int = 20_000
-    statements: int = 20_000
+    statements: int = 10_000
     bits: int = 4_096
-    gates: int = 100_000
+    gates: int = 20_000
     nesting: int = 64
     name_length: int = 256
     terms: int = 1_000_000
