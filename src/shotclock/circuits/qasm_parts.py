@@ -10,7 +10,7 @@ from shotclock.circuits.qasm_tokens import HUGE, Token, bracket_end, fold
 MODIFIERS = ("inv", "pow", "ctrl", "negctrl")
 CONSTANT_NAMES = ("pi", "tau", "euler", "π", "τ", "ℇ")
 MOST_MATRIX_QUBITS = 30
-"""More make 4ⁿ entries that are over every limit."""
+"""With as many, the 4ⁿ entries of a power's matrix are over every limit; more need not be computed."""
 
 
 @dataclass(slots=True)
@@ -82,8 +82,9 @@ def read_modifiers(
 def modify(gates: int, modifiers: Sequence[tuple[str, int]], operands: int) -> int:
     """How many gates a modified one stands for.
 
-    A power is taken of the gate's matrix, of 4ⁿ entries. k controls make about 4k² gates of each one, and
-    every modifier goes through the whole definition.
+    A power is taken of the gate's matrix, of 4ⁿ entries, with its controls if it has any: then these make no
+    gates of their own. Otherwise k controls make about 4k² gates of each one. Every modifier goes through
+    the whole definition.
     """
     if not modifiers:
         return gates

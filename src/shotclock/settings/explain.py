@@ -7,10 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ValidationError,
-)
+from pydantic import BaseModel, ValidationError
 
 from shotclock.settings.arm import ArmSettings
 from shotclock.settings.bench import BenchSettings
@@ -26,6 +23,11 @@ from shotclock.settings.threshold import ThresholdSettings
 from shotclock.settings.toml_lines import line_of
 from shotclock.settings.tree import Settings
 
+LIMITS_PATH = ("circuits", "limits")
+"""The one table inside a table of the settings."""
+NO_TABLE = frozenset(("model_type", "dict_type", "tuple_type"))
+"""Pydantic's kinds of error for a value where a table, or a list of tables, must be."""
+
 
 def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]) -> str:
     """`; did you mean 'x'?`, or the list of what there is."""
@@ -34,6 +36,7 @@ def nearest(name: str, known: Mapping[str, object] | tuple[str, ...] | list[str]
 
 
 def fields_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The keys of a table as they are written in the file, with their types."""
     return {(info.alias or name): info.annotation for name, info in model.model_fields.items()}
 
 
@@ -56,9 +59,14 @@ def siblings_of(path: tuple[str | int, ...]) -> list[str]:
 
 
 def explain(error: ValidationError, source: Source) -> str:
+    """The first problem as `where: key: what is wrong`, and how many others there are.
+
+    A key that takes one of several types has a problem for each of them, at one path: they are joined into
+    one text. A problem inside or around the first one's path is the same mistake and not counted.
+    """
     problems = [(_to_path(details["loc"]), details) for details in error.errors()]
     path, first = problems[0]
-    beside = [details for at, details in problems if at == path]
+    same_key = [details for at, details in problems if at == path]
     more = sum(at[: len(path)] != path and path[: len(at)] != at for at, _ in problems)
     what = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
@@ -68,15 +76,10 @@ def explain(error: ValidationError, source: Source) -> str:
         name = f"[[{name}]] tables" if name == "threshold" else f"a table, [{name}]"
         what = f"must be {name}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
-        choices = [details["msg"].removeprefix("Input should be ") for details in beside[1:]]
+        choices = [details["msg"].removeprefix("Input should be ") for details in same_key[1:]]
         what = f"{', or '.join([what[0].lower() + what[1:], *choices])} (got {first['input']!r})"
     text = f"{_origin(path, source)}{'.'.join(str(part) for part in path)}: {what}"
     return f"{text} (and {more} more)" if more else text
-
-
-LIMITS_PATH = ("circuits", "limits")
-
-NO_TABLE = frozenset(("model_type", "dict_type", "tuple_type"))
 
 
 def _to_path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
@@ -85,6 +88,10 @@ def _to_path(loc: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 
 def _origin(path: tuple[str | int, ...], source: Source) -> str:
+    """The file and line, the flag or the environment variable that set the key.
+
+    A variable may set a whole table, so the longest one that is set counts.
+    """
     if source.file is not None:
         line = line_of(source.text, path)
         return f"{source.file}:{line}: " if line else f"{source.file}: "

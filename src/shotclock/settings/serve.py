@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from shotclock.settings.branch import Branch
 from shotclock.settings.folders import user_folder
+
+OTHER_DESCRIPTORS = 256
+"""Allowed beside its connections: for workers' pipes, the ledger, libraries and the reserve for probes."""
 
 
 class ServeSettings(Branch):
@@ -56,8 +57,8 @@ class ServeSettings(Branch):
 
     @property
     def descriptors(self) -> int:
-        """What a service needs at most: its connections, and as many again as a quiet one has open."""
-        return self.grpc_connections + self.http_connections + 256
+        """The file descriptors that a service needs at most."""
+        return self.grpc_connections + self.http_connections + OTHER_DESCRIPTORS
 
     @property
     def ledger_file(self) -> str:

@@ -32,6 +32,7 @@ def change(decision: MetricDecision) -> str:
     moved = decision.levels.change(decision.rule.scale)
     if moved is None:
         return NOTHING
+    # beyond a doubling, per cent are hard to read
     if moved > 1 and decision.rule.scale == "ratio":
         return f"{moved + 1:,.3g} times"
     return format_change(decision.rule.scale, moved).replace("points", "pt").replace("-", "−")
@@ -45,9 +46,9 @@ def verdict(comparison: Comparison) -> str:
             if comparison.caveat
             else f"{count(comparison.pairs, 'pair')} of the {FEWEST_PAIRS} that a verdict needs"
         )
-        judge = "; --sequential compares the runs anyway" if comparison.caveat else ""
+        override = "; --sequential compares the runs anyway" if comparison.caveat else ""
         missing = f"{count(comparison.missing, 'pair')} {verb(comparison.missing, 'is', 'are')} missing"
-        return f"{Result.INCONCLUSIVE}: {reason}: {missing}, and {PAIRS} makes them{judge}"
+        return f"{Result.INCONCLUSIVE}: {reason}: {missing}, and {PAIRS} makes them{override}"
     if failed := comparison.of(Result.FAIL):
         return f"{Result.FAIL}: {', '.join(decision.rule.metric for decision in failed)}"
     if opened := comparison.of(Result.INCONCLUSIVE):

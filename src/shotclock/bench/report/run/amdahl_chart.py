@@ -12,9 +12,15 @@ from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.grid import Grid, plain
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
 
+_WIDTH, _HEIGHT = 600, 290
 _FASTEST = 1_000.0
+"""The right edge: calls so many times faster, where every curve is close to its ceiling."""
 _POINTS = 60
 _ROOM = 0.06
+"""Above the highest curve, as a share of the axis."""
+_MARKS = (1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+_MOST_MARKS = 7
+"""With more, those between 1 and 2 would run into each other and are left out."""
 
 
 def draw_amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
@@ -29,9 +35,8 @@ def draw_amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: 
         tuple(f"{10**d:,}×" for d in decades),
         "calls so many times faster, log scale",
     )
-    marks = (1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
-    inside = [mark for mark in marks if math.log10(mark) <= y_high]
-    shown = inside if len(inside) <= 7 else [mark for mark in inside if mark >= 2 or mark == 1]
+    inside = [mark for mark in _MARKS if math.log10(mark) <= y_high]
+    shown = inside if len(inside) <= _MOST_MARKS else [mark for mark in inside if mark >= 2 or mark == 1]
     y = Axis(
         0.0,
         y_high,
@@ -43,8 +48,8 @@ def draw_amdahl(ceilings: dict[str, Ceiling], faces: dict[str, Look], subtitle: 
         tuple(_curve(arm, ceiling) for arm, ceiling in ceilings.items()),
         x,
         y,
-        600,
-        290,
+        _WIDTH,
+        _HEIGHT,
         "",
         stepped=False,
         leaders=True,

@@ -13,6 +13,8 @@ from shotclock.bench.report.kit.panel import Composed, Row, data, with_title
 
 _WIDTH, _ROW_PX = 600, 17
 _LEAST_REACH = 1.0
+"""How far the axis goes to either side at least, per cent, so that runs that agree do not look scattered."""
+_ROOM = 1.08
 
 
 def comparable(rows: Sequence[Compared]) -> list[Compared]:
@@ -30,16 +32,15 @@ def comparable(rows: Sequence[Compared]) -> list[Compared]:
 
 def scatter(several: Several, subtitle: Sequence[str]) -> Composed | None:
     """The whole chart; None where no figure is in every run."""
-    panels = {
-        name: rows_compared for name, rows in several.groups.items() if (rows_compared := comparable(rows))
-    }
+    every = {name: comparable(rows) for name, rows in several.groups.items()}
+    panels = {name: rows for name, rows in every.items() if rows}
     if not panels:
         return None
     faces = looks([f"host {place + 1}" for place in range(len(several.hosts))])
     reach = max(_LEAST_REACH, *(_reach(row) for rows in panels.values() for row in rows))
     last = list(panels)[-1]
     drawn = [
-        _panel(name, rows, several, faces, _axis(1.08 * reach, titled=name == last))
+        _panel(name, rows, several, faces, _axis(_ROOM * reach, titled=name == last))
         for name, rows in panels.items()
     ]
     chart = alt.vconcat(*drawn, spacing=18)
@@ -47,6 +48,7 @@ def scatter(several: Several, subtitle: Sequence[str]) -> Composed | None:
 
 
 def _percent(row: Compared, value: float) -> float:
+    """How far a value lies from the row's mean, per cent; `comparable` leaves only rows that have one."""
     mean = row.estimate.value if row.estimate is not None else 1.0
     return 100 * (value - mean) / abs(mean)
 
@@ -69,8 +71,9 @@ def _panel(
     labels = [row.metric.removeprefix(f"{name}.") for row in rows]
     for label, row in zip(labels, rows, strict=True):
         for run, value in zip(several.runs, row.values, strict=True):
-            host = f"host {several.hosts.index(run.host) + 1}"
-            points.append({"figure": label, "x": _percent(row, value or 0.0), "host": host})
+            if value is not None:
+                host = f"host {several.hosts.index(run.host) + 1}"
+                points.append({"figure": label, "x": _percent(row, value), "host": host})
         if row.estimate is not None:
             low, high = _percent(row, row.estimate.low), _percent(row, row.estimate.high)
             intervals.append({"figure": label, "x": low, "x2": high})
