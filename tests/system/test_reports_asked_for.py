@@ -78,7 +78,7 @@ def test_a_history_has_a_page_of_trends_beside_it(tmp_path: Path) -> None:
         )
     result = ran(report, "--history", str(file), "--metric", "load.*")
     assert result.exit_code == 0
-    assert "1 metrics over 1 runs" in result.stdout
+    assert "1 metric over 1 run" in result.stdout
     assert (tmp_path / "history-trends" / "report.html").is_file()
     assert (tmp_path / "history-trends" / "history.parquet").is_file()
     assert json.loads(ran(report, "--history", str(file), "--json").stdout)["runs"] == 1

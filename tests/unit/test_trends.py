@@ -54,7 +54,7 @@ def test_a_change_is_reported_with_its_run_and_whether_it_is_worse(history: Hist
         (P99, "one-12"),
         (GOODPUT, "one-12"),
     }
-    assert f"1 of 2 changes are to the worse, the last in {P99} from 10.0 ms to 13.0 ms" in headline(trends)
+    assert f"1 of 2 changes is to the worse, the last in {P99} from 10.0 ms to 13.0 ms" in headline(trends)
     page = write_trends(trends, history, tmp_path / "page")
     text = page.read_text(encoding="utf-8")
     assert "EMULATED" in text

@@ -279,13 +279,13 @@ def _describe_profile(provider: EmulatedProvider, forecast: Forecast) -> Profile
         title=described.title,
         components=tuple(
             Component(
-                name=named.name,
-                value=named.figure.value,
-                unit=named.figure.unit,
-                tag=named.figure.tag,
-                source=named.figure.source,
+                name=figure_named.name,
+                value=figure_named.figure.value,
+                unit=figure_named.figure.unit,
+                tag=figure_named.figure.tag,
+                source=figure_named.figure.source,
             )
-            for named in described.components
+            for figure_named in described.components
         ),
         mean_by_component_ms={part.name: part.mean_ms for part in described.mean_by_component},
         predicted_mean_ms=described.mean_ms,

@@ -27,9 +27,9 @@ def check_names(config: Path | None, settings: Settings) -> None:
 
 
 def _check(loaded: Settings, settings: Settings) -> None:
-    known = tuple(dict.fromkeys((*list_profiles(loaded), *list_profiles(settings))))
+    profile_names = tuple(dict.fromkeys((*list_profiles(loaded), *list_profiles(settings))))
     for name in loaded.bench.arms:
-        parse_arm(name, known)
+        parse_arm(name, profile_names)
     tables: tuple[QuantumSettings | ArmSettings, ...] = (loaded.quantum, *loaded.arm.values())
     for quantum in tables:
         if quantum.profile is not None:
@@ -55,9 +55,9 @@ def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
 
 def refuse_unknown_workload(name: str) -> None:
     """Raises SettingsError if no installed workload has the name."""
-    if name not in (known := workloads()):
+    if name not in (installed := workloads()):
         raise SettingsError(
-            f"bench.workload: no workload '{name}'{nearest(name, tuple(known))}, or module:factory"
+            f"bench.workload: no workload '{name}'{nearest(name, tuple(installed))}, or module:factory"
         )
 
 

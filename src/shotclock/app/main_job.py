@@ -147,10 +147,10 @@ def surroundings(job: MainJob) -> dict[str, str]:
 
 def parse_arms(settings: Settings) -> list[Arm]:
     """The run's arms; raises SettingsError on an unknown or repeated name, profile or `[arm.NAME]` table."""
-    known = list_profiles(settings)
+    profile_names = list_profiles(settings)
     arms: list[Arm] = []
     for name in settings.bench.arms:
-        arm = parse_arm(name, known)
+        arm = parse_arm(name, profile_names)
         if arm in arms:
             raise SettingsError(f"bench.arms: '{name}' is named twice")
         arms.append(arm)

@@ -11,8 +11,10 @@ from shotclock.training.loops.classifier import Classifier
 
 def digits_mlp(seed: int) -> Classifier:
     """`digits-mlp` on the GPU."""
-    here = reference.build(seed)
-    return Classifier(here.name, reference.digits(), lambda: here.model, seed, device=_device())
+    reference_loop = reference.build(seed)
+    return Classifier(
+        reference_loop.name, reference.digits(), lambda: reference_loop.model, seed, device=_device()
+    )
 
 
 def medium(seed: int) -> Classifier:

@@ -77,9 +77,9 @@ def _read(
     names = parquet.schema_arrow.names
     if missing := [name for name in required if name not in names]:
         raise SettingsError(f"{path}: has no column {', '.join(missing)}")
-    known = [name for name in schema.names if name in names]
-    texts = [name for name in known if schema.field(name).type == pa.string()]
-    for name in known:
+    present_columns = [name for name in schema.names if name in names]
+    texts = [name for name in present_columns if schema.field(name).type == pa.string()]
+    for name in present_columns:
         if names.count(name) > 1:
             raise SettingsError(f"{path}: {name}: is there {names.count(name)} times")
         present, expected = parquet.schema_arrow.field(name).type, schema.field(name).type
@@ -87,8 +87,8 @@ def _read(
             raise SettingsError(f"{path}: {name}: is of type {str(present)[:60]}, must be {expected}")
     # Texts stay in their dictionaries until their sizes are known.
     parquet = pq.ParquetFile(file, read_dictionary=texts, metadata=parquet.metadata, **limits)
-    table = parquet.read(columns=known, use_threads=False)
-    for name in known:
+    table = parquet.read(columns=present_columns, use_threads=False)
+    for name in present_columns:
         if name in texts:
             column = _decode_texts(path, name, table[name])
             table = table.set_column(table.column_names.index(name), name, column)
@@ -96,13 +96,13 @@ def _read(
 
 
 def _check_size(path: Path, metadata: pq.FileMetaData, most_rows: int) -> None:
-    for what, number, most in (
+    for counted, number, most in (
         ("rows", metadata.num_rows, most_rows),
         ("row groups", metadata.num_row_groups, MOST_ROW_GROUPS),
         ("columns", metadata.num_columns, MOST_COLUMNS),
     ):
         if not 0 <= number <= most:
-            raise SettingsError(f"{path}: has {number:,} {what}; the most is {most:,}")
+            raise SettingsError(f"{path}: has {number:,} {counted}; the most is {most:,}")
     groups = [metadata.row_group(place) for place in range(metadata.num_row_groups)]
     decoded = sum(max(0, group.total_byte_size) for group in groups)
     rows = sum(group.num_rows for group in groups)

@@ -88,13 +88,15 @@ def check_on(target: Target, lines: LineSet) -> None:
     working = layout(target)
     for line, cost in zip(lines.lines, lines.costs, strict=True):
         try:
-            known = working.cost(line)
+            measured_cost = working.cost(line)
         except KeyError as error:
             raise SettingsError(
                 f"line set of {lines.device}: {line} is not a line of working qubits"
             ) from error
-        if not math.isclose(known, cost, rel_tol=1e-9):
-            raise SettingsError(f"line set of {lines.device}: {line} costs {known:.6g} (got {cost:.6g})")
+        if not math.isclose(measured_cost, cost, rel_tol=1e-9):
+            raise SettingsError(
+                f"line set of {lines.device}: {line} costs {measured_cost:.6g} (got {cost:.6g})"
+            )
 
 
 def compute(target: Target, device: str, calibration: str, n: int) -> LineSet:

@@ -32,13 +32,13 @@ class QasmPart:
     per_parameter: int = 0
     terms: int = 0
 
-    def call(self, called: QasmPart | None, arguments: Sequence[Token], times: int) -> None:
-        """Counts the depth and the terms of a gate; called: its definition, None of a standard gate.
+    def call(self, definition: QasmPart | None, arguments: Sequence[Token], times: int) -> None:
+        """Counts the depth and the terms of a gate; definition: None of a standard gate.
 
         Parameters without a symbol are evaluated at once and cost nothing.
         """
-        if called is not None:
-            self.depth = max(self.depth, called.depth + 1)
+        if definition is not None:
+            self.depth = max(self.depth, definition.depth + 1)
         if not arguments:
             return
         symbols = [
@@ -48,7 +48,7 @@ class QasmPart:
             return
         own = sum(symbol in self.parameters for symbol in symbols)
         others = sum(token.kind != "sign" for token in arguments) - own
-        each, inner = (called.per_parameter + 1, called.terms) if called is not None else (1, 0)
+        each, inner = (definition.per_parameter + 1, definition.terms) if definition is not None else (1, 0)
         self.per_parameter = min(HUGE, self.per_parameter + times * own * each)
         self.terms = min(HUGE, self.terms + times * (others * each + inner))
 

@@ -143,11 +143,11 @@ class Counts:
                 begin = end + 1
         operands = list(split(statement[begin:], ","))
         times = min(HUGE, times * max(self._width(operand) for operand in operands))
-        called = self.parts.get(name)
-        part.call(called, arguments, times)
+        definition = self.parts.get(name)
+        part.call(definition, arguments, times)
         what = "terms in the gates' parameters, definitions expanded"
         self.guard.check("terms", part.terms + part.per_parameter, what, at)
-        gates = 1 + (called.gates if called else 0)
+        gates = 1 + (definition.gates if definition else 0)
         self._add(part, times * modify(gates, modifiers, len(operands)), at)
 
     def _add(self, part: QasmPart, gates: int, at: int) -> None:

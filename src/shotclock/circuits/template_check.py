@@ -29,14 +29,14 @@ def find_fault(template: Template, expected: TemplateIdentity, target: Target, m
         isa = load_circuit(template.qpy)
         if unsupported := _find_unsupported(isa, target):
             return unsupported
-        known = (*templates.measure(isa, target),)
+        measured = (*templates.measure(isa, target),)
     except CircuitError as error:
         return str(error)
     except Exception as error:  # noqa: BLE001 - Qiskit raises what its parts do at a damaged file
         return f"its circuit cannot be read: {type(error).__name__}"
     stated = (template.duration_s, template.two_qubit_gates, template.two_qubit_depth)
-    if stated != known:
-        return f"duration, two-qubit gates and depth are {known} (got {stated})"
+    if stated != measured:
+        return f"duration, two-qubit gates and depth are {measured} (got {stated})"
     return _find_misplaced(template, expected, isa, _parameter_names(expected, target))
 
 

@@ -150,14 +150,14 @@ def _from_qpy(content: bytes) -> QuantumCircuit:
 
 
 def _assign_values(circuit: QuantumCircuit, values: Mapping[str, float]) -> QuantumCircuit:
-    named = {parameter.name: parameter for parameter in circuit.parameters}
-    if unbound := sorted(named.keys() - values.keys()):
+    by_name = {parameter.name: parameter for parameter in circuit.parameters}
+    if unbound := sorted(by_name.keys() - values.keys()):
         raise CircuitError("parameters", f"no value for {', '.join(unbound)}")
-    if unknown := sorted(values.keys() - named.keys()):
+    if unknown := sorted(values.keys() - by_name.keys()):
         raise CircuitError("parameters", f"the circuit has no {', '.join(unknown)}")
     if odd := sorted(name for name, value in values.items() if not math.isfinite(value)):
         raise CircuitError("parameters", f"{odd[0]} is {values[odd[0]]}")
-    return circuit.assign_parameters({parameter: values[name] for name, parameter in named.items()})
+    return circuit.assign_parameters({parameter: values[name] for name, parameter in by_name.items()})
 
 
 def _check(circuit: QuantumCircuit) -> None:
@@ -185,18 +185,18 @@ def _check_kind(item: CircuitInstruction) -> None:
 
 def _check_measurement(circuit: QuantumCircuit, active: list[CircuitInstruction]) -> None:
     measured: set[Qubit] = set()
-    written: set[Clbit] = set()
+    measured_clbits: set[Clbit] = set()
     for item in active:
         if again := measured.intersection(item.qubits):
             index = min(circuit.find_bit(qubit).index for qubit in again)
             raise CircuitError("measure", f"qubit {index} is used after its measurement")
         if item.operation.name == "measure":
-            if item.clbits[0] in written:
+            if item.clbits[0] in measured_clbits:
                 raise CircuitError(
                     "measure", f"bit {circuit.find_bit(item.clbits[0]).index} is written twice"
                 )
             measured.add(item.qubits[0])
-            written.add(item.clbits[0])
+            measured_clbits.add(item.clbits[0])
     if not measured:
         raise CircuitError("measure", "nothing is measured")
 

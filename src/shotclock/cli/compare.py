@@ -59,13 +59,13 @@ def compare(
     raise typer.Exit(exit_code(comparison, strict))
 
 
-def choose_format(named: Format, *, json: bool) -> Format:
+def choose_format(requested: Format, *, json: bool) -> Format:
     """--json is --format json; SettingsError where both are given and differ."""
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 
-    if json and named not in ("text", "json"):
-        raise SettingsError(f"--json: is --format json; leave it out, or --format {named}")
-    return "json" if json else named
+    if json and requested not in ("text", "json"):
+        raise SettingsError(f"--json: is --format json; leave it out, or --format {requested}")
+    return "json" if json else requested
 
 
 def write(comparison: Comparison, format: Format, *, strict: bool) -> None:  # noqa: A002 - as the flag

@@ -160,8 +160,8 @@ def _job(path: Path, tag: str) -> JobRecord:
     by_tag = {job.tag: job for job in _jobs(path)}
     if tag not in by_tag:
         near = difflib.get_close_matches(tag, by_tag, n=1, cutoff=0.0)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingsError(f"no job {tag!r} in {path}{meant}")
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"no job {tag!r} in {path}{hint}")
     return by_tag[tag]
 
 

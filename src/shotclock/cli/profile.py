@@ -40,9 +40,9 @@ def show(
         f"mode: {profile.execution_mode}"
     )
     table = Table("number", "value", "tag", "source", box=None, pad_edge=False)
-    for named in profile.figures():
-        figure = named.figure
-        table.add_row(named.name, f"{figure.value:g} {figure.unit}", figure.tag, figure.source)
+    for entry in profile.figures():
+        figure = entry.figure
+        table.add_row(entry.name, f"{figure.value:g} {figure.unit}", figure.tag, figure.source)
     console.print(table)
     for omission in profile.not_modelled:
         console.print(f"not modelled: {omission.component}: {omission.reason}")

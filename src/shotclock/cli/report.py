@@ -60,23 +60,23 @@ def report(
     try:
         if history is not None:
             with refuse_contradictions(history):
-                written = _history(history, metric or [], out)
+                result = _history(history, metric or [], out)
         elif len(folders) > 1:
             with refuse_contradictions(_beside(folders)):
-                written = _several(folders, despite or [], out or _beside(folders))
+                result = _several(folders, despite or [], out or _beside(folders))
         else:
             with refuse_contradictions(folders[0]):
-                written = _one(folders[0], out or folders[0])
+                result = _one(folders[0], out or folders[0])
     except OSError as error:
         raise MachineError(
             f"{error.filename or 'stdout'}: cannot write the report: {error.strerror}"
         ) from error
     if json:
-        echo_json(written.document)
+        echo_json(result.document)
         return
-    typer.echo(written.words)
-    if str(written.page) not in written.words:
-        typer.echo(f"\nReport: {written.page}")
+    typer.echo(result.words)
+    if str(result.page) not in result.words:
+        typer.echo(f"\nReport: {result.page}")
 
 
 def _beside(folders: Sequence[Path]) -> Path:

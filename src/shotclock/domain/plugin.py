@@ -45,9 +45,9 @@ def load(where: str, name: str) -> Callable[..., object]:
 def _search_working_directory() -> None:
     """Adds it to the import path, last: what lies there must not replace a standard or installed module."""
     with contextlib.suppress(FileNotFoundError):  # it was deleted
-        here = str(Path.cwd())
-        if here not in sys.path:
-            sys.path.append(here)
+        folder = str(Path.cwd())
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def call_plugin(where: str, name: str, call: Callable[[], T]) -> T:

@@ -128,12 +128,12 @@ Distribution = Annotated[Constant | Uniform | Lognormal, Field(discriminator="ki
 
 def figures_of(model: BaseModel, prefix: str = "") -> tuple[Named, ...]:
     """Every figure below a model with its dotted name, in the order of the fields."""
-    named: list[Named] = []
+    entries: list[Named] = []
     for field in type(model).model_fields:
         value = getattr(model, field)
         name = f"{prefix}{field}"
         if isinstance(value, TaggedNumber):
-            named.append(Named(name, value))
+            entries.append(Named(name, value))
         elif isinstance(value, BaseModel):
-            named.extend(figures_of(value, f"{name}."))
-    return tuple(named)
+            entries.extend(figures_of(value, f"{name}."))
+    return tuple(entries)

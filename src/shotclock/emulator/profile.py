@@ -106,15 +106,15 @@ class Profile(Sourced):
 
     @model_validator(mode="after")
     def _check_units(self) -> Profile:
-        for named in self.figures():
-            expected = _unit_class(named.name)
-            if (named.figure.unit in SECONDS) != (expected == "time"):
-                raise ValueError(f"{named.name} has the unit {named.figure.unit!r}, expected a {expected}")
+        for entry in self.figures():
+            expected = _unit_class(entry.name)
+            if (entry.figure.unit in SECONDS) != (expected == "time"):
+                raise ValueError(f"{entry.name} has the unit {entry.figure.unit!r}, expected a {expected}")
         return self
 
     def figures(self) -> tuple[Named, ...]:
         """The numbers that determine the latency, with their dotted names."""
-        return tuple(named for named in figures_of(self) if not named.name.startswith("sanity."))
+        return tuple(entry for entry in figures_of(self) if not entry.name.startswith("sanity."))
 
     @property
     def submit_s(self) -> float:

@@ -171,14 +171,14 @@ def list_snapshots() -> tuple[str, ...]:
 
 
 def _open(fake_backend: str) -> type[FakeBackendV2]:
-    known = list_snapshots()
-    if fake_backend not in known:
-        folded = {name.lower(): name for name in known}
+    snapshots = list_snapshots()
+    if fake_backend not in snapshots:
+        folded = {name.lower(): name for name in snapshots}
         near = difflib.get_close_matches(fake_backend.lower(), folded, n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(folded[name] for name in near)}? " if near else ""
         raise SettingsError(
-            f"no device 'fake:{fake_backend}'; {hint}{len(known)} are in qiskit_ibm_runtime.fake_provider of "
-            f"qiskit-ibm-runtime {metadata.version('qiskit-ibm-runtime')}"
+            f"no device 'fake:{fake_backend}'; {hint}{len(snapshots)} are in "
+            f"qiskit_ibm_runtime.fake_provider of qiskit-ibm-runtime {metadata.version('qiskit-ibm-runtime')}"
         )
     backend_class: type[FakeBackendV2] = getattr(fake_provider, fake_backend)
     return backend_class

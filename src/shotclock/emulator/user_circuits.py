@@ -83,10 +83,8 @@ def sample_circuit(
     pool = np.array(
         [[int(word, 16) >> bit & 1 for bit in range(circuit.num_clbits)] for word, _ in counted], np.uint8
     )
-    written = {circuit.find_bit(bit).index for item in circuit.data for bit in item.clbits}
-    return _flip_bits(
-        pool, np.array([count for _, count in counted]), sorted(written), flip_probability, seed
-    )
+    clbits = {circuit.find_bit(bit).index for item in circuit.data for bit in item.clbits}
+    return _flip_bits(pool, np.array([count for _, count in counted]), sorted(clbits), flip_probability, seed)
 
 
 def check_compiles(circuit: QuantumCircuit) -> str:
@@ -101,12 +99,12 @@ def check_compiles(circuit: QuantumCircuit) -> str:
     return ""
 
 
-def _flip_bits(pool: Bits, counts: Counts, written: list[int], flip_probability: float, seed: int) -> Samples:
+def _flip_bits(pool: Bits, counts: Counts, clbits: list[int], flip_probability: float, seed: int) -> Samples:
     """Flips written bits with half of flip_probability: a random replacement differs half the time."""
     drawn = np.repeat(pool, counts, axis=0)
     rng = np.random.default_rng(seed)
-    flips = rng.random((drawn.shape[0], len(written))) < 0.5 * flip_probability
-    drawn[:, written] ^= flips.astype(np.uint8)
+    flips = rng.random((drawn.shape[0], len(clbits))) < 0.5 * flip_probability
+    drawn[:, clbits] ^= flips.astype(np.uint8)
     distinct, occurrences = np.unique(drawn, axis=0, return_counts=True)
     return Samples(distinct, occurrences.astype(np.int64))
 

@@ -106,8 +106,8 @@ class JobMetrics:
 
         The usage, or before it is final the running time, which is at least as long, or the estimate.
         """
-        known = self.running_s if self.usage_s is None else self.usage_s
-        return estimate_s if known is None else known
+        reported_s = self.running_s if self.usage_s is None else self.usage_s
+        return estimate_s if reported_s is None else reported_s
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,8 +136,8 @@ def _find_key(service: RuntimeService, default: Secret) -> Secret:
 
 def _disable_retries(service: RuntimeService) -> tuple[requests.Session, ...]:
     """Disables the silent retries of the client's HTTP sessions, and returns the sessions."""
-    known = getattr(service, "_api_clients", {}).values()
-    clients: list[Any] = [*known, getattr(service, "_active_api_client", None)]
+    api_clients = getattr(service, "_api_clients", {}).values()
+    clients: list[Any] = [*api_clients, getattr(service, "_active_api_client", None)]
     candidates = [getattr(client, "_session", None) for client in clients]
     sessions = tuple(session for session in candidates if isinstance(session, requests.Session))
     if len(sessions) < len(clients):
@@ -178,7 +178,7 @@ def _raise_if_unusable(service: RuntimeService, backend: str) -> None:
 
 def _explain_no_backend(service: RuntimeService, backend: str) -> str:
     try:
-        names = ", ".join(sorted(known.name for known in service.backends())) or "none"
+        names = ", ".join(sorted(device.name for device in service.backends())) or "none"
     except Exception:  # noqa: BLE001 - the list of devices only completes the message
         names = "unknown"
     return f"the account has no back end {backend or 'that is operational'!r}; it has: {names}"

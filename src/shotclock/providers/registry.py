@@ -37,11 +37,11 @@ def load(name: str) -> Factory:
 
 def refuse_unknown(name: str) -> None:
     """Raises SettingsError if no installed provider has the name."""
-    known = list_providers()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    installed = list_providers()
+    if name not in installed:
+        near = difflib.get_close_matches(name, installed, n=1, cutoff=0.0)
         meant = f"; did you mean {near[0]!r}?" if near else ";"
-        raise SettingsError(f"no provider {name!r}{meant} known: {', '.join(known)}, or module:factory")
+        raise SettingsError(f"no provider {name!r}{meant} known: {', '.join(installed)}, or module:factory")
 
 
 def _load(entry: EntryPoint) -> Factory:

@@ -209,9 +209,9 @@ class RemoteProvider(Generic[J, L]):
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
         """See `Provider.find`: this process's open jobs, else the vendor's list, which may lag."""
-        known = tuple(Accepted(id_) for id_, job in self._open_jobs.items() if job.key == tag)
-        if known:
-            return known
+        open_jobs = tuple(Accepted(id_) for id_, job in self._open_jobs.items() if job.key == tag)
+        if open_jobs:
+            return open_jobs
         return tuple(Accepted(job_id) for job_id in await self._ask(self._client.find, tag))
 
     async def ping(self) -> None:
@@ -274,8 +274,8 @@ class RemoteProvider(Generic[J, L]):
         """
         if self._ended_here.get(accepted.job_id, False):
             raise _explain_cancelled(accepted.job_id)
-        known = self._open_jobs.get(accepted.job_id)
-        if known is None:
+        job = self._open_jobs.get(accepted.job_id)
+        if job is None:
             handle = await self._until_found(self._client.job, accepted.job_id, grace_s=self._cadence.grace_s)
             now = self._clock.now_ns()
             estimate_s = self.budget.reserved_s(handle.tag)
@@ -284,8 +284,8 @@ class RemoteProvider(Generic[J, L]):
                 estimate_s = self._forecast.qpu_s(representative_job(shots))
                 self.budget.commit(handle.tag, estimate_s)
             adopted = SubmittedJob(handle, handle.tag, now, now, 0.0, estimate_s, entered=False)
-            known = self._open_jobs.setdefault(accepted.job_id, adopted)
-        return known
+            job = self._open_jobs.setdefault(accepted.job_id, adopted)
+        return job
 
     async def _wait_for_end(self, job: SubmittedJob[J]) -> tuple[int, int]:
         """Polls until the job has ended.

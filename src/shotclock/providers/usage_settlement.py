@@ -73,11 +73,11 @@ class UsageSettlement(Generic[J, L]):
     def charges(self) -> Charges:
         """See `Charged`."""
         bills = self._workload.bills
-        known = [usage_s for usage_s in self._abandoned.values() if usage_s is not None]
+        reported = [usage_s for usage_s in self._abandoned.values() if usage_s is not None]
         return Charges(
             abandoned=len(self._abandoned),
-            abandoned_s=sum(known),
-            abandoned_untold=len(self._abandoned) - len(known),
+            abandoned_s=sum(reported),
+            abandoned_untold=len(self._abandoned) - len(reported),
             sessions=len(bills),
             sessions_s=sum(bill.usage_s for bill in bills),
             sessions_untold=self._workload.unreported_sessions,

@@ -11,8 +11,8 @@ def user_folder(variable: str, below_home: str) -> Path | None:
 
     `Path.home` raises for a user whom the machine does not know, as in a container under any user id.
     """
-    if named := os.environ.get(variable):
-        return Path(named)
+    if folder := os.environ.get(variable):
+        return Path(folder)
     try:
         return Path.home() / below_home
     except RuntimeError:

@@ -74,8 +74,8 @@ class Aggregator:
         audit: Audit = NO_AUDIT,
     ) -> None:
         if on_stale not in get_args(OnStale):
-            known = ", ".join(get_args(OnStale))
-            raise SettingsError(f"on_stale: invalid value '{on_stale}'; expected one of {known}")
+            choices = ", ".join(get_args(OnStale))
+            raise SettingsError(f"on_stale: invalid value '{on_stale}'; expected one of {choices}")
         if stale_limit < 0:
             raise SettingsError(f"stale_limit: must be at least 0 versions (got {stale_limit})")
         self._workload = workload

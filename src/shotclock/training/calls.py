@@ -64,8 +64,8 @@ class CallPolicy:
 
     def __post_init__(self) -> None:
         if self.mode not in (*get_args(Mode), "auto"):
-            known = ", ".join((*get_args(Mode), "auto"))
-            raise SettingsError(f"policy.mode: invalid value '{self.mode}'; expected one of {known}")
+            choices = ", ".join((*get_args(Mode), "auto"))
+            raise SettingsError(f"policy.mode: invalid value '{self.mode}'; expected one of {choices}")
         for name in ("every", "budget_ns", "at_once", "in_flight", "epoch"):
             if getattr(self, name) < 1:
                 raise SettingsError(f"policy.{name}: must be at least 1 (got {getattr(self, name)})")

@@ -38,7 +38,7 @@ class Ranks(Protocol):
 
     rank: int
 
-    def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
+    def share(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """The deltas rank zero wrote since the last boundary, which the other ranks must apply."""
 
     def check_same(self, model: nn.Module, when: str) -> None:
@@ -53,9 +53,9 @@ class SingleProcess:
 
     rank = 0
 
-    def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
+    def share(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """See `Ranks.share`."""
-        return written
+        return deltas
 
     def check_same(self, model: nn.Module, when: str) -> None:
         """See `Ranks.check_same`."""
@@ -82,14 +82,14 @@ class GlooRanks:
         with _translate_rank_loss("attach"):
             self._group = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
 
-    def share(self, written: Sequence[Delta]) -> Sequence[Delta]:
+    def share(self, deltas: Sequence[Delta]) -> Sequence[Delta]:
         """See `Ranks.share`."""
         with _translate_rank_loss("a step boundary"):
-            count = int(self._broadcast(torch.tensor([len(written)], device="cpu"))[0])
+            count = int(self._broadcast(torch.tensor([len(deltas)], device="cpu"))[0])
             if self.rank == 0:
-                for delta in written:
+                for delta in deltas:
                     self._send(delta)
-                return written
+                return deltas
             return [self._receive() for _ in range(count)]
 
     def check_same(self, model: nn.Module, when: str) -> None:

@@ -51,7 +51,7 @@ class ChannelLimits:
 
     def options(self, server_name: str) -> list[tuple[str, int | str]]:
         """The channel arguments of a client."""
-        named: list[tuple[str, int | str]] = [("grpc.ssl_target_name_override", server_name)]
+        name_override: list[tuple[str, int | str]] = [("grpc.ssl_target_name_override", server_name)]
         return [
             ("grpc.enable_http_proxy", int(self.use_proxy)),
             ("grpc.enable_retries", 0),  # a paid submit is never repeated by a layer that cannot know
@@ -64,7 +64,7 @@ class ChannelLimits:
             ("grpc.min_reconnect_backoff_ms", 1_000),
             ("grpc.max_reconnect_backoff_ms", round(self.reconnect_s * 1000)),
             ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
-            *(named if server_name else []),
+            *(name_override if server_name else []),
         ]
 
 

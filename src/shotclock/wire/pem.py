@@ -86,17 +86,17 @@ def _as_text(data: bytes) -> bytes:
 
 
 def _instead_of_certificate(text: bytes, path: Path) -> str:
-    known = {
+    advice_for = {
         b"PRIVATE KEY-----": " (it holds a private key); are certificate and private key swapped?",
         b"CERTIFICATE REQUEST-----": " (it holds a request for one); give what the authority issued for it",
         b"BEGIN PKCS7-----": f" (it is PKCS#7); convert it: openssl pkcs7 -print_certs -in {path}",
     }
     otherwise = "; give the certificate that the authority issued, as PEM"
-    return _instead(text, known, f"openssl x509 -inform der -in {path} -out {path}.pem", otherwise)
+    return _instead(text, advice_for, f"openssl x509 -inform der -in {path} -out {path}.pem", otherwise)
 
 
 def _instead_of_key(text: bytes, path: Path) -> str:
-    known = {
+    advice_for = {
         b"ENCRYPTED": f" (it is encrypted); decrypt it: openssl pkey -in {path} -out {path}.pem",
         b"OPENSSH PRIVATE KEY-----": f" (it is OpenSSH's); convert it: ssh-keygen -p -m PKCS8 -f {path}",
         b"PRIVATE KEY-----": " (the one in it is damaged or of an unknown kind); make a P-256 or RSA key",
@@ -104,13 +104,13 @@ def _instead_of_key(text: bytes, path: Path) -> str:
         b"PUBLIC KEY-----": " (it holds a public key); give the private one",
     }
     otherwise = "; give a key as PKCS#8 PEM"
-    return _instead(text, known, f"openssl pkey -inform der -in {path} -out {path}.pem", otherwise)
+    return _instead(text, advice_for, f"openssl pkey -inform der -in {path} -out {path}.pem", otherwise)
 
 
-def _instead(text: bytes, known: Mapping[bytes, str], convert: str, otherwise: str) -> str:
+def _instead(text: bytes, advice_for: Mapping[bytes, str], convert: str, otherwise: str) -> str:
     """What the file holds, by the first known words in it, and what to do."""
     if not text.strip():
         return " (it is empty)"
     if text.startswith(DER_SEQUENCE):
         return f" (it is DER); convert it: {convert}"
-    return next((advice for words, advice in known.items() if words in text), otherwise)
+    return next((advice for words, advice in advice_for.items() if words in text), otherwise)

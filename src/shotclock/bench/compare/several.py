@@ -110,11 +110,11 @@ def read_several(folders: Sequence[Path], despite: Sequence[str] = ()) -> Severa
     entries = [entry(folder) for folder in folders]
     _refuse_twice(folders, entries)
     refuse_to_merge(described, (*despite, HOST))
-    named = [
+    read_runs = [
         Run(name, _describe_host(each.environment), each)
         for name, each in zip(_names(folders), entries, strict=True)
     ]
-    runs = tuple(sorted(named, key=lambda run: run.entry.started_at))
+    runs = tuple(sorted(read_runs, key=lambda run: run.entry.started_at))
     accepted = tuple(
         f"{key}: {', '.join(dict.fromkeys(each.facts.get(key, 'not recorded') for each in described))}"
         for key in despite

@@ -194,7 +194,7 @@ def _request_facts(summary: Summary) -> dict[str, str]:
 def _price(name: str, arm: ArmSummary) -> list[HistoryFigure]:
     """What the training reached, and what it took: no price without a gain, no loss that diverged."""
     seeds, cost = len(arm.loss.per_seed), arm.cost
-    known: tuple[tuple[str, str, Direction, float | None], ...] = (
+    figures: tuple[tuple[str, str, Direction, float | None], ...] = (
         ("loss", "1", "lower", arm.loss.mean),
         ("improvement", "1", "higher", arm.loss.improvement),
         ("compute_h", "h", "lower", cost.compute_h),
@@ -203,7 +203,7 @@ def _price(name: str, arm: ArmSummary) -> list[HistoryFigure]:
     )
     return [
         HistoryFigure(f"{name}.{figure}", unit, direction, seeds, value, None)
-        for figure, unit, direction, value in known
+        for figure, unit, direction, value in figures
         if value is not None and math.isfinite(value)
     ]
 
@@ -298,12 +298,12 @@ class History:
             self._connection = apsw.Connection(encoding.sqlite_name(path.resolve()), flags=_FLAGS)
             self._connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
             self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, LONGEST)
-            known = self._schema()
-            if not known:
+            statements = self._schema()
+            if not statements:
                 self._connection.execute(_TABLES)
         except apsw.Error as error:
             raise MachineError(f"{path}: cannot be used as a history: {error}") from error
-        if known not in (set(), _SCHEMA):
+        if statements not in (set(), _SCHEMA):
             self._connection.close()
             raise MachineError(f"{path}: is an SQLite file and not a history; name another file")
 

@@ -81,13 +81,15 @@ class Trends:
 
 def read_trends(history: History, patterns: Sequence[str] = ()) -> Trends:
     """The metrics that fit any pattern (`USUAL` without one); SettingsError where a pattern fits none."""
-    known = history.metrics()
-    if not known:
+    recorded = history.metrics()
+    if not recorded:
         raise SettingsError("the history has no run yet; add some with shotclock verify RUN --record FILE")
     for pattern in patterns:
-        if not any(fnmatchcase(metric, pattern) for metric in known):
-            raise SettingsError(f"--metric {pattern}: fits no recorded metric; there are {', '.join(known)}")
-    metrics = [m for m in known if any(fnmatchcase(m, pattern) for pattern in patterns or USUAL)]
+        if not any(fnmatchcase(metric, pattern) for metric in recorded):
+            raise SettingsError(
+                f"--metric {pattern}: fits no recorded metric; there are {', '.join(recorded)}"
+            )
+    metrics = [m for m in recorded if any(fnmatchcase(m, pattern) for pattern in patterns or USUAL)]
     environments = history.environments()
     letters = {environment: _letter(place) for place, environment in enumerate(environments)}
     trends = tuple(_trend(metric, history.trend(metric), letters) for metric in metrics)

@@ -22,11 +22,13 @@ UNFIT = tuple(f"rejected: {limit}" for limit in DOES_NOT_FIT)
 
 def meeting(steps: Sequence[StepRow]) -> Meeting:
     """How calls met training, from one arm's rows over all seeds; each seed chooses independently."""
-    called = sorted((step for step in steps if step.call), key=lambda step: (step.seed, step.step))
-    calls = [step.call for step in called if step.call]
+    steps_with_call = sorted((step for step in steps if step.call), key=lambda step: (step.seed, step.step))
+    calls = [step.call for step in steps_with_call if step.call]
     inline = sum(call.inline for call in calls)
     changes = [
-        change for _, seed in groupby(called, lambda step: step.seed) for change in _changes(list(seed))
+        change
+        for _, seed in groupby(steps_with_call, lambda step: step.seed)
+        for change in _changes(list(seed))
     ]
     return Meeting(inline=inline, overlapped=len(calls) - inline, changes=tuple(changes))
 
@@ -74,13 +76,13 @@ def describe_mode(arm: ArmSummary) -> str:
     met = arm.meeting
     if met is None or not met.inline + met.overlapped:
         return ""
-    named = "auto: " if arm.mode == "auto" else ""
+    prefix = "auto: " if arm.mode == "auto" else ""
     if not met.changes:
         beside = "offline" if arm.mode == "offline" else "overlap"
-        return f"{named}{beside if met.overlapped else 'inline'} throughout"
+        return f"{prefix}{beside if met.overlapped else 'inline'} throughout"
     first = met.changes[0]
     began = "inline" if first.mode == "overlap" else "overlap"
-    text = f"{named}{began}, {_steps(arm, met)} {_why(arm, first)}"
+    text = f"{prefix}{began}, {_steps(arm, met)} {_why(arm, first)}"
     back = len(met.changes) - len({change.seed for change in met.changes})
     return f"{text}, {count(back, 'later change')}" if back else text
 

@@ -288,12 +288,14 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
     if not math.isfinite(gained):
         text = f"{', '.join(names)}: no finite held-out loss to hold against {BASELINE}'s; training diverged."
         return Sentence(text=text, figures=tuple(f"{name}.loss" for name in names))
-    known = "one seed, no interval"
+    interval_words = "one seed, no interval"
     if first.loss.interval is not None:
         low, high = first.loss.interval
         sure = "which excludes 0" if low > 0 or high < 0 else "which includes 0"
         seeds = count(len(first.loss.per_seed), "seed")
-        known = f"95 % interval of the gain {_with_sign(low)} to {_with_sign(high)} over {seeds}, {sure}"
+        interval_words = (
+            f"95 % interval of the gain {_with_sign(low)} to {_with_sign(high)} over {seeds}, {sure}"
+        )
     control = ""
     figures = tuple(f"{name}.loss" for name in names)
     if CONTROL in arms and (gain := arms[CONTROL].loss.improvement) is not None:
@@ -301,7 +303,7 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
         figures = (*figures, f"{CONTROL}.loss")
     text = (
         f"{', '.join(names)} {verb(len(names), 'ends', 'end')} with a held-out loss {_against(gained)} "
-        f"({known}){control}; {_price(first)}."
+        f"({interval_words}){control}; {_price(first)}."
     )
     return Sentence(text=text, figures=(*figures, *(f"{name}.cost" for name in names)))
 

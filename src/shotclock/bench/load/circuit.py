@@ -35,14 +35,14 @@ class CircuitFile:
         """
         if shots < 1:
             raise SettingsError(f"--shots {shots}: must be at least 1")
-        named = _values(values)
+        parsed = _values(values)
         try:
             content = path.read_bytes()
         except OSError as error:
             raise SettingsError(f"--circuit {path}: {error.strerror or error}") from error
         try:
             source = content if content.startswith(QPY_BEGINS) else encoding.decode(content)
-            return cls(encoding.show_path(path.name), CircuitSpec(source, shots, named))
+            return cls(encoding.show_path(path.name), CircuitSpec(source, shots, parsed))
         except UnicodeError as error:
             raise SettingsError(f"--circuit {path}: neither OpenQASM 3 text nor QPY: it {error}") from error
         except CircuitError as error:

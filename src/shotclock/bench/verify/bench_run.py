@@ -140,8 +140,8 @@ def check_rows(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]
                     ROWS, f"{where}: has emulated waits, and its arm is not marked {EMULATED}"
                 )
     for (arm, seed), numbers in _by_seed(rows).items():
-        known = set(numbers)
-        if missing := list(itertools.islice((n for n in range(max(numbers)) if n not in known), 5)):
+        steps_present = set(numbers)
+        if missing := list(itertools.islice((n for n in range(max(numbers)) if n not in steps_present), 5)):
             yield Contradiction(ROWS, f"{arm}, seed {seed}: steps missing: {missing}")
 
 
@@ -297,14 +297,14 @@ def check_trace(folder: Path, rows: list[StepRow], summary: Summary) -> Iterator
     except DecodeError as error:
         yield Contradiction(file.name, f"is not a Perfetto trace: {error}")
         return
-    named = {
+    tracks = {
         packet.track_descriptor.process.process_name
         for packet in trace.packet
         if packet.HasField("track_descriptor") and packet.track_descriptor.HasField("process")
     }
     for name in {row.arm for row in rows} & summary.arms.keys():
-        if not {name, f"{name} ({EMULATED})"} & named:
+        if not {name, f"{name} ({EMULATED})"} & tracks:
             yield Contradiction(file.name, f"has no process for {name}")
         waited = any(row.call and row.call.quantum_emulated_ns for row in rows if row.arm == name)
-        if waited and name in named:
+        if waited and name in tracks:
             yield Contradiction(file.name, f"{name}: waited for an emulation and is not marked {EMULATED}")

@@ -20,17 +20,17 @@ Json = Any  # a JSON document
 
 def client_options(model: ParamsModel) -> EstimatorOptions:
     """The options of a job; raises BadProgramError on one that the emulator does not support."""
-    sent = model.options
-    _check(sent)
-    resilience = sent.resilience
+    options = model.options
+    _check(options)
+    resilience = options.resilience
     return EstimatorOptions(
         resilience_level=model.resilience_level,
-        default_precision=sent.default_precision,
-        default_shots=sent.default_shots,
-        execution=sent.execution.model_dump(),
+        default_precision=options.default_precision,
+        default_shots=options.default_shots,
+        execution=options.execution.model_dump(),
         # Randomizations are independent in the emulator, so their order makes no difference.
-        twirling=sent.twirling.model_dump(exclude={"interleave_randomizations"}, exclude_none=True),
-        dynamical_decoupling=sent.dynamical_decoupling.model_dump(),
+        twirling=options.twirling.model_dump(exclude={"interleave_randomizations"}, exclude_none=True),
+        dynamical_decoupling=options.dynamical_decoupling.model_dump(),
         resilience={
             "measure_mitigation": resilience.measure_mitigation,
             "measure_noise_learning": {
@@ -44,10 +44,10 @@ def client_options(model: ParamsModel) -> EstimatorOptions:
     )
 
 
-def _check(sent: OptionsModel) -> None:
-    resilience = sent.resilience
+def _check(options: OptionsModel) -> None:
+    resilience = options.resilience
     refused = (
-        ("experimental", bool(sent.experimental), "remove it"),
+        ("experimental", bool(options.experimental), "remove it"),
         (
             "resilience.zne.amplifier 'pea'",
             bool(resilience.zne_mitigation) and resilience.zne.amplifier == "pea",
@@ -69,11 +69,11 @@ def read_layers(model: BaseModel | Sequence[BaseModel] | None) -> tuple[LayerErr
     if model is None:
         return None
     if isinstance(model, Sequence):
-        sent: Json = [layer.model_dump(by_alias=True) for layer in model]
+        document: Json = [layer.model_dump(by_alias=True) for layer in model]
     else:
-        sent = model.model_dump(by_alias=True)
+        document = model.model_dump(by_alias=True)
     # Safe to decode: the schema has already restricted the classes.
-    decoded = json.loads(json.dumps(sent), cls=RuntimeDecoder)
+    decoded = json.loads(json.dumps(document), cls=RuntimeDecoder)
     return tuple(decoded.data if isinstance(decoded, NoiseLearnerResult) else decoded)
 
 

@@ -123,11 +123,11 @@ def parse(text: str) -> FaultRule:
     if match is None:
         raise SettingsError(f"--fault {text!r}: expected KIND, KIND@N, KIND@N-M, KIND/N or KIND:RATE")
     kind = ALIASES.get(match["kind"], match["kind"])
-    known = [fault.value for fault in InjectedFault]
-    if kind not in known:
-        near = difflib.get_close_matches(kind, [*known, *ALIASES], n=1, cutoff=0.0)[0]
+    kinds = [fault.value for fault in InjectedFault]
+    if kind not in kinds:
+        near = difflib.get_close_matches(kind, [*kinds, *ALIASES], n=1, cutoff=0.0)[0]
         raise SettingsError(
-            f"--fault {text!r}: no fault {kind!r}; did you mean {near!r}? known: {', '.join(known)}"
+            f"--fault {text!r}: no fault {kind!r}; did you mean {near!r}? known: {', '.join(kinds)}"
         )
     fault = InjectedFault(kind)
     if match["every"]:

@@ -59,8 +59,8 @@ def shoot(item: Item, flip_probability: float, seed: int, device: Device) -> tup
 def _noise(item: Item, rng: np.random.Generator) -> Shots:
     circuit = item.circuit
     bits = np.zeros((*item.shape, item.shots, circuit.num_clbits), np.bool_)
-    written = sorted({circuit.find_bit(bit).index for inst in circuit.data for bit in inst.clbits})
-    bits[..., written] = rng.random((*item.shape, item.shots, len(written))) < 0.5
+    clbits = sorted({circuit.find_bit(bit).index for inst in circuit.data for bit in inst.clbits})
+    bits[..., clbits] = rng.random((*item.shape, item.shots, len(clbits))) < 0.5
     return bits
 
 

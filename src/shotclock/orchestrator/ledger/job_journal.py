@@ -122,12 +122,12 @@ class PaidJobs:
     def result(self, tag: str, requests: tuple[str, ...]) -> None:
         """See `JobJournal.result`."""
         self._write(tag, self._ledger.move(tag, LedgerState.RESULT))
-        named = {request for request in requests if request}
-        for repeated in named & self._tag_of.keys():
+        request_ids = {request for request in requests if request}
+        for repeated in request_ids & self._tag_of.keys():
             self._forget(repeated, applied=False)
-        self._undecided[tag] = named
-        self._tag_of.update(dict.fromkeys(named, tag))
-        if not named:
+        self._undecided[tag] = request_ids
+        self._tag_of.update(dict.fromkeys(request_ids, tag))
+        if not request_ids:
             self._close(tag)
         while len(self._tag_of) > UNDECIDED_LIMIT:
             self._forget(next(iter(self._tag_of)), applied=False)

@@ -48,12 +48,12 @@ def move(record: JobRecord, state: LedgerState, job_id: str, note: str, at_unix_
     """
     if state not in NEXT_STATES[record.state]:
         raise LedgerError(f"{record.tag} is {record.state}: it cannot become {state}")
-    known = job_id or record.job_id
-    if state is LedgerState.SUBMITTED and not known:
+    accepted_id = job_id or record.job_id
+    if state is LedgerState.SUBMITTED and not accepted_id:
         raise LedgerError(f"{record.tag} cannot become submitted without the provider's job id")
-    if not known.isprintable():
-        raise LedgerError(f"{record.tag}: the job id must be printable (got {known!r})")
-    return replace(record, state=state, job_id=known, note=_one_line(note), changed_unix_s=at_unix_s)
+    if not accepted_id.isprintable():
+        raise LedgerError(f"{record.tag}: the job id must be printable (got {accepted_id!r})")
+    return replace(record, state=state, job_id=accepted_id, note=_one_line(note), changed_unix_s=at_unix_s)
 
 
 def explain_unknown_tag(tag: str) -> LedgerError:

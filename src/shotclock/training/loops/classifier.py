@@ -112,8 +112,8 @@ class Classifier:
             return QatFlip(model, inputs, targets, n, self._seed)
         matches = entry_points(group="shotclock.kernels", name=name)
         if not matches:
-            known = ", ".join(KERNELS)
-            raise SettingsError(f"kernel.name: workload '{self.name}' has no kernel '{name}'; known: {known}")
+            names = ", ".join(KERNELS)
+            raise SettingsError(f"kernel.name: workload '{self.name}' has no kernel '{name}'; known: {names}")
         factory: Callable[[nn.Module, Tensor, Tensor, int, int], Kernel] = matches[name].load()
         return factory(model, inputs, targets, n, self._seed)
 

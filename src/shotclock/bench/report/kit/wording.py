@@ -89,8 +89,8 @@ def tags(counted: Mapping[str, int]) -> str:
 
 def classes(summary: Summary, arm: str) -> list[tuple[str, Latency]]:
     """added_latency by who answered (`CLASSES`), where there is more than one kind."""
-    named = [(name, summary.metrics.get(f"{arm}.added_latency.{name}")) for name in CLASSES]
-    latencies = [(name, latency) for name, latency in named if isinstance(latency, Latency) and latency.n]
+    by_class = [(name, summary.metrics.get(f"{arm}.added_latency.{name}")) for name in CLASSES]
+    latencies = [(name, latency) for name, latency in by_class if isinstance(latency, Latency) and latency.n]
     return latencies if len(latencies) > 1 else []
 
 

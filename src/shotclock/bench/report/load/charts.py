@@ -150,11 +150,11 @@ def _hockey_stick(summary: LoadSummary) -> Composed:
     shown = LatencySample("", tuple(sorted(values)), 0, None)
     y = log_ms_axis([shown], f"latency {counted}, ms, log scale", summary.deadline_ms)
     for name, rate_points in points.items():
-        known = [(math.log10(rate), log_ms(value)) for rate, value in rate_points if value is not None]
+        measured = [(math.log10(rate), log_ms(value)) for rate, value in rate_points if value is not None]
         missed = [math.log10(rate) for rate, value in rate_points if value is None]
-        line = [*known, (missed[0], y.high)] if missed and known else known
+        line = [*measured, (missed[0], y.high)] if missed and measured else measured
         if line:
-            curves.append(Curve(name, tuple(line), tuple(known), name, open_end=bool(missed and known)))
+            curves.append(Curve(name, tuple(line), tuple(measured), name, open_end=bool(missed and measured)))
     panel = Panel(tuple(curves), x, y, _WIDTH, _HEIGHT, "", stepped=False, leaders=True)
     limit_ms, words = _deadline(summary)
     rules = rule(log_ms(limit_ms), words, panel)

@@ -113,8 +113,8 @@ def validity(summary: LoadSummary) -> Grid:
 def _lag_allowed_ms(summary: LoadSummary, run: LoadRun) -> float:
     """As `judge` has it: 1 ms, or a tenth of the gated percentile; of the deadline, where that is missed."""
     percentile = select_gated_tail(summary, run).percentiles[run.gated]
-    known = isinstance(percentile, Percentile) and percentile.value is not None
-    gated_ms = percentile.value if known and isinstance(percentile, Percentile) else None
+    is_measured = isinstance(percentile, Percentile) and percentile.value is not None
+    gated_ms = percentile.value if is_measured and isinstance(percentile, Percentile) else None
     return max(LAG_FLOOR_MS, LAG_SHARE * (summary.deadline_ms if gated_ms is None else gated_ms))
 
 

@@ -155,12 +155,12 @@ def _label_lines(break_even: BreakEven, cost: CallCost, frame: Frame) -> list[Co
     gap = _LABEL_PX * (frame.y.high - frame.y.low) / frame.height
     while True:
         heights = stack_labels([course[0][1] for _, course in visible], gap)
-        named = [
+        labelled = [
             Course(line, course, height) for (line, course), height in zip(visible, heights, strict=True)
         ]
-        hidden = next((each for each in named if each.line.kind == "supposed" and each.is_lifted), None)
+        hidden = next((each for each in labelled if each.line.kind == "supposed" and each.is_lifted), None)
         if hidden is None:
-            return named
+            return labelled
         visible = [each for each in visible if each[0] is not hidden.line]
 
 
@@ -227,22 +227,22 @@ def _point(
 ) -> list[alt.Chart]:
     """Today's price and round trip; what overlap hides of the round trip, as a line to an open mark."""
     height = _height(break_even, frame.y)
-    here: Row = {"x": math.log10(cost.blocked_s), "y": height}
-    point = alt.Chart(data([here])).mark_point(
+    blocked_at: Row = {"x": math.log10(cost.blocked_s), "y": height}
+    point = alt.Chart(data([blocked_at])).mark_point(
         shape=face.shape, size=90, filled=True, color=face.colour, opacity=1
     )
     dx, dy = _beside(break_even, cost, drawn, frame)
-    words = alt.Chart(data([here]))
+    words = alt.Chart(data([blocked_at]))
     name = words.mark_text(align="left" if dx >= 0 else "right", dx=dx, dy=dy, fontSize=10, color=INK)
     layers = [
         point.encode(x=use_x, y=use_y),
         name.encode(x=use_x, y=use_y, text=alt.value(_HERE)),
     ]
     if cost.round_trip_s > _HIDDEN_FROM * cost.blocked_s:
-        there: Row = {"x": math.log10(cost.round_trip_s), "y": height}
-        way: Row = {**here, "x2": there["x"]}
+        round_trip_at: Row = {"x": math.log10(cost.round_trip_s), "y": height}
+        way: Row = {**blocked_at, "x2": round_trip_at["x"]}
         rule = alt.Chart(data([way])).mark_rule(color=INK, strokeWidth=1, strokeDash=[2, 2])
-        ring = alt.Chart(data([there])).mark_point(
+        ring = alt.Chart(data([round_trip_at])).mark_point(
             shape=face.shape, size=90, stroke=face.colour, strokeWidth=1.4, opacity=1
         )
         layers = [rule.encode(x=use_x, x2="x2:Q", y=use_y), ring.encode(x=use_x, y=use_y), *layers]

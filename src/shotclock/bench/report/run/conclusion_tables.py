@@ -91,7 +91,7 @@ def _rests_on(summary: Summary, point: CurvePoint) -> str:
             arm, _, kind = name.partition(".")
             arms.setdefault(kind, []).append(arm)
     kinds: dict[tuple[str, ...], list[str]] = {}
-    for kind, named in arms.items():
-        kinds.setdefault(tuple(named), []).append(kind)
-    sources = [f"{', '.join(numbers)} of {', '.join(named)}" for named, numbers in kinds.items()]
+    for kind, arm_names in arms.items():
+        kinds.setdefault(tuple(arm_names), []).append(kind)
+    sources = [f"{', '.join(numbers)} of {', '.join(arm_names)}" for arm_names, numbers in kinds.items()]
     return f"rests on {'; '.join(sources)}" if sources else ""

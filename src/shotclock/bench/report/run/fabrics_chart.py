@@ -34,7 +34,9 @@ def draw_fabrics(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Compos
     high = _ROOM * max(*longest, MISSION_MS)
     x = logarithmic(_SHORTEST_MS, high, "ms, log scale", every=2)
     width = _WIDTH // min(_COLUMNS, len(fabrics)) - _VALUES_PX
-    panels = [_panel(fabric, x, width, named=place % _COLUMNS == 0) for place, fabric in enumerate(fabrics)]
+    panels = [
+        _panel(fabric, x, width, has_labels=place % _COLUMNS == 0) for place, fabric in enumerate(fabrics)
+    ]
     rows = [
         alt.hconcat(*panels[first : first + _COLUMNS], spacing=22)
         for first in range(0, len(panels), _COLUMNS)
@@ -42,12 +44,14 @@ def draw_fabrics(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Compos
     return with_title(alt.vconcat(_key(), *rows, spacing=22), "Fabrics side by side", subtitle)
 
 
-def _panel(fabric: FabricColumn, axis: Axis, width: int, *, named: bool) -> alt.LayerChart:
+def _panel(fabric: FabricColumn, axis: Axis, width: int, *, has_labels: bool) -> alt.LayerChart:
     order = [*(line.name for line in fabric.lines), *(bar.stage for bar in fabric.stages)]
     x = alt.X(
         "x:Q", scale=alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False), axis=axis.encode()
     )
-    rows = alt.Axis(title=None, labels=named, labelLimit=220, gridOpacity=0.06, ticks=False, domain=False)
+    rows = alt.Axis(
+        title=None, labels=has_labels, labelLimit=220, gridOpacity=0.06, ticks=False, domain=False
+    )
     y = alt.Y("row:N", sort=order, scale=alt.Scale(domain=order, paddingInner=0.3), axis=rows)
     limit: Row = {"x": math.log10(MISSION_MS)}
     gate = alt.Chart(data([limit])).mark_rule(color=INK, strokeWidth=1, strokeDash=[1, 3]).encode(x=x)

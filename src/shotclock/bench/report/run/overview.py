@@ -102,9 +102,9 @@ def _statistics(latency: Latency) -> tuple[dict[str, float], tuple[tuple[float, 
 
 def _word(latency: Latency) -> str:
     """`p50 131, p95 140, p99 too few (n=90)`, in ms; the mean where no percentile has samples enough."""
-    known = [(name, quantile(latency, name)[0]) for name in QUANTILES]
-    shown = [f"{name} {value}" for name, value in known if not value.startswith("too few")]
-    few = [name for name, value in known if value.startswith("too few")]
+    words_of = [(name, quantile(latency, name)[0]) for name in QUANTILES]
+    shown = [f"{name} {value}" for name, value in words_of if not value.startswith("too few")]
+    few = [name for name, value in words_of if value.startswith("too few")]
     if not shown and latency.mean is not None:
         shown = [f"mean {ms(latency.mean)}"]
     figures = f"{', '.join(shown)} ms" if shown else ""
@@ -252,8 +252,8 @@ def find_rates(summary: Summary) -> TrainingPanel:
     """The samples a second of every arm that trained."""
     arms = _list_trained_arms(summary)
     rates = {arm: throughput.samples_per_s for arm, throughput in summary.throughput.items() if arm in arms}
-    known = [rate for rate in rates.values() if rate]
-    axis = linear(0.0, 1.05 * max(known, default=1.0), 4, "training samples/s (higher is better)")
+    measured = [rate for rate in rates.values() if rate]
+    axis = linear(0.0, 1.05 * max(measured, default=1.0), 4, "training samples/s (higher is better)")
     rows: list[Row] = [
         {"arm": arm, "x": rate, "low": 0.0, "words": number(rate)} for arm, rate in rates.items() if rate
     ]

@@ -78,8 +78,8 @@ def _encode_bands(bands: Sequence[str], field: str = "row") -> alt.Y:
 
 def _write(rows: Sequence[Row], y: alt.Y, *, weight: Literal["normal", "bold"] = "normal") -> alt.Chart:
     text = alt.Chart(data(rows)).mark_text(align="left", dy=1.5, fontSize=11, fontWeight=weight, color=INK)
-    written: alt.Chart = text.encode(x=alt.value(0), y=y, text="words:N")
-    return written
+    placed: alt.Chart = text.encode(x=alt.value(0), y=y, text="words:N")
+    return placed
 
 
 def _fold(lines: Sequence[str]) -> list[str]:

@@ -23,12 +23,12 @@ def _format_signed(value: float) -> str:
 
 
 def _word_mean(arm_seeds: PairedSeeds) -> str:
-    known = (
+    interval = (
         f"({_format_signed(arm_seeds.interval[0])} to {_format_signed(arm_seeds.interval[1])})"
         if arm_seeds.interval
         else ""
     )
-    return f"{_format_signed(arm_seeds.mean)} {known or '(one seed: no interval)'}"
+    return f"{_format_signed(arm_seeds.mean)} {interval or '(one seed: no interval)'}"
 
 
 def draw_paired_seeds(
@@ -114,7 +114,7 @@ def pairs_grid(differences: Sequence[PairedSeeds]) -> Grid:
     for arm_seeds in differences:
         own = arm_seeds.differences
         each = (_format_signed(own[seed]) if seed in own else NOTHING for seed in seeds)
-        known = (
+        interval = (
             f"{_format_signed(arm_seeds.interval[0])} to {_format_signed(arm_seeds.interval[1])}"
             if arm_seeds.interval
             else "one seed"
@@ -124,7 +124,7 @@ def pairs_grid(differences: Sequence[PairedSeeds]) -> Grid:
                 arm_seeds.arm,
                 *each,
                 Cell(_format_signed(arm_seeds.mean), look="total"),
-                known,
+                interval,
                 f"{arm_seeds.unpaired}",
             )
         )

@@ -263,8 +263,8 @@ def _sanity(summary: Summary, console: Console, mark: str) -> None:
     say_title(console, "Against the reference figures", mark)
     table = _table(("ms", "expected", "measured", "result", "pub./meas./ass."))
     for arm_check in summary.sanity:
-        known = "/".join(str(count) for count in arm_check.tags.values())
-        table.add_row(Text(arm_check.arm, style="bold"), "", "", "", known)
+        tag_counts = "/".join(str(count) for count in arm_check.tags.values())
+        table.add_row(Text(arm_check.arm, style="bold"), "", "", "", tag_counts)
         for each in arm_check.figures:
             if each.expected_ms is None and each.measured_ms is None:
                 continue

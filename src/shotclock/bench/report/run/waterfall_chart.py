@@ -210,7 +210,7 @@ def draw_waterfalls(arm_falls: list[Fall], subtitle: Sequence[str]) -> Composed:
 
 def _key() -> alt.LayerChart:
     """What the fills and the two thicknesses mean."""
-    named = [*_WORDS.items(), (_SOFTWARE, "thin: hidden, the training goes on")]
+    meanings = [*_WORDS.items(), (_SOFTWARE, "thin: hidden, the training goes on")]
     places = (0.0, 90.0, 210.0, 530.0)
     rows: list[Row] = [
         {
@@ -220,7 +220,7 @@ def _key() -> alt.LayerChart:
             "words": words,
             "depth": _THIN if words.startswith("thin") else _THICK,
         }
-        for at, (kind, words) in zip(places, named, strict=True)
+        for at, (kind, words) in zip(places, meanings, strict=True)
     ]
     scale = alt.Scale(domain=[0, 2 * _WIDTH], nice=False)
     x = alt.X("start:Q", scale=scale, axis=None)

@@ -15,6 +15,7 @@ from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.several.chart import comparable, scatter
 from shotclock.bench.stats.bootstrap import BootstrapEstimate
 from shotclock.domain import files
+from shotclock.domain.plural import count
 
 CLAIM = 5
 """Independent runs required for an official figure."""
@@ -179,8 +180,12 @@ def hosts(several: Several) -> Iterator[Grid]:
         cells = []
         for each in comparable(rows):
             means = list(by_host(several, each).values())
-            known = [mean for mean in means if mean is not None]
-            apart = (max(known) - min(known)) / abs(each.estimate.value) if each.estimate else None
+            present_means = [mean for mean in means if mean is not None]
+            apart = (
+                (max(present_means) - min(present_means)) / abs(each.estimate.value)
+                if each.estimate
+                else None
+            )
             cells.append(
                 row(
                     (
@@ -193,8 +198,10 @@ def hosts(several: Several) -> Iterator[Grid]:
             )
         if cells:
             groups.append(Group(tuple(cells), name))
-    named = [f"host {place + 1}, {count} run{'s' if count > 1 else ''}" for place, count in enumerate(counts)]
-    yield Grid("Means by host", ("figure", *named, "hosts apart", "runs apart"), tuple(groups), mixed=True)
+    host_heads = [f"host {place + 1}, {count(runs, 'run')}" for place, runs in enumerate(counts)]
+    yield Grid(
+        "Means by host", ("figure", *host_heads, "hosts apart", "runs apart"), tuple(groups), mixed=True
+    )
 
 
 def _scatter_grid(several: Several) -> Grid:

@@ -12,6 +12,7 @@ from shotclock.bench.report.kit.arm_styles import INK, looks
 from shotclock.bench.report.kit.axes import linear
 from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, Row, data, draw, rule, with_title
 from shotclock.bench.report.kit.wording import mark_emulated
+from shotclock.domain.plural import count
 
 _WIDTH, _HEIGHT, _TICKS = 620, 150, 6
 _LINE_PX, _LINES = 13, 4
@@ -29,7 +30,7 @@ def course(trend: Trend) -> Composed:
     number = 0
     for series in trend.series:
         points = tuple((float(place[point.run_id]), point.value) for point in series.points)
-        runs = f"{len(points)} run{'s' if len(points) > 1 else ''}"
+        runs = count(len(points), "run")
         curves.append(Curve(series.name, points, points, f"{series.name}  ({runs})"))
         edges = [0, *(change.index for change in series.changes), len(points)]
         medians = [series.changes[0].before, *(c.after for c in series.changes)] if series.changes else []

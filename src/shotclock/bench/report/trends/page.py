@@ -16,6 +16,7 @@ from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.report.trends.chart import course
 from shotclock.bench.stats.change_points import ALPHA, FEWEST
 from shotclock.domain import files
+from shotclock.domain.plural import count, verb
 
 EXPORT = "history.parquet"
 _RUNS = 24
@@ -37,7 +38,7 @@ def write_trends(trends: Trends, history: History, folder: Path) -> Path:
     text = template("trends.html.j2").render(
         title=f"Shotclock trends{' (EMULATED)' if emulated else ''}",
         name="Shotclock history",
-        heading=f"{trends.runs:,} recorded runs",
+        heading=count(trends.runs, "recorded run"),
         badges=badges,
         strong=len(badges),
         foot=f"All figures, a row a run and a metric: {EXPORT}.",
@@ -56,7 +57,7 @@ def write_trends(trends: Trends, history: History, folder: Path) -> Path:
 
 def headline(trends: Trends) -> str:
     """How many levels moved, and the last one to the worse."""
-    size = f"{len(trends.trends)} metrics over {trends.runs:,} runs"
+    size = f"{count(len(trends.trends), 'metric')} over {count(trends.runs, 'run')}"
     longest = max((len(series.points) for trend in trends.trends for series in trend.series), default=0)
     if longest < 2 * FEWEST:
         return (
@@ -65,16 +66,14 @@ def headline(trends: Trends) -> str:
         )
     bad = [each for each in trends.changes if worse(each[0], each[2])]
     if not bad:
-        moved = (
-            f"{len(trends.changes)} changes, all to the better" if trends.changes else "no level has moved"
-        )
-        return f"{size}: {moved}."
+        better = f"{count(len(trends.changes), 'change')}, all to the better"
+        return f"{size}: {better if trends.changes else 'no level has moved'}."
     trend, series, change = bad[0]
     values = f"{_value(trend, change.before)} to {_value(trend, change.after)}"
     started = series.points[change.index].started_at[:16].replace("T", " ")
     return (
-        f"{size}: {len(bad)} of {len(trends.changes)} changes are to the worse, the last in {trend.metric} "
-        f"from {values} with the run of {started}."
+        f"{size}: {len(bad)} of {count(len(trends.changes), 'change')} {verb(len(bad), 'is', 'are')} "
+        f"to the worse, the last in {trend.metric} from {values} with the run of {started}."
     )
 
 
