@@ -26,7 +26,7 @@ from shotclock.orchestrator.pipeline import GainEstimator, Pipeline, no_estimate
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 from shotclock.orchestrator.results import ResultCache
-from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider
+from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
@@ -166,8 +166,10 @@ def simulate(make: Callable[[], System], work: Callable[[System], Coroutine[Any,
 def make_scripted(*steps: Reply | Fail | Never, **words: Any) -> Callable[[], System]:
     afterwards = words.pop("afterwards", Reply(delay_s=0.05))
     predicted_s = words.pop("predicted_s", 0.05)
+    limits = words.pop("limits", UNLIMITED)
     return lambda: System(
-        ScriptedProvider(LoopClock(), steps, afterwards=afterwards, predicted_s=predicted_s), **words
+        ScriptedProvider(LoopClock(), steps, afterwards=afterwards, predicted_s=predicted_s, limits=limits),
+        **words,
     )
 
 

@@ -11,15 +11,17 @@ from typing import Any
 from harness import random_subproblem
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import CircuitSpec
-from shotclock.domain.outcome import Done, Outcome, Rejection, Shed
+from shotclock.domain.outcome import Done, Executed, Outcome, Rejection, Shed
 from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.quotas import CallerQuota
+from shotclock.providers.scripted import UNLIMITED, Reply
 from virtual_orchestrator import N, System, make_scripted, simulate
 
 SERVICE_S = 0.05
 SHARE_PER_S = 2.0
 """Of each of four callers: together they keep the QPU busy for 40 % of the time."""
+ONE_LANE = replace(UNLIMITED, lanes=1)
 PROTECTED: dict[str, Any] = {
     "protected": True,
     "fallback": Fallback.NONE,
@@ -80,6 +82,48 @@ def test_ten_times_its_share_costs_the_others_at_most_a_fifth_of_their_p99() -> 
     crowded_p99, crowded_done, _ = p99_of_others(10 * SHARE_PER_S, 60.0, priority=Priority.HIGH)
     assert crowded_p99 <= 1.2 * p99
     assert crowded_done >= 0.95 * done
+
+
+def p99_beside_circuits(sends_circuits: bool) -> float:
+    """The p99 of four callers at their share, beside a heavy one, on a QPU that runs one job at a time."""
+
+    async def send_circuits(system: System) -> None:
+        spec = CircuitSpec("x", 64, budget_ns=1_000 * NS_PER_MS, caller="circuits")
+        ended = [await system.orchestrator.execute(spec) for _ in range(60)]
+        assert sum(isinstance(one, Executed) for one in ended) >= 0.9 * len(ended)
+
+    async def work(system: System) -> float:
+        sending = asyncio.create_task(send_circuits(system)) if sends_circuits else None
+        *others, _ = await asyncio.gather(
+            *(
+                offer(system, f"caller{seed}", arrivals(seed, SHARE_PER_S, 30.0), budget_ms=1_000)
+                for seed in range(4)
+            ),
+            offer(system, "heavy", arrivals(9, 10 * SHARE_PER_S, 30.0), budget_ms=1_000),
+        )
+        if sending is not None:
+            await sending
+        calls = [call for caller in others for call in caller]
+        assert all(isinstance(outcome, Done) for _, outcome in calls)
+        return sorted(latency for latency, _ in calls)[round(0.99 * len(calls)) - 1]
+
+    words = PROTECTED | {"batch_limit": 8, "lines": 8, "limits": ONE_LANE}
+    return simulate(make_scripted(afterwards=Reply(0.12), predicted_s=0.125, **words), work)
+
+
+def test_circuits_that_share_no_job_cost_the_others_at_most_a_fifth_of_their_p99() -> None:
+    assert p99_beside_circuits(True) <= 1.2 * p99_beside_circuits(False)
+
+
+def test_a_caller_is_not_refused_for_a_wait_that_others_make() -> None:
+    async def work(system: System) -> None:
+        crowd = asyncio.gather(*(ask(system, "crowd", 9_000) for _ in range(12)))
+        for _ in range(4):  # each waits for a job of the crowd: more than the limit
+            assert isinstance(await ask(system, "patient", 9_000), Done)
+        await crowd
+
+    words = PROTECTED | {"overload_wait_ms": 10.0, "limits": ONE_LANE}
+    simulate(make_scripted(batch_limit=1, **words), work)
 
 
 def test_more_than_the_qpu_can_do_is_refused_to_the_heavy_caller_alone() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from shotclock.domain.subproblem import Priority
-from shotclock.orchestrator.waiting import WaitingCalls
+from shotclock.orchestrator.waiting import PASSES, WaitingCalls
 
 LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
@@ -108,6 +108,7 @@ def test_a_long_call_costs_its_caller_as_many_turns() -> None:
         queue.put(f"long{number}", 9, NORMAL, "long", cost=3.0)
     for number in range(6):
         queue.put(f"short{number}", 9, NORMAL, "short")
+    serve_alone(queue, "passing", PASSES)
     assert queue.peek(99) == [
         "long0",
         "short0",
@@ -118,6 +119,34 @@ def test_a_long_call_costs_its_caller_as_many_turns() -> None:
         "short4",
         "short5",
     ]
+
+
+def serve_alone(queue: WaitingCalls[str], caller: str, jobs: int) -> None:
+    """So many jobs of one call each, whoever else waits."""
+    for number in range(jobs):
+        queue.put(f"{caller}{number}", 9, NORMAL, caller)
+        queue.take([f"{caller}{number}"])
+
+
+def test_a_long_call_lets_some_jobs_pass_and_no_more() -> None:
+    queue = fill_shared(99, short=PASSES + 2)
+    queue.put("long0", 1, HIGH, "long", cost=8.0)
+    served = []
+    while (first := queue.peek(1)) and len(queue):
+        served += first
+        queue.take(first)
+    assert served.index("long0") == PASSES
+
+
+def test_a_caller_over_its_share_comes_after_all_that_are_not() -> None:
+    queue: WaitingCalls[str] = WaitingCalls(99)
+    serve_alone(queue, "light", 2)
+    serve_alone(queue, "heavy", 40)
+    for number in range(5):
+        queue.put(f"l{number}", 9, NORMAL, "light")
+    queue.put("h", 1, HIGH, "heavy")
+    assert queue.peek(9) == ["l0", "l1", "l2", "l3", "l4", "h"]
+    assert [queue.ahead_of(NORMAL, name) for name in ("light", "heavy", "new")] == [5, 6, 1]
 
 
 def test_the_highest_priority_passes_only_calls_of_its_own_caller() -> None:

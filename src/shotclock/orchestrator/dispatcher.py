@@ -308,10 +308,9 @@ class Orchestrator:
             return NOT_NOW
         if not self._policy.protected:
             return None
-        wait = self._lanes.queue_waits.mean_ns(caller, self._clock.now_ns())
         return (
             self._health.refuses()
-            or overload(wait, self._policy.overload_wait_ns, priority)
+            or overload(self._lanes.queue_wait_ns(caller), self._policy.overload_wait_ns, priority)
             or admit(self._lanes.load(priority, caller), budget_ns)
         )
 

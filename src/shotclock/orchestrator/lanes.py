@@ -50,12 +50,21 @@ class Lanes:
         self._job_of: dict[Call, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._busy_until_ns = 0
-        self.queue_waits = QueueWaits()
+        self._queue_waits = QueueWaits()
 
     @property
     def waiting(self) -> int:
         """Waiting calls of all callers."""
         return len(self._waiting)
+
+    def queue_wait_ns(self, caller: str) -> int:
+        """The mean wait of this caller's calls in the last second, as long as one of them waits.
+
+        A caller without a waiting call does not make the wait, and refusing it would shorten nobody's.
+        """
+        if not self._waiting.holds(caller):
+            return 0
+        return self._queue_waits.mean_ns(caller, self._clock.now_ns())
 
     def load(self, priority: Priority, caller: str = "") -> QueueLoad:
         """The present load, as a new call of this caller and priority meets it."""
@@ -81,7 +90,7 @@ class Lanes:
         if call in self._waiting:
             self._waiting.discard(call)
             now = self._clock.now_ns()
-            self.queue_waits.observe(call.caller, now - call.queued_ns, now)
+            self._queue_waits.observe(call.caller, now - call.queued_ns, now)
             self._recorder.record_queue_length(len(self._waiting))
         job = self._job_of.pop(call, None)
         # Other callers may still wait for the same job: cancelling it for one would fail them all.
@@ -229,7 +238,7 @@ class Lanes:
             StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, queued),
             StageTiming(Stage.SUBMISSION_BUCKET_WAIT, now - held_ns, held_ns, emulated),
         )
-        self.queue_waits.observe(call.caller, queued, now)
+        self._queue_waits.observe(call.caller, queued, now)
 
     def _plan_next(self) -> JobPlan | None:
         """The job to submit now; calls that do not fit end here. None when no call is left to run."""

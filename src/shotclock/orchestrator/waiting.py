@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 import heapq
+import math
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Generic, TypeVar
+from itertools import islice, takewhile
+from typing import Generic, NamedTuple, TypeVar
 
 from shotclock.domain.subproblem import Priority
 
 T = TypeVar("T", bound=Hashable)
 _Rank = tuple[int, int, int]
 """Priority, negated; deadline; arrival. Arrivals differ, so comparing two entries never reaches the items."""
+PASSES = 8
+"""So many jobs may pass an item that has a job to itself."""
+MEMORY = 512.0
+"""What a caller has used is forgotten by a factor of e while so much is served."""
+FORGOTTEN = 0.5
+OVER_SHARE = 1.5
+"""A caller that has used so many times the mean is served after those that have used less."""
 _STARTS = [(-int(priority),) for priority in Priority]
 """For each priority, a key that sorts just before its first call."""
+
+
+class _Entry(NamedTuple, Generic[T]):
+    """A waiting item. rank: its order among its caller's; cost: of its turn; job: how many came before."""
+
+    rank: _Rank
+    item: T
+    cost: float
+    job: int
+
+
+_Key = tuple[int, float]
+"""0 goes first, 1 lets others pass, 2 is of a caller over its share; then the turn."""
 
 
 class _Turns(Generic[T]):
@@ -25,14 +47,15 @@ class _Turns(Generic[T]):
 
     def __init__(self, start: float) -> None:
         self.start = start
-        self.order: list[tuple[int, int, int, T, float]] = []
+        self.order: list[_Entry[T]] = []
 
-    def tags(self) -> Iterator[tuple[float, tuple[int, int, int, T, float]]]:
-        """Each call with the virtual instant at which its turn begins."""
-        tag = self.start
+    def keys(self, job: int, is_over: bool) -> Iterator[tuple[_Key, _Entry[T]]]:
+        """Each call with what orders it among the calls of all callers."""
+        turn = self.start
         for entry in self.order:
-            yield tag, entry
-            tag += entry[4]
+            lets_pass = entry.cost > 1.0 and job - entry.job < PASSES
+            yield (2 if is_over else int(lets_pass), turn), entry
+            turn += entry.cost
 
 
 class WaitingCalls(Generic[T]):
@@ -42,12 +65,19 @@ class WaitingCalls(Generic[T]):
     caller's virtual instant by the call's cost, and the earliest instant is served first. A caller without
     a waiting call accumulates no turns: it joins at the instant being served. Priorities order only the
     calls of one caller; otherwise a caller that always claims the highest would take the QPU.
+
+    A job cannot be interrupted, so turns alone would let a job of one circuit hold up the calls that could
+    have shared a job before it. Such a circuit (its cost is above 1) lets PASSES jobs pass, and callers over
+    their share of what was served lately come after the others.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._arrivals = 0
+        self._jobs = 0
         self._now = 0.0
+        self._used: dict[str, float] = {}
+        self._mean_use = 0.0
         self._ranks: dict[T, tuple[str, _Rank]] = {}
         self._callers: dict[str, _Turns[T]] = {}
         self._instants: dict[str, float] = {}
@@ -59,18 +89,24 @@ class WaitingCalls(Generic[T]):
     def __len__(self) -> int:
         return len(self._ranks)
 
+    def holds(self, caller: str) -> bool:
+        """Whether an item of this caller is waiting."""
+        return caller in self._callers
+
     def ahead_of(self, priority: Priority, caller: str = "") -> int:
         """How many waiting items a new one of this caller would not overtake by turn and priority alone."""
         own = self._callers.get(caller)
-        passed_by = bisect_left(own.order, (1 - int(priority),)) if own else 0
+        passed_by = bisect_left(own.order, ((1 - int(priority),),)) if own else 0
         if len(self._callers) <= (own is not None):
             return passed_by
-        tag = self._start(caller)
+        turn = self._start(caller)
         if own:
-            tag = own.start + sum(entry[4] for entry in own.order[:passed_by])
-        for other in self._callers.values():
+            turn = own.start + sum(entry.cost for entry in own.order[:passed_by])
+        key = (2 if self._is_over(caller) else 0, turn)
+        for name, other in self._callers.items():
             if other is not own:
-                passed_by += sum(1 for _ in _up_to(other, tag))
+                found = other.keys(self._jobs, self._is_over(name))
+                passed_by += sum(1 for _ in takewhile(lambda one: one[0] <= key, found))
         return passed_by
 
     def put(
@@ -89,7 +125,7 @@ class WaitingCalls(Generic[T]):
             losing = self._find_losing(priority, caller)
             if losing is None:
                 return item
-            displaced = self._callers[losing].order[-1][3]
+            displaced = self._callers[losing].order[-1].item
             self.discard(displaced)
         self._arrivals += 1
         rank = (-int(priority), deadline_ns, self._arrivals)
@@ -100,25 +136,29 @@ class WaitingCalls(Generic[T]):
                 name: at for name, at in self._instants.items() if at > self._now and name != caller
             }
         self._ranks[item] = (caller, rank)
-        insort(turns.order, (*rank, item, cost))
+        insort(turns.order, _Entry(rank, item, cost, self._jobs))
         return displaced
 
     def peek(self, count: int) -> list[T]:
         """The first `count` items in order, or all if there are fewer; does not remove them."""
         if len(self._callers) == 1:
             (only,) = self._callers.values()
-            return [entry[3] for entry in only.order[:count]]
-        merged = heapq.merge(*(turns.tags() for turns in self._callers.values()))
-        return [entry[3] for _, (_, entry) in zip(range(count), merged, strict=False)]
+            return [entry.item for entry in only.order[:count]]
+        found = (turns.keys(self._jobs, self._is_over(name)) for name, turns in self._callers.items())
+        merged = heapq.merge(*found, key=lambda one: (one[0], one[1].rank))
+        return [entry.item for _, entry in islice(merged, count)]
 
     def take(self, items: Iterable[T]) -> None:
         """Removes these items and charges their callers; raises KeyError on one that is not waiting."""
-        began = self._now
+        began, served = self._now, dict[str, float]()
         for item in items:
             caller, _ = self._ranks[item]
             began = max(began, self._callers[caller].start)
-            self._remove(item, charged=True)
+            cost = self._remove(item, charged=True)
+            served[caller] = served.get(caller, 0.0) + cost
         self._now = began
+        self._jobs += 1
+        self._record_use(served)
 
     def discard(self, item: T) -> None:
         """Removes an item if it is waiting, without charging its caller."""
@@ -128,9 +168,9 @@ class WaitingCalls(Generic[T]):
     def earliest_deadline_ns(self) -> int:
         """The earliest deadline of any item; raises ValueError if the queue is empty."""
         return min(
-            turns.order[at][1]
+            turns.order[at].rank[1]
             for turns in self._callers.values()
-            for at in (bisect_left(turns.order, start) for start in _STARTS)
+            for at in (bisect_left(turns.order, (start,)) for start in _STARTS)
             if at < len(turns.order)
         )
 
@@ -147,23 +187,29 @@ class WaitingCalls(Generic[T]):
         most = max(self._callers, key=lambda name: len(self._callers[name].order))
         if len(self._callers[most].order) > waiting + 1:
             return most
-        return caller if own and own.order[-1][0] > -int(priority) else None
+        return caller if own and own.order[-1].rank[0] > -int(priority) else None
 
-    def _remove(self, item: T, *, charged: bool) -> None:
+    def _record_use(self, served: dict[str, float]) -> None:
+        left = math.exp(-sum(served.values()) / MEMORY)
+        used = {name: amount * left for name, amount in self._used.items() if amount * left > FORGOTTEN}
+        for name, amount in served.items():
+            used[name] = used.get(name, 0.0) + amount
+        self._used = used
+        self._mean_use = sum(used.values()) / len(used) if used else 0.0
+
+    def _is_over(self, caller: str) -> bool:
+        return self._used.get(caller, 0.0) > OVER_SHARE * self._mean_use
+
+    def _remove(self, item: T, *, charged: bool) -> float:
+        """Its cost."""
         caller, rank = self._ranks.pop(item)
         turns = self._callers[caller]
-        at = bisect_left(turns.order, rank)
+        at = bisect_left(turns.order, (rank,))
+        cost = turns.order[at].cost
         if charged:
-            turns.start += turns.order[at][4]
+            turns.start += cost
         del turns.order[at]
         if not turns.order:
             del self._callers[caller]
             self._instants[caller] = turns.start
-
-
-def _up_to(turns: _Turns[T], tag: float) -> Iterator[T]:
-    """The calls whose turns begin by this virtual instant."""
-    for begins, entry in turns.tags():
-        if begins > tag:
-            return
-        yield entry[3]
+        return cost
