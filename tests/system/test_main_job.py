@@ -16,6 +16,7 @@ import pytest
 
 from shotclock.app import host
 from shotclock.app.main_job import JobProgress, MainJob, run
+from shotclock.bench.record.arm_runs import SOLVERS
 from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
 from shotclock.cli.bench import exit_code
 from shotclock.domain.stages import Stage
@@ -230,7 +231,7 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    arms = ("classical-only", "classical-control", "classical-longer")
+    arms = ("classical-only", "classical-control", "classical-longer", *SOLVERS)
     bench = {"arms": arms, "steps": 12, "seeds": 3, "warmup_steps": 2, "workload": "harmful:build"}
     summary = virtual(load(None, {"bench": bench, "kernel": {"every": 1}}), tmp_path / "run")
     assert summary.kernel == "rounding"
@@ -251,3 +252,7 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     assert longer.loss.improvement > 0
     assert longer.cost.compute_h_per_loss is not None
     assert summary.arms["classical-control"].cost.compute_h_per_loss is None
+    assert text.endswith("cost per improvement: no improvement measured.")
+    weaker = {name: summary.arms[name] for name in SOLVERS}
+    assert {name: arm.provider for name, arm in weaker.items()} == SOLVERS
+    assert all(arm.calls == longer.steps for arm in weaker.values())

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from sample_summary import BASE_LOSS, summary
 from shotclock.app.arms import match_kernel
 from shotclock.app.main_job import parse_arms
 from shotclock.bench.judge.summarise import judge_summary
-from shotclock.bench.record.arm_runs import CONTROL, LONGER
+from shotclock.bench.record.arm_runs import CONTROL, LONGER, SOLVERS, parse
 from shotclock.bench.record.drive import ArmLane, DrivePlan, drive
+from shotclock.bench.report.run.page import page as draw_page
+from shotclock.bench.report.run.terminal import show
+from shotclock.bench.report.run.terminal_brief import show_brief
 from shotclock.bench.schema import Loss, Summary
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
+from shotclock.domain.subproblem import Subproblem
 from shotclock.settings import load
+from shotclock.solvers.ladder import answer_with
 from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops import digits_mlp
 
@@ -101,6 +110,41 @@ def test_the_verdict_says_whether_solving_helps(
 def test_without_the_longer_arm_nothing_is_said_of_the_control() -> None:
     sentences = judge_summary(summary({})).verdict.sentences
     assert not [sentence for sentence in sentences if sentence.text.startswith("Positive control")]
+
+
+def test_arms_of_weaker_solvers_are_in_the_cost_tables_alone(tmp_path: Path) -> None:
+    made = judge_summary(summary({}))
+    weak = made.arms["classical-control"].model_copy(
+        update={
+            "loss": Loss(per_seed={0: 0.9}, mean=0.9, improvement=0.125, interval=(0.0625, 0.1875)),
+        }
+    )
+    made = made.model_copy(update={"arms": {**made.arms, "classical-greedy": weak}})
+    streams = io.StringIO(), io.StringIO()
+    show(made, tmp_path, Console(file=streams[0], width=100), ())
+    show_brief(made, tmp_path, Console(file=streams[1], width=80))
+    verbose, brief = (stream.getvalue() for stream in streams)
+    assert "0.0625 to 0.188" in verbose
+    assert "no /loss: the baseline: classical-only" in verbose
+    assert "classical-greedy" not in brief
+    assert "and 1 other arm" in brief
+    page = draw_page(made, [], [])
+    assert "the same calls, answered by one-flip descent" in page
+
+
+@pytest.mark.parametrize("arm", [*SOLVERS])
+def test_a_weaker_solver_answers_every_call_of_its_arm(arm: str) -> None:
+    parsed = parse(arm, ())
+    assert parsed is not None
+    solver = answer_with(parsed.solver, shots=8)
+    assert solver.name == SOLVERS[arm]
+    asked = Subproblem(np.array([[0.0, 3.0], [3.0, 0.0]]), np.array([-1.0, -2.0]))
+    answers = [solver.solve(asked).tolist() for _ in range(20)]
+    expected = {"magnitude": [[1, 1]], "greedy": [[0, 1]]}
+    if solver.name in expected:
+        assert answers == 20 * expected[solver.name]
+    else:
+        assert answers.count([0, 1]) > 10  # of 8 candidates among 4, one is the optimum in 9 calls of 10
 
 
 def test_only_biases_of_the_quantized_network_train() -> None:

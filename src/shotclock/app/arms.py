@@ -12,7 +12,13 @@ import numpy as np
 from shotclock.app.check_names import refuse_unknown_workload, workloads
 from shotclock.app.host import Host
 from shotclock.app.ledger_factory import LedgerFactory
-from shotclock.app.quantum_path import PathPolicy, assemble, build_provider, device_of
+from shotclock.app.quantum_path import (
+    FEWEST_FITTED_SHOTS,
+    PathPolicy,
+    assemble,
+    build_provider,
+    device_of,
+)
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
 from shotclock.bench.record.arm_runs import Arm
@@ -41,6 +47,7 @@ from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.settings import QuantumSettings, Settings
 from shotclock.solvers.fallback import Classical, warm_solvers
+from shotclock.solvers.ladder import answer_with
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
@@ -133,12 +140,14 @@ class Builder:
         return self._hybrid(arm, quantum, recorder)
 
     def _control(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
-        dispatcher = ClassicalDispatcher(self._solver, self._host.clock, recorder)
+        shots = FEWEST_FITTED_SHOTS if quantum.shots == "fit" else quantum.shots
+        solver = answer_with(arm.solver, shots) if arm.solver else self._solver
+        dispatcher = ClassicalDispatcher(solver, self._host.clock, recorder)
         self._host.run(self._host.threads.run(warm_solvers))
         self._host.run(dispatcher.solve(self._sample()))
         policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
         lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder)
-        facts = self._facts(arm, None, self._solver.name, policy, None)
+        facts = self._facts(arm, None, solver.name, policy, None)
         return RunningArm(lane, facts, None, 0.0, _stop_nothing)
 
     def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:

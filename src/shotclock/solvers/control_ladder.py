@@ -1,14 +1,17 @@
-"""The controls that a call's samples are compared with, from the cheapest to the optimum."""
+"""The controls that a call's samples are compared with, and the solvers of whole control arms."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
 from shotclock.domain.ports import Solver
-from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.annealing import Annealing
 from shotclock.solvers.exact import MAX_VARIABLES, Exact
 from shotclock.solvers.greedy import Greedy
+from shotclock.solvers.magnitude import Magnitude
 from shotclock.solvers.pools import PerturbedGreedy, RandomPool
 from shotclock.solvers.tabu import Tabu
 
@@ -21,6 +24,31 @@ def controls(n: int, shots: int, seed: int) -> tuple[Solver, ...]:
     exact = (Exact(),) if n <= MAX_VARIABLES else ()
     pools = PerturbedGreedy(shots, seed), RandomPool(shots, seed)
     return Greedy(), *pools, Annealing(seed), Tabu(seed), *exact
+
+
+class SeededByCall:
+    """A solver that draws with another seed in each call; the same calls in order give the same answers."""
+
+    def __init__(self, make: Callable[[int], Solver]) -> None:
+        self.name = make(0).name
+        self._make = make
+        self._calls = 0
+
+    def solve(self, subproblem: Subproblem) -> Bits:
+        """See `Solver.solve`."""
+        self._calls += 1
+        return self._make(self._calls).solve(subproblem)
+
+
+def answer_with(name: str, shots: int) -> Solver:
+    """The solver of a control arm by its name; pools draw `shots` candidates a call. Raises KeyError."""
+    solvers: dict[str, Callable[[], Solver]] = {
+        Magnitude.name: Magnitude,
+        RandomPool.name: lambda: SeededByCall(lambda seed: RandomPool(shots, seed)),
+        PerturbedGreedy.name: lambda: SeededByCall(lambda seed: PerturbedGreedy(shots, seed)),
+        Greedy.name: Greedy,
+    }
+    return solvers[name]()
 
 
 def warm_controls() -> None:

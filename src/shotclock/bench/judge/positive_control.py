@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from shotclock.bench.judge.price import describe_price
 from shotclock.bench.numbers import number
 from shotclock.bench.record.arm_runs import CONTROL, LONGER
 from shotclock.bench.schema import Sentence, Summary
@@ -31,9 +32,9 @@ def compare_with_steps(summary: Summary) -> list[Sentence]:
     text = (
         f"Positive control: {_judge(interval)}. At equal wall time {CONTROL} ends with a held-out loss "
         f"{number(abs(mean))} {where} {LONGER}'s, which spends the calls' time on extra steps "
-        f"({_describe(interval, len(gains))})."
+        f"({_describe(interval, len(gains))}); {describe_price(CONTROL, summary.arms[CONTROL])}."
     )
-    return [Sentence(text=text, figures=(f"{CONTROL}.loss", f"{LONGER}.loss"))]
+    return [Sentence(text=text, figures=(f"{CONTROL}.loss", f"{LONGER}.loss", f"{CONTROL}.cost"))]
 
 
 def _judge(interval: tuple[float, float] | None) -> str:

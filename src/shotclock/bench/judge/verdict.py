@@ -9,6 +9,7 @@ from shotclock.bench.judge.decision import FabricFigures, PlacementChoice, Worth
 from shotclock.bench.judge.ladder import describe_ladders
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.positive_control import compare_with_steps
+from shotclock.bench.judge.price import describe_price
 from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.numbers import money, ms, number, percent
 from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID, RAW
@@ -278,7 +279,7 @@ def _alike(summary: Summary) -> list[list[str]]:
     for name, arm in summary.arms.items():
         has_calls = (name.startswith(HYBRID) or name == RAW) and arm.calls
         if has_calls and arm.loss.improvement is not None:
-            groups.setdefault(f"{arm.loss} {_price(arm)}", []).append(name)
+            groups.setdefault(f"{arm.loss} {describe_price(name, arm)}", []).append(name)
     return list(groups.values())
 
 
@@ -303,7 +304,7 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
         figures = (*figures, f"{CONTROL}.loss")
     text = (
         f"{', '.join(names)} {verb(len(names), 'ends', 'end')} with a held-out loss {_against(gained)} "
-        f"({interval_words}){control}; {_price(first)}."
+        f"({interval_words}){control}; {describe_price(names[0], first)}."
     )
     return Sentence(text=text, figures=(*figures, *(f"{name}.cost" for name in names)))
 
@@ -316,16 +317,6 @@ def _against(gained: float) -> str:
 
 def _with_sign(value: float) -> str:
     return f"{'+' if value > 0 else ''}{number(value)}"
-
-
-def _price(arm: ArmSummary) -> str:
-    cost = arm.cost
-    if cost.money_per_loss is None or cost.compute_h_per_loss is None:
-        return "cost per improvement: none"
-    return (
-        f"a unit of loss costs {number(cost.compute_h_per_loss)} compute h and {number(cost.money_per_loss)} "
-        f"{cost.currency} beyond {BASELINE}"
-    )
 
 
 def _mean_of(metric: Metric | None) -> float | None:

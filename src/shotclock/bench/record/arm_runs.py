@@ -12,6 +12,13 @@ LONGER = "classical-longer"
 RAW = "quantum-raw"
 PROTECTED = "-protected"
 HYBRID = "hybrid-"
+SOLVERS = {
+    "classical-magnitude": "magnitude",
+    "classical-random": "random",
+    "classical-perturbed-greedy": "perturbed-greedy",
+    "classical-greedy": "greedy",
+}
+"""The arms whose calls a weaker solver answers, by the solver's name (`solvers.ladder`)."""
 
 LATENCIES = ("added_latency", "quantum_latency", *(str(stage) for stage in Stage))
 RATIOS = ("quantum_share", "deadline_hit_ratio")
@@ -30,6 +37,7 @@ class Arm:
     protected: the real budget with every protection on.
     profile: name of its latency profile; None is the settings' own.
     as_long_as: the arm whose time each of its iterations spends on plain steps; None is one step.
+    solver: name of the solver that answers its calls; "" is the strongest, exact or tabu.
     """
 
     name: str
@@ -39,14 +47,16 @@ class Arm:
     protected: bool
     profile: str | None
     as_long_as: str | None = None
+    solver: str = ""
 
 
 def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
     """The arm of a name, None if no arm has it; `hybrid-<profile>` exists for each known profile."""
     if name == BASELINE:
         return Arm(name, calls=False, quantum=False, race=False, protected=False, profile=None)
-    if name == CONTROL:
-        return Arm(name, calls=True, quantum=False, race=True, protected=False, profile=None)
+    if name == CONTROL or name in SOLVERS:
+        solver = SOLVERS.get(name, "")
+        return Arm(name, calls=True, quantum=False, race=True, protected=False, profile=None, solver=solver)
     if name == LONGER:
         return Arm(
             name, calls=False, quantum=False, race=False, protected=False, profile=None, as_long_as=CONTROL
@@ -63,7 +73,7 @@ def parse(name: str, profiles: tuple[str, ...]) -> Arm | None:
 def list_arms(profiles: tuple[str, ...]) -> tuple[str, ...]:
     """Every arm name there is."""
     hybrids = (f"{HYBRID}{profile}{suffix}" for profile in profiles for suffix in ("", PROTECTED))
-    return (BASELINE, CONTROL, LONGER, RAW, *hybrids)
+    return (BASELINE, CONTROL, LONGER, RAW, *SOLVERS, *hybrids)
 
 
 def figures(arm: Arm) -> tuple[str, ...]:

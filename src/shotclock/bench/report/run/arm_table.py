@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from shotclock.bench.numbers import NOTHING
-from shotclock.bench.record.arm_runs import BASELINE, CONTROL, LONGER, RAW
+from shotclock.bench.record.arm_runs import BASELINE, CONTROL, LONGER, RAW, SOLVERS
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.bench.schema import ArmSummary, Summary
 
 _CLASSICAL = {
-    BASELINE: "training alone, no call: the baseline",
+    BASELINE: "training alone, no call: the baseline (of a rounded network: rounding to nearest)",
     CONTROL: "the same calls, answered by a classical solver: what a QPU has to beat",
     LONGER: "no call: as many plain steps as fit into the time of classical-control, iteration by iteration",
+}
+_WEAKER = {
+    "magnitude": "each variable by itself, couplings ignored",
+    "random": "the best of as many random candidates as a call has shots",
+    "perturbed-greedy": "the best of as many perturbed greedy answers as a call has shots",
+    "greedy": "one-flip descent",
 }
 
 
@@ -32,6 +38,8 @@ def compare_arms(summary: Summary) -> Grid:
 def _describe_arm(name: str, arm: ArmSummary) -> str:
     if name in _CLASSICAL:
         return _CLASSICAL[name]
+    if name in SOLVERS:
+        return f"the same calls, answered by {_WEAKER[SOLVERS[name]]}"
     if name == RAW:
         return "the QPU's samples alone, no classical candidate: what they are worth by themselves"
     if arm.protected:

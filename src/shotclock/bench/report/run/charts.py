@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from shotclock.bench.judge.loss_curves import curve_against_time
 from shotclock.bench.judge.money import find_prices
-from shotclock.bench.record.arm_runs import BASELINE
+from shotclock.bench.record.arm_runs import BASELINE, SOLVERS
 from shotclock.bench.report.kit.arm_styles import Look, looks
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.latency_samples import samples
@@ -69,8 +69,15 @@ class _Run:
 
 def figures(summary: Summary, table: pa.Table) -> list[Figure]:
     """What can be drawn of this run: a chart without a single row behind it is left out."""
-    run = _Run(summary, table, looks(summary.arms), origin(summary))
+    run = _Run(_leave_out_solvers(summary), table, looks(summary.arms), origin(summary))
     return [figure for make in (_of_calls, _of_training, _of_worth) for figure in make(run)]
+
+
+def _leave_out_solvers(summary: Summary) -> Summary:
+    """Without the arms of weaker solvers, whose curves would cover the others; the tables have them."""
+    arms = {name: arm for name, arm in summary.arms.items() if name not in SOLVERS}
+    billed = tuple(course for course in summary.loss_against_money if course.arm not in SOLVERS)
+    return summary.model_copy(update={"arms": arms, "loss_against_money": billed})
 
 
 def overview(summary: Summary) -> list[Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from shotclock.bench.judge.price import explain_no_price
 from shotclock.bench.judge.shares import Share, shares
 from shotclock.bench.numbers import NOTHING, limit, ms, number, percent
 from shotclock.bench.record.rows import CALL_STAGES
@@ -206,12 +207,13 @@ def causes(summary: Summary) -> Grid:
 
 
 def cost(summary: Summary) -> Grid:
-    """Loss at the last common step, what it cost, and the price of an improvement or "none"."""
+    """Loss at the last common step, what it cost, and the price of an improvement or why it has none."""
     rows = []
     for name, arm in summary.arms.items():
         loss, spent = arm.loss, arm.cost
+        why = explain_no_price(name, arm)
         per_hour, per_money = (
-            "none" if value is None else number(value)
+            Cell(NOTHING, why) if why else Cell(number(value))
             for value in (spent.compute_h_per_loss, spent.money_per_loss)
         )
         interval = f"{number(loss.interval[0])} to {number(loss.interval[1])}" if loss.interval else ""

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from shotclock.bench.judge.price import explain_no_price
 from shotclock.bench.judge.shares import Share, shares
 from shotclock.bench.numbers import NOTHING, limit, ms, number, percent
 from shotclock.bench.record.rows import CALL_STAGES
@@ -223,19 +224,23 @@ def _time(summary: Summary, console: Console, mark: str) -> None:
 
 def _costs(summary: Summary, console: Console, mark: str) -> None:
     currency = next((arm.cost.currency for arm in summary.arms.values()), "")
-    table = _table(("arm", "loss", "gain", "h", currency, "h/loss", f"{currency}/loss"))
+    arms: dict[str, list[tuple[Text, ...]]] = {}
     for name, arm in summary.arms.items():
         loss, spent = arm.loss, arm.cost
-        prices = [
-            "none" if price is None else number(price)
-            for price in (spent.compute_h_per_loss, spent.money_per_loss)
-        ]
+        bounds = " to ".join(number(bound) for bound in loss.interval) if loss.interval else ""
+        prices = [number(spent.compute_h_per_loss), number(spent.money_per_loss)]
         consumed = [number(spent.compute_h), number(spent.money)]
-        table.add_row(Text(name), number(loss.mean), number(loss.improvement), *consumed, *prices)
+        figures = ("", number(loss.mean), number(loss.improvement), bounds, *consumed, *prices)
+        arms[name] = [tuple(map(Text, figures))]
     say_title(console, "Cost per loss improvement", mark)
-    say(console, table)
-    notes = ["gain: held-out loss below classical-only's, over the common steps"]
+    _by_arm(console, ("", "loss", "gain", "95 %", "h", currency, "h/loss", f"{currency}/loss"), arms)
+    notes = ["gain: held-out loss below classical-only's, over the common steps, and its 95 % interval"]
     notes.append(f"h, {currency}: spent; /loss: spent beyond classical-only, for one unit of gain")
+    reasons = {name: explain_no_price(name, arm) for name, arm in summary.arms.items()}
+    notes += [
+        f"no /loss: {reason}: {', '.join(name for name in reasons if reasons[name] == reason)}"
+        for reason in dict.fromkeys(filter(None, reasons.values()))
+    ]
     _notes(console, notes)
 
 

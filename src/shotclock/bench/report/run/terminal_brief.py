@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from shotclock.bench.numbers import limit, number, percent
+from shotclock.bench.record.arm_runs import SOLVERS
 from shotclock.bench.report.kit.wording import (
     QUANTILES,
     STYLES,
@@ -121,11 +122,12 @@ def _arms(summary: Summary, console: Console, mark: str) -> None:
     table.add_column("arm", no_wrap=True, max_width=_ARM_WIDTH, overflow="ellipsis")
     for head in (*(f"{name} ms" for name in QUANTILES), "samples/s", "by QPU", currency):
         table.add_column(Text(head), justify="right", no_wrap=True)
-    for name, arm in list(summary.arms.items())[:MOST_ARMS]:
-        money = number(arm.cost.money)
+    shown = [name for name in summary.arms if name not in SOLVERS][:MOST_ARMS]
+    for name in shown:
+        money = number(summary.arms[name].cost.money)
         table.add_row(Text(name), *_latency(summary, name), *_answers(summary, name), money)
     say(console, table)
-    if (others := len(summary.arms) - MOST_ARMS) > 0:
+    if (others := len(summary.arms) - len(shown)) > 0:
         say(console, Text(f"and {count(others, 'other arm')}", style="dim"))
 
 
