@@ -27,6 +27,7 @@ def _make(build: Callable[[int], Workload], name: str) -> Made:
 KERNELS = [
     pytest.param(_make(digits_mlp.build_rounded, "rounding"), id="rounding"),
     pytest.param(_make(medium.build, "rounding"), id="rounding-caught"),
+    pytest.param(_make(digits_mlp.build_quantized, "task_rounding"), id="task_rounding"),
     pytest.param(_make(digits_mlp.build_gated, "prune_mask"), id="prune_mask"),
     pytest.param(_make(digits_mlp.build, "qat_flip"), id="qat_flip"),
     pytest.param(_make(rerank.build, "diverse_rerank"), id="diverse_rerank"),

@@ -32,7 +32,7 @@ class HarmfulRounding(Rounding):
 
 def build(seed: int) -> Classifier:
     """digits-quantized with that kernel, whichever is named."""
-    workload = digits_mlp.NARROW.build_quantized(seed, batch=64)
+    workload = digits_mlp.DEEP.build_quantized(seed, batch=64, kernel="rounding")
 
     def make_kernel(name: str, n: int) -> Kernel:
         return HarmfulRounding(workload.model, workload.activations, n, seed)

@@ -158,14 +158,15 @@ def test_only_biases_of_the_quantized_network_train() -> None:
         if not torch.equal(value.detach(), before[name])
     }
     assert moved == {name for name in before if name.endswith("bias")}
-    assert sum(isinstance(module, RoundedLinear) for module in workload.model.modules()) == 2
+    assert sum(isinstance(module, RoundedLinear) for module in workload.model.modules()) == 4
 
 
 @pytest.mark.parametrize(
     ("workload", "kernel"),
     [
         ("digits-mlp", "qat_flip"),
-        ("digits-quantized", "rounding"),
+        ("digits-quantized", "task_rounding"),
+        ("digits-rounded", "rounding"),
         ("digits-gated", "prune_mask"),
         ("digits-rerank", "diverse_rerank"),
     ],

@@ -52,6 +52,13 @@ class RoundedLinear(nn.Module):
         floor = torch.clamp(torch.floor(self.reference[row, columns] / scale), self.low, self.high - 1)
         return torch.round(self.weight.detach()[row, columns] / scale) - floor
 
+    def steps_to_other_level(self) -> Tensor:
+        """The change of each weight that takes it to the other of its two levels: ±s, (outputs, inputs)."""
+        scale = self.scale[:, None]
+        floor = torch.clamp(torch.floor(self.reference / scale), self.low, self.high - 1)
+        above = torch.round(self.weight.detach() / scale) - floor
+        return (1.0 - 2.0 * above) * scale
+
     def forward(self, x: Tensor) -> Tensor:
         """(batch, inputs) → (batch, outputs)."""
         return nn.functional.linear(x, self.weight, self.bias)

@@ -16,6 +16,7 @@ from shotclock.domain.ports import Kernel
 from shotclock.training.kernels.prune_mask import PruneMask
 from shotclock.training.kernels.qat_flip import QatFlip
 from shotclock.training.kernels.rounding import Rounding
+from shotclock.training.kernels.task_rounding import TaskRounding
 from shotclock.training.layers.activations import Activations, Calibrated, CapturedActivations
 from shotclock.training.layers.parameters import add, apply_temporarily
 from shotclock.training.layers.rounded import RoundedLinear, round_layers
@@ -23,7 +24,7 @@ from shotclock.training.layers.ternary import TernaryLinear
 from shotclock.training.layers.unit_gate import UnitGate
 
 CALIBRATION = 1024
-KERNELS = (QatFlip.name, PruneMask.name, Rounding.name)
+KERNELS = (QatFlip.name, PruneMask.name, Rounding.name, TaskRounding.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Classifier:
             self.model = layers().to(device)
         self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
         self.activations: Activations = Calibrated(self.model, self._train_x[:CALIBRATION])
+        self._kernel_name: str | None = None
         self._batches = torch.Generator().manual_seed(seed)
         self._seed = seed
         self._batch = self._next_batch()
@@ -108,6 +110,8 @@ class Classifier:
             return Rounding(model, self.activations, n, self._seed)
         if name == PruneMask.name:
             return PruneMask(model, inputs, targets, n, self._seed)
+        if name == TaskRounding.name:
+            return TaskRounding(model, inputs, targets, n, self._seed)
         if name == QatFlip.name:
             return QatFlip(model, inputs, targets, n, self._seed)
         matches = entry_points(group="shotclock.kernels", name=name)
@@ -119,7 +123,9 @@ class Classifier:
 
     @property
     def kernel_name(self) -> str:
-        """The reference kernel for this model's layers, which `bench` takes unless kernel.name is set."""
+        """The workload's kernel, which `bench` takes unless kernel.name is set: by default its layers'."""
+        if self._kernel_name is not None:
+            return self._kernel_name
         modules = list(self.model.modules())
         if any(isinstance(module, RoundedLinear) for module in modules):
             return Rounding.name
@@ -138,12 +144,13 @@ class Classifier:
         """Rounds every linear layer but the first; unrounded parameters continue to train."""
         round_layers(self.model, bits)
 
-    def freeze_weights(self, rate: float) -> None:
+    def freeze_weights(self, rate: float, kernel: str) -> None:
         """Trains only biases from now on, as after quantization (BitFit, arXiv 2106.10199), and one step.
 
         Weights are only moved by deltas. The activations become those of training's forward pass.
-        rate: of the gradient descent.
+        rate: of the gradient descent. kernel: the workload's.
         """
+        self._kernel_name = kernel
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(name.endswith("bias"))
         for group in self.optimizer.param_groups:

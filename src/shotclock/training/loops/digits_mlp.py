@@ -1,6 +1,6 @@
 """scikit-learn's 8×8 digits and a 64-32-32-10 perceptron: ternary, rounded after training, or gated.
 
-`digits-quantized` is a 64-16-16-10 perceptron, rounded after training, of which only the biases train on.
+`digits-quantized` is a deeper one, rounded after training, of which only the biases train on.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def digits() -> Split:
 DIGITS = ReferenceNetwork("digits", digits, (64, 32, 32, 10), pretraining=150)
 build_rounded, build_gated = DIGITS.build_rounded, DIGITS.build_gated
 
-NARROW = ReferenceNetwork("digits", digits, (64, 16, 16, 10), pretraining=150)
-"""Rounding harms a narrow network more, since its units are not redundant."""
+DEEP = ReferenceNetwork("digits", digits, (64, 32, 32, 32, 32, 10), pretraining=80)
+"""Rounding harms a deep network more: errors add up. Of 40 to 150 steps, 80 give the least held-out loss."""
 
-build_quantized = NARROW.build_quantized
+build_quantized = DEEP.build_quantized
 
 
 class DigitsMlp(Classifier):

