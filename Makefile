@@ -30,7 +30,7 @@ benchmarks: $(VENV)/.developed
 	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
 	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md
 
-# Five seeds, a thousand steps, every fabric; emulated waits are accounted, not slept through.
+# Eight seeds, 500 steps, every fabric; emulated waits are accounted, not slept through.
 soak: $(VENV)/.installed
 	$(RUN)/shotclock bench --clock virtual $(ARGS)
 

@@ -246,7 +246,7 @@ def test_a_real_qpu_is_asked_for_with_its_price_and_never_for_a_dry_run(
     assert len(heard) == 1
     assert "3 calls" in heard[0]
     assert "USD" in heard[0]
-    assert ready.bench.workload == "shotclock.app.on_gpu:digits_mlp"
+    assert ready.bench.workload == "shotclock.app.on_gpu:digits_quantized"
     assert made.surroundings["hardware"] == hardware.HARDWARE
     assert json.loads(made.beside["hardware.json"])["hardware"] is True
 

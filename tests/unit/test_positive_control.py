@@ -25,7 +25,7 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.subproblem import Subproblem
 from shotclock.settings import load
-from shotclock.solvers.ladder import answer_with
+from shotclock.solvers.control_ladder import answer_with
 from shotclock.training.layers.rounded import RoundedLinear
 from shotclock.training.loops import digits_mlp
 

@@ -46,8 +46,8 @@ from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.settings import QuantumSettings, Settings
+from shotclock.solvers.control_ladder import answer_with
 from shotclock.solvers.fallback import Classical, warm_solvers
-from shotclock.solvers.ladder import answer_with
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler

@@ -28,7 +28,11 @@ from shotclock.settings import DEFAULT_ARMS, QuantumSettings, Settings
 
 HARDWARE = "AMD GPU and IBM QPU"
 DRY_RUN = "none: a dry run, EMULATED"
-ON_GPU = {"digits-mlp": "shotclock.app.on_gpu:digits_mlp", "medium": "shotclock.app.on_gpu:medium"}
+ON_GPU = {
+    "digits-quantized": "shotclock.app.on_gpu:digits_quantized",
+    "digits-mlp": "shotclock.app.on_gpu:digits_mlp",
+    "medium": "shotclock.app.on_gpu:medium",
+}
 CLIENTS = {"ibm": "qiskit-ibm-runtime", "qrmi": "qrmi"}
 
 

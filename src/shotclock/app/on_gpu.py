@@ -17,6 +17,11 @@ def digits_mlp(seed: int) -> Classifier:
     )
 
 
+def digits_quantized(seed: int) -> Classifier:
+    """`digits-quantized`, elsewhere."""
+    return reference.DEEP.build_quantized(seed, device=_device())
+
+
 def medium(seed: int) -> Classifier:
     """`medium`, elsewhere."""
     return sized.build(seed, _device())

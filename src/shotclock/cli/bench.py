@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 def bench(
     *,
-    quick: Annotated[bool, typer.Option("--quick", help="About a minute: fewer steps, 3 seeds.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="About two minutes: fewer steps.")] = False,
     arms: Annotated[str | None, typer.Option(help="Comma-separated names of the arms.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Independent runs of each arm.")] = None,
     steps: Annotated[int | None, typer.Option(help="Measured training steps a seed.")] = None,
-    workload: Annotated[str | None, typer.Option(help="digits-mlp, or module:factory.")] = None,
+    workload: Annotated[str | None, typer.Option(help="digits-quantized, or module:factory.")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Latency profile; without --arms, its arms are compared.")
     ] = None,
@@ -223,7 +223,7 @@ def _next_commands(summary: Summary, folder: Path) -> list[str]:
     if summary.quick and summary.clock == "wall":
         commands.append((f"{me} bench --quick --clock virtual", "enough calls for slow arms' tails"))
     if summary.quick:
-        commands.append((f"{me} bench --clock virtual", "five seeds, a thousand steps, every fabric"))
+        commands.append((f"{me} bench --clock virtual", "eight seeds, 500 steps, every fabric"))
     if summary.profiles:
         shown = next(iter(summary.profiles))
         commands.append((f"{me} profile show {shown}", "where each emulated number comes from"))

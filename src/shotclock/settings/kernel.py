@@ -12,6 +12,6 @@ from shotclock.settings.branch import Branch
 class KernelSettings(Branch):
     """What training asks for: n variables, every so many steps."""
 
-    name: str = "qat_flip"
+    name: str = "task_rounding"
     every: int = Field(default=5, ge=1)
     n: int = Field(default=12, ge=2, le=24)

@@ -19,7 +19,7 @@ def explain_no_price(name: str, arm: ArmSummary) -> str:
 
 
 def describe_price(name: str, arm: ArmSummary) -> str:
-    """The price of a unit of loss in compute hours and money, or why there is none."""
+    """The price of a unit of loss in compute hours and money, or why it has no price."""
     cost = arm.cost
     if cost.money_per_loss is None or cost.compute_h_per_loss is None:
         return f"cost per improvement: {explain_no_price(name, arm)}"

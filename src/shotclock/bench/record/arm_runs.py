@@ -18,7 +18,7 @@ SOLVERS = {
     "classical-perturbed-greedy": "perturbed-greedy",
     "classical-greedy": "greedy",
 }
-"""The arms whose calls a weaker solver answers, by the solver's name (`solvers.ladder`)."""
+"""The arms whose calls a weaker solver answers, by the solver's name (`solvers.control_ladder`)."""
 
 LATENCIES = ("added_latency", "quantum_latency", *(str(stage) for stage in Stage))
 RATIOS = ("quantum_share", "deadline_hit_ratio")

@@ -47,10 +47,15 @@ class ReferenceNetwork:
         return workload
 
     def build_quantized(
-        self, seed: int, bits: int = 2, batch: int = 1024, kernel: str = TaskRounding.name
+        self,
+        seed: int,
+        bits: int = 2,
+        batch: int = 1024,
+        kernel: str = TaskRounding.name,
+        device: str = "cpu",
     ) -> Classifier:
         """`…-quantized`: trained, then rounded to nearest; then only biases train; for that kernel."""
-        workload = self._train("quantized", plain, seed, batch)
+        workload = self._train("quantized", plain, seed, batch, device)
         workload.round(bits)
         workload.freeze_weights(BIAS_RATE, kernel)
         return workload
@@ -59,9 +64,11 @@ class ReferenceNetwork:
         """`…-gated`: trained, with a gate on each hidden unit; for `prune_mask`."""
         return self._train("gated", build_gated, seed)
 
-    def _train(self, kind: str, layers: Layers, seed: int, batch: int = 64) -> Classifier:
-        layers_of_widths = partial(layers, *self.widths)
-        workload = Classifier(f"{self.name}-{kind}", self.split(), layers_of_widths, seed, batch=batch)
+    def _train(
+        self, kind: str, layers: Layers, seed: int, batch: int = 64, device: str = "cpu"
+    ) -> Classifier:
+        name, layers_of_widths = f"{self.name}-{kind}", partial(layers, *self.widths)
+        workload = Classifier(name, self.split(), layers_of_widths, seed, batch=batch, device=device)
         workload.model.load_state_dict(_state(self, layers, seed))
         return workload
 
