@@ -18,7 +18,7 @@ from shotclock.bench.load.folder import read_calls, read_load
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.verify import bench_run
 from shotclock.bench.verify.check import verify
-from shotclock.bench.verify.faults import Contradiction, collect
+from shotclock.bench.verify.contradictions import Contradiction, collect
 from shotclock.bench.verify.lock import check_loads
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_page

@@ -22,7 +22,7 @@ from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.hdr import histogram
 from shotclock.bench.record.rows import StepRow, read_table, steps
 from shotclock.bench.schema import Cost, GateResult, Summary, UnitPrices
-from shotclock.bench.verify.faults import Contradiction, collect, disagreements
+from shotclock.bench.verify.contradictions import Contradiction, collect, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shotclock.bench.load.folder import SUMMARY as LOAD_SUMMARY
 from shotclock.bench.verify.bench_run import check_bench
-from shotclock.bench.verify.faults import Contradiction
+from shotclock.bench.verify.contradictions import Contradiction
 from shotclock.bench.verify.load_run import check_load
 from shotclock.domain.errors import SettingsError
 

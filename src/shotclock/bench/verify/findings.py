@@ -9,7 +9,7 @@ from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.judge.worth import add_worth, find_worth
 from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.schema import ArmSummary, CurvePoint, SanityArm, Summary
-from shotclock.bench.verify.faults import Contradiction, disagreements
+from shotclock.bench.verify.contradictions import Contradiction, disagreements
 
 SUMMARY = "summary.json"
 

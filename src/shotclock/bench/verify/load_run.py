@@ -14,7 +14,7 @@ from shotclock.bench.load.judge import judge
 from shotclock.bench.load.records import CallRecord
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, QpuPrice, summarise
-from shotclock.bench.verify.faults import Contradiction, collect, disagreements
+from shotclock.bench.verify.contradictions import Contradiction, collect, disagreements
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_charts, check_page
 from shotclock.domain import documents, encoding, files

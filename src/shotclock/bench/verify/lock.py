@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shotclock.bench.schema import Summary
-from shotclock.bench.verify.faults import Contradiction, disagreements
+from shotclock.bench.verify.contradictions import Contradiction, disagreements
 from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import load

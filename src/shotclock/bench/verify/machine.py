@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from shotclock.bench.verify.faults import Contradiction
+from shotclock.bench.verify.contradictions import Contradiction
 from shotclock.domain import documents, files
 
 RECORDED = ("cpu", "cores", "memory_gib", "system", "python")

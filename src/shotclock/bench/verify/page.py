@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
-from shotclock.bench.verify.faults import Contradiction
+from shotclock.bench.verify.contradictions import Contradiction
 from shotclock.domain import files
 
 FETCHING = frozenset(("src", "href", "xlink:href", "action", "data", "poster", "srcset", "background"))
