@@ -164,8 +164,8 @@ class LoadRecord:
 
     def share(self, from_s: float, to_s: float) -> float:
         """Calls due in between that got samples by their deadline, of all."""
-        seen = [row.quantum for row in self.rows if from_s <= row.due_s < to_s]
-        return sum(seen) / len(seen)
+        answered = [row.quantum for row in self.rows if from_s <= row.due_s < to_s]
+        return sum(answered) / len(answered)
 
     def goodput(self, from_s: float, to_s: float) -> float:
         """Calls a second that got samples by their deadline."""

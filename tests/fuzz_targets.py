@@ -47,19 +47,19 @@ def read_qasm(content: bytes) -> str:
 
 def load_template(content: bytes) -> str:
     """A template's file, its checksum made to hold; why it is refused, "" where it is taken."""
-    header, _, rest = content.partition(b"\n")
-    payload = rest.partition(b"\n")[2]
-    found = store.parse(store.seal(header, payload), identity())
-    if isinstance(found, Disk):
-        return str(found)
-    return template_check.find_fault(found, identity(), device.target(DEVICE), store.MOST_BYTES)
+    header, _, body = content.partition(b"\n")
+    payload = body.partition(b"\n")[2]
+    parsed = store.parse(store.seal(header, payload), identity())
+    if isinstance(parsed, Disk):
+        return str(parsed)
+    return template_check.find_fault(parsed, identity(), device.target(DEVICE), store.MOST_BYTES)
 
 
 def load_line_set(content: bytes) -> str:
     """A file of lines; why it is refused, "" where it is taken."""
     try:
-        found = LineSet.from_json(content.decode(errors="replace"))
-        line_sets.check_on(device.target(DEVICE), found)
+        lines = LineSet.from_json(content.decode(errors="replace"))
+        line_sets.check_on(device.target(DEVICE), lines)
     except SettingsError as error:
         return _one_line(error)
     return ""

@@ -26,10 +26,10 @@ def spin_in_c(to: Path) -> None:
 
 def eat(to: Path) -> None:
     """Takes memory until there is none, and notes how far it came."""
-    kept = []
+    blocks = []
     while True:
-        kept.append(bytearray(MIB))
-        to.write_text(str(len(kept)))
+        blocks.append(bytearray(MIB))
+        to.write_text(str(len(blocks)))
 
 
 def fault() -> None:

@@ -130,7 +130,7 @@ class Verdict:
             record.tag
             for record in self.records
             if (history := self.histories[record.tag])[0].after is not LedgerState.INTENT
-            or any(later.before is not one.after for one, later in pairwise(history))
+            or any(later.before is not earlier.after for earlier, later in pairwise(history))
             or history[-1].after is not record.state
         ]
 
@@ -232,8 +232,8 @@ async def run_with_kills(
         code, _, complaints = await spare.wait_ended()
     finally:
         load.cancel()
-        for left in (serving, spare):
-            await left.kill()
+        for process in (serving, spare):
+            await process.kill()
     return calls, code, complaints
 
 

@@ -56,7 +56,7 @@ class LoopWatch(importlib.abc.MetaPathFinder):
 
 def subproblems(budget_ns: int, *sizes: int) -> list[Subproblem]:
     """Of these sizes; every second one has read-only arrays in Fortran order, and an int for its offset."""
-    made = []
+    subproblems_made = []
     for place, n in enumerate(sizes):
         rng = np.random.default_rng(n)
         upper = np.triu(rng.normal(size=(n, n)), 1)
@@ -65,5 +65,5 @@ def subproblems(budget_ns: int, *sizes: int) -> list[Subproblem]:
             quadratic = np.asfortranarray(quadratic)
             quadratic.setflags(write=False)
             linear.setflags(write=False)
-        made.append(Subproblem(quadratic, linear, 3 if place % 2 else 0.0, budget_ns=budget_ns))
-    return made
+        subproblems_made.append(Subproblem(quadratic, linear, 3 if place % 2 else 0.0, budget_ns=budget_ns))
+    return subproblems_made

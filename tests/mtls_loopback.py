@@ -139,8 +139,8 @@ class Loopback:
 
     def channels(self, files: TlsFiles | str, poll_s: float = 0.05, renew_s: float = 60.0) -> Channels:
         """As whom the files say, or as a new bearer of a name."""
-        found = files if isinstance(files, TlsFiles) else self.site.issue(files)
-        channels = connect(self.target, ClientTls(found, SERVER, poll_s, renew_s))
+        tls_files = files if isinstance(files, TlsFiles) else self.site.issue(files)
+        channels = connect(self.target, ClientTls(tls_files, SERVER, poll_s, renew_s))
         self._open.append(channels)
         return channels
 

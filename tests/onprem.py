@@ -135,8 +135,8 @@ class _Requests(BaseHTTPRequestHandler):
         if self.command == "PUT":
             self.server.objects[path] = body
             return 200, b""
-        found = self.server.objects.get(path)
-        return (404, b"") if found is None else (200, found)
+        content = self.server.objects.get(path)
+        return (404, b"") if content is None else (200, content)
 
     def _jobs(self, body: bytes) -> tuple[int, Any]:
         if self.command == "GET":

@@ -129,7 +129,7 @@ def summary(
 def _metrics(name: str, call: Call) -> dict[str, Metric]:
     mean = call.waits_ms + call.software_ms
     waits_p95 = None if call.p95_ms is None else call.p95_ms - call.software_ms
-    found: dict[str, Metric] = {
+    metrics: dict[str, Metric] = {
         f"{name}.added_latency": latency(call.n, mean, call.p95_ms),
         f"{name}.added_latency.emulated_wait": latency(call.n, call.waits_ms, waits_p95),
         f"{name}.added_latency.fallback": latency(call.fell_back, mean),
@@ -141,9 +141,9 @@ def _metrics(name: str, call: Call) -> dict[str, Metric]:
     }
     for stage, share in STAGES_MS.items():
         spent = share * call.waits_ms
-        found[f"{name}.{stage}"] = latency(call.n, spent)
-        found[f"{name}.{stage}.emulated_wait"] = latency(call.n, spent if call.emulated else 0.0)
-    return found
+        metrics[f"{name}.{stage}"] = latency(call.n, spent)
+        metrics[f"{name}.{stage}.emulated_wait"] = latency(call.n, spent if call.emulated else 0.0)
+    return metrics
 
 
 def _arm(

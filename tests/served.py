@@ -66,9 +66,9 @@ class ServiceProcess:
         assert self.process.stdout is not None
         async with asyncio.timeout(START_S):
             while line := await self.process.stdout.readline():
-                found: dict[str, Any] = json.loads(line)
-                if found["event"] == event:
-                    return found
+                event_found: dict[str, Any] = json.loads(line)
+                if event_found["event"] == event:
+                    return event_found
         raise AssertionError(f"{event} was never said: {await self.read_stderr()}")
 
     async def read_stderr(self) -> str:

@@ -211,12 +211,12 @@ def _ratio(hits: int, n: int) -> Ratio:
 
 def _metrics(arm: Arm, steps: list[StepRow]) -> dict[str, Metric]:
     calls = [step.call for step in steps if step.call]
-    found: dict[str, Metric] = {}
+    metrics: dict[str, Metric] = {}
 
     def add(figure: str, pairs: list[tuple[int, int]], missed: int = 0, above: float | None = None) -> None:
-        found[f"{arm.name}.{figure}"] = _latency([total / MS for total, _ in pairs], missed, above)
-        found[f"{arm.name}.{figure}.software"] = _latency([(t - e) / MS for t, e in pairs], missed, above)
-        found[f"{arm.name}.{figure}.emulated_wait"] = _latency([e / MS for _, e in pairs], missed, above)
+        metrics[f"{arm.name}.{figure}"] = _latency([total / MS for total, _ in pairs], missed, above)
+        metrics[f"{arm.name}.{figure}.software"] = _latency([(t - e) / MS for t, e in pairs], missed, above)
+        metrics[f"{arm.name}.{figure}.emulated_wait"] = _latency([e / MS for _, e in pairs], missed, above)
 
     carrying = [step for step in steps if step.call] or steps
     add(
@@ -239,9 +239,9 @@ def _metrics(arm: Arm, steps: list[StepRow]) -> dict[str, Metric]:
     if arm.quantum:
         for kind, in_time in (("qpu", True), ("fallback", False)):
             add(f"added_latency.{kind}", [(c.added_latency_ns, 0) for c in calls if c.in_time is in_time])
-    found[f"{arm.name}.quantum_share"] = _ratio(sum(c.in_time for c in calls), len(calls))
-    found[f"{arm.name}.deadline_hit_ratio"] = _ratio(sum(c.answered for c in calls), len(calls))
-    return found
+    metrics[f"{arm.name}.quantum_share"] = _ratio(sum(c.in_time for c in calls), len(calls))
+    metrics[f"{arm.name}.deadline_hit_ratio"] = _ratio(sum(c.answered for c in calls), len(calls))
+    return metrics
 
 
 def _arm_summary(arm: Arm, steps: list[StepRow], size: Size) -> ArmSummary:

@@ -91,7 +91,7 @@ class Tampering(ThreadingHTTPServer):
     def count(self, request: str) -> int:
         """How many requests of this kind there were."""
         method, path = request.split(" ", 1)
-        pairs = (seen.split(" ", 1) for seen in self.seen)
+        pairs = (entry.split(" ", 1) for entry in self.seen)
         return sum(verb == method and re.search(path, where) is not None for verb, where in pairs)
 
     def rule_for(self, method: str, path: str) -> Rule | None:

@@ -100,13 +100,13 @@ def test_cancelling_the_running_job_frees_the_qpu() -> None:
 
 def test_a_cancelled_job_is_charged_for_its_share_of_the_execution() -> None:
     """Nothing in the queue, half of it half-way, all of it once it has run; what is collected has its own."""
-    found: list[float] = []
+    charged_s: list[float] = []
 
     async def main() -> None:
         provider = provider_of("public-cloud")
         for share in (-0.1, 0.5, 1.1):
             timeline = sample_timeline(
-                job_of(), FACTS, load("public-cloud"), np.random.default_rng((SEED, len(found)))
+                job_of(), FACTS, load("public-cloud"), np.random.default_rng((SEED, len(charged_s)))
             )
             before = provider.charges()
             began = asyncio.get_running_loop().time()
@@ -116,14 +116,14 @@ def test_a_cancelled_job_is_charged_for_its_share_of_the_execution() -> None:
             await provider.cancel(accepted)
             await provider.cancel(accepted)
             assert provider.charges().abandoned == before.abandoned + 1
-            found.append((provider.charges().abandoned_s - before.abandoned_s) / timeline.qpu_s)
+            charged_s.append((provider.charges().abandoned_s - before.abandoned_s) / timeline.qpu_s)
         before = provider.charges()
         await provider.collect(await provider.submit(job_of()))
         assert provider.charges() == before
         assert before.abandoned_untold == 0
 
     run_virtual(main())
-    assert found == pytest.approx([0.0, 0.5, 1.0], abs=1e-6)
+    assert charged_s == pytest.approx([0.0, 0.5, 1.0], abs=1e-6)
 
 
 def test_computing_longer_than_the_emulated_time_is_an_overrun() -> None:

@@ -68,9 +68,9 @@ def test_a_token_says_when_it_was_issued_and_when_it_ends() -> None:
 def test_every_address_clients_use_leads_to_the_api(prefix: str) -> None:
     async def scenario() -> None:
         client = open_client()
-        (found,) = (await client.call("GET", f"{prefix}/backends")).json["devices"]
-        assert found["name"] == "ibm_torino"
-        assert found["qubits"] == 133
+        (device,) = (await client.call("GET", f"{prefix}/backends")).json["devices"]
+        assert device["name"] == "ibm_torino"
+        assert device["qubits"] == 133
         status = (await client.call("GET", f"{prefix}/backends/ibm_torino/status")).json
         assert (status["state"], status["status"], status["message"]) == (True, "active", "EMULATED")
         configuration = (await client.call("GET", f"{prefix}/backends/ibm_torino/configuration")).json
@@ -231,16 +231,18 @@ def test_the_public_queue_keeps_no_order_and_its_positions_are_recomputed() -> N
     async def scenario() -> None:
         client = open_client("onprem-today", queue=waits(60.0, 3600.0))
         jobs = [(await client.submit(sampler(JOB))).json["id"] for _ in range(12)]
-        seen: dict[str, list[int]] = {job_id: [] for job_id in jobs}
+        positions: dict[str, list[int]] = {job_id: [] for job_id in jobs}
         while any([await client.state(job_id) == "Queued" for job_id in jobs]):
             for job_id in jobs:
                 metrics = (await client.call("GET", f"/jobs/{job_id}/metrics")).json
                 if "position_in_queue" in metrics:
-                    seen[job_id].append(metrics["position_in_queue"])
+                    positions[job_id].append(metrics["position_in_queue"])
             await asyncio.sleep(10.0)
         started = [client.endpoint.job(job_id).locked[0].start_s for job_id in jobs]
         assert started != sorted(started)
-        worse = [after > before for places in seen.values() for before, after in itertools.pairwise(places)]
+        worse = [
+            after > before for places in positions.values() for before, after in itertools.pairwise(places)
+        ]
         assert any(worse)
         assert not all(worse)
 
@@ -280,12 +282,12 @@ def test_every_request_takes_the_networks_round_trip(speed: float) -> None:
     async def scenario() -> list[float]:
         client = open_client("public-cloud", speed=speed)
         loop = asyncio.get_running_loop()
-        taken = []
+        round_trips_s = []
         for path in ("/backends", "/instances/usage", "/emulator/account"):
             began = loop.time()
             assert (await client.call("GET", path)).status == 200
-            taken.append(loop.time() - began)
-        return taken
+            round_trips_s.append(loop.time() - began)
+        return round_trips_s
 
     # the emulator's own pages are no part of what is emulated
     assert run_virtual(scenario()) == pytest.approx([0.025 / speed, 0.025 / speed, 0.0], abs=1e-6)
@@ -336,14 +338,14 @@ def test_what_a_client_asks_to_pay_at_most_ends_its_job_with_1305() -> None:
 def test_a_closed_session_finishes_its_jobs_and_a_cancelled_one_drops_those_that_wait() -> None:
     async def scenario() -> None:
         client = open_client("onprem-today")
-        for leave, wanted in (("PATCH", ["Completed", "Completed"]), ("DELETE", ["Completed", "Cancelled"])):
+        for leave, states in (("PATCH", ["Completed", "Completed"]), ("DELETE", ["Completed", "Cancelled"])):
             opened = await client.call("POST", "/sessions", {"mode": "dedicated", "backend": "ibm_torino"})
             session_id = opened.json["id"]
             jobs = [(await client.submit(sampler(JOB), session_id=session_id)).json["id"] for _ in range(2)]
             await asyncio.sleep(1.0)
             path = f"/sessions/{session_id}" + ("/close" if leave == "DELETE" else "")
             assert (await client.call(leave, path, {"accepting_jobs": False})).status == 204
-            assert [await client.wait_ended(job_id) for job_id in jobs] == wanted
+            assert [await client.wait_ended(job_id) for job_id in jobs] == states
             assert (await client.call("GET", f"/sessions/{session_id}")).json["state"] == "closed"
 
     run_virtual(scenario())

@@ -145,8 +145,8 @@ def test_the_instance_is_listed_as_the_cloud_lists_instances(price: float, kind:
     async def scenario() -> None:
         client = open_client("colocated", "500@1-9", price_per_s=price)
         client.headers = {}
-        found = await client.call("POST", "/global-search/v3/resources/search?limit=100", {"query": "x"})
-        (instance,) = found.json["items"]
+        response = await client.call("POST", "/global-search/v3/resources/search?limit=100", {"query": "x"})
+        (instance,) = response.json["items"]
         assert instance["crn"].startswith("crn:v1:bluemix:public:quantum-computing:us-east:")
         assert instance["doc"]["extensions"]
         plan = await client.call("GET", f"/global-catalog/{instance['service_plan_unique_id']}")

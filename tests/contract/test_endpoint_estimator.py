@@ -58,10 +58,10 @@ def compile_circuit(circuit: QuantumCircuit) -> QuantumCircuit:
     return passes.run(circuit)
 
 
-def ideal(circuit: QuantumCircuit, observable: SparsePauliOp, values: Any, kept: float = 1.0) -> Any:
+def ideal(circuit: QuantumCircuit, observable: SparsePauliOp, values: Any, share_kept: float = 1.0) -> Any:
     """The expectation value where each Pauli keeps this share of its value."""
     weights = [sum(letter != "I" for letter in label) for label in observable.paulis.to_labels()]
-    faded = SparsePauliOp(observable.paulis, observable.coeffs * np.power(kept, weights))
+    faded = SparsePauliOp(observable.paulis, observable.coeffs * np.power(share_kept, weights))
     return StatevectorEstimator().run([(circuit, faded, values)]).result()[0].data.evs
 
 
@@ -98,10 +98,10 @@ def test_values_are_those_of_qiskits_estimator_but_for_the_devices_noise(level: 
         result, job = await estimate(open_client(), params((isa, observables, values), level=level))
         data = result[0].data
         assert data.evs.shape == data.stds.shape == data.ensemble_standard_error.shape == (3, 2)
-        kept = 1.0 - job.plan.flip_probabilities[0]
+        share_kept = 1.0 - job.plan.flip_probabilities[0]
         # Level 1 divides by what a read-out without gates keeps.
-        kept = kept / (1.0 - READ_OUT) if level else kept
-        expected = [ideal(circuit, observable, values, kept) for observable in OBSERVABLES]
+        share_kept = share_kept / (1.0 - READ_OUT) if level else share_kept
+        expected = [ideal(circuit, observable, values, share_kept) for observable in OBSERVABLES]
         assert np.all(np.abs(data.evs - expected) < SIGMAS * data.ensemble_standard_error + 0.01)
         assert np.all(data.ensemble_standard_error < 0.06)
         assert np.std(expected) > 0.2
@@ -170,16 +170,16 @@ def test_each_measurement_basis_is_a_circuit_that_takes_its_time() -> None:
         isa = compile_circuit(ansatz())
         values = np.zeros(12)
         bases = ("ZZII", "XXII", "YYII")
-        one, three = open_client(), open_client()
+        client_alone, client_of_three = open_client(), open_client()
         alone = params((isa, lay_out(isa, [SparsePauliOp(bases[0])]), values), default_shots=1000)
         apart = lay_out(isa, [SparsePauliOp(label) for label in bases])
-        _, first = await estimate(one, alone)
-        _, second = await estimate(three, params((isa, apart, values), default_shots=1000))
-        metrics = (await three.call("GET", f"/jobs/{second.id}/metrics")).json
+        _, first = await estimate(client_alone, alone)
+        _, second = await estimate(client_of_three, params((isa, apart, values), default_shots=1000))
+        metrics = (await client_of_three.call("GET", f"/jobs/{second.id}/metrics")).json
         assert metrics["executions"] == 3000
         # A Y basis has two RZ more than an X basis, which take no time, and one SX more than Z.
         assert second.plan.shooting_s == pytest.approx(3 * first.plan.shooting_s, rel=1e-3)
-        assert three.endpoint.account.consumed_s == pytest.approx(second.plan.qpu_s)
+        assert client_of_three.endpoint.account.consumed_s == pytest.approx(second.plan.qpu_s)
 
     run_virtual(scenario())
 
@@ -193,9 +193,9 @@ def test_observables_and_values_are_broadcast_in_any_dimension() -> None:
         result, job = await estimate(open_client(), params((isa, observables, values), default_shots=2000))
         data = result[0].data
         assert data.shape == data.evs.shape == (2, 2, 3)
-        kept = 1.0 - job.plan.flip_probabilities[0]
+        share_kept = 1.0 - job.plan.flip_probabilities[0]
         for place, number in {(0, 0): 0, (0, 1): 1, (1, 0): 2, (1, 1): 0}.items():
-            expected = ideal(circuit, OBSERVABLES[number], values, kept)
+            expected = ideal(circuit, OBSERVABLES[number], values, share_kept)
             assert np.all(np.abs(data.evs[place] - expected) < SIGMAS * data.stds[place] + 0.01)
 
     run_virtual(scenario())

@@ -96,12 +96,12 @@ def test_what_a_layer_does_to_a_pauli_is_what_the_samples_show() -> None:
 
 def test_fewer_layers_depths_and_shots_take_less_time() -> None:
     async def scenario() -> None:
-        one, other = open_client(), open_client()
-        _, all_of_it = await learn(one, version_2(layer_pair_depths=[0, 4]))
-        text, less = await learn(other, version_2(layer_pair_depths=[0, 4], max_layers_to_learn=1))
+        client_a, client_b = open_client(), open_client()
+        _, all_of_it = await learn(client_a, version_2(layer_pair_depths=[0, 4]))
+        text, less = await learn(client_b, version_2(layer_pair_depths=[0, 4], max_layers_to_learn=1))
         assert len(NoiseLearnerResultDecoder.decode(text).data) == 1
         assert less.plan.shooting_s < 0.6 * all_of_it.plan.shooting_s
-        assert other.endpoint.account.consumed_s == pytest.approx(less.plan.qpu_s)
+        assert client_b.endpoint.account.consumed_s == pytest.approx(less.plan.qpu_s)
         shallow, deep = less.prepared.items
         cz_s = TARGET["cz"][(5, 6)].duration
         assert deep.duration_s - shallow.duration_s == pytest.approx(8 * cz_s)
@@ -117,12 +117,12 @@ def test_boxes_are_learned_one_by_one_with_the_read_out(schema: str) -> None:
         kinds = [result.metadata["learning_protocol"] for result in results]
         assert sorted(set(kinds)) == ["lindblad", "trex"]
         for kind, box, result in zip(kinds, boxes(), results, strict=True):
-            found = result.to_pauli_lindblad_map()
-            assert found.num_qubits == len(box.qubits)
-            layer = any(one.name == "cz" for one in box.operation.body)
+            learned_map = result.to_pauli_lindblad_map()
+            assert learned_map.num_qubits == len(box.qubits)
+            layer = any(instruction.name == "cz" for instruction in box.operation.body)
             rate = READ_OUT_RATE if kind == "trex" else PAULI_RATE if layer else 0.0
-            assert np.allclose(found.rates, rate)
-            assert found.num_terms == len(box.qubits) * (1 if kind == "trex" else 3)
+            assert np.allclose(learned_map.rates, rate)
+            assert learned_map.num_terms == len(box.qubits) * (1 if kind == "trex" else 3)
 
     run_virtual(scenario())
 

@@ -97,20 +97,20 @@ def test_each_value_reaches_its_own_parameter(
     way: Callable[[QuantumCircuit, Any], Sent], parameters: list[Parameter]
 ) -> None:
     circuit = make_rotations(parameters)
-    wanted = [2, 9, 10, len(parameters) - 1]
-    by_name = {parameters[qubit].name: np.pi for qubit in wanted}
+    qubits = [2, 9, 10, len(parameters) - 1]
+    by_name = {parameters[qubit].name: np.pi for qubit in qubits}
     row = np.array([by_name.get(parameter.name, 0.0) for parameter in circuit.parameters])
-    assert run(way(circuit, row)) == [wanted]
+    assert run(way(circuit, row)) == [qubits]
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_rows_of_a_sweep_keep_their_places(way: Callable[[QuantumCircuit, Any], Sent]) -> None:
     circuit = make_rotations(list(ParameterVector("t", 12)))
     sweep = np.zeros((2, 3, 12))
-    wanted = [[2], [10], [11], [2, 10], [], [1]]
-    for row, qubits in zip(np.ndindex(2, 3), wanted, strict=True):
+    rows_of_qubits = [[2], [10], [11], [2, 10], [], [1]]
+    for row, qubits in zip(np.ndindex(2, 3), rows_of_qubits, strict=True):
         sweep[row][qubits] = np.pi
-    assert run(way(circuit, sweep)) == wanted
+    assert run(way(circuit, sweep)) == rows_of_qubits
 
 
 def test_values_go_to_inputs_in_the_order_of_their_declarations() -> None:

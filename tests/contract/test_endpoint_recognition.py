@@ -58,7 +58,7 @@ def aer_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def recognise(circuit: QuantumCircuit, values: Float64s | None = None) -> Float64s | None:
     """Probabilities of the classical bits by what was recognised, shape (2ⁿ,); None where it was not."""
     n = circuit.num_clbits
-    found = np.ones(1 << n)
+    product = np.ones(1 << n)
     for part in parts_of(circuit):
         read = part.gates(tuple(circuit.parameters))
         if read is None:
@@ -80,8 +80,8 @@ def recognise(circuit: QuantumCircuit, values: Float64s | None = None) -> Float6
             index = np.zeros(1 << n, np.int64)
             for place, column in enumerate(columns):
                 index |= ((np.arange(1 << n) >> column) & 1) << place
-            found *= probabilities(parameters)[index]
-    return found
+            product *= probabilities(parameters)[index]
+    return product
 
 
 def exact(circuit: QuantumCircuit) -> Float64s:
@@ -150,7 +150,7 @@ def keep_unchanged(parameters: QaoaParameters) -> QaoaParameters:
 SPECIAL = [keep_unchanged, cold, quarter_mixer, start_in_basis_state, sparse]
 
 
-@pytest.mark.parametrize("special", SPECIAL, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("special", SPECIAL, ids=lambda special: special.__name__)
 @pytest.mark.parametrize(("n", "layers"), [(1, 1), (2, 1), (5, 1), (4, 2), (3, 3)])
 def test_a_bound_template_is_recognised_exactly(
     n: int, layers: int, special: Callable[[QaoaParameters], QaoaParameters]
@@ -164,7 +164,7 @@ def test_a_bound_template_is_recognised_exactly(
     np.testing.assert_allclose(recognised, probabilities(parameters), atol=1e-9)
 
 
-@pytest.mark.parametrize("special", SPECIAL, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("special", SPECIAL, ids=lambda special: special.__name__)
 def test_a_template_with_its_parameters_open_is_recognised_for_every_row(
     special: Callable[[QaoaParameters], QaoaParameters],
 ) -> None:
@@ -212,12 +212,12 @@ def with_another_mixer(circuit: QuantumCircuit) -> QuantumCircuit:
     """One qubit's mixer angle differs from the others'."""
     last = max(number for number, instruction in enumerate(circuit.data) if instruction.name == "sx")
     before = max(number for number, instruction in enumerate(circuit.data[:last]) if instruction.name == "rz")
-    one = circuit.data[before]
-    circuit.data[before] = one.replace(operation=one.operation.base_class(one.params[0] + 0.7))
+    gate = circuit.data[before]
+    circuit.data[before] = gate.replace(operation=gate.operation.base_class(gate.params[0] + 0.7))
     return circuit
 
 
-@pytest.mark.parametrize("change", [without_a_cz, with_another_mixer], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("change", [without_a_cz, with_another_mixer], ids=lambda special: special.__name__)
 def test_a_circuit_that_only_looks_like_a_template_is_run_by_aer(
     change: Callable[[QuantumCircuit], QuantumCircuit], aer_runs: list[int]
 ) -> None:
@@ -265,14 +265,16 @@ def test_templates_side_by_side_are_shot_apart_and_independently(aer_runs: list[
 def test_a_sweep_over_a_template_needs_no_aer(aer_runs: list[int]) -> None:
     isa = qpy.load(io.BytesIO(template(tuple(range(3))).qpy))[0]
     sweep = [random_parameters(3, seed) for seed in range(6)]
-    rows = np.stack([parameter_values(isa, one) for one in sweep]).reshape(2, 3, -1)
+    rows = np.stack([parameter_values(isa, parameters_of_row) for parameters_of_row in sweep]).reshape(
+        2, 3, -1
+    )
     registers, _ = shooting.shoot(Swept(isa, SHOTS, rows), 0.0, 1, HERE)
     (bits,) = registers.values()
     assert bits.shape == (2, 3, SHOTS, 3)
     assert aer_runs == []
-    for number, one in enumerate(sweep):
+    for number, parameters_of_row in enumerate(sweep):
         samples = collect_samples(bits[number // 3, number % 3])
-        assert goodness_of_fit(samples, probabilities(one)) > ALPHA / TESTS
+        assert goodness_of_fit(samples, probabilities(parameters_of_row)) > ALPHA / TESTS
 
 
 def test_only_what_is_not_recognised_goes_to_aer(aer_runs: list[int]) -> None:

@@ -58,10 +58,10 @@ async def measure_ones(
     return bits.mean(axis=0), endpoint_client.endpoint.job(job_id).plan.flip_probabilities[0]
 
 
-def check(found: float, chance: float, noise: float, shots: int = SHOTS) -> None:
+def check(excited: float, chance: float, noise: float, shots: int = SHOTS) -> None:
     """`chance`: of a one before the surrogate noise."""
     expected = (1.0 - noise) * chance + 0.5 * noise
-    assert abs(found - expected) < SIGMAS * math.sqrt(expected * (1.0 - expected) / shots) + SLACK
+    assert abs(excited - expected) < SIGMAS * math.sqrt(expected * (1.0 - expected) / shots) + SLACK
 
 
 @pytest.mark.parametrize("kind", ["bloch", "density"])
@@ -72,8 +72,8 @@ def test_excitation_decays_with_t1(waits: float, kind: str) -> None:
         circuit.x(QUBIT)
         circuit.delay(dt(waits * T1_S), QUBIT)
         add_gates(circuit, kind).measure(QUBIT, 0)
-        (found,), noise = await measure_ones(open_client(), circuit)
-        check(found, math.exp(-waits), noise)
+        (excited,), noise = await measure_ones(open_client(), circuit)
+        check(excited, math.exp(-waits), noise)
 
     run_virtual(scenario())
 
@@ -84,8 +84,8 @@ def test_a_part_too_wide_for_a_density_matrix_decays_by_trajectories() -> None:
         circuit.x(QUBIT)
         circuit.delay(dt(T1_S), QUBIT)
         add_gates(circuit, "trajectories").measure(QUBIT, 0)
-        (found,), noise = await measure_ones(open_client(), circuit, 4_000)
-        check(found, math.exp(-1.0), noise, 4_000)
+        (excited,), noise = await measure_ones(open_client(), circuit, 4_000)
+        check(excited, math.exp(-1.0), noise, 4_000)
 
     run_virtual(scenario())
 
@@ -102,9 +102,9 @@ def test_coherence_decays_with_t2_and_an_echo_restores_nothing(echo: bool, kind:
         circuit.delay(dt(0.5 * T2_S), QUBIT)
         circuit.sx(QUBIT)
         add_gates(circuit, kind).measure(QUBIT, 0)
-        (found,), noise = await measure_ones(open_client(), circuit)
+        (excited,), noise = await measure_ones(open_client(), circuit)
         sign = -1.0 if echo else 1.0
-        check(found, 0.5 * (1.0 + sign * math.exp(-1.0)), noise)
+        check(excited, 0.5 * (1.0 + sign * math.exp(-1.0)), noise)
 
     run_virtual(scenario())
 
@@ -119,8 +119,8 @@ def test_a_ramsey_fringe_shrinks_about_one_half() -> None:
             circuit.rz(phase, QUBIT)
             circuit.sx(QUBIT)
             circuit.measure(QUBIT, 0)
-            (found,), noise = await measure_ones(client, circuit)
-            check(found, 0.5 * (1.0 + math.exp(-1.0) * math.cos(phase)), noise)
+            (excited,), noise = await measure_ones(client, circuit)
+            check(excited, 0.5 * (1.0 + math.exp(-1.0) * math.cos(phase)), noise)
 
     run_virtual(scenario())
 
@@ -136,10 +136,10 @@ def test_a_qubit_decays_while_another_is_busy_but_not_before_its_first_gate() ->
         circuit.x(late)
         for bit, qubit in enumerate((late, early, NEIGHBOUR)):
             circuit.measure(qubit, bit)
-        found, noise = await measure_ones(open_client(), circuit)
-        check(found[0], 1.0, noise)
-        check(found[1], math.exp(-T1_S / TARGET.qubit_properties[early].t1), noise)
-        check(found[2], 0.0, noise)
+        excited, noise = await measure_ones(open_client(), circuit)
+        check(excited[0], 1.0, noise)
+        check(excited[1], math.exp(-T1_S / TARGET.qubit_properties[early].t1), noise)
+        check(excited[2], 0.0, noise)
 
     run_virtual(scenario())
 
@@ -152,8 +152,8 @@ def test_a_delay_inside_control_flow_counts() -> None:
         with circuit.if_test((circuit.clbits[0], 1)):
             circuit.delay(dt(T1_S), QUBIT)
         circuit.measure(QUBIT, 1)
-        found, noise = await measure_ones(open_client(), circuit, 4_000)
-        check(found[1], math.exp(-1.0), noise, 4_000)
+        excited, noise = await measure_ones(open_client(), circuit, 4_000)
+        check(excited[1], math.exp(-1.0), noise, 4_000)
 
     run_virtual(scenario())
 
@@ -184,8 +184,8 @@ def test_a_calibration_changes_how_fast_qubits_decay_as_its_properties_say() -> 
         properties = (await client.call("GET", "/backends/ibm_torino/properties")).json
         (t1_us,) = (value["value"] for value in properties["qubits"][QUBIT] if value["name"] == "T1")
         assert abs(t1_us * 1e-6 - T1_S) > 0.02 * T1_S
-        (found,), noise = await measure_ones(client, circuit)
-        check(found, math.exp(-T1_S / (t1_us * 1e-6)), noise)
+        (excited,), noise = await measure_ones(client, circuit)
+        check(excited, math.exp(-T1_S / (t1_us * 1e-6)), noise)
 
     run_virtual(scenario())
 
@@ -203,7 +203,7 @@ def test_decoupling_on_the_server_puts_pulses_into_a_wait(sequence: str) -> None
             chance = 1.0 - chance * math.exp(-2.0 * slot / (2 * len(slots)))
         chance *= math.exp(-2.0 / (2 * len(slots))) if slots else math.exp(-2.0)
         decoupling = {"enable": True, "sequence_type": sequence} if sequence else {"enable": False}
-        (found,), noise = await measure_ones(open_client(), circuit, dynamical_decoupling=decoupling)
-        check(found, chance, noise)
+        (excited,), noise = await measure_ones(open_client(), circuit, dynamical_decoupling=decoupling)
+        check(excited, chance, noise)
 
     run_virtual(scenario())

@@ -39,10 +39,10 @@ async def ask(system: System, caller: str, budget_ms: float = 400, **words: Any)
 
 def arrivals(seed: int, rate_per_s: float, window_s: float) -> list[float]:
     """Poisson, fixed beforehand."""
-    rng, at, found = random.Random(seed), 0.0, []
+    rng, at, instants = random.Random(seed), 0.0, []
     while (at := at + rng.expovariate(rate_per_s)) < window_s:
-        found.append(at)
-    return found
+        instants.append(at)
+    return instants
 
 
 async def offer(
@@ -78,10 +78,10 @@ def p99_of_others(heavy_per_s: float, window_s: float, **heavy_words: Any) -> tu
 
 
 def test_ten_times_its_share_costs_the_others_at_most_a_fifth_of_their_p99() -> None:
-    p99, done, _ = p99_of_others(SHARE_PER_S, 60.0)
+    p99, done_share, _ = p99_of_others(SHARE_PER_S, 60.0)
     crowded_p99, crowded_done, _ = p99_of_others(10 * SHARE_PER_S, 60.0, priority=Priority.HIGH)
     assert crowded_p99 <= 1.2 * p99
-    assert crowded_done >= 0.95 * done
+    assert crowded_done >= 0.95 * done_share
 
 
 def p99_beside_circuits(sends_circuits: bool) -> float:
@@ -127,8 +127,8 @@ def test_a_caller_is_not_refused_for_a_wait_that_others_make() -> None:
 
 
 def test_more_than_the_qpu_can_do_is_refused_to_the_heavy_caller_alone() -> None:
-    _, done, heavy_done = p99_of_others(200 * SHARE_PER_S, 5.0, priority=Priority.HIGH)
-    assert done >= 0.95
+    _, done_share, heavy_done = p99_of_others(200 * SHARE_PER_S, 5.0, priority=Priority.HIGH)
+    assert done_share >= 0.95
     assert heavy_done < 0.6
 
 

@@ -53,18 +53,21 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
     endpoint: IbmEndpoint, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """A canary is planted as the key; every way a text can leave is searched for it."""
-    said: list[str] = []
+    texts: list[str] = []
 
     async def main() -> None:
         provider = endpoint.ibm(max_money=1.0)
-        said.extend(repr(one) for one in (provider, provider.device, provider.budget, provider.workload))
+        texts.extend(
+            repr(secret_holder)
+            for secret_holder in (provider, provider.device, provider.budget, provider.workload)
+        )
         await run_job(provider, job())
         await provider.wait_settled()  # or its looks at the usage would take the faults
         for fault in ("401", "403", "500", "drop", "1202"):
             endpoint.fault(fault)
             with pytest.raises(ProviderError) as caught:
                 await provider.submit(job())
-            said.extend([str(caught.value), repr(caught.value), repr(caught.value.__cause__)])
+            texts.extend([str(caught.value), repr(caught.value), repr(caught.value.__cause__)])
             endpoint.heal()
         await provider.close()
 
@@ -77,10 +80,10 @@ def test_the_key_is_in_no_repr_log_error_or_pickle(
                 ),
                 "",
             )
-        said.extend([str(caught.value), repr(Credentials(Secret(TOKEN))), f"{Secret(TOKEN)}"])
+        texts.extend([str(caught.value), repr(Credentials(Secret(TOKEN))), f"{Secret(TOKEN)}"])
     out, err = capfd.readouterr()
     assert len(caplog.records) > 20, "nothing was logged, so nothing was searched"
-    for text in (*said, caplog.text, out, err):
+    for text in (*texts, caplog.text, out, err):
         assert TOKEN not in text
     with pytest.raises(TypeError, match="cannot be pickled"):
         pickle.dumps(Secret(TOKEN))
@@ -131,12 +134,12 @@ def test_a_job_is_adopted_by_another_process(endpoint: IbmEndpoint) -> None:
     """As after a crash: nothing is known but the tag, and then nothing but the id."""
 
     async def main() -> None:
-        left = job()
-        accepted = await endpoint.ibm().submit(left)
+        left_job = job()
+        accepted = await endpoint.ibm().submit(left_job)
         after = endpoint.ibm(max_money=1.0)
-        (found,) = await after.find(left.tag)
-        assert found.job_id == accepted.job_id
-        assert (await after.collect(found)).samples[0].shots == 100
+        (adopted,) = await after.find(left_job.tag)
+        assert adopted.job_id == accepted.job_id
+        assert (await after.collect(adopted)).samples[0].shots == 100
         await after.wait_settled()
         assert after.budget.expenditure > 0.0
         # QRMI knows no tags, but an id is as good as ever.
@@ -167,10 +170,10 @@ def test_a_job_that_was_given_up_is_on_the_bill_with_what_the_endpoint_charged(e
         await provider.cancel(accepted)
         await provider.wait_settled()
         await provider.close()
-        found, charged = provider.charges(), endpoint.account["consumed_seconds"] - before
-        assert (found.abandoned, found.abandoned_untold) == (1, 0)
-        assert found.abandoned_s == pytest.approx(charged)
-        assert found.abandoned_s > 0.0
+        billed, charged = provider.charges(), endpoint.account["consumed_seconds"] - before
+        assert (billed.abandoned, billed.abandoned_untold) == (1, 0)
+        assert billed.abandoned_s == pytest.approx(charged)
+        assert billed.abandoned_s > 0.0
 
     asyncio.run(main())
 
@@ -236,9 +239,9 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
         assert len(bills) == (1 if mode == "session" else 0)
         # 0.1 s between the jobs are 4 s of the endpoint's clock, and they are paid for
         assert all(bill.idle_s > 3.0 for bill in bills)
-        found = provider.charges()
-        assert (found.sessions, found.sessions_untold) == (len(bills), 0)
-        assert found.sessions_s == sum(bill.usage_s for bill in bills)
+        own_charges = provider.charges()
+        assert (own_charges.sessions, own_charges.sessions_untold) == (len(bills), 0)
+        assert own_charges.sessions_s == sum(bill.usage_s for bill in bills)
 
     asyncio.run(main())
 
@@ -279,14 +282,14 @@ def close_elsewhere(address: str) -> None:
 
 def test_rep_delay_and_shots_are_set_for_each_job(endpoint: IbmEndpoint) -> None:
     async def main() -> None:
-        provider, taken = endpoint.ibm(max_money=1e6), []
+        provider, costs = endpoint.ibm(max_money=1e6), []
         for delay_s in (0.0, 250e-6, None, 500e-6):
             before = provider.budget.expenditure
             await run_job(provider, job(2_000, delay_s))
             await provider.wait_settled()
-            taken.append(provider.budget.expenditure - before)
-        assert taken[0] < taken[1] < taken[3]
-        assert taken[1] == pytest.approx(taken[2], rel=0.1)
+            costs.append(provider.budget.expenditure - before)
+        assert costs[0] < costs[1] < costs[3]
+        assert costs[1] == pytest.approx(costs[2], rel=0.1)
         with pytest.raises(ProviderError, match="rep_delay: must be") as caught:
             await provider.submit(job(10, 600e-6))
         assert caught.value.kind is FaultKind.PERMANENT
@@ -308,8 +311,8 @@ def test_the_older_sampler_does_where_the_executor_is_unknown(endpoint: IbmEndpo
         for _ in range(2):
             first = job()
             accepted = await provider.submit(first)
-            found = await asyncio.to_thread(client._service.job, accepted.job_id)
-            assert (found.primitive_id, found.tags) == ("sampler", [first.tag])
+            ibm_job = await asyncio.to_thread(client._service.job, accepted.job_id)
+            assert (ibm_job.primitive_id, ibm_job.tags) == ("sampler", [first.tag])
             assert (await provider.collect(accepted)).samples[0].shots == 100
         assert client._sampler is MissingProgram
 

@@ -47,9 +47,9 @@ def equal(subproblem: Subproblem, other: Subproblem) -> bool:
 
 def test_a_proposal_carries_what_it_was_asked_with(make: Made) -> None:
     _, kernel = make()
-    asked = kernel.propose(11, 13).subproblem
-    assert (asked.n, asked.kind, asked.base_version, asked.budget_ns) == (N, kernel.name, 11, 13)
-    assert np.abs(asked.linear).max() > 0.0
+    proposed = kernel.propose(11, 13).subproblem
+    assert (proposed.n, proposed.kind, proposed.base_version, proposed.budget_ns) == (N, kernel.name, 11, 13)
+    assert np.abs(proposed.linear).max() > 0.0
 
 
 def test_proposing_rebuilding_and_making_a_delta_leave_the_model_alone(make: Made) -> None:

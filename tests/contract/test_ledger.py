@@ -140,8 +140,8 @@ def test_what_is_not_an_intent_or_a_submit_is_refused_and_leaves_no_trace(make: 
         for job_id in ("", "job\0-1", "\udcff"):
             with pytest.raises(LedgerError):
                 await ledger.move("t", S.SUBMITTED, job_id=job_id)
-        (kept,) = await ledger.jobs()
-        assert kept.state is S.INTENT
+        (job,) = await ledger.jobs()
+        assert job.state is S.INTENT
 
     asyncio.run(main())
 
@@ -240,7 +240,7 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
         with ledger_file.open_to_read(self._path) as connection:
             for tag in "abcd":
                 history = ledger_file.read_history(connection, tag)
-                assert list(history) == [one for one in self._model.history if one.tag == tag]
+                assert list(history) == [change for change in self._model.history if change.tag == tag]
                 assert _is_a_chain(history)
 
     def _ask_both(self, calls: Callable[[Ledger], list[Call]]) -> None:
@@ -253,7 +253,7 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
 def _is_a_chain(history: tuple[Transition, ...]) -> bool:
     """Each transition begins where the last one ended, and is legal."""
     steps = history[1:]
-    return all(one.after is two.before for one, two in itertools.pairwise(history)) and all(
+    return all(first.after is second.before for first, second in itertools.pairwise(history)) and all(
         step.after in NEXT_STATES[step.before] for step in steps
     )
 

@@ -204,9 +204,9 @@ def test_a_job_is_found_by_its_tag_and_can_be_collected(make: Maker) -> None:
         tag = f"shotclock:{next(NUMBERS):024x}"
         job = replace(job_of(4), tag=tag)
         accepted = await provider.submit(job)
-        (found,) = await provider.find(tag)
-        assert found.job_id == accepted.job_id
-        assert (await provider.collect(found)).samples[0].shots == 200
+        (adopted,) = await provider.find(tag)
+        assert adopted.job_id == accepted.job_id
+        assert (await provider.collect(adopted)).samples[0].shots == 200
         await provider.ping()
 
     asyncio.run(main())

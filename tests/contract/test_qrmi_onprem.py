@@ -57,19 +57,19 @@ def kind_of_submit() -> tuple[FaultKind, str]:
 
 def test_a_job_goes_through_the_bucket_and_comes_back(machine: OnPremises) -> None:
     async def main() -> None:
-        made = provider()
-        assert (made.limits.emulated, made.limits.max_qubits, made.limits.paid) == (True, 133, True)
-        await made.ping()
-        execution = await made.collect(await made.submit(job()))
+        qrmi = provider()
+        assert (qrmi.limits.emulated, qrmi.limits.max_qubits, qrmi.limits.paid) == (True, 133, True)
+        await qrmi.ping()
+        execution = await qrmi.collect(await qrmi.submit(job()))
         for samples, circuit in zip(execution.samples, job().circuits, strict=True):
             assert samples.shots == 500
             mean = (samples.pool * samples.counts[:, None]).sum(axis=0) / 500
             n = circuit.qubits
             exact = probabilities(circuit.parameters)  # type: ignore[arg-type]
-            wanted = [sum(exact[i] for i in range(1 << n) if i >> bit & 1) for bit in range(n)]
-            assert mean == pytest.approx(wanted, abs=0.12)
+            excited = [sum(exact[i] for i in range(1 << n) if i >> bit & 1) for bit in range(n)]
+            assert mean == pytest.approx(excited, abs=0.12)
         assert execution.qpu_s == pytest.approx(2.0)  # the execution span's
-        await made.close()
+        await qrmi.close()
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
@@ -91,10 +91,10 @@ def test_a_ping_says_why_no_jobs_are_taken(machine: OnPremises) -> None:
 def test_a_job_that_ended_badly_is_not_tried_again(outcome: str, machine: OnPremises) -> None:
     async def main() -> None:
         machine.outcome = outcome
-        made = provider()
-        accepted = await made.submit(job())
+        qrmi = provider()
+        accepted = await qrmi.submit(job())
         with pytest.raises(ProviderError, match=outcome.lower()) as caught:
-            await made.collect(accepted)
+            await qrmi.collect(accepted)
         assert caught.value.kind is FaultKind.PERMANENT
 
     asyncio.run(main())
@@ -105,8 +105,8 @@ def test_a_full_machine_is_asked_again_by_qrmi_itself(machine: OnPremises) -> No
 
     async def main() -> None:
         machine.refusals = [423]
-        made = provider()
-        execution = await made.collect(await made.submit(job(50)))
+        qrmi = provider()
+        execution = await qrmi.collect(await qrmi.submit(job(50)))
         assert execution.samples[0].shots == 50
 
     asyncio.run(main())
@@ -126,25 +126,25 @@ def test_a_full_machine_is_asked_again_by_qrmi_itself(machine: OnPremises) -> No
 )
 def test_a_refusal_is_what_its_status_says(status: int, kind: FaultKind, machine: OnPremises) -> None:
     machine.refusals = [status] * 8
-    found, text = kind_of_submit()
-    assert found is kind
+    kind_found, text = kind_of_submit()
+    assert kind_found is kind
     assert f"Busy (status {status})" in text
     assert machine.jobs == {}
 
 
 def test_an_input_that_never_reached_the_bucket_is_not_a_lost_job(machine: OnPremises) -> None:
-    made = provider()
+    qrmi = provider()
     with mock.patch.dict(os.environ, {f"{RESOURCE}_QRMI_IBM_QS_S3_ENDPOINT": "http://127.0.0.1:9"}):
         kind, _ = kind_of_submit()
     assert kind is FaultKind.TRANSIENT
     assert machine.posts == 0
-    asyncio.run(made.close())
+    asyncio.run(qrmi.close())
 
 
 @pytest.mark.parametrize("missing", ["QRMI_JOB_TIMEOUT_SECONDS", "QRMI_IBM_QS_S3_BUCKET"])
 def test_a_variable_that_is_missing_is_named_at_once(missing: str, machine: OnPremises) -> None:
-    kept = {name: value for name, value in os.environ.items() if not name.endswith(missing)}
-    with mock.patch.dict(os.environ, kept, clear=True), pytest.raises(SettingsError, match=missing):
+    environment = {name: value for name, value in os.environ.items() if not name.endswith(missing)}
+    with mock.patch.dict(os.environ, environment, clear=True), pytest.raises(SettingsError, match=missing):
         provider()
     assert machine.posts == 0
 

@@ -381,11 +381,11 @@ def test_health_follows_readiness(site: Site) -> None:
         async with secure(system, site.issue(PROBE)) as channel:
             stub = health_pb2_grpc.HealthStub(channel)
             watch = stub.Watch(health_pb2.HealthCheckRequest(service=methods.SERVICE))
-            said = aiter(watch)
-            while (await anext(said)).status != health_pb2.HealthCheckResponse.SERVING:
+            answers = aiter(watch)
+            while (await anext(answers)).status != health_pb2.HealthCheckResponse.SERVING:
                 pass
             system.operations.now = replace(system.operations.now, phase=Phase.DRAINING)
-            assert (await anext(said)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+            assert (await anext(answers)).status == health_pb2.HealthCheckResponse.NOT_SERVING
             alive = await stub.Check(health_pb2.HealthCheckRequest(service=""))
             assert alive.status == health_pb2.HealthCheckResponse.SERVING
             watch.cancel()
@@ -400,7 +400,7 @@ def test_reflection_names_the_service(site: Site) -> None:
             asking = stub.ServerReflectionInfo()
             await asking.write(reflection_pb2.ServerReflectionRequest(list_services=""))
             reply = await asking.read()
-            assert methods.SERVICE in {one.name for one in reply.list_services_response.service}
+            assert methods.SERVICE in {service.name for service in reply.list_services_response.service}
             asking.cancel()
 
     run(site, work)
@@ -414,11 +414,11 @@ def test_keepalive_stays_above_the_servers_floor() -> None:
 def test_a_channel_is_renewed_before_it_is_old_and_no_call_fails(site: Site) -> None:
     async def work(system: Loopback) -> None:
         channels = system.channels(TRAINER, poll_s=0.01, renew_s=0.02)
-        dispatcher, seen = GrpcDispatcher(channels), {channels.lane}
-        while len(seen) < 4:
+        dispatcher, lanes = GrpcDispatcher(channels), {channels.lane}
+        while len(lanes) < 4:
             calls = (dispatcher.solve(make_subproblem(seed)) for seed in range(8))
             assert all(isinstance(outcome, Done) for outcome in await asyncio.gather(*calls))
-            seen.add(channels.lane)
+            lanes.add(channels.lane)
 
     run(site, work)
 

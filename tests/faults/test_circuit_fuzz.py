@@ -108,14 +108,14 @@ def run_corpus(reply: Any) -> None:
     """In a process of its own: everything in it, under a limit of memory and one of time each."""
     grown = (int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()) + MEMORY
     resource.setrlimit(resource.RLIMIT_DATA, (grown, grown))
-    told: dict[str, str] = {}
+    problems: dict[str, str] = {}
     for name, text in TEXTS.items():
         signal.alarm(GUARD_S)  # ends the process
-        told[f"text {name}"] = targets.check_qasm((HEAD + text).encode())
+        problems[f"text {name}"] = targets.check_qasm((HEAD + text).encode())
     for name, content in FILES.items():
         signal.alarm(GUARD_S)
-        told[f"file {name}"] = targets.check_qpy(content)
-    reply.send(told)
+        problems[f"file {name}"] = targets.check_qpy(content)
+    reply.send(problems)
 
 
 def test_every_hostile_source_is_refused_within_bounded_memory_and_time() -> None:
@@ -123,24 +123,24 @@ def test_every_hostile_source_is_refused_within_bounded_memory_and_time() -> Non
     child = multiprocessing.get_context("fork").Process(target=run_corpus, args=(there,))
     child.start()
     there.close()
-    told = here.recv() if here.poll(300) else {}
+    problems = here.recv() if here.poll(300) else {}
     child.join(60)
     assert child.exitcode == 0
-    assert len(told) == len(TEXTS) + len(FILES)
-    assert [name for name, refusal in told.items() if not refusal] == []
-    assert "3000000 classical bits, at most 4096; see circuits.limits.bits" in told["file clbits"]
-    assert "4294967295 qubits, heron-torino has 133" in told["file qubits"]
+    assert len(problems) == len(TEXTS) + len(FILES)
+    assert [name for name, refusal in problems.items() if not refusal] == []
+    assert "3000000 classical bits, at most 4096; see circuits.limits.bits" in problems["file clbits"]
+    assert "4294967295 qubits, heron-torino has 133" in problems["file qubits"]
 
 
 def mutations(content: bytes) -> st.SearchStrategy[bytes]:
     """The content with a few bytes changed, cut out or repeated."""
 
     def change(edits: list[tuple[int, int, bytes]]) -> bytes:
-        found = content
+        damaged = content
         for at, length, inserted in edits:
-            begin = at % (len(found) + 1)
-            found = found[:begin] + inserted + found[begin + length :]
-        return found
+            begin = at % (len(damaged) + 1)
+            damaged = damaged[:begin] + inserted + damaged[begin + length :]
+        return damaged
 
     inserted = st.binary(max_size=9) | st.sampled_from(
         [b"\xff" * 4, b"\xff" * 8, b"(", b"}", b"/*", b"9" * 8]

@@ -134,8 +134,8 @@ def test_a_cut_connection_leaves_a_job_that_its_tag_finds() -> None:
         client = open_client("colocated", "drop@1", "drop-before@2")
         await client.submit(sampler(JOB), tags=["mine"])
         assert client.cut == 1
-        (found,) = (await client.call("GET", "/jobs?tags=mine")).json["jobs"]
-        assert await client.wait_ended(found["id"]) == "Completed"
+        (job,) = (await client.call("GET", "/jobs?tags=mine")).json["jobs"]
+        assert await client.wait_ended(job["id"]) == "Completed"
         await client.submit(sampler(JOB), tags=["other"])
         assert client.cut == 2
         assert (await client.call("GET", "/jobs?tags=other")).json["count"] == 0
@@ -209,8 +209,8 @@ def test_in_maintenance_jobs_wait_and_the_status_says_so() -> None:
         assert (await client.call("POST", "/emulator/faults", {"fault": "maintenance"})).status == 200
         status = (await client.call("GET", "/backends/ibm_torino/status")).json
         assert (status["state"], status["status"]) == (False, "maintenance")
-        (found,) = (await client.call("GET", "/backends")).json["devices"]
-        assert found["status"]["name"] == "paused"
+        (device,) = (await client.call("GET", "/backends")).json["devices"]
+        assert device["status"]["name"] == "paused"
         job_id = (await client.submit(sampler(JOB))).json["id"]
         await asyncio.sleep(50.0)
         assert await client.state(job_id) == "Queued"
@@ -231,11 +231,11 @@ def test_a_calibration_changes_values_and_date_while_a_job_runs() -> None:
         errors = [
             [
                 value["value"]
-                for gate in it["gates"]
+                for gate in properties["gates"]
                 for value in gate["parameters"]
                 if value["name"] == "gate_error"
             ]
-            for it in (before, after)
+            for properties in (before, after)
         ]
         assert errors[0] != errors[1]
         assert [x == 1 for x in errors[0]] == [x == 1 for x in errors[1]]

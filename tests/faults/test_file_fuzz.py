@@ -159,12 +159,12 @@ def test_parquet_is_refused_by_what_its_footer_says(name: str, said: str, tmp_pa
 def places(document: Any, at: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """The way to every value of a JSON document, itself left out."""
     keys = document.keys() if isinstance(document, dict) else range(len(document))
-    found: list[tuple[str | int, ...]] = []
+    paths: list[tuple[str | int, ...]] = []
     for key in keys:
-        found.append((*at, key))
+        paths.append((*at, key))
         if isinstance(document[key], dict | list):
-            found += places(document[key], (*at, key))
-    return found
+            paths += places(document[key], (*at, key))
+    return paths
 
 
 def mutate(document: Any, draw: Callable[[Any], Any], known: list[tuple[str | int, ...]]) -> bytes:

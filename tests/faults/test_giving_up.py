@@ -59,7 +59,7 @@ def drain_and_stop(provider_s: float, *, fails: bool = False) -> tuple[list[Ledg
         assert system.orchestrator.status().phase is Phase.DRAINED
 
     simulate(make, work)
-    return [one.after for one in ledger.history], ledger.history[-1].note, provider[0].cancelled
+    return [change.after for change in ledger.history], ledger.history[-1].note, provider[0].cancelled
 
 
 @pytest.mark.parametrize("cancel_s", [0.0, 0.3, CANCEL_LIMIT_S * 0.9])
@@ -78,20 +78,20 @@ def test_a_job_that_cannot_be_cancelled_is_parked(cancel_s: float, words: str) -
 
 
 def test_a_parked_job_is_reported_once_it_is_recorded() -> None:
-    told: list[str] = []
+    reports: list[str] = []
     ledger = MemoryLedger(lambda: 0.0)
 
     async def work() -> None:
-        book = PaidJobs(ledger, "scripted", told.append)
+        book = PaidJobs(ledger, "scripted", reports.append)
         await book.intend("shotclock:one", ("r1",), 64)
         book.park("shotclock:one", "no job carries the tag")
-        assert told == []
+        assert reports == []
         await book.wait_settled()
 
     run_virtual(work())
-    (said,) = told
-    assert "shotclock:one is parked: no job carries the tag" in said
-    assert "shotclock jobs settle" in said
+    (report,) = reports
+    assert "shotclock:one is parked: no job carries the tag" in report
+    assert "shotclock jobs settle" in report
     assert ledger.history[-1].after is LedgerState.PARKED
 
 

@@ -40,7 +40,7 @@ def record(tag: str) -> JobRecord:
 def tags(path: Path) -> set[str]:
     """What a new start finds, after its checks."""
     with contextlib.closing(SqliteLedger(path, time.time)) as ledger:
-        return {one.tag for one in asyncio.run(ledger.jobs())}
+        return {job.tag for job in asyncio.run(ledger.jobs())}
 
 
 async def wait_reached(gate: Gate) -> None:
@@ -77,8 +77,8 @@ def test_after_a_failed_sync_all_callers_get_an_error_and_nothing_is_synced_agai
         await asyncio.sleep(0)
         syncs, writes = disk.syncs.total(), disk.writes.total()
         gate.open()
-        told = asyncio.gather(syncing, *queued, return_exceptions=True)
-        answers = await asyncio.wait_for(told, 30)
+        results = asyncio.gather(syncing, *queued, return_exceptions=True)
+        answers = await asyncio.wait_for(results, 30)
         assert all(isinstance(answer, LedgerError) and "stopped" in str(answer) for answer in answers), (
             answers
         )
@@ -112,8 +112,8 @@ def test_a_full_disk_stops_the_ledger_and_what_was_acknowledged_is_kept(tmp_path
     with contextlib.closing(open_ledger(tmp_path, disk)) as ledger:
         asyncio.run(main(ledger))
     with contextlib.closing(open_ledger(tmp_path)) as ledger:
-        (kept,) = asyncio.run(ledger.jobs())
-    assert (kept.tag, kept.state) == ("kept", S.INTENT)
+        (job,) = asyncio.run(ledger.jobs())
+    assert (job.tag, job.state) == ("kept", S.INTENT)
 
 
 @pytest.mark.parametrize("reaches", [0, 1, 23, 24, 600, 4095])
@@ -180,8 +180,8 @@ def test_what_was_acknowledged_survives_a_power_cut_at_any_moment(
         asyncio.run(main(ledger))
     assert disk.syncs[""] > 3  # some of them were during checkpoints
     assert len(cuts) > 30
-    for left, known in cuts:
-        assert known <= tags(left)
+    for copy, known in cuts:
+        assert known <= tags(copy)
 
 
 def test_a_file_that_may_not_grow_is_reported_and_keeps_its_records(tmp_path: Path) -> None:
@@ -236,13 +236,13 @@ def test_every_printed_intent_is_there_after_sigkill(tmp_path: Path, writer: Pat
     assert process.stdout is not None
     printed = [process.stdout.readline() for _ in range(lines)]
     process.send_signal(signal.SIGKILL)
-    rest, _ = process.communicate()
-    whole = "".join(printed) + rest
+    remaining_output, _ = process.communicate()
+    whole = "".join(printed) + remaining_output
     acknowledged = set(whole[: whole.rfind("\n")].split())
     assert len(acknowledged) >= lines
-    found = tags(tmp_path / "ledger.db")
-    assert acknowledged <= found
-    assert len(found - acknowledged) <= 4  # one a lane may have been synced and not yet printed
+    stored = tags(tmp_path / "ledger.db")
+    assert acknowledged <= stored
+    assert len(stored - acknowledged) <= 4  # one a lane may have been synced and not yet printed
 
 
 # one writer, many readers
@@ -294,10 +294,10 @@ def test_a_full_queue_takes_no_intent_but_every_move(tmp_path: Path) -> None:
 
 def test_close_finishes_what_was_asked_and_refuses_the_rest(tmp_path: Path) -> None:
     async def main(ledger: SqliteLedger) -> None:
-        asked = [asyncio.create_task(ledger.intend(record(f"job-{i}"))) for i in range(200)]
+        intents = [asyncio.create_task(ledger.intend(record(f"job-{i}"))) for i in range(200)]
         await asyncio.sleep(0)
         ledger.close()
-        await asyncio.gather(*asked)
+        await asyncio.gather(*intents)
         with pytest.raises(LedgerError, match="closed"):
             await ledger.intend(record("later"))
         ledger.close()
@@ -354,9 +354,9 @@ def test_a_forked_child_can_neither_write_nor_keep_the_file_held(tmp_path: Path)
 
 
 def test_closing_frees_the_file_before_a_forked_child_has_let_go_of_it(tmp_path: Path) -> None:
-    held, let_go = os.pipe()
+    read_end, let_go = os.pipe()
     in_time = [True]  # handlers stay for good: later forks must not wait
-    os.register_at_fork(after_in_child=lambda: in_time and os.read(held, 1))  # runs before the ledger's
+    os.register_at_fork(after_in_child=lambda: in_time and os.read(read_end, 1))  # runs before the ledger's
     ledger = open_ledger(tmp_path)
     asyncio.run(ledger.intend(record("parent's")))
     child = os.fork()

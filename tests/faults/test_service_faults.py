@@ -58,9 +58,9 @@ async def fill_disk(place: Place) -> tuple[ServiceProcess, str]:
 
 
 async def fill(place: Place, books: ProviderAccount) -> None:
-    serving, said = await fill_disk(place)
-    assert "no more jobs are submitted" in said
-    assert str(place.ledger) in said
+    serving, words = await fill_disk(place)
+    assert "no more jobs are submitted" in words
+    assert str(place.ledger) in words
     paid = len(books.list_paid())
     for outcome in await ask(place, 5):
         assert isinstance(outcome, Degraded)

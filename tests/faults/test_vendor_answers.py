@@ -68,12 +68,12 @@ def test_connecting_ends_in_one_line_whatever_is_answered(
     read: str, what: str, endpoint: IbmEndpoint, proxy: Tampering
 ) -> None:
     proxy.answer(read, NONSENSE[what])
-    said = ""
+    text = ""
     try:
         asyncio.run(endpoint.ibm().close())
     except ShotclockError as error:
-        said = str(error)
-    assert "\n" not in said
+        text = str(error)
+    assert "\n" not in text
 
 
 CONFIGURATIONS = [
@@ -182,12 +182,12 @@ def test_no_answer_about_the_device_breaks_its_identity(
     provider = endpoint.ibm()
     proxy.answer("GET /backends/[^/]+/properties$", NONSENSE[what])
     proxy.answer(USAGE, NONSENSE[what])
-    said = ""
+    text = ""
     try:
         assert identify(provider).backend == "ibm_torino"
     except ProviderError as error:
-        said = str(error)
-    assert "\n" not in said
+        text = str(error)
+    assert "\n" not in text
 
 
 BROKEN = {**{name: NONSENSE[name] for name in ("null", "list", "not json")}, "dropped": DROPPED}
@@ -232,8 +232,8 @@ def test_a_submit_whose_answer_is_not_understood_is_found_by_its_tag(
         assert (await expect_refusal(provider.submit(lost))).kind is FaultKind.AMBIGUOUS
         promised = provider.budget.reservation
         assert promised > 0.0
-        (found,) = await provider.find(lost.tag)
-        assert (await provider.collect(found)).samples[0].shots == 100
+        (adopted,) = await provider.find(lost.tag)
+        assert (await provider.collect(adopted)).samples[0].shots == 100
         assert proxy.count(SUBMIT) == 1
 
     asyncio.run(main())
@@ -322,7 +322,7 @@ def test_a_job_that_is_never_found_has_ended(endpoint: IbmEndpoint, proxy: Tampe
 
 
 def program_ids(proxy: Tampering) -> list[str]:
-    return [json.loads(body)["program_id"] for seen, body in proxy.bodies if seen.endswith("/jobs")]
+    return [json.loads(body)["program_id"] for path, body in proxy.bodies if path.endswith("/jobs")]
 
 
 def test_a_404_that_names_no_program_keeps_the_executor(endpoint: IbmEndpoint, proxy: Tampering) -> None:

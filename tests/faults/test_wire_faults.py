@@ -59,40 +59,40 @@ def site(tmp_path: Path) -> Site:
 
 def damage_first(encode: Callable[..., Any], times: int) -> tuple[Callable[..., Any], list[Any]]:
     """The encoder, whose first results are damaged; and every message it made."""
-    made: list[Any] = []
+    messages: list[Any] = []
 
     def damage(*words: Any) -> Any:
         message = encode(*words)
-        made.append(message)
-        if len(made) <= times:
+        messages.append(message)
+        if len(messages) <= times:
             message.crc32c ^= 1
         return message
 
-    return damage, made
+    return damage, messages
 
 
 @pytest.mark.parametrize(("times", "kind", "attempts"), [(0, Done, 1), (2, Done, 3), (99, Failed, 3)])
 def test_a_request_damaged_on_its_way_is_sent_again_a_few_times(
     site: Site, monkeypatch: pytest.MonkeyPatch, times: int, kind: type[Outcome], attempts: int
 ) -> None:
-    damaged, made = damage_first(codec.encode_subproblem, times)
+    damaged, messages = damage_first(codec.encode_subproblem, times)
     monkeypatch.setattr("shotclock.wire.client.encode_subproblem", damaged)
 
     async def work(system: Loopback) -> None:
         assert isinstance(await system.trainer().solve(make_subproblem()), kind)
-        assert len(made) == attempts
+        assert len(messages) == attempts
         assert system.dispatcher.solved == (kind is Done)
 
     run(site, work)
 
 
 def test_a_damaged_circuit_is_sent_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    damaged, made = damage_first(codec.encode_circuit, 1)
+    damaged, messages = damage_first(codec.encode_circuit, 1)
     monkeypatch.setattr("shotclock.wire.client.encode_circuit", damaged)
 
     async def work(system: Loopback) -> None:
         assert isinstance(await system.trainer().execute(CIRCUIT), Executed)
-        assert len(made) == 2
+        assert len(messages) == 2
         assert len(system.dispatcher.circuits) == 1
 
     run(site, work)
@@ -378,8 +378,8 @@ def test_a_certificate_that_expires_in_use_is_reported_once_until_it_is_renewed(
     today += timedelta(hours=25)
     assert not live.refresh()
     assert not live.refresh()
-    (said,) = refused
-    assert f"{files.certificate}: expired on" in said
+    (report,) = refused
+    assert f"{files.certificate}: expired on" in report
     site.issue(TRAINER, hours=(-1, 48))
     assert live.refresh()
     assert not live.refresh()

@@ -140,8 +140,8 @@ def test_work_that_waits_is_never_begun_once_its_caller_left(host: Host, tmp_pat
         await wait_written(tmp_path / "pid")
         waiting = [asyncio.create_task(host.pool.run(Path.touch, tmp_path / "begun")) for _ in range(2)]
         await asyncio.sleep(0)
-        for one in (*waiting, running):
-            one.cancel()
+        for task in (*waiting, running):
+            task.cancel()
         await asyncio.wait({*waiting, running})
         await host.pool.run(os.getpid)
 
@@ -265,11 +265,11 @@ def test_what_is_prepared_is_in_the_memory_of_every_worker(host: Host) -> None:
     host.pool.prepare(remember)
 
     async def main() -> list[int]:
-        found = []
+        recalled = []
         for _ in range(2):
-            found.append(await host.pool.run(recall))
+            recalled.append(await host.pool.run(recall))
             os.kill(await host.pool.run(os.getpid), signal.SIGKILL)
-        return found
+        return recalled
 
     assert asyncio.run(main()) == [8, 8]
     assert not KEPT

@@ -109,8 +109,8 @@ class Tab:
     def names(self, role: str) -> list[str]:
         """Accessible names of the elements of a role."""
         nodes = self.send("Accessibility.getFullAXTree")["nodes"]
-        found = [node for node in nodes if not node["ignored"] and node["role"]["value"] == role]
-        return [str(node.get("name", {}).get("value", "")) for node in found]
+        with_role = [node for node in nodes if not node["ignored"] and node["role"]["value"] == role]
+        return [str(node.get("name", {}).get("value", "")) for node in with_role]
 
     def pdf(self) -> bytes:
         """The page on paper, by its own style sheet's page size."""
@@ -118,16 +118,16 @@ class Tab:
         return base64.b64decode(printed["data"])
 
     def _keep(self, event: dict[str, Any]) -> None:
-        method, told = event.get("method", ""), event.get("params", {})
+        method, parameters = event.get("method", ""), event.get("params", {})
         self._seen.add(method)
         if method == "Network.requestWillBeSent":
-            self.asked.append(told["request"]["url"])
-        elif method == "Log.entryAdded" and told["entry"]["level"] == "error":
-            self.said.append(told["entry"]["text"])
+            self.asked.append(parameters["request"]["url"])
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            self.said.append(parameters["entry"]["text"])
         elif method == "Runtime.exceptionThrown":
-            self.said.append(told["exceptionDetails"]["text"])
-        elif method == "Runtime.consoleAPICalled" and told["type"] in {"error", "assert"}:
-            self.said.append(" ".join(str(one.get("value")) for one in told["args"]))
+            self.said.append(parameters["exceptionDetails"]["text"])
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in {"error", "assert"}:
+            self.said.append(" ".join(str(argument.get("value")) for argument in parameters["args"]))
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._left:
@@ -136,14 +136,14 @@ class Tab:
                 raise BrowserError("the browser ended")
             self._left += more
         message, _, self._left = self._left.partition(b"\0")
-        found: dict[str, Any] = json.loads(message)
-        return found
+        message_parsed: dict[str, Any] = json.loads(message)
+        return message_parsed
 
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Tab]:
     """A browser with one tab, ended afterwards. profile: a dedicated folder."""
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    program = next((path for name in NAMES if (path := shutil.which(name))), None)
     if program is None:
         raise BrowserError(MISSING)
     command_in, command_out = os.pipe()

@@ -57,10 +57,10 @@ def part(folder: Path, error: RunError) -> None:
 
 
 def parameters_of(model: nn.Module) -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for value in model.state_dict().values():
-        found.update(value.numpy().tobytes())
-    return found.hexdigest()
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def main(folder: Path, target: str, how: str) -> None:

@@ -171,16 +171,16 @@ def find_defects(tab: Tab, page: Path) -> list[Defect]:
             tab.run(OPEN_ALL)
         for width in WIDTHS:
             tab.resize(width)
-            defects += [Defect(f"{width} px, details {details}", one) for one in tab.run(SIZES)]
-            defects += [Defect(f"{width} px, details {details}", one) for one in tab.run(TEXT, False)]
+            defects += [Defect(f"{width} px, details {details}", text) for text in tab.run(SIZES)]
+            defects += [Defect(f"{width} px, details {details}", text) for text in tab.run(TEXT, False)]
     for scheme in ("light", "dark"):
         tab.media(scheme=scheme)
-        defects += [Defect(scheme, one) for one in tab.run(PALE, CONTRAST)]
-        defects += [Defect(scheme, one) for one in tab.run(FAINT, LINE_CONTRAST)]
+        defects += [Defect(scheme, text) for text in tab.run(PALE, CONTRAST)]
+        defects += [Defect(scheme, text) for text in tab.run(FAINT, LINE_CONTRAST)]
     tab.media("print")
     tab.resize(PAPER_PX)
-    defects += [Defect("paper", one) for one in [*tab.run(SIZES), *tab.run(TEXT, True)]]
-    defects += [Defect("paper", one) for one in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
+    defects += [Defect("paper", text) for text in [*tab.run(SIZES), *tab.run(TEXT, True)]]
+    defects += [Defect("paper", text) for text in [*tab.run(SCROLLS), *tab.run(PALE, CONTRAST)]]
     pages = len(re.findall(rb"/Type\s*/Page\b", tab.pdf()))
     if not 1 <= pages <= MOST_PAGES:
         defects.append(Defect("paper", f"{pages} pages"))

@@ -49,9 +49,9 @@ def make_load_page(folder: Path) -> Path:
     for number, rate in enumerate((60.0, 120.0, 90.0)):
         queue = Queue(lambda call: 0.004, lambda call: late if call % 3 == 0 and call > 1_500 else done)
         own = replace(plan, rate_per_s=rate, seed=number)
-        made = [replace(call, run=number) for call in run_load(own, queue)]
-        runs.append(judge(made, own, "quantum"))
-        calls += made
+        calls_of_run = [replace(call, run=number) for call in run_load(own, queue)]
+        runs.append(judge(calls_of_run, own, "quantum"))
+        calls += calls_of_run
     facts = LoadFacts(
         "0.1.0",
         "2026-11-22T10:00:00+00:00",
@@ -134,8 +134,8 @@ PAGES: dict[str, Callable[[Path], Path]] = {
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
-    with browser(tmp_path_factory.mktemp("profile")) as found:
-        yield found
+    with browser(tmp_path_factory.mktemp("profile")) as browser_tab:
+        yield browser_tab
 
 
 @pytest.mark.parametrize("kind", PAGES)
@@ -212,8 +212,8 @@ def test_a_sound_page_is_not_complained_of(tab: Tab, tmp_path: Path) -> None:
 def test_a_broken_page_is_complained_of(where: str, tab: Tab, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(FRAME + BROKEN[where], encoding="utf-8")
-    found = [str(defect) for defect in find_defects(tab, page)]
-    assert any(where in one for one in found), found
+    defects = [str(defect) for defect in find_defects(tab, page)]
+    assert any(where in defect for defect in defects), defects
 
 
 def test_without_a_browser_the_tests_fail_in_a_clear_line(

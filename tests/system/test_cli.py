@@ -70,8 +70,8 @@ def write_settings(folder: Path, text: str) -> str:
 def test_bad_input_is_one_line_and_its_exit_code(
     shotclock: Cli, arguments: list[str], code: int, words: tuple[str, ...]
 ) -> None:
-    got, out, err = shotclock("bench", "--quick", *arguments)
-    assert got == code, err
+    ended_with, out, err = shotclock("bench", "--quick", *arguments)
+    assert ended_with == code, err
     assert out == ""
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
     assert all(word in line for word in words), line
@@ -103,12 +103,12 @@ def test_a_bad_settings_file_is_one_line(
 
 
 def test_a_folder_in_use_is_not_written_over(shotclock: Cli, tmp_path: Path) -> None:
-    kept = tmp_path / "kept.txt"
-    kept.write_text("mine")
+    other_file = tmp_path / "kept.txt"
+    other_file.write_text("mine")
     code, _, err = shotclock(*small_bench(tmp_path))
     assert code == 2
     assert "is not empty" in err
-    assert kept.read_text() == "mine"
+    assert other_file.read_text() == "mine"
 
 
 def test_a_failed_threshold_is_99_and_an_inconclusive_one_is_5_under_strict(
@@ -328,12 +328,12 @@ CALLED = "shotclock_calls_total[('client', 'hybrid-colocated'), ('outcome', 'don
 
 def scrape_calls(process: subprocess.Popen[str], port: int) -> dict[str, float]:
     """Its metrics, once five calls have been answered."""
-    found: dict[str, float] = {}
-    while found.get(CALLED, 0) < 5:
+    metrics: dict[str, float] = {}
+    while metrics.get(CALLED, 0) < 5:
         assert process.poll() is None
         time.sleep(0.1)
-        found = scrape(port)
-    return found
+        metrics = scrape(port)
+    return metrics
 
 
 def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_sigterm_keeps_a_marked_partial_result_where_ctrl_c_is_ignored(tmp_path:
 def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Path) -> None:
     port, out = free_port(), tmp_path / "run"
     process = start_run(out, "--metrics", str(port))
-    found = scrape_calls(process, port)
+    metrics = scrape_calls(process, port)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=600)
     assert process.returncode == 130, stderr
@@ -373,9 +373,9 @@ def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Pa
         "hybrid_call_success_ratio",
         "shotclock_deadline_hit_ratio",
     ):
-        assert f"{name}{client}]" in found, sorted(found)
-    assert f"stale_parameter_count_total{client}, ('decision', 'revalidated')]" in found
-    assert found[f"hybrid_call_success_ratio{client}]"] == 1.0
+        assert f"{name}{client}]" in metrics, sorted(metrics)
+    assert f"stale_parameter_count_total{client}, ('decision', 'revalidated')]" in metrics
+    assert metrics[f"hybrid_call_success_ratio{client}]"] == 1.0
 
 
 def test_a_port_that_is_taken_is_said_before_anything_runs(shotclock: Cli, tmp_path: Path) -> None:

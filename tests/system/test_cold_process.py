@@ -95,8 +95,8 @@ def run(program: str, folder: Path) -> dict[str, Any]:
         [sys.executable, file], capture_output=True, text=True, check=False, env=environment
     )
     assert ended.returncode == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return found
+    document: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return document
 
 
 def test_an_attached_loop_without_a_service_gets_classical_answers(tmp_path: Path) -> None:

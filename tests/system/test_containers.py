@@ -80,12 +80,12 @@ def test_a_service_is_ready_and_ends_well_beside_a_full_cache(tmp_path: Path) ->
     surroundings = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     with subprocess.Popen([*limited, *serve], stderr=subprocess.PIPE, text=True, env=surroundings) as service:
         assert service.stderr is not None
-        said = []
+        lines = []
         for line in service.stderr:
-            said.append(line)
+            lines.append(line)
             if line.startswith("ready"):
                 service.terminate()
-    text = "".join(said)
+    text = "".join(lines)
     assert service.returncode == 0, text
     assert "cannot be written: File too large; templates are compiled again at each start" in text
     assert "ready: emulated provider" in text

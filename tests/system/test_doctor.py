@@ -63,8 +63,8 @@ def run_doctor(
 
 
 def check(document: Any, name: str) -> Any:
-    (found,) = [check for check in document["checks"] if check["name"] == name]
-    return found
+    (check_found,) = [check for check in document["checks"] if check["name"] == name]
+    return check_found
 
 
 def test_all_is_well_and_nothing_was_submitted(run_doctor: Doctor, endpoint: IbmEndpoint) -> None:
@@ -115,7 +115,7 @@ def test_answers_that_make_no_sense_are_a_line_each(
             code, document = run_doctor("", "--provider", "ibm")
         failed = [check for check in document["checks"] if not check["ok"]]
         assert code == CODES["environment" if failed else "well"]
-        assert all("\n" not in one["said"] and one["fix"] for one in failed)
+        assert all("\n" not in check["said"] and check["fix"] for check in failed)
         # an empty document is a usage of which nothing is reported
         assert failed or (what, read) == ("empty", "/instances/usage$")
 
@@ -146,10 +146,10 @@ def test_a_sampler_of_ones_own_is_reachable(run_doctor: Doctor) -> None:
 
 def test_a_template_store_that_cannot_be_written_is_a_warning(run_doctor: Doctor) -> None:
     code, document = run_doctor("[circuits]\ntemplate_store = '/proc/none'", "--provider", "emulated")
-    found = check(document, "template store")
-    assert (code, document["ok"], found["ok"]) == (CODES["well"], True, True)
-    assert "/proc/none: cannot be written: " in found["said"]
-    assert "circuits.template_store" in found["fix"]
+    check_found = check(document, "template store")
+    assert (code, document["ok"], check_found["ok"]) == (CODES["well"], True, True)
+    assert "/proc/none: cannot be written: " in check_found["said"]
+    assert "circuits.template_store" in check_found["fix"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_services_certificate_is_checked(
         f'authorities = "{files.authorities}"'
     )
     ended, document = run_doctor(settings, "--provider", "emulated")
-    found = check(document, "certificate")
-    assert (ended, found["ok"]) == (code, ok)
-    assert f"{files.certificate}: {says}" in found["said"]
-    assert (found["fix"] == "") == (says == "valid")
+    check_found = check(document, "certificate")
+    assert (ended, check_found["ok"]) == (code, ok)
+    assert f"{files.certificate}: {says}" in check_found["said"]
+    assert (check_found["fix"] == "") == (says == "valid")

@@ -183,8 +183,8 @@ def own(tmp_path: Path) -> str:
 
 def test_a_circuit_of_ones_own_is_asked_and_costs_money(own: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    asked = ["--circuit", own, "--value", "theta=0.3", "--shots", "64", "--out", str(out)]
-    result = ran(*asked, "--clock", "virtual", "--rate", "2", "--duration", "40")
+    arguments = ["--circuit", own, "--value", "theta=0.3", "--shots", "64", "--out", str(out)]
+    result = ran(*arguments, "--clock", "virtual", "--rate", "2", "--duration", "40")
     assert result.exit_code in {0, 4, 99}
     assert "own.qasm, 64 shots, 2 bits" in result.stdout
     assert "EMULATED, VIRTUAL CLOCK: " in result.stdout
@@ -202,9 +202,11 @@ def test_a_running_orchestrator_runs_the_circuit_or_refuses_it_in_a_line(own: st
     serve = {"listen": "127.0.0.1:0", "metrics": "127.0.0.1:0", "insecure": True, "sizes": (2,)}
     service = Service(load_settings(None, {"serve": serve, "kernel": {"n": 2}}))
     try:
-        asked = ["--target", f"127.0.0.1:{service.start().grpc_port}", "--circuit", own, *PATIENT]
-        refusal = run_refused(*asked)
-        result = ran(*asked, "--value", "theta=1", "--scenario", "single-stream", "--duration", "2", "--json")
+        arguments = ["--target", f"127.0.0.1:{service.start().grpc_port}", "--circuit", own, *PATIENT]
+        refusal = run_refused(*arguments)
+        result = ran(
+            *arguments, "--value", "theta=1", "--scenario", "single-stream", "--duration", "2", "--json"
+        )
     finally:
         service.close()
     assert isinstance(refusal, SettingsError)

@@ -28,8 +28,8 @@ BUILTIN = frozenset(("echo", "mkdir"))
 
 
 def jobs(workflow: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
-    return found
+    jobs_of: dict[str, Any] = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    return jobs_of
 
 
 def steps() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -95,8 +95,10 @@ def test_every_command_of_a_workflow_resolves() -> None:
         subprocess.run(["bash", "-n", "-c", line], check=True)
         words = line.split()
         if words[0] == "make":
-            asked = [word for word in words[1:] if word not in {"-C", "base", "change"}]
-            ended = subprocess.run(["make", "--dry-run", *asked], cwd=ROOT, capture_output=True, check=False)
+            targets = [word for word in words[1:] if word not in {"-C", "base", "change"}]
+            ended = subprocess.run(
+                ["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, check=False
+            )
             assert ended.returncode == 0, f"{where}: {line}"
         elif words[0] not in BUILTIN:
             path = ROOT / words[0].removeprefix("change/")

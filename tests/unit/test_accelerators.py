@@ -19,9 +19,9 @@ def test_cards_are_in_the_order_of_their_numbers_and_connectors_are_left_out(tmp
     amd_host(tmp_path, cards=(10, 2))
     write(tmp_path, "sys/class/drm/card2-DP-1/device/vendor", "0x1002")
     write(tmp_path, "sys/class/drm/renderD128/device/vendor", "0x1002")
-    found = accelerators(tmp_path)
-    assert [card.card for card in found] == ["card2", "card10"]
-    assert [card.address for card in found] == ["0000:02:00.0", "0000:0a:00.0"]
+    cards = accelerators(tmp_path)
+    assert [card.card for card in cards] == ["card2", "card10"]
+    assert [card.address for card in cards] == ["0000:02:00.0", "0000:0a:00.0"]
 
 
 def test_a_card_tells_memory_and_firmware_and_leaves_out_what_is_unknown(tmp_path: Path) -> None:

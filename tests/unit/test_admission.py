@@ -62,7 +62,9 @@ def test_a_call_that_cannot_finish_gets_the_budget_left_and_the_time_it_takes() 
 )
 def test_overload_refuses_low_first_then_normal_and_never_high(mean_ms: int, refused: set[Priority]) -> None:
     threshold = 20 * NS_PER_MS
-    assert {one for one in Priority if overload(mean_ms * NS_PER_MS, threshold, one)} == refused
+    assert {
+        priority for priority in Priority if overload(mean_ms * NS_PER_MS, threshold, priority)
+    } == refused
 
 
 def test_an_overloaded_queue_names_its_limit() -> None:

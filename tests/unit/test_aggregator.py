@@ -297,8 +297,8 @@ def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str) -> None:
-    made = [AuditEntry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
-    assert any(said in violation for violation in find_violations(made))
+    entries_made = [AuditEntry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
+    assert any(said in violation for violation in find_violations(entries_made))
 
 
 class ListAudit:
@@ -353,8 +353,8 @@ def test_racing_workers_leave_a_linearizable_history(plans: list[list[str]]) -> 
 def test_a_revalidated_choice_is_never_worse_than_classical_or_nothing(
     present: int, past: int, sampled: int
 ) -> None:
-    surrogate, asked = random_subproblem(N, present), random_subproblem(N, past)
-    outcome = done(asked, list_all_bits()[sampled : sampled + 1])
+    surrogate, original = random_subproblem(N, present), random_subproblem(N, past)
+    outcome = done(original, list_all_bits()[sampled : sampled + 1])
     choice = revalidate(surrogate, outcome)
     assert outcome.classical is not None
     floor = min(surrogate.offset, surrogate.energy(outcome.classical.bits))

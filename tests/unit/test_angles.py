@@ -139,13 +139,13 @@ def test_angles_do_not_depend_on_the_objectives_scale(exponent: int, seed: int, 
     subproblem = random_subproblem(6, seed)
     scaled = Subproblem(subproblem.quadratic * 2.0**exponent, subproblem.linear * 2.0**exponent)
     layers = 2 if way == "two layers" else 1
-    one, other = (
+    plain, other = (
         cold(each) if way == "cold" else parameters(each, np.zeros(6, np.uint8), layers)
         for each in (subproblem, scaled)
     )
-    np.testing.assert_allclose(other.field, one.field, rtol=1e-12)
-    np.testing.assert_allclose(other.coupling, one.coupling, rtol=1e-12)
-    np.testing.assert_array_equal(other.mixer, one.mixer)
+    np.testing.assert_allclose(other.field, plain.field, rtol=1e-12)
+    np.testing.assert_allclose(other.coupling, plain.coupling, rtol=1e-12)
+    np.testing.assert_array_equal(other.mixer, plain.mixer)
 
 
 def test_nothing_to_minimise_has_no_phases() -> None:
@@ -157,12 +157,12 @@ def test_nothing_to_minimise_has_no_phases() -> None:
 
 def test_two_layers_ramp_and_one_is_the_default() -> None:
     subproblem, incumbent = random_subproblem(5, 1), np.array([0, 1, 0, 1, 1], np.uint8)
-    one, two = parameters(subproblem, incumbent), parameters(subproblem, incumbent, 2)
-    assert (one.layers, two.layers) == (1, 2)
-    np.testing.assert_array_equal(two.warm, one.warm)
-    np.testing.assert_allclose(two.field, np.array([[0.5], [1.5]]) * one.field)
-    np.testing.assert_allclose(two.coupling, np.array([[[0.5]], [[1.5]]]) * one.coupling)
-    np.testing.assert_allclose(two.mixer, [-0.45, -0.15])
+    one_layer, two_layers = parameters(subproblem, incumbent), parameters(subproblem, incumbent, 2)
+    assert (one_layer.layers, two_layers.layers) == (1, 2)
+    np.testing.assert_array_equal(two_layers.warm, one_layer.warm)
+    np.testing.assert_allclose(two_layers.field, np.array([[0.5], [1.5]]) * one_layer.field)
+    np.testing.assert_allclose(two_layers.coupling, np.array([[[0.5]], [[1.5]]]) * one_layer.coupling)
+    np.testing.assert_allclose(two_layers.mixer, [-0.45, -0.15])
 
 
 def test_two_ideal_layers_lower_the_mean_energy_further_than_one() -> None:
@@ -171,6 +171,8 @@ def test_two_ideal_layers_lower_the_mean_energy_further_than_one() -> None:
         subproblem = random_subproblem(8, seed)
         incumbent = Greedy().solve(subproblem)
         energies = spins_energy(subproblem)
-        one, two = (probabilities(parameters(subproblem, incumbent, p)) @ energies for p in (1, 2))
-        gains.append(one - two)
+        one_layer, two_layers = (
+            probabilities(parameters(subproblem, incumbent, p)) @ energies for p in (1, 2)
+        )
+        gains.append(one_layer - two_layers)
     assert np.mean(gains) > 0.0

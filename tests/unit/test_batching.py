@@ -83,8 +83,8 @@ def test_lines_limits_and_deadlines_are_kept(
         at_ns += round(predict_s(job.pubs, job.shots) * 1e9)
         assert job.finished_ns == at_ns <= job.deadline_ns
         assert 1 <= len(job.pubs) <= max_pubs
-        wanted = [placement.waiting.shots for pub in job.pubs for placement in pub]
-        assert job.shots == min(max(wanted), 1000)
+        shots = [placement.waiting.shots for pub in job.pubs for placement in pub]
+        assert job.shots == min(max(shots), 1000)
         for pub in job.pubs:
             qubits = [qubit for placement in pub for qubit in placement.line]
             assert len(set(qubits)) == len(qubits)
@@ -95,11 +95,11 @@ def test_lines_limits_and_deadlines_are_kept(
 def test_an_earlier_deadline_never_loses_its_place_to_a_later_one(
     requests: list[Waiting[str]], data: st.DataObject
 ) -> None:
-    requests.sort(key=lambda one: (one.deadline_ns, one.arrival))
-    kept = data.draw(st.integers(0, len(requests)))
-    alone, together = where(plan_of(requests[:kept])), where(plan_of(requests))
-    earlier = {request.call for request in requests[:kept]}
-    assert alone == {one: place for one, place in together.items() if one in earlier}
+    requests.sort(key=lambda placement: (placement.deadline_ns, placement.arrival))
+    number_kept = data.draw(st.integers(0, len(requests)))
+    alone, together = where(plan_of(requests[:number_kept])), where(plan_of(requests))
+    earlier = {request.call for request in requests[:number_kept]}
+    assert alone == {placement: place for placement, place in together.items() if placement in earlier}
 
 
 @given(waiting(), st.randoms())

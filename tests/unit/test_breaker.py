@@ -166,9 +166,9 @@ class AnyHistory(RuleBasedStateMachine):
     @rule(times=st.integers(1, 3))
     def asks_to_probe(self, times: int) -> None:
         for _ in range(times):
-            wanted = self.expected is HALF_OPEN and self.probes == 0
-            assert self.breaker.probe_due(self.now) is wanted
-            self.probes += wanted
+            is_probe_due = self.expected is HALF_OPEN and self.probes == 0
+            assert self.breaker.probe_due(self.now) is is_probe_due
+            self.probes += is_probe_due
 
     @precondition(lambda self: getattr(self, "probes", 0) > 0)
     @rule(ok=st.booleans())

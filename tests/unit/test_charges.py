@@ -33,11 +33,11 @@ def sum_cost(charges: Charges, prices: Prices = PRICES) -> Cost:
 
 
 def test_jobs_that_were_given_up_are_paid_for() -> None:
-    plain, found = sum_cost(Charges()), sum_cost(Charges(abandoned=3, abandoned_s=1.5, abandoned_untold=1))
-    assert found.qpu_s == pytest.approx(plain.qpu_s + 1.5)
-    assert found.money == pytest.approx(plain.money + 3.0)
-    assert (found.abandoned_jobs, found.abandoned_qpu_s, found.abandoned_untold) == (3, 1.5, 1)
-    assert found.qpu_idle_s is None
+    plain, charged = sum_cost(Charges()), sum_cost(Charges(abandoned=3, abandoned_s=1.5, abandoned_untold=1))
+    assert charged.qpu_s == pytest.approx(plain.qpu_s + 1.5)
+    assert charged.money == pytest.approx(plain.money + 3.0)
+    assert (charged.abandoned_jobs, charged.abandoned_qpu_s, charged.abandoned_untold) == (3, 1.5, 1)
+    assert charged.qpu_idle_s is None
 
 
 def test_a_cost_tells_the_prices_it_was_reckoned_with() -> None:
@@ -56,19 +56,19 @@ def test_a_real_session_is_idle_where_neither_answered_nor_abandoned_jobs_ran() 
 
 def test_an_emulated_session_is_billed_by_the_training_and_its_abandoned_jobs_are_not_idle() -> None:
     session = replace(PRICES, session=True)
-    plain, found = sum_cost(Charges(), session), sum_cost(Charges(abandoned=1, abandoned_s=0.25), session)
+    plain, charged = sum_cost(Charges(), session), sum_cost(Charges(abandoned=1, abandoned_s=0.25), session)
     assert plain.qpu_idle_s is not None
-    assert found.qpu_idle_s == pytest.approx(max(0.0, plain.qpu_idle_s - 0.25))
+    assert charged.qpu_idle_s == pytest.approx(max(0.0, plain.qpu_idle_s - 0.25))
 
 
 def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None:
     given_up = {"abandoned_jobs": 12, "abandoned_qpu_s": 4.0, "abandoned_untold": 2, "sessions_untold": 1}
     run = summary({ARM: Calling(waits_ms=120.0, cost=make_cost(10.0).model_copy(update=given_up))})
-    said = " ".join(sentence.text for sentence in verdict(run).sentences)
+    text = " ".join(sentence.text for sentence in verdict(run).sentences)
     assert (
         f"{ARM} abandoned 12 submitted jobs, which took 4.00 of its 10.0 QPU s and has no usage reported for "
         f"2 such jobs and 1 session, so its cost is a lower bound."
-    ) in said
+    ) in text
     notes = [
         getattr(cell, "note", "") for group in tables.cost(run).groups for row in group.rows for cell in row
     ]
@@ -78,9 +78,9 @@ def test_verdict_and_table_say_what_was_given_up_and_what_nobody_tells() -> None
 
 
 def test_an_arm_that_gave_nothing_up_is_silent_about_it() -> None:
-    said = " ".join(s.text for s in verdict(summary({ARM: Calling(waits_ms=120.0)})).sentences)
-    assert "abandoned" not in said
-    assert "told no usage" not in said
+    text = " ".join(s.text for s in verdict(summary({ARM: Calling(waits_ms=120.0)})).sentences)
+    assert "abandoned" not in text
+    assert "told no usage" not in text
 
 
 @dataclass(frozen=True)

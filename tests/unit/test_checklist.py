@@ -37,9 +37,9 @@ def test_six_points_in_the_documents_order_each_with_its_fix_or_met() -> None:
         summary({COLOCATED: NEAR, CLOUD: FAR}),
         summary({COLOCATED: NEAR}, control=False),
     ):
-        found = judge_summary(run).checklist
-        assert [point.key for point in found] == list(TITLES)
-        assert all(bool(point.fix) is (point.state is not State.MET) for point in found)
+        checklist = judge_summary(run).checklist
+        assert [point.key for point in checklist] == list(TITLES)
+        assert all(bool(point.fix) is (point.state is not State.MET) for point in checklist)
 
 
 def test_nothing_is_met_without_a_hybrid_arm() -> None:
@@ -68,11 +68,11 @@ def test_a_fabric_is_chosen_only_among_several() -> None:
 
 
 def test_instruments_want_hardware_counters_too() -> None:
-    found = points(summary({COLOCATED: NEAR}, thresholds=(P50, P99)))[INSTRUMENTS]
-    assert found.state is State.NOT_MET
-    assert "no alert" not in found.said
-    assert "hardware counters" in found.said
-    assert f"{COLOCATED}.qpu_exec_time" in found.figures
+    point = points(summary({COLOCATED: NEAR}, thresholds=(P50, P99)))[INSTRUMENTS]
+    assert point.state is State.NOT_MET
+    assert "no alert" not in point.said
+    assert "hardware counters" in point.said
+    assert f"{COLOCATED}.qpu_exec_time" in point.figures
 
 
 def test_a_fallback_that_no_call_needed_is_not_measured() -> None:

@@ -155,10 +155,10 @@ def test_angles_do_not_depend_on_the_objectives_scale(exponent: float) -> None:
     upper = np.triu(rng.normal(size=(6, 6)), k=1)
     quadratic, linear, scale = upper + upper.T, rng.normal(size=6), 10.0**exponent
     incumbent = np.zeros(6, np.uint8)
-    one = parameters(Subproblem(quadratic, linear), incumbent)
+    scaled = parameters(Subproblem(quadratic, linear), incumbent)
     other = parameters(Subproblem(quadratic * scale, linear * scale), incumbent)
-    np.testing.assert_allclose(other.coupling, one.coupling, rtol=1e-12)
-    np.testing.assert_allclose(other.field, one.field, rtol=1e-12)
+    np.testing.assert_allclose(other.coupling, scaled.coupling, rtol=1e-12)
+    np.testing.assert_allclose(other.field, scaled.field, rtol=1e-12)
 
 
 def test_an_objective_without_coefficients_has_no_phases() -> None:

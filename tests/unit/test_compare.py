@@ -121,8 +121,8 @@ def test_one_metric_that_fails_fails_the_whole() -> None:
 
 
 def test_patterns_choose_and_set_limits_and_the_last_that_fits_counts() -> None:
-    wanted = [MetricLimit.parse("*.p50=5%"), MetricLimit.parse("arm.quantum_latency.p50 = 30%")]
-    comparison = compare(units("a", 5), units("b", 6), wanted)
+    limits = [MetricLimit.parse("*.p50=5%"), MetricLimit.parse("arm.quantum_latency.p50 = 30%")]
+    comparison = compare(units("a", 5), units("b", 6), limits)
     assert results(comparison) == {
         "arm.added_latency.software.p50": Result.FAIL,
         "arm.quantum_latency.p50": Result.PASS,
@@ -146,14 +146,14 @@ def test_a_limit_out_of_its_range_is_refused_as_a_percentage_without_its_sign_is
 
 def test_runs_that_were_not_made_in_turns_are_recognised() -> None:
     a, b = units("a", 5), units("b", 6)
-    later = [replace(one, started_at=f"2026-11-23T10:{n:02d}:00") for n, one in enumerate(b)]
+    later = [replace(unit, started_at=f"2026-11-23T10:{n:02d}:00") for n, unit in enumerate(b)]
     assert is_interleaved(a, b)
     assert not is_interleaved(a, later)
     comparison = compare(a, later)
     assert comparison.result is Result.INCONCLUSIVE
     assert "--sequential" in comparison.caveat
     assert compare(a, later, sequential=True).result is Result.FAIL
-    same = [replace(one, started_at="2026-11-22T10:00:00") for one in a]
+    same = [replace(unit, started_at="2026-11-22T10:00:00") for unit in a]
     assert not is_interleaved(same, b)
 
 
@@ -174,10 +174,10 @@ def test_a_run_with_too_few_calls_is_inconclusive_and_says_so() -> None:
         replace(unit, latencies={name: Sample(s.values_ns[::9]) for name, s in unit.latencies.items()})
         for unit in units("a", 5)
     ]
-    found = {decision.rule.metric: decision for decision in compare(few, units("b", 5)).decisions}
-    assert found["arm.added_latency.software.p50"].result is Result.PASS
-    assert found["arm.added_latency.software.p99"].result is Result.INCONCLUSIVE
-    assert "n=89" in found["arm.added_latency.software.p99"].why
+    decisions = {decision.rule.metric: decision for decision in compare(few, units("b", 5)).decisions}
+    assert decisions["arm.added_latency.software.p50"].result is Result.PASS
+    assert decisions["arm.added_latency.software.p99"].result is Result.INCONCLUSIVE
+    assert "n=89" in decisions["arm.added_latency.software.p99"].why
 
 
 def test_a_bench_runs_seeds_are_its_units_and_agree_with_its_summary(tmp_path: Path) -> None:
@@ -250,14 +250,14 @@ def test_two_runs_are_shown_as_a_table_and_one_line_says_what_is_missing(tmp_pat
 
 
 def test_levels_and_their_change_agree() -> None:
-    found = {
+    decisions = {
         decision.rule.metric: decision
         for decision in compare(units("a", 5), units("b", 6, share=900)).decisions
     }
-    p50 = found["arm.added_latency.software.p50"]
+    p50 = decisions["arm.added_latency.software.p50"]
     assert p50.change is not None
     assert p50.levels.change("ratio") == pytest.approx(p50.change.value)
-    share = found["arm.quantum_share"]
+    share = decisions["arm.quantum_share"]
     assert (share.levels.a, share.levels.b) == pytest.approx((0.99, 0.9))
     assert change(share) == "−9.00 pt"
     assert level(share, share.levels.a) == "99.0 %"
@@ -274,11 +274,15 @@ def test_an_interval_beyond_a_hundred_per_cent_is_not_printed(factor: float, spr
 
 def test_runs_without_a_call_settle_nothing_and_are_no_number() -> None:
     idle = [replace(unit, shares={"arm.quantum_share": (0, 0)}) for unit in units("a", 5)]
-    found = {decision.rule.metric: decision for decision in compare(idle, units("b", 5)).decisions}[
+    decisions = {decision.rule.metric: decision for decision in compare(idle, units("b", 5)).decisions}[
         "arm.quantum_share"
     ]
-    assert (found.result, found.levels.a, found.why) == (Result.INCONCLUSIVE, None, "a run without a call")
-    assert found.has_few_calls
+    assert (decisions.result, decisions.levels.a, decisions.why) == (
+        Result.INCONCLUSIVE,
+        None,
+        "a run without a call",
+    )
+    assert decisions.has_few_calls
 
 
 def test_runs_without_a_common_metric_are_refused() -> None:

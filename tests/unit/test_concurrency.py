@@ -21,11 +21,11 @@ def make_limit_of_one(maximum: int = 5) -> ConcurrencyLimit:
 
 def test_it_starts_at_the_lanes_and_halves() -> None:
     limit = ConcurrencyLimit(5)
-    seen = [limit.limit]
+    limits = [limit.limit]
     for _ in range(3):
         limit.record_overload()
-        seen.append(limit.limit)
-    assert seen == [5, 2, 1, 1]
+        limits.append(limit.limit)
+    assert limits == [5, 2, 1, 1]
 
 
 def test_a_limits_worth_of_good_jobs_raises_it_by_one() -> None:

@@ -88,9 +88,9 @@ def test_worse_than_the_incumbent_is_no_gain_and_no_loss() -> None:
 @given(st.integers(2, 10), st.integers(0, 1000), st.floats(-20.0, 20.0))
 def test_ratios_lie_between_nothing_and_the_optimum(n: int, seed: int, exponent: float) -> None:
     """Whatever the objective's scale; and a descent never makes a pool worse."""
-    made = random_subproblem(n, seed)
+    unscaled = random_subproblem(n, seed)
     scale = 10.0**exponent
-    subproblem = Subproblem(made.quadratic * scale, made.linear * scale)
+    subproblem = Subproblem(unscaled.quadratic * scale, unscaled.linear * scale)
     optimum = Exact().solve(subproblem)
     reference = QualityReference(0.0, subproblem.energy(optimum))
     drawn = execute(parameters(subproblem, np.zeros(n, np.uint8)), 30, 0.0, seed)
@@ -103,9 +103,9 @@ def test_ratios_lie_between_nothing_and_the_optimum(n: int, seed: int, exponent:
 
 
 def test_samples_of_any_integer_kind_run_the_code_that_is_compiled() -> None:
-    found = decode(TRAP, samples(([0, 0], 6), ([1, 1], 1)))
+    decoded = decode(TRAP, samples(([0, 0], 6), ([1, 1], 1)))
     compiled = len(cast("Any", _lowest).signatures)
     wide = Samples(np.asfortranarray(np.array([[0, 0], [1, 1]])), np.array([6, 1]))
     again = decode(TRAP, wide)
-    assert (again.energy, again.bits.tolist()) == (found.energy, [1, 1])
+    assert (again.energy, again.bits.tolist()) == (decoded.energy, [1, 1])
     assert len(cast("Any", _lowest).signatures) == compiled

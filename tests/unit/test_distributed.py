@@ -200,8 +200,8 @@ def test_what_rank_zero_applies_is_applied_by_the_other_at_the_same_step(
     assert (len(first.caller.asked), len(second.caller.asked)) == (2, 0)
     # compared where something was applied, and only there
     assert wire.looked == ["0: step 2", "1: step 2", "0: step 4", "1: step 4"]
-    for one in (first, second):
-        one.handle.flush()
+    for rank in (first, second):
+        rank.handle.flush()
     assert wire.looked[4:] == ["0: the flush after step 4", "1: the flush after step 4"]
 
 

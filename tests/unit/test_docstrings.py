@@ -40,12 +40,12 @@ class Record:
 
 def names_of(nodes: Iterable[ast.expr]) -> set[str]:
     """The last name of each expression: `dataclass` of `@dataclasses.dataclass(slots=True)`."""
-    found = set()
+    names = set()
     for node in nodes:
         bare = node.func if isinstance(node, ast.Call) else node
         bare = bare.value if isinstance(bare, ast.Subscript) else bare
-        found.add(getattr(bare, "attr", getattr(bare, "id", "")))
-    return found
+        names.add(getattr(bare, "attr", getattr(bare, "id", "")))
+    return names
 
 
 def classes(source: str) -> Iterator[ast.ClassDef]:
@@ -96,13 +96,13 @@ def test_each_attribute_of_a_record_has_a_line() -> None:
     paths = [path for path in sorted((ROOT / "src").rglob("*.py")) if GENERATED not in path.parents]
     sources = {path: path.read_text() for path in paths}
     models = find_models(sources.values())
-    found = [
+    faults = [
         f"{path.relative_to(ROOT)}:{record.line}: {record.name}: {fault}"
         for path, source in sources.items()
         for record in records(source, models)
         if (fault := find_fault(record))
     ]
-    assert not found, "write one attribute per docstring line (`name: what it is`):\n" + "\n".join(found)
+    assert not faults, "write one attribute per docstring line (`name: what it is`):\n" + "\n".join(faults)
 
 
 HEADS = ("@dataclass\nclass R:", "@dataclasses.dataclass(frozen=True)\nclass R(Generic[T]):", "class R(M):")

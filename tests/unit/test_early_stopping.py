@@ -52,7 +52,7 @@ def judge_run(folder: Path, settings: Any, slow: Callable[[int], bool] = lambda 
     loadgen.DestroyQSL(library)
     loadgen.DestroySUT(system)
     trace = (folder / "mlperf_log_trace.json").read_text(encoding="utf-8")  # which is not always JSON
-    latencies = [int(found) for found in re.findall(r'"complete_ns":(\d+)', trace)]
+    latencies = [int(match) for match in re.findall(r'"complete_ns":(\d+)', trace)]
     return LoadGenRun(latencies, (folder / "mlperf_log_summary.txt").read_text(encoding="utf-8"))
 
 
@@ -67,10 +67,10 @@ def settings_for(scenario: Any, queries: int) -> Any:
 
 @pytest.mark.parametrize("queries", [64, 65, 200, 1_000, 5_000])
 def test_as_many_of_the_slowest_are_allowed_as_loadgen_allows(tmp_path: Path, queries: int) -> None:
-    found = judge_run(tmp_path, settings_for(loadgen.TestScenario.SingleStream, queries))
-    (discarded,) = re.findall(r"Would discard (\d+) highest", found.summary)
-    (estimate,) = re.findall(r"Early stopping 90\.0th percentile estimate: (\d+)", found.summary)
-    sample = Sample.of(found.latencies_ns)
+    loadgen_run = judge_run(tmp_path, settings_for(loadgen.TestScenario.SingleStream, queries))
+    (discarded,) = re.findall(r"Would discard (\d+) highest", loadgen_run.summary)
+    (estimate,) = re.findall(r"Early stopping 90\.0th percentile estimate: (\d+)", loadgen_run.summary)
+    sample = Sample.of(loadgen_run.latencies_ns)
     allowed = allowance(queries, 0.90)
     # LoadGen's estimate of a stream stands one rank above what its rule for `server` lets pass, which is ours
     assert int(discarded) == allowed - 1
@@ -81,8 +81,8 @@ def test_as_many_of_the_slowest_are_allowed_as_loadgen_allows(tmp_path: Path, qu
 
 
 def test_the_fewest_calls_of_a_p99_are_loadgens(tmp_path: Path) -> None:
-    found = judge_run(tmp_path, settings_for(loadgen.TestScenario.SingleStream, 64))
-    (needed,) = re.findall(r"least (\d+) total queries", found.summary)
+    loadgen_run = judge_run(tmp_path, settings_for(loadgen.TestScenario.SingleStream, 64))
+    (needed,) = re.findall(r"least (\d+) total queries", loadgen_run.summary)
     assert allowance(int(needed), 0.99) == 1
     assert allowance(int(needed) - 1, 0.99) < 1
     assert allowance(63, 0.90) < 1 == allowance(64, 0.90)
@@ -94,10 +94,10 @@ def test_a_server_run_is_stopped_early_where_ours_passes(tmp_path: Path, every: 
     settings.server_target_qps = 4_000
     settings.server_target_latency_ns = TARGET_NS
     settings.server_target_latency_percentile = 0.99
-    found = judge_run(tmp_path, settings, lambda number: number % every == every - 1)
-    over = sum(latency > TARGET_NS for latency in found.latencies_ns)
-    assert len(found.latencies_ns) == 1_200
-    assert found.is_satisfied is (over <= allowance(1_200, 0.99))
+    loadgen_run = judge_run(tmp_path, settings, lambda number: number % every == every - 1)
+    over = sum(latency > TARGET_NS for latency in loadgen_run.latencies_ns)
+    assert len(loadgen_run.latencies_ns) == 1_200
+    assert loadgen_run.is_satisfied is (over <= allowance(1_200, 0.99))
 
 
 @pytest.mark.parametrize(

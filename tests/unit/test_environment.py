@@ -42,8 +42,8 @@ def test_another_firmware_is_another_environment(tmp_path: Path) -> None:
     before = Described("before", Site(amd_host(tmp_path), ROCM).facts())
     (tmp_path / "sys/class/drm/card0/device/fw_version/smc_fw_version").write_text("0x00556100\n")
     after = Described("after", Site(tmp_path, ROCM).facts())
-    (found,) = differences(before, after)
-    assert found.startswith("gpu_firmware: ")
+    (difference,) = differences(before, after)
+    assert difference.startswith("gpu_firmware: ")
     with pytest.raises(SettingsError, match="--despite gpu_firmware"):
         refuse_to_merge([before, after])
 

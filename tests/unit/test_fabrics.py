@@ -10,14 +10,14 @@ from shotclock.placement.same_host import CXL_DEVICES, RDMA_DEVICES, same_host
 
 
 def describe(root: Path) -> dict[str, str]:
-    return {one.name: str(one) for one in same_host(root)}
+    return {fabric.name: str(fabric) for fabric in same_host(root)}
 
 
 def test_a_host_without_special_fabrics_says_what_it_lacks(tmp_path: Path) -> None:
-    found = describe(tmp_path)
-    assert found["RDMA"] == "unavailable, because this host has no RDMA device"
-    assert found["CXL"] == "unavailable, because this host has no CXL device"
-    assert found["in process"].startswith("available, because")
+    by_name = describe(tmp_path)
+    assert by_name["RDMA"] == "unavailable, because this host has no RDMA device"
+    assert by_name["CXL"] == "unavailable, because this host has no CXL device"
+    assert by_name["in process"].startswith("available, because")
 
 
 @pytest.mark.parametrize(("name", "folder"), [("RDMA", RDMA_DEVICES), ("CXL", CXL_DEVICES)])

@@ -35,7 +35,7 @@ OTHERS = {
 
 def calls_that_write(path: Path) -> set[str]:
     """Names of the calls in a module that write a file by a name, in some way."""
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call):
             continue
@@ -45,29 +45,29 @@ def calls_that_write(path: Path) -> set[str]:
         ]
         on_files = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "files"
         if name in WRITING and not on_files:
-            found.add(name)
+            names.add(name)
         if name == "open" and any(len(mode) <= 3 and set(mode) & set("wax+") for mode in modes):
-            found.add(name)
-    return found
+            names.add(name)
+    return names
 
 
 def test_every_writer_goes_through_one_module() -> None:
-    found = {
+    writers = {
         (str(path.relative_to(SOURCES)), name)
         for path in SOURCES.rglob("*.py")
         if path != SOURCES / "domain" / "files.py"
         for name in calls_that_write(path)
     }
-    assert found == OTHERS
+    assert writers == OTHERS
 
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
     """A file of the user's, to which `link` leads."""
-    found = tmp_path / "secret"
-    found.write_text("kept", encoding="utf-8")
-    (tmp_path / "link").symlink_to(found)
-    return found
+    file = tmp_path / "secret"
+    file.write_text("kept", encoding="utf-8")
+    (tmp_path / "link").symlink_to(file)
+    return file
 
 
 def test_a_link_is_replaced_and_its_target_kept(target: Path, tmp_path: Path) -> None:

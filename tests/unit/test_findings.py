@@ -61,41 +61,41 @@ def test_what_follows_from_its_figures_has_no_fault_and_survives_the_file(run: S
 
 
 def test_a_summary_from_before_the_findings_has_no_fault(run: Summary) -> None:
-    def older(told: dict[str, Any]) -> None:
+    def older(document: dict[str, Any]) -> None:
         for key in ("sanity", "checklist"):
-            del told[key]
+            del document[key]
         for key in ("worth", "way", "modes"):
-            del told["verdict"][key]
-        for arm in told["arms"].values():
+            del document["verdict"][key]
+        for arm in document["arms"].values():
             del arm["cost"]["qpu_idle_s"], arm["cost"]["idle_money"]
 
     assert faults(change_run(run, older)) == []
 
 
 def test_conclusions_that_the_figures_do_not_give_are_found(run: Summary) -> None:
-    def better(told: dict[str, Any]) -> None:
-        told["verdict"]["worth"] = "worth it"
-        told["checklist"][1]["state"] = "met"
-        told["sanity"][1]["figures"][0]["result"] = "met"
-        told["sanity"][1]["tags"]["assumed"] = 99
+    def better(document: dict[str, Any]) -> None:
+        document["verdict"]["worth"] = "worth it"
+        document["checklist"][1]["state"] = "met"
+        document["sanity"][1]["figures"][0]["result"] = "met"
+        document["sanity"][1]["tags"]["assumed"] = 99
 
-    found = "\n".join(faults(change_run(run, better)))
-    assert "verdict.worth: says worth it; the rows give not worth it" in found
-    assert "checklist.workload_candidate.state: says met" in found
-    assert f"sanity.{COLOCATED}.figures[0].result: says met" in found
-    assert f"sanity.{COLOCATED}.tags.assumed: says 99" in found
+    text = "\n".join(faults(change_run(run, better)))
+    assert "verdict.worth: says worth it; the rows give not worth it" in text
+    assert "checklist.workload_candidate.state: says met" in text
+    assert f"sanity.{COLOCATED}.figures[0].result: says met" in text
+    assert f"sanity.{COLOCATED}.tags.assumed: says 99" in text
 
 
 def test_a_missing_point_and_a_figure_that_is_not_there_are_found(run: Summary) -> None:
-    def lose(told: dict[str, Any]) -> None:
-        del told["checklist"][4]
-        told["checklist"][0]["figures"] = ["hybrid-nowhere.added_latency"]
-        told["verdict"]["sentences"][0]["figures"] = [f"{COLOCATED}.luck"]
+    def lose(document: dict[str, Any]) -> None:
+        del document["checklist"][4]
+        document["checklist"][0]["figures"] = ["hybrid-nowhere.added_latency"]
+        document["verdict"]["sentences"][0]["figures"] = [f"{COLOCATED}.luck"]
 
-    found = "\n".join(faults(change_run(run, lose)))
-    assert "its points are slos, workload_candidate, fabric" in found
-    assert "cites hybrid-nowhere.added_latency, which does not exist" in found
-    assert f"cites {COLOCATED}.luck, which does not exist" in found
+    text = "\n".join(faults(change_run(run, lose)))
+    assert "its points are slos, workload_candidate, fabric" in text
+    assert "cites hybrid-nowhere.added_latency, which does not exist" in text
+    assert f"cites {COLOCATED}.luck, which does not exist" in text
 
 
 def test_the_page_shows_both_tables_and_the_figures_of_an_arms_own_table(
@@ -155,8 +155,8 @@ def test_a_session_is_billed_while_it_idles() -> None:
 def test_doctor_tells_a_runs_points_or_what_settings_decide(run: Summary, tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     folder.write_summary(run)
-    found = of_run(folder.path)
-    assert (found.points, found.mark) == (run.checklist, "EMULATED, VIRTUAL CLOCK")
+    checklist = of_run(folder.path)
+    assert (checklist.points, checklist.mark) == (run.checklist, "EMULATED, VIRTUAL CLOCK")
     folder.write_summary(run.model_copy(update={"checklist": ()}))
     with pytest.raises(SettingsError, match="run the benchmark again"):
         of_run(folder.path)

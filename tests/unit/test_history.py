@@ -49,8 +49,8 @@ def test_environments_are_separate_series(tmp_path: Path) -> None:
         history.add(FIRST)
         history.add(replace(after(2, 1.0), environment={"cpu": "another"}))
         history.add(replace(after(3, 1.0), environment={"cpu": "one"}))
-        one, another, same = (point.environment_id for point in history.trend(P99.metric))
-    assert one == same != another
+        first, another, same = (point.environment_id for point in history.trend(P99.metric))
+    assert first == same != another
 
 
 def test_runs_of_other_rates_or_workloads_are_separate_series() -> None:

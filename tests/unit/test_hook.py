@@ -186,11 +186,11 @@ def test_the_loss_check_refuses_what_raises_the_loss() -> None:
 
 def test_detached_the_loop_is_what_it_was() -> None:
     loop, plain = Loop(), Loop()
-    for one in (loop, plain):
-        one.handle.detach()
-        one.handle.detach()
+    for either in (loop, plain):
+        either.handle.detach()
+        either.handle.detach()
         for _ in range(4):
-            one.step()
+            either.step()
     assert (loop.calls, loop.caller.asked) == ([], [])
     assert KEY not in loop.optimizer.state_dict()
     optimizer = loop.optimizer
@@ -225,9 +225,9 @@ def test_a_checkpoint_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.handle.steps == 4
     # the model has moved by the loading, so whatever is in flight is stale
     assert again.handle.version >= loop.handle.version
-    for one in (loop, again):
-        one.step()
-        one.step()
+    for either in (loop, again):
+        either.step()
+        either.step()
     assert same(weights(loop.model), weights(again.model))
     assert [call.step for call in again.calls] == [6]
 
@@ -266,10 +266,10 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(change: dict[str, Any], 
     state = loop.optimizer.state_dict()
     state[KEY] |= change
     state["param_groups"][0]["lr"] = 7.0
-    held, version, steps = weights(loop.model), loop.handle.version, loop.handle.steps
+    weights_before, version, steps = weights(loop.model), loop.handle.version, loop.handle.steps
     with pytest.raises(SettingsError, match=said):
         loop.optimizer.load_state_dict(state)
-    assert same(weights(loop.model), held)
+    assert same(weights(loop.model), weights_before)
     assert loop.optimizer.param_groups[0]["lr"] == 0.1
     assert (loop.handle.version, loop.handle.steps) == (version, steps)
 
@@ -321,10 +321,10 @@ def test_once_detached_a_flush_waits_for_nothing_and_applies_nothing() -> None:
     loop.step()
     loop.step()
     loop.handle.detach()
-    held = weights(loop.model)
+    weights_before = weights(loop.model)
     loop.handle.flush()
     assert (loop.calls, loop.caller.asked[0].waited_for) == ([], False)
-    assert same(weights(loop.model), held)
+    assert same(weights(loop.model), weights_before)
 
 
 def test_a_call_whose_wait_was_interrupted_is_still_in_flight() -> None:
@@ -360,8 +360,8 @@ def test_what_is_no_kernel_and_no_loss_is_refused_at_once(given: dict[str, Any],
 def test_a_loss_that_is_no_number_is_said_and_the_model_stays(returned: object, said: str) -> None:
     loop, plain = Loop(loss=lambda: returned), Loop()
     plain.handle.detach()
-    for one in (loop, plain):
-        one.step()
+    for either in (loop, plain):
+        either.step()
     plain.step()
     with pytest.raises(RunError, match=rf"attach: loss must return one number \({said}\)"):
         loop.step()
@@ -402,35 +402,37 @@ class Broken(AddOne):
         self.how, self.parameter = how, parameter
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        made = super().propose(base_version + (self.how == "another version"), budget_ns)
-        asked = made.subproblem
+        proposal = super().propose(base_version + (self.how == "another version"), budget_ns)
+        subproblem = proposal.subproblem
         match self.break_once("raises", "returns nothing", "another version", "NaN coefficients", "too many"):
             case "raises":
                 raise ValueError("no luck")
             case "returns nothing":
                 return None  # type: ignore[return-value]
             case "NaN coefficients":
-                return Proposal(replace(asked, linear=np.full(2, np.nan)), None)
+                return Proposal(replace(subproblem, linear=np.full(2, np.nan)), None)
             case "too many":
-                return Proposal(replace(asked, quadratic=np.zeros((300, 300)), linear=np.zeros(300)), None)
+                return Proposal(
+                    replace(subproblem, quadratic=np.zeros((300, 300)), linear=np.zeros(300)), None
+                )
             case _:
-                return made
+                return proposal
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
-        made = super().delta(proposal, bits, version)
+        delta = super().delta(proposal, bits, version)
         match self.break_once("delta raises", "no such parameter", "outside", "wrong shape", "NaN"):
             case "delta raises":
                 raise KeyError("row")
             case "no such parameter":
-                return Delta(version, "9.bias", made.indices, made.values)
+                return Delta(version, "9.bias", delta.indices, delta.values)
             case "outside":
-                return Delta(version, made.parameter, np.array([10_000]), made.values)
+                return Delta(version, delta.parameter, np.array([10_000]), delta.values)
             case "wrong shape":
-                return Delta(version, made.parameter, made.indices, np.ones(3, np.float32))
+                return Delta(version, delta.parameter, delta.indices, np.ones(3, np.float32))
             case "NaN":
-                return Delta(version, made.parameter, made.indices, np.full(1, np.nan, np.float32))
+                return Delta(version, delta.parameter, delta.indices, np.full(1, np.nan, np.float32))
             case _:
-                return made
+                return delta
 
     def break_once(self, *here: str) -> str:
         how = self.how if self.how in here else ""
@@ -460,9 +462,9 @@ def test_a_kernel_that_fails_is_named_and_counted_and_training_goes_on(
     plain = Loop()
     plain.handle.detach()
     loop = Loop(kernel=Broken(how), **loss)
-    for one in (plain, loop):
-        one.step()
-        one.step()
+    for either in (plain, loop):
+        either.step()
+        either.step()
     assert same(weights(loop.model), weights(plain.model))
     assert [call.applied.decision for call in loop.calls] == [Decision.REJECTED] * proposed
     assert [decision for _, decision in loop.caller.told] == [Decision.REJECTED] * proposed
@@ -489,15 +491,15 @@ def test_a_kernel_that_always_fails_is_logged_ever_less_often(caplog: pytest.Log
 
 def test_a_model_that_turned_to_nan_is_logged_and_training_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     plain, loop = Loop(), Loop()
-    for one in (plain, loop):
-        one.handle.detach()
+    for either in (plain, loop):
+        either.handle.detach()
     loop.kernel = QatFlip(loop.model, loop.inputs, loop.targets, N, 0)
     handle = loop.attach(loss=loop.loss)
-    for one in (plain, loop):
-        one.step()
+    for either in (plain, loop):
+        either.step()
         with torch.no_grad():
-            one.model.get_parameter("2.bias").fill_(torch.nan)
-        one.step()
+            either.model.get_parameter("2.bias").fill_(torch.nan)
+        either.step()
     for one_value, other in zip(weights(loop.model), weights(plain.model), strict=True):
         torch.testing.assert_close(one_value, other, rtol=0, atol=0, equal_nan=True)
     assert (handle.version, loop.caller.asked, handle.summary().no_proposal) == (2, [], 1)

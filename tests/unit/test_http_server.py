@@ -62,16 +62,16 @@ async def forever(scope: Any, receive: Any, send: Any) -> None:
 
 @asynccontextmanager
 async def flood(app: Any = None, **limits: Any) -> AsyncIterator[Flooded]:
-    found = Flooded(HttpLimits(**limits))
+    flooded = Flooded(HttpLimits(**limits))
     listening = http_server.listen("127.0.0.1", 0, "--test")
     app = app or application(CollectorRegistry(), lambda: STATUS)
-    server = await http_server.serve(app, listening, found.connections, found.reports.append)
-    found.port = server.port
+    server = await http_server.serve(app, listening, flooded.connections, flooded.reports.append)
+    flooded.port = server.port
     try:
         async with asyncio.timeout(HANG_S):
-            yield found
+            yield flooded
     finally:
-        for connection in found.sockets:
+        for connection in flooded.sockets:
             connection.close()
         await server.stop()
 
@@ -137,7 +137,7 @@ def test_an_answer_that_does_not_come_ends_too_and_is_not_displaced_before() -> 
 def no_descriptor_left() -> Iterator[None]:
     """The next file or socket of this process fails with EMFILE."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(one.name) for one in Path("/proc/self/fd").iterdir())
+    highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
     holes = []
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
     try:

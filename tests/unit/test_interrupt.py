@@ -11,26 +11,26 @@ from shotclock.runtime.virtual_loop import VirtualLoop
 
 
 def test_ctrl_c_in_another_task_cancels_the_work_and_leaves_that_task_alive() -> None:
-    loop, seen = VirtualLoop(base_ns=lambda: 0), list[str]()
+    loop, events = VirtualLoop(base_ns=lambda: 0), list[str]()
 
     async def beside() -> None:
         await asyncio.sleep(3)
         signal.raise_signal(signal.SIGINT)
         await asyncio.sleep(3)
-        seen.append("beside")
+        events.append("beside")
 
     async def work() -> None:
         try:
             await asyncio.sleep(100)
         finally:
-            seen.append("cancelled")
+            events.append("cancelled")
 
     other = loop.create_task(beside())
     with pytest.raises(KeyboardInterrupt):
         loop.run(work())
-    assert seen == ["cancelled"]
+    assert events == ["cancelled"]
     assert loop.time() == pytest.approx(3, abs=0.01)
     loop.run_until_complete(other)
-    assert seen == ["cancelled", "beside"]
+    assert events == ["cancelled", "beside"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     loop.close()

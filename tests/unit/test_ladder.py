@@ -79,15 +79,20 @@ def end(subproblem: Subproblem, outcome: Outcome, step: int = 0) -> FinishedCall
 
 
 def climb(calls: Sequence[FinishedCall]) -> Ladder:
-    found = [compare_call("hybrid-colocated", 0, call, controls) for call in calls]
-    ladder = find_ladder([one for one in found if one is not None], PRICES)
+    compared = [compare_call("hybrid-colocated", 0, call, controls) for call in calls]
+    ladder = find_ladder([subproblem for subproblem in compared if subproblem is not None], PRICES)
     assert ladder is not None
     return ladder
 
 
 def test_samples_that_hold_the_optimum_are_never_worse_than_any_control() -> None:
-    asked = [draw_subproblem(10, seed) for seed in range(CALLS)]
-    ladder = climb([finish(one, Exact().solve(one)[None], step=i) for i, one in enumerate(asked)])
+    subproblems = [draw_subproblem(10, seed) for seed in range(CALLS)]
+    ladder = climb(
+        [
+            finish(subproblem, Exact().solve(subproblem)[None], step=i)
+            for i, subproblem in enumerate(subproblems)
+        ]
+    )
     assert list(ladder.rungs) == ALL
     assert all(rung.worse.value == 0 for rung in ladder.rungs.values())
     assert ladder.rungs["exact"].equal.value == 1
@@ -97,10 +102,13 @@ def test_samples_that_hold_the_optimum_are_never_worse_than_any_control() -> Non
 
 def test_random_bits_stand_with_random_and_below_every_search() -> None:
     rng = np.random.default_rng(1)
-    asked = [draw_subproblem(16, seed) for seed in range(CALLS)]
-    pools = [rng.integers(0, 2, (SHOTS, 16), dtype=np.uint8) for _ in asked]
+    subproblems = [draw_subproblem(16, seed) for seed in range(CALLS)]
+    pools = [rng.integers(0, 2, (SHOTS, 16), dtype=np.uint8) for _ in subproblems]
     ladder = climb(
-        [finish(one, pool, step=i) for i, (one, pool) in enumerate(zip(asked, pools, strict=True))]
+        [
+            finish(subproblem, pool, step=i)
+            for i, (subproblem, pool) in enumerate(zip(subproblems, pools, strict=True))
+        ]
     )
     for name in ("greedy", "annealing", "tabu", "exact"):
         assert (ladder.rungs[name].better.value or 0) < 0.1
@@ -111,16 +119,16 @@ def test_random_bits_stand_with_random_and_below_every_search() -> None:
 
 
 def test_samples_better_than_annealing_are_counted_where_nothing_is_enumerated() -> None:
-    asked = [draw_subproblem(40, seed) for seed in range(CALLS)]
+    subproblems = [draw_subproblem(40, seed) for seed in range(CALLS)]
 
     def weak(n: int, shots: int, seed: int) -> tuple[Solver, ...]:
         return (Annealing(seed, reads=1, sweeps=2), *controls(n, shots, seed)[4:])
 
     found = [
-        compare_call("quantum-raw", 0, finish(one, Tabu(99).solve(one)[None], step=i), weak)
-        for i, one in enumerate(asked)
+        compare_call("quantum-raw", 0, finish(subproblem, Tabu(99).solve(subproblem)[None], step=i), weak)
+        for i, subproblem in enumerate(subproblems)
     ]
-    ladder = find_ladder([one for one in found if one is not None], PRICES)
+    ladder = find_ladder([subproblem for subproblem in found if subproblem is not None], PRICES)
     assert ladder is not None
     assert list(ladder.rungs) == ["annealing", "tabu"]
     assert (ladder.rungs["annealing"].better.value or 0) > 0.9

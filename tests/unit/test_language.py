@@ -147,10 +147,10 @@ def read_python(path: Path) -> Iterator[Text]:
 
 def list_files() -> list[Path]:
     package, docs = ROOT / "src" / "shotclock", ROOT / "docs"
-    found = [path for kind in ("*.py", "*.j2", "*.toml") for path in package.rglob(kind)]
-    found += [*(ROOT / "proto").rglob("*.proto"), *docs.rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
-    found += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    return [path for path in sorted(found) if GENERATED not in path.parents]
+    paths = [path for kind in ("*.py", "*.j2", "*.toml") for path in package.rglob(kind)]
+    paths += [*(ROOT / "proto").rglob("*.proto"), *docs.rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
+    paths += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    return [path for path in sorted(paths) if GENERATED not in path.parents]
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +178,8 @@ def test_each_pattern_finds_its_sample(word: Word) -> None:
 
 def test_words_are_found_across_lines_and_at_their_line() -> None:
     text = Text(ROOT / "docs" / "load.md", 10, "first\nstarts a service of\nits own\n")
-    (found,) = find(text)
-    assert found == "docs/load.md:11: of its own; write user X, separate X, dedicated X instead"
+    (fault,) = find(text)
+    assert fault == "docs/load.md:11: of its own; write user X, separate X, dedicated X instead"
 
 
 @pytest.mark.parametrize("name", EXCEPTIONS)

@@ -50,8 +50,8 @@ def test_slowness_is_the_p95_of_the_last_200_jobs_of_a_minute(
         history.append((now, seconds))
     now += round(later_s * NS_PER_S)
     recent = [seconds for at, seconds in history[-200:] if at >= now - MINUTE_NS]
-    wanted = nearest_rank(recent, 95) if len(recent) >= 20 else 0.0
-    assert slowness.p95_s(now) == wanted
+    expected = nearest_rank(recent, 95) if len(recent) >= 20 else 0.0
+    assert slowness.p95_s(now) == expected
 
 
 def test_only_the_last_200_jobs_count() -> None:

@@ -65,14 +65,14 @@ def most_lines(working: Layout, n: int) -> int:
     columns = np.repeat(np.arange(len(lines)), n)
     rows = np.array([qubit for line in lines for qubit in line])
     uses = sparse.csr_matrix((np.ones(rows.size), (rows, columns)), shape=(rows.max() + 1, len(lines)))
-    found = optimize.milp(
+    optimum = optimize.milp(
         -np.ones(len(lines)),
         constraints=optimize.LinearConstraint(uses, -np.inf, 1.0),
         integrality=np.ones(len(lines)),
         bounds=optimize.Bounds(0.0, 1.0),
     )
-    assert found.status == 0
-    return round(-float(found.fun))
+    assert optimum.status == 0
+    return round(-float(optimum.fun))
 
 
 def test_as_many_lines_of_12_on_torino_as_there_can_be(torino: Target, twelves: tuple[Line, ...]) -> None:
@@ -133,7 +133,7 @@ def test_a_set_survives_a_restart(tmp_path: Path) -> None:
     path = line_sets.save(SMALL, tmp_path / "new")
     assert line_sets.load(tmp_path / "new", "a-device", "today", 2) == SMALL
     assert LineSet.from_json(SMALL.to_json()) == SMALL
-    assert [one.name for one in path.parent.iterdir()] == [path.name]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize(

@@ -46,10 +46,10 @@ def test_the_map_keeps_every_call_and_its_misses() -> None:
     rows = synthetic.rows(synthetic.SMALL, all_missed="hybrid-colocated")
     arm = busiest(synthetic.summary(rows))
     assert arm is not None
-    found = instants(table(rows), arm)
-    assert len(found) == sum(row.call is not None for row in rows if row.arm == arm)
-    cells = [[cell.text for cell in row] for group in over_time_grid(found).groups for row in group.rows]
-    assert sum(int(calls.replace(",", "")) for _, calls, *_ in cells) == len(found)
-    missed = sum(call.latency_ms is None for call in found)
+    drawn = instants(table(rows), arm)
+    assert len(drawn) == sum(row.call is not None for row in rows if row.arm == arm)
+    cells = [[cell.text for cell in row] for group in over_time_grid(drawn).groups for row in group.rows]
+    assert sum(int(calls.replace(",", "")) for _, calls, *_ in cells) == len(drawn)
+    missed = sum(call.latency_ms is None for call in drawn)
     assert sum(int(row[2].replace(",", "")) for row in cells) == missed
     assert over_time_grid([Instant(0.0, None)]).groups

@@ -52,8 +52,8 @@ class RefusingDispatcher(Queue):
     ends: Sequence[CircuitOutcome] = ()
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
-        found = await super().execute(spec)
-        return self.ends[len(self.budgets_ns) - 1] if len(self.budgets_ns) <= len(self.ends) else found
+        outcome = await super().execute(spec)
+        return self.ends[len(self.budgets_ns) - 1] if len(self.budgets_ns) <= len(self.ends) else outcome
 
 
 def circuits(plan: ArrivalPlan, queue: Queue) -> list[CallRecord]:
@@ -89,10 +89,10 @@ def test_a_circuit_is_measured_as_a_subproblem_is(scenario: Scenario) -> None:
     def service_s(number: int) -> float:
         return 0.3 if number == 50 else 0.004
 
-    asked, solved = circuits(plan, Queue(service_s)), run_load(plan, Queue(service_s))
-    assert [replace(call, outcome="done") for call in asked] == solved
-    assert {call.outcome for call in asked} == {"executed"}
-    assert {call.answered_by for call in asked} == {"qpu"}
+    of_circuit, solved = circuits(plan, Queue(service_s)), run_load(plan, Queue(service_s))
+    assert [replace(call, outcome="done") for call in of_circuit] == solved
+    assert {call.outcome for call in of_circuit} == {"executed"}
+    assert {call.answered_by for call in of_circuit} == {"qpu"}
 
 
 def test_each_call_has_its_own_budget_of_the_one_circuit() -> None:

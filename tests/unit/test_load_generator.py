@@ -173,9 +173,9 @@ def test_a_stream_does_not_hammer_a_target_that_died_and_says_so(scenario: Scena
     died = Queue(lambda number: 0.01 if number < 8 else 0.0, lambda number: done if number < 8 else shed)
     plan = ArrivalPlan(scenario, 1, 2, 200 * MS)
     calls = run_load(plan, died)
-    asked = sorted({call.scheduled_ns for call in calls if not call.is_answered})
-    assert len(asked) == 10
-    gaps = [after - before for before, after in pairwise(asked)]
+    scheduled = sorted({call.scheduled_ns for call in calls if not call.is_answered})
+    assert len(scheduled) == 10
+    gaps = [after - before for before, after in pairwise(scheduled)]
     assert gaps == pytest.approx([200 * MS] * 9, abs=2_000)  # a loop's timer rounds to its resolution
     assert max(call.completed_ns for call in calls) < plan.duration_ns
     assert (
@@ -235,9 +235,9 @@ def draw_load(rates: tuple[float, ...], folder: Path, queue: Queue) -> tuple[Loa
     runs = []
     for number, rate in enumerate(rates):
         plan = replace(SERVER, rate_per_s=rate, seed=number)
-        made = [replace(call, run=number) for call in run_load(plan, replace(queue, budgets_ns=[]))]
-        runs.append(judge(made, plan, "quantum"))
-        calls += made
+        calls_of_run = [replace(call, run=number) for call in run_load(plan, replace(queue, budgets_ns=[]))]
+        runs.append(judge(calls_of_run, plan, "quantum"))
+        calls += calls_of_run
     facts = LoadFacts(
         "0.1", "2026-11-22T10:00:00", "load-x", False, "q", "q", True, "virtual", {}, "quantum", None
     )

@@ -67,9 +67,9 @@ def a_test(
     calls: list[CallRecord] = []
     runs = []
     for number, plan in enumerate(plans):
-        made = [replace(call, run=number) for call in run_load(plan, replace(queue, budgets_ns=[]))]
-        runs.append(judge(made, plan, facts.basis))
-        calls += made
+        calls_of_run = [replace(call, run=number) for call in run_load(plan, replace(queue, budgets_ns=[]))]
+        runs.append(judge(calls_of_run, plan, facts.basis))
+        calls += calls_of_run
     return summarise(runs, calls, plans[0], facts), calls
 
 
@@ -79,29 +79,29 @@ def page(summary: LoadSummary, calls: list[CallRecord], folder: Path) -> Page:
 
 def test_the_page_has_every_section_and_the_quoted_runs_figures(tmp_path: Path) -> None:
     summary, calls = a_test([SERVER], Queue(lambda number: 0.004))
-    found = page(summary, calls, tmp_path)
-    sections = [name for name in found.ids if name in SECTIONS]
+    written = page(summary, calls, tmp_path)
+    sections = [name for name in written.ids if name in SECTIONS]
     assert sections == SECTIONS
     run = summary.runs[0]
-    assert found.row("any answer")[1] == f"{run.calls:,}"
-    assert "too few" in found.row("any answer")[-1]  # p99.9 needs 6,636 calls
+    assert written.row("any answer")[1] == f"{run.calls:,}"
+    assert "too few" in written.row("any answer")[-1]  # p99.9 needs 6,636 calls
     for kind in CLASSES:
-        assert found.row(kind)[1] == f"{run.by_class[kind].n:,}"
-    assert "EMULATED" in found.words
-    assert "VALID" in found.row("1 quoted")
+        assert written.row(kind)[1] == f"{run.by_class[kind].n:,}"
+    assert "EMULATED" in written.words
+    assert "VALID" in written.row("1 quoted")
 
 
 def test_classes_are_apart_and_what_has_no_samples_is_counted(tmp_path: Path) -> None:
     summary, calls = a_test(
         [SERVER], Queue(lambda number: 0.004, lambda number: late if number % 3 else done)
     )
-    found = page(summary, calls, tmp_path)
+    written = page(summary, calls, tmp_path)
     run = summary.runs[0]
     assert run.by_class["unanswered"].n > run.by_class["qpu"].n > 0
-    assert found.row("unanswered")[1] == f"{run.by_class['unanswered'].n:,}"
-    assert found.row("with samples")[2] == f"{run.quantum_latency.missed:,}"
-    assert "missed" in found.row("with samples")[-2]
-    assert found.row("deadline passed")[1] == f"{run.by_class['unanswered'].n:,}"
+    assert written.row("unanswered")[1] == f"{run.by_class['unanswered'].n:,}"
+    assert written.row("with samples")[2] == f"{run.quantum_latency.missed:,}"
+    assert "missed" in written.row("with samples")[-2]
+    assert written.row("deadline passed")[1] == f"{run.by_class['unanswered'].n:,}"
 
 
 @pytest.mark.parametrize(
@@ -132,9 +132,9 @@ def test_a_load_that_was_late_itself_is_invalid_in_the_headline(tmp_path: Path) 
     ]
     summary = summarise([judge(slow, plan, "quantum")], slow, plan, FACTS)
     assert headline(summary).startswith("INVALID: at 100 calls/s, the load was late itself")
-    found = page(summary, slow, tmp_path)
-    assert found.row("1 quoted")[1] == "INVALID"
-    assert "may or may not" not in found.words
+    written = page(summary, slow, tmp_path)
+    assert written.row("1 quoted")[1] == "INVALID"
+    assert "may or may not" not in written.words
 
 
 @pytest.mark.parametrize("met", [100.0, None])
@@ -159,17 +159,17 @@ def test_five_runs_are_official_and_fewer_say_so(tmp_path: Path) -> None:
 def test_a_closed_loop_says_what_it_cannot_show(scenario: Scenario, tmp_path: Path) -> None:
     plan = replace(SERVER, scenario=scenario, duration_s=3)
     summary, calls = a_test([plan], Queue(lambda number: 0.004))
-    found = page(summary, calls, tmp_path)
-    assert "Closed loop" in found.words
-    assert "cannot be late" in found.words
+    written = page(summary, calls, tmp_path)
+    assert "Closed loop" in written.words
+    assert "cannot be late" in written.words
     assert all(math.isfinite(run.achieved_per_s) for run in summary.runs)
 
 
 def test_a_test_interrupted_before_its_first_run_ended_has_a_page(tmp_path: Path) -> None:
     summary = summarise([], [], SERVER, replace(FACTS, interrupted=True))
-    found = page(summary, [], tmp_path)
-    assert "INVALID: no run ended." in found.words
-    assert "INTERRUPTED: partial results" in found.words
+    written = page(summary, [], tmp_path)
+    assert "INVALID: no run ended." in written.words
+    assert "INTERRUPTED: partial results" in written.words
 
 
 @pytest.mark.parametrize("basis", ["quantum", "any"])

@@ -69,9 +69,9 @@ def test_metered_usage_is_the_formula_over_ten_settings() -> None:
     assert len(SETTINGS) == 10
     ratios = []
     for shots, rep_delay_s, pubs, mode in SETTINGS:
-        got = run_virtual(meter(shots, rep_delay_s, pubs, mode))
-        wanted = independent_usage_s(shots, rep_delay_s, pubs)
-        ratios.append(abs(got - wanted) / wanted)
+        metered_s = run_virtual(meter(shots, rep_delay_s, pubs, mode))
+        expected_s = independent_usage_s(shots, rep_delay_s, pubs)
+        ratios.append(abs(metered_s - expected_s) / expected_s)
     assert max(ratios) < 1e-9, ratios
 
 

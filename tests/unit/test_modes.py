@@ -21,19 +21,19 @@ MS = NS_PER_MS
 
 def make_rows(*latencies_ms: tuple[float, bool], seed: int = 0, every: int = 5) -> list[StepRow]:
     """A call every so many steps: its latency, nan is past its deadline; whether it was waited for."""
-    made = next(row for row in rows(SMALL) if row.arm == ARM and row.call is not None)
-    assert made.call is not None
-    found = []
+    template_row = next(row for row in rows(SMALL) if row.arm == ARM and row.call is not None)
+    assert template_row.call is not None
+    rows_made = []
     for number, (latency, inline) in enumerate(latencies_ms):
         missed = math.isnan(latency)
         call = replace(
-            made.call,
+            template_row.call,
             quantum_latency_ns=None if missed else round(latency * MS),
             cause="deadline passed" if missed else "",
             inline=inline,
         )
-        found.append(replace(made, seed=seed, step=every * number, call=call))
-    return found
+        rows_made.append(replace(template_row, seed=seed, step=every * number, call=call))
+    return rows_made
 
 
 def describe(steps: list[StepRow], mode: str = "auto") -> str:

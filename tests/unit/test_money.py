@@ -307,9 +307,9 @@ def test_two_providers_share_a_budget() -> None:
         second.budget = first.budget
         await first.submit(job("a"))
         await second.submit(job("b"))
-        for one in (first, second):
+        for each_provider in (first, second):
             with pytest.raises(ProviderError, match=r"^money: "):
-                await one.submit(job("c"))
+                await each_provider.submit(job("c"))
 
     virtual(main)
 

@@ -38,7 +38,7 @@ MAKE: dict[type[Optimizer], Make] = {
     optim.Adamax: lambda p: optim.Adamax(p, lr=0.01),
     optim.ASGD: lambda p: optim.ASGD(p, lr=0.01, t0=4),
     optim.LBFGS: lambda p: optim.LBFGS(p, lr=0.1, max_iter=4),
-    optim.Muon: lambda p: optim.Muon([one for one in p if one.ndim == 2], lr=0.01),
+    optim.Muon: lambda p: optim.Muon([parameter for parameter in p if parameter.ndim == 2], lr=0.01),
     optim.NAdam: lambda p: optim.NAdam(p, lr=0.01),
     optim.RAdam: lambda p: optim.RAdam(p, lr=0.01),
     optim.RMSprop: lambda p: optim.RMSprop(p, lr=0.001, momentum=0.9, centered=True),
@@ -248,12 +248,12 @@ class Lookahead(Optimizer):
         parameters = [param for group in self.param_groups for param in group["params"]]
         if not self.state:
             self.state = {parameter: {"slow": parameter.detach().clone()} for parameter in parameters}
-        found = self.optimizer.step(closure)
+        loss = self.optimizer.step(closure)
         self.steps += 1
         if self.steps % 4 == 0:
             for parameter in parameters:
                 parameter.copy_(self.state[parameter]["slow"].lerp_(parameter, 0.5))
-        return found
+        return loss
 
 
 class Descent(Optimizer):
@@ -265,10 +265,10 @@ class Descent(Optimizer):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         with torch.enable_grad():
-            found = closure()
+            loss = closure()
         for param_group in self.param_groups[0]["params"]:
             self.descend(param_group)
-        return found
+        return loss
 
     def descend(self, tensor: Tensor) -> None:
         assert tensor.grad is not None
@@ -311,7 +311,12 @@ class QuasiNewton(Descent):
     ("make", "copy"),
     [
         (lambda p: Lookahead(optim.SGD(p, lr=0.1, momentum=0.9)), lambda o, w: o.state[w]["slow"]),
-        (Listed, lambda o, w: next(one for one in o.slow[0] if one.shape == w.shape and one.ndim == 2)),
+        (
+            Listed,
+            lambda o, w: next(
+                parameter for parameter in o.slow[0] if parameter.shape == w.shape and parameter.ndim == 2
+            ),
+        ),
         (MasterWeights, lambda o, w: o.state[w]["master"]),
     ],
     ids=["Lookahead", "attribute", "master weights"],

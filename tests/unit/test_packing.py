@@ -90,8 +90,8 @@ def marginals(circuit: QuantumCircuit) -> list[Float64s]:
 def test_packed_is_what_each_would_be_alone_and_in_order(sizes: list[int], seed: int) -> None:
     circuit, alone = pack_circuits(tuple(sizes), seed)
     assert [register.size for register in circuit.cregs] == sizes
-    for found, expected in zip(marginals(circuit), alone, strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-9)
+    for bits, expected in zip(marginals(circuit), alone, strict=True):
+        np.testing.assert_allclose(bits, expected, atol=1e-9)
 
 
 def test_a_swap_of_equal_sizes_would_be_seen() -> None:
@@ -129,7 +129,9 @@ def test_the_whole_is_as_deep_as_the_deepest() -> None:
     circuit, _ = pack_circuits((2, 5, 3), seed=1)
     deepest = template(5)[0]
     assert circuit.depth() == deepest.depth()
-    assert circuit.depth(lambda one: len(one.qubits) == 2) == deepest.depth(lambda one: len(one.qubits) == 2)
+    assert circuit.depth(lambda marginal: len(marginal.qubits) == 2) == deepest.depth(
+        lambda marginal: len(marginal.qubits) == 2
+    )
 
 
 def test_a_pub_binds_each_circuit_with_its_own_parameters() -> None:
@@ -142,8 +144,8 @@ def test_a_pub_binds_each_circuit_with_its_own_parameters() -> None:
         for line in lines
     )
     distributions = marginals(compose_pub(Pub(circuits), target.num_qubits))
-    for one, circuit in zip(distributions, circuits, strict=True):
-        np.testing.assert_allclose(one, probabilities(circuit.parameters), atol=1e-9)
+    for marginal, circuit in zip(distributions, circuits, strict=True):
+        np.testing.assert_allclose(marginal, probabilities(circuit.parameters), atol=1e-9)
 
 
 def test_lines_that_overlap_are_refused() -> None:

@@ -53,8 +53,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stub(tmp_path: Path, finished_run: Path) -> Path:
     """A `shotclock bench` that writes a small run at once, and its command line into `ran`."""
     command = tmp_path / "stub"
-    made = str(tmp_path / "ran")
-    text = STUB.format(python=sys.executable, made=made, finished=str(finished_run))
+    log = str(tmp_path / "ran")
+    text = STUB.format(python=sys.executable, made=log, finished=str(finished_run))
     command.write_text(text, encoding="utf-8")
     command.chmod(0o755)
     for name in ("a.toml", "b.toml"):
@@ -66,8 +66,8 @@ def pairs(stub: Path, *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr; errors for a person are raised."""
     folder = stub.parent
     commands = ("--command-a", str(stub), "--command-b", str(stub), "--out", str(folder / "out"))
-    asked = ["pairs", str(folder / "a.toml"), str(folder / "b.toml"), *commands, *arguments]
-    ran = CliRunner().invoke(cli.app, asked)
+    command_line = ["pairs", str(folder / "a.toml"), str(folder / "b.toml"), *commands, *arguments]
+    ran = CliRunner().invoke(cli.app, command_line)
     if isinstance(ran.exception, ShotclockError):
         raise ran.exception
     assert not isinstance(ran.exception, Exception), ran.exception

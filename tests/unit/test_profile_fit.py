@@ -23,14 +23,14 @@ START = datetime(2026, 11, 1, tzinfo=UTC)
 def rows(n: int = 400, seed: int = 1) -> list[dict[str, Any]]:
     """Jobs behind a lognormal queue of 30 s median, σ = 1.2, with 2 s of overhead and known shots."""
     rng = np.random.default_rng(seed)
-    found = []
+    rows_made = []
     for number in range(n):
         created = START + timedelta(minutes=number)
         running = created + timedelta(seconds=30.0 * float(np.exp(rng.normal(0.0, 1.2))))
         shots_s = float(rng.uniform(0.1, 3.0))
         usage_s = shots_s + float(rng.uniform(1.9, 2.1))
         finished = running + timedelta(seconds=usage_s)
-        found.append(
+        rows_made.append(
             {
                 "created": created.isoformat(),
                 "running": running.isoformat(),
@@ -39,7 +39,7 @@ def rows(n: int = 400, seed: int = 1) -> list[dict[str, Any]]:
                 "shots_s": shots_s,
             }
         )
-    return found
+    return rows_made
 
 
 def write_file(folder: Path, name: str, content: list[dict[str, Any]]) -> Path:
@@ -76,7 +76,7 @@ def test_every_number_is_measured_and_says_where(tmp_path: Path) -> None:
     assert again == profile
     assert {named.figure.tag for named in again.figures()} == {"measured"}
     assert all("Example lab" in named.figure.source for named in again.figures())
-    assert {one.component for one in again.not_modelled} == {
+    assert {omission.component for omission in again.not_modelled} == {
         "link",
         "poll_interval",
         "submissions_per_minute",

@@ -72,8 +72,11 @@ def names(kind: type) -> set[str]:
 
 
 def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
-    found = {one.name: {field.name: field.number for field in one.field} for one in compiled.message_type}
-    assert found == {
+    numbers = {
+        message.name: {field.name: field.number for field in message.field}
+        for message in compiled.message_type
+    }
+    assert numbers == {
         name: {field: number for number, field in enumerate(words.split(), 1)}
         for name, words in PINNED.items()
     }

@@ -133,8 +133,8 @@ def test_above_enumeration_the_wanted_number_is_met_or_nearly() -> None:
     spread = rng.normal(size=(n, 5))
     problem = Quadratic(spread @ spread.T, -rng.uniform(5.0, 10.0, n))
     priced = price_of(problem, n // 2).add_to(problem, np.ones(n), -(n // 2))
-    found = Exact(max_variables=n).solve(priced.subproblem("", "", 0, 0))
-    assert abs(int(found.sum()) - n // 2) <= 1
+    answer = Exact(max_variables=n).solve(priced.subproblem("", "", 0, 0))
+    assert abs(int(answer.sum()) - n // 2) <= 1
 
 
 @given(st.integers(0, 10_000), st.integers(0, 63), st.integers(0, 63))

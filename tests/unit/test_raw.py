@@ -160,10 +160,10 @@ def test_parameters_are_filled_in_by_name_however_the_source_orders_them() -> No
         circuit.rx(vector[qubit], qubit)
     circuit.measure(range(12), range(12))
     angles = np.linspace(0.1, 3.0, 12)
-    wanted = read(circuit, {f"t[{index}]": angle for index, angle in enumerate(angles)})
+    from_circuit = read(circuit, {f"t[{index}]": angle for index, angle in enumerate(angles)})
     text = qasm3.dumps(circuit)
-    given = read(text, {f"_t_{index}_": angle for index, angle in enumerate(angles)})
-    np.testing.assert_allclose(exact(load_bound(given)), exact(load_bound(wanted)), atol=1e-12)
+    from_text = read(text, {f"_t_{index}_": angle for index, angle in enumerate(angles)})
+    np.testing.assert_allclose(exact(load_bound(from_text)), exact(load_bound(from_circuit)), atol=1e-12)
 
 
 def load_bound(bound: Bound) -> QuantumCircuit:
@@ -175,7 +175,7 @@ def load_bound(bound: Bound) -> QuantumCircuit:
     [({"a": 0.1, "z": 1.0}, "the circuit has no z"), ({"a": math.nan}, "a is nan"), ({}, "no value for a")],
 )
 def test_values_that_do_not_fit_are_refused(values: dict[str, float], told: str) -> None:
-    circuit = edit(lambda it: (it.rx(Parameter("a"), 0), it.measure(0, 0)))
+    circuit = edit(lambda circuit: (circuit.rx(Parameter("a"), 0), circuit.measure(0, 0)))
     with pytest.raises(CircuitError, match=told):
         read(circuit, values)
 
@@ -228,7 +228,7 @@ def without_couplers(name: str) -> Target:
     target = Target(num_qubits=whole.num_qubits, dt=whole.dt)
     for gate in ("rz", "sx", "x", "measure", "delay"):
         target.add_instruction(whole.operation_from_name(gate), whole[gate], name=gate)
-    dead = {pair: InstructionProperties(it.duration, 1.0) for pair, it in whole["cz"].items()}
+    dead = {pair: InstructionProperties(circuit.duration, 1.0) for pair, circuit in whole["cz"].items()}
     target.add_instruction(whole.operation_from_name("cz"), dead, name="cz")
     return target
 
@@ -274,7 +274,7 @@ def test_the_emulators_samples_follow_the_circuit_with_its_bits_replaced() -> No
 def test_a_circuit_that_comes_again_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     circuit = bell()
     circuit.metadata = {"of": "this test alone"}
-    asked = read(circuit)
+    bound = read(circuit)
     loads: list[object] = []
     load = qpy.load
 
@@ -283,13 +283,13 @@ def test_a_circuit_that_comes_again_is_read_once(monkeypatch: pytest.MonkeyPatch
         return load(file)
 
     monkeypatch.setattr(qpy, "load", count_open)
-    first, second = (emulation.execute_bound(pickle.loads(pickle.dumps(asked)), 50, 0.0, 7) for _ in range(2))
+    first, second = (emulation.execute_bound(pickle.loads(pickle.dumps(bound)), 50, 0.0, 7) for _ in range(2))
     assert len(loads) == 1
     assert np.array_equal(first.counts, second.counts)
 
 
 def test_more_classical_bits_than_a_machine_word_has() -> None:
-    circuit = edit(lambda it: (it.x(0), it.measure(0, 69)), qubits=1, bits=70)
+    circuit = edit(lambda circuit: (circuit.x(0), circuit.measure(0, 69)), qubits=1, bits=70)
     samples = emulation.execute_bound(read(circuit), 10, 0.0, 0)
     assert samples.pool.tolist() == [[0] * 69 + [1]]
 

@@ -131,7 +131,7 @@ def test_every_record_of_this_provider_comes_to_rest_and_nothing_is_submitted() 
 
         at_once = await recover(ledger, provider)
         assert (at_once.adopted, at_once.parked, at_once.settled) == (1, 2, 1)
-        assert [one.tag for one in at_once.submitted] == ["submitted", "one"]
+        assert [job_found.tag for job_found in at_once.submitted] == ["submitted", "one"]
         assert asyncio.get_running_loop().time() < 1.0  # nothing was waited for
 
         later = await collect_left(ledger, provider, at_once.submitted)

@@ -264,8 +264,8 @@ def test_the_terminal_shows_every_section_in_order(size: synthetic.Size, width: 
 
 def test_calls_by_who_answered_stand_apart_and_figures_without_calls_do_not_stand(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL, all_missed="quantum-raw")
-    found = latency(synthetic.summary(steps, synthetic.SMALL))
-    named = {group.title: [cells[0].text for cells in group.rows] for group in found.groups}
+    drawn = latency(synthetic.summary(steps, synthetic.SMALL))
+    named = {group.title: [cells[0].text for cells in group.rows] for group in drawn.groups}
     assert "classical-only" not in named
     assert named["classical-control"] == ["added_latency"]
     assert "of which fallback" not in named["quantum-raw"]
