@@ -82,9 +82,8 @@ def read_modifiers(
 def modify(gates: int, modifiers: Sequence[tuple[str, int]], operands: int) -> int:
     """How many gates a modified one stands for.
 
-    A power is taken of the gate's matrix, of 4ⁿ entries, with its controls if it has any: then these make no
-    gates of their own. Otherwise k controls make about 4k² gates of each one. Every modifier goes through
-    the whole definition.
+    A power is taken of the gate's matrix, of 4ⁿ entries, controls included, which then add nothing.
+    Otherwise k controls make about 4k² gates of each one. Every modifier goes through the whole definition.
     """
     if not modifiers:
         return gates
