@@ -120,16 +120,15 @@ def test_a_failed_threshold_is_99_and_an_inconclusive_one_is_5_under_strict(
     assert shotclock(*small_bench(tmp_path / "a", *arms, "--config", failing))[0] == 99
     unsettled = write_settings(tmp_path, limit.format("quantum_share", "min = 0.9"))
     assert shotclock(*small_bench(tmp_path / "b", *arms, "--config", unsettled, "--strict"))[0] == 5
-    assert shotclock(*small_bench(tmp_path / "c", *arms, "--config", unsettled))[0] == 0
 
 
 def test_json_is_one_document_on_stdout_and_the_report_can_be_made_again(
     shotclock: Cli, tmp_path: Path
 ) -> None:
-    code, out, err = shotclock(
-        *small_bench(tmp_path / "run", "--arms", "classical-only,classical-control", "--json")
-    )
-    assert code == 0, err
+    limit = '[[threshold]]\nmetric = "classical-control.added_latency.p95_ms"\nmax = 1e6\n'
+    arms = ["--arms", "classical-only,classical-control", "--config", write_settings(tmp_path, limit)]
+    code, out, err = shotclock(*small_bench(tmp_path / "run", *arms, "--json"))
+    assert code == 0, err  # inconclusive, without --strict
     document = json.loads(out)
     assert document["schema"] == 2
     assert document["emulated"] is False

@@ -75,9 +75,9 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
             .mark_rect(color=INK)
             .encode(
                 x=x,
-                x2="x2:Q",
+                x2=alt.X2("x2:Q"),
                 y=alt.Y("y:Q", scale=y_scale, axis=heat.y.encode()),
-                y2="y2:Q",
+                y2=alt.Y2("y2:Q"),
                 opacity=ink,
             ),
             *rule(log_ms(limit_ms), words, frame),
@@ -90,7 +90,7 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
             .mark_rect(color=INK)
             .encode(
                 x=alt.X("x:Q", scale=x_scale, axis=None),
-                x2="x2:Q",
+                x2=alt.X2("x2:Q"),
                 y=alt.Y("row:N", axis=alt.Axis(title=None, labelColor=INK, ticks=False, domain=False)),
                 opacity=ink,
             )

@@ -185,8 +185,10 @@ def _curves(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     layers = []
     if bands:
         area = alt.Chart(data(bands)).mark_area(opacity=0.1, line=False)
-        layers.append(area.encode(x=use.x, y=use.y, y2="high:Q", color=use.colour))
-    layers.append(line.encode(x=use.x, y=use.y, color=use.colour, strokeDash=use.dash, detail="arm:N"))
+        layers.append(area.encode(x=use.x, y=use.y, y2=alt.Y2("high:Q"), color=use.colour))
+    layers.append(
+        line.encode(x=use.x, y=use.y, color=use.colour, strokeDash=use.dash, detail=alt.Detail("arm:N"))
+    )
     if marks:
         point = alt.Chart(data(marks)).mark_point(size=38, filled=True, opacity=1)
         layers.append(point.encode(x=use.x, y=use.y, color=use.colour, shape=use.shape))
@@ -205,8 +207,8 @@ def _bounds(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     reach = base.mark_rule(strokeWidth=1.4, opacity=1)
     cap = base.mark_tick(thickness=1.4, size=10, opacity=1, orient="horizontal")
     return [
-        reach.encode(x=use.x, y=use.y, y2="high:Q", color=use.colour),
-        cap.encode(x=use.x, y="high:Q", color=use.colour),
+        reach.encode(x=use.x, y=use.y, y2=alt.Y2("high:Q"), color=use.colour),
+        cap.encode(x=use.x, y=alt.Y("high:Q"), color=use.colour),
     ]
 
 
@@ -216,15 +218,19 @@ def _names(panel: Panel, use: _Encodings) -> list[alt.Chart]:
         return []
     base = alt.Chart(data(rows))
     leader = base.transform_filter("!datum.open_end").mark_rule(strokeWidth=0.6, opacity=0.35, color=INK)
-    leader = leader.encode(x="x:Q", x2="sample_x:Q", y="y:Q", y2="label_y:Q")
+    leader = leader.encode(x=alt.X("x:Q"), x2=alt.X2("sample_x:Q"), y=alt.Y("y:Q"), y2=alt.Y2("label_y:Q"))
     sample = base.mark_rule(strokeWidth=1.6).encode(
-        x="sample_x:Q", x2="label_x:Q", y="label_y:Q", color=use.colour, strokeDash=use.dash
+        x=alt.X("sample_x:Q"),
+        x2=alt.X2("label_x:Q"),
+        y=alt.Y("label_y:Q"),
+        color=use.colour,
+        strokeDash=use.dash,
     )
     point = base.mark_point(size=38, filled=True, opacity=1).encode(
-        x="middle_x:Q", y="label_y:Q", color=use.colour, shape=use.shape
+        x=alt.X("middle_x:Q"), y=alt.Y("label_y:Q"), color=use.colour, shape=use.shape
     )
     text = base.mark_text(align="left", dx=5, fontSize=11, color=INK).encode(
-        x="label_x:Q", y="label_y:Q", text="label:N"
+        x=alt.X("label_x:Q"), y=alt.Y("label_y:Q"), text=alt.Text("label:N")
     )
     return [*([leader] if panel.leaders else []), sample, point, text]
 
@@ -238,7 +244,7 @@ def _departures(panel: Panel, use: _Encodings) -> list[alt.Chart]:
     if not rows:
         return []
     arrow = alt.Chart(data(rows)).mark_point(shape="arrow", size=160, filled=True, opacity=1, yOffset=-6)
-    return [arrow.encode(x="x:Q", y="y:Q", color=use.colour)]
+    return [arrow.encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), color=use.colour)]
 
 
 def rule(
@@ -267,8 +273,8 @@ def rule(
         dy=-6 - lift_px,
     )
     return [
-        line.encode(x="x:Q", x2="x2:Q", y="y:Q", y2="y2:Q"),
-        text.encode(x="x:Q", y="y:Q", text=alt.value(words)),
+        line.encode(x=alt.X("x:Q"), x2=alt.X2("x2:Q"), y=alt.Y("y:Q"), y2=alt.Y2("y2:Q")),
+        text.encode(x=alt.X("x:Q"), y=alt.Y("y:Q"), text=alt.value(words)),
     ]
 
 
@@ -281,7 +287,7 @@ def draw(panel: Panel, looks: dict[str, Look], rules: Sequence[alt.Chart] = ()) 
     if panel.labelled:
         layers += _names(panel, use)
     title = alt.TitleParams(panel.title, anchor="start", fontSize=12, fontWeight="bold", offset=14)
-    return alt.LayerChart(layer=layers).properties(width=panel.width, height=panel.height, title=title)
+    return alt.LayerChart(layer=layers, width=panel.width, height=panel.height, title=title)
 
 
 def with_title(chart: Composed, title: str, subtitle: Sequence[str]) -> Composed:
@@ -289,8 +295,9 @@ def with_title(chart: Composed, title: str, subtitle: Sequence[str]) -> Composed
     heading = alt.TitleParams(
         title, subtitle=list(subtitle), anchor="start", fontSize=15, subtitleFontSize=11, offset=16
     )
-    finished: Composed = chart.properties(title=heading, padding=8, config=_typography())
-    return finished
+    # by its attributes: `properties` would copy every chart in it first
+    chart.title, chart.padding, chart.config = heading, 8, _typography()
+    return chart
 
 
 def _typography() -> alt.Config:

@@ -20,7 +20,7 @@ def sentence_chart(title: str, sentence: str, subtitle: Sequence[str]) -> Compos
     rows: list[Row] = [{"line": text, "y": float(number)} for number, text in enumerate(lines)]
     y = alt.Y("y:Q", scale=alt.Scale(domain=[-0.5, len(lines) - 0.5], reverse=True), axis=None)
     text = alt.Chart(data(rows)).mark_text(align="left", fontSize=12, color=INK)
-    chart = alt.LayerChart(layer=[text.encode(x=alt.value(0), y=y, text="line:N")])
+    chart = alt.LayerChart(layer=[text.encode(x=alt.value(0), y=y, text=alt.Text("line:N"))])
     return with_title(chart.properties(width=_WIDTH, height=_LINE_PX * len(lines)), title, subtitle)
 
 

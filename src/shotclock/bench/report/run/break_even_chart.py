@@ -142,7 +142,7 @@ def _panel(break_even: BreakEven, cost: CallCost, face: Look, frame: Frame, *, f
         subtitleFontSize=10,
         offset=8,
     )
-    return alt.LayerChart(layer=layers).properties(width=frame.width, height=frame.height, title=title)
+    return alt.LayerChart(layer=layers, width=frame.width, height=frame.height, title=title)
 
 
 def _label_lines(break_even: BreakEven, cost: CallCost, frame: Frame) -> list[Course]:
@@ -197,12 +197,12 @@ def _line(drawn: Course, y: Axis, use_x: alt.X, use_y: alt.Y) -> list[alt.Chart]
     start: Row = {"x": course[0][0], "y": drawn.named_at}
     name = alt.Chart(data([start])).mark_text(align="left", dx=_NAME_DX, dy=_NAME_DY, fontSize=10, color=INK)
     layers = [
-        curve.encode(x=use_x, y=use_y, order="x:Q"),
+        curve.encode(x=use_x, y=use_y, order=alt.Order("x:Q")),
         name.encode(x=use_x, y=use_y, text=alt.value(line.words)),
     ]
     if line.kind == "supposed":
         return layers
-    region = base.mark_area(color=INK, opacity=0.12, line=False).encode(x=use_x, y=use_y, y2="low:Q")
+    region = base.mark_area(color=INK, opacity=0.12, line=False).encode(x=use_x, y=use_y, y2=alt.Y2("low:Q"))
     corner: Row = {"x": course[0][0], "y": y.low}
     words = alt.Chart(data([corner])).mark_text(
         align="left", dx=5, dy=-7, fontSize=10, fontStyle="italic", color=INK
@@ -245,5 +245,5 @@ def _point(
         ring = alt.Chart(data([round_trip_at])).mark_point(
             shape=face.shape, size=90, stroke=face.colour, strokeWidth=1.4, opacity=1
         )
-        layers = [rule.encode(x=use_x, x2="x2:Q", y=use_y), ring.encode(x=use_x, y=use_y), *layers]
+        layers = [rule.encode(x=use_x, x2=alt.X2("x2:Q"), y=use_y), ring.encode(x=use_x, y=use_y), *layers]
     return layers

@@ -67,7 +67,7 @@ def _panel(fabric: FabricColumn, axis: Axis, width: int, *, has_labels: bool) ->
     title = alt.TitleParams(
         fabric.arm, subtitle=fabric.gate, anchor="start", fontSize=12, subtitleFontSize=10, offset=14
     )
-    return alt.LayerChart(layer=layers).properties(width=width, height=_ROW_PX * len(order), title=title)
+    return alt.LayerChart(layer=layers, width=width, height=_ROW_PX * len(order), title=title)
 
 
 def _at(value_ms: float) -> float:
@@ -82,7 +82,7 @@ def _draw_expected(fabric: FabricColumn, x: alt.X, y: alt.Y) -> list[alt.Chart]:
     ]
     if not rows:
         return []
-    return [_range(alt.Chart(data(rows))).encode(x=x, x2="x2:Q", y=y)]
+    return [_range(alt.Chart(data(rows))).encode(x=x, x2=alt.X2("x2:Q"), y=y)]
 
 
 def _figures(fabric: FabricColumn, axis: Axis, x: alt.X, y: alt.Y) -> list[alt.Chart]:
@@ -98,8 +98,8 @@ def _figures(fabric: FabricColumn, axis: Axis, x: alt.X, y: alt.Y) -> list[alt.C
     base = alt.Chart(data(drawn))
     cap = base.transform_filter("!datum.open && datum.x2 > datum.x")
     return [
-        _reach(base).encode(x=x, x2="x2:Q", y=y),
-        _cap(cap).encode(x="x2:Q", y=y),
+        _reach(base).encode(x=x, x2=alt.X2("x2:Q"), y=y),
+        _cap(cap).encode(x=alt.X("x2:Q"), y=y),
         _dot(base).encode(x=x, y=y),
     ]
 
@@ -126,7 +126,7 @@ def _words(fabric: FabricColumn, width: int, y: alt.Y) -> alt.Chart:
     rows: list[Row] = [{"row": line.name, "words": line.words} for line in fabric.lines]
     rows += [{"row": bar.stage, "words": _length(bar.total_ms)} for bar in fabric.stages if bar.total_ms > 0]
     text = alt.Chart(data(rows)).mark_text(align="left", dx=8, fontSize=10, color=INK)
-    drawn: alt.Chart = text.encode(x=alt.value(width), y=y, text="words:N")
+    drawn: alt.Chart = text.encode(x=alt.value(width), y=y, text=alt.Text("words:N"))
     return drawn
 
 
@@ -150,14 +150,16 @@ def _key() -> alt.LayerChart:
     middle = alt.value(6)
     layers = [
         _dot(kind_of["figure"]).encode(x=centre, y=middle),
-        _reach(kind_of["bound"]).encode(x=x, x2="x2:Q", y=middle),
+        _reach(kind_of["bound"]).encode(x=x, x2=alt.X2("x2:Q"), y=middle),
         _cap(kind_of["bound"]).encode(x=end, y=middle),
-        _range(kind_of["expected"]).encode(x=x, x2="x2:Q", y=alt.value(1), y2=alt.value(11)),
+        _range(kind_of["expected"]).encode(x=x, x2=alt.X2("x2:Q"), y=alt.value(1), y2=alt.value(11)),
         _solid(kind_of["software"]).encode(x=centre, y=middle),
         _open(kind_of["emulated"]).encode(x=centre, y=middle),
-        base.mark_text(align="left", fontSize=11, color=INK).encode(x=text, y=middle, text="words:N"),
+        base.mark_text(align="left", fontSize=11, color=INK).encode(
+            x=text, y=middle, text=alt.Text("words:N")
+        ),
     ]
-    return alt.LayerChart(layer=layers).properties(width=width, height=12)
+    return alt.LayerChart(layer=layers, width=width, height=12)
 
 
 def _dot(chart: alt.Chart) -> alt.Chart:

@@ -133,7 +133,7 @@ def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Compose
         *mark_latencies(rows, axis, y),
         _write_notes(rows, y),
     ]
-    chart = alt.LayerChart(layer=layers).properties(width=_LATENCY_PX, height=_ROW_PX * len(rows))
+    chart = alt.LayerChart(layer=layers, width=_LATENCY_PX, height=_ROW_PX * len(rows))
     return with_title(chart, LATENCY_TITLE, [*subtitle, LATENCY_LEGEND])
 
 
@@ -160,7 +160,7 @@ def _shade(rows: Sequence[LatencyRow], x: alt.X, y: alt.Y) -> list[alt.Chart]:
     if not shaded:
         return []
     bars = alt.Chart(data(shaded)).mark_bar(fill=INK, fillOpacity=0.12, stroke=INK, strokeWidth=0.6)
-    return [bars.encode(x=x, x2="x2:Q", y=y)]
+    return [bars.encode(x=x, x2=alt.X2("x2:Q"), y=y)]
 
 
 def mark_latencies(rows: Sequence[LatencyRow], axis: Axis, y: alt.Y) -> list[alt.Chart]:
@@ -181,7 +181,7 @@ def mark_latencies(rows: Sequence[LatencyRow], axis: Axis, y: alt.Y) -> list[alt
     layers = _shade(rows, x, y)
     if reaches:
         whiskers = alt.Chart(data(reaches)).mark_rule(color=INK, strokeWidth=1.4)
-        layers.append(whiskers.encode(x=x, x2="x2:Q", y=y))
+        layers.append(whiskers.encode(x=x, x2=alt.X2("x2:Q"), y=y))
     names, shapes = list(_SHAPES), list(_SHAPES.values())
     shape = alt.Shape("name:N", legend=None, scale=alt.Scale(domain=names, range=shapes))
     points = alt.Chart(data(marks)).mark_point(size=58, filled=True, fill=INK, stroke=INK, opacity=1)
@@ -191,7 +191,7 @@ def mark_latencies(rows: Sequence[LatencyRow], axis: Axis, y: alt.Y) -> list[alt
 def _write_notes(rows: Sequence[LatencyRow], y: alt.Y) -> alt.Chart:
     notes: list[Row] = [{"row": row.name, "words": row.note} for row in rows]
     text = alt.Chart(data(notes)).mark_text(align="left", dx=8, fontSize=11, color=INK)
-    drawn: alt.Chart = text.encode(x=alt.value(_LATENCY_PX), y=y, text="words:N")
+    drawn: alt.Chart = text.encode(x=alt.value(_LATENCY_PX), y=y, text=alt.Text("words:N"))
     return drawn
 
 
@@ -226,9 +226,9 @@ class TrainingPanel:
             alt.Chart(data(self.rows)),
         )
         if bars:
-            return [base.mark_bar(height=9).encode(x=x, x2="low:Q", y=y, color=colour)]
+            return [base.mark_bar(height=9).encode(x=x, x2=alt.X2("low:Q"), y=y, color=colour)]
         return [
-            base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=colour),
+            base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=colour),
             base.mark_point(size=70, filled=True, opacity=1).encode(x=x, y=y, color=colour),
         ]
 
@@ -277,8 +277,11 @@ def _draw_panel(panel: TrainingPanel, faces: dict[str, Look], *, bars: bool) -> 
     axis = alt.Axis(title=None, labels=not bars, labelLimit=220, labelFontSize=12, ticks=False, domain=False)
     y = alt.Y("arm:N", sort=arms, scale=alt.Scale(domain=arms), axis=axis)
     text = alt.Chart(data(panel.rows)).mark_text(align="left", dx=6, fontSize=11, color=INK)
-    layers = [*panel.mark(faces, y, bars=bars), text.encode(x=alt.value(_TRAINING_PX), y=y, text="words:N")]
-    return alt.LayerChart(layer=layers).properties(width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
+    layers = [
+        *panel.mark(faces, y, bars=bars),
+        text.encode(x=alt.value(_TRAINING_PX), y=y, text=alt.Text("words:N")),
+    ]
+    return alt.LayerChart(layer=layers, width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
 
 
 def tabulate_training(summary: Summary) -> Grid:

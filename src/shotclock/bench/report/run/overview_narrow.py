@@ -49,7 +49,7 @@ def draw_narrow_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> 
         _write(names, y, weight="bold"),
         _write(notes, y),
     ]
-    chart = alt.LayerChart(layer=layers).properties(width=_WIDTH_PX, height=_BAND_PX * len(bands))
+    chart = alt.LayerChart(layer=layers, width=_WIDTH_PX, height=_BAND_PX * len(bands))
     legend = f"{LATENCY_LEGEND}; vertical line: {limit_ms(MISSION_MS)} limit"
     return with_title(chart, LATENCY_TITLE, _fold([*subtitle, legend]))
 
@@ -69,7 +69,7 @@ def _draw_panel(panel: TrainingPanel, faces: dict[str, Look], *, bars: bool) -> 
         {"row": arm + _NAME, "words": f"{arm}: {words[arm]}" if arm in words else arm} for arm in panel.arms
     ]
     layers = [*panel.mark(faces, _encode_bands(bands, "arm"), bars=bars), _write(names, _encode_bands(bands))]
-    return alt.LayerChart(layer=layers).properties(width=_WIDTH_PX, height=_ARM_BAND_PX * len(bands))
+    return alt.LayerChart(layer=layers, width=_WIDTH_PX, height=_ARM_BAND_PX * len(bands))
 
 
 def _encode_bands(bands: Sequence[str], field: str = "row") -> alt.Y:
@@ -78,7 +78,7 @@ def _encode_bands(bands: Sequence[str], field: str = "row") -> alt.Y:
 
 def _write(rows: Sequence[Row], y: alt.Y, *, weight: Literal["normal", "bold"] = "normal") -> alt.Chart:
     text = alt.Chart(data(rows)).mark_text(align="left", dy=1.5, fontSize=11, fontWeight=weight, color=INK)
-    placed: alt.Chart = text.encode(x=alt.value(0), y=y, text="words:N")
+    placed: alt.Chart = text.encode(x=alt.value(0), y=y, text=alt.Text("words:N"))
     return placed
 
 

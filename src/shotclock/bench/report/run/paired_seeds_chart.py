@@ -72,13 +72,13 @@ def _layers(differences: Sequence[PairedSeeds], faces: dict[str, Look], axis: Ax
         for end in ("low", "high")
     ]
     return [
-        nothing.mark_rule(color=INK, strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, y2="y2:Q"),
-        wide.mark_rule(strokeWidth=1.6).encode(x="low:Q", x2="high:Q", y=y, color=colour),
+        nothing.mark_rule(color=INK, strokeWidth=1, strokeDash=[1, 3]).encode(x=x, y=y, y2=alt.Y2("y2:Q")),
+        wide.mark_rule(strokeWidth=1.6).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=colour),
         *caps,
         alt.Chart(data(seeds)).mark_point(size=26, stroke=INK, strokeWidth=1, opacity=0.8).encode(x=x, y=y),
         base.mark_point(size=80, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
         base.mark_text(align="left", dx=12, fontSize=11, color=INK).encode(
-            x=alt.value(_WIDTH), y=y, text="words:N"
+            x=alt.value(_WIDTH), y=y, text=alt.Text("words:N")
         ),
     ]
 

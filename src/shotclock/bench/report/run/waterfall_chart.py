@@ -165,10 +165,10 @@ def _panel(fall: Fall, *, stages: bool) -> alt.LayerChart:
         axis=alt.Axis(title=None, labels=stages, gridOpacity=0.06, ticks=False, domain=False),
     )
     base = alt.Chart(data(_segments(fall)))
-    bars = [bar.encode(x=x, x2="end:Q", y=y) for bar in _bars(base)]
+    bars = [bar.encode(x=x, x2=alt.X2("end:Q"), y=y) for bar in _bars(base)]
     ends = _ends(fall)
     words = alt.Chart(data(ends)).mark_text(align="left", dx=5, fontSize=10, color=INK)
-    words = words.encode(x="end:Q", y=y, text="words:N")
+    words = words.encode(x=alt.X("end:Q"), y=y, text=alt.Text("words:N"))
     title = alt.TitleParams(
         fall.arm,
         subtitle=_describe_fall(fall),
@@ -226,10 +226,10 @@ def _key() -> alt.LayerChart:
     x = alt.X("start:Q", scale=scale, axis=None)
     base = alt.Chart(data(rows))
     words = base.mark_text(align="left", dx=5, fontSize=11, color=INK).encode(
-        x="end:Q", y=alt.value(6), text="words:N"
+        x=alt.X("end:Q"), y=alt.value(6), text=alt.Text("words:N")
     )
-    fills = [bar.encode(x=x, x2="end:Q", y=alt.value(6)) for bar in _bars(base)]
-    return alt.LayerChart(layer=[*fills, words]).properties(width=2 * _WIDTH, height=12)
+    fills = [bar.encode(x=x, x2=alt.X2("end:Q"), y=alt.value(6)) for bar in _bars(base)]
+    return alt.LayerChart(layer=[*fills, words], width=2 * _WIDTH, height=12)
 
 
 def _bars(base: alt.Chart) -> list[alt.Chart]:

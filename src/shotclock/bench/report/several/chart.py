@@ -93,7 +93,7 @@ def _panel(
     zero = alt.Chart(data([{"x": 0.0}])).mark_rule(color=INK, strokeWidth=1, strokeDash=[1, 3]).encode(x=x)
     bar = alt.Chart(data(intervals)).mark_rule(color=INK, strokeWidth=7, opacity=0.18)
     dot = alt.Chart(data(points)).mark_point(size=42, filled=True, opacity=0.85)
-    layers = [zero, bar.encode(x=x, x2="x2:Q", y=y), dot.encode(x=x, y=y, color=colour, shape=shape)]
+    layers = [zero, bar.encode(x=x, x2=alt.X2("x2:Q"), y=y), dot.encode(x=x, y=y, color=colour, shape=shape)]
     title = alt.TitleParams(name, anchor="start", fontSize=12, fontWeight="bold", offset=6)
     height = _ROW_PX * len(rows)
-    return alt.LayerChart(layer=layers).properties(width=_WIDTH, height=height, title=title)
+    return alt.LayerChart(layer=layers, width=_WIDTH, height=height, title=title)

@@ -48,7 +48,7 @@ def course(trend: Trend) -> Composed:
             number += 1
     if levels:
         line = alt.Chart(data(levels)).mark_rule(color=INK, strokeWidth=5, opacity=0.18)
-        rules.append(line.encode(x="x:Q", x2="x2:Q", y="y:Q"))
+        rules.append(line.encode(x=alt.X("x:Q"), x2=alt.X2("x2:Q"), y=alt.Y("y:Q")))
     panel = Panel(tuple(curves), x, y, _WIDTH, _HEIGHT, "", stepped=False)
     chart = draw(panel, looks([curve.arm for curve in curves]), rules)
     better = "lower is better" if trend.direction == "lower" else "higher is better"
