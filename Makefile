@@ -10,10 +10,10 @@ RUN = $(VENV)/bin
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
 
-# The whole system has the machine to itself; everything else runs two files at a time.
+# Two files at a time; the system tests after the others, whose processes they would slow.
 test: lint $(BASE)/.installed
 	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/faults
-	$(RUN)/python -m pytest tests/system
+	$(RUN)/python -m pytest -n 2 --dist loadfile tests/system
 
 lint: $(VENV)/.developed
 	$(RUN)/ruff check .
