@@ -105,8 +105,8 @@ class WaitingCalls(Generic[T]):
         key = (2 if self._is_over(caller) else 0, turn)
         for name, other in self._callers.items():
             if other is not own:
-                found = other.keys(self._jobs, self._is_over(name))
-                passed_by += sum(1 for _ in takewhile(lambda one: one[0] <= key, found))
+                sort_keys = other.keys(self._jobs, self._is_over(name))
+                passed_by += sum(1 for _ in takewhile(lambda sort_key: sort_key[0] <= key, sort_keys))
         return passed_by
 
     def put(
@@ -144,8 +144,10 @@ class WaitingCalls(Generic[T]):
         if len(self._callers) == 1:
             (only,) = self._callers.values()
             return [entry.item for entry in only.order[:count]]
-        found = (turns.keys(self._jobs, self._is_over(name)) for name, turns in self._callers.items())
-        merged = heapq.merge(*found, key=lambda one: (one[0], one[1].rank))
+        keys_of_callers = (
+            turns.keys(self._jobs, self._is_over(name)) for name, turns in self._callers.items()
+        )
+        merged = heapq.merge(*keys_of_callers, key=lambda entry_key: (entry_key[0], entry_key[1].rank))
         return [entry.item for _, entry in islice(merged, count)]
 
     def take(self, items: Iterable[T]) -> None:
@@ -190,8 +192,8 @@ class WaitingCalls(Generic[T]):
         return caller if own and own.order[-1].rank[0] > -int(priority) else None
 
     def _record_use(self, served: dict[str, float]) -> None:
-        left = math.exp(-sum(served.values()) / MEMORY)
-        used = {name: amount * left for name, amount in self._used.items() if amount * left > FORGOTTEN}
+        decay = math.exp(-sum(served.values()) / MEMORY)
+        used = {name: amount * decay for name, amount in self._used.items() if amount * decay > FORGOTTEN}
         for name, amount in served.items():
             used[name] = used.get(name, 0.0) + amount
         self._used = used
