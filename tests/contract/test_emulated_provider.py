@@ -155,11 +155,11 @@ def test_a_rep_delay_outside_the_devices_range_is_refused() -> None:
     run_virtual(main())
 
 
-def test_a_circuit_of_ones_own_that_is_too_wide_to_simulate_is_refused() -> None:
+def test_a_circuit_of_ones_own_that_is_wider_than_the_device_is_refused() -> None:
     async def main() -> None:
-        template = Template("key", "heron-torino", tuple(range(25)), b"", 6e-6, 0, 0)
-        wide = DeviceCircuit(template, Bound(b"", qubits=25, n=1))
-        with pytest.raises(ProviderError, match="25 qubits, this provider takes 1 to 24"):
+        template = Template("key", "heron-torino", tuple(range(134)), b"", 6e-6, 0, 0)
+        wide = DeviceCircuit(template, Bound(b"", qubits=134, n=1))
+        with pytest.raises(ProviderError, match="134 qubits, this provider takes 1 to 133"):
             await provider_of("colocated").submit(Job.of((wide,), 10, "test"))
 
     run_virtual(main())

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
-from shotclock.domain import outcome, stages, status
+from shotclock.domain import circuit, outcome, stages, status
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.wire import methods
@@ -29,7 +29,9 @@ PINNED = {
     "Samples": "n pool counts crc32c",
     "StageTiming": "stage start_ns duration_ns emulated_ns",
     "Provenance": "provider emulated base_version stages job_id attempts template_key shots qpu_s raw_gain "
-    "classical_gain samples_at_ns emulator_overrun sharers cached penalised",
+    "classical_gain samples_at_ns emulator_overrun sharers cached penalised "
+    "simulation",
+    "Simulation": "method bond_dimension truncation_error",
     "Rejection": "limit allowed present unit retry_after_s",
     "DeadlinePassed": "budget_ns",
     "ProviderFault": "message",
@@ -96,6 +98,7 @@ def test_every_word_of_an_outcome_has_its_place(compiled: FileDescriptorProto) -
         outcome.Rejection,
         outcome.DeadlinePassed,
         outcome.ProviderFault,
+        circuit.Simulation,
         stages.StageTiming,
         status.Status,
         status.Drained,

@@ -54,7 +54,7 @@ def test_flags_beat_environment_beat_file_beat_defaults(
         ("[quantum]\nbudget_ms = 1e308\n", 2, ("quantum.budget_ms", "604800000")),
         ("[cost]\nqpu_second = inf\n", 2, ("cost.qpu_second", "finite")),
         ("[bench]\nsteps = true\n", 2, ("bench.steps", "must be a number or text")),
-        ("[serve]\nsizes = [30]\n", 2, ("serve.sizes.0", "24 (got 30)")),
+        ("[serve]\nsizes = [300]\n", 2, ("serve.sizes.0", "256 (got 300)")),
         ('[threshold]\nmetric = "a"\nmax = 1\n', 1, ("threshold: must be [[threshold]] tables",)),
         ("[[arm]]\nshots = 1\n", 1, ("arm: must be a table, [arm]",)),
         ('[serve]\nfallbak = "race"\n', 2, ("serve.fallbak", "'fallback'")),

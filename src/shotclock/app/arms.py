@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from shotclock.app.check_names import refuse_unknown_workload, workloads
 from shotclock.app.host import Host
 from shotclock.app.ledger_factory import LedgerFactory
@@ -19,6 +17,7 @@ from shotclock.app.quantum_path import (
     build_provider,
     device_of,
 )
+from shotclock.app.sizes import make_sample
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
 from shotclock.bench.record.arm_runs import Arm
@@ -245,10 +244,7 @@ class Builder:
 
     def _sample(self) -> Subproblem:
         """A random subproblem of the kernel's size, used to warm the path."""
-        n = self._settings.kernel.n
-        rng = np.random.default_rng(0)
-        upper = np.triu(rng.normal(size=(n, n)), 1)
-        return Subproblem(upper + upper.T, rng.normal(size=n), kind=self._settings.kernel.name)
+        return make_sample(self._settings.kernel.n, self._settings.kernel.name)
 
     def _facts(
         self,

@@ -13,6 +13,7 @@ from shotclock.runtime.offload import (
     InlineWorkers,
     ProcessWorkers,
     ThreadOffload,
+    UntimedOffload,
     WorkersPolicy,
 )
 from shotclock.runtime.virtual_loop import VirtualCaller, VirtualLoop
@@ -86,7 +87,8 @@ class VirtualHost:
     def __init__(self) -> None:
         self._loop = VirtualLoop()
         self.clock: Clock = self._loop
-        self.workers: ProcessWorkers | InlineWorkers = InlineWorkers()
+        untimed = UntimedOffload(self._loop.now_ns, self._loop.advance)
+        self.workers: ProcessWorkers | InlineWorkers = InlineWorkers(untimed)
         self.threads: ThreadOffload | InlineOffload = InlineOffload()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

@@ -14,6 +14,7 @@ from shotclock.app.host import VirtualHost
 from shotclock.app.load_generator import FinishedRun, LoadTarget, ProcessGenerator, make_first_calls
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
+from shotclock.app.sizes import find_couplings
 from shotclock.bench.load.arrivals import ArrivalPlan, instances
 from shotclock.bench.load.circuit import CircuitFile
 from shotclock.bench.load.generate import LoadGenerator, Request
@@ -180,7 +181,9 @@ def _sweep(job: LoadJob, take: Callable[[ArrivalPlan], LoadRun], runs: _Runs) ->
 
 def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Generator, str]:
     plan = job.plan
-    requests = instances(plan.n, plan.seed) if job.circuit is None else (job.circuit.spec,)
+    requests: tuple[Request, ...] = () if job.circuit is None else (job.circuit.spec,)
+    if job.circuit is None:
+        requests = instances(plan.n, plan.seed, couplings=find_couplings(settings.quantum.device, plan.n))
     if job.clock == "virtual":
         virtual = VirtualGenerator(_set_size(settings, plan.n), requests)
         cleanup.callback(virtual.close)

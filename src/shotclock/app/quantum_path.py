@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
 from shotclock.app.preview import Preview
+from shotclock.app.sizes import check_width
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
@@ -84,6 +85,7 @@ def build_provider(host: Host, settings: Settings, quantum: QuantumSettings, pro
         provider = _aer(host)
     else:
         provider = vendors.build_user_provider(host, quantum)
+    check_width("kernel.n", settings.kernel.n, provider)
     limits = provider.limits
     if limits.paid and quantum.max_money_per_run == 0:
         raise SettingsError(
@@ -217,7 +219,7 @@ def _build_emulated(host: Host, settings: Settings, quantum: QuantumSettings, pr
     for delay in (quantum.rep_delay_s, *quantum.shorter_rep_delays_s):
         devices.check_rep_delay(facts, delay)
     provider = EmulatedProvider(
-        facts, profile, workers.samples, host.clock, seed=0, circuit_offload=workers.circuit_samples
+        facts, profile, workers.emulation, host.clock, seed=0, circuit_offload=workers.circuit_samples
     )
     host.run(provider.warm(settings.kernel.n))
     return provider

@@ -10,17 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
+from shotclock.app.sizes import check_width, make_sample
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Provider
 from shotclock.domain.status import Drained, Status
-from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.user_circuits import load_simulator
 from shotclock.orchestrator.answers import Fallback
@@ -118,6 +116,8 @@ class Service:
         security = _security(serve, self._trouble)
         quantum = settings.quantum
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
+        for n in serve.sizes:
+            check_width("serve.sizes", n, provider)
         book = self._books.of(provider)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(self._metrics, "serve")
@@ -135,7 +135,7 @@ class Service:
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)
         recovered = host.run(self._books.recover(provider))
-        host.run(orchestrator.start(*(_sample(n) for n in serve.sizes)))
+        host.run(orchestrator.start(*(make_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
         host.run(_start_circuit_workers(host.workers))
         host.run(self._run_beside(path, provider, recovered))
@@ -243,10 +243,3 @@ def _security(serve: ServeSettings, on_refused: Callable[[str], None]) -> Server
     tls_files = TlsFiles(*map(Path, files))
     certificates.load(tls_files, certificates.utc_now(), Purpose.SERVER)
     return ServerTls(tls_files, policy, on_refused, certificates.utc_now)
-
-
-def _sample(n: int) -> Subproblem:
-    """A random subproblem of n variables, used to warm the path."""
-    rng = np.random.default_rng(n)
-    upper = np.triu(rng.normal(size=(n, n)), 1)
-    return Subproblem(upper + upper.T, rng.normal(size=n))

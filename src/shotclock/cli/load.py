@@ -47,7 +47,10 @@ def load(
         bool, typer.Option("--sweep", help="Search the highest rate that meets the deadline.")
     ] = False,
     n: Annotated[
-        int | None, typer.Option(min=2, max=24, help="Variables a subproblem (default: kernel.n).")
+        int | None,
+        typer.Option(
+            min=2, max=256, help="Variables a subproblem, to the device's width (default: kernel.n)."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of arrivals and subproblems.")] = 0,
     circuit: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -187,15 +187,54 @@ class Pub:
         return tuple(sorted(qubit for qubit, times in used.items() if times > 1))
 
 
+STATE_VECTOR, MATRIX_PRODUCT_STATE = "state vector", "matrix product state"
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """How emulated samples were computed.
+
+    method: `STATE_VECTOR`, `MATRIX_PRODUCT_STATE`; "" of a QPU's samples, and where it is not known.
+    bond_dimension: the largest of a matrix product state; 0 of another method.
+    truncation_error: the sum of the weights that the bond dimension cut off; 0 is exact, None not known.
+    """
+
+    method: str = ""
+    bond_dimension: int = 0
+    truncation_error: float | None = 0.0
+
+    def __str__(self) -> str:
+        if not self.bond_dimension:
+            return self.method
+        lost = "not known" if self.truncation_error is None else f"{self.truncation_error:.1e}"
+        return f"{self.method}, bond dimension {self.bond_dimension}, truncation error {lost}"
+
+
+NOT_SIMULATED = Simulation()
+
+
+def find_worst(simulations: Iterable[Simulation]) -> Simulation:
+    """The least exact one: an unknown error, then the largest, then the largest bond dimension."""
+
+    def rank(each: Simulation) -> tuple[bool, float, int, str]:
+        lost = each.truncation_error
+        return lost is None, lost or 0.0, each.bond_dimension, each.method
+
+    return max(simulations, key=rank, default=NOT_SIMULATED)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
     """The distinct bit strings that came back and how often, best use of one execution.
 
-    pool: shape (m, n), uint8, column i is variable i; counts: shape (m,), int64.
+    pool: shape (m, n), uint8, column i is variable i.
+    counts: shape (m,), int64.
+    simulation: how an emulation computed them.
     """
 
     pool: Bits
     counts: np.ndarray[tuple[int], np.dtype[np.int64]]
+    simulation: Simulation = NOT_SIMULATED
 
     @property
     def shots(self) -> int:

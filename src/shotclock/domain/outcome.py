@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from shotclock.domain.circuit import Samples
+from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
 from shotclock.domain.stages import StageTiming
 from shotclock.domain.subproblem import Bits
 
@@ -111,6 +111,7 @@ class Provenance:
     sharers: calls in the job, this one included.
     cached: samples of an earlier, equal call.
     penalised: run at a rep_delay below the device's default, which costs fidelity.
+    simulation: how an emulation computed the samples.
     """
 
     provider: str
@@ -129,6 +130,7 @@ class Provenance:
     sharers: int = 1
     cached: bool = False
     penalised: bool = False
+    simulation: Simulation = NOT_SIMULATED
 
     @property
     def began_ns(self) -> int:

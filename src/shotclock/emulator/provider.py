@@ -20,7 +20,7 @@ from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Off
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
 from shotclock.emulator.profile import Omission, Profile, Sanity
-from shotclock.emulator.statevector import MAX_QUBITS, execute_all
+from shotclock.emulator.statevector import execute_all
 from shotclock.emulator.timing import Timeline, TimePart, mean_by_component, quantile_s, sample_timeline
 from shotclock.emulator.user_circuits import execute_any
 
@@ -111,7 +111,7 @@ class EmulatedProvider:
         self.limits = ProviderLimits(
             lanes=facts.lanes,
             max_shots=facts.max_shots,
-            max_qubits=min(facts.n_qubits, MAX_QUBITS),
+            max_qubits=facts.n_qubits,
             submissions_per_minute=rate.value if rate else None,
             paid=False,
             emulated=True,

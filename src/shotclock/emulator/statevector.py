@@ -7,17 +7,22 @@ variable i, and z = 1 − 2b.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from shotclock.domain.circuit import QaoaParameters, Samples
+from shotclock.domain.circuit import STATE_VECTOR, QaoaParameters, Samples, Simulation
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.sampling import Counts, sample
 
-MAX_QUBITS = 24
+MAX_QUBITS = 26
+"""Of a state vector of one layer, 1.8 GiB with its work arrays; more layers take 24."""
+MAX_QUBITS_LAYERED = 24
 
-# Rows of a work array of shape (5, 2ⁿ): the state, two half-length tables of ratios, later layers' phases.
+# Rows of a work array of shape (3, 2ⁿ), or (5, 2ⁿ) with several layers: the state, two half-length tables of
+# ratios, later layers' phases.
 REAL, IMAGINARY, RATIOS, PHASE_REAL, PHASE_IMAGINARY = range(5)
 
 
@@ -43,25 +48,50 @@ def execute_all(
     """Samples of all circuits of a job, in order, in one call of the worker; each equals `execute`'s.
 
     Circuits of one size share memory: at n = 16 the page faults of a new state cost as much as the gates of
-    several qubits. Raises SubproblemError on more variables than `MAX_QUBITS`.
+    several qubits. Those too wide for a state vector are sampled from a matrix product state.
     """
-    for circuit in parameters:
-        _check_size(circuit.n)
-    buffers: dict[int, tuple[Float64s, Counts]] = {}
+    buffers: dict[tuple[int, int], tuple[Float64s, Counts]] = {}
     results = []
     for circuit, flip, seed in zip(parameters, flip_probabilities, seeds, strict=True):
-        size = 1 << circuit.n
-        work, histogram = buffers.setdefault(circuit.n, (np.empty((5, size)), np.zeros(size, np.int64)))
+        if not fits(circuit):
+            results.append(_sample_wide(circuit, shots, flip, seed))
+            continue
+        rows = _rows(circuit)
+        if (circuit.n, rows) not in buffers:
+            buffers[circuit.n, rows] = _allocate(circuit.n, rows)
+        work, histogram = buffers[circuit.n, rows]
         evolve(circuit.warm, circuit.field, circuit.coupling, circuit.mixer, work)
         pool, counts = sample(work[REAL], work[IMAGINARY], shots, flip, np.uint64(seed), histogram)
-        results.append(Samples(pool, counts))
+        results.append(Samples(pool, counts, EXACT))
     return tuple(results)
 
 
+def fits(parameters: QaoaParameters) -> bool:
+    """Whether the state vector takes this circuit."""
+    return parameters.n <= (MAX_QUBITS if parameters.layers == 1 else MAX_QUBITS_LAYERED)
+
+
+def _sample_wide(parameters: QaoaParameters, shots: int, flip_probability: float, seed: int) -> Samples:
+    # SciPy's sparse graphs take a quarter of a second to import, which only wide circuits need.
+    from shotclock.emulator.matrix_product import sample_wide  # noqa: PLC0415
+
+    return sample_wide(parameters, shots, flip_probability, seed)
+
+
+def _rows(parameters: QaoaParameters) -> int:
+    return 3 if parameters.layers == 1 else 5
+
+
+def _allocate(n: int, rows: int) -> tuple[Float64s, Counts]:
+    """The work array and the histogram; 32-bit counts where they would take a quarter of the memory."""
+    histogram: Any = np.zeros(1 << n, np.int64 if n <= MAX_QUBITS_LAYERED else np.int32)
+    return np.empty((rows, 1 << n)), histogram
+
+
 def probabilities(parameters: QaoaParameters) -> Float64s:
-    """The ideal probability of every basis state, shape (2ⁿ,); raises SubproblemError as `execute_all`."""
+    """The ideal probability of every basis state, shape (2ⁿ,); SubproblemError beyond `MAX_QUBITS`."""
     _check_size(parameters.n)
-    work = np.empty((5, 1 << parameters.n))
+    work = np.empty((_rows(parameters), 1 << parameters.n))
     evolve(parameters.warm, parameters.field, parameters.coupling, parameters.mixer, work)
     exact: Float64s = work[REAL] ** 2 + work[IMAGINARY] ** 2
     return exact
@@ -73,6 +103,9 @@ def _check_size(n: int) -> None:
         raise SubproblemError(
             "n", f"{n} variables, but the state vector takes at most {MAX_QUBITS}; use a smaller subproblem"
         )
+
+
+EXACT = Simulation(STATE_VECTOR)
 
 
 @jit

@@ -12,22 +12,34 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shotclock.domain.circuit import Bound, QaoaParameters, Samples
+from shotclock.domain.circuit import (
+    MATRIX_PRODUCT_STATE,
+    NOT_SIMULATED,
+    STATE_VECTOR,
+    Bound,
+    QaoaParameters,
+    Samples,
+    Simulation,
+)
 from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.subproblem import Bits
+from shotclock.emulator.noise import flip_bits
 from shotclock.emulator.statevector import execute
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit_aer import AerSimulator
 
-Counts = np.ndarray[tuple[int], np.dtype[np.int64]]
 AER_SEEDS = 2**31
 # A state of more qubits does not fit a small machine; a matrix product state of this bond dimension replaces
 # it, which is exact for little entanglement and an approximation for more.
 STATEVECTOR_QUBITS = 26
 BOND_DIMENSION = 32
+# Aer adds what it cut off to a log that grows with every circuit of its process, so the error is not known.
+_SIMULATIONS = {
+    "statevector": Simulation(STATE_VECTOR),
+    "matrix_product_state": Simulation(MATRIX_PRODUCT_STATE, BOND_DIMENSION, None),
+}
 
 
 def load_simulator() -> None:
@@ -84,7 +96,9 @@ def sample_circuit(
         [[int(word, 16) >> bit & 1 for bit in range(circuit.num_clbits)] for word, _ in counted], np.uint8
     )
     clbits = {circuit.find_bit(bit).index for item in circuit.data for bit in item.clbits}
-    return _flip_bits(pool, np.array([count for _, count in counted]), sorted(clbits), flip_probability, seed)
+    drawn = np.repeat(pool, np.array([count for _, count in counted]), axis=0)
+    noisy = flip_bits(drawn, flip_probability, np.random.default_rng(seed), sorted(clbits))
+    return Samples(*noisy, _SIMULATIONS.get(method, NOT_SIMULATED))
 
 
 def check_compiles(circuit: QuantumCircuit) -> str:
@@ -97,16 +111,6 @@ def check_compiles(circuit: QuantumCircuit) -> str:
     except Exception as error:  # noqa: BLE001
         return " ".join(str(error).split()).strip("'") or type(error).__name__
     return ""
-
-
-def _flip_bits(pool: Bits, counts: Counts, clbits: list[int], flip_probability: float, seed: int) -> Samples:
-    """Flips written bits with half of flip_probability: a random replacement differs half the time."""
-    drawn = np.repeat(pool, counts, axis=0)
-    rng = np.random.default_rng(seed)
-    flips = rng.random((drawn.shape[0], len(clbits))) < 0.5 * flip_probability
-    drawn[:, clbits] ^= flips.astype(np.uint8)
-    distinct, occurrences = np.unique(drawn, axis=0, return_counts=True)
-    return Samples(distinct, occurrences.astype(np.int64))
 
 
 @functools.lru_cache(maxsize=3)

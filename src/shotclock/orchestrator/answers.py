@@ -184,4 +184,5 @@ class Answers:
             sharers=progress.sharers,
             cached=progress.cached,
             penalised=progress.penalised,
+            simulation=samples.simulation,
         )

@@ -63,4 +63,4 @@ def _freeze(samples: Samples) -> Samples:
     pool, counts = samples.pool.copy(), samples.counts.copy()
     pool.flags.writeable = False
     counts.flags.writeable = False
-    return Samples(pool, counts)
+    return Samples(pool, counts, samples.simulation)

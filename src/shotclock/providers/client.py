@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from qiskit import QuantumCircuit
 
-from shotclock.domain.circuit import Samples
+from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.providers.edge import count_of, microseconds_of, seconds
 
@@ -92,6 +92,7 @@ class JobMetrics:
     tells_usage: whether the vendor ever reports usage.
     speed: how many times faster than real time an emulation runs; 0 on hardware.
     overrun: the emulation took longer than the time it emulates.
+    simulation: how an emulation computed the samples.
     """
 
     queued_s: float | None = None
@@ -100,6 +101,7 @@ class JobMetrics:
     tells_usage: bool = True
     speed: float = 0.0
     overrun: bool = False
+    simulation: Simulation = NOT_SIMULATED
 
     def qpu_s(self, estimate_s: float) -> float:
         """The job's QPU time as far as it is known; unknown usage never counts as zero.

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from qiskit.primitives import BitArray, PrimitiveResult
 
-from shotclock.domain.circuit import Samples
+from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
 from shotclock.domain.plural import with_article
 from shotclock.providers.client import JobMetrics
 from shotclock.providers.edge import mapping, seconds
 from shotclock.providers.ibm_faults import ResultsUnreadableError
 
 Json = Mapping[str, Any]
+
+MOST_BONDS = 2**31
 
 
 def samples_of(result: object) -> tuple[Samples, ...]:
@@ -51,7 +53,16 @@ def metrics_of(document: object) -> JobMetrics:
         usage_s=_final_usage_s(mapping(whole.get("usage"))),
         speed=seconds(emulated.get("speed")) or 0.0,
         overrun=emulated.get("overrun") is True,
+        simulation=_simulation_of(mapping(emulated.get("simulation"))),
     )
+
+
+def _simulation_of(document: Json) -> Simulation:
+    """How an emulation computed the samples; what is malformed is not known."""
+    method, bond, lost = (document.get(name) for name in ("method", "bond_dimension", "truncation_error"))
+    if not isinstance(method, str) or not isinstance(bond, int):
+        return NOT_SIMULATED
+    return Simulation(method[:40], min(max(bond, 0), MOST_BONDS), seconds(lost))
 
 
 def _final_usage_s(usage: Json) -> float | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from qiskit import QuantumCircuit
@@ -387,7 +387,7 @@ class RemoteProvider(Generic[J, L]):
             finished = min(max(job.accepted_ns + queued_ns + ran_ns, unseen_ns), seen_ns)
         emulated = self.limits.emulated
         return Execution(
-            samples,
+            tuple(replace(each, simulation=metrics.simulation) for each in samples),
             running_at_ns=max(job.began_ns, finished - ran_ns),
             finished_at_ns=finished,
             collected_at_ns=self._clock.now_ns(),

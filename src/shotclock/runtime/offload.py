@@ -56,7 +56,7 @@ class ProcessWorkers:
             return WorkerPool(name, self._server, limits)
 
         self.templates = pool("compiling the template", 1, UNQUEUED, policy.template_s)
-        self.samples = pool("emulating the job", 2, UNQUEUED, policy.sampling_s)
+        self.samples = self.emulation = pool("emulating the job", 2, UNQUEUED, policy.sampling_s)
         self.circuits = pool("compiling the circuit", user, policy.queue, policy.circuit_s, USER_NICENESS)
         self.circuit_samples = pool(
             "emulating the circuit", user, policy.queue, policy.sampling_s, USER_NICENESS
@@ -126,11 +126,34 @@ class InlineOffload:
         """Does nothing: no worker is running."""
 
 
-class InlineWorkers:
-    """ProcessWorkers' face for simulation: everything at once, on the caller's thread."""
+class UntimedOffload(InlineOffload):
+    """Runs the work immediately and takes its duration back from the virtual clock.
 
-    def __init__(self) -> None:
+    For emulated samples: a QPU's time is modelled, and this machine's computing does not belong to it.
+    """
+
+    def __init__(self, now_ns: Callable[[], int], advance: Callable[[int], None]) -> None:
+        self._now_ns = now_ns
+        self._advance = advance
+
+    async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """See `Offload.run`."""
+        began_ns = self._now_ns()
+        try:
+            return work(*args, **kwargs)
+        finally:
+            self._advance(began_ns - self._now_ns())
+
+
+class InlineWorkers:
+    """ProcessWorkers' face for simulation: everything at once, on the caller's thread.
+
+    emulation: computes an emulated QPU's samples; None times it like everything else.
+    """
+
+    def __init__(self, emulation: InlineOffload | None = None) -> None:
         self.templates = self.samples = self.circuits = self.circuit_samples = InlineOffload()
+        self.emulation = emulation or self.samples
 
     def report_restarts(self, count: Callable[[WorkerRestart], None]) -> None:
         """Nothing is ever replaced."""

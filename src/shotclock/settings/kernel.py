@@ -6,12 +6,13 @@ from pydantic import (
     Field,
 )
 
+from shotclock.domain.subproblem import MAX_VARIABLES
 from shotclock.settings.branch import Branch
 
 
 class KernelSettings(Branch):
-    """What training asks for: n variables, every so many steps."""
+    """What training asks for: n variables, as many as the device has qubits at most, every so many steps."""
 
     name: str = "task_rounding"
     every: int = Field(default=5, ge=1)
-    n: int = Field(default=12, ge=2, le=24)
+    n: int = Field(default=12, ge=2, le=MAX_VARIABLES)

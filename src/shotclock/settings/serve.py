@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from shotclock.domain.subproblem import MAX_VARIABLES
 from shotclock.settings.branch import Branch
 from shotclock.settings.folders import user_folder
 
@@ -26,7 +27,7 @@ class ServeSettings(Branch):
     operators: DNS or URI names in the certificates of callers that may watch, drain and resume.
     probes: DNS or URI names in the certificates of callers that may ask for health.
     insecure: no TLS, on a loopback address.
-    sizes: the subproblems whose templates are warm before it is ready, variables.
+    sizes: the subproblems whose templates are warm before it is ready, variables, to the device's width.
     fallback: when the classical answer is computed: for every call, only without samples, or never.
     drain_s: what SIGTERM leaves for the calls in progress, seconds.
     grpc_connections: gRPC connections open at once.
@@ -46,7 +47,7 @@ class ServeSettings(Branch):
     operators: tuple[str, ...] = ()
     probes: tuple[str, ...] = ()
     insecure: bool = False
-    sizes: tuple[Annotated[int, Field(ge=2, le=24)], ...] = Field(default=(12,), min_length=1)
+    sizes: tuple[Annotated[int, Field(ge=2, le=MAX_VARIABLES)], ...] = Field(default=(12,), min_length=1)
     fallback: Literal["race", "standby", "none"] = "race"
     drain_s: float = Field(default=30.0, gt=0, le=86_400)
     grpc_connections: int = Field(default=512, ge=1, le=32_768)

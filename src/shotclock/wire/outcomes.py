@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from shotclock.domain.circuit import Samples
+from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
 from shotclock.domain.outcome import (
     Answer,
     Cause,
@@ -197,6 +197,24 @@ def _encode_provenance(provenance: Provenance, shift_ns: int, message: pb.Proven
     message.sharers = provenance.sharers
     message.cached = provenance.cached
     message.penalised = provenance.penalised
+    if provenance.simulation.method:
+        _encode_simulation(provenance.simulation, message.simulation)
+
+
+def _encode_simulation(simulation: Simulation, message: pb.Simulation) -> None:
+    message.method = simulation.method
+    message.bond_dimension = simulation.bond_dimension
+    if simulation.truncation_error is not None:
+        message.truncation_error = simulation.truncation_error
+
+
+def _decode_simulation(message: pb.Simulation) -> Simulation:
+    if not message.method:
+        return NOT_SIMULATED
+    lost = message.truncation_error if message.HasField("truncation_error") else None
+    if lost is not None and not math.isfinite(lost):
+        raise MalformedMessageError(f"provenance: its truncation_error is {lost}")
+    return Simulation(message.method, message.bond_dimension, lost)
 
 
 def _shift(at_ns: int, by_ns: int) -> int:
@@ -225,6 +243,7 @@ def _decode_provenance(message: pb.Provenance, shift_ns: int) -> Provenance:
         sharers=message.sharers,
         cached=message.cached,
         penalised=message.penalised,
+        simulation=_decode_simulation(message.simulation),
     )
 
 

@@ -6,6 +6,7 @@ names, how queries follow each other, and which percentile speaks for each.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -125,11 +126,20 @@ def schedule(plan: ArrivalPlan) -> Instants:
             return np.zeros(0, dtype=np.int64)
 
 
-def instances(n: int, seed: int, count: int = 256) -> tuple[Subproblem, ...]:
-    """Dense subproblems with normal coefficients: what the calls ask, in turn."""
+def instances(
+    n: int, seed: int, count: int = 256, *, couplings: Sequence[tuple[int, int]] | None = None
+) -> tuple[Subproblem, ...]:
+    """Subproblems with normal coefficients: what the calls ask, in turn.
+
+    couplings: the only pairs of variables with a quadratic term; None: all.
+    """
     rng = np.random.default_rng((seed, n))
+    kept = np.ones((n, n))
+    if couplings is not None:
+        kept = np.zeros((n, n))
+        kept[tuple(zip(*couplings, strict=True))] = 1.0
     subproblems = []
     for _ in range(count):
-        upper = np.triu(rng.normal(size=(n, n)), k=1)
+        upper = kept * np.triu(rng.normal(size=(n, n)), k=1)
         subproblems.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load"))
     return tuple(subproblems)

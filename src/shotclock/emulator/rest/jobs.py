@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
 
+from shotclock.domain.circuit import NOT_SIMULATED
 from shotclock.emulator.rest.faults import InjectedFault
 from shotclock.emulator.rest.instants import EmulatedTime
 from shotclock.emulator.rest.metering import ExecutionMode, UsageInterval
@@ -143,6 +144,12 @@ def job_document(job: EndpointJob, time: EmulatedTime, *, with_params: bool) -> 
     return document
 
 
+def _simulation_document(job: EndpointJob) -> Json:
+    """How the samples were computed; null before they are, and where they are random bits."""
+    simulation = job.results[0].simulation if job.results else NOT_SIMULATED
+    return asdict(simulation) if simulation.method else None
+
+
 def usage_document(job: EndpointJob, now_s: float, api_version: str) -> Json:
     """Usage, zero and pending until it is final, with the field names of the requested API version."""
     final = job.usage_final_s is not None and now_s >= job.usage_final_s
@@ -166,7 +173,7 @@ def metrics_document(job: EndpointJob, time: EmulatedTime, position: int, api_ve
         "num_qubits": [item.qubits for item in items],
         "circuit_depths": [item.depth for item in items],
         "circuits_execution_time_ns": round(job.plan.shooting_s * 1e9) if job.locked else 0,
-        "emulated": {"speed": time.speed, "overrun": job.overrun},
+        "emulated": {"speed": time.speed, "overrun": job.overrun, "simulation": _simulation_document(job)},
     }
     if job.state is JobState.QUEUED:
         start_s = max(job.eligible_s, time.now_s())

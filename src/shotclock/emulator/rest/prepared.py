@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shotclock.domain.circuit import NOT_SIMULATED, Simulation
+
 
 @dataclass(frozen=True, slots=True)
 class ItemFacts:
@@ -61,11 +63,14 @@ class Refused:
 class Fragments:
     """Results as JSON text, without the time stamps, which only the event loop knows.
 
-    results: a list with one element per item; echo: members of the request to return unchanged.
+    results: a list with one element per item
+    echo: members of the request to return unchanged
+    simulation: how the samples were computed, the least exact of all circuits
     """
 
     results: str
     echo: str
+    simulation: Simulation = NOT_SIMULATED
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.transpiler import Target
 
-from shotclock.domain.circuit import QaoaParameters, Samples
+from shotclock.domain.circuit import QaoaParameters, Samples, Simulation
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.rest.programs import Item
 from shotclock.emulator.rest.recognise.ising import Layers, layers_of, parameters_of
@@ -25,7 +25,7 @@ from shotclock.emulator.rest.recognise.paulis import find_rotations
 from shotclock.emulator.rest.recognise.twirling import Flips
 from shotclock.emulator.rest.relaxation import Coherence, find_excited, relax
 from shotclock.emulator.rest.waits import insert_waits
-from shotclock.emulator.statevector import MAX_QUBITS, execute_all
+from shotclock.emulator.statevector import execute_all
 from shotclock.emulator.user_circuits import sample_circuit
 
 Shots = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
@@ -40,15 +40,20 @@ class Device:
     coherence: Coherence
 
 
-def shoot(item: Item, flip_probability: float, seed: int, device: Device) -> tuple[dict[str, Shots], Flips]:
-    """Bits of every register, shape (*shape, shots, bits) with bit 0 first, and the flips to undo."""
+def shoot(
+    item: Item, flip_probability: float, seed: int, device: Device, used: list[Simulation] | None = None
+) -> tuple[dict[str, Shots], Flips]:
+    """Bits of every register, shape (*shape, shots, bits) with bit 0 first, and the flips to undo.
+
+    used: takes how each part of the circuit was simulated.
+    """
     rng = np.random.default_rng(seed)
     values, flips = item.values(rng)
     # At λ = 1 the bits do not depend on the circuit, so any width can be sampled.
     if flip_probability >= 1.0:
         bits = _noise(item, rng)
     else:
-        bits = _take_shots(item, values, flip_probability, rng, device)
+        bits = _take_shots(item, values, flip_probability, rng, device, [] if used is None else used)
     registers = {
         register.name: bits[..., [item.circuit.find_bit(bit).index for bit in register]]
         for register in item.circuit.cregs
@@ -65,12 +70,17 @@ def _noise(item: Item, rng: np.random.Generator) -> Shots:
 
 
 def _take_shots(
-    item: Item, values: Float64s, flip_probability: float, rng: np.random.Generator, device: Device
+    item: Item,
+    values: Float64s,
+    flip_probability: float,
+    rng: np.random.Generator,
+    device: Device,
+    used: list[Simulation],
 ) -> Shots:
     names = tuple(item.circuit.parameters)
     circuit = item.circuit
     rows = values.reshape(math.prod(item.shape), len(names))
-    sweep = _Sweep(names, rows, item.shots, flip_probability, device)
+    sweep = _Sweep(names, rows, item.shots, flip_probability, device, used)
     bits = np.zeros((len(sweep.rows), item.shots, circuit.num_clbits), np.bool_)
 
     @functools.cache
@@ -103,6 +113,7 @@ class _Sweep:
     shots: per row
     flip_probability: λ of the surrogate noise
     device: durations and coherence
+    used: how each part was simulated
     """
 
     names: tuple[Parameter, ...]
@@ -110,6 +121,7 @@ class _Sweep:
     shots: int
     flip_probability: float
     device: Device
+    used: list[Simulation]
 
 
 def _sample_qubit(
@@ -143,15 +155,14 @@ def _sample_qaoa(part: CircuitPart, sweep: _Sweep, rng: np.random.Generator) -> 
     for layers, parameters in zip(groups, by_group, strict=True):
         seeds = tuple(int(seed) for seed in rng.integers(0, SEEDS, len(rows)))
         samples = execute_all(parameters, shots, (sweep.flip_probability,) * len(rows), seeds)
+        sweep.used.extend(row_samples.simulation for row_samples in samples)
         for row, row_samples in enumerate(samples):
             qubits[row][:, layers.qubits] = _shuffle(row_samples, rng)
     return qubits[..., part.measured_qubits]
 
 
 def _parameters_by_row(layers: Layers, angles: Angles, rows: Float64s) -> tuple[QaoaParameters, ...]:
-    """The parameters of every row; () if one is not a QAOA circuit or has too many qubits."""
-    if len(layers.qubits) > MAX_QUBITS:
-        return ()
+    """The parameters of every row; () if one is not a QAOA circuit."""
     by_row: list[QaoaParameters] = []
     for row in rows:
         parameters = parameters_of(layers, (angles.fixed + angles.slopes @ row).tolist())
@@ -168,7 +179,9 @@ def _sample_with_aer(part: CircuitPart, qubits: list[int], sweep: _Sweep, rng: n
     def to_shots(row: Float64s) -> Shots:
         filled = _assign_values(alone, sweep.names, row)
         seed = int(rng.integers(SEEDS))
-        return _shuffle(sample_circuit(filled, sweep.shots, sweep.flip_probability, seed, method), rng)
+        samples = sample_circuit(filled, sweep.shots, sweep.flip_probability, seed, method)
+        sweep.used.append(samples.simulation)
+        return _shuffle(samples, rng)
 
     return np.stack([to_shots(row) for row in sweep.rows])
 

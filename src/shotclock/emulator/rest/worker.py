@@ -6,6 +6,7 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any
 
+from shotclock.domain.circuit import Simulation, find_worst
 from shotclock.emulator.rest import targets
 from shotclock.emulator.rest.prepared import (
     Chip,
@@ -80,11 +81,13 @@ def execute(
     program = _decode_program(chip.name, program_id, params)
     target = targets.target_of(chip.name)
     device = shooting.Device(target, chip.coherence_s or snapshot_coherence(target))
+    used: list[Simulation] = []
     item_shots = [
-        ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, device)
+        ({}, {}) if isinstance(item, Learning) else shooting.shoot(item, flip, seed, device, used)
         for item, flip, seed in zip(program.items, flip_probabilities, seeds, strict=True)
     ]
-    return Fragments(_encode_results(program_id, program, item_shots), json.dumps(program.echo))
+    results = _encode_results(program_id, program, item_shots)
+    return Fragments(results, json.dumps(program.echo), find_worst(used))
 
 
 def _encode_results(program_id: str, program: Program, item_shots: ItemShots) -> str:

@@ -158,8 +158,18 @@ class StageTiming(_message.Message):
     emulated_ns: int
     def __init__(self, stage: _Optional[str] = ..., start_ns: _Optional[int] = ..., duration_ns: _Optional[int] = ..., emulated_ns: _Optional[int] = ...) -> None: ...
 
+class Simulation(_message.Message):
+    __slots__ = ("method", "bond_dimension", "truncation_error")
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    BOND_DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATION_ERROR_FIELD_NUMBER: _ClassVar[int]
+    method: str
+    bond_dimension: int
+    truncation_error: float
+    def __init__(self, method: _Optional[str] = ..., bond_dimension: _Optional[int] = ..., truncation_error: _Optional[float] = ...) -> None: ...
+
 class Provenance(_message.Message):
-    __slots__ = ("provider", "emulated", "base_version", "stages", "job_id", "attempts", "template_key", "shots", "qpu_s", "raw_gain", "classical_gain", "samples_at_ns", "emulator_overrun", "sharers", "cached", "penalised")
+    __slots__ = ("provider", "emulated", "base_version", "stages", "job_id", "attempts", "template_key", "shots", "qpu_s", "raw_gain", "classical_gain", "samples_at_ns", "emulator_overrun", "sharers", "cached", "penalised", "simulation")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +186,7 @@ class Provenance(_message.Message):
     SHARERS_FIELD_NUMBER: _ClassVar[int]
     CACHED_FIELD_NUMBER: _ClassVar[int]
     PENALISED_FIELD_NUMBER: _ClassVar[int]
+    SIMULATION_FIELD_NUMBER: _ClassVar[int]
     provider: str
     emulated: bool
     base_version: int
@@ -192,7 +203,8 @@ class Provenance(_message.Message):
     sharers: int
     cached: bool
     penalised: bool
-    def __init__(self, provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., base_version: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., job_id: _Optional[str] = ..., attempts: _Optional[int] = ..., template_key: _Optional[str] = ..., shots: _Optional[int] = ..., qpu_s: _Optional[float] = ..., raw_gain: _Optional[float] = ..., classical_gain: _Optional[float] = ..., samples_at_ns: _Optional[int] = ..., emulator_overrun: _Optional[bool] = ..., sharers: _Optional[int] = ..., cached: _Optional[bool] = ..., penalised: _Optional[bool] = ...) -> None: ...
+    simulation: Simulation
+    def __init__(self, provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., base_version: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., job_id: _Optional[str] = ..., attempts: _Optional[int] = ..., template_key: _Optional[str] = ..., shots: _Optional[int] = ..., qpu_s: _Optional[float] = ..., raw_gain: _Optional[float] = ..., classical_gain: _Optional[float] = ..., samples_at_ns: _Optional[int] = ..., emulator_overrun: _Optional[bool] = ..., sharers: _Optional[int] = ..., cached: _Optional[bool] = ..., penalised: _Optional[bool] = ..., simulation: _Optional[_Union[Simulation, _Mapping]] = ...) -> None: ...
 
 class Rejection(_message.Message):
     __slots__ = ("limit", "allowed", "present", "unit", "retry_after_s")
