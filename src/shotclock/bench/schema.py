@@ -224,6 +224,7 @@ class ArmSummary(Frozen):
     samples_per_s: training samples per second
     outcomes, decisions, winners: counts of calls
     emulator_overruns: calls whose emulation took longer than the time it emulates
+    simulation: how an emulation computed the samples, of the least exact call; "" of a QPU's
     penalised_calls: calls at a rep_delay below the device's default
     causes: why calls brought no samples, with counts, most frequent first
     meeting: how calls met training; None in older summaries
@@ -250,6 +251,7 @@ class ArmSummary(Frozen):
     decisions: dict[str, int]
     winners: dict[str, int]
     emulator_overruns: int
+    simulation: str = ""
     penalised_calls: int = 0
     causes: dict[str, int] = Field(default_factory=dict)
     meeting: Meeting | None = None

@@ -21,6 +21,7 @@ from shotclock.bench.record.compared_calls import ComparedCall
 from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.schema import ArmSummary, GateResult, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit import find_worst
 from shotclock.domain.ports import NO_CHARGES, Charges
 
 
@@ -200,6 +201,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         decisions=figures.counts(call.decision for call in calls),
         winners=figures.counts(call.winner for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
+        simulation=str(find_worst(call.simulation for call in calls)),
         penalised_calls=sum(call.penalised and call.in_time for call in calls),
         causes=figures.counts(call.cause for call in calls if call.cause),
         meeting=meeting(arm.steps),

@@ -15,6 +15,7 @@ from shotclock.bench.schema import Result
 from shotclock.bench.stats import overrun
 from shotclock.bench.stats.statistics import Sample, gate_quantile, percentile, ratio
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.circuit import find_worst
 from shotclock.domain.plural import count, verb
 
 TAIL: dict[Quantile, float] = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
@@ -70,6 +71,7 @@ def judge(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> LoadR
         causes=dict(Counter(call.cause for call in calls if call.cause).most_common()),
         qpu_s=sum(call.qpu_s for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
+        simulation=str(find_worst(call.simulation for call in calls)),
         windows=in_windows,
         stable=stable(in_windows),
         faults=faults,

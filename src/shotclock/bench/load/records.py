@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from shotclock.bench import parquet
 from shotclock.domain import files
+from shotclock.domain.circuit import Simulation
 from shotclock.domain.outcome import (
     CircuitOutcome,
     Degraded,
@@ -51,6 +52,9 @@ class CallRecord:
     qpu_s: QPU time consumed, seconds; 0 if none was reported.
     attempts: submits to the provider; 0 if nothing was submitted.
     emulator_overrun: whether the emulation computed for longer than the time it emulates.
+    simulation_method: how an emulation computed the samples; "" of a QPU's, and without samples.
+    bond_dimension: of a matrix product state; 0 of another method.
+    truncation_error: the sum of the weights it cut off; None where it is not known.
     """
 
     run: int
@@ -66,6 +70,14 @@ class CallRecord:
     qpu_s: float
     attempts: int
     emulator_overrun: bool
+    simulation_method: str = ""
+    bond_dimension: int = 0
+    truncation_error: float | None = 0.0
+
+    @property
+    def simulation(self) -> Simulation:
+        """How an emulation computed the samples."""
+        return Simulation(self.simulation_method, self.bond_dimension, self.truncation_error)
 
     @property
     def latency_ns(self) -> int:
@@ -116,6 +128,9 @@ def record(
         qpu_s=provenance.qpu_s,
         attempts=provenance.attempts,
         emulator_overrun=provenance.emulator_overrun,
+        simulation_method=provenance.simulation.method,
+        bond_dimension=provenance.simulation.bond_dimension,
+        truncation_error=provenance.simulation.truncation_error,
     )
 
 
@@ -142,7 +157,11 @@ _TYPES: dict[str, pa.DataType] = {
     "emulated": pa.bool_(),
     "emulator_overrun": pa.bool_(),
     "qpu_s": pa.float64(),
+    "simulation_method": pa.string(),
+    "truncation_error": pa.float64(),
 }
+_LATER_COLUMNS = ("simulation_method", "bond_dimension", "truncation_error")
+"""Those that older files lack."""
 SCHEMA = pa.schema([(name, _TYPES.get(name, pa.int64())) for name in _COLUMNS])
 
 
@@ -160,6 +179,10 @@ def write(records: Iterable[CallRecord], path: Path) -> None:
 
 def read(path: Path) -> list[CallRecord]:
     """The records of a calls.parquet; raises SettingsError if the file is not one."""
-    rows = parquet.read_table(path, SCHEMA, required=_COLUMNS, most_rows=MOST_CALLS).select(list(_COLUMNS))
+    required = [name for name in _COLUMNS if name not in _LATER_COLUMNS]
+    rows = parquet.read_table(
+        path, SCHEMA, required=required, most_rows=MOST_CALLS, nullable=("truncation_error",)
+    )
+    rows = rows.select([name for name in _COLUMNS if name in rows.column_names])
     batches = rows.to_batches(max_chunksize=10_000)  # a dict a row takes many times what a record does
     return [CallRecord(**row) for batch in batches for row in batch.to_pylist()]

@@ -82,6 +82,7 @@ class LoadRun(_Frozen):
     causes: how many calls had no samples, by why.
     qpu_s: QPU time consumed, seconds; 0 if none was reported.
     emulator_overruns: calls whose emulation computed for longer than the time it emulates.
+    simulation: how an emulation computed the samples, of the least exact call; "" of a QPU's.
     windows: the run in stretches of equal length.
     stable: the last three windows agree; None where their calls are too few to say.
     faults: why the measurement itself is not to be trusted; empty is valid.
@@ -110,6 +111,7 @@ class LoadRun(_Frozen):
     causes: dict[str, int]
     qpu_s: float
     emulator_overruns: int
+    simulation: str = ""
     windows: tuple[Window, ...]
     stable: bool | None
     faults: tuple[str, ...]

@@ -254,6 +254,9 @@ def describe(call: FinishedCall) -> CallRow:
         sharers=provenance.sharers,
         stages=stages,
         inline=call.inline,
+        simulation_method=provenance.simulation.method,
+        bond_dimension=provenance.simulation.bond_dimension,
+        truncation_error=provenance.simulation.truncation_error,
     )
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from shotclock.bench import parquet
 from shotclock.domain import files
+from shotclock.domain.circuit import Simulation
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.stages import Stage, StageTiming
 
@@ -45,6 +46,9 @@ class CallRow:
     sharers: calls in the job, this one included.
     stages: the timed stages, propose and apply included.
     inline: training waited for it.
+    simulation_method: how an emulation computed the samples; "" of a QPU's, and without samples.
+    bond_dimension: of a matrix product state; 0 of another method.
+    truncation_error: the sum of the weights it cut off; None where it is not known.
     """
 
     request_id: str
@@ -70,6 +74,14 @@ class CallRow:
     sharers: int
     stages: tuple[StageTiming, ...]
     inline: bool = True
+    simulation_method: str = ""
+    bond_dimension: int = 0
+    truncation_error: float | None = 0.0
+
+    @property
+    def simulation(self) -> Simulation:
+        """How an emulation computed the samples."""
+        return Simulation(self.simulation_method, self.bond_dimension, self.truncation_error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,16 @@ _TYPES: dict[str, pa.DataType] = {
     "cached": pa.bool_(),
     "penalised": pa.bool_(),
     "inline": pa.bool_(),
+    "simulation_method": pa.string(),
+    "truncation_error": pa.float64(),
 }
+_LATER: dict[str, object] = {
+    "inline": True,
+    "simulation_method": "",
+    "bond_dimension": 0,
+    "truncation_error": None,
+}
+"""Columns that older files lack, with the value they stand for."""
 
 
 _STAGE_COLUMNS = tuple(
@@ -172,8 +193,8 @@ def steps(rows: pa.Table) -> list[StepRow]:
                 for stage in CALL_STAGES
                 if row[f"{stage}_ns"] is not None
             )
-            row.setdefault("inline", True)  # rows did not always say; their arms' mode does
-            call = CallRow(stages=timings, **{name: row[name] for name in _CALL_COLUMNS})
+            complete = _LATER | row
+            call = CallRow(stages=timings, **{name: complete[name] for name in _CALL_COLUMNS})
         rows_read.append(StepRow(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
     return rows_read
 
@@ -191,7 +212,7 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
     """
     required = (*_STEP_COLUMNS, "called")
     if whole:
-        required += tuple(name for name in (*_CALL_COLUMNS, *_STAGE_COLUMNS) if name != "inline")
+        required += tuple(name for name in (*_CALL_COLUMNS, *_STAGE_COLUMNS) if name not in _LATER)
     rows = parquet.read_table(
         path,
         SCHEMA,
@@ -211,7 +232,8 @@ def _check_calls(path: Path, rows: pa.Table) -> None:
     """A call has all its columns; a stage has its three, or none."""
     calls = rows.filter(rows["called"])
     for name in _CALL_COLUMNS:
-        if name in calls.column_names and name != "quantum_latency_ns" and calls[name].null_count:
+        is_nullable = name in {"quantum_latency_ns", "truncation_error"}
+        if name in calls.column_names and not is_nullable and calls[name].null_count:
             raise SettingsError(f"{path}: {name}: {calls[name].null_count:,} calls have no value")
     for stage in CALL_STAGES:
         names = [f"{stage}{suffix}" for suffix in ("_start_ns", "_ns", "_emulated_ns")]

@@ -28,6 +28,7 @@ from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
 from shotclock.domain import documents, encoding, files
+from shotclock.domain.circuit import find_worst
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Charges
 
@@ -204,6 +205,8 @@ def _counts(
     }
     if written.cost.prices is not None:  # older summaries do not hold them
         recomputed["cost"] = _cost(arm, by_arm, common, written.cost, written.cost.prices).model_dump()
+    if written.simulation:  # older summaries do not say
+        recomputed["simulation"] = str(find_worst(call.simulation for call in calls))
     if written.causes:  # older summaries do not hold them, nor how calls met training
         recomputed["causes"] = figures.counts(call.cause for call in calls if call.cause)
     if written.meeting is not None:

@@ -213,6 +213,7 @@ def settings(summary: LoadSummary) -> list[tuple[str, str]]:
         ("clock", summary.clock),
         ("QPU time of the quoted run", NOTHING if run is None else f"{number(run.qpu_s)} s"),
         ("money of all runs", _money(summary)),
+        ("samples emulated by", NOTHING if run is None else run.simulation or NOTHING),
         ("emulator overruns", NOTHING if run is None else f"{run.emulator_overruns:,}"),
     ]
 

@@ -224,6 +224,8 @@ def _shares(run: LoadRun, summary: LoadSummary) -> list[str]:
         lines.append(cost_words(summary.cost, len(summary.runs), mark_of_load(summary)))
     if run.causes:
         lines.append(f"without samples because: {causes_words(run.causes)}")
+    if run.simulation:
+        lines.append(f"samples emulated by {run.simulation}")
     if run.emulator_overruns:
         lines.append(
             f"the emulation computed longer than it emulates in {count(run.emulator_overruns, 'call')}"

@@ -170,7 +170,7 @@ def counts(summary: Summary) -> Grid:
                 Cell(f"{arm.calls:,}", every),
                 _share(summary, f"{name}.quantum_share") if arm.calls_quantum else NOTHING,
                 _share(summary, f"{name}.deadline_hit_ratio"),
-                f"{arm.emulator_overruns:,}",
+                Cell(f"{arm.emulator_overruns:,}", arm.simulation),
                 number(arm.samples_per_s),
             )
         )
