@@ -12,6 +12,7 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Provider
 from shotclock.providers.scripted import ScriptedProvider
 from shotclock.settings import load
+from shotclock.training.loops import digits_mlp
 
 MODULES = {
     "mine_raises": "'''A module that breaks.'''\nraise RuntimeError('no QPU\\nin this room')\n",
@@ -23,6 +24,7 @@ MODULES = {
         "number = 3\n"
         "def nothing(seed): return None\n"
         "def two(a, b): return None\n"
+        "def five(model, inputs, targets, n, seed): return 0\n"
         "def refuses(seed):\n    raise ValueError('seed is odd')\n"
     ),
 }
@@ -92,3 +94,25 @@ def test_what_has_every_member_of_a_port_passes() -> None:
             return 0
 
     plugin.check("quantum.provider", "scripted", ScriptedProvider(Clock()), Provider)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "told"),
+    [
+        ("mine:nothing", SettingsError, r"TypeError: nothing\(\) takes 1 positional argument"),
+        ("mine:five", SettingsError, "which is not a Kernel: it lacks name, loss_check, propose"),
+        ("nowhere:build", SettingsError, "module 'nowhere' was not found"),
+    ],
+)
+def test_a_users_kernel_that_is_wrong_is_one_line(name: str, kind: type[Exception], told: str) -> None:
+    with pytest.raises(kind, match=told) as caught:
+        digits_mlp.build(0).kernel(name, 4)
+    assert str(caught.value).startswith(f"kernel.name: {name!r}")
+
+
+def test_a_users_kernel_gets_the_model_its_data_n_and_the_seed() -> None:
+    workload = digits_mlp.build(3)
+    kernel = workload.kernel("shotclock.training.kernels.qat_flip:QatFlip", 6)
+    same = workload.kernel("qat_flip", 6)
+    asked, expected = (one.propose(0, 0).subproblem for one in (kernel, same))
+    assert asked.linear.tolist() == expected.linear.tolist()

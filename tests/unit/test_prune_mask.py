@@ -177,7 +177,7 @@ def test_no_gradient_is_left_behind() -> None:
 
 def test_what_cannot_be_served_is_said() -> None:
     x, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
-    with pytest.raises(SettingsError, match="needs a model with Gate layers"):
+    with pytest.raises(SettingsError, match="needs a model with UnitGate layers"):
         PruneMask(nn.Linear(2, 2), x, y, 2, 0)
     with pytest.raises(
         SettingsError, match=r"kernel\.n: must be at most the smallest layer's 8 units \(got 9\)"

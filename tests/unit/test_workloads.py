@@ -99,7 +99,7 @@ def test_a_rounded_network_trains_on_and_its_rounded_weights_stay() -> None:
 
 
 def test_a_kernel_that_needs_other_layers_says_which() -> None:
-    with pytest.raises(SettingsError, match="'prune_mask' needs a model with Gate layers"):
+    with pytest.raises(SettingsError, match="'prune_mask' needs a model with UnitGate layers"):
         digits_mlp.build(0).kernel("prune_mask", N)
     with pytest.raises(SettingsError, match="'rounding' needs a model with RoundedLinear layers"):
         digits_mlp.build_gated(0).kernel("rounding", N)

@@ -31,6 +31,9 @@ def bench(
     seeds: Annotated[int | None, typer.Option(help="Independent runs of each arm.")] = None,
     steps: Annotated[int | None, typer.Option(help="Measured training steps a seed.")] = None,
     workload: Annotated[str | None, typer.Option(help="digits-quantized, or module:factory.")] = None,
+    kernel: Annotated[
+        str | None, typer.Option(help="Name, or module:factory (default: the workload's).")
+    ] = None,
     profile: Annotated[
         str | None, typer.Option(help="Latency profile; without --arms, its arms are compared.")
     ] = None,
@@ -67,6 +70,7 @@ def bench(
     from shotclock.settings import load  # noqa: PLC0415
 
     flags = _flags(quick, arms, seeds, steps, workload, profile)
+    flags |= {"kernel": {"name": kernel}} if kernel is not None else {}
     settings = load(config, flags)
     check_names(config, settings)
     console = Console(stderr=True)

@@ -11,7 +11,12 @@ from shotclock.settings.branch import Branch
 
 
 class KernelSettings(Branch):
-    """What training asks for: n variables, as many as the device has qubits at most, every so many steps."""
+    """What training asks for.
+
+    name: of a kernel, or "module:factory"; where it is not set, it follows the workload.
+    every: steps between two calls.
+    n: variables of a subproblem, at most the device's qubits.
+    """
 
     name: str = "task_rounding"
     every: int = Field(default=5, ge=1)

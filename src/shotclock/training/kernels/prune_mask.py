@@ -82,7 +82,10 @@ class PruneMask(Turns):
         self._keep_count = min(n - 1, max(1, round(keep * n)))
         self._gates = {name: module for name, module in model.named_modules() if isinstance(module, UnitGate)}
         if not self._gates:
-            raise SettingsError("kernel.name: 'prune_mask' needs a model with Gate layers; it has none")
+            raise SettingsError(
+                "kernel.name: 'prune_mask' needs a model with UnitGate layers, and it has none; put "
+                "`UnitGate(units)` after a hidden layer, or set kernel.name"
+            )
         smallest = min(gate.open.numel() for gate in self._gates.values())
         if smallest < n:
             raise SettingsError(f"kernel.n: must be at most the smallest layer's {smallest} units (got {n})")

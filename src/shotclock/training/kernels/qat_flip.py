@@ -72,7 +72,8 @@ class QatFlip(Turns):
         }
         if not self._layers:
             raise SettingsError(
-                "kernel.name: 'qat_flip' needs a model with TernaryLinear layers; it has none"
+                "kernel.name: 'qat_flip' needs a model with TernaryLinear layers, and it has none; call "
+                "`round_layers(model, bits=2)` and set kernel.name to 'task_rounding', or build it with them"
             )
         smallest = min(layer.latent.numel() for layer in self._layers.values())
         if smallest < n:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from shotclock.domain import plugin
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Kernel
@@ -24,6 +26,7 @@ from shotclock.training.layers.ternary import TernaryLinear
 from shotclock.training.layers.unit_gate import UnitGate
 
 CALIBRATION = 1024
+KERNEL = "kernel.name"
 KERNELS = (QatFlip.name, PruneMask.name, Rounding.name, TaskRounding.name)
 
 
@@ -101,7 +104,7 @@ class Classifier:
         add(self.model, delta)
 
     def kernel(self, name: str, n: int) -> Kernel:
-        """See `Workload.kernel`; other names are looked up in the entry points `shotclock.kernels`.
+        """See `Workload.kernel`; other names are "module:factory", or entry points `shotclock.kernels`.
 
         Such a kernel's factory is called with (model, inputs, targets, n, seed).
         """
@@ -114,12 +117,21 @@ class Classifier:
             return TaskRounding(model, inputs, targets, n, self._seed)
         if name == QatFlip.name:
             return QatFlip(model, inputs, targets, n, self._seed)
+        if ":" in name:
+            return self._load_user_kernel(name, n)
         matches = entry_points(group="shotclock.kernels", name=name)
         if not matches:
             names = ", ".join(KERNELS)
             raise SettingsError(f"kernel.name: workload '{self.name}' has no kernel '{name}'; known: {names}")
         factory: Callable[[nn.Module, Tensor, Tensor, int, int], Kernel] = matches[name].load()
         return factory(model, inputs, targets, n, self._seed)
+
+    def _load_user_kernel(self, name: str, n: int) -> Kernel:
+        factory = plugin.load(KERNEL, name)
+        parts = self.model, self._train_x, self._train_y, n, self._seed
+        kernel: Any = plugin.call_plugin(KERNEL, name, lambda: factory(*parts))
+        plugin.check(KERNEL, name, kernel, Kernel)
+        return kernel  # type: ignore[no-any-return]
 
     @property
     def kernel_name(self) -> str:
