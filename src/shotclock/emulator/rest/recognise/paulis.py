@@ -38,6 +38,10 @@ class Pauli(NamedTuple):
         """The product with i^quarters."""
         return Pauli(self.x, self.z, (self.phase + quarters) & 3)
 
+    def commutes_with(self, other: Pauli) -> bool:
+        """Whether the order of the two does not matter."""
+        return not ((self.x & other.z).bit_count() + (self.z & other.x).bit_count()) & 1
+
     @property
     def sign(self) -> int:
         """1 or −1 before the string of X, Y and Z; the Pauli is Hermitian."""
@@ -97,18 +101,48 @@ def find_rotations(
     """The circuit's rotations; gates: cz, sx, x, rz on n qubits.
 
     angles: radians; an RZ by a multiple of π/2 is a Clifford gate unless its angle is free, that is, varies
-    between the rows of a sweep.
+    between the rows of a sweep. So are two that add up to one, as a transpiler writes an X by any two angles.
     """
     frame = _Frame(n)
-    rotations: list[Rotation] = []
+    rotations: list[Rotation] = []  # back to front
+    latest: dict[int, int] = {}  # index in `rotations` of a qubit's last one
     for gate in reversed(gates):
         if gate.name != "rz":
             frame.prepend(gate)
             continue
-        quarters = 0.0 if free[gate.angle] else angles[gate.angle] / (0.5 * math.pi)
-        nearest = round(quarters)
-        if free[gate.angle] or abs(quarters - nearest) > CLIFFORD_TOLERANCE * max(1.0, abs(quarters)):
-            rotations.append(Rotation(frame.z[gate.qubits[0]], gate.angle))
+        qubit = gate.qubits[0]
+        pauli, is_free = frame.z[qubit], free[gate.angle]
+        quarters = None if is_free else _count_quarters(angles[gate.angle])
+        partner = _find_partner(pauli, latest.get(qubit), rotations)
+        if quarters is None and partner is not None and not (is_free or free[rotations[partner].angle]):
+            other = rotations[partner]
+            total = angles[gate.angle] + pauli.sign * other.pauli.sign * angles[other.angle]
+            quarters = _count_quarters(total)
+            if quarters is not None:
+                del rotations[partner]
+                del latest[qubit]
+                latest = {at: number - (number > partner) for at, number in latest.items()}
+        if quarters is None:
+            latest[qubit] = len(rotations)
+            rotations.append(Rotation(pauli, gate.angle))
         else:
-            frame.prepend_quarters(gate.qubits[0], nearest & 3)
+            frame.prepend_quarters(qubit, quarters & 3)
     return PauliCircuit(tuple(frame.z), tuple(reversed(rotations)))
+
+
+def _count_quarters(angle: float) -> int | None:
+    """The angle in quarter turns; None where it is not a whole number of them."""
+    quarters = angle / (0.5 * math.pi)
+    nearest = round(quarters)
+    return nearest if abs(quarters - nearest) <= CLIFFORD_TOLERANCE * max(1.0, abs(quarters)) else None
+
+
+def _find_partner(pauli: Pauli, number: int | None, rotations: Sequence[Rotation]) -> int | None:
+    """The number of the rotation, if it is about the same axis and commutes with all in between."""
+    if number is None:
+        return None
+    other = rotations[number].pauli
+    if (other.x, other.z) != (pauli.x, pauli.z):
+        return None
+    is_movable = all(pauli.commutes_with(between.pauli) for between in rotations[number + 1 :])
+    return number if is_movable else None
