@@ -129,12 +129,17 @@ def test_ctrl_c_between_two_runs_keeps_the_first() -> None:
     def interrupt(_plan: ArrivalPlan, _run: LoadRun) -> None:
         raise KeyboardInterrupt
 
-    plan = ArrivalPlan(Scenario.SERVER, 20.0, 1.0, 60_000_000_000, n=6)
+    # Beyond enumeration and a state vector: sparse, on the device's couplings.
+    plan = ArrivalPlan(Scenario.SERVER, 2.0, 4.0, 60_000_000_000, n=32)
     job = LoadJob(plan, "quantum", runs=2, sweep=False, clock="virtual", target=None)
     progress = LoadProgress(phase=lambda text: None, ran=interrupt)
     summary, calls = run_load(load_settings(None, {}), job, progress)
     assert (summary.status, len(summary.runs)) == ("interrupted", 1)
     assert len(calls) == summary.runs[0].calls > 0
+    assert {(call.answered_by, call.cause) for call in calls} == {("qpu", "")}
+    assert summary.runs[0].emulator_overruns == 0
+    method = "matrix product state, bond dimension 8, truncation error 0.0e+00"
+    assert summary.runs[0].simulation == method
 
 
 def test_ctrl_c_as_soon_as_it_loads_is_no_error() -> None:

@@ -34,7 +34,9 @@ Line = tuple[int, ...]
 NOT_YET_KNOWN = ""
 
 MOSTLY_DENSE = 24
-"""Up to this many variables `warm` prepares for dense subproblems; a sparse one compiles when it comes."""
+"""Up to this many variables `warm` prepares for dense subproblems, side by side on disjoint lines; beyond,
+where few lines have room and the search for them takes minutes, for sparse ones, alone on their couplings.
+"""
 
 
 class NullTemplateRecorder:
@@ -130,10 +132,9 @@ class QaoaSynthesizer:
         zero = Subproblem(np.zeros((n, n)), np.zeros(n))
         await self.bind(zero)
         generation = self._generation
-        placements = generation.placements
-        if n > MOSTLY_DENSE and n not in placements.refused:
-            await self.template(await placements.patch(n))
-        if self._most_lines > 1 and n not in placements.refused:
+        if n > MOSTLY_DENSE:
+            await self.template(await generation.placements.patch(n))
+        elif self._most_lines > 1 and n not in generation.placements.refused:
             generation.lines[n] = await self._choose_lines(n)
             for line in generation.lines[n]:
                 await self.template(TemplateSpec(n, line=line))
