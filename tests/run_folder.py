@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import synthetic
+from shotclock.bench.columns import mark_origin
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts, RunFacts, summarise
 from shotclock.bench.record.arm_runs import Arm
@@ -81,7 +82,7 @@ def write_run(path: Path, rows: list[StepRow]) -> Summary:
     all_arms, arms = ([arm.name for arm in each] for each in (synthetic.ARMS, behaviours))
     folder.write_settings(LOCK.replace(str(all_arms), str(arms)))
     folder.write_machine(run.environment)
-    folder.write_steps(rows)
+    folder.write_steps(rows, mark_origin(run.run_id, emulated=summary.emulated))
     folder.write_summary(summary)
     write_hdr(rows, path / "latency.hlog")
     write_trace(rows, path / "trace.pftrace")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,7 +71,9 @@ def test_the_examples_of_a_page_work(
         if named := NAMED.match(text):
             (tmp_path / named[1]).write_text(text, encoding="utf-8")
         elif language == "python":
-            ran = base_environment.run("python", "-c", text, folder=tmp_path)
+            # pandas is an extra, which this environment has
+            python = sys.executable if "import pandas" in text else "python"
+            ran = base_environment.run(python, "-c", text, folder=tmp_path)
             assert ran.returncode == 0, ran.stderr
         elif language == "toml":
             (tmp_path / "example.toml").write_text(text, encoding="utf-8")

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 import synthetic
 from queueing import MS, Queue, run_load
 from run_folder import LOCK, facts, write_run
+from shotclock.bench.columns import mark_origin
 from shotclock.bench.history.store import History, entry
 from shotclock.bench.judge.summarise import summarise
 from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
@@ -92,6 +93,15 @@ def test_a_whole_folder_has_no_fault(run: Path) -> None:
 def test_a_missing_file_is_named(run: Path, name: str) -> None:
     (run / name).unlink()
     assert f"{name}: is missing" in faults(run)
+
+
+def test_rows_of_another_run_or_mark_are_found(run: Path) -> None:
+    rows = steps(pq.read_table(run / "steps.parquet"))
+    RunFolder(run).write_steps(rows, mark_origin("another", emulated=False))
+    assert faults(run) == [
+        "steps.parquet: is of run another, and the summary of 20261122-0900",
+        "steps.parquet: emulated: says 'no', and the summary says True",
+    ]
 
 
 def test_every_fault_is_listed_not_the_first(run: Path) -> None:
@@ -341,6 +351,8 @@ def test_a_load_tests_figures_are_recomputed(load_test: Path) -> None:
     assert faults(load_test) == []
     file = load_test / "calls.parquet"
     calls = read(file)
+    write(calls, file, mark_origin("another", emulated=True))
+    assert faults(load_test) == ["calls.parquet: is of run another, and the summary of load-1"]
     write([replace(calls[0], completed_ns=calls[0].completed_ns + 10**9), *calls[1:]], file)
     found = faults(load_test)
     assert any("runs[0].latency.mean" in fault for fault in found)

@@ -20,6 +20,7 @@ from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
+from shotclock.bench.columns import mark_origin
 from shotclock.bench.judge.gates import Threshold, resolve
 from shotclock.bench.judge.summarise import RunFacts, summarise
 from shotclock.bench.record.arm_runs import Arm
@@ -272,7 +273,9 @@ def _facts(
 
 
 def _write(folder: RunFolder, facts: RunFacts, log: Log) -> Summary:
-    folder.write_steps(log.steps)
+    emulated = tuple(arm.arm.name for arm in facts.arms if arm.emulated)
+    origin = mark_origin(facts.run_id, emulated=bool(emulated), arms=emulated)
+    folder.write_steps(log.steps, origin)
     summary = summarise(log.steps, facts)
     folder.write_summary(summary)
     write_hdr(log.steps, folder.path / "latency.hlog")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from shotclock.bench.columns import mark_origin
 from shotclock.bench.load.records import CallRecord, read, write
 from shotclock.bench.load.schema import LoadSummary
 from shotclock.domain import documents, encoding, files
@@ -24,7 +25,7 @@ def write_load(summary: LoadSummary, calls: Sequence[CallRecord], path: Path) ->
         files.write_text(path / SUMMARY, f"{text}\n")
         machine = json.dumps(summary.environment, indent=2)
         files.write_text(path / "machine.json", f"{machine}\n")
-        write(calls, path / CALLS)
+        write(calls, path / CALLS, mark_origin(summary.run_id, emulated=summary.emulated))
     except OSError as error:
         raise MachineError(f"{path}: cannot write the load test: {error.strerror or error}") from error
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shotclock.bench import parquet
+from shotclock.bench.columns import UNSTATED, Origin, describe, meanings_of, sign
 from shotclock.domain import files
 from shotclock.domain.circuit import Simulation
 from shotclock.domain.outcome import (
@@ -45,7 +46,7 @@ class CallRecord:
     issued_ns: when it was.
     completed_ns: when its outcome was here.
     outcome: done, degraded, shed, late or failed; executed, of a circuit.
-    answered_by: one of `CLASSES`.
+    answered_by: who answered: qpu, cache_hit, fallback, rejected or unanswered.
     cause: why there are no samples; "" if there are.
     emulated: whether the provider was emulated.
     emulated_ns: waited on purpose by an emulation, nanoseconds.
@@ -162,7 +163,9 @@ _TYPES: dict[str, pa.DataType] = {
 }
 _LATER_COLUMNS = ("simulation_method", "bond_dimension", "truncation_error")
 """Those that older files lack."""
-SCHEMA = pa.schema([(name, _TYPES.get(name, pa.int64())) for name in _COLUMNS])
+SCHEMA = describe(
+    pa.schema([(name, _TYPES.get(name, pa.int64())) for name in _COLUMNS]), meanings_of(CallRecord), {}
+)
 
 
 def table(records: Iterable[CallRecord]) -> pa.Table:
@@ -171,10 +174,10 @@ def table(records: Iterable[CallRecord]) -> pa.Table:
     return pa.table({name: [getattr(row, name) for row in rows] for name in _COLUMNS}, schema=SCHEMA)
 
 
-def write(records: Iterable[CallRecord], path: Path) -> None:
+def write(records: Iterable[CallRecord], path: Path, origin: Origin = UNSTATED) -> None:
     """`calls.parquet`."""
     with files.replace(path) as file:  # Arrow cannot open names that are not UTF-8
-        pq.write_table(table(records), file, compression="zstd")
+        pq.write_table(sign(table(records), origin), file, compression="zstd")
 
 
 def read(path: Path) -> list[CallRecord]:

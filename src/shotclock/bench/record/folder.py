@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ValidationError
 
+from shotclock.bench.columns import UNSTATED, Origin
 from shotclock.bench.record.rows import StepRow, read_table, write
 from shotclock.bench.schema import Summary
 from shotclock.domain import documents, encoding, files
@@ -65,9 +66,9 @@ class RunFolder:
         for name, text in texts.items():
             files.write_text(self.path / name, text)
 
-    def write_steps(self, steps: list[StepRow]) -> None:
+    def write_steps(self, steps: list[StepRow], origin: Origin = UNSTATED) -> None:
         """`steps.parquet`."""
-        write(steps, self.path / "steps.parquet")
+        write(steps, self.path / "steps.parquet", origin)
 
     def write_summary(self, summary: Summary) -> None:
         """`summary.json`."""

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from shotclock.bench import parquet
+from shotclock.bench.columns import UNSTATED, Origin, describe, meanings_of, sign
 from shotclock.domain import files
 from shotclock.domain.circuit import Simulation
 from shotclock.domain.errors import SettingsError
@@ -25,7 +26,8 @@ class CallRow:
     request_id: the request's name.
     outcome: done, degraded, shed, late or failed.
     cause: why there are no samples; "" if there are.
-    decision: the aggregator's.
+    decision: what the aggregator did with the answer: applied, revalidated, rejected, dropped, conflict or
+        abandoned.
     winner: whose bits the answer is: incumbent, classical or quantum.
     base_version: the model version of the subproblem.
     deadline_ns: the call's budget, nanoseconds.
@@ -148,11 +150,25 @@ _LATER: dict[str, object] = {
 _STAGE_COLUMNS = tuple(
     f"{stage}{suffix}" for stage in CALL_STAGES for suffix in ("_start_ns", "_ns", "_emulated_ns")
 )
-SCHEMA = pa.schema(
-    [
-        (name, pa.bool_() if name == "called" else _TYPES.get(name, pa.int64()))
-        for name in (*_STEP_COLUMNS, "called", *_CALL_COLUMNS, *_STAGE_COLUMNS)
-    ]
+_UNITS = {"batch_loss": "loss", "eval_loss": "loss", "raw_gain": "energy", "classical_gain": "energy"}
+_MEANINGS = {
+    **meanings_of(StepRow),
+    **meanings_of(CallRow),
+    "called": "whether a call was scheduled for the step; without one, the columns of a call are null.",
+}
+for _stage in CALL_STAGES:
+    _MEANINGS[f"{_stage}_start_ns"] = "when the stage began, on the run's clock."
+    _MEANINGS[f"{_stage}_ns"] = "length of the stage, the attempts of a retried call added."
+    _MEANINGS[f"{_stage}_emulated_ns"] = "the part of it that an emulation waited on purpose."
+SCHEMA = describe(
+    pa.schema(
+        [
+            (name, pa.bool_() if name == "called" else _TYPES.get(name, pa.int64()))
+            for name in (*_STEP_COLUMNS, "called", *_CALL_COLUMNS, *_STAGE_COLUMNS)
+        ]
+    ),
+    _MEANINGS,
+    _UNITS,
 )
 MOST_ROWS = 1_000_000
 """That are read of one run; the full one has 35,000."""
@@ -199,10 +215,10 @@ def steps(rows: pa.Table) -> list[StepRow]:
     return rows_read
 
 
-def write(steps: list[StepRow], path: Path) -> None:
+def write(steps: list[StepRow], path: Path, origin: Origin = UNSTATED) -> None:
     """`steps.parquet`."""
     with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
-        pq.write_table(table(steps), file, compression="zstd")
+        pq.write_table(sign(table(steps), origin), file, compression="zstd")
 
 
 def read_table(path: Path, *, whole: bool = False) -> pa.Table:

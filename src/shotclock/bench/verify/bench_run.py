@@ -26,6 +26,7 @@ from shotclock.bench.verify.contradictions import Contradiction, collect, disagr
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
 from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
+from shotclock.bench.verify.origin import check_origin
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
 from shotclock.domain import documents, encoding, files
 from shotclock.domain.circuit import find_worst
@@ -64,6 +65,7 @@ def check_bench(folder: Path) -> list[Contradiction]:
         faults += collect("report.html", page)
         faults += collect("charts", check_charts(folder / "charts", emulated=summary.emulated))
     if summary is not None and rows is not None:
+        faults += collect(ROWS, check_origin(folder / ROWS, summary.run_id, emulated=summary.emulated))
         faults += collect(ROWS, check_rows(rows, summary))
         wrong = collect(SUMMARY, check_figures(rows, summary))
         faults += wrong

@@ -16,6 +16,7 @@ from shotclock.bench.load.schema import LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, QpuPrice, summarise
 from shotclock.bench.verify.contradictions import Contradiction, collect, disagreements
 from shotclock.bench.verify.machine import check_machine
+from shotclock.bench.verify.origin import check_origin
 from shotclock.bench.verify.page import check_charts, check_page
 from shotclock.domain import documents, encoding, files
 from shotclock.domain.budget import NS_PER_MS
@@ -56,6 +57,8 @@ def check_load(folder: Path) -> list[Contradiction]:
     if (folder / CALLS).is_file():
         try:
             faults += collect(SUMMARY, _figures(read_calls(folder), summary))
+            origin = check_origin(folder / CALLS, summary.run_id, emulated=summary.emulated)
+            faults += collect(CALLS, origin)
         except SettingsError as error:
             faults.append(Contradiction(CALLS, str(error).removeprefix(f"{folder / CALLS}:").strip()))
     return faults
