@@ -18,6 +18,7 @@ from shotclock.app import host
 from shotclock.app.main_job import JobProgress, MainJob, run
 from shotclock.bench.record.arm_runs import SOLVERS
 from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
+from shotclock.bench.verify.bench_run import check_bench
 from shotclock.cli.bench import exit_code
 from shotclock.domain.stages import Stage
 from shotclock.runtime.virtual_loop import VirtualLoop
@@ -256,3 +257,25 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     weaker = {name: summary.arms[name] for name in SOLVERS}
     assert {name: arm.provider for name, arm in weaker.items()} == SOLVERS
     assert all(arm.calls == longer.steps for arm in weaker.values())
+
+
+def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(tmp_path: Path) -> None:
+    arm = "hybrid-public-cloud"
+    flags = {
+        "bench": {"arms": ("classical-only", arm), "steps": 4, "seeds": 1},
+        "kernel": {"n": 4, "every": 2},
+    }
+    quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None)
+    summary, folder = run(load(None, flags), quick, SILENT)
+    assert summary.clock == "wall"
+    assert {name: each.clock for name, each in summary.arms.items()} == {
+        "classical-only": "wall",
+        arm: "virtual",
+    }
+    assert (summary.arms[arm].calls, summary.arms[arm].call_every) == (2, 2)
+    again = load(folder.path / "config.lock.toml", {})
+    assert again.arm[arm].clock == "virtual"
+    assert again.arm[arm].every is None
+    page = (folder.path / "report.html").read_text(encoding="utf-8")
+    assert f"VIRTUAL CLOCK: {arm} (emulated waits counted" in page
+    assert not check_bench(folder.path)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from shotclock.app.check_names import refuse_unknown_workload, workloads
-from shotclock.app.host import Host
+from shotclock.app.host import Host, VirtualHost
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import (
     FEWEST_FITTED_SHOTS,
@@ -25,7 +25,7 @@ from shotclock.bench.record.drive import ArmLane
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.domain import plugin
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.domain.errors import ProviderError
+from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import (
     NO_CHARGES,
     Charged,
@@ -102,7 +102,8 @@ def match_kernel(settings: Settings) -> Settings:
 class Builder:
     """Builds arms on one host from one tree of settings.
 
-    slow_every: the cadence of arms whose QPU is slower than the budget; None is the kernel's cadence.
+    slow_every: under --quick, the cadence of arms that wait for a real QPU slower than the budget; such arms
+        with an emulated one run on the virtual clock, with all their calls. None is the kernel's cadence.
     """
 
     def __init__(self, settings: Settings, host: Host, metrics: Metrics, slow_every: int | None) -> None:
@@ -110,6 +111,7 @@ class Builder:
         self._host = host
         self._metrics = metrics
         self._slow_every = slow_every
+        self._virtual_host: VirtualHost | None = None
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
         self._books = LedgerFactory(settings.serve.ledger_file)
@@ -123,20 +125,32 @@ class Builder:
         self.samples_per_step = first.samples_per_step
 
     def close(self) -> None:
-        """Closes the ledger of paid jobs; to be called after every arm has stopped."""
+        """Closes the ledger of paid jobs and the virtual clock; to be called after every arm has stopped."""
         self._books.close()
+        if self._virtual_host is not None:
+            self._virtual_host.close()
 
     def arm(self, arm: Arm) -> RunningArm:
         """Builds and starts the arm: templates compiled, lanes open."""
         if not arm.calls:
-            facts = self._facts(arm, None, None, None, None)
+            facts = self._facts(arm, None, None, None, None, self._host)
             lane = ArmLane(arm.name, self._plain, arm.as_long_as)
             return RunningArm(lane, facts, None, 0.0, _stop_nothing)
         recorder = PrometheusRecorder(self._metrics, arm.name)
         quantum = self._settings.quantum_for(arm.name)
         if not arm.quantum:
             return self._control(arm, quantum, recorder)
-        return self._hybrid(arm, quantum, recorder)
+        table = self._settings.arm.get(arm.name)
+        host = self._start_virtual_host() if table is not None and table.clock else self._host
+        return self._hybrid(arm, quantum, recorder, host)
+
+    def _start_virtual_host(self) -> Host:
+        """The host of arms on the virtual clock: the run's where that is virtual already."""
+        if isinstance(self._host, VirtualHost):
+            return self._host
+        if self._virtual_host is None:
+            self._virtual_host = VirtualHost()
+        return self._virtual_host
 
     def _control(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
         shots = FEWEST_FITTED_SHOTS if quantum.shots == "fit" else quantum.shots
@@ -145,14 +159,20 @@ class Builder:
         self._host.run(self._host.threads.run(warm_solvers))
         self._host.run(dispatcher.solve(self._sample()))
         policy = CallPolicy(self._every(arm, 0.0), "inline", round(quantum.budget_ms * NS_PER_MS))
-        lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder)
-        facts = self._facts(arm, None, solver.name, policy, None)
+        lane = self._calling(arm, dispatcher, lambda: policy, quantum, recorder, self._host)
+        facts = self._facts(arm, None, solver.name, policy, None, self._host)
         return RunningArm(lane, facts, None, 0.0, _stop_nothing)
 
-    def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder) -> RunningArm:
-        host, settings = self._host, self._settings
+    def _hybrid(self, arm: Arm, quantum: QuantumSettings, recorder: Recorder, host: Host) -> RunningArm:
+        settings = self._settings
         profile = self._profile(arm, quantum)
         provider = build_provider(host, settings, quantum, profile)
+        is_emulated = isinstance(provider, EmulatedProvider)
+        if isinstance(host, VirtualHost) and host is not self._host and not is_emulated:
+            raise SettingsError(
+                f"arm.{arm.name}.clock: the virtual clock needs the emulated provider (got {provider.name}); "
+                f"leave it out"
+            )
         # A training loop has one call in flight, so there is nothing to pack.
         path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
         book = self._books.of(provider)
@@ -161,15 +181,17 @@ class Builder:
         orchestrator, forecast = path.orchestrator, path.forecast
         host.run(orchestrator.start(self._sample()))
         predicted_s = forecast.predict_p95_s()
+        if is_emulated and host is self._host and self._takes_too_long(arm, predicted_s):
+            host.run(orchestrator.stop())
+            return self._hybrid(arm, quantum, recorder, self._start_virtual_host())
         policy = self._policy(arm, quantum, predicted_s)
 
         def current_policy() -> CallPolicy:
             """The policy with the present forecast: a later seed uses what earlier seeds measured."""
             return replace(policy, predicted_p95_s=forecast.predict_p95_s())
 
-        lane = self._calling(arm, orchestrator, current_policy, quantum, recorder)
-        emulated = isinstance(provider, EmulatedProvider)
-        facts = self._facts(arm, profile if emulated else None, provider.name, policy, provider)
+        lane = self._calling(arm, orchestrator, current_policy, quantum, recorder, host)
+        facts = self._facts(arm, profile if is_emulated else None, provider.name, policy, provider, host)
         device, calibration = device_of(provider, quantum)
         facts = replace(facts, device=device, calibration=calibration)
         described = _describe_profile(provider, forecast) if isinstance(provider, EmulatedProvider) else None
@@ -207,8 +229,20 @@ class Builder:
         table = self._settings.arm.get(arm.name)
         if table is not None and table.every is not None:
             return table.every
-        slow = not arm.protected and predicted_s * 1e3 > self._settings.quantum.budget_ms
+        real = self._settings.quantum_for(arm.name).provider != "emulated"
+        slow = real and self._is_slow(arm, predicted_s)
         return self._slow_every if slow and self._slow_every is not None else self._settings.kernel.every
+
+    def _is_slow(self, arm: Arm, predicted_s: float) -> bool:
+        return not arm.protected and predicted_s * 1e3 > self._settings.quantum.budget_ms
+
+    def _takes_too_long(self, arm: Arm, predicted_s: float) -> bool:
+        """Whether an emulated arm would make a quick run on the wall clock much longer."""
+        return (
+            self._slow_every is not None
+            and not isinstance(self._host, VirtualHost)
+            and self._is_slow(arm, predicted_s)
+        )
 
     def _calling(
         self,
@@ -217,8 +251,9 @@ class Builder:
         policy: Callable[[], CallPolicy],
         quantum: QuantumSettings,
         recorder: Recorder,
+        host: Host,
     ) -> ArmLane:
-        host, branch = self._host, self._settings.kernel
+        branch = self._settings.kernel
 
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
             workload = self._warm_workload(seed)
@@ -253,6 +288,7 @@ class Builder:
         solver_or_provider: str | None,
         policy: CallPolicy | None,
         provider: Provider | None,
+        host: Host,
     ) -> ArmFacts:
         cost = self._settings.cost
         session = profile is not None and profile.execution_mode.startswith("session")
@@ -265,6 +301,7 @@ class Builder:
             deadline_ms=_deadline_ns(policy) / NS_PER_MS if policy else None,
             call_every=policy.every if policy else None,
             prices=Prices(cost.currency, cost.qpu_second, cost.gpu_hour, session),
+            clock="virtual" if isinstance(host, VirtualHost) else "wall",
         )
 
 

@@ -40,7 +40,7 @@ from shotclock.solvers.control_ladder import controls, warm_controls
 from shotclock.telemetry.metrics import Metrics
 
 QUICK_SLOW_CALLS = 5
-"""Calls of `--quick` for an arm slower than the specified limit: enough for a FAIL, not for a percentile."""
+"""Calls of `--quick` for an arm that waits for a slow real QPU: enough for a FAIL, not for a percentile."""
 
 PRIVATE = ("credentials_file", "instance")
 """Settings of `[quantum]` that name an account: run folders are shared, and it was not measured."""
@@ -106,12 +106,12 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         warm_controls()
         progress.phase("timing a classical iteration of a medium model")
         iteration = measure_iteration(host.clock)
-        settings = _cadences(settings, running)
+        settings = _cadences(settings, job, running)
         folder.write_settings(lock(settings))
         folder.write_machine(surroundings(job))
         folder.write_beside(job.beside)
         steps = settings.bench.seeds * settings.bench.steps
-        progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, job, running))
+        progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         began_s = time.monotonic()
         log = drive([arm.lane for arm in running], _plan(settings), progress.advance, controls)
@@ -202,7 +202,7 @@ def _without_slowest(settings: Settings) -> Settings:
 
 
 def _slow_every(settings: Settings, job: MainJob) -> int | None:
-    """The cadence of `--quick` for an arm slower than the budget; None under the virtual clock."""
+    """The cadence of `--quick` for a real QPU slower than the budget; None under the virtual clock."""
     return quick_cadence(settings) if job.quick and job.clock == "wall" else None
 
 
@@ -212,13 +212,15 @@ def quick_cadence(settings: Settings) -> int:
     return max(settings.kernel.every, settings.bench.steps // calls_a_seed)
 
 
-def _cadences(settings: Settings, running: list[RunningArm]) -> Settings:
-    """The settings with each arm's cadence in its table, so that the lock file reproduces the run."""
+def _cadences(settings: Settings, job: MainJob, running: list[RunningArm]) -> Settings:
+    """The settings with each arm's cadence and clock in its table: the lock file reproduces the run."""
     tables = dict(settings.arm)
     for arm in running:
         every, name = arm.facts.call_every, arm.facts.arm.name
         if every is not None and every != settings.kernel.every:
             tables[name] = tables.get(name, ArmSettings()).model_copy(update={"every": every})
+        if job.clock == "wall" and arm.facts.clock == "virtual":
+            tables[name] = tables.get(name, ArmSettings()).model_copy(update={"clock": "virtual"})
     return settings.model_copy(update={"arm": tables})
 
 
@@ -227,7 +229,7 @@ def _plan(settings: Settings) -> DrivePlan:
     return DrivePlan(bench.seeds, bench.steps, settings.kernel.every, bench.order == "interleaved")
 
 
-def _estimate_s(settings: Settings, job: MainJob, running: list[RunningArm]) -> float:
+def _estimate_s(settings: Settings, running: list[RunningArm]) -> float:
     bench = settings.bench
     steps = bench.seeds * (bench.steps + bench.warmup_steps)
     seconds = len(running) * steps * ITERATION_GUESS_S
@@ -236,7 +238,9 @@ def _estimate_s(settings: Settings, job: MainJob, running: list[RunningArm]) -> 
         calls = bench.seeds * -(-bench.steps // every) if every is not None else 0
         limit_ms, mode = arm.facts.deadline_ms or 0.0, arm.facts.mode
         waits = mode == "inline" or (mode == "auto" and arm.predicted_p95_s * 1e3 <= limit_ms)
-        seconds += calls * min(arm.predicted_p95_s, limit_ms / 1e3) if waits and job.clock == "wall" else 0.0
+        seconds += (
+            calls * min(arm.predicted_p95_s, limit_ms / 1e3) if waits and arm.facts.clock == "wall" else 0.0
+        )
     return seconds
 
 

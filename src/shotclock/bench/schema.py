@@ -221,6 +221,7 @@ class ArmSummary(Frozen):
     seeds, steps, calls: what was run
     skipped_calls: due calls that were not made, by reason
     call_every: steps between calls; None without calls
+    clock: wall or virtual, as this arm ran; "" in older summaries, where it is the run's
     samples_per_s: training samples per second
     outcomes, decisions, winners: counts of calls
     emulator_overruns: calls whose emulation took longer than the time it emulates
@@ -246,6 +247,7 @@ class ArmSummary(Frozen):
     calls: int
     skipped_calls: dict[str, int] = Field(default_factory=dict)
     call_every: int | None
+    clock: str = ""
     samples_per_s: float | None
     outcomes: dict[str, int]
     decisions: dict[str, int]

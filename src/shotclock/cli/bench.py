@@ -224,8 +224,6 @@ def _run(settings: Settings, job: MainJob, console: Console) -> tuple[Summary, P
 def _next_commands(summary: Summary, folder: Path) -> list[str]:
     me = "shotclock" if which("shotclock") else sys.argv[0]
     commands = []
-    if summary.quick and summary.clock == "wall":
-        commands.append((f"{me} bench --quick --clock virtual", "enough calls for slow arms' tails"))
     if summary.quick:
         commands.append((f"{me} bench --clock virtual", "eight seeds, 500 steps, every fabric"))
     if summary.profiles:

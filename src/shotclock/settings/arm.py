@@ -24,6 +24,7 @@ class ArmSettings(Branch):
     mode: how calls meet training; "inline" for an arm without protection that leaves it out.
     on_stale: what happens to an answer whose model has moved on.
     every: steps between calls, 1 or more; overrides `kernel.every`.
+    clock: "virtual" counts this arm's emulated waits without sleeping through them.
     """
 
     provider: str | None = None
@@ -36,3 +37,4 @@ class ArmSettings(Branch):
     mode: Literal["inline", "overlap", "offline", "auto"] | None = None
     on_stale: Literal["revalidate", "drop"] | None = None
     every: int | None = Field(default=None, ge=1)
+    clock: Literal["virtual"] | None = None

@@ -72,4 +72,6 @@ class Settings(BaseSettings):
         """`[quantum]` with the arm's own table laid over it."""
         if arm not in self.arm:
             return self.quantum
-        return self.quantum.model_copy(update=self.arm[arm].model_dump(exclude_none=True, exclude={"every"}))
+        return self.quantum.model_copy(
+            update=self.arm[arm].model_dump(exclude_none=True, exclude={"every", "clock"})
+        )

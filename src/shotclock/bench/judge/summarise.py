@@ -35,6 +35,7 @@ class ArmFacts:
     deadline_ms: of a call; None without calls
     call_every: steps between calls; None without calls
     prices: of the contract
+    clock: wall or virtual
     charges: usage that has no rows
     device, calibration: of the QPU; "" if not reported
     skipped: due calls that were not made, by reason
@@ -49,6 +50,7 @@ class ArmFacts:
     deadline_ms: float | None
     call_every: int | None
     prices: Prices
+    clock: str = "wall"
     charges: Charges = NO_CHARGES
     device: str = ""
     calibration: str = ""
@@ -196,6 +198,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         calls=len(calls),
         skipped_calls=dict(facts.skipped),
         call_every=facts.call_every,
+        clock=facts.clock,
         samples_per_s=samples_per_step * len(arm.steps) / seconds if seconds and not paced else None,
         outcomes=figures.counts(call.outcome for call in calls),
         decisions=figures.counts(call.decision for call in calls),

@@ -168,6 +168,19 @@ def mark_emulated(emulated: bool, clock: str) -> str:
     return _with_clock("EMULATED" if emulated else "hardware", clock)
 
 
+def mark_arm(summary: Summary, arm: ArmSummary) -> str:
+    """The mark of an arm's figures; "" of an arm without a QPU."""
+    return mark_emulated(arm.emulated, arm.clock or summary.clock) if arm.calls_quantum else ""
+
+
+def note_virtual_arms(summary: Summary) -> str:
+    """Which arms of a run on the wall clock ran on the virtual one; "" without any."""
+    names = [name for name, arm in summary.arms.items() if arm.clock == "virtual"]
+    if summary.clock == "virtual" or not names:
+        return ""
+    return f"VIRTUAL CLOCK: {', '.join(names)} (emulated waits counted, not slept through)"
+
+
 def mark_of(summary: Summary) -> str:
     """The mark of a whole run; a run without a quantum arm has no QPU to mark."""
     has_quantum = any(arm.calls_quantum for arm in summary.arms.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shotclock.bench.numbers import NOTHING
 from shotclock.bench.record.arm_runs import BASELINE, CONTROL, LONGER, RAW, SOLVERS
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
-from shotclock.bench.report.kit.wording import mark_emulated
+from shotclock.bench.report.kit.wording import mark_arm
 from shotclock.bench.schema import ArmSummary, Summary
 
 _CLASSICAL = {
@@ -25,7 +25,7 @@ def compare_arms(summary: Summary) -> Grid:
     """An arm a row: where its answers come from, over which profile, and how the training waits."""
     rows = [
         (
-            Cell(name, mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else "", "code"),
+            Cell(name, mark_arm(summary, arm), "code"),
             _describe_arm(name, arm),
             _describe_reach(summary, arm),
             (arm.mode or NOTHING) if arm.calls else NOTHING,

@@ -16,7 +16,7 @@ from shotclock.bench.report.kit.latency_samples import samples
 from shotclock.bench.report.kit.over_time import busiest, instants, over_time, over_time_grid
 from shotclock.bench.report.kit.placeholder import sentence_chart, sentence_grid
 from shotclock.bench.report.kit.tails import distribution, tail_latency
-from shotclock.bench.report.kit.wording import mark_of
+from shotclock.bench.report.kit.wording import mark_of, note_virtual_arms
 from shotclock.bench.report.run import captions
 from shotclock.bench.report.run.amdahl_chart import ceiling_grid, draw_amdahl
 from shotclock.bench.report.run.break_even_chart import draw_break_even
@@ -48,7 +48,9 @@ def origin(summary: Summary) -> list[str]:
     """The line every chart carries: what made its figures, for when it is seen without the page."""
     marks = mark_of(summary)
     state = f", {summary.status.upper()}" if summary.status != "complete" else ""
-    return [f"{marks}{state}: {summary.workload}, {summary.kernel}, n = {summary.n}; run {summary.run_id}"]
+    line = f"{marks}{state}: {summary.workload}, {summary.kernel}, n = {summary.n}; run {summary.run_id}"
+    note = note_virtual_arms(summary)
+    return [line, note] if note else [line]
 
 
 @dataclass(frozen=True, slots=True)

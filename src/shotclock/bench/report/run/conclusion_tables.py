@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shotclock.bench.numbers import NOTHING, ms
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
-from shotclock.bench.report.kit.wording import SANITY, STATES, figure, format_expected, mark_emulated, tags
+from shotclock.bench.report.kit.wording import SANITY, STATES, figure, format_expected, mark_arm, tags
 from shotclock.bench.schema import CurvePoint, SanityArm, SanityFigure, SanityResult, State, Summary
 
 _LOOKS = {
@@ -28,7 +28,7 @@ def sanity(summary: Summary) -> Grid:
 
 def _arm(summary: Summary, arm_check: SanityArm) -> Group:
     arm = summary.arms[arm_check.arm]
-    mark = mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else ""
+    mark = mark_arm(summary, arm)
     shown = [each for each in arm_check.figures if each.expected_ms or each.measured_ms is not None]
     rows = tuple(
         row(

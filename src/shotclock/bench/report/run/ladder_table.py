@@ -5,7 +5,7 @@ from __future__ import annotations
 from shotclock.bench.judge.ladder import EXACT, NAMES
 from shotclock.bench.numbers import NOTHING, ms, number, percent
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, row
-from shotclock.bench.report.kit.wording import mark_emulated, ratio
+from shotclock.bench.report.kit.wording import mark_arm, ratio
 from shotclock.bench.schema import ArmSummary, Ladder, Ratio, Rung, Summary
 
 TITLE = "Where the QPU stands"
@@ -14,7 +14,7 @@ TITLE = "Where the QPU stands"
 def compare_rungs(summary: Summary) -> Grid:
     """A control a row, an arm a group: how often the QPU's best sample was better, equal or worse."""
     groups = tuple(
-        Group(_rows(arm.ladder), name, mark_emulated(arm.emulated, summary.clock))
+        Group(_rows(arm.ladder), name, mark_arm(summary, arm))
         for name, arm in summary.arms.items()
         if arm.ladder is not None
     )

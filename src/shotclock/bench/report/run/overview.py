@@ -83,7 +83,9 @@ def _fabric_row(summary: Summary, arm: str) -> LatencyRow | None:
     if profile and profile.sanity_p95_ms:
         ranges.append(REFERENCE_P99_MS)
     known_ranges = tuple(each for each in ranges if each is not None)
-    return LatencyRow(f"{arm}, added", *_statistics(added), known_ranges, _word(added))
+    is_virtual = "virtual" in {summary.arms[arm].clock, summary.clock}
+    note = f"{_word(added)}; VIRTUAL CLOCK" if is_virtual else _word(added)
+    return LatencyRow(f"{arm}, added", *_statistics(added), known_ranges, note)
 
 
 def _statistics(latency: Latency) -> tuple[dict[str, float], tuple[tuple[float, float], ...]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
-from shotclock.bench.report.kit.wording import figure, mark_of, took
+from shotclock.bench.report.kit.wording import figure, mark_of, note_virtual_arms, took
 from shotclock.bench.report.run import arm_table as arms
 from shotclock.bench.report.run import conclusion_tables, ladder_table, tables
 from shotclock.bench.report.run.charts import figures, overview
@@ -77,6 +77,6 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("workload", summary.workload),
         ("kernel", f"{summary.kernel}, n = {summary.n}, {shots}"),
         ("common steps", f"{summary.common_steps:,}"),
-        ("clock", summary.clock),
+        ("clock", "; ".join(each for each in (summary.clock, note_virtual_arms(summary)) if each)),
         ("shotclock", summary.shotclock),
     ]

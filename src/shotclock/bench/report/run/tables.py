@@ -14,7 +14,7 @@ from shotclock.bench.report.kit.wording import (
     SYMBOLS,
     classes,
     gate_value,
-    mark_emulated,
+    mark_arm,
     quantile,
     ratio,
     why,
@@ -28,7 +28,7 @@ _LATENCY_HEAD = ("ms", "n", "missed", "mean", *QUANTILES)
 
 def badge(summary: Summary, arm: ArmSummary) -> str:
     """What an arm's figures are: EMULATED or hardware where it has a QPU, nothing where it has none."""
-    return mark_emulated(arm.emulated, summary.clock) if arm.calls_quantum else ""
+    return mark_arm(summary, arm)
 
 
 def gates(summary: Summary, results: Iterable[GateResult], caption: str) -> Grid:
@@ -279,6 +279,6 @@ def tabulate_predicted(summary: Summary, key: str, profile: ProfileSummary) -> G
     for name, arm in summary.arms.items():
         latency = summary.metrics.get(f"{name}.quantum_latency")
         if arm.profile == key and isinstance(latency, Latency):
-            note = f"{mark_emulated(arm.emulated, summary.clock)}, n={latency.n:,}"
+            note = f"{mark_arm(summary, arm)}, n={latency.n:,}"
             rows.append((Cell(f"{name}: mean quantum_latency", note), ms(latency.mean)))
     return plain("Predicted and run, ms", ("mean", "ms"), rows)

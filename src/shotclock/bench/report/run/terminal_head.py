@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from shotclock.bench.report.kit.wording import took
+from shotclock.bench.report.kit.wording import note_virtual_arms, took
 from shotclock.bench.schema import Summary
 from shotclock.domain.plural import count
 
@@ -36,6 +36,8 @@ def say_head(summary: Summary, console: Console, mark: str) -> None:
     quick = ", quick" if summary.quick else ""
     steps = count(summary.common_steps, "common step")
     say(console, Text(f"run {summary.run_id}, took {took(summary)}, {steps}{quick}", style="dim"))
+    if note := note_virtual_arms(summary):
+        say(console, Text(note, style="dim"))
 
 
 def say_folder(folder: Path, console: Console) -> None:
