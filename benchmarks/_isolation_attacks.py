@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import socket
 import time
 from collections import Counter
@@ -180,6 +181,7 @@ async def _attack(
     http_port: int,
     attacks: tuple[str, ...],
 ) -> None:
+    os.nice(19)  # attackers would be on other machines: they are to take the service's time, not its cores
     payloads_of = {name: make() for name, make in CALLERS.items() if name in attacks}
     ready()
     silent = [_keep_silent(counts, http_port)] if "silent" in attacks else []

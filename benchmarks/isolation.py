@@ -38,7 +38,8 @@ BUDGET_S = 1.0
 ATTACKS = (
     "The attacks, all at once and throughout: nested gate definitions, circuits of 20 qubits and 500 gates, "
     "declarations of 200,000,000 bits and the like, `ctrl(20) @ U`, QPY with 3,000,000 bits, coefficients of "
-    "±1e308, 1,000 silent HTTP connections."
+    "±1e308, 1,000 silent HTTP connections. They come from one process, which gives way to the others "
+    "(niceness 19), as attackers on other machines would."
 )
 FEWEST_CALLS = 662
 """For a p99 with its bound."""

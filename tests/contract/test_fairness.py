@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from harness import random_subproblem
 from shotclock.domain.budget import NS_PER_MS
-from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.outcome import Done, Executed, Outcome, Rejection, Shed
 from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.quotas import CallerQuota
 from shotclock.providers.scripted import UNLIMITED, Reply
-from virtual_orchestrator import N, System, make_scripted, simulate
+from virtual_orchestrator import N, NullSynthesizer, System, make_scripted, simulate
 
 SERVICE_S = 0.05
 SHARE_PER_S = 2.0
@@ -175,3 +176,28 @@ def test_a_measuring_path_has_no_quota() -> None:
 
     words = PROTECTED | {"protected": False}
     simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=1), **words), work)
+
+
+class SlowCompiler(NullSynthesizer):
+    """Compiles one circuit after the other, for a tenth of a second each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._worker = asyncio.Lock()
+
+    async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
+        async with self._worker:
+            await asyncio.sleep(0.1)
+        return await super().bind_circuit(source, values)
+
+
+def test_circuits_of_one_caller_do_not_wait_for_all_of_anothers_to_be_compiled() -> None:
+    async def work(system: System) -> None:
+        spec = CircuitSpec("x", 64, budget_ns=60_000 * NS_PER_MS, caller="many")
+        many = [asyncio.create_task(system.orchestrator.execute(spec)) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        assert isinstance(await system.orchestrator.execute(replace(spec, caller="one")), Executed)
+        assert sum(one.done() for one in many) <= 3
+        assert all(isinstance(one, Executed) for one in await asyncio.gather(*many))
+
+    simulate(make_scripted(synthesizer=SlowCompiler(), **PROTECTED), work)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit, qasm3
 
 from harness import Inline
+from heavy_circuits import hostile
 from shotclock.circuits import source_check
 from shotclock.circuits.qasm_check import QasmCheck, Size
 from shotclock.circuits.qasm_tokens import Token, fold, tokens
@@ -232,6 +233,10 @@ def test_a_refusal_reaches_no_worker_and_others_run_meanwhile() -> None:
         with pytest.raises(CircuitError, match="statements"):
             await synthesizer.bind_circuit(HEAD + "h q;" * 11_000, {})
         other.cancel()
+        for what, source in hostile().items():
+            with pytest.raises(CircuitError, match=what) as refused:
+                await synthesizer.bind_circuit(source, {})
+            assert "\n" not in str(refused.value)
         assert offload.runs == 0
 
     asyncio.run(main())

@@ -204,7 +204,7 @@ def assemble(
             policy.protected,
             overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
             seed_policy="shared" if bounds.result_cache else "fresh",
-            quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes),
+            quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes, settings.workers.circuit_workers),
         ),
         recorder=recorder,
         batch=BatchPolicy(policy.batch_limit, round(bounds.batch_age_ms * NS_PER_MS), policy.protected),

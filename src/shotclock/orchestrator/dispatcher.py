@@ -36,7 +36,7 @@ from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.provider_answers import answer_of
-from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress
+from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress, CompileTurns
 from shotclock.orchestrator.results import ResultCache
 from shotclock.orchestrator.worker_faults import reject_circuit
 
@@ -58,7 +58,7 @@ class AdmissionPolicy:
         lower priorities first under overload.
     overload_wait_ns: a mean queue wait above this is overload.
     seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
-    quota: the calls and bytes each caller may have in progress.
+    quota: what each caller may have in progress.
     """
 
     queue_limit: int
@@ -102,6 +102,7 @@ class Orchestrator:
             recorder=recorder,
         )
         self._in_progress = CallsInProgress(policy.quota)
+        self._compiles = CompileTurns(policy.quota.compiles)
         self._phase = Phase.STARTING
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._open: set[Call] = set()
@@ -244,7 +245,10 @@ class Orchestrator:
     async def _compile(self, spec: CircuitSpec, deadline: Deadline) -> DeviceCircuit | Cause:
         """A user circuit by its deadline, or the reason for its absence. Raises CircuitError."""
         try:
-            async with asyncio.timeout(self._time_left_s(deadline)):
+            async with (
+                asyncio.timeout(self._time_left_s(deadline)),
+                self._compiles.hold(spec.caller),
+            ):
                 return await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())
         except TimeoutError:
             return DeadlinePassed(spec.budget_ns)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from shotclock.domain.outcome import Rejection
@@ -15,10 +16,16 @@ RETRY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class CallerQuota:
-    """calls, size: how many calls of one caller, and of how many bytes, are in progress at once."""
+    """What one caller may have in progress at once.
+
+    calls: its calls.
+    size: the bytes of these calls.
+    compiles: its user circuits that are checked, read and compiled; more of them wait until one ends.
+    """
 
     calls: int = 128
     size: int = 64 * 1024 * 1024
+    compiles: int = 2
 
 
 DEFAULT_QUOTA = CallerQuota()
@@ -53,3 +60,29 @@ class CallsInProgress:
             self._sizes[caller] -= size
             if not self._calls[caller]:
                 del self._calls[caller], self._sizes[caller]
+
+
+class CompileTurns:
+    """Lets so many user circuits of each caller be compiled at once.
+
+    Workers take circuits in the order in which they come: with all circuits of one caller in it, another
+    caller's circuit would wait for all of them, and their checks would fill every turn of the event loop.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._at_once = at_once
+        self._turns: dict[str, asyncio.Semaphore] = {}
+        self._waiting = Counter[str]()
+
+    @asynccontextmanager
+    async def hold(self, caller: str) -> AsyncIterator[None]:
+        """Waits for the caller's turn, and keeps it until the end of the context."""
+        turns = self._turns.setdefault(caller, asyncio.Semaphore(self._at_once))
+        self._waiting[caller] += 1
+        try:
+            async with turns:
+                yield
+        finally:
+            self._waiting[caller] -= 1
+            if not self._waiting[caller]:
+                del self._waiting[caller], self._turns[caller]
