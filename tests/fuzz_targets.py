@@ -9,12 +9,13 @@ from __future__ import annotations
 import functools
 from dataclasses import replace
 
-from shotclock.circuits import line_sets, source_check, store, template_check, templates, user_circuits
+from shotclock.circuits import line_sets, store, template_check, templates, user_circuits
 from shotclock.circuits.cache import Disk, TemplateSpec
 from shotclock.circuits.line_sets import LineSet
 from shotclock.circuits.templates import TemplateIdentity
 from shotclock.domain.circuit import Template
 from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source import source_check
 from shotclock.domain.errors import CircuitError, SettingsError
 from shotclock.emulator import device
 

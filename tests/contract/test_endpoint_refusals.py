@@ -7,18 +7,23 @@ import base64
 import io
 import json
 import zlib
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
+from qiskit_ibm_runtime.options_models.executor import ExecutorOptions
+from qiskit_ibm_runtime.quantum_program import QuantumProgram
+from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_to_2_0
 from starlette.requests import Request
 
 from asgi_endpoint import STARTED_UNIX_S, flip_circuit, open_client, sampler
 from harness import Inline, run_virtual
+from heavy_circuits import hostile
 from shotclock.domain.errors import WorkerError, WorkerFault
-from shotclock.emulator.rest import bodies
+from shotclock.emulator.rest import bodies, programs
 from shotclock.emulator.rest.errors import refuse
 
 INFINITE = float("inf")
@@ -110,6 +115,47 @@ def test_a_program_that_cannot_run_is_refused_with_the_reason(params: Any, word:
         (error,) = answer.json["errors"]
         assert word in error["message"]
         assert not client.endpoint.workloads.jobs
+
+    run_virtual(scenario())
+
+
+def make_doubling_circuit(levels: int) -> QuantumCircuit:
+    """Gates of which each is the one before, twice: small as QPY."""
+    circuit = QuantumCircuit(1)
+    circuit.x(0)
+    for _ in range(levels):
+        gate, circuit = circuit.to_gate(), QuantumCircuit(1)
+        circuit.append(gate, [0])
+        circuit.append(gate, [0])
+    circuit.measure_all()
+    return circuit
+
+
+def make_program(circuit: QuantumCircuit) -> Any:
+    """As the executor takes it."""
+    program = QuantumProgram(shots=10)
+    program.append_circuit_item(circuit)
+    return quantum_program_to_2_0(program, ExecutorOptions()).model_dump(mode="json")
+
+
+HOSTILE = [("sampler", plain(source), word) for word, source in hostile().items()] + [
+    ("sampler", sampler((make_doubling_circuit(6), None, 10)), "of definitions, at most 100"),
+    ("executor", make_program(make_doubling_circuit(6)), "of definitions, at most 100"),
+    ("sampler", make_typed_pub(np.zeros(9 * 2**20)), "more than 67108864 bytes unpacked"),
+]
+
+
+@pytest.mark.parametrize(("program", "params", "word"), HOSTILE)
+def test_a_program_that_would_grow_beyond_every_limit_is_refused_before_it_does(
+    program: str, params: Any, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "LIMITS", replace(programs.LIMITS, gates=100))
+
+    async def scenario() -> None:
+        answer = await open_client().submit(params, program)
+        assert answer.status == 400
+        (error,) = answer.json["errors"]
+        assert word in error["message"]
 
     run_virtual(scenario())
 

@@ -23,12 +23,13 @@ from qiskit.qpy import common
 from qiskit.quantum_info import Operator, SparsePauliOp
 
 import fuzz_targets as targets
-from shotclock.circuits import line_sets, qpy_check, store
+from shotclock.circuits import line_sets, store
 from shotclock.circuits.cache import Disk, TemplateSpec
 from shotclock.circuits.line_sets import LineSet
 from shotclock.circuits.lines import best_line, layout
-from shotclock.circuits.qpy_check import QpyCheck
 from shotclock.circuits.store import TemplateStore
+from shotclock.domain.circuit_source import qpy_check
+from shotclock.domain.circuit_source.qpy_check import QpyCheck
 from shotclock.domain.errors import CircuitError
 from shotclock.emulator import device
 

@@ -13,11 +13,11 @@ from qiskit import QuantumCircuit, qasm3
 
 from harness import Inline
 from heavy_circuits import hostile
-from shotclock.circuits import source_check
-from shotclock.circuits.qasm_check import QasmCheck, Size
-from shotclock.circuits.qasm_tokens import Token, fold, tokens
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source import source_check
+from shotclock.domain.circuit_source.qasm_check import QasmCheck, Size
+from shotclock.domain.circuit_source.qasm_tokens import Token, fold, tokens
 from shotclock.domain.errors import CircuitError, SettingsError
 from shotclock.emulator import device
 from shotclock.settings import load

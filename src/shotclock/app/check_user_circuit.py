@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from shotclock.bench.load.circuit import CircuitFile
-from shotclock.circuits import source_check, worker
+from shotclock.circuits import worker
+from shotclock.domain.circuit_source import source_check
 from shotclock.domain.errors import CircuitError, SettingsError, WorkerError
 from shotclock.emulator import device as devices
 from shotclock.runtime.offload import ProcessOffload

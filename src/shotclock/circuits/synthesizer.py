@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shotclock.circuits import decoding, source_check, worker
+from shotclock.circuits import decoding, worker
 from shotclock.circuits.angles import parameters
 from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateCache, TemplateRequest, TemplateSpec
 from shotclock.circuits.native import find_pairs
 from shotclock.circuits.placements import Placements
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples, Template
 from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source import source_check
 from shotclock.domain.errors import ShotclockError, TooManyErrorsError
 from shotclock.domain.outcome import Answer
 from shotclock.domain.ports import Offload, Solver, TemplateEvent, TemplateRecorder

@@ -10,7 +10,7 @@ from __future__ import annotations
 from qiskit import QuantumCircuit
 from qiskit.transpiler import Target
 
-from shotclock.circuits import source_check, templates
+from shotclock.circuits import templates
 from shotclock.circuits.lines import layout
 from shotclock.circuits.native import couplings_of
 from shotclock.circuits.qaoa import native_parameter_names, parameter_names
@@ -18,6 +18,7 @@ from shotclock.circuits.templates import TemplateIdentity
 from shotclock.domain.circuit import Template
 from shotclock.domain.circuit_bytes import load_circuit
 from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source import source_check
 from shotclock.domain.errors import CircuitError
 
 

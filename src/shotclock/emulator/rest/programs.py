@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from ibm_quantum_schemas.common.ndarray_wrapper import NdarrayWrapperModel
+from ibm_quantum_schemas.common.qasm import OpenQasm3DataModel
 from ibm_quantum_schemas.common.typed_qpy_circuit import TypedQpyCircuitModel
 from ibm_quantum_schemas.executor.version_2_0 import CircuitItemModel, SamplexItemModel
 from ibm_quantum_schemas.executor.version_2_0 import ParamsModel as ExecutorParams
@@ -29,6 +30,9 @@ from qiskit.exceptions import QiskitError
 from qiskit_ibm_runtime.quantum_program.converters.converters_2_0 import quantum_program_from_2_0
 from samplomatic.quantum_program import SamplexItem
 
+from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source import source_check
+from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Float64s
 from shotclock.emulator.model_file import first_fault
 from shotclock.emulator.rest import openqasm
@@ -36,6 +40,14 @@ from shotclock.emulator.rest.recognise.twirling import Flips, Twirled
 
 Json = Any  # a JSON document
 DEFAULT_SHOTS = 4096
+MOST_BYTES = 64 * 2**20
+"""Of a circuit or an array, unpacked."""
+# IBM's clients send circuits of native gates, which hold no definitions to expand and are read fast.
+LIMITS = CircuitLimits(
+    "the widest device", 1_200, MOST_BYTES, tokens=500_000, statements=50_000, bits=65_536, gates=200_000
+)
+MOST_CIRCUITS = 300
+"""Of one quantum program, which sends them in one QPY file; its limits are of all of them together."""
 # What Qiskit, NumPy and the standard library raise on malformed bytes.
 MALFORMED = (QiskitError, struct.error, binascii.Error, zlib.error, EOFError, ValueError, OverflowError)
 
@@ -120,6 +132,12 @@ def _executor(document: Json) -> Program:
     model = ExecutorParams.model_validate(document)
     if model.quantum_program.meas_level != "classified":
         raise BadProgramError(f"meas_level {model.quantum_program.meas_level!r} is not emulated")
+    circuits = model.quantum_program.circuits
+    if isinstance(circuits, OpenQasm3DataModel):
+        for text in circuits.data:
+            check_source(text)
+    else:
+        check_source(_decompress(circuits.b64_data), MOST_CIRCUITS)
     program, _ = quantum_program_from_2_0(model)
     shots = model.quantum_program.shots
     items: list[Item] = []
@@ -171,7 +189,18 @@ def read_pub(
 
 def read_circuit(model: TypedQpyCircuitModel | str) -> QuantumCircuit:
     """A circuit in QPY or OpenQASM 3."""
-    return openqasm.read_circuit(model) if isinstance(model, str) else _qpy(model.value_)
+    if not isinstance(model, str):
+        return _qpy(model.value_)
+    check_source(model)
+    return openqasm.read_circuit(model)
+
+
+def check_source(source: str | bytes, most: int = 1) -> None:
+    """Raises BadProgramError on a source that would grow to more than LIMITS; most: circuits in it."""
+    try:
+        source_check.check(source, LIMITS, most)
+    except CircuitError as error:
+        raise BadProgramError(str(error).partition("; see ")[0]) from error  # the key is of `serve`
 
 
 def _to_typed(document: Json) -> Json:
@@ -220,7 +249,7 @@ def _check_finite(values: Float64s) -> Float64s:
 
 
 def _ndarray(packed: str) -> Float64s:
-    loaded = np.load(io.BytesIO(zlib.decompress(base64.b64decode(packed))))
+    loaded = np.load(io.BytesIO(_decompress(packed)))
     # A cast would drop imaginary parts and read text and dates as numbers.
     if loaded.dtype.kind not in "fiub":
         raise BadProgramError(f"parameter values: must be real numbers (got an array of {loaded.dtype})")
@@ -229,7 +258,20 @@ def _ndarray(packed: str) -> Float64s:
 
 
 def _qpy(packed: str) -> QuantumCircuit:
-    return qpy.load(io.BytesIO(zlib.decompress(base64.b64decode(packed))))[0]
+    content = _decompress(packed)
+    check_source(content)
+    return qpy.load(io.BytesIO(content))[0]
+
+
+def _decompress(packed: str) -> bytes:
+    """Base64 of zlib's format; a few bytes of it may stand for gigabytes."""
+    unpacking = zlib.decompressobj()
+    content = unpacking.decompress(base64.b64decode(packed), MOST_BYTES)
+    if unpacking.unconsumed_tail:
+        raise BadProgramError(f"a circuit or an array: more than {MOST_BYTES} bytes unpacked; send fewer")
+    if not unpacking.eof:
+        raise BadProgramError("a circuit or an array: its compressed data ends early; send all of it")
+    return content
 
 
 def _line(error: BaseException) -> str:

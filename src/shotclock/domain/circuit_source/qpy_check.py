@@ -12,10 +12,10 @@ import re
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from shotclock.circuits.qasm_tokens import HUGE
-from shotclock.circuits.qpy_bytes import Cursor
-from shotclock.circuits.refusal import Guard
 from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source.qasm_tokens import HUGE
+from shotclock.domain.circuit_source.qpy_bytes import Cursor
+from shotclock.domain.circuit_source.refusal import Guard
 from shotclock.domain.errors import CircuitError
 
 OLDEST, NEWEST = 13, 18
@@ -41,12 +41,16 @@ Counted = Generator[None, None, QpyPart]
 
 
 class QpyCheck:
-    """The pass over one file; run `steps` to its end, then `main` holds."""
+    """The pass over one file of at most `most` circuits; run `steps` to its end, then `main` holds.
 
-    def __init__(self, content: bytes, limits: CircuitLimits) -> None:
+    Limits are of all its circuits together.
+    """
+
+    def __init__(self, content: bytes, limits: CircuitLimits, most: int = 1) -> None:
         self.main = QpyPart()
         self._content = content
         self._guard = Guard(limits)
+        self._most = most
         self._version = 0
         self._bits = 0  # of all circuits in the file
         self._inner_qubits = 0
@@ -63,12 +67,19 @@ class QpyCheck:
         if not OLDEST <= self._version <= NEWEST:
             which = f"QPY version {self._version} is not supported"
             raise _refuse(f"{which}; write one of {OLDEST} to {NEWEST}")
-        if programs != 1:
-            raise _refuse(f"{programs} circuits in one QPY file, must be 1")
+        if not 1 <= programs <= self._most:
+            number = "1" if self._most == 1 else f"1 to {self._most}"
+            raise _refuse(f"{programs} circuits in one QPY file, must be {number}")
         file.skip(2)  # encoding of symbols, kind of program
-        if self._version >= 16 and file.take("!Q") != (file.at,):
-            raise _refuse("not QPY: its circuit is not behind its header")
-        self.main = yield from self._circuit(file, 0)
+        begins = file.take(f"!{programs}Q") if self._version >= 16 else (None,) * programs
+        gates = depth = 0
+        for begin in begins:
+            if begin not in {None, file.at}:
+                raise _refuse("not QPY: its circuit is not behind its header")
+            part = yield from self._circuit(file, 0)
+            gates, depth = gates + part.gates, max(depth, part.depth)
+            self._guard.check("gates", gates, "gates, definitions expanded")
+        self.main = QpyPart(gates, depth)
 
     def _circuit(self, file: Cursor, level: int) -> Counted:
         guard = self._guard

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from shotclock.circuits.qasm_parts import QasmPart, define
-from shotclock.circuits.qasm_statements import Counts
-from shotclock.circuits.qasm_tokens import HUGE, Token, UnclosedCommentError, bracket_end, tokens
-from shotclock.circuits.refusal import Guard
 from shotclock.domain.circuit_limits import CircuitLimits
+from shotclock.domain.circuit_source.qasm_parts import QasmPart, define
+from shotclock.domain.circuit_source.qasm_statements import Counts
+from shotclock.domain.circuit_source.qasm_tokens import HUGE, Token, UnclosedCommentError, bracket_end, tokens
+from shotclock.domain.circuit_source.refusal import Guard
 
 CALIBRATIONS = frozenset(("cal", "defcal", "defcalgrammar"))
 HEADERS = frozenset(("for", "if", "while", "switch", "else"))

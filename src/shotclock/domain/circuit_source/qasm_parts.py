@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shotclock.circuits.qasm_tokens import HUGE, Token, bracket_end, fold
+from shotclock.domain.circuit_source.qasm_tokens import HUGE, Token, bracket_end, fold
 
 MODIFIERS = ("inv", "pow", "ctrl", "negctrl")
 CONSTANT_NAMES = ("pi", "tau", "euler", "π", "τ", "ℇ")

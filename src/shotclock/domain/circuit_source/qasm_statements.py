@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shotclock.circuits.qasm_parts import QasmPart, modify, read_modifiers
-from shotclock.circuits.qasm_tokens import HUGE, Token, bracket_end, count_of, fold, split
-from shotclock.circuits.refusal import Guard
+from shotclock.domain.circuit_source.qasm_parts import QasmPart, modify, read_modifiers
+from shotclock.domain.circuit_source.qasm_tokens import HUGE, Token, bracket_end, count_of, fold, split
+from shotclock.domain.circuit_source.refusal import Guard
 
 INCLUDES = ("stdgates.inc", "qelib1.inc")
 _TYPES = ("int", "uint", "float", "angle", "complex", "bool", "duration", "stretch", "array")
