@@ -5,7 +5,7 @@ BASE ?= .venv-base
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 RUN = $(VENV)/bin
 
-.PHONY: bench test lint proto benchmarks soak soak-kills soak-properties soak-ruler clean
+.PHONY: bench test lint proto benchmarks soak soak-fuzz soak-kills soak-properties soak-ruler clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -41,6 +41,11 @@ soak-kills: $(VENV)/.developed
 # New examples, a thousand a property, where CI draws the same hundred each time.
 soak-properties: $(VENV)/.developed
 	$(RUN)/python -m pytest -n 2 --hypothesis-profile=explore $$(grep -lr "^from hypothesis" tests/unit tests/contract)
+
+# Everything that reads bytes from elsewhere, under libFuzzer; goes on from .fuzz; two hours by default.
+soak-fuzz: $(VENV)/.developed
+	$(PIP) install -c constraints.txt -e '.[dev,fuzz]'
+	$(RUN)/python tests/soak_fuzz.py $(ARGS)
 
 # The gate on real runs: equals, and planted delays, in turns; a quarter of an hour on an idle machine.
 soak-ruler: $(VENV)/.developed
