@@ -8,20 +8,20 @@ import numpy as np
 
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.numbers import NOTHING, ms, percent, percent_range
-from shotclock.bench.record.compared_calls import ComparedCall, ComparedControl
+from shotclock.bench.record.compared_calls import BEST_KNOWN, EXACT, ComparedCall, ComparedControl
 from shotclock.bench.schema import Ladder, Ratio, Rung, Sentence, Summary
 from shotclock.bench.stats.statistics import NS_PER_MS, ratio
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.plural import count
 
 S_PER_H = 3600.0
-EXACT = "exact"
 NAMES = {
     "greedy": "greedy",
     "perturbed-greedy": "perturbed greedy at equal shots",
     "random": "random at equal shots",
     "annealing": "annealing",
     "tabu": "tabu",
+    BEST_KNOWN: "the best of them (the optimum is unknown)",
     EXACT: "the optimum",
 }
 """The rungs in words, cheapest first; a control by another name keeps it."""

@@ -17,6 +17,9 @@ from shotclock.domain.ports import Solver
 Controls = Callable[[int, int, int], Sequence[Solver]]
 """(n, shots, seed) → the controls of such a call, cheapest first."""
 Standing = Literal["better", "equal", "worse"]
+EXACT = "exact"
+BEST_KNOWN = "best-known"
+"""The best of a call's controls, which stands for the optimum where that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,18 @@ def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) ->
     subproblem = call.subproblem
     best = float(subproblem.energies(outcome.samples.pool).min())
     slack = subproblem.tie_tolerance()
-    compared = []
+    compared, margins = [], []
     for control in controls(subproblem.n, outcome.samples.shots, _seed_of(seed, call.step)):
         began = time.perf_counter_ns()
         bits = control.solve(subproblem)
         took = time.perf_counter_ns() - began
         # `energies` for both, since another order of summation could turn a tie into a difference.
         margin = float(subproblem.energies(bits[None])[0]) - best
-        standing: Standing = "better" if margin > slack else "worse" if margin < -slack else "equal"
-        compared.append(ComparedControl(control.name, standing, took))
+        margins.append(margin)
+        compared.append(ComparedControl(control.name, _stand(margin, slack), took))
+    if compared and all(control.name != EXACT for control in compared):
+        all_ns = sum(control.took_ns for control in compared)
+        compared.append(ComparedControl(BEST_KNOWN, _stand(min(margins), slack), all_ns))
     return ComparedCall(
         arm,
         seed,
@@ -78,6 +84,10 @@ def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) ->
         outcome.provenance.qpu_s,
         tuple(compared),
     )
+
+
+def _stand(margin: float, slack: float) -> Standing:
+    return "better" if margin > slack else "worse" if margin < -slack else "equal"
 
 
 def _seed_of(seed: int, step: int) -> int:

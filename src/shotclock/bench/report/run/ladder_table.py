@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from shotclock.bench.judge.ladder import EXACT, NAMES
+from shotclock.bench.judge.ladder import NAMES
 from shotclock.bench.numbers import NOTHING, ms, number, percent
+from shotclock.bench.record.compared_calls import BEST_KNOWN, EXACT
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, row
 from shotclock.bench.report.kit.wording import mark_arm, ratio
 from shotclock.bench.schema import ArmSummary, Ladder, Ratio, Rung, Summary
 
 TITLE = "Where the QPU stands"
+SUMMARISED = {
+    "greedy": "greedy",
+    "random": "random",
+    "annealing": "annealing",
+    BEST_KNOWN: "the best known",
+}
 
 
 def compare_rungs(summary: Summary) -> Grid:
@@ -55,9 +62,16 @@ def summarise_ladder(summary: Summary) -> str:
 def _word_arm(name: str, arm: ArmSummary) -> str:
     rungs = arm.ladder.rungs if arm.ladder else {}
     findings = [f"optimum {percent(rungs[EXACT].equal.value)}"] if EXACT in rungs else []
+    if BEST_KNOWN in rungs:
+        findings.append("optimum unknown")
     beaten = [
         f"{word} {percent(rungs[control].better.value)}"
-        for control, word in (("greedy", "greedy"), ("random", "random"), ("annealing", "annealing"))
+        for control, word in (
+            ("greedy", "greedy"),
+            ("random", "random"),
+            ("annealing", "annealing"),
+            (BEST_KNOWN, "the best known"),
+        )
         if control in rungs
     ]
     findings += [f"beats {', '.join(beaten)}"] if beaten else []
