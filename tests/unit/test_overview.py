@@ -14,9 +14,10 @@ from shotclock.bench.report.run.overview import (
     draw_latency,
     find_latency_rows,
     tabulate_latency,
-    tabulate_training,
 )
 from shotclock.bench.report.run.overview_narrow import draw_narrow_latency, draw_narrow_training
+from shotclock.bench.report.run.training_chart import find_speeds, tabulate_training
+from shotclock.bench.schema import Meeting
 
 
 def test_classical_iterations_come_first_and_every_hybrid_arm_has_a_row() -> None:
@@ -62,8 +63,30 @@ def test_the_narrow_charts_name_every_row_and_write_its_figures() -> None:
     assert "vertical line: 200 ms limit" in " ".join(re.findall(r">([^<>]+)<", drawn))
     drawn = svg(draw_narrow_training(summary, looks(summary.arms), ["EMULATED: a run"]))
     for name, arm in summary.arms.items():
-        assert f">{name}: {number(arm.loss.mean)}<" in drawn
-        assert f">{name}: {number(arm.samples_per_s)}<" in drawn
+        assert f">{name}<" in drawn
+        assert f">{number(arm.loss.mean)}<" in drawn
+        assert (
+            f">{number(arm.samples_per_s)}/s, {number(summary.throughput[name].iterations_per_s)} iter"
+            in drawn
+        )
+
+
+def test_a_speed_says_device_and_whether_training_waited_and_hangs_on_the_baseline() -> None:
+    _, summary = run(synthetic.SMALL)
+    met = {
+        "hybrid-colocated": Meeting(inline=30, overlapped=10),
+        "quantum-raw": Meeting(inline=0, overlapped=9),
+    }
+    arms = {
+        name: arm.model_copy(update={"device": "heron-fez", "meeting": met[name]}) if name in met else arm
+        for name, arm in summary.arms.items()
+    }
+    rows = {row["arm"]: row for row in find_speeds(summary.model_copy(update={"arms": arms})).rows}
+    assert str(rows["hybrid-colocated"]["words"]).endswith("; heron-fez, 25.0 % overlapped")
+    assert str(rows["quantum-raw"]["words"]).endswith("; heron-fez, overlapped")
+    assert str(rows["classical-control"]["words"]).endswith("iterations/s; inline")
+    assert str(rows["classical-only"]["words"]).endswith("iterations/s")
+    assert {row["high"] for row in rows.values()} == {rows["classical-only"]["x"]}
 
 
 def test_a_run_without_hybrid_calls_has_no_latency_chart() -> None:

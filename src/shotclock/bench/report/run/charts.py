@@ -28,15 +28,13 @@ from shotclock.bench.report.run.loss_chart import draw_losses, loss_grid
 from shotclock.bench.report.run.money_chart import draw_loss_against_money, money_grid
 from shotclock.bench.report.run.overview import (
     LATENCY_TITLE,
-    TRAINING_TITLE,
     draw_latency,
-    draw_training,
     find_latency_rows,
     tabulate_latency,
-    tabulate_training,
 )
 from shotclock.bench.report.run.overview_narrow import draw_narrow_latency, draw_narrow_training
 from shotclock.bench.report.run.paired_seeds_chart import draw_paired_seeds, pairs_grid
+from shotclock.bench.report.run.training_chart import TITLE, draw_training, tabulate_training
 from shotclock.bench.report.run.waterfall_chart import draw_waterfalls, falls
 from shotclock.bench.schema import Summary
 
@@ -83,7 +81,7 @@ def _leave_out_solvers(summary: Summary) -> Summary:
 
 
 def overview(summary: Summary) -> list[Figure]:
-    """The first screen: what a call adds by fabric, then loss and throughput by arm."""
+    """The first screen: what a call adds by fabric, then loss and speed by arm."""
     line, first = origin(summary), []
     if rows := find_latency_rows(summary):
         first.append(
@@ -101,7 +99,7 @@ def overview(summary: Summary) -> list[Figure]:
         first.append(
             Figure(
                 "loss_and_throughput",
-                TRAINING_TITLE,
+                TITLE,
                 captions.OVERVIEW_TRAINING,
                 draw_training(summary, faces, line),
                 tabulate_training(summary),

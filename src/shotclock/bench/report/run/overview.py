@@ -1,18 +1,17 @@
-"""The first screen's two charts: what a call adds by fabric, and loss and throughput by arm."""
+"""The first screen's first chart: what a call adds to an iteration, by fabric."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import altair as alt
 
 from shotclock.bench.numbers import NOTHING, limit_ms, ms, number
 from shotclock.bench.record.arm_runs import BASELINE, HYBRID
-from shotclock.bench.report.kit.arm_styles import INK, Look
-from shotclock.bench.report.kit.axes import about_all, linear, logarithmic
+from shotclock.bench.report.kit.arm_styles import INK
+from shotclock.bench.report.kit.axes import logarithmic
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
 from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
@@ -20,10 +19,9 @@ from shotclock.bench.report.kit.wording import QUANTILES, quantile
 from shotclock.bench.schema import Latency, Percentile, Summary
 from shotclock.domain.stages import Stage
 
-_LATENCY_PX, _TRAINING_PX = 560, 310
-_ROW_PX, _TRAINING_ROW_PX = 24, 19
+_LATENCY_PX, _ROW_PX = 560, 24
 _LEAST_MS, _ROOM = 1.0, 1.7
-LATENCY_TITLE, TRAINING_TITLE = "What a call adds to an iteration", "What the training got"
+LATENCY_TITLE = "What a call adds to an iteration"
 LATENCY_LEGEND = (
     "diamond mean, circle p50, triangle p95, square p99; whisker: upper bound; shaded: specification"
 )
@@ -204,98 +202,3 @@ def tabulate_latency(rows: Sequence[LatencyRow]) -> Grid:
         for row in rows
     ]
     return plain("Time of an iteration, and what a call adds to it, ms", ("", *_SHAPES), cells)
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingPanel:
-    """One half of the second chart.
-
-    arms: rows from the top.
-    rows: by arm, x, its figure as text, and low and high: the ends of a loss's line or of a bar.
-    axis: holds them all.
-    """
-
-    arms: tuple[str, ...]
-    rows: tuple[Row, ...]
-    axis: Axis
-
-    def mark(self, faces: dict[str, Look], y: alt.Y, *, bars: bool) -> list[alt.Chart]:
-        """Bars from zero, or points on the lines from the lowest to the highest seed."""
-        scale = alt.Scale(domain=list(self.arms), range=[faces[arm].colour for arm in self.arms])
-        colour, x, base = (
-            alt.Color("arm:N", legend=None, scale=scale),
-            encode_x(self.axis),
-            alt.Chart(data(self.rows)),
-        )
-        if bars:
-            return [base.mark_bar(height=9).encode(x=x, x2=alt.X2("low:Q"), y=y, color=colour)]
-        return [
-            base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2=alt.X2("high:Q"), y=y, color=colour),
-            base.mark_point(size=70, filled=True, opacity=1).encode(x=x, y=y, color=colour),
-        ]
-
-
-def find_losses(summary: Summary) -> TrainingPanel:
-    """The loss at the last common step of every arm that trained, with its least and most over seeds."""
-    arms = _list_trained_arms(summary)
-    per_seed = {arm: summary.arms[arm].loss.per_seed.values() for arm in arms}
-    losses = {arm: [loss for loss in each if math.isfinite(loss)] for arm, each in per_seed.items()}
-    values = [loss for each in losses.values() for loss in each] or [0.0]
-    axis = linear(*about_all(values, 0.15), 4, "held-out loss at the last common step (lower is better)")
-    rows: list[Row] = [
-        {"arm": arm, "x": fmean(each), "low": min(each), "high": max(each), "words": number(fmean(each))}
-        for arm, each in losses.items()
-        if each
-    ]
-    return TrainingPanel(arms, tuple(rows), axis)
-
-
-def find_rates(summary: Summary) -> TrainingPanel:
-    """The samples a second of every arm that trained."""
-    arms = _list_trained_arms(summary)
-    rates = {arm: throughput.samples_per_s for arm, throughput in summary.throughput.items() if arm in arms}
-    measured = [rate for rate in rates.values() if rate]
-    axis = linear(0.0, 1.05 * max(measured, default=1.0), 4, "training samples/s (higher is better)")
-    rows: list[Row] = [
-        {"arm": arm, "x": rate, "low": 0.0, "words": number(rate)} for arm, rate in rates.items() if rate
-    ]
-    return TrainingPanel(arms, tuple(rows), axis)
-
-
-def _list_trained_arms(summary: Summary) -> tuple[str, ...]:
-    return tuple(name for name, arm in summary.arms.items() if arm.steps)
-
-
-def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
-    """Left the loss at the last common step with its least and most over seeds; right samples a second."""
-    left = _draw_panel(find_losses(summary), faces, bars=False)
-    right = _draw_panel(find_rates(summary), faces, bars=True)
-    return with_title(alt.hconcat(left, right, spacing=56), TRAINING_TITLE, subtitle)
-
-
-def _draw_panel(panel: TrainingPanel, faces: dict[str, Look], *, bars: bool) -> alt.LayerChart:
-    """Arms are named at the left panel alone."""
-    arms = list(panel.arms)
-    axis = alt.Axis(title=None, labels=not bars, labelLimit=220, labelFontSize=12, ticks=False, domain=False)
-    y = alt.Y("arm:N", sort=arms, scale=alt.Scale(domain=arms), axis=axis)
-    text = alt.Chart(data(panel.rows)).mark_text(align="left", dx=6, fontSize=11, color=INK)
-    layers = [
-        *panel.mark(faces, y, bars=bars),
-        text.encode(x=alt.value(_TRAINING_PX), y=y, text=alt.Text("words:N")),
-    ]
-    return alt.LayerChart(layer=layers, width=_TRAINING_PX, height=_TRAINING_ROW_PX * len(arms))
-
-
-def tabulate_training(summary: Summary) -> Grid:
-    """Loss and throughput in print."""
-    rows = [
-        (
-            name,
-            number(arm.loss.mean),
-            number(arm.samples_per_s),
-            number(summary.throughput[name].iterations_per_s if name in summary.throughput else None),
-        )
-        for name, arm in summary.arms.items()
-    ]
-    head = ("arm", "held-out loss, mean", "samples/s", "iterations/s")
-    return plain("Loss at the last common step and throughput, by arm", head, rows)

@@ -16,18 +16,15 @@ from shotclock.bench.report.kit.panel import Composed, Row, data, with_title
 from shotclock.bench.report.run.overview import (
     LATENCY_LEGEND,
     LATENCY_TITLE,
-    TRAINING_TITLE,
     LatencyRow,
-    TrainingPanel,
     encode_x,
-    find_losses,
-    find_rates,
     mark_latencies,
     span_latencies,
 )
+from shotclock.bench.report.run.training_chart import TITLE, TrainingPanel, find_losses, find_speeds
 from shotclock.bench.schema import Summary
 
-_WIDTH_PX, _BAND_PX, _ARM_BAND_PX = 316, 13, 15
+_WIDTH_PX, _BAND_PX = 316, 13
 _LINE_CHARACTERS = 58
 """Characters of a subtitle's line that fit the width."""
 _NAME, _NOTE, _GAP = ":name", ":note", ":gap"
@@ -55,21 +52,23 @@ def draw_narrow_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> 
 
 
 def draw_narrow_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
-    """The losses above the samples a second."""
-    losses = _draw_panel(find_losses(summary), faces, bars=False)
-    rates = _draw_panel(find_rates(summary), faces, bars=True)
-    return with_title(alt.vconcat(losses, rates, spacing=24), TRAINING_TITLE, _fold(subtitle))
+    """The losses above the speeds."""
+    losses, speeds = (_draw_panel(find(summary), faces) for find in (find_losses, find_speeds))
+    return with_title(alt.vconcat(losses, speeds, spacing=24), TITLE, _fold(subtitle))
 
 
-def _draw_panel(panel: TrainingPanel, faces: dict[str, Look], *, bars: bool) -> alt.LayerChart:
-    """Each arm is two bands: its name and figure, its mark."""
-    bands = [band for arm in panel.arms for band in (arm + _NAME, arm)]
-    words = {row["arm"]: row["words"] for row in panel.rows}
-    names: list[Row] = [
-        {"row": arm + _NAME, "words": f"{arm}: {words[arm]}" if arm in words else arm} for arm in panel.arms
+def _draw_panel(panel: TrainingPanel, faces: dict[str, Look]) -> alt.LayerChart:
+    """Each arm is three bands: its name, its figures, its mark."""
+    bands = [band for arm in panel.arms for band in (arm + _NAME, arm + _NOTE, arm)]
+    names: list[Row] = [{"row": arm + _NAME, "words": arm} for arm in panel.arms]
+    notes: list[Row] = [{"row": f"{row['arm']}{_NOTE}", "words": row["words"]} for row in panel.rows]
+    y = _encode_bands(bands)
+    layers = [
+        *panel.mark(faces, _encode_bands(bands, "arm")),
+        _write(names, y, weight="bold"),
+        _write(notes, y),
     ]
-    layers = [*panel.mark(faces, _encode_bands(bands, "arm"), bars=bars), _write(names, _encode_bands(bands))]
-    return alt.LayerChart(layer=layers, width=_WIDTH_PX, height=_ARM_BAND_PX * len(bands))
+    return alt.LayerChart(layer=layers, width=_WIDTH_PX, height=_BAND_PX * len(bands))
 
 
 def _encode_bands(bands: Sequence[str], field: str = "row") -> alt.Y:
