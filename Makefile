@@ -28,7 +28,7 @@ proto: $(VENV)/.developed
 
 benchmarks: $(VENV)/.developed
 	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
-	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md
+	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md $(ARGS)
 
 # Eight seeds, 500 steps, every fabric; emulated waits are accounted, not slept through.
 soak: $(VENV)/.installed

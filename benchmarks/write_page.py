@@ -2,12 +2,15 @@
 
 A module whose name starts with an underscore is part of a benchmark; `soak_…` takes half an hour and is
 `make soak-kills`. `--quick` before names of scripts shortens these to under a minute; the page says so.
+`--only SCRIPT` runs one script and replaces its section, with the date and the machine of that run.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import _extras
@@ -25,20 +28,39 @@ FIRST = ("quantum_path.py", "orchestrator.py")
 
 def main() -> None:
     """The page's path is the first argument; it is written after every script has succeeded."""
+    if sys.argv[2:3] == ["--only"]:
+        replace_section(Path(sys.argv[1]), _run(Path(__file__).with_name(sys.argv[3])))
+        return
     page, quick = Path(sys.argv[1]), set(sys.argv[3:]) if sys.argv[2:3] == ["--quick"] else set[str]()
     sections = [HEAD, f"Machine: {machine()}.\n"]
     if quick:
         sections.append(f"Quick, with fewer repeats: {', '.join(sorted(quick))}.\n")
     for script in _scripts(Path(__file__).parent):
         words = ["--quick"] if script.name in quick else []
-        print(" ".join(["running", script.name, *words]), file=sys.stderr)
-        ended = subprocess.run(
-            [sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=False
-        )
-        if ended.returncode:
-            sys.exit(ended.returncode)  # the script has printed the reason
-        sections.append(ended.stdout)
+        sections.append(_run(script, *words))
     page.write_text("\n".join(sections), encoding="utf-8")
+    print(page)
+
+
+def _run(script: Path, *words: str) -> str:
+    """Its markdown."""
+    print(" ".join(["running", script.name, *words]), file=sys.stderr)
+    ended = subprocess.run([sys.executable, script, *words], stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        sys.exit(ended.returncode)  # the script has printed the reason
+    return ended.stdout
+
+
+def replace_section(page: Path, markdown: str) -> None:
+    """Replaces the section with this one's heading, or adds it at the end."""
+    heading, _, rest = markdown.partition("\n")
+    date = datetime.now(UTC).date().isoformat()
+    section = f"{heading}\n\nMeasured by itself on {date}: {machine()}.\n{rest}"
+    sections = re.split(r"^(?=## )", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    places = [number for number, one in enumerate(sections) if one.partition("\n")[0] == heading]
+    at = places[0] if places else len(sections)
+    sections[at : at + 1] = [section]
+    page.write_text("\n".join(one.rstrip("\n") + "\n" for one in sections), encoding="utf-8")
     print(page)
 
 
