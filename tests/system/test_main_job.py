@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ import pytest
 from shotclock.app import host
 from shotclock.app.main_job import JobProgress, MainJob, run
 from shotclock.bench.record.arm_runs import SOLVERS
+from shotclock.bench.record.samples import read_samples
 from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
 from shotclock.bench.verify.bench_run import check_bench
 from shotclock.cli.bench import exit_code
+from shotclock.domain.circuit import STATE_VECTOR
 from shotclock.domain.stages import Stage
 from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import Settings, load
@@ -56,9 +59,9 @@ reason = "left out by the test"
 """
 
 
-def job(folder: Path, arms: tuple[str, ...], **words: Any) -> Summary:
+def job(folder: Path, arms: tuple[str, ...], samples: bool = False, **words: Any) -> Summary:
     """A virtual run: 45 calls a seed on small subproblems."""
-    bench = {"arms": arms, "steps": 90, "seeds": 2, "warmup_steps": 20}
+    bench = {"arms": arms, "steps": 90, "seeds": 2, "warmup_steps": 20, "samples": samples}
     flags = {"bench": bench, "kernel": {"n": 6, "every": 2}, **words}
     return virtual(load(None, flags), folder / "run")
 
@@ -109,7 +112,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Summary, Path]:
         {"metric": "hybrid-public-cloud.quantum_latency.p95_ms", "max": 200},
         {"metric": "hybrid-colocated.quantum_share", "min": 0.9},
     )
-    return job(folder, arms, threshold=thresholds), folder / "run"
+    return job(folder, arms, samples=True, threshold=thresholds), folder / "run"
 
 
 def test_the_folder_is_whole(whole: tuple[Summary, Path]) -> None:
@@ -118,6 +121,7 @@ def test_the_folder_is_whole(whole: tuple[Summary, Path]) -> None:
     assert names == {
         "summary.json",
         "steps.parquet",
+        "samples.parquet",
         "config.lock.toml",
         "machine.json",
         "latency.hlog",
@@ -170,6 +174,22 @@ def test_latency_splits_into_emulated_wait_and_software(whole: tuple[Summary, Pa
     assert sum(row["submission_bucket_wait_ns"] > 0 for row in calls) > 80
     assert summary.clock == "virtual"
     assert summary.emulated
+
+
+def test_every_shot_of_every_call_with_samples_is_kept(whole: tuple[Summary, Path]) -> None:
+    summary, folder = whole
+    assert not [fault for fault in check_bench(folder) if fault.file == "samples.parquet"]
+    rows = read_samples(folder / "samples.parquet").to_pylist()
+    shots: Counter[tuple[str, int, int]] = Counter()
+    for row in rows:
+        shots[row["arm"], row["seed"], row["step"]] += row["count"]
+        assert row["best_known"] <= row["energy"]
+        assert row["optimum"] == pytest.approx(row["best_known"])
+        assert (row["emulated"], row["method"], len(row["bitstring"])) == (True, STATE_VECTOR, 6)
+        assert row["profile"] == summary.arms[row["arm"]].profile
+    called = [row for row in pq.read_table(folder / "steps.parquet").to_pylist() if row["in_time"]]
+    assert shots.keys() == {(row["arm"], row["seed"], row["step"]) for row in called}
+    assert set(shots.values()) == {256}
 
 
 def test_hybrid_arms_with_the_same_answers_train_the_same_model(whole: tuple[Summary, Path]) -> None:

@@ -12,10 +12,10 @@ import pytest
 
 from shotclock.bench import columns
 from shotclock.bench.load import records
-from shotclock.bench.record import rows
+from shotclock.bench.record import rows, samples
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
-FILES = {"steps.parquet": rows.SCHEMA, "calls.parquet": records.SCHEMA}
+FILES = {"steps.parquet": rows.SCHEMA, "calls.parquet": records.SCHEMA, "samples.parquet": samples.SCHEMA}
 
 
 def listed(file: str) -> list[tuple[str, ...]]:

@@ -163,7 +163,7 @@ def test_energies_within_rounding_are_a_tie_and_the_same_seed_gives_the_same_sta
 
 
 def build_comparison(quantum_ns: int, qpu_s: float, *controls: tuple[str, Standing, int]) -> ComparedCall:
-    found = tuple(ComparedControl(name, standing, took) for name, standing, took in controls)
+    found = tuple(ComparedControl(name, standing, took, 0.0) for name, standing, took in controls)
     return ComparedCall("hybrid-colocated", 0, 0, quantum_ns, qpu_s, found)
 
 

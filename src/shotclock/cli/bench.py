@@ -45,6 +45,9 @@ def bench(
     metrics: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Expose Prometheus metrics on this loopback port.")
     ] = None,
+    samples: Annotated[
+        bool, typer.Option("--samples", help="Keep each call's bit strings and energies: samples.parquet.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Inconclusive or invalid figures exit 5.")] = False,
     hardware: Annotated[
         bool, typer.Option("--hardware", help="Only with an AMD GPU and an IBM QPU; looks first, then asks.")
@@ -69,7 +72,7 @@ def bench(
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
-    flags = _flags(quick, arms, seeds, steps, workload, profile)
+    flags = _flags(quick, arms, seeds, steps, workload, profile, samples)
     flags |= {"kernel": {"name": kernel}} if kernel is not None else {}
     settings = load(config, flags)
     check_names(config, settings)
@@ -146,6 +149,7 @@ def _flags(
     steps: int | None,
     workload: str | None,
     profile: str | None,
+    samples: bool,
 ) -> dict[str, Any]:
     from shotclock.emulator.profile import load  # noqa: PLC0415
     from shotclock.settings import QUICK  # noqa: PLC0415
@@ -159,6 +163,7 @@ def _flags(
         bench["arms"] = ("classical-only", "classical-control", *hybrids, "quantum-raw")
     overrides = {"seeds": seeds, "steps": steps, "workload": workload}
     bench |= {name: value for name, value in overrides.items() if value is not None}
+    bench |= {"samples": True} if samples else {}
     flags: dict[str, Any] = {"bench": bench} if bench else {}
     return flags | ({"quantum": {"profile": profile}} if profile is not None else {})
 

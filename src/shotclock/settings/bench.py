@@ -35,6 +35,7 @@ class BenchSettings(Branch):
     steps: measured steps per arm and seed, counted after the warm-up.
     warmup_steps: steps before the measured ones, not counted; they train too, so many leave less to gain.
     order: "interleaved" runs the arms of a seed in turns, "sequential" one arm after the other.
+    samples: whether the run folder gets every call's bit strings, `samples.parquet`.
     """
 
     workload: str = "digits-quantized"
@@ -43,6 +44,7 @@ class BenchSettings(Branch):
     steps: int = Field(default=500, ge=1, le=1_000_000_000)
     warmup_steps: int = Field(default=5, ge=0, le=1_000_000_000)
     order: Literal["interleaved", "sequential"] = "interleaved"
+    samples: bool = False
 
 
 QUICK = {"steps": 85}

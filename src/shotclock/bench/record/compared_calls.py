@@ -18,6 +18,7 @@ Controls = Callable[[int, int, int], Sequence[Solver]]
 """(n, shots, seed) → the controls of such a call, cheapest first."""
 Standing = Literal["better", "equal", "worse"]
 EXACT = "exact"
+"""The control whose answer is the optimum."""
 BEST_KNOWN = "best-known"
 """The best of a call's controls, which stands for the optimum where that is unknown."""
 
@@ -29,11 +30,13 @@ class ComparedControl:
     name: the solver's.
     standing: of the QPU's best sample against the control's answer, by energy.
     took_ns: the control's time.
+    energy: of the control's answer, the offset included.
     """
 
     name: str
     standing: Standing
     took_ns: int
+    energy: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +67,18 @@ def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) ->
     subproblem = call.subproblem
     best = float(subproblem.energies(outcome.samples.pool).min())
     slack = subproblem.tie_tolerance()
-    compared, margins = [], []
+    compared = []
     for control in controls(subproblem.n, outcome.samples.shots, _seed_of(seed, call.step)):
         began = time.perf_counter_ns()
         bits = control.solve(subproblem)
         took = time.perf_counter_ns() - began
         # `energies` for both, since another order of summation could turn a tie into a difference.
-        margin = float(subproblem.energies(bits[None])[0]) - best
-        margins.append(margin)
-        compared.append(ComparedControl(control.name, _stand(margin, slack), took))
+        energy = float(subproblem.energies(bits[None])[0])
+        compared.append(ComparedControl(control.name, _stand(energy - best, slack), took, energy))
     if compared and all(control.name != EXACT for control in compared):
         all_ns = sum(control.took_ns for control in compared)
-        compared.append(ComparedControl(BEST_KNOWN, _stand(min(margins), slack), all_ns))
+        lowest = min(control.energy for control in compared)
+        compared.append(ComparedControl(BEST_KNOWN, _stand(lowest - best, slack), all_ns, lowest))
     return ComparedCall(
         arm,
         seed,

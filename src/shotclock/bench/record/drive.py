@@ -8,6 +8,7 @@ from functools import partial
 
 from shotclock.bench.record.compared_calls import ComparedCall, Controls, compare_call
 from shotclock.bench.record.rows import CallRow, StepRow
+from shotclock.bench.record.samples import CallSamples, keep_samples
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
@@ -36,12 +37,14 @@ class DrivePlan:
     steps: measured steps a seed.
     block: steps an arm runs before the next has its turn.
     interleaved: whether arms take turns; else a turn is all steps of a seed.
+    samples: whether each call's samples are kept.
     """
 
     seeds: int
     steps: int
     block: int
     interleaved: bool
+    samples: bool = False
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ class Log:
     failure: the first error, with where it happened; empty without one.
     skipped: calls that fell due and were not asked, by arm and reason.
     compared: the calls with samples beside their controls; an interrupt leaves some out.
+    samples: of these calls, if the plan keeps them.
     """
 
     steps: list[StepRow] = field(default_factory=list)
@@ -60,6 +64,7 @@ class Log:
     failure: str = ""
     skipped: dict[str, dict[str, int]] = field(default_factory=dict)
     compared: list[ComparedCall] = field(default_factory=list)
+    samples: list[CallSamples] = field(default_factory=list)
 
     def count_skipped(self, arm: str, counts: CallCounts) -> None:
         """Adds the due calls that a turn of this arm did not ask, by reason."""
@@ -124,13 +129,13 @@ class _Turn:
             spent_ns += iteration.duration_ns
         return replace(iteration, duration_ns=spent_ns)
 
-    def compare(self, controls: Controls) -> Iterator[ComparedCall]:
-        """The measured calls with samples, each beside its controls."""
+    def compare(self, controls: Controls) -> Iterator[tuple[FinishedCall, ComparedCall]]:
+        """The measured calls with samples, and each beside its controls."""
         for call in self.trainer.finished:
             if call.step in self.rows:
                 compared = compare_call(self.lane.name, self.seed, call, controls)
                 if compared is not None:
-                    yield compared
+                    yield call, compared
 
     def collect(self) -> list[StepRow]:
         """The rows with their calls laid in."""
@@ -175,7 +180,10 @@ def drive(
             log.count_skipped(turn.lane.name, turn.trainer.counts)
         try:
             for turn in turns:
-                log.compared.extend(turn.compare(controls))
+                for call, compared in turn.compare(controls):
+                    log.compared.append(compared)
+                    if plan.samples and isinstance(call.outcome, Done):
+                        log.samples.append(keep_samples(call, call.outcome, compared))
         except KeyboardInterrupt:
             log.interrupted = True
         if log.interrupted or log.failure:

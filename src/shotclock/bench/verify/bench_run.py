@@ -21,6 +21,7 @@ from shotclock.bench.judge.summarise import metric_holds
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.hdr import histogram
 from shotclock.bench.record.rows import StepRow, read_table, steps
+from shotclock.bench.record.samples import SAMPLES
 from shotclock.bench.schema import Cost, GateResult, Summary, UnitPrices
 from shotclock.bench.verify.contradictions import Contradiction, collect, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
@@ -28,6 +29,7 @@ from shotclock.bench.verify.lock import check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.origin import check_origin
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
+from shotclock.bench.verify.samples import check_samples
 from shotclock.domain import documents, encoding, files
 from shotclock.domain.circuit import find_worst
 from shotclock.domain.errors import SettingsError
@@ -67,6 +69,7 @@ def check_bench(folder: Path) -> list[Contradiction]:
     if summary is not None and rows is not None:
         faults += collect(ROWS, check_origin(folder / ROWS, summary.run_id, emulated=summary.emulated))
         faults += collect(ROWS, check_rows(rows, summary))
+        faults += collect(SAMPLES, check_samples(folder, rows, summary))
         wrong = collect(SUMMARY, check_figures(rows, summary))
         faults += wrong
         if not wrong:  # conclusions are only checked if the figures are right
