@@ -26,7 +26,13 @@ _STARTS = [(-int(priority),) for priority in Priority]
 
 
 class _Entry(NamedTuple, Generic[T]):
-    """A waiting item. rank: its order among its caller's; cost: of its turn; job: how many came before."""
+    """A waiting item.
+
+    rank: its order among its caller's.
+    item: what waits.
+    cost: of its turn.
+    job: how many came before.
+    """
 
     rank: _Rank
     item: T
