@@ -18,14 +18,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 FILES = {"steps.parquet": rows.SCHEMA, "calls.parquet": records.SCHEMA, "samples.parquet": samples.SCHEMA}
 
 
-def listed(file: str) -> list[tuple[str, ...]]:
+def read_rows(file: str) -> list[tuple[str, ...]]:
     """The rows of a file's tables: column, type, unit, meaning; a row of STAGE stands for every stage."""
     (text,) = re.findall(
         rf"^## Columns of `{file}`$(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL
     )
-    found = re.findall(r"^\| `(\w+)` \| (\w+) \| (\S+) \| (.*) \|$", text, re.MULTILINE)
-    stages = [row for row in found if row[0].startswith("STAGE_")]
-    plain = [row for row in found if row not in stages]
+    cells = re.findall(r"^\| `(\w+)` \| (\w+) \| (\S+) \| (.*) \|$", text, re.MULTILINE)
+    stages = [row for row in cells if row[0].startswith("STAGE_")]
+    plain = [row for row in cells if row not in stages]
     return plain + [
         (row[0].replace("STAGE", stage), *row[1:]) for stage in rows.CALL_STAGES for row in stages
     ]
@@ -33,12 +33,12 @@ def listed(file: str) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("file", FILES)
 def test_page_and_schema_are_equal(file: str) -> None:
-    said = [
+    described = [
         (field.name, str(field.type), columns.unit_of(field) or "–", columns.meaning_of(field))
         for field in FILES[file]
     ]
-    assert said == listed(file)
-    assert all(meaning for *_, meaning in said)
+    assert described == read_rows(file)
+    assert all(meaning for *_, meaning in described)
 
 
 def test_the_page_names_every_stage() -> None:

@@ -40,16 +40,16 @@ def mark_origin(run_id: str, *, emulated: bool, arms: tuple[str, ...] = ()) -> O
 
 def meanings_of(record: type) -> dict[str, str]:
     """Each attribute's line in a record's docstring, continuations joined; {} without docstrings (-OO)."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     name = ""
     for line in (inspect.getdoc(record) or "").splitlines()[1:]:
         head, colon, text = line.partition(": ")
         if line.startswith(" ") and name:
-            found[name] += f" {line.strip()}"
+            meanings[name] += f" {line.strip()}"
         elif colon and head.isidentifier():
             name = head
-            found[name] = text
-    return found
+            meanings[name] = text
+    return meanings
 
 
 def describe(schema: pa.Schema, meanings: Mapping[str, str], units: Mapping[str, str]) -> pa.Schema:

@@ -88,14 +88,16 @@ class MatrixProduct:
         """
         self._centre_first()
         bits = np.empty((shots, len(self._sites)), np.uint8)
-        left: Tensor = np.ones((shots, 1), np.complex128)
+        contracted: Tensor = np.ones((shots, 1), np.complex128)
         for at, site in enumerate(self._sites):
-            zero, one = left @ site[:, 0], left @ site[:, 1]
-            weight_zero, weight_one = _norms(zero), _norms(one)
+            if_zero, if_one = contracted @ site[:, 0], contracted @ site[:, 1]
+            weight_zero, weight_one = _norms(if_zero), _norms(if_one)
             is_one = rng.random(shots) * (weight_zero + weight_one) >= weight_zero
             bits[:, at] = is_one
             weight = np.where(is_one, weight_one, weight_zero)
-            left = (np.where(is_one[:, None], one, zero) / np.sqrt(weight)[:, None]).astype(np.complex128)
+            contracted = (np.where(is_one[:, None], if_one, if_zero) / np.sqrt(weight)[:, None]).astype(
+                np.complex128
+            )
         return bits
 
     def _phases(self, field: Float64s, coupling: Float64s) -> None:
@@ -160,18 +162,18 @@ class MatrixProduct:
         left, _, right = self._sites[at].shape
         matrix = self._sites[at].reshape(left * 2, right)
         if right <= BOND_DIMENSION:
-            q, rest = np.linalg.qr(matrix)
+            q, remainder = np.linalg.qr(matrix)
         else:
             q, weights, rows = np.linalg.svd(matrix, full_matrices=False)
-            kept = weights[:BOND_DIMENSION]
-            total, norm = float(weights @ weights), float(kept @ kept)
+            largest = weights[:BOND_DIMENSION]
+            total, norm = float(weights @ weights), float(largest @ largest)
             self.lost += 1.0 - norm / total
-            q = q[:, : len(kept)]
-            rest = (kept * np.sqrt(total / norm))[:, None] * rows[: len(kept)]
+            q = q[:, : len(largest)]
+            remainder = (largest * np.sqrt(total / norm))[:, None] * rows[: len(largest)]
         self._sites[at] = q.reshape(left, 2, -1)
-        self._sites[at + 1] = np.einsum("kl,lsr->ksr", rest, self._sites[at + 1])
+        self._sites[at + 1] = np.einsum("kl,lsr->ksr", remainder, self._sites[at + 1])
 
 
 def _norms(rows: Tensor) -> Float64s:
-    found: Float64s = (rows.real**2 + rows.imag**2).sum(axis=1)
-    return found
+    norms: Float64s = (rows.real**2 + rows.imag**2).sum(axis=1)
+    return norms

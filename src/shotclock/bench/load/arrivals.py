@@ -19,7 +19,7 @@ from shotclock.domain.subproblem import Subproblem
 
 Instants = NDArray[np.int64]
 MOST_CALLS = 5_000_000
-"""A run's: each is kept, about half a kilobyte of memory, until the run has been judged."""
+"""A run's: each is mask, about half a kilobyte of memory, until the run has been judged."""
 MOST_S = 9e9
 """A run's length; more nanoseconds than these do not fit an int64."""
 
@@ -134,12 +134,12 @@ def instances(
     couplings: the only pairs of variables with a quadratic term; None: all.
     """
     rng = np.random.default_rng((seed, n))
-    kept = np.ones((n, n))
+    mask = np.ones((n, n))
     if couplings is not None:
-        kept = np.zeros((n, n))
-        kept[tuple(zip(*couplings, strict=True))] = 1.0
+        mask = np.zeros((n, n))
+        mask[tuple(zip(*couplings, strict=True))] = 1.0
     subproblems = []
     for _ in range(count):
-        upper = kept * np.triu(rng.normal(size=(n, n)), k=1)
+        upper = mask * np.triu(rng.normal(size=(n, n)), k=1)
         subproblems.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load"))
     return tuple(subproblems)
