@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qiskit import QuantumCircuit, qpy
+from qiskit import QuantumCircuit, qpy, transpile
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import MCXGate, PauliEvolutionGate, UnitaryGate, XGate
 from qiskit.qpy import common
@@ -205,6 +205,26 @@ def test_honest_qpy_of_every_version_passes_and_is_counted(version: int) -> None
     assert check.main.gates == 1 + 2 + 4 + 8 + 8
     with pytest.raises(CircuitError, match=r"2[0-3] gates, definitions expanded, at most 19"):
         list(QpyCheck(dump(nested, version), replace(targets.LIMITS, gates=19)).steps())
+
+
+@pytest.mark.parametrize("version", range(qpy_check.TABLE, common.QPY_VERSION + 1))
+def test_several_circuits_with_layouts_pass_and_are_counted_together(version: int) -> None:
+    bell = QuantumCircuit(2, 2)
+    bell.h(0)
+    bell.cx(0, 1)
+    on_device = transpile(bell, coupling_map=[[0, 1], [1, 2]], initial_layout=[2, 1], optimization_level=0)
+    assert on_device.layout is not None
+    content = io.BytesIO()
+    qpy.dump([on_device, sample(), on_device], content, version=version)
+    whole, single = (
+        QpyCheck(file, targets.LIMITS, most=3) for file in (content.getvalue(), dump(sample(), version))
+    )
+    assert not any([*whole.steps(), *single.steps()])
+    assert whole.main.gates == 2 * on_device.size() + single.main.gates
+    second_begins = len(b"QISKIT") + struct.calcsize("!B3xQ2xQ")
+    overlapping = with_numbers(content.getvalue(), "!Q", second_begins, 40)
+    with pytest.raises(CircuitError, match="does not begin behind"):
+        list(QpyCheck(overlapping, targets.LIMITS, most=3).steps())
 
 
 def test_qpy_of_every_other_version_is_refused_by_its_header() -> None:

@@ -167,4 +167,4 @@ def test_a_wrong_settings_file_is_refused_before_anything_runs(stub: Path) -> No
 
 def test_what_differs_between_the_settings_is_named() -> None:
     other = load(None, {"quantum": {"shots": 512}, "bench": {"seeds": 2}})
-    assert differences(load(None, {}), other) == ["bench.seeds 5 → 2", "quantum.shots 256 → 512"]
+    assert differences(load(None, {}), other) == ["bench.seeds 8 → 2", "quantum.shots 256 → 512"]

@@ -19,6 +19,8 @@ from shotclock.domain.circuit_source.refusal import Guard
 from shotclock.domain.errors import CircuitError
 
 OLDEST, NEWEST = 13, 18
+TABLE = 16
+"""From this version on the header says where each circuit begins."""
 STEP = 50
 """Instructions between two pauses."""
 HAS_ANNOTATIONS = 0b1000_0000
@@ -71,11 +73,17 @@ class QpyCheck:
             number = "1" if self._most == 1 else f"1 to {self._most}"
             raise _refuse(f"{programs} circuits in one QPY file, must be {number}")
         file.skip(2)  # encoding of symbols, kind of program
-        begins = file.take(f"!{programs}Q") if self._version >= 16 else (None,) * programs
+        if self._version < TABLE and programs > 1:
+            raise _refuse(
+                f"{programs} circuits in QPY version {self._version}, which must be {TABLE} or later"
+            )
+        begins = file.take(f"!{programs}Q") if self._version >= TABLE else (file.at,)
         gates = depth = 0
-        for begin in begins:
-            if begin not in {None, file.at}:
-                raise _refuse("not QPY: its circuit is not behind its header")
+        for index, begin in enumerate(begins):
+            # what lies between two circuits is the layout of the first
+            if begin < file.at or (index == 0 and begin > file.at):
+                raise _refuse("not QPY: a circuit does not begin behind what comes before it")
+            file.skip(begin - file.at)
             part = yield from self._circuit(file, 0)
             gates, depth = gates + part.gates, max(depth, part.depth)
             self._guard.check("gates", gates, "gates, definitions expanded")
