@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 import dimod
 import numpy as np
 import torch
-from dwave.samplers import SimulatedAnnealingSampler, TabuSampler
 
 import _extras
 from shotclock.domain.subproblem import Bits, Subproblem
@@ -59,6 +58,8 @@ def main() -> None:
 
 
 def _solvers() -> dict[str, Solve]:
+    from dwave.samplers import SimulatedAnnealingSampler, TabuSampler  # noqa: PLC0415 - needs the extra `benchmarks`
+
     annealing, tabu = SimulatedAnnealingSampler(), TabuSampler()
 
     def anneal(subproblem: Subproblem) -> Bits:

@@ -6,8 +6,10 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # two threads of a matrix product wait for each other on two busy cores
@@ -16,6 +18,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # templates compiled by tests go to a separate cache, not to the user's
 _CACHE = Path(tempfile.mkdtemp(prefix="shotclock-tests-"))
 os.environ["XDG_CACHE_HOME"] = str(_CACHE)
+
+
+@pytest.fixture(autouse=True)
+def reset_safe_path() -> Iterator[None]:
+    """Takes back what `cli.main` sets for its child processes: it would reach those of later tests."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    yield
+    if before is None:
+        os.environ.pop("PYTHONSAFEPATH", None)
 
 
 def pytest_unconfigure() -> None:

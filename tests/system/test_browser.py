@@ -154,7 +154,7 @@ CUT = """() => [...document.querySelectorAll('figure.first')].map(figure => {
 
 def test_a_telephone_shows_the_first_screen_whole(tab: Tab, tmp_path: Path) -> None:
     page = make_bench_page(tmp_path / "folder", synthetic.QUICK)
-    names = ["What a call adds to an iteration", "What the training got"]
+    names = ["What a call adds to an iteration", "What the training got, and how fast"]
     tab.media()
     for width in (390, 1100):
         tab.open(page, width)
