@@ -124,5 +124,7 @@ def test_a_workload_without_that_kernel_or_room_for_it_says_so() -> None:
     x, y = torch.zeros(4, 2), torch.zeros(4, dtype=torch.int64)
     with pytest.raises(SettingsError, match="TernaryLinear"):
         QatFlip(nn.Linear(2, 2), x, y, 2, 0)
-    with pytest.raises(SettingsError, match=r"kernel\.n: 8"):
+    with pytest.raises(
+        SettingsError, match=r"kernel\.n: must be at most the smallest layer's 4 weights \(got 8\)"
+    ):
         QatFlip(nn.Sequential(TernaryLinear(2, 2)), x, y, 8, 0)

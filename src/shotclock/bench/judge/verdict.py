@@ -203,13 +203,13 @@ def _describe_abandoned(name: str, arm: ArmSummary) -> list[Sentence]:
             f"abandoned {count(cost.abandoned_jobs, 'submitted job')}, which took "
             f"{number(cost.abandoned_qpu_s)} of its {number(cost.qpu_s)} QPU s"
         )
-    untold = [
+    unreported = [
         count(unknown, what)
         for unknown, what in ((cost.abandoned_untold, "such job"), (cost.sessions_untold, "session"))
         if unknown
     ]
-    if untold:
-        faults.append(f"has no usage reported for {' and '.join(untold)}, so its cost is a lower bound")
+    if unreported:
+        faults.append(f"has no usage reported for {' and '.join(unreported)}, so its cost is a lower bound")
     return [Sentence(text=f"{name} {' and '.join(faults)}.", figures=(f"{name}.cost",))] if faults else []
 
 

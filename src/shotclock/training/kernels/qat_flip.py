@@ -18,16 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.training.kernels.curvature import gauss_newton, slope
-from shotclock.training.kernels.stateful import Turns
 from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.kernels.task_loss import TaskLoss
 from shotclock.training.kernels.to_host import to_host
 from shotclock.training.layers.ternary import TernaryLinear
 
 POOL_FACTOR = 8
-CURVATURE_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +45,7 @@ class _Flips:
     batch: Tensor
 
 
-class QatFlip(Turns):
+class QatFlip(TaskLoss[TernaryLinear]):
     """The kernel over every TernaryLinear of a model.
 
     inputs, targets: the training set, shapes (N, features) and (N,); each proposal takes gradient and
@@ -59,32 +56,17 @@ class QatFlip(Turns):
     """
 
     name = "qat_flip"
-    loss_check = True
+    parameter = "latent"
+    fitting = (
+        "call `round_layers(model, bits=2)` and set kernel.name to 'task_rounding', or build it with them"
+    )
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int) -> None:
-        super().__init__(seed)
-        self._model = model
-        self._inputs = inputs
-        self._targets = targets
-        self._n = n
-        self._layers = {
-            name: module for name, module in model.named_modules() if isinstance(module, TernaryLinear)
-        }
-        if not self._layers:
-            raise SettingsError(
-                "kernel.name: 'qat_flip' needs a model with TernaryLinear layers, and it has none; call "
-                "`round_layers(model, bits=2)` and set kernel.name to 'task_rounding', or build it with them"
-            )
-        smallest = min(layer.latent.numel() for layer in self._layers.values())
-        if smallest < n:
-            raise SettingsError(f"kernel.n: {n} is more than the smallest layer's {smallest} weights")
+        super().__init__(model, TernaryLinear, inputs, targets, n, seed)
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         """See `Kernel.propose`."""
-        name = list(self._layers)[self._turn % len(self._layers)]
-        self._turn += 1
-        samples = self._rng.permutation(len(self._targets))[:CURVATURE_BATCH]
-        batch = torch.from_numpy(samples).to(self._targets.device)
+        name, batch = self._begin_turn()
         gradient = self._gradient(name, batch)
         flips = self._choose(name, gradient, batch)
         change = self._change(flips, gradient)
@@ -130,14 +112,7 @@ class QatFlip(Turns):
     def _change(self, flips: _Flips, gradient: Tensor) -> Quadratic:
         """ΔL(b) of the present model."""
         steps = self._moves(flips) * self._layers[flips.layer].scale.detach()
-        at = torch.from_numpy(flips.indices).to(steps.device)
-        inputs = self._inputs[flips.batch]
-        curvature = gauss_newton(self._model, f"{flips.layer}.latent", at, steps, inputs)
-        square, linear = to_host(0.5 * curvature, gradient.flatten()[at] * steps)
-        return Quadratic(square, linear)
-
-    def _gradient(self, name: str, batch: Tensor) -> Tensor:
-        return slope(self._model, f"{name}.latent", self._inputs[batch], self._targets[batch])
+        return self._quadratic(flips.layer, flips.indices, steps, gradient, flips.batch)
 
 
 def _flips(proposal: Proposal) -> _Flips:

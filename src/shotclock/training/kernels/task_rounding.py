@@ -21,15 +21,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.training.kernels.curvature import gauss_newton, slope
-from shotclock.training.kernels.stateful import Turns
 from shotclock.training.kernels.surrogate import Quadratic
+from shotclock.training.kernels.task_loss import TaskLoss
 from shotclock.training.kernels.to_host import to_host
 from shotclock.training.layers.rounded import RoundedLinear
-
-CURVATURE_BATCH = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +44,7 @@ class _Weights:
     batch: Tensor
 
 
-class TaskRounding(Turns):
+class TaskRounding(TaskLoss[RoundedLinear]):
     """The kernel over every RoundedLinear of a model.
 
     inputs, targets: the training set, shapes (N, features) and (N,); each proposal takes gradient and
@@ -59,34 +55,15 @@ class TaskRounding(Turns):
     """
 
     name = "task_rounding"
-    loss_check = True
+    parameter = "weight"
+    fitting = "call `round_layers(model, bits=2)`, or set kernel.name"
 
     def __init__(self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int) -> None:
-        super().__init__(seed)
-        self._model = model
-        self._inputs = inputs
-        self._targets = targets
-        self._n = n
-        self._layers = {
-            name: module for name, module in model.named_modules() if isinstance(module, RoundedLinear)
-        }
-        if not self._layers:
-            raise SettingsError(
-                "kernel.name: 'task_rounding' needs a model with RoundedLinear layers, and it has none; "
-                "call `round_layers(model, bits=2)`, or set kernel.name"
-            )
-        smallest = min(layer.weight.numel() for layer in self._layers.values())
-        if smallest < n:
-            raise SettingsError(
-                f"kernel.n: must be at most the smallest layer's {smallest} weights (got {n})"
-            )
+        super().__init__(model, RoundedLinear, inputs, targets, n, seed)
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
         """See `Kernel.propose`: n weights of the next layer."""
-        name = list(self._layers)[self._turn % len(self._layers)]
-        self._turn += 1
-        samples = self._rng.permutation(len(self._targets))[:CURVATURE_BATCH]
-        batch = torch.from_numpy(samples).to(self._targets.device)
+        name, batch = self._begin_turn()
         layer = self._layers[name]
         steps, gradient = layer.steps_to_other_level(), self._gradient(name, batch)
         lowest = torch.topk(-(gradient * steps).flatten(), self._n).indices.sort().values
@@ -122,14 +99,7 @@ class TaskRounding(Turns):
     def _change(self, weights: _Weights, gradient: Tensor) -> Quadratic:
         """ΔL(b) of the present model."""
         steps = self._find_steps(weights)
-        at = torch.from_numpy(weights.indices).to(steps.device)
-        name = f"{weights.layer}.weight"
-        curvature = gauss_newton(self._model, name, at, steps, self._inputs[weights.batch])
-        square, linear = to_host(0.5 * curvature, gradient.flatten()[at] * steps)
-        return Quadratic(square, linear)
-
-    def _gradient(self, name: str, batch: Tensor) -> Tensor:
-        return slope(self._model, f"{name}.weight", self._inputs[batch], self._targets[batch])
+        return self._quadratic(weights.layer, weights.indices, steps, gradient, weights.batch)
 
 
 def _read_context(proposal: Proposal) -> _Weights:
