@@ -10,6 +10,7 @@ from rich.console import Console
 
 import synthetic
 from shotclock.bench.judge.verdict import verdict
+from shotclock.bench.report.run import terminal_brief
 from shotclock.bench.report.run.terminal_brief import show_brief
 from shotclock.bench.schema import GateResult, Result, Summary
 
@@ -58,3 +59,12 @@ def test_no_percentile_of_too_few_calls_is_printed(tmp_path: Path) -> None:
     lines = page(synthetic.summary(synthetic.rows(synthetic.QUICK)), tmp_path)
     (cloud,) = [line for line in lines if line.startswith("hybrid-public-cloud ")]
     assert cloud.count("too few") == 3
+
+
+def test_where_the_qpu_stands_is_a_whole_sentence_at_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "hybrid-colocated: optimum 93.4 %, beats greedy 18.4 %, random 94.9 %, annealing 0.0 %"
+    monkeypatch.setattr(terminal_brief, "summarise_ladder", lambda summary: sentence)
+    summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
+    assert sentence in " ".join(line.strip() for line in page(summary, tmp_path))

@@ -39,7 +39,7 @@ def show_brief(summary: Summary, folder: Path, console: Console) -> None:
     """Prints the gates, one line per arm, the verdict and the report's path.
 
     Gates that do not pass are explained, failures first, as far as the page has room; where the QPU stands
-    among its controls is one line, left out without room.
+    among its controls is one sentence, left out without room.
     """
     reasons, ladder = 2 * MOST_GATES, summarise_ladder(summary)
     while reasons and _count_lines(summary, folder, console, reasons, ladder) > MOST_LINES:
@@ -67,7 +67,7 @@ def _show_page(summary: Summary, folder: Path, console: Console, reasons: int, l
     say_title(console, "Verdict", mark)
     say(console, Text(_shorten(summary.verdict.headline, console, lines=4), style="bold"))
     if ladder:
-        _say_line(Text(ladder), console)
+        say(console, Text(ladder))
     say(console, Text("All figures: the report, or `shotclock bench --verbose`", style="dim"))
     say_folder(folder, console)
 
