@@ -28,9 +28,9 @@ from shotclock.domain.circuit import find_worst
 from shotclock.domain.outcome import Degraded, Done, Outcome
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import device
-from shotclock.emulator.matrix_product import choose_order
 from shotclock.settings.sources import load
 from shotclock.solvers.annealing import Annealing
+from shotclock.solvers.exact import Exact
 from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.tabu import Tabu
 from shotclock.wire.channels import connect
@@ -120,30 +120,9 @@ async def _ask(dispatcher: GrpcDispatcher, subproblem: Subproblem) -> Answered:
         began_ns = time.perf_counter_ns()
         energies[solver.name] = subproblem.energy(solver.solve(subproblem))
         times_ms[solver.name] = (time.perf_counter_ns() - began_ns) * 1e-6
-    return Answered(subproblem.n, outcome, wall_s, energies, times_ms, _optimum(subproblem))
-
-
-def _optimum(subproblem: Subproblem) -> float:
-    """The lowest energy by elimination along an order that few couplings cross: exact, 2^(open variables)."""
-    quadratic, linear, n = subproblem.quadratic, subproblem.linear, subproblem.n
-    order = choose_order(quadratic != 0.0)
-    place = np.argsort(order)
-    table, opened = np.zeros(()), list[int]()
-    for at, variable in enumerate(order):
-        one = table + linear[variable]
-        for axis, other in enumerate(opened):
-            shape = [1] * len(opened)
-            shape[axis] = 2
-            one = one + 2.0 * quadratic[variable, other] * np.arange(2.0).reshape(shape)
-        table = np.stack([table, one], axis=-1)
-        opened.append(int(variable))
-        for axis in reversed(range(len(opened))):
-            partners = np.flatnonzero(quadratic[opened[axis]])
-            if (place[partners] <= at).all():
-                table = table.min(axis=axis)
-                del opened[axis]
-    assert not opened, n
-    return float(table) + subproblem.offset
+    return Answered(
+        subproblem.n, outcome, wall_s, energies, times_ms, subproblem.energy(Exact().solve(subproblem))
+    )
 
 
 def _markdown(answered: list[Answered]) -> list[str]:

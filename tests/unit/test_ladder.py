@@ -121,8 +121,8 @@ def test_random_bits_stand_with_random_and_below_every_search() -> None:
 def test_samples_better_than_annealing_are_counted_where_nothing_is_enumerated() -> None:
     subproblems = [draw_subproblem(40, seed) for seed in range(CALLS)]
 
-    def weak(n: int, shots: int, seed: int) -> tuple[Solver, ...]:
-        return (Annealing(seed, reads=1, sweeps=2), *controls(n, shots, seed)[4:])
+    def weak(subproblem: Subproblem, shots: int, seed: int) -> tuple[Solver, ...]:
+        return (Annealing(seed, reads=1, sweeps=2), *controls(subproblem, shots, seed)[4:])
 
     found = [
         compare_call("quantum-raw", 0, finish(subproblem, Tabu(99).solve(subproblem)[None], step=i), weak)

@@ -140,11 +140,39 @@ def test_answers_are_bits_of_the_right_shape(solver: Solver) -> None:
 
 
 def test_the_fallback_enumerates_to_twenty_and_searches_above() -> None:
-    assert (classical(20).name, classical(21).name) == ("exact", "tabu")
+    assert (classical(normal(20, 4)).name, classical(normal(21, 4)).name) == ("exact", "tabu")
     large = normal(40, 4)
     np.testing.assert_array_equal(Classical().solve(large), Tabu().solve(large))
     with pytest.raises(SubproblemError, match="has 21 variables"):
         Exact().solve(normal(21, 5))
+
+
+@settings(max_examples=60, deadline=None)
+@given(subproblems(), st.integers(0, 2**63 - 1))
+def test_elimination_agrees_with_enumeration(subproblem: Subproblem, seed: int) -> None:
+    kept = np.triu(np.random.default_rng(seed).random((subproblem.n,) * 2) < 0.4)
+    sparse = Subproblem(np.where(kept | kept.T, subproblem.quadratic, 0.0), subproblem.linear)
+    for one in (subproblem, sparse):
+        assert one.energy(Exact(max_variables=0).solve(one)) == one.energy(Exact().solve(one))
+
+
+@pytest.mark.parametrize("rows", [4, 12])
+def test_a_lattice_beyond_enumeration_is_solved_exactly(rows: int) -> None:
+    n, rng = rows * 10, np.random.default_rng(rows)
+    place = np.arange(n).reshape(rows, 10)
+    upper = np.zeros((n, n))
+    for first, second in ((place[:, :-1], place[:, 1:]), (place[:-1], place[1:])):
+        upper[first.ravel(), second.ravel()] = rng.normal(size=first.size)
+    lattice = Subproblem(upper + upper.T, rng.normal(size=n))
+    assert classical(lattice).name == "exact"
+    bits = Exact().solve(lattice)
+    assert lattice.energy(bits) <= lattice.energy(Tabu().solve(lattice)) + lattice.tie_tolerance()
+    assert lattice.energy(bits) <= lattice.energy(Annealing().solve(lattice)) + lattice.tie_tolerance()
+
+
+def test_elimination_of_a_dense_subproblem_is_refused() -> None:
+    with pytest.raises(SubproblemError, match="has 40 variables and too many terms for elimination"):
+        Exact().solve(normal(40, 4))
 
 
 POOLS = pytest.mark.parametrize("drawn", [RandomPool, PerturbedGreedy], ids=lambda drawn: str(drawn.name))

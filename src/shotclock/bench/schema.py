@@ -199,7 +199,7 @@ class Ladder(Frozen):
     calls: with new samples in time; only these are compared
     median_ms: of scheduled instant to samples
     money: billed QPU time per call at its price, without a session's idle time
-    rungs: by control; `exact` only has the calls of at most 20 variables, `best-known` the others
+    rungs: by control; `exact` only has the calls whose optimum is affordable, `best-known` the others
     """
 
     calls: int

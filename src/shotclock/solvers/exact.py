@@ -1,4 +1,4 @@
-"""Exhaustive enumeration: the true optimum of small subproblems."""
+"""The true optimum: of small subproblems by enumeration, of sparse ones of any size by elimination."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import numpy as np
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.jit import jit
 from shotclock.domain.subproblem import Bits, Float64s, Subproblem
+from shotclock.solvers.elimination import eliminate, find_order
 
 MAX_VARIABLES = 20
 BLOCK_VARIABLES = 10
 
 
 class Exact:
-    """The lowest energy of all 2ⁿ assignments; of equal ones the smallest as a binary number.
+    """The lowest energy of all 2ⁿ assignments; of equal ones, enumerated, the smallest as a binary number.
 
-    max_variables: the largest size; the default takes milliseconds, and each further variable doubles that.
+    max_variables: the most to enumerate; the default takes milliseconds, and each further one doubles that.
+        Larger subproblems are solved by elimination, where few terms make that affordable.
     """
 
     name = "exact"
@@ -23,14 +25,23 @@ class Exact:
     def __init__(self, max_variables: int = MAX_VARIABLES) -> None:
         self._max_variables = max_variables
 
+    def can_solve(self, subproblem: Subproblem) -> bool:
+        """Whether the optimum is affordable."""
+        return subproblem.n <= self._max_variables or bool(find_order(subproblem))
+
     def solve(self, subproblem: Subproblem) -> Bits:
-        """The optimal bits, shape (n,). Raises SubproblemError above max_variables."""
+        """The optimal bits, shape (n,). Raises SubproblemError unless `can_solve`."""
         n = subproblem.n
-        if n > self._max_variables:
+        if n <= self._max_variables:
+            return _solve(subproblem.quadratic, subproblem.linear)
+        order = find_order(subproblem)
+        if not order:
             raise SubproblemError(
-                "linear", f"has {n} variables; enumeration takes at most {self._max_variables}"
+                "linear",
+                f"has {n} variables and too many terms for elimination; enumeration takes at most "
+                f"{self._max_variables}",
             )
-        return _solve(subproblem.quadratic, subproblem.linear)
+        return eliminate(subproblem, order)
 
 
 @jit

@@ -6,24 +6,25 @@ import numpy as np
 
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Bits, Subproblem
-from shotclock.solvers.exact import MAX_VARIABLES, Exact
+from shotclock.solvers.exact import Exact
 from shotclock.solvers.greedy import Greedy
 from shotclock.solvers.tabu import Tabu
 
 
-def classical(n: int) -> Solver:
-    """The solver for n variables: enumeration up to 20 (milliseconds), tabu above."""
-    return Exact() if n <= MAX_VARIABLES else Tabu()
+def classical(subproblem: Subproblem) -> Solver:
+    """The solver for it: exact up to 20 variables and for few terms (milliseconds), otherwise tabu."""
+    exact = Exact()
+    return exact if exact.can_solve(subproblem) else Tabu()
 
 
 class Classical:
-    """One `Solver` for all sizes; delegates to `classical(n)`."""
+    """One `Solver` for all subproblems; delegates to `classical`."""
 
     name = "exact-or-tabu"
 
     def solve(self, subproblem: Subproblem) -> Bits:
-        """The optimum up to 20 variables, tabu's best above, shape (n,)."""
-        return classical(subproblem.n).solve(subproblem)
+        """The optimum where it is affordable, otherwise tabu's best, shape (n,)."""
+        return classical(subproblem).solve(subproblem)
 
 
 def warm_solvers() -> None:
@@ -31,7 +32,6 @@ def warm_solvers() -> None:
 
     Compiled code does not depend on the size, so one run of each solver is enough.
     """
-    for n in (1, MAX_VARIABLES + 1):
-        idle = Subproblem(np.zeros((n, n)), np.zeros(n))
-        Classical().solve(idle)
-        Greedy().solve(idle)
+    idle = Subproblem(np.zeros((1, 1)), np.zeros(1))
+    for solver in (Exact(), Tabu(), Greedy()):
+        solver.solve(idle)

@@ -221,7 +221,7 @@ def _quality(summary: Summary) -> list[Sentence]:
     wins = sum(arm.winners.get("quantum", 0) for arm in arms.values())
     text = (
         f"The QPU's samples beat the classical answer in {wins:,} of {count(calls, 'call')} "
-        f"(ties are credited to classical, which is exact to 20 variables)."
+        f"(ties are credited to classical, which is exact to 20 variables and for few terms)."
     )
     return [Sentence(text=text, figures=tuple(f"{name}.winners" for name in arms))]
 

@@ -13,9 +13,10 @@ from typing import Literal
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Done
 from shotclock.domain.ports import Solver
+from shotclock.domain.subproblem import Subproblem
 
-Controls = Callable[[int, int, int], Sequence[Solver]]
-"""(n, shots, seed) → the controls of such a call, cheapest first."""
+Controls = Callable[[Subproblem, int, int], Sequence[Solver]]
+"""(subproblem, shots, seed) → the controls of such a call, cheapest first."""
 Standing = Literal["better", "equal", "worse"]
 EXACT = "exact"
 """The control whose answer is the optimum."""
@@ -68,7 +69,7 @@ def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) ->
     best = float(subproblem.energies(outcome.samples.pool).min())
     slack = subproblem.tie_tolerance()
     compared = []
-    for control in controls(subproblem.n, outcome.samples.shots, _seed_of(seed, call.step)):
+    for control in controls(subproblem, outcome.samples.shots, _seed_of(seed, call.step)):
         began = time.perf_counter_ns()
         bits = control.solve(subproblem)
         took = time.perf_counter_ns() - began

@@ -14,6 +14,7 @@ from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
 from shotclock.domain.ports import Solver, Trainer
+from shotclock.domain.subproblem import Subproblem
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class _Turn:
         return list(self.rows.values())
 
 
-def no_controls(_n: int, _shots: int, _seed: int) -> Sequence[Solver]:
+def no_controls(_subproblem: Subproblem, _shots: int, _seed: int) -> Sequence[Solver]:
     """For runs that compare their calls with nothing."""
     return ()
 

@@ -31,7 +31,7 @@ _MEANINGS = {
     "bitstring": "a 0 or 1 for each variable, variable 0 first.",
     "count": "how many shots gave it.",
     "energy": "of the bit string, the subproblem's offset included.",
-    "optimum": "the lowest energy there is, by enumeration; None beyond 20 variables.",
+    "optimum": "the lowest energy there is; None where it is not affordable.",
     "best_known": "the lowest energy among samples, answer and controls: an upper bound of the optimum.",
     "device": 'of the QPU; "" where the provider names none.',
     "profile": 'the arm\'s latency profile; "" without one.',
