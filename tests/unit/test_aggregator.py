@@ -236,7 +236,7 @@ def test_a_loss_that_is_nan_refuses_the_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (
             {"on_stale": "sometimes"},
@@ -245,8 +245,8 @@ def test_a_loss_that_is_nan_refuses_the_change() -> None:
         ({"on_stale": "drop", "stale_limit": -1}, r"stale_limit: must be at least 0 versions \(got -1\)"),
     ],
 )
-def test_a_policy_for_stale_answers_that_is_none_is_said(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_a_policy_for_stale_answers_that_is_none_is_said(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         system(**options)
 
 
@@ -288,7 +288,7 @@ def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "said"),
+    ("entries", "violation_part"),
     [
         ([(0, 0, 1), (0, 0, 1)], "wrote over 0 when 1 was there"),
         ([(0, 1, 3)], "wrote version 3 over 1"),
@@ -296,9 +296,9 @@ def test_an_audit_that_cannot_be_written_says_where(tmp_path: Path) -> None:
         ([(0, 4, 5), (0, 3, 4)], "left version 4 after 5"),
     ],
 )
-def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], said: str) -> None:
+def test_a_broken_order_is_found(entries: list[tuple[int, int, int]], violation_part: str) -> None:
     entries_made = [AuditEntry("r", Decision.REVALIDATED, Winner.QUANTUM, *versions) for versions in entries]
-    assert any(said in violation for violation in find_violations(entries_made))
+    assert any(violation_part in violation for violation in find_violations(entries_made))
 
 
 class ListAudit:

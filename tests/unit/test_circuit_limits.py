@@ -90,12 +90,12 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "told", "body"), REFUSED)
-def test_what_is_over_a_limit_is_refused_in_one_line(key: str, told: str, body: str) -> None:
+@pytest.mark.parametrize(("key", "message", "body"), REFUSED)
+def test_what_is_over_a_limit_is_refused_in_one_line(key: str, message: str, body: str) -> None:
     with pytest.raises(CircuitError) as caught:
         source_check.check(HEAD + body, LIMITS)
     assert caught.value.field == key
-    assert told.strip("'") in str(caught.value)
+    assert message.strip("'") in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 250
 
@@ -142,12 +142,12 @@ def programs(draw: st.DrawFn) -> tuple[str, set[str]]:
     lines: list[str] = []
     for index in range(draw(st.integers(0, 4))):
         width = draw(st.integers(1, 3))
-        names = [gate for gate, wanted in widths.items() if wanted <= width]
+        names = [gate for gate, qubits in widths.items() if qubits <= width]
         calls = ""
         for gate in draw(st.lists(st.sampled_from(names), max_size=4)):
-            operands = draw(st.permutations([f"x{one}" for one in range(width)]))[: widths[gate]]
+            operands = draw(st.permutations([f"x{number}" for number in range(width)]))[: widths[gate]]
             calls += f"{gate} {', '.join(operands)}; "
-        lines.append(f"gate d{index} {', '.join(f'x{one}' for one in range(width))} {{ {calls} }}")
+        lines.append(f"gate d{index} {', '.join(f'x{number}' for number in range(width))} {{ {calls} }}")
         widths[f"d{index}"] = width
     size = draw(st.integers(1, 5))
     lines += [f"qubit[{size}] q{index};" for index in range(3)]
@@ -156,7 +156,7 @@ def programs(draw: st.DrawFn) -> tuple[str, set[str]]:
     ]
     for gate in draw(st.lists(st.sampled_from(sorted(widths)), max_size=6)):
         which = draw(st.sampled_from(["", "[0]", "[0:0]"]))
-        lines.append(f"{gate} {', '.join(f'q{one}{which}' for one in range(widths[gate]))};")
+        lines.append(f"{gate} {', '.join(f'q{number}{which}' for number in range(widths[gate]))};")
     return "\n".join(lines), {gate for gate in widths if gate.startswith("d")}
 
 
@@ -210,10 +210,10 @@ def test_what_folds(expression: str, expected: int | None) -> None:
 def test_tokens_cover_the_text_and_keep_their_places(text: str) -> None:
     if "/*" in text:
         text = text.replace("/*", "")
-    found: list[Token] = list(tokens(text))
-    for token in found:
+    all_tokens: list[Token] = list(tokens(text))
+    for token in all_tokens:
         assert text[token.at :].startswith(token.text)
-    assert [one.at for one in found] == sorted({one.at for one in found})
+    assert [token.at for token in all_tokens] == sorted({token.at for token in all_tokens})
 
 
 def test_a_refusal_reaches_no_worker_and_others_run_meanwhile() -> None:
@@ -270,7 +270,7 @@ def test_every_limit_has_its_settings_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             "[circuits.limits]\nbit = 3",
@@ -283,9 +283,9 @@ def test_every_limit_has_its_settings_key(tmp_path: Path) -> None:
         ("[circuits]\nlimits = 5", "settings.toml:2: circuits.limits: must be a table, [circuits.limits]"),
     ],
 )
-def test_a_wrong_limit_is_named(tmp_path: Path, text: str, told: str) -> None:
+def test_a_wrong_limit_is_named(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(text)
     with pytest.raises(SettingsError) as caught:
         load(file, {})
-    assert told in str(caught.value)
+    assert message in str(caught.value)

@@ -110,7 +110,7 @@ provenances = st.builds(
     cached=st.booleans(),
     penalised=st.booleans(),
 )
-bits = st.lists(st.integers(0, 1), min_size=N, max_size=N).map(lambda found: np.array(found, dtype=np.uint8))
+bits = st.lists(st.integers(0, 1), min_size=N, max_size=N).map(lambda row: np.array(row, dtype=np.uint8))
 answers = st.builds(Answer, bits, finite, st.sampled_from(Winner), words)
 
 
@@ -123,7 +123,7 @@ def pools(draw: st.DrawFn) -> Samples:
 
 
 causes = st.one_of(rejections, passed, faults)
-done = st.builds(Done, answers, pools(), st.one_of(st.none(), answers), provenances)
+done_outcomes = st.builds(Done, answers, pools(), st.one_of(st.none(), answers), provenances)
 degraded = st.builds(Degraded, answers, causes, provenances)
 unanswered = st.one_of(
     st.builds(Shed, rejections, provenances),
@@ -150,9 +150,9 @@ def over_the_wire(message: Any) -> Any:
 
 
 @given(subproblems(), u63)
-def test_a_subproblem_comes_back_the_same_with_its_new_budget(asked: Subproblem, budget_ns: int) -> None:
-    message = over_the_wire(codec.encode_subproblem(asked, budget_ns))
-    assert flat(codec.decode_subproblem(message)) == flat(replace(asked, budget_ns=budget_ns))
+def test_a_subproblem_comes_back_the_same_with_its_new_budget(subproblem: Subproblem, budget_ns: int) -> None:
+    message = over_the_wire(codec.encode_subproblem(subproblem, budget_ns))
+    assert flat(codec.decode_subproblem(message)) == flat(replace(subproblem, budget_ns=budget_ns))
 
 
 def test_the_triangle_is_packed_row_by_row() -> None:
@@ -178,7 +178,7 @@ def test_a_circuit_comes_back_the_same(spec: CircuitSpec) -> None:
     assert codec.decode_circuit(over_the_wire(codec.encode_circuit(spec, spec.budget_ns))) == spec
 
 
-@given(st.one_of(done, degraded, unanswered))
+@given(st.one_of(done_outcomes, degraded, unanswered))
 def test_every_outcome_comes_back_the_same(outcome: Any) -> None:
     assert flat(outcomes.decode_outcome(over_the_wire(outcomes.encode_outcome(outcome)), N)) == flat(outcome)
 
@@ -193,17 +193,17 @@ def test_every_circuit_outcome_comes_back_the_same(outcome: Any) -> None:
 def test_the_rest_comes_back_the_same(
     request_id: str, decision: Decision, status: Status, finished: int, handed_back: int
 ) -> None:
-    asked = over_the_wire(codec.encode_decided(request_id, decision))
-    assert codec.decode_decided(asked) == (request_id, decision)
+    message = over_the_wire(codec.encode_decided(request_id, decision))
+    assert codec.decode_decided(message) == (request_id, decision)
     assert codec.decode_status(over_the_wire(codec.encode_status(status))) == status
     drained = Drained(finished, handed_back)
     assert codec.decode_drained(over_the_wire(codec.encode_drained(drained))) == drained
 
 
 @given(subproblems(), st.data())
-def test_one_flipped_bit_of_the_payload_is_noticed(asked: Subproblem, data: st.DataObject) -> None:
-    message = codec.encode_subproblem(asked, 1)
-    name = data.draw(st.sampled_from(["quadratic", "linear"] if asked.n > 1 else ["linear"]))
+def test_one_flipped_bit_of_the_payload_is_noticed(subproblem: Subproblem, data: st.DataObject) -> None:
+    message = codec.encode_subproblem(subproblem, 1)
+    name = data.draw(st.sampled_from(["quadratic", "linear"] if subproblem.n > 1 else ["linear"]))
     payload = bytearray(getattr(message, name))
     payload[data.draw(st.integers(0, len(payload) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     setattr(message, name, bytes(payload))
@@ -349,8 +349,8 @@ def test_bytes_from_anywhere_are_a_value_or_one_typed_error(
 
 
 @given(subproblems(4), st.data())
-def test_a_damaged_message_is_a_value_or_one_typed_error(asked: Subproblem, data: st.DataObject) -> None:
-    damaged = bytearray(codec.encode_subproblem(asked, 1).SerializeToString())
+def test_a_damaged_message_is_a_value_or_one_typed_error(subproblem: Subproblem, data: st.DataObject) -> None:
+    damaged = bytearray(codec.encode_subproblem(subproblem, 1).SerializeToString())
     for _ in range(data.draw(st.integers(1, 4))):
         damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
     assert "\n" not in catch_error(lambda: codec.decode_subproblem(parse(pb.Subproblem, bytes(damaged))))

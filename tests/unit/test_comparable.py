@@ -106,9 +106,9 @@ def test_a_cache_hit_is_a_separate_class_and_not_a_call_of_the_qpu(tmp_path: Pat
 
 def count_both(steps: list[StepRow], folder: Path) -> list[tuple[int, int]]:
     """n and missed of quantum_latency as the summary has it, and as a comparison does."""
-    one = parse(ARM, ("public-cloud",))
-    assert one is not None
-    summed = samples(by_arm([row for row in steps if row.arm == ARM], [one])[ARM])["quantum_latency"]
+    arm = parse(ARM, ("public-cloud",))
+    assert arm is not None
+    summed = samples(by_arm([row for row in steps if row.arm == ARM], [arm])[ARM])["quantum_latency"]
     write_run(folder / "run", steps, "2026-11-22T10:00:00")
     (unit,) = read_units(folder)
     compared = unit.latencies[f"{ARM}.quantum_latency"]

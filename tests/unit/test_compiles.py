@@ -38,8 +38,8 @@ class Compiling:
         except asyncio.CancelledError:
             self.killed += 1
             raise
-        found: Any = ObtainedTemplate(TEMPLATE, "today", Disk.OFF, COMPILE_S)
-        return found  # type: ignore[no-any-return]
+        template: Any = ObtainedTemplate(TEMPLATE, "today", Disk.OFF, COMPILE_S)
+        return template  # type: ignore[no-any-return]
 
 
 def make() -> tuple[QaoaSynthesizer, Compiling, Compiling]:

@@ -48,7 +48,7 @@ def test_an_empty_change_changes_nothing_whatever_its_dtype() -> None:
 
 
 @pytest.mark.parametrize(
-    ("indices", "values", "said"),
+    ("indices", "values", "message"),
     [
         ([True, False], [1.0, 1.0], r"delta\.indices must be integers \(got a boolean mask\)"),
         ([1.0], [1.0], r"delta\.indices must be integers \(got dtype float64\)"),
@@ -62,10 +62,12 @@ def test_an_empty_change_changes_nothing_whatever_its_dtype() -> None:
         ([1], torch.ones(1, requires_grad=True), r"delta\.values cannot be read as a NumPy array"),
     ],
 )
-def test_what_is_no_change_is_refused_in_one_line(indices: ArrayLike, values: ArrayLike, said: str) -> None:
-    with pytest.raises(DeltaError, match=said) as found:
+def test_what_is_no_change_is_refused_in_one_line(
+    indices: ArrayLike, values: ArrayLike, message: str
+) -> None:
+    with pytest.raises(DeltaError, match=message) as caught:
         Delta(0, "w", indices, values)  # type: ignore[arg-type]
-    assert "\n" not in str(found.value)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_change_that_the_parameters_dtype_cannot_hold_is_refused() -> None:

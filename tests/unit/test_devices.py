@@ -13,7 +13,7 @@ from shotclock.emulator.rest import worker
 
 
 @pytest.mark.parametrize(
-    ("name", "qubits", "clops_h", "shot_us", "rep_delay_us", "taken"),
+    ("name", "qubits", "clops_h", "shot_us", "rep_delay_us", "date"),
     # rep_delay + 100 × (CZ + 2 SX) + read-out + reset, each a median of the snapshot, microseconds.
     [
         ("heron-torino", 133, 210_000, 100 * (0.068 + 2 * 0.032) + 1.56 + 1.708, (0, 250, 500), "2025-02-26"),
@@ -38,7 +38,7 @@ from shotclock.emulator.rest import worker
     ],
 )
 def test_efficiency_follows_from_a_devices_own_clops(
-    name: str, qubits: int, clops_h: int, shot_us: float, rep_delay_us: tuple[int, int, int], taken: str
+    name: str, qubits: int, clops_h: int, shot_us: float, rep_delay_us: tuple[int, int, int], date: str
 ) -> None:
     facts = device.describe(name)
     assert facts.efficiency == pytest.approx(min(1.0, (rep_delay_us[1] + shot_us) / (1e8 / clops_h)))
@@ -47,7 +47,7 @@ def test_efficiency_follows_from_a_devices_own_clops(
     assert (facts.n_qubits, facts.clops_h) == (qubits, clops_h)
     delays_s = (facts.rep_delay_low_s, facts.rep_delay_default_s, facts.rep_delay_high_s)
     assert delays_s == pytest.approx([delay * 1e-6 for delay in rep_delay_us])
-    assert (facts.max_shots, facts.max_circuits, facts.snapshot_date) == (100_000, 300, taken)
+    assert (facts.max_shots, facts.max_circuits, facts.snapshot_date) == (100_000, 300, date)
 
 
 @pytest.mark.parametrize("name", ["heron-fez", "heron-marrakesh", "heron-boston", "nighthawk-berlin"])

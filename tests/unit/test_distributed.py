@@ -78,15 +78,15 @@ def test_without_torchrun_no_rank_is_informed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         (UNDER_TORCHRUN, "WORLD_SIZE is 2, but no process group exists; call torch.distributed.init_proc"),
         ({"WORLD_SIZE": "two"}, r"WORLD_SIZE: must be a positive number \(got 'two'\)"),
         ({"WORLD_SIZE": "0"}, r"WORLD_SIZE: must be a positive number \(got '0'\)"),
     ],
 )
-def test_an_environment_that_does_not_fit_is_said(environ: dict[str, str], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_an_environment_that_does_not_fit_is_said(environ: dict[str, str], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         join_ranks(model(), environ)
 
 
@@ -109,9 +109,9 @@ def group(tmp_path: Path) -> Iterator[None]:
 
 @pytest.mark.usefixtures("group")
 def test_a_group_is_left_in_either_order() -> None:
-    one = GlooRanks(0, ["0.bias"], timeout_s=5.0)
-    one.check_same(model(), "a test")
-    one.close()
+    ranks = GlooRanks(0, ["0.bias"], timeout_s=5.0)
+    ranks.check_same(model(), "a test")
+    ranks.close()
     assert dist.is_initialized()
     other = GlooRanks(0, ["0.bias"], timeout_s=5.0)
     dist.destroy_process_group()

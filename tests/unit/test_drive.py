@@ -83,14 +83,14 @@ def test_an_interrupt_keeps_the_rows_and_marks_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (SubproblemError("linear", "has NaN or infinite coefficients"), r"subproblem\.linear: has NaN or .*"),
         (ValueError("the user's own"), rf"ValueError: the user's own \({re.escape(__file__)}:\d+\)"),
     ],
     ids=["on purpose", "a workload's own"],
 )
-def test_an_error_keeps_the_rows_and_says_where(error: Exception, told: str) -> None:
+def test_an_error_keeps_the_rows_and_says_where(error: Exception, message: str) -> None:
     def failing(seed: int) -> tuple[CountingTrainer, Callable[[], float]]:
         trainer = CountingTrainer("classical-control", [])
 
@@ -104,7 +104,7 @@ def test_an_error_keeps_the_rows_and_says_where(error: Exception, told: str) -> 
 
     plan = DrivePlan(seeds=3, steps=4, block=2, interleaved=True)
     log = drive([ArmLane("classical-control", failing)], plan, lambda arm, steps: None)
-    assert re.fullmatch(rf"seed 1: classical-control, step 2: {told}", log.failure)
+    assert re.fullmatch(rf"seed 1: classical-control, step 2: {message}", log.failure)
     assert [(step.seed, step.step) for step in log.steps] == [*((0, i) for i in range(4)), (1, 0), (1, 1)]
 
 

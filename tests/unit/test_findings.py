@@ -139,7 +139,9 @@ def test_a_session_is_billed_while_it_idles() -> None:
     rows = synthetic.rows(synthetic.SMALL)
     arm = Arm(CLOUD, calls=True, quantum=True, race=True, protected=False, profile="public-cloud")
     mine = ArmRows(arm, [row for row in rows if row.arm == CLOUD])
-    session, jobs = (cost(mine, None, 60, Prices("USD", 2.0, 0.0, session=held)) for held in (True, False))
+    session, jobs = (
+        cost(mine, None, 60, Prices("USD", 2.0, 0.0, session=has_session)) for has_session in (True, False)
+    )
     held_s = sum(call.qpu_s for call in mine.calls)
     assert jobs.qpu_s == pytest.approx(held_s)
     assert jobs.qpu_idle_s is None

@@ -100,11 +100,11 @@ OTHERS: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("given", "what"), OTHERS, ids=[type(one).__name__ for one, _ in OTHERS])
-def test_what_is_not_a_binary_quadratic_model_is_refused_in_one_line(given: Any, what: str) -> None:
+@pytest.mark.parametrize(("model", "what"), OTHERS, ids=[type(other).__name__ for other, _ in OTHERS])
+def test_what_is_not_a_binary_quadratic_model_is_refused_in_one_line(model: Any, what: str) -> None:
     for convert in (Subproblem.from_bqm, lambda model: Subproblem.sample(model, np.zeros(1, np.uint8))):
         with pytest.raises(SubproblemError, match=what) as caught:
-            convert(given)
+            convert(model)
         assert caught.value.field == "bqm"
         assert "\n" not in str(caught.value)
 

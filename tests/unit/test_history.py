@@ -86,7 +86,7 @@ def test_what_is_no_history_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fact", ["host", "qpu_calibration"])
 def test_another_runner_or_night_of_one_thing_is_the_same_series(fact: str) -> None:
-    told = {"cpu": "one", fact: "monday's"}
-    same = {**told, fact: "tuesday's"}
-    ids = {replace(FIRST, environment=facts).environment_id for facts in (told, same, {"cpu": "one"})}
+    monday = {"cpu": "one", fact: "monday's"}
+    tuesday = {**monday, fact: "tuesday's"}
+    ids = {replace(FIRST, environment=facts).environment_id for facts in (monday, tuesday, {"cpu": "one"})}
     assert len(ids) == 1

@@ -69,14 +69,18 @@ class Loop:
         self.handle = self.attach(**options)
 
     def attach(self, **options: Any) -> Attached:
-        given: dict[str, Any] = {"policy": EVERY, "observers": [self.calls.append], "environ": {}} | options
+        arguments: dict[str, Any] = {
+            "policy": EVERY,
+            "observers": [self.calls.append],
+            "environ": {},
+        } | options
         return attach(
             self.optimizer,
             model=self.model,
             kernel=self.kernel,
             caller=self.caller,
             clock=StepClock(),
-            **given,
+            **arguments,
         )
 
     def loss(self) -> Tensor:
@@ -249,7 +253,7 @@ def test_checkpoints_load_with_and_without_shotclock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"schema": 1}, r"'shotclock\.schema' is 1, this version reads 2"),
         ({"model": "other"}, "written for another model"),
@@ -259,7 +263,7 @@ def test_checkpoints_load_with_and_without_shotclock() -> None:
         ({"in_flight": [3]}, r"'shotclock\.in_flight' is \[3\], not calls and their versions"),
     ],
 )
-def test_a_checkpoint_that_does_not_fit_changes_nothing(change: dict[str, Any], said: str) -> None:
+def test_a_checkpoint_that_does_not_fit_changes_nothing(change: dict[str, Any], message: str) -> None:
     loop = Loop()
     for _ in range(3):
         loop.step()
@@ -267,7 +271,7 @@ def test_a_checkpoint_that_does_not_fit_changes_nothing(change: dict[str, Any], 
     state[KEY] |= change
     state["param_groups"][0]["lr"] = 7.0
     weights_before, version, steps = weights(loop.model), loop.handle.version, loop.handle.steps
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         loop.optimizer.load_state_dict(state)
     assert same(weights(loop.model), weights_before)
     assert loop.optimizer.param_groups[0]["lr"] == 0.1
@@ -342,34 +346,34 @@ def test_a_call_whose_wait_was_interrupted_is_still_in_flight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "message"),
     [
         ({"kernel": None}, "NoneType is not a Kernel: it lacks name, loss_check"),
         ({"loss": 3}, r"loss must be .*\(got int\)"),
     ],
 )
-def test_what_is_no_kernel_and_no_loss_is_refused_at_once(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
-        Loop(**given)
+def test_what_is_no_kernel_and_no_loss_is_refused_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Loop(**options)
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "reason"),
     [(torch.ones(3), r"got a tensor of shape \(3,\)"), ("low", "got str")],
 )
-def test_a_loss_that_is_no_number_is_said_and_the_model_stays(returned: object, said: str) -> None:
+def test_a_loss_that_is_no_number_is_said_and_the_model_stays(returned: object, reason: str) -> None:
     loop, plain = Loop(loss=lambda: returned), Loop()
     plain.handle.detach()
     for either in (loop, plain):
         either.step()
     plain.step()
-    with pytest.raises(RunError, match=rf"attach: loss must return one number \({said}\)"):
+    with pytest.raises(RunError, match=rf"attach: loss must return one number \({reason}\)"):
         loop.step()
     assert same(weights(loop.model), weights(plain.model))
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"mode": "sometimes"},
@@ -382,8 +386,8 @@ def test_a_loss_that_is_no_number_is_said_and_the_model_stays(returned: object, 
         ({"wait_limit_ns": -1}, r"policy\.wait_limit_ns: must be at least 0 \(got -1\)"),
     ],
 )
-def test_a_policy_that_no_loop_can_keep_is_refused(change: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_a_policy_that_no_loop_can_keep_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         replace(EVERY, **change)
 
 
@@ -441,7 +445,7 @@ class Broken(AddOne):
 
 
 @pytest.mark.parametrize(
-    ("how", "said", "proposed"),
+    ("how", "message", "proposed"),
     [
         ("raises", "propose on version 2 raised ValueError: no luck", False),
         ("returns nothing", "propose returned NoneType, not a Proposal", False),
@@ -457,7 +461,7 @@ class Broken(AddOne):
 )
 @pytest.mark.parametrize("loss", [{}, {"loss": lambda: 0.0}], ids=["", "loss"])
 def test_a_kernel_that_fails_is_named_and_counted_and_training_goes_on(
-    how: str, said: str, proposed: bool, loss: dict[str, Any], caplog: pytest.LogCaptureFixture
+    how: str, message: str, proposed: bool, loss: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = Loop()
     plain.handle.detach()
@@ -471,7 +475,7 @@ def test_a_kernel_that_fails_is_named_and_counted_and_training_goes_on(
     counts = loop.handle.summary()
     assert (counts.asked, counts.no_proposal, counts.failed_answers) == (proposed, not proposed, proposed)
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith(f"attach: kernel 'nudge': {said}")
+    assert line.startswith(f"attach: kernel 'nudge': {message}")
     assert "\n" not in line
     for _ in range(2):
         loop.step()

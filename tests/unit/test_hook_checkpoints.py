@@ -54,10 +54,10 @@ class CountedDecisions:
     """Decisions, in order."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[Decision, bool]] = []
+        self.decisions: list[tuple[Decision, bool]] = []
 
     def record_decision(self, decision: Decision, stale: bool) -> None:
-        self.made.append((decision, stale))
+        self.decisions.append((decision, stale))
 
 
 class Loop:
@@ -145,14 +145,14 @@ def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_pa
     loop.train(3)
     path = loop.save(tmp_path / "at")
     loop.load(path)
-    held = {name: value.clone() for name, value in loop.model.state_dict().items()}
+    before = {name: value.clone() for name, value in loop.model.state_dict().items()}
     for call in loop.caller.asked:
         call.arrived = True
     loop.handle.flush()
     assert [call.applied.decision for call in loop.calls] == [Decision.DROPPED] * 2
-    assert loop.counted.made == [(Decision.DROPPED, True)] * 2
+    assert loop.counted.decisions == [(Decision.DROPPED, True)] * 2
     assert [decision for _, decision in loop.caller.told] == [Decision.DROPPED] * 2
-    assert all(torch.equal(value, held[name]) for name, value in loop.model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in loop.model.state_dict().items())
     assert [entry.decision for entry in audit.entries()] == [Decision.DROPPED] * 2
     assert find_violations(audit.entries()) == []
 
@@ -161,7 +161,7 @@ def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loa
     gone, resumed = Loop(make_rounded, policy=OVERLAP), Loop(make_rounded, policy=OVERLAP)
     gone.train(3)
     resumed.load(gone.save(tmp_path / "at"))
-    assert resumed.counted.made == [(Decision.DROPPED, True)] * 2
+    assert resumed.counted.decisions == [(Decision.DROPPED, True)] * 2
     # dropped calls are not made again; the rows after them are, under new names
     resumed.train(1)
     names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]
@@ -176,24 +176,24 @@ def test_calls_that_were_dropped_once_are_not_reported_again(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("state", "said"),
+    ("state", "message"),
     [
         ({}, "KeyError: 'left'"),
         ({"left": 10_000, "asked": 1}, "ValueError: left: must be from 0 to 24 blocks"),
         ({"random": {"bit_generator": "MT19937"}}, r"cannot load its state \(ValueError"),
     ],
 )
-def test_a_kernels_state_that_does_not_fit_changes_nothing(state: Mapping[str, Any], said: str) -> None:
+def test_a_kernels_state_that_does_not_fit_changes_nothing(state: Mapping[str, Any], message: str) -> None:
     loop, twin = Loop(make_rounded), Loop(make_rounded)
-    for one in (loop, twin):
-        one.train(4)
+    for each in (loop, twin):
+        each.train(4)
     broken = loop.optimizer.state_dict()
     broken[KEY]["kernel"]["state"] = {**broken[KEY]["kernel"]["state"], **state} if state else {}
     broken["param_groups"][0]["lr"] = 7.0
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         loop.optimizer.load_state_dict(broken)
-    for one in (loop, twin):
-        one.train(8)
+    for each in (loop, twin):
+        each.train(8)
     assert loop.list_requests() == twin.list_requests()
     assert loop.optimizer.state_dict()[KEY] == twin.optimizer.state_dict()[KEY]
     for name, value in twin.model.state_dict().items():
@@ -223,7 +223,7 @@ def test_a_distributed_checkpoint_of_the_handle_goes_on_where_it_was(
         assert KEY not in optimizer
         transfer({"model": loop.model, "shotclock": loop.handle}, checkpoint_id=tmp_path / "at", no_dist=True)
     assert resumed.handle.steps == 3
-    assert resumed.counted.made == [(Decision.DROPPED, True)] * 2
+    assert resumed.counted.decisions == [(Decision.DROPPED, True)] * 2
     assert resumed.handle.state_dict()["kernel"] == gone.handle.state_dict()["kernel"]
     resumed.train(1)
     names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]

@@ -52,10 +52,10 @@ class Clipped(torch.optim.SGD):
     fails = False
 
     def step(self, closure: Any = None) -> Any:
-        found = super().step(closure)
+        loss = super().step(closure)
         if self.fails:
             raise RuntimeError("after the inner step")
-        return found
+        return loss
 
 
 def test_a_step_that_calls_the_inherited_one_is_one_step() -> None:
@@ -84,7 +84,7 @@ def test_accelerates_wrapper_is_attached_to_through_its_optimizer() -> None:
 
 
 def test_zero_redundancy_needs_no_consolidated_state(process_group: None) -> None:
-    loop, handle = attach_to(lambda one: ZeroRedundancyOptimizer(one, torch.optim.Adam, lr=0.1))
+    loop, handle = attach_to(lambda parameters: ZeroRedundancyOptimizer(parameters, torch.optim.Adam, lr=0.1))
     for _ in range(4):
         loop.step()
     assert (handle.steps, len(loop.calls)) == (4, 2)
@@ -92,7 +92,7 @@ def test_zero_redundancy_needs_no_consolidated_state(process_group: None) -> Non
 
 @pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
 def test_the_step_by_which_a_distributed_checkpoint_fills_the_state_is_none(kind: Any) -> None:
-    loop, handle = attach_to(lambda one: kind(one, lr=0.1))
+    loop, handle = attach_to(lambda parameters: kind(parameters, lr=0.1))
     for _ in range(2):
         get_optimizer_state_dict(loop.model, loop.optimizer)
     assert (handle.steps, handle.version, loop.caller.asked) == (0, 0, [])
@@ -141,7 +141,7 @@ def test_layers_whose_weight_is_not_their_own_are_refused_and_the_model_stays() 
     nn.utils.parametrizations.weight_norm(normed[2])
     tied = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
     tied[2].weight = tied[1].weight
-    for model, said in ((normed, "remove_parametrizations"), (tied, "shares its weight with '2.weight'")):
-        with pytest.raises(SettingsError, match=said):
+    for model, message in ((normed, "remove_parametrizations"), (tied, "shares its weight with '2.weight'")):
+        with pytest.raises(SettingsError, match=message):
             round_layers(model)
         assert not any(isinstance(module, RoundedLinear) for module in model.modules())

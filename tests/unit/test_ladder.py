@@ -119,16 +119,16 @@ def test_random_bits_stand_with_random_and_below_every_search() -> None:
 
 
 def test_samples_better_than_annealing_are_counted_where_nothing_is_enumerated() -> None:
-    subproblems = [draw_subproblem(40, seed) for seed in range(CALLS)]
+    drawn = [draw_subproblem(40, seed) for seed in range(CALLS)]
 
     def weak(subproblem: Subproblem, shots: int, seed: int) -> tuple[Solver, ...]:
         return (Annealing(seed, reads=1, sweeps=2), *controls(subproblem, shots, seed)[4:])
 
-    found = [
+    compared = [
         compare_call("quantum-raw", 0, finish(subproblem, Tabu(99).solve(subproblem)[None], step=i), weak)
-        for i, subproblem in enumerate(subproblems)
+        for i, subproblem in enumerate(drawn)
     ]
-    ladder = find_ladder([subproblem for subproblem in found if subproblem is not None], PRICES)
+    ladder = find_ladder([call for call in compared if call is not None], PRICES)
     assert ladder is not None
     assert list(ladder.rungs) == ["annealing", "tabu", "best-known"]
     assert (ladder.rungs["best-known"].better.value or 0) <= (ladder.rungs["tabu"].better.value or 0)
@@ -157,14 +157,14 @@ def test_energies_within_rounding_are_a_tie_and_the_same_seed_gives_the_same_sta
     assert first is not None
     assert second is not None
     assert tie is not None
-    standings = [[control.standing for control in found.controls] for found in (first, second)]
+    standings = [[control.standing for control in call.controls] for call in (first, second)]
     assert standings[0] == standings[1]
     assert tie.controls[-1].standing == "equal"
 
 
 def build_comparison(quantum_ns: int, qpu_s: float, *controls: tuple[str, Standing, int]) -> ComparedCall:
-    found = tuple(ComparedControl(name, standing, took, 0.0) for name, standing, took in controls)
-    return ComparedCall("hybrid-colocated", 0, 0, quantum_ns, qpu_s, found)
+    compared = tuple(ComparedControl(name, standing, took, 0.0) for name, standing, took in controls)
+    return ComparedCall("hybrid-colocated", 0, 0, quantum_ns, qpu_s, compared)
 
 
 BY_HAND = [

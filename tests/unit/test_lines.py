@@ -137,16 +137,18 @@ def test_a_set_survives_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "calibration", "n", "told"),
+    ("device", "calibration", "n", "message"),
     [
         ("a-device", "tomorrow", 2, "calibration today, expected tomorrow"),
         ("a-device", "today", 3, "No such file"),
         ("other", "today", 2, "No such file"),
     ],
 )
-def test_a_foreign_set_is_refused(tmp_path: Path, device: str, calibration: str, n: int, told: str) -> None:
+def test_a_foreign_set_is_refused(
+    tmp_path: Path, device: str, calibration: str, n: int, message: str
+) -> None:
     line_sets.save(SMALL, tmp_path)
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=message):
         line_sets.load(tmp_path, device, calibration, n)
 
 

@@ -189,10 +189,10 @@ def test_the_circuit_is_in_the_summary_the_page_and_the_terminal(tmp_path: Path)
 
 def make_priced(qpu_s: float) -> tuple[LoadSummary, list[CallRecord]]:
     """One call in ten, beginning with the first, is late; each has had the QPU for so long."""
-    made = circuits(SERVER, Queue(lambda number: 0.004))
+    calls = circuits(SERVER, Queue(lambda number: 0.004))
     calls = [
         replace(call, qpu_s=qpu_s, answered_by="unanswered" if number % 10 == 0 else "qpu")
-        for number, call in enumerate(made)
+        for number, call in enumerate(calls)
     ]
     return summary_of(calls, QpuPrice("EUR", 2.0)), calls
 
@@ -207,10 +207,10 @@ def test_qpu_seconds_have_a_price_marked_emulated_and_what_came_late_is_paid_too
     assert summary.cost.money_per_hit == pytest.approx(0.5 * len(calls) / in_time)
     console = Console(record=True, width=200)
     show_load(summary, console)
-    told = next(line for line in console.export_text().splitlines() if "QPU seconds" in line)
-    assert told.startswith("EMULATED, VIRTUAL CLOCK")
-    assert " EUR" in told
-    assert told.strip() in write_load_report(summary, calls, tmp_path).read_text(encoding="utf-8")
+    price_line = next(line for line in console.export_text().splitlines() if "QPU seconds" in line)
+    assert price_line.startswith("EMULATED, VIRTUAL CLOCK")
+    assert " EUR" in price_line
+    assert price_line.strip() in write_load_report(summary, calls, tmp_path).read_text(encoding="utf-8")
 
 
 def test_an_abandoned_call_may_have_cost_more_than_is_reported() -> None:

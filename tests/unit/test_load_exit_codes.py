@@ -40,7 +40,7 @@ def summary_of(
 
 
 @pytest.mark.parametrize(
-    ("made", "code", "strict"),
+    ("summarise", "code", "strict"),
     [
         (partial(summary_of, QUICK), 0, 0),
         (partial(summary_of, 0.05), 99, 99),
@@ -53,7 +53,7 @@ def summary_of(
     ],
     ids=["met", "missed", "open", "invalid", "interrupted", "knee", "no knee", "no valid run"],
 )
-def test_each_end_has_its_code(made: Callable[[], LoadSummary], code: int, strict: int) -> None:
-    summary = made()
+def test_each_end_has_its_code(summarise: Callable[[], LoadSummary], code: int, strict: int) -> None:
+    summary = summarise()
     assert exit_code(summary, strict=False) == code
     assert exit_code(summary, strict=True) == strict

@@ -31,8 +31,8 @@ def amplitudes(state: MatrixProduct, order: matrix_product.Order) -> Float64s:
     square = np.abs(vector[:, 0].reshape((2,) * n)) ** 2
     # Axis k is the variable order[k]; the first axis of the result is the highest bit.
     axes = [int(np.flatnonzero(order == variable)[0]) for variable in range(n - 1, -1, -1)]
-    found: Float64s = square.transpose(axes).ravel()
-    return found
+    flat: Float64s = square.transpose(axes).ravel()
+    return flat
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -72,12 +72,12 @@ def test_samples_follow_the_distribution_and_say_how_they_were_made() -> None:
 
 def test_the_state_vector_gives_way_beyond_its_width() -> None:
     wide = QaoaParameters.idle(40)
-    narrow, found = execute_all((QaoaParameters.idle(3), wide), 16, (0.0, 1.0), (1, 2))
+    narrow, beyond = execute_all((QaoaParameters.idle(3), wide), 16, (0.0, 1.0), (1, 2))
     assert narrow.simulation == Simulation(STATE_VECTOR)
-    assert found.simulation.method == MATRIX_PRODUCT_STATE
-    assert found.pool.shape[1] == 40
+    assert beyond.simulation.method == MATRIX_PRODUCT_STATE
+    assert beyond.pool.shape[1] == 40
     # Every bit replaced by a random one, of a state that has none set.
-    assert 0.35 < float(found.counts @ found.pool.mean(axis=1)) / found.shots < 0.65
+    assert 0.35 < float(beyond.counts @ beyond.pool.mean(axis=1)) / beyond.shots < 0.65
 
 
 def test_the_order_keeps_neighbours_together() -> None:

@@ -169,8 +169,8 @@ def test_a_run_of_overruns_is_inconclusive_under_strict(thresholds: tuple[Result
 
 def test_the_last_line_under_strict_says_which_latencies_are_invalid() -> None:
     invalid = overrun_in(summary({ARM: Call(waits_ms=120.0, p95_ms=140.0)}), 190)
-    said = _failure(invalid, Path("runs/1"), exit_code(invalid, strict=True))
-    assert said.startswith(f"INCONCLUSIVE: INVALID latencies of {ARM}: the emulation computed for longer")
+    line = _failure(invalid, Path("runs/1"), exit_code(invalid, strict=True))
+    assert line.startswith(f"INCONCLUSIVE: INVALID latencies of {ARM}: the emulation computed for longer")
 
 
 def test_a_single_overrun_among_many_calls_leaves_the_verdict() -> None:

@@ -166,14 +166,14 @@ def test_an_unbound_or_too_wide_circuit_is_refused() -> None:
 def test_no_relocation_to_where_the_circuit_cannot_run() -> None:
     target = target_of("FakeTorino")
     isa, line = template(2)
-    for to_line, told in (
+    for to_line, message in (
         ((15, 19), "does not work: its error is 1"),
         ((0, 5), "has no cz on qubits"),
         ((0, 1, 2), "cannot replace"),
         ((0, 0), "cannot replace"),
         ((0, 133), "is not on a device of 133 qubits"),
     ):
-        with pytest.raises(PackingError, match=told):
+        with pytest.raises(PackingError, match=message):
             relocate(isa, line, to_line, target)
     with pytest.raises(PackingError, match="which are not on its line"):
         relocate(isa, (0, 1), best_line(target, 2), target)

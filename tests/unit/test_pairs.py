@@ -85,11 +85,11 @@ def test_turns_are_a_b_b_a() -> None:
 
 
 def test_pairs_are_made_in_turns_and_the_same_command_adds_what_is_missing(stub: Path) -> None:
-    code, text, told = pairs(stub, "-n", "1", "--json", "--clock", "virtual", "--", "--steps", "7")
+    code, text, progress = pairs(stub, "-n", "1", "--json", "--clock", "virtual", "--", "--steps", "7")
     assert code == 0
     document = json.loads(text)
     assert (document["pairs"], document["pairs_missing"], document["interleaved"]) == (1, 9, True)
-    assert "pair 1 of 1, A: …" in told
+    assert "pair 1 of 1, A: …" in progress
     code, text, _ = pairs(stub, "-n", "2", "--strict", "--clock", "virtual", "--", "--steps", "7")
     assert code == 5
     assert ran(stub) == ["a-001", "b-001", "b-002", "a-002"]
@@ -121,9 +121,9 @@ def test_an_interrupted_run_ends_with_130_and_the_next_command_completes_the_pai
     stub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STUB_FAILS_AT_1", str(INTERRUPTED))
-    code, _, told = pairs(stub, "-n", "2")
+    code, _, progress = pairs(stub, "-n", "2")
     assert code == INTERRUPTED
-    assert "interrupted: 0 of 2 pairs are complete" in told
+    assert "interrupted: 0 of 2 pairs are complete" in progress
     assert (stub.parent / "out" / "a" / "001" / "summary.json").is_file()
     assert pairs(stub, "-n", "2")[0] == 0
     assert ran(stub) == ["a-001", "b-001", "b-001", "b-002", "a-002"]

@@ -28,11 +28,11 @@ class CountingForecast:
     """A prediction that counts how often it is asked."""
 
     def __init__(self, predict_s: Callable[[int], float]) -> None:
-        self.asked = 0
+        self.calls = 0
         self._predict_s = predict_s
 
     def __call__(self, shots: int) -> float:
-        self.asked += 1
+        self.calls += 1
         return self._predict_s(shots)
 
 
@@ -54,7 +54,7 @@ SHAPES: dict[str, Callable[[int], float]] = {
 def test_the_most_that_fit_and_not_one_more(shape: str, remaining_ns: int, minimum: int, more: int) -> None:
     predict_s, limits = CountingForecast(SHAPES[shape]), ShotLimits(minimum, minimum + more)
     fitted = fit_shots(predict_s, remaining_ns, limits)
-    assert predict_s.asked <= 2 + 3 * math.ceil(math.log2(more + 2))
+    assert predict_s.calls <= 2 + 3 * math.ceil(math.log2(more + 2))
     if isinstance(fitted, Rejection):
         assert predict_s(minimum) > remaining_ns / 1e9
     else:
@@ -66,7 +66,7 @@ def test_the_most_that_fit_and_not_one_more(shape: str, remaining_ns: int, minim
 def test_a_straight_line_takes_four_questions() -> None:
     predict_s = CountingForecast(predict_colocated_s)
     shots = fit_shots(predict_s, 200_000_000, ShotLimits(16, 100_000))
-    assert predict_s.asked <= 4
+    assert predict_s.calls <= 4
     assert isinstance(shots, int)
     assert predict_colocated_s(shots) <= 0.2 < predict_colocated_s(shots + 1)
 

@@ -38,7 +38,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "told"),
+    ("name", "kind", "message"),
     [
         ("nowhere:build", SettingsError, "module 'nowhere' was not found"),
         ("mine.inner:build", SettingsError, "module 'mine.inner' was not found"),
@@ -56,15 +56,15 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("mine_wants:build", MachineError, "needs the package 'a_package_nobody_has': install"),
     ],
 )
-def test_what_cannot_be_loaded_is_one_line(name: str, kind: type[Exception], told: str) -> None:
-    with pytest.raises(kind, match=told) as caught:
+def test_what_cannot_be_loaded_is_one_line(name: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message) as caught:
         plugin.load("quantum.provider", name)
     assert str(caught.value).startswith(f"quantum.provider: {name!r}")
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("mine:two", "TypeError: two() missing 1 required positional argument: 'b'"),
         ("mine:refuses", "ValueError: seed is odd ("),
@@ -75,12 +75,12 @@ def test_what_cannot_be_loaded_is_one_line(name: str, kind: type[Exception], tol
         ("os:getcwd", "TypeError"),
     ],
 )
-def test_a_workload_of_the_users_that_does_not_work_is_one_line(name: str, told: str) -> None:
+def test_a_workload_of_the_users_that_does_not_work_is_one_line(name: str, message: str) -> None:
     build = workload_factory(name)
     with pytest.raises(SettingsError) as caught:
         build(0)
     assert str(caught.value).startswith(f"bench.workload: {name!r}: ")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_settings_errors_of_the_users_code_keep_their_words() -> None:
@@ -97,15 +97,15 @@ def test_what_has_every_member_of_a_port_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "told"),
+    ("name", "kind", "message"),
     [
         ("mine:nothing", SettingsError, r"TypeError: nothing\(\) takes 1 positional argument"),
         ("mine:five", SettingsError, "which is not a Kernel: it lacks name, loss_check, propose"),
         ("nowhere:build", SettingsError, "module 'nowhere' was not found"),
     ],
 )
-def test_a_users_kernel_that_is_wrong_is_one_line(name: str, kind: type[Exception], told: str) -> None:
-    with pytest.raises(kind, match=told) as caught:
+def test_a_users_kernel_that_is_wrong_is_one_line(name: str, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message) as caught:
         digits_mlp.build(0).kernel(name, 4)
     assert str(caught.value).startswith(f"kernel.name: {name!r}")
 
@@ -114,5 +114,5 @@ def test_a_users_kernel_gets_the_model_its_data_n_and_the_seed() -> None:
     workload = digits_mlp.build(3)
     kernel = workload.kernel("shotclock.training.kernels.qat_flip:QatFlip", 6)
     same = workload.kernel("qat_flip", 6)
-    asked, expected = (one.propose(0, 0).subproblem for one in (kernel, same))
-    assert asked.linear.tolist() == expected.linear.tolist()
+    subproblem, expected = (each.propose(0, 0).subproblem for each in (kernel, same))
+    assert subproblem.linear.tolist() == expected.linear.tolist()

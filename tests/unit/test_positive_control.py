@@ -81,12 +81,12 @@ def test_the_longer_arm_needs_the_arm_that_it_follows() -> None:
 
 def add_longer(below: tuple[float, ...]) -> Summary:
     """classical-longer's loss, so far below classical-control's, which is `BASE_LOSS`."""
-    made = summary({})
+    base = summary({})
     per_seed = {seed: loss - under for (seed, loss), under in zip(BASE_LOSS.items(), below, strict=True)}
-    longer = made.arms["classical-only"].model_copy(
+    longer = base.arms["classical-only"].model_copy(
         update={"loss": Loss(per_seed=per_seed, mean=1.0, improvement=None, interval=None)}
     )
-    return made.model_copy(update={"arms": {**made.arms, LONGER: longer}})
+    return base.model_copy(update={"arms": {**base.arms, LONGER: longer}})
 
 
 @pytest.mark.parametrize(
@@ -113,22 +113,22 @@ def test_without_the_longer_arm_nothing_is_said_of_the_control() -> None:
 
 
 def test_arms_of_weaker_solvers_are_in_the_cost_tables_alone(tmp_path: Path) -> None:
-    made = judge_summary(summary({}))
-    weak = made.arms["classical-control"].model_copy(
+    judged = judge_summary(summary({}))
+    weak = judged.arms["classical-control"].model_copy(
         update={
             "loss": Loss(per_seed={0: 0.9}, mean=0.9, improvement=0.125, interval=(0.0625, 0.1875)),
         }
     )
-    made = made.model_copy(update={"arms": {**made.arms, "classical-greedy": weak}})
+    judged = judged.model_copy(update={"arms": {**judged.arms, "classical-greedy": weak}})
     streams = io.StringIO(), io.StringIO()
-    show(made, tmp_path, Console(file=streams[0], width=100), ())
-    show_brief(made, tmp_path, Console(file=streams[1], width=80))
+    show(judged, tmp_path, Console(file=streams[0], width=100), ())
+    show_brief(judged, tmp_path, Console(file=streams[1], width=80))
     verbose, brief = (stream.getvalue() for stream in streams)
     assert "0.0625 to 0.188" in verbose
     assert "no /loss: the baseline: classical-only" in verbose
     assert "classical-greedy" not in brief
     assert "and 1 other arm" in brief
-    page = draw_page(made, [], [])
+    page = draw_page(judged, [], [])
     assert "the same calls, answered by one-flip descent" in page
 
 
@@ -138,8 +138,8 @@ def test_a_weaker_solver_answers_every_call_of_its_arm(arm: str) -> None:
     assert parsed is not None
     solver = answer_with(parsed.solver, shots=8)
     assert solver.name == SOLVERS[arm]
-    asked = Subproblem(np.array([[0.0, 3.0], [3.0, 0.0]]), np.array([-1.0, -2.0]))
-    answers = [solver.solve(asked).tolist() for _ in range(20)]
+    subproblem = Subproblem(np.array([[0.0, 3.0], [3.0, 0.0]]), np.array([-1.0, -2.0]))
+    answers = [solver.solve(subproblem).tolist() for _ in range(20)]
     expected = {"magnitude": [[1, 1]], "greedy": [[0, 1]]}
     if solver.name in expected:
         assert answers == 20 * expected[solver.name]

@@ -79,7 +79,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ('tag = "published"', 'tag = "guessed"', "tag: Input should be 'published', 'measured' or 'assumed'"),
         ("[link.rtt]\nvalue = 25", "[link.rtt]\nvalue = -25", "link.rtt.value"),
@@ -94,7 +94,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
     ],
 )
 def test_a_bad_file_is_one_line_that_names_file_and_key(
-    tmp_path: Path, old: str, new: str, told: str
+    tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     assert old in GOOD
     file = tmp_path / "site.toml"
@@ -102,7 +102,7 @@ def test_a_bad_file_is_one_line_that_names_file_and_key(
     with pytest.raises(SettingsError) as caught:
         load(str(file))
     assert "site.toml" in str(caught.value)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

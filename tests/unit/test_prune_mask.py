@@ -111,14 +111,14 @@ def random_problem(n: int, seed: int) -> Quadratic:
 def test_a_price_makes_the_wanted_number_optimal_whatever_the_problem(
     seed: int, n: int, data: st.DataObject
 ) -> None:
-    wanted = data.draw(st.integers(1, n - 1))
+    target = data.draw(st.integers(1, n - 1))
     problem = random_problem(n, seed)
-    priced = price_of(problem, wanted).add_to(problem, np.ones(n), -wanted)
+    priced = price_of(problem, target).add_to(problem, np.ones(n), -target)
     pool = all_bits(n)
     best = pool[int(np.argmin(energies(priced, pool)))]
-    assert int(best.sum()) == wanted
+    assert int(best.sum()) == target
     # and among the sets of that size it is the best one without a price
-    same = pool[pool.sum(axis=1) == wanted]
+    same = pool[pool.sum(axis=1) == target]
     assert energies(problem, best[None])[0] == pytest.approx(energies(problem, same).min())
 
 
@@ -147,12 +147,12 @@ def test_reflection_is_the_same_function_of_flips(seed: int, base: int, flips: i
 
 @given(st.integers(0, 10_000), st.integers(0, 255), st.integers(0, 8))
 def test_resizing_meets_the_number_and_changes_no_more_than_it_must(
-    seed: int, start: int, wanted: int
+    seed: int, start: int, target: int
 ) -> None:
     chosen = all_bits(8)[start]
-    resized = resize(random_problem(8, seed), chosen, wanted)
-    assert int(resized.sum()) == wanted
-    assert int((resized != chosen).sum()) == abs(wanted - int(chosen.sum()))
+    resized = resize(random_problem(8, seed), chosen, target)
+    assert int(resized.sum()) == target
+    assert int((resized != chosen).sum()) == abs(target - int(chosen.sum()))
 
 
 def test_a_gate_that_moved_meanwhile_is_not_moved_again() -> None:

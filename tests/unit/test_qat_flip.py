@@ -94,9 +94,9 @@ def test_probing_leaves_the_model_as_it_was_and_tells_the_change() -> None:
     kernel = kernel_of(workload)
     proposal = kernel.propose(0, 1)
     delta = kernel.delta(proposal, np.ones(8, np.uint8), 0)
-    held = {name: value.clone() for name, value in workload.model.state_dict().items()}
+    state = {name: value.clone() for name, value in workload.model.state_dict().items()}
     change = workload.probe(delta)
-    assert all(torch.equal(held[name], value) for name, value in workload.model.state_dict().items())
+    assert all(torch.equal(state[name], value) for name, value in workload.model.state_dict().items())
     assert change != 0.0
     x, y = workload._batch
     with torch.no_grad():
@@ -107,9 +107,9 @@ def test_probing_leaves_the_model_as_it_was_and_tells_the_change() -> None:
 
 
 def test_the_same_seed_trains_the_same_model_and_asks_the_same() -> None:
-    one, other = train(4), train(4)
-    assert one.evaluate() == other.evaluate()
-    first, second = (kernel_of(w).propose(0, 1).subproblem for w in (one, other))
+    this, other = train(4), train(4)
+    assert this.evaluate() == other.evaluate()
+    first, second = (kernel_of(w).propose(0, 1).subproblem for w in (this, other))
     np.testing.assert_array_equal(first.quadratic, second.quadratic)
 
 

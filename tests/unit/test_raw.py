@@ -135,9 +135,9 @@ REFUSED: list[tuple[str, str, Source]] = [
 ]
 
 
-@pytest.mark.parametrize(("field", "told", "source"), REFUSED)
-def test_what_cannot_be_run_names_the_field(field: str, told: str, source: Source) -> None:
-    with pytest.raises(CircuitError, match=told) as caught:
+@pytest.mark.parametrize(("field", "message", "source"), REFUSED)
+def test_what_cannot_be_run_names_the_field(field: str, message: str, source: Source) -> None:
+    with pytest.raises(CircuitError, match=message) as caught:
         read(source)
     assert caught.value.field == field
     assert "\n" not in str(caught.value)
@@ -171,12 +171,12 @@ def load_bound(bound: Bound) -> QuantumCircuit:
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [({"a": 0.1, "z": 1.0}, "the circuit has no z"), ({"a": math.nan}, "a is nan"), ({}, "no value for a")],
 )
-def test_values_that_do_not_fit_are_refused(values: dict[str, float], told: str) -> None:
+def test_values_that_do_not_fit_are_refused(values: dict[str, float], message: str) -> None:
     circuit = edit(lambda circuit: (circuit.rx(Parameter("a"), 0), circuit.measure(0, 0)))
-    with pytest.raises(CircuitError, match=told):
+    with pytest.raises(CircuitError, match=message):
         read(circuit, values)
 
 

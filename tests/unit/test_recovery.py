@@ -34,7 +34,7 @@ EXECUTION = Execution((), 0, 0, 0)
 
 
 @pytest.mark.parametrize(
-    ("found", "move"),
+    ("search_result", "move"),
     [
         ((Accepted("a"),), Move(S.SUBMITTED, "adopted by its tag after a stop", "a")),
         ((), Move(S.PARKED, "no job carries this tag, or not yet")),
@@ -49,9 +49,9 @@ EXECUTION = Execution((), 0, 0, 0)
     ],
 )
 def test_a_search_adopts_exactly_one_job_and_parks_the_rest(
-    found: tuple[Accepted, ...] | ProviderError | Overdue, move: Move
+    search_result: tuple[Accepted, ...] | ProviderError | Overdue, move: Move
 ) -> None:
-    assert after_search(found) == move
+    assert after_search(search_result) == move
 
 
 @pytest.mark.parametrize(

@@ -36,21 +36,21 @@ def with_losses(summary: Summary, losses: dict[str, dict[int, float]]) -> Summar
 def test_seeds_are_paired_and_the_mean_has_its_interval() -> None:
     _, summary = run()
     losses = {"classical-only": {0: 1.0, 1: 2.0, 2: 3.0}, "quantum-raw": {0: 0.9, 1: 2.0, 2: 3.1}}
-    (found,) = pair_seeds(with_losses(summary, losses))
-    assert dict(found.differences) == pytest.approx({0: -0.1, 1: 0.0, 2: 0.1})
-    assert found.mean == pytest.approx(0, abs=1e-12)
-    assert found.interval == pytest.approx((-0.2484, 0.2484), abs=1e-4)  # ± 4.303 × 0.1 / √3
-    assert found.unpaired == 0
+    (comparison,) = pair_seeds(with_losses(summary, losses))
+    assert dict(comparison.differences) == pytest.approx({0: -0.1, 1: 0.0, 2: 0.1})
+    assert comparison.mean == pytest.approx(0, abs=1e-12)
+    assert comparison.interval == pytest.approx((-0.2484, 0.2484), abs=1e-4)  # ± 4.303 × 0.1 / √3
+    assert comparison.unpaired == 0
 
 
 def test_seeds_without_a_pair_are_counted_and_a_diverged_one_is_none() -> None:
     _, summary = run()
     losses = {"classical-only": {0: 1.0, 1: 2.0}, "quantum-raw": {0: 0.5, 1: float("nan"), 2: 3.0}}
-    (found,) = pair_seeds(with_losses(summary, losses))
-    assert found.differences == {0: -0.5}
-    assert found.unpaired == 2
-    assert found.interval is None
-    assert found.mean == -0.5
+    (comparison,) = pair_seeds(with_losses(summary, losses))
+    assert comparison.differences == {0: -0.5}
+    assert comparison.unpaired == 2
+    assert comparison.interval is None
+    assert comparison.mean == -0.5
 
 
 def test_one_seed_is_drawn_without_an_interval() -> None:
@@ -70,9 +70,9 @@ def test_fabrics_have_what_the_summary_says_of_them() -> None:
     sanity = {"sanity_mean_ms": (20.0, 50.0), "sanity_p95_ms": (60.0, 120.0)}
     profile = summary.profiles["colocated"].model_copy(update=sanity)
     summary = summary.model_copy(update={"profiles": {**summary.profiles, "colocated": profile}})
-    found = fabrics(summary, table(steps))
-    assert [each.arm for each in found] == ["hybrid-colocated", "hybrid-onprem-today", "hybrid-public-cloud"]
-    lines = {line.name: line for line in found[0].lines}
+    rows = fabrics(summary, table(steps))
+    assert [each.arm for each in rows] == ["hybrid-colocated", "hybrid-onprem-today", "hybrid-public-cloud"]
+    lines = {line.name: line for line in rows[0].lines}
     assert lines[MEAN].expected_ms == (20.0, 50.0)
     assert lines["added_latency p95"].expected_ms == (60.0, 120.0)
     p95 = lines["quantum_latency p95"]
@@ -81,8 +81,8 @@ def test_fabrics_have_what_the_summary_says_of_them() -> None:
     assert p95.value_ms <= p95.bound_ms
     assert lines["quantum_latency p99"].value_ms is None
     assert "too few" in lines["quantum_latency p99"].words
-    assert found[0].gate.startswith("PASS")
-    text = svg(draw_fabrics(found, []))
+    assert rows[0].gate.startswith("PASS")
+    text = svg(draw_fabrics(rows, []))
     for each in ("200 ms", "too few", "PASS", "FAIL", "INCONCLUSIVE", "qpu_exec_time"):
         assert each in text
 
@@ -112,12 +112,12 @@ def hide(steps: list[StepRow], waited_ms: float) -> list[StepRow]:
 @pytest.mark.parametrize("waited_ms", [0.0, 3.0])
 def test_overlapped_stages_are_hidden_from_their_beginning(waited_ms: float) -> None:
     steps, summary = run()
-    found = next(f for f in falls(summary, table(hide(steps, waited_ms))) if f.arm == "hybrid-colocated")
-    stages = {bar.stage: bar for bar in found.bars}
+    waterfall = next(f for f in falls(summary, table(hide(steps, waited_ms))) if f.arm == "hybrid-colocated")
+    stages = {bar.stage: bar for bar in waterfall.bars}
     assert stages["propose"].hidden_ms == stages["apply"].hidden_ms == 0
     assert stages["qpu_queue_wait"].hidden_ms == pytest.approx(stages["qpu_queue_wait"].total_ms)
     own_ms = stages["propose"].total_ms + stages["apply"].total_ms
-    assert found.blocking_ms == pytest.approx(own_ms + waited_ms)
+    assert waterfall.blocking_ms == pytest.approx(own_ms + waited_ms)
     assert stages["hand-over"].total_ms == 0
     # what the training waits for is the end of the last stages
     if waited_ms:
@@ -145,9 +145,9 @@ def test_tails_carry_the_bounds_that_gates_look_at() -> None:
     )
     assert [round(1 - 10**-x, 6) for x, _, _ in curve.bounds] == [0.5, 0.95]  # 201 calls bound no p99
     for (_, low, high), p in zip(curve.bounds, (0.5, 0.95), strict=True):
-        found = statistics.percentile(gated, p)
-        assert found is not None
-        assert (10**low, 10**high) == pytest.approx((found.value, found.upper_bound))
+        percentile = statistics.percentile(gated, p)
+        assert percentile is not None
+        assert (10**low, 10**high) == pytest.approx((percentile.value, percentile.upper_bound))
 
 
 def test_a_bound_among_the_missed_leaves_by_the_top() -> None:

@@ -32,8 +32,8 @@ def test_seeds_are_averaged_and_what_some_never_reached_keeps_the_others() -> No
         ("b", 1, 9, 8.0, float("nan")),
         ("a", 0, 4, 1.0, float("inf")),
     ]
-    (found,) = make_curves(["a", "b", "c"], rows)
-    assert found == LossCurve(
+    (curve,) = make_curves(["a", "b", "c"], rows)
+    assert curve == LossCurve(
         arm="b", seeds=2, points=(point(4, 3.0, 2.0, 1.0, 3.0), point(9, 6.0, 0.5, 0.5, 0.5))
     )
 
@@ -62,9 +62,9 @@ def test_one_seed_has_no_band() -> None:
 
 @pytest.mark.parametrize(("ends", "log"), [((10.0, 100.0), False), ((10.0, 1000.0), True)])
 def test_ends_far_apart_want_a_log_axis(ends: tuple[float, float], log: bool) -> None:
-    found = [
+    curves = [
         LossCurve(arm="a", seeds=1, points=(point(0, 1.0, 1, 1, 1), point(1, end, 1, 1, 1))) for end in ends
     ]
-    axis, place = make_spending_axis(found, "money")
-    assert place(found[0].points[-1]) == (1.0 if log else 10.0)
+    axis, place = make_spending_axis(curves, "money")
+    assert place(curves[0].points[-1]) == (1.0 if log else 10.0)
     assert ("log scale" in axis.title) is log

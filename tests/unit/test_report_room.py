@@ -29,7 +29,7 @@ def test_names_of_near_lines_stand_above_all_of_them_and_others_stay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("at", "taken", "lines", "side"),
+    ("at", "occupied", "lines", "side"),
     [
         ((5.0, 5.0), [], [], 0),
         ((5.0, 5.0), [], [(120.0, 50.0)], 1),
@@ -38,16 +38,16 @@ def test_names_of_near_lines_stand_above_all_of_them_and_others_stay() -> None:
     ],
 )
 def test_words_go_where_they_touch_least(
-    at: tuple[float, float], taken: list[Box], lines: list[tuple[float, float]], side: int
+    at: tuple[float, float], occupied: list[Box], lines: list[tuple[float, float]], side: int
 ) -> None:
     choices = [FRAME.words(at, "this run", dx, dy) for dx, dy in SIDES]
-    assert freest(FRAME, choices, taken, lines) == side
+    assert freest(FRAME, choices, occupied, lines) == side
 
 
 def test_a_run_against_an_emulated_endpoint_does_not_promise_profiles() -> None:
     summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
     assert "from the profiles listed below" in page(summary, [], [])
-    told = page(summary.model_copy(update={"profiles": {}}), [], [])
-    assert "profiles listed below" not in told
-    assert "emulated by the endpoint" in told
-    assert "No arm used a profile." in told
+    html = page(summary.model_copy(update={"profiles": {}}), [], [])
+    assert "profiles listed below" not in html
+    assert "emulated by the endpoint" in html
+    assert "No arm used a profile." in html

@@ -73,9 +73,9 @@ def test_a_summary_without_prices_draws_no_money() -> None:
 def test_courses_end_at_the_cost_of_the_summary() -> None:
     steps, summary = run()
     steps = [replace(step, eval_loss=0.5) if step.step == 59 else step for step in steps]
-    found = curve_against_money(summary, table(steps), AT)
-    assert [course.arm for course in found] == list(summary.arms)
-    for course in found:
+    courses = curve_against_money(summary, table(steps), AT)
+    assert [course.arm for course in courses] == list(summary.arms)
+    for course in courses:
         spent = course.points[-1].spent * course.seeds
         assert spent == pytest.approx(summary.arms[course.arm].cost.money, rel=1e-6)
         assert [point.spent for point in course.points] == sorted(point.spent for point in course.points)
@@ -86,14 +86,14 @@ def test_a_session_is_billed_by_the_clock() -> None:
     rows = table(steps)
     arm = "hybrid-public-cloud"
     cost = summary.arms[arm].cost
-    held = cost.model_copy(
+    session_cost = cost.model_copy(
         update={
             "qpu_s": 3600 * cost.compute_h,
             "qpu_idle_s": 3600 * cost.compute_h - cost.qpu_s,
             "money": cost.compute_h * 2.10 + 3600 * cost.compute_h * 1.60,
         }
     )
-    billed = with_costs(summary, {arm: held})
+    billed = with_costs(summary, {arm: session_cost})
     assert is_billed_by_wall(billed, arm)
     assert not is_billed_by_wall(billed, "hybrid-colocated")
     last = next(course for course in curve_against_money(billed, rows, AT) if course.arm == arm).points[-1]
@@ -130,10 +130,12 @@ def test_free_of_charge_is_drawn_too() -> None:
 @pytest.mark.parametrize("by_wall", [False, True])
 @pytest.mark.parametrize("trip_s", [1e-4, 0.1, 9.0])
 def test_on_the_line_both_calls_cost_the_same(trip_s: float, by_wall: bool) -> None:
-    one, classical_s = make_call_cost(by_wall=by_wall), 10.0
-    price = one.price(classical_s, trip_s, AT)
-    assert AT.gpu_second * trip_s + price * one.billed_s(trip_s) == pytest.approx(AT.gpu_second * classical_s)
-    assert one.round_trip(classical_s, price, AT) == pytest.approx(trip_s)
+    call_cost, classical_s = make_call_cost(by_wall=by_wall), 10.0
+    price = call_cost.price(classical_s, trip_s, AT)
+    assert AT.gpu_second * trip_s + price * call_cost.billed_s(trip_s) == pytest.approx(
+        AT.gpu_second * classical_s
+    )
+    assert call_cost.round_trip(classical_s, price, AT) == pytest.approx(trip_s)
 
 
 def test_no_price_is_low_enough_for_a_round_trip_longer_than_the_classical_answer() -> None:
@@ -163,7 +165,7 @@ def test_fabrics_are_compared_and_their_gain_is_reported() -> None:
     steps, summary = run()
     break_even = find_break_even(summary, table(steps), AT)
     assert break_even is not None
-    assert [one.arm for one in break_even.quantum] == [
+    assert [call.arm for call in break_even.quantum] == [
         "hybrid-colocated",
         "hybrid-onprem-today",
         "hybrid-public-cloud",
@@ -193,7 +195,7 @@ def test_an_unsettled_gain_has_no_line_and_says_so(gain: float, interval: tuple[
     summary = summary.model_copy(update={"arms": arms})
     break_even = find_break_even(summary, table(steps), AT)
     assert break_even is not None
-    assert all(break_even.gain_factor(one) is None for one in break_even.quantum)
+    assert all(break_even.gain_factor(call) is None for call in break_even.quantum)
     assert "no break-even exists for any of them" in findings(break_even)
     chart = svg(draw_break_even(break_even, looks(summary.arms), []))
     assert "no break-even" in chart

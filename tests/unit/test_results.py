@@ -54,9 +54,9 @@ def test_whatever_a_sample_depends_on_is_in_the_key() -> None:
 
 
 def test_names_cannot_run_into_each_other() -> None:
-    one = key(replace(BASE, kind="a', 2, 100, 'b"), seed_policy="c")
-    two = key(replace(BASE, kind="a"), seed_policy="b', 2, 100, 'c")
-    assert one != two
+    first = key(replace(BASE, kind="a', 2, 100, 'b"), seed_policy="c")
+    second = key(replace(BASE, kind="a"), seed_policy="b', 2, 100, 'c")
+    assert first != second
 
 
 def test_what_is_kept_is_read_only_and_the_callers_arrays_are_not() -> None:
@@ -65,14 +65,14 @@ def test_what_is_kept_is_read_only_and_the_callers_arrays_are_not() -> None:
     cache.put("a", mine)
     mine.pool[0, 0] = 1
     mine.counts[0] = 50
-    found = cache.get("a")
-    assert found is not None
-    assert found.pool.tolist() == [[0, 1]]
-    assert found.counts.tolist() == [1]
+    cached = cache.get("a")
+    assert cached is not None
+    assert cached.pool.tolist() == [[0, 1]]
+    assert cached.counts.tolist() == [1]
     with pytest.raises(ValueError, match="read-only"):
-        found.pool[0, 0] = 1
+        cached.pool[0, 0] = 1
     with pytest.raises(ValueError, match="read-only"):
-        found.counts[0] = 9
+        cached.counts[0] = 9
 
 
 def test_size_zero_keeps_hashes_and_counts_nothing() -> None:
@@ -99,16 +99,16 @@ def test_the_least_recently_used_makes_room(size: int, uses: list[tuple[str, boo
     recent: list[tuple[str, int]] = []
     hits = misses = 0
     for number, (name, puts) in enumerate(uses):
-        kept = dict(recent)
+        expected = dict(recent)
         if puts:
             cache.put(name, samples(number))
-            kept[name] = number
+            expected[name] = number
         else:
-            found = cache.get(name)
-            assert (None if found is None else found.shots) == kept.get(name)
-            hits, misses = hits + (name in kept), misses + (name not in kept)
-        if name in kept:
-            recent = [pair for pair in recent if pair[0] != name] + [(name, kept[name])]
+            cached = cache.get(name)
+            assert (None if cached is None else cached.shots) == expected.get(name)
+            hits, misses = hits + (name in expected), misses + (name not in expected)
+        if name in expected:
+            recent = [pair for pair in recent if pair[0] != name] + [(name, expected[name])]
         recent = recent[-size:]
         assert len(cache) == len(recent)
     assert (cache.hits, cache.misses) == (hits, misses)

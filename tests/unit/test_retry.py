@@ -40,10 +40,10 @@ def test_attempts_stay_within_a_tenth_of_the_requests_and_the_burst(failures: li
     budget = RetryBudget()
     attempts = 0
     for requests, failing in enumerate(failures, start=1):
-        made = 1
-        while made <= failing and made < 3 and budget.take():
-            made += 1
-        attempts += made
+        sent = 1
+        while sent <= failing and sent < 3 and budget.take():
+            sent += 1
+        attempts += sent
         if not failing:
             budget.record_first_success()
         assert 10 * attempts <= 11 * requests + 10 * 10

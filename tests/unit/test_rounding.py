@@ -42,9 +42,10 @@ def row_loss(model: nn.Sequential, inputs: Tensor, row: int) -> float:
     layer = model[2]
     assert isinstance(layer, RoundedLinear)
     with torch.no_grad():
-        seen = model[:2](inputs).double()
+        activations = model[:2](inputs).double()
         error = layer.weight[row].double() - layer.reference[row].double()
-        square = (seen @ error).square().mean() + DAMPING * seen.square().mean() * error.square().sum()
+        output_error = (activations @ error).square().mean()
+        square = output_error + DAMPING * activations.square().mean() * error.square().sum()
     return float(square)
 
 
@@ -104,16 +105,16 @@ def test_rows_of_a_layer_share_their_couplings_up_to_the_square_of_the_scale() -
     asking, model, _ = kernel()
     layer = model[2]
     assert isinstance(layer, RoundedLinear)
-    found = []
+    couplings = []
     for row in range(4):
         proposal = asking.propose(0, 1)
         block = proposal.context
         assert isinstance(block, Block)
         sign = np.sign(block.steps(layer).numpy())
         scale = float(layer.scale[row])
-        found.append(proposal.subproblem.quadratic * np.outer(sign, sign) / scale**2)
-    for other in found[1:]:
-        np.testing.assert_allclose(other, found[0], rtol=1e-5, atol=1e-9)
+        couplings.append(proposal.subproblem.quadratic * np.outer(sign, sign) / scale**2)
+    for other in couplings[1:]:
+        np.testing.assert_allclose(other, couplings[0], rtol=1e-5, atol=1e-9)
 
 
 def test_a_weight_that_reached_its_target_meanwhile_has_no_step_left() -> None:

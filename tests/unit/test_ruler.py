@@ -47,16 +47,16 @@ def test_most_comparisons_of_equals_settle(figures: dict[str, float]) -> None:
 
 def test_a_gate_that_took_calls_for_independent_would_fail_equals() -> None:
     a, b = (series.series(200, np.random.default_rng(seed)) for seed in (6, 7))
-    found = mannwhitneyu(a, b, alternative="less", axis=1)
-    assert np.mean(found.pvalue < 0.01) > 0.05
+    result = mannwhitneyu(a, b, alternative="less", axis=1)
+    assert np.mean(result.pvalue < 0.01) > 0.05
 
 
 def test_the_series_are_autocorrelated_and_the_changes_are_what_they_say() -> None:
-    made = series.series(200, np.random.default_rng(5))
-    centred = made - made.mean(axis=1, keepdims=True)
+    latencies = series.series(200, np.random.default_rng(5))
+    centred = latencies - latencies.mean(axis=1, keepdims=True)
     lag_one = (centred[:, 1:] * centred[:, :-1]).mean() / (centred**2).mean()
     assert lag_one > 0.5
-    longer = series.longer_tail(1.25)(made)
-    assert np.quantile(longer, 0.5) == pytest.approx(np.quantile(made, 0.5))
-    assert np.quantile(longer, 0.99) == pytest.approx(1.25 * np.quantile(made, 0.99), rel=0.03)
-    assert np.quantile(series.slower(1.1)(made), 0.5) == pytest.approx(1.1 * np.quantile(made, 0.5))
+    longer = series.longer_tail(1.25)(latencies)
+    assert np.quantile(longer, 0.5) == pytest.approx(np.quantile(latencies, 0.5))
+    assert np.quantile(longer, 0.99) == pytest.approx(1.25 * np.quantile(latencies, 0.99), rel=0.03)
+    assert np.quantile(series.slower(1.1)(latencies), 0.5) == pytest.approx(1.1 * np.quantile(latencies, 0.5))

@@ -82,7 +82,7 @@ def test_each_broken_rule_is_found(
     folder, summary = written
     ours, where = mark_origin(RUN_ID, emulated=True), f"{ARM}, seed {call.seed}, step {call.step}"
     assert faults(folder, rows, summary) == []
-    for wrong, origin, *said in (
+    for wrong, origin, *expected in (
         (call, ours),
         (replace(call, request_id="other"), ours, f"{where}: steps.parquet has no such call with samples"),
         (replace(call, emulated=False), ours, f"{where}: emulated: says False, its arm otherwise"),
@@ -96,6 +96,6 @@ def test_each_broken_rule_is_found(
         (replace(call, energies=np.array([np.nan, 1.0])), ours, "energy: has NaN or infinite values"),
     ):
         write([wrong], folder, origin)
-        assert faults(folder, rows, summary) == said
+        assert faults(folder, rows, summary) == expected
     pq.write_table(pa.table({"arm": [ARM]}), folder / SAMPLES)
     assert "has no column seed" in faults(folder, rows, summary)[0]

@@ -13,8 +13,8 @@ COLOCATED, ONPREM, CLOUD = "hybrid-colocated", "hybrid-onprem-today", "hybrid-pu
 
 
 def of(arm: str, call: Call) -> SanityArm:
-    (found,) = [one for one in sanity(summary({arm: call})) if one.arm == arm]
-    return found
+    (row,) = [row for row in sanity(summary({arm: call})) if row.arm == arm]
+    return row
 
 
 def results(sanity_arm: SanityArm) -> dict[str, SanityResult]:
@@ -23,15 +23,15 @@ def results(sanity_arm: SanityArm) -> dict[str, SanityResult]:
 
 @pytest.mark.parametrize("name", profiles.list_profiles())
 def test_the_documents_ranges_are_those_of_the_profiles_files(name: str) -> None:
-    told = profiles.load(name).sanity
+    ranges = profiles.load(name).sanity
     expected = EXPECTED.get(f"hybrid-{name}", {})
-    assert expected.get("mean") == (told.mean.ms if told else None)
-    assert expected.get("p95") == (told.p95.ms if told and told.p95 else None)
+    assert expected.get("mean") == (ranges.mean.ms if ranges else None)
+    assert expected.get("p95") == (ranges.p95.ms if ranges and ranges.p95 else None)
 
 
 def test_inside_the_range_is_met_and_too_few_calls_say_so() -> None:
-    found = results(of(COLOCATED, Call(waits_ms=30.0)))
-    assert found == {"mean": SanityResult.MET, "p95": SanityResult.TOO_FEW, "p99": SanityResult.TOO_FEW}
+    outcomes = results(of(COLOCATED, Call(waits_ms=30.0)))
+    assert outcomes == {"mean": SanityResult.MET, "p95": SanityResult.TOO_FEW, "p99": SanityResult.TOO_FEW}
 
 
 def test_above_the_range_is_explained_by_waits_and_not_by_software() -> None:
@@ -45,28 +45,28 @@ def test_above_the_range_is_explained_by_waits_and_not_by_software() -> None:
 
 
 def test_components_add_up_and_the_largest_names_its_numbers() -> None:
-    found = of(COLOCATED, Call(waits_ms=100.0, tag="assumed"))
+    row = of(COLOCATED, Call(waits_ms=100.0, tag="assumed"))
     # of 90 ms on the QPU the profile predicts three quarters for the overhead
-    assert found.components_ms == pytest.approx(
+    assert row.components_ms == pytest.approx(
         {"subjob_overhead": 67.5, "shots": 22.5, "collect": 10.0, "software": 5.0}
     )
-    assert sum(found.components_ms.values()) == pytest.approx(105.0)
-    assert found.rests_on == ("subjob_overhead.value (assumed)",)
+    assert sum(row.components_ms.values()) == pytest.approx(105.0)
+    assert row.rests_on == ("subjob_overhead.value (assumed)",)
     # the noise is no part of a latency
-    assert found.tags == {"published": 0, "measured": 0, "assumed": 3}
+    assert row.tags == {"published": 0, "measured": 0, "assumed": 3}
 
 
 def test_hardware_is_explained_by_its_stages() -> None:
-    found = of(CLOUD, Call(waits_ms=8_000.0, emulated=False))
-    assert results(found)["mean"] is SanityResult.EXPLAINED
-    assert next(iter(found.components_ms)) == "qpu_exec_time"
-    assert found.tags == {}
+    row = of(CLOUD, Call(waits_ms=8_000.0, emulated=False))
+    assert results(row)["mean"] is SanityResult.EXPLAINED
+    assert next(iter(row.components_ms)) == "qpu_exec_time"
+    assert row.tags == {}
 
 
 def test_an_arm_without_a_row_says_so() -> None:
-    found = of(ONPREM, Call(waits_ms=2_600.0))
-    assert set(results(found).values()) == {SanityResult.NO_FIGURE}
-    assert "no row" in found.said
+    row = of(ONPREM, Call(waits_ms=2_600.0))
+    assert set(results(row).values()) == {SanityResult.NO_FIGURE}
+    assert "no row" in row.said
     assert "no row" not in of(CLOUD, Call(waits_ms=2_000.0)).said
 
 

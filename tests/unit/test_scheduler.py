@@ -115,7 +115,7 @@ def test_flush_waits_for_what_is_in_flight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "p95_s", "mode"),
+    ("policy_mode", "p95_s", "mode"),
     [
         ("auto", 0.19, "inline"),
         ("auto", 0.21, "overlap"),
@@ -123,5 +123,5 @@ def test_flush_waits_for_what_is_in_flight() -> None:
         ("overlap", 0.0, "overlap"),
     ],
 )
-def test_auto_waits_only_where_the_p95_fits_the_budget(wanted: str, p95_s: float, mode: str) -> None:
-    assert choose_mode(wanted, p95_s, 200.0) == mode  # type: ignore[arg-type]
+def test_auto_waits_only_where_the_p95_fits_the_budget(policy_mode: str, p95_s: float, mode: str) -> None:
+    assert choose_mode(policy_mode, p95_s, 200.0) == mode  # type: ignore[arg-type]

@@ -36,12 +36,12 @@ class System:
 
     def run(self, steps: range, step_ns: int = 0) -> list[int]:
         """How many calls had been asked after each step."""
-        asked = []
+        counts = []
         for step in steps:
             self.scheduler.iterate(step)
             self.clock.ns += step_ns
-            asked.append(len(self.caller.asked))
-        return asked
+            counts.append(len(self.caller.asked))
+        return counts
 
     @property
     def finished_calls(self) -> list[FinishedCall]:
@@ -112,9 +112,9 @@ def test_what_one_call_blocked_is_not_charged_to_another() -> None:
 def test_a_rejection_is_heeded_and_training_goes_on(answer: Callable[[Subproblem], Outcome]) -> None:
     system = System(policy("overlap"), FakeCaller(answer))
     # a step takes half a second, the QPU asked to be left alone for two
-    asked = system.run(range(12), step_ns=NS_PER_S // 2)
-    assert asked[:7] == [1, 1, 1, 1, 1, 2, 2]
-    assert len(asked) == 12
+    counts = system.run(range(12), step_ns=NS_PER_S // 2)
+    assert counts[:7] == [1, 1, 1, 1, 1, 2, 2]
+    assert len(counts) == 12
     assert system.aggregator.version >= 12
 
 
@@ -166,12 +166,12 @@ def test_named_modes_do_not_move() -> None:
 
 def test_auto_follows_the_measured_p95_both_ways_without_fluttering() -> None:
     chooser = ModeChooser("auto", predicted_p95_s=0.1, budget_ms=200.0, horizon_s=2.0)
-    seen = []
+    modes = []
     for latency in [0.1] * 30 + [0.3] * 30 + [0.19] * 30 + [5.0] * 30 + [0.1] * 60:
         for _ in range(2):
             chooser.observe(latency)
-        seen.append(chooser.mode)
-    order = [seen[0]] + [now for before, now in pairwise(seen) if now != before]
+        modes.append(chooser.mode)
+    order = [modes[0]] + [now for before, now in pairwise(modes) if now != before]
     # 190 ms fits the budget, but not with the margin that a return needs
     assert order == ["inline", "overlap", "offline", "inline"]
     assert [change.mode for change in chooser.changes] == order[1:]
@@ -186,7 +186,7 @@ def test_one_slow_call_in_thirty_is_not_the_p95() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "p95_s", "mode"),
+    ("policy_mode", "p95_s", "mode"),
     [
         ("auto", 0.2, "inline"),
         ("auto", 5.0, "overlap"),
@@ -195,5 +195,5 @@ def test_one_slow_call_in_thirty_is_not_the_p95() -> None:
         ("offline", 0.0, "offline"),
     ],
 )
-def test_beyond_the_horizon_calls_go_offline(wanted: str, p95_s: float, mode: str) -> None:
-    assert choose_mode(wanted, p95_s, 200.0, horizon_s=10.0) == mode  # type: ignore[arg-type]
+def test_beyond_the_horizon_calls_go_offline(policy_mode: str, p95_s: float, mode: str) -> None:
+    assert choose_mode(policy_mode, p95_s, 200.0, horizon_s=10.0) == mode  # type: ignore[arg-type]

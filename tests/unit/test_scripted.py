@@ -69,15 +69,15 @@ def test_installed_providers_load_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("emulatd", "no provider 'emulatd'; did you mean 'emulated'"),
         ("nowhere:factory", "module 'nowhere' was not found"),
         ("shotclock.providers.scripted:Nothing", "has no 'Nothing'"),
     ],
 )
-def test_what_cannot_be_found_is_a_settings_error(name: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_what_cannot_be_found_is_a_settings_error(name: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         load(name)
 
 

@@ -57,8 +57,8 @@ MATRIX: dict[str, Summary] = {
 
 def raw(calls: int, hits: int) -> Summary:
     """quantum-raw alone asked a QPU."""
-    found = summary({"quantum-raw": call(calls, Result.FAIL, late=calls - hits)})
-    return found.model_copy(update={"mission_gates": ()})
+    base = summary({"quantum-raw": call(calls, Result.FAIL, late=calls - hits)})
+    return base.model_copy(update={"mission_gates": ()})
 
 
 MATRIX |= {"raw, all late": raw(4, 0), "raw, one of one": raw(1, 1)}
@@ -68,9 +68,9 @@ def texts(run: Summary) -> list[str]:
     """Headline, sentences, sanity and checklist, and all that the terminal prints."""
     out = io.StringIO()
     show(run, Path("run"), Console(file=out, width=200), [])
-    said = [sentence.text for sentence in run.verdict.sentences]
-    said += [one.said for one in run.sanity] + [one.said for one in run.checklist]
-    return [run.verdict.headline, *said, *out.getvalue().splitlines()]
+    sentences = [sentence.text for sentence in run.verdict.sentences]
+    sentences += [row.said for row in run.sanity] + [row.said for row in run.checklist]
+    return [run.verdict.headline, *sentences, *out.getvalue().splitlines()]
 
 
 @pytest.mark.parametrize("name", MATRIX)

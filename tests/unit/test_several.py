@@ -49,15 +49,15 @@ def test_each_runs_figure_its_mean_interval_worst_and_spread(tmp_path: Path) -> 
     runs = [a_run(tmp_path, number, faster=faster) for number, faster in ((2, 1.1), (1, 1.0), (3, 0.9))]
     several = read_several(runs)
     assert [run.name for run in several.runs] == ["run-1", "run-2", "run-3"]
-    found = row(several, "quantum-raw.samples_per_s")
-    base = found.present_values[0]
-    assert found.present_values == pytest.approx([base, 1.1 * base, 0.9 * base])
-    assert found.worst == pytest.approx(0.9 * base)
-    assert found.spread == pytest.approx(0.2)
-    assert found.deviation == pytest.approx(0.1 * base)
-    assert found.estimate is not None
-    assert found.estimate.value == pytest.approx(base)
-    assert (found.estimate.low, found.estimate.high) == pytest.approx((0.9 * base, 1.1 * base))
+    throughput = row(several, "quantum-raw.samples_per_s")
+    base = throughput.present_values[0]
+    assert throughput.present_values == pytest.approx([base, 1.1 * base, 0.9 * base])
+    assert throughput.worst == pytest.approx(0.9 * base)
+    assert throughput.spread == pytest.approx(0.2)
+    assert throughput.deviation == pytest.approx(0.1 * base)
+    assert throughput.estimate is not None
+    assert throughput.estimate.value == pytest.approx(base)
+    assert (throughput.estimate.low, throughput.estimate.high) == pytest.approx((0.9 * base, 1.1 * base))
     same = row(several, "quantum-raw.total_iteration_time.p50_ms")
     assert same.spread == 0
     assert "20.0 % of their mean apart" in headline(several)

@@ -28,11 +28,11 @@ class VirtualSoak(Soak):
     """Runs are queues on virtual time; those numbered in `late` are no measurement."""
 
     late: frozenset[int] = frozenset()
-    made: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
 
     def _load(self, path: Path, seed: int, planted: Planted) -> tuple[int, str]:
-        self.made.append(path.parent.name)
-        number = len(self.made)
+        self.folders.append(path.parent.name)
+        number = len(self.folders)
         plan = ArrivalPlan(Scenario.SERVER, 50, 16, 200 * MS, n=4, seed=seed)
         calls = run_load(plan, Queue(lambda call: 0.004 + planted.added_s))
         started = f"2026-11-22T10:{number // 60:02d}:{number % 60:02d}"
@@ -55,7 +55,15 @@ def test_pairs_turn_round_until_each_series_has_settled(tmp_path: Path) -> None:
     )
     soak.settle(arms)
     names = [BASELINE, "same", "slower", "longer-tail"]
-    assert soak.made[:10] == ["calibration", BASELINE, "same", "same", "slower", "longer-tail", *names[::-1]]
+    assert soak.folders[:10] == [
+        "calibration",
+        BASELINE,
+        "same",
+        "same",
+        "slower",
+        "longer-tail",
+        *names[::-1],
+    ]
     assert (soak.runs, soak.spoilt) == (42, 1)
     assert same.is_settled
     assert same.held[P50].result is Result.PASS

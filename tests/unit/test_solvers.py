@@ -98,16 +98,17 @@ def test_tabu_finds_the_optimum_of_every_instance(kind: str) -> None:
     for n in (8, 12, 16, 18):
         for _ in range(20):
             drawn = draw_kind(kind, n, rng)
-            found, best = (drawn.energy(solver.solve(drawn)) for solver in (Tabu(), Exact()))
-            assert found <= best + drawn.tie_tolerance(), f"{kind}, n = {n}"
+            energy, best = (drawn.energy(solver.solve(drawn)) for solver in (Tabu(), Exact()))
+            assert energy <= best + drawn.tie_tolerance(), f"{kind}, n = {n}"
 
 
 def test_annealing_finds_the_optimum_of_nearly_every_random_instance() -> None:
-    found = sum(
-        one.energy(Annealing().solve(one)) <= one.energy(Exact().solve(one)) + one.tie_tolerance()
-        for one in (normal(14, seed) for seed in range(30))
+    optimal = sum(
+        instance.energy(Annealing().solve(instance))
+        <= instance.energy(Exact().solve(instance)) + instance.tie_tolerance()
+        for instance in (normal(14, seed) for seed in range(30))
     )
-    assert found >= 29
+    assert optimal >= 29
 
 
 def test_annealing_stays_at_nothing_where_nothing_changes_the_energy() -> None:
@@ -214,9 +215,9 @@ def test_descent_takes_every_row_to_a_local_minimum_and_leaves_the_pool_alone(
     subproblem: Subproblem, seed: int
 ) -> None:
     pool = np.random.default_rng(seed).integers(0, 2, (6, subproblem.n), dtype=np.uint8)
-    kept = pool.copy()
+    before = pool.copy()
     minima = descend(subproblem, pool)
-    np.testing.assert_array_equal(pool, kept)
+    np.testing.assert_array_equal(pool, before)
     # the coefficients are whole numbers, so energies are exact
     assert (subproblem.energies(minima) <= subproblem.energies(pool)).all()
     for bits in minima:
@@ -241,9 +242,9 @@ def test_descending_a_pool_is_never_worse_than_the_pool(drawn: type[RandomPool |
 
 
 def test_a_subproblem_in_any_memory_order_runs_the_code_that_is_compiled() -> None:
-    made = normal(9, 0)
-    turned = Subproblem(np.asfortranarray(made.quadratic), np.repeat(made.linear, 2)[::2])
-    expected = Exact().solve(made)
+    subproblem = normal(9, 0)
+    turned = Subproblem(np.asfortranarray(subproblem.quadratic), np.repeat(subproblem.linear, 2)[::2])
+    expected = Exact().solve(subproblem)
     compiled = len(cast("Any", _solve).signatures)
     np.testing.assert_array_equal(Exact().solve(turned), expected)
     assert len(cast("Any", _solve).signatures) == compiled

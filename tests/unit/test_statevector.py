@@ -26,8 +26,8 @@ def test_a_circuit_in_a_batch_is_the_circuit_alone(
     sets = tuple(random_parameters(n, k, layers) for k, (n, layers) in enumerate(shapes))
     seeds = tuple((seed + k) % 2**63 for k in range(len(sets)))
     together = execute_all(sets, 100, (flip,) * len(sets), seeds)
-    for one, at, samples in zip(sets, seeds, together, strict=True):
-        alone = execute(one, 100, flip, at)
+    for parameters, at, samples in zip(sets, seeds, together, strict=True):
+        alone = execute(parameters, 100, flip, at)
         np.testing.assert_array_equal(samples.pool, alone.pool)
         np.testing.assert_array_equal(samples.counts, alone.counts)
         assert samples.shots == 100
@@ -40,10 +40,10 @@ def test_a_batch_needs_a_flip_probability_and_a_seed_for_every_circuit() -> None
 
 def test_seeds_make_samples_and_different_ones_make_different_samples() -> None:
     p = random_parameters(8, 1)
-    one, same, other = (execute(p, 500, 0.05, seed) for seed in (3, 3, 4))
-    np.testing.assert_array_equal(one.pool, same.pool)
-    np.testing.assert_array_equal(one.counts, same.counts)
-    assert not np.array_equal(histogram(one), histogram(other))
+    this, same, other = (execute(p, 500, 0.05, seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(this.pool, same.pool)
+    np.testing.assert_array_equal(this.counts, same.counts)
+    assert not np.array_equal(histogram(this), histogram(other))
 
 
 def test_pools_are_distinct_and_ascend() -> None:

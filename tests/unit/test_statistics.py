@@ -43,10 +43,10 @@ def test_the_upper_bound_covers_the_true_quantile_as_often_as_it_says() -> None:
     covered = 0
     for _ in range(1_000):
         draws = rng.exponential(size=300)
-        found = percentile(Sample.of([round(x * 1e9) for x in draws]), 0.95)
-        assert found is not None
-        assert found.upper_bound is not None
-        covered += found.upper_bound / 1e3 >= truth
+        p95 = percentile(Sample.of([round(x * 1e9) for x in draws]), 0.95)
+        assert p95 is not None
+        assert p95.upper_bound is not None
+        covered += p95.upper_bound / 1e3 >= truth
     # at least 99 % by construction; 980 is 3.2 standard deviations below that
     assert covered >= 980
 
@@ -60,17 +60,17 @@ def test_a_percentile_is_an_order_statistic_and_misses_rank_above_all(
     values: list[int], missed: int, quantile: float
 ) -> None:
     sample = Sample.of(values, missed)
-    found = percentile(sample, quantile)
-    if found is None:
+    estimate = percentile(sample, quantile)
+    if estimate is None:
         assert allowance(sample.n, quantile) < 1
         return
     ranked = [*sorted(values), *[None] * missed]
-    wanted = ranked[int(np.ceil(quantile * len(ranked))) - 1]
-    assert found.value == (None if wanted is None else wanted / MS)
-    if found.value is None:
-        assert found.upper_bound is None
-    elif found.upper_bound is not None:
-        assert found.upper_bound >= found.value
+    expected = ranked[int(np.ceil(quantile * len(ranked))) - 1]
+    assert estimate.value == (None if expected is None else expected / MS)
+    if estimate.value is None:
+        assert estimate.upper_bound is None
+    elif estimate.upper_bound is not None:
+        assert estimate.upper_bound >= estimate.value
 
 
 def test_a_fail_is_conclusive_with_five_and_a_pass_with_ninety() -> None:
@@ -103,9 +103,9 @@ def test_a_wrong_gate_verdict_is_as_rare_as_its_confidence() -> None:
 
 def test_ratios() -> None:
     assert ratio(0, 0).value is None
-    found = ratio(90, 90)
-    assert found.lower_bound is not None
-    assert found.lower_bound == pytest.approx(0.005 ** (1 / 90))
+    estimate = ratio(90, 90)
+    assert estimate.lower_bound is not None
+    assert estimate.lower_bound == pytest.approx(0.005 ** (1 / 90))
     assert gate_ratio(90, 90, 0.9)[0] is Result.PASS
     assert gate_ratio(0, 5, 0.9)[0] is Result.FAIL
     assert gate_ratio(5, 5, 0.9)[0] is Result.INCONCLUSIVE

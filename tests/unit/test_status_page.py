@@ -34,8 +34,8 @@ def test_a_browser_gets_a_page_and_a_script_json(accept: str, kind: str) -> None
         finally:
             await web.stop()
 
-    found, text = asyncio.run(work())
-    assert found.startswith(kind)
+    content_type, text = asyncio.run(work())
+    assert content_type.startswith(kind)
     assert "emulated" in text
 
 

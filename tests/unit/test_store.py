@@ -31,8 +31,8 @@ def identity_of(n: int = 3) -> TemplateIdentity:
 
 def rewrite_header(content: bytes, change: Callable[[dict[str, object]], object]) -> bytes:
     """The file with another header and a checksum that holds: a file someone made, not a torn one."""
-    header, _, rest = content.partition(b"\n")
-    payload = rest.partition(b"\n")[2]
+    header, _, body = content.partition(b"\n")
+    payload = body.partition(b"\n")[2]
     fields = json.loads(header)
     change(fields)
     header = json.dumps(fields).encode()

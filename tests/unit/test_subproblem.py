@@ -19,12 +19,12 @@ from shotclock.solvers.tabu import Tabu
 
 
 def make(**fields: Any) -> Subproblem:
-    given = {"quadratic": np.array([[0.0, 1.0], [1.0, 0.0]]), "linear": np.array([1.0, -2.0])}
-    return Subproblem(**{**given, **fields})
+    defaults = {"quadratic": np.array([[0.0, 1.0], [1.0, 0.0]]), "linear": np.array([1.0, -2.0])}
+    return Subproblem(**{**defaults, **fields})
 
 
 @pytest.mark.parametrize(
-    ("fields", "field", "said"),
+    ("fields", "field", "message"),
     [
         (
             {"linear": np.array([1e308, -1e308])},
@@ -56,8 +56,8 @@ def make(**fields: Any) -> Subproblem:
         ({"caller": 3}, "caller", "must be text"),
     ],
 )
-def test_a_field_that_cannot_be_used_is_named(fields: dict[str, Any], field: str, said: str) -> None:
-    with pytest.raises(SubproblemError, match=said) as caught:
+def test_a_field_that_cannot_be_used_is_named(fields: dict[str, Any], field: str, message: str) -> None:
+    with pytest.raises(SubproblemError, match=message) as caught:
         make(**fields)
     assert caught.value.field == field
     assert "\n" not in str(caught.value)
@@ -67,7 +67,7 @@ def test_numbers_of_numpy_are_kept_as_pythons() -> None:
     instance = make(
         offset=np.float32(2), budget_ns=np.uint32(5), base_version=np.int64(3), priority=np.int8(2)
     )
-    assert [type(one) for one in (instance.offset, instance.budget_ns, instance.base_version)] == [
+    assert [type(value) for value in (instance.offset, instance.budget_ns, instance.base_version)] == [
         float,
         int,
         int,
@@ -84,7 +84,7 @@ def test_every_scale_that_is_accepted_has_finite_answers(exponent: int) -> None:
     subproblem = Subproblem(base.quadratic * scale, base.linear * scale, base.offset * scale)
     answers = [
         race.incumbent(subproblem),
-        *(race.classical(subproblem, one) for one in (Exact(), Greedy(), Tabu())),
+        *(race.classical(subproblem, solver) for solver in (Exact(), Greedy(), Tabu())),
     ]
     best = race.best(subproblem, tuple(answers))
     for answer in answers:

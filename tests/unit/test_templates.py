@@ -123,7 +123,7 @@ def test_a_line_is_a_path_of_working_couplers(n: int) -> None:
 def test_a_line_beats_the_average_of_its_device_by_far() -> None:
     target = device.target(DEVICE)
     line = best_line(target, 12)
-    errors = sorted(one.error for one in target["cz"].values())
+    errors = sorted(properties.error for properties in target["cz"].values())
     assert max(target["cz"][pair].error for pair in pairwise(line)) < errors[len(errors) * 3 // 4]
 
 
@@ -174,7 +174,7 @@ def test_a_template_can_be_wanted_on_any_line_that_works() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "layers", "line", "told"),
+    ("n", "layers", "line", "message"),
     [
         (134, 1, None, "subproblem.n: 134 variables, heron-torino has 133 qubits"),
         (0, 1, None, "subproblem.n: 0 variables"),
@@ -188,9 +188,9 @@ def test_a_template_can_be_wanted_on_any_line_that_works() -> None:
     ],
 )
 def test_a_template_that_cannot_be_names_the_setting(
-    n: int, layers: int, line: tuple[int, ...] | None, told: str
+    n: int, layers: int, line: tuple[int, ...] | None, message: str
 ) -> None:
-    with pytest.raises(ShotclockError, match=told):
+    with pytest.raises(ShotclockError, match=message):
         compile_template(n, DEVICE, device.target, layers=layers, line=line)
 
 
@@ -248,7 +248,7 @@ def test_everyone_who_waits_shares_one_compile() -> None:
         bound = await asyncio.gather(*(synthesizer.bind(subproblem_of(4)) for _ in range(5)))
         await synthesizer.warm(4)
         assert offload.runs == 1
-        assert len({id(one.template) for one in bound}) == 1
+        assert len({id(circuit.template) for circuit in bound}) == 1
         assert counts.events == {"hit": 1, "miss": 5}
         assert len(counts.compile_s) == 1
 
@@ -364,11 +364,11 @@ def test_what_becomes_of_templates_is_a_metric(tmp_path: Path) -> None:
             await synthesizer.bind(subproblem_of(2))
             await synthesizer.bind(subproblem_of(3))
         value = metrics.registry.get_sample_value
-        found = {
+        counts_by_result = {
             event: value("shotclock_template_cache_total", {"client": "arm", "event": event})
             for event in ("hit", "miss", "loaded", "evicted")
         }
-        assert found == {"hit": 2, "miss": 4, "loaded": 2, "evicted": 2}
+        assert counts_by_result == {"hit": 2, "miss": 4, "loaded": 2, "evicted": 2}
         assert value("shotclock_template_compile_seconds_count", {"client": "arm"}) == 2
 
     asyncio.run(main())
@@ -393,7 +393,7 @@ def test_decoding_takes_the_best_sample_on_the_objective_as_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pool", "counts", "told"),
+    ("pool", "counts", "message"),
     [
         (np.zeros((2, 5), np.uint8), np.ones(2, np.int64), r"shape \(2, 5\), expected \(m, 6\)"),
         (np.zeros(6, np.uint8), np.ones(1, np.int64), "shape"),
@@ -405,8 +405,8 @@ def test_decoding_takes_the_best_sample_on_the_objective_as_asked() -> None:
     ],
 )
 def test_samples_that_do_not_fit_are_a_permanent_fault(
-    pool: np.ndarray, counts: np.ndarray, told: str
+    pool: np.ndarray, counts: np.ndarray, message: str
 ) -> None:
-    with pytest.raises(ProviderError, match=told) as caught:
+    with pytest.raises(ProviderError, match=message) as caught:
         decode(subproblem_of(6), Samples(pool, counts))
     assert caught.value.kind is FaultKind.PERMANENT

@@ -38,8 +38,8 @@ def number(cell: str) -> float:
 
 
 def job_id(cell: str) -> str:
-    (found,) = re.findall(r"`(\w+)`", cell)
-    return str(found)
+    (name,) = re.findall(r"`(\w+)`", cell)
+    return str(name)
 
 
 def bare(name: str) -> DeviceFacts:
@@ -60,10 +60,10 @@ JOBS = rows("job | device | PUBs × shots")
 def test_the_table_of_clops() -> None:
     for row in rows("device, snapshot | published CLOPS_h"):
         name = row[0].partition(" ")[0].removeprefix("ibm_")
-        found = snapshot.read(f"Fake{name.capitalize()}")
-        assert found.taken_at[:10] == row[0][-10:]
-        published_s, modelled_s = 100.0 / found.clops_h, found.model_shot_s(ASSUMED_RESET_S)
-        assert number(row[1]) == found.clops_h
+        facts = snapshot.read(f"Fake{name.capitalize()}")
+        assert facts.taken_at[:10] == row[0][-10:]
+        published_s, modelled_s = 100.0 / facts.clops_h, facts.model_shot_s(ASSUMED_RESET_S)
+        assert number(row[1]) == facts.clops_h
         assert number(row[2]) == pytest.approx(published_s * 1e6, rel=5e-4)
         assert number(row[3]) == pytest.approx(modelled_s * 1e6, rel=5e-4)
         assert number(row[4]) == pytest.approx(100.0 / modelled_s, rel=5e-3)

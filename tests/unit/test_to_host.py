@@ -40,17 +40,17 @@ def test_every_tensor_comes_over_in_its_shape_as_float64(
     sizes: list[tuple[int, ...]], kind: torch.dtype
 ) -> None:
     tensors = [torch.randint(-9, 9, size).to(kind) for size in sizes]
-    for found, tensor in zip(to_host(*tensors), tensors, strict=True):
-        assert found.dtype == np.float64
-        np.testing.assert_array_equal(found, tensor.double().numpy())
+    for array, tensor in zip(to_host(*tensors), tensors, strict=True):
+        assert array.dtype == np.float64
+        np.testing.assert_array_equal(array, tensor.double().numpy())
 
 
 def test_what_came_over_is_the_hosts_own() -> None:
     tensor = torch.ones(3, dtype=torch.float64)
-    (found,) = to_host(tensor)
+    (array,) = to_host(tensor)
     tensor.zero_()
-    assert found.tolist() == [1.0, 1.0, 1.0]
-    found[0] = 7.0
+    assert array.tolist() == [1.0, 1.0, 1.0]
+    array[0] = 7.0
     assert tensor.tolist() == [0.0, 0.0, 0.0]
 
 

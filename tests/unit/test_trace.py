@@ -81,37 +81,37 @@ def assert_nested(slices: list[DrawnSlice]) -> None:
 
 def test_a_process_an_arm_and_tracks_a_seed(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = parse(steps, tmp_path / "trace.pftrace")
-    assert len(found.processes) == len(synthetic.ARMS)
-    names = set(found.processes.values())
+    trace = parse(steps, tmp_path / "trace.pftrace")
+    assert len(trace.processes) == len(synthetic.ARMS)
+    names = set(trace.processes.values())
     assert "classical-control" in names
     assert "hybrid-colocated (EMULATED)" in names
-    assert all(parent in found.processes for parent, _ in found.tracks.values())
-    iterations = [uuid for uuid, (_, name) in found.tracks.items() if "iterations" in name]
+    assert all(parent in trace.processes for parent, _ in trace.tracks.values())
+    iterations = [uuid for uuid, (_, name) in trace.tracks.items() if "iterations" in name]
     assert len(iterations) == len(synthetic.ARMS) * synthetic.SMALL.seeds
-    assert sum(drawn.track in iterations for drawn in found.slices) == len(steps)
+    assert sum(drawn.track in iterations for drawn in trace.slices) == len(steps)
 
 
 def test_slices_nest_and_take_time(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = parse(steps, tmp_path / "trace.pftrace")
-    for track in found.tracks:
-        assert_nested([drawn for drawn in found.slices if drawn.track == track])
-    calls = [drawn for drawn in found.slices if drawn.name.startswith("call ")]
+    trace = parse(steps, tmp_path / "trace.pftrace")
+    for track in trace.tracks:
+        assert_nested([drawn for drawn in trace.slices if drawn.track == track])
+    calls = [drawn for drawn in trace.slices if drawn.name.startswith("call ")]
     assert len(calls) == sum(step.call is not None for step in steps)
     assert {str(stage) for stage in synthetic.CLASSICAL_STAGES} <= {
-        d.name for d in found.slices if d.depth == 1
+        d.name for d in trace.slices if d.depth == 1
     }
 
 
 def test_losses_are_counters(tmp_path: Path) -> None:
     steps = synthetic.rows(synthetic.SMALL)
-    found = parse(steps, tmp_path / "trace.pftrace")
+    trace = parse(steps, tmp_path / "trace.pftrace")
     batch = [
-        value for uuid, values in found.values.items() if "batch" in found.tracks[uuid][1] for value in values
+        value for uuid, values in trace.values.items() if "batch" in trace.tracks[uuid][1] for value in values
     ]
     held_out = [
-        v for uuid, values in found.values.items() if "held-out" in found.tracks[uuid][1] for v in values
+        v for uuid, values in trace.values.items() if "held-out" in trace.tracks[uuid][1] for v in values
     ]
     assert sorted(batch) == sorted(step.batch_loss for step in steps)
     assert len(held_out) == sum(step.eval_loss is not None for step in steps)
@@ -142,10 +142,10 @@ def test_overlapping_stages_and_calls_still_nest(tmp_path: Path) -> None:
     steps = [
         replace(step, step=k, start_ns=5_000 * k, total_iteration_time_ns=5_000, call=call) for k in range(4)
     ]
-    found = parse(steps, tmp_path / "trace.pftrace")
-    for track in found.tracks:
-        assert_nested([drawn for drawn in found.slices if drawn.track == track])
-    assert sum(drawn.name.startswith("call ") for drawn in found.slices) == 4
+    trace = parse(steps, tmp_path / "trace.pftrace")
+    for track in trace.tracks:
+        assert_nested([drawn for drawn in trace.slices if drawn.track == track])
+    assert sum(drawn.name.startswith("call ") for drawn in trace.slices) == 4
 
 
 @pytest.mark.parametrize("stages", [(), (StageTiming(Stage.PROPOSE, 3, 0),)])
@@ -158,5 +158,5 @@ def test_a_call_without_time_is_still_a_slice(stages: tuple[StageTiming, ...]) -
 
 
 def test_an_empty_run_is_an_empty_trace(tmp_path: Path) -> None:
-    found = parse([], tmp_path / "trace.pftrace")
-    assert not found.slices
+    trace = parse([], tmp_path / "trace.pftrace")
+    assert not trace.slices

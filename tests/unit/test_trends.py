@@ -50,7 +50,7 @@ def test_a_change_is_reported_with_its_run_and_whether_it_is_worse(history: Hist
     add(history, 24, 12)
     trends = read_trends(history)
     assert [trend.metric for trend in trends.trends] == [GOODPUT, P99]
-    assert {(t.metric, one.points[change.index].run_id) for t, one, change in trends.changes} == {
+    assert {(t.metric, series.points[change.index].run_id) for t, series, change in trends.changes} == {
         (P99, "one-12"),
         (GOODPUT, "one-12"),
     }

@@ -109,15 +109,15 @@ def test_every_fault_is_listed_not_the_first(run: Path) -> None:
     (run / "latency.hlog").write_text("nonsense", encoding="utf-8")
     (run / "config.lock.toml").write_text("[bench]\nsedes = 3\n", encoding="utf-8")
     rmtree(run / "charts")
-    found = faults(run)
+    listed = faults(run)
     for start in (
         "trace.pftrace: is not a Perfetto",
         "latency.hlog: ",
         "config.lock.toml: ",
         "charts: does not hold a chart",
     ):
-        assert any(fault.startswith(start) for fault in found), (start, found)
-    assert any("did you mean 'seeds'" in fault for fault in found)
+        assert any(fault.startswith(start) for fault in listed), (start, listed)
+    assert any("did you mean 'seeds'" in fault for fault in listed)
 
 
 def test_a_percentile_that_its_rows_do_not_give_is_found(run: Path) -> None:
@@ -128,12 +128,12 @@ def test_a_percentile_that_its_rows_do_not_give_is_found(run: Path) -> None:
         del summary["metrics"]["quantum-raw.bind"]
 
     change_summary(run, better)  # type: ignore[arg-type]
-    found = "\n".join(faults(run))
-    assert "metrics.hybrid-colocated.added_latency.mean: says 1.0; the rows give" in found
-    assert "metrics.hybrid-colocated.quantum_share.value: says 0.5" in found
-    assert "arms.hybrid-colocated.calls: says 10000" in found
-    assert "metrics.quantum-raw.bind: is missing" in found
-    assert len(found.splitlines()) == 4
+    text = "\n".join(faults(run))
+    assert "metrics.hybrid-colocated.added_latency.mean: says 1.0; the rows give" in text
+    assert "metrics.hybrid-colocated.quantum_share.value: says 0.5" in text
+    assert "arms.hybrid-colocated.calls: says 10000" in text
+    assert "metrics.quantum-raw.bind: is missing" in text
+    assert len(text.splitlines()) == 4
 
 
 def test_a_gate_that_its_rows_do_not_give_is_found(run: Path) -> None:
@@ -155,8 +155,8 @@ def test_the_schema_is_checked_key_by_key(run: Path) -> None:
         del summary["clock"]
 
     change_summary(run, break_summary)
-    found = faults(run)
-    assert {fault.split(":")[1].strip() for fault in found} >= {"n", "nonsense", "clock"}
+    listed = faults(run)
+    assert {fault.split(":")[1].strip() for fault in listed} >= {"n", "nonsense", "clock"}
 
 
 def rewrite_rows(folder: Path, change: Callable[[list[StepRow]], list[StepRow]]) -> None:
@@ -166,9 +166,9 @@ def rewrite_rows(folder: Path, change: Callable[[list[StepRow]], list[StepRow]])
 
 def test_rows_that_are_lost_or_doubled_are_found(run: Path) -> None:
     rewrite_rows(run, lambda rows: [*rows[:5], *rows[6:], rows[0]])
-    found = "\n".join(faults(run))
-    assert "steps.parquet: classical-only, seed 0, step 0: occurs twice" in found
-    assert "steps missing: [5]" in found
+    text = "\n".join(faults(run))
+    assert "steps.parquet: classical-only, seed 0, step 0: occurs twice" in text
+    assert "steps missing: [5]" in text
 
 
 def test_a_stage_with_more_emulated_wait_than_time_is_found(run: Path) -> None:
@@ -206,10 +206,10 @@ def test_an_emulated_run_says_so_on_page_charts_and_trace(run: Path) -> None:
         for row in rows
     ]
     write_trace(unmarked, trace)
-    found = "\n".join(faults(run))
-    assert "report.html: the run was emulated and the page does not say EMULATED" in found
-    assert "charts/tail_latency.svg: the run was emulated" in found
-    assert "trace.pftrace: hybrid-colocated: waited for an emulation and is not marked EMULATED" in found
+    text = "\n".join(faults(run))
+    assert "report.html: the run was emulated and the page does not say EMULATED" in text
+    assert "charts/tail_latency.svg: the run was emulated" in text
+    assert "trace.pftrace: hybrid-colocated: waited for an emulation and is not marked EMULATED" in text
 
 
 def test_an_arm_on_the_emulation_cannot_call_itself_hardware(run: Path) -> None:
@@ -219,9 +219,9 @@ def test_an_arm_on_the_emulation_cannot_call_itself_hardware(run: Path) -> None:
             arm["emulated"] = False
 
     change_summary(run, hardware)
-    found = "\n".join(faults(run))
-    assert "arms.quantum-raw: ran on the emulated provider and is not marked" in found
-    assert "has emulated waits" in found
+    text = "\n".join(faults(run))
+    assert "arms.quantum-raw: ran on the emulated provider and is not marked" in text
+    assert "has emulated waits" in text
 
 
 @pytest.mark.parametrize(
@@ -246,9 +246,9 @@ def test_an_environment_of_unknown_origin_is_found(run: Path) -> None:
         del summary["environment"]["cpu"]
 
     change_summary(run, remove_cpu)  # type: ignore[arg-type]
-    found = faults(run)
-    assert any("environment.cpu: is missing" in fault for fault in found)
-    assert "machine.json: is not the environment of summary.json" in found
+    listed = faults(run)
+    assert any("environment.cpu: is missing" in fault for fault in listed)
+    assert "machine.json: is not the environment of summary.json" in listed
 
 
 def test_a_cost_that_its_rows_and_prices_do_not_give_is_found(run: Path) -> None:
@@ -269,8 +269,11 @@ def test_a_training_that_diverged_is_kept_read_and_said(run: Path, tmp_path: Pat
     folder.write_steps(rows)
     folder.write_summary(summarise(rows, facts()))
     assert faults(run) == []
-    said = [sentence.text for sentence in folder.read_summary().verdict.sentences]
-    assert "quantum-raw: no finite held-out loss to hold against classical-only's; training diverged." in said
+    sentences = [sentence.text for sentence in folder.read_summary().verdict.sentences]
+    assert (
+        "quantum-raw: no finite held-out loss to hold against classical-only's; training diverged."
+        in sentences
+    )
     with History(tmp_path / "history.db") as history:
         history.add(entry(run))
         assert history.trend("quantum-raw.loss") == []
@@ -298,7 +301,7 @@ def test_a_metric_cannot_pass_a_threshold_that_there_is_not(run: Path) -> None:
 )
 def test_settings_of_another_run_are_found(run: Path, lock: str, fault: str) -> None:
     (run / "config.lock.toml").write_text(lock, encoding="utf-8")
-    assert any(found.startswith(f"config.lock.toml: {fault}") for found in faults(run))
+    assert any(listed.startswith(f"config.lock.toml: {fault}") for listed in faults(run))
 
 
 def test_a_torn_page_and_a_torn_picture_are_found(run: Path) -> None:
@@ -354,8 +357,8 @@ def test_a_load_tests_figures_are_recomputed(load_test: Path) -> None:
     write(calls, file, mark_origin("another", emulated=True))
     assert faults(load_test) == ["calls.parquet: is of run another, and the summary of load-1"]
     write([replace(calls[0], completed_ns=calls[0].completed_ns + 10**9), *calls[1:]], file)
-    found = faults(load_test)
-    assert any("runs[0].latency.mean" in fault for fault in found)
+    listed = faults(load_test)
+    assert any("runs[0].latency.mean" in fault for fault in listed)
     write([replace(calls[0], completed_ns=0), *calls[1:]], file)
     assert any("time runs backwards" in fault for fault in faults(load_test))
     pq.write_table(pa.table({"run": [0]}), file)
@@ -409,7 +412,7 @@ def test_exit_codes_and_the_record(run: Path, tmp_path: Path) -> None:
     assert result.exit_code == 99
     assert "machine.json: is missing" in result.stdout
     assert not (tmp_path / "other.db").exists()
-    with History(history) as kept:
-        assert [point.run_id for point in kept.trend("quantum-raw.quantum_share")] == [entry(run).run_id]
+    with History(history) as store:
+        assert [point.run_id for point in store.trend("quantum-raw.quantum_share")] == [entry(run).run_id]
     missing = ran(str(tmp_path / "nothing")).exception
     assert isinstance(missing, SettingsError)

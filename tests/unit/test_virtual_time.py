@@ -18,18 +18,18 @@ def make_frozen_loop() -> VirtualLoop:
 
 def test_an_hour_passes_and_timers_keep_their_order() -> None:
     loop = make_frozen_loop()
-    seen: list[tuple[str, int]] = []
+    fired: list[tuple[str, int]] = []
 
     async def nap(name: str, seconds: float) -> None:
         await asyncio.sleep(seconds)
-        seen.append((name, round(loop.now_ns() / 1e9)))
+        fired.append((name, round(loop.now_ns() / 1e9)))
 
     async def both() -> None:
         await asyncio.gather(nap("long", 3600), nap("short", 2), nap("middle", 60))
 
     loop.run(both())
     loop.close()
-    assert seen == [("short", 2), ("middle", 60), ("long", 3600)]
+    assert fired == [("short", 2), ("middle", 60), ("long", 3600)]
 
 
 def test_two_runs_on_a_frozen_base_are_the_same_to_the_nanosecond() -> None:

@@ -185,7 +185,7 @@ class AnyQueue(RuleBasedStateMachine):
         self.names = 0
 
     def order(self) -> list[int]:
-        return [name for _, _, name in sorted(self.model, key=lambda one: (-one[0], one[1], one[2]))]
+        return [name for _, _, name in sorted(self.model, key=lambda entry: (-entry[0], entry[1], entry[2]))]
 
     @rule(deadline=st.integers(0, 5), priority=st.sampled_from(Priority))
     def put(self, deadline: int, priority: Priority) -> None:
@@ -196,10 +196,12 @@ class AnyQueue(RuleBasedStateMachine):
         if len(self.model) <= self.limit:
             assert back is None
             return
-        below = [one for one in self.model if one[0] < priority]
-        lowest = min((one[0] for one in below), default=priority)
+        below = [entry for entry in self.model if entry[0] < priority]
+        lowest = min((entry[0] for entry in below), default=priority)
         least_urgent = max(
-            (one for one in below if one[0] is lowest), key=lambda one: (one[1], one[2]), default=newcomer
+            (entry for entry in below if entry[0] is lowest),
+            key=lambda entry: (entry[1], entry[2]),
+            default=newcomer,
         )
         assert back == least_urgent[2]
         self.model.remove(least_urgent)
@@ -209,26 +211,26 @@ class AnyQueue(RuleBasedStateMachine):
         first = self.queue.peek(count)
         assert first == self.order()[:count]
         self.queue.take(first)
-        self.model = [one for one in self.model if one[2] not in first]
+        self.model = [entry for entry in self.model if entry[2] not in first]
 
     @rule(data=st.data())
     def take_any(self, data: st.DataObject) -> None:
-        taken = data.draw(st.lists(st.sampled_from(self.order()), unique=True)) if self.model else []
-        self.queue.take(taken)
-        self.model = [one for one in self.model if one[2] not in taken]
+        names = data.draw(st.lists(st.sampled_from(self.order()), unique=True)) if self.model else []
+        self.queue.take(names)
+        self.model = [entry for entry in self.model if entry[2] not in names]
 
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         leaver = data.draw(st.integers(0, self.names))
         self.queue.discard(leaver)
-        self.model = [one for one in self.model if one[2] != leaver]
+        self.model = [entry for entry in self.model if entry[2] != leaver]
 
     @invariant()
     def it_is_the_sorted_list(self) -> None:
         assert self.queue.peek(100) == self.order()
         assert len(self.queue) == len(self.model)
         if self.model:
-            assert self.queue.earliest_deadline_ns() == min(one[1] for one in self.model)
+            assert self.queue.earliest_deadline_ns() == min(entry[1] for entry in self.model)
 
 
 TestAnyQueue = AnyQueue.TestCase

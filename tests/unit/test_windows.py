@@ -27,7 +27,7 @@ def windows(every_s: float, lasts_s: float) -> CalibrationWindows:
 def profile(every_s: float, lasts_s: float) -> Profile:
     document = load("onprem-today").model_dump(by_alias=True)
     document["calibration"] = windows(every_s, lasts_s).model_dump()
-    document["not_modelled"] = [one for one in document["not_modelled"] if one["component"] != "calibration"]
+    document["not_modelled"] = [gap for gap in document["not_modelled"] if gap["component"] != "calibration"]
     return Profile.model_validate(document)
 
 
@@ -56,7 +56,7 @@ def test_windows_leave_time_for_jobs(every_s: float, lasts_s: float) -> None:
 
 def test_a_modelled_calibration_is_not_listed_as_left_out() -> None:
     document = load("onprem-today").model_dump(by_alias=True)
-    assert "calibration" in {one["component"] for one in document["not_modelled"]}
+    assert "calibration" in {gap["component"] for gap in document["not_modelled"]}
     document["calibration"] = windows(10.0, 2.0).model_dump()
     with pytest.raises(ValidationError, match="calibration must be either modelled or listed"):
         Profile.model_validate(document)
@@ -97,14 +97,14 @@ def test_at_the_endpoint_the_qpu_is_taken_between_two_jobs_and_comes_back_with_n
         assert await client.state(running) == "Completed"
         assert (await properties(client))["last_update_date"] == before["last_update_date"]
         assert await client.wait_ended(waiting) == "Completed"
-        held = [client.endpoint.job(job_id).locked[0] for job_id in (running, waiting)]
-        assert held[0].start_s < 10.0 < held[0].end_s
-        assert held[1].start_s == pytest.approx(held[0].end_s + 5.0, abs=1e-6)
+        spans = [client.endpoint.job(job_id).locked[0] for job_id in (running, waiting)]
+        assert spans[0].start_s < 10.0 < spans[0].end_s
+        assert spans[1].start_s == pytest.approx(spans[0].end_s + 5.0, abs=1e-6)
         after = await properties(client)
         assert after["last_update_date"] != before["last_update_date"]
         assert errors(after) != errors(before)
         # what waited for the QPU is not paid for
-        assert client.endpoint.account.consumed_s == pytest.approx(sum(it.seconds for it in held))
+        assert client.endpoint.account.consumed_s == pytest.approx(sum(span.seconds for span in spans))
         await client.endpoint.end()
 
     run_virtual(scenario())
@@ -133,8 +133,8 @@ def test_a_session_keeps_a_calibration_out_until_it_ends() -> None:
     run_virtual(scenario())
 
 
-async def properties(one: Any) -> Any:
-    return (await one.call("GET", "/backends/ibm_torino/properties")).json
+async def properties(client: Any) -> Any:
+    return (await client.call("GET", "/backends/ibm_torino/properties")).json
 
 
 def errors(document: Any) -> list[float]:

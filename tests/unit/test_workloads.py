@@ -36,13 +36,13 @@ def test_the_kernel_it_is_for_asks_and_its_answer_applies(build: object, kernel:
     workload: Workload = build(0)
     asking = workload.kernel(kernel, N)
     proposal = asking.propose(3, 7)
-    asked = proposal.subproblem
-    assert (asked.n, asked.kind, asked.base_version, asked.budget_ns) == (N, kernel, 3, 7)
+    subproblem = proposal.subproblem
+    assert (subproblem.n, subproblem.kind, subproblem.base_version, subproblem.budget_ns) == (N, kernel, 3, 7)
     again = asking.rebuild(proposal, 4)
-    np.testing.assert_allclose(again.quadratic, asked.quadratic, atol=1e-7)
-    np.testing.assert_allclose(again.linear, asked.linear, atol=1e-7)
-    assert (again.base_version, again.request_id) == (4, asked.request_id)
-    delta = asking.delta(proposal, Classical().solve(asked), 4)
+    np.testing.assert_allclose(again.quadratic, subproblem.quadratic, atol=1e-7)
+    np.testing.assert_allclose(again.linear, subproblem.linear, atol=1e-7)
+    assert (again.base_version, again.request_id) == (4, subproblem.request_id)
+    delta = asking.delta(proposal, Classical().solve(subproblem), 4)
     loss_before = workload.evaluate()
     change = workload.probe(delta)
     assert workload.evaluate() == loss_before
@@ -55,13 +55,13 @@ def test_the_kernel_it_is_for_asks_and_its_answer_applies(build: object, kernel:
 @pytest.mark.parametrize(("build", "kernel"), SERVED[:7])
 def test_the_same_seed_trains_the_same_model_and_asks_the_same(build: object, kernel: str) -> None:
     assert callable(build)
-    found = []
+    trainings = []
     for seed in (1, 1, 2):
         workload: Workload = build(seed)
         losses = [workload.step() for _ in range(3)]
-        found.append((losses, workload.kernel(kernel, N).propose(0, 0).subproblem.linear.tolist()))
-    assert found[0] == found[1]
-    assert found[0] != found[2]
+        trainings.append((losses, workload.kernel(kernel, N).propose(0, 0).subproblem.linear.tolist()))
+    assert trainings[0] == trainings[1]
+    assert trainings[0] != trainings[2]
 
 
 def test_building_leaves_the_callers_random_numbers_alone() -> None:
@@ -82,18 +82,18 @@ def test_each_network_holds_the_layers_its_kernel_needs(build: object, kind: typ
     assert callable(build)
     workload = build(0)
     assert isinstance(workload, Classifier)
-    found = [module for module in workload.model.modules() if isinstance(module, kind)]
-    assert len(found) >= 2
+    layers = [module for module in workload.model.modules() if isinstance(module, kind)]
+    assert len(layers) >= 2
 
 
 def test_a_rounded_network_trains_on_and_its_rounded_weights_stay() -> None:
     workload = digits_mlp.build_rounded(0)
-    held = workload.model.get_parameter("2.weight").clone()
+    rounded = workload.model.get_parameter("2.weight").clone()
     first = workload.model.get_parameter("0.weight").clone()
     before = workload.evaluate()
     for _ in range(100):
         workload.step()
-    assert torch.equal(workload.model.get_parameter("2.weight"), held)
+    assert torch.equal(workload.model.get_parameter("2.weight"), rounded)
     assert not torch.equal(workload.model.get_parameter("0.weight"), first)
     assert workload.evaluate() < before
 

@@ -52,9 +52,9 @@ def test_throughput_counts_the_arms_own_time() -> None:
     steps, summary = run()
     own = [step for step in steps if step.arm == "classical-only"]
     seconds = sum(step.total_iteration_time_ns for step in own) / 1e9
-    found = summary.throughput["classical-only"]
-    assert found.iterations_per_s == pytest.approx(len(own) / seconds)
-    assert found.samples_per_s == summary.arms["classical-only"].samples_per_s
+    throughput = summary.throughput["classical-only"]
+    assert throughput.iterations_per_s == pytest.approx(len(own) / seconds)
+    assert throughput.samples_per_s == summary.arms["classical-only"].samples_per_s
 
 
 def test_the_verdict_says_where_calls_break_even_and_what_faster_ones_could_give() -> None:
