@@ -20,7 +20,7 @@ class Measured:
     """One run of the script."""
 
     awaited: Series
-    asked: Series
+    unawaited: Series
     beside: Beside
     sustained: Sustained
     wired: WireResult
@@ -33,7 +33,7 @@ class Measured:
         durable, wired = self.durable, self.wired
         return (
             self.awaited,
-            self.asked,
+            self.unawaited,
             self.beside.calls,
             wired.solve,
             wired.echo,
@@ -69,7 +69,7 @@ def metrics(measured: Measured) -> dict[str, float]:
     wired, durable, sustained = measured.wired, measured.durable, measured.sustained
     figures = {
         **_percentiles("inprocess_overhead", measured.awaited),
-        **_percentiles("inprocess_from_thread", measured.asked),
+        **_percentiles("inprocess_from_thread", measured.unawaited),
         **_percentiles("inprocess_overhead_while_training", measured.beside.calls),
         **_percentiles("grpc_mtls_overhead", wired.solve),
         **_percentiles("grpc_echo", wired.echo),

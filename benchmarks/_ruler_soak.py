@@ -70,17 +70,17 @@ class Held:
 
 @dataclass(slots=True)
 class Arm:
-    """B of a series. speaks: the metrics that must settle; held: all of them, after the last look."""
+    """B of a series. speaks: the metrics that must settle; results: all of them, after the last look."""
 
     name: str
     planted: Planted
     speaks: tuple[str, ...]
-    held: dict[str, Held] = field(default_factory=dict)
+    results: dict[str, Held] = field(default_factory=dict)
 
     @property
     def is_settled(self) -> bool:
         """Whether more pairs would change nothing."""
-        results = [self.held[metric].result for metric in self.speaks if metric in self.held]
+        results = [self.results[metric].result for metric in self.speaks if metric in self.results]
         return bool(results) and Result.INCONCLUSIVE not in results
 
 
@@ -111,8 +111,8 @@ class Soak:
                 self._pair(pair, todo)
             pairs_made = look
             for arm in todo:
-                arm.held = self._compare(arm.name)
-                results = ", ".join(f"{name} {metric.result}" for name, metric in arm.held.items())
+                arm.results = self._compare(arm.name)
+                results = ", ".join(f"{name} {metric.result}" for name, metric in arm.results.items())
                 _say(f"{arm.name}: {results}")
 
     def _pair(self, number: int, arms: Iterable[Arm]) -> None:
@@ -154,7 +154,7 @@ class Soak:
         ended = self._ran("compare", str(self.folder / BASELINE), str(self.folder / name), "--json")
         if ended.returncode not in {0, 99}:
             raise SystemExit(f"{name}: compare ended with {ended.returncode}: {ended.stderr.strip()}")
-        return {metric: Held.of(found) for metric, found in json.loads(ended.stdout)["metrics"].items()}
+        return {metric: Held.of(value) for metric, value in json.loads(ended.stdout)["metrics"].items()}
 
     def _settings(self) -> Path:
         file = self.folder / "shotclock.toml"

@@ -117,7 +117,7 @@ class Row:
         single = nn.Linear(whole.reference.shape[1], 1)
         with torch.no_grad():
             single.weight.copy_(whole.reference[number : number + 1])
-            self._seen: Tensor = self._network.model.get_submodule("0")(digits().train_x).relu()
+            self._activations: Tensor = self._network.model.get_submodule("0")(digits().train_x).relu()
         self._alone = nn.Sequential(RoundedLinear(single, bits=2))
         self._into = whole.weight.detach()[number]
         self.kernel = Rounding(self._alone, self, N, self.seed)
@@ -125,7 +125,7 @@ class Row:
     def inputs(self, layer: str) -> Tensor:
         """See `Activations.inputs`: what stands before the row never moves."""
         del layer
-        return self._seen
+        return self._activations
 
     def loss(self) -> float:
         """eᵀHe."""

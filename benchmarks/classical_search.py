@@ -52,7 +52,9 @@ def main() -> None:
     for name, solve in _solvers().items():
         solve(families["rounding"][0])
         began = time.perf_counter()
-        misses = [sum(_is_missed(solve, one) for one in instances) for instances in families.values()]
+        misses = [
+            sum(_is_missed(solve, instance) for instance in instances) for instances in families.values()
+        ]
         each_ms = (time.perf_counter() - began) / count * 1e3
         print(f"| {name} | {' | '.join(map(str, misses))} | {sum(misses)} | {each_ms:.2f} |")
 
@@ -81,9 +83,9 @@ def _convert(subproblem: Subproblem) -> dimod.BinaryQuadraticModel:
     return dimod.BinaryQuadraticModel(subproblem.linear, upper, subproblem.offset, dimod.BINARY)
 
 
-def _best(found: dimod.SampleSet) -> Bits:
-    order = np.argsort(list(found.variables))
-    bits: Bits = found.record.sample[int(found.record.energy.argmin())][order].astype(np.uint8)
+def _best(samples: dimod.SampleSet) -> Bits:
+    order = np.argsort(list(samples.variables))
+    bits: Bits = samples.record.sample[int(samples.record.energy.argmin())][order].astype(np.uint8)
     return bits
 
 

@@ -140,8 +140,8 @@ def measure(effort: Effort, attacks: tuple[str, ...] = ()) -> Measured:
         with serving(site, names) as running:
             port, sigterm_s = running.grpc_port, 0.0
             _observe(site, port, 2.0, 0)  # connections, and the first calls
-            for left in reversed(range(effort.rounds)):
-                _tell(f"{left + 1} more rounds")
+            for rounds_to_go in reversed(range(effort.rounds)):
+                _tell(f"{rounds_to_go + 1} more rounds")
                 with offering(site, HEAVY, port, SHARE_PER_S):
                     baseline.add(_observe(site, port, seconds, next(seeds)))
                 with offering(site, HEAVY, port, TIMES * SHARE_PER_S):
@@ -151,7 +151,7 @@ def measure(effort: Effort, attacks: tuple[str, ...] = ()) -> Measured:
                     attacking(site, port, running.http_port, attacks or (*CALLERS, SILENT)) as calls,
                 ):
                     attacked.add(_observe(site, port, seconds, next(seeds)))
-                    if not left:
+                    if not rounds_to_go:
                         sigterm_s = running.terminate_s()
                 sent.update(calls)
             size = running.stderr.stat().st_size
@@ -194,10 +194,10 @@ def markdown(measured: Measured) -> list[str]:
 
 def _list_causes(rows: Sequence[tuple[str, Window]]) -> list[str]:
     """One paragraph, none where every call had samples."""
-    found = [
+    causes = [
         f"{what}: {cause} {count}" for what, window in rows for cause, count in sorted(window.without.items())
     ]
-    return [f"Calls without samples: {'; '.join(found)}.", ""] if found else []
+    return [f"Calls without samples: {'; '.join(causes)}.", ""] if causes else []
 
 
 def _observe(site: Site, port: int, seconds: float, seed: int) -> Window:

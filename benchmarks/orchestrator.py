@@ -70,14 +70,14 @@ def measure(effort: Effort) -> Measured:
     carried = _orchestrator_payload.measure(sizes, effort.trips)
     with system() as running:
         _tell(f"in process: {effort.single} calls, two ways")
-        awaited, asked = inprocess.single_stream(running, effort.single)
+        awaited, unawaited = inprocess.single_stream(running, effort.single)
         _tell(f"sustained: {effort.sustained} calls")
         sustained = inprocess.sustain(running, effort.sustained)
         _tell(f"paid: {effort.paid} calls")
         durable = _orchestrator_paid.measure(running, effort.paid)
         _tell(f"beside training: {effort.training} calls")
         beside = inprocess.beside_training(running, effort.training)
-    measured = Measured(awaited, asked, beside, sustained, wired, durable, carried)
+    measured = Measured(awaited, unawaited, beside, sustained, wired, durable, carried)
     measured.check()
     return measured
 

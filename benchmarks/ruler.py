@@ -107,9 +107,9 @@ def markdown(ruler: Ruler) -> list[str]:
         "| injected | comparisons | counted | how often | inconclusive | pairs: half of them, 95 % of them |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {name} | {caught.comparisons:,} | {what} | {count:,} | {left} | "
+            f"| {name} | {caught.comparisons:,} | {what} | {count:,} | {inconclusive} | "
             f"{caught.pairs[0]}, {caught.pairs[1]} |"
-            for name, caught, what, count, left in rows
+            for name, caught, what, count, inconclusive in rows
         ),
     ]
 

@@ -70,17 +70,17 @@ def plant_arms(soak: Soak) -> tuple[Arm, Arm, Arm]:
 def wrong(arms: tuple[Arm, Arm, Arm]) -> bool:
     """Whether the gate was wrong; an inconclusive result does not count as wrong."""
     same, *changed = arms
-    failed = any(arm_held.result is Result.FAIL for arm_held in same.held.values())
-    return failed or any(arm.held[arm.speaks[0]].result is Result.PASS for arm in changed)
+    failed = any(arm_held.result is Result.FAIL for arm_held in same.results.values())
+    return failed or any(arm.results[arm.speaks[0]].result is Result.PASS for arm in changed)
 
 
 def figures(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> dict[str, float | None]:
     """Metric → number; a result that came is 1, one that did not is 0."""
     same, slower, tail = arms
     numbers: dict[str, float | None] = {
-        "aa_failed": float(any(arm_held.result is Result.FAIL for arm_held in same.held.values())),
-        "planted_p50_caught": float(slower.held[P50].result is Result.FAIL),
-        "planted_p99_caught": float(tail.held[P99].result is Result.FAIL),
+        "aa_failed": float(any(arm_held.result is Result.FAIL for arm_held in same.results.values())),
+        "planted_p50_caught": float(slower.results[P50].result is Result.FAIL),
+        "planted_p99_caught": float(tail.results[P99].result is Result.FAIL),
         "baseline_p50_ms": soak.p50_ms,
         "baseline_p99_ms": soak.p99_ms,
         "runs": soak.runs,
@@ -89,7 +89,7 @@ def figures(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> dict[str,
     }
     for arm in arms:
         for quantile, metric in (("p50", P50), ("p99", P99)):
-            arm_held, name = arm.held[metric], f"{arm.name.replace('-', '_')}_{quantile}"
+            arm_held, name = arm.results[metric], f"{arm.name.replace('-', '_')}_{quantile}"
             numbers[f"{name}_pairs"] = arm_held.pairs
             numbers[f"{name}_settled"] = float(arm_held.result is not Result.INCONCLUSIVE)
             for key, value in (("change", arm_held.change), ("low", arm_held.low), ("high", arm_held.high)):
@@ -115,11 +115,11 @@ def markdown(soak: Soak, arms: tuple[Arm, Arm, Arm], minutes: float) -> list[str
         "",
         "| injected in B | metric | result | B slower by | pairs |",
         "|---|---|---|---|---|",
-        _row("nothing", "p50", same.held[P50]),
-        _row("nothing", "p99", same.held[P99]),
-        _row(f"{1e3 * slower.planted.added_s:.2f} ms on every job", "p50", slower.held[P50]),
-        _row(f"{1e3 * tail.planted.tail_s:.1f} ms at the waits' p99", "p99", tail.held[P99]),
-        _row("the same", "p50", tail.held[P50]),
+        _row("nothing", "p50", same.results[P50]),
+        _row("nothing", "p99", same.results[P99]),
+        _row(f"{1e3 * slower.planted.added_s:.2f} ms on every job", "p50", slower.results[P50]),
+        _row(f"{1e3 * tail.planted.tail_s:.1f} ms at the waits' p99", "p99", tail.results[P99]),
+        _row("the same", "p50", tail.results[P50]),
     ]
 
 

@@ -95,7 +95,7 @@ def main() -> None:
 async def _ask_all(target: str, calls: int) -> list[Answered]:
     dispatcher = GrpcDispatcher(connect(target, Insecure()))
     try:
-        return [await _ask(dispatcher, one) for n in SIZES for one in _subproblems(n, calls)]
+        return [await _ask(dispatcher, subproblem) for n in SIZES for subproblem in _subproblems(n, calls)]
     finally:
         await dispatcher.close()
 
@@ -135,17 +135,17 @@ def _markdown(answered: list[Answered]) -> list[str]:
         "| annealing, ms | tabu, ms | overruns | samples by |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for n in dict.fromkeys(one.n for one in answered):
-        rows = [one for one in answered if one.n == n]
-        done = [one for one in rows if isinstance(one.outcome, Done) and one.outcome.samples.shots]
-        overruns = sum(one.outcome.provenance.emulator_overrun for one in rows)
-        simulation = find_worst(one.outcome.provenance.simulation for one in rows)
-        job_ms = np.mean([_job_ms(one.outcome) for one in done]) if done else float("nan")
-        qpu_s = np.mean([one.outcome.provenance.qpu_s for one in done]) if done else float("nan")
-        gains = [_mean_gain(done, name) for name in ("qpu", "annealing", "tabu")]
-        times = [np.median([one.times_ms[name] for one in rows]) for name in ("annealing", "tabu")]
+    for n in dict.fromkeys(call.n for call in answered):
+        rows = [call for call in answered if call.n == n]
+        solved = [call for call in rows if isinstance(call.outcome, Done) and call.outcome.samples.shots]
+        overruns = sum(call.outcome.provenance.emulator_overrun for call in rows)
+        simulation = find_worst(call.outcome.provenance.simulation for call in rows)
+        job_ms = np.mean([_job_ms(call.outcome) for call in solved]) if solved else float("nan")
+        qpu_s = np.mean([call.outcome.provenance.qpu_s for call in solved]) if solved else float("nan")
+        gains = [_mean_gain(solved, name) for name in ("qpu", "annealing", "tabu")]
+        times = [np.median([call.times_ms[name] for call in rows]) for name in ("annealing", "tabu")]
         lines.append(
-            f"| {n} | {len(done)} of {len(rows)} | {_depth(n)} | {job_ms:,.0f} | {qpu_s:.2f} | "
+            f"| {n} | {len(solved)} of {len(rows)} | {_depth(n)} | {job_ms:,.0f} | {qpu_s:.2f} | "
             f"{' | '.join(f'{gain:.3f}' for gain in gains)} | {' | '.join(f'{ms:.1f}' for ms in times)} | "
             f"{overruns} | {simulation} |"
         )
@@ -159,9 +159,9 @@ def _job_ms(outcome: Outcome) -> float:
 
 def _mean_gain(rows: list[Answered], name: str) -> float:
     shares = [
-        (one.energies["greedy"] - one.energies[name]) / (one.energies["greedy"] - one.optimum)
-        for one in rows
-        if one.energies["greedy"] > one.optimum + 1e-9
+        (call.energies["greedy"] - call.energies[name]) / (call.energies["greedy"] - call.optimum)
+        for call in rows
+        if call.energies["greedy"] > call.optimum + 1e-9
     ]
     return float(np.mean([max(0.0, share) for share in shares])) if shares else float("nan")
 

@@ -53,14 +53,14 @@ def _run(script: Path, *words: str) -> str:
 
 def replace_section(page: Path, markdown: str) -> None:
     """Replaces the section with this one's heading, or adds it at the end."""
-    heading, _, rest = markdown.partition("\n")
+    heading, _, body = markdown.partition("\n")
     date = datetime.now(UTC).date().isoformat()
-    section = f"{heading}\n\nMeasured by itself on {date}: {machine()}.\n{rest}"
+    section = f"{heading}\n\nMeasured by itself on {date}: {machine()}.\n{body}"
     sections = re.split(r"^(?=## )", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    places = [number for number, one in enumerate(sections) if one.partition("\n")[0] == heading]
+    places = [number for number, text in enumerate(sections) if text.partition("\n")[0] == heading]
     at = places[0] if places else len(sections)
     sections[at : at + 1] = [section]
-    page.write_text("\n".join(one.rstrip("\n") + "\n" for one in sections), encoding="utf-8")
+    page.write_text("\n".join(text.rstrip("\n") + "\n" for text in sections), encoding="utf-8")
     print(page)
 
 

@@ -217,7 +217,7 @@ def run_phases(*spells: LoadPhase, seed: int = 1) -> Coroutine[Any, Any, LoadRec
 class _Run:
     def __init__(self, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
-        self._asked = [
+        self._subproblems = [
             replace(random_subproblem(N, number), budget_ns=DEADLINE_MS * NS_PER_MS) for number in range(64)
         ]
         self._story = LoadRecord()
@@ -233,7 +233,7 @@ class _Run:
             overload_wait_ms=100,
             shots=ShotLimits(SHOTS, SHOTS),
         )
-        await self._system.orchestrator.start(self._asked[0])
+        await self._system.orchestrator.start(self._subproblems[0])
         self._began, at = loop.time(), 0.0
         calls: set[asyncio.Task[None]] = set()
         for spell in spells:
@@ -257,7 +257,7 @@ class _Run:
         return story
 
     async def _call(self, due_s: float, number: int) -> None:
-        outcome = await self._system.orchestrator.solve(self._asked[number % len(self._asked)])
+        outcome = await self._system.orchestrator.solve(self._subproblems[number % len(self._subproblems)])
         now = asyncio.get_running_loop().time() - self._began
         self._look(now)
         self._story.rows.append(Row(due_s, now - due_s, outcome))

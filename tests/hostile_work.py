@@ -54,8 +54,8 @@ def recall() -> int:
 class Panic(BaseException):
     """As a panic of Rust's is in Python: no Exception, and not to be read back."""
 
-    def __init__(self, one: str, other: str) -> None:
-        super().__init__(one + other)
+    def __init__(self, first: str, other: str) -> None:
+        super().__init__(first + other)
 
 
 def panic() -> None:

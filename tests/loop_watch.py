@@ -15,10 +15,10 @@ from shotclock.domain.subproblem import Subproblem
 
 
 class LoopWatch(importlib.abc.MetaPathFinder):
-    """From `begin` on; `found` names each, and `answers` how each call ended."""
+    """From `begin` on; `events` names each, and `answers` how each call ended."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.events: list[str] = []
         self.answers: list[str] = []
         self._watching = False
 
@@ -47,11 +47,11 @@ class LoopWatch(importlib.abc.MetaPathFinder):
 
     def report(self) -> None:
         """As JSON on stdout."""
-        sys.stdout.write(json.dumps({"found": self.found, "answers": self.answers}) + "\n")
+        sys.stdout.write(json.dumps({"events": self.events, "answers": self.answers}) + "\n")
 
     def _note(self, what: str) -> None:
         if self._watching and asyncio._get_running_loop() is not None:
-            self.found.append(what)
+            self.events.append(what)
 
 
 def subproblems(budget_ns: int, *sizes: int) -> list[Subproblem]:

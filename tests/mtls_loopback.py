@@ -70,7 +70,7 @@ class ScriptedDispatcher:
 
     solves: Callable[[Subproblem], Awaitable[Outcome]] = at_once
     executes: Callable[[CircuitSpec], Awaitable[CircuitOutcome]] = execute
-    asked: deque[Subproblem] = field(default_factory=lambda: deque(maxlen=64))
+    subproblems: deque[Subproblem] = field(default_factory=lambda: deque(maxlen=64))
     circuits: list[CircuitSpec] = field(default_factory=list)
     decisions: list[tuple[str, Decision]] = field(default_factory=list)
     solved: int = 0
@@ -78,7 +78,7 @@ class ScriptedDispatcher:
     cancelled: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
-        self.asked.append(subproblem)
+        self.subproblems.append(subproblem)
         self.solved += 1
         self.began.release()
         try:
@@ -118,9 +118,9 @@ class ScriptedOperations:
         self.now = replace(self.now, phase=Phase.READY)
 
 
-async def never(asked: Subproblem | CircuitSpec) -> Outcome:
+async def never(work: Subproblem | CircuitSpec) -> Outcome:
     await asyncio.Event().wait()
-    raise AssertionError(asked)
+    raise AssertionError(work)
 
 
 @dataclass

@@ -60,13 +60,13 @@ class OnPremises(ThreadingHTTPServer):
         named = {f"{RESOURCE}_QRMI_IBM_QS_{name}": value for name, value in own.items()}
         return named | {f"{RESOURCE}_QRMI_JOB_TIMEOUT_SECONDS": "100"}
 
-    def start(self, asked: Any) -> None:
+    def start(self, job: Any) -> None:
         """Runs a job: its input lies in the bucket, and its results go there."""
-        key = urlsplit(asked["storage"]["input"]["presigned_url"]).path
+        key = urlsplit(job["storage"]["input"]["presigned_url"]).path
         params = json.loads(self.objects[key])
         count = len(params["pubs"])
         seeds = tuple(range(count))
-        ran = execute(Chip(DEVICE), asked["program_id"], json.dumps(params), (0.0,) * count, seeds)
+        ran = execute(Chip(DEVICE), job["program_id"], json.dumps(params), (0.0,) * count, seeds)
         span = {name: {"__type__": "datetime", "__value__": at} for name, at in SPAN.items()}
         spans = [{"__type__": "DoubleSliceSpan", "__value__": {**span, "data_slices": {}}}]
         metadata = {
@@ -74,17 +74,17 @@ class OnPremises(ThreadingHTTPServer):
         }
         value = {"pub_results": json.loads(ran.results), "metadata": metadata}
         document = {"__type__": "PrimitiveResult", "__value__": value}
-        self.objects[f"/{BUCKET}/results_{asked['id']}.json"] = json.dumps(document).encode()
-        self.jobs[asked["id"]] = {
-            "id": asked["id"],
-            "backend": asked["backend"],
-            "program_id": asked["program_id"],
+        self.objects[f"/{BUCKET}/results_{job['id']}.json"] = json.dumps(document).encode()
+        self.jobs[job["id"]] = {
+            "id": job["id"],
+            "backend": job["backend"],
+            "program_id": job["program_id"],
             "status": self.outcome,
             "created_time": SPAN["start"],
             "end_time": SPAN["stop"],
-            "log_level": asked["log_level"],
-            "storage": asked["storage"],
-            "timeout_secs": asked["timeout_secs"],
+            "log_level": job["log_level"],
+            "storage": job["storage"],
+            "timeout_secs": job["timeout_secs"],
             "usage": {"quantum_nanoseconds": 2_000_000_000},
         }
 
@@ -128,8 +128,8 @@ class _Requests(BaseHTTPRequestHandler):
             "/configuration": json.loads(server.documents.configuration),
             "/properties": json.loads(server.documents.properties),
         }
-        found = parts.get(path.removeprefix(f"/v1/backends/{RESOURCE}"))
-        return (404, {"status_code": 404, "title": "Not found"}) if found is None else (200, found)
+        part = parts.get(path.removeprefix(f"/v1/backends/{RESOURCE}"))
+        return (404, {"status_code": 404, "title": "Not found"}) if part is None else (200, part)
 
     def _object(self, path: str, body: bytes) -> tuple[int, Any]:
         if self.command == "PUT":

@@ -81,17 +81,17 @@ class Call:
 
 @dataclass
 class FakeCaller:
-    """A Caller; `asked` are its calls in order. at_once: whether they have arrived as soon as asked."""
+    """A Caller; calls: those asked for, in order. at_once: whether they have arrived as soon as asked."""
 
     answer: Callable[[Subproblem], Outcome] = answer_optimum
     at_once: bool = True
-    asked: list[Call] = field(default_factory=list)
-    told: list[tuple[str, Decision]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    decisions: list[tuple[str, Decision]] = field(default_factory=list)
 
     def record_decision(self, request_id: str, decision: Decision) -> None:
-        self.told.append((request_id, decision))
+        self.decisions.append((request_id, decision))
 
     def ask(self, subproblem: Subproblem) -> Call:
         call = Call(subproblem, self.answer, self.at_once)
-        self.asked.append(call)
+        self.calls.append(call)
         return call

@@ -50,14 +50,14 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, default=Path(".fuzz"), help="folder (default .fuzz)")
     arguments = parser.parse_args()
     _write("| target | executions | s | corpus | findings |\n|---|---|---|---|---|")
-    found = []
+    results = []
     for name in arguments.targets.split(","):
-        one = run_target(name, arguments.corpus / name, arguments.seconds)
-        found.append(one)
-        findings = ", ".join(one.findings) or "none"
-        _write(f"| {name} | {one.executions} | {one.seconds:.0f} | {one.corpus} | {findings} |")
-    _write(f"\n{sum(one.executions for one in found)} executions")
-    return int(any(one.findings for one in found))
+        result = run_target(name, arguments.corpus / name, arguments.seconds)
+        results.append(result)
+        findings = ", ".join(result.findings) or "none"
+        _write(f"| {name} | {result.executions} | {result.seconds:.0f} | {result.corpus} | {findings} |")
+    _write(f"\n{sum(result.executions for result in results)} executions")
+    return int(any(result.findings for result in results))
 
 
 def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
@@ -79,13 +79,13 @@ def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
     ended = subprocess.run(
         command, cwd=TESTS, stderr=subprocess.PIPE, text=True, errors="replace", check=False
     )
-    taken = time.monotonic() - began
+    duration_s = time.monotonic() - began
     executed = re.search(r"number_of_executed_units:\s*(\d+)", ended.stderr)
     findings = tuple(sorted(path.name for path in folder.glob("finding-*")))
     if executed is None and not findings:
         sys.exit(f"soak-fuzz: {name} did not run: {ended.stderr[-2000:]}")
-    kept = sum(1 for _ in folder.iterdir()) - len(findings)
-    return Fuzzed(int(executed[1]) if executed else 0, taken, kept, findings)
+    inputs = sum(1 for _ in folder.iterdir()) - len(findings)
+    return Fuzzed(int(executed[1]) if executed else 0, duration_s, inputs, findings)
 
 
 def seeds(name: str) -> list[bytes]:

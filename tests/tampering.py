@@ -58,17 +58,17 @@ NONSENSE = {
 
 @dataclass
 class Rule:
-    """Changes the answers to requests of this kind; left: to how many. forwarded: the endpoint sees them."""
+    """Changes answers to requests of this kind; remaining: to how many. forwarded: the endpoint sees it."""
 
     method: str
     path: re.Pattern[str]
     change: Change
-    left: int
+    remaining: int
     forwarded: bool
 
 
 class Tampering(ThreadingHTTPServer):
-    """seen: every request as "METHOD path" in order; bodies: of those that had one."""
+    """requests: every request as "METHOD path" in order; bodies: of those that had one."""
 
     daemon_threads = True
 
@@ -77,7 +77,7 @@ class Tampering(ThreadingHTTPServer):
         self.behind = urlsplit(behind).netloc
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.rules: list[Rule] = []
-        self.seen: list[str] = []
+        self.requests: list[str] = []
         self.bodies: list[tuple[str, Any]] = []
 
     def answer(
@@ -91,13 +91,13 @@ class Tampering(ThreadingHTTPServer):
     def count(self, request: str) -> int:
         """How many requests of this kind there were."""
         method, path = request.split(" ", 1)
-        pairs = (entry.split(" ", 1) for entry in self.seen)
+        pairs = (entry.split(" ", 1) for entry in self.requests)
         return sum(verb == method and re.search(path, where) is not None for verb, where in pairs)
 
     def rule_for(self, method: str, path: str) -> Rule | None:
         for rule in self.rules:
-            if rule.left and rule.method == method and rule.path.search(path):
-                rule.left -= 1
+            if rule.remaining and rule.method == method and rule.path.search(path):
+                rule.remaining -= 1
                 return rule
         return None
 
@@ -109,7 +109,7 @@ class _Requests(BaseHTTPRequestHandler):
     def _any(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = urlsplit(self.path).path
-        self.server.seen.append(f"{self.command} {path}")
+        self.server.requests.append(f"{self.command} {path}")
         if body:
             self.server.bodies.append((f"{self.command} {path}", body))
         rule = self.server.rule_for(self.command, path)
@@ -141,8 +141,8 @@ class _Requests(BaseHTTPRequestHandler):
             upstream.request(self.command, self.path, body or None, headers)
             response = upstream.getresponse()
             # QRMI's client reads a body by its content type.
-            kept = {"content-type": response.headers.get("content-type") or "application/json"}
-            return Answer(response.status, response.read(), kept)
+            answer_headers = {"content-type": response.headers.get("content-type") or "application/json"}
+            return Answer(response.status, response.read(), answer_headers)
         finally:
             upstream.close()
 

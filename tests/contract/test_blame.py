@@ -42,22 +42,22 @@ def state(system: System) -> BreakerState:
 
 
 class Losing(ScriptedProvider):
-    """Loses its jobs to a fault of this host, except every `kept`-th."""
+    """Loses its jobs to a fault of this host, except every `keeps_every`-th."""
 
-    def __init__(self, kept: int, fault: WorkerFault) -> None:
+    def __init__(self, keeps_every: int, fault: WorkerFault) -> None:
         super().__init__(LoopClock(), afterwards=Reply(0.01), predicted_s=0.01)
-        self._kept = kept
+        self._keeps_every = keeps_every
         self._fault = fault
 
     async def collect(self, accepted: Accepted) -> Execution:
         execution = await super().collect(accepted)
-        if self.submits % self._kept:
+        if self.submits % self._keeps_every:
             raise WorkerError(self._fault, "lost", 0, 1, "worker processes lost")
         return execution
 
 
-def losing(kept: int, fault: WorkerFault = WorkerFault.DIED, **words: Any) -> Callable[[], System]:
-    return lambda: System(Losing(kept, fault), **words)
+def losing(keeps_every: int, fault: WorkerFault = WorkerFault.DIED, **words: Any) -> Callable[[], System]:
+    return lambda: System(Losing(keeps_every, fault), **words)
 
 
 def test_jobs_lost_with_their_workers_run_again_and_leave_the_breaker_closed() -> None:
@@ -183,7 +183,7 @@ def test_a_template_that_cannot_be_compiled_is_a_matter_of_capacity(fault: Worke
     simulate(make_scripted(synthesizer=synthesizer), work)
 
 
-@pytest.mark.parametrize("fault", [one for one in WorkerFault if one is not WorkerFault.MEMORY])
+@pytest.mark.parametrize("fault", [each for each in WorkerFault if each is not WorkerFault.MEMORY])
 def test_a_circuit_that_cannot_be_compiled_is_a_matter_of_capacity(fault: WorkerFault) -> None:
     async def work(system: System) -> None:
         outcome = await system.orchestrator.execute(circuit())

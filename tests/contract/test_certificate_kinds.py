@@ -91,10 +91,10 @@ def site(tmp_path: Path) -> Site:
 def expect_refusal(server: TlsFiles, client: TlsFiles, path: Path) -> str:
     with pytest.raises(MachineError) as caught:
         ask(server, client)
-    said = str(caught.value)
-    assert said.startswith(f"{path}: ")
-    assert "\n" not in said
-    return said
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message
 
 
 @pytest.mark.parametrize("kind", sorted(KEYS))

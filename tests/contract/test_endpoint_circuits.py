@@ -112,7 +112,7 @@ def test_a_circuit_that_cannot_be_timed_or_run_is_refused_at_its_submit(build: B
 
 
 def test_a_parameter_takes_an_rzz_no_further_than_its_calibration() -> None:
-    circuit = circuit_of(lambda one: one.rzz(Parameter("a"), 0, 1))
+    circuit = circuit_of(lambda circuit: circuit.rzz(Parameter("a"), 0, 1))
 
     async def scenario() -> None:
         client = open_client()

@@ -94,7 +94,7 @@ def test_values_are_those_of_qiskits_estimator_but_for_the_devices_noise(level: 
     async def scenario() -> None:
         circuit, values = ansatz(), np.linspace(0.2, 2.4, 24).reshape(2, 12)
         isa = compile_circuit(circuit)
-        observables = [[one] for one in lay_out(isa)]
+        observables = [[observable] for observable in lay_out(isa)]
         result, job = await estimate(open_client(), params((isa, observables, values), level=level))
         data = result[0].data
         assert data.evs.shape == data.stds.shape == data.ensemble_standard_error.shape == (3, 2)

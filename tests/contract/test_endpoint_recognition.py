@@ -248,8 +248,8 @@ def test_templates_side_by_side_are_shot_apart_and_independently(aer_runs: list[
     circuits = tuple(on_device(n, seed=n, first=first) for n, first in ((3, 0), (2, 4), (5, 7)))
     row = sample_row(compose_pub(Pub(circuits), 133))
     assert aer_runs == []
-    for number, one in enumerate(circuits):
-        ideal = with_noise(probabilities(one.parameters), one.qubits)
+    for number, circuit in enumerate(circuits):
+        ideal = with_noise(probabilities(circuit.parameters), circuit.qubits)
         assert goodness_of_fit(row[f"c{number}"], ideal) > ALPHA / TESTS
     registers, _ = shooting.shoot(
         Swept(compose_pub(Pub(circuits), 133), SHOTS, np.zeros((1, 0))), NOISE, 1, HERE

@@ -91,7 +91,7 @@ def p99_beside_circuits(sends_circuits: bool) -> float:
     async def send_circuits(system: System) -> None:
         spec = CircuitSpec("x", 64, budget_ns=1_000 * NS_PER_MS, caller="circuits")
         ended = [await system.orchestrator.execute(spec) for _ in range(60)]
-        assert sum(isinstance(one, Executed) for one in ended) >= 0.9 * len(ended)
+        assert sum(isinstance(outcome, Executed) for outcome in ended) >= 0.9 * len(ended)
 
     async def work(system: System) -> float:
         sending = asyncio.create_task(send_circuits(system)) if sends_circuits else None
@@ -197,7 +197,7 @@ def test_circuits_of_one_caller_do_not_wait_for_all_of_anothers_to_be_compiled()
         many = [asyncio.create_task(system.orchestrator.execute(spec)) for _ in range(20)]
         await asyncio.sleep(0.01)
         assert isinstance(await system.orchestrator.execute(replace(spec, caller="one")), Executed)
-        assert sum(one.done() for one in many) <= 3
-        assert all(isinstance(one, Executed) for one in await asyncio.gather(*many))
+        assert sum(task.done() for task in many) <= 3
+        assert all(isinstance(outcome, Executed) for outcome in await asyncio.gather(*many))
 
     simulate(make_scripted(synthesizer=SlowCompiler(), **PROTECTED), work)

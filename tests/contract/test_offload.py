@@ -29,9 +29,9 @@ MAKE: list[Callable[[], Closing]] = [
 
 @pytest.fixture(params=MAKE, ids=["inline", "thread", "process", "client threads"])
 def offload(request: pytest.FixtureRequest) -> Iterator[Closing]:
-    made: Closing = request.param()
-    yield made
-    made.close()
+    instance: Closing = request.param()
+    yield instance
+    instance.close()
 
 
 def test_the_result_comes_back(offload: Closing) -> None:

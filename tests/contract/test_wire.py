@@ -147,7 +147,7 @@ def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
         urgent = replace(make_subproblem(3), kind="qat_flip", priority=Priority.HIGH)
         assert isinstance(await dispatcher.solve(urgent), Done)
         assert isinstance(await dispatcher.execute(CIRCUIT), Executed)
-        (heard,) = system.dispatcher.asked
+        (heard,) = system.dispatcher.subproblems
         assert 0 < heard.budget_ns < urgent.budget_ns
         assert np.array_equal(heard.quadratic, urgent.quadratic)
         assert np.array_equal(heard.linear, urgent.linear)
@@ -164,7 +164,7 @@ def test_the_caller_is_who_the_certificate_names_whatever_the_message_says(site:
         dispatcher = system.trainer()
         await dispatcher.solve(replace(make_subproblem(), caller="another"))
         await dispatcher.execute(replace(CIRCUIT, caller="another"))
-        assert system.dispatcher.asked[-1].caller == TRAINER
+        assert system.dispatcher.subproblems[-1].caller == TRAINER
         assert system.dispatcher.circuits[-1].caller == TRAINER
 
     run(site, work)
@@ -196,7 +196,7 @@ def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
 def test_a_spent_budget_asks_nobody(site: Site) -> None:
     async def work(system: Loopback) -> None:
         assert isinstance(await system.trainer().solve(make_subproblem(budget_ns=0)), Late)
-        assert not system.dispatcher.asked
+        assert not system.dispatcher.subproblems
 
     run(site, work)
 
@@ -263,9 +263,9 @@ def test_the_shorter_of_both_budgets_counts(site: Site) -> None:
         for budget_ns, timeout_s in ((20 * NS_PER_S, 60.0), (LONG_NS, 20.0), (0, 20.0)):
             message = pb.Subproblem(n=1, linear=bytes(8), crc32c=0x8C28B28A, budget_ns=budget_ns)
             await solve(message, timeout=timeout_s)
-            assert 0 < system.dispatcher.asked[-1].budget_ns < 30 * NS_PER_S
+            assert 0 < system.dispatcher.subproblems[-1].budget_ns < 30 * NS_PER_S
         await solve(pb.Subproblem(n=1, linear=bytes(8), crc32c=0x8C28B28A, budget_ns=5 * NS_PER_S))
-        assert system.dispatcher.asked[-1].budget_ns == 5 * NS_PER_S
+        assert system.dispatcher.subproblems[-1].budget_ns == 5 * NS_PER_S
 
     run(site, work)
 

@@ -140,7 +140,7 @@ def test_hostile_contents_are_one_line_within_memory_and_time(
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("repeated text of parquet", "arm: has texts of more than 10,000 bytes"),
         ("rows of parquet", "has 5,000,000 rows; the most is 1,000,000"),
@@ -149,10 +149,10 @@ def test_hostile_contents_are_one_line_within_memory_and_time(
         ("footer of parquet", "its footer has 4,294,967,295 bytes"),
     ],
 )
-def test_parquet_is_refused_by_what_its_footer_says(name: str, said: str, tmp_path: Path) -> None:
+def test_parquet_is_refused_by_what_its_footer_says(name: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "steps.parquet"
     file.write_bytes(hostile_files.CONTENTS[name]())
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         parquet.read_table(file, SCHEMA, required=(), most_rows=1_000_000)
 
 
@@ -219,7 +219,7 @@ def mutate_table(table: pa.Table, draw: Callable[[Any], Any]) -> bytes:
         kind = table[name].type
         odd = {pa.string(): TEXTS, pa.float64(): FLOATS, pa.bool_(): (None, True, False)}.get(kind, NUMBERS)
         value, share = draw(st.sampled_from(odd)), draw(st.sampled_from((1, 3, len(column))))
-        column = [value if row % share == 0 else one for row, one in enumerate(column)]
+        column = [value if row % share == 0 else other for row, other in enumerate(column)]
         table = table.set_column(place, table.schema.field(name), pa.array(column, kind))
     elif change == "type":
         kind = draw(st.sampled_from((pa.string(), pa.int32(), pa.list_(pa.int64()), pa.null(), pa.date32())))
@@ -270,7 +270,7 @@ HISTORY_ENTRY = HistoryEntry(
 
 
 @pytest.mark.parametrize(
-    ("statement", "said"),
+    ("statement", "message"),
     [
         ("UPDATE figures SET value = 1e308", "run 'run-1': has the value '1e+308'; remove the run"),
         ("UPDATE figures SET value = 9e999", "has the value 'inf'"),
@@ -284,7 +284,7 @@ HISTORY_ENTRY = HistoryEntry(
         ("ALTER TABLE figures ADD COLUMN more TEXT", "is an SQLite file and not a history"),
     ],
 )
-def test_a_history_of_somebody_else_is_one_line(statement: str, said: str, tmp_path: Path) -> None:
+def test_a_history_of_somebody_else_is_one_line(statement: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "history.db"
     with History(file) as history:
         history.add(HISTORY_ENTRY)
@@ -300,7 +300,7 @@ def test_a_history_of_somebody_else_is_one_line(statement: str, said: str, tmp_p
     with pytest.raises(ShotclockError) as caught:
         report()
     targets_files.check_line(str(caught.value))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_foreign_database_is_left_as_it_is(tmp_path: Path) -> None:

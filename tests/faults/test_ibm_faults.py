@@ -99,19 +99,19 @@ def test_what_stops_a_submit(fault: str, make: Callable[..., Provider], endpoint
     asyncio.run(main())
 
 
-@pytest.mark.parametrize(("fault", "found"), [("drop", 1), ("drop-before", 0)])
-def test_a_lost_answer_is_looked_up_by_the_tag(fault: str, found: int, endpoint: IbmEndpoint) -> None:
+@pytest.mark.parametrize(("fault", "jobs"), [("drop", 1), ("drop-before", 0)])
+def test_a_lost_answer_is_looked_up_by_the_tag(fault: str, jobs: int, endpoint: IbmEndpoint) -> None:
     async def main() -> None:
         provider, lost = endpoint.ibm(max_money=10.0), job()
         endpoint.fault(fault)
         assert await kind_of(provider.submit(lost)) is FaultKind.AMBIGUOUS
         adopted = await provider.find(lost.tag)
-        assert len(adopted) == found
-        for one in adopted:
-            assert (await provider.collect(one)).samples[0].shots == 100
+        assert len(adopted) == jobs
+        for accepted in adopted:
+            assert (await provider.collect(accepted)).samples[0].shots == 100
             await provider.wait_settled()
             assert provider.budget.reservation == 0.0
-        assert charges(endpoint, lost.tag) == found
+        assert charges(endpoint, lost.tag) == jobs
 
     asyncio.run(main())
 
@@ -136,8 +136,8 @@ def test_how_a_job_ends_without_samples(
         endpoint.fault(fault)
         accepted = await provider.submit(job())
         # QRMI does not say why a job failed, so nothing may be repeated.
-        told = ENDED[fault] if provider.name == "ibm" else FaultKind.PERMANENT
-        assert await kind_of(provider.collect(accepted)) is told
+        kind = ENDED[fault] if provider.name == "ibm" else FaultKind.PERMANENT
+        assert await kind_of(provider.collect(accepted)) is kind
 
     asyncio.run(main())
 
@@ -236,12 +236,12 @@ WHOLE: dict[str, tuple[type[Done | Degraded], int, bool]] = {
 
 @pytest.mark.parametrize("fault", WHOLE)
 def test_every_fault_ends_in_its_outcome_and_is_paid_once_at_most(fault: str, endpoint: IbmEndpoint) -> None:
-    wanted, paid, parked = WHOLE[fault]
+    expected, paid, parked = WHOLE[fault]
     before = len(endpoint.account["charges"])
     provider, ledger = endpoint.ibm(max_money=100.0), MemoryLedger(lambda: 0.0)
     endpoint.fault(fault)
     outcome = solve_once(provider, ledger)
-    assert isinstance(outcome, wanted), outcome
+    assert isinstance(outcome, expected), outcome
     assert len(endpoint.account["charges"]) - before == paid
     records = asyncio.run(ledger.jobs())
     assert (LedgerState.PARKED in {record.state for record in records}) == parked

@@ -37,7 +37,9 @@ def run_outage(outage: OutageKind, seed: int = 1) -> LoadRecord:
 
 
 @pytest.fixture(
-    scope="module", params=[one for one in OutageKind if one is not OutageKind.NONE], ids=lambda one: one.name
+    scope="module",
+    params=[kind for kind in OutageKind if kind is not OutageKind.NONE],
+    ids=lambda kind: kind.name,
 )
 def record(request: pytest.FixtureRequest) -> LoadRecord:
     return run_outage(request.param)
@@ -68,11 +70,11 @@ def test_the_qpu_answers_nearly_all_before_and_again_within_a_minute_of_the_end(
 def test_the_breaker_opens_and_closes_by_itself_with_one_status_call_a_half_opening(
     record: LoadRecord,
 ) -> None:
-    seen = [state for _, state in record.states]
-    assert seen[0] is BreakerState.CLOSED
-    assert BreakerState.OPEN in seen
-    assert seen[-1] is BreakerState.CLOSED
-    assert set(pairwise(seen)) <= LEGAL
+    states = [state for _, state in record.states]
+    assert states[0] is BreakerState.CLOSED
+    assert BreakerState.OPEN in states
+    assert states[-1] is BreakerState.CLOSED
+    assert set(pairwise(states)) <= LEGAL
     assert record.pings_at_once == 1
     assert 1 <= record.pings <= 4
 
@@ -86,9 +88,9 @@ def test_attempts_and_queues_stay_bounded(record: LoadRecord) -> None:
 
 
 def test_the_same_seed_tells_the_same_story_and_another_seed_another() -> None:
-    one, again, other = (run_short_outage(seed) for seed in (1, 1, 2))
-    assert one.trace_hash() == again.trace_hash()
-    assert one.trace_hash() != other.trace_hash()
+    first, again, other = (run_short_outage(seed) for seed in (1, 1, 2))
+    assert first.trace_hash() == again.trace_hash()
+    assert first.trace_hash() != other.trace_hash()
 
 
 def run_short_outage(seed: int) -> LoadRecord:

@@ -143,5 +143,5 @@ def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold
     assert all(isinstance(outcome, Degraded) for outcome in outcomes)
     assert "cannot be reached" in str([getattr(outcome, "cause", "") for outcome in outcomes])
     verdict = Verdict.of(place.ledger, books)
-    (left,) = [record for record in verdict.records if record.job_id]
-    assert left.state is LedgerState.SUBMITTED
+    (record,) = [record for record in verdict.records if record.job_id]
+    assert record.state is LedgerState.SUBMITTED

@@ -140,8 +140,8 @@ def read_run(run: Path) -> None:
         with refuse_contradictions(run):
             integration.of_run(run)
 
-    for one in (list_runs, compare_runs, report_run, check_run):
-        expect_one_line(one)
+    for command in (list_runs, compare_runs, report_run, check_run):
+        expect_one_line(command)
 
 
 def _write(path: Path, content: bytes) -> Path:

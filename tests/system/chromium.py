@@ -41,16 +41,16 @@ class BrowserError(RuntimeError):
 
 @dataclass(slots=True)
 class Tab:
-    """One open page. asked: addresses it asked for; said: its console's and the log's errors."""
+    """One open page. requested: addresses it asked for; errors: its console's and the log's errors."""
 
     _reader: int
     _writer: int
     _session: str = ""
     _last: int = 0
-    _left: bytes = b""
-    asked: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
+    _buffer: bytes = b""
+    requested: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _events: set[str] = field(default_factory=set)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command's result; events that come before it are kept."""
@@ -75,12 +75,12 @@ class Tab:
 
     def open(self, file: Path, width: int) -> None:
         """Shows a file, `width` px wide, and waits until it is loaded."""
-        self.asked.clear()
-        self.said.clear()
-        self._seen.clear()
+        self.requested.clear()
+        self.errors.clear()
+        self._events.clear()
         self.resize(width)
         self.send("Page.navigate", url=file.as_uri())
-        while "Page.loadEventFired" not in self._seen:
+        while "Page.loadEventFired" not in self._events:
             self._keep(self._next())
 
     def resize(self, width: int, height: int = 900) -> None:
@@ -119,23 +119,23 @@ class Tab:
 
     def _keep(self, event: dict[str, Any]) -> None:
         method, parameters = event.get("method", ""), event.get("params", {})
-        self._seen.add(method)
+        self._events.add(method)
         if method == "Network.requestWillBeSent":
-            self.asked.append(parameters["request"]["url"])
+            self.requested.append(parameters["request"]["url"])
         elif method == "Log.entryAdded" and parameters["entry"]["level"] == "error":
-            self.said.append(parameters["entry"]["text"])
+            self.errors.append(parameters["entry"]["text"])
         elif method == "Runtime.exceptionThrown":
-            self.said.append(parameters["exceptionDetails"]["text"])
+            self.errors.append(parameters["exceptionDetails"]["text"])
         elif method == "Runtime.consoleAPICalled" and parameters["type"] in {"error", "assert"}:
-            self.said.append(" ".join(str(argument.get("value")) for argument in parameters["args"]))
+            self.errors.append(" ".join(str(argument.get("value")) for argument in parameters["args"]))
 
     def _next(self) -> dict[str, Any]:
-        while b"\0" not in self._left:
+        while b"\0" not in self._buffer:
             more = os.read(self._reader, 1 << 20)
             if not more:
                 raise BrowserError("the browser ended")
-            self._left += more
-        message, _, self._left = self._left.partition(b"\0")
+            self._buffer += more
+        message, _, self._buffer = self._buffer.partition(b"\0")
         message_parsed: dict[str, Any] = json.loads(message)
         return message_parsed
 

@@ -160,8 +160,8 @@ def find_defects(tab: Tab, page: Path) -> list[Defect]:
     defects: list[Defect] = []
     tab.media()
     tab.open(page, WIDTHS[0])
-    defects += [Defect("network", url) for url in tab.asked if url != page.as_uri()]
-    defects += [Defect("console", text) for text in tab.said]
+    defects += [Defect("network", url) for url in tab.requested if url != page.as_uri()]
+    defects += [Defect("console", text) for text in tab.errors]
     named = tab.names("image")
     drawings = tab.run(PAINTINGS)
     if len([name for name in named if name.strip()]) < drawings:

@@ -140,17 +140,17 @@ def test_the_choice_is_in_verdict_terminal_and_page(ran: Ran) -> None:
     assert arm.meeting is not None
     first = arm.meeting.changes[0]
     assert first.p95_ms is None
-    told = (
+    choice = (
         f"auto: inline, overlap from step {first.step} in 1 of 2 seeds "
         "(at least 2 of the last 20 calls over 200 ms)"
     )
     sentences = " ".join(sentence.text for sentence in ran.summary.verdict.sentences)
-    assert f"{SLUGGISH}, {told}; 20 of its {arm.calls} calls were waited for." in sentences
+    assert f"{SLUGGISH}, {choice}; 20 of its {arm.calls} calls were waited for." in sentences
     assert f"{CLOUD}, auto: overlap throughout" in sentences
     console = Console(width=400, record=True)
     show(ran.summary, ran.folder, console, ())
-    assert told in console.export_text()
-    assert told in (ran.folder / "report.html").read_text(encoding="utf-8")
+    assert choice in console.export_text()
+    assert choice in (ran.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_folder_is_verified_and_a_changed_count_is_a_fault(ran: Ran) -> None:

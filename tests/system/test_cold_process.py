@@ -101,19 +101,19 @@ def run(program: str, folder: Path) -> dict[str, Any]:
 
 def test_an_attached_loop_without_a_service_gets_classical_answers(tmp_path: Path) -> None:
     report = run(ATTACHED, tmp_path)
-    assert report["found"] == []
+    assert report["events"] == []
     assert report["answers"] == ["Degraded exact-or-tabu"] * 7
 
 
 def test_a_fallback_that_nobody_compiled_leaves_the_loop_free(tmp_path: Path) -> None:
     report = run(UNPREPARED, tmp_path)
-    assert report["found"] == []
+    assert report["events"] == []
     assert set(report["answers"]) <= {"Degraded incumbent", "Degraded exact-or-tabu"}
     assert report["answers"][0] == "Degraded incumbent"  # compiling takes longer than its budget
 
 
 def test_a_service_and_its_client_import_and_compile_nothing_in_a_call(tmp_path: Path) -> None:
     report = run(SERVED, tmp_path)
-    assert report["found"] == []
+    assert report["events"] == []
     assert [answer.split()[0] for answer in report["answers"][:4]] == ["Done"] * 4
     assert report["answers"][-1] == "Executed"

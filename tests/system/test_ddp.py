@@ -33,12 +33,12 @@ async def lines_until(process: Process, word: str, times: int) -> list[list[str]
     """What the ranks print, word by word, up to the line that starts with `word` for the n-th time."""
     assert process.stdout is not None
     assert process.stderr is not None
-    found: list[list[str]] = []
+    lines: list[list[str]] = []
     async with asyncio.timeout(START_S):
         while line := await process.stdout.readline():
-            found.append(line.decode().split())
-            if Counter(words[0] for words in found)[word] == times:
-                return found
+            lines.append(line.decode().split())
+            if Counter(words[0] for words in lines)[word] == times:
+                return lines
     raise AssertionError(f"'{word}' was not said {times} times: {(await process.stderr.read()).decode()}")
 
 
@@ -95,15 +95,15 @@ def test_an_orchestrator_killed_half_way_leaves_one_model(tmp_path: Path) -> Non
 def test_ranks_that_part_and_ranks_that_die_end_the_run_with_words(tmp_path: Path) -> None:
     async def live() -> tuple[list[list[str]], tuple[int | None, str], tuple[int | None, str]]:
         tampered, lost = [await torchrun(tmp_path, free_port(), how) for how in ("tampered", "lost")]
-        said = await lines_until(tampered, "parted", 2)
-        return said, await wait_ended(tampered), await wait_ended(lost)
+        lines = await lines_until(tampered, "parted", 2)
+        return lines, await wait_ended(tampered), await wait_ended(lost)
 
-    said, (parted, words), (lost, last_words) = asyncio.run(live())
+    lines, (parted, words), (lost, last_words) = asyncio.run(live())
     assert parted == lost == 1
     # both ranks say it, so whoever reads either log knows
-    told = {line[1]: " ".join(line[2:]) for line in said if line[0] == "parted"}
-    assert told.keys() == {"0", "1"}
-    wanted = "distributed: at step 4, parameter '2.weight' differs between ranks"
-    assert all(text.startswith(wanted) for text in told.values())
-    assert f"RunError: {wanted}" in words
+    text_by_rank = {line[1]: " ".join(line[2:]) for line in lines if line[0] == "parted"}
+    assert text_by_rank.keys() == {"0", "1"}
+    message = "distributed: at step 4, parameter '2.weight' differs between ranks"
+    assert all(text.startswith(message) for text in text_by_rank.values())
+    assert f"RunError: {message}" in words
     assert "SIGKILL" in last_words

@@ -34,10 +34,10 @@ def blocks(page: Path) -> list[tuple[str, str]]:
 
 def shell_of(name: str, word: str) -> str:
     """The one shell block of a page of docs/ that has the word."""
-    (found,) = (
+    (block,) = (
         text for language, text in blocks(ROOT / "docs" / name) if language in {"sh", "text"} and word in text
     )
-    return found
+    return block
 
 
 def run_shell(lines: list[str], folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -120,9 +120,9 @@ def test_the_comparisons_of_the_load_page_work_as_written(tmp_path: Path) -> Non
         (tmp_path / side).mkdir()
         (tmp_path / side / "bin").symlink_to(base_environment.scripts())
     run_shell([script], tmp_path)
-    for host, made in (("host-1", "a/01"), ("host-2", "b/01"), ("host-3", "a/02")):
+    for host, run_folder in (("host-1", "a/01"), ("host-2", "b/01"), ("host-3", "a/02")):
         (tmp_path / "runs").mkdir(exist_ok=True)
-        (tmp_path / "runs" / host).symlink_to(tmp_path / made)
+        (tmp_path / "runs" / host).symlink_to(tmp_path / run_folder)
     run_shell([shell_of("load.md", "runs/host-1")], tmp_path)
     assert (tmp_path / "runs" / "report.html").exists()
 
@@ -150,25 +150,27 @@ def test_every_command_that_a_page_names_exists_with_its_options() -> None:
     verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
     named = 0
     for page in PAGES:
-        for verb, rest in re.findall(r"shotclock ([a-z]+)\b([^`\n|>&)]*)", page.read_text(encoding="utf-8")):
+        for verb, arguments in re.findall(
+            r"shotclock ([a-z]+)\b([^`\n|>&)]*)", page.read_text(encoding="utf-8")
+        ):
             if verb not in verbs:
                 assert verb in {"puts", "admits", "is"}, f"{page.name}: no verb {verb}"
                 continue
-            found = [verbs[verb], *getattr(verbs[verb], "commands", {}).values()]
-            known = {option for command in found for param in command.params for option in param.opts}
-            own = rest.partition(" -- ")[0]  # what follows is for another command
+            commands = [verbs[verb], *getattr(verbs[verb], "commands", {}).values()]
+            known = {option for command in commands for param in command.params for option in param.opts}
+            own = arguments.partition(" -- ")[0]  # what follows is for another command
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", own)) <= known | {"--help"}, (
-                f"{page.name}: {verb}{rest}"
+                f"{page.name}: {verb}{arguments}"
             )
             named += 1
     assert named > 50
 
 
 def test_readmes_two_commands_are_targets_of_the_makefile() -> None:
-    wanted = re.findall(r"^\$ make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert wanted == ["bench", "test"]
+    named = re.findall(r"^\$ make (\w+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert named == ["bench", "test"]
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert set(wanted) <= set(targets)
+    assert set(named) <= set(targets)
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
 

@@ -77,7 +77,7 @@ def host() -> Iterator[WallHost]:
 
 
 @pytest.fixture
-def found(host: WallHost) -> Find:
+def find(host: WallHost) -> Find:
     return lambda settings, site: hardware.preflight(host, hardware.for_hardware(settings), site)
 
 
@@ -92,8 +92,8 @@ def test_a_dry_run_is_marked_verified_and_gives_nothing_away(endpoint: IbmEndpoi
     (tmp_path / "key").chmod(0o600)
     text = f'{SETTINGS}credentials_file = "{tmp_path / "key"}"\ninstance = "{instance(endpoint)}"\n'
     (tmp_path / "site.toml").write_text(text, encoding="utf-8")
-    asked = ["bench", "--hardware", "--dry-run", "--config", "site.toml", "--out", str(folder), "--json"]
-    ran = subprocess.run([*SHOTCLOCK, *asked], cwd=tmp_path, capture_output=True, text=True, check=False)
+    arguments = ["bench", "--hardware", "--dry-run", "--config", "site.toml", "--out", str(folder), "--json"]
+    ran = subprocess.run([*SHOTCLOCK, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert "✗" in ran.stderr
     assert "EMULATED: a dry run" in ran.stderr
@@ -127,8 +127,16 @@ def test_without_hardware_it_refuses_and_leaves_nothing(
 ) -> None:
     (tmp_path / "site.toml").write_text(SETTINGS, encoding="utf-8")
     folder = tmp_path / "run"
-    asked = ["bench", "--hardware", "--yes", "--config", str(tmp_path / "site.toml"), "--out", str(folder)]
-    code, err = run_refused(asked, monkeypatch, capsys)
+    arguments = [
+        "bench",
+        "--hardware",
+        "--yes",
+        "--config",
+        str(tmp_path / "site.toml"),
+        "--out",
+        str(folder),
+    ]
+    code, err = run_refused(arguments, monkeypatch, capsys)
     assert code == 3
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
     assert "real device" in line
@@ -138,7 +146,7 @@ def test_without_hardware_it_refuses_and_leaves_nothing(
 
 
 @pytest.mark.parametrize(
-    ("asked", "code", "word"),
+    ("arguments", "code", "word"),
     [
         (["--dry-run"], 2, "--hardware"),
         (["--hardware", "--clock", "virtual"], 2, "--clock virtual"),
@@ -147,7 +155,7 @@ def test_without_hardware_it_refuses_and_leaves_nothing(
     ],
 )
 def test_a_mistake_is_one_line(
-    asked: list[str],
+    arguments: list[str],
     code: int,
     word: str,
     tmp_path: Path,
@@ -155,16 +163,16 @@ def test_a_mistake_is_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    got, err = run_refused(["bench", *asked], monkeypatch, capsys)
-    assert got == code, err
+    exit_code, err = run_refused(["bench", *arguments], monkeypatch, capsys)
+    assert exit_code == code, err
     (line,) = [text for text in err.splitlines() if text.startswith("shotclock: ")]
     assert word in line
 
 
 def run_refused(
-    asked: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[Any, str]:
-    monkeypatch.setattr(sys, "argv", ["shotclock", *asked])
+    monkeypatch.setattr(sys, "argv", ["shotclock", *arguments])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return ended.value.code, capsys.readouterr().err
@@ -172,10 +180,10 @@ def run_refused(
 
 @pytest.mark.usefixtures("real")
 def test_it_is_hardware_only_with_every_piece(
-    endpoint: IbmEndpoint, settings: Settings, amd: Site, found: Find
+    endpoint: IbmEndpoint, settings: Settings, amd: Site, find: Find
 ) -> None:
     paid = settings.model_copy(update={"quantum": spending(settings, 100.0)})
-    whole = found(paid, amd)
+    whole = find(paid, amd)
     assert missing(whole) == set()
     assert not whole.emulated
     environment = whole.environment()
@@ -183,7 +191,7 @@ def test_it_is_hardware_only_with_every_piece(
     assert environment["gpu"] == "AMD Instinct MI300X"
     assert instance(endpoint) not in str(environment)
 
-    trained_elsewhere = found(paid, replace(amd, on_gpu=lambda workload: False))
+    trained_elsewhere = find(paid, replace(amd, on_gpu=lambda workload: False))
     assert missing(trained_elsewhere) == {"training on the GPU"}
     assert trained_elsewhere.environment()["hardware"] == hardware.DRY_RUN
 
@@ -203,30 +211,28 @@ def spending(settings: Settings, money: float) -> Any:
         (replace(ROCM, devices=()), {"GPU visible to torch", "training on the GPU"}),
     ],
 )
-def test_what_of_amd_is_missing_is_named(
-    build: TorchBuild, lacking: set[str], amd: Site, found: Find
-) -> None:
+def test_what_of_amd_is_missing_is_named(build: TorchBuild, lacking: set[str], amd: Site, find: Find) -> None:
     emulated = load(None, {"bench": {"seeds": 1, "steps": 5}})
-    assert missing(found(emulated, replace(amd, torch=build))) == lacking | {"provider"}
-    assert missing(found(emulated, replace(amd, root=Path("/nowhere")))) == {"amdgpu driver", "provider"}
+    assert missing(find(emulated, replace(amd, torch=build))) == lacking | {"provider"}
+    assert missing(find(emulated, replace(amd, root=Path("/nowhere")))) == {"amdgpu driver", "provider"}
 
 
 def test_an_emulated_endpoint_is_no_device_whatever_stands_beside_it(
-    endpoint: IbmEndpoint, settings: Settings, amd: Site, found: Find, monkeypatch: pytest.MonkeyPatch
+    endpoint: IbmEndpoint, settings: Settings, amd: Site, find: Find, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert missing(found(settings, amd)) == {"real device"}
+    assert missing(find(settings, amd)) == {"real device"}
     monkeypatch.setattr(ibm_cloud, "EMULATED_PLAN", "another")
-    by_address = found(settings.model_copy(update={"quantum": spending(settings, 100.0)}), amd)
+    by_address = find(settings.model_copy(update={"quantum": spending(settings, 100.0)}), amd)
     assert missing(by_address) == {"real device"}
     assert by_address.emulated
 
 
 def test_an_instance_without_usage_stops_even_a_dry_run(
-    endpoint: IbmEndpoint, settings: Settings, amd: Site, found: Find
+    endpoint: IbmEndpoint, settings: Settings, amd: Site, find: Find
 ) -> None:
     endpoint.fault("exhausted")
     try:
-        stopped = found(settings, amd)
+        stopped = find(settings, amd)
     finally:
         endpoint.heal()
     assert {piece.name for piece in stopped.stopping} == missing(stopped)
@@ -242,13 +248,13 @@ def test_a_real_qpu_is_asked_for_with_its_price_and_never_for_a_dry_run(
     paid = settings.model_copy(update={"quantum": spending(settings, 100.0)})
     console = Console(file=(tmp_path / "table").open("w"))
 
-    ready, made = command.admit(paid, job, False, heard.append, console)
+    ready, setup = command.admit(paid, job, False, heard.append, console)
     assert len(heard) == 1
     assert "3 calls" in heard[0]
     assert "USD" in heard[0]
     assert ready.bench.workload == "shotclock.app.on_gpu:digits_quantized"
-    assert made.surroundings["hardware"] == hardware.HARDWARE
-    assert json.loads(made.beside["hardware.json"])["hardware"] is True
+    assert setup.surroundings["hardware"] == hardware.HARDWARE
+    assert json.loads(setup.beside["hardware.json"])["hardware"] is True
 
     with pytest.raises(SettingsError, match="real and would be paid"):
         command.admit(paid, job, True, heard.append, console)

@@ -28,11 +28,11 @@ ATTACKERS, ROUNDS = 3, 1
 
 
 def descendants(pid: int) -> set[int]:
-    found: set[int] = set()
+    processes: set[int] = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, task.read_text().split()):
-            found |= {child} | descendants(child)
-    return found
+            processes |= {child} | descendants(child)
+    return processes
 
 
 def configure(folder: Path) -> Path:
@@ -82,7 +82,7 @@ async def attack(serving: ServiceProcess, grpc_port: int, http_port: int) -> Non
         return await dispatcher.execute(circuit)
 
     async def attacker(number: int) -> list[CircuitOutcome]:
-        return [await send(ROUNDS * number + one, 3.0) for one in range(ROUNDS)]
+        return [await send(ROUNDS * number + each, 3.0) for each in range(ROUNDS)]
 
     async def user() -> CircuitOutcome:
         circuit = CircuitSpec(honest(0), shots=256, budget_ns=round(HANG_S * NS_PER_S))
@@ -122,7 +122,7 @@ async def attack(serving: ServiceProcess, grpc_port: int, http_port: int) -> Non
     # SIGTERM while more is compiled than a stop may wait for
     endless = [asyncio.create_task(_outcome_of(send(100 + number, HANG_S))) for number in range(4)]
     await asyncio.sleep(0.5)
-    assert not any(one.done() for one in endless)
+    assert not any(task.done() for task in endless)
     pids = descendants(serving.process.pid)
     assert pids
     os.kill(serving.process.pid, signal.SIGTERM)

@@ -231,8 +231,8 @@ def start_endpoint(*arguments: str) -> tuple[subprocess.Popen[str], Any]:
     return process, json.loads(line)
 
 
-def check_ended(process: subprocess.Popen[str], wanted: signal.Signals) -> None:
-    process.send_signal(wanted)
+def check_ended(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    process.send_signal(number)
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert "Traceback" not in out + err
@@ -242,8 +242,8 @@ def check_ended(process: subprocess.Popen[str], wanted: signal.Signals) -> None:
 def endpoint() -> Iterator[Any]:
     """As the docs' page starts it, on a free port."""
     (line,) = re.findall(r"^shotclock emulate (.*)$", PAGE, re.MULTILINE)
-    process, said = start_endpoint(*shlex.split(line), "--listen", "127.0.0.1:0")
-    yield said
+    process, document = start_endpoint(*shlex.split(line), "--listen", "127.0.0.1:0")
+    yield document
     check_ended(process, signal.SIGTERM)
 
 
@@ -253,14 +253,14 @@ def python_of(name: str) -> str:
     return sys.executable if needs_qrmi else base_environment.python()
 
 
-def account(said: Any) -> Any:
-    with urllib.request.urlopen(f"{said['url']}/emulator/account") as answer:
+def account(document: Any) -> Any:
+    with urllib.request.urlopen(f"{document['url']}/emulator/account") as answer:
         return json.load(answer)
 
 
-def run(names: Iterable[str], said: Any) -> dict[str, str]:
+def run(names: Iterable[str], document: Any) -> dict[str, str]:
     """Runs these scripts side by side as clients; what those that failed printed."""
-    environment = {**os.environ, **said["environment"]}
+    environment = {**os.environ, **document["environment"]}
     clients = {
         name: subprocess.Popen(
             [python_of(name), "-W", "ignore", "-c", SCRIPTS[name]],
@@ -297,8 +297,8 @@ def disconnect(port: int, sent: bytes, *, reset: bool, answered: bool) -> None:
 
 
 def test_clients_that_go_leave_nothing_on_stderr_but_a_line() -> None:
-    process, said = start_endpoint("--profile", "colocated", "--listen", "127.0.0.1:0")
-    port = int(said["url"].rpartition(":")[2])
+    process, document = start_endpoint("--profile", "colocated", "--listen", "127.0.0.1:0")
+    port = int(document["url"].rpartition(":")[2])
     head = b"Host: x\r\nAuthorization: Bearer x\r\n"
     properties = b"GET /backends/ibm_torino/properties HTTP/1.1\r\n" + head + b"\r\n"
     submit = b"POST /jobs HTTP/1.1\r\n" + head
@@ -320,7 +320,7 @@ def test_clients_that_go_leave_nothing_on_stderr_but_a_line() -> None:
         disconnect(port, sent, reset=True, answered=True)
     with socket.create_connection(("127.0.0.1", port)) as under_way:
         under_way.sendall(moments["half a body"])
-        assert account(said)["charges"] == []  # it serves on
+        assert account(document)["charges"] == []  # it serves on
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=600)
     assert process.returncode == 0
@@ -328,9 +328,9 @@ def test_clients_that_go_leave_nothing_on_stderr_but_a_line() -> None:
 
 
 def test_ctrl_c_ends_it_cleanly() -> None:
-    process, said = start_endpoint("--profile", "colocated", "--listen", "127.0.0.1:0")
-    assert said["emulated"] is True
-    assert said["backends"] == ["ibm_torino"]
+    process, document = start_endpoint("--profile", "colocated", "--listen", "127.0.0.1:0")
+    assert document["emulated"] is True
+    assert document["backends"] == ["ibm_torino"]
     check_ended(process, signal.SIGINT)
 
 

@@ -123,7 +123,7 @@ def test_a_parked_job_is_settled_with_a_note_that_stays(
     assert max(map(len, out.splitlines())) <= 80
     assert [line.split()[2] for line in out.splitlines()[1:]] == ["intent", "parked", "failed"]
     steps = json.loads(shotclock("history", TWICE, "--json")[1])["history"]
-    assert [(one["before"], one["after"]) for one in steps] == [
+    assert [(step["before"], step["after"]) for step in steps] == [
         ("intent", "intent"),
         ("intent", "submitted"),
         ("submitted", "parked"),
@@ -174,8 +174,10 @@ def test_bad_input_is_one_line_and_changes_nothing(
     shotclock: Cli, path: Path, arguments: list[str], code: int, words: str
 ) -> None:
     before = path.read_bytes()
-    got, out, err = shotclock(*(str(path) if argument == "LEDGER" else argument for argument in arguments))
-    assert (got, out) == (code, "")
+    exit_code, out, err = shotclock(
+        *(str(path) if argument == "LEDGER" else argument for argument in arguments)
+    )
+    assert (exit_code, out) == (code, "")
     assert words in one_line(err)
     assert path.read_bytes() == before
 

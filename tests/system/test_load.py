@@ -53,9 +53,9 @@ def ran(*arguments: str) -> Result:
 
 
 def run_refused(*arguments: str) -> ShotclockError:
-    found = ran(*arguments).exception
-    assert isinstance(found, ShotclockError)
-    return found
+    error = ran(*arguments).exception
+    assert isinstance(error, ShotclockError)
+    return error
 
 
 def test_a_load_of_its_embedded_orchestrator_writes_a_complete_folder(tmp_path: Path) -> None:
@@ -262,10 +262,10 @@ def test_a_circuit_that_cannot_be_run_is_refused_before_anything_starts(
 def test_bad_input_is_one_line_that_names_the_flag(
     arguments: list[str], kind: type[ShotclockError], words: str
 ) -> None:
-    found = run_refused(*arguments)
-    assert isinstance(found, kind)
-    assert words in str(found)
-    assert "\n" not in str(found)
+    error = run_refused(*arguments)
+    assert isinstance(error, kind)
+    assert words in str(error)
+    assert "\n" not in str(error)
 
 
 def test_a_load_that_never_began_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -33,6 +33,6 @@ def test_a_killed_load_leaves_no_generator_behind() -> None:
         assert not still
     finally:
         process.kill()
-        rest = process.stderr.read()
+        stderr = process.stderr.read()
         process.wait()
-    assert "Traceback" not in rest
+    assert "Traceback" not in stderr

@@ -78,15 +78,15 @@ def profile(folder: Path, name: str, overhead_ms: float) -> str:
 
 
 def latency(summary: Summary, name: str) -> Latency:
-    found = summary.metrics[name]
-    assert isinstance(found, Latency)
-    return found
+    metric = summary.metrics[name]
+    assert isinstance(metric, Latency)
+    return metric
 
 
 def share(summary: Summary, name: str) -> Ratio:
-    found = summary.metrics[name]
-    assert isinstance(found, Ratio)
-    return found
+    metric = summary.metrics[name]
+    assert isinstance(metric, Ratio)
+    return metric
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -215,8 +215,8 @@ def test_a_qpu_that_never_answers_shows_misses_not_passes(tmp_path: Path) -> Non
     arms = ("classical-only", "hybrid-colocated", "hybrid-colocated-protected")
     summary = job(tmp_path, arms, quantum={"provider": "harness:never"})
     for arm in arms[1:]:
-        found = latency(summary, f"{arm}.quantum_latency")
-        assert (found.n, found.missed, found.mean) == (summary.arms[arm].calls, found.n, None)
+        metric = latency(summary, f"{arm}.quantum_latency")
+        assert (metric.n, metric.missed, metric.mean) == (summary.arms[arm].calls, metric.n, None)
         assert share(summary, f"{arm}.quantum_share").value == 0.0
         assert share(summary, f"{arm}.deadline_hit_ratio").value == 1.0
     assert [gate.result for gate in summary.mission_gates] == [Result.FAIL]

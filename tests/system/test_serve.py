@@ -119,10 +119,10 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 def children(pid: int) -> set[int]:
     """The process's children that run."""
-    found = set()
+    processes = set()
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found |= {int(child) for child in task.read_text().split()}
-    return found
+        processes |= {int(child) for child in task.read_text().split()}
+    return processes
 
 
 def is_running(pid: int) -> bool:
@@ -226,7 +226,7 @@ def test_grpcs_own_health_says_serving_then(up: Up) -> None:
     with grpc.secure_channel(up.target, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         watched = stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=600)
-        assert any(one.status == health_pb2.HealthCheckResponse.SERVING for one in watched)
+        assert any(answer.status == health_pb2.HealthCheckResponse.SERVING for answer in watched)
 
 
 def health_of(up: Up) -> Generator[int, None, None]:
@@ -234,8 +234,8 @@ def health_of(up: Up) -> Generator[int, None, None]:
     credentials = client_credentials(load(up.probe, utc_now()))
     with grpc.secure_channel(up.target, credentials) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        for one in stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=600):
-            yield one.status
+        for answer in stub.Watch(health_pb2.HealthCheckRequest(service=SERVICE), timeout=600):
+            yield answer.status
 
 
 def samples(up: Up) -> dict[tuple[str, str], float]:
@@ -256,8 +256,8 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert outcome.provenance.emulated
     assert outcome.provenance.provider == "emulated"
     assert outcome.samples.pool.shape[1] == N
-    done = ("shotclock_calls_total", "done")
-    assert after[done] == before.get(done, 0) + 1
+    counter = ("shotclock_calls_total", "done")
+    assert after[counter] == before.get(counter, 0) + 1
     submits = ("circuit_submit_latency_seconds_count", "")
     assert after[submits] == before.get(submits, 0) + 1
 
@@ -341,8 +341,8 @@ def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unrea
     assert serving in health
     up.hours_ahead.write_text("23")
     assert up.get("/readyz") == (200, "ok\n")
-    for said in (verb("status", "--json"), up.get("/status")[1]):
-        (warning,) = json.loads(said)["warnings"]
+    for text in (verb("status", "--json"), up.get("/status")[1]):
+        (warning,) = json.loads(text)["warnings"]
         assert "tls.pem: expires on" in warning
     up.hours_ahead.write_text("25")
     code, why = up.get("/readyz")

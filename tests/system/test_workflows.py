@@ -111,11 +111,11 @@ def test_the_options_a_script_names_exist(path: Path) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
     verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
     text = path.read_text(encoding="utf-8")
-    for verb, rest in re.findall(
+    for verb, arguments in re.findall(
         r'^\s*(?:elif )?(?:shotclock|"\$change"|"\$1") (\w+)([^|;<>\n]*)', text, re.MULTILINE
     ):
         known = {option for param in verbs[verb].params for option in param.opts}
-        assert set(re.findall(r"--[a-z-]+", rest)) <= known, f"{path.name}: {verb}{rest}"
+        assert set(re.findall(r"--[a-z-]+", arguments)) <= known, f"{path.name}: {verb}{arguments}"
     for options in re.findall(r"^\s*kind=\(([^)]*)\)|BENCH:-([^}]*)", text, re.MULTILINE):
         known = {option for param in verbs["bench"].params for option in param.opts}
         assert set(re.findall(r"--[a-z-]+", " ".join(options))) <= known
@@ -163,9 +163,9 @@ def test_the_nightly_run_is_verified_and_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("open_one", "wanted"), [("", "issue create --title Slow"), ("7", "issue comment 7")]
+    ("open_one", "command"), [("", "issue create --title Slow"), ("7", "issue comment 7")]
 )
-def test_an_alert_opens_one_issue_and_adds_to_it(open_one: str, wanted: str, tmp_path: Path) -> None:
+def test_an_alert_opens_one_issue_and_adds_to_it(open_one: str, command: str, tmp_path: Path) -> None:
     gh = tmp_path / "gh"
     gh.write_text(
         f'#!/bin/sh\nif [ "$2" = list ]; then echo "{open_one}"; else echo "$@" > {tmp_path}/asked; fi\n'
@@ -173,4 +173,4 @@ def test_an_alert_opens_one_issue_and_adds_to_it(open_one: str, wanted: str, tmp
     gh.chmod(0o755)
     ran = script("alert", "Slow", cwd=tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert ran.returncode == 0, ran.stderr
-    assert (tmp_path / "asked").read_text().startswith(wanted)
+    assert (tmp_path / "asked").read_text().startswith(command)

@@ -197,7 +197,7 @@ def test_what_rank_zero_applies_is_applied_by_the_other_at_the_same_step(
         assert second.bias() == pytest.approx(began + step // 2)
         assert first.bias() == second.bias()
         assert first.handle.version == second.handle.version
-    assert (len(first.caller.asked), len(second.caller.asked)) == (2, 0)
+    assert (len(first.caller.calls), len(second.caller.calls)) == (2, 0)
     # compared where something was applied, and only there
     assert wire.looked == ["0: step 2", "1: step 2", "0: step 4", "1: step 4"]
     for rank in (first, second):

@@ -109,7 +109,7 @@ def test_every_second_step_asks_and_the_answer_moves_the_model() -> None:
         assert len(loop.calls) == step // 2
     assert [call.step for call in loop.calls] == [2, 4, 6]
     assert {call.applied.decision for call in loop.calls} == {Decision.APPLIED}
-    assert [decision for _, decision in loop.caller.told] == [Decision.APPLIED] * 3
+    assert [decision for _, decision in loop.caller.decisions] == [Decision.APPLIED] * 3
     # each applied delta is a separate version, in addition to the six steps
     assert loop.handle.version == 6 + 3
     assert float(bias[0]) > 2.0
@@ -195,7 +195,7 @@ def test_detached_the_loop_is_what_it_was() -> None:
         either.handle.detach()
         for _ in range(4):
             either.step()
-    assert (loop.calls, loop.caller.asked) == ([], [])
+    assert (loop.calls, loop.caller.calls) == ([], [])
     assert KEY not in loop.optimizer.state_dict()
     optimizer = loop.optimizer
     assert not optimizer._optimizer_step_post_hooks
@@ -210,7 +210,7 @@ def test_what_is_in_flight_at_detaching_is_not_applied() -> None:
     loop.step()
     loop.step()
     loop.handle.detach()
-    loop.caller.asked[0].arrived = True
+    loop.caller.calls[0].arrived = True
     before = float(loop.model.get_parameter("0.bias").detach()[0])
     loop.step()
     assert abs(float(loop.model.get_parameter("0.bias").detach()[0]) - before) < 0.5
@@ -297,7 +297,7 @@ def test_only_rank_zero_is_heard() -> None:
         loop.step()
         loop.step()
     assert (len(first.calls), len(second.calls)) == (1, 0)
-    assert len(second.caller.asked) == 1
+    assert len(second.caller.calls) == 1
     with pytest.raises(SettingsError, match="RANK: 'one' is not a rank"):
         Loop(environ={"RANK": "one"})
 
@@ -327,7 +327,7 @@ def test_once_detached_a_flush_waits_for_nothing_and_applies_nothing() -> None:
     loop.handle.detach()
     weights_before = weights(loop.model)
     loop.handle.flush()
-    assert (loop.calls, loop.caller.asked[0].waited_for) == ([], False)
+    assert (loop.calls, loop.caller.calls[0].waited_for) == ([], False)
     assert same(weights(loop.model), weights_before)
 
 
@@ -340,7 +340,7 @@ def test_a_call_whose_wait_was_interrupted_is_still_in_flight() -> None:
     with pytest.raises(KeyboardInterrupt):
         loop.step()
     assert loop.optimizer.state_dict()[KEY]["in_flight"] == [["", 2]]
-    loop.caller.asked[0].answer = answer_optimum
+    loop.caller.calls[0].answer = answer_optimum
     loop.handle.flush()
     assert [call.step for call in loop.calls] == [2]
 
@@ -471,7 +471,7 @@ def test_a_kernel_that_fails_is_named_and_counted_and_training_goes_on(
         either.step()
     assert same(weights(loop.model), weights(plain.model))
     assert [call.applied.decision for call in loop.calls] == [Decision.REJECTED] * proposed
-    assert [decision for _, decision in loop.caller.told] == [Decision.REJECTED] * proposed
+    assert [decision for _, decision in loop.caller.decisions] == [Decision.REJECTED] * proposed
     counts = loop.handle.summary()
     assert (counts.asked, counts.no_proposal, counts.failed_answers) == (proposed, not proposed, proposed)
     (line,) = [record.getMessage() for record in caplog.records]
@@ -506,7 +506,7 @@ def test_a_model_that_turned_to_nan_is_logged_and_training_goes_on(caplog: pytes
         either.step()
     for one_value, other in zip(weights(loop.model), weights(plain.model), strict=True):
         torch.testing.assert_close(one_value, other, rtol=0, atol=0, equal_nan=True)
-    assert (handle.version, loop.caller.asked, handle.summary().no_proposal) == (2, [], 1)
+    assert (handle.version, loop.caller.calls, handle.summary().no_proposal) == (2, [], 1)
     assert "kernel 'qat_flip': subproblem." in caplog.text
     # the loop's own remedy: back to numbers, and calls go on
     with torch.no_grad():

@@ -101,7 +101,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def list_requests(self) -> list[tuple[str, int, list[float]]]:
-        subproblems = [call.subproblem for call in self.caller.asked]
+        subproblems = [call.subproblem for call in self.caller.calls]
         return [
             (subproblem.request_id, subproblem.base_version, subproblem.linear.tolist())
             for subproblem in subproblems
@@ -146,12 +146,12 @@ def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_pa
     path = loop.save(tmp_path / "at")
     loop.load(path)
     before = {name: value.clone() for name, value in loop.model.state_dict().items()}
-    for call in loop.caller.asked:
+    for call in loop.caller.calls:
         call.arrived = True
     loop.handle.flush()
     assert [call.applied.decision for call in loop.calls] == [Decision.DROPPED] * 2
     assert loop.counted.decisions == [(Decision.DROPPED, True)] * 2
-    assert [decision for _, decision in loop.caller.told] == [Decision.DROPPED] * 2
+    assert [decision for _, decision in loop.caller.decisions] == [Decision.DROPPED] * 2
     assert all(torch.equal(value, before[name]) for name, value in loop.model.state_dict().items())
     assert [entry.decision for entry in audit.entries()] == [Decision.DROPPED] * 2
     assert find_violations(audit.entries()) == []
@@ -164,7 +164,7 @@ def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loa
     assert resumed.counted.decisions == [(Decision.DROPPED, True)] * 2
     # dropped calls are not made again; the rows after them are, under new names
     resumed.train(1)
-    names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]
+    names = [call.subproblem.request_id for call in gone.caller.calls + resumed.caller.calls]
     assert names == [f"rounding-{number}" for number in range(1, 5)]
 
 
@@ -226,5 +226,5 @@ def test_a_distributed_checkpoint_of_the_handle_goes_on_where_it_was(
     assert resumed.counted.decisions == [(Decision.DROPPED, True)] * 2
     assert resumed.handle.state_dict()["kernel"] == gone.handle.state_dict()["kernel"]
     resumed.train(1)
-    names = [call.subproblem.request_id for call in gone.caller.asked + resumed.caller.asked]
+    names = [call.subproblem.request_id for call in gone.caller.calls + resumed.caller.calls]
     assert [name.rpartition("-")[2] for name in names] == ["1", "2", "3", "4"]

@@ -95,7 +95,7 @@ def test_the_step_by_which_a_distributed_checkpoint_fills_the_state_is_none(kind
     loop, handle = attach_to(lambda parameters: kind(parameters, lr=0.1))
     for _ in range(2):
         get_optimizer_state_dict(loop.model, loop.optimizer)
-    assert (handle.steps, handle.version, loop.caller.asked) == (0, 0, [])
+    assert (handle.steps, handle.version, loop.caller.calls) == (0, 0, [])
 
 
 def test_the_handles_own_state_goes_on_where_a_checkpoint_dropped_the_key() -> None:
@@ -133,7 +133,7 @@ def test_a_transformer_encoder_is_rounded_and_asked() -> None:
         optimizer.zero_grad()
         model(inputs).sum().backward()
         optimizer.step()
-    assert len(caller.asked) == 2
+    assert len(caller.calls) == 2
 
 
 def test_layers_whose_weight_is_not_their_own_are_refused_and_the_model_stays() -> None:

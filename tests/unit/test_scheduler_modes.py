@@ -40,7 +40,7 @@ class System:
         for step in steps:
             self.scheduler.iterate(step)
             self.clock.ns += step_ns
-            counts.append(len(self.caller.asked))
+            counts.append(len(self.caller.calls))
         return counts
 
     @property
@@ -57,7 +57,7 @@ def policy(
 def test_offline_keeps_answers_until_the_epoch_ends_and_scores_them_again() -> None:
     system = System(policy("offline", every=2, epoch=10), FakeCaller())
     system.run(range(1, 10))
-    assert len(system.caller.asked) == 4
+    assert len(system.caller.calls) == 4
     assert system.finished_calls == []
     system.run(range(10, 11))
     assert [call.step for call in system.finished_calls] == [2, 4, 6, 8]
@@ -75,7 +75,7 @@ def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
     system = System(policy("overlap"), FakeCaller(at_once=False))
     system.run(range(1), step_ns=NS_PER_S)
     system.clock.ns += 10 * NS_PER_S
-    system.caller.asked[0].arrived = True
+    system.caller.calls[0].arrived = True
     system.scheduler.flush()
     (call,) = system.finished_calls
     assert call.blocked_ns < NS_PER_S
@@ -84,17 +84,17 @@ def test_what_is_flushed_at_the_end_has_blocked_nothing_before() -> None:
 def test_offline_asks_no_more_than_may_be_in_flight() -> None:
     system = System(policy("offline", at_once=2, in_flight=2), FakeCaller(at_once=False))
     assert system.run(range(5)) == [2, 2, 2, 2, 2]
-    system.caller.asked[0].arrived = True
+    system.caller.calls[0].arrived = True
     assert system.run(range(5, 7)) == [3, 3]
 
 
 def test_rows_asked_at_once_are_independent_and_land_as_they_arrive() -> None:
     system = System(policy("overlap", every=5, at_once=4, in_flight=4), FakeCaller(at_once=False))
     assert system.run(range(4)) == [4, 4, 4, 4]
-    system.caller.asked[2].arrived = True
+    system.caller.calls[2].arrived = True
     system.run(range(4, 5))
     assert len(system.finished_calls) == 1
-    assert system.finished_calls[0].request_id == system.caller.asked[2].subproblem.request_id
+    assert system.finished_calls[0].request_id == system.caller.calls[2].subproblem.request_id
     # one came back, so at the next due step one is asked
     assert system.run(range(5, 6)) == [5]
 
@@ -123,7 +123,7 @@ def test_a_call_nobody_waits_for_has_the_longer_deadline() -> None:
     inline = System(policy("inline", wait_limit_ns=30 * NS_PER_S), FakeCaller())
     for system, budget in ((overlapped, 30 * NS_PER_S), (inline, 200 * NS_PER_MS)):
         system.run(range(2))
-        assert {call.subproblem.budget_ns for call in system.caller.asked} == {budget}
+        assert {call.subproblem.budget_ns for call in system.caller.calls} == {budget}
 
 
 def does_not_fit(subproblem: Subproblem) -> Outcome:
@@ -142,7 +142,7 @@ def test_a_call_is_waited_for_from_the_boundary_at_which_it_became_inline() -> N
     system = System(policy("auto", every=1, predicted_p95_s=0.3), FakeCaller(at_once=False))
     for step in range(FEWEST):
         system.run(range(step, step + 1))
-        system.caller.asked[-1].arrived = True
+        system.caller.calls[-1].arrived = True
     system.run(range(FEWEST, FEWEST + 1))
     assert [change.mode for change in system.scheduler.mode_changes] == ["inline"]
     assert len(system.finished_calls) == FEWEST + 1

@@ -66,9 +66,9 @@ def test_pairs_turn_round_until_each_series_has_settled(tmp_path: Path) -> None:
     ]
     assert (soak.runs, soak.spoilt) == (42, 1)
     assert same.is_settled
-    assert same.held[P50].result is Result.PASS
-    assert same.held[P50].pairs == 10
-    assert slower.held[P50].result is Result.FAIL
+    assert same.results[P50].result is Result.PASS
+    assert same.results[P50].pairs == 10
+    assert slower.results[P50].result is Result.FAIL
     assert soak_ruler.wrong(
         (same, slower, unmoved)
     )  # the third planted nothing, so that its PASS is an error

@@ -151,10 +151,10 @@ def test_the_fallback_enumerates_to_twenty_and_searches_above() -> None:
 @settings(max_examples=60, deadline=None)
 @given(subproblems(), st.integers(0, 2**63 - 1))
 def test_elimination_agrees_with_enumeration(subproblem: Subproblem, seed: int) -> None:
-    kept = np.triu(np.random.default_rng(seed).random((subproblem.n,) * 2) < 0.4)
-    sparse = Subproblem(np.where(kept | kept.T, subproblem.quadratic, 0.0), subproblem.linear)
-    for one in (subproblem, sparse):
-        assert one.energy(Exact(max_variables=0).solve(one)) == one.energy(Exact().solve(one))
+    couplings = np.triu(np.random.default_rng(seed).random((subproblem.n,) * 2) < 0.4)
+    sparse = Subproblem(np.where(couplings | couplings.T, subproblem.quadratic, 0.0), subproblem.linear)
+    for each in (subproblem, sparse):
+        assert each.energy(Exact(max_variables=0).solve(each)) == each.energy(Exact().solve(each))
 
 
 @pytest.mark.parametrize("rows", [4, 12])
