@@ -11,7 +11,8 @@ bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
 
 # Two files at a time; the system tests after the others, whose processes they would slow.
-test: lint $(BASE)/.installed
+test:
+	$(MAKE) --no-print-directory -j2 lint $(BASE)/.installed
 	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/faults
 	$(RUN)/python -m pytest -n 2 --dist loadfile tests/system
 

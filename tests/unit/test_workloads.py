@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
 
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ports import Workload
@@ -28,6 +30,15 @@ SERVED = [
     pytest.param(medium.build, "rounding", id="medium"),
     pytest.param(rerank.build, "diverse_rerank", id="digits-rerank"),
 ]
+
+
+def test_the_digits_are_those_of_scikit_learn_split_by_class() -> None:
+    images, targets = load_digits(return_X_y=True)
+    parts = train_test_split(images / 16, targets, test_size=450, random_state=0, stratify=targets)
+    split = digits_mlp.digits()
+    shipped = (split.train_x, split.held_x, split.train_y, split.held_y)
+    for part, expected in zip(shipped, parts, strict=True):
+        np.testing.assert_array_equal(part.numpy(), expected)
 
 
 @pytest.mark.parametrize(("build", "kernel"), SERVED)

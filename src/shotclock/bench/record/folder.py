@@ -19,7 +19,7 @@ from shotclock.bench.schema import Summary
 from shotclock.domain import documents, encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
 
-RECORDED_PACKAGES = ("numpy", "numba", "torch", "qiskit", "qiskit-ibm-runtime", "scipy", "scikit-learn")
+RECORDED_PACKAGES = ("numpy", "numba", "torch", "qiskit", "qiskit-ibm-runtime", "scipy")
 
 
 @dataclass(frozen=True, slots=True)

