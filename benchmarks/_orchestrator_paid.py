@@ -76,7 +76,7 @@ async def _call(on: System, subproblem: Subproblem) -> tuple[list[int], list[Out
     """One timed call; then, untimed, the decision that closes its record, until that is written."""
     timed = await on.time_calls([subproblem])
     await on.path.orchestrator.record_decision(subproblem.request_id, Decision.APPLIED)
-    await on.path.pipeline.book.wait_settled()
+    await on.path.pipeline.journal.wait_settled()
     return timed
 
 

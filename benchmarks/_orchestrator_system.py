@@ -60,20 +60,20 @@ class System:
 
 
 @contextmanager
-def system(book: JobJournal = FREE) -> Iterator[System]:
+def system(journal: JobJournal = FREE) -> Iterator[System]:
     """The orchestrator, started and warm, as `app` puts it together; every call is a separate job.
 
-    Admission, deadlines and the classical race are on, the answer holds 256 random shots. book: of a
+    Admission, deadlines and the classical race are on, the answer holds 256 random shots. journal: of a
     provider that is paid.
     """
     host, settings = WallHost(), load(None, {})
     samples = random_samples(N, SHOTS, np.random.default_rng(0))
-    limits = replace(UNLIMITED, paid=book is not FREE)
+    limits = replace(UNLIMITED, paid=journal is not FREE)
     provider = ScriptedProvider(host.clock, afterwards=Reply(samples=(samples,)), limits=limits)
     quantum = settings.quantum.model_copy(update={"shots": SHOTS})
     policy = PathPolicy(protected=True, fallback=Fallback.RACE, batch_limit=1)
     recorder = PrometheusRecorder(Metrics(), "benchmark")
-    path = assemble(host, settings, quantum, provider, policy, recorder, book=book)
+    path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
     try:
         host.run(path.orchestrator.start(instances(1)[0]))
         yield System(host, path, provider)

@@ -162,14 +162,14 @@ def kill_repeatedly(
     from killing import Place, Verdict, run_with_kills  # noqa: PLC0415
     from paid_provider import vendor  # noqa: PLC0415 - the tests' folder is on the path only now
 
-    with tempfile.TemporaryDirectory() as folder, vendor(Path(folder), seed, **words) as books:
-        place = Place.at(Path(folder), books)
+    with tempfile.TemporaryDirectory() as folder, vendor(Path(folder), seed, **words) as account:
+        place = Place.at(Path(folder), account)
         calls, code, complaints = asyncio.run(run_with_kills(place, kills=kills, seed=seed, room=room))
         if code or complaints:
             raise SystemExit(f"the last process ended with {code}: {complaints}")
         return {
             f"{name}_{key}": value
-            for key, value in _judge(kills, calls, Verdict.of(place.ledger, books)).items()
+            for key, value in _judge(kills, calls, Verdict.of(place.ledger, account)).items()
         }
 
 

@@ -46,10 +46,10 @@ class Place:
     config: Path
     ledger: Path
     target: str
-    books: ProviderAccount
+    account: ProviderAccount
 
     @classmethod
-    def at(cls, folder: Path, books: ProviderAccount, ledger: Path | None = None) -> Place:
+    def at(cls, folder: Path, account: ProviderAccount, ledger: Path | None = None) -> Place:
         port, ledger = free_port(), ledger or folder / "ledger.db"
         config = folder / "settings.toml"
         config.write_text(f"""
@@ -70,12 +70,12 @@ sizes = [{N}]
 ledger = "{ledger}"
 drain_s = 5
 """)
-        return cls(config, ledger, f"127.0.0.1:{port}", books)
+        return cls(config, ledger, f"127.0.0.1:{port}", account)
 
     @property
     def environment(self) -> dict[str, str]:
         """What the service needs in its own."""
-        return {PORT: str(self.books.port)}
+        return {PORT: str(self.account.port)}
 
     def largest_file(self) -> int:
         """Bytes of the ledger's largest file, its log included."""
@@ -94,11 +94,11 @@ class Verdict:
     paid: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, ledger: Path, books: ProviderAccount) -> Verdict:
+    def of(cls, ledger: Path, account: ProviderAccount) -> Verdict:
         with open_to_read(ledger) as connection:
             records = read_jobs(connection)
             histories = {record.tag: read_history(connection, record.tag) for record in records}
-        return cls(records, histories, books.list_paid())
+        return cls(records, histories, account.list_paid())
 
     def find_lost_jobs(self) -> set[str]:
         """Paid for, and not in the ledger."""
@@ -187,9 +187,9 @@ async def wait_busy(place: Place, calls: Calls, ending: str = "Done") -> None:
     A kill after so much work and not after so much time means the same on a slow machine.
     """
     ended = calls.endings[ending] + BUSY
-    paid = len(place.books.list_paid()) + BUSY if ending == "Done" else 0
+    paid = len(place.account.list_paid()) + BUSY if ending == "Done" else 0
     async with asyncio.timeout(HANG_S):
-        while calls.endings[ending] < ended or len(place.books.list_paid()) < paid:  # noqa: ASYNC110 - another process
+        while calls.endings[ending] < ended or len(place.account.list_paid()) < paid:  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.01)
 
 

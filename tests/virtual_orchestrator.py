@@ -102,7 +102,7 @@ class System:
             forecast,
             health,
             clock=clock,
-            book=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name),
+            journal=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name),
             recorder=recorder,
             rng=rng,
             gain_estimator=gain_estimator,

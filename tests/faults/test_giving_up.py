@@ -82,11 +82,11 @@ def test_a_parked_job_is_reported_once_it_is_recorded() -> None:
     ledger = MemoryLedger(lambda: 0.0)
 
     async def work() -> None:
-        book = PaidJobs(ledger, "scripted", reports.append)
-        await book.intend("shotclock:one", ("r1",), 64)
-        book.park("shotclock:one", "no job carries the tag")
+        journal = PaidJobs(ledger, "scripted", reports.append)
+        await journal.intend("shotclock:one", ("r1",), 64)
+        journal.park("shotclock:one", "no job carries the tag")
         assert reports == []
-        await book.wait_settled()
+        await journal.wait_settled()
 
     run_virtual(work())
     (report,) = reports

@@ -194,7 +194,7 @@ class IsaSynthesizer(NullSynthesizer):
 
 
 def solve_once(provider: Provider, ledger: MemoryLedger) -> Outcome:
-    """One call through the whole orchestrator, with its books."""
+    """One call through the whole orchestrator, with its ledger."""
 
     async def main() -> Outcome:
         system: Any = System(provider, ledger=ledger)  # type: ignore[arg-type]

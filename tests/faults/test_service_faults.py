@@ -57,16 +57,16 @@ async def fill_disk(place: Place) -> tuple[ServiceProcess, str]:
     return serving, str(trouble["what"])
 
 
-async def fill(place: Place, books: ProviderAccount) -> None:
+async def fill(place: Place, account: ProviderAccount) -> None:
     serving, words = await fill_disk(place)
     assert "no more jobs are submitted" in words
     assert str(place.ledger) in words
-    paid = len(books.list_paid())
+    paid = len(account.list_paid())
     for outcome in await ask(place, 5):
         assert isinstance(outcome, Degraded)
         assert isinstance(outcome.cause, ProviderFault)
         assert str(place.ledger) in outcome.cause.message
-    assert len(books.list_paid()) == paid
+    assert len(account.list_paid()) == paid
     code, out, err = await stop(serving)
     assert (code, err) == (0, "")
     assert '"trouble"' not in out  # once is enough
@@ -84,14 +84,14 @@ async def resume_with_space(place: Place) -> None:
 
 
 def test_a_full_disk_is_said_once_nothing_is_paid_for_any_more_and_nothing_is_lost(tmp_path: Path) -> None:
-    with vendor(tmp_path, answer_s=0.02, run_s=0.05) as books:
-        place = Place.at(tmp_path, books)
-        asyncio.run(fill(place, books))
-        verdict = Verdict.of(place.ledger, books)
+    with vendor(tmp_path, answer_s=0.02, run_s=0.05) as account:
+        place = Place.at(tmp_path, account)
+        asyncio.run(fill(place, account))
+        verdict = Verdict.of(place.ledger, account)
         assert len(verdict.paid) > 5
         assert verdict.find_lost_jobs() == set()
         asyncio.run(resume_with_space(place))
-        verdict = Verdict.of(place.ledger, books)
+        verdict = Verdict.of(place.ledger, account)
     assert verdict.find_lost_jobs() == set()
     assert verdict.find_paid_twice() == set()
     assert verdict.find_unfinished() == []
@@ -105,8 +105,8 @@ def test_a_ledger_that_cannot_grow_at_the_start_is_one_line(tmp_path: Path) -> N
         serving.go()
         return await serving.wait_ended()
 
-    with vendor(tmp_path) as books:
-        place = Place.at(tmp_path, books)
+    with vendor(tmp_path) as account:
+        place = Place.at(tmp_path, account)
         code, out, err = asyncio.run(start(place))
     assert (code, out) == (3, "")
     (line,) = err.splitlines()
@@ -136,12 +136,12 @@ def test_jobs_left_with_a_vendor_that_is_away_stay_in_the_ledger_and_do_not_hold
         assert (code, err) == (0, "")
         return outcomes
 
-    with vendor(tmp_path, run_s=60) as books:
-        place = Place.at(tmp_path, books)
+    with vendor(tmp_path, run_s=60) as account:
+        place = Place.at(tmp_path, account)
         asyncio.run(start_and_stop(place))
     outcomes = asyncio.run(serve_without(place))
     assert all(isinstance(outcome, Degraded) for outcome in outcomes)
     assert "cannot be reached" in str([getattr(outcome, "cause", "") for outcome in outcomes])
-    verdict = Verdict.of(place.ledger, books)
+    verdict = Verdict.of(place.ledger, account)
     (record,) = [record for record in verdict.records if record.job_id]
     assert record.state is LedgerState.SUBMITTED

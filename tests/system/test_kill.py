@@ -27,14 +27,14 @@ def kill_once(
     lean: bool = True,
     room: int | None = None,
 ) -> tuple[Calls, Verdict]:
-    with vendor(folder, seed, **SLOW, **words) as books:
-        place = Place.at(folder, books)
+    with vendor(folder, seed, **SLOW, **words) as account:
+        place = Place.at(folder, account)
         calls, code, complaints = asyncio.run(
             run_with_kills(place, kills=kills, seed=seed, lean=lean, room=room)
         )
         assert code == 0, complaints
         assert complaints == ""
-        return calls, Verdict.of(place.ledger, books)
+        return calls, Verdict.of(place.ledger, account)
 
 
 def assert_nothing_is_lost(verdict: Verdict) -> None:

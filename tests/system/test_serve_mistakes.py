@@ -115,8 +115,8 @@ def test_a_ledger_where_none_can_be_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_ledger_that_another_one_holds_is_one_line(tmp_path: Path) -> None:
-    with vendor(tmp_path) as books:
-        place = Place.at(tmp_path, books)
+    with vendor(tmp_path) as account:
+        place = Place.at(tmp_path, account)
 
         async def start_twice() -> tuple[int, str, str]:
             first = await place.start(lean=True)

@@ -51,11 +51,11 @@ def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path
         outcomes = await asyncio.gather(*calls)
         return outcomes, await serving.wait_ended()
 
-    with vendor(tmp_path, run_s=1.0) as books:
-        place = Place.at(tmp_path, books)
+    with vendor(tmp_path, run_s=1.0) as account:
+        place = Place.at(tmp_path, account)
         place.config.write_text(place.config.read_text().replace("drain_s = 5", "drain_s = 600"))
         outcomes, (code, out, err) = asyncio.run(terminate(place))
-        verdict = Verdict.of(place.ledger, books)
+        verdict = Verdict.of(place.ledger, account)
     assert all(isinstance(outcome, Done) for outcome in outcomes)
     assert (code, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["handed_back"] == 0
@@ -71,8 +71,8 @@ def test_a_drain_that_runs_out_of_time_hands_calls_back_and_gives_their_jobs_up(
         outcomes = await asyncio.gather(*calls)
         return outcomes, await serving.wait_ended()
 
-    with vendor(tmp_path, run_s=1000.0) as books:
-        place = Place.at(tmp_path, books)
+    with vendor(tmp_path, run_s=1000.0) as account:
+        place = Place.at(tmp_path, account)
         place.config.write_text(place.config.read_text().replace("drain_s = 5", "drain_s = 0.5"))
         outcomes, (code, out, err) = asyncio.run(terminate(place))
     assert [type(outcome).__name__ for outcome in outcomes] == ["Degraded"] * 3
@@ -91,8 +91,8 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         await asyncio.gather(*calls)
         return ended
 
-    with vendor(tmp_path, run_s=1000.0) as books:
-        place = Place.at(tmp_path, books)
+    with vendor(tmp_path, run_s=1000.0) as account:
+        place = Place.at(tmp_path, account)
         place.config.write_text(place.config.read_text().replace("drain_s = 5", "drain_s = 600"))
         code, out, err = asyncio.run(terminate(place))
     assert (code, out) == (-signal.SIGTERM, "")

@@ -1,1 +1,1 @@
-"""The composition root: settings in, a running system out. Only here are rooms introduced."""
+"""The composition root: settings in, a running system out. Only here do packages of the middle layer meet."""

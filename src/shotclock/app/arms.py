@@ -114,7 +114,7 @@ class Builder:
         self._virtual_host: VirtualHost | None = None
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
-        self._books = LedgerFactory(settings.serve.ledger_file)
+        self._ledgers = LedgerFactory(settings.serve.ledger_file)
         # A process's first proposal includes imports and caches of torch; no measured call must.
         first, branch = self._workload(0), settings.kernel
         kernel = plugin.call_plugin(
@@ -126,7 +126,7 @@ class Builder:
 
     def close(self) -> None:
         """Closes the ledger of paid jobs and the virtual clock; to be called after every arm has stopped."""
-        self._books.close()
+        self._ledgers.close()
         if self._virtual_host is not None:
             self._virtual_host.close()
 
@@ -175,9 +175,9 @@ class Builder:
             )
         # A training loop has one call in flight, so there is nothing to pack.
         path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
-        book = self._books.of(provider)
-        host.run(self._books.recover(provider))
-        path = assemble(host, settings, quantum, provider, path_policy, recorder, book=book)
+        journal = self._ledgers.of(provider)
+        host.run(self._ledgers.recover(provider))
+        path = assemble(host, settings, quantum, provider, path_policy, recorder, journal=journal)
         orchestrator, forecast = path.orchestrator, path.forecast
         host.run(orchestrator.start(self._sample()))
         predicted_s = forecast.predict_p95_s()

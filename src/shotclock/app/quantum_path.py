@@ -133,14 +133,14 @@ def assemble(
     policy: PathPolicy,
     recorder: Recorder,
     *,
-    book: JobJournal = FREE,
+    journal: JobJournal = FREE,
 ) -> QuantumPath:
     """The path on this host, not yet started; its solvers are compiled already, as no call has time for that.
 
-    book: the journal of a paid provider's jobs.
+    journal: the journal of a paid provider's jobs.
     """
     bounds, limits = settings.orchestrator, provider.limits
-    if limits.paid and isinstance(book, FreeJobs):
+    if limits.paid and isinstance(journal, FreeJobs):
         raise SettingsError(f"quantum.provider: '{quantum.provider}' is paid and needs a ledger")
     host.run(host.threads.run(warm_solvers))
     facts = host.run(host.workers.templates.run(devices.describe, quantum.device))
@@ -175,7 +175,7 @@ def assemble(
         forecast,
         health,
         clock=host.clock,
-        book=book,
+        journal=journal,
         recorder=recorder,
         rng=rng,
         gain_estimator=Preview(host.workers.samples, quantum.preview_shots)

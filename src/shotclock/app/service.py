@@ -80,7 +80,7 @@ class Service:
         self._metrics = Metrics()
         self._troubles = self._metrics.troubles.labels("serve")
         self._on_trouble = on_trouble
-        self._books = LedgerFactory(settings.serve.ledger_file, self._trouble)
+        self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
         self._server: wire.Server | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
@@ -118,10 +118,10 @@ class Service:
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
         for n in serve.sizes:
             check_width("serve.sizes", n, provider)
-        book = self._books.of(provider)
+        journal = self._ledgers.of(provider)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(self._metrics, "serve")
-        path = assemble(host, settings, quantum, provider, policy, recorder, book=book)
+        path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
         orchestrator = self._orchestrator = path.orchestrator
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, self._status, self._impediment)
@@ -134,7 +134,7 @@ class Service:
         )
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)
-        recovered = host.run(self._books.recover(provider))
+        recovered = host.run(self._ledgers.recover(provider))
         host.run(orchestrator.start(*(make_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
         host.run(_start_circuit_workers(host.workers))
@@ -160,7 +160,7 @@ class Service:
         """Closes what was opened, the last first."""
         self._host.run(self._wait_stopped())
         self._host.close()
-        self._books.close()
+        self._ledgers.close()
 
     async def _wait_stopped(self) -> None:
         # On the loop, so that the last reference to the gRPC server goes there: freed on another thread it
@@ -176,7 +176,7 @@ class Service:
         """Starts the background tasks; `WallHost.close` cancels them."""
         every_s = self._settings.circuits.check_calibration_s
         self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
-        self._beside.append(asyncio.create_task(self._books.collect(provider, recovered)))
+        self._beside.append(asyncio.create_task(self._ledgers.collect(provider, recovered)))
 
 
 def _http_limits(serve: ServeSettings) -> HttpLimits:

@@ -1,4 +1,4 @@
-"""The ports at which rooms meet; `app` introduces the implementations."""
+"""The ports through which packages of the middle layer meet; `app` wires the implementations."""
 
 from __future__ import annotations
 
@@ -40,34 +40,34 @@ class Dispatcher(Protocol):
     """Solves subproblems: each accepted call ends in exactly one outcome, by its deadline."""
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
-        """`subproblem.budget_ns` starts to run when this is called."""
+        """Solves the subproblem; `subproblem.budget_ns` starts to run when this is called."""
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
-        """Runs a circuit of the caller's own; CircuitError where it cannot be run anywhere."""
+        """Runs a user circuit. Raises CircuitError if it cannot run on any device."""
 
     async def record_decision(self, request_id: str, decision: Decision) -> None:
-        """What became of an answer at the model: closes the record of a paid call."""
+        """Records the decision on an answer at the model; it closes the record of a paid call."""
 
 
 class Operations(Protocol):
-    """What an operator may ask of a running orchestrator."""
+    """What an operator may request of a running orchestrator."""
 
     @property
     def phase(self) -> Phase:
-        """Whether it takes calls: `status().phase`, which every call asks for."""
+        """Whether it accepts calls: `status().phase`, without the cost of the rest."""
 
     def status(self) -> Status:
-        """How it is now."""
+        """Its present status."""
 
     async def drain(self, budget_ns: int) -> Drained:
-        """Accepts nothing more; returns when every accepted call has ended, within the budget."""
+        """Accepts no more calls; returns when every accepted call has ended, within the budget."""
 
     def resume(self) -> None:
         """Accepts calls again."""
 
 
 class Pending(Protocol):
-    """A call under way, seen from synchronous code."""
+    """A call in progress, seen from synchronous code."""
 
     def done(self) -> bool:
         """Whether `result` would return at once."""
@@ -77,13 +77,13 @@ class Pending(Protocol):
 
 
 class Caller(Protocol):
-    """A dispatcher's face for code without an event loop: a training loop."""
+    """A dispatcher for code without an event loop, such as a training loop."""
 
     def ask(self, subproblem: Subproblem) -> Pending:
         """Starts a call and returns at once."""
 
     def record_decision(self, request_id: str, decision: Decision) -> None:
-        """Tells the dispatcher what became of an answer, without waiting."""
+        """Reports the decision on an answer to the dispatcher, without waiting."""
 
 
 class Solver(Protocol):
@@ -101,7 +101,7 @@ class Job:
 
     pubs: the PUBs, in order.
     shots: shots of every PUB.
-    tag: ours, by which the job is found again.
+    tag: set by us, so that the job can be found again.
     rep_delay_s: pause between two shots, seconds; None is the device's default.
     """
 
@@ -114,12 +114,12 @@ class Job:
     def of(
         cls, circuits: tuple[DeviceCircuit, ...], shots: int, tag: str, rep_delay_s: float | None = None
     ) -> Job:
-        """A PUB a circuit: nothing packed."""
+        """One PUB per circuit: nothing is packed."""
         return cls(tuple(Pub((circuit,)) for circuit in circuits), shots, tag, rep_delay_s)
 
     @property
     def circuits(self) -> tuple[DeviceCircuit, ...]:
-        """Every circuit, PUB after PUB: the order of `Execution.samples`."""
+        """Every circuit, PUB by PUB: the order of `Execution.samples`."""
         return tuple(circuit for pub in self.pubs for circuit in pub.circuits)
 
 
@@ -130,7 +130,7 @@ class Execution:
     The instants are on the caller's clock; `*_emulated_ns` is the part an emulation waited on purpose (all of
     it zero on hardware).
 
-    samples: one Samples a circuit, in the job's order.
+    samples: one Samples per circuit, in the job's order.
     running_at_ns: when the QPU began, nanoseconds.
     finished_at_ns: when the QPU ended, nanoseconds.
     collected_at_ns: when the samples were here, nanoseconds.
@@ -154,7 +154,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A job the provider took. shots: as far as they are known here, 0 where they are not."""
+    """A job that the provider accepted. shots: 0 if they are unknown here."""
 
     job_id: str
     submit_emulated_ns: int = 0
@@ -165,14 +165,14 @@ class Accepted:
 class ProviderLimits:
     """What a provider allows.
 
-    lanes: jobs that may be with it at once.
-    max_shots: shots a job.
-    max_qubits: qubits a circuit.
-    submissions_per_minute: submits a minute; None means no limit.
+    lanes: jobs it accepts at once.
+    max_shots: shots per job.
+    max_qubits: qubits per circuit.
+    submissions_per_minute: None means no limit.
     paid: whether jobs cost money, so that they go through the ledger.
     emulated: whether no real QPU is behind it.
-    max_pubs: PUBs a job.
-    rep_delay_default_s: what it takes where a job names none, seconds; 0 where it knows no such delay.
+    max_pubs: PUBs per job.
+    rep_delay_default_s: the delay of a job that sets none, seconds; 0 if the provider has no such delay.
     """
 
     lanes: int
@@ -195,33 +195,33 @@ class Provider(Protocol):
         """The p95 of submit-to-samples for this job with nothing ahead of it, seconds."""
 
     async def submit(self, job: Job) -> Accepted:
-        """Hands the job over."""
+        """Submits the job."""
 
     async def collect(self, accepted: Accepted) -> Execution:
-        """Waits for the job and fetches its samples. Raises JobEndedError where the job is over without."""
+        """Waits for the job and fetches its samples. Raises JobEndedError if it ended without any."""
 
     async def cancel(self, accepted: Accepted) -> None:
-        """Gives the job up; nothing is raised when it has already ended."""
+        """Cancels the job; nothing is raised if it has already ended."""
 
     async def find(self, tag: str) -> tuple[Accepted, ...]:
-        """The jobs submitted under this tag that can be collected: how one is adopted after a crash."""
+        """The jobs submitted under this tag that can be collected; a crashed caller's job is adopted so."""
 
     async def ping(self) -> None:
-        """A status call: free and quick; raises ProviderError where the provider takes no jobs now."""
+        """A free, fast status call. Raises ProviderError if the provider accepts no jobs now."""
 
     async def close(self) -> None:
-        """Ends what costs while it is open: sessions, connections; the last call of all."""
+        """Closes what costs while it is open: sessions, connections. No call follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """What a provider's jobs and sessions cost beside the executions that were collected, QPU seconds.
+    """What a provider's jobs and sessions cost in addition to the executions collected, QPU seconds.
 
-    abandoned: jobs that were accepted and never brought samples.
-    abandoned_s: what those consumed, seconds, as far as it is known.
-    abandoned_untold: those of them of which it is not known.
+    abandoned: jobs that were accepted and never returned samples.
+    abandoned_s: the known part of what those consumed, seconds.
+    abandoned_untold: abandoned jobs whose consumption is unknown.
     sessions: sessions whose usage was reported.
-    sessions_s: what those were charged from their first job to their end, seconds, jobs included.
+    sessions_s: what those were charged from first job to end, seconds, jobs included.
     sessions_untold: sessions whose usage was not reported.
     """
 
@@ -246,10 +246,10 @@ class Emulating(Protocol):
 
 @runtime_checkable
 class Rehearsing(Protocol):
-    """A provider that predicts from the jobs it has run, and may run one before the first call for it."""
+    """A provider that predicts from the jobs it has run, and may run one before the first call."""
 
     async def rehearse(self, job: Job) -> None:
-        """Runs a job for its duration alone; raises ProviderError where it fails."""
+        """Runs a job to measure its duration. Raises ProviderError if it fails."""
 
 
 @runtime_checkable
@@ -257,42 +257,42 @@ class Charged(Protocol):
     """A provider that knows its charges."""
 
     def charges(self) -> Charges:
-        """So far; final once it is closed."""
+        """The charges so far; final once the provider is closed."""
 
 
 class Ledger(Protocol):
-    """The durable record of paid jobs. Every method raises LedgerError when the promise cannot be kept."""
+    """The durable record of paid jobs. Every method raises LedgerError if it cannot be made durable."""
 
     async def intend(self, record: JobRecord) -> None:
         """Records what is about to be submitted; durable when this returns."""
 
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
-        """The next state of a record, along `NEXT_STATES`; durable when this returns."""
+        """Moves a record to its next state, along `NEXT_STATES`; durable when this returns."""
 
     async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
-        """The records in these states, all of them without any; the oldest change first."""
+        """The records in these states (no argument: in any), oldest change first."""
 
 
 class Synthesizer(Protocol):
-    """Quantum meaning: subproblem to circuit, samples to answer."""
+    """Translates a subproblem to a circuit, and samples to an answer."""
 
     async def warm(self, n: int) -> None:
         """Compiles what subproblems of n variables need, off the event loop."""
 
     def lines(self, n: int) -> tuple[tuple[int, ...], ...]:
-        """Lines of n qubits that share none and are ready, the best first; none before `warm(n)`."""
+        """Disjoint lines of n qubits that are ready, the best first; empty before `warm(n)`."""
 
     async def bind(self, subproblem: Subproblem, line: tuple[int, ...] = ()) -> DeviceCircuit:
-        """The line's cached template with this subproblem's parameters; compiles on a miss.
+        """Binds this subproblem's parameters to the line's cached template; compiles on a miss.
 
         line: () is the device's best.
         """
 
     async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
-        """A user circuit, compiled; raises CircuitError, which names what cannot be run."""
+        """Compiles a user circuit. Raises CircuitError, which names what cannot be run."""
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
-        """The best sample on the original objective; raises ProviderError on samples that don't fit."""
+        """The best sample on the original objective. Raises ProviderError if the samples do not fit it."""
 
 
 class Kernel(Protocol):
@@ -305,17 +305,17 @@ class Kernel(Protocol):
     loss_check: bool
 
     def propose(self, base_version: int, budget_ns: int) -> Proposal:
-        """A subproblem of the model as it is now."""
+        """A subproblem of the present model."""
 
     def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
-        """The same variables' surrogate on the model as it is now."""
+        """The surrogate of the same variables on the present model."""
 
     def delta(self, proposal: Proposal, bits: Bits, version: int) -> Delta:
-        """What applying the bits changes on the model as it is now."""
+        """What applying the bits changes in the present model."""
 
 
 class Workload(Protocol):
-    """A model in training, moved only by its own steps and by deltas the aggregator lets through."""
+    """A model in training, changed only by its own steps and by deltas that the aggregator accepts."""
 
     name: str
     samples_per_step: int
@@ -327,13 +327,13 @@ class Workload(Protocol):
         """Held-out loss, without side effects."""
 
     def probe(self, delta: Delta) -> float:
-        """Loss on the present batch after the delta minus before, the model left unchanged."""
+        """Loss on the present batch after the delta minus before; the model is left unchanged."""
 
     def apply(self, delta: Delta) -> None:
         """Writes the delta into the model."""
 
     def kernel(self, name: str, n: int) -> Kernel:
-        """The named kernel, bound to this model; SettingsError when it cannot serve this workload."""
+        """The named kernel, bound to this model. Raises SettingsError if it does not fit this workload."""
 
 
 class Trainer(Protocol):
@@ -343,32 +343,32 @@ class Trainer(Protocol):
 
     @property
     def counts(self) -> CallCounts:
-        """How many calls fell due, how many were asked, and why the others were not."""
+        """How many calls were due, how many were made, and why the others were not."""
 
     def iterate(self, step: int) -> Iteration:
-        """One training iteration, the call that is due included."""
+        """One training iteration, including the call that is due."""
 
     def flush(self) -> None:
-        """Waits for the call in flight, if any, and offers its answer."""
+        """Waits for the calls in flight and offers their answers."""
 
 
 TemplateEvent = Literal["hit", "miss", "loaded", "evicted", "refused"]
-"""In memory; not in memory; a miss found on disk; dropped from memory; on disk but not to be used."""
+"""In memory; not in memory; a miss found on disk; dropped from memory; on disk but unusable."""
 
 
 class TemplateRecorder(Protocol):
-    """Counts what becomes of templates; observes and never decides."""
+    """Counts template events; observes and never decides."""
 
     def template(self, event: TemplateEvent) -> None:
-        """A template was asked for, dropped or refused."""
+        """A template was requested, dropped or refused."""
 
     def record_compile(self, seconds: float) -> None:
         """A template was compiled in this time."""
 
 
 WorkerRestart = Literal["abandoned", "time", "memory", "died", "grown"]
-"""Why a worker process was replaced: killed when nobody waited for its work any more, over its time or its
-memory, ended by itself or from outside, or left with less memory than the next work may take.
+"""Why a worker process was replaced: killed when no caller waited for its work any more, over its time or its
+memory limit, died, or left with less memory than the next work may use.
 """
 
 

@@ -132,7 +132,7 @@ class Orchestrator:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipeline.wait_cancelled()
-        await self._pipeline.book.wait_settled()
+        await self._pipeline.journal.wait_settled()
         provider = self._forecast.provider
         await answer_of(provider.name, "close", provider.close())
 
@@ -182,7 +182,7 @@ class Orchestrator:
 
     async def record_decision(self, request_id: str, decision: Decision) -> None:
         """See `Dispatcher.record_decision`."""
-        self._pipeline.book.record_decision(request_id, decision)
+        self._pipeline.journal.record_decision(request_id, decision)
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; a caller over its quota gets no classical answer, which costs CPU too."""

@@ -67,14 +67,14 @@ class Pipeline:
         health: Health,
         *,
         clock: Clock,
-        book: JobJournal,
+        journal: JobJournal,
         recorder: Recorder,
         rng: random.Random,
         gain_estimator: GainEstimator = no_estimate,
     ) -> None:
         self.synthesizer = forecast.synthesizer
         self.provider = forecast.provider
-        self.book = book
+        self.journal = journal
         self._forecast = forecast
         self._health = health
         self._attempts = forecast.policy.attempts
@@ -232,7 +232,7 @@ class Pipeline:
             raise
         finally:
             self._inflight -= 1
-        self.book.result(tag, _request_ids(calls))
+        self.journal.result(tag, _request_ids(calls))
         _deliver(job, execution, calls, _split_stages(submitted, execution))
 
     def _may_blame_this_host(self, calls: tuple[Call, ...], began_ns: int) -> bool:
@@ -258,20 +258,20 @@ class Pipeline:
 
     async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
         # The intent must be durable before the submit: after a crash, the tag is how a paid job is found.
-        await self.book.intend(job.tag, _request_ids(calls), job.shots)
+        await self.journal.intend(job.tag, _request_ids(calls), job.shots)
         if not any(call.is_wanted for call in calls):
             # Recording the intent awaits; a job that nobody waits for must not be paid for.
-            self.book.record_failure(job.tag, "not submitted: all its callers had cancelled")
+            self.journal.record_failure(job.tag, "not submitted: all its callers had cancelled")
             raise ProviderError(FaultKind.PERMANENT, "not submitted: all its callers had cancelled")
         try:
             accepted = await answer_of(self.provider.name, "submit", self.provider.submit(job))
         except ProviderError as error:
             if error.kind is not FaultKind.AMBIGUOUS:
-                self.book.record_failure(job.tag, str(error))
+                self.journal.record_failure(job.tag, str(error))
                 raise
             # The submit may have taken effect: repeating it could pay for the job twice.
             accepted = await self._adopt(job.tag, error)
-        self.book.record_submit(job.tag, accepted.job_id)
+        self.journal.record_submit(job.tag, accepted.job_id)
         return accepted
 
     async def _adopt(self, tag: str, lost: ProviderError) -> Accepted:
@@ -289,7 +289,7 @@ class Pipeline:
                 return tagged[0]
         # No job does not prove that nothing was submitted, and with several the right one is unknown.
         how_many = f"{len(tagged)} jobs carry the tag" if tagged else "no job carries the tag"
-        self.book.park(tag, f"the submit's answer was lost ({lost}) and {how_many}")
+        self.journal.park(tag, f"the submit's answer was lost ({lost}) and {how_many}")
         raise lost
 
     def _cancel_in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -313,9 +313,9 @@ class Pipeline:
         except (ProviderError, TimeoutError) as error:
             why = str(error) or f"no answer within {CANCEL_LIMIT_S:g} s"
             # The job may still run and cost money, so a person must decide.
-            self.book.park(tag, f"all its callers had cancelled, and cancelling the job failed: {why}")
+            self.journal.park(tag, f"all its callers had cancelled, and cancelling the job failed: {why}")
         else:
-            self.book.record_failure(tag, "cancelled: all its callers had cancelled")
+            self.journal.record_failure(tag, "cancelled: all its callers had cancelled")
 
     async def _collect(self, job: Job, accepted: Accepted) -> Execution:
         try:
@@ -326,13 +326,13 @@ class Pipeline:
         except ProviderError as error:
             # An ambiguous end says nothing about the job, which may still run and cost money.
             if error.kind is FaultKind.AMBIGUOUS:
-                self.book.park(job.tag, str(error))
+                self.journal.park(job.tag, str(error))
             else:
-                self.book.record_failure(job.tag, str(error))
+                self.journal.record_failure(job.tag, str(error))
             raise
         if len(execution.samples) != len(job.circuits):
             # Without a one-to-one match, no sample can be attributed to a call.
-            self.book.record_failure(job.tag, "returned another number of samples than of circuits")
+            self.journal.record_failure(job.tag, "returned another number of samples than of circuits")
             raise ProviderError(
                 FaultKind.PERMANENT, f"{len(execution.samples)} samples for {len(job.circuits)} circuits"
             )

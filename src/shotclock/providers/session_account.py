@@ -38,7 +38,7 @@ class SessionAccount:
         """Reserves money for the idle time that any session may have. Raises ProviderError."""
         self._budget.reserve(self._idle_key, self._idle_s)
 
-    def book_job(self, key: str, usage_s: float | None, estimate_s: float) -> None:
+    def record_job(self, key: str, usage_s: float | None, estimate_s: float) -> None:
         """Records a job's final usage; None if unknown, in which case the estimate stays recorded."""
         if usage_s is None:
             self._estimated_s[key] = estimate_s

@@ -88,24 +88,24 @@ class UsageSettlement(Generic[J, L]):
         for _ in range(USAGE_LOOKS):
             metrics = await self._look(job)
             if metrics.usage_s is not None or not metrics.tells_usage:
-                await self._book(job, metrics)
+                await self._record_usage(job, metrics)
                 return
             await asyncio.sleep(wait_s / (metrics.speed or 1.0))
             wait_s *= 2.0
-        await self._book(job, JobMetrics())
+        await self._record_usage(job, JobMetrics())
 
     async def _settle_last(self, job: SubmittedJob[J]) -> None:
         metrics = JobMetrics()
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_LOOK_S):
                 metrics = await self._look(job)
-        await self._book(job, metrics)
+        await self._record_usage(job, metrics)
 
-    async def _book(self, job: SubmittedJob[J], metrics: JobMetrics) -> None:
+    async def _record_usage(self, job: SubmittedJob[J], metrics: JobMetrics) -> None:
         if job.job.id in self._abandoned and metrics.usage_s is not None:
             self._abandoned[job.job.id] = metrics.usage_s
         usage_s = metrics.usage_s
         if usage_s is None and not metrics.tells_usage:
             # No better figure will come. The estimate counts too, since the running time omits loading.
             usage_s = max(metrics.running_s or 0.0, job.estimate_s)
-        await self._workload.book(job.key, usage_s, job.estimate_s, job.account)
+        await self._workload.record_usage(job.key, usage_s, job.estimate_s, job.account)

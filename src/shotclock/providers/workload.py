@@ -128,7 +128,7 @@ class SharedWorkload(Generic[J, L]):
         if self._jobs == 0 and self.policy.mode == "session":
             self._idling = asyncio.ensure_future(self._idle_out())
 
-    async def book(
+    async def record_usage(
         self, key: str, usage_s: float | None, estimate_s: float, account: SessionAccount | None = None
     ) -> None:
         """Records a job's final usage; None if unknown, in which case the estimate stays recorded.
@@ -139,7 +139,7 @@ class SharedWorkload(Generic[J, L]):
             self._budget.commit(key, estimate_s)
             self._budget.spend(key, usage_s)
             return
-        account.book_job(key, usage_s, estimate_s)
+        account.record_job(key, usage_s, estimate_s)
         leases = (self._open, *self._lost, *self._unreported)
         lease = next((lease for lease in leases if lease and lease.id == account.session_id), None)
         if lease is not None:

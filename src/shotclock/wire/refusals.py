@@ -98,8 +98,8 @@ def cause_of(error: grpc.aio.AioRpcError, channels: Channels, budget_ns: int) ->
 
 def _raise_again(details: str) -> None:
     where, _, message = details.partition(": ")
-    room, _, field = where.partition(".")
-    if room == "subproblem" and field:
+    message_name, _, field = where.partition(".")
+    if message_name == "subproblem" and field:
         raise SubproblemError(field, message)
-    if room == "circuit" and field:
+    if message_name == "circuit" and field:
         raise CircuitError(field, message)
