@@ -6,7 +6,6 @@ model lies and cross to the host in one copy, through pinned memory where there 
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 import _extras
+from _options import make_parser
 from shotclock.bench.stats.statistics import Sample, percentile
 from shotclock.domain.ports import Kernel
 from shotclock.training.kernels.to_host import to_host
@@ -50,12 +50,8 @@ class Timed:
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, "some seconds")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--quick", action="store_true", help="some seconds")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     timings = measure(arguments.device, 20 if arguments.quick else 100)

@@ -6,7 +6,6 @@ the cost of job, batch and session mode; the time that recognising a template sa
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -14,6 +13,7 @@ import sys
 from dataclasses import dataclass
 
 import _extras
+from _options import make_parser
 
 QUEUE = "20,120"
 
@@ -33,11 +33,7 @@ QUICK, FULL = Effort(12, 2, 3, 40.0), Effort(100, 20, 5, 10.0)
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    parser = make_parser(__doc__, "under a minute")
     arguments = parser.parse_args()
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     logging.getLogger("qiskit_ibm_runtime").setLevel(logging.ERROR)

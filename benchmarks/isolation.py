@@ -8,7 +8,6 @@ machine does meets all of them.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import _extras
+from _options import make_parser
 
 if TYPE_CHECKING:
     from _isolation_service import Site
@@ -112,12 +112,8 @@ class Measured:
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under two minutes; too few calls for a p99")
+    parser = make_parser(__doc__, "under two minutes; too few calls for a p99")
     parser.add_argument("--attacks", default="", metavar="NAME,…", help="only these, to find the costly one")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
     arguments = parser.parse_args()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     measured = measure(QUICK if arguments.quick else FULL, tuple(filter(None, arguments.attacks.split(","))))

@@ -6,13 +6,13 @@ with a ledger on disk; each with its control: an echo RPC, a bare fsync, a bare 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import _extras
+from _options import make_parser
 
 if TYPE_CHECKING:
     from _orchestrator_page import Measured
@@ -37,11 +37,7 @@ FULL = Effort(20_000, 4_000, 100_000, 20_000, 20_000, 2_000, 20_000)
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    parser = make_parser(__doc__, "under a minute")
     arguments = parser.parse_args()
     # The server process imports this module too, and needs none of it: hence the imports in functions.
     import _orchestrator_page  # noqa: PLC0415

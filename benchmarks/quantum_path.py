@@ -7,7 +7,6 @@ emulated QPU time are stated apart.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -15,6 +14,7 @@ import sys
 from dataclasses import dataclass
 
 import _extras
+from _options import make_parser
 
 SIZES = (12, 16)
 
@@ -33,11 +33,7 @@ QUICK, FULL = Effort(30, 20, 11), Effort(200, 60, 51)
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    parser = make_parser(__doc__, "under a minute")
     arguments = parser.parse_args()
     # Read once, when a simulator's library loads: hence before the imports below.
     os.environ.update(OMP_NUM_THREADS="1", QULACS_NUM_THREADS="1")

@@ -6,7 +6,6 @@ deterministic: no figure here depends on the machine.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 import _extras
 import _ruler_series as series
 import _ruler_stall as stall
+from _options import make_parser
 from shotclock.bench.compare.decide import LOOK_AT
 
 AA = 200
@@ -33,11 +33,7 @@ class Ruler:
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="under a minute")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    parser = make_parser(__doc__, "under a minute")
     arguments = parser.parse_args()
     ruler_row = measure(AA, 100 if arguments.quick else 1_000)
     print(json.dumps(metrics(ruler_row), indent=2) if arguments.json else "\n".join(markdown(ruler_row)))

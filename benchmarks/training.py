@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import _training_lab as lab
 import _training_overlap as overlap
 import _training_page as page
 import _training_stale as stale
+from _options import make_parser
 from _training_arms import arms
 from shotclock.emulator import device
 
@@ -63,11 +63,7 @@ FULL = Effort(
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute or two")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object, metric → number")
-    form.add_argument("--markdown", action="store_true", help="the section of docs/benchmarks.md (default)")
+    parser = make_parser(__doc__, "a minute or two")
     parser.add_argument("--charts", type=Path, default=CHARTS, help="folder of the markdown's charts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the other core is the emulated QPU's

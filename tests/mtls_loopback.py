@@ -13,6 +13,8 @@ import grpc
 import numpy as np
 
 from certificates import OPERATOR, PROBE, SERVER, TRAINER, Site
+from harness import random_subproblem
+from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.outcome import (
     Answer,
@@ -42,6 +44,11 @@ READY = Status(Phase.READY, "scripted", True, BreakerState.CLOSED, 0, 0, 5, 0.05
 CALLS = CallLimits()
 SERVICE = ServiceLimits(watch_interval_s=0.01)
 CONNECTIONS = ConnectionLimits()
+LONG_NS = 60 * NS_PER_S
+
+
+def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
+    return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
 
 
 def zeros(subproblem: Subproblem) -> Answer:
@@ -187,3 +194,15 @@ async def status_of(call: Any) -> tuple[grpc.StatusCode, str]:
     except grpc.aio.AioRpcError as error:
         return error.code(), error.details() or ""
     return grpc.StatusCode.OK, ""
+
+
+def run_loopback(
+    site: Site, work: Callable[[Loopback], Awaitable[None]], limits: ServiceLimits = SERVICE
+) -> None:
+    """Runs `work` against a server over loopback."""
+
+    async def main() -> None:
+        async with open_mtls_loopback(site, limits=limits) as system:
+            await work(system)
+
+    asyncio.run(main())

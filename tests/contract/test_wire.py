@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,13 +15,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from certificates import OPERATOR, PROBE, TRAINER, Site
-from harness import random_subproblem
 from mtls_loopback import (
+    LONG_NS,
     SERVICE,
     Loopback,
     ScriptedDispatcher,
+    make_subproblem,
     never,
-    open_mtls_loopback,
+    run_loopback,
     secure,
     status_of,
     zeros,
@@ -57,23 +57,9 @@ from shotclock.wire.channels import ChannelLimits
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.outcomes import encode_circuit_outcome, until_arrival_ns
-from shotclock.wire.service import ServiceLimits
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
-LONG_NS = 60 * NS_PER_S
 CIRCUIT = CircuitSpec("OPENQASM 3.0; qubit q;", 100, request_id="c1", budget_ns=LONG_NS)
-
-
-def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
-    return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
-
-
-def run(site: Site, work: Callable[[Loopback], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
-    async def main() -> None:
-        async with open_mtls_loopback(site, limits=limits) as system:
-            await work(system)
-
-    asyncio.run(main())
 
 
 @pytest.fixture
@@ -103,7 +89,7 @@ def test_the_client_is_a_dispatcher(site: Site) -> None:
         await dispatcher.record_decision("r0", Decision.REVALIDATED)
         assert system.dispatcher.decisions == [("r0", Decision.REVALIDATED)]
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 PROVENANCE = Provenance(
@@ -138,7 +124,7 @@ def test_an_ending_arrives_as_it_was(site: Site, ending: Shed | Late | Failed) -
         assert not isinstance(solved, Done | Degraded)
         assert round_trip(solved) == round_trip(executed) == round_trip(ending)
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
@@ -156,7 +142,7 @@ def test_what_is_asked_arrives_as_it_was_with_less_budget(site: Site) -> None:
         assert 0 < circuit.budget_ns < CIRCUIT.budget_ns
         assert replace(circuit, budget_ns=CIRCUIT.budget_ns, caller="") == CIRCUIT
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_the_caller_is_who_the_certificate_names_whatever_the_message_says(site: Site) -> None:
@@ -167,7 +153,7 @@ def test_the_caller_is_who_the_certificate_names_whatever_the_message_says(site:
         assert system.dispatcher.subproblems[-1].caller == TRAINER
         assert system.dispatcher.circuits[-1].caller == TRAINER
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_nobody_answers_so_the_call_is_late_and_given_up_at_the_provider(site: Site) -> None:
@@ -179,7 +165,7 @@ def test_nobody_answers_so_the_call_is_late_and_given_up_at_the_provider(site: S
         assert outcome.cause == DeadlinePassed(budget_ns)
         await system.dispatcher.cancelled.acquire()
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
@@ -190,7 +176,7 @@ def test_nobody_answers_so_the_fallback_does(site: Site) -> None:
         assert outcome.cause == DeadlinePassed(100 * NS_PER_MS)
         assert outcome.provenance.base_version == 7
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_a_spent_budget_asks_nobody(site: Site) -> None:
@@ -198,7 +184,7 @@ def test_a_spent_budget_asks_nobody(site: Site) -> None:
         assert isinstance(await system.trainer().solve(make_subproblem(budget_ns=0)), Late)
         assert not system.dispatcher.subproblems
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_a_caller_that_goes_away_cancels_the_dispatchers_call(site: Site) -> None:
@@ -211,7 +197,7 @@ def test_a_caller_that_goes_away_cancels_the_dispatchers_call(site: Site) -> Non
             await call
         await system.dispatcher.cancelled.acquire()
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_a_caller_s_own_mistake_is_raised_as_in_process(site: Site) -> None:
@@ -230,7 +216,7 @@ def test_a_caller_s_own_mistake_is_raised_as_in_process(site: Site) -> None:
         with pytest.raises(SubproblemError, match="too steep"):
             await dispatcher.solve(make_subproblem())
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_every_call_has_a_deadline(site: Site) -> None:
@@ -252,7 +238,7 @@ def test_every_call_has_a_deadline(site: Site) -> None:
             assert await watching.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert system.operations.drains == []
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_the_shorter_of_both_budgets_counts(site: Site) -> None:
@@ -267,7 +253,7 @@ def test_the_shorter_of_both_budgets_counts(site: Site) -> None:
         await solve(pb.Subproblem(n=1, linear=bytes(8), crc32c=0x8C28B28A, budget_ns=5 * NS_PER_S))
         assert system.dispatcher.subproblems[-1].budget_ns == 5 * NS_PER_S
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_what_is_too_large_is_refused_with_its_limit(site: Site) -> None:
@@ -284,7 +270,7 @@ def test_what_is_too_large_is_refused_with_its_limit(site: Site) -> None:
         assert system.dispatcher.solved == 0
         assert system.dispatcher.circuits == []
 
-    run(site, work, replace(SERVICE, circuit_bytes=1024, subproblem_bytes=64))
+    run_loopback(site, work, replace(SERVICE, circuit_bytes=1024, subproblem_bytes=64))
 
 
 def test_too_many_calls_at_once_are_shed_and_others_go_on(site: Site) -> None:
@@ -306,7 +292,7 @@ def test_too_many_calls_at_once_are_shed_and_others_go_on(site: Site) -> None:
         system.dispatcher.solves = ScriptedDispatcher().solves
         assert isinstance(await dispatcher.solve(make_subproblem(3)), Done)
 
-    run(site, work, replace(SERVICE, concurrent_calls=2))
+    run_loopback(site, work, replace(SERVICE, concurrent_calls=2))
 
 
 def test_an_orchestrator_drains_and_resumes(site: Site) -> None:
@@ -323,7 +309,7 @@ def test_an_orchestrator_drains_and_resumes(site: Site) -> None:
         assert (await operator.resume()).phase is Phase.READY
         assert isinstance(await dispatcher.solve(make_subproblem()), Done)
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_a_watcher_hears_at_once_then_of_changes_and_a_heartbeat(site: Site) -> None:
@@ -336,7 +322,7 @@ def test_a_watcher_hears_at_once_then_of_changes_and_a_heartbeat(site: Site) -> 
         assert (await anext(statuses)).waiting == 9  # unchanged: the heartbeat
         await statuses.aclose()
 
-    run(site, work, replace(SERVICE, heartbeat_s=0.05))
+    run_loopback(site, work, replace(SERVICE, heartbeat_s=0.05))
 
 
 def test_one_watcher_cannot_open_the_streams_of_the_others(site: Site) -> None:
@@ -356,7 +342,7 @@ def test_one_watcher_cannot_open_the_streams_of_the_others(site: Site) -> None:
                 await asyncio.sleep(0.01)
         assert status.phase is Phase.READY
 
-    run(site, work, replace(SERVICE, watch_streams=2))
+    run_loopback(site, work, replace(SERVICE, watch_streams=2))
 
 
 async def _status_or_none(operator: GrpcOperations) -> Status | None:
@@ -373,7 +359,7 @@ def test_a_stop_ends_the_watchers(site: Site) -> None:
         await system.server.stop(60.0)
         assert [status async for status in statuses] == []
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_health_follows_readiness(site: Site) -> None:
@@ -390,7 +376,7 @@ def test_health_follows_readiness(site: Site) -> None:
             assert alive.status == health_pb2.HealthCheckResponse.SERVING
             watch.cancel()
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_reflection_names_the_service(site: Site) -> None:
@@ -403,7 +389,7 @@ def test_reflection_names_the_service(site: Site) -> None:
             assert methods.SERVICE in {service.name for service in reply.list_services_response.service}
             asking.cancel()
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_keepalive_stays_above_the_servers_floor() -> None:
@@ -420,7 +406,7 @@ def test_a_channel_is_renewed_before_it_is_old_and_no_call_fails(site: Site) -> 
             assert all(isinstance(outcome, Done) for outcome in await asyncio.gather(*calls))
             lanes.add(channels.lane)
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_closing_waits_for_the_calls_in_flight(site: Site) -> None:
@@ -442,4 +428,4 @@ def test_closing_waits_for_the_calls_in_flight(site: Site) -> None:
         assert isinstance(await call, Done)
         await closing
 
-    run(site, work)
+    run_loopback(site, work)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +10,13 @@ import grpc
 import pytest
 
 from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
-from harness import random_subproblem
 from mtls_loopback import (
-    SERVICE,
     Loopback,
     ScriptedDispatcher,
     ScriptedOperations,
+    make_subproblem,
     open_mtls_loopback,
+    run_loopback,
     secure,
     status_of,
 )
@@ -28,28 +26,12 @@ from shotclock.domain.outcome import (
     Done,
     Failed,
 )
-from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
 from shotclock.wire.authorization import Policy
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.server import ConnectionLimits, serve
-from shotclock.wire.service import ServiceLimits
 from shotclock.wire.tls import ClientTls, Insecure
-
-LONG_NS = 60 * NS_PER_S
-
-
-def make_subproblem(seed: int = 0, budget_ns: int = LONG_NS) -> Subproblem:
-    return replace(random_subproblem(6, seed), request_id=f"r{seed}", base_version=7, budget_ns=budget_ns)
-
-
-def run(site: Site, work: Callable[[Loopback], Awaitable[None]], limits: ServiceLimits = SERVICE) -> None:
-    async def main() -> None:
-        async with open_mtls_loopback(site, limits=limits) as system:
-            await work(system)
-
-    asyncio.run(main())
 
 
 @pytest.fixture
@@ -81,7 +63,7 @@ def test_a_wrong_name_reaches_nothing(site: Site, names: tuple[str, ...]) -> Non
         assert system.dispatcher.solved == 0
         assert system.operations.drains == []
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +79,7 @@ def test_each_role_reaches_its_own_methods_and_no_other(
                 code, _ = await code_of(channel, method)
                 assert (code is not grpc.StatusCode.PERMISSION_DENIED) == (method in allowed), method
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_an_e_mail_address_is_nobody_s_name(site: Site) -> None:
@@ -107,7 +89,7 @@ def test_an_e_mail_address_is_nobody_s_name(site: Site) -> None:
             assert code is grpc.StatusCode.PERMISSION_DENIED
             assert "without a DNS or URI name" in details
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_a_policy_names_methods_that_exist() -> None:
@@ -127,7 +109,7 @@ def test_without_a_certificate_nothing_is_reached(site: Site) -> None:
             code, _ = await code_of(channel, methods.HEALTH_CHECK)
             assert code is grpc.StatusCode.UNAVAILABLE
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_another_authority_s_certificate_reaches_nothing(site: Site, tmp_path: Path) -> None:
@@ -138,7 +120,7 @@ def test_another_authority_s_certificate_reaches_nothing(site: Site, tmp_path: P
         assert isinstance(outcome, Failed)
         assert system.dispatcher.solved == 0
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_an_expired_client_reaches_nothing(site: Site) -> None:
@@ -153,7 +135,7 @@ def test_an_expired_client_reaches_nothing(site: Site) -> None:
             code, _ = await code_of(channel, methods.SOLVE)
             assert code is grpc.StatusCode.UNAVAILABLE
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 def test_a_server_with_another_s_name_is_not_trusted(site: Site) -> None:
@@ -163,7 +145,7 @@ def test_a_server_with_another_s_name_is_not_trusted(site: Site) -> None:
         assert isinstance(outcome, Failed)
         await channels.close()
 
-    run(site, work)
+    run_loopback(site, work)
 
 
 async def serve_once(listen: str, security: Any) -> None:

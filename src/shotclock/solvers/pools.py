@@ -1,11 +1,13 @@
 """Control arms that draw as many candidates as a QPU has shots, and the descent that improves a pool.
 
-A QPU's samples are useful only if they beat these at equal shots (design.md, rule 10). Each candidate
+A QPU's samples are useful only if they beat these at equal shots. Each candidate
 costs one energy evaluation, as a shot does. Drawing and descent are separate steps, because a descent
 hides the quality of the samples.
 """
 
 from __future__ import annotations
+
+from abc import ABC, abstractmethod
 
 import numpy as np
 
@@ -18,14 +20,8 @@ from shotclock.solvers.greedy import Greedy, descend_in_place
 FLIP_PROBABILITY = 0.25
 
 
-class RandomPool:
-    """Uniform bits, `shots` of them; the same for the same seed."""
-
-    name = "random"
-
-    def __init__(self, shots: int, seed: int = 0) -> None:
-        self._shots = shots
-        self._seed = seed
+class _Pool(ABC):
+    """Candidates that a subclass draws."""
 
     def sample(self, subproblem: Subproblem) -> Samples:
         """The candidates, without descent."""
@@ -35,12 +31,26 @@ class RandomPool:
         """The best candidate, shape (n,)."""
         return _best(subproblem, self._draw(subproblem))
 
+    @abstractmethod
+    def _draw(self, subproblem: Subproblem) -> Bits:
+        """Bits of shape (shots, n)."""
+
+
+class RandomPool(_Pool):
+    """Uniform bits, `shots` of them; the same for the same seed."""
+
+    name = "random"
+
+    def __init__(self, shots: int, seed: int = 0) -> None:
+        self._shots = shots
+        self._seed = seed
+
     def _draw(self, subproblem: Subproblem) -> Bits:
         rng = np.random.default_rng(self._seed)
         return rng.integers(0, 2, (self._shots, subproblem.n), dtype=np.uint8)
 
 
-class PerturbedGreedy:
+class PerturbedGreedy(_Pool):
     """Greedy's answer with each bit flipped at random, `shots` times; the same for the same seed.
 
     It uses the same information as a warm-started circuit and no QPU, so such a circuit must beat it.
@@ -52,14 +62,6 @@ class PerturbedGreedy:
         self._shots = shots
         self._seed = seed
         self._flip_probability = flip_probability
-
-    def sample(self, subproblem: Subproblem) -> Samples:
-        """The candidates, without descent."""
-        return _distinct(self._draw(subproblem))
-
-    def solve(self, subproblem: Subproblem) -> Bits:
-        """The best candidate, shape (n,)."""
-        return _best(subproblem, self._draw(subproblem))
 
     def _draw(self, subproblem: Subproblem) -> Bits:
         rng = np.random.default_rng(self._seed)
