@@ -15,7 +15,7 @@ MOST_PAGES = 60
 CONTRAST = 4.5
 """WCAG 2.2, 1.4.3, for text of ordinary size."""
 LINE_CONTRAST = 3.0
-"""WCAG 2.2, 1.4.11, for what a chart is made of; bands and grids, which are no figures, are see-through."""
+"""WCAG 2.2, 1.4.11, for what a chart is made of; bands and grids carry no figures and are see-through."""
 
 SIZES = """() => {
   const found = [];
@@ -24,7 +24,7 @@ SIZES = """() => {
     if (element.parentElement.closest('svg') || !element.checkVisibility()) continue;
     const box = seen(element), name = `${element.localName} ${element.closest('[id]')?.id}`;
     if (box.width < 40 || box.height < 40) found.push(`${name}: ${box.width} x ${box.height} px`);
-    const frame = element.closest('figure') || document.body;
+    const frame = element.closest('.chart') || element.closest('figure') || document.body;
     const scrolls = getComputedStyle(frame).overflowX === 'auto' && frame !== element;
     if (!scrolls && (box.left < -0.5 || box.right > innerWidth + 0.5))
       found.push(`${name}: from ${box.left} to ${box.right} of ${innerWidth} px`);
