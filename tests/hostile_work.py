@@ -25,7 +25,7 @@ def spin_in_c(to: Path) -> None:
 
 
 def eat(to: Path) -> None:
-    """Takes memory until there is none, and notes how far it came."""
+    """Allocates memory until none is left, and notes how much it got."""
     blocks = []
     while True:
         blocks.append(bytearray(MIB))

@@ -289,7 +289,7 @@ def test_every_request_takes_the_networks_round_trip(speed: float) -> None:
             round_trips_s.append(loop.time() - began)
         return round_trips_s
 
-    # the emulator's own pages are no part of what is emulated
+    # the emulator's own pages are not part of what is emulated
     assert run_virtual(scenario()) == pytest.approx([0.025 / speed, 0.025 / speed, 0.0], abs=1e-6)
 
 

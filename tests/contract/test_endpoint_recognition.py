@@ -367,7 +367,7 @@ def test_an_angle_that_is_not_linear_is_left_to_aer(aer_runs: list[int]) -> None
 
 
 def test_the_logical_definition_is_refused_before_it_gets_here() -> None:
-    """RY and RZZ are no gates of the device: such a circuit is not read as one."""
+    """The device has no RY and RZZ gates: a circuit with them is not recognised."""
     circuit = logical_circuit(2)
     (part,) = parts_of(circuit)
     assert part.gates(tuple(circuit.parameters)) is None

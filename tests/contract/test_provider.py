@@ -52,7 +52,7 @@ def slow() -> Provider:
 
 
 def sampler() -> Provider:
-    """A `BaseSamplerV2` of the user's own."""
+    """A user's `BaseSamplerV2`."""
     statevector_sampler = StatevectorSampler(seed=1)
     return wrap("sampler", statevector_sampler, bind_logical, ClientThreads("sampler", 1), WallClock())
 

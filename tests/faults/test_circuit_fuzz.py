@@ -34,7 +34,7 @@ from shotclock.domain.errors import CircuitError
 from shotclock.emulator import device
 
 MEMORY = 64 * 2**20
-"""What the whole corpus may take beyond the imported modules, in a process of its own."""
+"""What the whole corpus may take beyond the imported modules, in a separate process."""
 GUARD_S = 20
 HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
 
@@ -106,7 +106,7 @@ FILES = {
 
 
 def run_corpus(reply: Any) -> None:
-    """In a process of its own: everything in it, under a limit of memory and one of time each."""
+    """In a separate process: everything in it, under a limit of memory and one of time each."""
     grown = (int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()) + MEMORY
     resource.setrlimit(resource.RLIMIT_DATA, (grown, grown))
     problems: dict[str, str] = {}

@@ -19,7 +19,7 @@ from shotclock.orchestrator.health.retry import RetryBudget
 BEFORE, OUTAGE, AFTER = 20.0, 30.0, 70.0
 ENDS = BEFORE + OUTAGE
 SETTLED = 2.0
-"""The first calls find an empty house; the baseline is taken after them."""
+"""The first calls meet no load; the baseline is taken after them."""
 LEGAL = {
     (BreakerState.CLOSED, BreakerState.OPEN),
     (BreakerState.OPEN, BreakerState.HALF_OPEN),

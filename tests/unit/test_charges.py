@@ -92,7 +92,7 @@ class Lease:
 
 @dataclass
 class Vendor:
-    """As much of a Client as a workload needs; usage: of every session, or why there is none."""
+    """As much of a Client as a workload needs; usage: of every session, or why it is unknown."""
 
     usage: float | ProviderError
     opened: int = 0

@@ -320,7 +320,7 @@ def test_an_answer_that_cannot_be_used_is_malformed(change: Callable[[pb.Outcome
 
 
 def catch_error(work: Callable[[], object]) -> str:
-    """What a typed error says, nothing where there is none; any other error passes."""
+    """The message of a typed error, or an empty one; any other error passes."""
     try:
         work()
     except TYPED as error:

@@ -28,7 +28,7 @@ class Record:
 
     name: the class.
     line: where it begins in its file.
-    fields: the names of its own public fields, in order.
+    fields: the names of the public fields it defines, in order.
     docstring: without indentation; "" if it has none.
     """
 

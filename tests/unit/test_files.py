@@ -28,7 +28,7 @@ WRITING = {
 }
 OTHERS = {
     ("cli/__init__.py", "mkdtemp"),  # of a working directory that was deleted
-    ("app/doctor.py", "NamedTemporaryFile"),  # under a name of its own
+    ("app/doctor.py", "NamedTemporaryFile"),  # under a unique name
     ("orchestrator/ledger/file.py", "open"),  # with O_NOFOLLOW
 }
 

@@ -47,7 +47,7 @@ def test_a_compiled_step_asks_as_a_plain_one_does() -> None:
 
 
 class Clipped(torch.optim.SGD):
-    """Raises where it is told to, between the step that it inherits and its own end."""
+    """Raises on request, after the inherited step and before it returns."""
 
     fails = False
 

@@ -1,7 +1,8 @@
 """Texts for readers avoid the words of `AVOIDED`, which says what to write instead.
 
-Texts are string constants, docstrings and comments of the package and the benchmarks, templates and data
-files of the package, the wire's comments, the docs and the pages at the root of the repository.
+Texts are string constants, docstrings and comments of the package and the benchmarks, docstrings and
+comments of the tests, templates and data files of the package, the wire's comments, the docs, the pages at
+the root of the repository, its Makefile and the scripts of CI.
 """
 
 from __future__ import annotations
@@ -122,8 +123,12 @@ def find(text: Text) -> Iterator[str]:
 
 
 def read_python(path: Path) -> Iterator[Text]:
+    """Strings and comments; of a test's strings only docstrings, because the others are its input."""
     source = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(source)):
+    nodes = list(ast.walk(ast.parse(source)))
+    if path.is_relative_to(ROOT / "tests"):
+        nodes = [node.value for node in nodes if isinstance(node, ast.Expr)]
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield Text(path, node.lineno, node.value)
     comments = "\n".join(line.lstrip("# ") for line in re.findall("#.*", source))
@@ -149,8 +154,13 @@ def list_files() -> list[Path]:
     package, docs = ROOT / "src" / "shotclock", ROOT / "docs"
     paths = [path for kind in ("*.py", "*.j2", "*.toml") for path in package.rglob(kind)]
     paths += [*(ROOT / "proto").rglob("*.proto"), *docs.rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
-    paths += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    return [path for path in sorted(paths) if GENERATED not in path.parents]
+    paths += [*(ROOT / "tests").rglob("*.py"), *(ROOT / ".ci").iterdir(), *(ROOT / ".github").rglob("*.yml")]
+    paths += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile")]
+    return [
+        path
+        for path in sorted(paths)
+        if path.is_file() and GENERATED not in path.parents and path != Path(__file__)
+    ]
 
 
 @pytest.fixture(scope="module")

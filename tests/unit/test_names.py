@@ -1,6 +1,6 @@
 """Names say what they hold or do.
 
-Functions are named by a verb in the imperative, never by a participle (`_told`, `_landed`); values by what
+Functions are named by a verb in the imperative, never by a participle (`_seated`, `_landed`); values by what
 they hold, never by a word that fits any value (`found`, `one`).
 """
 

@@ -229,7 +229,7 @@ def test_rprop_compares_no_gradient_across_a_delta() -> None:
 
 
 class Lookahead(Optimizer):
-    """As several packages write it: a state of its own, and no call of Optimizer.__init__."""
+    """As several packages write it: a separate state, and no call of Optimizer.__init__."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -293,7 +293,7 @@ class MasterWeights(Descent):
 
 
 class Trend(Descent):
-    """An average of gradients under a name of its own."""
+    """An average of gradients under a separate name."""
 
     def descend(self, tensor: Tensor) -> None:
         super().descend(tensor)

@@ -1,4 +1,4 @@
-"""Circuits of the user's own: what is read, what is refused and by which name, what is compiled."""
+"""User circuits: what is read, what is refused and by which name, what is compiled."""
 
 from __future__ import annotations
 

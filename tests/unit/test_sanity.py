@@ -52,7 +52,7 @@ def test_components_add_up_and_the_largest_names_its_numbers() -> None:
     )
     assert sum(row.components_ms.values()) == pytest.approx(105.0)
     assert row.rests_on == ("subjob_overhead.value (assumed)",)
-    # the noise is no part of a latency
+    # the noise is not part of a latency
     assert row.tags == {"published": 0, "measured": 0, "assumed": 3}
 
 

@@ -25,7 +25,7 @@ from _ruler_soak import BASELINE, INVALID, P50, P99, SPOILT_AT_MOST, Arm, Size, 
 
 @dataclass(slots=True)
 class VirtualSoak(Soak):
-    """Runs are queues on virtual time; those numbered in `late` are no measurement."""
+    """Runs are queues on virtual time; those numbered in `late` are invalid."""
 
     late: frozenset[int] = frozenset()
     folders: list[str] = field(default_factory=list)

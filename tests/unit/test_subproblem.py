@@ -1,4 +1,4 @@
-"""What a subproblem accepts: energies that are finite numbers, and fields of their own type and range."""
+"""What a subproblem accepts: energies that are finite numbers, and fields of the right type and range."""
 
 from __future__ import annotations
 

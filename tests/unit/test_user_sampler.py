@@ -1,4 +1,4 @@
-"""A sampler of the user's own behind the whole path on virtual time, and what cannot be there."""
+"""A user's sampler behind the whole path on virtual time, and what cannot be there."""
 
 from __future__ import annotations
 

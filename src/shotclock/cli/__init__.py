@@ -62,7 +62,7 @@ def _write_no_more() -> None:
 
 app = typer.Typer(
     cls=_Verbs,
-    help="Puts a quantum processor behind a deadline, and reports whether it paid for itself.",
+    help="Put a quantum processor behind a deadline, and report whether it was worth its cost.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help: an error is one line to grep, and rich alone takes 0.1 s to load

@@ -50,7 +50,7 @@ def bench(
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Inconclusive or invalid figures exit 5.")] = False,
     hardware: Annotated[
-        bool, typer.Option("--hardware", help="Only with an AMD GPU and an IBM QPU; looks first, then asks.")
+        bool, typer.Option("--hardware", help="Only with an AMD GPU and an IBM QPU; checks first, then asks.")
     ] = False,
     dry_run: Annotated[
         bool,

@@ -29,8 +29,8 @@ def doctor(
 ) -> None:
     """Check the environment, a provider, and the integration checklist. Submits nothing.
 
-    Exit codes: 0 all well or warnings alone, 2 settings, 3 the environment or the provider is not; each
-    failure and each warning says its fix.
+    Exit codes: 0 no failure (warnings are allowed), 2 settings, 3 the environment or the provider fails; each
+    failure and each warning names its fix.
     A point of the checklist that is not met is not a fault of the environment and exits 0.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it

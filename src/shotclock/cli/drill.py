@@ -29,7 +29,7 @@ def stale_updates(
     seed: Annotated[int, typer.Option(min=0, help="Random seed for network, delay and sample draws.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
-    """Tail latency spikes and model versions part: what late answers do, protections off and on.
+    """Tail latency spikes and model versions diverge: what late answers do, protections off and on.
 
     Exit codes: 0 the protections held, 99 they did not, or the failure did not show.
     """

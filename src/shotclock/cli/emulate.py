@@ -21,7 +21,8 @@ def emulate(
     listen: Annotated[str, typer.Option(help="HOST:PORT; port 0 takes a free one.")] = "127.0.0.1:8290",
     speed: Annotated[float, typer.Option(help="How many times faster than real the QPU's time runs.")] = 1.0,
     seed: Annotated[
-        int, typer.Option(min=0, help="The same seed and requests: the same times, samples.")
+        int,
+        typer.Option(min=0, help="Random seed; the same seed and requests give the same times and samples."),
     ] = 0,
     fault: Annotated[
         list[str] | None,
@@ -33,7 +34,7 @@ def emulate(
     ] = None,
     calibration: Annotated[
         str | None,
-        typer.Option(help="EVERY,LASTS of calibration windows, seconds (IBM's hourly ones: 3600,150)."),
+        typer.Option(help="EVERY,LASTS: calibration windows, seconds (IBM's hourly ones: 3600,150)."),
     ] = None,
     price: Annotated[float, typer.Option(min=0.0, help="Money a second of usage.")] = 0.0,
     usage_limit: Annotated[

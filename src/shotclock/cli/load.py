@@ -26,7 +26,7 @@ def load(
     *,
     scenario: Annotated[
         Literal["single-stream", "multi-stream", "server", "offline"],
-        typer.Option(help="MLPerf's: server is open load, calls that wait for nobody."),
+        typer.Option(help="MLPerf's; server is open load: calls do not wait for earlier ones."),
     ] = "server",
     rate: Annotated[
         float, typer.Option(help="Calls per second of server; of offline, with --duration, how many.")
@@ -49,17 +49,17 @@ def load(
     n: Annotated[
         int | None,
         typer.Option(
-            min=2, max=256, help="Variables a subproblem, to the device's width (default: kernel.n)."
+            min=2, max=256, help="Variables per subproblem, up to the device's width (default: kernel.n)."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of arrivals and subproblems.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for arrivals and subproblems.")] = 0,
     circuit: Annotated[
         Path | None, typer.Option(help="Run a user circuit, OpenQASM 3 or QPY, instead of subproblems.")
     ] = None,
     value: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A parameter of --circuit; repeated.")
     ] = None,
-    shots: Annotated[int | None, typer.Option(help="Of --circuit (default: quantum.shots).")] = None,
+    shots: Annotated[int | None, typer.Option(help="Shots of --circuit (default: quantum.shots).")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Latency profile of an orchestrator started here.")
     ] = None,
@@ -78,10 +78,10 @@ def load(
     strict: Annotated[bool, typer.Option("--strict", help="An inconclusive result exits 5.")] = False,
     json: Annotated[bool, typer.Option("--json", help="load.json on stdout, progress on stderr.")] = False,
 ) -> None:
-    """Ask at fixed instants, count from the scheduled one, and say what tail the load had.
+    """Issue calls at scheduled instants and report their tail latency, measured from those instants.
 
-    Exit codes: 0 the deadline was met (or nothing is settled), 2 usage or settings, 3 environment, 4 the
-    measurement is invalid, 5 inconclusive under --strict, 99 the deadline was missed, 130 interrupted.
+    Exit codes: 0 the deadline was met (or the result is inconclusive), 2 usage or settings, 3 environment, 4
+    the measurement is invalid, 5 inconclusive under --strict, 99 the deadline was missed, 130 interrupted.
     """
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 

@@ -79,7 +79,7 @@ def status(
     authorities: Authorities = None,
     json: Json = False,
 ) -> None:
-    """How a running orchestrator is now."""
+    """Show the state of a running orchestrator."""
 
     async def ask(operations: GrpcOperations) -> None:
         report = await operations.status()

@@ -34,7 +34,8 @@ def pairs(
         int | None, typer.Option(min=1, max=1000, help="Add pairs up to so many while it is inconclusive.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the pairs; one that is there is completed.")
+        Path | None,
+        typer.Option(help="Folder of the pairs; existing pairs are kept and the missing ones made."),
     ] = None,
     clock: Annotated[
         Literal["wall", "virtual"], typer.Option(help="virtual: account emulated waits, skip them.")

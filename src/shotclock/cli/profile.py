@@ -12,7 +12,7 @@ from shotclock.cli.streams import echo_json
 from shotclock.domain.plural import count
 
 profile = typer.Typer(
-    help="Latency profiles: what stands between a submit and its samples.", no_args_is_help=True
+    help="Latency profiles: the numbers behind the time from a submit to its samples.", no_args_is_help=True
 )
 
 

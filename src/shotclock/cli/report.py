@@ -26,14 +26,14 @@ class _Written:
 def report(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN", help="A run folder, of bench or load; several are laid side by side."),
+        typer.Argument(metavar="RUN", help="A run folder, of bench or load; several are compared."),
     ] = None,
     *,
     history: Annotated[
         Path | None, typer.Option(help="Trends over the runs that `verify --record` kept here.")
     ] = None,
     metric: Annotated[
-        list[str] | None, typer.Option(help="With --history: metrics by name, '*' fits anything.")
+        list[str] | None, typer.Option(help="With --history: metrics by name, '*' matches anything.")
     ] = None,
     despite: Annotated[
         list[str] | None, typer.Option(help="A fact in which several runs may differ: cpu, torch …")

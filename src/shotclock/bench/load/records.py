@@ -42,9 +42,9 @@ class CallRecord:
 
     run: number of the run in its test, from 0.
     query: number of the query; calls of one MLPerf query share it.
-    scheduled_ns: when it should have been asked.
-    issued_ns: when it was.
-    completed_ns: when its outcome was here.
+    scheduled_ns: the instant the call was due.
+    issued_ns: the instant it was issued.
+    completed_ns: the instant its outcome arrived.
     outcome: done, degraded, shed, late or failed; executed, of a circuit.
     answered_by: who answered: qpu, cache_hit, fallback, rejected or unanswered.
     cause: why there are no samples; "" if there are.
