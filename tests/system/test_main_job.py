@@ -280,10 +280,11 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
 
 
 def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(tmp_path: Path) -> None:
+    """Its subproblems leave terms out, which the run says as well."""
     arm = "hybrid-public-cloud"
     flags = {
         "bench": {"arms": ("classical-only", arm), "steps": 4, "seeds": 1},
-        "kernel": {"n": 4, "every": 2},
+        "kernel": {"n": 4, "every": 2, "sparse": True},
     }
     quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None)
     summary, folder = run(load(None, flags), quick, SILENT)
@@ -296,6 +297,16 @@ def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(tmp_path: Path
     again = load(folder.path / "config.lock.toml", {})
     assert again.arm[arm].clock == "virtual"
     assert again.arm[arm].every is None
+    assert again.kernel.sparse
+    errors = pq.read_table(folder.path / "steps.parquet")["surrogate_error"].drop_null().to_pylist()
+    assert summary.arms[arm].surrogate_error == sum(errors) / 2 > 0.0
+    ladder = summary.arms[arm].ladder
+    assert ladder is not None
+    assert list(ladder.rungs)[-2:] == ["exact", "dense-annealing"]
+    texts = [sentence.text for sentence in summary.verdict.sentences]
+    assert (
+        sum(text.startswith("Terms left out: subproblems have terms on the device's") for text in texts) == 1
+    )
     page = (folder.path / "report.html").read_text(encoding="utf-8")
     assert f"VIRTUAL CLOCK: {arm} (emulated waits counted" in page
     assert not check_bench(folder.path)

@@ -17,7 +17,7 @@ from shotclock.app.quantum_path import (
     build_provider,
     device_of,
 )
-from shotclock.app.sizes import make_sample
+from shotclock.app.sizes import find_native_pairs, make_sample
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
 from shotclock.bench.record.arm_runs import Arm
@@ -47,11 +47,16 @@ from shotclock.orchestrator.forecast import Forecast
 from shotclock.settings import QuantumSettings, Settings
 from shotclock.solvers.control_ladder import answer_with
 from shotclock.solvers.fallback import Classical, warm_solvers
+from shotclock.solvers.greedy import Greedy
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
+from shotclock.training.kernels.sparsified import Sparsified
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
 
+Pair = tuple[int, int]
 WORKLOAD = "bench.workload"
+MOST_TIMED = 20
+"""Variables up to which computing emulated samples fits into the time of the job that they emulate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +94,20 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
 
 
 def match_kernel(settings: Settings) -> Settings:
-    """The settings with the kernel that the workload is for, if it has a `kernel_name` and they set none."""
-    factory = workload_factory(settings.bench.workload)
-    if "name" in settings.kernel.model_fields_set:
-        return settings
-    name = getattr(factory(0), "kernel_name", None)
-    if not isinstance(name, str):
-        return settings
-    return settings.model_copy(update={"kernel": settings.kernel.model_copy(update={"name": name})})
+    """The settings with what the workload's `kernel_name`, `kernel_n` and `kernel_sparse` ask, if unset."""
+    workload = workload_factory(settings.bench.workload)(0)
+    kernel_fields = {
+        field: value
+        for field, kind in (("name", str), ("n", int), ("sparse", bool))
+        if field not in settings.kernel.model_fields_set
+        and isinstance(value := getattr(workload, f"kernel_{field}", None), kind)
+    }
+    return settings.model_copy(update={"kernel": settings.kernel.model_copy(update=kernel_fields)})
+
+
+def is_untimed(settings: Settings) -> bool:
+    """Whether emulated samples of this size stand outside the timed path: on the virtual clock."""
+    return settings.kernel.n > MOST_TIMED
 
 
 class Builder:
@@ -121,7 +132,8 @@ class Builder:
             WORKLOAD, settings.bench.workload, lambda: first.kernel(branch.name, branch.n)
         )
         plugin.check(WORKLOAD, settings.bench.workload, kernel, Kernel)
-        kernel.propose(0, 0)
+        self._couplings: dict[str, tuple[Pair, ...]] = {}
+        self._sparsify(kernel, settings.quantum.device).propose(0, 0)
         self.samples_per_step = first.samples_per_step
 
     def close(self) -> None:
@@ -181,7 +193,8 @@ class Builder:
         orchestrator, forecast = path.orchestrator, path.forecast
         host.run(orchestrator.start(self._sample()))
         predicted_s = forecast.predict_p95_s()
-        if is_emulated and host is self._host and self._takes_too_long(arm, predicted_s):
+        long_run = self._slow_every is not None and self._is_slow(arm, predicted_s)
+        if is_emulated and not isinstance(host, VirtualHost) and (long_run or is_untimed(settings)):
             host.run(orchestrator.stop())
             return self._hybrid(arm, quantum, recorder, self._start_virtual_host())
         policy = self._policy(arm, quantum, predicted_s)
@@ -236,14 +249,6 @@ class Builder:
     def _is_slow(self, arm: Arm, predicted_s: float) -> bool:
         return not arm.protected and predicted_s * 1e3 > self._settings.quantum.budget_ms
 
-    def _takes_too_long(self, arm: Arm, predicted_s: float) -> bool:
-        """Whether an emulated arm would make a quick run on the wall clock much longer."""
-        return (
-            self._slow_every is not None
-            and not isinstance(self._host, VirtualHost)
-            and self._is_slow(arm, predicted_s)
-        )
-
     def _calling(
         self,
         arm: Arm,
@@ -257,7 +262,7 @@ class Builder:
 
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
             workload = self._warm_workload(seed)
-            kernel = workload.kernel(branch.name, branch.n)
+            kernel = self._sparsify(workload.kernel(branch.name, branch.n), quantum.device)
             aggregator = Aggregator(
                 workload, kernel, quantum.on_stale, recorder, loss_check=kernel.loss_check
             )
@@ -266,6 +271,14 @@ class Builder:
             return trainer, workload.evaluate
 
         return ArmLane(arm.name, make)
+
+    def _sparsify(self, kernel: Kernel, device: str) -> Kernel:
+        """The kernel, or under `kernel.sparse` one with terms on the device's couplings alone."""
+        if not self._settings.kernel.sparse:
+            return kernel
+        if device not in self._couplings:
+            self._couplings[device] = find_native_pairs(device, self._settings.kernel.n)
+        return Sparsified(kernel, self._couplings[device], Greedy())
 
     def _plain(self, seed: int) -> tuple[Trainer, Callable[[], float]]:
         workload = self._warm_workload(seed)

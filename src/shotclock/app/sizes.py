@@ -31,8 +31,14 @@ def find_couplings(device: str, n: int) -> tuple[tuple[int, int], ...] | None:
 
     Imports Qiskit where there are any. Raises SettingsError where the device has fewer working qubits.
     """
-    if n <= MOST_DENSE:
-        return None
+    return None if n <= MOST_DENSE else find_native_pairs(device, n)
+
+
+def find_native_pairs(device: str, n: int) -> tuple[tuple[int, int], ...]:
+    """The pairs of variables that sparse subproblems of this size may couple. Imports Qiskit.
+
+    Raises SettingsError where the device has fewer working qubits.
+    """
     from shotclock.circuits.native import map_device  # noqa: PLC0415
     from shotclock.emulator.device import target  # noqa: PLC0415
 

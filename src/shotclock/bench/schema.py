@@ -226,6 +226,8 @@ class ArmSummary(Frozen):
     outcomes, decisions, winners: counts of calls
     emulator_overruns: calls whose emulation took longer than the time it emulates
     simulation: how an emulation computed the samples, of the least exact call; "" of a QPU's
+    surrogate_error: median over calls of the subproblem's relative energy error against the dense surrogate;
+        0 where no term was left out, None without calls and in older summaries
     penalised_calls: calls at a rep_delay below the device's default
     causes: why calls brought no samples, with counts, most frequent first
     meeting: how calls met training; None in older summaries
@@ -254,6 +256,7 @@ class ArmSummary(Frozen):
     winners: dict[str, int]
     emulator_overruns: int
     simulation: str = ""
+    surrogate_error: float | None = None
     penalised_calls: int = 0
     causes: dict[str, int] = Field(default_factory=dict)
     meeting: Meeting | None = None

@@ -53,10 +53,18 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A subproblem and what its kernel needs to turn bits into a delta; `context` is the kernel's own."""
+    """A subproblem and what its kernel needs to turn bits into a delta.
+
+    subproblem: what is asked.
+    context: the kernel's own.
+    dense: the subproblem before terms were left out, of the same variables; None where none were.
+    surrogate_error: relative energy error of the subproblem against `dense`; 0 without one.
+    """
 
     subproblem: Subproblem
     context: object
+    dense: Subproblem | None = None
+    surrogate_error: float = 0.0
 
 
 def _read_array(field: str, array_like: ArrayLike) -> NDArray[np.generic]:

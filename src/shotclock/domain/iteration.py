@@ -50,6 +50,7 @@ class FinishedCall:
     applying: the stage in which the decision was made and the answer applied.
     outcome: how the call ended.
     applied: what became of the answer.
+    dense, surrogate_error: see `Proposal`.
     """
 
     step: int
@@ -64,6 +65,8 @@ class FinishedCall:
     applying: StageTiming
     outcome: Outcome
     applied: Applied
+    dense: Subproblem | None = None
+    surrogate_error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

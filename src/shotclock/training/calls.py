@@ -244,6 +244,8 @@ class Calls:
                 applying=StageTiming(Stage.APPLY, received, ended - received),
                 outcome=outcome,
                 applied=applied,
+                dense=call.proposal.dense,
+                surrogate_error=call.proposal.surrogate_error,
             )
         )
 

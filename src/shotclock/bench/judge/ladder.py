@@ -8,7 +8,13 @@ import numpy as np
 
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.numbers import NOTHING, ms, percent, percent_range
-from shotclock.bench.record.compared_calls import BEST_KNOWN, EXACT, ComparedCall, ComparedControl
+from shotclock.bench.record.compared_calls import (
+    BEST_KNOWN,
+    DENSE_SEARCH,
+    EXACT,
+    ComparedCall,
+    ComparedControl,
+)
 from shotclock.bench.schema import Ladder, Ratio, Rung, Sentence, Summary
 from shotclock.bench.stats.statistics import NS_PER_MS, ratio
 from shotclock.domain.budget import NS_PER_S
@@ -23,6 +29,7 @@ NAMES = {
     "tabu": "tabu",
     BEST_KNOWN: "the best of them (the optimum is unknown)",
     EXACT: "the optimum",
+    DENSE_SEARCH: "annealing of the dense surrogate, by its energy",
 }
 """The rungs in words, cheapest first; a control by another name keeps it."""
 TIMED = ("annealing", "tabu")

@@ -14,6 +14,7 @@ from shotclock.bench.judge.ladder import find_ladder
 from shotclock.bench.judge.metrics import ArmRows, Prices
 from shotclock.bench.judge.modes import meeting
 from shotclock.bench.judge.sanity import sanity
+from shotclock.bench.judge.surrogate import median_error
 from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.arm_runs import BASELINE, Arm
@@ -205,6 +206,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         winners=figures.counts(call.winner for call in calls),
         emulator_overruns=sum(call.emulator_overrun for call in calls),
         simulation=str(find_worst(call.simulation for call in calls)),
+        surrogate_error=median_error(calls),
         penalised_calls=sum(call.penalised and call.in_time for call in calls),
         causes=figures.counts(call.cause for call in calls if call.cause),
         meeting=meeting(arm.steps),

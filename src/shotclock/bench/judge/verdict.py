@@ -10,6 +10,7 @@ from shotclock.bench.judge.ladder import describe_ladders
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.positive_control import compare_with_steps
 from shotclock.bench.judge.price import describe_price
+from shotclock.bench.judge.surrogate import describe_surrogates
 from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.numbers import money, ms, number, percent
 from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID, RAW
@@ -30,6 +31,7 @@ def verdict(summary: Summary) -> Verdict:
     sentences += [_fabric(fabric, summary) for fabric in fabrics_gated]
     sentences += _quality(summary)
     sentences += describe_ladders(summary)
+    sentences += describe_surrogates(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
     sentences += [s for name, arm in arms.items() for s in _describe_mode(name, arm)]
     sentences += [

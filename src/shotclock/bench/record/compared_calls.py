@@ -20,6 +20,10 @@ Controls = Callable[[Subproblem, int, int], Sequence[Solver]]
 Standing = Literal["better", "equal", "worse"]
 EXACT = "exact"
 """The control whose answer is the optimum."""
+SEARCH = "annealing"
+"""The control that also searches the dense surrogate, where a call's subproblem leaves terms out."""
+DENSE_SEARCH = "dense-annealing"
+"""That control's name there; they are compared by the dense surrogate's energy."""
 BEST_KNOWN = "best-known"
 """The best of a call's controls, which stands for the optimum where that is unknown."""
 
@@ -68,18 +72,14 @@ def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) ->
     subproblem = call.subproblem
     best = float(subproblem.energies(outcome.samples.pool).min())
     slack = subproblem.tie_tolerance()
-    compared = []
-    for control in controls(subproblem, outcome.samples.shots, _seed_of(seed, call.step)):
-        began = time.perf_counter_ns()
-        bits = control.solve(subproblem)
-        took = time.perf_counter_ns() - began
-        # `energies` for both, since another order of summation could turn a tie into a difference.
-        energy = float(subproblem.energies(bits[None])[0])
-        compared.append(ComparedControl(control.name, _stand(energy - best, slack), took, energy))
+    solvers = controls(subproblem, outcome.samples.shots, _seed_of(seed, call.step))
+    compared = [_compare(control.name, control, subproblem, best) for control in solvers]
     if compared and all(control.name != EXACT for control in compared):
         all_ns = sum(control.took_ns for control in compared)
         lowest = min(control.energy for control in compared)
         compared.append(ComparedControl(BEST_KNOWN, _stand(lowest - best, slack), all_ns, lowest))
+    if call.dense is not None:
+        compared += _compare_dense(call.dense, outcome, controls, _seed_of(seed, call.step))
     return ComparedCall(
         arm,
         seed,
@@ -88,6 +88,21 @@ def compare_call(arm: str, seed: int, call: FinishedCall, controls: Controls) ->
         outcome.provenance.qpu_s,
         tuple(compared),
     )
+
+
+def _compare_dense(dense: Subproblem, outcome: Done, controls: Controls, seed: int) -> list[ComparedControl]:
+    best = float(dense.energies(outcome.samples.pool).min())
+    searches = (each for each in controls(dense, outcome.samples.shots, seed) if each.name == SEARCH)
+    return [_compare(DENSE_SEARCH, search, dense, best) for search in searches]
+
+
+def _compare(name: str, control: Solver, subproblem: Subproblem, best: float) -> ComparedControl:
+    began = time.perf_counter_ns()
+    bits = control.solve(subproblem)
+    took = time.perf_counter_ns() - began
+    # `energies` for both, since another order of summation could turn a tie into a difference.
+    energy = float(subproblem.energies(bits[None])[0])
+    return ComparedControl(name, _stand(energy - best, subproblem.tie_tolerance()), took, energy)
 
 
 def _stand(margin: float, slack: float) -> Standing:

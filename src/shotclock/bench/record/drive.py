@@ -266,6 +266,7 @@ def describe(call: FinishedCall) -> CallRow:
         simulation_method=provenance.simulation.method,
         bond_dimension=provenance.simulation.bond_dimension,
         truncation_error=provenance.simulation.truncation_error,
+        surrogate_error=call.surrogate_error,
     )
 
 

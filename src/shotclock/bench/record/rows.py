@@ -51,6 +51,8 @@ class CallRow:
     simulation_method: how an emulation computed the samples; "" of a QPU's, and without samples.
     bond_dimension: of a matrix product state; 0 of another method.
     truncation_error: the sum of the weights it cut off; None where it is not known.
+    surrogate_error: relative energy error of the subproblem against the dense surrogate, over assignments
+        near greedy's answer; 0 where no term was left out.
     """
 
     request_id: str
@@ -79,6 +81,7 @@ class CallRow:
     simulation_method: str = ""
     bond_dimension: int = 0
     truncation_error: float | None = 0.0
+    surrogate_error: float = 0.0
 
     @property
     def simulation(self) -> Simulation:
@@ -137,12 +140,14 @@ _TYPES: dict[str, pa.DataType] = {
     "inline": pa.bool_(),
     "simulation_method": pa.string(),
     "truncation_error": pa.float64(),
+    "surrogate_error": pa.float64(),
 }
 _LATER: dict[str, object] = {
     "inline": True,
     "simulation_method": "",
     "bond_dimension": 0,
     "truncation_error": None,
+    "surrogate_error": 0.0,
 }
 """Columns that older files lack, with the value they stand for."""
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from shotclock.bench import parquet
 from shotclock.bench.columns import Origin, describe, sign
-from shotclock.bench.record.compared_calls import EXACT, ComparedCall
+from shotclock.bench.record.compared_calls import DENSE_SEARCH, EXACT, ComparedCall
 from shotclock.domain import files
 from shotclock.domain.circuit import Samples
 from shotclock.domain.iteration import FinishedCall
@@ -85,7 +85,7 @@ class CallSamples:
 def keep_samples(call: FinishedCall, outcome: Done, compared: ComparedCall) -> CallSamples:
     """The samples of a call that was compared with its controls."""
     energies = call.subproblem.energies(outcome.samples.pool)
-    solved = {control.name: control.energy for control in compared.controls}
+    solved = {control.name: control.energy for control in compared.controls if control.name != DENSE_SEARCH}
     return CallSamples(
         compared.arm,
         compared.seed,

@@ -18,6 +18,7 @@ from shotclock.bench.judge.gates import Threshold, judge, resolve
 from shotclock.bench.judge.metrics import ArmRows, Prices
 from shotclock.bench.judge.modes import meeting
 from shotclock.bench.judge.summarise import metric_holds
+from shotclock.bench.judge.surrogate import median_error
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.hdr import histogram
 from shotclock.bench.record.rows import StepRow, read_table, steps
@@ -212,6 +213,8 @@ def _counts(
         recomputed["cost"] = _cost(arm, by_arm, common, written.cost, written.cost.prices).model_dump()
     if written.simulation:  # older summaries do not say
         recomputed["simulation"] = str(find_worst(call.simulation for call in calls))
+    if written.surrogate_error is not None:
+        recomputed["surrogate_error"] = median_error(calls)
     if written.causes:  # older summaries do not hold them, nor how calls met training
         recomputed["causes"] = figures.counts(call.cause for call in calls if call.cause)
     if written.meeting is not None:

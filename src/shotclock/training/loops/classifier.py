@@ -69,6 +69,8 @@ class Classifier:
         self.optimizer: torch.optim.Optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05)
         self.activations: Activations = Calibrated(self.model, self._train_x[:CALIBRATION])
         self._kernel_name: str | None = None
+        self.kernel_n: int | None = None
+        self.kernel_sparse: bool | None = None
         self._batches = torch.Generator().manual_seed(seed)
         self._seed = seed
         self._batch = self._next_batch()
@@ -142,6 +144,10 @@ class Classifier:
         if any(isinstance(module, RoundedLinear) for module in modules):
             return Rounding.name
         return PruneMask.name if any(isinstance(module, UnitGate) for module in modules) else QatFlip.name
+
+    def widen(self, n: int) -> None:
+        """Asks for n variables a call, with terms on the device's couplings alone, unless settings differ."""
+        self.kernel_n, self.kernel_sparse = n, True
 
     def pretrain(self, steps: int) -> None:
         """Trains by full-batch steps of Adam at 0.01, for networks that are used only once trained."""

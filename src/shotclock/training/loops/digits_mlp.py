@@ -37,6 +37,16 @@ DEEP = ReferenceNetwork("digits", digits, (64, 32, 32, 32, 32, 10), pretraining=
 
 build_quantized = DEEP.build_quantized
 
+WIDE = 64
+"""Weights of a layer that a call of `digits-rounding-wide` rounds together."""
+
+
+def build_wide(seed: int) -> Classifier:
+    """`digits-rounding-wide`: `digits-quantized` with 64 weights a call, beyond enumeration."""
+    workload = build_quantized(seed)
+    workload.widen(WIDE)
+    return workload
+
 
 class DigitsMlp(Classifier):
     """`digits-mlp`: ternary, trained from scratch; for `qat_flip`."""

@@ -160,6 +160,8 @@ def counts(summary: Summary) -> Grid:
         )
         if arm.meeting is not None and arm.meeting.overlapped:
             every = f"{every}, {arm.meeting.inline:,} inline"
+        if arm.surrogate_error:
+            every = f"{every}, surrogate error {number(arm.surrogate_error)}"
         rows.append(
             (
                 Cell(name, badge(summary, arm)),
