@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,18 @@ import pytest
 from rich.console import Console
 
 from sample_report import run
-from shotclock.bench.judge.ladder import describe_ladder, find_ladder
+from shotclock.bench.judge.ladder import describe_ladder, find_ladder, find_shares
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import judge_summary
+from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.compared_calls import ComparedCall, ComparedControl, Standing, compare_call
+from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.report.run.page import page as draw_page
 from shotclock.bench.report.run.terminal import show
 from shotclock.bench.report.run.terminal_brief import show_brief
 from shotclock.bench.schema import Ladder, Summary
 from shotclock.bench.verify.bench_run import check_figures
-from shotclock.bench.verify.findings import check_cited
+from shotclock.bench.verify.findings import check_cited, check_worth
 from shotclock.domain.circuit import Samples
 from shotclock.domain.iteration import Applied, FinishedCall
 from shotclock.domain.outcome import (
@@ -193,9 +196,23 @@ def test_shares_times_and_money_by_hand() -> None:
     assert "annealing took longer than the QPU in 1 call" in words
 
 
-def with_ladder(summary: Summary) -> Summary:
+def test_scripts_read_the_shares_by_their_names() -> None:
+    ladder = find_ladder(BY_HAND, PRICES)
+    assert ladder is not None
+    shares = find_shares(ladder)
+    assert shares.beats_greedy is not None
+    assert (shares.beats_greedy.ratio, shares.beats_greedy.n) == (0.5, 4)
+    assert shares.beats_greedy.low == pytest.approx(0.0294, abs=5e-4)
+    assert shares.beats_greedy.high == pytest.approx(1 - 0.0294, abs=5e-4)
+    assert shares.beats_annealing is not None
+    assert (shares.beats_annealing.ratio, shares.beats_annealing.n) == (0.0, 3)
+    assert (shares.matches_optimum, shares.beats_random, shares.beats_tabu) == (None, None, None)
+
+
+def with_ladder(steps: list[StepRow], summary: Summary) -> Summary:
     arm = summary.arms["hybrid-colocated"].model_copy(update={"ladder": find_ladder(BY_HAND, PRICES)})
-    return judge_summary(summary.model_copy(update={"arms": summary.arms | {"hybrid-colocated": arm}}))
+    summary = summary.model_copy(update={"arms": summary.arms | {"hybrid-colocated": arm}})
+    return judge_summary(add_worth(summary, table(steps)))
 
 
 def say(summary: Summary, folder: Path) -> tuple[str, str]:
@@ -207,8 +224,10 @@ def say(summary: Summary, folder: Path) -> tuple[str, str]:
 
 def test_the_ladder_is_in_the_summary_the_verdict_the_page_and_on_the_terminal(tmp_path: Path) -> None:
     steps, plain = run()
-    summary = with_ladder(plain)
+    summary = with_ladder(steps, plain)
     assert Summary.model_validate_json(summary.model_dump_json(by_alias=True)) == summary
+    assert summary.ladder.keys() == {"hybrid-colocated"}
+    assert list(check_worth(steps, summary)) == []
     assert list(check_cited(summary)) == []
     assert {str(fault) for fault in check_figures(steps, summary)} == {
         str(fault) for fault in check_figures(steps, plain)
@@ -226,7 +245,7 @@ def test_the_ladder_is_in_the_summary_the_verdict_the_page_and_on_the_terminal(t
 
 def test_a_summary_without_a_ladder_reads_and_renders(tmp_path: Path) -> None:
     _, summary = run()
-    text = summary.model_dump_json(by_alias=True).replace('"ladder":null,', "")
+    text = re.sub(r'"ladder":(null|\{\}),', "", summary.model_dump_json(by_alias=True))
     assert "ladder" not in text
     old = Summary.model_validate_json(text)
     assert old == summary

@@ -128,6 +128,42 @@ class Throughput(Frozen):
     iterations_per_s: float | None
 
 
+class Share(Frozen):
+    """A share of n calls with its two-sided 99 % Clopper–Pearson interval.
+
+    ratio: 0 to 1.
+    low: lower bound.
+    high: upper bound.
+    n: calls.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    n: int
+
+
+class LadderShares(Frozen):
+    """How often an arm's best sample of a call matched the optimum and beat each control.
+
+    Each is None if no call was compared with that control. The arm has the ladder with times and money.
+
+    matches_optimum: of the calls whose optimum is affordable.
+    beats_greedy: the incumbent.
+    beats_perturbed_greedy: at equal shots.
+    beats_random: at equal shots.
+    beats_annealing: see the arm for its time.
+    beats_tabu: see the arm for its time.
+    """
+
+    matches_optimum: Share | None
+    beats_greedy: Share | None
+    beats_perturbed_greedy: Share | None
+    beats_random: Share | None
+    beats_annealing: Share | None
+    beats_tabu: Share | None
+
+
 class PairedSeeds(Frozen):
     """An arm's held-out loss minus classical-only's at the last common step; below 0 the arm is better.
 

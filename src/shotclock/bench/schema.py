@@ -1,7 +1,7 @@
 """The models of `summary.json`, schema 2, which scripts read.
 
-Schema 2 adds `break_even`, `amdahl`, `throughput`, `paired_seeds` and `loss_against_money`; a summary of
-schema 1 is read as one without them.
+Schema 2 adds `break_even`, `amdahl`, `throughput`, `ladder`, `paired_seeds` and `loss_against_money`; a
+summary of schema 1 is read as one without them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field
 from shotclock.bench.analysis import (
     BreakEven,
     Ceiling,
+    LadderShares,
     LossCurve,
     PairedSeeds,
     RepresentativeIteration,
@@ -445,7 +446,7 @@ class Summary(Frozen):
     profiles: by name
     verdict, sanity, checklist: conclusions
     representative_iteration: a classical iteration of a medium model on this machine
-    break_even, amdahl, throughput, paired_seeds, loss_against_money: findings about worth
+    break_even, amdahl, throughput, ladder, paired_seeds, loss_against_money: findings about worth
     """
 
     schema_number: Literal[1, 2] = Field(default=2, alias="schema")
@@ -477,6 +478,7 @@ class Summary(Frozen):
     break_even: BreakEven | None = None
     amdahl: dict[str, Ceiling] = Field(default_factory=dict)
     throughput: dict[str, Throughput] = Field(default_factory=dict)
+    ladder: dict[str, LadderShares] = Field(default_factory=dict)
     paired_seeds: tuple[PairedSeeds, ...] = ()
     loss_against_money: tuple[LossCurve, ...] = ()
 

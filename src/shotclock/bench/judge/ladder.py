@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shotclock.bench.analysis import LadderShares, Share
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.numbers import NOTHING, ms, percent, percent_range
 from shotclock.bench.record.compared_calls import (
@@ -63,6 +64,28 @@ def _count(pairs: Sequence[tuple[ComparedCall, ComparedControl]], prices: Prices
         money=float(np.mean(took_ns)) / NS_PER_S / S_PER_H * prices.gpu_hour,
         within_call=sum(control.took_ns <= call.quantum_ns for call, control in pairs),
     )
+
+
+def find_shares(ladder: Ladder) -> LadderShares:
+    """The shares that scripts read; the controls are those of `solvers.control_ladder`."""
+
+    def beats(control: str) -> Share | None:
+        return _find_share(ladder.rungs[control].better) if control in ladder.rungs else None
+
+    return LadderShares(
+        matches_optimum=_find_share(ladder.rungs[EXACT].equal) if EXACT in ladder.rungs else None,
+        beats_greedy=beats("greedy"),
+        beats_perturbed_greedy=beats("perturbed-greedy"),
+        beats_random=beats("random"),
+        beats_annealing=beats("annealing"),
+        beats_tabu=beats("tabu"),
+    )
+
+
+def _find_share(share: Ratio) -> Share | None:
+    if share.value is None or share.lower_bound is None or share.upper_bound is None:
+        return None
+    return Share(ratio=share.value, low=share.lower_bound, high=share.upper_bound, n=share.n)
 
 
 def describe_ladders(summary: Summary) -> list[Sentence]:

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from shotclock.bench.analysis import Throughput
 from shotclock.bench.judge.amdahl import find_ceilings
 from shotclock.bench.judge.break_even import find_break_even
+from shotclock.bench.judge.ladder import find_shares
 from shotclock.bench.judge.money import curve_against_money, find_prices
 from shotclock.bench.judge.paired_seeds import pair_seeds
 from shotclock.bench.schema import Summary
@@ -31,6 +32,9 @@ def find_worth(summary: Summary, table: pa.Table) -> dict[str, Any]:
         "amdahl": find_ceilings(summary, table),
         "throughput": {
             name: _measure_throughput(table, name, arm.samples_per_s) for name, arm in summary.arms.items()
+        },
+        "ladder": {
+            name: find_shares(arm.ladder) for name, arm in summary.arms.items() if arm.ladder is not None
         },
         "paired_seeds": pair_seeds(summary),
         "loss_against_money": () if prices is None else curve_against_money(summary, table, prices),
