@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,14 +43,14 @@ class Connections:
     def __init__(self, limits: HttpLimits, on_closed: Callable[[Reason], None] = ignore_closed) -> None:
         self.limits = limits
         self.on_closed = on_closed
-        self._open: set[Connection] = set()
+        self._open: set[Connection | SilentConnection] = set()
         self._requests: set[asyncio.Task[Any]] = set()
         self._ended = False
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __iter__(self) -> Iterator[Connection]:
+    def __iter__(self) -> Iterator[Connection | SilentConnection]:
         return iter(list(self._open))
 
     def make_room(self) -> bool:
@@ -63,11 +64,11 @@ class Connections:
             self.on_closed("connections")
         return bool(waiting)
 
-    def add(self, connection: Connection) -> None:
+    def add(self, connection: Connection | SilentConnection) -> None:
         """Counts it in."""
         self._open.add(connection)
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: Connection | SilentConnection) -> None:
         """Counts it out."""
         self._open.discard(connection)
 
@@ -88,8 +89,9 @@ class Connections:
 
     def cut(self, host: str, port: int) -> None:
         """Ends the connection of this peer with a reset, whatever was to be sent."""
-        for connection in [connection for connection in self._open if connection.client == (host, port)]:
-            connection.transport.abort()
+        for connection in self:
+            if isinstance(connection, Connection) and connection.client == (host, port):
+                connection.transport.abort()
 
     def cut_all(self) -> None:
         """Ends every connection and request."""
@@ -100,15 +102,57 @@ class Connections:
             task.cancel()
 
 
-class Connection(H11Protocol):
-    """Uvicorn's protocol with a deadline for whatever the connection waits for."""
+class SilentConnection:
+    """A connection that has sent nothing yet: a socket and a timer, which cost little.
 
-    def __init__(self, connections: Connections, server: uvicorn.Server) -> None:
+    begin: called with this connection's socket and the instant of its connection when its first bytes are
+        there.
+    """
+
+    is_answering = False
+
+    def __init__(
+        self, connections: Connections, accepted: socket.socket, begin: Callable[[socket.socket, float], None]
+    ) -> None:
+        self._table = connections
+        self._socket = accepted
+        self._begin = begin
+        self._loop = asyncio.get_running_loop()
+        self.since = self._loop.time()
+        self._timer = self._loop.call_later(connections.limits.header_s, self.end, "header")
+        # By number: where it is not registered yet, selectors write the socket's description into an error.
+        self._number = accepted.fileno()
+        self._loop.add_reader(self._number, self._hand_over)
+
+    def end(self, reason: Reason) -> None:
+        """Closes the connection for a limit."""
+        self._table.on_closed(reason)
+        self.abort()
+
+    def abort(self) -> None:
+        """Closes it at once."""
+        self._stop()
+        self._socket.close()
+
+    def _hand_over(self) -> None:
+        self._stop()
+        self._begin(self._socket, self.since)
+
+    def _stop(self) -> None:
+        self._timer.cancel()
+        self._loop.remove_reader(self._number)
+        self._table.discard(self)
+
+
+class Connection(H11Protocol):
+    """Uvicorn's protocol with a deadline for whatever the connection waits for. since: its beginning."""
+
+    def __init__(self, connections: Connections, server: uvicorn.Server, since: float) -> None:
         super().__init__(server.config, server.server_state, server.lifespan.state)
         self._table = connections
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
-        self.since = self.loop.time()
+        self.since = since
 
     @property
     def is_answering(self) -> bool:
@@ -121,7 +165,7 @@ class Connection(H11Protocol):
         if self._is_over:
             transport.abort()
         else:
-            self._restart("header", self._table.limits.header_s)
+            self._start_timer("header", self.since + self._table.limits.header_s - self.loop.time())
 
     def handle_events(self) -> None:
         """Waits for the answer from the moment a request's headers are complete."""
@@ -162,8 +206,11 @@ class Connection(H11Protocol):
             self._restart("idle", limits.idle_s)
 
     def _restart(self, reason: Reason, limit_s: float) -> None:
-        self._stop_timer()
         self.since = self.loop.time()
+        self._start_timer(reason, limit_s)
+
+    def _start_timer(self, reason: Reason, limit_s: float) -> None:
+        self._stop_timer()
         if not self._is_over and not self.transport.is_closing():
             self._timer = self.loop.call_later(limit_s, self.end, reason)
 

@@ -18,7 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from shotclock.domain.errors import MachineError
-from shotclock.runtime.http_connections import Connection, Connections
+from shotclock.runtime.http_connections import Connection, Connections, SilentConnection
 
 BACKLOG = 128
 BURST = 16
@@ -50,7 +50,7 @@ class Acceptor:
         self,
         listening: socket.socket,
         connections: Connections,
-        make: Callable[[], Connection],
+        make: Callable[[float], Connection],
         on_trouble: Callable[[str], None],
     ) -> None:
         self._listening = listening
@@ -67,8 +67,11 @@ class Acceptor:
         self._loop.add_reader(listening, self._accept)
 
     def close(self) -> None:
-        """Accepts nothing more."""
+        """Accepts nothing more, and waits for nobody's first bytes."""
         self._loop.remove_reader(self._listening)
+        for connection in self._connections:
+            if isinstance(connection, SilentConnection):
+                connection.abort()
         if self._paused is not None:
             self._paused.cancel()
         while self._reserve:
@@ -93,7 +96,7 @@ class Acceptor:
                 self._pause(error)
                 return
             if self._connections.make_room():
-                self._hand_over(accepted)
+                self._wait_for_bytes(accepted)
             else:
                 accepted.close()
 
@@ -117,9 +120,13 @@ class Acceptor:
         os.close(self._reserve.pop())
         return self._listening.accept()[0]
 
-    def _hand_over(self, accepted: socket.socket) -> None:
+    def _wait_for_bytes(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
-        connection = self._make()
+        self._connections.add(SilentConnection(self._connections, accepted, self._hand_over))
+
+    def _hand_over(self, accepted: socket.socket, since: float) -> None:
+        """Speaks HTTP with a connection whose first bytes are there."""
+        connection = self._make(since)
         self._connections.add(connection)
         task = asyncio.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
         self._handovers.add(task)
@@ -174,7 +181,10 @@ class HttpServer(uvicorn.Server):
     def begin(self, on_trouble: Callable[[str], None]) -> None:
         """Accepts connections from now on."""
         acceptor: Any = Acceptor(
-            self._listening, self._connections, lambda: Connection(self._connections, self), on_trouble
+            self._listening,
+            self._connections,
+            lambda since: Connection(self._connections, self, since),
+            on_trouble,
         )
         self.servers = [acceptor]
         self.started = True
