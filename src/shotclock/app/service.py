@@ -34,8 +34,10 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire import certificates
 from shotclock.wire import server as wire
 from shotclock.wire.authorization import Policy
+from shotclock.wire.callers import CallerLimits
 from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
+from shotclock.wire.service import ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
 
 GRACE_S = 2.0
@@ -130,7 +132,14 @@ class Service:
         page = host.run(http_server.serve(application, listening_http, connections, self._trouble))
         self._stops.append(page.stop)
         server = self._server = host.run(
-            wire.serve(orchestrator, orchestrator, serve.listen, security, connections=_grpc_limits(serve))
+            wire.serve(
+                orchestrator,
+                orchestrator,
+                serve.listen,
+                security,
+                ServiceLimits(callers=CallerLimits(refusals_per_s=serve.refusals_per_s)),
+                _grpc_limits(serve),
+            )
         )
         self._stops.append(partial(server.stop, GRACE_S))
         listening(server.port, page.port)

@@ -44,6 +44,9 @@ MAX_QUBITS = "max_qubits"
 ERROR_FREE_SHOTS = "error_free_shots"
 """The limit that refuses a subproblem whose circuit hardly any shot would pass without an error."""
 
+CALLER_QUOTA = "caller_quota"
+"""The limit that refuses a call of a caller that has as much in progress as it may."""
+
 COMPILE_CAPACITY = "compile_capacity"
 """The limit that refuses a call whose circuit this host could not compile or emulate."""
 

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from shotclock.domain.outcome import Rejection
+from shotclock.domain.outcome import CALLER_QUOTA, Rejection
 
-CALLER_QUOTA = "caller_quota"
 RETRY_S = 0.1
 
 

@@ -32,6 +32,7 @@ class ServeSettings(Branch):
     drain_s: what SIGTERM leaves for the calls in progress, seconds.
     grpc_connections: gRPC connections open at once.
     grpc_handshake_s: what a connection has for its TLS handshake, seconds.
+    refusals_per_s: refused calls of one caller that are answered, a second, after a burst of 20.
     http_connections: HTTP connections open at once.
     http_header_s: what a connection has for its first request's headers, seconds.
     http_idle_s: what a connection has from an answer to the end of its next request's headers, seconds.
@@ -52,6 +53,7 @@ class ServeSettings(Branch):
     drain_s: float = Field(default=30.0, gt=0, le=86_400)
     grpc_connections: int = Field(default=512, ge=1, le=32_768)
     grpc_handshake_s: float = Field(default=5.0, ge=1, le=300)
+    refusals_per_s: float = Field(default=2.0, ge=0.1, le=1e6)
     http_connections: int = Field(default=64, ge=4, le=4096)
     http_header_s: float = Field(default=10.0, ge=0.1, le=300)
     http_idle_s: float = Field(default=30.0, ge=0.1, le=3600)

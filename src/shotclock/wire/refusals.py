@@ -19,6 +19,11 @@ MAX_DETAILS = 1_000
 """Characters; details travel as a header, and those are short."""
 
 
+CALLERS_FAULTS = frozenset(
+    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.RESOURCE_EXHAUSTED}
+)
+
+
 class RefusedError(ShotclockError):
     """A call that ends with this status; `metadata` trails it."""
 
@@ -26,6 +31,11 @@ class RefusedError(ShotclockError):
         super().__init__(details)
         self.code = code
         self.metadata = metadata
+
+    @property
+    def is_callers_fault(self) -> bool:
+        """Whether this call would be refused at any time, or the caller asks too much by itself."""
+        return self.code in CALLERS_FAULTS and not self.metadata  # which tell of the service's own limit
 
 
 def without_deadline(method: str) -> RefusedError:
@@ -40,6 +50,27 @@ def too_large(method: str, size: int, limit: int) -> RefusedError:
     return RefusedError(
         grpc.StatusCode.RESOURCE_EXHAUSTED, f"{method}: a request of {size} bytes, the limit is {limit}"
     )
+
+
+def too_many_unread(method: str, limit: int) -> RefusedError:
+    """As many calls of one caller as may wait are not read yet."""
+    return RefusedError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"{method}: {limit} calls of this caller wait to be read, the limit is {limit}; send fewer at once",
+    )
+
+
+def too_slow(method: str, limit_s: float) -> RefusedError:
+    """The bytes of a request did not arrive in time."""
+    return RefusedError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        f"{method}: the request did not arrive within {limit_s:g} s; send it at once",
+    )
+
+
+def without_request(method: str) -> RefusedError:
+    """A call that ended before it had sent its request."""
+    return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"{method}: no request; send one message")
 
 
 def too_many(method: str, limit: int) -> RefusedError:

@@ -7,6 +7,7 @@ words and not as gRPC's INTERNAL.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -17,9 +18,11 @@ import grpc
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ShotclockError
+from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, Outcome, Shed
 from shotclock.domain.ports import Dispatcher, Operations
 from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
+from shotclock.wire.callers import DEFAULT_CALLER_LIMITS, CallerLimits, ReadTurns, RefusalPace
 from shotclock.wire.codec import (
     decode_circuit,
     decode_decided,
@@ -34,8 +37,11 @@ from shotclock.wire.refusals import (
     too_large,
     too_many,
     too_many_streams,
+    too_many_unread,
+    too_slow,
     unavailable,
     without_deadline,
+    without_request,
 )
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -44,7 +50,8 @@ MIB = 1024 * 1024
 RETURN_S = 0.01
 """Kept for the way back, at most a tenth of what remains."""
 
-Unary = Callable[[bytes, Any], Awaitable[Any]]
+Work = Callable[[bytes, Any, str], Awaitable[Any]]
+"""A request's bytes, its context and its caller's name to its answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +65,7 @@ class ServiceLimits:
     watch_streams: of one caller at a time, each of which costs a look at the status every watch_interval_s.
     watch_interval_s: how often a watched status is looked at, seconds.
     heartbeat_s: the longest silence of a stream, seconds.
+    callers: of each caller, before its requests are parsed.
     """
 
     circuit_bytes: int = 4 * MIB
@@ -67,6 +75,7 @@ class ServiceLimits:
     watch_streams: int = 16
     watch_interval_s: float = 0.2
     heartbeat_s: float = 10.0
+    callers: CallerLimits = DEFAULT_CALLER_LIMITS
 
 
 DEFAULT_LIMITS = ServiceLimits()
@@ -109,12 +118,17 @@ class Service:
         self._warnings = warnings
         self._name_caller = name_caller
         self._ending = asyncio.Event()
+        self._turns = ReadTurns(limits.callers)
+        self.pace = RefusalPace(limits.callers, time.monotonic, self._ending)
         self._watching: Counter[str] = Counter()
 
     def handlers(self) -> Any:
-        """One generic handler: registered ones would cost gRPC's loop a future each."""
+        """One generic handler: registered ones would cost gRPC's loop a future each.
+
+        Requests are streams of one message to gRPC, so that who calls is known before a byte is taken in.
+        """
         limits = self._limits
-        unary: dict[str, tuple[Unary, int]] = {
+        unary: dict[str, tuple[Work, int]] = {
             methods.SOLVE: (self._solve, limits.subproblem_bytes),
             methods.SUBMIT_CIRCUIT: (self._submit_circuit, limits.circuit_bytes),
             methods.DECIDED: (self._record_decision, limits.request_bytes),
@@ -122,12 +136,12 @@ class Service:
             methods.RESUME: (self._resume, limits.request_bytes),
         }
         table = {
-            _short(method): grpc.unary_unary_rpc_method_handler(
+            _short(method): grpc.stream_unary_rpc_method_handler(
                 self._bound_method(method, work, max_bytes), response_serializer=_serialize
             )
             for method, (work, max_bytes) in unary.items()
         }
-        table[_short(methods.WATCH)] = grpc.unary_stream_rpc_method_handler(
+        table[_short(methods.WATCH)] = grpc.stream_stream_rpc_method_handler(
             self._bound_method(methods.WATCH, self._watch, limits.request_bytes),
             response_serializer=_serialize,
         )
@@ -137,22 +151,23 @@ class Service:
         """Every watcher's stream ends, so that they do not hold a stop."""
         self._ending.set()
 
-    def _bound_method(self, method: str, work: Unary, max_bytes: int) -> Unary:
+    def _bound_method(self, method: str, work: Work, max_bytes: int) -> Callable[[Any, Any], Awaitable[Any]]:
         """Bounds, and one status for everything that is raised on purpose.
 
         The bound is our own: grpc.aio's `maximum_concurrent_rpcs` was bypassed after rejections (grpc#41531).
         """
         in_flight = 0
 
-        async def handle(payload: bytes, context: Any) -> Any:
+        async def handle(requests: Any, context: Any) -> Any:
             nonlocal in_flight
-            in_flight += 1
+            del requests  # read below, once it is the caller's turn
+            caller, counted = self._name_caller(method, context), 0
             try:
+                payload = await self._read(method, caller, max_bytes, context)
+                in_flight, counted = in_flight + 1, 1
                 if in_flight > self._limits.concurrent_calls:
                     raise too_many(method, self._limits.concurrent_calls)
-                if len(payload) > max_bytes:
-                    raise too_large(method, len(payload), max_bytes)
-                return await work(payload, context)
+                return await work(payload, context, caller)
             except ShotclockError as error:
                 refused = refusal(error)
             except asyncio.CancelledError:
@@ -162,10 +177,33 @@ class Service:
                 # left to itself a CancelledError ends the handler and leaves the client waiting (grpc#29248)
                 refused = unavailable("the orchestrator gave this call up; it is stopping")
             finally:
-                in_flight -= 1
+                in_flight -= counted
+            if refused.is_callers_fault:
+                await self.pace.hold(caller, context.time_remaining())
             return await context.abort(refused.code, str(refused), refused.metadata)
 
         return handle
+
+    async def _read(self, method: str, caller: str, max_bytes: int, context: Any) -> bytes:
+        """The request's bytes, taken in when it is the caller's turn."""
+        limits = self._limits.callers
+        if self._turns.waiting(caller) >= limits.unread:
+            raise too_many_unread(method, limits.unread)
+        try:
+            async with self._turns.hold(caller):
+                payload = await context.read()
+        except TimeoutError:
+            raise too_slow(method, limits.request_s) from None
+        if not isinstance(payload, bytes):  # gRPC's mark of an end without a message
+            raise without_request(method)
+        if len(payload) > max_bytes:
+            raise too_large(method, len(payload), max_bytes)
+        return payload
+
+    async def _hold_shed(self, outcome: Outcome | CircuitOutcome, caller: str, context: Any) -> None:
+        """A caller that is over its quota over and over is answered at its pace."""
+        if isinstance(outcome, Shed) and outcome.rejection.limit == CALLER_QUOTA:
+            await self.pace.hold(caller, context.time_remaining())
 
     def _status(self) -> Status:
         return replace(self._operations.status(), warnings=self._warnings())
@@ -179,47 +217,47 @@ class Service:
             case Phase.DRAINING | Phase.DRAINED as phase:
                 raise unavailable(f"the orchestrator is {phase} and accepts nothing more; try another one")
 
-    async def _solve(self, payload: bytes, context: Any) -> pb.Outcome:
+    async def _solve(self, payload: bytes, context: Any, caller: str) -> pb.Outcome:
         self._refuse_unless_ready()
         message = parse(pb.Subproblem, payload)
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
-        outcome = await self._dispatcher.solve(
-            decode_subproblem(message, self._name_caller(methods.SOLVE, context))
-        )
+        outcome = await self._dispatcher.solve(decode_subproblem(message, caller))
+        await self._hold_shed(outcome, caller, context)
         return encode_outcome(outcome, until_arrival_ns(outcome.provenance))
 
-    async def _submit_circuit(self, payload: bytes, context: Any) -> pb.CircuitOutcome:
+    async def _submit_circuit(self, payload: bytes, context: Any, caller: str) -> pb.CircuitOutcome:
         self._refuse_unless_ready()
         message = parse(pb.CircuitSpec, payload)
         message.budget_ns = effective_budget_ns(
             methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
         )
-        outcome = await self._dispatcher.execute(
-            decode_circuit(message, self._name_caller(methods.SUBMIT_CIRCUIT, context))
-        )
+        outcome = await self._dispatcher.execute(decode_circuit(message, caller))
+        await self._hold_shed(outcome, caller, context)
         return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
 
-    async def _record_decision(self, payload: bytes, context: Any) -> pb.DecidedReply:
+    async def _record_decision(self, payload: bytes, context: Any, caller: str) -> pb.DecidedReply:
+        del caller
         effective_budget_ns(methods.DECIDED, 0, context.time_remaining())
         request_id, decision = decode_decided(parse(pb.DecidedRequest, payload))
         await self._dispatcher.record_decision(request_id, decision)
         return pb.DecidedReply()
 
-    async def _drain(self, payload: bytes, context: Any) -> pb.Drained:
+    async def _drain(self, payload: bytes, context: Any, caller: str) -> pb.Drained:
+        del caller
         message = parse(pb.DrainRequest, payload)
         budget_ns = effective_budget_ns(methods.DRAIN, message.budget_ns, context.time_remaining())
         return encode_drained(await self._operations.drain(budget_ns))
 
-    async def _resume(self, payload: bytes, context: Any) -> pb.Status:
+    async def _resume(self, payload: bytes, context: Any, caller: str) -> pb.Status:
+        del caller
         effective_budget_ns(methods.RESUME, 0, context.time_remaining())
         parse(pb.ResumeRequest, payload)
         self._operations.resume()
         return encode_status(self._status())
 
-    async def _watch(self, payload: bytes, context: Any) -> None:
+    async def _watch(self, payload: bytes, context: Any, caller: str) -> None:
         effective_budget_ns(methods.WATCH, 0, context.time_remaining())
         parse(pb.WatchRequest, payload)
-        caller = self._name_caller(methods.WATCH, context)
         if self._watching[caller] >= self._limits.watch_streams:
             raise too_many_streams(methods.WATCH, self._limits.watch_streams)
         self._watching[caller] += 1
