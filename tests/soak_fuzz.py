@@ -15,12 +15,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from heavy_circuits import honest, hostile
+from fuzz.seeds import MAKERS, seeds
 
-NAMES = (
-    "qasm", "qasm-read", "qpy", "template", "lines",
-    "settings", "profile", "records", "pairs", "history", "parquet",
-)  # fmt: skip
+NAMES = tuple(MAKERS)
 INPUT_S, MEMORY_MIB, LONGEST = 20, 2048, 65_536
 """Limits of one input; the memory is of the whole process, with Qiskit and pyarrow in it."""
 TESTS = Path(__file__).parent
@@ -49,13 +46,14 @@ def main() -> int:
     parser.add_argument("--targets", default=",".join(NAMES), metavar="NAME,…", help="default: all")
     parser.add_argument("--corpus", type=Path, default=Path(".fuzz"), help="folder (default .fuzz)")
     arguments = parser.parse_args()
-    _write("| target | executions | s | corpus | findings |\n|---|---|---|---|---|")
+    _write("| target | executions | a second | s | corpus | findings |\n|---|---|---|---|---|---|")
     results = []
     for name in arguments.targets.split(","):
         result = run_target(name, arguments.corpus / name, arguments.seconds)
         results.append(result)
         findings = ", ".join(result.findings) or "none"
-        _write(f"| {name} | {result.executions} | {result.seconds:.0f} | {result.corpus} | {findings} |")
+        facts = (result.executions, round(result.executions / result.seconds), round(result.seconds))
+        _write(f"| {name} | {' | '.join(map(str, facts))} | {result.corpus} | {findings} |")
     _write(f"\n{sum(result.executions for result in results)} executions")
     return int(any(result.findings for result in results))
 
@@ -86,23 +84,6 @@ def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
         sys.exit(f"soak-fuzz: {name} did not run: {ended.stderr[-2000:]}")
     inputs = sum(1 for _ in folder.iterdir()) - len(findings)
     return Fuzzed(int(executed[1]) if executed else 0, duration_s, inputs, findings)
-
-
-def seeds(name: str) -> list[bytes]:
-    """Where a corpus begins; the other targets begin with nothing."""
-    if name.startswith("qasm"):
-        return [text.encode()[:LONGEST] for text in (*hostile().values(), honest(0))]
-    if name == "qpy":
-        from qiskit import QuantumCircuit
-
-        from shotclock.domain.circuit_bytes import dump_circuit
-
-        circuit = QuantumCircuit(3, 3)
-        circuit.append(QuantumCircuit(1, name="inner").to_gate(), [0])
-        circuit.rx(0.5, 1)
-        circuit.measure(range(3), range(3))
-        return [dump_circuit(circuit)]
-    return []
 
 
 def _write(line: str) -> None:

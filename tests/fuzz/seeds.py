@@ -1,0 +1,130 @@
+"""Where a corpus of `make soak-fuzz` begins: small valid inputs, and one small input of each hostile kind.
+
+Small, because every later input grows from them, and libFuzzer runs small ones more often.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
+PROGRAMS = (
+    "qubit[2] q; bit[2] c; h q[0]; cx q[0], q[1]; rz(pi / 2) q; c = measure q;",
+    "gate a x { h x; } gate b x { a x; a x; } qubit q; b q;",
+    "gate g(t) x, y { ctrl @ rz(-t * 2) x, y; } qubit[2] q; g(0.5) q[0], q[1];",
+    "qubit[4] q; const int n = 2; let e = q[{0, 3}]; for int i in [0:n] { x e; } bit c = measure q[n];",
+    "qubit[3] q; inv @ ctrl(2) @ x q[0], q[1], q[2]; pow(0.5) @ h q[0]; barrier q; reset q[1];",
+    "qubit q; bit c; if (c == 1) { x q; } else z q; while (c) { c = measure q; } delay[10ns] q;",
+    "def f(qubit q, int[32] n) -> bit { return measure q; } qubit q; bit c = f(q, 3);",
+    "array[int[32], 10, 10] a; int[32] i = 0x1F; float[64] t = 1e-3; duration d = 2us; stretch s;",
+    'input float[64] t; output bit c; bit[3] b = "101"; qubit[b] q; U(t, 0, 1) q; gphase(t);',
+    "box { nop; } switch (1) { case 1, 2 { } default { } } extern f(int) -> int; cal { } pragma x",
+    "/* a comment */ // another\nqubit é; rx(((((1.0))))) é; h $3;",
+)
+SIDE = {"command": ["shotclock"], "settings": "schema = 1"}
+PAIRS = {"schema": 1, "bench": [], "a": SIDE, "b": SIDE}
+SETTINGS = """schema = 1
+[bench]
+arms = ["hybrid-colocated"]
+[kernel]
+name = "qat_flip"
+n = 12
+[quantum]
+shots = 256
+[circuits.limits]
+gates = 1_000
+[serve]
+listen = "127.0.0.1:7315"
+trainers = ["a"]
+"""
+RECORD = {
+    "created": "2026-11-01T00:00:00+00:00",
+    "running": "2026-11-01T00:01:00+00:00",
+    "finished": "2026-11-01T00:02:00+00:00",
+    "usage_s": 3.0,
+    "shots_s": 1.0,
+}
+
+
+def seeds(target: str) -> list[bytes]:
+    """The first inputs of a target."""
+    return MAKERS[target]()
+
+
+def _programs() -> list[bytes]:
+    return [(HEAD + program).encode() for program in PROGRAMS]
+
+
+def _qpy() -> list[bytes]:
+    from qiskit import QuantumCircuit
+    from qiskit.circuit import Parameter
+
+    from shotclock.domain.circuit_bytes import dump_circuit
+
+    plain, nested = QuantumCircuit(2, 1), QuantumCircuit(1, metadata={"a": 1})
+    plain.rx(0.5, 1)
+    plain.measure(0, 0)
+    nested.append(QuantumCircuit(1, name="inner").to_gate(), [0])
+    nested.rz(Parameter("a") * 2, 0)
+    return [dump_circuit(plain), dump_circuit(nested)]
+
+
+def _template() -> list[bytes]:
+    import fuzz_targets
+    from shotclock.circuits import store
+
+    return [store.serialise(fuzz_targets.identity(), fuzz_targets.template())]
+
+
+def _lines() -> list[bytes]:
+    return [b'{"calibration": "a", "costs": [0.5], "device": "heron-torino", "lines": [[0, 1]], "n": 2}']
+
+
+def _profile() -> list[bytes]:
+    from shotclock.emulator import profile
+
+    return [(Path(profile.__file__).parent / "profiles" / "colocated.toml").read_bytes()]
+
+
+def _records() -> list[bytes]:
+    head = ",".join(RECORD)
+    return [json.dumps([RECORD] * 3).encode(), f"{head}\n{','.join(map(str, RECORD.values()))}\n".encode()]
+
+
+def _history() -> list[bytes]:
+    from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
+
+    figure = HistoryFigure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
+    entry = HistoryEntry("r", "load", "2026-11-20T10:00:00", "0.1.0", True, "wall", {"cpu": "one"}, (figure,))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "history.db"
+        with History(file) as history:
+            history.add(entry)
+        return [file.read_bytes()]
+
+
+def _steps() -> list[bytes]:
+    import pyarrow as pa
+
+    from fuzz.hostile_files import parquet
+    from shotclock.bench.record.rows import SCHEMA
+
+    return [parquet(pa.Table.from_pylist([{"step": 1, "arm": "hybrid-colocated"}], SCHEMA))]
+
+
+MAKERS: dict[str, Callable[[], list[bytes]]] = {
+    "qasm": _programs,
+    "qasm-read": _programs,
+    "qpy": _qpy,
+    "template": _template,
+    "lines": _lines,
+    "settings": lambda: [SETTINGS.encode()],
+    "profile": _profile,
+    "records": _records,
+    "pairs": lambda: [json.dumps(PAIRS).encode()],
+    "history": _history,
+    "parquet": _steps,
+}
