@@ -279,6 +279,11 @@ HISTORY_ENTRY = HistoryEntry(
         ("UPDATE runs SET environment = '[1]'", "its environment is not of texts"),
         ("UPDATE runs SET environment = '[[['", "is not valid JSON"),
         ("UPDATE figures SET metric = printf('%.2000000c', 'x')", "too big"),
+        (
+            "UPDATE sqlite_schema SET sql = replace(sql, 'run_id', '[' || char(10, 27)) "
+            "WHERE name = 'figures'",
+            "cannot be used as a history: malformed database schema (figures)",
+        ),
         ("DROP TABLE runs", "is an SQLite file and not a history"),
         ("CREATE TRIGGER t AFTER INSERT ON runs BEGIN DELETE FROM figures; END", "is an SQLite file and not"),
         ("ALTER TABLE figures ADD COLUMN more TEXT", "is an SQLite file and not a history"),

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from shotclock.domain import documents
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.files import MIB
 
@@ -51,8 +52,7 @@ def read_table(
             table = _read(file, size, path, schema, required, most_rows)
         table.validate(full=True)
     except (OSError, pa.ArrowException, UnicodeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SettingsError(f"{path}: cannot be read: {reason[:300]}") from error
+        raise SettingsError(f"{path}: cannot be read: {documents.describe_reason(error)}") from error
     for name in table.column_names:
         _check_values(path, name, table[name], finite=name not in non_finite)
         if name not in nullable and table[name].null_count:

@@ -28,6 +28,7 @@ LARGEST = 1e150
 """Of a number: its square is still one."""
 LARGEST_WHOLE = 2**63 - 1
 LONGEST = 65_536
+LONGEST_REASON = 300
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -87,6 +88,12 @@ def refuse_contradictions(where: Path) -> Iterator[None]:
         raise SettingsError(
             f"{where}: its files contradict each other ({describe_error(error)}); `shotclock verify` says how"
         ) from error
+
+
+def describe_reason(error: Exception) -> str:
+    """A library's message, which may quote the file it is about, as one printable line."""
+    words = " ".join(str(error).split()) or type(error).__name__
+    return _UNPRINTABLE.sub("\ufffd", words)[:LONGEST_REASON]
 
 
 def check(document: object, *, numbers: bool = True) -> None:

@@ -302,7 +302,9 @@ class History:
             if not statements:
                 self._connection.execute(_TABLES)
         except apsw.Error as error:
-            raise MachineError(f"{path}: cannot be used as a history: {error}") from error
+            raise MachineError(
+                f"{path}: cannot be used as a history: {documents.describe_reason(error)}"
+            ) from error
         if statements not in (set(), _SCHEMA):
             self._connection.close()
             raise MachineError(f"{path}: is an SQLite file and not a history; name another file")
@@ -327,7 +329,9 @@ class History:
         try:
             rows = list(self._connection.execute(query, values))
         except apsw.Error as error:
-            raise MachineError(f"{self._path}: cannot be read as a history: {error}") from error
+            raise MachineError(
+                f"{self._path}: cannot be read as a history: {documents.describe_reason(error)}"
+            ) from error
         if len(rows) > MOST_ROWS:
             raise SettingsError(f"{self._path}: has {len(rows):,} rows; the most is {MOST_ROWS:,}")
         for row in rows:
@@ -368,7 +372,9 @@ class History:
                     [(new.run_id, f.metric, f.unit, f.direction, f.n, f.value, f.bound) for f in new.figures],
                 )
         except apsw.Error as error:
-            raise MachineError(f"{self._path}: cannot be written: {error}") from error
+            raise MachineError(
+                f"{self._path}: cannot be written: {documents.describe_reason(error)}"
+            ) from error
         return True
 
     def metrics(self) -> list[str]:

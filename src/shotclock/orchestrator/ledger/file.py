@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import apsw
 
-from shotclock.domain import encoding
+from shotclock.domain import documents, encoding
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.orchestrator.ledger.transitions import Transition
@@ -127,9 +127,9 @@ def translate_errors(path: Path) -> Iterator[None]:
     except apsw.NotADBError as error:
         raise _foreign(path) from error
     except (apsw.CorruptError, ValueError) as error:
-        raise _explain_damage(path, str(error)) from error
+        raise _explain_damage(path, documents.describe_reason(error)) from error
     except apsw.Error as error:
-        raise MachineError(f"cannot use the ledger {path}: {error}") from error
+        raise MachineError(f"cannot use the ledger {path}: {documents.describe_reason(error)}") from error
 
 
 def open_to_write(path: Path, vfs: str) -> apsw.Connection:

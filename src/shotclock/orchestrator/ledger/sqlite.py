@@ -15,6 +15,7 @@ from queue import SimpleQueue
 
 import apsw
 
+from shotclock.domain import documents
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.orchestrator.ledger import file as ledger_file
 from shotclock.orchestrator.ledger.transitions import (
@@ -171,7 +172,8 @@ class SqliteLedger:
         except apsw.Error as error:
             # After a failed sync the page cache may have lost the data: do not read back or sync again.
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-            reason = f"the ledger {self._path} stopped: {error}; start again to verify it"
+            why = documents.describe_reason(error)
+            reason = f"the ledger {self._path} stopped: {why}; start again to verify it"
         finally:
             self._end(reason, group)
 
