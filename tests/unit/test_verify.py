@@ -271,7 +271,7 @@ def test_a_training_that_diverged_is_kept_read_and_said(run: Path, tmp_path: Pat
     assert faults(run) == []
     sentences = [sentence.text for sentence in folder.read_summary().verdict.sentences]
     assert (
-        "quantum-raw: no finite held-out loss to hold against classical-only's; training diverged."
+        "quantum-raw: no finite held-out loss to compare with classical-only's; training diverged."
         in sentences
     )
     with History(tmp_path / "history.db") as history:

@@ -55,7 +55,7 @@ NULL_RECORDER = NullTemplateRecorder()
 
 @dataclass(slots=True)
 class _Compiling:
-    """A template on its way, and how many callers wait for it."""
+    """A template that is being made, and how many callers wait for it."""
 
     task: asyncio.Task[ObtainedTemplate]
     waiting: int = 0

@@ -64,7 +64,7 @@ def _show(result: StaleUpdates) -> None:
         table.add_row(words, *cells)
     console.print(table)
     console.print("K1 is the kernel rounding, K3 qat_flip; a harmful answer raised the layer's loss.")
-    console.print("K3's held-out loss as training goes on:")
+    console.print("K3's held-out loss as training continues:")
     for arm in result.flipping:
         console.print(f"  {arm.arm:<12} " + " ".join(number(loss) for loss in arm.course), soft_wrap=True)
     console.print(result.verdict, soft_wrap=True)

@@ -47,7 +47,7 @@ def show(
     for omission in profile.not_modelled:
         console.print(f"not modelled: {omission.component}: {omission.reason}")
     if profile.sanity:
-        console.print(f"to be held against: {profile.sanity.text}")
+        console.print(f"reference figures: {profile.sanity.text}")
 
 
 @profile.command()

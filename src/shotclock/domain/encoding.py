@@ -1,4 +1,4 @@
-"""Text files as people's editors write them: with a byte order mark, with Windows' line ends, in UTF-16."""
+"""Text files as editors write them: with a byte order mark, with Windows' line ends, in UTF-16."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 
 from shotclock.domain import files
 
-_OTHERS = (
+_OTHER_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),  # before UTF-16, whose mark it begins with
     (codecs.BOM_UTF32_BE, "UTF-32"),
     (codecs.BOM_UTF16_LE, "UTF-16"),
     (codecs.BOM_UTF16_BE, "UTF-16"),
 )
-
-
 MOST_BYTES = 64 * files.MIB
 
 
@@ -32,7 +30,7 @@ def decode(content: bytes) -> str:
 
     Raises UnicodeError: what it is instead, and what to do.
     """
-    for mark, encoding in _OTHERS:
+    for mark, encoding in _OTHER_MARKS:
         if content.startswith(mark):
             raise UnicodeError(f"is {encoding} text; save it as UTF-8")
     if b"\0" in content[:2]:  # UTF-16 of an ASCII letter, without its mark

@@ -22,13 +22,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 GRACE_S = 0.02
-"""So long work may still end by itself after its caller has gone: most of it is nearly done, and its process
-is then used again.
-"""
+"""How long work may continue after its caller has gone: most of it is nearly done, and its process is then
+used again."""
 RETRY_S = 1.0
+"""Between two attempts to start a worker process."""
 JOIN_LIMIT_S = 5.0
+"""How long `join` waits for each thread."""
 TRIES = 3
+"""Worker processes that may be found dead before a piece of work fails."""
 MOST_LOGGED = 1000
+"""Different log lines of workers that are remembered, so that each is logged once."""
 CLOSED = "the workers are closed"
 RESTARTS: dict[WorkerFault, WorkerRestart] = {WorkerFault.TIME: "time", WorkerFault.MEMORY: "memory"}
 
@@ -63,12 +66,12 @@ def ignore_restart(reason: WorkerRestart) -> None:
 
 @dataclass(slots=True, eq=False)
 class _Item:
-    """A piece of work on its way.
+    """A piece of work from its request to its result.
 
     work: what a process is to run.
     future: what the caller waits for.
-    worker: the process that is at it; None before and after.
-    is_given_up: whether its caller waits no longer, so that no process may begin it.
+    worker: the process that runs it; None before and after.
+    is_given_up: whether its caller no longer waits, so that no process may begin it.
     lock: held while `worker` or `is_given_up` changes.
     """
 
@@ -83,14 +86,14 @@ class _Item:
         return self.future.set_running_or_notify_cancel()
 
     def assign(self, worker: WorkerProcess | None) -> None:
-        """The process is at it from now on, or is not any more."""
+        """Sets the process that runs it, or None when it has ended."""
         with self.lock:
             self.worker = worker
             if worker is not None and self.is_given_up:
                 worker.kill()
 
     def kill(self) -> None:
-        """Ends the process that is at it, if one is."""
+        """Ends the process that runs it, if there is one."""
         with self.lock:
             self.is_given_up = True
             if self.worker is not None:
@@ -120,7 +123,7 @@ class WorkerPool:
         self.on_restart: Callable[[WorkerRestart], None] = ignore_restart
 
     def prepare(self, work: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Has this in the memory of every process to come: imports, caches. It may start no thread."""
+        """Runs this first in every new process, to import and to fill caches. It must not start a thread."""
         self._prepare = (*self._prepare, (work, args, kwargs))
 
     async def run(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -147,7 +150,7 @@ class WorkerPool:
             item.kill()
 
     def join(self) -> None:
-        """Waits for the threads after `stop`; they wait for nothing but ended processes."""
+        """Waits for the threads after `stop`; they wait only for processes that end."""
         for thread in self._threads:
             thread.join(JOIN_LIMIT_S)
 
@@ -175,7 +178,7 @@ class WorkerPool:
         asyncio.get_running_loop().call_later(GRACE_S, item.kill)
 
     def _serve(self) -> None:
-        """Of each thread: one process after the other, one piece of work at a time."""
+        """What each thread runs: a process at a time, which does a piece of work at a time."""
         worker = self._try_start()
         while True:
             item = self._take(None if worker is not None else RETRY_S)
@@ -197,13 +200,13 @@ class WorkerPool:
         except WorkerError:
             return None
 
-    def _take(self, patience_s: float | None) -> _Item | None:
+    def _take(self, timeout_s: float | None) -> _Item | None:
         """The next in the queue; None when closed, or after this long without any."""
         with self._changed:
             self._idle += 1
             try:
                 if not self._queue and not self._closed:
-                    self._changed.wait(patience_s)
+                    self._changed.wait(timeout_s)
                 item = self._queue.popleft() if self._queue else None
             finally:
                 self._idle -= 1
@@ -212,7 +215,7 @@ class WorkerPool:
             return item
 
     def _answer(self, item: _Item, worker: WorkerProcess | None) -> WorkerProcess | None:
-        """The process to go on with, None where none can be started."""
+        """The process to continue with; None if no process can be started."""
         if not item.begin():
             return worker
         for _ in range(TRIES):
@@ -270,7 +273,7 @@ class WorkerPool:
             self.on_restart("grown")
 
     def _log_once(self, line: LogLine) -> None:
-        """Each worker finds the same unwritable folder; it is worth one line."""
+        """Every worker reports the same unwritable folder; one line is enough."""
         with self._changed:
             is_new = line not in self._logged
             if is_new and len(self._logged) < MOST_LOGGED:

@@ -14,14 +14,14 @@ from starlette.routing import Route
 from shotclock.domain.status import Phase, Status
 from shotclock.telemetry.page import page
 
-WAITS_FOR = {
+NOT_READY = {
     Phase.STARTING: "templates are being compiled",
     Phase.DRAINING: "draining: accepted calls finish, new calls are refused",
     Phase.DRAINED: "drained: `shotclock resume` accepts calls again",
 }
 
 
-def has_no_impediment() -> str:
+def report_no_impediment() -> str:
     """The default impediment: none, so readiness depends on the phase alone."""
     return ""
 
@@ -29,7 +29,7 @@ def has_no_impediment() -> str:
 def application(
     registry: CollectorRegistry,
     status: Callable[[], Status],
-    impediment: Callable[[], str] = has_no_impediment,
+    impediment: Callable[[], str] = report_no_impediment,
 ) -> Starlette:
     """`/livez` answers while the event loop runs. `/readyz` is 503 until templates are compiled, while
     draining, and while `impediment` returns a reason why nobody can connect ("" if clients can).
@@ -41,7 +41,7 @@ def application(
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        why = WAITS_FOR.get(status().phase) or impediment()
+        why = NOT_READY.get(status().phase) or impediment()
         return PlainTextResponse(f"{why}\n", status_code=503) if why else PlainTextResponse("ok\n")
 
     async def metrics(_: Request) -> Response:

@@ -77,7 +77,7 @@ class _Failures:
     def record(self, error: KernelError) -> None:
         self._count += 1
         if self._count & (self._count - 1) == 0:
-            log.warning("attach: %s (failure %d; training goes on without this call)", error, self._count)
+            log.warning("attach: %s (failure %d; training continues without this call)", error, self._count)
 
 
 class _Target:

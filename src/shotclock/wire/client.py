@@ -51,7 +51,7 @@ class CallLimits:
     """Bounds of a call from the client's side.
 
     resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
-    return_s: kept of the budget for the way back, seconds, at most a tenth of it.
+    return_s: reserved of the budget for returning the answer, seconds; at most a tenth of it.
     fallback_s: kept of the budget for the local answer where there is one, seconds, at most a tenth of it.
     decided_s: the deadline of `record_decision`, seconds.
     """

@@ -48,7 +48,7 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 MIB = 1024 * 1024
 
 RETURN_S = 0.01
-"""Kept for the way back, at most a tenth of what remains."""
+"""Reserved for returning the answer, seconds; at most a tenth of what remains."""
 
 Work = Callable[[bytes, Any, str], Awaitable[Any]]
 """A request's bytes, its context and its caller's name to its answer."""
@@ -56,14 +56,14 @@ Work = Callable[[bytes, Any, str], Awaitable[Any]]
 
 @dataclass(frozen=True, slots=True)
 class ServiceLimits:
-    """Bounds of what is taken.
+    """The most that the service accepts.
 
     circuit_bytes: of a circuit.
     subproblem_bytes: of a subproblem (256 variables need 264 KB).
     request_bytes: of any other request.
-    concurrent_calls: of one method at a time; the others keep their own.
-    watch_streams: of one caller at a time, each of which costs a look at the status every watch_interval_s.
-    watch_interval_s: how often a watched status is looked at, seconds.
+    concurrent_calls: of one method at a time; each method is counted separately.
+    watch_streams: of one caller at a time; each reads the status every watch_interval_s.
+    watch_interval_s: how often a watched status is read, seconds.
     heartbeat_s: the longest silence of a stream, seconds.
     callers: of each caller, before its requests are parsed.
     """
@@ -84,8 +84,8 @@ DEFAULT_LIMITS = ServiceLimits()
 def effective_budget_ns(method: str, budget_ns: int, remaining_s: float | None) -> int:
     """The shorter of what the message and gRPC say remains; RefusedError where neither says it.
 
-    gRPC's is until the answer must be there, so a part is kept for its way; the message's says already
-    what the caller leaves.
+    gRPC's deadline is for the arrival of the answer, so a part is reserved for its return; the caller has
+    already subtracted that from the message's budget.
     """
     if remaining_s is None:
         if budget_ns == 0:
@@ -269,7 +269,7 @@ class Service:
                 del self._watching[caller]
 
     async def _send_status(self, context: Any) -> None:
-        """Sends it whenever it changes, until the client goes away or the streams end."""
+        """Sends the status whenever it changes, until the client goes away or the streams end."""
         loop = asyncio.get_running_loop()
         sent: tuple[Status, float] | None = None
         while not self._ending.is_set():

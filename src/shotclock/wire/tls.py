@@ -40,7 +40,7 @@ class ClientTls:
 
     files: the client's certificate and key, and the authorities that sign the server's.
     server_name: what the server's certificate must say; "" is the target's host.
-    poll_s: how often the files are looked at, seconds.
+    poll_s: how often the files are checked, seconds.
     renew_s: how old a channel gets, seconds; below the server's `max_connection_age`, whose end can fail a
         call that is just setting out.
     on_refused: receives why new files are not in use.

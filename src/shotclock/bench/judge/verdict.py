@@ -289,7 +289,7 @@ def _loss(names: list[str], arms: Mapping[str, ArmSummary]) -> Sentence:
     first = arms[names[0]]
     gained = first.loss.improvement or 0.0
     if not math.isfinite(gained):
-        text = f"{', '.join(names)}: no finite held-out loss to hold against {BASELINE}'s; training diverged."
+        text = f"{', '.join(names)}: no finite held-out loss to compare with {BASELINE}'s; training diverged."
         return Sentence(text=text, figures=tuple(f"{name}.loss" for name in names))
     interval_words = "one seed, no interval"
     if first.loss.interval is not None:

@@ -20,8 +20,11 @@ from shotclock.domain.plural import count, verb
 
 TAIL: dict[Quantile, float] = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99, "p99.9": 0.999}
 LAG_FLOOR_MS = 1.0
+"""An issue lag of this p99 is always allowed, however short the latencies are."""
 LAG_SHARE = 0.10
+"""The allowed p99 of the issue lag, as a share of the gated percentile."""
 ACHIEVED_AT_LEAST = 0.99
+"""The share of its offered calls that an open load must issue."""
 
 
 def judge(calls: Sequence[CallRecord], plan: ArrivalPlan, basis: Basis) -> LoadRun:
@@ -110,13 +113,13 @@ def _measure_length_s(calls: Sequence[CallRecord], plan: ArrivalPlan) -> float:
 
 
 def _rates(calls: Sequence[CallRecord], plan: ArrivalPlan) -> tuple[float, float]:
-    """Calls a second offered, and asked: of an open load over its schedule's length, or until its last."""
+    """Calls a second offered and issued; of an open load, over its schedule or until its last call."""
     if not plan.open_loop:
         rate = len(calls) / _measure_length_s(calls, plan)
         return rate, rate
     last_ns = max((call.issued_ns for call in calls), default=0)
-    asked_s = max(plan.duration_ns, last_ns) / NS_PER_S
-    return len(schedule(plan)) / plan.duration_s, len(calls) / asked_s
+    issuing_s = max(plan.duration_ns, last_ns) / NS_PER_S
+    return len(schedule(plan)) / plan.duration_s, len(calls) / issuing_s
 
 
 def _silent(calls: Sequence[CallRecord], plan: ArrivalPlan) -> int:

@@ -1,1 +1,1 @@
-"""What a user circuit's source would grow to, held against the limits before anything is built of it."""
+"""What a user circuit's source would grow to, compared with the limits before anything is built of it."""

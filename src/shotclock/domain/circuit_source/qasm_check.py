@@ -1,4 +1,4 @@
-"""What an OpenQASM program would grow to, counted without building it and held against the limits.
+"""What an OpenQASM program would grow to, counted without building it and compared with the limits.
 
 One pass over the tokens, a statement at a time; definitions keep their counts, so that a call costs one
 multiplication. Only what is over a limit is refused here: errors of syntax are the reader's to tell, and

@@ -30,7 +30,7 @@ _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "negative": 3}
 
 
 class Token(NamedTuple):
-    """text: as it was written; at: its offset in the source; kind: name, number, string or sign."""
+    """kind: name, number, string or sign; text: as it was written; at: its offset in the source."""
 
     kind: str
     text: str
@@ -66,31 +66,31 @@ def fold(expression: Sequence[Token], constants: dict[str, int]) -> int | None:
     """
     values: list[int] = []
     waiting: list[str] = []
-    wants_value = True
+    expects_operand = True
     for token in expression:
         text = token.text
         if token.kind in {"number", "name", "string"}:
             value = _value(token, constants)
-            if value is None or not wants_value:
+            if value is None or not expects_operand:
                 return None
             values.append(value)
-            wants_value = False
-        elif text == "(" and wants_value:
+            expects_operand = False
+        elif text == "(" and expects_operand:
             waiting.append(text)
-        elif text == "-" and wants_value:
+        elif text == "-" and expects_operand:
             waiting.append("negative")
-        elif text == ")" and not wants_value:
+        elif text == ")" and not expects_operand:
             if not _apply_while(values, waiting, 1) or not waiting:
                 return None
             waiting.pop()
-        elif text in {"+", "-", "*", "/"} and not wants_value:
+        elif text in {"+", "-", "*", "/"} and not expects_operand:
             if not _apply_while(values, waiting, _PRECEDENCE[text]):
                 return None
             waiting.append(text)
-            wants_value = True
+            expects_operand = True
         else:
             return None
-    if wants_value or not _apply_while(values, waiting, 1) or waiting:
+    if expects_operand or not _apply_while(values, waiting, 1) or waiting:
         return None
     return values[0]
 

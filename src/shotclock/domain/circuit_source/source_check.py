@@ -1,4 +1,4 @@
-"""A user circuit's source held against the limits before anything is built of it. Imports no Qiskit.
+"""Compares a user circuit's source with the limits before anything is built of it. Imports no Qiskit.
 
 In `shotclock serve` it runs in the process that serves every caller: linear in the source, with little
 memory, and in steps between which others get their turn.

@@ -54,7 +54,7 @@ def _is_missed(tail: Tail, name: Quantile) -> bool:
 
 
 def select_gated_tail(summary: LoadSummary, run: LoadRun) -> Tail:
-    """The latency that the deadline is held against."""
+    """The latency that is compared with the deadline."""
     return run.quantum_latency if summary.basis == "quantum" else run.latency
 
 

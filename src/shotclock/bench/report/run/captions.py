@@ -11,7 +11,7 @@ OVERVIEW_TRAINING = (
     "The held-out loss that each arm reached, and its speed. Left: mean over seeds, with a line from the "
     "lowest to the highest. Right: training samples per second of the arm's time, on a line from "
     "classical-only's; the text adds iterations per second, the device, and whether training waits for calls "
-    "(inline) or goes on beside them (overlapped)."
+    "(inline) or continues meanwhile (overlapped)."
 )
 TAIL = (
     "How slow the slowest calls are. Read upwards from a percentile: that share of an arm's calls took no "

@@ -210,7 +210,7 @@ def draw_waterfalls(arm_falls: list[Fall], subtitle: Sequence[str]) -> Composed:
 
 def _key() -> alt.LayerChart:
     """What the fills and the two thicknesses mean."""
-    meanings = [*_WORDS.items(), (_SOFTWARE, "thin: hidden, the training goes on")]
+    meanings = [*_WORDS.items(), (_SOFTWARE, "thin: hidden, the training continues")]
     places = (0.0, 90.0, 210.0, 530.0)
     rows: list[Row] = [
         {

@@ -24,7 +24,7 @@ ACROSS = 5
 _SCATTER = (
     "Each point is a run's figure, drawn by how far it lies from the mean of all runs; the grey bar is the "
     "mean's 95 % interval, by resampling whole runs. A figure that some run lacks is not drawn. Run to run "
-    "scatter is what a difference between two single runs has to be held against."
+    "scatter is what a difference between two single runs must be compared with."
 )
 
 
