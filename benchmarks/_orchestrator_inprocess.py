@@ -82,9 +82,11 @@ class Noting:
         """See `Dispatcher.execute`."""
         return await self._inner.execute(spec)
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
         """See `Dispatcher.record_decision`."""
-        await self._inner.record_decision(request_id, decision)
+        await self._inner.record_decision(request_id, decision, stale=stale, caller=caller)
 
 
 def beside_training(system: System, calls: int) -> Beside:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from shotclock.circuits.angles import parameters
 from shotclock.domain.circuit import Samples
-from shotclock.domain.outcome import Answer, Decision, Done, Provenance, Winner
+from shotclock.domain.outcome import Answer, Done, Provenance, Winner
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.emulator.device import DeviceFacts
 from shotclock.emulator.statevector import execute
@@ -63,14 +63,6 @@ def outcome(subproblem: Subproblem, samples: Samples) -> Done:
     bits = best(subproblem, samples)
     answer = Answer(bits, subproblem.energy(bits), Winner.QUANTUM, "arm")
     return Done(answer, samples, None, Provenance("arm", True, subproblem.base_version))
-
-
-class Uncounted:
-    """Decisions that nobody counts."""
-
-    def record_decision(self, decision: Decision, stale: bool) -> None:
-        """See `Recorder.record_decision`."""
-        del decision, stale
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from _training_arms import Ask, Interval, Uncounted, best, one, outcome
+from _training_arms import Ask, Interval, best, one, outcome
 from shotclock.domain.circuit import Samples
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.solvers.tabu import Tabu
@@ -139,7 +139,7 @@ def _rounding(data: ReferenceNetwork, ask: Ask, n: int, sweeps: int, seed: int) 
     """Layer losses against nearest rounding, and the held-out cross-entropy; no training between."""
     workload = data.build_rounded(seed)
     kernel = Rounding(workload.model, _Upstream(workload.model, data.split().train_x), n, seed)
-    aggregator = Aggregator(workload, kernel, "revalidate", Uncounted(), loss_check=False)
+    aggregator = Aggregator(workload, kernel, "revalidate", loss_check=False)
     nearest = {name: kernel.layer_loss(name) for name in kernel.layers}
     blocks = sum(layer.weight.shape[0] * -(-layer.weight.shape[1] // n) for layer in kernel.layers.values())
     for call in range(sweeps * blocks):
@@ -185,7 +185,7 @@ def _flipping(data: ReferenceNetwork, ask: Ask, before: int, steps: int, seed: i
     """A call every 20 steps, late in training; the batch loss must fall for a flip to stay."""
     workload = deepcopy(_train_unflipped(data, before, seed))
     kernel = workload.kernel("qat_flip", N)
-    aggregator = Aggregator(workload, kernel, "revalidate", Uncounted())
+    aggregator = Aggregator(workload, kernel, "revalidate")
     for step in range(steps):
         if step % FLIPS_EVERY == 0:
             proposal = kernel.propose(aggregator.version, 0)
@@ -221,7 +221,7 @@ def _showing(ask: Ask, requests: int, seed: int) -> Figures:
     """Mean loss of the requests served, each with its answer."""
     workload = build_requests(seed)
     kernel = workload.kernel("diverse_rerank", N)
-    aggregator = Aggregator(workload, kernel, "revalidate", Uncounted())
+    aggregator = Aggregator(workload, kernel, "revalidate")
     for number in range(requests):
         proposal = kernel.propose(aggregator.version, 0)
         aggregator.offer(proposal, outcome(proposal.subproblem, ask(proposal.subproblem, number)))

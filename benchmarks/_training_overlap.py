@@ -58,7 +58,7 @@ def measure(steps: int, every: int) -> Overlap:
         workload = medium.build(0)
         kernel = workload.kernel("rounding", N)
         host.run(path.orchestrator.start(kernel.propose(0, 0).subproblem))
-        aggregator = Aggregator(workload, kernel, "revalidate", recorder, loss_check=False)
+        aggregator = Aggregator(workload, kernel, "revalidate", loss_check=False)
         policy = CallPolicy(every, "overlap", round(quantum.wait_limit_ms * NS_PER_MS))
         calling = Scheduler(
             workload,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from _training_arms import Interval, Uncounted, outcome
+from _training_arms import Interval, outcome
 from shotclock.domain.circuit import Samples
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.ports import Kernel
@@ -146,7 +146,7 @@ class Row:
 
 
 def _call(policy: Policy, lag: int, row: Row, kernel: Kernel, harm: Harm) -> None:
-    aggregator = Aggregator(row, kernel, policy.on_stale, Uncounted(), loss_check=policy.loss_check)
+    aggregator = Aggregator(row, kernel, policy.on_stale, loss_check=policy.loss_check)
     under_way: deque[Proposal] = deque()
     for call in range(CALLS_A_ROW + lag):
         if call < CALLS_A_ROW:
@@ -185,9 +185,7 @@ def stale_steps(seeds: int, training: Training, proposals: int, policies: Sequen
             answer = outcome(proposal.subproblem, _pool(proposal.subproblem))
             for step in range(max(STALE_STEPS) + 1):
                 for policy, lag in [key for key in changes if key[1] == step]:
-                    aggregator = Aggregator(
-                        workload, kernel, policy.on_stale, Uncounted(), loss_check=policy.loss_check
-                    )
+                    aggregator = Aggregator(workload, kernel, policy.on_stale, loss_check=policy.loss_check)
                     if lag:
                         aggregator.advance(to=lag)
                     weights = {name: value.clone() for name, value in workload.model.state_dict().items()}

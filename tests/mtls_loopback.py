@@ -98,7 +98,9 @@ class ScriptedDispatcher:
         self.circuits.append(spec)
         return await self.executes(spec)
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
         self.decisions.append((request_id, decision))
 
 

@@ -87,9 +87,15 @@ class FakeCaller:
     at_once: bool = True
     calls: list[Call] = field(default_factory=list)
     decisions: list[tuple[str, Decision]] = field(default_factory=list)
+    stale: list[bool] = field(default_factory=list)
 
-    def record_decision(self, request_id: str, decision: Decision) -> None:
+    def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         self.decisions.append((request_id, decision))
+        self.stale.append(stale)
+
+    def list_decisions(self) -> list[tuple[Decision, bool]]:
+        """Each decision, and whether the answer was stale, in order."""
+        return [(decision, stale) for (_, decision), stale in zip(self.decisions, self.stale, strict=True)]
 
     def ask(self, subproblem: Subproblem) -> Call:
         call = Call(subproblem, self.answer, self.at_once)

@@ -19,6 +19,7 @@ from shotclock.domain.circuit import DeviceCircuit, Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.outcome import (
     DeadlinePassed,
+    Decision,
     Degraded,
     Done,
     Failed,
@@ -41,8 +42,8 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from virtual_orchestrator import N, NullSynthesizer, System, make_scripted, make_subproblem, one, simulate
 
 
-def control() -> Dispatcher:
-    metrics = Metrics()
+def control(metrics: Metrics | None = None) -> Dispatcher:
+    metrics = metrics or Metrics()
     return ClassicalDispatcher(Classical(), LoopClock(), PrometheusRecorder(metrics, "control"))
 
 
@@ -285,10 +286,30 @@ def test_metrics_are_counted_from_the_path() -> None:
     system = simulate(make_scripted(*[Reply(0.05)] * 3, afterwards=Never()), work)
     assert system.value("circuit_submit_latency_seconds_count") == 4
     assert system.value("hybrid_call_success_ratio") == 0.75
-    assert system.value("shotclock_deadline_hit_ratio") == 1.0
+    assert system.value("shotclock_calls_in_time_total", answer="samples") == 3
+    assert system.value("shotclock_calls_in_time_total", answer="classical") == 1
+    assert system.value("shotclock_call_duration_seconds_count", outcome="done") == 3
+    assert system.value("shotclock_call_duration_seconds_bucket", outcome="degraded", le="0.2") == 1
+    assert system.value("shotclock_stage_duration_seconds_sum", stage="execute") == pytest.approx(0.15)
     assert system.value("shotclock_calls_total", outcome="done") == 3
     assert system.value("shotclock_calls_total", outcome="degraded") == 1
     assert system.value("qpu_queue_length") == 0
+
+
+def test_the_control_counts_every_decision() -> None:
+    metrics = Metrics()
+
+    async def decide() -> None:
+        dispatcher = control(metrics)
+        for decision in Decision:
+            await dispatcher.record_decision("r1", decision)
+
+    run_virtual(decide())
+    value, client = metrics.registry.get_sample_value, {"client": "control"}
+    assert value("stale_parameter_count", client) == 3
+    for decision in Decision:
+        assert value("shotclock_decisions_total", {**client, "decision": decision}) == 1
+    assert value("shotclock_stale_decisions_total", {**client, "decision": Decision.CONFLICT}) == 1
 
 
 def test_the_same_script_gives_the_same_trace() -> None:

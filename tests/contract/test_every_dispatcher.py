@@ -56,10 +56,11 @@ DEADLINE_MS = 3_000
 
 @dataclass
 class Subject:
-    """A dispatcher as its caller sees it, and what lies behind."""
+    """A dispatcher as its caller sees it, what lies behind, and by which name that counts the caller."""
 
     dispatcher: Dispatcher
     behind: System
+    caller: str = "test"
 
     async def wait_until(self, what: Callable[[], bool]) -> None:
         """Until what another task or process does has happened; a failing test hangs for a minute."""
@@ -109,7 +110,7 @@ def over_grpc(make: Callable[[], System], work: Callable[[Subject], Awaitable[No
     async def main() -> None:
         system = await _start(make)
         async with serve_system(system) as client:
-            await work(Subject(client, system))
+            await work(Subject(client, system, TRAINER))
         await system.orchestrator.stop()
 
     asyncio.run(main())
@@ -266,6 +267,23 @@ def test_a_drained_orchestrator_refuses_and_says_so(reach: Way, tmp_path: Path) 
         assert isinstance(await reached.dispatcher.solve(make_subproblem(1, PATIENT_MS)), Done)
 
     reach(behind(fallback=Fallback.NONE), work, tmp_path)
+
+
+def test_every_decision_is_counted_and_a_stale_one_moves_the_stale_count(reach: Way, tmp_path: Path) -> None:
+    async def work(reached: Subject) -> None:
+        behind, caller = reached.behind, reached.caller
+        before = behind.value("stale_parameter_count", client=caller)
+        for decision in Decision:
+            for stale in (False, True):
+                await reached.dispatcher.record_decision("r1", decision, stale=stale)
+        for decision in Decision:
+            is_always_stale = decision in {Decision.REVALIDATED, Decision.DROPPED, Decision.CONFLICT}
+            labels = {"client": caller, "decision": decision.value}
+            assert behind.value("shotclock_decisions_total", **labels) == 2
+            assert behind.value("shotclock_stale_decisions_total", **labels) == 1 + is_always_stale
+        assert (before, behind.value("stale_parameter_count", client=caller)) == (0, 9)
+
+    reach(behind(), work, tmp_path)
 
 
 def test_a_decision_closes_the_record_of_a_paid_call(reach: Way, tmp_path: Path) -> None:

@@ -364,16 +364,18 @@ def test_ctrl_c_keeps_a_marked_partial_result_and_metrics_were_real(tmp_path: Pa
     assert 0 < summary["arms"]["hybrid-colocated"]["calls"] < 400
     assert re.search("interrupted", stdout, re.IGNORECASE)
     assert re.search("interrupted", (out / "report.html").read_text(), re.IGNORECASE)
-    client = "[('client', 'hybrid-colocated')"
+    client, arm = "[('client', 'hybrid-colocated')", "[('arm', 'hybrid-colocated')"
     for name in (
-        "circuit_submit_latency_seconds_count",
-        "qpu_queue_length",
-        "qpu_job_retries_total",
-        "hybrid_call_success_ratio",
-        "shotclock_deadline_hit_ratio",
+        f"circuit_submit_latency_seconds_count{arm}]",
+        f"qpu_queue_length{arm}]",
+        f"qpu_job_retries_total{arm}]",
+        f"hybrid_call_success_ratio{client}]",
+        f"stale_parameter_count{client}]",
+        f"shotclock_stale_decisions_total{client}, ('decision', 'revalidated')]",
+        f"shotclock_stage_duration_seconds_count{client}, ('stage', 'propose')]",
+        f"shotclock_stage_duration_seconds_count{client}, ('stage', 'apply')]",
     ):
-        assert f"{name}{client}]" in metrics, sorted(metrics)
-    assert f"stale_parameter_count_total{client}, ('decision', 'revalidated')]" in metrics
+        assert name in metrics, sorted(metrics)
     assert metrics[f"hybrid_call_success_ratio{client}]"] == 1.0
 
 

@@ -57,7 +57,7 @@ def metric(port: int, name: str) -> float:
 
 
 def restarts(port: int, reason: str) -> float:
-    return metric(port, f'shotclock_worker_restarts_total{{client="serve",reason="{reason}"}}')
+    return metric(port, f'shotclock_worker_restarts_total{{arm="",reason="{reason}"}}')
 
 
 def test_heavy_circuits_cost_their_callers_alone_and_do_not_hold_a_stop(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ async def attack(serving: ServiceProcess, grpc_port: int, http_port: int) -> Non
             await asyncio.sleep(0.5)
             budget_s *= 1.5  # on a busy host the budget may have ended before a worker had the circuit
             await send(ATTACKERS * ROUNDS, budget_s)
-    assert metric(http_port, 'shotclock_breaker_state{client="serve",state="closed"}') == 1
+    assert metric(http_port, 'shotclock_breaker_state{arm="",state="closed"}') == 1
 
     # SIGTERM while more is compiled than a stop may wait for
     endless = [asyncio.create_task(_outcome_of(send(100 + number, HANG_S))) for number in range(4)]

@@ -271,7 +271,7 @@ def test_a_thousand_silent_http_connections_stop_neither_grpc_nor_a_probe(up: Up
         assert isinstance(up.solve(make_subproblem(2), up.trainer), Done)
         assert up.get("/livez") == (200, "ok\n")
         _, text = up.get("/metrics")
-        assert 'shotclock_http_connections_closed_total{client="serve",limit="connections"}' in text
+        assert 'shotclock_http_connections_closed_total{limit="connections"}' in text
         assert 'limit="descriptors"' not in text
     finally:
         for connection in silent:

@@ -23,6 +23,6 @@ def test_the_first_five_minutes_of_an_sre_work_as_written(tmp_path: Path) -> Non
             script.append(text)
     ran = run_shell(script, tmp_path, COLUMNS="200")
     assert "is ready: emulated provider (EMULATED)" in ran.stdout
-    assert 'shotclock_breaker_state{client="serve",state="closed"} 1.0' in ran.stdout
+    assert 'shotclock_breaker_state{arm="",state="closed"} 1.0' in ran.stdout
     assert "parked → failed" in ran.stdout
     assert "drained: 0 calls finished, 0 handed back" in ran.stderr

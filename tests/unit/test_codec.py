@@ -189,12 +189,12 @@ def test_every_circuit_outcome_comes_back_the_same(outcome: Any) -> None:
     assert flat(outcomes.decode_circuit_outcome(message)) == flat(outcome)
 
 
-@given(words, st.sampled_from(Decision), statuses, u63, u63)
+@given(words, st.sampled_from(Decision), st.booleans(), statuses, u63, u63)
 def test_the_rest_comes_back_the_same(
-    request_id: str, decision: Decision, status: Status, finished: int, handed_back: int
+    request_id: str, decision: Decision, stale: bool, status: Status, finished: int, handed_back: int
 ) -> None:
-    message = over_the_wire(codec.encode_decided(request_id, decision))
-    assert codec.decode_decided(message) == (request_id, decision)
+    message = over_the_wire(codec.encode_decided(request_id, decision, stale))
+    assert codec.decode_decided(message) == (request_id, decision, stale)
     assert codec.decode_status(over_the_wire(codec.encode_status(status))) == status
     drained = Drained(finished, handed_back)
     assert codec.decode_drained(over_the_wire(codec.encode_drained(drained))) == drained

@@ -50,16 +50,6 @@ def make_flipped() -> Made:
     return ternary(6, 8, 9, 3), lambda model, x, y: QatFlip(model, x, y, N, 3)
 
 
-class CountedDecisions:
-    """Decisions, in order."""
-
-    def __init__(self) -> None:
-        self.decisions: list[tuple[Decision, bool]] = []
-
-    def record_decision(self, decision: Decision, stale: bool) -> None:
-        self.decisions.append((decision, stale))
-
-
 class Loop:
     """A loop whose data come from nothing but the seed, with one of the kernels attached."""
 
@@ -69,7 +59,7 @@ class Loop:
             self.model, kernel_of = make()
             self.inputs, self.targets = torch.randn(64, 6), torch.randint(3, (64,))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9)
-        self.caller, self.counted = FakeCaller(at_once=policy is INLINE), CountedDecisions()
+        self.caller = FakeCaller(at_once=policy is INLINE)
         self.calls: list[FinishedCall] = []
         self.handle = attach(
             self.optimizer,
@@ -79,7 +69,6 @@ class Loop:
             clock=StepClock(),
             policy=policy,
             observers=[self.calls.append],
-            recorder=self.counted,
             environ={},
             **options,
         )
@@ -150,7 +139,7 @@ def test_what_is_under_way_when_a_checkpoint_comes_is_dropped_and_counted(tmp_pa
         call.arrived = True
     loop.handle.flush()
     assert [call.applied.decision for call in loop.calls] == [Decision.DROPPED] * 2
-    assert loop.counted.decisions == [(Decision.DROPPED, True)] * 2
+    assert loop.caller.list_decisions() == [(Decision.DROPPED, True)] * 2
     assert [decision for _, decision in loop.caller.decisions] == [Decision.DROPPED] * 2
     assert all(torch.equal(value, before[name]) for name, value in loop.model.state_dict().items())
     assert [entry.decision for entry in audit.entries()] == [Decision.DROPPED] * 2
@@ -161,7 +150,7 @@ def test_calls_of_a_process_that_is_gone_are_counted_where_its_checkpoint_is_loa
     gone, resumed = Loop(make_rounded, policy=OVERLAP), Loop(make_rounded, policy=OVERLAP)
     gone.train(3)
     resumed.load(gone.save(tmp_path / "at"))
-    assert resumed.counted.decisions == [(Decision.DROPPED, True)] * 2
+    assert resumed.caller.list_decisions() == [(Decision.DROPPED, True)] * 2
     # dropped calls are not made again; the rows after them are, under new names
     resumed.train(1)
     names = [call.subproblem.request_id for call in gone.caller.calls + resumed.caller.calls]
@@ -223,7 +212,7 @@ def test_a_distributed_checkpoint_of_the_handle_goes_on_where_it_was(
         assert KEY not in optimizer
         transfer({"model": loop.model, "shotclock": loop.handle}, checkpoint_id=tmp_path / "at", no_dist=True)
     assert resumed.handle.steps == 3
-    assert resumed.counted.decisions == [(Decision.DROPPED, True)] * 2
+    assert resumed.caller.list_decisions() == [(Decision.DROPPED, True)] * 2
     assert resumed.handle.state_dict()["kernel"] == gone.handle.state_dict()["kernel"]
     resumed.train(1)
     names = [call.subproblem.request_id for call in gone.caller.calls + resumed.caller.calls]

@@ -43,7 +43,7 @@ PINNED = {
     "Outcome": "provenance done degraded shed late failed",
     "Executed": "samples",
     "CircuitOutcome": "provenance executed shed late failed",
-    "DecidedRequest": "request_id decision",
+    "DecidedRequest": "request_id decision stale",
     "DecidedReply": "",
     "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished"
     " warnings",

@@ -37,8 +37,10 @@ class SlowDispatcher:
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         raise NotImplementedError
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
-        await self._inner.record_decision(request_id, decision)
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
+        await self._inner.record_decision(request_id, decision, stale=stale, caller=caller)
 
 
 def train(
@@ -56,7 +58,7 @@ def train(
     workload.step = slow_step  # type: ignore[method-assign]
     kernel = workload.kernel("qat_flip", 8)
     recorder = PrometheusRecorder(Metrics(), "test")
-    aggregator = Aggregator(workload, kernel, "revalidate", recorder)
+    aggregator = Aggregator(workload, kernel, "revalidate")
     dispatcher = SlowDispatcher(ClassicalDispatcher(Classical(), LoopClock(), recorder), delay_s)
     policy = CallPolicy(5, "overlap" if mode == "overlap" else "inline", 200 * NS_PER_MS, in_flight=in_flight)
     caller = VirtualCaller(dispatcher, loop)

@@ -14,7 +14,6 @@ from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import REMAINING_BUDGET, Decision, Outcome, Rejection, Shed
 from shotclock.domain.subproblem import Subproblem
-from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.loops.digits_mlp import build_rounded
 from shotclock.training.mode import FEWEST, ModeChooser, ModeSwitch, choose_mode
@@ -30,8 +29,7 @@ class System:
         self.clock, self.caller = StepClock(), caller
         workload = build_rounded(0)
         kernel = workload.kernel("rounding", N)
-        recorder = PrometheusRecorder(Metrics(), "test")
-        self.aggregator = Aggregator(workload, kernel, "revalidate", recorder, loss_check=False)
+        self.aggregator = Aggregator(workload, kernel, "revalidate", loss_check=False)
         self.scheduler = Scheduler(workload, self.aggregator, caller=caller, clock=self.clock, policy=policy)
 
     def run(self, steps: range, step_ns: int = 0) -> list[int]:

@@ -358,18 +358,18 @@ def test_what_becomes_of_templates_is_a_metric(tmp_path: Path) -> None:
     async def main() -> None:
         metrics = Metrics()
         for _ in range(2):
-            recorder = PrometheusRecorder(metrics, "arm")
+            recorder = PrometheusRecorder(metrics, "test", arm="arm")
             synthesizer = synthesizer_on(CountingOffload(), cache_size=1, recorder=recorder, store=tmp_path)
             await synthesizer.bind(subproblem_of(2))
             await synthesizer.bind(subproblem_of(2))
             await synthesizer.bind(subproblem_of(3))
         value = metrics.registry.get_sample_value
         counts_by_result = {
-            event: value("shotclock_template_cache_total", {"client": "arm", "event": event})
+            event: value("shotclock_template_cache_total", {"arm": "arm", "event": event})
             for event in ("hit", "miss", "loaded", "evicted")
         }
         assert counts_by_result == {"hit": 2, "miss": 4, "loaded": 2, "evicted": 2}
-        assert value("shotclock_template_compile_seconds_count", {"client": "arm"}) == 2
+        assert value("shotclock_template_compile_seconds_count", {"arm": "arm"}) == 2
 
     asyncio.run(main())
 

@@ -148,7 +148,7 @@ class Builder:
             facts = self._facts(arm, None, None, None, None, self._host)
             lane = ArmLane(arm.name, self._plain, arm.as_long_as)
             return RunningArm(lane, facts, None, 0.0, _stop_nothing)
-        recorder = PrometheusRecorder(self._metrics, arm.name)
+        recorder = PrometheusRecorder(self._metrics, arm.name, arm=arm.name)
         quantum = self._settings.quantum_for(arm.name)
         if not arm.quantum:
             return self._control(arm, quantum, recorder)
@@ -263,11 +263,15 @@ class Builder:
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
             workload = self._warm_workload(seed)
             kernel = self._sparsify(workload.kernel(branch.name, branch.n), quantum.device)
-            aggregator = Aggregator(
-                workload, kernel, quantum.on_stale, recorder, loss_check=kernel.loss_check
+            aggregator = Aggregator(workload, kernel, quantum.on_stale, loss_check=kernel.loss_check)
+            trainer = Scheduler(
+                workload,
+                aggregator,
+                caller=host.caller(dispatcher),
+                clock=host.clock,
+                policy=policy(),
+                recorder=recorder,
             )
-            caller = host.caller(dispatcher)
-            trainer = Scheduler(workload, aggregator, caller=caller, clock=host.clock, policy=policy())
             return trainer, workload.evaluate
 
         return ArmLane(arm.name, make)

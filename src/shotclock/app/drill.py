@@ -250,7 +250,7 @@ def _run(
         )
         host.run(path.orchestrator.start(kernel.propose(0, 0).subproblem))
         loss_check = how.loss_check and kernel.loss_check
-        aggregator = Aggregator(target, kernel, how.on_stale, recorder, loss_check=loss_check)
+        aggregator = Aggregator(target, kernel, how.on_stale, loss_check=loss_check)
         policy = CallPolicy(
             1, "overlap", round(how.budget_ms * NS_PER_MS), at_once=IN_FLIGHT, in_flight=IN_FLIGHT
         )

@@ -88,7 +88,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     torch.set_num_threads(
         1
     )  # leaves the other core to the emulated QPU; a small model gains nothing from two
-    metrics = Metrics()
+    metrics = Metrics(settings.deadlines_s)
     with ExitStack() as cleanup:
         if job.metrics_port is not None:
             cleanup.enter_context(metrics.expose(job.metrics_port))

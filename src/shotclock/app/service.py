@@ -40,6 +40,9 @@ from shotclock.wire.certificates import TlsFiles
 from shotclock.wire.service import ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
 
+UNNAMED = "unnamed"
+"""The label `client` of callers without a certificate, on a loopback address without TLS."""
+
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
 
@@ -79,8 +82,7 @@ class Service:
     def __init__(self, settings: Settings, on_trouble: Callable[[str], None] = no_report) -> None:
         self._settings = settings
         self._host = WallHost(workers_policy(settings))
-        self._metrics = Metrics()
-        self._troubles = self._metrics.troubles.labels("serve")
+        self._metrics = Metrics(settings.deadlines_s)
         self._on_trouble = on_trouble
         self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
         self._server: wire.Server | None = None
@@ -104,11 +106,11 @@ class Service:
         return unreachable or self._host.workers.impediment()
 
     def _trouble(self, what: str) -> None:
-        self._troubles.inc()
+        self._metrics.troubles.inc()
         self._on_trouble(what)
 
     def _count_closed(self, limit: str) -> None:
-        self._metrics.closed_connections.labels("serve", limit).inc()
+        self._metrics.closed_connections.labels(limit).inc()
 
     def _start(self, listening: Callable[[int, int], None]) -> Started:
         settings, host, serve = self._settings, self._host, self._settings.serve
@@ -122,7 +124,7 @@ class Service:
             check_width("serve.sizes", n, provider)
         journal = self._ledgers.of(provider)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
-        recorder = PrometheusRecorder(self._metrics, "serve")
+        recorder = PrometheusRecorder(self._metrics, UNNAMED, clients=serve.trainers)
         path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
         orchestrator = self._orchestrator = path.orchestrator
         http_host, http_port = split_address(serve.metrics)

@@ -27,11 +27,18 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What became of an answer: the decision, whose bits, and the model version after it."""
+    """What became of an answer.
+
+    decision: the aggregator's.
+    winner: whose bits were chosen.
+    version: the model's after the decision.
+    stale: the answer was computed on an older model than the one it met.
+    """
 
     decision: Decision
     winner: Winner
     version: int
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -50,6 +50,13 @@ CALLER_QUOTA = "caller_quota"
 COMPILE_CAPACITY = "compile_capacity"
 """The limit that refuses a call whose circuit this host could not compile or emulate."""
 
+REJECTION_LIMITS = (
+    *(REMAINING_BUDGET, SHOTS_TO_FIT, MAX_QUBITS, ERROR_FREE_SHOTS, COMPILE_CAPACITY),
+    *("queue_limit", "queue_wait", "caller_quota", "breaker", "drain", "expected_gain", "lanes", "lines"),
+    "concurrent_calls",
+)
+"""The name of every limit; a metric has each from the start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
@@ -241,7 +248,7 @@ def _in_words(cause: Cause, figures: bool) -> str:
 
 
 class Decision(StrEnum):
-    """What the aggregator did with an answer; the label of `stale_parameter_count`."""
+    """What the aggregator did with an answer."""
 
     APPLIED = "applied"
     """Applied at the version it was computed on."""
@@ -255,3 +262,7 @@ class Decision(StrEnum):
     """Lost the compare-and-swap to another writer."""
     ABANDONED = "abandoned"
     """The call brought no answer to apply."""
+
+
+ALWAYS_STALE = frozenset({Decision.REVALIDATED, Decision.DROPPED, Decision.CONFLICT})
+"""The decisions that are made only on an answer whose model has moved."""

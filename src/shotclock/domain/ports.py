@@ -11,6 +11,7 @@ from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
+from shotclock.domain.stages import StageTiming
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import Bits, Subproblem
 
@@ -45,8 +46,14 @@ class Dispatcher(Protocol):
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """Runs a user circuit. Raises CircuitError if it cannot run on any device."""
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
-        """Records the decision on an answer at the model; it closes the record of a paid call."""
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
+        """Counts the decision on an answer at the model; it closes the record of a paid call.
+
+        stale: the answer was computed on an older model; `ALWAYS_STALE` decisions say so by themselves.
+        caller: the name in the caller's certificate, "" without one.
+        """
 
 
 class Operations(Protocol):
@@ -82,7 +89,7 @@ class Caller(Protocol):
     def ask(self, subproblem: Subproblem) -> Pending:
         """Starts a call and returns at once."""
 
-    def record_decision(self, request_id: str, decision: Decision) -> None:
+    def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """Reports the decision on an answer to the dispatcher, without waiting."""
 
 
@@ -372,7 +379,14 @@ memory limit, died, or left with less memory than the next work may use.
 """
 
 
-class Recorder(TemplateRecorder, Protocol):
+class StageRecorder(Protocol):
+    """Counts the stages that a training loop times; every Recorder does."""
+
+    def record_stage(self, timing: StageTiming) -> None:
+        """A stage outside the orchestrator ended: proposing a subproblem, applying an answer."""
+
+
+class Recorder(TemplateRecorder, StageRecorder, Protocol):
     """Counts what happens; observes and never decides."""
 
     def record_worker_restart(self, reason: WorkerRestart) -> None:
@@ -393,8 +407,13 @@ class Recorder(TemplateRecorder, Protocol):
     def breaker(self, state: BreakerState) -> None:
         """Whether the provider is trusted again."""
 
-    def record_outcome(self, outcome: Outcome | CircuitOutcome) -> None:
-        """A call ended."""
+    def record_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+    ) -> None:
+        """A call ended, this long after it arrived; it was in time up to its budget.
 
-    def record_decision(self, decision: Decision, stale: bool) -> None:
-        """The aggregator decided on an answer."""
+        caller: the name in its certificate, "" without one.
+        """
+
+    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
+        """The aggregator decided on an answer; stale: it was computed on an older model."""

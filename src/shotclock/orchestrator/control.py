@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from shotclock.domain.circuit import CircuitSpec, Samples
-from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Outcome, Provenance, Rejection, Shed
+from shotclock.domain.outcome import (
+    ALWAYS_STALE,
+    CircuitOutcome,
+    Decision,
+    Done,
+    Outcome,
+    Provenance,
+    Rejection,
+    Shed,
+)
 from shotclock.domain.ports import Clock, Recorder, Solver
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
@@ -35,7 +44,8 @@ class ClassicalDispatcher:
                 classical_gain=subproblem.offset - solution.energy,
             ),
         )
-        self._recorder.record_outcome(outcome)
+        duration = self._clock.now_ns() - began
+        self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller)
         return outcome
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
@@ -44,5 +54,9 @@ class ClassicalDispatcher:
         rejection = Rejection("lanes", 0, 1, "jobs requested without a QPU", 0.0)
         return Shed(rejection, Provenance(provider=self._solver.name, emulated=False, base_version=0))
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.record_decision`; no job here is paid, so nothing is recorded."""
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
+        """See `Dispatcher.record_decision`; no job here is paid, so the decision is only counted."""
+        del request_id
+        self._recorder.record_decision(decision, stale or decision in ALWAYS_STALE, caller)

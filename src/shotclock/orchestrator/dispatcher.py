@@ -11,6 +11,7 @@ from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.outcome import (
+    ALWAYS_STALE,
     MAX_QUBITS,
     Answer,
     Cause,
@@ -180,12 +181,16 @@ class Orchestrator:
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
             self._phase = Phase.READY if self._tasks else Phase.STARTING
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
         """See `Dispatcher.record_decision`."""
+        self._recorder.record_decision(decision, stale or decision in ALWAYS_STALE, caller)
         self._pipeline.journal.record_decision(request_id, decision)
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; a caller over its quota gets no classical answer, which costs CPU too."""
+        arrived = self._clock.now_ns()
         size = subproblem.quadratic.nbytes + subproblem.linear.nbytes
         outcome: Outcome
         if refused := self._over_quota(subproblem.caller, size):
@@ -194,7 +199,8 @@ class Orchestrator:
         else:
             with self._in_progress.hold(subproblem.caller, size):
                 outcome = await self._solve(subproblem)
-        self._recorder.record_outcome(outcome)
+        duration = self._clock.now_ns() - arrived
+        self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller)
         return outcome
 
     async def _solve(self, subproblem: Subproblem) -> Outcome:
@@ -207,6 +213,7 @@ class Orchestrator:
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
+        arrived = self._clock.now_ns()
         size = len(spec.content)
         outcome: CircuitOutcome
         if refused := self._over_quota(spec.caller, size):
@@ -214,7 +221,8 @@ class Orchestrator:
         else:
             with self._in_progress.hold(spec.caller, size):
                 outcome = await self._execute(spec)
-        self._recorder.record_outcome(outcome)
+        duration = self._clock.now_ns() - arrived
+        self._recorder.record_outcome(outcome, duration, spec.budget_ns, spec.caller)
         return outcome
 
     async def _execute(self, spec: CircuitSpec) -> CircuitOutcome:

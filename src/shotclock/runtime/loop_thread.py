@@ -64,10 +64,10 @@ class ThreadCaller:
         future = asyncio.run_coroutine_threadsafe(self._dispatcher.solve(subproblem), self._thread.loop)
         return _FuturePending(future)
 
-    def record_decision(self, request_id: str, decision: Decision) -> None:
+    def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """See `Caller.record_decision`."""
         asyncio.run_coroutine_threadsafe(
-            self._dispatcher.record_decision(request_id, decision), self._thread.loop
+            self._dispatcher.record_decision(request_id, decision, stale=stale), self._thread.loop
         )
 
 

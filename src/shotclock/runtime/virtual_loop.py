@@ -161,9 +161,9 @@ class VirtualCaller:
         pending.done()
         return pending
 
-    def record_decision(self, request_id: str, decision: Decision) -> None:
+    def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """See `Caller.record_decision`."""
-        self._loop.run_until_complete(self._dispatcher.record_decision(request_id, decision))
+        self._loop.run_until_complete(self._dispatcher.record_decision(request_id, decision, stale=stale))
 
 
 class _TaskPending:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shotclock.domain.subproblem import MAX_VARIABLES
-from shotclock.settings.branch import Branch
+from shotclock.settings.branch import Branch, Budget
 from shotclock.settings.folders import user_folder
 
 OTHER_DESCRIPTORS = 256
@@ -29,6 +29,8 @@ class ServeSettings(Branch):
     insecure: no TLS, on a loopback address.
     sizes: the subproblems whose templates are warm before it is ready, variables, to the device's width.
     fallback: when the classical answer is computed: for every call, only without samples, or never.
+    slo_deadlines_ms: deadlines that the service is measured against, milliseconds; with those of `[quantum]`
+        and the arms they are bucket edges of the histograms, so that a share in time is exact.
     drain_s: what SIGTERM leaves for the calls in progress, seconds.
     grpc_connections: gRPC connections open at once.
     grpc_handshake_s: what a connection has for its TLS handshake, seconds.
@@ -50,6 +52,7 @@ class ServeSettings(Branch):
     insecure: bool = False
     sizes: tuple[Annotated[int, Field(ge=2, le=MAX_VARIABLES)], ...] = Field(default=(12,), min_length=1)
     fallback: Literal["race", "standby", "none"] = "race"
+    slo_deadlines_ms: tuple[Budget, ...] = Field(default=(), max_length=16)
     drain_s: float = Field(default=30.0, gt=0, le=86_400)
     grpc_connections: int = Field(default=512, ge=1, le=32_768)
     grpc_handshake_s: float = Field(default=5.0, ge=1, le=300)

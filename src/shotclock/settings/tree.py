@@ -68,6 +68,13 @@ class Settings(BaseSettings):
         del settings_cls, env_settings, dotenv_settings, file_secret_settings
         return (init_settings,)
 
+    @property
+    def deadlines_s(self) -> tuple[float, ...]:
+        """Every deadline that calls are measured against, seconds, in ascending order."""
+        branches = (self.quantum, *map(self.quantum_for, self.arm))
+        of_calls = {ms for branch in branches for ms in (branch.budget_ms, branch.wait_limit_ms)}
+        return tuple(sorted(ms / 1000 for ms in of_calls | set(self.serve.slo_deadlines_ms)))
+
     def quantum_for(self, arm: str) -> QuantumSettings:
         """`[quantum]` with the arm's own table laid over it."""
         if arm not in self.arm:

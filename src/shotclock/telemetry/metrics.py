@@ -1,168 +1,66 @@
-"""The specification's metrics for Prometheus: one registry per process, one recorder per client."""
+"""Counts what happens for Prometheus: one registry per process, one recorder per orchestrator."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import TypeVar, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Gauge, Histogram
 
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import (
-    COMPILE_CAPACITY,
+    REJECTION_LIMITS,
     CircuitOutcome,
     Decision,
     Degraded,
     Done,
     Executed,
+    Failed,
+    Late,
     Outcome,
     Rejection,
     Shed,
 )
 from shotclock.domain.ports import TemplateEvent, WorkerRestart
+from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import BreakerState
+from shotclock.telemetry.families import WINDOW, Metrics
+
+__all__ = ["Metrics", "PrometheusRecorder"]
 
 Family = TypeVar("Family", Counter, Gauge, Histogram)
 
-WINDOW = 100
-"""Number of calls over which the two ratio gauges are computed."""
+NAMED_CLIENTS = 32
+"""As many callers have series of their name, in the order in which they call; the rest share one."""
 
-SUBMIT_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
-"""Bucket edges include the usual deadlines: 50, 100 and 200 ms, 1, 2 and 30 s."""
+OTHER_CLIENT = "other"
 
-COMPILE_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-"""Compiling a template takes 8 to 50 ms, a wide user circuit takes seconds."""
+OUTCOMES = tuple(kind.__name__.lower() for kind in (Done, Degraded, Shed, Late, Failed, Executed))
 
+SAMPLES, CLASSICAL = "samples", "classical"
+"""What an answer in time had: new samples of a QPU, or none."""
 
-class Metrics:
-    """The metric families; `client` is the caller: an arm in a benchmark, a client's name in a service."""
-
-    def __init__(self) -> None:
-        registry = self.registry = CollectorRegistry()
-        self.submit_latency = Histogram(
-            "circuit_submit_latency_seconds",
-            "From submit to the provider's acceptance.",
-            ["client"],
-            buckets=SUBMIT_BUCKETS_S,
-            registry=registry,
-        )
-        self.queue_length = Gauge(
-            "qpu_queue_length", "Calls waiting in the orchestrator.", ["client"], registry=registry
-        )
-        self.retries = Counter("qpu_job_retries", "Attempts after the first.", ["client"], registry=registry)
-        self.success_ratio = Gauge(
-            "hybrid_call_success_ratio",
-            f"Share of the last {WINDOW} calls whose samples came by the deadline and passed their checks.",
-            ["client"],
-            registry=registry,
-        )
-        self.stale_parameters = Counter(
-            "stale_parameter_count",
-            "Answers computed on an older model, by the aggregator's decision.",
-            ["client", "decision"],
-            registry=registry,
-        )
-        self.hit_ratio = Gauge(
-            "shotclock_deadline_hit_ratio",
-            f"Share of the last {WINDOW} calls answered by the deadline.",
-            ["client"],
-            registry=registry,
-        )
-        self.calls = Counter("shotclock_calls", "Calls by outcome.", ["client", "outcome"], registry=registry)
-        self.decisions = Counter(
-            "shotclock_decisions",
-            "Answers by the aggregator's decision.",
-            ["client", "decision"],
-            registry=registry,
-        )
-        self.rejections = Counter(
-            "shotclock_rejections",
-            "Calls refused before submission, by the limit that refused them.",
-            ["client", "limit"],
-            registry=registry,
-        )
-        self.lookups = Counter(
-            "shotclock_result_cache",
-            "Lookups of samples of an equal earlier call: hit or miss.",
-            ["client", "event"],
-            registry=registry,
-        )
-        self.breaker_state = Gauge(
-            "shotclock_breaker_state",
-            "1 for the state the provider's breaker is in, 0 for the others.",
-            ["client", "state"],
-            registry=registry,
-        )
-        self.job_size = Histogram(
-            "shotclock_calls_per_job",
-            "Calls that shared the job whose samples came back, by call.",
-            ["client"],
-            buckets=(1, 2, 4, 8, 16, 32),
-            registry=registry,
-        )
-        self.overruns = Counter(
-            "shotclock_emulator_overruns",
-            "Calls whose emulation took longer to compute than the time it emulates.",
-            ["client"],
-            registry=registry,
-        )
-        self.troubles = Counter(
-            "shotclock_troubles",
-            "Problems that need attention, such as a parked job or a stopped ledger; each is logged.",
-            ["client"],
-            registry=registry,
-        )
-        self.closed_connections = Counter(
-            "shotclock_http_connections_closed",
-            "HTTP connections that a limit closed: connections, header, idle, answer, descriptors.",
-            ["client", "limit"],
-            registry=registry,
-        )
-        self.templates = Counter(
-            "shotclock_template_cache",
-            "Templates: hit or miss in memory, loaded from disk, evicted from memory, refused on disk.",
-            ["client", "event"],
-            registry=registry,
-        )
-        self.worker_restarts = Counter(
-            "shotclock_worker_restarts",
-            "Worker processes replaced: abandoned by their callers, over their time or memory, died, grown.",
-            ["client", "reason"],
-            registry=registry,
-        )
-        self.compile_time = Histogram(
-            "shotclock_template_compile_seconds",
-            "Compiling one template, in the worker.",
-            ["client"],
-            buckets=COMPILE_BUCKETS_S,
-            registry=registry,
-        )
-
-    @contextmanager
-    def expose(self, port: int, address: str = "127.0.0.1") -> Iterator[None]:
-        """Serves /metrics on a loopback port within the context; raises MachineError if the port is taken."""
-        try:
-            server, thread = start_http_server(port, addr=address, registry=self.registry)
-        except OSError as error:
-            raise MachineError(
-                f"--metrics {port}: cannot listen on {address}:{port}: {error.strerror}; choose another port"
-            ) from error
-        try:
-            yield
-        finally:
-            server.shutdown()
-            server.server_close()
-            thread.join()
+STAGE_NAMES = {
+    Stage.PROPOSE: "propose",
+    Stage.ADMISSION_WAIT: "admission_wait",
+    Stage.SUBMISSION_BUCKET_WAIT: "submission_bucket_wait",
+    Stage.BIND: "bind",
+    Stage.CIRCUIT_SUBMIT_LATENCY: "submit",
+    Stage.QPU_QUEUE_WAIT: "queue",
+    Stage.QPU_EXEC_TIME: "execute",
+    Stage.COLLECT: "collect",
+    Stage.POSTPROC_TIME: "post_process",
+    Stage.APPLY: "apply",
+}
+"""The label `stage` of each stage of a call."""
 
 
 class _Series:
-    """One client's time series, cached because `labels()` checks and locks at every call."""
+    """The time series with one first label, cached because `labels()` checks and locks at every call."""
 
-    def __init__(self, client: str) -> None:
-        self._client = client
+    def __init__(self, first: str) -> None:
+        self._first = first
         self._cached: dict[tuple[object, ...], Counter | Gauge | Histogram] = {}
 
     def __call__(self, family: Family, *labels: str) -> Family:
@@ -170,7 +68,7 @@ class _Series:
         key = (family, *labels)
         series = self._cached.get(key)
         if not isinstance(series, type(family)):
-            series = self._cached[key] = family.labels(self._client, *labels)
+            series = self._cached[key] = family.labels(self._first, *labels)
         return series
 
 
@@ -190,21 +88,94 @@ class _Share:
         return self._true / len(self._window)
 
 
-class PrometheusRecorder:
-    """A Recorder for one client."""
+class _Client:
+    """One caller's series; its counters exist from the start, so that a rate includes the first count."""
 
-    def __init__(self, metrics: Metrics, client: str) -> None:
+    def __init__(self, metrics: Metrics, name: str) -> None:
         self._metrics = metrics
-        self._of = _Series(client)
+        self._of = of = _Series(name)
         self._samples_back = _Share()
-        self._answered = _Share()
-        self._of(metrics.retries)
-        self.breaker(BreakerState.CLOSED)
+        for outcome in OUTCOMES:
+            of(metrics.calls, outcome)
+        for answer in (SAMPLES, CLASSICAL):
+            of(metrics.calls_in_time, answer)
+        for limit in REJECTION_LIMITS:
+            of(metrics.rejections, limit)
         for decision in Decision:
-            self._of(metrics.stale_parameters, decision)
+            of(metrics.decisions, decision)
+            of(metrics.stale_decisions, decision)
+        of(metrics.stale_parameters)
+        of(metrics.overruns)
+
+    def record_outcome(self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int) -> None:
+        metrics, of, provenance = self._metrics, self._of, outcome.provenance
+        name = type(outcome).__name__.lower()
+        # as in `quantum_share`: reused samples of an equal earlier call do not count as a QPU call
+        sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
+        samples_back = sampled and not provenance.cached
+        if samples_back:
+            of(metrics.job_size).observe(provenance.sharers)
+        in_time = duration_ns <= budget_ns and isinstance(outcome, Done | Degraded | Executed)
+        if in_time:
+            of(metrics.calls_in_time, SAMPLES if samples_back else CLASSICAL).inc()
+        of(metrics.success_ratio).set(self._samples_back.add(in_time and samples_back))
+        of(metrics.calls, name).inc()
+        of(metrics.call_duration, name).observe(duration_ns / NS_PER_S)
+        for timing in provenance.stages:
+            self.record_stage(timing)
+        match outcome:
+            case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
+                of(metrics.rejections, limit).inc()
+        if provenance.emulator_overrun:
+            of(metrics.overruns).inc()
+
+    def record_stage(self, timing: StageTiming) -> None:
+        self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage]).observe(
+            timing.duration_ns / NS_PER_S
+        )
+
+    def record_decision(self, decision: Decision, stale: bool) -> None:
+        self._of(self._metrics.decisions, decision).inc()
+        if stale:
+            self._of(self._metrics.stale_decisions, decision).inc()
+            self._of(self._metrics.stale_parameters).inc()
+
+
+class PrometheusRecorder:
+    """A Recorder for one orchestrator or client.
+
+    client: the name of callers that have none.
+    arm: the arm of a benchmark, "" elsewhere.
+    clients: names of callers whose series exist before their first call.
+    """
+
+    def __init__(self, metrics: Metrics, client: str, arm: str = "", clients: Iterable[str] = ()) -> None:
+        self._metrics = metrics
+        self._client = client
+        self._clients: dict[str, _Client] = {}
+        for name in (client, *clients):
+            self._of_client(name)
+        of = self._of = _Series(arm)
+        of(metrics.submit_latency)
+        of(metrics.queue_length)
+        of(metrics.retries)
+        of(metrics.compile_time)
+        for looked_up in ("hit", "miss"):
+            of(metrics.lookups, looked_up)
+        for event in get_args(TemplateEvent):
+            of(metrics.templates, event)
         for reason in get_args(WorkerRestart):
-            self._of(metrics.worker_restarts, reason)
-        self._of(metrics.rejections, COMPILE_CAPACITY)
+            of(metrics.worker_restarts, reason)
+        self.breaker(BreakerState.CLOSED)
+
+    def _of_client(self, name: str) -> _Client:
+        """The caller's series, or those that callers beyond NAMED_CLIENTS share."""
+        name = name or self._client
+        if name not in self._clients and len(self._clients) >= NAMED_CLIENTS:
+            name = OTHER_CLIENT
+        if name not in self._clients:
+            self._clients[name] = _Client(self._metrics, name)
+        return self._clients[name]
 
     def record_submit(self, latency_ns: int) -> None:
         """See `Recorder.record_submit`."""
@@ -231,29 +202,19 @@ class PrometheusRecorder:
         for each in BreakerState:
             self._of(self._metrics.breaker_state, each).set(each is state)
 
-    def record_outcome(self, outcome: Outcome | CircuitOutcome) -> None:
+    def record_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+    ) -> None:
         """See `Recorder.record_outcome`."""
-        metrics, of, provenance = self._metrics, self._of, outcome.provenance
-        # as in `quantum_share`: reused samples of an equal earlier call do not count as a QPU call
-        sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
-        samples_back = sampled and not provenance.cached
-        if samples_back:
-            of(metrics.job_size).observe(provenance.sharers)
-        answered = isinstance(outcome, Done | Degraded | Executed)
-        of(metrics.success_ratio).set(self._samples_back.add(samples_back))
-        of(metrics.hit_ratio).set(self._answered.add(answered))
-        of(metrics.calls, type(outcome).__name__.lower()).inc()
-        match outcome:
-            case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
-                of(metrics.rejections, limit).inc()
-        if provenance.emulator_overrun:
-            of(metrics.overruns).inc()
+        self._of_client(caller).record_outcome(outcome, duration_ns, budget_ns)
 
-    def record_decision(self, decision: Decision, stale: bool) -> None:
+    def record_stage(self, timing: StageTiming) -> None:
+        """See `StageRecorder.record_stage`."""
+        self._of_client("").record_stage(timing)
+
+    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """See `Recorder.record_decision`."""
-        self._of(self._metrics.decisions, decision).inc()
-        if stale:
-            self._of(self._metrics.stale_parameters, decision).inc()
+        self._of_client(caller).record_decision(decision, stale)
 
     def template(self, event: TemplateEvent) -> None:
         """See `TemplateRecorder.template`."""

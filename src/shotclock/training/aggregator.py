@@ -11,7 +11,7 @@ from typing import Literal, Protocol, TypeVar, get_args
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import DeltaError, KernelError, SettingsError
 from shotclock.domain.iteration import Applied
-from shotclock.domain.outcome import Decision, Degraded, Done, Outcome, Winner
+from shotclock.domain.outcome import ALWAYS_STALE, Decision, Degraded, Done, Outcome, Winner
 from shotclock.domain.ports import Kernel
 from shotclock.training.audit import NO_AUDIT, Audit, AuditEntry
 from shotclock.training.checked import ValidatingKernel
@@ -21,13 +21,6 @@ T = TypeVar("T")
 
 OnStale = Literal["revalidate", "drop", "blind"]
 UNBOUNDED = sys.maxsize
-
-
-class Decisions(Protocol):
-    """Counts decisions; every Recorder does."""
-
-    def record_decision(self, decision: Decision, stale: bool) -> None:
-        """The aggregator decided on an answer."""
 
 
 class UpdateTarget(Protocol):
@@ -67,7 +60,6 @@ class Aggregator:
         workload: UpdateTarget,
         kernel: Kernel,
         on_stale: OnStale,
-        recorder: Decisions,
         *,
         stale_limit: int = UNBOUNDED,
         loss_check: bool = True,
@@ -81,7 +73,6 @@ class Aggregator:
         self._workload = workload
         self.kernel = ValidatingKernel(kernel)
         self._on_stale = on_stale
-        self._recorder = recorder
         self._stale_limit = stale_limit
         self._loss_check = loss_check
         self._audit = audit
@@ -109,9 +100,9 @@ class Aggregator:
             return result
 
     def offer(self, proposal: Proposal, outcome: Outcome) -> Applied:
-        """Decides on an answer and applies it if it holds; counts and audits the decision.
+        """Decides on an answer and applies it if it holds; audits the decision.
 
-        Raises KernelError if the kernel fails on the answer, which is then rejected, counted and audited too.
+        Raises KernelError if the kernel fails on the answer, which is then rejected and audited too.
         """
         version = self._version
         try:
@@ -125,11 +116,10 @@ class Aggregator:
             raise KernelError(f"kernel '{self.kernel.name}': {error}") from error
 
     def drop(self, request_id: str, base_version: int) -> Applied:
-        """Drops a call whose model was replaced by a checkpoint; counts and audits the decision."""
+        """Drops a call whose model was replaced by a checkpoint; audits the decision."""
         with self._lock:
-            applied = Applied(Decision.DROPPED, Winner.INCUMBENT, self._version)
+            applied = Applied(Decision.DROPPED, Winner.INCUMBENT, self._version, stale=True)
             self._record(request_id, base_version, self._version, applied)
-        self._recorder.record_decision(applied.decision, stale=True)
         return applied
 
     def compare_and_swap(self, delta: Delta) -> bool:
@@ -138,12 +128,14 @@ class Aggregator:
             return self._swap(delta)
 
     def _conclude(self, proposal: Proposal, version: int, ready: Applied | _Ready) -> Applied:
-        """Decides, counts and audits; raises DeltaError before that if the model cannot hold the delta."""
+        """Decides and audits; raises DeltaError before that if the model cannot hold the delta."""
         base = proposal.subproblem.base_version
         with self._lock:
             applied = self._decide(ready)
+            has_answer = applied.decision is not Decision.ABANDONED
+            is_stale = (has_answer and base != version) or applied.decision in ALWAYS_STALE
+            applied = replace(applied, stale=is_stale)
             self._record(proposal.subproblem.request_id, base, version, applied)
-        self._recorder.record_decision(applied.decision, base != version)
         return applied
 
     def _prepare(self, proposal: Proposal, outcome: Outcome, version: int) -> Applied | _Ready:

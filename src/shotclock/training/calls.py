@@ -28,7 +28,7 @@ from shotclock.domain.outcome import (
     Shed,
     Winner,
 )
-from shotclock.domain.ports import Caller, Clock, Pending
+from shotclock.domain.ports import Caller, Clock, Pending, StageRecorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.mode import Mode, ModeChooser
@@ -106,10 +106,21 @@ def raise_error(error: KernelError) -> None:
     raise error
 
 
+class UncountedStages:
+    """A StageRecorder that counts nothing."""
+
+    def record_stage(self, timing: StageTiming) -> None:
+        """See `StageRecorder.record_stage`."""
+
+
+UNCOUNTED = UncountedStages()
+
+
 class Calls:
     """Makes and completes calls; `ended` receives each finished call, on the training thread.
 
     failed: receives what the kernel failed with; if it returns, the call is skipped or its answer rejected.
+    recorder: counts the time that proposing and applying took.
     """
 
     def __init__(
@@ -121,6 +132,7 @@ class Calls:
         policy: CallPolicy,
         ended: Callable[[FinishedCall], None],
         failed: Callable[[KernelError], None] = raise_error,
+        recorder: StageRecorder = UNCOUNTED,
     ) -> None:
         self._kernel = aggregator.kernel
         self._aggregator = aggregator
@@ -129,6 +141,7 @@ class Calls:
         self._policy = policy
         self._ended = ended
         self._failed = failed
+        self._recorder = recorder
         self._pending: list[_PendingCall] = []
         self._not_before_ns = 0
         self.counts = CallCounts()
@@ -184,7 +197,8 @@ class Calls:
         for call in self._pending:
             call.void = True
         for request_id, base_version in lost:
-            self._aggregator.drop(str(request_id), int(base_version))
+            dropped = self._aggregator.drop(str(request_id), int(base_version))
+            self._caller.record_decision(str(request_id), dropped.decision, stale=dropped.stale)
 
     def _make_calls(self, step: int, boundary_ns: int) -> None:
         in_flight = sum(not call.pending.done() for call in self._pending)
@@ -228,7 +242,10 @@ class Calls:
         subproblem = call.proposal.subproblem
         applied = self._decide(call, outcome)
         ended = self._clock.now_ns()
-        self._caller.record_decision(subproblem.request_id, applied.decision)
+        self._caller.record_decision(subproblem.request_id, applied.decision, stale=applied.stale)
+        applying = StageTiming(Stage.APPLY, received, ended - received)
+        self._recorder.record_stage(call.proposed)
+        self._recorder.record_stage(applying)
         self._update_backoff(call, outcome, received)
         self._ended(
             FinishedCall(
@@ -241,7 +258,7 @@ class Calls:
                 inline=call.inline,
                 deadline_ns=subproblem.budget_ns,
                 proposed=call.proposed,
-                applying=StageTiming(Stage.APPLY, received, ended - received),
+                applying=applying,
                 outcome=outcome,
                 applied=applied,
                 dense=call.proposal.dense,
@@ -259,7 +276,8 @@ class Calls:
         except KernelError as error:
             self._count(failed_answers=1)
             self._failed(error)
-            return Applied(Decision.REJECTED, Winner.INCUMBENT, self._aggregator.version)
+            version = self._aggregator.version
+            return Applied(Decision.REJECTED, Winner.INCUMBENT, version, version != subproblem.base_version)
 
     def _update_backoff(self, call: _PendingCall, outcome: Outcome, received_ns: int) -> None:
         """Learns from how a call ended: its latency, or when the next call may be made."""

@@ -138,7 +138,7 @@ class RefusingCaller:
         """See `Caller.ask`; a call here is a programming error."""
         raise RuntimeError(f"{subproblem.request_id}: only rank zero makes calls")
 
-    def record_decision(self, request_id: str, decision: Decision) -> None:
+    def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """See `Caller.record_decision`."""
 
 

@@ -28,11 +28,10 @@ from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import KernelError, RunError, SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall
-from shotclock.domain.outcome import Decision
-from shotclock.domain.ports import Caller, Clock, Kernel
-from shotclock.training.aggregator import UNBOUNDED, Aggregator, Decisions, OnStale
+from shotclock.domain.ports import Caller, Clock, Kernel, StageRecorder
+from shotclock.training.aggregator import UNBOUNDED, Aggregator, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
-from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.calls import UNCOUNTED, CallPolicy, Calls
 from shotclock.training.distributed import DEFAULT_TIMEOUT_S, Ranks, join_ranks
 from shotclock.training.layers.parameters import add, apply_temporarily, check_attachable, evaluation_mode
 from shotclock.training.mode import Mode, ModeSwitch
@@ -59,13 +58,6 @@ DEFAULT_POLICY = CallPolicy(
 def no_loss_check() -> float:
     """The default: no loss check; the kernel's surrogate alone decides on answers."""
     return math.nan
-
-
-class _Uncounted:
-    """Ignores decisions: the default where no recorder is given."""
-
-    def record_decision(self, decision: Decision, stale: bool) -> None:
-        del decision, stale
 
 
 class _Failures:
@@ -313,7 +305,7 @@ def attach(
     stale_limit: int = UNBOUNDED,
     observers: Sequence[CallObserver] = (),
     audit: Audit = NO_AUDIT,
-    recorder: Decisions = _Uncounted(),  # noqa: B008  (it has no state)
+    recorder: StageRecorder = UNCOUNTED,
     environ: Mapping[str, str] = os.environ,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Attached:
@@ -347,7 +339,6 @@ def attach(
         target,
         kernel,
         on_stale,
-        recorder,
         stale_limit=stale_limit,
         loss_check=loss is not no_loss_check,
         audit=audit,
@@ -366,6 +357,7 @@ def attach(
         policy=policy,
         ended=notify_observers,
         failed=_Failures().record,
+        recorder=recorder,
     )
     return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 

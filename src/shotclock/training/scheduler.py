@@ -6,9 +6,9 @@ A call's latency counts from the step boundary it was scheduled for.
 from __future__ import annotations
 
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
-from shotclock.domain.ports import Caller, Clock, Workload
+from shotclock.domain.ports import Caller, Clock, StageRecorder, Workload
 from shotclock.training.aggregator import Aggregator
-from shotclock.training.calls import CallPolicy, Calls
+from shotclock.training.calls import UNCOUNTED, CallPolicy, Calls
 from shotclock.training.mode import Mode, ModeSwitch, choose_mode
 
 __all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
@@ -44,12 +44,20 @@ class Scheduler:
         caller: Caller,
         clock: Clock,
         policy: CallPolicy,
+        recorder: StageRecorder = UNCOUNTED,
     ) -> None:
         self._workload = workload
         self._aggregator = aggregator
         self._clock = clock
         self.finished: list[FinishedCall] = []
-        self._calls = Calls(aggregator, caller=caller, clock=clock, policy=policy, ended=self.finished.append)
+        self._calls = Calls(
+            aggregator,
+            caller=caller,
+            clock=clock,
+            policy=policy,
+            ended=self.finished.append,
+            recorder=recorder,
+        )
 
     @property
     def mode(self) -> Mode:

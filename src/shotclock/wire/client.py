@@ -113,9 +113,15 @@ class GrpcDispatcher:
                 reply = self._unusable(error)
         return end_without_answer(reply, self._nobody(0))
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
-        """See `Dispatcher.record_decision`; undelivered, the log says so and the record stays open."""
-        message = encode_decided(request_id, decision)
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
+        """See `Dispatcher.record_decision`; undelivered, the log says so and the record stays open.
+
+        The orchestrator takes the caller's name from its certificate.
+        """
+        del caller
+        message = encode_decided(request_id, decision, stale)
         budget_ns = round(self._limits.decided_s * NS_PER_S)
         reply = await self._ask(methods.DECIDED, budget_ns, 0.0, lambda _: message)
         if not isinstance(reply, bytes):

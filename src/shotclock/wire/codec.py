@@ -147,14 +147,14 @@ def decode_circuit(message: pb.CircuitSpec, caller: str = "") -> CircuitSpec:
     )
 
 
-def encode_decided(request_id: str, decision: Decision) -> pb.DecidedRequest:
+def encode_decided(request_id: str, decision: Decision, stale: bool) -> pb.DecidedRequest:
     """What became of the answer to `request_id`."""
-    return pb.DecidedRequest(request_id=request_id, decision=DECISIONS[decision])
+    return pb.DecidedRequest(request_id=request_id, decision=DECISIONS[decision], stale=stale)
 
 
-def decode_decided(message: pb.DecidedRequest) -> tuple[str, Decision]:
-    """Raises MalformedMessageError."""
-    return message.request_id, word_of(_DECISION, message.decision, "decision")
+def decode_decided(message: pb.DecidedRequest) -> tuple[str, Decision, bool]:
+    """The request, the decision, whether the answer was stale. Raises MalformedMessageError."""
+    return message.request_id, word_of(_DECISION, message.decision, "decision"), message.stale
 
 
 def encode_status(status: Status) -> pb.Status:

@@ -238,8 +238,9 @@ class Service:
     async def _record_decision(self, payload: bytes, context: Any, caller: str) -> pb.DecidedReply:
         del caller
         effective_budget_ns(methods.DECIDED, 0, context.time_remaining())
-        request_id, decision = decode_decided(parse(pb.DecidedRequest, payload))
-        await self._dispatcher.record_decision(request_id, decision)
+        request_id, decision, stale = decode_decided(parse(pb.DecidedRequest, payload))
+        caller = self._name_caller(methods.DECIDED, context)
+        await self._dispatcher.record_decision(request_id, decision, stale=stale, caller=caller)
         return pb.DecidedReply()
 
     async def _drain(self, payload: bytes, context: Any, caller: str) -> pb.Drained:

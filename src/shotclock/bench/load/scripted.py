@@ -53,7 +53,9 @@ class ScriptedQueue:
         await self._wait_served(spec.budget_ns)
         return Executed(Samples(np.zeros((1, 1), np.uint8), np.array([spec.shots])), MADE_UP)
 
-    async def record_decision(self, request_id: str, decision: Decision) -> None:
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
         """See `Dispatcher.record_decision`; nothing is kept."""
 
     async def _wait_served(self, budget_ns: int) -> int:

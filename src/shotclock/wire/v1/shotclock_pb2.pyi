@@ -309,12 +309,14 @@ class CircuitOutcome(_message.Message):
     def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., executed: _Optional[_Union[Executed, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
 
 class DecidedRequest(_message.Message):
-    __slots__ = ("request_id", "decision")
+    __slots__ = ("request_id", "decision", "stale")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     decision: Decision
-    def __init__(self, request_id: _Optional[str] = ..., decision: _Optional[_Union[Decision, str]] = ...) -> None: ...
+    stale: bool
+    def __init__(self, request_id: _Optional[str] = ..., decision: _Optional[_Union[Decision, str]] = ..., stale: _Optional[bool] = ...) -> None: ...
 
 class DecidedReply(_message.Message):
     __slots__ = ()

@@ -1,0 +1,90 @@
+"""Metrics: every one is documented, no label set is missing, callers cannot create series without end."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Shed
+from shotclock.domain.stages import Stage
+from shotclock.settings import ArmSettings, QuantumSettings, ServeSettings, Settings
+from shotclock.telemetry.metrics import NAMED_CLIENTS, STAGE_NAMES, Metrics, PrometheusRecorder
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "metrics.md"
+NOWHERE = Provenance("test", emulated=False, base_version=0)
+SHED = Shed(Rejection("breaker", 0, 1, "", 0.0), NOWHERE)
+
+
+def list_names(metrics: Metrics) -> set[str]:
+    """The names as PromQL has them, histograms without their suffixes."""
+    return {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in metrics.registry.collect()
+    }
+
+
+def test_the_page_documents_every_metric_and_no_other() -> None:
+    table = re.findall(r"^\| (`[^|]*`) \|", PAGE.read_text(), re.MULTILINE)
+    documented = {
+        name for cell in table for name in re.findall(r"`([a-z_]+)(?:\{[^`]*\})?`", cell) if "_" in name
+    }
+    assert documented == list_names(Metrics())
+
+
+def test_every_limit_has_a_series_from_the_start() -> None:
+    written = set()
+    for path in (ROOT / "src" / "shotclock").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_rejection = (
+                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Rejection"
+            )
+            if is_rejection and node.args and isinstance(node.args[0], ast.Constant):
+                written.add(node.args[0].value)
+    assert {"breaker", "queue_limit", "concurrent_calls"} < written <= set(REJECTION_LIMITS)
+
+
+def test_every_stage_of_a_call_has_a_name() -> None:
+    assert set(STAGE_NAMES) == set(Stage) - {Stage.TOTAL_ITERATION_TIME}
+
+
+def test_callers_beyond_the_limit_share_one_name() -> None:
+    metrics = Metrics()
+    recorder = PrometheusRecorder(metrics, "unnamed")
+    for number in range(3 * NAMED_CLIENTS):
+        recorder.record_outcome(SHED, 1, 2, f"caller-{number}")
+    value = metrics.registry.get_sample_value
+    assert value("shotclock_calls_total", {"client": "caller-0", "outcome": "shed"}) == 1
+    assert value("shotclock_calls_total", {"client": "other", "outcome": "shed"}) == 2 * NAMED_CLIENTS + 1
+    clients = {
+        sample.labels["client"]
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if "client" in sample.labels
+    }
+    assert len(clients) == NAMED_CLIENTS + 1
+
+
+def test_the_share_of_successes_is_absent_before_the_first_call() -> None:
+    metrics = Metrics()
+    recorder = PrometheusRecorder(metrics, "test")
+    assert metrics.registry.get_sample_value("hybrid_call_success_ratio", {"client": "test"}) is None
+    recorder.record_outcome(SHED, 1, 2)
+    assert metrics.registry.get_sample_value("hybrid_call_success_ratio", {"client": "test"}) == 0
+
+
+def test_every_deadline_of_the_settings_is_a_bucket_edge() -> None:
+    settings = Settings(
+        quantum=QuantumSettings(budget_ms=77, wait_limit_ms=12_345),
+        serve=ServeSettings(slo_deadlines_ms=(33, 120)),
+        arm={"hybrid-colocated": ArmSettings(budget_ms=140)},
+    )
+    metrics = Metrics(settings.deadlines_s)
+    PrometheusRecorder(metrics, "test").record_outcome(SHED, 120 * NS_PER_MS, 120 * NS_PER_MS)
+    value = metrics.registry.get_sample_value
+    for edge in ("0.077", "12.345", "0.033", "0.12", "0.14"):
+        labels = {"client": "test", "outcome": "shed", "le": edge}
+        expected = float(float(edge) >= 0.12)
+        assert value("shotclock_call_duration_seconds_bucket", labels) == expected
