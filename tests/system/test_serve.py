@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -25,8 +26,9 @@ from harness import random_subproblem
 from shotclock import cli
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
-from shotclock.domain.outcome import CircuitOutcome, Done, Executed, Failed, Outcome
+from shotclock.domain.outcome import CircuitOutcome, Done, Executed, Failed, Late, Outcome
 from shotclock.domain.subproblem import Subproblem
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.certificates import TlsFiles, load, utc_now
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
@@ -239,12 +241,13 @@ def health_of(up: Up) -> Generator[int, None, None]:
 
 
 def samples(up: Up) -> dict[tuple[str, str], float]:
-    """(sample name, its outcome) → value, off the real endpoint."""
+    """(sample name, its outcome) → the trainer's value, or what callers share, off the real endpoint."""
     _, text = up.get("/metrics")
     return {
         (sample.name, sample.labels.get("outcome", "")): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
+        if sample.labels.get("client", TRAINER) == TRAINER
     }
 
 
@@ -260,6 +263,41 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert after[counter] == before.get(counter, 0) + 1
     submits = ("circuit_submit_latency_seconds_count", "")
     assert after[submits] == before.get(submits, 0) + 1
+
+
+def test_an_outage_of_the_service_shows_in_its_registry_and_in_its_clients(up: Up) -> None:
+    own = Metrics()
+
+    async def solve(dispatcher: GrpcDispatcher, seed: int, budget_s: float) -> Outcome:
+        return await dispatcher.solve(make_subproblem(seed, budget_s))
+
+    async def ask_every_tenth_of_a_second_through_a_stop_of_four_seconds() -> list[Outcome]:
+        dispatcher = GrpcDispatcher(
+            connect(up.target, ClientTls(up.trainer)), recorder=PrometheusRecorder(own, "trainer")
+        )
+        await solve(dispatcher, 0, 600.0)
+        up.process.send_signal(signal.SIGSTOP)
+        try:
+            calls = []
+            for seed in range(40):
+                calls.append(asyncio.create_task(solve(dispatcher, seed, 1.0)))
+                await asyncio.sleep(0.1)
+        finally:
+            up.process.send_signal(signal.SIGCONT)
+        outcomes = await asyncio.gather(*calls)
+        await solve(dispatcher, 1, 600.0)
+        await dispatcher.close()
+        return outcomes
+
+    before = samples(up)
+    outcomes = asyncio.run(ask_every_tenth_of_a_second_through_a_stop_of_four_seconds())
+    after = samples(up)
+    late = sum(isinstance(outcome, Late) for outcome in outcomes)
+    assert late >= 25  # those whose deadline passed while it stood still
+    labels = {"client": "trainer", "outcome": "late_at_client"}
+    assert own.registry.get_sample_value("shotclock_calls_total", labels) == late
+    reported = ("shotclock_calls_total", "late_at_client")
+    assert after[reported] - before[reported] == late
 
 
 def test_a_thousand_silent_http_connections_stop_neither_grpc_nor_a_probe(up: Up) -> None:

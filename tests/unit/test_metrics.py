@@ -38,11 +38,9 @@ def test_every_limit_has_a_series_from_the_start() -> None:
     written = set()
     for path in (ROOT / "src" / "shotclock").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
-            is_rejection = (
-                isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Rejection"
-            )
-            if is_rejection and node.args and isinstance(node.args[0], ast.Constant):
-                written.add(node.args[0].value)
+            match node:
+                case ast.Call(func=ast.Name(id="Rejection"), args=[ast.Constant(value=limit), *_]):
+                    written.add(limit)
     assert {"breaker", "queue_limit", "concurrent_calls"} < written <= set(REJECTION_LIMITS)
 
 

@@ -22,8 +22,9 @@ INCLUDE = f"-Ishotclock/wire/v1={ROOT / 'proto/shotclock/v1'}"
 
 # in the order of their numbers, which start at 1 and leave none out
 PINNED = {
-    "Subproblem": "request_id kind n quadratic linear offset base_version budget_ns crc32c priority",
-    "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c",
+    "Subproblem": "request_id kind n quadratic linear offset base_version budget_ns crc32c priority report",
+    "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c report",
+    "ClientReport": "client sequence late unreachable fallback fallback_in_time",
     "ParameterValue": "name value",
     "Answer": "bits energy winner solver",
     "Samples": "n pool counts crc32c",
@@ -86,8 +87,8 @@ def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
 
 def test_every_word_of_a_request_has_its_place(compiled: FileDescriptorProto) -> None:
     # the service takes the caller from its certificate, never from a message
-    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller"} | {"n", "crc32c"}
-    source = names(CircuitSpec) - {"source", "caller"} | {"openqasm3", "qpy", "crc32c"}
+    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller"} | {"n", "crc32c", "report"}
+    source = names(CircuitSpec) - {"source", "caller"} | {"openqasm3", "qpy", "crc32c", "report"}
     assert fields(compiled, "CircuitSpec") == source
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.domain.iteration import CallCounts
-from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel, Recorder
+from shotclock.domain.ports import Caller, ClientRecorder, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
@@ -125,7 +125,7 @@ def attach(
     host = WallHost() if tree is None else WallHost(workers_policy(tree))
     try:
         dispatcher, end = (
-            _remote(host, target, security)
+            _remote(host, target, security, recorder)
             if tree is None
             else _embed_orchestrator(host, tree, kernel, recorder)
         )
@@ -144,7 +144,7 @@ def attach(
 
 
 def _remote(
-    host: WallHost, target: str, security: ClientTls | Insecure
+    host: WallHost, target: str, security: ClientTls | Insecure, recorder: ClientRecorder
 ) -> tuple[Dispatcher, Callable[[], None]]:
     """A remote dispatcher; if the service is lost, calls are answered classically in this process."""
     solver = Classical()
@@ -152,7 +152,9 @@ def _remote(
 
     async def open_channels() -> GrpcDispatcher:
         return GrpcDispatcher(
-            connect(target, security), fallback=lambda subproblem: classical(subproblem, solver)
+            connect(target, security),
+            fallback=lambda subproblem: classical(subproblem, solver),
+            recorder=recorder,
         )
 
     dispatcher = host.run(open_channels())

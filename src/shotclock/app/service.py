@@ -141,6 +141,7 @@ class Service:
                 security,
                 ServiceLimits(callers=CallerLimits(refusals_per_s=serve.refusals_per_s)),
                 _grpc_limits(serve),
+                recorder.record_report,
             )
         )
         self._stops.append(partial(server.stop, GRACE_S))

@@ -247,6 +247,64 @@ def _in_words(cause: Cause, figures: bool) -> str:
             return f"rejected: {cause if figures else limit}"
 
 
+@dataclass(frozen=True, slots=True)
+class ClientOutcomes:
+    """How many calls ended by the decision of a client, without an answer of the service.
+
+    late: nothing by the deadline.
+    unreachable: the service could not be reached, or gave no usable answer.
+    fallback: answered classically by the client.
+    fallback_in_time: of these, by the deadline.
+    """
+
+    late: int = 0
+    unreachable: int = 0
+    fallback: int = 0
+    fallback_in_time: int = 0
+
+    @classmethod
+    def of(cls, outcome: Outcome | CircuitOutcome, *, in_time: bool) -> ClientOutcomes:
+        """One call; none of one that the orchestrator refused."""
+        match outcome:
+            case Late():
+                return cls(late=1)
+            case Failed():
+                return cls(unreachable=1)
+            case Degraded():
+                return cls(fallback=1, fallback_in_time=int(in_time))
+            case _:
+                return cls()
+
+    def __bool__(self) -> bool:
+        return self != NO_CLIENT_OUTCOMES
+
+    def __add__(self, other: ClientOutcomes) -> ClientOutcomes:
+        return ClientOutcomes(
+            self.late + other.late,
+            self.unreachable + other.unreachable,
+            self.fallback + other.fallback,
+            self.fallback_in_time + other.fallback_in_time,
+        )
+
+    def __sub__(self, other: ClientOutcomes) -> ClientOutcomes:
+        return ClientOutcomes(
+            self.late - other.late,
+            self.unreachable - other.unreachable,
+            self.fallback - other.fallback,
+            self.fallback_in_time - other.fallback_in_time,
+        )
+
+    def limit(self, most: int) -> ClientOutcomes:
+        """At most so many of each kind."""
+        fallback = min(self.fallback, most)
+        return ClientOutcomes(
+            min(self.late, most), min(self.unreachable, most), fallback, min(self.fallback_in_time, fallback)
+        )
+
+
+NO_CLIENT_OUTCOMES = ClientOutcomes()
+
+
 class Decision(StrEnum):
     """What the aggregator did with an answer."""
 

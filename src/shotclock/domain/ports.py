@@ -417,3 +417,20 @@ class Recorder(TemplateRecorder, StageRecorder, Protocol):
 
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """The aggregator decided on an answer; stale: it was computed on an older model."""
+
+
+class ClientRecorder(Protocol):
+    """Counts the calls of a client to a remote orchestrator; observes and never decides."""
+
+    def record_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+    ) -> None:
+        """The orchestrator ended a call; see `Recorder.record_outcome`."""
+
+    def record_client_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
+    ) -> None:
+        """The client ended a call by itself, without an answer of the orchestrator."""
+
+    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
+        """See `Recorder.record_decision`."""

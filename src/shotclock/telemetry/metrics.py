@@ -12,6 +12,7 @@ from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.outcome import (
     REJECTION_LIMITS,
     CircuitOutcome,
+    ClientOutcomes,
     Decision,
     Degraded,
     Done,
@@ -36,7 +37,17 @@ NAMED_CLIENTS = 32
 
 OTHER_CLIENT = "other"
 
-OUTCOMES = tuple(kind.__name__.lower() for kind in (Done, Degraded, Shed, Late, Failed, Executed))
+OUTCOMES: dict[type, str] = {
+    kind: kind.__name__.lower() for kind in (Done, Degraded, Shed, Late, Failed, Executed)
+}
+LATE_AT_CLIENT, FALLBACK_AT_CLIENT, UNREACHABLE = "late_at_client", "fallback_at_client", "unreachable"
+CLIENT_OUTCOMES: dict[type, str] = {
+    **OUTCOMES,
+    Late: LATE_AT_CLIENT,
+    Degraded: FALLBACK_AT_CLIENT,
+    Failed: UNREACHABLE,
+}
+"""The label `outcome`, of calls that the orchestrator ended and of those that its client ended by itself."""
 
 SAMPLES, CLASSICAL = "samples", "classical"
 """What an answer in time had: new samples of a QPU, or none."""
@@ -95,7 +106,7 @@ class _Client:
         self._metrics = metrics
         self._of = of = _Series(name)
         self._samples_back = _Share()
-        for outcome in OUTCOMES:
+        for outcome in {*OUTCOMES.values(), *CLIENT_OUTCOMES.values()}:
             of(metrics.calls, outcome)
         for answer in (SAMPLES, CLASSICAL):
             of(metrics.calls_in_time, answer)
@@ -107,9 +118,10 @@ class _Client:
         of(metrics.stale_parameters)
         of(metrics.overruns)
 
-    def record_outcome(self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int) -> None:
+    def record_outcome(
+        self, outcome: Outcome | CircuitOutcome, name: str, duration_ns: int, budget_ns: int
+    ) -> None:
         metrics, of, provenance = self._metrics, self._of, outcome.provenance
-        name = type(outcome).__name__.lower()
         # as in `quantum_share`: reused samples of an equal earlier call do not count as a QPU call
         sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
         samples_back = sampled and not provenance.cached
@@ -128,6 +140,13 @@ class _Client:
                 of(metrics.rejections, limit).inc()
         if provenance.emulator_overrun:
             of(metrics.overruns).inc()
+
+    def record_report(self, reported: ClientOutcomes) -> None:
+        metrics, of = self._metrics, self._of
+        of(metrics.calls, LATE_AT_CLIENT).inc(reported.late)
+        of(metrics.calls, UNREACHABLE).inc(reported.unreachable)
+        of(metrics.calls, FALLBACK_AT_CLIENT).inc(reported.fallback)
+        of(metrics.calls_in_time, CLASSICAL).inc(reported.fallback_in_time)
 
     def record_stage(self, timing: StageTiming) -> None:
         self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage]).observe(
@@ -206,7 +225,17 @@ class PrometheusRecorder:
         self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
     ) -> None:
         """See `Recorder.record_outcome`."""
-        self._of_client(caller).record_outcome(outcome, duration_ns, budget_ns)
+        self._of_client(caller).record_outcome(outcome, OUTCOMES[type(outcome)], duration_ns, budget_ns)
+
+    def record_client_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
+    ) -> None:
+        """See `ClientRecorder.record_client_outcome`."""
+        self._of_client("").record_outcome(outcome, CLIENT_OUTCOMES[type(outcome)], duration_ns, budget_ns)
+
+    def record_report(self, reported: ClientOutcomes, caller: str) -> None:
+        """Counts the calls that a client of this service ended by itself, as it reported them."""
+        self._of_client(caller).record_report(reported)
 
     def record_stage(self, timing: StageTiming) -> None:
         """See `StageRecorder.record_stage`."""

@@ -15,9 +15,11 @@ import numpy as np
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.outcome import (
+    ALWAYS_STALE,
     Answer,
     Cause,
     CircuitOutcome,
+    ClientOutcomes,
     DeadlinePassed,
     Decision,
     Degraded,
@@ -27,6 +29,7 @@ from shotclock.domain.outcome import (
     Winner,
     end_without_answer,
 )
+from shotclock.domain.ports import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
@@ -34,6 +37,7 @@ from shotclock.wire.codec import encode_circuit, encode_decided, encode_subprobl
 from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto_clock_ns
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
 from shotclock.wire.refusals import cause_of
+from shotclock.wire.reports import UnreportedCalls
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -62,8 +66,30 @@ class CallLimits:
     decided_s: float = 5.0
 
 
+class UncountedCalls:
+    """A ClientRecorder that counts nothing."""
+
+    def record_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+    ) -> None:
+        """See `ClientRecorder.record_outcome`."""
+
+    def record_client_outcome(
+        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
+    ) -> None:
+        """See `ClientRecorder.record_client_outcome`."""
+
+    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
+        """See `ClientRecorder.record_decision`."""
+
+
+UNCOUNTED = UncountedCalls()
+
+
 class GrpcDispatcher:
     """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
+
+    recorder: counts every call; those that end here without the orchestrator are also reported to it.
 
     With a fallback such a call is Degraded with its answer (that of changing nothing, where the fallback
     takes longer than the deadline allows), without one it is Failed, Late or Shed. The
@@ -71,9 +97,15 @@ class GrpcDispatcher:
     """
 
     def __init__(
-        self, channels: Channels, limits: CallLimits = CallLimits(), fallback: Fallback | None = None
+        self,
+        channels: Channels,
+        limits: CallLimits = CallLimits(),
+        fallback: Fallback | None = None,
+        recorder: ClientRecorder = UNCOUNTED,
     ) -> None:
         self._channels = channels
+        self._recorder = recorder
+        self._unreported = UnreportedCalls()
         self._limits = limits
         self._fallback = fallback
         self._threads = ThreadPoolExecutor(FALLBACK_THREADS, "shotclock-fallback")
@@ -90,14 +122,15 @@ class GrpcDispatcher:
             try:
                 message = parse(pb.Outcome, reply)
                 shift_ns = onto_clock_ns(message.provenance, asked_ns, _now_ns())
-                return decode_outcome(message, subproblem.n, shift_ns)
+                outcome = decode_outcome(message, subproblem.n, shift_ns)
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
-        provenance = self._nobody(subproblem.base_version)
-        if self._fallback is not None:
-            until = (asked_ns + budget_ns) / NS_PER_S
-            return Degraded(await self._answer_by(until, self._fallback, subproblem), reply, provenance)
-        return end_without_answer(reply, provenance)
+            else:
+                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, budget_ns)
+                return outcome
+        ended = await self._end_here(subproblem, reply, asked_ns)
+        self._count_here(ended, asked_ns, budget_ns)
+        return ended
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
@@ -108,10 +141,16 @@ class GrpcDispatcher:
         if isinstance(reply, bytes):
             try:
                 message = parse(pb.CircuitOutcome, reply)
-                return decode_circuit_outcome(message, onto_clock_ns(message.provenance, asked_ns, _now_ns()))
+                shift_ns = onto_clock_ns(message.provenance, asked_ns, _now_ns())
+                outcome = decode_circuit_outcome(message, shift_ns)
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
-        return end_without_answer(reply, self._nobody(0))
+            else:
+                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, spec.budget_ns)
+                return outcome
+        ended = end_without_answer(reply, self._nobody(0))
+        self._count_here(ended, asked_ns, spec.budget_ns)
+        return ended
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
@@ -120,7 +159,7 @@ class GrpcDispatcher:
 
         The orchestrator takes the caller's name from its certificate.
         """
-        del caller
+        self._recorder.record_decision(decision, stale or decision in ALWAYS_STALE, caller)
         message = encode_decided(request_id, decision, stale)
         budget_ns = round(self._limits.decided_s * NS_PER_S)
         reply = await self._ask(methods.DECIDED, budget_ns, 0.0, lambda _: message)
@@ -142,11 +181,15 @@ class GrpcDispatcher:
         resubmits = 0
         while (left_s := until - loop.time()) > 0:
             request = message(max(1, round((left_s - return_s) * NS_PER_S)))
+            report = None if method == methods.DECIDED else self._unreported.report()
+            if report is not None:
+                request.report.CopyFrom(report)
             lane = self._channels.lane
             try:
                 with lane.call():
                     async with asyncio.timeout(left_s):
                         reply: bytes = await lane.unary[method](request, timeout=left_s)
+                        self._unreported.acknowledge(report)
                         return reply
             except TimeoutError:
                 break
@@ -155,6 +198,20 @@ class GrpcDispatcher:
                     return cause_of(error, self._channels, budget_ns)
                 resubmits += 1
         return DeadlinePassed(budget_ns)
+
+    async def _end_here(self, subproblem: Subproblem, cause: Cause, asked_ns: int) -> Outcome:
+        """The outcome of a call that the orchestrator did not answer."""
+        provenance = self._nobody(subproblem.base_version)
+        if self._fallback is None:
+            return end_without_answer(cause, provenance)
+        until = (asked_ns + subproblem.budget_ns) / NS_PER_S
+        return Degraded(await self._answer_by(until, self._fallback, subproblem), cause, provenance)
+
+    def _count_here(self, ended: Outcome | CircuitOutcome, asked_ns: int, budget_ns: int) -> None:
+        """Counts a call that the orchestrator did not answer, and keeps it for the next report."""
+        duration_ns = _now_ns() - asked_ns
+        self._recorder.record_client_outcome(ended, duration_ns, budget_ns)
+        self._unreported.add(ClientOutcomes.of(ended, in_time=duration_ns <= budget_ns))
 
     async def _answer_by(self, until: float, fallback: Fallback, subproblem: Subproblem) -> Answer:
         """The fallback's answer; that of changing nothing where it is not there then, on the loop's clock.

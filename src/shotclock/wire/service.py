@@ -18,7 +18,7 @@ import grpc
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ShotclockError
-from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, Outcome, Shed
+from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, ClientOutcomes, Outcome, Shed
 from shotclock.domain.ports import Dispatcher, Operations
 from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
@@ -43,6 +43,7 @@ from shotclock.wire.refusals import (
     without_deadline,
     without_request,
 )
+from shotclock.wire.reports import ReportReader
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 MIB = 1024 * 1024
@@ -101,6 +102,11 @@ def name_nobody(method: str, context: Any) -> str:
     return ""
 
 
+def ignore_report(outcomes: ClientOutcomes, caller: str) -> None:
+    """Where nobody counts what clients report."""
+    del outcomes, caller
+
+
 class Service:
     """`shotclock.v1.Orchestrator`. `handlers` is what gRPC serves; `end_streams` ends the watchers."""
 
@@ -111,12 +117,15 @@ class Service:
         limits: ServiceLimits,
         warnings: Callable[[], tuple[str, ...]] = tuple,
         name_caller: Callable[[str, Any], str] = name_nobody,
+        on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
     ) -> None:
         self._dispatcher = dispatcher
         self._operations = operations
         self._limits = limits
         self._warnings = warnings
         self._name_caller = name_caller
+        self._on_report = on_report
+        self._reports = ReportReader()
         self._ending = asyncio.Event()
         self._turns = ReadTurns(limits.callers)
         self.pace = RefusalPace(limits.callers, time.monotonic, self._ending)
@@ -221,6 +230,7 @@ class Service:
         self._refuse_unless_ready()
         message = parse(pb.Subproblem, payload)
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
+        self._read_report(message, caller)
         outcome = await self._dispatcher.solve(decode_subproblem(message, caller))
         await self._hold_shed(outcome, caller, context)
         return encode_outcome(outcome, until_arrival_ns(outcome.provenance))
@@ -231,15 +241,18 @@ class Service:
         message.budget_ns = effective_budget_ns(
             methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
         )
+        self._read_report(message, caller)
         outcome = await self._dispatcher.execute(decode_circuit(message, caller))
         await self._hold_shed(outcome, caller, context)
         return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
 
+    def _read_report(self, message: Any, caller: str) -> None:
+        if message.HasField("report") and (outcomes := self._reports.read(message.report, caller)):
+            self._on_report(outcomes, caller)
+
     async def _record_decision(self, payload: bytes, context: Any, caller: str) -> pb.DecidedReply:
-        del caller
         effective_budget_ns(methods.DECIDED, 0, context.time_remaining())
         request_id, decision, stale = decode_decided(parse(pb.DecidedRequest, payload))
-        caller = self._name_caller(methods.DECIDED, context)
         await self._dispatcher.record_decision(request_id, decision, stale=stale, caller=caller)
         return pb.DecidedReply()
 

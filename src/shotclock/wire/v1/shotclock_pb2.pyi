@@ -71,7 +71,7 @@ BREAKER_STATE_OPEN: BreakerState
 BREAKER_STATE_HALF_OPEN: BreakerState
 
 class Subproblem(_message.Message):
-    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority")
+    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority", "report")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
@@ -82,6 +82,7 @@ class Subproblem(_message.Message):
     BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
     CRC32C_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     kind: str
     n: int
@@ -92,10 +93,27 @@ class Subproblem(_message.Message):
     budget_ns: int
     crc32c: int
     priority: Priority
-    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ...) -> None: ...
+    report: ClientReport
+    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ...) -> None: ...
+
+class ClientReport(_message.Message):
+    __slots__ = ("client", "sequence", "late", "unreachable", "fallback", "fallback_in_time")
+    CLIENT_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
+    UNREACHABLE_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_FIELD_NUMBER: _ClassVar[int]
+    FALLBACK_IN_TIME_FIELD_NUMBER: _ClassVar[int]
+    client: int
+    sequence: int
+    late: int
+    unreachable: int
+    fallback: int
+    fallback_in_time: int
+    def __init__(self, client: _Optional[int] = ..., sequence: _Optional[int] = ..., late: _Optional[int] = ..., unreachable: _Optional[int] = ..., fallback: _Optional[int] = ..., fallback_in_time: _Optional[int] = ...) -> None: ...
 
 class CircuitSpec(_message.Message):
-    __slots__ = ("request_id", "openqasm3", "qpy", "values", "shots", "budget_ns", "priority", "crc32c")
+    __slots__ = ("request_id", "openqasm3", "qpy", "values", "shots", "budget_ns", "priority", "crc32c", "report")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     OPENQASM3_FIELD_NUMBER: _ClassVar[int]
     QPY_FIELD_NUMBER: _ClassVar[int]
@@ -104,6 +122,7 @@ class CircuitSpec(_message.Message):
     BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     CRC32C_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     openqasm3: str
     qpy: bytes
@@ -112,7 +131,8 @@ class CircuitSpec(_message.Message):
     budget_ns: int
     priority: Priority
     crc32c: int
-    def __init__(self, request_id: _Optional[str] = ..., openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., values: _Optional[_Iterable[_Union[ParameterValue, _Mapping]]] = ..., shots: _Optional[int] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., crc32c: _Optional[int] = ...) -> None: ...
+    report: ClientReport
+    def __init__(self, request_id: _Optional[str] = ..., openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., values: _Optional[_Iterable[_Union[ParameterValue, _Mapping]]] = ..., shots: _Optional[int] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., crc32c: _Optional[int] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ...) -> None: ...
 
 class ParameterValue(_message.Message):
     __slots__ = ("name", "value")
