@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -268,7 +269,14 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     assert hours["classical-control"] <= hours["classical-longer"] < 1.05 * hours["classical-control"]
     longer = summary.arms["classical-longer"]
     assert longer.steps == summary.arms["classical-control"].steps
-    assert (longer.calls, longer.samples_per_s) == (0, None)
+    rows = pq.read_table(tmp_path / "run" / "steps.parquet")
+    rows = rows.filter(pc.equal(rows["arm"], "classical-longer"))
+    more = pc.sum(rows["optimizer_steps"]).as_py()
+    assert more > len(rows) == longer.steps
+    seconds = pc.sum(rows["total_iteration_time_ns"]).as_py() / 1e9
+    assert longer.samples_per_s == pytest.approx(64 * more / seconds)
+    assert summary.throughput["classical-longer"].iterations_per_s == pytest.approx(more / seconds)
+    assert longer.calls == 0
     assert longer.loss.improvement is not None
     assert longer.loss.improvement > 0
     assert longer.cost.compute_h_per_loss is not None

@@ -59,6 +59,14 @@ def test_runs_of_other_rates_or_workloads_are_separate_series() -> None:
     entry = of_bench(summary)
     assert of_bench(summary.model_copy(update={"workload": "another"})).environment_id != entry.environment_id
     assert of_bench(summary.model_copy(update={"run_id": "later"})).environment_id == entry.environment_id
+    name, arm = next(iter(summary.arms.items()))
+    arms = summary.arms | {name: arm.model_copy(update={"clock": "virtual"})}
+    mixed = of_bench(summary.model_copy(update={"arms": arms, "clock": "wall"}))
+    assert mixed.environment["virtual_arms"] == name
+    assert (
+        "virtual_arms"
+        not in of_bench(summary.model_copy(update={"arms": arms, "clock": "virtual"})).environment
+    )
     names = {figure.metric for figure in entry.figures}
     assert "quantum-raw.quantum_share" in names
     assert "classical-control.quantum_share" not in names

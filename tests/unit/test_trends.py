@@ -95,6 +95,26 @@ def test_another_environment_is_a_series_not_a_change(history: History) -> None:
     assert "no level has moved" in headline(trends)
 
 
+def test_an_arm_on_the_virtual_clock_is_a_series_of_its_own(history: History, tmp_path: Path) -> None:
+    quantum, plain = "hybrid-public-cloud.quantum_latency.p95_ms", "classical-only.samples_per_s"
+    for number, arms in enumerate(("", "hybrid-public-cloud,quantum-raw", "")):
+        environment = {"cpu": "one"} | ({"virtual_arms": arms} if arms else {})
+        figures = tuple(HistoryFigure(name, "ms", "lower", 9, 1.0, None) for name in (quantum, plain))
+        started = f"2026-10-0{number + 1}T03:00:00"
+        history.add(
+            HistoryEntry(f"run-{number}", "bench", started, "0.1", True, "wall", environment, figures)
+        )
+    trends = {trend.metric: trend for trend in read_trends(history).trends}
+    assert {series.name: len(series.points) for series in trends[quantum].series} == {"A": 2, "A virtual": 1}
+    assert {series.name: len(series.points) for series in trends[plain].series} == {"A": 3}
+    assert (trends[quantum].clock, trends[plain].clock) == ("virtual", "wall")
+    history.export(tmp_path / "history.parquet")
+    rows = pq.read_table(tmp_path / "history.parquet", columns=["run_id", "metric", "clock"]).to_pylist()
+    assert [row for row in rows if row["clock"] == "virtual"] == [
+        {"run_id": "run-1", "metric": quantum, "clock": "virtual"}
+    ]
+
+
 def test_too_few_runs_say_how_many_it_takes(history: History, tmp_path: Path) -> None:
     add(history, 3, 1)
     trends = read_trends(history)

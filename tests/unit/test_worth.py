@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -36,6 +37,8 @@ def test_a_summary_of_schema_1_is_read_and_its_findings_follow_from_its_rows() -
     assert list(check_worth(steps, old)) == []
     completed = add_worth(old, table(steps))
     assert all(getattr(completed, key) == getattr(summary, key) for key in FINDINGS)
+    unknown = table([replace(step, optimizer_steps=0) for step in steps])  # as older files are read
+    assert add_worth(old, unknown).throughput == summary.throughput
 
 
 def test_a_finding_that_the_rows_do_not_give_is_a_fault() -> None:

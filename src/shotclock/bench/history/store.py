@@ -24,8 +24,12 @@ from shotclock.domain import documents, encoding, files
 from shotclock.domain.errors import MachineError, SettingsError
 
 Direction = Literal["lower", "higher"]
-NOT_A_SERIES = ("host", "qpu_calibration")
-"""Facts that differ from run to run of one thing: a runner's name, the night's calibration of a QPU."""
+VIRTUAL_ARMS = "virtual_arms"
+"""The fact that names, separated by commas, the arms on the virtual clock of a run on the wall clock."""
+NOT_A_SERIES = ("host", "qpu_calibration", VIRTUAL_ARMS)
+"""Facts that differ from run to run of one thing: a runner's name, the night's calibration of a QPU; and the
+clock of single arms, which `trend` finds metric by metric.
+"""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
   run_id TEXT PRIMARY KEY, kind TEXT NOT NULL, started_at TEXT NOT NULL, shotclock TEXT NOT NULL,
@@ -55,7 +59,7 @@ _COLUMNS = (
 )
 _EVERYTHING = """
 SELECT run_id, kind, started_at, shotclock, emulated, clock, environment_id, metric, unit, direction, n,
-  value, bound
+  value, bound, environment
 FROM figures JOIN runs USING (run_id) ORDER BY started_at, run_id, metric
 """
 
@@ -120,7 +124,7 @@ class TrendPoint:
     shotclock: version.
     environment_id: see `Entry.environment_id`.
     emulated: whether any QPU of the run is emulated.
-    clock: wall or virtual.
+    clock: wall or virtual, of the arm that the metric is of.
     unit: of `value` and `bound`.
     direction: whether lower or higher is better.
     value: the figure itself.
@@ -180,7 +184,9 @@ def _can_be(share: str, summary: Summary) -> bool:
 
 def _request_facts(summary: Summary) -> dict[str, str]:
     steps = max((arm.steps // max(1, len(arm.seeds)) for arm in summary.arms.values()), default=0)
-    return {
+    virtual = [name for name, arm in summary.arms.items() if arm.clock == "virtual" != summary.clock]
+    facts = {VIRTUAL_ARMS: ",".join(virtual)} if virtual else {}
+    return facts | {
         "workload": summary.workload,
         "kernel": summary.kernel,
         "n": str(summary.n),
@@ -386,11 +392,20 @@ class History:
         """A metric's values, the oldest run first; empty where no run has it."""
         rows = self._rows(
             "SELECT run_id, started_at, shotclock, environment_id, emulated, clock, unit, direction, value,"
-            " bound FROM figures JOIN runs USING (run_id) WHERE metric = ? ORDER BY started_at, run_id",
-            (str, str, str, str, int, str, str, str, float, _Bound),
+            " bound, environment FROM figures JOIN runs USING (run_id) WHERE metric = ?"
+            " ORDER BY started_at, run_id",
+            (str, str, str, str, int, str, str, str, float, _Bound, str),
             (metric,),
         )
-        return [TrendPoint(r[0], r[1], r[2], r[3], bool(r[4]), r[5], r[6], r[7], r[8], r[9]) for r in rows]
+        return [
+            TrendPoint(r[0], r[1], r[2], r[3], bool(r[4]), self._clock(r[0], metric, r[5], r[10]), *r[6:10])
+            for r in rows
+        ]
+
+    def _clock(self, run: str, metric: str, clock: str, environment: str) -> str:
+        """The clock of the arm that the metric is of."""
+        arms = self._facts(run, environment).get(VIRTUAL_ARMS, "").split(",")
+        return "virtual" if metric.partition(".")[0] in arms else clock
 
     def environments(self) -> dict[str, dict[str, str]]:
         """Every environment by its id, in the order they first ran."""
@@ -410,8 +425,12 @@ class History:
 
     def export(self, path: Path) -> None:
         """Everything as one Parquet file, a row a run and a metric."""
-        types = (*(str,) * 4, int, *(str,) * 5, int, float, _Bound)
-        rows = self._rows(_EVERYTHING, types)
+        types = (*(str,) * 4, int, *(str,) * 5, int, float, _Bound, str)
+        at, metric = _COLUMNS.index("clock"), _COLUMNS.index("metric")
+        rows = [
+            (*row[:at], self._clock(row[0], row[metric], row[at], row[-1]), *row[at + 1 :])
+            for row in self._rows(_EVERYTHING, types)
+        ]
         columns = {name: [row[place] for row in rows] for place, name in enumerate(_COLUMNS)}
         with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
             pq.write_table(pa.table(columns), file, compression="zstd")

@@ -30,7 +30,10 @@ USUAL = (
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A metric in one environment, the oldest run first. name: the environment's letter on the page."""
+    """A metric in one environment and on one clock, the oldest run first.
+
+    name: the environment's letter on the page, with "virtual" where another series has it too.
+    """
 
     name: str
     points: tuple[TrendPoint, ...]
@@ -101,9 +104,12 @@ def read_trends(history: History, patterns: Sequence[str] = ()) -> Trends:
 
 def _trend(metric: str, points: Sequence[TrendPoint], letters: Mapping[str, str]) -> Trend:
     series = []
-    for environment in dict.fromkeys(point.environment_id for point in points):
-        own = tuple(point for point in points if point.environment_id == environment)
-        series.append(Series(letters[environment], own, tuple(change_points([p.value for p in own]))))
+    clocks = dict.fromkeys((point.environment_id, point.clock) for point in points)
+    for environment, clock in clocks:
+        own = tuple(p for p in points if (p.environment_id, p.clock) == (environment, clock))
+        shared = clock == "virtual" and (environment, "wall") in clocks
+        name = f"{letters[environment]} virtual" if shared else letters[environment]
+        series.append(Series(name, own, tuple(change_points([p.value for p in own]))))
     return Trend(metric, points[0].unit, points[0].direction, tuple(series))
 
 

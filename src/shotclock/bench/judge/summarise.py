@@ -182,7 +182,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
     arm = rows[facts.arm.name]
     baseline = rows.get(BASELINE)
     calls = arm.calls
-    paced = facts.arm.as_long_as is not None  # its rows do not tell how many steps they hold
+    optimizer_steps = sum(step.optimizer_steps for step in arm.steps)
     seconds = sum(step.total_iteration_time_ns for step in arm.steps) / NS_PER_S
     return ArmSummary(
         calls_quantum=facts.arm.quantum,
@@ -200,7 +200,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         skipped_calls=dict(facts.skipped),
         call_every=facts.call_every,
         clock=facts.clock,
-        samples_per_s=samples_per_step * len(arm.steps) / seconds if seconds and not paced else None,
+        samples_per_s=samples_per_step * optimizer_steps / seconds if seconds else None,
         outcomes=figures.counts(call.outcome for call in calls),
         decisions=figures.counts(call.decision for call in calls),
         winners=figures.counts(call.winner for call in calls),

@@ -44,4 +44,7 @@ def find_worth(summary: Summary, table: pa.Table) -> dict[str, Any]:
 def _measure_throughput(table: pa.Table, arm: str, samples_per_s: float | None) -> Throughput:
     rows = table.filter(pc.equal(table["arm"], arm))
     seconds = (pc.sum(rows["total_iteration_time_ns"]).as_py() or 0) / 1e9
-    return Throughput(samples_per_s=samples_per_s, iterations_per_s=len(rows) / seconds if seconds else None)
+    # Older files do not have the column, or 0 once they are read as rows.
+    has_steps = len(rows) and "optimizer_steps" in table.column_names
+    steps = pc.sum(pc.max_element_wise(rows["optimizer_steps"], 1)).as_py() if has_steps else len(rows)
+    return Throughput(samples_per_s=samples_per_s, iterations_per_s=steps / seconds if seconds else None)

@@ -101,7 +101,7 @@ class _Turn:
     def run(self, steps: int) -> None:
         """The next so many steps, then the held-out loss outside the measured time."""
         for step in range(self.steps_done, self.steps_done + steps):
-            iteration = self._iterate(step)
+            iteration, optimizer_steps = self._iterate(step)
             self.rows[step] = StepRow(
                 arm=self.lane.name,
                 seed=self.seed,
@@ -111,24 +111,26 @@ class _Turn:
                 batch_loss=iteration.batch_loss,
                 eval_loss=None,
                 call=None,
+                optimizer_steps=optimizer_steps,
             )
             self.elapsed_ns += iteration.duration_ns
         self.steps_done += steps
         last = self.steps_done - 1
         self.rows[last] = replace(self.rows[last], eval_loss=self.evaluate())
 
-    def _iterate(self, step: int) -> Iteration:
-        """One iteration, or as many as bring this arm's time level with the other's at that step."""
-        iteration = self.trainer.iterate(step)
+    def _iterate(self, step: int) -> tuple[Iteration, int]:
+        """One iteration, or as many as bring this arm's time level with the other's; and how many."""
+        iteration, iterations = self.trainer.iterate(step), 1
         if self.paced_by is None:
-            return iteration
+            return iteration, iterations
         other = self.paced_by.rows[step]
         until_ns = other.start_ns + other.total_iteration_time_ns
         spent_ns = iteration.duration_ns
         while self.elapsed_ns + spent_ns < until_ns:
             iteration = self.trainer.iterate(step)
+            iterations += 1
             spent_ns += iteration.duration_ns
-        return replace(iteration, duration_ns=spent_ns)
+        return replace(iteration, duration_ns=spent_ns), iterations
 
     def compare(self, controls: Controls) -> Iterator[tuple[FinishedCall, ComparedCall]]:
         """The measured calls with samples, and each beside its controls."""

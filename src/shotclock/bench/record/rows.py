@@ -101,6 +101,8 @@ class StepRow:
     batch_loss: loss on the step's batch, before the optimizer step.
     eval_loss: held-out loss after the step; None where it was not computed.
     call: the call that was scheduled for the step; None without one.
+    optimizer_steps: how many of them the row holds: more than 1 in an arm that fills another's time, 0 where
+        that is not known.
     """
 
     arm: str
@@ -111,6 +113,7 @@ class StepRow:
     batch_loss: float
     eval_loss: float | None
     call: CallRow | None
+    optimizer_steps: int = 1
 
 
 _CALL_COLUMNS = tuple(field.name for field in fields(CallRow) if field.name != "stages")
@@ -143,6 +146,7 @@ _TYPES: dict[str, pa.DataType] = {
     "surrogate_error": pa.float64(),
 }
 _LATER: dict[str, object] = {
+    "optimizer_steps": 0,
     "inline": True,
     "simulation_method": "",
     "bond_dimension": 0,
@@ -214,9 +218,8 @@ def steps(rows: pa.Table) -> list[StepRow]:
                 for stage in CALL_STAGES
                 if row[f"{stage}_ns"] is not None
             )
-            complete = _LATER | row
-            call = CallRow(stages=timings, **{name: complete[name] for name in _CALL_COLUMNS})
-        rows_read.append(StepRow(call=call, **{name: row[name] for name in _STEP_COLUMNS}))
+            call = CallRow(stages=timings, **{name: (_LATER | row)[name] for name in _CALL_COLUMNS})
+        rows_read.append(StepRow(call=call, **{name: (_LATER | row)[name] for name in _STEP_COLUMNS}))
     return rows_read
 
 
@@ -231,7 +234,7 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
 
     whole: every column of a call must be there (`inline` came later).
     """
-    required = (*_STEP_COLUMNS, "called")
+    required = (*(name for name in _STEP_COLUMNS if name not in _LATER), "called")
     if whole:
         required += tuple(name for name in (*_CALL_COLUMNS, *_STAGE_COLUMNS) if name not in _LATER)
     rows = parquet.read_table(
