@@ -31,9 +31,9 @@ benchmarks: $(VENV)/.developed
 	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
 	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md $(ARGS)
 
-# Eight seeds, 500 steps, every fabric; emulated waits are accounted, not slept through.
-soak: $(VENV)/.installed
-	$(RUN)/shotclock bench --clock virtual $(ARGS)
+# The default run, three workloads on three devices, load; emulated waits are accounted, not slept through.
+soak: $(VENV)/.developed
+	$(RUN)/python benchmarks/soak_bench.py --page docs/full-run.md $(ARGS)
 
 # The real service killed 200 times under load, three ways; certificates rotated 200 times; 40 minutes.
 soak-kills: $(VENV)/.developed
