@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
 BEAM = 512
+"""Partial lines that the search keeps at each length."""
 TWO_QUBIT_GATES = ("cz", "ecr", "cx")
 
 Line = tuple[int, ...]

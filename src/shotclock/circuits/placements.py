@@ -1,4 +1,4 @@
-"""Where a device's sparse subproblems run at one calibration, worked out off the event loop and kept."""
+"""Where a device's sparse subproblems run at one calibration, computed off the event loop and cached."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qiskit.transpiler import Target
 
 PLACEMENTS_CACHED = 256
+"""Placements of subproblems beyond the patch that are kept; the oldest one goes first."""
 
 Qubits = tuple[int, ...]
 
@@ -61,7 +62,7 @@ class Placements:
         return TemplateSpec(n, layers, patch.qubits, native=True)
 
     async def map(self, n: int) -> DeviceMap | None:
-        """See `native.map_device`; kept."""
+        """See `native.map_device`; cached."""
         if n not in self.maps:
             self.maps[n] = await self.offload.run(worker.map_device, n, self.device, self.target_source)
         return self.maps[n]

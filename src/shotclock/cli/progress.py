@@ -60,7 +60,7 @@ class Bars:
 
     def hooks(self) -> main_job.JobProgress:
         """What the run calls."""
-        from shotclock.app.main_job import JobProgress  # noqa: PLC0415 - torch, which a report does without
+        from shotclock.app.main_job import JobProgress  # noqa: PLC0415 - loads torch, which a report does not need
 
         return JobProgress(self.phase, self._on_plan, self._on_advance)
 

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 CLOSE_LIMIT_S = 8.0
-"""For everything after the drain; what still runs then is ended with the process."""
+"""For everything after the drain, seconds; what still runs then ends with the process."""
 NOT_CLOSED = 4
+"""Exit code of a service that could not close in time."""
 
 
 def serve(
@@ -42,7 +43,7 @@ def serve(
 
     A second signal ends it at once. Exit codes: 0 drained, 2 settings, 3 environment.
     """
-    # before gRPC loads: its core writes to stderr by itself, and what it means for a person is said here
+    # Before gRPC loads, because its core writes to stderr; this command reports what matters to a person.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
 
@@ -53,15 +54,15 @@ def serve(
     settings = load(config, _flags(listen, metrics, provider, profile, insecure=insecure))
     check_names(config, settings)
     console = Console(stderr=True)
-    say: _Says = _JsonLines() if json else _Words(console)
-    service = Service(settings, say.trouble)
-    stopping = _on_signals()
-    started = service.start(say.listening)
+    reporter: _Reporter = _JsonReporter() if json else _TextReporter(console)
+    service = Service(settings, reporter.trouble)
+    stopping = _watch_signals()
+    started = service.start(reporter.listening)
     for warning in started.warnings:
-        say.warn(warning)
-    say.ready(started)
+        reporter.warn(warning)
+    reporter.ready(started)
     stopping.wait()
-    _end(service, settings.serve.drain_s, say)
+    _end(service, settings.serve.drain_s, reporter)
 
 
 def _flags(
@@ -77,8 +78,8 @@ def _flags(
     }
 
 
-def _on_signals() -> threading.Event:
-    """Set by the first SIGTERM or SIGINT; the second one ends the process."""
+def _watch_signals() -> threading.Event:
+    """An event that the first SIGTERM or SIGINT sets; the second one ends the process."""
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -93,18 +94,20 @@ def _on_signals() -> threading.Event:
     return stopping
 
 
-def _end(service: Service, drain_s: float, say: _Says) -> None:
+def _end(service: Service, drain_s: float, reporter: _Reporter) -> None:
     # Threads of a vendor's client or a user's sampler cannot be ended, and Python waits for them at its exit.
     last_resort = threading.Timer(drain_s + CLOSE_LIMIT_S, os._exit, args=(NOT_CLOSED,))
     last_resort.daemon = True
     last_resort.start()
-    say.draining(drain_s)
+    reporter.draining(drain_s)
     drained = service.drain()
     service.close()
-    say.report_drained(drained.finished, drained.handed_back)
+    reporter.report_drained(drained.finished, drained.handed_back)
 
 
-class _Says(Protocol):
+class _Reporter(Protocol):
+    """Where the service reports its start, its troubles and its end."""
+
     def listening(self, grpc_port: int, http_port: int) -> None: ...
     def ready(self, started: Started) -> None: ...
     def trouble(self, what: str) -> None: ...
@@ -113,8 +116,8 @@ class _Says(Protocol):
     def report_drained(self, finished: int, handed_back: int) -> None: ...
 
 
-class _Words:
-    """For a person."""
+class _TextReporter:
+    """Lines of text, for a person."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -149,8 +152,8 @@ class _Words:
         )
 
 
-class _JsonLines:
-    """For a script: one object a line."""
+class _JsonReporter:
+    """One JSON object a line, for a script."""
 
     def listening(self, grpc_port: int, http_port: int) -> None:
         self._say(event="listening", grpc_port=grpc_port, http_port=http_port)

@@ -26,6 +26,7 @@ from shotclock.training.layers.ternary import TernaryLinear
 from shotclock.training.layers.unit_gate import UnitGate
 
 CALIBRATION = 1024
+"""Training samples whose activations the rounding kernels use."""
 KERNEL = "kernel.name"
 KERNELS = (QatFlip.name, PruneMask.name, Rounding.name, TaskRounding.name)
 
@@ -163,7 +164,7 @@ class Classifier:
         round_layers(self.model, bits)
 
     def freeze_weights(self, rate: float, kernel: str) -> None:
-        """Trains only biases from now on, as after quantization (BitFit, arXiv 2106.10199), and one step.
+        """Trains only biases from now on, as after quantization (BitFit, arXiv 2106.10199); makes one step.
 
         Weights are only moved by deltas. The activations become those of training's forward pass.
         rate: of the gradient descent. kernel: the workload's.

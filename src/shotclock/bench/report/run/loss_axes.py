@@ -24,7 +24,7 @@ def loss_axis(curves: Sequence[LossCurve]) -> Axis:
 
 
 def make_spending_axis(curves: Sequence[LossCurve], title: str) -> tuple[Axis, Callable[[LossPoint], float]]:
-    """Of what was spent, logarithmic for arms whose ends lie far apart, and where on it a point stands."""
+    """The axis of what was spent, and a point's place on it; logarithmic if the arms end far apart."""
     ends = [course.points[-1].spent for course in curves]
     first = min(course.points[0].spent for course in curves)
     if first <= 0 or max(ends) < LOG_FROM_RATIO * min(ends):
