@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -237,6 +238,8 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
     @invariant()
     def records_are_equal(self) -> None:
         assert self._runner.run(self._ledger.jobs()) == self._runner.run(self._model.jobs())
+        states = Counter(job.state for job in self._runner.run(self._model.jobs()))
+        assert ledger_file.count_jobs(self._path) == {state: states[state] for state in LedgerState}
         with ledger_file.open_to_read(self._path) as connection:
             for tag in "abcd":
                 history = ledger_file.read_history(connection, tag)

@@ -261,6 +261,9 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert outcome.samples.pool.shape[1] == N
     counter = ("shotclock_calls_total", "done")
     assert after[counter] == before.get(counter, 0) + 1
+    assert after["shotclock_certificate_not_after_seconds", ""] > time.time()
+    assert after["process_resident_memory_bytes", ""] > 0
+    assert after["shotclock_event_loop_lag_seconds_count", ""] > 0
     submits = ("circuit_submit_latency_seconds_count", "")
     assert after[submits] == before.get(submits, 0) + 1
 

@@ -6,11 +6,15 @@ import ast
 import re
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Shed
+from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.stages import Stage
 from shotclock.settings import ArmSettings, QuantumSettings, ServeSettings, Settings
 from shotclock.telemetry.metrics import NAMED_CLIENTS, STAGE_NAMES, Metrics, PrometheusRecorder
+from shotclock.telemetry.service_facts import ServiceFacts
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "metrics.md"
@@ -31,7 +35,27 @@ def test_the_page_documents_every_metric_and_no_other() -> None:
     documented = {
         name for cell in table for name in re.findall(r"`([a-z_]+)(?:\{[^`]*\})?`", cell) if "_" in name
     }
-    assert documented == list_names(Metrics())
+    metrics = Metrics()
+    metrics.registry.register(ServiceFacts("0"))
+    assert documented == list_names(metrics)
+
+
+def test_what_is_not_known_of_a_service_is_absent_and_the_rest_as_read() -> None:
+    registry = CollectorRegistry()
+    registry.register(ServiceFacts("1.2"))
+    names = {sample.name for family in registry.collect() for sample in family.samples}
+    assert names == {"shotclock_build_info"}
+    whole = CollectorRegistry()
+    whole.register(
+        ServiceFacts(
+            "1.2", lambda: 1e9, lambda: MoneyLeft(5.0, 1.5, "USD"), lambda: {"parked": 2, "failed": 0}
+        )
+    )
+    value = whole.get_sample_value
+    assert value("shotclock_certificate_not_after_seconds") == 1e9
+    assert value("shotclock_provider_budget_left", {"currency": "USD"}) == 1.5
+    assert value("shotclock_ledger_rows", {"state": "parked"}) == 2
+    assert value("shotclock_ledger_rows", {"state": "failed"}) == 0
 
 
 def test_every_limit_has_a_series_from_the_start() -> None:

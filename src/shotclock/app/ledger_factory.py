@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from shotclock.domain.errors import MachineError
-from shotclock.domain.ledger import LedgerError
+from shotclock.domain.errors import MachineError, ShotclockError
+from shotclock.domain.ledger import LedgerError, LedgerState
 from shotclock.domain.ports import Provider
-from shotclock.orchestrator.ledger.file import ledger_path
+from shotclock.orchestrator.ledger.file import count_jobs, ledger_path
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal, PaidJobs, no_report
 from shotclock.orchestrator.ledger.recovery import LIST_GRACE_S, Recovered, collect_left, recover
 from shotclock.orchestrator.ledger.sqlite import SqliteLedger
+
+COUNT_EVERY_S = 10.0
+"""Counting reads the whole file."""
 
 
 class LedgerFactory:
@@ -25,6 +29,7 @@ class LedgerFactory:
         self._file = file
         self._on_trouble = on_trouble
         self._ledger: SqliteLedger | None = None
+        self.rows: Mapping[LedgerState, int] = {}
 
     def of(self, provider: Provider) -> JobJournal:
         """The provider's journal. Raises SettingsError or MachineError if the ledger cannot be opened."""
@@ -40,6 +45,19 @@ class LedgerFactory:
                 ) from error
             self._ledger = SqliteLedger(path, time.time)
         return PaidJobs(self._ledger, provider.name, self._on_trouble)
+
+    def rows_by_name(self) -> dict[str, int]:
+        """The records by the name of their state, as last counted."""
+        return {str(state): count for state, count in self.rows.items()}
+
+    async def count_rows(self) -> None:
+        """Keeps `rows`, the records by state, until it is cancelled; empty while they cannot be read."""
+        while self._ledger is not None:
+            try:
+                self.rows = await asyncio.to_thread(count_jobs, ledger_path(self._file))
+            except ShotclockError:  # the journal reports a ledger that stopped
+                self.rows = {}
+            await asyncio.sleep(COUNT_EVERY_S)
 
     async def recover(self, provider: Provider) -> Recovered:
         """Recovers what a stop left open, as far as possible at once; before any call is accepted."""

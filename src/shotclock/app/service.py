@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shotclock import __version__
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
@@ -17,7 +18,7 @@ from shotclock.app.sizes import check_width, make_sample
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
-from shotclock.domain.ports import Provider
+from shotclock.domain.ports import Budgeted, MoneyLeft, Provider
 from shotclock.domain.status import Drained, Status
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.user_circuits import load_simulator
@@ -31,6 +32,7 @@ from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.telemetry.service_facts import ServiceFacts, watch_lag
 from shotclock.wire import certificates
 from shotclock.wire import server as wire
 from shotclock.wire.authorization import Policy
@@ -101,6 +103,15 @@ class Service:
         warnings = self._server.warnings() if self._server is not None else ()
         return replace(self._orchestrator.status(), warnings=warnings)
 
+    def _facts(self, provider: Provider) -> ServiceFacts:
+        def read_not_after() -> float | None:
+            return self._server.certificate_not_after() if self._server is not None else None
+
+        def read_money_left() -> MoneyLeft | None:
+            return provider.money_left() if isinstance(provider, Budgeted) else None
+
+        return ServiceFacts(__version__, read_not_after, read_money_left, self._ledgers.rows_by_name)
+
     def _impediment(self) -> str:
         unreachable = self._server.impediment() if self._server is not None else ""
         return unreachable or self._host.workers.impediment()
@@ -127,6 +138,7 @@ class Service:
         recorder = PrometheusRecorder(self._metrics, UNNAMED, clients=serve.trainers)
         path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
         orchestrator = self._orchestrator = path.orchestrator
+        self._metrics.registry.register(self._facts(provider))
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, self._status, self._impediment)
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")
@@ -189,6 +201,8 @@ class Service:
         every_s = self._settings.circuits.check_calibration_s
         self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
         self._beside.append(asyncio.create_task(self._ledgers.collect(provider, recovered)))
+        self._beside.append(asyncio.create_task(self._ledgers.count_rows()))
+        self._beside.append(asyncio.create_task(watch_lag(self._metrics)))
 
 
 def _http_limits(serve: ServeSettings) -> HttpLimits:

@@ -243,6 +243,23 @@ class Charges:
 NO_CHARGES = Charges()
 
 
+@dataclass(frozen=True, slots=True)
+class MoneyLeft:
+    """A spending cap and what is left of it after known and reserved usage, in a currency."""
+
+    limit: float
+    remaining: float
+    currency: str
+
+
+@runtime_checkable
+class Budgeted(Protocol):
+    """A provider with a spending cap."""
+
+    def money_left(self) -> MoneyLeft | None:
+        """What may still be spent; None without a cap."""
+
+
 @runtime_checkable
 class Emulating(Protocol):
     """A provider that computes while an emulated time passes."""

@@ -20,7 +20,16 @@ from qiskit import QuantumCircuit
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import Pub, Samples
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
-from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.domain.ports import (
+    Accepted,
+    Charges,
+    Clock,
+    Execution,
+    Job,
+    MoneyLeft,
+    Offload,
+    ProviderLimits,
+)
 from shotclock.providers.client import (
     Client,
     DeviceLimits,
@@ -229,6 +238,14 @@ class RemoteProvider(Generic[J, L]):
     async def close(self) -> None:
         """Ends the session, so that it is charged no longer; requests usage that is not final once more."""
         await self._settlement.close()
+
+    def money_left(self) -> MoneyLeft | None:
+        """See `Budgeted`."""
+        budget = self.budget
+        if not budget.limit:
+            return None
+        remaining = budget.limit - budget.expenditure - budget.reservation
+        return MoneyLeft(budget.limit, remaining, budget.price.currency)
 
     def charges(self) -> Charges:
         """See `Charged`."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    start_http_server,
+)
 
 from shotclock.domain.errors import MachineError
 
@@ -16,13 +24,19 @@ DURATION_BUCKETS_S = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75),
     *(1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0),
 )
-"""Edges of the call and stage histograms, seconds; every deadline of the settings is one more."""
+"""Edges of the histogram of calls, seconds; every deadline of the settings is one more."""
+
+STAGE_BUCKETS_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+"""Fewer for the stages, which are most of what a scrape formats; the deadlines are edges here too."""
 
 SUBMIT_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 """Bucket edges include the usual deadlines: 50, 100 and 200 ms, 1, 2 and 30 s."""
 
 COMPILE_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 """Compiling a template takes 8 to 50 ms, a wide user circuit takes seconds."""
+
+
+LAG_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
 class Metrics:
@@ -36,20 +50,22 @@ class Metrics:
     """
 
     def __init__(self, deadlines_s: Iterable[float] = ()) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double a scrape
         registry = self.registry = CollectorRegistry()
-        edges = sorted({*DURATION_BUCKETS_S, *deadlines_s})
+        ProcessCollector(registry=registry)
+        deadlines = set(deadlines_s)
         self.call_duration = Histogram(
             "shotclock_call_duration_seconds",
             "From a call's arrival in this process to its outcome.",
             ["client", "outcome"],
-            buckets=edges,
+            buckets=sorted(deadlines.union(DURATION_BUCKETS_S)),
             registry=registry,
         )
         self.stage_duration = Histogram(
             "shotclock_stage_duration_seconds",
             "One stage of a call, emulated waiting included.",
             ["client", "stage"],
-            buckets=edges,
+            buckets=sorted(deadlines.union(STAGE_BUCKETS_S)),
             registry=registry,
         )
         self.calls = Counter("shotclock_calls", "Calls by outcome.", ["client", "outcome"], registry=registry)
@@ -151,6 +167,12 @@ class Metrics:
         self.troubles = Counter(
             "shotclock_troubles",
             "Problems that need attention, such as a parked job or a stopped ledger; each is logged.",
+            registry=registry,
+        )
+        self.loop_lag = Histogram(
+            "shotclock_event_loop_lag_seconds",
+            "How late a timer of the service's event loop is, ten times a second.",
+            buckets=LAG_BUCKETS_S,
             registry=registry,
         )
         self.closed_connections = Counter(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import asdict
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -44,8 +46,10 @@ def application(
         why = NOT_READY.get(status().phase) or impediment()
         return PlainTextResponse(f"{why}\n", status_code=503) if why else PlainTextResponse("ok\n")
 
-    async def metrics(_: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        encode, media_type = choose_encoder(request.headers.get("accept", ""))
+        # formatting takes milliseconds of the interpreter, which calls would otherwise wait for
+        return Response(await asyncio.to_thread(encode, registry), media_type=media_type)
 
     async def show_status(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):

@@ -152,6 +152,11 @@ class LiveIdentity:
         """The content in use."""
         return self._content.identity
 
+    @property
+    def not_after_unix_s(self) -> float:
+        """When the certificate in use expires."""
+        return self._content.leaf.not_valid_after_utc.timestamp()
+
     def refresh(self) -> bool:
         """Looks at the files; whether `current` is another one now."""
         with self._lock:

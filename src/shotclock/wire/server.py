@@ -106,6 +106,10 @@ class Server:
         """What needs attention soon: a certificate about to expire."""
         return _warnings(self._live)
 
+    def certificate_not_after(self) -> float | None:
+        """When the certificate in use expires, Unix time in seconds; None without TLS."""
+        return self._live.not_after_unix_s if self._live is not None else None
+
     async def stop(self, grace_s: float) -> None:
         """Accepts no more calls; calls in flight have grace_s to end."""
         for task in self._tasks:

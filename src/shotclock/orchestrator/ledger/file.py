@@ -196,6 +196,13 @@ def read_jobs(connection: apsw.Connection, *states: LedgerState) -> tuple[JobRec
     return tuple(_record(*row) for row in rows)
 
 
+def count_jobs(path: Path) -> dict[LedgerState, int]:
+    """How many records are in each state; raises as `open_to_read` does."""
+    with open_to_read(path) as connection:
+        counts = dict(connection.execute("SELECT state, count(*) FROM jobs GROUP BY state"))
+    return {state: counts.get(state, 0) for state in LedgerState}
+
+
 def read_job(connection: apsw.Connection, tag: str) -> tuple[JobRecord, ...]:
     """The record of this tag, or nothing."""
     if not tag.isprintable():  # no record has such a tag, and SQLite may be unable to search for it

@@ -1,0 +1,83 @@
+"""What a service exports of itself: build, certificate, budget, ledger and event-loop lag."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from shotclock.domain.ports import MoneyLeft
+from shotclock.telemetry.families import Metrics
+
+LAG_INTERVAL_S = 0.1
+
+
+def read_nothing() -> None:
+    """Where there is nothing to read: the metric is absent."""
+
+
+def read_no_rows() -> Mapping[str, int]:
+    """Without a ledger: the metric is absent."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts(Collector):
+    """Reads at each scrape; what is not known is absent, never zero.
+
+    version: Shotclock's.
+    certificate_not_after: when the certificate in use expires, Unix time in seconds.
+    budget: of a paid provider.
+    ledger_rows: records of paid jobs by state.
+    """
+
+    version: str
+    certificate_not_after: Callable[[], float | None] = read_nothing
+    budget: Callable[[], MoneyLeft | None] = read_nothing
+    ledger_rows: Callable[[], Mapping[str, int]] = read_no_rows
+
+    def collect(self) -> Iterable[Metric]:
+        """See `prometheus_client`."""
+        build = GaugeMetricFamily(
+            "shotclock_build_info", "1, with the versions as labels.", labels=["version", "python"]
+        )
+        build.add_metric([self.version, platform.python_version()], 1)
+        certificate = GaugeMetricFamily(
+            "shotclock_certificate_not_after_seconds",
+            "When the service's certificate expires, Unix time; absent without TLS.",
+        )
+        if (not_after := self.certificate_not_after()) is not None:
+            certificate.add_metric([], not_after)
+        limit = GaugeMetricFamily(
+            "shotclock_provider_budget_limit", "The provider's spending cap.", labels=["currency"]
+        )
+        remaining = GaugeMetricFamily(
+            "shotclock_provider_budget_left",
+            "What is left of it after known and reserved usage; absent without a paid provider.",
+            labels=["currency"],
+        )
+        if (budget := self.budget()) is not None:
+            limit.add_metric([budget.currency], budget.limit)
+            remaining.add_metric([budget.currency], budget.remaining)
+        rows = GaugeMetricFamily(
+            "shotclock_ledger_rows",
+            "Records of paid jobs by state; absent without a ledger, or while it cannot be read.",
+            labels=["state"],
+        )
+        for state, count in self.ledger_rows().items():
+            rows.add_metric([state], count)
+        return (build, certificate, limit, remaining, rows)
+
+
+async def watch_lag(metrics: Metrics) -> None:
+    """Observes by how much a timer of the event loop is late, until it is cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_INTERVAL_S
+        await asyncio.sleep(LAG_INTERVAL_S)
+        metrics.loop_lag.observe(max(0.0, loop.time() - due))
