@@ -23,6 +23,16 @@ class Look:
     dash: tuple[int, ...]
     shape: str
 
+    @property
+    def css_line(self) -> str:
+        """A CSS background that repeats the dash, for a legend outside the charts."""
+        colour = "currentColor" if self.colour == INK else self.colour
+        stops, at = [], 0
+        for number, length in enumerate(self.dash):
+            stops.append(f"{'transparent' if number % 2 else colour} {at}px {at + length}px")
+            at += length
+        return f"repeating-linear-gradient(90deg, {', '.join(stops)})"
+
 
 _LOOKS = (
     Look(INK, (1, 0), "circle"),

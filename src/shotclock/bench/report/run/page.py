@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.record.arm_runs import SOLVERS
+from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.kit.wording import figure, mark_of, note_virtual_arms, took
@@ -59,6 +61,7 @@ def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> st
         cited=cited,
         first=first,
         drawn=drawn,
+        faces={arm: look for arm, look in looks(summary.arms).items() if arm not in SOLVERS},
         facts=_facts(summary),
         tables=tables,
         conclusions=conclusion_tables,
