@@ -23,7 +23,7 @@ from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, PaidJobs
-from shotclock.orchestrator.pipeline import GainEstimator, Pipeline, no_estimate
+from shotclock.orchestrator.pipeline import Pipeline, PreEvaluator, submit_always
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 from shotclock.orchestrator.results import ResultCache
@@ -74,7 +74,7 @@ class System:
         fallback: Fallback = Fallback.RACE,
         queue_limit: int = 4,
         shots: ShotLimits = FIXED,
-        gain_estimator: GainEstimator = no_estimate,
+        pre_evaluator: PreEvaluator = submit_always,
         batch_limit: int = 1,
         lines: int = 0,
         batch_age_ms: float = 0.0,
@@ -106,7 +106,7 @@ class System:
             journal=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name),
             recorder=recorder,
             rng=rng,
-            gain_estimator=gain_estimator,
+            pre_evaluator=pre_evaluator,
         )
         answers = Answers(
             synthesizer=synthesizer,

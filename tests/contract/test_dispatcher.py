@@ -25,9 +25,11 @@ from shotclock.domain.outcome import (
     Failed,
     Late,
     Outcome,
+    PreEvaluation,
     ProviderFault,
     Rejection,
     Shed,
+    SubmitDecision,
     Winner,
 )
 from shotclock.domain.ports import Dispatcher, Job
@@ -360,27 +362,32 @@ def test_what_does_not_fit_is_said_before_it_is_submitted() -> None:
     assert submits == 0
 
 
-@pytest.mark.parametrize(("promise", "kind"), [(0.0, Degraded), (0.5, Done)])
+@pytest.mark.parametrize(
+    ("decision", "kind"),
+    [
+        (SubmitDecision.VETO, Degraded),
+        (SubmitDecision.CALIBRATE, Done),
+        (SubmitDecision.SUBMIT, Done),
+    ],
+)
+@pytest.mark.parametrize("incumbent_energy", [-1e9, 1e9])
 def test_a_pre_evaluation_that_promises_nothing_vetoes_the_submit(
-    promise: float, kind: type[Outcome]
+    decision: SubmitDecision, kind: type[Outcome], incumbent_energy: float
 ) -> None:
-    heard: list[tuple[float, int]] = []
+    heard: list[int] = []
 
-    async def foresee(
-        subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
-    ) -> float:
-        heard.append((incumbent_energy, shots))
-        return promise
+    async def foresee(subproblem: Subproblem, circuit: DeviceCircuit, shots: int) -> PreEvaluation:
+        heard.append(shots)
+        return PreEvaluation(decision, 0.0, incumbent_energy)
 
     async def work(system: System) -> tuple[Outcome, int, System]:
         return await system.orchestrator.solve(make_subproblem()), system.provider.submits, system
 
-    outcome, submits, system = simulate(make_scripted(gain_estimator=foresee), work)
+    outcome, submits, system = simulate(make_scripted(pre_evaluator=foresee), work)
     assert isinstance(outcome, kind)
     assert submits == (kind is Done)
-    exact = make_subproblem().energy(Classical().solve(make_subproblem()))
-    ((incumbent_energy, shots),) = heard
-    assert incumbent_energy == pytest.approx(min(0.0, exact))
-    assert shots == 64
+    assert heard == [64]
+    beats = None if kind is Degraded else incumbent_energy > 0
+    assert outcome.provenance.pre_evaluation == PreEvaluation(decision, 0.0, incumbent_energy, beats)
     if kind is Degraded:
         assert system.value("shotclock_rejections_total", limit="expected_gain") == 1

@@ -6,6 +6,7 @@ On virtual time: the production code with a scripted provider, to the nanosecond
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness import Inline, LoopClock, random_subproblem
+from shotclock.circuits.decoding import _lowest
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
@@ -303,7 +305,11 @@ def test_a_standby_answer_comes_in_time_and_is_exercised_on_live_traffic() -> No
 def test_an_equal_call_is_answered_from_the_samples_of_the_first() -> None:
     async def work(system: System) -> tuple[Outcome, Outcome, int]:
         first = await system.orchestrator.solve(make_subproblem(1))
+        compiled, imported = _lowest.signatures, set(sys.modules)
         again = await system.orchestrator.solve(replace(make_subproblem(1), request_id="other"))
+        # a first hit is no slower than a miss: it compiles and imports nothing
+        assert _lowest.signatures == compiled
+        assert set(sys.modules) == imported
         assert system.value("hybrid_call_success_ratio") == 0.5  # the QPU was asked for one of the two
         return first, again, system.provider.submits
 
@@ -314,6 +320,17 @@ def test_an_equal_call_is_answered_from_the_samples_of_the_first() -> None:
     assert again.provenance.cached
     assert not first.provenance.cached
     assert again.answer.energy == first.answer.energy
+
+
+def test_a_call_for_new_samples_gets_them_and_leaves_the_cache_alone() -> None:
+    async def work(system: System) -> tuple[list[bool], int]:
+        cached = []
+        for fresh in (False, True, True, False):
+            outcome = await system.orchestrator.solve(replace(make_subproblem(1), fresh=fresh))
+            cached.append(outcome.provenance.cached)
+        return cached, system.provider.submits
+
+    assert simulate(make_scripted(results=8), work) == ([False, False, False, True], 3)
 
 
 def test_a_shorter_rep_delay_is_taken_where_nothing_else_fits_and_said() -> None:

@@ -24,10 +24,12 @@ from shotclock.domain.outcome import (
     Executed,
     Failed,
     Late,
+    PreEvaluation,
     Provenance,
     ProviderFault,
     Rejection,
     Shed,
+    SubmitDecision,
     Winner,
 )
 from shotclock.domain.stages import Stage, StageTiming
@@ -74,6 +76,7 @@ def subproblems(draw: st.DrawFn, most: int = 12) -> Subproblem:
         draw(u63),
         draw(u63),
         draw(st.sampled_from(Priority)),
+        fresh=draw(st.booleans()),
     )
 
 
@@ -91,6 +94,9 @@ rejections = st.builds(Rejection, words, finite, finite, words, st.floats(0, all
 passed = st.builds(DeadlinePassed, u63)
 faults = st.builds(ProviderFault, words)
 timings = st.builds(StageTiming, st.sampled_from(Stage), st.integers(-(2**40), 2**40), u63, u63)
+pre_evaluations = st.builds(
+    PreEvaluation, st.sampled_from(SubmitDecision), finite, finite, st.one_of(st.none(), st.booleans())
+)
 provenances = st.builds(
     Provenance,
     provider=words,
@@ -109,6 +115,7 @@ provenances = st.builds(
     sharers=u32,
     cached=st.booleans(),
     penalised=st.booleans(),
+    pre_evaluation=st.one_of(st.none(), pre_evaluations),
 )
 bits = st.lists(st.integers(0, 1), min_size=N, max_size=N).map(lambda row: np.array(row, dtype=np.uint8))
 answers = st.builds(Answer, bits, finite, st.sampled_from(Winner), words)

@@ -22,7 +22,8 @@ INCLUDE = f"-Ishotclock/wire/v1={ROOT / 'proto/shotclock/v1'}"
 
 # in the order of their numbers, which start at 1 and leave none out
 PINNED = {
-    "Subproblem": "request_id kind n quadratic linear offset base_version budget_ns crc32c priority report",
+    "Subproblem": "request_id kind n quadratic linear offset base_version budget_ns crc32c priority report "
+    "fresh",
     "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c report",
     "ClientReport": "client sequence late unreachable fallback fallback_in_time",
     "ParameterValue": "name value",
@@ -31,7 +32,8 @@ PINNED = {
     "StageTiming": "stage start_ns duration_ns emulated_ns",
     "Provenance": "provider emulated base_version stages job_id attempts template_key shots qpu_s raw_gain "
     "classical_gain samples_at_ns emulator_overrun sharers cached penalised "
-    "simulation",
+    "simulation pre_evaluation",
+    "PreEvaluation": "decision expected_gain incumbent_energy beats_incumbent",
     "Simulation": "method bond_dimension truncation_error",
     "Rejection": "limit allowed present unit retry_after_s",
     "DeadlinePassed": "budget_ns",

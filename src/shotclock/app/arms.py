@@ -186,7 +186,10 @@ class Builder:
                 f"leave it out"
             )
         # A training loop has one call in flight, so there is nothing to pack.
-        path_policy = PathPolicy(arm.protected, Fallback.RACE if arm.race else Fallback.NONE, batch_limit=1)
+        fallback = Fallback.RACE if arm.race else Fallback.NONE
+        path_policy = PathPolicy(
+            arm.protected, fallback, batch_limit=1, previews=arm.protected, caches=arm.protected
+        )
         journal = self._ledgers.of(provider)
         host.run(self._ledgers.recover(provider))
         path = assemble(host, settings, quantum, provider, path_policy, recorder, journal=journal)
@@ -206,7 +209,8 @@ class Builder:
         lane = self._calling(arm, orchestrator, current_policy, quantum, recorder, host)
         facts = self._facts(arm, profile if is_emulated else None, provider.name, policy, provider, host)
         device, calibration = device_of(provider, quantum)
-        facts = replace(facts, device=device, calibration=calibration)
+        caches = path_policy.caches and settings.orchestrator.result_cache > 0
+        facts = replace(facts, device=device, calibration=calibration, caches=caches)
         described = _describe_profile(provider, forecast) if isinstance(provider, EmulatedProvider) else None
 
         def stop() -> Charges:

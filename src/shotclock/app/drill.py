@@ -68,8 +68,8 @@ class Protections:
     budget_ms: float
 
 
-OFF = Protections("unprotected", "blind", False, PathPolicy(False, Fallback.NONE, 8), 600_000.0)
-ON = Protections("protected", "revalidate", True, PathPolicy(True, Fallback.RACE, 8), 200.0)
+OFF = Protections("unprotected", "blind", False, PathPolicy(False, Fallback.NONE, 8, caches=False), 600_000.0)
+ON = Protections("protected", "revalidate", True, PathPolicy(True, Fallback.RACE, 8, caches=False), 200.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
-from shotclock.app.preview import Preview
+from shotclock.app.preview import LocalPreview
 from shotclock.app.sizes import check_width
+from shotclock.circuits.preview import SHORT_SHOTS
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
@@ -26,7 +27,7 @@ from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal
-from shotclock.orchestrator.pipeline import Pipeline, no_estimate
+from shotclock.orchestrator.pipeline import Pipeline, PreEvaluator, submit_always
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.quotas import CallerQuota
 from shotclock.orchestrator.results import ResultCache
@@ -49,11 +50,15 @@ class PathPolicy:
     protected: refuse calls on arrival, and all calls while the breaker is open.
     fallback: when the classical answer runs.
     batch_limit: calls per job; 1 where the caller has one call at a time, so that nothing can be packed.
+    previews: whether `preview_shots = "auto"` is on.
+    caches: whether equal calls may share samples; not where each call is to show the QPU.
     """
 
     protected: bool
     fallback: Fallback
     batch_limit: int
+    previews: bool = False
+    caches: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +183,7 @@ def assemble(
         journal=journal,
         recorder=recorder,
         rng=rng,
-        gain_estimator=Preview(host.workers.samples, quantum.preview_shots)
-        if quantum.preview_shots
-        else no_estimate,
+        pre_evaluator=_pre_evaluator(host, quantum, policy),
     )
     answers = Answers(
         synthesizer=synthesizer,
@@ -203,7 +206,7 @@ def assemble(
             bounds.queue_limit,
             policy.protected,
             overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
-            seed_policy="shared" if bounds.result_cache else "fresh",
+            seed_policy="shared" if policy.caches and bounds.result_cache else "fresh",
             quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes, settings.workers.circuit_workers),
         ),
         recorder=recorder,
@@ -211,6 +214,17 @@ def assemble(
         results=ResultCache(bounds.result_cache),
     )
     return QuantumPath(provider, synthesizer, forecast, pipeline, orchestrator)
+
+
+def _pre_evaluator(host: Host, quantum: QuantumSettings, policy: PathPolicy) -> PreEvaluator:
+    shots = quantum.preview_shots
+    if shots == "auto":
+        shots = SHORT_SHOTS if policy.previews else 0
+    if not shots:
+        return submit_always
+    host.workers.samples.prepare(load_kernels)
+    host.run(host.workers.samples.run(load_kernels))  # starts the worker, which no call has time for
+    return LocalPreview(host.workers.samples, Greedy(), shots, quantum.preview_calibration)
 
 
 def _build_emulated(host: Host, settings: Settings, quantum: QuantumSettings, profile: Profile) -> Provider:

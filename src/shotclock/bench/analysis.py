@@ -164,6 +164,46 @@ class LadderShares(Frozen):
     beats_tabu: Share | None
 
 
+class Estimate(Frozen):
+    """A share of calls with its two-sided 99 % interval; each None where it is unknown.
+
+    n: the calls it rests on
+    value: the share
+    lower_bound, upper_bound: of the interval
+    """
+
+    n: int
+    value: float | None
+    lower_bound: float | None
+    upper_bound: float | None
+
+
+class PreEvaluated(Frozen):
+    """An arm's calls that a local pre-evaluation decided on.
+
+    submitted: expected to beat the incumbent (the better of greedy and changing nothing)
+    vetoed: expected not to, and not submitted
+    calibrated: expected not to, and submitted to measure the pre-evaluation
+    precision: of the submitted calls with samples, those that beat the incumbent
+    missed: of the calibration calls with samples, those that did
+    recall: of all decided calls that would beat it, those submitted: an estimate from both
+    saved_qpu_s: vetoed calls at the mean QPU seconds of those that ran; None if none did
+    """
+
+    submitted: int
+    vetoed: int
+    calibrated: int
+    precision: Estimate
+    missed: Estimate
+    recall: Estimate
+    saved_qpu_s: float | None
+
+    @property
+    def decided(self) -> int:
+        """All of them."""
+        return self.submitted + self.vetoed + self.calibrated
+
+
 class PairedSeeds(Frozen):
     """An arm's held-out loss minus classical-only's at the last common step; below 0 the arm is better.
 

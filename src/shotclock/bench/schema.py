@@ -17,6 +17,7 @@ from shotclock.bench.analysis import (
     LadderShares,
     LossCurve,
     PairedSeeds,
+    PreEvaluated,
     RepresentativeIteration,
     Throughput,
 )
@@ -233,6 +234,8 @@ class ArmSummary(Frozen):
     causes: why calls brought no samples, with counts, most frequent first
     meeting: how calls met training; None in older summaries
     ladder: the QPU's samples beside classical controls; None without samples and in older summaries
+    pre_evaluated: decisions of a local pre-evaluation; None without it
+    cache_hits: of all calls, those answered from an equal call's samples; None where the cache is off
     loss, cost: see `Loss` and `Cost`
     """
 
@@ -262,6 +265,8 @@ class ArmSummary(Frozen):
     causes: dict[str, int] = Field(default_factory=dict)
     meeting: Meeting | None = None
     ladder: Ladder | None = None
+    pre_evaluated: PreEvaluated | None = None
+    cache_hits: Ratio | None = None
     loss: Loss
     cost: Cost
 

@@ -8,7 +8,7 @@ from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.jit import jit
 from shotclock.domain.outcome import Answer, Winner
-from shotclock.domain.subproblem import Bits, Float64s, Subproblem
+from shotclock.domain.subproblem import LAYOUT, Bits, Float64s, Subproblem
 
 SOLVER = "qaoa"
 
@@ -16,7 +16,8 @@ SOLVER = "qaoa"
 def decode(subproblem: Subproblem, samples: Samples) -> Answer:
     """The best sample by E in float64, the first of equal ones; raises ProviderError, see `check`."""
     check(samples, subproblem.n)
-    pool = np.ascontiguousarray(samples.pool, dtype=np.uint8)
+    # Samples of the result cache are read-only: numba would compile a second time, in a call's time.
+    pool = np.require(samples.pool, np.uint8, LAYOUT)
     best, energy = _lowest(subproblem.quadratic, subproblem.linear, pool)
     return Answer(pool[best].copy(), energy + subproblem.offset, Winner.QUANTUM, SOLVER)
 

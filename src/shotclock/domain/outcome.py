@@ -47,6 +47,9 @@ ERROR_FREE_SHOTS = "error_free_shots"
 CALLER_QUOTA = "caller_quota"
 """The limit that refuses a call of a caller that has as much in progress as it may."""
 
+EXPECTED_GAIN = "expected_gain"
+"""The limit that vetoes a submit whose pre-evaluation expects nothing of it."""
+
 COMPILE_CAPACITY = "compile_capacity"
 """The limit that refuses a call whose circuit this host could not compile or emulate."""
 
@@ -99,6 +102,33 @@ class ProviderFault:
 Cause = Rejection | DeadlinePassed | ProviderFault
 
 
+class SubmitDecision(StrEnum):
+    """What a pre-evaluation decided about a submit."""
+
+    SUBMIT = "submit"
+    """The samples are expected to beat the incumbent."""
+    VETO = "veto"
+    """They are not; the call was not submitted."""
+    CALIBRATE = "calibrate"
+    """They are not; submitted all the same, because only such calls show what a veto misses."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreEvaluation:
+    """What a local sampling of the bound circuit said before the submit.
+
+    decision: what followed.
+    expected_gain: energy of the incumbent minus the expected best of the shots, where that is lower.
+    incumbent_energy: the lower energy of changing nothing and of greedy's answer.
+    beats_incumbent: whether the best raw sample has a lower energy; None without samples.
+    """
+
+    decision: SubmitDecision
+    expected_gain: float
+    incumbent_energy: float
+    beats_incumbent: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Who did what for a call, so that no guarantee hides what the QPU did.
@@ -122,6 +152,7 @@ class Provenance:
     cached: samples of an earlier, equal call.
     penalised: run at a rep_delay below the device's default, which costs fidelity.
     simulation: how an emulation computed the samples.
+    pre_evaluation: of its submit; None where none was made.
     """
 
     provider: str
@@ -141,6 +172,7 @@ class Provenance:
     cached: bool = False
     penalised: bool = False
     simulation: Simulation = NOT_SIMULATED
+    pre_evaluation: PreEvaluation | None = None
 
     @property
     def began_ns(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ class Subproblem:
     budget_ns: the time left until the deadline when this object is handed over, nanoseconds.
     priority: which of a caller's calls is served first.
     caller: the name in the caller's certificate, set by the wire; "" for calls from within the process.
+    fresh: the call must get new samples, never those of an earlier, equal call.
 
     Raises SubproblemError naming the invalid field.
     """
@@ -64,6 +66,7 @@ class Subproblem:
     budget_ns: int = 0
     priority: Priority = Priority.NORMAL
     caller: str = ""
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         self._check_arrays()
@@ -112,6 +115,8 @@ class Subproblem:
         for name in ("base_version", "budget_ns"):
             object.__setattr__(self, name, _check_count(name, getattr(self, name)))
         object.__setattr__(self, "priority", _check_priority(self.priority))
+        if not isinstance(self.fresh, bool):
+            raise SubproblemError("fresh", f"must be true or false (got {self.fresh!r})")
         for name in ("kind", "request_id", "caller"):
             if not isinstance(getattr(self, name), str):
                 raise SubproblemError(name, f"must be text (got {getattr(self, name)!r})")
@@ -136,6 +141,14 @@ class Subproblem:
     def n(self) -> int:
         """Number of binary variables."""
         return int(self.linear.shape[0])
+
+    def fingerprint(self) -> bytes:
+        """SHA-256 of kind, n and coefficients: of what the samples depend on, so the offset is not in it."""
+        digest = hashlib.sha256(repr((self.kind, self.n)).encode())
+        for coefficients in (self.quadratic, self.linear):
+            # −0.0 equals 0.0 but has other bytes; adding 0.0 makes them equal.
+            digest.update((coefficients + 0.0).tobytes())
+        return digest.digest()
 
     def energy(self, bits: Bits) -> float:
         """E(b) of one assignment, shape (n,)."""

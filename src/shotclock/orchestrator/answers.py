@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from shotclock.domain.circuit import Samples
@@ -114,6 +114,9 @@ class Answers:
         answer = best(subproblem, (nothing, *((fallback,) if fallback else ()), raw))
         now = self.clock.now_ns()
         progress.stages.append(StageTiming(Stage.POSTPROC_TIME, began, now - began))
+        if (made := progress.pre_evaluation) is not None:
+            beats = raw.energy < made.incumbent_energy - subproblem.tie_tolerance()
+            progress.pre_evaluation = replace(made, beats_incumbent=beats)
         provenance = self.provenance(
             subproblem, fallback, progress, sampled, raw_gain=nothing.energy - raw.energy
         )
@@ -185,4 +188,5 @@ class Answers:
             cached=progress.cached,
             penalised=progress.penalised,
             simulation=samples.simulation,
+            pre_evaluation=progress.pre_evaluation,
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from shotclock.domain.budget import Deadline
 from shotclock.domain.circuit import DeviceCircuit, Samples
-from shotclock.domain.outcome import ProviderFault, Rejection
+from shotclock.domain.outcome import PreEvaluation, ProviderFault, Rejection
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 
@@ -25,6 +25,7 @@ class CallProgress:
     sharers: calls in its job, itself included.
     penalised: it ran at a rep_delay below the device's default.
     cached: answered from an equal call's samples.
+    pre_evaluation: of its submit; None where none was made.
     with_provider_since_ns: when the present request to the provider began; None between requests.
     """
 
@@ -37,6 +38,7 @@ class CallProgress:
     sharers: int = 1
     penalised: bool = False
     cached: bool = False
+    pre_evaluation: PreEvaluation | None = None
     with_provider_since_ns: int | None = None
 
     def record_interruption(self, now_ns: int, emulated: bool) -> None:
@@ -75,7 +77,6 @@ class Call:
     work: the subproblem or user circuit.
     deadline: when its outcome is due.
     queued_ns: when it was queued.
-    incumbent_energy: energy of the best answer without a QPU.
     ended: resolved by the lanes or the pipeline; cancelled when the caller no longer waits.
     progress: what has happened so far.
     caller: the name in the caller's certificate, "" without one.
@@ -84,7 +85,6 @@ class Call:
     work: Subproblem | UserCircuit
     deadline: Deadline
     queued_ns: int
-    incumbent_energy: float
     ended: asyncio.Future[Ended]
     progress: CallProgress = field(default_factory=CallProgress)
     caller: str = ""

@@ -243,7 +243,7 @@ class Orchestrator:
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
         work = UserCircuit(circuit, spec.shots, spec.request_id)
-        call = self._call(work, deadline, 0.0, progress, spec.caller)
+        call = self._call(work, deadline, progress, spec.caller)
         with self._track(call):
             ended = await self._run_call(call, spec.priority, spec.budget_ns)
             if isinstance(ended, Sampled):
@@ -267,7 +267,7 @@ class Orchestrator:
 
     def _cache_key(self, subproblem: Subproblem) -> str:
         """The key of samples that may be shared, "" if none may."""
-        if self._policy.seed_policy == "fresh":
+        if subproblem.fresh or self._policy.seed_policy == "fresh":
             return ""
         return self._results.key(subproblem, self._forecast.policy.shots.minimum, self._policy.seed_policy)
 
@@ -291,8 +291,7 @@ class Orchestrator:
         if refused is not None:
             return await self._answers.fall_back(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
-        energy = _incumbent_energy(subproblem, fallback)
-        call = self._call(subproblem, deadline, energy, progress, subproblem.caller)
+        call = self._call(subproblem, deadline, progress, subproblem.caller)
         with self._track(call):
             ended = await self._run_call(call, subproblem.priority, subproblem.budget_ns)
             if isinstance(ended, Sampled):
@@ -330,12 +329,11 @@ class Orchestrator:
         self,
         work: Subproblem | UserCircuit,
         deadline: Deadline,
-        incumbent_energy: float,
         progress: CallProgress,
         caller: str,
     ) -> Call:
         ended = asyncio.get_running_loop().create_future()
-        return Call(work, deadline, self._clock.now_ns(), incumbent_energy, ended, progress, caller)
+        return Call(work, deadline, self._clock.now_ns(), ended, progress, caller)
 
     async def _run_call(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
         """Queues the call and waits for its end, at most until its deadline."""
@@ -374,8 +372,3 @@ class Orchestrator:
         if self._answers.policy is Fallback.STANDBY:
             margin += self._answers.time.p99_ns(REPLY_MARGIN_NS)
         return max(0, deadline.remaining_ns(self._clock.now_ns()) - margin) / NS_PER_S
-
-
-def _incumbent_energy(subproblem: Subproblem, fallback: Answer | None) -> float:
-    """The lower energy of changing nothing and of the classical answer."""
-    return min(subproblem.offset, fallback.energy) if fallback else subproblem.offset

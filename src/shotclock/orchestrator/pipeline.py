@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
@@ -20,7 +19,14 @@ from shotclock.domain.errors import (
     WorkerFault,
 )
 from shotclock.domain.ledger import LedgerError
-from shotclock.domain.outcome import ERROR_FREE_SHOTS, ProviderFault, Rejection
+from shotclock.domain.outcome import (
+    ERROR_FREE_SHOTS,
+    EXPECTED_GAIN,
+    PreEvaluation,
+    ProviderFault,
+    Rejection,
+    SubmitDecision,
+)
 from shotclock.domain.ports import Accepted, Clock, Emulating, Execution, Job, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
@@ -46,16 +52,13 @@ CANCELLED_LIMIT_S = 4.0
 command waits 5 s beyond a drain's budget."""
 
 
-GainEstimator = Callable[[Subproblem, DeviceCircuit, float, int], Awaitable[float]]
-"""Estimates the gain, in units of E, of a number of shots over the best answer without a QPU."""
+PreEvaluator = Callable[[Subproblem, DeviceCircuit, int], Awaitable[PreEvaluation | None]]
+"""Decides whether a number of shots of a bound circuit is worth a submit; None: it cannot tell, so submit."""
 
 
-async def no_estimate(
-    subproblem: Subproblem, circuit: DeviceCircuit, incumbent_energy: float, shots: int
-) -> float:
-    """No estimate: every job may gain anything, so none is vetoed."""
-    del subproblem, circuit, incumbent_energy, shots
-    return math.inf
+async def submit_always(subproblem: Subproblem, circuit: DeviceCircuit, shots: int) -> None:
+    """No pre-evaluation."""
+    del subproblem, circuit, shots
 
 
 class Pipeline:
@@ -70,7 +73,7 @@ class Pipeline:
         journal: JobJournal,
         recorder: Recorder,
         rng: random.Random,
-        gain_estimator: GainEstimator = no_estimate,
+        pre_evaluator: PreEvaluator = submit_always,
     ) -> None:
         self.synthesizer = forecast.synthesizer
         self.provider = forecast.provider
@@ -81,7 +84,7 @@ class Pipeline:
         self._clock = clock
         self._recorder = recorder
         self._rng = rng
-        self._gain_estimator = gain_estimator
+        self._pre_evaluator = pre_evaluator
         self._cancelling: set[asyncio.Task[None]] = set()
         self._inflight = 0
 
@@ -132,7 +135,7 @@ class Pipeline:
             circuit = await self.synthesizer.bind(work, placement.line)
             call.progress.template_key = circuit.template.key
             self._forecast.learn(work.n, circuit)
-            gain = await self._gain_estimator(work, circuit, call.incumbent_energy, shots)
+            made = call.progress.pre_evaluation = await self._pre_evaluator(work, circuit, shots)
         except ProviderError as error:
             # The rest of the job can still run: one call that cannot be bound must not end the others.
             call.end(ProviderFault(str(error)))
@@ -145,10 +148,10 @@ class Pipeline:
             # The caller's mistake, so its caller gets the exception; no fallback would be right.
             call.fail(error)
         else:
-            if gain > 0.0:
+            if made is None or made.decision is not SubmitDecision.VETO:
                 return circuit
             # QPU time that cannot improve on the incumbent would only delay other calls.
-            call.end(Rejection("expected_gain", 0.0, gain, "expected gain", 0.0))
+            call.end(Rejection(EXPECTED_GAIN, 0.0, made.expected_gain, "expected gain", 0.0))
         return None
 
     async def _attempt(self, bound: BoundJob, fit: Fit) -> None:

@@ -29,11 +29,8 @@ class ResultCache:
         """
         if not self._size:
             return ""
-        words = repr((subproblem.kind, subproblem.n, shots, seed_policy))
-        digest = hashlib.sha256(words.encode())
-        for coefficients in (subproblem.quadratic, subproblem.linear):
-            # −0.0 equals 0.0 but has other bytes; adding 0.0 makes them equal.
-            digest.update((coefficients + 0.0).tobytes())
+        digest = hashlib.sha256(subproblem.fingerprint())
+        digest.update(repr((shots, seed_policy)).encode())
         return digest.hexdigest()
 
     def get(self, key: str) -> Samples | None:

@@ -33,7 +33,11 @@ class QuantumSettings(Branch):
         unless their table names another.
     on_stale: what happens to an answer whose model has moved on: "revalidate" checks it on the present model,
         "drop" rejects it.
-    preview_shots: samples of a local pre-evaluation that can veto a submit which promises nothing; 0 is off.
+    preview_shots: samples of a local pre-evaluation, which vetoes a submit that promises nothing beyond the
+        lower energy of changing nothing and of greedy's answer; 0 is off; "auto" is 256 in a protected arm of
+        `shotclock bench`, and off elsewhere.
+    preview_calibration: share of the vetoed calls that is submitted all the same, so that the run can say how
+        many gains the vetoes miss; equal subproblems are treated alike.
     credentials_file: path of the file with IBM's API key, readable by its owner alone; "" uses the vendor's
         variables. This and the next five are of the providers ibm and qrmi.
     instance: the vendor's instance, a CRN; "" uses the one in the credentials file.
@@ -54,7 +58,8 @@ class QuantumSettings(Branch):
     wait_limit_ms: Budget = 30_000.0
     mode: Literal["inline", "overlap", "offline", "auto"] = "auto"
     on_stale: Literal["revalidate", "drop"] = "revalidate"
-    preview_shots: int = Field(default=0, ge=0, le=4096)
+    preview_shots: Annotated[int, Field(ge=0, le=4096)] | Literal["auto"] = "auto"
+    preview_calibration: float = Field(default=0.1, ge=0, le=1)
     credentials_file: str = ""
     instance: str = ""
     backend: str = ""

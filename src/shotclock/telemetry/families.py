@@ -139,6 +139,12 @@ class Metrics:
             ["arm", "event"],
             registry=registry,
         )
+        self.pre_evaluations = Counter(
+            "shotclock_pre_evaluations",
+            "Local pre-evaluations by decision; whether the samples beat the incumbent: yes, no, unknown.",
+            ["arm", "decision", "beat"],
+            registry=registry,
+        )
         self.breaker_state = Gauge(
             "shotclock_breaker_state",
             "1 for the state the provider's breaker is in, 0 for the others.",

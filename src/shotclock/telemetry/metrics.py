@@ -49,6 +49,8 @@ CLIENT_OUTCOMES: dict[type, str] = {
 }
 """The label `outcome`, of calls that the orchestrator ended and of those that its client ended by itself."""
 
+_BEAT = {None: "unknown", True: "yes", False: "no"}
+
 SAMPLES, CLASSICAL = "samples", "classical"
 """What an answer in time had: new samples of a QPU, or none."""
 
@@ -226,6 +228,9 @@ class PrometheusRecorder:
     ) -> None:
         """See `Recorder.record_outcome`."""
         self._of_client(caller).record_outcome(outcome, OUTCOMES[type(outcome)], duration_ns, budget_ns)
+        if (evaluation := outcome.provenance.pre_evaluation) is not None:
+            beat = _BEAT[evaluation.beats_incumbent]
+            self._of(self._metrics.pre_evaluations, evaluation.decision, beat).inc()
 
     def record_client_outcome(
         self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int

@@ -74,6 +74,7 @@ def encode_subproblem(subproblem: Subproblem, budget_ns: int) -> pb.Subproblem:
         budget_ns=budget_ns,
         crc32c=checksum(quadratic, linear),
         priority=PRIORITIES[subproblem.priority],
+        fresh=subproblem.fresh,
     )
 
 
@@ -102,6 +103,7 @@ def decode_subproblem(message: pb.Subproblem, caller: str = "") -> Subproblem:
         message.budget_ns,
         priority,
         caller,
+        message.fresh,
     )
 
 

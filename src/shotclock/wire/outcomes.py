@@ -21,10 +21,12 @@ from shotclock.domain.outcome import (
     Failed,
     Late,
     Outcome,
+    PreEvaluation,
     Provenance,
     ProviderFault,
     Rejection,
     Shed,
+    SubmitDecision,
     Winner,
 )
 from shotclock.domain.stages import Stage, StageTiming
@@ -199,6 +201,8 @@ def _encode_provenance(provenance: Provenance, shift_ns: int, message: pb.Proven
     message.penalised = provenance.penalised
     if provenance.simulation.method:
         _encode_simulation(provenance.simulation, message.simulation)
+    if provenance.pre_evaluation is not None:
+        _encode_pre_evaluation(provenance.pre_evaluation, message.pre_evaluation)
 
 
 def _encode_simulation(simulation: Simulation, message: pb.Simulation) -> None:
@@ -215,6 +219,28 @@ def _decode_simulation(message: pb.Simulation) -> Simulation:
     if lost is not None and not math.isfinite(lost):
         raise MalformedMessageError(f"provenance: its truncation_error is {lost}")
     return Simulation(message.method, message.bond_dimension, lost)
+
+
+def _encode_pre_evaluation(made: PreEvaluation, message: pb.PreEvaluation) -> None:
+    message.decision = made.decision
+    message.expected_gain = made.expected_gain
+    message.incumbent_energy = made.incumbent_energy
+    if made.beats_incumbent is not None:
+        message.beats_incumbent = made.beats_incumbent
+
+
+def _decode_pre_evaluation(message: pb.PreEvaluation) -> PreEvaluation:
+    if message.decision not in set(SubmitDecision):
+        raise MalformedMessageError(f"provenance: no such submit decision ({message.decision[:40]})")
+    for name in ("expected_gain", "incumbent_energy"):
+        if not math.isfinite(getattr(message, name)):
+            raise MalformedMessageError(f"provenance: its {name} is {getattr(message, name)}")
+    return PreEvaluation(
+        SubmitDecision(message.decision),
+        message.expected_gain,
+        message.incumbent_energy,
+        message.beats_incumbent if message.HasField("beats_incumbent") else None,
+    )
 
 
 def _shift(at_ns: int, by_ns: int) -> int:
@@ -244,6 +270,9 @@ def _decode_provenance(message: pb.Provenance, shift_ns: int) -> Provenance:
         cached=message.cached,
         penalised=message.penalised,
         simulation=_decode_simulation(message.simulation),
+        pre_evaluation=_decode_pre_evaluation(message.pre_evaluation)
+        if message.HasField("pre_evaluation")
+        else None,
     )
 
 

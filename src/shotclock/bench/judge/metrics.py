@@ -131,6 +131,11 @@ def ratios(arm: ArmRows) -> dict[str, tuple[int, int]]:
     }
 
 
+def count_hits(calls: list[CallRow]) -> Ratio:
+    """The share of calls answered from an equal call's samples."""
+    return ratio(sum(call.cached for call in calls), len(calls))
+
+
 def as_ratio(counts: tuple[int, int]) -> Ratio:
     """The summary's record of a share."""
     return ratio(*counts)

@@ -13,6 +13,7 @@ from shotclock.bench.judge.gates import Threshold, judge, mission_gates, resolve
 from shotclock.bench.judge.ladder import find_ladder
 from shotclock.bench.judge.metrics import ArmRows, Prices
 from shotclock.bench.judge.modes import meeting
+from shotclock.bench.judge.pre_evaluation import find_pre_evaluated
 from shotclock.bench.judge.sanity import sanity
 from shotclock.bench.judge.surrogate import median_error
 from shotclock.bench.judge.verdict import verdict
@@ -41,6 +42,7 @@ class ArmFacts:
     device, calibration: of the QPU; "" if not reported
     skipped: due calls that were not made, by reason
     compared: its calls with samples beside their controls
+    caches: whether equal calls share samples
     """
 
     arm: Arm
@@ -57,6 +59,7 @@ class ArmFacts:
     calibration: str = ""
     skipped: Mapping[str, int] = field(default_factory=dict)
     compared: tuple[ComparedCall, ...] = ()
+    caches: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +214,8 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         causes=figures.counts(call.cause for call in calls if call.cause),
         meeting=meeting(arm.steps),
         ladder=find_ladder(facts.compared, facts.prices),
+        pre_evaluated=find_pre_evaluated(calls),
+        cache_hits=figures.count_hits(calls) if facts.caches else None,
         loss=figures.loss(arm, baseline, common),
         cost=figures.cost(arm, baseline, common, facts.prices, facts.charges),
     )

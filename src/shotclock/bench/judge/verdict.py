@@ -9,6 +9,7 @@ from shotclock.bench.judge.decision import FabricFigures, PlacementChoice, Worth
 from shotclock.bench.judge.ladder import describe_ladders
 from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.positive_control import compare_with_steps
+from shotclock.bench.judge.pre_evaluation import describe_pre_evaluations
 from shotclock.bench.judge.price import describe_price
 from shotclock.bench.judge.surrogate import describe_surrogates
 from shotclock.bench.judge.worth_sentences import worth_sentences
@@ -33,6 +34,7 @@ def verdict(summary: Summary) -> Verdict:
     sentences += describe_ladders(summary)
     sentences += describe_surrogates(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
+    sentences += describe_pre_evaluations(summary)
     sentences += [s for name, arm in arms.items() for s in _describe_mode(name, arm)]
     sentences += [
         s for name, arm in arms.items() for s in (*_idle(name, arm), *_describe_abandoned(name, arm))

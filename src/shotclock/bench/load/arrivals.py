@@ -141,5 +141,5 @@ def instances(
     subproblems = []
     for _ in range(count):
         upper = mask * np.triu(rng.normal(size=(n, n)), k=1)
-        subproblems.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load"))
+        subproblems.append(Subproblem(upper + upper.T, rng.normal(size=n), kind="load", fresh=True))
     return tuple(subproblems)

@@ -238,6 +238,7 @@ def describe(call: FinishedCall) -> CallRow:
     """The row of a finished call."""
     outcome = call.outcome
     provenance = outcome.provenance
+    made = provenance.pre_evaluation
     in_time = isinstance(outcome, Done) and outcome.samples.shots > 0 and not provenance.cached
     stages = (call.proposed, *provenance.stages, call.applying)
     emulated = sum(stage.emulated_ns for stage in stages)
@@ -269,6 +270,9 @@ def describe(call: FinishedCall) -> CallRow:
         bond_dimension=provenance.simulation.bond_dimension,
         truncation_error=provenance.simulation.truncation_error,
         surrogate_error=call.surrogate_error,
+        submit_decision=made.decision if made else "",
+        expected_gain=made.expected_gain if made else None,
+        beats_incumbent=made.beats_incumbent if made else None,
     )
 
 

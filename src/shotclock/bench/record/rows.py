@@ -53,6 +53,9 @@ class CallRow:
     truncation_error: the sum of the weights it cut off; None where it is not known.
     surrogate_error: relative energy error of the subproblem against the dense surrogate, over assignments
         near greedy's answer; 0 where no term was left out.
+    submit_decision: of a pre-evaluation: submit, veto or calibrate; "" where none was made.
+    expected_gain: energy by which the samples were expected to beat the incumbent; None without one.
+    beats_incumbent: whether the best raw sample did; None without one, and without samples.
     """
 
     request_id: str
@@ -82,6 +85,9 @@ class CallRow:
     bond_dimension: int = 0
     truncation_error: float | None = 0.0
     surrogate_error: float = 0.0
+    submit_decision: str = ""
+    expected_gain: float | None = None
+    beats_incumbent: bool | None = None
 
     @property
     def simulation(self) -> Simulation:
@@ -144,6 +150,9 @@ _TYPES: dict[str, pa.DataType] = {
     "simulation_method": pa.string(),
     "truncation_error": pa.float64(),
     "surrogate_error": pa.float64(),
+    "submit_decision": pa.string(),
+    "expected_gain": pa.float64(),
+    "beats_incumbent": pa.bool_(),
 }
 _LATER: dict[str, object] = {
     "optimizer_steps": 0,
@@ -152,6 +161,9 @@ _LATER: dict[str, object] = {
     "bond_dimension": 0,
     "truncation_error": None,
     "surrogate_error": 0.0,
+    "submit_decision": "",
+    "expected_gain": None,
+    "beats_incumbent": None,
 }
 """Columns that older files lack, with the value they stand for."""
 
@@ -159,7 +171,9 @@ _LATER: dict[str, object] = {
 _STAGE_COLUMNS = tuple(
     f"{stage}{suffix}" for stage in CALL_STAGES for suffix in ("_start_ns", "_ns", "_emulated_ns")
 )
-_UNITS = {"batch_loss": "loss", "eval_loss": "loss", "raw_gain": "energy", "classical_gain": "energy"}
+_UNITS = {"batch_loss": "loss", "eval_loss": "loss", "raw_gain": "energy", "classical_gain": "energy"} | {
+    "expected_gain": "energy"
+}
 _MEANINGS = {
     **meanings_of(StepRow),
     **meanings_of(CallRow),
@@ -252,11 +266,14 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
     return rows
 
 
+_NULLABLE = frozenset({"quantum_latency_ns", "truncation_error", "expected_gain", "beats_incumbent"})
+
+
 def _check_calls(path: Path, rows: pa.Table) -> None:
     """A call has all its columns; a stage has its three, or none."""
     calls = rows.filter(rows["called"])
     for name in _CALL_COLUMNS:
-        is_nullable = name in {"quantum_latency_ns", "truncation_error"}
+        is_nullable = name in _NULLABLE
         if name in calls.column_names and not is_nullable and calls[name].null_count:
             raise SettingsError(f"{path}: {name}: {calls[name].null_count:,} calls have no value")
     for stage in CALL_STAGES:

@@ -17,6 +17,7 @@ from shotclock.bench.judge import metrics as figures
 from shotclock.bench.judge.gates import Threshold, judge, resolve
 from shotclock.bench.judge.metrics import ArmRows, Prices
 from shotclock.bench.judge.modes import meeting
+from shotclock.bench.judge.pre_evaluation import find_pre_evaluated
 from shotclock.bench.judge.summarise import metric_holds
 from shotclock.bench.judge.surrogate import median_error
 from shotclock.bench.record.arm_runs import BASELINE, Arm
@@ -217,6 +218,10 @@ def _counts(
         recomputed["surrogate_error"] = median_error(calls)
     if written.causes:  # older summaries do not hold them, nor how calls met training
         recomputed["causes"] = figures.counts(call.cause for call in calls if call.cause)
+    if (made := find_pre_evaluated(calls)) is not None:
+        recomputed["pre_evaluated"] = made.model_dump()
+    if written.cache_hits is not None:
+        recomputed["cache_hits"] = figures.count_hits(calls).model_dump()
     if written.meeting is not None:
         recomputed["meeting"] = meeting(arm.steps).model_dump()
     dumped = written.model_dump()

@@ -71,7 +71,7 @@ BREAKER_STATE_OPEN: BreakerState
 BREAKER_STATE_HALF_OPEN: BreakerState
 
 class Subproblem(_message.Message):
-    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority", "report")
+    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority", "report", "fresh")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class Subproblem(_message.Message):
     CRC32C_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    FRESH_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     kind: str
     n: int
@@ -94,7 +95,8 @@ class Subproblem(_message.Message):
     crc32c: int
     priority: Priority
     report: ClientReport
-    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ...) -> None: ...
+    fresh: bool
+    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., fresh: _Optional[bool] = ...) -> None: ...
 
 class ClientReport(_message.Message):
     __slots__ = ("client", "sequence", "late", "unreachable", "fallback", "fallback_in_time")
@@ -189,7 +191,7 @@ class Simulation(_message.Message):
     def __init__(self, method: _Optional[str] = ..., bond_dimension: _Optional[int] = ..., truncation_error: _Optional[float] = ...) -> None: ...
 
 class Provenance(_message.Message):
-    __slots__ = ("provider", "emulated", "base_version", "stages", "job_id", "attempts", "template_key", "shots", "qpu_s", "raw_gain", "classical_gain", "samples_at_ns", "emulator_overrun", "sharers", "cached", "penalised", "simulation")
+    __slots__ = ("provider", "emulated", "base_version", "stages", "job_id", "attempts", "template_key", "shots", "qpu_s", "raw_gain", "classical_gain", "samples_at_ns", "emulator_overrun", "sharers", "cached", "penalised", "simulation", "pre_evaluation")
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
     BASE_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -207,6 +209,7 @@ class Provenance(_message.Message):
     CACHED_FIELD_NUMBER: _ClassVar[int]
     PENALISED_FIELD_NUMBER: _ClassVar[int]
     SIMULATION_FIELD_NUMBER: _ClassVar[int]
+    PRE_EVALUATION_FIELD_NUMBER: _ClassVar[int]
     provider: str
     emulated: bool
     base_version: int
@@ -224,7 +227,20 @@ class Provenance(_message.Message):
     cached: bool
     penalised: bool
     simulation: Simulation
-    def __init__(self, provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., base_version: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., job_id: _Optional[str] = ..., attempts: _Optional[int] = ..., template_key: _Optional[str] = ..., shots: _Optional[int] = ..., qpu_s: _Optional[float] = ..., raw_gain: _Optional[float] = ..., classical_gain: _Optional[float] = ..., samples_at_ns: _Optional[int] = ..., emulator_overrun: _Optional[bool] = ..., sharers: _Optional[int] = ..., cached: _Optional[bool] = ..., penalised: _Optional[bool] = ..., simulation: _Optional[_Union[Simulation, _Mapping]] = ...) -> None: ...
+    pre_evaluation: PreEvaluation
+    def __init__(self, provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., base_version: _Optional[int] = ..., stages: _Optional[_Iterable[_Union[StageTiming, _Mapping]]] = ..., job_id: _Optional[str] = ..., attempts: _Optional[int] = ..., template_key: _Optional[str] = ..., shots: _Optional[int] = ..., qpu_s: _Optional[float] = ..., raw_gain: _Optional[float] = ..., classical_gain: _Optional[float] = ..., samples_at_ns: _Optional[int] = ..., emulator_overrun: _Optional[bool] = ..., sharers: _Optional[int] = ..., cached: _Optional[bool] = ..., penalised: _Optional[bool] = ..., simulation: _Optional[_Union[Simulation, _Mapping]] = ..., pre_evaluation: _Optional[_Union[PreEvaluation, _Mapping]] = ...) -> None: ...
+
+class PreEvaluation(_message.Message):
+    __slots__ = ("decision", "expected_gain", "incumbent_energy", "beats_incumbent")
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_GAIN_FIELD_NUMBER: _ClassVar[int]
+    INCUMBENT_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    BEATS_INCUMBENT_FIELD_NUMBER: _ClassVar[int]
+    decision: str
+    expected_gain: float
+    incumbent_energy: float
+    beats_incumbent: bool
+    def __init__(self, decision: _Optional[str] = ..., expected_gain: _Optional[float] = ..., incumbent_energy: _Optional[float] = ..., beats_incumbent: _Optional[bool] = ...) -> None: ...
 
 class Rejection(_message.Message):
     __slots__ = ("limit", "allowed", "present", "unit", "retry_after_s")

@@ -147,8 +147,16 @@ def _of_arm(arm: ArmSummary, field: str) -> str:
             return f"{money(arm.cost.money, arm.cost.currency)}, {number(arm.cost.qpu_s)} QPU s{idle}"
         case "winners":
             return ", ".join(f"{name} {count:,}" for name, count in arm.winners.items())
+        case _:
+            return _of_calls(arm, field)
+
+
+def _of_calls(arm: ArmSummary, field: str) -> str:
+    match field:
         case "ladder" if arm.ladder is not None:
             return f"{count(arm.ladder.calls, 'call')} with samples"
+        case "pre_evaluated" if arm.pre_evaluated is not None:
+            return f"{count(arm.pre_evaluated.decided, 'call')} pre-evaluated"
         case "meeting" if arm.meeting is not None:
             return f"{arm.meeting.inline:,} inline, {arm.meeting.overlapped:,} overlapped"
         case _:
