@@ -114,9 +114,9 @@ class Answers:
         answer = best(subproblem, (nothing, *((fallback,) if fallback else ()), raw))
         now = self.clock.now_ns()
         progress.stages.append(StageTiming(Stage.POSTPROC_TIME, began, now - began))
-        if (made := progress.pre_evaluation) is not None:
-            beats = raw.energy < made.incumbent_energy - subproblem.tie_tolerance()
-            progress.pre_evaluation = replace(made, beats_incumbent=beats)
+        if (evaluation := progress.pre_evaluation) is not None:
+            beats = raw.energy < evaluation.incumbent_energy - subproblem.tie_tolerance()
+            progress.pre_evaluation = replace(evaluation, beats_incumbent=beats)
         provenance = self.provenance(
             subproblem, fallback, progress, sampled, raw_gain=nothing.energy - raw.energy
         )

@@ -135,7 +135,7 @@ class Pipeline:
             circuit = await self.synthesizer.bind(work, placement.line)
             call.progress.template_key = circuit.template.key
             self._forecast.learn(work.n, circuit)
-            made = call.progress.pre_evaluation = await self._pre_evaluator(work, circuit, shots)
+            evaluation = call.progress.pre_evaluation = await self._pre_evaluator(work, circuit, shots)
         except ProviderError as error:
             # The rest of the job can still run: one call that cannot be bound must not end the others.
             call.end(ProviderFault(str(error)))
@@ -148,10 +148,10 @@ class Pipeline:
             # The caller's mistake, so its caller gets the exception; no fallback would be right.
             call.fail(error)
         else:
-            if made is None or made.decision is not SubmitDecision.VETO:
+            if evaluation is None or evaluation.decision is not SubmitDecision.VETO:
                 return circuit
             # QPU time that cannot improve on the incumbent would only delay other calls.
-            call.end(Rejection(EXPECTED_GAIN, 0.0, made.expected_gain, "expected gain", 0.0))
+            call.end(Rejection(EXPECTED_GAIN, 0.0, evaluation.expected_gain, "expected gain", 0.0))
         return None
 
     async def _attempt(self, bound: BoundJob, fit: Fit) -> None:

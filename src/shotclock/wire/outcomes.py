@@ -221,12 +221,12 @@ def _decode_simulation(message: pb.Simulation) -> Simulation:
     return Simulation(message.method, message.bond_dimension, lost)
 
 
-def _encode_pre_evaluation(made: PreEvaluation, message: pb.PreEvaluation) -> None:
-    message.decision = made.decision
-    message.expected_gain = made.expected_gain
-    message.incumbent_energy = made.incumbent_energy
-    if made.beats_incumbent is not None:
-        message.beats_incumbent = made.beats_incumbent
+def _encode_pre_evaluation(evaluation: PreEvaluation, message: pb.PreEvaluation) -> None:
+    message.decision = evaluation.decision
+    message.expected_gain = evaluation.expected_gain
+    message.incumbent_energy = evaluation.incumbent_energy
+    if evaluation.beats_incumbent is not None:
+        message.beats_incumbent = evaluation.beats_incumbent
 
 
 def _decode_pre_evaluation(message: pb.PreEvaluation) -> PreEvaluation:

@@ -58,10 +58,10 @@ def _recall(submitted: Sequence[CallRow], calibrated: Sequence[CallRow], refused
     if not submitted:
         p = Estimate(n=0, value=0.0, lower_bound=0.0, upper_bound=0.0)
 
-    def of(found: float | None, lost: float | None) -> float | None:
-        if found is None or lost is None:
+    def of(gaining: float | None, missing: float | None) -> float | None:
+        if gaining is None or missing is None:
             return None
-        gained, missed = len(submitted) * found, refused * lost
+        gained, missed = len(submitted) * gaining, refused * missing
         return gained / (gained + missed) if gained + missed > 0 else None
 
     return Estimate(
@@ -81,27 +81,28 @@ def describe_pre_evaluations(summary: Summary) -> list[Sentence]:
     ]
 
 
-def _describe(name: str, arm: ArmSummary, made: PreEvaluated) -> str:
+def _describe(name: str, arm: ArmSummary, evaluation: PreEvaluated) -> str:
     saved = "; what that saved is unknown, as no such call ran"
-    if made.saved_qpu_s is not None:
-        saved = f", which saved about {number(made.saved_qpu_s)} QPU s"
+    if evaluation.saved_qpu_s is not None:
+        saved = f", which saved about {number(evaluation.saved_qpu_s)} QPU s"
         if arm.cost.prices is not None:
-            saved += f" ({money(made.saved_qpu_s * arm.cost.prices.qpu_second, arm.cost.currency)})"
+            saved += f" ({money(evaluation.saved_qpu_s * arm.cost.prices.qpu_second, arm.cost.currency)})"
+    decided = count(evaluation.decided, "call")
     return (
-        f"{name}: a local pre-evaluation vetoed {made.vetoed:,} of {count(made.decided, 'call')}{saved}; of "
-        f"{made.submitted:,} expected to beat greedy and no change, {word_estimate(made.precision)} did "
-        f"(precision); {_word_recall(made)}."
+        f"{name}: a local pre-evaluation vetoed {evaluation.vetoed:,} of {decided}{saved}; of "
+        f"{evaluation.submitted:,} expected to beat greedy and no change, "
+        f"{word_estimate(evaluation.precision)} did (precision); {_word_recall(evaluation)}."
     )
 
 
-def _word_recall(made: PreEvaluated) -> str:
-    if not made.missed.n and made.vetoed:
+def _word_recall(evaluation: PreEvaluated) -> str:
+    if not evaluation.missed.n and evaluation.vetoed:
         return "its recall is unknown, as no vetoed call was submitted for calibration with samples"
-    if made.recall.value is None:
+    if evaluation.recall.value is None:
         return "its recall is unknown, as no call is known to beat them"
     return (
-        f"by {count(made.missed.n, 'vetoed call')} submitted for calibration, it finds "
-        f"{word_estimate(made.recall)} of those that would (recall)"
+        f"by {count(evaluation.missed.n, 'vetoed call')} submitted for calibration, it finds "
+        f"{word_estimate(evaluation.recall)} of those that would (recall)"
     )
 
 

@@ -238,7 +238,7 @@ def describe(call: FinishedCall) -> CallRow:
     """The row of a finished call."""
     outcome = call.outcome
     provenance = outcome.provenance
-    made = provenance.pre_evaluation
+    evaluation = provenance.pre_evaluation
     in_time = isinstance(outcome, Done) and outcome.samples.shots > 0 and not provenance.cached
     stages = (call.proposed, *provenance.stages, call.applying)
     emulated = sum(stage.emulated_ns for stage in stages)
@@ -270,9 +270,9 @@ def describe(call: FinishedCall) -> CallRow:
         bond_dimension=provenance.simulation.bond_dimension,
         truncation_error=provenance.simulation.truncation_error,
         surrogate_error=call.surrogate_error,
-        submit_decision=made.decision if made else "",
-        expected_gain=made.expected_gain if made else None,
-        beats_incumbent=made.beats_incumbent if made else None,
+        submit_decision=evaluation.decision if evaluation else "",
+        expected_gain=evaluation.expected_gain if evaluation else None,
+        beats_incumbent=evaluation.beats_incumbent if evaluation else None,
     )
 
 

@@ -218,8 +218,8 @@ def _counts(
         recomputed["surrogate_error"] = median_error(calls)
     if written.causes:  # older summaries do not hold them, nor how calls met training
         recomputed["causes"] = figures.counts(call.cause for call in calls if call.cause)
-    if (made := find_pre_evaluated(calls)) is not None:
-        recomputed["pre_evaluated"] = made.model_dump()
+    if (evaluation := find_pre_evaluated(calls)) is not None:
+        recomputed["pre_evaluated"] = evaluation.model_dump()
     if written.cache_hits is not None:
         recomputed["cache_hits"] = figures.count_hits(calls).model_dump()
     if written.meeting is not None:

@@ -27,15 +27,15 @@ def rows(summary: Summary) -> list[tuple[str | Cell, ...]]:
 
 
 def _count_vetoes(arm: ArmSummary) -> tuple[Cell, ...]:
-    made = arm.pre_evaluated
-    if made is None:
+    evaluation = arm.pre_evaluated
+    if evaluation is None:
         return (Cell(NOTHING),) * 5
     return (
-        Cell(f"{made.vetoed:,}", f"of {count(made.decided, 'call')}"),
-        Cell(f"{made.submitted:,}", f"and {made.calibrated:,} for calibration"),
-        _estimate(made.precision),
-        _estimate(made.recall),
-        Cell(number(made.saved_qpu_s)),
+        Cell(f"{evaluation.vetoed:,}", f"of {count(evaluation.decided, 'call')}"),
+        Cell(f"{evaluation.submitted:,}", f"and {evaluation.calibrated:,} for calibration"),
+        _estimate(evaluation.precision),
+        _estimate(evaluation.recall),
+        Cell(number(evaluation.saved_qpu_s)),
     )
 
 
