@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,6 +25,7 @@ from fuzz import hostile_files, targets_files
 from queueing import MS, Queue, run_load
 from run_folder import write_run
 from shotclock.bench import parquet
+from shotclock.bench.columns import mark_origin
 from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
 from shotclock.bench.history.trends import as_json, read_trends
 from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
@@ -32,6 +34,9 @@ from shotclock.bench.load.judge import judge
 from shotclock.bench.load.summarise import LoadFacts, summarise
 from shotclock.bench.record.folder import environment
 from shotclock.bench.record.rows import SCHEMA
+from shotclock.bench.record.samples import SAMPLES, CallSamples, write_samples
+from shotclock.bench.verify.samples import check_samples
+from shotclock.domain.circuit import Samples
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 
 TINY = synthetic.Size(12, 2, 6, quick=True, clock="wall")
@@ -68,7 +73,19 @@ FIGURE = HistoryFigure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run folder, valid but for its report."""
     path = tmp_path_factory.mktemp("runs") / "run"
-    write_run(path, [row for row in synthetic.rows(TINY) if row.arm in ARMS])
+    rows = [row for row in synthetic.rows(TINY) if row.arm in ARMS]
+    summary = write_run(path, rows)
+    drawn = Samples(np.array([[1, 0, 0], [0, 1, 1]], np.uint8), np.array([5, 3]))
+    calls = [
+        CallSamples(
+            row.arm, row.seed, row.step, row.call.request_id, drawn, np.zeros(2), None, 0.0, "x", True
+        )
+        for row in rows
+        if row.call and row.call.in_time and row.arm == "hybrid-colocated"
+    ]
+    origin = mark_origin(summary.run_id, emulated=True)
+    write_samples(calls, {"hybrid-colocated": ("ibm_torino", "colocated")}, path / SAMPLES, origin)
+    assert not list(check_samples(path, rows, summary))
     return path
 
 
@@ -106,7 +123,7 @@ contents = {name: make() for name, make in hostile_files.CONTENTS.items()}
 targets.read_run(run), targets.read_run(load)
 before = peak_mib()
 kept = {file: file.read_bytes() for file in (run / "summary.json", run / "steps.parquet",
-                                             load / "load.json", load / "calls.parquet")}
+                                             run / "samples.parquet", load / "load.json", load / "calls.parquet")}
 for name, content in contents.items():
     print(name, flush=True)
     for target in (targets.settings_file, targets.profile_file, targets.job_records, targets.pairs_record,
@@ -238,13 +255,13 @@ def mutate_table(table: pa.Table, draw: Callable[[Any], Any]) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.parametrize("name", ["steps.parquet", "calls.parquet"])
+@pytest.mark.parametrize("name", ["steps.parquet", "calls.parquet", SAMPLES])
 @settings(max_examples=25)
 @given(data=st.data())
 def test_mutated_rows_are_one_line(
     name: str, data: st.DataObject, whole: Path, load_test: Path, tmp_path_factory: Any
 ) -> None:
-    source = whole if name == "steps.parquet" else load_test
+    source = load_test if name == "calls.parquet" else whole
     run = copytree(source, tmp_path_factory.mktemp("mutated") / "run")
     targets_files.run_file(name, mutate_table(pq.read_table(run / name), data.draw), run)
 

@@ -13,6 +13,7 @@ with atheris.instrument_imports(include=["shotclock"]):
     import fuzz_targets
     from fuzz import targets_files as files
     from shotclock.bench.record.folder import RunFolder
+    from shotclock.bench.record.samples import SAMPLES, read_samples
     from shotclock.domain.documents import refuse_contradictions
 
 Target = Callable[[bytes], object]
@@ -36,6 +37,13 @@ def steps_file(content: bytes, folder: Path) -> None:
     files.expect_one_line(read)
 
 
+def samples_file(content: bytes, folder: Path) -> None:
+    """`samples.parquet`."""
+    file = folder / SAMPLES
+    file.write_bytes(content)
+    files.expect_one_line(lambda: read_samples(file))
+
+
 OF_FILES: dict[str, Callable[[bytes, Path], None]] = {
     "settings": files.settings_file,
     "profile": files.profile_file,
@@ -43,6 +51,7 @@ OF_FILES: dict[str, Callable[[bytes, Path], None]] = {
     "pairs": files.pairs_record,
     "history": files.history_file,
     "parquet": steps_file,
+    "samples": samples_file,
 }
 
 

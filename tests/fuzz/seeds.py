@@ -115,6 +115,15 @@ def _steps() -> list[bytes]:
     return [parquet(pa.Table.from_pylist([{"step": 1, "arm": "hybrid-colocated"}], SCHEMA))]
 
 
+def _samples() -> list[bytes]:
+    import pyarrow as pa
+
+    from fuzz.hostile_files import parquet
+    from shotclock.bench.record.samples import SCHEMA
+
+    return [parquet(pa.Table.from_pylist([{"step": 1, "bitstring": "01", "count": 3}], SCHEMA))]
+
+
 MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "qasm": _programs,
     "qasm-read": _programs,
@@ -127,4 +136,5 @@ MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "pairs": lambda: [json.dumps(PAIRS).encode()],
     "history": _history,
     "parquet": _steps,
+    "samples": _samples,
 }

@@ -39,6 +39,8 @@ def test_page_and_schema_are_equal(file: str) -> None:
     ]
     assert described == read_rows(file)
     assert all(meaning for *_, meaning in described)
+    assert all(b"unit" in (field.metadata or {}) for field in FILES[file])
+    assert all(unit != "–" for _, kind, unit, _ in described if kind == "double")
 
 
 def test_the_page_names_every_stage() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pyarrow as pa
@@ -72,8 +73,23 @@ def test_no_more_rows_are_written_than_are_read(
     call: CallSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samples, "MOST_SAMPLES", 3)
-    write([call, replace(call, step=call.step + 1)], tmp_path, Origin())
-    assert read_samples(tmp_path / SAMPLES).num_rows == 2
+    calls = [replace(call, step=step) for step in range(4)]
+    assert write_samples(calls, ABOUT, tmp_path / SAMPLES, Origin()) == 3
+    kept = read_samples(tmp_path / SAMPLES)
+    assert kept.num_rows == 2
+    assert pq.read_schema(tmp_path / SAMPLES).metadata[b"calls_left_out"] == b"3"
+    assert write_samples(calls[:1], ABOUT, tmp_path / SAMPLES, Origin()) == 0
+    assert pq.read_schema(tmp_path / SAMPLES).metadata[b"calls_left_out"] == b"0"
+
+
+def test_samples_that_the_run_was_to_keep_are_missed(
+    written: tuple[Path, Summary], rows: list[StepRow], tmp_path: Path
+) -> None:
+    folder, summary = copytree(written[0], tmp_path / "run"), written[1]
+    lock = folder / "config.lock.toml"
+    lock.write_text(lock.read_text().replace("[bench]", "[bench]\nsamples = true"))
+    (folder / SAMPLES).unlink(missing_ok=True)
+    assert faults(folder, rows, summary) == ["is missing; config.lock.toml has bench.samples = true"]
 
 
 def test_each_broken_rule_is_found(

@@ -28,7 +28,7 @@ from shotclock.bench.record.drive import DrivePlan, Log, drive
 from shotclock.bench.record.folder import RunFolder, environment
 from shotclock.bench.record.hdr import write_hdr
 from shotclock.bench.record.rows import table
-from shotclock.bench.record.samples import SAMPLES, write_samples
+from shotclock.bench.record.samples import MOST_SAMPLES, SAMPLES, write_samples
 from shotclock.bench.record.trace import write_trace
 from shotclock.bench.report.run.page import write_report
 from shotclock.bench.schema import Summary
@@ -124,7 +124,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     facts = replace(facts, representative_iteration=iteration)
     facts = replace(facts, wall_s=wall_s)
     try:
-        return _write(folder, facts, log, samples=settings.bench.samples), folder
+        return _write(folder, facts, log, progress, samples=settings.bench.samples), folder
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
@@ -279,13 +279,14 @@ def _facts(
     )
 
 
-def _write(folder: RunFolder, facts: RunFacts, log: Log, *, samples: bool) -> Summary:
+def _write(folder: RunFolder, facts: RunFacts, log: Log, progress: JobProgress, *, samples: bool) -> Summary:
     emulated = tuple(arm.arm.name for arm in facts.arms if arm.emulated)
     origin = mark_origin(facts.run_id, emulated=bool(emulated), arms=emulated)
     folder.write_steps(log.steps, origin)
     if samples:
         about = {arm.arm.name: (arm.device, arm.profile or "") for arm in facts.arms}
-        write_samples(log.samples, about, folder.path / SAMPLES, origin)
+        if left_out := write_samples(log.samples, about, folder.path / SAMPLES, origin):
+            progress.phase(f"{SAMPLES}: {left_out:,} calls left out, beyond {MOST_SAMPLES:,} rows")
     summary = summarise(log.steps, facts)
     folder.write_summary(summary)
     write_hdr(log.steps, folder.path / "latency.hlog")

@@ -164,7 +164,9 @@ _TYPES: dict[str, pa.DataType] = {
 _LATER_COLUMNS = ("simulation_method", "bond_dimension", "truncation_error")
 """Those that older files lack."""
 SCHEMA = describe(
-    pa.schema([(name, _TYPES.get(name, pa.int64())) for name in _COLUMNS]), meanings_of(CallRecord), {}
+    pa.schema([(name, _TYPES.get(name, pa.int64())) for name in _COLUMNS]),
+    meanings_of(CallRecord),
+    {"truncation_error": "1"},
 )
 
 

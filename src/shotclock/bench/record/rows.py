@@ -171,8 +171,10 @@ _LATER: dict[str, object] = {
 _STAGE_COLUMNS = tuple(
     f"{stage}{suffix}" for stage in CALL_STAGES for suffix in ("_start_ns", "_ns", "_emulated_ns")
 )
-_UNITS = {"batch_loss": "loss", "eval_loss": "loss", "raw_gain": "energy", "classical_gain": "energy"} | {
-    "expected_gain": "energy"
+_UNITS = {
+    **dict.fromkeys(("batch_loss", "eval_loss"), "loss"),
+    **dict.fromkeys(("raw_gain", "classical_gain", "expected_gain"), "energy"),
+    **dict.fromkeys(("truncation_error", "surrogate_error"), "1"),
 }
 _MEANINGS = {
     **meanings_of(StepRow),

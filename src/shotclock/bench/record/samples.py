@@ -22,6 +22,8 @@ from shotclock.domain.subproblem import Float64s
 SAMPLES = "samples.parquet"
 MOST_SAMPLES = 2_000_000
 """Rows that are written and read; the default run has at most a million. Calls beyond are left out."""
+LEFT_OUT = "calls_left_out"
+"""In the file's metadata: how many calls had no room."""
 
 _MEANINGS = {
     "arm": "the arm's name.",
@@ -102,16 +104,23 @@ def keep_samples(call: FinishedCall, outcome: Done, compared: ComparedCall) -> C
 
 def write_samples(
     calls: Sequence[CallSamples], about: Mapping[str, tuple[str, str]], path: Path, origin: Origin
-) -> None:
-    """`samples.parquet`; about: device and profile of each arm."""
+) -> int:
+    """Writes `samples.parquet`; gives the number of calls left out, which its metadata say too.
+
+    about: device and profile of each arm.
+    """
     batches, rows = [], 0
     for call in calls:
         rows += len(call.samples.counts)
         if rows > MOST_SAMPLES:
             break
         batches.append(_batch(call, *about[call.arm]))
+    left_out = len(calls) - len(batches)
+    table = sign(pa.Table.from_batches(batches, SCHEMA), origin)
+    table = table.replace_schema_metadata({**table.schema.metadata, LEFT_OUT: str(left_out)})
     with files.replace(path) as file:  # Arrow itself opens no name that is not UTF-8
-        pq.write_table(sign(pa.Table.from_batches(batches, SCHEMA), origin), file, compression="zstd")
+        pq.write_table(table, file, compression="zstd")
+    return left_out
 
 
 def _batch(call: CallSamples, device: str, profile: str) -> pa.RecordBatch:

@@ -27,7 +27,7 @@ from shotclock.bench.record.samples import SAMPLES
 from shotclock.bench.schema import Cost, GateResult, Summary, UnitPrices
 from shotclock.bench.verify.contradictions import Contradiction, collect, disagreements
 from shotclock.bench.verify.findings import check_cited, check_conclusions, check_worth
-from shotclock.bench.verify.lock import check_loads, check_settings
+from shotclock.bench.verify.lock import LOCK, check_loads, check_settings
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.origin import check_origin
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
@@ -49,7 +49,7 @@ FILES = (
 SUMMARY, ROWS = "summary.json", "steps.parquet"
 MOST_LOG_BYTES = 16 * files.MIB
 MOST_TRACE_BYTES = 256 * files.MIB
-LOCK, MACHINE = "config.lock.toml", "machine.json"
+MACHINE = "machine.json"
 
 
 def check_bench(folder: Path) -> list[Contradiction]:

@@ -12,6 +12,8 @@ from shotclock.domain import documents, encoding
 from shotclock.domain.errors import SettingsError
 from shotclock.settings import load
 
+LOCK = "config.lock.toml"
+
 
 def check_loads(file: Path) -> Iterator[Contradiction]:
     """Faults that prevent `bench --config` from loading it; a missing file is reported elsewhere."""
@@ -25,12 +27,9 @@ def check_loads(file: Path) -> Iterator[Contradiction]:
 
 def check_settings(file: Path, summary: Summary) -> Iterator[Contradiction]:
     """Settings that differ from the summary's; the file's own, not those set by the environment."""
-    if not file.is_file():
+    written = _parse(file)
+    if written is None:
         return
-    try:
-        written = documents.parse_toml(encoding.read_text(file, documents.MOST_SETTINGS_BYTES))
-    except (OSError, ValueError):
-        return  # `check_loads` reports it
     run: dict[str, dict[str, object]] = {
         "bench": {"arms": sorted(summary.arms), "workload": summary.workload},
         "kernel": {"name": summary.kernel, "n": summary.n},
@@ -43,6 +42,22 @@ def check_settings(file: Path, summary: Summary) -> Iterator[Contradiction]:
         yield from disagreements(
             file.name, _select_facts(written, branch, facts), facts, branch, "the run had"
         )
+
+
+def asks_for_samples(file: Path) -> bool:
+    """Whether the run was to keep its samples."""
+    branch = (_parse(file) or {}).get("bench")
+    return isinstance(branch, dict) and branch.get("samples") is True
+
+
+def _parse(file: Path) -> dict[str, Any] | None:
+    """The file's content; None where there is none to be read, which `check_loads` reports."""
+    if not file.is_file():
+        return None
+    try:
+        return documents.parse_toml(encoding.read_text(file, documents.MOST_SETTINGS_BYTES))
+    except (OSError, ValueError):
+        return None
 
 
 def _select_facts(written: dict[str, Any], branch: str, facts: dict[str, object]) -> dict[str, object]:

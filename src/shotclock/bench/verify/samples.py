@@ -11,6 +11,7 @@ from shotclock.bench.record.rows import StepRow
 from shotclock.bench.record.samples import SAMPLES, read_samples
 from shotclock.bench.schema import Summary
 from shotclock.bench.verify.contradictions import Contradiction
+from shotclock.bench.verify.lock import LOCK, asks_for_samples
 from shotclock.bench.verify.origin import check_origin
 from shotclock.domain.errors import SettingsError
 
@@ -19,6 +20,8 @@ def check_samples(folder: Path, rows: Sequence[StepRow], summary: Summary) -> It
     """All faults; a run that was not asked for its samples has no such file, and no fault."""
     file = folder / SAMPLES
     if not file.exists():
+        if asks_for_samples(folder / LOCK):
+            yield Contradiction(SAMPLES, f"is missing; {LOCK} has bench.samples = true")
         return
     try:
         table = read_samples(file)
