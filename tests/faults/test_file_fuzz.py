@@ -123,7 +123,8 @@ contents = {name: make() for name, make in hostile_files.CONTENTS.items()}
 targets.read_run(run), targets.read_run(load)
 before = peak_mib()
 kept = {file: file.read_bytes() for file in (run / "summary.json", run / "steps.parquet",
-                                             run / "samples.parquet", load / "load.json", load / "calls.parquet")}
+                                             run / "samples.parquet",
+                                             load / "load.json", load / "calls.parquet")}
 for name, content in contents.items():
     print(name, flush=True)
     for target in (targets.settings_file, targets.profile_file, targets.job_records, targets.pairs_record,

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from shotclock.app.arms import workload_factory
 from shotclock.domain import plugin
+from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Provider
+from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.providers.scripted import ScriptedProvider
 from shotclock.settings import load
+from shotclock.training.checked import rehearse
+from shotclock.training.kernels.prune_mask import PruneMask
+from shotclock.training.kernels.qat_flip import QatFlip
+from shotclock.training.kernels.task_rounding import TaskRounding
 from shotclock.training.loops import digits_mlp
 
 MODULES = {
@@ -108,6 +116,73 @@ def test_a_users_kernel_that_is_wrong_is_one_line(name: str, kind: type[Exceptio
     with pytest.raises(kind, match=message) as caught:
         digits_mlp.build(0).kernel(name, 4)
     assert str(caught.value).startswith(f"kernel.name: {name!r}")
+
+
+class Mine:
+    """A kernel that returns what it is given; an exception is raised."""
+
+    name, loss_check = "mine", False
+
+    def __init__(self, proposed: object = None, changed: object = None) -> None:
+        self.proposed, self.changed = proposed, changed
+
+    def propose(self, base_version: int, budget_ns: int) -> Any:
+        if isinstance(self.proposed, Exception):
+            raise self.proposed
+        if isinstance(self.proposed, int):
+            n = self.proposed
+            return Proposal(Subproblem(np.zeros((n, n)), np.ones(n), budget_ns=budget_ns), None)
+        if isinstance(self.proposed, np.ndarray):
+            return Proposal(Subproblem(np.zeros((2, 2)), self.proposed, budget_ns=budget_ns), None)
+        return self.proposed
+
+    def rebuild(self, proposal: Proposal, version: int) -> Subproblem:
+        return proposal.subproblem
+
+    def delta(self, proposal: Proposal, bits: Bits, version: int) -> Any:
+        return self.changed
+
+
+def change(parameter: str) -> Delta:
+    return Delta(0, parameter, np.zeros(1, np.int64), np.zeros(1, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "message"),
+    [
+        (Mine(KeyError("layer3")), "kernel.name: 'm:f': propose on version 0 raised KeyError: 'layer3' ("),
+        (Mine(RuntimeError("no\nlayers")), "raised RuntimeError: no ("),
+        (Mine(None), "kernel.name: 'm:f': propose returned NoneType, not a Proposal"),
+        (Mine(Proposal(None, None)), "Proposal.subproblem must be a Subproblem (got a NoneType)"),  # type: ignore[arg-type]
+        (Mine(np.ones(3)), "kernel.name: 'm:f': subproblem.quadratic: must have shape (3, 3) (got (2, 2))"),
+        (Mine(np.array([1.0, np.nan])), "subproblem.linear: has NaN or infinite coefficients"),
+        (
+            Mine(Proposal(Subproblem(np.zeros((1, 1)), np.ones(1)), None)),
+            "subproblem.budget_ns must be 5 (got 0)",
+        ),
+        (Mine(5), "kernel.n: must be at least the 5 variables that 'm:f' proposes (got 4)"),
+        (Mine(4, 3), "kernel.name: 'm:f': delta returned int, not a Delta"),
+        (Mine(4, change("nope.weight")), "kernel.name: 'm:f': delta"),
+    ],
+)
+def test_a_users_kernel_that_makes_a_mistake_is_one_line_before_the_run(kernel: Mine, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        rehearse(digits_mlp.build(0), kernel, "m:f", 4, 5)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_users_kernel_that_works_is_rehearsed_in_silence() -> None:
+    workload = digits_mlp.build(0)
+    before = workload.evaluate()
+    rehearse(workload, workload.kernel("qat_flip", 6), "qat_flip", 6, 5)
+    assert workload.evaluate() == before
+
+
+@pytest.mark.parametrize("kernel", [TaskRounding, QatFlip, PruneMask])
+def test_a_kernel_needs_a_torch_model(kernel: Any) -> None:
+    with pytest.raises(SettingsError, match=r"model: must be a torch.nn.Module \(got a str\)"):
+        kernel("model", None, None, 4, 0)
 
 
 def test_a_users_kernel_gets_the_model_its_data_n_and_the_seed() -> None:

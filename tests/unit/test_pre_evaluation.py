@@ -35,25 +35,30 @@ def test_only_what_greedy_leaves_to_gain_is_submitted() -> None:
     for seed in range(60):
         subproblem = random_subproblem(8, seed)
         greedy, exact = (subproblem.energy(solver.solve(subproblem)) for solver in (Greedy(), Exact()))
-        made = decide(subproblem, 0.0)
-        assert made is not None
-        assert made.incumbent_energy == pytest.approx(min(0.0, greedy))
+        evaluation = decide(subproblem, 0.0)
+        assert evaluation is not None
+        assert evaluation.incumbent_energy == pytest.approx(min(0.0, greedy))
         if exact < greedy - 1e-9:
-            wrong += made.decision is not SUBMIT
-            assert (made.expected_gain > 0) == (made.decision is SUBMIT)
+            wrong += evaluation.decision is not SUBMIT
+            assert (evaluation.expected_gain > 0) == (evaluation.decision is SUBMIT)
         else:
             optimal += 1
-            assert (made.decision, made.expected_gain) == (VETO, 0.0)
+            assert (evaluation.decision, evaluation.expected_gain) == (VETO, 0.0)
     assert 10 <= optimal <= 50
     assert wrong <= 0.2 * (60 - optimal)
 
 
 def test_the_calibration_share_depends_on_the_content_alone() -> None:
     zero = Subproblem(np.zeros((3, 3)), np.zeros(3))
-    assert [made.decision for share in (0.0, 1.0) if (made := decide(zero, share))] == [VETO, CALIBRATE]
-    asked = [random_subproblem(3, seed) for seed in range(400)]
-    drawn = [draw(subproblem) for subproblem in asked]
-    again = [replace(each, request_id="retry", base_version=9, offset=1.0, fresh=True) for each in asked]
+    assert [evaluation.decision for share in (0.0, 1.0) if (evaluation := decide(zero, share))] == [
+        VETO,
+        CALIBRATE,
+    ]
+    subproblems = [random_subproblem(3, seed) for seed in range(400)]
+    drawn = [draw(subproblem) for subproblem in subproblems]
+    again = [
+        replace(each, request_id="retry", base_version=9, offset=1.0, fresh=True) for each in subproblems
+    ]
     assert [draw(subproblem) for subproblem in again] == drawn
     assert 20 <= sum(each < 0.1 for each in drawn) <= 60
 
@@ -77,20 +82,20 @@ def calls(*groups: tuple[SubmitDecision, bool | None, int]) -> list[CallRow]:
 
 
 def test_precision_recall_and_savings_by_hand() -> None:
-    made = find_pre_evaluated(
+    evaluation = find_pre_evaluated(
         calls((SUBMIT, True, 15), (SUBMIT, False, 5), (SUBMIT, None, 2), (VETO, None, 90))
         + calls((CALIBRATE, True, 1), (CALIBRATE, False, 9))
     )
-    assert made is not None
-    assert (made.submitted, made.vetoed, made.calibrated) == (22, 90, 10)
-    assert (made.precision.value, made.precision.n) == (0.75, 20)
-    assert (made.missed.value, made.missed.n) == (0.1, 10)
+    assert evaluation is not None
+    assert (evaluation.submitted, evaluation.vetoed, evaluation.calibrated) == (22, 90, 10)
+    assert (evaluation.precision.value, evaluation.precision.n) == (0.75, 20)
+    assert (evaluation.missed.value, evaluation.missed.n) == (0.1, 10)
     # 22 · 0.75 gains found, 100 · 0.1 missed
-    assert made.recall.value == pytest.approx(16.5 / 26.5)
-    assert made.recall.lower_bound is not None
-    assert made.recall.upper_bound is not None
-    assert 0.0 < made.recall.lower_bound < 16.5 / 26.5 < made.recall.upper_bound < 1.0
-    assert made.saved_qpu_s == pytest.approx(9.0)
+    assert evaluation.recall.value == pytest.approx(16.5 / 26.5)
+    assert evaluation.recall.lower_bound is not None
+    assert evaluation.recall.upper_bound is not None
+    assert 0.0 < evaluation.recall.lower_bound < 16.5 / 26.5 < evaluation.recall.upper_bound < 1.0
+    assert evaluation.saved_qpu_s == pytest.approx(9.0)
 
 
 UNKNOWN = (None, None, None)
@@ -118,7 +123,7 @@ def test_the_unknown_is_never_zero() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("evaluation", "message"),
     [
         (
             find_pre_evaluated(calls((SUBMIT, True, 3), (SUBMIT, False, 1), (VETO, None, 5))),
@@ -139,10 +144,10 @@ def test_the_unknown_is_never_zero() -> None:
         ),
     ],
 )
-def test_the_verdict_says_it(made: PreEvaluated, said: str) -> None:
+def test_the_verdict_says_it(evaluation: PreEvaluated, message: str) -> None:
     summary = synthetic.summary(synthetic.rows(synthetic.SMALL), synthetic.SMALL)
     name = "hybrid-colocated-protected"
-    arms = {name: summary.arms[name].model_copy(update={"pre_evaluated": made})}
+    arms = {name: summary.arms[name].model_copy(update={"pre_evaluated": evaluation})}
     (sentence,) = describe_pre_evaluations(summary.model_copy(update={"arms": arms}))
-    assert said in sentence.text
+    assert message in sentence.text
     assert sentence.figures == (f"{name}.pre_evaluated",)

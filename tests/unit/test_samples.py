@@ -75,8 +75,8 @@ def test_no_more_rows_are_written_than_are_read(
     monkeypatch.setattr(samples, "MOST_SAMPLES", 3)
     calls = [replace(call, step=step) for step in range(4)]
     assert write_samples(calls, ABOUT, tmp_path / SAMPLES, Origin()) == 3
-    kept = read_samples(tmp_path / SAMPLES)
-    assert kept.num_rows == 2
+    table = read_samples(tmp_path / SAMPLES)
+    assert table.num_rows == 2
     assert pq.read_schema(tmp_path / SAMPLES).metadata[b"calls_left_out"] == b"3"
     assert write_samples(calls[:1], ABOUT, tmp_path / SAMPLES, Origin()) == 0
     assert pq.read_schema(tmp_path / SAMPLES).metadata[b"calls_left_out"] == b"0"

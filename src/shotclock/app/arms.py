@@ -50,6 +50,7 @@ from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.solvers.greedy import Greedy
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training.aggregator import Aggregator
+from shotclock.training.checked import rehearse
 from shotclock.training.kernels.sparsified import Sparsified
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
 
@@ -133,7 +134,9 @@ class Builder:
         )
         plugin.check(WORKLOAD, settings.bench.workload, kernel, Kernel)
         self._couplings: dict[str, tuple[Pair, ...]] = {}
-        self._sparsify(kernel, settings.quantum.device).propose(0, 0)
+        sparsified = self._sparsify(kernel, settings.quantum.device)
+        budget_ns = round(settings.quantum.budget_ms * NS_PER_MS)
+        rehearse(first, sparsified, branch.name, branch.n, budget_ns)
         self.samples_per_step = first.samples_per_step
 
     def close(self) -> None:

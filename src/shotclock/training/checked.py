@@ -6,12 +6,35 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from shotclock.domain import plugin
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.errors import KernelError, SettingsError, ShotclockError
-from shotclock.domain.ports import Kernel
+from shotclock.domain.errors import DeltaError, KernelError, SettingsError, ShotclockError
+from shotclock.domain.plural import with_article
+from shotclock.domain.ports import Kernel, Workload
 from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training.kernels.stateful import Stateful
+
+
+def rehearse(workload: Workload, kernel: Kernel, name: str, n: int, budget_ns: int) -> None:
+    """Makes a first proposal, and tries the delta of an answer that changes nothing, before a run needs them.
+
+    name, n: the settings `kernel.name` and `kernel.n`. Raises SettingsError with the kernel's mistake.
+    """
+    validating = ValidatingKernel(kernel)
+    try:
+        proposal = validating.propose(0, budget_ns)
+        variables = proposal.subproblem.n
+        if variables > n:
+            raise SettingsError(
+                f"kernel.n: must be at least the {variables} variables that {name!r} proposes (got {n})"
+            )
+        validating.rebuild(proposal, 0)
+        workload.probe(validating.delta(proposal, np.zeros(variables, np.uint8), 0))
+    except (KernelError, DeltaError) as error:
+        mistake = str(error).removeprefix(f"kernel '{kernel.name}': ")
+        raise SettingsError(f"kernel.name: {name!r}: {mistake}") from error
 
 
 class ValidatingKernel:
@@ -32,10 +55,13 @@ class ValidatingKernel:
         """See `Kernel.propose`."""
         with self._translate_errors(f"propose on version {base_version}"):
             proposal = self._kernel.propose(base_version, budget_ns)
-        if not isinstance(proposal, Proposal) or not isinstance(proposal.subproblem, Subproblem):
+        if not isinstance(proposal, Proposal):
             raise KernelError(
                 f"kernel '{self.name}': propose returned {type(proposal).__name__}, not a Proposal"
             )
+        if not isinstance(proposal.subproblem, Subproblem):
+            what = with_article(type(proposal.subproblem).__name__)
+            raise KernelError(f"kernel '{self.name}': Proposal.subproblem must be a Subproblem (got {what})")
         self._check_equal("base_version", proposal.subproblem.base_version, base_version)
         self._check_equal("budget_ns", proposal.subproblem.budget_ns, budget_ns)
         return proposal
@@ -103,5 +129,5 @@ class ValidatingKernel:
             raise KernelError(f"kernel '{self.name}': {error}") from error
         except Exception as error:
             raise KernelError(
-                f"kernel '{self.name}': {what} raised {type(error).__name__}: {error}"
+                f"kernel '{self.name}': {what} raised {plugin.describe_error(error)}"
             ) from error

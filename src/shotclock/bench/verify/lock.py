@@ -51,7 +51,7 @@ def asks_for_samples(file: Path) -> bool:
 
 
 def _parse(file: Path) -> dict[str, Any] | None:
-    """The file's content; None where there is none to be read, which `check_loads` reports."""
+    """The file's content; None if it cannot be read, which `check_loads` reports."""
     if not file.is_file():
         return None
     try:

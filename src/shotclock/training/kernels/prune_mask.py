@@ -28,6 +28,7 @@ from shotclock.training.kernels.price import UnitPrice, price_of
 from shotclock.training.kernels.stateful import Turns
 from shotclock.training.kernels.surrogate import Quadratic
 from shotclock.training.kernels.to_host import to_host
+from shotclock.training.layers.parameters import check_model
 from shotclock.training.layers.unit_gate import UnitGate
 
 CURVATURE_BATCH = 512
@@ -75,6 +76,7 @@ class PruneMask(Turns):
         self, model: nn.Module, inputs: Tensor, targets: Tensor, n: int, seed: int, keep: float = 0.5
     ) -> None:
         super().__init__(seed)
+        check_model(model)
         self._model = model
         self._inputs = inputs
         self._targets = targets

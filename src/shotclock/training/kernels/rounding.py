@@ -28,6 +28,7 @@ from shotclock.domain.subproblem import Bits, Subproblem
 from shotclock.training.kernels.surrogate import Quadratic
 from shotclock.training.kernels.to_host import to_host
 from shotclock.training.layers.activations import Activations
+from shotclock.training.layers.parameters import check_model
 from shotclock.training.layers.rounded import RoundedLinear
 
 DAMPING = 1e-6
@@ -64,6 +65,7 @@ class Rounding:
     loss_check = False
 
     def __init__(self, model: nn.Module, activations: Activations, n: int, seed: int) -> None:
+        check_model(model)
         self._activations = activations
         self._n = n
         self._rng = np.random.default_rng(seed)

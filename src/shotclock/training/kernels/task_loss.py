@@ -14,6 +14,7 @@ from shotclock.training.kernels.curvature import gauss_newton, slope
 from shotclock.training.kernels.stateful import Turns
 from shotclock.training.kernels.surrogate import Quadratic
 from shotclock.training.kernels.to_host import to_host
+from shotclock.training.layers.parameters import check_model
 
 CURVATURE_BATCH = 512
 
@@ -40,6 +41,7 @@ class TaskLoss(Turns, Generic[L]):
         self, model: nn.Module, layer: type[L], inputs: Tensor, targets: Tensor, n: int, seed: int
     ) -> None:
         super().__init__(seed)
+        check_model(model)
         self._model = model
         self._inputs = inputs
         self._targets = targets

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import DeltaError, SettingsError
+from shotclock.domain.plural import with_article
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +23,12 @@ class ParameterChange:
     parameter: Tensor
     indices: Tensor
     by: Tensor
+
+
+def check_model(model: object) -> None:
+    """Raises SettingsError on what is not a torch model."""
+    if not isinstance(model, nn.Module):
+        raise SettingsError(f"model: must be a torch.nn.Module (got {with_article(type(model).__name__)})")
 
 
 @torch.no_grad()
