@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shotclock.bench.report.kit.compose import Composed
 from shotclock.bench.report.kit.grid import Grid
-from shotclock.bench.report.kit.panel import Composed
 
 
 @dataclass(frozen=True, slots=True)

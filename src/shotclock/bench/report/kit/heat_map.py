@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import altair as alt
 
 from shotclock.bench.report.kit.arm_styles import INK
+from shotclock.bench.report.kit.compose import Composed, lay_over, stack
 from shotclock.bench.report.kit.latency_samples import log_ms
-from shotclock.bench.report.kit.panel import Axis, Composed, Panel, Row, data, rule, with_title
+from shotclock.bench.report.kit.panel import Axis, Panel, Row, data, rule, with_title
 
 _COLUMNS, _ROWS = 72, 40
 _WIDTH, _HEIGHT = 680, 280
@@ -69,8 +70,8 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
     )
     frame = Panel((), Axis(0, end_s, (), (), ""), heat.y, _WIDTH, _HEIGHT, "", stepped=False)
     limit_ms, words = heat.limit
-    body = alt.LayerChart(
-        layer=[
+    body = lay_over(
+        [
             alt.Chart(data(cells))
             .mark_rect(color=INK)
             .encode(
@@ -81,8 +82,10 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
                 opacity=ink,
             ),
             *rule(log_ms(limit_ms), words, frame),
-        ]
-    ).properties(width=_WIDTH, height=_HEIGHT)
+        ],
+        width=_WIDTH,
+        height=_HEIGHT,
+    )
     chart: Composed = body
     if missed:
         strip = (
@@ -96,7 +99,7 @@ def heat_map(heat: Heat, subtitle: Sequence[str]) -> Composed:
             )
             .properties(width=_WIDTH, height=_MISSED_PX)
         )
-        chart = alt.vconcat(strip, body, spacing=6)
+        chart = stack([strip, body], spacing=6)
     return with_title(chart, heat.title, subtitle)
 
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shotclock.bench.numbers import NOTHING, ms
+from shotclock.bench.report.kit.compose import Composed
 from shotclock.bench.report.kit.grid import Grid, plain
 from shotclock.bench.report.kit.heat_map import Heat, Instant, heat_map
 from shotclock.bench.report.kit.latency_samples import MISSION_MS, LatencySample, log_ms_axis
-from shotclock.bench.report.kit.panel import Composed
 from shotclock.bench.schema import Summary
 
 _PARTS = 10

@@ -15,6 +15,7 @@ from typing import Any
 import altair as alt
 
 from shotclock.bench.report.kit.arm_styles import FONT, INK, Look
+from shotclock.bench.report.kit.compose import Composed, lay_over
 
 LABEL_GAP_PX = 15.0
 LABEL_AT_PX = 34.0
@@ -101,7 +102,6 @@ class Panel:
 
 
 Row = dict[str, str | float]
-Composed = alt.HConcatChart | alt.LayerChart | alt.VConcatChart
 """What a whole figure may be."""
 
 
@@ -287,7 +287,7 @@ def draw(panel: Panel, looks: dict[str, Look], rules: Sequence[alt.Chart] = ()) 
     if panel.labelled:
         layers += _names(panel, use)
     title = alt.TitleParams(panel.title, anchor="start", fontSize=12, fontWeight="bold", offset=14)
-    return alt.LayerChart(layer=layers, width=panel.width, height=panel.height, title=title)
+    return lay_over(layers, width=panel.width, height=panel.height, title=title)
 
 
 def with_title(chart: Composed, title: str, subtitle: Sequence[str]) -> Composed:

@@ -11,7 +11,7 @@ import vl_convert
 from altair.utils import schemapi
 
 from shotclock.bench.report.kit.arm_styles import INK
-from shotclock.bench.report.kit.panel import Composed
+from shotclock.bench.report.kit.compose import Composed
 
 _ROOT = re.compile(r"<svg\b[^>]*?>")
 _WIDTH = re.compile(r'\bwidth="([\d.]+)"')

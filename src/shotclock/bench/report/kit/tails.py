@@ -10,8 +10,9 @@ import altair as alt
 
 from shotclock.bench.numbers import round_percent
 from shotclock.bench.report.kit.arm_styles import Look
+from shotclock.bench.report.kit.compose import Composed, stack
 from shotclock.bench.report.kit.latency_samples import MISSION_MS, LatencySample, log_ms, log_ms_axis
-from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
+from shotclock.bench.report.kit.panel import Axis, Curve, Panel, draw, rule, with_title
 from shotclock.bench.stats.statistics import QUANTILES, allowance
 
 _TICKS = ((0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (0.95, "95 %"), (0.99, "99 %"), (0.999, "99.9 %"))
@@ -82,7 +83,7 @@ def tail_latency(
         )
         if samples
     ]
-    return with_title(alt.vconcat(*panels, spacing=34), "Tail latency", subtitle)
+    return with_title(stack(panels, spacing=34), "Tail latency", subtitle)
 
 
 def _steps(sample: LatencySample, x: Axis) -> Curve:

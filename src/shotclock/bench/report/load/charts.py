@@ -9,12 +9,13 @@ from shotclock.bench.load.records import CLASSES, CallRecord
 from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile
 from shotclock.bench.numbers import ms, number
 from shotclock.bench.report.kit.arm_styles import looks
+from shotclock.bench.report.kit.compose import Composed
 from shotclock.bench.report.kit.figure import Figure
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.heat_map import Heat, Instant, heat_map
 from shotclock.bench.report.kit.latency_samples import LatencySample, log_ms, log_ms_axis
 from shotclock.bench.report.kit.over_time import over_time_grid
-from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
+from shotclock.bench.report.kit.panel import Axis, Curve, Panel, draw, rule, with_title
 from shotclock.bench.report.kit.tails import ChartText, distribution
 from shotclock.bench.report.kit.wording import SYMBOLS
 from shotclock.bench.report.load.wording import mark_of_load, select_gated_tail, tail_words

@@ -9,8 +9,9 @@ from shotclock.bench.analysis import Ceiling
 from shotclock.bench.judge.amdahl import speed_up
 from shotclock.bench.numbers import number, percent
 from shotclock.bench.report.kit.arm_styles import Look
+from shotclock.bench.report.kit.compose import Composed
 from shotclock.bench.report.kit.grid import Grid, plain
-from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, draw, rule, with_title
+from shotclock.bench.report.kit.panel import Axis, Curve, Panel, draw, rule, with_title
 
 _WIDTH, _HEIGHT = 600, 290
 _FASTEST = 1_000.0

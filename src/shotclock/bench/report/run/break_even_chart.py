@@ -13,8 +13,9 @@ from shotclock.bench.numbers import number, span
 from shotclock.bench.record.arm_runs import CONTROL
 from shotclock.bench.report.kit.arm_styles import INK, Look
 from shotclock.bench.report.kit.axes import logarithmic, power
+from shotclock.bench.report.kit.compose import Composed, lay_over, set_beside, stack
 from shotclock.bench.report.kit.label_layout import Frame, freest, stack_labels
-from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
+from shotclock.bench.report.kit.panel import Axis, Row, data, with_title
 from shotclock.bench.report.run.break_even_table import no_gain, word_prices
 
 _WIDTH, _GAP, _HEIGHT, _COLUMNS = 714, 24, 280, 3
@@ -65,11 +66,11 @@ def draw_break_even(break_even: BreakEven, faces: dict[str, Look], subtitle: Seq
         for place, cost in enumerate(break_even.quantum)
     ]
     rows = [
-        alt.hconcat(*panels[first : first + _COLUMNS], spacing=_GAP)
+        set_beside(panels[first : first + _COLUMNS], spacing=_GAP)
         for first in range(0, len(panels), _COLUMNS)
     ]
     lines = [*subtitle, f"at {word_prices(break_even.prices)}", *no_gain(break_even)]
-    return with_title(alt.vconcat(*rows, spacing=30), "Break-even: round trip against price", lines)
+    return with_title(stack(rows, spacing=30), "Break-even: round trip against price", lines)
 
 
 def _lines(break_even: BreakEven, call_cost: CallCost) -> list[Equal]:
@@ -142,7 +143,7 @@ def _panel(break_even: BreakEven, cost: CallCost, face: Look, frame: Frame, *, f
         subtitleFontSize=10,
         offset=8,
     )
-    return alt.LayerChart(layer=layers, width=frame.width, height=frame.height, title=title)
+    return lay_over(layers, width=frame.width, height=frame.height, title=title)
 
 
 def _label_lines(break_even: BreakEven, cost: CallCost, frame: Frame) -> list[Course]:

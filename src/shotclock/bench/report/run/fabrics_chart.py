@@ -10,8 +10,9 @@ import altair as alt
 from shotclock.bench.numbers import limit, limit_ms, ms
 from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.axes import logarithmic
+from shotclock.bench.report.kit.compose import Composed, lay_over, set_beside, stack
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
-from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
+from shotclock.bench.report.kit.panel import Axis, Row, data, with_title
 from shotclock.bench.report.run.fabrics_table import MEAN, FabricColumn
 
 _WIDTH, _VALUES_PX, _ROW_PX, _COLUMNS = 740, 82, 18, 3
@@ -38,10 +39,9 @@ def draw_fabrics(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Compos
         _panel(fabric, x, width, has_labels=place % _COLUMNS == 0) for place, fabric in enumerate(fabrics)
     ]
     rows = [
-        alt.hconcat(*panels[first : first + _COLUMNS], spacing=22)
-        for first in range(0, len(panels), _COLUMNS)
+        set_beside(panels[first : first + _COLUMNS], spacing=22) for first in range(0, len(panels), _COLUMNS)
     ]
-    return with_title(alt.vconcat(_key(), *rows, spacing=22), "Fabrics side by side", subtitle)
+    return with_title(stack([_key(), *rows], spacing=22), "Fabrics side by side", subtitle)
 
 
 def _panel(fabric: FabricColumn, axis: Axis, width: int, *, has_labels: bool) -> alt.LayerChart:
@@ -67,7 +67,7 @@ def _panel(fabric: FabricColumn, axis: Axis, width: int, *, has_labels: bool) ->
     title = alt.TitleParams(
         fabric.arm, subtitle=fabric.gate, anchor="start", fontSize=12, subtitleFontSize=10, offset=14
     )
-    return alt.LayerChart(layer=layers, width=width, height=_ROW_PX * len(order), title=title)
+    return lay_over(layers, width=width, height=_ROW_PX * len(order), title=title)
 
 
 def _at(value_ms: float) -> float:
@@ -159,7 +159,7 @@ def _key() -> alt.LayerChart:
             x=text, y=middle, text=alt.Text("words:N")
         ),
     ]
-    return alt.LayerChart(layer=layers, width=width, height=12)
+    return lay_over(layers, width=width, height=12)
 
 
 def _dot(chart: alt.Chart) -> alt.Chart:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import altair as alt
-
 from shotclock.bench.analysis import LossCurve, LossPoint
 from shotclock.bench.numbers import number
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.axes import linear
+from shotclock.bench.report.kit.compose import Composed, set_beside
 from shotclock.bench.report.kit.grid import Cell, Grid
-from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
+from shotclock.bench.report.kit.panel import Panel, draw, with_title
 from shotclock.bench.report.run.loss_axes import course_grid, curve, loss_axis, make_spending_axis
 
 _WIDE, _NARROW, _HEIGHT = 500, 220, 300
@@ -47,7 +46,7 @@ def draw_losses(curves: Sequence[LossCurve], looks: dict[str, Look], subtitle: S
         labelled=False,
         y_words=False,
     )
-    both = alt.hconcat(draw(left, looks), draw(right, looks), spacing=24)
+    both = set_beside([draw(left, looks), draw(right, looks)], spacing=24)
     return with_title(both, "Held-out loss", subtitle)
 
 

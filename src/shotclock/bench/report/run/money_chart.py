@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from shotclock.bench.analysis import LossCurve, LossPoint, SecondPrices
 from shotclock.bench.numbers import money, number
 from shotclock.bench.report.kit.arm_styles import Look
+from shotclock.bench.report.kit.compose import Composed
 from shotclock.bench.report.kit.grid import Cell, Grid
-from shotclock.bench.report.kit.panel import Composed, Panel, draw, with_title
+from shotclock.bench.report.kit.panel import Panel, draw, with_title
 from shotclock.bench.report.run.break_even_table import word_prices
 from shotclock.bench.report.run.loss_axes import course_grid, curve, loss_axis, make_spending_axis
 

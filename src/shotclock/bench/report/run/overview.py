@@ -12,9 +12,10 @@ from shotclock.bench.numbers import NOTHING, limit_ms, ms, number
 from shotclock.bench.record.arm_runs import BASELINE, HYBRID
 from shotclock.bench.report.kit.arm_styles import INK
 from shotclock.bench.report.kit.axes import logarithmic
+from shotclock.bench.report.kit.compose import Composed, lay_over
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
-from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
+from shotclock.bench.report.kit.panel import Axis, Row, data, with_title
 from shotclock.bench.report.kit.wording import QUANTILES, quantile
 from shotclock.bench.schema import Latency, Percentile, Summary
 from shotclock.domain.stages import Stage
@@ -133,7 +134,7 @@ def draw_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> Compose
         *mark_latencies(rows, axis, y),
         _write_notes(rows, y),
     ]
-    chart = alt.LayerChart(layer=layers, width=_LATENCY_PX, height=_ROW_PX * len(rows))
+    chart = lay_over(layers, width=_LATENCY_PX, height=_ROW_PX * len(rows))
     return with_title(chart, LATENCY_TITLE, [*subtitle, LATENCY_LEGEND])
 
 

@@ -11,8 +11,9 @@ import altair as alt
 
 from shotclock.bench.numbers import limit_ms
 from shotclock.bench.report.kit.arm_styles import INK, Look
+from shotclock.bench.report.kit.compose import Composed, lay_over, stack
 from shotclock.bench.report.kit.latency_samples import MISSION_MS
-from shotclock.bench.report.kit.panel import Composed, Row, data, with_title
+from shotclock.bench.report.kit.panel import Row, data, with_title
 from shotclock.bench.report.run.overview import (
     LATENCY_LEGEND,
     LATENCY_TITLE,
@@ -46,7 +47,7 @@ def draw_narrow_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> 
         _write(names, y, weight="bold"),
         _write(notes, y),
     ]
-    chart = alt.LayerChart(layer=layers, width=_WIDTH_PX, height=_BAND_PX * len(bands))
+    chart = lay_over(layers, width=_WIDTH_PX, height=_BAND_PX * len(bands))
     legend = f"{LATENCY_LEGEND}; vertical line: {limit_ms(MISSION_MS)} limit"
     return with_title(chart, LATENCY_TITLE, _fold([*subtitle, legend]))
 
@@ -54,7 +55,7 @@ def draw_narrow_latency(rows: Sequence[LatencyRow], subtitle: Sequence[str]) -> 
 def draw_narrow_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[str]) -> Composed:
     """The losses above the speeds."""
     losses, speeds = (_draw_panel(find(summary), faces) for find in (find_losses, find_speeds))
-    return with_title(alt.vconcat(losses, speeds, spacing=24), TITLE, _fold(subtitle))
+    return with_title(stack([losses, speeds], spacing=24), TITLE, _fold(subtitle))
 
 
 def _draw_panel(panel: TrainingPanel, faces: dict[str, Look]) -> alt.LayerChart:
@@ -68,7 +69,7 @@ def _draw_panel(panel: TrainingPanel, faces: dict[str, Look]) -> alt.LayerChart:
         _write(names, y, weight="bold"),
         _write(notes, y),
     ]
-    return alt.LayerChart(layer=layers, width=_WIDTH_PX, height=_BAND_PX * len(bands))
+    return lay_over(layers, width=_WIDTH_PX, height=_BAND_PX * len(bands))
 
 
 def _encode_bands(bands: Sequence[str], field: str = "row") -> alt.Y:

@@ -12,8 +12,9 @@ from shotclock.bench.numbers import NOTHING, number
 from shotclock.bench.record.arm_runs import BASELINE
 from shotclock.bench.report.kit.arm_styles import INK, Look
 from shotclock.bench.report.kit.axes import about_all, linear
+from shotclock.bench.report.kit.compose import Composed, lay_over
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
-from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
+from shotclock.bench.report.kit.panel import Axis, Row, data, with_title
 
 _WIDTH, _ROW_PX, _SPREAD_PX = 520, 46, 26
 
@@ -40,8 +41,7 @@ def draw_paired_seeds(
     x = linear(
         *about_all(values, 0.05), 7, f"held-out loss minus {BASELINE}'s, same seed (below 0: learnt more)"
     )
-    chart = alt.LayerChart(layer=_layers(differences, faces, x))
-    chart = chart.properties(width=_WIDTH, height=_ROW_PX * len(differences))
+    chart = lay_over(_layers(differences, faces, x), width=_WIDTH, height=_ROW_PX * len(differences))
     return with_title(chart, "Held-out loss, paired by seed", subtitle)
 
 

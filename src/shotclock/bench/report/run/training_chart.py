@@ -13,8 +13,9 @@ from shotclock.bench.numbers import NOTHING, number, percent
 from shotclock.bench.record.arm_runs import BASELINE
 from shotclock.bench.report.kit.arm_styles import INK, Look
 from shotclock.bench.report.kit.axes import about_all, linear, logarithmic
+from shotclock.bench.report.kit.compose import Composed, lay_over, set_beside
 from shotclock.bench.report.kit.grid import Cell, Grid, plain
-from shotclock.bench.report.kit.panel import Axis, Composed, Row, data, with_title
+from shotclock.bench.report.kit.panel import Axis, Row, data, with_title
 from shotclock.bench.report.kit.wording import mark_arm
 from shotclock.bench.report.run.overview import encode_x
 from shotclock.bench.schema import ArmSummary, Summary
@@ -104,7 +105,7 @@ def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[s
     """Left the loss at the last common step with its least and most over seeds; right the speeds."""
     left = _draw_panel(find_losses(summary), faces, _LOSS_PX, has_names=True)
     right = _draw_panel(find_speeds(summary), faces, _SPEED_PX, has_names=False)
-    return with_title(alt.hconcat(left, right, spacing=56), TITLE, subtitle)
+    return with_title(set_beside([left, right], spacing=56), TITLE, subtitle)
 
 
 def _draw_panel(
@@ -118,7 +119,7 @@ def _draw_panel(
         *panel.mark(faces, y),
         text.encode(x=alt.value(width_px), y=y, text=alt.Text("words:N")),
     ]
-    return alt.LayerChart(layer=layers, width=width_px, height=_ROW_PX * len(arms))
+    return lay_over(layers, width=width_px, height=_ROW_PX * len(arms))
 
 
 def tabulate_training(summary: Summary) -> Grid:

@@ -20,7 +20,8 @@ from shotclock.bench.judge.shares import HAND_OVER
 from shotclock.bench.numbers import ms
 from shotclock.bench.record.rows import CALL_STAGES
 from shotclock.bench.report.kit.arm_styles import INK
-from shotclock.bench.report.kit.panel import Composed, Row, data, with_title
+from shotclock.bench.report.kit.compose import Composed, lay_over, set_in_columns, stack
+from shotclock.bench.report.kit.panel import Row, data, with_title
 from shotclock.bench.schema import Summary
 from shotclock.domain.stages import Stage
 
@@ -176,8 +177,7 @@ def _panel(fall: Fall, *, stages: bool) -> alt.LayerChart:
         fontSize=12,
         offset=6,
     )
-    size = {"width": _WIDTH, "height": _ROW_PX * len(order)}
-    return alt.LayerChart(layer=[*bars, words]).properties(title=title, **size)
+    return lay_over([*bars, words], title=title, width=_WIDTH, height=_ROW_PX * len(order))
 
 
 def _describe_fall(fall: Fall) -> str:
@@ -204,8 +204,8 @@ def _length(value_ms: float) -> str:
 def draw_waterfalls(arm_falls: list[Fall], subtitle: Sequence[str]) -> Composed:
     """Two panels a row with the same stages on the same lines; each has its own time scale."""
     panels = [_panel(fall, stages=number % 2 == 0) for number, fall in enumerate(arm_falls)]
-    grid = alt.concat(*panels, columns=2, spacing={"row": 26, "column": 36})
-    return with_title(alt.vconcat(_key(), grid, spacing=20), "Mean time of a call by stage, ms", subtitle)
+    grid = set_in_columns(panels, columns=2, spacing=(26, 36))
+    return with_title(stack([_key(), grid], spacing=20), "Mean time of a call by stage, ms", subtitle)
 
 
 def _key() -> alt.LayerChart:
@@ -229,7 +229,7 @@ def _key() -> alt.LayerChart:
         x=alt.X("end:Q"), y=alt.value(6), text=alt.Text("words:N")
     )
     fills = [bar.encode(x=x, x2=alt.X2("end:Q"), y=alt.value(6)) for bar in _bars(base)]
-    return alt.LayerChart(layer=[*fills, words], width=2 * _WIDTH, height=12)
+    return lay_over([*fills, words], width=2 * _WIDTH, height=12)
 
 
 def _bars(base: alt.Chart) -> list[alt.Chart]:

@@ -9,7 +9,8 @@ import altair as alt
 from shotclock.bench.compare.several import WHOLE, Several
 from shotclock.bench.compare.several import Row as Compared
 from shotclock.bench.report.kit.arm_styles import INK, Look, looks
-from shotclock.bench.report.kit.panel import Composed, Row, data, with_title
+from shotclock.bench.report.kit.compose import Composed, lay_over, stack
+from shotclock.bench.report.kit.panel import Row, data, with_title
 
 _WIDTH, _ROW_PX = 600, 17
 _LEAST_REACH = 1.0
@@ -43,7 +44,7 @@ def scatter(several: Several, subtitle: Sequence[str]) -> Composed | None:
         _panel(name, rows, several, faces, _axis(_ROOM * reach, titled=name == last))
         for name, rows in panels.items()
     ]
-    chart = alt.vconcat(*drawn, spacing=18)
+    chart = stack(drawn, spacing=18)
     return with_title(chart, "How far the runs lie apart", subtitle)
 
 
@@ -96,4 +97,4 @@ def _panel(
     layers = [zero, bar.encode(x=x, x2=alt.X2("x2:Q"), y=y), dot.encode(x=x, y=y, color=colour, shape=shape)]
     title = alt.TitleParams(name, anchor="start", fontSize=12, fontWeight="bold", offset=6)
     height = _ROW_PX * len(rows)
-    return alt.LayerChart(layer=layers, width=_WIDTH, height=height, title=title)
+    return lay_over(layers, width=_WIDTH, height=height, title=title)

@@ -10,7 +10,8 @@ from shotclock.bench.history.trends import Trend, worse
 from shotclock.bench.numbers import percent, round_percent
 from shotclock.bench.report.kit.arm_styles import INK, looks
 from shotclock.bench.report.kit.axes import linear
-from shotclock.bench.report.kit.panel import Axis, Composed, Curve, Panel, Row, data, draw, rule, with_title
+from shotclock.bench.report.kit.compose import Composed
+from shotclock.bench.report.kit.panel import Axis, Curve, Panel, Row, data, draw, rule, with_title
 from shotclock.bench.report.kit.wording import mark_emulated
 from shotclock.domain.plural import count
 
