@@ -18,7 +18,7 @@ from pathlib import Path
 from fuzz.seeds import MAKERS, seeds
 
 NAMES = tuple(MAKERS)
-INPUT_S, MEMORY_MIB, LONGEST = 20, 2048, 65_536
+INPUT_S, MEMORY_MIB, LONGEST, LONGEST_PROGRAM = 20, 2048, 65_536, 2_048
 """Limits of one input; the memory is of the whole process, with Qiskit and pyarrow in it."""
 TESTS = Path(__file__).parent
 
@@ -67,7 +67,7 @@ def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
         "max_total_time": seconds,
         "timeout": INPUT_S,
         "rss_limit_mb": MEMORY_MIB,
-        "max_len": LONGEST,
+        "max_len": LONGEST_PROGRAM if name.startswith("qasm") else LONGEST,
         "print_final_stats": 1,
         "artifact_prefix": f"{folder.absolute()}/finding-",
     }
