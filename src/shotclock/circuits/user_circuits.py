@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
@@ -34,9 +35,10 @@ from shotclock.circuits.templates import (
     calibration,
     make_template,
 )
+from shotclock.domain import documents
 from shotclock.domain.circuit import Bound, Template
 from shotclock.domain.circuit_bytes import dump_circuit, load_circuit
-from shotclock.domain.errors import CircuitError, MachineError
+from shotclock.domain.errors import CircuitError, MachineError, ShotclockError
 
 # Gates that every simulator supports; other gates are decomposed into these.
 PLAIN_GATES = (
@@ -44,6 +46,9 @@ PLAIN_GATES = (
     "cx", "cy", "cz", "swap", "rxx", "ryy", "rzz",
 )  # fmt: skip
 PASSIVE = ("barrier", "delay")
+_DECORATION = re.compile("\x1b\\[[0-9;]*m|[\u2500-\u257f]+")
+MOST_NAMES = 5
+"""Named in a refusal; a circuit may lack thousands of values."""
 
 
 def read(
@@ -69,7 +74,9 @@ def read(
     with _translate():
         circuit = resolve_delays(_assign_values(circuit, values), target.dt)
         _check(circuit)
+        _check_finite(circuit)
         plain = _simplify(circuit)
+        _check_finite(plain)  # and in definitions
     active = {qubit for item in plain.data if item.operation.name not in PASSIVE for qubit in item.qubits}
     return Bound(dump_circuit(plain), len(active), plain.num_clbits)
 
@@ -94,21 +101,26 @@ def compile_bound(bound: Bound, template_id: TemplateIdentity, target: Target) -
     pass_manager = generate_preset_pass_manager(
         template_id.optimization_level, target=_working(target), seed_transpiler=template_id.transpiler_seed
     )
-    try:
+    with _translate("gates", f"{template_id.device} cannot run them: "):
         isa = pass_manager.run(to_dt(load_circuit(bound.qpy), target.dt))
-    except QiskitError as error:
-        raise CircuitError("gates", f"{template_id.device} cannot run them: {_line(error)}") from error
     used = {isa.find_bit(q).index for item in isa.data if item.name != "barrier" for q in item.qubits}
     return make_template(template_id, isa, target, tuple(sorted(used)))
 
 
 @contextlib.contextmanager
-def _translate() -> Iterator[None]:
-    """Raises Qiskit's errors about a circuit's instructions as CircuitError."""
+def _translate(field: str = "instructions", what: str = "") -> Iterator[None]:
+    """Raises what Qiskit raises about a circuit as CircuitError: errors, and what its parts did not expect.
+
+    Whatever it is, this circuit caused it, so that its caller alone gets it. what: before its message.
+    """
     try:
         yield
-    except QiskitError as error:
-        raise CircuitError("instructions", _line(error)) from error
+    except (ShotclockError, MemoryError, KeyboardInterrupt, SystemExit):
+        raise
+    except RecursionError as error:
+        raise CircuitError(field, f"{what}the circuit is nested too deeply for Qiskit") from error
+    except BaseException as error:  # a Rust panic does not derive from Exception
+        raise CircuitError(field, f"{what}{_line(error)}") from error
 
 
 def _from_qasm(text: str) -> QuantumCircuit:
@@ -135,14 +147,8 @@ def _from_qasm(text: str) -> QuantumCircuit:
 
 
 def _from_qpy(content: bytes) -> QuantumCircuit:
-    try:
+    with _translate("source", f"not QPY that Qiskit {qiskit.__version__} reads: "):
         circuits = qpy.load(io.BytesIO(content))
-    except MemoryError:
-        raise
-    except Exception as error:  # Qiskit raises what its parts do, NumPy a TokenError among them
-        raise CircuitError(
-            "source", f"not QPY that Qiskit {qiskit.__version__} reads: {_line(error)}"
-        ) from error
     if len(circuits) != 1:
         raise CircuitError("source", f"{len(circuits)} circuits in one QPY file, expected 1")
     check_units(circuits[0], content)
@@ -152,12 +158,17 @@ def _from_qpy(content: bytes) -> QuantumCircuit:
 def _assign_values(circuit: QuantumCircuit, values: Mapping[str, float]) -> QuantumCircuit:
     by_name = {parameter.name: parameter for parameter in circuit.parameters}
     if unbound := sorted(by_name.keys() - values.keys()):
-        raise CircuitError("parameters", f"no value for {', '.join(unbound)}")
+        raise CircuitError("parameters", f"no value for {_list_names(unbound)}")
     if unknown := sorted(values.keys() - by_name.keys()):
-        raise CircuitError("parameters", f"the circuit has no {', '.join(unknown)}")
+        raise CircuitError("parameters", f"the circuit has no {_list_names(unknown)}")
     if odd := sorted(name for name, value in values.items() if not math.isfinite(value)):
         raise CircuitError("parameters", f"{odd[0]} is {values[odd[0]]}")
     return circuit.assign_parameters({parameter: values[name] for name, parameter in by_name.items()})
+
+
+def _list_names(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _check(circuit: QuantumCircuit) -> None:
@@ -169,6 +180,15 @@ def _check(circuit: QuantumCircuit) -> None:
     for item in active:
         _check_kind(item)
     _check_measurement(circuit, active)
+
+
+def _check_finite(circuit: QuantumCircuit) -> None:
+    """Qiskit takes `rz(1e999)`, and its samples mean nothing."""
+    values = [("the global phase", circuit.global_phase)]
+    values += [(item.operation.name, value) for item in circuit.data for value in item.operation.params]
+    for name, value in values:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise CircuitError("gates", f"{name} has the angle {value}; angles must be finite")
 
 
 def _check_kind(item: CircuitInstruction) -> None:
@@ -258,6 +278,6 @@ def _working(target: Target) -> Target:
 
 
 def _line(error: BaseException) -> str:
-    """An error's message on one line."""
+    """An error's message on one line, without the frame and the colours of Qiskit's Rust parts."""
     text = error.message if isinstance(error, QiskitError) else str(error)
-    return " ".join(text.split()) or type(error).__name__
+    return documents.shorten_reason(_DECORATION.sub("", text)) or type(error).__name__

@@ -92,8 +92,12 @@ def refuse_contradictions(where: Path) -> Iterator[None]:
 
 def describe_reason(error: Exception) -> str:
     """A library's message, which may quote the file it is about, as one printable line."""
-    words = " ".join(str(error).split()) or type(error).__name__
-    return _UNPRINTABLE.sub("\ufffd", words)[:LONGEST_REASON]
+    return shorten_reason(str(error)) or type(error).__name__
+
+
+def shorten_reason(text: str) -> str:
+    """The beginning of a text of a library, as one printable line."""
+    return _UNPRINTABLE.sub("\ufffd", " ".join(text.split()))[:LONGEST_REASON]
 
 
 def check(document: object, *, numbers: bool = True) -> None:
