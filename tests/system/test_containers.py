@@ -62,9 +62,8 @@ def shared_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "variables", [{}, {"HOME": "/nonexistent"}, {"HOME": "/", "XDG_CACHE_HOME": "/proc/none"}]
-)
+# Without HOME the command sets it to /nonexistent, so that is the same run.
+@pytest.mark.parametrize("variables", [{}, {"HOME": "/", "XDG_CACHE_HOME": "/proc/none"}])
 def test_a_run_needs_no_home_and_no_cache(variables: dict[str, str], shared_folder: Path) -> None:
     ran = run_as_unknown_user(shared_folder, *RUN, "--out", "run", **variables, **SERVICE)
     assert ran.returncode == 0, ran.stderr

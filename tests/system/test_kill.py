@@ -11,7 +11,8 @@ import pytest
 from killing import Calls, Place, Verdict, run_with_kills
 from paid_provider import vendor
 
-KILLS = 20
+KILLS = 12
+"""`make soak-kills` makes 200 of each kind."""
 ROOM = 50_000
 """Bytes until a disk is full: some jobs later."""
 SLOW = {"pay_s": 0.02, "answer_s": 0.04, "run_s": 0.1}

@@ -75,7 +75,7 @@ class DeviceFacts:
         """λ of a swap network: the probability that a measured bit is replaced by a random one.
 
         λ = base + per_gate_layer · 3(n−1)p · exposure, plus an assumed penalty in proportion to how far
-        rep_delay is below the default (design.md, rule 8).
+        rep_delay is below the default.
         """
         return self.flip_probability_at_depth(3 * (n - 1) * layers, rep_delay_s)
 
