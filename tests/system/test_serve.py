@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -36,6 +37,7 @@ from shotclock.wire.methods import SERVICE
 from shotclock.wire.tls import ClientTls, client_credentials
 
 N = 12
+LOGGED = ("--log-level", "debug", "--log-format", "json")
 BELL = """OPENQASM 3.0;
 include "stdgates.inc";
 qubit[2] q;
@@ -52,6 +54,7 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.cli import main
 from shotclock.wire import certificates
@@ -88,6 +91,10 @@ class Up:
     stranger: TlsFiles
     probe: TlsFiles
     hours_ahead: Path
+    log: Path
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     @property
     def target(self) -> str:
@@ -168,10 +175,10 @@ def start(folder: Path) -> Up:
     hours_ahead.write_text("0")
     command = [sys.executable, "-c", WARM_WHEN_TOLD]
     process = subprocess.Popen(
-        [*command, "serve", "--json", "--config", str(settings(folder, site))],
+        [*command, "serve", "--json", *LOGGED, "--config", str(settings(folder, site))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=(folder / "log").open("w"),
         text=True,
         env={**os.environ, "HOURS_AHEAD": str(hours_ahead)},
     )
@@ -195,6 +202,7 @@ def start(folder: Path) -> Up:
         stranger,
         probe,
         hours_ahead,
+        folder / "log",
     )
 
 
@@ -204,9 +212,14 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     yield service
     workers = children(service.process.pid)
     service.process.terminate()
-    out, err = service.process.communicate(timeout=600)
+    out, _ = service.process.communicate(timeout=600)
     assert service.process.returncode == 0
-    assert err == ""
+    assert all(record["level"] in {"debug", "info", "warning"} for record in service.records())
+    log = service.log.read_bytes()
+    keys = [path.read_bytes() for path in service.log.parent.rglob("*.key")]
+    secrets = {line for key in keys for line in key.splitlines() if not line.startswith(b"-----")}
+    assert len(secrets) >= 5  # lines of the keys of the service and of its callers
+    assert not any(secret in log for secret in secrets)
     events = [json.loads(line)["event"] for line in out.splitlines()]
     assert [event for event in events if event != "trouble"] == ["draining", "drained"]
     assert workers
@@ -259,6 +272,9 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert outcome.provenance.emulated
     assert outcome.provenance.provider == "emulated"
     assert outcome.samples.pool.shape[1] == N
+    of_call = [record for record in up.records() if record.get("request_id") == "r1"]
+    assert [record["message"] for record in of_call] == ["call accepted", "call ended done"]
+    assert {(record["caller"], record["level"]) for record in of_call} == {(TRAINER, "debug")}
     counter = ("shotclock_calls_total", "done")
     assert after[counter] == before.get(counter, 0) + 1
     assert after["shotclock_certificate_not_after_seconds", ""] > time.time()
@@ -339,6 +355,9 @@ def test_a_certificate_with_another_name_reaches_nothing(up: Up) -> None:
     outcome = up.solve(make_subproblem(2), up.stranger)
     assert isinstance(outcome, Failed)
     assert "PERMISSION_DENIED" in outcome.cause.message
+    denied = [record for record in up.records() if record["logger"] == "shotclock.audit"][-1]
+    assert (denied["message"], denied["level"], denied["caller"]) == ("denied", "warning", STRANGER)
+    assert denied["method"].endswith("/Solve")
 
 
 Verb = Callable[..., str]
@@ -372,6 +391,9 @@ def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
     assert verb("resume") == f"{up.target} is ready\n"
     assert up.get("/readyz") == (200, "ok\n")
     assert isinstance(up.solve(make_subproblem(4), up.trainer), Done)
+    audited = [record for record in up.records() if record.get("caller") == OPERATOR]
+    assert [record["message"] for record in audited] == ["drain", "resume"]
+    assert audited[0]["budget_s"] == pytest.approx(5, abs=1)
 
 
 def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unready_after(

@@ -31,6 +31,7 @@ from shotclock.runtime.http_connections import Connections, HttpLimits
 from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
+from shotclock.telemetry.logs import ShedSummary
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.telemetry.service_facts import ServiceFacts, watch_lag
 from shotclock.wire import certificates
@@ -39,11 +40,8 @@ from shotclock.wire.authorization import Policy
 from shotclock.wire.callers import CallerLimits
 from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
-from shotclock.wire.service import ServiceLimits
+from shotclock.wire.service import UNNAMED, ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
-
-UNNAMED = "unnamed"
-"""The label `client` of callers without a certificate, on a loopback address without TLS."""
 
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
@@ -85,6 +83,7 @@ class Service:
         self._settings = settings
         self._host = WallHost(workers_policy(settings))
         self._metrics = Metrics(settings.deadlines_s)
+        self._shed = ShedSummary()
         self._on_trouble = on_trouble
         self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
         self._server: wire.Server | None = None
@@ -135,7 +134,9 @@ class Service:
             check_width("serve.sizes", n, provider)
         journal = self._ledgers.of(provider)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
-        recorder = PrometheusRecorder(self._metrics, UNNAMED, clients=serve.trainers)
+        recorder = PrometheusRecorder(
+            self._metrics, UNNAMED, clients=serve.trainers, on_rejection=self._shed.record
+        )
         path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
         orchestrator = self._orchestrator = path.orchestrator
         self._metrics.registry.register(self._facts(provider))
@@ -203,6 +204,7 @@ class Service:
         self._beside.append(asyncio.create_task(self._ledgers.collect(provider, recovered)))
         self._beside.append(asyncio.create_task(self._ledgers.count_rows()))
         self._beside.append(asyncio.create_task(watch_lag(self._metrics)))
+        self._beside.append(asyncio.create_task(self._shed.run()))
 
 
 def _http_limits(serve: ServeSettings) -> HttpLimits:

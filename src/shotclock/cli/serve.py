@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import logging
 import os
 import signal
 import threading
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from shotclock.app.service import Service, Started
 
 
+log = logging.getLogger(__name__)
+
 CLOSE_LIMIT_S = 8.0
 """For everything after the drain, seconds; what still runs then ends with the process."""
 NOT_CLOSED = 4
@@ -36,6 +39,10 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="No TLS, on a loopback address: to try it on one host.")
     ] = False,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug (a line for each call), info, warning or error, on stderr.")
+    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="text, or json: one object a line.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON line a change on stdout.")] = False,
 ) -> None:
@@ -50,11 +57,17 @@ def serve(
     from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.app.service import Service  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
+    from shotclock.telemetry import logs  # noqa: PLC0415
 
-    settings = load(config, _flags(listen, metrics, provider, profile, insecure=insecure))
+    flags = _flags(listen, metrics, provider, profile, insecure=insecure)
+    flags["serve"] |= _set_values({"log_level": log_level, "log_format": log_format})
+    settings = load(config, flags)
     check_names(config, settings)
+    logs.configure(settings.serve.log_level, settings.serve.log_format)
     console = Console(stderr=True)
     reporter: _Reporter = _JsonReporter() if json else _TextReporter(console)
+    if settings.serve.log_format == "json" and not json:
+        reporter = _LogReporter()
     service = Service(settings, reporter.trouble)
     stopping = _watch_signals()
     started = service.start(reporter.listening)
@@ -70,12 +83,11 @@ def _flags(
 ) -> dict[str, Any]:
     serving = {"listen": listen, "metrics": metrics, "insecure": insecure or None}
     quantum = {"provider": provider, "profile": profile}
-    tree: dict[str, dict[str, Any]] = {"serve": serving, "quantum": quantum}
-    return {
-        branch: values_set
-        for branch, values in tree.items()
-        if (values_set := {key: value for key, value in values.items() if value is not None})
-    }
+    return {"serve": _set_values(serving), "quantum": _set_values(quantum)}
+
+
+def _set_values(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _watch_signals() -> threading.Event:
@@ -184,3 +196,16 @@ class _JsonReporter:
 
     def _say(self, **fields: object) -> None:
         typer.echo(json_text.dumps(fields))
+
+
+class _LogReporter(_JsonReporter):
+    """For a log collector: the same events as records on stderr."""
+
+    def trouble(self, what: str) -> None:
+        log.error("trouble: %s", what)
+
+    def warn(self, what: str) -> None:
+        log.warning("%s", what)
+
+    def _say(self, **fields: object) -> None:
+        log.info("%s", fields.pop("event"), extra=fields)

@@ -31,6 +31,7 @@ from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuit
+from shotclock.orchestrator.call_log import log_accepted, log_end
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
@@ -201,6 +202,7 @@ class Orchestrator:
                 outcome = await self._solve(subproblem)
         duration = self._clock.now_ns() - arrived
         self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller)
+        log_end(outcome, subproblem.request_id, subproblem.caller, duration)
         return outcome
 
     async def _solve(self, subproblem: Subproblem) -> Outcome:
@@ -223,6 +225,7 @@ class Orchestrator:
                 outcome = await self._execute(spec)
         duration = self._clock.now_ns() - arrived
         self._recorder.record_outcome(outcome, duration, spec.budget_ns, spec.caller)
+        log_end(outcome, spec.request_id, spec.caller, duration)
         return outcome
 
     async def _execute(self, spec: CircuitSpec) -> CircuitOutcome:
@@ -359,6 +362,7 @@ class Orchestrator:
         """Counts the call as open until its outcome is ready; a drain waits for it."""
         self._accepted += 1
         self._open.add(call)
+        log_accepted(call)
         try:
             yield
         finally:

@@ -31,6 +31,8 @@ class ServeSettings(Branch):
     fallback: when the classical answer is computed: for every call, only without samples, or never.
     slo_deadlines_ms: deadlines that the service is measured against, milliseconds; with those of `[quantum]`
         and the arms they are bucket edges of the histograms, so that a share in time is exact.
+    log_level: the least severe records that are written to stderr; "debug" has a line for each call.
+    log_format: text, or one JSON object a line.
     drain_s: what SIGTERM leaves for the calls in progress, seconds.
     grpc_connections: gRPC connections open at once.
     grpc_handshake_s: what a connection has for its TLS handshake, seconds.
@@ -53,6 +55,8 @@ class ServeSettings(Branch):
     sizes: tuple[Annotated[int, Field(ge=2, le=MAX_VARIABLES)], ...] = Field(default=(12,), min_length=1)
     fallback: Literal["race", "standby", "none"] = "race"
     slo_deadlines_ms: tuple[Budget, ...] = Field(default=(), max_length=16)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "text"
     drain_s: float = Field(default=30.0, gt=0, le=86_400)
     grpc_connections: int = Field(default=512, ge=1, le=32_768)
     grpc_handshake_s: float = Field(default=5.0, ge=1, le=300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeVar, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -104,8 +104,9 @@ class _Share:
 class _Client:
     """One caller's series; its counters exist from the start, so that a rate includes the first count."""
 
-    def __init__(self, metrics: Metrics, name: str) -> None:
+    def __init__(self, metrics: Metrics, name: str, on_rejection: Callable[[str], None]) -> None:
         self._metrics = metrics
+        self._on_rejection = on_rejection
         self._of = of = _Series(name)
         self._samples_back = _Share()
         for outcome in {*OUTCOMES.values(), *CLIENT_OUTCOMES.values()}:
@@ -140,6 +141,7 @@ class _Client:
         match outcome:
             case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
                 of(metrics.rejections, limit).inc()
+                self._on_rejection(limit)
         if provenance.emulator_overrun:
             of(metrics.overruns).inc()
 
@@ -162,16 +164,30 @@ class _Client:
             self._of(self._metrics.stale_parameters).inc()
 
 
+def ignore_rejection(limit: str) -> None:
+    """Where nobody summarises refusals."""
+    del limit
+
+
 class PrometheusRecorder:
     """A Recorder for one orchestrator or client.
 
     client: the name of callers that have none.
     arm: the arm of a benchmark, "" elsewhere.
     clients: names of callers whose series exist before their first call.
+    on_rejection: called with the limit that refused a call.
     """
 
-    def __init__(self, metrics: Metrics, client: str, arm: str = "", clients: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        client: str,
+        arm: str = "",
+        clients: Iterable[str] = (),
+        on_rejection: Callable[[str], None] = ignore_rejection,
+    ) -> None:
         self._metrics = metrics
+        self._on_rejection = on_rejection
         self._client = client
         self._clients: dict[str, _Client] = {}
         for name in (client, *clients):
@@ -195,7 +211,7 @@ class PrometheusRecorder:
         if name not in self._clients and len(self._clients) >= NAMED_CLIENTS:
             name = OTHER_CLIENT
         if name not in self._clients:
-            self._clients[name] = _Client(self._metrics, name)
+            self._clients[name] = _Client(self._metrics, name, self._on_rejection)
         return self._clients[name]
 
     def record_submit(self, latency_ns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,8 @@ from shotclock.wire import methods
 
 # one property a kind of subject alternative name, so that an e-mail address cannot pass for a host
 NAME_PROPERTIES = ("peer_dns", "peer_uri")
+
+audit = logging.getLogger("shotclock.audit")
 
 Handler = Any
 """grpc.RpcMethodHandler, which grpc leaves untyped."""
@@ -96,6 +99,7 @@ class Authorization(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         names = peer_names(context)
         if not self._policy.permits(method, names):
             who = ", ".join(sorted(names)) or "a certificate without a DNS or URI name"
+            audit.warning("denied", extra={"caller": who, "method": method, "peer": context.peer()})
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{who} may not call {method}")
 
     def _guard(self, method: str, handler: Handler) -> Handler:

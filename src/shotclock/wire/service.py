@@ -22,6 +22,7 @@ from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, ClientOutcome
 from shotclock.domain.ports import Dispatcher, Operations
 from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
+from shotclock.wire.authorization import audit
 from shotclock.wire.callers import DEFAULT_CALLER_LIMITS, CallerLimits, ReadTurns, RefusalPace
 from shotclock.wire.codec import (
     decode_circuit,
@@ -47,6 +48,9 @@ from shotclock.wire.reports import ReportReader
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 MIB = 1024 * 1024
+
+UNNAMED = "unnamed"
+"""A caller without a certificate, on a loopback address without TLS, in logs and metrics."""
 
 RETURN_S = 0.01
 """Reserved for returning the answer, seconds; at most a tenth of what remains."""
@@ -257,15 +261,15 @@ class Service:
         return pb.DecidedReply()
 
     async def _drain(self, payload: bytes, context: Any, caller: str) -> pb.Drained:
-        del caller
         message = parse(pb.DrainRequest, payload)
         budget_ns = effective_budget_ns(methods.DRAIN, message.budget_ns, context.time_remaining())
+        audit.info("drain", extra={"caller": caller or UNNAMED, "budget_s": budget_ns / NS_PER_S})
         return encode_drained(await self._operations.drain(budget_ns))
 
     async def _resume(self, payload: bytes, context: Any, caller: str) -> pb.Status:
-        del caller
         effective_budget_ns(methods.RESUME, 0, context.time_remaining())
         parse(pb.ResumeRequest, payload)
+        audit.info("resume", extra={"caller": caller or UNNAMED})
         self._operations.resume()
         return encode_status(self._status())
 

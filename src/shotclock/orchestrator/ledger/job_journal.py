@@ -7,6 +7,7 @@ it was delivered. A crash in between leaves a job that is adopted by its tag.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Ledger
 from shotclock.orchestrator.ledger.transitions import LedgerBusyError
+
+log = logging.getLogger(__name__)
 
 UNDECIDED_LIMIT = 10_000
 """Results whose decision is awaited; beyond this the oldest is recorded as STALE."""
@@ -99,6 +102,7 @@ class PaidJobs:
         """See `JobJournal.intend`."""
         if self.broken:
             raise LedgerError(self.broken)
+        log.debug("job intended", extra={"tag": tag, "request_ids": requests})
         try:
             await self._ledger.intend(JobRecord(tag, self._provider, requests, shots))
         except LedgerBusyError:
@@ -164,6 +168,10 @@ class PaidJobs:
 
     async def _park(self, tag: str, note: str) -> None:
         await self._ledger.move(tag, LedgerState.PARKED, note=note)
+        if log.isEnabledFor(logging.DEBUG):
+            for job in await self._ledger.jobs(LedgerState.PARKED):
+                if job.tag == tag:
+                    log.debug("job parked", extra={"tag": tag, "request_ids": job.requests, "note": note})
         self._on_trouble(f"{tag} is parked: {note}; look it up at the provider, then `shotclock jobs settle`")
 
     def _write(self, tag: str, move: Coroutine[Any, Any, None]) -> None:
