@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from shotclock import __version__
 from shotclock.app.host import WallHost, workers_policy
@@ -27,7 +27,7 @@ from shotclock.orchestrator.ledger.job_journal import no_report
 from shotclock.orchestrator.ledger.recovery import Recovered
 from shotclock.runtime import http_server
 from shotclock.runtime.descriptors import raise_limit
-from shotclock.runtime.http_connections import Connections, HttpLimits
+from shotclock.runtime.http_connections import Connections, HttpLimits, Reason
 from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
@@ -83,6 +83,8 @@ class Service:
         self._settings = settings
         self._host = WallHost(workers_policy(settings))
         self._metrics = Metrics(settings.deadlines_s)
+        for limit in get_args(Reason):
+            self._metrics.closed_connections.labels(limit)
         self._shed = ShedSummary()
         self._on_trouble = on_trouble
         self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
