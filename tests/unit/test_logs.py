@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
+import pytest
+
 from shotclock.domain.outcome import Provenance, Rejection, Shed
+from shotclock.orchestrator.ledger.job_journal import PaidJobs
+from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.telemetry.logs import JsonFormatter, ShedSummary, TextFormatter
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
@@ -37,6 +42,20 @@ def test_text_is_one_line_in_which_no_field_can_look_like_another() -> None:
     assert "\n" not in text
     assert text.startswith("1970-01-01T00:00:00.500+00:00 debug call refused request_id=")
     assert text.endswith(f"request_id={json.dumps(HOSTILE)} caller=trainer")
+
+
+def test_a_parked_job_is_logged_with_the_requests_it_answers(caplog: pytest.LogCaptureFixture) -> None:
+    async def park() -> None:
+        jobs = PaidJobs(MemoryLedger(lambda: 0.0), "scripted")
+        await jobs.intend("tag", ("r1", "r2"), 64)
+        jobs.park("tag", "the submit's answer was lost")
+        await jobs.wait_settled()
+
+    with caplog.at_level(logging.DEBUG, "shotclock.orchestrator"):
+        asyncio.run(park())
+    (parked,) = [vars(record) for record in caplog.records if record.getMessage() == "job parked"]
+    assert parked["levelno"] == logging.DEBUG
+    assert (parked["tag"], parked["request_ids"]) == ("tag", ("r1", "r2"))
 
 
 def test_refused_calls_are_summed_up_by_limit_since_the_last_look() -> None:
