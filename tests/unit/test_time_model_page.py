@@ -173,9 +173,24 @@ def test_compare_says_that_it_is_emulated(option: str, start: str) -> None:
     assert "met by heron-boston (161 to 162 shots at 250 us" in text
 
 
-def test_compare_gives_one_document(predictions: list[device_comparison.Prediction]) -> None:
-    arguments = ["compare", "heron-boston", "--profile", "colocated", "--json"]
+CHART = Path(__file__).parents[2] / "docs" / "time-model" / "devices_and_fabrics.svg"
+
+
+def test_the_pages_chart_is_of_these_predictions(predictions: list[device_comparison.Prediction]) -> None:
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", CHART.read_text(encoding="utf-8"))
+    for prediction in predictions:
+        for mean_ms in prediction.mean_ms.values():
+            assert (f"{mean_ms:,.0f}" if mean_ms >= 10.0 else f"{mean_ms:.1f}") in texts
+
+
+def test_compare_gives_one_document(predictions: list[device_comparison.Prediction], tmp_path: Path) -> None:
+    file = tmp_path / "chart.svg"
+    arguments = ["compare", "heron-boston", "--profile", "colocated", "--json", "--chart", str(file)]
     document = json.loads(CliRunner().invoke(command, arguments, catch_exceptions=False).output)
     assert document["emulated"] is True
     expected = [row for row in predictions if (row.device, row.profile) == ("heron-boston", "colocated")]
     assert [row["most_shots"] for row in document["predictions"]] == [row.most_shots for row in expected]
+    chart = file.read_text(encoding="utf-8")
+    # Four settings of 16 are within the reference range: white figures on the darkest cells.
+    assert re.findall(r'<text[^>]*fill="#ffffff"[^>]*>([^<]*)</text>', chart) == ["22", "34", "36", "41"]
+    assert "EMULATED" in chart

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json as json_text
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shotclock.cli.streams import echo_json
 from shotclock.domain.plural import count
+
+if TYPE_CHECKING:
+    from shotclock.app.device_comparison import Prediction
 
 profile = typer.Typer(
     help="Latency profiles: the numbers behind the time from a submit to its samples.", no_args_is_help=True
@@ -130,6 +133,7 @@ def compare(
         typer.Option("--profile", help="A profile, or a path; may be repeated. The shipped ones by default."),
     ] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="The table as Markdown.")] = False,
+    chart: Annotated[Path | None, typer.Option(help="Also write it as a chart, an SVG file.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:
     """Predict the same call on each device and fabric, by rep_delay and shots.
@@ -146,6 +150,8 @@ def compare(
     chosen = [load(name) for name in profiles or list_profiles()]
     rows = device_comparison.compare(devices or list_devices(), chosen, n)
     conclusions = device_comparison.conclude(rows)
+    if chart is not None:
+        _write_chart(chart, rows, n)
     if json:
         document = {"emulated": True, "n": n, "predictions": [asdict(row) for row in rows]}
         typer.echo(json_text.dumps(document | {"conclusions": conclusions}))
@@ -156,6 +162,17 @@ def compare(
     typer.echo(f"{table}\nEMULATED: the time model's mean of a call, n = {n}, in milliseconds.")
     for sentence in conclusions:
         typer.echo(sentence)
+
+
+def _write_chart(file: Path, rows: list[Prediction], n: int) -> None:
+    from shotclock.app.device_chart import draw_chart  # noqa: PLC0415 - as above
+    from shotclock.domain import files  # noqa: PLC0415
+    from shotclock.domain.errors import MachineError  # noqa: PLC0415
+
+    try:
+        files.write_text(file, draw_chart(rows, n))
+    except OSError as error:
+        raise MachineError(f"{file}: cannot be written: {error.strerror}") from error
 
 
 def _align(markdown: str) -> str:
