@@ -62,9 +62,9 @@ class EmulatedEndpoint:
 
 
 @contextmanager
-def start_endpoint(profile: str, speed: float, *more: str) -> Iterator[EmulatedEndpoint]:
+def start_endpoint(profile: str, speed: float, *more: str, on: str = DEVICE) -> Iterator[EmulatedEndpoint]:
     """The endpoint on a free port; its variables are in this process's environment meanwhile."""
-    arguments = ("127.0.0.1:0", "--device", DEVICE, "--profile", profile, "--speed", f"{speed:g}", *more)
+    arguments = ("127.0.0.1:0", "--device", on, "--profile", profile, "--speed", f"{speed:g}", *more)
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, text=True)
     before = dict(os.environ)
     try:

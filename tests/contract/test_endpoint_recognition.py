@@ -20,6 +20,8 @@ from qiskit.quantum_info import Statevector
 
 from harness import goodness_of_fit, random_parameters, same_source
 from ibm_endpoint import on_device, template
+from shotclock.circuits import native, store
+from shotclock.circuits.cache import TemplateSpec
 from shotclock.circuits.packing import compose_pub
 from shotclock.circuits.qaoa import bind_isa, logical_circuit, parameter_values
 from shotclock.circuits.templates import compile_template
@@ -371,3 +373,19 @@ def test_the_logical_definition_is_refused_before_it_gets_here() -> None:
     circuit = logical_circuit(2)
     (part,) = parts_of(circuit)
     assert part.gates(tuple(circuit.parameters)) is None
+
+
+def test_a_native_circuit_on_a_square_lattice_is_recognised() -> None:
+    name = "nighthawk-berlin"
+    patch = native.map_device(device.target(name), 9)
+    assert len(patch.pairs) == 12  # three by three
+    spec = TemplateSpec(9, line=patch.qubits, native=True)
+    compiled = store.obtain(spec, name, device.target, None).template
+    angles = random_parameters(9, seed=9)
+    coupled = np.zeros((9, 9), bool)
+    for i, j in patch.pairs:
+        coupled[i, j] = coupled[j, i] = True
+    circuit = bind_isa(DeviceCircuit(compiled, replace(angles, coupling=angles.coupling * coupled)))
+    recognised = recognise(circuit)
+    assert recognised is not None
+    np.testing.assert_allclose(recognised, exact(circuit), atol=1e-9)

@@ -108,6 +108,10 @@ def test_sparse_subproblems_run_natively_and_dense_ones_until_the_line_has_too_m
             with pytest.raises(TooManyErrorsError, match=r"5\.8e-05 of the shots"):
                 await synthesizer.bind(subproblem_of(40))
         assert offload.runs == runs + 1  # a size is refused without compiling again
+        with pytest.raises(
+            TooManyErrorsError, match="torino has in a line of working qubits; keep its terms"
+        ):
+            await synthesizer.bind(subproblem_of(130))  # no line, so no estimate either
         # On the line, with swaps, as long as its errors allow.
         dense = await synthesizer.bind(subproblem_of(6))
         assert not dense.template.native

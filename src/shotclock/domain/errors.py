@@ -64,16 +64,19 @@ class TooManyErrorsError(ShotclockError):
     """A subproblem whose circuit would hardly give a shot without an error on its device.
 
     what: the subproblem and where it would run
-    error_free: the expected share of shots without an error
+    error_free: the expected share of shots without an error; 0 where it cannot run at all
     least: the least share for which it is run
     """
 
     exit_code = 2
 
     def __init__(self, what: str, error_free: float, least: float) -> None:
+        # Where no line has room, there is no estimate to give.
+        expected = f": {error_free:.1e} of the shots are expected to be free of errors"
+        estimate = f"{expected}, at least {least:g} are needed" if error_free else ""
         super().__init__(
-            f"subproblem.quadratic: {what}: {error_free:.1e} of the shots are expected to be free of errors, "
-            f"at least {least:g} are needed; keep its terms on the device's couplings, or use fewer variables"
+            f"subproblem.quadratic: {what}{estimate}; "
+            f"keep its terms on the device's couplings, or use fewer variables"
         )
         self.what = what
         self.error_free = error_free
