@@ -95,15 +95,29 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
 
 
 def match_kernel(settings: Settings) -> Settings:
-    """The settings with what the workload's `kernel_name`, `kernel_n` and `kernel_sparse` ask, if unset."""
+    """The settings with what the workload's `kernel_…` and `request_budget_ms` ask, if unset."""
     workload = workload_factory(settings.bench.workload)(0)
     kernel_fields = {
         field: value
-        for field, kind in (("name", str), ("n", int), ("sparse", bool))
+        for field, kind in (("name", str), ("n", int), ("every", int), ("sparse", bool))
         if field not in settings.kernel.model_fields_set
         and isinstance(value := getattr(workload, f"kernel_{field}", None), kind)
     }
-    return settings.model_copy(update={"kernel": settings.kernel.model_copy(update=kernel_fields)})
+    matched = {"kernel": settings.kernel.model_copy(update=kernel_fields), "quantum": settings.quantum}
+    budget_ms = find_request_budget_ms(workload)
+    if budget_ms is not None:
+        # An answer that comes after its request was served is of no use, so requests wait for theirs.
+        requirements = {"budget_ms": budget_ms, "mode": "inline"}
+        own = settings.quantum.model_fields_set
+        unset = {name: value for name, value in requirements.items() if name not in own}
+        matched["quantum"] = settings.quantum.model_copy(update=unset)
+    return settings.model_copy(update=matched)
+
+
+def find_request_budget_ms(workload: Workload) -> float | None:
+    """How long a request of an inference workload may wait; None of a workload that trains."""
+    budget_ms = getattr(workload, "request_budget_ms", None)
+    return float(budget_ms) if isinstance(budget_ms, int | float) else None
 
 
 def is_untimed(settings: Settings) -> bool:
@@ -138,6 +152,7 @@ class Builder:
         budget_ns = round(settings.quantum.budget_ms * NS_PER_MS)
         rehearse(first, sparsified, branch.name, branch.n, budget_ns)
         self.samples_per_step = first.samples_per_step
+        self.request_budget_ms = find_request_budget_ms(first)
 
     def close(self) -> None:
         """Closes the ledger of paid jobs and the virtual clock; to be called after every arm has stopped."""

@@ -122,7 +122,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     running = [_add_charges(arm, charges, log) for arm in running]
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
-    facts = replace(facts, wall_s=wall_s)
+    facts = replace(facts, wall_s=wall_s, request_budget_ms=builder.request_budget_ms)
     try:
         return _write(folder, facts, log, progress, samples=settings.bench.samples), folder
     except OSError as error:

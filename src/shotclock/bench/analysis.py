@@ -204,6 +204,23 @@ class PreEvaluated(Frozen):
         return self.submitted + self.vetoed + self.calibrated
 
 
+class Serving(Frozen):
+    """How an arm serves the requests of an inference workload, one at a time.
+
+    requests: served
+    requests_per_s: of the arm's time; None without any
+    p99_ms: None with fewer than 662 requests
+    p99_upper_bound_ms: at confidence 0.99; None likewise
+    in_time: requests served within the workload's budget
+    """
+
+    requests: int
+    requests_per_s: float | None
+    p99_ms: float | None
+    p99_upper_bound_ms: float | None
+    in_time: Estimate
+
+
 class PairedSeeds(Frozen):
     """An arm's held-out loss minus classical-only's at the last common step; below 0 the arm is better.
 

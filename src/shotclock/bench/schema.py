@@ -19,6 +19,7 @@ from shotclock.bench.analysis import (
     PairedSeeds,
     PreEvaluated,
     RepresentativeIteration,
+    Serving,
     Throughput,
 )
 from shotclock.bench.frozen import Frozen
@@ -451,6 +452,8 @@ class Summary(Frozen):
     profiles: by name
     verdict, sanity, checklist: conclusions
     representative_iteration: a classical iteration of a medium model on this machine
+    request_budget_ms: how long a request of an inference workload may wait; None where the workload trains
+    serving: of an inference workload, by arm
     break_even, amdahl, throughput, ladder, paired_seeds, loss_against_money: findings about worth
     """
 
@@ -480,6 +483,8 @@ class Summary(Frozen):
     sanity: tuple[SanityArm, ...] = ()
     checklist: tuple[CurvePoint, ...] = ()
     representative_iteration: RepresentativeIteration | None = None
+    request_budget_ms: float | None = None
+    serving: dict[str, Serving] = Field(default_factory=dict)
     break_even: BreakEven | None = None
     amdahl: dict[str, Ceiling] = Field(default_factory=dict)
     throughput: dict[str, Throughput] = Field(default_factory=dict)

@@ -79,6 +79,7 @@ class RunFacts:
     thresholds: of the settings
     representative_iteration: a classical iteration of a medium model
     wall_s: by the wall clock
+    request_budget_ms: how long a request of an inference workload may wait; None where it trains
     """
 
     run_id: str
@@ -100,6 +101,7 @@ class RunFacts:
     thresholds: tuple[Threshold, ...]
     representative_iteration: RepresentativeIteration | None = None
     wall_s: float | None = None
+    request_budget_ms: float | None = None
 
 
 def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
@@ -136,6 +138,7 @@ def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
             "profiles": dict(run.profiles),
             "verdict": Verdict(headline="", sentences=()),
             "representative_iteration": run.representative_iteration,
+            "request_budget_ms": run.request_budget_ms,
         }
     )
     return judge_summary(add_worth(figures_alone, table(steps)))

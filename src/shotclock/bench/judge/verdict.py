@@ -11,6 +11,7 @@ from shotclock.bench.judge.modes import describe_mode
 from shotclock.bench.judge.positive_control import compare_with_steps
 from shotclock.bench.judge.pre_evaluation import describe_pre_evaluations
 from shotclock.bench.judge.price import describe_price
+from shotclock.bench.judge.serving import describe_serving
 from shotclock.bench.judge.surrogate import describe_surrogates
 from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.numbers import money, ms, number, percent
@@ -35,6 +36,7 @@ def verdict(summary: Summary) -> Verdict:
     sentences += describe_surrogates(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
     sentences += describe_pre_evaluations(summary)
+    sentences += describe_serving(summary)
     sentences += [s for name, arm in arms.items() for s in _describe_mode(name, arm)]
     sentences += [
         s for name, arm in arms.items() for s in (*_idle(name, arm), *_describe_abandoned(name, arm))

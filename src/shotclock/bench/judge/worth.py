@@ -13,6 +13,7 @@ from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.ladder import find_shares
 from shotclock.bench.judge.money import curve_against_money, find_prices
 from shotclock.bench.judge.paired_seeds import pair_seeds
+from shotclock.bench.judge.serving import find_serving
 from shotclock.bench.schema import Summary
 
 
@@ -30,6 +31,7 @@ def find_worth(summary: Summary, table: pa.Table) -> dict[str, Any]:
     return {
         "break_even": None if prices is None else find_break_even(summary, table, prices),
         "amdahl": find_ceilings(summary, table),
+        "serving": find_serving(summary, table),
         "throughput": {
             name: _measure_throughput(table, name, arm.samples_per_s) for name, arm in summary.arms.items()
         },

@@ -31,6 +31,8 @@ class DigitsRerank:
 
     name = "digits-rerank"
     kernel_name = DiverseRerank.name
+    kernel_every = 1
+    request_budget_ms = BUDGET_MS
     samples_per_step = 1
 
     def __init__(self, seed: int, candidates: int = CANDIDATES, device: str = "cpu") -> None:
