@@ -49,6 +49,8 @@ def test_a_p99_of_few_requests_is_not_printed_and_training_serves_nothing() -> N
     sentences = describe_serving(summary.model_copy(update={"serving": served}))
     assert "p99 too few requests (662 needed), 100.0 % (" in sentences[0].text
     assert find_serving(serving_summary(None), requests([10.0])) == {}
+    several = requests([10.0, 10.0]).append_column("optimizer_steps", pa.array([1, 3]))
+    assert find_serving(summary, several) == {}
 
 
 def test_the_serving_row_is_in_summary_verdict_and_page(tmp_path: Path) -> None:

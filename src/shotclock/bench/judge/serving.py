@@ -19,13 +19,16 @@ def find_serving(summary: Summary, table: pa.Table) -> dict[str, Serving]:
     if summary.request_budget_ms is None:
         return {}
     served = {}
-    for name, arm in summary.arms.items():
-        if arm.samples_per_s is None:  # nor of an arm whose iterations hold several steps
-            continue
+    for name in summary.arms:
         rows = table.filter(pc.equal(table["arm"], name))
-        if len(rows):
+        if len(rows) and not _holds_several(rows):
             served[name] = _measure(rows["total_iteration_time_ns"].to_pylist(), summary.request_budget_ms)
     return served
+
+
+def _holds_several(rows: pa.Table) -> bool:
+    """Whether a row holds several steps, as those of `classical-longer` do: no request has its time."""
+    return "optimizer_steps" in rows.column_names and (pc.max(rows["optimizer_steps"]).as_py() or 1) > 1
 
 
 def _measure(times_ns: list[int], budget_ms: float) -> Serving:
