@@ -23,7 +23,7 @@ from shotclock.wire.certificate_checks import (
 
 log = logging.getLogger(__name__)
 
-OTHERS = 0o077
+OTHERS, OTHERS_THAN_GROUP = 0o077, 0o037
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,20 @@ def _refuse_out_of_date(content: _Content, files: TlsFiles, now: datetime) -> No
     refuse_authorities(content.authorities, files.authorities, now)
 
 
+def is_open_to_others(mode: int, owner: int) -> bool:
+    """Whether more than one account may read a key. The group of root's file may, as PostgreSQL has it:
+    so Kubernetes mounts a secret for a process that is not root (`fsGroup`, `defaultMode: 0440`).
+    """
+    return bool(mode & (OTHERS if owner else OTHERS_THAN_GROUP))
+
+
 def _refuse_readable_by_others(path: Path) -> None:
     try:
-        mode = path.stat().st_mode & 0o777
+        status = path.stat()
     except OSError as error:
         raise pem.unreadable(path, error) from error
-    if mode & OTHERS:
+    mode = status.st_mode & 0o777
+    if is_open_to_others(mode, status.st_uid):
         raise MachineError(f"{path}: mode {mode:04o} opens a private key to others; run chmod 600 {path}")
 
 
