@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
 
 from harness import random_subproblem
 from killing import HANG_S, Calls, N, Place, Verdict, read_records, run_callers, wait_settled
@@ -44,21 +47,33 @@ async def stop(serving: ServiceProcess) -> tuple[int, str, str]:
     return await serving.wait_ended()
 
 
-async def fill_disk(place: Place) -> tuple[ServiceProcess, str]:
-    """A service under load that can write no more, and what it said then."""
+async def read_stopped(metrics: str) -> float:
+    """`shotclock_ledger_stopped`; KeyError where it is absent."""
+    with await asyncio.to_thread(urllib.request.urlopen, metrics) as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    values = {family.name: family.samples[0].value for family in families if family.samples}
+    return float(values["shotclock_ledger_stopped"])
+
+
+async def fill_disk(place: Place) -> tuple[ServiceProcess, str, str]:
+    """A service under load that can write no more, what it said then, and the URL of its metrics."""
     serving, over = await place.start(lean=True), asyncio.Event()
     serving.go()
+    port = (await serving.wait_for_event("listening"))["http_port"]
     await serving.wait_for_event("ready")
+    metrics = f"http://127.0.0.1:{port}/metrics"
+    assert await read_stopped(metrics) == 0
     serving.files_up_to(ROOM)
     load = asyncio.create_task(run_callers(place.target, over, 1, Calls()))
     trouble = await serving.wait_for_event("trouble")
     over.set()
     await load
-    return serving, str(trouble["what"])
+    return serving, str(trouble["what"]), metrics
 
 
 async def fill(place: Place, account: ProviderAccount) -> None:
-    serving, words = await fill_disk(place)
+    serving, words, metrics = await fill_disk(place)
+    assert await read_stopped(metrics) == 1
     assert "no more jobs are submitted" in words
     assert str(place.ledger) in words
     paid = len(account.list_paid())

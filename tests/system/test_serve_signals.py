@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 from dataclasses import replace
 from pathlib import Path
+from socket import AF_UNIX, SOCK_DGRAM
+
+import pytest
 
 from harness import random_subproblem
 from killing import Place, Verdict, read_records
@@ -44,18 +48,27 @@ async def start_with_calls(place: Place, count: int) -> tuple[ServiceProcess, li
     return serving, calls
 
 
-def test_sigterm_ends_every_accepted_call_and_closes_every_record(tmp_path: Path) -> None:
+def test_sigterm_ends_every_accepted_call_and_closes_every_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def terminate(place: Place) -> tuple[list[Outcome], tuple[int, str, str]]:
         serving, calls = await start_with_calls(place, 12)
         serving.process.send_signal(signal.SIGTERM)
         outcomes = await asyncio.gather(*calls)
         return outcomes, await serving.wait_ended()
 
-    with vendor(tmp_path, run_s=1.0) as account:
+    with vendor(tmp_path, run_s=1.0) as account, socket.socket(AF_UNIX, SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "600000000")  # the loop reports at once, and every five minutes
         place = Place.at(tmp_path, account)
         place.config.write_text(place.config.read_text().replace("drain_s = 5", "drain_s = 600"))
         outcomes, (code, out, err) = asyncio.run(terminate(place))
         verdict = Verdict.of(place.ledger, account)
+        reports = [manager.recv(64) for _ in range(3)]
+    assert sorted(reports[:2]) == [b"READY=1", b"WATCHDOG=1"]
+    assert reports[2] == b"STOPPING=1"
     assert all(isinstance(outcome, Done) for outcome in outcomes)
     assert (code, err) == (0, "")
     assert json.loads(out.splitlines()[-1])["handed_back"] == 0

@@ -48,7 +48,11 @@ def test_what_is_not_known_of_a_service_is_absent_and_the_rest_as_read() -> None
     whole = CollectorRegistry()
     whole.register(
         ServiceFacts(
-            "1.2", lambda: 1e9, lambda: MoneyLeft(5.0, 1.5, "USD"), lambda: {"parked": 2, "failed": 0}
+            "1.2",
+            lambda: 1e9,
+            lambda: MoneyLeft(5.0, 1.5, "USD"),
+            lambda: {"parked": 2, "failed": 0},
+            lambda: True,
         )
     )
     value = whole.get_sample_value
@@ -56,6 +60,7 @@ def test_what_is_not_known_of_a_service_is_absent_and_the_rest_as_read() -> None
     assert value("shotclock_provider_budget_left", {"currency": "USD"}) == 1.5
     assert value("shotclock_ledger_rows", {"state": "parked"}) == 2
     assert value("shotclock_ledger_rows", {"state": "failed"}) == 0
+    assert value("shotclock_ledger_stopped") == 1
 
 
 def test_every_limit_has_a_series_from_the_start() -> None:

@@ -23,12 +23,13 @@ from shotclock.domain.status import Drained, Status
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.user_circuits import load_simulator
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.ledger.job_journal import no_report
+from shotclock.orchestrator.ledger.job_journal import JobJournal, no_report
 from shotclock.orchestrator.ledger.recovery import Recovered
 from shotclock.runtime import http_server
 from shotclock.runtime.descriptors import raise_limit
 from shotclock.runtime.http_connections import Connections, HttpLimits, Reason
 from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
+from shotclock.runtime.service_manager import NO_MANAGER, READY, STOPPING, ServiceManager
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.logs import ShedSummary
@@ -77,10 +78,17 @@ class Service:
     """Everything `shotclock serve` runs. `start`, then `close`, both from the main thread.
 
     on_trouble: called from another thread with each problem that needs attention while calls are answered.
+    manager: what started the process and waits for its reports.
     """
 
-    def __init__(self, settings: Settings, on_trouble: Callable[[str], None] = no_report) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        on_trouble: Callable[[str], None] = no_report,
+        manager: ServiceManager = NO_MANAGER,
+    ) -> None:
         self._settings = settings
+        self._manager = manager
         self._host = WallHost(workers_policy(settings))
         self._metrics = Metrics(settings.deadlines_s)
         for limit in get_args(Reason):
@@ -104,14 +112,19 @@ class Service:
         warnings = self._server.warnings() if self._server is not None else ()
         return replace(self._orchestrator.status(), warnings=warnings)
 
-    def _facts(self, provider: Provider) -> ServiceFacts:
+    def _facts(self, provider: Provider, journal: JobJournal) -> ServiceFacts:
         def read_not_after() -> float | None:
             return self._server.certificate_not_after() if self._server is not None else None
 
         def read_money_left() -> MoneyLeft | None:
             return provider.money_left() if isinstance(provider, Budgeted) else None
 
-        return ServiceFacts(__version__, read_not_after, read_money_left, self._ledgers.rows_by_name)
+        def read_stopped() -> bool | None:
+            return bool(journal.broken) if provider.limits.paid else None
+
+        return ServiceFacts(
+            __version__, read_not_after, read_money_left, self._ledgers.rows_by_name, read_stopped
+        )
 
     def _impediment(self) -> str:
         unreachable = self._server.impediment() if self._server is not None else ""
@@ -141,7 +154,7 @@ class Service:
         )
         path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
         orchestrator = self._orchestrator = path.orchestrator
-        self._metrics.registry.register(self._facts(provider))
+        self._metrics.registry.register(self._facts(provider, journal))
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, self._status, self._impediment)
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")
@@ -169,6 +182,7 @@ class Service:
         # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
         gc.freeze()
+        unreported = self._manager.notify(READY)
         return Started(
             server.port,
             page.port,
@@ -176,11 +190,12 @@ class Service:
             provider.limits.emulated,
             serve.sizes,
             recovered,
-            tuple(find_warnings(serve, descriptors)),
+            (*find_warnings(serve, descriptors), *filter(None, [unreported])),
         )
 
     def drain(self) -> Drained:
         """Ends every accepted call within `serve.drain_s`."""
+        self._manager.notify(STOPPING)
         return self._host.run(self._orchestrator.drain(round(self._settings.serve.drain_s * NS_PER_S)))
 
     def close(self) -> None:
@@ -207,6 +222,7 @@ class Service:
         self._beside.append(asyncio.create_task(self._ledgers.count_rows()))
         self._beside.append(asyncio.create_task(watch_lag(self._metrics)))
         self._beside.append(asyncio.create_task(self._shed.run()))
+        self._beside.append(asyncio.create_task(self._manager.keep_watchdog()))
 
 
 def _http_limits(serve: ServeSettings) -> HttpLimits:

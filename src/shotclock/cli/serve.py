@@ -56,6 +56,7 @@ def serve(
 
     from shotclock.app.check_names import check_names  # noqa: PLC0415
     from shotclock.app.service import Service  # noqa: PLC0415
+    from shotclock.runtime.service_manager import ServiceManager  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
     from shotclock.telemetry import logs  # noqa: PLC0415
 
@@ -68,7 +69,7 @@ def serve(
     reporter: _Reporter = _JsonReporter() if json else _TextReporter(console)
     if settings.serve.log_format == "json" and not json:
         reporter = _LogReporter()
-    service = Service(settings, reporter.trouble)
+    service = Service(settings, reporter.trouble, ServiceManager.from_environment(os.environ, os.getpid()))
     stopping = _watch_signals()
     started = service.start(reporter.listening)
     for warning in started.warnings:

@@ -34,12 +34,14 @@ class ServiceFacts(Collector):
     certificate_not_after: when the certificate in use expires, Unix time in seconds.
     budget: of a paid provider.
     ledger_rows: records of paid jobs by state.
+    ledger_stopped: whether the ledger can no longer be written, so that no job is paid for.
     """
 
     version: str
     certificate_not_after: Callable[[], float | None] = read_nothing
     budget: Callable[[], MoneyLeft | None] = read_nothing
     ledger_rows: Callable[[], Mapping[str, int]] = read_no_rows
+    ledger_stopped: Callable[[], bool | None] = read_nothing
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`."""
@@ -71,7 +73,13 @@ class ServiceFacts(Collector):
         )
         for state, count in self.ledger_rows().items():
             rows.add_metric([state], count)
-        return (build, certificate, limit, remaining, rows)
+        stopped = GaugeMetricFamily(
+            "shotclock_ledger_stopped",
+            "1 once the ledger cannot be written, until a restart; absent without a paid provider.",
+        )
+        if (has_stopped := self.ledger_stopped()) is not None:
+            stopped.add_metric([], has_stopped)
+        return (build, certificate, limit, remaining, rows, stopped)
 
 
 async def watch_lag(metrics: Metrics) -> None:
