@@ -150,7 +150,7 @@ def test_a_profile_is_made_of_a_sites_own_records_as_written(tmp_path: Path) -> 
 def test_every_command_that_a_page_names_exists_with_its_options() -> None:
     verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
     named = 0
-    for page in PAGES:
+    for page in [*PAGES, *(ROOT / "docs" / "runbooks").glob("*.md")]:
         for verb, arguments in re.findall(
             r"shotclock ([a-z]+)\b([^`\n|>&)]*)", page.read_text(encoding="utf-8")
         ):

@@ -152,7 +152,9 @@ def read_python(path: Path) -> Iterator[Text]:
 
 def list_files() -> list[Path]:
     package, docs = ROOT / "src" / "shotclock", ROOT / "docs"
-    paths = [path for kind in ("*.py", "*.j2", "*.toml") for path in package.rglob(kind)]
+    paths = [
+        path for kind in ("*.py", "*.j2", "*.toml", "*.y*ml", "*.sbatch") for path in package.rglob(kind)
+    ]
     paths += [*(ROOT / "proto").rglob("*.proto"), *docs.rglob("*.md"), *(ROOT / "benchmarks").glob("*.py")]
     paths += [*(ROOT / "tests").rglob("*.py"), *(ROOT / ".ci").iterdir(), *(ROOT / ".github").rglob("*.yml")]
     paths += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile")]

@@ -21,6 +21,7 @@ from shotclock.cli.exit_codes import INTERRUPTED, READER_GONE
 from shotclock.cli.jobs import jobs
 from shotclock.cli.load import load
 from shotclock.cli.operations import drain, resume, status
+from shotclock.cli.ops import ops
 from shotclock.cli.pairs import pairs
 from shotclock.cli.profile import profile
 from shotclock.cli.report import report
@@ -82,6 +83,7 @@ app.add_typer(jobs, name="jobs")
 app.command()(emulate)
 app.command()(doctor)
 app.add_typer(drill, name="drill")
+app.add_typer(ops, name="ops")
 
 
 def _version(requested: bool) -> None:

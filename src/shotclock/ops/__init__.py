@@ -1,0 +1,1 @@
+"""Files with which a site operates the service: alerts, dashboard, units and runbooks."""
