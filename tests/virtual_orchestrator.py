@@ -28,6 +28,7 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
+from shotclock.rollout.fixed import FixedFlags
 from shotclock.solvers.fallback import Classical
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
@@ -119,6 +120,7 @@ class System:
             rng=rng,
             time=FallbackTime(),
         )
+        self.flags = FixedFlags()
         self.orchestrator = Orchestrator(
             self.pipeline,
             forecast,
@@ -132,6 +134,7 @@ class System:
                 seed_policy="shared" if results else "fresh",
                 quota=quota,
             ),
+            flags=self.flags,
             recorder=recorder,
             batch=BatchPolicy(batch_limit, round(batch_age_ms * NS_PER_MS), protected),
             results=ResultCache(results),

@@ -14,7 +14,7 @@ from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
-from shotclock.domain.ports import Provider, Recorder
+from shotclock.domain.ports import Flags, Provider, Recorder
 from shotclock.emulator import device as devices
 from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
@@ -32,6 +32,7 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.quotas import CallerQuota
 from shotclock.orchestrator.results import ResultCache
 from shotclock.providers import registry
+from shotclock.rollout.fixed import FixedFlags
 from shotclock.settings import QuantumSettings, Settings
 from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.solvers.greedy import Greedy
@@ -41,6 +42,7 @@ FEWEST_FITTED_SHOTS = 64
 
 
 FREE = FreeJobs()
+ALL_CALLS = FixedFlags()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +141,12 @@ def assemble(
     recorder: Recorder,
     *,
     journal: JobJournal = FREE,
+    flags: Flags = ALL_CALLS,
 ) -> QuantumPath:
     """The path on this host, not yet started; its solvers are compiled already, as no call has time for that.
 
     journal: the journal of a paid provider's jobs.
+    flags: decide at each call's arrival whether it may use the QPU.
     """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(journal, FreeJobs):
@@ -209,6 +213,7 @@ def assemble(
             seed_policy="shared" if policy.caches and bounds.result_cache else "fresh",
             quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes, settings.workers.circuit_workers),
         ),
+        flags=flags,
         recorder=recorder,
         batch=BatchPolicy(policy.batch_limit, round(bounds.batch_age_ms * NS_PER_MS), policy.protected),
         results=ResultCache(bounds.result_cache),

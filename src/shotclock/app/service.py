@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from shotclock import __version__
+from shotclock.app.flags import open_flags
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
@@ -25,6 +26,7 @@ from shotclock.emulator.user_circuits import load_simulator
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.ledger.job_journal import JobJournal, no_report
 from shotclock.orchestrator.ledger.recovery import Recovered
+from shotclock.rollout.fixed import FixedFlags
 from shotclock.runtime import http_server
 from shotclock.runtime.descriptors import raise_limit
 from shotclock.runtime.http_connections import Connections, HttpLimits, Reason
@@ -43,6 +45,9 @@ from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
 from shotclock.wire.service import UNNAMED, ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
+
+if TYPE_CHECKING:
+    from shotclock.rollout.flag_file import FlagFile
 
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
@@ -152,7 +157,8 @@ class Service:
         recorder = PrometheusRecorder(
             self._metrics, UNNAMED, clients=serve.trainers, on_rejection=self._shed.record
         )
-        path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
+        flags = open_flags(serve, recorder, self._trouble)
+        path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, flags=flags)
         orchestrator = self._orchestrator = path.orchestrator
         self._metrics.registry.register(self._facts(provider, journal))
         http_host, http_port = split_address(serve.metrics)
@@ -179,6 +185,7 @@ class Service:
         self._stops.append(orchestrator.stop)
         host.run(_start_circuit_workers(host.workers))
         host.run(self._run_beside(path, provider, recovered))
+        host.run(self._watch_flags(flags))
         # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
         gc.freeze()
@@ -223,6 +230,10 @@ class Service:
         self._beside.append(asyncio.create_task(watch_lag(self._metrics)))
         self._beside.append(asyncio.create_task(self._shed.run()))
         self._beside.append(asyncio.create_task(self._manager.keep_watchdog()))
+
+    async def _watch_flags(self, flags: FixedFlags | FlagFile) -> None:
+        if not isinstance(flags, FixedFlags):
+            self._beside.append(asyncio.create_task(flags.keep_current(self._host.threads)))
 
 
 def _http_limits(serve: ServeSettings) -> HttpLimits:

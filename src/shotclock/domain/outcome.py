@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
+from shotclock.domain.flags import FLAGS, limit_of
 from shotclock.domain.stages import StageTiming
 from shotclock.domain.subproblem import Bits
 
@@ -57,6 +58,7 @@ REJECTION_LIMITS = (
     *(REMAINING_BUDGET, SHOTS_TO_FIT, MAX_QUBITS, ERROR_FREE_SHOTS, COMPILE_CAPACITY),
     *("queue_limit", "queue_wait", "caller_quota", "breaker", "drain", "expected_gain", "lanes", "lines"),
     "concurrent_calls",
+    *map(limit_of, FLAGS),
 )
 """The name of every limit; a metric has each from the start."""
 

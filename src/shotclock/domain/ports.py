@@ -8,6 +8,7 @@ from typing import Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
+from shotclock.domain.flags import FlagDecision, FlagRequest
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
@@ -71,6 +72,20 @@ class Operations(Protocol):
 
     def resume(self) -> None:
         """Accepts calls again."""
+
+
+class Flags(Protocol):
+    """Feature flags: which calls may use the QPU. They never allow more than the settings do."""
+
+    def decide(self, request: FlagRequest) -> FlagDecision:
+        """Whether the call may use the QPU and with how many shots; never raises, never waits."""
+
+
+class FlagRecorder(Protocol):
+    """Counts evaluations of flags; observes and never decides."""
+
+    def record_flag(self, flag: str, reason: str) -> None:
+        """A flag was evaluated; reason: OpenFeature's, STALE while the flags' source cannot be used."""
 
 
 class Pending(Protocol):
@@ -403,7 +418,7 @@ class StageRecorder(Protocol):
         """A stage outside the orchestrator ended: proposing a subproblem, applying an answer."""
 
 
-class Recorder(TemplateRecorder, StageRecorder, Protocol):
+class Recorder(TemplateRecorder, StageRecorder, FlagRecorder, Protocol):
     """Counts what happens; observes and never decides."""
 
     def record_worker_restart(self, reason: WorkerRestart) -> None:

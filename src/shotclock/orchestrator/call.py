@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from shotclock.domain.budget import Deadline
 from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.flags import ANY_SHOTS
 from shotclock.domain.outcome import PreEvaluation, ProviderFault, Rejection
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
@@ -80,6 +81,7 @@ class Call:
     ended: resolved by the lanes or the pipeline; cancelled when the caller no longer waits.
     progress: what has happened so far.
     caller: the name in the caller's certificate, "" without one.
+    most_shots: the most that flags allow it.
     """
 
     work: Subproblem | UserCircuit
@@ -88,6 +90,7 @@ class Call:
     ended: asyncio.Future[Ended]
     progress: CallProgress = field(default_factory=CallProgress)
     caller: str = ""
+    most_shots: int = ANY_SHOTS
 
     @property
     def is_wanted(self) -> bool:

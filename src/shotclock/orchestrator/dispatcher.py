@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.errors import ProviderError, WorkerError
+from shotclock.domain.flags import SHOTS, USER_CIRCUIT, FlagDecision, FlagRequest, limit_of
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
     MAX_QUBITS,
@@ -24,7 +25,7 @@ from shotclock.domain.outcome import (
     Rejection,
     end_without_answer,
 )
-from shotclock.domain.ports import Clock, Emulating, Recorder
+from shotclock.domain.ports import Clock, Emulating, Flags, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
@@ -82,6 +83,7 @@ class Orchestrator:
         *,
         clock: Clock,
         policy: AdmissionPolicy,
+        flags: Flags,
         recorder: Recorder,
         batch: BatchPolicy,
         results: ResultCache,
@@ -92,6 +94,7 @@ class Orchestrator:
         self._answers = answers
         self._clock = clock
         self._policy = policy
+        self._flags = flags
         self._recorder = recorder
         self._results = results
         self._lanes = Lanes(
@@ -209,9 +212,14 @@ class Orchestrator:
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.prepare_fallback(subproblem, within_s)
-        cache_key = self._cache_key(subproblem)
+        request = FlagRequest.of(subproblem.request_id, subproblem.kind, subproblem.caller)
+        decision = self._flags.decide(request)
+        if decision.kept_by:
+            refused = _refuse_by_flag(decision)
+            return await self._answers.fall_back(subproblem, fallback, refused, CallProgress())
+        cache_key = self._cache_key(subproblem, decision)
         cached = self._find_cached(subproblem, fallback, cache_key) if cache_key else None
-        return cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key)
+        return cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key, decision)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
@@ -232,7 +240,7 @@ class Orchestrator:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
         progress = CallProgress()
-        refused = self._refusal(spec.budget_ns, spec.priority, spec.caller)
+        refused = self._refuse_circuit(spec) or self._refusal(spec.budget_ns, spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
         circuit = await self._compile(spec, deadline)
@@ -268,11 +276,12 @@ class Orchestrator:
         except WorkerError as error:
             return reject_circuit(error)
 
-    def _cache_key(self, subproblem: Subproblem) -> str:
+    def _cache_key(self, subproblem: Subproblem, decision: FlagDecision) -> str:
         """The key of samples that may be shared, "" if none may."""
         if subproblem.fresh or self._policy.seed_policy == "fresh":
             return ""
-        return self._results.key(subproblem, self._forecast.policy.shots.minimum, self._policy.seed_policy)
+        shots = self._forecast.policy.shots.lower(decision.most_shots).minimum
+        return self._results.key(subproblem, shots, self._policy.seed_policy)
 
     def _find_cached(self, subproblem: Subproblem, fallback: Answer | None, cache_key: str) -> Done | None:
         """The answer from the samples of an equal, earlier call."""
@@ -285,7 +294,12 @@ class Orchestrator:
         return outcome if isinstance(outcome, Done) else None
 
     async def _solve_fresh(
-        self, subproblem: Subproblem, fallback: Answer | None, arrived: int, cache_key: str
+        self,
+        subproblem: Subproblem,
+        fallback: Answer | None,
+        arrived: int,
+        cache_key: str,
+        decision: FlagDecision,
     ) -> Outcome:
         progress = CallProgress()
         refused = self._refuse_width(subproblem) or self._refusal(
@@ -295,6 +309,7 @@ class Orchestrator:
             return await self._answers.fall_back(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
         call = self._call(subproblem, deadline, progress, subproblem.caller)
+        call.most_shots = decision.most_shots
         with self._track(call):
             ended = await self._run_call(call, subproblem.priority, subproblem.budget_ns)
             if isinstance(ended, Sampled):
@@ -308,6 +323,16 @@ class Orchestrator:
 
     def _over_quota(self, caller: str, size: int) -> Rejection | None:
         return self._in_progress.refusal(caller, size) if self._policy.protected else None
+
+    def _refuse_circuit(self, spec: CircuitSpec) -> Rejection | None:
+        """By the flags, before anything is compiled; a user circuit runs with its shots or not at all."""
+        request = FlagRequest.of(spec.request_id, USER_CIRCUIT, spec.caller)
+        decision = self._flags.decide(request)
+        if decision.kept_by:
+            return _refuse_by_flag(decision)
+        if spec.shots <= decision.most_shots:
+            return None
+        return Rejection(limit_of(SHOTS), decision.most_shots, spec.shots, "shots", 0.0)
 
     def _refuse_width(self, subproblem: Subproblem) -> Rejection | None:
         """Before anything is compiled for what the provider would refuse."""
@@ -376,3 +401,7 @@ class Orchestrator:
         if self._answers.policy is Fallback.STANDBY:
             margin += self._answers.time.p99_ns(REPLY_MARGIN_NS)
         return max(0, deadline.remaining_ns(self._clock.now_ns()) - margin) / NS_PER_S
+
+
+def _refuse_by_flag(decision: FlagDecision) -> Rejection:
+    return Rejection(limit_of(decision.kept_by), 0, 1, "calls allowed on the QPU by this flag", 0.0)

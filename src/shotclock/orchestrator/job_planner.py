@@ -69,7 +69,9 @@ class JobPlanner:
             return self._alone(head, ANY_LINE)
         lines = self._forecast.synthesizer.lines(head.work.n)
         if len(lines) >= 2 and len(waiting) >= 2:
-            for job in self._pack(waiting, schedule):
+            # A job has one number of shots: a call that flags bound must not lower the others'.
+            alike = [call for call in waiting if call.most_shots == head.most_shots]
+            for job in self._pack(alike, schedule):
                 if any(placement.call is head for pub in job.pubs for placement in pub):
                     return job.pubs
         # The packer leaves out a call that would be late behind others; alone it may still be on time.
@@ -78,8 +80,11 @@ class JobPlanner:
     def _alone(self, call: Call, line: Line) -> tuple[PubPlan[Call], ...]:
         return ((Placement(self._describe(call, 0), line),),)
 
+    def _shot_limits(self, call: Call) -> ShotLimits:
+        return self._forecast.policy.shots.lower(call.most_shots)
+
     def _describe(self, call: Call, arrival: int) -> Waiting[Call]:
-        work, shots = call.work, self._forecast.policy.shots.minimum
+        work, shots = call.work, self._shot_limits(call).minimum
         n = work.n if isinstance(work, Subproblem) else work.circuit.qubits
         # as the fit reckons: a call that is only just late must not be packed, and refuse the others' job
         return Waiting(call, arrival, n, call.deadline.at_ns - RETURN_MARGIN_NS, shots)
@@ -112,7 +117,7 @@ class JobPlanner:
             limits = ShotLimits(shots, shots)
             return self._forecast.fit_to_deadline(circuit, head.deadline, schedule.ahead_ns, limits)
         representatives = tuple(self._representative_pub(pub) for pub in pubs)
-        limits = self._forecast.policy.shots
+        limits = self._shot_limits(head)
         if not self._policy.fits_only and limits.minimum == limits.maximum:
             return self._forecast.fix_shots(representatives, limits.minimum)
         # All calls of a job share its shots, so the earliest deadline bounds them.

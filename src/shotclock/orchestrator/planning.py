@@ -28,6 +28,10 @@ class ShotLimits:
                 f"shots: must satisfy 1 ≤ minimum ≤ maximum (got {self.minimum} and {self.maximum})"
             )
 
+    def lower(self, most: int) -> ShotLimits:
+        """These limits with at most so many shots; never more than before."""
+        return ShotLimits(min(self.minimum, most), min(self.maximum, most))
+
 
 @dataclass(frozen=True, slots=True)
 class Fit:

@@ -170,6 +170,12 @@ class Metrics:
             ["arm", "reason"],
             registry=registry,
         )
+        self.flag_evaluations = Counter(
+            "shotclock_flag_evaluations",
+            "Evaluations of feature flags; STALE and ERROR use the last good value.",
+            ["arm", "flag", "reason"],
+            registry=registry,
+        )
         self.troubles = Counter(
             "shotclock_troubles",
             "Problems that need attention, such as a parked job or a stopped ledger; each is logged.",

@@ -9,6 +9,7 @@ from typing import TypeVar, get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.flags import FLAG_REASONS, FLAGS
 from shotclock.domain.outcome import (
     REJECTION_LIMITS,
     CircuitOutcome,
@@ -203,6 +204,9 @@ class PrometheusRecorder:
             of(metrics.templates, event)
         for reason in get_args(WorkerRestart):
             of(metrics.worker_restarts, reason)
+        for flag in FLAGS:
+            for evaluated in FLAG_REASONS:
+                of(metrics.flag_evaluations, flag, evaluated)
         self.breaker(BreakerState.CLOSED)
 
     def _of_client(self, name: str) -> _Client:
@@ -265,6 +269,10 @@ class PrometheusRecorder:
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """See `Recorder.record_decision`."""
         self._of_client(caller).record_decision(decision, stale)
+
+    def record_flag(self, flag: str, reason: str) -> None:
+        """See `FlagRecorder.record_flag`."""
+        self._of(self._metrics.flag_evaluations, flag, reason).inc()
 
     def template(self, event: TemplateEvent) -> None:
         """See `TemplateRecorder.template`."""

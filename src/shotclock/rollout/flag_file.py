@@ -1,0 +1,184 @@
+"""Flags from one JSON file in flagd's format, read again while calls are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from openfeature.contrib.tools.flagd.core import FlagdCore
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.exception import OpenFeatureError
+from openfeature.flag_evaluation import Reason
+
+from shotclock.domain.documents import MOST_SETTINGS_BYTES
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.files import read_regular
+from shotclock.domain.flags import ANY_SHOTS, FLAGS, SHOTS, SWITCHES, FlagDecision, FlagRequest
+from shotclock.domain.ports import FlagRecorder, Offload
+from shotclock.rollout.flag_document import FlagDocument, find_operators, read_document
+
+EVERY_S = 0.25
+"""How often the file is read: a change is effective within a second."""
+
+MOST_KEPT = 4096
+"""As many values are kept until the next change of the file; evaluating a share takes 0.1 ms."""
+
+OF_THE_CALL = frozenset({"targetingKey", "kernel", "client", "$flagd.flagKey"})
+
+BROKEN_RULES = (
+    *(OpenFeatureError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError),
+)
+"""What evaluating a targeting rule of the user's may raise."""
+
+PROBES = (FlagRequest("/probe", "", ""), FlagRequest("client/run", "qat_flip", "client"))
+"""Every flag of a new file is evaluated for these before the file is used."""
+
+DEFAULTS: dict[str, bool | int] = {**dict.fromkeys(SWITCHES, True), SHOTS: ANY_SHOTS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Evaluated:
+    value: bool | int
+    reason: str
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """A checked file.
+
+    core: flagd's evaluator with the file's flags.
+    variables: of each flag in the file, in the order of evaluation, what its rule reads.
+    content: the file's bytes.
+    values: those of flags whose rules read nothing but the call.
+    """
+
+    core: FlagdCore
+    variables: dict[str, set[str]]
+    content: bytes
+    values: dict[tuple[str, str, str, str], _Evaluated] = field(default_factory=dict)
+
+    def evaluate(self, flag: str, request: FlagRequest) -> _Evaluated:
+        """The flag's value for the call. Raises one of BROKEN_RULES."""
+        variables = self.variables[flag]
+        if not variables <= OF_THE_CALL:  # such as the time
+            return self._evaluate(flag, request)
+        place = (flag, request.kernel, request.client, request.key if "targetingKey" in variables else "")
+        if (evaluated := self.values.get(place)) is None:
+            if len(self.values) >= MOST_KEPT:
+                self.values.clear()
+            evaluated = self.values[place] = self._evaluate(flag, request)
+        return evaluated
+
+    def _evaluate(self, flag: str, request: FlagRequest) -> _Evaluated:
+        context = EvaluationContext(request.key, {"kernel": request.kernel, "client": request.client})
+        details: Any
+        if flag == SHOTS:
+            details = self.core.resolve_integer_value(flag, ANY_SHOTS, context)
+        else:
+            details = self.core.resolve_boolean_value(flag, True, context)
+        return _Evaluated(details.value, str(details.reason or Reason.UNKNOWN))
+
+
+class FlagFile:
+    """Flags of a file, at most EVERY_S old; a file that cannot be used leaves the last good one in force.
+
+    recorder: counts each evaluation.
+    on_trouble: called with each new problem of the file, from another thread.
+
+    Raises SettingsError if the file cannot be used at the start.
+    """
+
+    def __init__(self, path: Path, recorder: FlagRecorder, on_trouble: Callable[[str], None]) -> None:
+        self._path = path
+        self._recorder = recorder
+        self._on_trouble = on_trouble
+        self._problem = ""
+        self._last: dict[str, bool | int] = dict(DEFAULTS)
+        self._loaded = load(self._read(), str(path))
+
+    def decide(self, request: FlagRequest) -> FlagDecision:
+        """See `Flags.decide`."""
+        loaded = self._loaded
+        for flag in loaded.variables:
+            if flag != SHOTS and not self._evaluate(loaded, flag, request):
+                return FlagDecision(flag)
+        if SHOTS in loaded.variables:
+            return FlagDecision(most_shots=int(self._evaluate(loaded, SHOTS, request)))
+        return FlagDecision()
+
+    def _evaluate(self, loaded: _Loaded, flag: str, request: FlagRequest) -> bool | int:
+        try:
+            evaluated = loaded.evaluate(flag, request)
+        except BROKEN_RULES:
+            self._recorder.record_flag(flag, str(Reason.ERROR))
+            return self._last[flag]
+        self._recorder.record_flag(flag, str(Reason.STALE) if self._problem else evaluated.reason)
+        self._last[flag] = evaluated.value
+        return evaluated.value
+
+    def reload(self) -> None:
+        """Reads the file; takes it over if it has changed and can be used."""
+        try:
+            content = self._read()
+            if content != self._loaded.content:
+                self._loaded = load(content, str(self._path))
+        except SettingsError as error:
+            if str(error) != self._problem:
+                self._problem = str(error)
+                self._on_trouble(f"{error}; the flags read before stay in force")
+        else:
+            self._problem = ""
+
+    async def keep_current(self, offload: Offload) -> None:
+        """Reads the file again and again, off the event loop."""
+        while True:
+            await asyncio.sleep(EVERY_S)
+            await offload.run(self.reload)
+
+    def _read(self) -> bytes:
+        try:
+            return read_regular(self._path, MOST_SETTINGS_BYTES)
+        except OSError as error:
+            raise SettingsError(f"{self._path}: cannot be read: {error.strerror}") from error
+
+
+def load(content: str | bytes, where: str) -> _Loaded:
+    """The flags of a file, checked and evaluated once each. Raises SettingsError."""
+    # flagd logs a traceback, or a line a call, where a rule cannot be evaluated; reasons are counted instead
+    logging.getLogger("openfeature.contrib").setLevel(logging.CRITICAL)
+    document = read_document(content, where)
+    core = FlagdCore()
+    core.set_flags(document.text)
+    loaded = _Loaded(
+        core,
+        {flag: _variables(document, flag) for flag in FLAGS if flag in document.flags},
+        document.text.encode(),
+    )
+    for flag in loaded.variables:
+        for probe in PROBES:
+            try:
+                loaded.evaluate(flag, probe)
+            except BROKEN_RULES as error:
+                raise SettingsError(
+                    f"{where}: flags.{flag}.targeting: cannot be evaluated: {error}; see flagd.dev"
+                ) from error
+    return loaded
+
+
+def _variables(document: FlagDocument, flag: str) -> set[str]:
+    """What the flag's rule reads; "" where that cannot be said, as of a computed name."""
+    rule = document.flags[flag].get("targeting", {})
+    variables = set()
+    for operator, values in find_operators(rule):
+        if operator == "fractional":
+            variables.add("targetingKey")
+        elif operator == "var":
+            name = values[0] if isinstance(values, list) and values else values
+            variables.add(name if isinstance(name, str) else "")
+        elif operator in {"missing", "missing_some"}:
+            variables.add("")
+    return variables

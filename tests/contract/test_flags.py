@@ -1,0 +1,226 @@
+"""What every implementation of the port Flags promises, and what a file adds to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flag_files import make_file, make_share, make_shots, make_switch
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.errors import SettingsError
+from shotclock.domain.flags import ANY_SHOTS, FlagDecision, FlagRequest
+from shotclock.domain.outcome import Degraded, Done, Outcome, Rejection, Shed
+from shotclock.domain.ports import Flags
+from shotclock.orchestrator.answers import Fallback
+from shotclock.providers.scripted import Reply
+from shotclock.rollout.fixed import FixedFlags
+from shotclock.rollout.flag_file import FlagFile
+from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
+
+CALL = FlagRequest.of("qat_flip-1", "qat_flip", "trainer")
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.reasons: Counter[tuple[str, str]] = Counter()
+        self.troubles: list[str] = []
+
+    def record_flag(self, flag: str, reason: str) -> None:
+        self.reasons[flag, reason] += 1
+
+
+def open_file(path: Path, content: str) -> tuple[FlagFile, Counts]:
+    path.write_text(content)
+    counts = Counts()
+    return FlagFile(path, counts, counts.troubles.append), counts
+
+
+def make_fixed(path: Path, decision: FlagDecision) -> Flags:
+    del path
+    return FixedFlags(decision)
+
+
+def make_from_file(path: Path, decision: FlagDecision) -> Flags:
+    flags = {"quantum_path": make_switch(on=not decision.kept_by)}
+    if decision.most_shots != ANY_SHOTS:
+        flags["shots"] = make_shots(decision.most_shots)
+    return open_file(path / "flags.json", make_file(**flags))[0]
+
+
+@pytest.mark.parametrize("make", [make_fixed, make_from_file])
+@pytest.mark.parametrize(
+    "decision", [FlagDecision(), FlagDecision("quantum_path"), FlagDecision(most_shots=32)]
+)
+def test_every_implementation_decides_alike_for_equal_calls(
+    make: Callable[[Path, FlagDecision], Flags], decision: FlagDecision, tmp_path: Path
+) -> None:
+    flags = make(tmp_path, decision)
+    assert [flags.decide(CALL) for _ in range(3)] == [decision] * 3
+
+
+def test_a_share_is_drawn_by_the_sticky_key_and_grows_without_moving_calls_back(tmp_path: Path) -> None:
+    requests = [FlagRequest.of(f"qat_flip-{turn}", "qat_flip", "trainer") for turn in range(2000)]
+
+    def find_turns(percent: int) -> set[int]:
+        flags, _ = open_file(tmp_path / f"{percent}.json", make_file(quantum_share=make_share(percent)))
+        return {turn for turn, request in enumerate(requests) if not flags.decide(request).kept_by}
+
+    shares = [find_turns(percent) for percent in (0, 10, 40, 100)]
+    assert [len(share) for share in (shares[0], shares[-1])] == [0, 2000]
+    assert shares[0] < shares[1] < shares[2] < shares[3]
+    assert 740 <= len(shares[2]) <= 860  # ± 2.7 standard deviations of 800
+    run = {FlagRequest.of(f"run7/qat_flip-{turn}", "qat_flip", "trainer").key for turn in range(9)}
+    assert run == {"trainer/run7"}, "the calls of a run that is named are on one side"
+
+
+def test_flags_apply_by_kernel_and_by_client(tmp_path: Path) -> None:
+    kernels = make_switch(targeting={"if": [{"in": [{"var": "kernel"}, ["prune_mask"]]}, "off", "on"]})
+    clients = make_switch(targeting={"if": [{"==": [{"var": "client"}, "night"]}, "off", "on"]})
+    flags, counts = open_file(
+        tmp_path / "flags.json", make_file(quantum_kernels=kernels, quantum_clients=clients)
+    )
+    assert flags.decide(CALL) == FlagDecision()
+    assert flags.decide(replace(CALL, kernel="prune_mask")) == FlagDecision("quantum_kernels")
+    assert flags.decide(replace(CALL, client="night")) == FlagDecision("quantum_clients")
+    assert counts.reasons["quantum_clients", "TARGETING_MATCH"] == 3
+
+
+def test_a_change_is_effective_without_a_restart_and_a_bad_file_keeps_the_last_good_one(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "flags.json"
+    flags, counts = open_file(path, make_file(quantum_path=make_switch()))
+    assert not flags.decide(CALL).kept_by
+    path.write_text(make_file(quantum_path=make_switch(on=False)))
+    flags.reload()
+    assert flags.decide(CALL).kept_by == "quantum_path"
+    for broken in ("{", make_file(quantum_path=make_switch(on=True), qantum_share=make_share(5))):
+        path.write_text(broken)
+        flags.reload()
+        flags.reload()
+        assert flags.decide(CALL).kept_by == "quantum_path"
+    path.unlink()
+    flags.reload()
+    assert flags.decide(CALL).kept_by == "quantum_path"
+    assert counts.reasons == {("quantum_path", "STATIC"): 2, ("quantum_path", "STALE"): 3}
+    assert len(counts.troubles) == 3, "each problem is reported once"
+    assert all(str(path) in trouble and "stay in force" in trouble for trouble in counts.troubles)
+    path.write_text(make_file())
+    flags.reload()
+    assert not flags.decide(CALL).kept_by
+
+
+def test_a_rule_that_breaks_for_a_call_uses_the_last_good_value(tmp_path: Path) -> None:
+    rule = {"if": [{"==": [{"var": "client"}, "odd"]}, {"cat": ["no such variant"]}, "off"]}
+    flags, counts = open_file(tmp_path / "flags.json", make_file(quantum_path=make_switch(targeting=rule)))
+    assert flags.decide(CALL).kept_by == "quantum_path"
+    assert flags.decide(replace(CALL, client="odd")).kept_by == "quantum_path"
+    assert counts.reasons["quantum_path", "ERROR"] == 1
+
+
+def test_a_rule_that_reads_the_time_is_evaluated_at_each_call(tmp_path: Path) -> None:
+    rule = {"if": [{">": [{"var": "$flagd.timestamp"}, 0]}, "off", "on"]}
+    flags, _ = open_file(tmp_path / "flags.json", make_file(quantum_path=make_switch(targeting=rule)))
+    assert flags.decide(CALL).kept_by == "quantum_path"
+    assert not flags._loaded.values
+
+
+SWITCH = make_switch()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "is not valid JSON"),
+        ("[]", 'must be an object with the key "flags" (got [])'),
+        ('{"flags": {}, "$evaluators": {}}', ":1: $evaluators: is not a valid key here"),
+        (
+            make_file(quantum_pth=SWITCH),
+            ":3: flags.quantum_pth: is not a valid flag; did you mean quantum_path",
+        ),
+        (
+            make_file(quantum_path=SWITCH | {"state": "ON"}),
+            ":4: flags.quantum_path.state: must be",
+        ),
+        (
+            make_file(quantum_path=SWITCH | {"defaultVariant": "maybe"}),
+            'must be one of on, off (got "maybe")',
+        ),
+        (
+            make_file(quantum_path=SWITCH | {"variants": {"on": 1}}),
+            "variants.on: must be true or false",
+        ),
+        (make_file(shots=make_shots(0)), "variants.most: must be a whole number from 1 to"),
+        (make_file(quantum_share=make_share(101)), "is not [variant, weight of 0 or more]"),
+        (make_file(quantum_path=make_switch(targeting={"iff": []})), 'has no operator "iff"'),
+        (
+            make_file(quantum_path=make_switch(targeting={"if": [True, "maybe"]})),
+            "flags.quantum_path.targeting: cannot be evaluated",
+        ),
+    ],
+)
+def test_a_bad_file_is_one_line_with_file_and_key(content: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        open_file(tmp_path / "flags.json", content)
+    assert words in str(error.value)
+    assert str(error.value).startswith(f"{tmp_path}/flags.json:")
+    assert "\n" not in str(error.value)
+
+
+def test_the_example_of_the_docs_is_a_flag_file(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "rollout.md").read_text("utf-8")
+    flags, _ = open_file(tmp_path / "flags.json", page.split("```json\n")[1].split("```")[0])
+    assert flags.decide(replace(CALL, client="trainer-7.example.com")).kept_by == "quantum_clients"
+    assert flags.decide(replace(CALL, kernel="user_circuit")).kept_by == "quantum_kernels"
+    decisions = [flags.decide(replace(CALL, key=str(number))) for number in range(64)]
+    assert {decision.kept_by for decision in decisions} == {"", "quantum_share"}
+    assert min(decision.most_shots for decision in decisions) == 128
+
+
+def limit_of_refusal(outcome: Outcome) -> str:
+    return (
+        outcome.cause.limit if isinstance(outcome, Degraded) and isinstance(outcome.cause, Rejection) else ""
+    )
+
+
+def test_a_flip_with_calls_in_flight_loses_nothing() -> None:
+    async def work(system: System) -> tuple[list[Outcome], list[Outcome], Outcome, int, float]:
+        before = [asyncio.create_task(system.orchestrator.solve(make_subproblem(seed))) for seed in range(3)]
+        await asyncio.sleep(0.01)
+        system.flags.decision = FlagDecision("quantum_path")
+        refused = await asyncio.gather(*(system.orchestrator.solve(make_subproblem(seed)) for seed in (3, 4)))
+        ended = await asyncio.gather(*before)
+        submits = system.provider.submits
+        system.flags.decision = FlagDecision()
+        after = await system.orchestrator.solve(make_subproblem(5))
+        counted = system.value("shotclock_rejections_total", limit="flag_quantum_path")
+        return ended, refused, after, submits, counted
+
+    ended, refused, after, submits, counted = simulate(make_scripted(afterwards=Reply(delay_s=0.03)), work)
+    assert [type(outcome) for outcome in ended] == [Done] * 3
+    assert [limit_of_refusal(outcome) for outcome in refused] == ["flag_quantum_path"] * 2
+    assert isinstance(after, Done)
+    assert (submits, counted) == (3, 2)
+
+
+def test_flags_lower_the_shots_and_never_raise_them() -> None:
+    circuit = CircuitSpec("OPENQASM 3.0;", shots=64, request_id="c", budget_ns=10**9)
+
+    async def work(system: System) -> tuple[list[int], object]:
+        shots = []
+        for most in (16, 10**6):
+            system.flags.decision = FlagDecision(most_shots=most)
+            outcome = await system.orchestrator.solve(make_subproblem())
+            shots.append(outcome.provenance.shots)
+        system.flags.decision = FlagDecision(most_shots=16)
+        return shots, await system.orchestrator.execute(circuit)
+
+    shots, executed = simulate(make_scripted(fallback=Fallback.NONE), work)
+    assert shots == [16, 64]
+    assert isinstance(executed, Shed)
+    assert executed.rejection.limit == "flag_shots"
