@@ -18,6 +18,7 @@ from shotclock.cli.doctor import doctor
 from shotclock.cli.drill import drill
 from shotclock.cli.emulate import emulate
 from shotclock.cli.exit_codes import INTERRUPTED, READER_GONE
+from shotclock.cli.flags import flags
 from shotclock.cli.jobs import jobs
 from shotclock.cli.load import load
 from shotclock.cli.operations import drain, resume, status
@@ -80,6 +81,7 @@ app.command()(status)
 app.command()(drain)
 app.command()(resume)
 app.add_typer(jobs, name="jobs")
+app.add_typer(flags, name="flags")
 app.command()(emulate)
 app.command()(doctor)
 app.add_typer(drill, name="drill")
