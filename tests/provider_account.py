@@ -103,7 +103,7 @@ class Vendor:
 
 
 async def main(words: argparse.Namespace) -> None:
-    server = await asyncio.start_server(Vendor(words).serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(Vendor(words).serve, "127.0.0.1", words.port)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201 - the port, for whoever started it
     await server.serve_forever()
 
@@ -112,6 +112,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("file")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, default=0)
     for name in ("pay-s", "answer-s", "run-s", "lost", "refused", "failing"):
         parser.add_argument(f"--{name}", type=float, default=0.0)
     asyncio.run(main(parser.parse_args()))
