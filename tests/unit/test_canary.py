@@ -67,6 +67,10 @@ def test_a_worse_validation_metric_rolls_back_what_is_fast_enough() -> None:
     ]
     equal = judge(make_arm(20_000, 200, 1000, better), make_arm(20_000, 200, 1000, better), PLAN)
     assert equal.verdict is Verdict.PROMOTE
+    few = judge(
+        make_arm(20_000, 200, 1000, Sample(2, 0.33)), make_arm(20_000, 200, 1000, Sample(2, 0.3)), PLAN
+    )
+    assert few.verdict is Verdict.INCONCLUSIVE, "two equal values have no variance and say nothing"
     alone = judge(make_arm(20_000, 200, 1000, better), make_arm(20_000, 200, 1000), PLAN)
     assert alone.verdict is Verdict.INCONCLUSIVE, "a metric that only one arm reports decides nothing"
 

@@ -27,6 +27,10 @@ MOST_PROJECTED = 2**40
 MEASURES = ("deadline_misses", "slow_calls", "validation")
 
 
+MINIMUM_VALUES = 30
+"""Values of a validation metric in each arm before it is judged; its sequence is narrowest there."""
+
+
 class Verdict(StrEnum):
     """What becomes of a canary."""
 
@@ -62,7 +66,8 @@ class ArmSample:
 
     missed: calls that missed their deadline.
     slow: calls slower than a limit set at the start, the control's p95 then: with a higher p95 they are more.
-    validation: the model's validation metric, a value a run or evaluation; judged from two values on.
+    validation: the model's validation metric, a value a run or evaluation; judged from MINIMUM_VALUES
+        values on.
     """
 
     missed: Proportion
@@ -173,7 +178,7 @@ def find_difference(canary: Sample, control: Sample, alpha: float, minimum: int)
 
 
 def _asymptotic_width(sample: Sample, alpha: float, minimum: int) -> float:
-    if sample.n < 2:
+    if sample.n < MINIMUM_VALUES:  # the variance of a few values may be 0
         return math.inf
     rho2 = (-2 * math.log(alpha) + math.log(-2 * math.log(alpha) + 1)) / minimum
     scaled = sample.n * rho2 + 1
@@ -217,10 +222,6 @@ def _compare(canary: ArmSample, control: ArmSample, plan: CanaryPlan) -> Iterato
     if canary.validation.n or control.validation.n:
         bounds = find_difference(canary.validation, control.validation, alpha, MINIMUM_VALUES)
         yield Comparison(MEASURES[-1], *bounds, plan.validation_margin)
-
-
-MINIMUM_VALUES = 30
-"""Values of a validation metric in each arm around which its sequence is narrowest."""
 
 
 def _project(canary: ArmSample, control: ArmSample, plan: CanaryPlan) -> int:
