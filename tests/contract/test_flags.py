@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from flag_files import make_file, make_share, make_shots, make_switch
+from harness import Inline, run_virtual
+from shotclock.app.flags import open_flags
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.flags import ANY_SHOTS, FlagDecision, FlagRequest
@@ -20,6 +22,7 @@ from shotclock.orchestrator.answers import Fallback
 from shotclock.providers.scripted import Reply
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.rollout.flag_file import FlagFile
+from shotclock.settings import ServeSettings
 from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
 
 CALL = FlagRequest.of("qat_flip-1", "qat_flip", "trainer")
@@ -113,6 +116,33 @@ def test_a_change_is_effective_without_a_restart_and_a_bad_file_keeps_the_last_g
     path.write_text(make_file())
     flags.reload()
     assert not flags.decide(CALL).kept_by
+
+
+def test_a_service_follows_its_file_within_a_second(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    path.write_text(make_file(quantum_path=make_switch()))
+    counts = Counts()
+    flags = open_flags(ServeSettings(flags=str(path)), counts, counts.troubles.append)
+    assert isinstance(flags, FlagFile)
+
+    async def work() -> tuple[str, str]:
+        following = asyncio.create_task(flags.keep_current(Inline()))
+        await asyncio.sleep(10)
+        before = flags.decide(CALL).kept_by
+        path.write_text(make_file(quantum_path=make_switch(on=False)))
+        await asyncio.sleep(1)
+        following.cancel()
+        return before, flags.decide(CALL).kept_by
+
+    assert run_virtual(work()) == ("", "quantum_path")
+
+
+def test_a_service_without_a_file_allows_every_call_and_refuses_a_bad_one(tmp_path: Path) -> None:
+    counts = Counts()
+    assert open_flags(ServeSettings(), counts, counts.troubles.append).decide(CALL) == FlagDecision()
+    missing = tmp_path / "none.json"
+    with pytest.raises(SettingsError, match=f"^serve.flags: {missing}: cannot be read"):
+        open_flags(ServeSettings(flags=str(missing)), counts, counts.troubles.append)
 
 
 def test_a_rule_that_breaks_for_a_call_uses_the_last_good_value(tmp_path: Path) -> None:
