@@ -31,14 +31,21 @@ WIDTH = 8
 
 
 def instances(count: int = INSTANCES, budget_ns: int = BUDGET_NS) -> list[Subproblem]:
-    """Dense random subproblems of 12 variables, by default with the product's budget."""
+    """Dense random subproblems of 12 variables, by default with the product's budget.
+
+    They are asked over and over, and each call is to be a job of the provider.
+    """
     rng = np.random.default_rng(N)
     subproblems = []
     for number in range(count):
         upper = np.triu(rng.normal(size=(N, N)), k=1)
         subproblems.append(
             Subproblem(
-                upper + upper.T, rng.normal(size=N), request_id=f"request-{number}", budget_ns=budget_ns
+                upper + upper.T,
+                rng.normal(size=N),
+                request_id=f"request-{number}",
+                budget_ns=budget_ns,
+                fresh=True,
             )
         )
     return subproblems

@@ -16,7 +16,7 @@ from shotclock.domain.budget import NS_PER_S
 from shotclock.wire.client import GrpcDispatcher
 
 CALLERS = 4
-ASKED = replace(random_subproblem(12, 1), budget_ns=30 * NS_PER_S)
+ASKED = replace(random_subproblem(12, 1), budget_ns=30 * NS_PER_S, fresh=True)
 
 
 def next_authority(site: Site, rotation: int) -> None:

@@ -31,7 +31,8 @@ async def ask(place: Place, count: int) -> list[Outcome]:
     """So many calls, one after the other."""
     channels = connect(place.target, Insecure())
     dispatcher = GrpcDispatcher(channels)
-    subproblem = replace(random_subproblem(N, 1), budget_ns=round(PATIENCE_S * NS_PER_S))
+    budget_ns = round(PATIENCE_S * NS_PER_S)
+    subproblem = replace(random_subproblem(N, 1), budget_ns=budget_ns, fresh=True)
     try:
         return [await dispatcher.solve(subproblem) for _ in range(count)]
     finally:
