@@ -14,11 +14,12 @@ TESTS = Path(__file__).parents[1]
 ATTACHED = """
 from shotclock.app.attach import _remote
 from shotclock.app.host import WallHost
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.tls import Insecure
 from loop_watch import LoopWatch, subproblems
 
 watch, host = LoopWatch(), WallHost()
-dispatcher, end = _remote(host, "127.0.0.1:9", Insecure())
+dispatcher, end = _remote(host, "127.0.0.1:9", Insecure(), PrometheusRecorder(Metrics(), "attach"))
 watch.begin()
 for one in subproblems(60_000_000_000, 12, 12, 1, 2, 20, 21, 40):
     watch.add_answer(host.run(dispatcher.solve(one)))
