@@ -14,7 +14,7 @@ bench: $(VENV)/.installed
 test:
 	$(MAKE) --no-print-directory -j2 lint $(BASE)/.installed
 	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/faults
-	$(RUN)/python -m pytest -n 2 --dist loadfile tests/system
+	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/system
 
 lint: $(VENV)/.developed
 	$(RUN)/ruff check .

@@ -20,6 +20,26 @@ _CACHE = Path(tempfile.mkdtemp(prefix="shotclock-tests-"))
 os.environ["XDG_CACHE_HOME"] = str(_CACHE)
 
 
+LONGEST = (
+    "test_docs.py",
+    "test_kill.py",
+    "test_hardware_run.py",
+    "test_cli.py",
+    "test_workflows.py",
+    "test_containers.py",
+    "test_browser.py",
+    "test_main_job.py",
+    "test_load.py",
+)
+"""System tests that take minutes. Two workers take a file each, and a long one last would leave one idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; needs `--no-loadscope-reorder`."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(autouse=True)
 def reset_safe_path() -> Iterator[None]:
     """Takes back what `cli.main` sets for its child processes: it would reach those of later tests."""
