@@ -139,7 +139,7 @@ def test_calls_over_a_quota_are_refused_by_name_and_counted() -> None:
         limits = Counter(outcome.rejection.limit for outcome in ended if isinstance(outcome, Shed))
         assert limits == {"caller_quota": 2}
         assert isinstance(ended[-1], Done)
-        assert system.value("shotclock_rejections_total", limit="caller_quota") == 2
+        assert system.value("shotclock_rejections_total", client="many", limit="caller_quota") == 2
         assert isinstance(await ask(system, "many"), Done)  # the others have ended
 
     simulate(make_scripted(batch_limit=8, quota=CallerQuota(calls=3), **PROTECTED), work)

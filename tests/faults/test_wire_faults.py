@@ -271,7 +271,7 @@ def test_an_error_behind_the_service_is_a_value_and_the_next_call_goes_on(
 
 
 def spoil_mode(files: TlsFiles) -> None:
-    files.private_key.chmod(0o640)
+    files.private_key.chmod(0o644)
 
 
 def spoil_key(files: TlsFiles) -> None:
@@ -289,7 +289,7 @@ def spoil_authorities(files: TlsFiles) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (spoil_mode, r"mode 0640 .*chmod 600 "),
+        (spoil_mode, r"mode 0644 .*chmod 600 "),
         (spoil_key, "no PEM private key"),
         (spoil_certificate, "no PEM certificate"),
         (spoil_authorities, "no PEM certificate"),

@@ -46,7 +46,7 @@ def set_flag(
     json: Json = False,
 ) -> None:
     """Set one flag; a running service that reads the file follows within a second."""
-    from shotclock.domain.files import write_text  # noqa: PLC0415 - `--help` must not wait for them
+    from shotclock.domain import files  # noqa: PLC0415 - `--help` must not wait for them
     from shotclock.rollout import flag_edit  # noqa: PLC0415
     from shotclock.rollout.flag_document import read_document  # noqa: PLC0415
 
@@ -54,7 +54,7 @@ def set_flag(
     text = flag_edit.set_flag(_read(path, may_be_new=True), flag, setting)
     document = read_document(text, str(path))
     try:
-        write_text(path, text)
+        files.write_text(path, text)
     except OSError as error:
         raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
     _show(document, json=json)
