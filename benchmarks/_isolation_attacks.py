@@ -108,6 +108,7 @@ def coefficients() -> list[Payload]:
         request_id="x",
         base_version=0,
         priority=Priority.HIGH,
+        fresh=True,
     )
     return [(methods.SOLVE, encode_subproblem(subproblem, _ns(BUDGET_S)).SerializeToString())]  # type: ignore[arg-type]
 
