@@ -19,7 +19,7 @@ from typing import NamedTuple
 import _extras
 from _full_run_page import CHARTS, LOAD_CHART, TERMINAL, Cell, FullRun, has_load_chart, write_page
 
-WORKLOADS = ("digits-quantized", "mnist-quantized", "digits-rounding-wide")
+WORKLOADS = ("digits-quantized", "digits-gated", "mnist-quantized")
 DEVICES = ("heron-torino", "heron-boston", "nighthawk-berlin")
 ARMS = ("--arms", "classical-only,classical-control,hybrid-colocated")
 
