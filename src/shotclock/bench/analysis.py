@@ -199,8 +199,8 @@ class PreEvaluated(Frozen):
     saved_qpu_s: float | None
 
     @property
-    def decided(self) -> int:
-        """All of them."""
+    def calls(self) -> int:
+        """Calls that were pre-evaluated."""
         return self.submitted + self.vetoed + self.calibrated
 
 

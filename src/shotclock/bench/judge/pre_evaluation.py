@@ -87,9 +87,9 @@ def _describe(name: str, arm: ArmSummary, evaluation: PreEvaluated) -> str:
         saved = f", which saved about {number(evaluation.saved_qpu_s)} QPU s"
         if arm.cost.prices is not None:
             saved += f" ({money(evaluation.saved_qpu_s * arm.cost.prices.qpu_second, arm.cost.currency)})"
-    decided = count(evaluation.decided, "call")
+    calls = count(evaluation.calls, "call")
     return (
-        f"{name}: a local pre-evaluation vetoed {evaluation.vetoed:,} of {decided}{saved}; of "
+        f"{name}: a local pre-evaluation vetoed {evaluation.vetoed:,} of {calls}{saved}; of "
         f"{evaluation.submitted:,} expected to beat greedy and no change, "
         f"{word_estimate(evaluation.precision)} did (precision); {_word_recall(evaluation)}."
     )

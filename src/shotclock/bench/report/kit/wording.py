@@ -156,7 +156,7 @@ def _of_calls(arm: ArmSummary, field: str) -> str:
         case "ladder" if arm.ladder is not None:
             return f"{count(arm.ladder.calls, 'call')} with samples"
         case "pre_evaluated" if arm.pre_evaluated is not None:
-            return f"{count(arm.pre_evaluated.decided, 'call')} pre-evaluated"
+            return f"{count(arm.pre_evaluated.calls, 'call')} pre-evaluated"
         case "meeting" if arm.meeting is not None:
             return f"{arm.meeting.inline:,} inline, {arm.meeting.overlapped:,} overlapped"
         case _:

@@ -31,7 +31,7 @@ def _count_vetoes(arm: ArmSummary) -> tuple[Cell, ...]:
     if evaluation is None:
         return (Cell(NOTHING),) * 5
     return (
-        Cell(f"{evaluation.vetoed:,}", f"of {count(evaluation.decided, 'call')}"),
+        Cell(f"{evaluation.vetoed:,}", f"of {count(evaluation.calls, 'call')}"),
         Cell(f"{evaluation.submitted:,}", f"and {evaluation.calibrated:,} for calibration"),
         _estimate(evaluation.precision),
         _estimate(evaluation.recall),
