@@ -48,7 +48,7 @@ AVOIDED = (
         "mode: 'sometimes' is no mode",
     ),
     Word(r"(un)?told", "reported, unreported; said", "the figure cannot be told"),
-    Word(r"settles? nothing", "is inconclusive", "two pairs settle nothing"),
+    Word(r"settle[sd]? nothing", "is inconclusive", "two pairs settle nothing"),
     Word(r"anew", "again", "compiled anew"),
     Word(
         r"founding document('s)?",

@@ -13,7 +13,7 @@ from shotclock.bench.schema import Result
 FEWEST_CALLS = 1_000
 """A run's: 662 is the fewest a p99 can be gated on, and then not one call may be late."""
 TRIES = 2
-"""Runs at a rate before one that settled nothing counts as not met, each as long again as those before; and
+"""Runs at a rate before an inconclusive one counts as not met, each as long again as those before; and
 runs that were late themselves, at one rate after another, before the search ends."""
 
 
@@ -148,5 +148,5 @@ def _why(points: Sequence[RatePoint], met: float | None, missed: float | None) -
             "the knee may be higher"
         )
     if all(point.result is Result.INCONCLUSIVE for point in at):
-        return "above it the runs settled nothing, or did not settle, twice"
+        return "above it two runs were inconclusive or unstable"
     return "above it the deadline was missed"

@@ -142,7 +142,7 @@ def over_runs(summary: LoadSummary) -> str:
     runs, interval = len(summary.runs), summary.interval
     if summary.knee is not None:
         sweep = f"A sweep of {count(runs, 'run')}; {knee_words(summary.knee)}"
-        return f"{sweep}. A run that settled nothing was repeated."
+        return f"{sweep}. An inconclusive run was repeated."
     if interval is None:
         return "One run has no interval over runs; --runs 5 gives one." if runs == 1 else "No interval."
     return (
