@@ -171,10 +171,11 @@ async def open_mtls_loopback(
     *,
     limits: ServiceLimits = SERVICE,
     connections: ConnectionLimits = CONNECTIONS,
+    policy: Policy = POLICY,
 ) -> AsyncIterator[Loopback]:
     """Everything up, and down again."""
     dispatcher, operations = ScriptedDispatcher(), ScriptedOperations()
-    tls = ServerTls(site.issue(SERVER), POLICY)
+    tls = ServerTls(site.issue(SERVER), policy)
     server = await serve(dispatcher, operations, "127.0.0.1:0", tls, limits, connections)
     system = Loopback(site, server, dispatcher, operations)
     try:

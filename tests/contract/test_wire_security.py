@@ -8,9 +8,11 @@ from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
 from mtls_loopback import (
+    SERVICE,
     Loopback,
     ScriptedDispatcher,
     ScriptedOperations,
@@ -167,6 +169,37 @@ def test_without_tls_only_on_loopback() -> None:
                 connect(address, Insecure())
 
     asyncio.run(main())
+
+
+NOBODY: frozenset[str] = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("trainers", "operators"), [(NOBODY, NOBODY), ({TRAINER}, NOBODY), (NOBODY, {OPERATOR})]
+)
+def test_a_service_that_nobody_may_call_is_not_ready(
+    site: Site, trainers: frozenset[str], operators: frozenset[str]
+) -> None:
+    policy = Policy.of(frozenset(trainers), frozenset(operators), probes=frozenset({PROBE}))
+
+    async def main() -> tuple[bool, tuple[str, ...]]:
+        async with (
+            open_mtls_loopback(site, policy=policy) as system,
+            secure(system, site.issue(PROBE)) as probe,
+        ):
+            check = health_pb2_grpc.HealthStub(probe).Check
+            for _ in range(200):  # as many looks, 10 ms apart
+                answer = await check(health_pb2.HealthCheckRequest(service=methods.SERVICE))
+                if answer.status == health_pb2.HealthCheckResponse.SERVING or not (trainers or operators):
+                    break
+                await asyncio.sleep(SERVICE.watch_interval_s)
+            return answer.status == health_pb2.HealthCheckResponse.SERVING, system.server.impediments()
+
+    serves, impediments = asyncio.run(main())
+    assert serves is bool(trainers or operators)
+    assert [why.partition(";")[0] for why in impediments] == (
+        [] if serves else ["nobody may call: serve.trainers and serve.operators are empty"]
+    )
 
 
 def test_connections_that_never_finish_their_handshake_make_room_again(site: Site) -> None:

@@ -13,7 +13,7 @@ from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.runtime.http_connections import Connections, HttpLimits
 from shotclock.runtime.http_server import listen, serve
 from shotclock.telemetry.page import page
-from shotclock.telemetry.web import application
+from shotclock.telemetry.web import application, find_reasons
 
 WELL = Status(Phase.READY, "emulated", True, BreakerState.CLOSED, 3, 1, 5, 0.126, 120, 116)
 ILL = replace(WELL, phase=Phase.DRAINING, breaker=BreakerState.HALF_OPEN)
@@ -49,3 +49,11 @@ def test_the_page_says_what_is_emulated_and_what_needs_attention() -> None:
 
 def test_a_provider_of_any_name_stays_text() -> None:
     assert "<b>" not in page(replace(WELL, provider="<b>"))
+
+
+def test_readiness_fails_with_every_reason() -> None:
+    assert find_reasons(Phase.READY, ()) == ()
+    assert find_reasons(Phase.STARTING, ("expired", "no workers")) == (
+        *("templates are being compiled", "expired", "no workers"),
+    )
+    assert [len(find_reasons(phase, ())) for phase in Phase] == [1, 0, 1, 1]

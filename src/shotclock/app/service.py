@@ -131,9 +131,9 @@ class Service:
             __version__, read_not_after, read_money_left, self._ledgers.rows_by_name, read_stopped
         )
 
-    def _impediment(self) -> str:
-        unreachable = self._server.impediment() if self._server is not None else ""
-        return unreachable or self._host.workers.impediment()
+    def _impediments(self) -> tuple[str, ...]:
+        unreachable = self._server.impediments() if self._server is not None else ()
+        return (*unreachable, *filter(None, [self._host.workers.impediment()]))
 
     def _trouble(self, what: str) -> None:
         self._metrics.troubles.inc()
@@ -162,7 +162,7 @@ class Service:
         orchestrator = self._orchestrator = path.orchestrator
         self._metrics.registry.register(self._facts(provider, journal))
         http_host, http_port = split_address(serve.metrics)
-        application = web.application(self._metrics.registry, self._status, self._impediment)
+        application = web.application(self._metrics.registry, self._status, self._impediments)
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")
         connections = Connections(_http_limits(serve), self._count_closed)
         page = host.run(http_server.serve(application, listening_http, connections, self._trouble))

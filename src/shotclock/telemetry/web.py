@@ -23,18 +23,23 @@ NOT_READY = {
 }
 
 
-def report_no_impediment() -> str:
-    """The default impediment: none, so readiness depends on the phase alone."""
-    return ""
+def find_no_impediments() -> tuple[str, ...]:
+    """The default: none, so readiness depends on the phase alone."""
+    return ()
+
+
+def find_reasons(phase: Phase, impediments: tuple[str, ...]) -> tuple[str, ...]:
+    """Why the orchestrator is not ready; none if it is."""
+    return (*filter(None, [NOT_READY.get(phase, "")]), *impediments)
 
 
 def application(
     registry: CollectorRegistry,
     status: Callable[[], Status],
-    impediment: Callable[[], str] = report_no_impediment,
+    impediments: Callable[[], tuple[str, ...]] = find_no_impediments,
 ) -> Starlette:
     """`/livez` answers while the event loop runs. `/readyz` is 503 until templates are compiled, while
-    draining, and while `impediment` returns a reason why nobody can connect ("" if clients can).
+    draining, and while `impediments` returns reasons why nobody can call; the body is a reason a line.
 
     `/status` is a page for browsers and JSON for other clients.
     """
@@ -43,8 +48,9 @@ def application(
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        why = NOT_READY.get(status().phase) or impediment()
-        return PlainTextResponse(f"{why}\n", status_code=503) if why else PlainTextResponse("ok\n")
+        reasons = find_reasons(status().phase, impediments())
+        lines = "".join(f"{reason}\n" for reason in reasons)
+        return PlainTextResponse(lines or "ok\n", status_code=503 if reasons else 200)
 
     async def metrics(request: Request) -> Response:
         encode, media_type = choose_encoder(request.headers.get("accept", ""))

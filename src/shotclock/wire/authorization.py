@@ -63,6 +63,10 @@ class Policy:
         """The one name by which this caller is counted: the first of those that may call the method."""
         return min(names & self.allowed.get(method, frozenset()), default="")
 
+    def has_callers(self) -> bool:
+        """Whether anybody may do more than ask for health."""
+        return any(names for method, names in self.allowed.items() if method not in methods.OF_PROBES)
+
     def permits(self, method: str, names: frozenset[str]) -> bool:
         """Whether one of the names may call the method."""
         return not names.isdisjoint(self.allowed.get(method, frozenset()))

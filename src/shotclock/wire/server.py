@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -32,6 +33,11 @@ from shotclock.wire.tls import (
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+NOBODY_MAY_CALL = (
+    "nobody may call: serve.trainers and serve.operators are empty; "
+    "list names of the callers' certificates and restart"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,10 @@ def options(
 
 
 class Server:
-    """A running server on `port`, created by `serve`."""
+    """A running server on `port`, created by `serve`.
+
+    impediments: why no client can connect or call (an expired certificate, nobody authorised), if so.
+    """
 
     def __init__(
         self,
@@ -89,18 +98,16 @@ class Server:
         service: Service,
         health_of: Any,
         live: LiveIdentity | None,
+        impediments: Callable[[], tuple[str, ...]],
         tasks: tuple[asyncio.Task[None], ...],
     ) -> None:
         self.port = port
+        self.impediments = impediments
         self._server = grpc_server
         self._service = service
         self._health = health_of
         self._live = live
         self._tasks = tasks
-
-    def impediment(self) -> str:
-        """Why no client can connect (an expired certificate), or ""."""
-        return _impediment(self._live)
 
     def warnings(self) -> tuple[str, ...]:
         """What needs attention soon: a certificate about to expire."""
@@ -148,9 +155,10 @@ async def serve(
     health_pb2_grpc.add_HealthServicer_to_server(health_of, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     await server.start()
-    following = asyncio.create_task(_follow(operations, live, health_of, limits.watch_interval_s))
+    impediments = partial(_impediments, live, security)
+    following = asyncio.create_task(_follow(operations, impediments, health_of, limits.watch_interval_s))
     looking = [asyncio.create_task(_look_at_files(live, connections.look_s))] if live is not None else []
-    return Server(server, port, service, health_of, live, (following, *looking))
+    return Server(server, port, service, health_of, live, impediments, (following, *looking))
 
 
 def _namer(security: ServerTls | Insecure) -> Callable[[str, Any], str]:
@@ -166,8 +174,10 @@ def _identity(security: ServerTls | Insecure) -> LiveIdentity | None:
     return LiveIdentity(security.files, Purpose.SERVER, now=security.now, on_refused=security.on_refused)
 
 
-def _impediment(live: LiveIdentity | None) -> str:
-    return live.impediment() if live is not None else ""
+def _impediments(live: LiveIdentity | None, security: ServerTls | Insecure) -> tuple[str, ...]:
+    expired = live.impediment() if live is not None else ""
+    closed_to_all = isinstance(security, ServerTls) and not security.policy.has_callers()
+    return tuple(filter(None, (expired, NOBODY_MAY_CALL if closed_to_all else "")))
 
 
 def _warnings(live: LiveIdentity | None) -> tuple[str, ...]:
@@ -219,12 +229,12 @@ async def _look_at_files(live: LiveIdentity, every_s: float) -> None:
 
 
 async def _follow(
-    operations: Operations, live: LiveIdentity | None, health_of: Any, interval_s: float
+    operations: Operations, impediments: Callable[[], tuple[str, ...]], health_of: Any, interval_s: float
 ) -> None:
-    """Health says SERVING while the orchestrator is ready and its certificate is valid."""
+    """Health says SERVING while the orchestrator is ready and clients can connect and call."""
     reported = NOT_SERVING
     while True:
-        ready = operations.status().phase is Phase.READY and not _impediment(live)
+        ready = operations.status().phase is Phase.READY and not impediments()
         now = SERVING if ready else NOT_SERVING
         if now != reported:
             await health_of.set(SERVICE, now)
