@@ -220,7 +220,7 @@ def test_only_a_transient_fault_is_tried_again(
     reach(behind(fault, fallback=Fallback.NONE), work, tmp_path)
 
 
-def test_a_caller_that_goes_away_cancels_its_job(reach: Way, tmp_path: Path) -> None:
+def test_a_caller_that_goes_away_cancels_its_job_and_is_counted(reach: Way, tmp_path: Path) -> None:
     async def work(reached: Subject) -> None:
         call = asyncio.create_task(reached.dispatcher.solve(make_subproblem(0, 60_000)))
         await reached.wait_until(lambda: reached.behind.provider.submits == 1)
@@ -228,6 +228,9 @@ def test_a_caller_that_goes_away_cancels_its_job(reach: Way, tmp_path: Path) -> 
         with pytest.raises(asyncio.CancelledError):
             await call
         await reached.wait_until(lambda: reached.behind.provider.cancels == 1)
+        labels = {"client": reached.caller, "outcome": "cancelled"}
+        assert reached.behind.value("shotclock_calls_total", **labels) == 1
+        assert reached.behind.value("shotclock_call_duration_seconds_count", **labels) == 1
 
     reach(behind(afterwards=Never()), work, tmp_path)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
+from collections.abc import Iterator
 
 import pytest
 
 from shotclock.domain.outcome import Provenance, Rejection, Shed
 from shotclock.orchestrator.ledger.job_journal import PaidJobs
 from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.telemetry import logs
 from shotclock.telemetry.logs import JsonFormatter, ShedSummary, TextFormatter
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 
@@ -44,6 +47,40 @@ def test_text_is_one_line_in_which_no_field_can_look_like_another() -> None:
     assert text.endswith(f"request_id={json.dumps(HOSTILE)} caller=trainer")
 
 
+@pytest.fixture
+def package_logger() -> Iterator[logging.Logger]:
+    logger = logging.getLogger(logs.ROOT)
+    before = (logger.handlers, logger.level, logger.propagate)
+    yield logger
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
+
+
+def test_a_reader_that_stops_reading_delays_nobody_and_is_told_what_it_missed(
+    package_logger: logging.Logger,
+) -> None:
+    readable, writable = os.pipe()
+    writer = logs.configure("debug", "json", writable, most_waiting=10)
+    text = "x" * 65_536  # as much as a pipe takes in
+    for number in range(20):
+        package_logger.info("record %d", number, extra={"text": text})  # would wait for ever
+    lines: list[bytes] = []
+    with os.fdopen(readable, "rb") as reader:
+        lines.append(reader.readline())
+        while b"lost" not in lines[-1]:
+            package_logger.error("once more")
+            lines.append(reader.readline())
+        writer.end()
+        os.close(writable)
+        lines.extend(reader)
+    messages = [json.loads(line)["message"] for line in lines]
+    assert messages[:3] == ["record 0", "record 1", "record 2"]
+    written = sum(message.startswith("record") for message in messages)
+    notice = next(message for message in messages if "lost" in message)
+    assert notice.endswith(" log records lost: stderr was not read")
+    assert int(notice.split()[0]) >= 20 - written > 0  # and those of "once more" that came too early
+
+
 def test_a_parked_job_is_logged_with_the_requests_it_answers(caplog: pytest.LogCaptureFixture) -> None:
     async def park() -> None:
         jobs = PaidJobs(MemoryLedger(lambda: 0.0), "scripted")
@@ -61,7 +98,8 @@ def test_a_parked_job_is_logged_with_the_requests_it_answers(caplog: pytest.LogC
 def test_refused_calls_are_summed_up_by_limit_since_the_last_look() -> None:
     summary = ShedSummary()
     recorder = PrometheusRecorder(Metrics(), "test", on_rejection=summary.record)
-    for limit, number in (("queue_limit", 312), ("remaining_budget", 2_530), ("drain", 3)):
+    decided = (("drain", 3), ("flag_quantum_path", 4), ("flag_shots", 5), ("expected_gain", 6))
+    for limit, number in (("queue_limit", 312), ("remaining_budget", 2_530), *decided):
         refused = Shed(Rejection(limit, 0, 1, "", 0.0), Provenance("test", emulated=False, base_version=0))
         for _ in range(number):
             recorder.record_outcome(refused, 1, 2)

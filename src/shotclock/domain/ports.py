@@ -447,6 +447,9 @@ class Recorder(TemplateRecorder, StageRecorder, FlagRecorder, Protocol):
         caller: the name in its certificate, "" without one.
         """
 
+    def record_cancellation(self, duration_ns: int, caller: str = "") -> None:
+        """A caller gave a call up, this long after it arrived: it has no outcome."""
+
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """The aggregator decided on an answer; stale: it was computed on an older model."""
 

@@ -17,6 +17,16 @@ def log_accepted(call: Call) -> None:
         log.debug("call accepted", extra={"request_id": call.work.request_id, "caller": call.caller})
 
 
+def log_cancellation(request_id: str, caller: str, duration_ns: int) -> None:
+    """The caller gave the call up, or its gRPC deadline passed before the answer left."""
+    if log.isEnabledFor(logging.DEBUG):
+        duration_ms = round(duration_ns / NS_PER_MS, 3)
+        log.debug(
+            "call cancelled",
+            extra={"request_id": request_id, "caller": caller, "duration_ms": duration_ms},
+        )
+
+
 def log_end(outcome: Outcome | CircuitOutcome, request_id: str, caller: str, duration_ns: int) -> None:
     """The call ended: refused, degraded, or as its outcome says."""
     if not log.isEnabledFor(logging.DEBUG):

@@ -32,7 +32,7 @@ from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuit
-from shotclock.orchestrator.call_log import log_accepted, log_end
+from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
@@ -201,12 +201,25 @@ class Orchestrator:
             provenance = self._answers.provenance(subproblem, None, CallProgress())
             outcome = end_without_answer(refused, provenance)
         else:
-            with self._in_progress.hold(subproblem.caller, size):
+            with (
+                self._in_progress.hold(subproblem.caller, size),
+                self._count_cancellation(subproblem, arrived),
+            ):
                 outcome = await self._solve(subproblem)
         duration = self._clock.now_ns() - arrived
         self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller)
         log_end(outcome, subproblem.request_id, subproblem.caller, duration)
         return outcome
+
+    @contextmanager
+    def _count_cancellation(self, work: Subproblem | CircuitSpec, arrived_ns: int) -> Iterator[None]:
+        try:
+            yield
+        except asyncio.CancelledError:
+            duration_ns = self._clock.now_ns() - arrived_ns
+            self._recorder.record_cancellation(duration_ns, work.caller)
+            log_cancellation(work.request_id, work.caller, duration_ns)
+            raise
 
     async def _solve(self, subproblem: Subproblem) -> Outcome:
         arrived = self._clock.now_ns()
@@ -229,7 +242,7 @@ class Orchestrator:
         if refused := self._over_quota(spec.caller, size):
             outcome = self._answers.answer_unexecuted(refused, CallProgress())
         else:
-            with self._in_progress.hold(spec.caller, size):
+            with self._in_progress.hold(spec.caller, size), self._count_cancellation(spec, arrived):
                 outcome = await self._execute(spec)
         duration = self._clock.now_ns() - arrived
         self._recorder.record_outcome(outcome, duration, spec.budget_ns, spec.caller)

@@ -1,15 +1,24 @@
-"""Structured logs on stderr: one line a record, as text or as JSON, with the fields of its `extra`."""
+"""Structured logs on stderr: one line a record, as text or as JSON, with the fields of its `extra`.
+
+A thread writes them: a slow reader of stderr, or a terminal that is held, would stop the event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import logging
+import os
 import sys
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Literal
+from logging.handlers import QueueHandler, QueueListener
+from queue import Full, Queue
+from typing import Any, Literal
 
+from shotclock.domain.flags import FLAGS, limit_of
+from shotclock.domain.outcome import EXPECTED_GAIN
 from shotclock.domain.plural import count
 
 ROOT = "shotclock"
@@ -17,6 +26,17 @@ STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "
 """What every record has; the rest was passed as `extra`."""
 
 SUMMARY_S = 10.0
+
+STDERR = 2
+
+MOST_WAITING = 10_000
+"""Records that wait for stderr; further ones are lost and counted."""
+
+END_S = 2.0
+"""For the records that still wait at the end of the process, seconds."""
+
+DECIDED_LIMITS = frozenset({"drain", EXPECTED_GAIN, *map(limit_of, FLAGS)})
+"""The limits that an operator or a policy decided: calls that they refuse do not mean overload."""
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +85,82 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def configure(level: str, style: Literal["text", "json"]) -> None:
-    """Sends the package's records of this level and above to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
+class RawStream:
+    """Writes without a buffer: a write that hangs would hold its lock until after the interpreter's end."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._encoding = sys.stderr.encoding
+
+    def write(self, text: str) -> None:
+        """All of it, however long that takes."""
+        data = text.encode(self._encoding, "backslashreplace")
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def flush(self) -> None:
+        """Nothing waits here."""
+
+
+class RecordQueue(QueueHandler):
+    """Hands records to the thread that writes them, and never waits for it."""
+
+    def __init__(self, waiting: Queue[Any]) -> None:
+        super().__init__(waiting)
+        self._waiting = waiting
+        self._lost = 0
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Its arguments may change before it is written, so its message is made now."""
+        record.msg, record.args = record.getMessage(), None
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """See `QueueHandler`; the first record that finds a place again says how many were lost."""
+        try:
+            self._waiting.put_nowait(record)
+        except Full:
+            self._lost += 1
+            return
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            log.warning("%s lost: stderr was not read", count(lost, "log record"))
+
+
+class RecordWriter(QueueListener):
+    """Writes the records on its own thread."""
+
+    def __init__(self, waiting: Queue[Any], handler: logging.Handler) -> None:
+        super().__init__(waiting, handler)
+        self._waiting = waiting
+
+    def end(self) -> None:
+        """Writes what still waits, as far as stderr takes it within `END_S`."""
+        writing, self._thread = self._thread, None
+        if writing is None:
+            return
+        try:
+            self._waiting.put(None, timeout=END_S)  # the listener's own mark of the end
+        except Full:
+            return
+        writing.join(END_S)
+
+
+def configure(
+    level: str, style: Literal["text", "json"], descriptor: int = STDERR, most_waiting: int = MOST_WAITING
+) -> RecordWriter:
+    """Sends the package's records of this level and above to stderr, until `end` or the process's end."""
+    handler = logging.StreamHandler(RawStream(descriptor))
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    waiting: Queue[Any] = Queue(most_waiting)
+    writer = RecordWriter(waiting, handler)
     root = logging.getLogger(ROOT)
-    root.handlers = [handler]
+    root.handlers = [RecordQueue(waiting)]
     root.setLevel(level.upper())
     root.propagate = False
+    writer.start()
+    atexit.register(writer.end)
+    return writer
 
 
 class ShedSummary:
@@ -82,8 +170,8 @@ class ShedSummary:
         self._refused: Counter[str] = Counter()
 
     def record(self, limit: str) -> None:
-        """A call was refused by this limit; those of a drain do not count."""
-        if limit != "drain":
+        """A call was refused by this limit; one of `DECIDED_LIMITS` does not count."""
+        if limit not in DECIDED_LIMITS:
             self._refused[limit] += 1
 
     def take_line(self) -> str:

@@ -41,6 +41,9 @@ OTHER_CLIENT = "other"
 OUTCOMES: dict[type, str] = {
     kind: kind.__name__.lower() for kind in (Done, Degraded, Shed, Late, Failed, Executed)
 }
+CANCELLED = "cancelled"
+"""The label `outcome` of a call that its caller gave up, or whose gRPC deadline passed first."""
+
 LATE_AT_CLIENT, FALLBACK_AT_CLIENT, UNREACHABLE = "late_at_client", "fallback_at_client", "unreachable"
 CLIENT_OUTCOMES: dict[type, str] = {
     **OUTCOMES,
@@ -110,7 +113,7 @@ class _Client:
         self._on_rejection = on_rejection
         self._of = of = _Series(name)
         self._samples_back = _Share()
-        for outcome in {*OUTCOMES.values(), *CLIENT_OUTCOMES.values()}:
+        for outcome in {*OUTCOMES.values(), CANCELLED, *CLIENT_OUTCOMES.values()}:
             of(metrics.calls, outcome)
         for answer in (SAMPLES, CLASSICAL):
             of(metrics.calls_in_time, answer)
@@ -145,6 +148,10 @@ class _Client:
                 self._on_rejection(limit)
         if provenance.emulator_overrun:
             of(metrics.overruns).inc()
+
+    def record_cancellation(self, duration_ns: int) -> None:
+        self._of(self._metrics.calls, CANCELLED).inc()
+        self._of(self._metrics.call_duration, CANCELLED).observe(duration_ns / NS_PER_S)
 
     def record_report(self, reported: ClientOutcomes) -> None:
         metrics, of = self._metrics, self._of
@@ -251,6 +258,10 @@ class PrometheusRecorder:
         if (evaluation := outcome.provenance.pre_evaluation) is not None:
             beat = _BEAT[evaluation.beats_incumbent]
             self._of(self._metrics.pre_evaluations, evaluation.decision, beat).inc()
+
+    def record_cancellation(self, duration_ns: int, caller: str = "") -> None:
+        """See `Recorder.record_cancellation`."""
+        self._of_client(caller).record_cancellation(duration_ns)
 
     def record_client_outcome(
         self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
