@@ -22,7 +22,6 @@ from shotclock.bench.record.arm_runs import BASELINE, CONTROL, HYBRID
 from shotclock.domain.errors import SettingsError, ShotclockError
 from shotclock.domain.plural import count
 from shotclock.emulator import profile as profiles
-from shotclock.placement.accelerators import accelerators, driver
 from shotclock.providers.device_facts import DeviceIdentity, identify
 from shotclock.settings import DEFAULT_ARMS, QuantumSettings, Settings
 
@@ -188,7 +187,7 @@ def _quantum(settings: Settings) -> list[QuantumSettings]:
 
 
 def _accelerator(settings: Settings, site: Site) -> tuple[Piece, ...]:
-    build, cards, loaded = site.torch, accelerators(site.root), driver(site.root)
+    build, cards, loaded = site.torch, site.amd_devices(), site.amdgpu()
     devices = ", ".join(build.devices) or "none"
     visible = bool(build.hip and build.devices)
     cards_found = (

@@ -12,7 +12,11 @@ from pathlib import Path
 import torch
 
 from shotclock.domain.ports import Workload
-from shotclock.placement.accelerators import accelerators, driver, rocm
+from shotclock.placement.accelerators.amdgpu import read_driver, read_rocm
+from shotclock.placement.accelerators.discover import read_devices
+from shotclock.placement.accelerators.record import Device
+from shotclock.placement.tree import Tree
+from shotclock.placement.values import Absent, is_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +49,32 @@ class Site:
     torch: TorchBuild = field(default_factory=TorchBuild.of_this_process)
     on_gpu: Callable[[Workload], bool] = trains_on_gpu
 
+    def amd_devices(self) -> tuple[Device, ...]:
+        """AMD's devices, by PCI address."""
+        return tuple(device for device in read_devices(Tree(self.root)) if device.vendor == "AMD")
+
+    def amdgpu(self) -> str:
+        """The amdgpu driver's version; "" if it is not loaded or does not report it."""
+        return read_driver(Tree(self.root))
+
     def firmware(self) -> dict[str, dict[str, str]]:
-        """Each AMD card's firmware versions, by PCI address and by block."""
-        return {card.address: dict(card.firmware) for card in accelerators(self.root) if card.firmware}
+        """Each AMD device's firmware versions, by PCI address and by block."""
+        return {device.address: dict(device.firmware) for device in self.amd_devices() if device.firmware}
 
     def facts(self) -> dict[str, str]:
         """Facts for the record of a run; what does not exist or is not reported is omitted."""
-        cards = accelerators(self.root)
-        memory = {card.memory_bytes for card in cards if card.memory_bytes is not None}
+        devices = self.amd_devices()
+        totals = (device.memory_total_bytes for device in devices)
+        memory = {total for total in totals if not isinstance(total, Absent)}
+        vbios = {str(device.vbios) for device in devices if is_known(device.vbios)}
         facts = {
             "gpu": _count_names(self.torch.devices) if self.torch.devices else "",
             "gpu_memory_gib": " and ".join(f"{size / 2**30:.0f}" for size in sorted(memory)),
-            "gpu_vbios": ", ".join(sorted({card.vbios for card in cards if card.vbios})),
+            "gpu_vbios": ", ".join(sorted(vbios)),
             "gpu_firmware": _checksum(self.firmware()),
-            "amdgpu": driver(self.root) if cards else "",
+            "amdgpu": self.amdgpu() if devices else "",
             "rocm": self.torch.hip,
-            "rocm_installed": rocm(self.root),
+            "rocm_installed": read_rocm(Tree(self.root)),
         }
         return {name: value for name, value in facts.items() if value}
 
