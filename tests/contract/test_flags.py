@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flag_files import make_file, make_share, make_shots, make_switch
-from harness import Inline, run_virtual
+from harness import Inline, LoopClock, run_virtual
 from shotclock.app.flags import open_flags
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.flags import ANY_SHOTS, FlagDecision, FlagRequest
+from shotclock.domain.flags import ANY_SHOTS, NO_FLAGS, FlagChange, FlagDecision, FlagReport, FlagRequest
 from shotclock.domain.outcome import Degraded, Done, Outcome, Rejection, Shed
-from shotclock.domain.ports import Flags
+from shotclock.domain.ports import Clock, Flags, Rollout
 from shotclock.orchestrator.answers import Fallback
 from shotclock.providers.scripted import Reply
+from shotclock.rollout.file_rollout import FileRollout
 from shotclock.rollout.fixed import FixedFlags
+from shotclock.rollout.flag_edit import describe_flags, edit_file, read_file
 from shotclock.rollout.flag_file import FlagFile
+from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import ServeSettings
+from shotclock.wire.rollout import NO_ROLLOUT
 from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
 
+SYSTEM_CLOCK = SystemClock()
 CALL = FlagRequest.of("qat_flip-1", "qat_flip", "trainer")
 
 
@@ -37,10 +43,10 @@ class Counts:
         self.reasons[flag, reason] += 1
 
 
-def open_file(path: Path, content: str) -> tuple[FlagFile, Counts]:
+def open_file(path: Path, content: str, clock: Clock = SYSTEM_CLOCK) -> tuple[FlagFile, Counts]:
     path.write_text(content)
     counts = Counts()
-    return FlagFile(path, counts, counts.troubles.append), counts
+    return FlagFile(path, counts, counts.troubles.append, clock), counts
 
 
 def make_fixed(path: Path, decision: FlagDecision) -> Flags:
@@ -122,7 +128,7 @@ def test_a_service_follows_its_file_within_a_second(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     path.write_text(make_file(quantum_path=make_switch()))
     counts = Counts()
-    flags = open_flags(ServeSettings(flags=str(path)), counts, counts.troubles.append)
+    flags = open_flags(ServeSettings(flags=str(path)), counts, counts.troubles.append, SYSTEM_CLOCK)
     assert isinstance(flags, FlagFile)
 
     async def work() -> tuple[str, str]:
@@ -139,10 +145,94 @@ def test_a_service_follows_its_file_within_a_second(tmp_path: Path) -> None:
 
 def test_a_service_without_a_file_allows_every_call_and_refuses_a_bad_one(tmp_path: Path) -> None:
     counts = Counts()
-    assert open_flags(ServeSettings(), counts, counts.troubles.append).decide(CALL) == FlagDecision()
+    assert (
+        open_flags(ServeSettings(), counts, counts.troubles.append, SYSTEM_CLOCK).decide(CALL)
+        == FlagDecision()
+    )
     missing = tmp_path / "none.json"
     with pytest.raises(SettingsError, match=f"^serve.flags: {missing}: cannot be read"):
-        open_flags(ServeSettings(flags=str(missing)), counts, counts.troubles.append)
+        open_flags(ServeSettings(flags=str(missing)), counts, counts.troubles.append, SYSTEM_CLOCK)
+
+
+def test_a_report_has_the_settings_in_force_and_what_is_wrong_with_their_source(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+
+    async def work() -> list[FlagReport]:
+        rule = {"if": [{"==": [{"var": "client"}, "odd"]}, {"cat": ["no such variant"]}, "off"]}
+        flags, _ = open_file(path, make_file(quantum_path=make_switch(targeting=rule)), LoopClock())
+        reports = [flags.report()]
+        flags.decide(replace(CALL, client="odd"))
+        reports.append(flags.report())
+        path.write_text("{")
+        await asyncio.sleep(3)
+        flags.reload()
+        reports.append(flags.report())
+        path.write_text(make_file(quantum_share=make_share(25), shots=make_shots(64)))
+        flags.reload()
+        return [*reports, flags.report()]
+
+    well, broken, stale, new = run_virtual(work())
+    assert [report.state for report in (well, broken, stale, new)] == ["ok", "ERROR", "STALE", "ok"]
+    assert well.settings == broken.settings == stale.settings
+    assert well.settings["quantum_path"] == "by its targeting rule"
+    assert broken.reason.startswith("flags.quantum_path.targeting: cannot be evaluated")
+    assert f"{path}: is not valid JSON" in stale.reason.replace(":1:", ":")
+    assert (stale.age_s, new.age_s, new.reason) == (3.0, 0.0, "")
+    assert (new.settings["quantum_share"], new.settings["shots"]) == ("25", "64")
+    assert FixedFlags().report() == NO_FLAGS
+
+
+def test_a_flag_that_is_set_by_request_is_in_force_at_once_and_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    flags, counts = open_file(path, make_file(quantum_path=make_switch()))
+    rollout = FileRollout(flags, Inline())
+
+    async def work() -> list[FlagChange]:
+        changes = await asyncio.gather(
+            rollout.set_flag("quantum_path", "off"), rollout.set_flag("quantum_share", "25")
+        )
+        return list(changes)
+
+    assert asyncio.run(work()) == [
+        FlagChange("quantum_path", "on", "off"),
+        FlagChange("quantum_share", "on", "25"),
+    ]
+    assert flags.decide(CALL).kept_by == "quantum_path"
+    after_restart = FlagFile(path, counts, counts.troubles.append, SYSTEM_CLOCK)
+    assert after_restart.report().settings == flags.report().settings
+    assert flags.report().settings["quantum_share"] == "25"
+
+
+@pytest.mark.parametrize("setting", ["101", "maybe"])
+def test_a_request_that_is_refused_changes_nothing(setting: str, tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    flags, _ = open_file(path, make_file(quantum_path=make_switch()))
+    rollouts: tuple[Rollout, ...] = (NO_ROLLOUT, FileRollout(flags, Inline()))
+    for rollout in rollouts:
+        with pytest.raises(SettingsError, match=r"^flags"):
+            asyncio.run(rollout.set_flag("quantum_share", setting))
+    assert path.read_text() == make_file(quantum_path=make_switch())
+    path.write_text("{")
+    with pytest.raises(SettingsError, match="is not valid JSON"):
+        asyncio.run(rollouts[1].set_flag("quantum_path", "off"))
+    path.unlink()
+    with pytest.raises(SettingsError, match="cannot be read"):
+        asyncio.run(rollouts[1].set_flag("quantum_path", "off"))
+    assert not path.exists(), "a file that somebody removed would lose its other flags"
+
+
+def test_edits_of_several_hands_lose_no_flag(tmp_path: Path) -> None:
+    path = tmp_path / "flags.json"
+    settings = {
+        "quantum_share": "25",
+        "shots": "64",
+        "quantum_kernels": "off:rounding",
+        "quantum_path": "off",
+    }
+    with ThreadPoolExecutor() as threads:
+        for flag, setting in settings.items():
+            threads.submit(edit_file, path, flag, setting, may_be_new=True)
+    assert describe_flags(read_file(path)).items() >= settings.items()
 
 
 def test_a_rule_that_breaks_for_a_call_uses_the_last_good_value(tmp_path: Path) -> None:

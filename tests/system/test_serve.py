@@ -23,17 +23,29 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
 from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
+from flag_files import make_file, make_switch
 from harness import random_subproblem
 from shotclock import cli
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
-from shotclock.domain.outcome import CircuitOutcome, Done, Executed, Failed, Late, Outcome
+from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.outcome import (
+    CircuitOutcome,
+    Degraded,
+    Done,
+    Executed,
+    Failed,
+    Late,
+    Outcome,
+    Rejection,
+)
 from shotclock.domain.subproblem import Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.certificates import TlsFiles, load, utc_now
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.methods import SERVICE
+from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.tls import ClientTls, client_credentials
 
 N = 12
@@ -103,6 +115,13 @@ class Up:
     def dispatcher(self, files: TlsFiles) -> GrpcDispatcher:
         return GrpcDispatcher(connect(self.target, ClientTls(files)))
 
+    async def set_flag(self, files: TlsFiles, flag: str, setting: str) -> None:
+        operations = GrpcOperations(connect(self.target, ClientTls(files)))
+        try:
+            await operations.set_flag(flag, setting)
+        finally:
+            await operations.close()
+
     def get(self, path: str) -> tuple[int, str]:
         return get(self.http_port, path)
 
@@ -166,7 +185,9 @@ authorities = "{server.authorities}"
 trainers = ["{TRAINER}"]
 operators = ["{OPERATOR}"]
 probes = ["{PROBE}"]
+flags = "{folder / "flags.json"}"
 """)
+    (folder / "flags.json").write_text(make_file(quantum_path=make_switch()))
     return config
 
 
@@ -369,8 +390,21 @@ def verb(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
 
     def ran(name: str, *more: str) -> str:
         files = up.operator
-        identity = ("--certificate", files.certificate, "--private-key", files.private_key)
-        arguments = (name, "--target", up.target, *identity, "--authorities", files.authorities, *more)
+        identity: tuple[object, ...] = (
+            "--certificate",
+            files.certificate,
+            "--private-key",
+            files.private_key,
+        )
+        arguments = (
+            *name.split(),
+            "--target",
+            up.target,
+            *identity,
+            "--authorities",
+            files.authorities,
+            *more,
+        )
         monkeypatch.setattr(sys, "argv", ["shotclock", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -394,6 +428,31 @@ def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
     audited = [record for record in up.records() if record.get("caller") == OPERATOR]
     assert [record["message"] for record in audited] == ["drain", "resume"]
     assert audited[0]["budget_s"] == pytest.approx(5, abs=1)
+
+
+def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -> None:
+    assert json.loads(verb("flags get", "--json"))["quantum_path"] == "on"
+    assert "quantum_path     off\n" in verb("flags set", "quantum_path", "off")
+    refused = up.solve(make_subproblem(5), up.trainer)
+    assert isinstance(refused, Degraded)
+    assert refused.cause == Rejection("flag_quantum_path", 0, 1, "calls allowed on the QPU by this flag", 0.0)
+    assert verb("status").endswith("flags: quantum_path off (ok)\n")
+    flags = up.log.parent / "flags.json"
+    assert json.loads(flags.read_text())["flags"]["quantum_path"]["defaultVariant"] == "off"
+    verb("flags set", "quantum_path", "on")
+    assert isinstance(up.solve(make_subproblem(6), up.trainer), Done)
+    with pytest.raises(MachineError, match=f"{TRAINER} may not call .*/SetFlag"):
+        asyncio.run(up.set_flag(up.trainer, "quantum_path", "off"))
+    with pytest.raises(SettingsError, match="shots must be any, or a number"):
+        asyncio.run(up.set_flag(up.operator, "shots", "0"))
+    audited = [record for record in up.records() if record["logger"] == "shotclock.audit"][-4:]
+    assert [(record["message"], record["caller"]) for record in audited] == [
+        *[("set_flag", OPERATOR)] * 2,
+        ("denied", TRAINER),
+        ("set_flag refused", OPERATOR),
+    ]
+    assert [(record["from"], record["to"]) for record in audited[:2]] == [("on", "off"), ("off", "on")]
+    assert json.loads(verb("status", "--json"))["flags"]["state"] == "ok"
 
 
 def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unready_after(

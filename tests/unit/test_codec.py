@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, SubproblemError
+from shotclock.domain.flags import FlagReport, FlagState
 from shotclock.domain.outcome import (
     Answer,
     DeadlinePassed,
@@ -137,6 +138,9 @@ unanswered = st.one_of(
     st.builds(Late, passed, provenances),
     st.builds(Failed, faults, provenances),
 )
+flag_reports = st.builds(
+    FlagReport, st.dictionaries(words, words, max_size=6), st.sampled_from(FlagState), finite, words
+)
 statuses = st.builds(
     Status,
     st.sampled_from(Phase),
@@ -149,6 +153,8 @@ statuses = st.builds(
     finite,
     u63,
     u63,
+    st.lists(words, max_size=3).map(tuple),
+    flag_reports,
 )
 
 

@@ -14,6 +14,7 @@ from shotclock.cli.flags import flags
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.flags import FlagDecision, FlagRequest
 from shotclock.rollout.flag_file import FlagFile
+from shotclock.runtime.loop_thread import SystemClock
 
 
 class Silent:
@@ -30,7 +31,7 @@ def run(path: Path, *words: str) -> dict[str, str]:
 
 
 def decide(path: Path, kernel: str = "rounding", key: str = "a") -> FlagDecision:
-    return FlagFile(path, Silent(), lambda _: None).decide(FlagRequest(key, kernel, "trainer"))
+    return FlagFile(path, Silent(), lambda _: None, SystemClock()).decide(FlagRequest(key, kernel, "trainer"))
 
 
 @pytest.mark.parametrize(

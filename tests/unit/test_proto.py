@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
-from shotclock.domain import circuit, outcome, stages, status
+from shotclock.domain import circuit, flags, outcome, stages, status
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.wire import methods
@@ -49,7 +49,9 @@ PINNED = {
     "DecidedRequest": "request_id decision stale",
     "DecidedReply": "",
     "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished"
-    " warnings",
+    " warnings flags",
+    "FlagReport": "settings state age_s reason",
+    "SetFlagRequest": "flag setting",
     "WatchRequest": "",
     "DrainRequest": "budget_ns",
     "Drained": "finished handed_back",
@@ -105,6 +107,7 @@ def test_every_word_of_an_outcome_has_its_place(compiled: FileDescriptorProto) -
         stages.StageTiming,
         status.Status,
         status.Drained,
+        flags.FlagReport,
     )
     for kind in kinds:
         assert fields(compiled, kind.__name__) == names(kind)

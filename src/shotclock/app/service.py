@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from shotclock import __version__
-from shotclock.app.flags import open_flags
+from shotclock.app.flags import open_flags, open_rollout
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
@@ -157,7 +157,7 @@ class Service:
         recorder = PrometheusRecorder(
             self._metrics, UNNAMED, clients=serve.trainers, on_rejection=self._shed.record
         )
-        flags = open_flags(serve, recorder, self._trouble)
+        flags = open_flags(serve, recorder, self._trouble, host.clock)
         path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, flags=flags)
         orchestrator = self._orchestrator = path.orchestrator
         self._metrics.registry.register(self._facts(provider, journal))
@@ -176,6 +176,7 @@ class Service:
                 ServiceLimits(callers=CallerLimits(refusals_per_s=serve.refusals_per_s)),
                 _grpc_limits(serve),
                 recorder.record_report,
+                open_rollout(flags, host.threads),
             )
         )
         self._stops.append(partial(server.stop, GRACE_S))

@@ -1,23 +1,28 @@
-"""`shotclock flags`: shows and sets the feature flags in a flag file."""
+"""`shotclock flags`: shows and sets the feature flags of a running service, or those in a flag file."""
 
 from __future__ import annotations
 
 import json as json_text
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.cli.operator import Authorities, Certificate, Json, PrivateKey, ask_operator
+from shotclock.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from shotclock.rollout.flag_document import FlagDocument
+    from shotclock.domain.flags import FlagReport
+    from shotclock.wire.operations import GrpcOperations
 
 flags = typer.Typer(help="Feature flags of a service: which calls may use the QPU.", no_args_is_help=True)
 
+Target = Annotated[
+    str, typer.Option(help="A running service, HOST:PORT of gRPC, instead of a file on this host.")
+]
 File = Annotated[Path | None, typer.Option(help="The flag file (default: the settings' serve.flags).")]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @flags.callback()
@@ -26,9 +31,28 @@ def _root() -> None:
 
 
 @flags.command("get")
-def get_flags(*, file: File = None, config: Config = None, json: Json = False) -> None:
+def get_flags(
+    *,
+    target: Target = "",
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
+    authorities: Authorities = None,
+    file: File = None,
+    config: Config = None,
+    json: Json = False,
+) -> None:
     """Show every flag's setting."""
-    _show(_read(_locate(file, config)), json=json)
+    if target:
+        _refuse_file(file, config)
+
+        async def ask(operations: GrpcOperations) -> None:
+            _show_report(target, (await operations.status()).flags, json=json)
+
+        ask_operator(target, certificate, private_key, authorities, ask)
+        return
+    from shotclock.rollout.flag_edit import describe_flags, read_file  # noqa: PLC0415 - slow to load
+
+    _show(describe_flags(read_file(_locate(file, config))), json=json)
 
 
 @flags.command("set")
@@ -41,23 +65,33 @@ def set_flag(
         ),
     ],
     *,
+    target: Target = "",
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
+    authorities: Authorities = None,
     file: File = None,
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Set one flag; a running service that reads the file follows within a second."""
-    from shotclock.domain import files  # noqa: PLC0415 - `--help` must not wait for them
-    from shotclock.rollout import flag_edit  # noqa: PLC0415
-    from shotclock.rollout.flag_document import read_document  # noqa: PLC0415
+    """Set one flag; a running service follows within a second."""
+    if target:
+        _refuse_file(file, config)
+
+        async def ask(operations: GrpcOperations) -> None:
+            _show_report(target, (await operations.set_flag(flag, setting)).flags, json=json)
+
+        ask_operator(target, certificate, private_key, authorities, ask)
+        return
+    from shotclock.rollout import flag_edit  # noqa: PLC0415 - `--help` must not wait for it
 
     path = _locate(file, config)
-    text = flag_edit.set_flag(_read(path, may_be_new=True), flag, setting)
-    document = read_document(text, str(path))
-    try:
-        files.write_text(path, text)
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
-    _show(document, json=json)
+    flag_edit.edit_file(path, flag, setting, may_be_new=True)
+    _show(flag_edit.describe_flags(flag_edit.read_file(path)), json=json)
+
+
+def _refuse_file(file: Path | None, config: Path | None) -> None:
+    if file is not None or config is not None:
+        raise SettingsError("flags: --target is a service with its own file; leave out --file and --config")
 
 
 def _locate(file: Path | None, config: Path | None) -> Path:
@@ -67,30 +101,23 @@ def _locate(file: Path | None, config: Path | None) -> Path:
 
     configured = load(config, {}).serve.flags
     if not configured:
-        raise SettingsError("flags: no flag file; name it with --file, or as serve.flags in the settings")
+        raise SettingsError(
+            "flags: no flag file; name it with --file or as serve.flags in the settings, or use --target"
+        )
     return Path(configured)
 
 
-def _read(path: Path, *, may_be_new: bool = False) -> FlagDocument:
-    from shotclock.domain.documents import MOST_SETTINGS_BYTES  # noqa: PLC0415
-    from shotclock.domain.files import read_regular  # noqa: PLC0415
-    from shotclock.rollout.flag_document import read_document  # noqa: PLC0415
-
-    try:
-        content = read_regular(path, MOST_SETTINGS_BYTES)
-    except OSError as error:
-        if may_be_new and not path.exists():
-            return read_document('{"flags": {}}', str(path))
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    return read_document(content, str(path))
+def _show_report(target: str, report: FlagReport, *, json: bool) -> None:
+    if not report.settings:
+        raise SettingsError(f"{target}: the service has no flag file; name one as serve.flags")
+    if report.reason:
+        typer.echo(f"warning: {target}: {report.state}: {report.reason}", err=True)
+    _show(report.settings, json=json)
 
 
-def _show(document: FlagDocument, *, json: bool) -> None:
-    from shotclock.rollout.flag_edit import describe_flags  # noqa: PLC0415
-
-    settings = describe_flags(document)
+def _show(settings: Mapping[str, str], *, json: bool) -> None:
     if json:
-        typer.echo(json_text.dumps(settings))
+        typer.echo(json_text.dumps(dict(settings)))
         return
     for flag, setting in settings.items():
         typer.echo(f"{flag:<16} {setting}")

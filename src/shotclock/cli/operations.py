@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import json as json_text
-import os
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from shotclock.bench.numbers import ms
+from shotclock.cli.operator import HERE, Authorities, Certificate, Json, PrivateKey, Target, ask_operator
 from shotclock.domain.plural import count
 
 if TYPE_CHECKING:
+    from shotclock.domain.flags import FlagReport
     from shotclock.wire.operations import GrpcOperations
 
-T = TypeVar("T")
-
-Target = Annotated[str, typer.Option(help="The orchestrator's gRPC address, HOST:PORT.")]
-Certificate = Annotated[Path | None, typer.Option(help="Own certificate, PEM.")]
-PrivateKey = Annotated[Path | None, typer.Option(help="Its private key, PEM, readable by you alone.")]
-Authorities = Annotated[Path | None, typer.Option(help="Who signed the server's certificate, PEM.")]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-
-HERE = "127.0.0.1:7443"
 LONGEST_DRAIN_S = 86_400
 
 
@@ -51,7 +41,7 @@ def drain(
                 f"drained: {count(drained.finished, 'call')} finished, {drained.handed_back} handed back"
             )
 
-    _with(target, certificate, private_key, authorities, ask)
+    ask_operator(target, certificate, private_key, authorities, ask)
 
 
 def resume(
@@ -68,7 +58,7 @@ def resume(
         status = await operations.resume()
         typer.echo(json_text.dumps(asdict(status)) if json else f"{target} is {status.phase}")
 
-    _with(target, certificate, private_key, authorities, ask)
+    ask_operator(target, certificate, private_key, authorities, ask)
 
 
 def status(
@@ -95,42 +85,21 @@ def status(
             f"service p95 {ms(report.service_p95_s * 1e3)} ms, "
             f"{report.finished} of {count(report.accepted, 'call')} finished"
         )
+        typer.echo(f"flags: {describe_flags(report.flags)}")
 
-    _with(target, certificate, private_key, authorities, ask)
+    ask_operator(target, certificate, private_key, authorities, ask)
 
 
-def _with(
-    target: str,
-    certificate: Path | None,
-    private_key: Path | None,
-    authorities: Path | None,
-    ask: Callable[[GrpcOperations], Awaitable[T]],
-) -> T:
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr by itself; see `serve`
-    import asyncio  # noqa: PLC0415 - `--help` must not wait for them
+def describe_flags(report: FlagReport) -> str:
+    """The flags that keep calls from the QPU or bound them, and the state of their source; one line."""
+    from shotclock.domain.flags import FlagState  # noqa: PLC0415 - `--help` must not wait for it
 
-    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
-    from shotclock.wire.certificate_checks import Purpose  # noqa: PLC0415
-    from shotclock.wire.certificates import TlsFiles, find_notice, utc_now  # noqa: PLC0415
-    from shotclock.wire.channels import connect  # noqa: PLC0415
-    from shotclock.wire.operations import GrpcOperations  # noqa: PLC0415
-    from shotclock.wire.tls import ClientTls, Insecure  # noqa: PLC0415
-
-    if certificate and private_key and authorities:
-        files = TlsFiles(certificate, private_key, authorities)
-        if notice := find_notice(files, utc_now(), Purpose.CLIENT):
-            typer.echo(f"warning: {notice}", err=True)
-        security: ClientTls | Insecure = ClientTls(files)
-    elif certificate or private_key or authorities:
-        raise SettingsError("mutual TLS needs --certificate, --private-key and --authorities together")
-    else:
-        security = Insecure()
-
-    async def main() -> T:
-        operations = GrpcOperations(connect(target, security))
-        try:
-            return await ask(operations)
-        finally:
-            await operations.close()
-
-    return asyncio.run(main())
+    if report.state is FlagState.NONE:
+        return "no flag file, every call may use the QPU"
+    changed = [
+        f"{flag} {setting}" for flag, setting in report.settings.items() if setting not in {"on", "any"}
+    ]
+    settings = ", ".join(changed) or "every call may use the QPU"
+    if not report.reason:
+        return f"{settings} ({report.state})"
+    return f"{settings} ({report.state}, read {report.age_s:.0f} s ago: {report.reason})"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
 
 QUANTUM_PATH, QUANTUM_SHARE = "quantum_path", "quantum_share"
 QUANTUM_KERNELS, QUANTUM_CLIENTS = "quantum_kernels", "quantum_clients"
@@ -66,3 +68,43 @@ class FlagDecision:
 
 
 ALLOW = FlagDecision()
+
+
+class FlagState(StrEnum):
+    """Whether the flags in force are what their source says now."""
+
+    NONE = "none"
+    """There is no source: every call may use the QPU."""
+    OK = "ok"
+    STALE = "STALE"
+    """The source cannot be used; the last flags that could be are in force."""
+    ERROR = "ERROR"
+    """A rule could not be evaluated for a call, which got the flag's last good value."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlagReport:
+    """The flags in force.
+
+    settings: each flag's setting, as `shotclock flags set` takes it.
+    state: of their source.
+    age_s: since the source last had these flags, seconds.
+    reason: what is wrong with the source, "" if nothing is.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    state: FlagState = FlagState.NONE
+    age_s: float = field(default=0.0, compare=False)
+    reason: str = ""
+
+
+NO_FLAGS = FlagReport()
+
+
+@dataclass(frozen=True, slots=True)
+class FlagChange:
+    """A flag's setting before and after it was set."""
+
+    flag: str
+    before: str
+    after: str

@@ -8,7 +8,7 @@ from typing import Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
-from shotclock.domain.flags import FlagDecision, FlagRequest
+from shotclock.domain.flags import FlagChange, FlagDecision, FlagReport, FlagRequest
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
@@ -79,6 +79,20 @@ class Flags(Protocol):
 
     def decide(self, request: FlagRequest) -> FlagDecision:
         """Whether the call may use the QPU and with how many shots; never raises, never waits."""
+
+    def report(self) -> FlagReport:
+        """The flags in force and the state of their source."""
+
+
+class Rollout(Protocol):
+    """What an operator may change of the flags of a running service."""
+
+    async def set_flag(self, flag: str, setting: str) -> FlagChange:
+        """Sets one flag in the source that the service reads; in force when this returns.
+
+        setting: as `shotclock flags set` takes it. Raises SettingsError on what cannot be set, MachineError
+        if the source cannot be written; nothing has changed then.
+        """
 
 
 class FlagRecorder(Protocol):

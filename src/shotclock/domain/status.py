@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shotclock.domain.flags import NO_FLAGS, FlagReport
+
 
 class Phase(StrEnum):
     """An orchestrator's life, in order; a drained one may be resumed."""
@@ -38,6 +40,7 @@ class Status:
     accepted: calls accepted since the start.
     finished: calls that ended since the start.
     warnings: one line each for what needs attention soon, such as a certificate that expires.
+    flags: the feature flags in force.
     """
 
     phase: Phase
@@ -51,6 +54,7 @@ class Status:
     accepted: int
     finished: int
     warnings: tuple[str, ...] = ()
+    flags: FlagReport = NO_FLAGS
 
 
 @dataclass(frozen=True, slots=True)

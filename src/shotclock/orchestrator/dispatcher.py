@@ -160,6 +160,7 @@ class Orchestrator:
             service_p95_s=load.service_p95_s,
             accepted=self._accepted,
             finished=self._finished,
+            flags=self._flags.report(),
         )
 
     async def drain(self, budget_ns: int) -> Drained:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shotclock.domain.flags import ALLOW, FlagDecision, FlagRequest
+from shotclock.domain.flags import ALLOW, NO_FLAGS, FlagDecision, FlagReport, FlagRequest
 
 
 @dataclass(slots=True)
@@ -17,3 +17,7 @@ class FixedFlags:
         """See `Flags.decide`."""
         del request
         return self.decision
+
+    def report(self) -> FlagReport:
+        """See `Flags.report`."""
+        return NO_FLAGS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,24 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import OpenFeatureError
 from openfeature.flag_evaluation import Reason
 
+from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.documents import MOST_SETTINGS_BYTES
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.files import read_regular
-from shotclock.domain.flags import ANY_SHOTS, FLAGS, SHOTS, SWITCHES, FlagDecision, FlagRequest
-from shotclock.domain.ports import FlagRecorder, Offload
+from shotclock.domain.flags import (
+    ANY_SHOTS,
+    FLAGS,
+    SHOTS,
+    SWITCHES,
+    FlagChange,
+    FlagDecision,
+    FlagReport,
+    FlagRequest,
+    FlagState,
+)
+from shotclock.domain.ports import Clock, FlagRecorder, Offload
 from shotclock.rollout.flag_document import FlagDocument, find_operators, read_document
+from shotclock.rollout.flag_edit import describe_flags, edit_file
 
 EVERY_S = 0.25
 """How often the file is read: a change is effective within a second."""
@@ -53,13 +65,17 @@ class _Loaded:
     core: flagd's evaluator with the file's flags.
     variables: of each flag in the file, in the order of evaluation, what its rule reads.
     content: the file's bytes.
+    settings: each flag's, as `shotclock flags` shows it.
     values: those of flags whose rules read nothing but the call.
+    broken: the last rule that could not be evaluated for a call; "" while every rule can.
     """
 
     core: FlagdCore
     variables: dict[str, set[str]]
     content: bytes
+    settings: Mapping[str, str]
     values: dict[tuple[str, str, str, str], _Evaluated] = field(default_factory=dict)
+    broken: str = ""
 
     def evaluate(self, flag: str, request: FlagRequest) -> _Evaluated:
         """The flag's value for the call. Raises one of BROKEN_RULES."""
@@ -92,11 +108,15 @@ class FlagFile:
     Raises SettingsError if the file cannot be used at the start.
     """
 
-    def __init__(self, path: Path, recorder: FlagRecorder, on_trouble: Callable[[str], None]) -> None:
+    def __init__(
+        self, path: Path, recorder: FlagRecorder, on_trouble: Callable[[str], None], clock: Clock
+    ) -> None:
         self._path = path
         self._recorder = recorder
         self._on_trouble = on_trouble
+        self._clock = clock
         self._problem = ""
+        self._read_at_ns = clock.now_ns()
         self._last: dict[str, bool | int] = dict(DEFAULTS)
         self._loaded = load(self._read(), str(path))
 
@@ -110,10 +130,18 @@ class FlagFile:
             return FlagDecision(most_shots=int(self._evaluate(loaded, SHOTS, request)))
         return FlagDecision()
 
+    def report(self) -> FlagReport:
+        """See `Flags.report`; STALE is reported before ERROR."""
+        loaded, problem = self._loaded, self._problem
+        state = FlagState.STALE if problem else FlagState.ERROR if loaded.broken else FlagState.OK
+        age_s = (self._clock.now_ns() - self._read_at_ns) / NS_PER_S
+        return FlagReport(loaded.settings, state, age_s, problem or loaded.broken)
+
     def _evaluate(self, loaded: _Loaded, flag: str, request: FlagRequest) -> bool | int:
         try:
             evaluated = loaded.evaluate(flag, request)
-        except BROKEN_RULES:
+        except BROKEN_RULES as error:
+            loaded.broken = f"flags.{flag}.targeting: cannot be evaluated for every call: {error}"
             self._recorder.record_flag(flag, str(Reason.ERROR))
             return self._last[flag]
         self._recorder.record_flag(flag, str(Reason.STALE) if self._problem else evaluated.reason)
@@ -132,6 +160,13 @@ class FlagFile:
                 self._on_trouble(f"{error}; the flags read before stay in force")
         else:
             self._problem = ""
+            self._read_at_ns = self._clock.now_ns()
+
+    def set_flag(self, flag: str, setting: str) -> FlagChange:
+        """Sets one flag in the file and takes it over; see `flag_edit.edit_file`."""
+        change = edit_file(self._path, flag, setting, check=lambda text: load(text, str(self._path)))
+        self.reload()
+        return change
 
     async def keep_current(self, offload: Offload) -> None:
         """Reads the file again and again, off the event loop."""
@@ -157,6 +192,7 @@ def load(content: str | bytes, where: str) -> _Loaded:
         core,
         {flag: _variables(document, flag) for flag in FLAGS if flag in document.flags},
         document.text.encode(),
+        describe_flags(document),
     )
     for flag in loaded.variables:
         for probe in PROBES:

@@ -46,7 +46,7 @@ class Policy:
         operators: frozenset[str] = frozenset(),
         probes: frozenset[str] = frozenset(),
     ) -> Policy:
-        """Trainers solve and watch, operators watch, drain, resume and reflect, probes ask for health."""
+        """Trainers solve and watch; operators watch, drain, resume, set flags and reflect; probes ask."""
         roles = (
             (methods.OF_TRAINERS, trainers),
             (methods.OF_OPERATORS, operators),

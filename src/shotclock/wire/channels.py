@@ -81,6 +81,7 @@ class ChannelLane:
                 methods.DECIDED,
                 methods.DRAIN,
                 methods.RESUME,
+                methods.SET_FLAG,
             )
         }
         self.watch = channel.unary_stream(methods.WATCH, request_serializer=_serialize)

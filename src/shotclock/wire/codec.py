@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, SubproblemError
+from shotclock.domain.flags import FlagReport, FlagState
 from shotclock.domain.outcome import Decision, Rejection
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
@@ -173,6 +174,7 @@ def encode_status(status: Status) -> pb.Status:
         accepted=status.accepted,
         finished=status.finished,
         warnings=status.warnings,
+        flags=_encode_flags(status.flags),
     )
 
 
@@ -190,7 +192,23 @@ def decode_status(message: pb.Status) -> Status:
         accepted=message.accepted,
         finished=message.finished,
         warnings=tuple(message.warnings),
+        flags=_decode_flags(message.flags),
     )
+
+
+def _encode_flags(report: FlagReport) -> pb.FlagReport:
+    return pb.FlagReport(
+        settings=report.settings, state=report.state, age_s=report.age_s, reason=report.reason
+    )
+
+
+def _decode_flags(message: pb.FlagReport) -> FlagReport:
+    """A service that knows no flags reports none."""
+    try:
+        state = FlagState(message.state or FlagState.NONE)
+    except ValueError:
+        raise MalformedMessageError(f"flags.state: no such value ({message.state!r})") from None
+    return FlagReport(dict(message.settings), state, message.age_s, message.reason)
 
 
 def encode_drained(drained: Drained) -> pb.Drained:

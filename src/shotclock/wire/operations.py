@@ -1,4 +1,7 @@
-"""An operator's calls to a running orchestrator; what goes wrong is one MachineError."""
+"""An operator's calls to a running orchestrator.
+
+What goes wrong is one MachineError; what the orchestrator refuses as invalid is a SettingsError.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 import grpc
 
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.errors import MachineError
+from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 from shotclock.domain.status import Drained, Status
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
@@ -58,6 +61,11 @@ class GrpcOperations:
         """See `Operations.resume`; how it is afterwards."""
         return decode_status(parse(pb.Status, await self._call(methods.RESUME, pb.ResumeRequest(), ANSWER_S)))
 
+    async def set_flag(self, flag: str, setting: str) -> Status:
+        """See `Rollout.set_flag`; how it is afterwards."""
+        request = pb.SetFlagRequest(flag=flag, setting=setting)
+        return decode_status(parse(pb.Status, await self._call(methods.SET_FLAG, request, ANSWER_S)))
+
     async def close(self) -> None:
         """Closes the channels."""
         await self._channels.close()
@@ -71,8 +79,10 @@ class GrpcOperations:
         except grpc.aio.AioRpcError as error:
             raise self._explain_failure(error) from None
 
-    def _explain_failure(self, error: grpc.aio.AioRpcError) -> MachineError:
+    def _explain_failure(self, error: grpc.aio.AioRpcError) -> ShotclockError:
         match error.code():
+            case grpc.StatusCode.INVALID_ARGUMENT:
+                return SettingsError(f"{self._channels.target}: {error.details()}")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return self._silent()
             case grpc.StatusCode.UNAVAILABLE:

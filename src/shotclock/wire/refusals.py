@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 
-from shotclock.domain.errors import CircuitError, ShotclockError, SubproblemError
+from shotclock.domain.errors import CircuitError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.outcome import Cause, DeadlinePassed, ProviderFault, Rejection
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import decode_rejection, encode_rejection
@@ -103,7 +103,7 @@ def refusal(error: ShotclockError) -> RefusedError:
             return error
         case PayloadCorruptedError():
             code = grpc.StatusCode.DATA_LOSS
-        case SubproblemError() | CircuitError() | MalformedMessageError():
+        case SubproblemError() | CircuitError() | MalformedMessageError() | SettingsError():
             code = grpc.StatusCode.INVALID_ARGUMENT
         case _:
             code = grpc.StatusCode.INTERNAL

@@ -15,12 +15,13 @@ from grpc_reflection.v1alpha import reflection
 
 from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import ClientOutcomes
-from shotclock.domain.ports import Dispatcher, Operations
+from shotclock.domain.ports import Dispatcher, Operations, Rollout
 from shotclock.domain.status import Phase
 from shotclock.wire.authorization import Authorization, peer_names
 from shotclock.wire.certificate_checks import NEW_KEY, Purpose
 from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.methods import SERVICE
+from shotclock.wire.rollout import NO_ROLLOUT
 from shotclock.wire.service import DEFAULT_LIMITS, Service, ServiceLimits, ignore_report, name_nobody
 from shotclock.wire.tls import (
     KEEPALIVE_MIN_S,
@@ -134,10 +135,12 @@ async def serve(
     limits: ServiceLimits = DEFAULT_LIMITS,
     connections: ConnectionLimits = ConnectionLimits(),
     on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> Server:
     """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 selects a free port.
 
     on_report: called with the calls that a client ended by itself, and the client's name.
+    rollout: makes the changes of flags that operators request.
 
     Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
     is invalid, or is not loopback and TLS is off.
@@ -148,7 +151,9 @@ async def serve(
     server = grpc.aio.server(interceptors=guards, options=options(limits, connections, secure))
     live = _identity(security)
     port = _bind(server, listen, security, live)
-    service = Service(dispatcher, operations, limits, lambda: _warnings(live), _namer(security), on_report)
+    service = Service(
+        dispatcher, operations, limits, lambda: _warnings(live), _namer(security), on_report, rollout
+    )
     health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)
     server.add_generic_rpc_handlers((service.handlers(),))

@@ -19,7 +19,7 @@ import grpc
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ShotclockError
 from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, ClientOutcomes, Outcome, Shed
-from shotclock.domain.ports import Dispatcher, Operations
+from shotclock.domain.ports import Dispatcher, Operations, Rollout
 from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
 from shotclock.wire.authorization import audit
@@ -45,6 +45,7 @@ from shotclock.wire.refusals import (
     without_request,
 )
 from shotclock.wire.reports import ReportReader
+from shotclock.wire.rollout import NO_ROLLOUT, set_flag
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 MIB = 1024 * 1024
@@ -122,6 +123,7 @@ class Service:
         warnings: Callable[[], tuple[str, ...]] = tuple,
         name_caller: Callable[[str, Any], str] = name_nobody,
         on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
+        rollout: Rollout = NO_ROLLOUT,
     ) -> None:
         self._dispatcher = dispatcher
         self._operations = operations
@@ -129,6 +131,7 @@ class Service:
         self._warnings = warnings
         self._name_caller = name_caller
         self._on_report = on_report
+        self._rollout = rollout
         self._reports = ReportReader()
         self._ending = asyncio.Event()
         self._turns = ReadTurns(limits.callers)
@@ -147,6 +150,7 @@ class Service:
             methods.DECIDED: (self._record_decision, limits.request_bytes),
             methods.DRAIN: (self._drain, limits.request_bytes),
             methods.RESUME: (self._resume, limits.request_bytes),
+            methods.SET_FLAG: (self._set_flag, limits.request_bytes),
         }
         table = {
             _short(method): grpc.stream_unary_rpc_method_handler(
@@ -271,6 +275,11 @@ class Service:
         parse(pb.ResumeRequest, payload)
         audit.info("resume", extra={"caller": caller or UNNAMED})
         self._operations.resume()
+        return encode_status(self._status())
+
+    async def _set_flag(self, payload: bytes, context: Any, caller: str) -> pb.Status:
+        effective_budget_ns(methods.SET_FLAG, 0, context.time_remaining())
+        await set_flag(self._rollout, parse(pb.SetFlagRequest, payload), caller or UNNAMED)
         return encode_status(self._status())
 
     async def _watch(self, payload: bytes, context: Any, caller: str) -> None:

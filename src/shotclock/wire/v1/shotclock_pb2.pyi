@@ -359,7 +359,7 @@ class DecidedReply(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished", "warnings")
+    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished", "warnings", "flags")
     PHASE_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
@@ -371,6 +371,7 @@ class Status(_message.Message):
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
     phase: Phase
     provider: str
     emulated: bool
@@ -382,7 +383,27 @@ class Status(_message.Message):
     accepted: int
     finished: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    flags: FlagReport
+    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., flags: _Optional[_Union[FlagReport, _Mapping]] = ...) -> None: ...
+
+class FlagReport(_message.Message):
+    __slots__ = ("settings", "state", "age_s", "reason")
+    class SettingsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    settings: _containers.ScalarMap[str, str]
+    state: str
+    age_s: float
+    reason: str
+    def __init__(self, settings: _Optional[_Mapping[str, str]] = ..., state: _Optional[str] = ..., age_s: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ()
@@ -405,3 +426,11 @@ class Drained(_message.Message):
 class ResumeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class SetFlagRequest(_message.Message):
+    __slots__ = ("flag", "setting")
+    FLAG_FIELD_NUMBER: _ClassVar[int]
+    SETTING_FIELD_NUMBER: _ClassVar[int]
+    flag: str
+    setting: str
+    def __init__(self, flag: _Optional[str] = ..., setting: _Optional[str] = ...) -> None: ...
