@@ -31,6 +31,8 @@ GRACE_S = 120.0
 """A call that has not ended so long after its deadline hangs; loop stalls are shorter."""
 CALLERS = 6
 PAUSE_S = 0.01
+PARKED_S = 1.0
+"""The vendor lists a job as soon as it is paid for."""
 BUSY = 4
 """Answers and paid jobs that a process gives before it is killed."""
 HANG_S = 300.0
@@ -68,6 +70,7 @@ metrics = "127.0.0.1:0"
 insecure = true
 sizes = [{N}]
 ledger = "{ledger}"
+parked_grace_s = {PARKED_S}
 drain_s = 5
 """)
         return cls(config, ledger, f"127.0.0.1:{port}", account)
@@ -141,6 +144,10 @@ class Verdict:
             for steps in self.histories.values()
             for step in steps
         )
+
+    def count_never_submitted(self) -> int:
+        """Records that a search closed: the vendor never listed a job."""
+        return sum(record.note.startswith("never submitted") for record in self.records)
 
     def states(self) -> Counter[LedgerState]:
         return Counter(record.state for record in self.records)
@@ -240,10 +247,15 @@ async def run_with_kills(
 
 
 async def wait_settled(ledger: Path) -> None:
-    """Waits until nothing is with the vendor any more."""
+    """Waits until nothing is with the vendor any more, and no job is searched for."""
     async with asyncio.timeout(HANG_S):
-        while any(record.state in OPEN for record in read_records(ledger)):  # noqa: ASYNC110 - another process
+        while any(map(is_open, read_records(ledger))):  # noqa: ASYNC110 - another process
             await asyncio.sleep(0.1)
+
+
+def is_open(record: JobRecord) -> bool:
+    """Whether a running service still changes the record by itself."""
+    return record.state in OPEN or (record.state is LedgerState.PARKED and not record.job_id)
 
 
 def read_records(ledger: Path) -> tuple[JobRecord, ...]:

@@ -28,7 +28,7 @@ class AccountProvider:
     """Implements Provider over loopback, a connection a request."""
 
     name = "accountant"
-    limits = replace(UNLIMITED, paid=True)
+    limits = replace(UNLIMITED, paid=True, lists_jobs=True)
 
     def __init__(self, port: int, clock: Clock, seed: int) -> None:
         self._port = port

@@ -132,6 +132,26 @@ def test_a_parked_job_is_settled_with_a_note_that_stays(
     assert steps[-1]["note"] == "found"
 
 
+def test_many_parked_jobs_are_settled_at_once(shotclock: Cli, path: Path) -> None:
+    settle = ["--ledger", str(path), "settle", "--as", "failed", "--note", "not in the provider's list"]
+    code, out, _ = shotclock(*settle, "--all", "--older-than", "7200")
+    assert (code, out) == (0, f"no parked jobs to settle in {path}\n")
+    code, out, _ = shotclock(*settle, "--all", "--older-than", "60")
+    assert (code, out) == (0, f"{LOST}: parked → failed\n")  # the other one has a job id
+    code, out, _ = shotclock(*settle, "--all", "--json")
+    assert (code, json.loads(out)) == (0, {"jobs": []})
+
+
+def test_several_tags_are_settled_in_their_order(shotclock: Cli, path: Path) -> None:
+    arguments = ["--ledger", str(path), "settle", TWICE, LOST, TWICE, "--as", "failed", "--note", "none ran"]
+    code, out, _ = shotclock(*arguments, "--json")
+    assert code == 0
+    assert [(job["tag"], job["state"]) for job in json.loads(out)["jobs"]] == [
+        (TWICE, "failed"),
+        (LOST, "failed"),
+    ]
+
+
 def test_the_ledger_is_the_one_of_the_settings_unless_said(
     shotclock: Cli, path: Path, tmp_path: Path
 ) -> None:
@@ -168,6 +188,30 @@ def test_beside_a_running_orchestrator_it_reads_and_does_not_settle(shotclock: C
         (["--ledger", "LEDGER", "settle", APPLIED, "--as", "failed", "--note", "x"], 2, "is applied: only"),
         (["--ledger", "LEDGER", "settle", LOST, "--as", "submitted", "--note", "x"], 2, "needs --job-id"),
         (["--ledger", "LEDGER", "settle", LOST, "--as", "failed", "--note", " "], 2, "--note: state how"),
+        (
+            ["--ledger", "LEDGER", "settle", LOST, APPLIED, "--as", "failed", "--note", "x"],
+            2,
+            "is applied: only",
+        ),
+        (["--ledger", "LEDGER", "settle", "--as", "failed", "--note", "x"], 2, "or give --all; not both"),
+        (["--ledger", "LEDGER", "settle", LOST, "--all", "--as", "failed", "--note", "x"], 2, "not both"),
+        (
+            [
+                "--ledger",
+                "LEDGER",
+                "settle",
+                LOST,
+                TWICE,
+                "--as",
+                "submitted",
+                "--job-id",
+                "d",
+                "--note",
+                "x",
+            ],
+            2,
+            "--job-id: is the id of one job (got 2)",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_changes_nothing(

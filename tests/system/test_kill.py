@@ -10,6 +10,7 @@ import pytest
 
 from killing import Calls, Place, Verdict, run_with_kills
 from paid_provider import vendor
+from shotclock.domain.ledger import LedgerState
 
 KILLS = 12
 """`make soak-kills` makes 200 of each kind."""
@@ -44,6 +45,7 @@ def assert_nothing_is_lost(verdict: Verdict) -> None:
     assert verdict.find_unfinished() == []
     assert verdict.find_contradictions() == []
     assert verdict.find_disordered() == []
+    assert verdict.states()[LedgerState.PARKED] == 0
 
 
 @pytest.mark.parametrize(

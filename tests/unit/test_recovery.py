@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from harness import LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Job
+from shotclock.orchestrator.ledger.parked import after_review, review_parked
 from shotclock.orchestrator.ledger.recovery import (
     SEARCHES_AT_ONCE,
     Move,
@@ -268,6 +270,57 @@ def test_a_job_that_the_list_shows_late_is_adopted() -> None:
         assert (recovery.adopted, recovery.parked, provider.searches) == (1, 0, 4)
         again = await recover(await leave_intents("never"), provider, grace_s=5.0)
         assert (again.adopted, again.parked) == (0, 1)
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize(
+    ("search_result", "parked_s", "state"),
+    [
+        ((Accepted("a"),), 0.0, S.SUBMITTED),
+        ((), 59.9, None),
+        ((), 60.0, S.FAILED),
+        ((Accepted("a"), Accepted("b")), 1e6, None),
+        (PERMANENT, 1e6, None),
+        (Overdue(30.0), 1e6, None),
+    ],
+)
+def test_a_parked_job_is_closed_only_where_the_list_is_known_to_lack_it(
+    search_result: tuple[Accepted, ...] | ProviderError | Overdue, parked_s: float, state: LedgerState | None
+) -> None:
+    move = after_review(search_result, parked_s, 60.0)
+    assert (move and move.state) == state
+
+
+def test_parked_jobs_are_adopted_or_closed_after_the_grace_where_the_list_is_complete() -> None:
+    async def main() -> None:
+        provider = FaultyProvider()
+        ledger = MemoryLedger(asyncio.get_running_loop().time)
+        for tag in ("late", "never", "known"):
+            await ledger.intend(intent(tag))
+            job_id = "job-9" if tag == "known" else ""
+            await ledger.move(tag, S.PARKED, job_id=job_id, note="parked")
+        await ledger.intend(intent("other", "ibm"))
+        await ledger.move("other", S.PARKED)
+        await provider.submit(job("late"))
+
+        async def review() -> list[str]:
+            now_s = asyncio.get_running_loop().time
+            adopted = await review_parked(ledger, provider, now_s, grace_s=60.0)
+            return [record.tag for record in adopted]
+
+        await asyncio.sleep(100.0)
+        assert await review() == []  # its list is not said to be complete
+        provider.limits = replace(provider.limits, lists_jobs=True)
+        assert await review() == ["late"]
+        assert await states(ledger) == {
+            "known": S.PARKED,
+            "other": S.PARKED,
+            "late": S.SUBMITTED,
+            "never": S.FAILED,
+        }
+        assert await review() == []
+        assert provider.submits == 1
 
     run_virtual(main())
 

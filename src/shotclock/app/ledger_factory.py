@@ -7,15 +7,18 @@ import time
 from collections.abc import Callable, Mapping
 
 from shotclock.domain.errors import MachineError, ShotclockError
-from shotclock.domain.ledger import LedgerError, LedgerState
+from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Provider
 from shotclock.orchestrator.ledger.file import count_jobs, ledger_path
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal, PaidJobs, no_report
+from shotclock.orchestrator.ledger.parked import review_parked
 from shotclock.orchestrator.ledger.recovery import LIST_GRACE_S, Recovered, collect_left, recover
 from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 
 COUNT_EVERY_S = 10.0
 """Counting reads the whole file."""
+REVIEW_EVERY_S = 60.0
+"""Each parked job takes a request, which vendors limit."""
 
 
 class LedgerFactory:
@@ -65,14 +68,29 @@ class LedgerFactory:
             return Recovered()
         return await recover(self._ledger, provider, grace_s=LIST_GRACE_S)
 
-    async def collect(self, provider: Provider, recovered: Recovered) -> None:
-        """Collects the jobs that are still with the provider; runs while calls are served."""
-        if self._ledger is None or not recovered.submitted:
+    async def collect(self, provider: Provider, submitted: tuple[JobRecord, ...]) -> None:
+        """Collects jobs that no caller waits for; runs while calls are served."""
+        if self._ledger is None or not submitted:
             return
         try:
-            await collect_left(self._ledger, provider, recovered.submitted)
+            await collect_left(self._ledger, provider, submitted)
         except LedgerError as error:
-            self._on_trouble(f"jobs from before the stop are left for the next start: {error}")
+            self._on_trouble(f"jobs that no caller waits for are left for the next start: {error}")
+
+    async def review_parked(self, provider: Provider, grace_s: float) -> None:
+        """Searches again and again for the parked jobs, until it is cancelled; see `review_parked`."""
+        if self._ledger is None or not provider.limits.paid:
+            return
+        every_s = max(1.0, min(REVIEW_EVERY_S, grace_s / 2))
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    adopted = await review_parked(self._ledger, provider, time.time, grace_s=grace_s)
+                except LedgerError as error:
+                    self._on_trouble(f"parked jobs are searched for again at the next start: {error}")
+                    return
+                group.create_task(self.collect(provider, adopted))
+                await asyncio.sleep(every_s)
 
     def close(self) -> None:
         """Closes the ledger, if it was opened."""

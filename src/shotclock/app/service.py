@@ -224,13 +224,17 @@ class Service:
 
     async def _run_beside(self, path: QuantumPath, provider: Provider, recovered: Recovered) -> None:
         """Starts the background tasks; `WallHost.close` cancels them."""
-        every_s = self._settings.circuits.check_calibration_s
-        self._beside.append(asyncio.create_task(path.synthesizer.keep_calibrated(every_s)))
-        self._beside.append(asyncio.create_task(self._ledgers.collect(provider, recovered)))
-        self._beside.append(asyncio.create_task(self._ledgers.count_rows()))
-        self._beside.append(asyncio.create_task(watch_lag(self._metrics)))
-        self._beside.append(asyncio.create_task(self._shed.run()))
-        self._beside.append(asyncio.create_task(self._manager.keep_watchdog()))
+        settings, ledgers = self._settings, self._ledgers
+        for work in (
+            path.synthesizer.keep_calibrated(settings.circuits.check_calibration_s),
+            ledgers.collect(provider, recovered.submitted),
+            ledgers.review_parked(provider, settings.serve.parked_grace_s),
+            ledgers.count_rows(),
+            watch_lag(self._metrics),
+            self._shed.run(),
+            self._manager.keep_watchdog(),
+        ):
+            self._beside.append(asyncio.create_task(work))
 
     async def _watch_flags(self, flags: FixedFlags | FlagFile) -> None:
         if not isinstance(flags, FixedFlags):

@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import json as json_text
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +35,9 @@ Where = Annotated[
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Tag = Annotated[str, typer.Argument(metavar="TAG", help="A job's tag, as the list shows it.")]
+Tags = Annotated[
+    list[str] | None, typer.Argument(metavar="[TAG]...", help="Tags of parked jobs, as the list shows them.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ def history(
 @jobs.command()
 def settle(
     context: typer.Context,
-    tag: Tag,
+    tags: Tags = None,
     *,
     as_: Annotated[
         Literal["failed", "submitted"],
@@ -124,29 +128,73 @@ def settle(
     ],
     note: Annotated[str, typer.Option(help="How you know; kept in the history.")],
     job_id: Annotated[str, typer.Option(help="The provider's id of the job that ran.")] = "",
+    every: Annotated[
+        bool, typer.Option("--all", help="Instead of tags: every parked job without a job id.")
+    ] = False,
+    older_than: Annotated[
+        float, typer.Option(min=0, help="With --all: only jobs parked for so many seconds.")
+    ] = 0.0,
     ledger: Where = "",
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Decide what became of a parked job, while no orchestrator holds the ledger."""
+    """Decide what became of parked jobs, while no orchestrator holds the ledger.
+
+    Everything is checked first: where one job cannot be settled, none is.
+    """
+    path, state = _Place(ledger, config).path(context.obj), LedgerState(as_)
+    if bool(tags) == every:
+        raise SettingsError("name the tags of parked jobs, or give --all; not both")
+    if older_than and not every:
+        raise SettingsError("--older-than: is for --all; leave it out where tags are given")
+    if not note.strip():
+        raise SettingsError("--note: state how you determined the job's outcome")
+    parked = _unknown(path, older_than) if every else [_job(path, tag) for tag in dict.fromkeys(tags or ())]
+    _check_moves(parked, state, job_id)
+    _settle(path, parked, state, job_id, note)
+    settled = [_job(path, job.tag) for job in parked]
+    if json:
+        document = (
+            _fields(settled[0]) if tags and len(settled) == 1 else {"jobs": [_fields(job) for job in settled]}
+        )
+        typer.echo(json_text.dumps(document, indent=2))
+    else:
+        for job in settled:
+            typer.echo(f"{job.tag}: parked → {job.state}")
+        if not settled:
+            typer.echo(f"no parked jobs to settle in {path}")
+
+
+def _check_moves(parked: Sequence[JobRecord], state: LedgerState, job_id: str) -> None:
+    if job_id and len(parked) > 1:
+        raise SettingsError(f"--job-id: is the id of one job (got {len(parked)}); settle them one by one")
+    for job in parked:
+        if job.state is not LedgerState.PARKED:
+            raise SettingsError(f"{job.tag} is {job.state}: only a parked job is settled by hand")
+        if state is LedgerState.SUBMITTED and not job_id and not job.job_id:
+            raise SettingsError(
+                f"{job.tag}: --as submitted needs --job-id, the provider's id of the job that ran"
+            )
+
+
+def _settle(path: Path, parked: Sequence[JobRecord], state: LedgerState, job_id: str, note: str) -> None:
     import asyncio  # noqa: PLC0415 - `--help` must not wait for it
 
     from shotclock.orchestrator.ledger.sqlite import SqliteLedger  # noqa: PLC0415
 
-    path, state = _Place(ledger, config).path(context.obj), LedgerState(as_)
-    parked = _job(path, tag)
-    if parked.state is not LedgerState.PARKED:
-        raise SettingsError(f"{tag} is {parked.state}: only a parked job is settled by hand")
-    if state is LedgerState.SUBMITTED and not job_id and not parked.job_id:
-        raise SettingsError(f"{tag}: --as submitted needs --job-id, the provider's id of the job that ran")
-    if not note.strip():
-        raise SettingsError("--note: state how you determined the job's outcome")
+    async def move_all() -> None:
+        for job in parked:
+            await sqlite_ledger.move(job.tag, state, job_id=job_id, note=note)
+
     with contextlib.closing(SqliteLedger(path, time.time)) as sqlite_ledger:
-        asyncio.run(sqlite_ledger.move(tag, state, job_id=job_id, note=note))
-    if json:
-        typer.echo(json_text.dumps(_fields(_job(path, tag)), indent=2))
-    else:
-        typer.echo(f"{tag}: parked → {state}")
+        asyncio.run(move_all())
+
+
+def _unknown(path: Path, older_than_s: float) -> list[JobRecord]:
+    """The parked jobs of which no job id is known, parked for so long."""
+    latest_s = time.time() - older_than_s
+    parked = _jobs(path, LedgerState.PARKED)
+    return [job for job in parked if not job.job_id and job.changed_unix_s <= latest_s]
 
 
 def _jobs(path: Path, *states: LedgerState) -> tuple[JobRecord, ...]:

@@ -209,6 +209,8 @@ class ProviderLimits:
     emulated: whether no real QPU is behind it.
     max_pubs: PUBs per job.
     rep_delay_default_s: the delay of a job that sets none, seconds; 0 if the provider has no such delay.
+    lists_jobs: whether `find` searches a list of every job of the account, so that a job that stays missing
+        was never submitted.
     """
 
     lanes: int
@@ -219,6 +221,7 @@ class ProviderLimits:
     emulated: bool
     max_pubs: int = 1
     rep_delay_default_s: float = 0.0
+    lists_jobs: bool = False
 
 
 class Provider(Protocol):

@@ -149,6 +149,7 @@ class Client(Protocol[J, L]):
     """One back end of one account. Methods block, do not retry, and raise only ProviderError."""
 
     name: str
+    lists_jobs: bool
 
     def limits(self) -> DeviceLimits:
         """The limits the device reports."""

@@ -130,6 +130,7 @@ class IbmCloud:
     """Implements Client: submits by the executor's Sampler, or by SamplerV2 if the service lacks it."""
 
     name = "ibm"
+    lists_jobs = True
 
     def __init__(self, service: RuntimeService, backend: IBMBackend, secret: Secret) -> None:
         self._service = service

@@ -88,6 +88,7 @@ class QrmiClient:
     """
 
     name = "qrmi"
+    lists_jobs = False
 
     def __init__(
         self, backend: str, kind: ResourceType, secret: Secret, *, emulated: bool, has_lease: bool

@@ -464,5 +464,6 @@ def build_provider(
             emulated=device.emulated,
             max_pubs=device.max_circuits,
             rep_delay_default_s=device.rep_delay_default_s,
+            lists_jobs=client.lists_jobs,
         ),
     )

@@ -20,6 +20,8 @@ class ServeSettings(Branch):
     listen: HOST:PORT of gRPC.
     metrics: HOST:PORT of HTTP: metrics, status and probes.
     ledger: a path or sqlite:///path, used by paid providers alone; "auto" is the user's state folder.
+    parked_grace_s: how long a parked job is searched for in the provider's list of jobs, seconds; one that is
+        still missing is then recorded as never submitted.
     certificate: PEM file of the service's certificate for mutual TLS; "" without one.
     private_key: PEM file of the certificate's key; "" without one.
     authorities: PEM file of the authorities that sign the callers' certificates; "" without one.
@@ -46,6 +48,7 @@ class ServeSettings(Branch):
     listen: str = "127.0.0.1:7443"
     metrics: str = "127.0.0.1:9464"
     ledger: str = "auto"
+    parked_grace_s: float = Field(default=3_600.0, ge=0, le=2_592_000)
     certificate: str = ""
     private_key: str = ""
     authorities: str = ""

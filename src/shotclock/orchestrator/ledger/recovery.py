@@ -40,6 +40,10 @@ class Overdue:
     last: str = ""
 
 
+SearchResult = tuple[Accepted, ...] | ProviderError | Overdue
+"""The jobs that a provider lists under a tag, or why it did not say."""
+
+
 @dataclass(frozen=True, slots=True)
 class Move:
     """A record's next state."""
@@ -68,7 +72,7 @@ class Recovered:
 LEFT_OVER = Move(LedgerState.STALE, "no decision was recorded before the stop")
 
 
-def after_search(result: tuple[Accepted, ...] | ProviderError | Overdue) -> Move:
+def after_search(result: SearchResult) -> Move:
     """The next state of an intent after a search by tag: a single job is adopted, anything else is parked."""
     match result:
         case (only,):
@@ -119,22 +123,18 @@ async def recover(
     grace_s: how long the search for a job that is not found is repeated.
     Raises LedgerError.
     """
-    at_once = asyncio.Semaphore(SEARCHES_AT_ONCE)
-
-    async def search(tag: str) -> tuple[Accepted, ...] | ProviderError | Overdue:
-        async with at_once:
-            return await _answer(provider, "find", partial(provider.find, tag), limit_s, pause_s)
+    search = search_tags(provider, limit_s, pause_s)
 
     async def settle(record: JobRecord) -> LedgerState:
         # A RESULT without a decision: the process that knew whether it was applied has ended.
         move = LEFT_OVER
         if record.state is LedgerState.INTENT:
             move = after_search(await _until_listed(partial(search, record.tag), pause_s, grace_s))
-        await _record_move(ledger, record, move)
+        await record_move(ledger, record, move)
         return move.state
 
     open_records = await _open_records(ledger, provider)
-    states = Counter(await _all(settle, open_records))
+    states = Counter(await run_all(settle, open_records))
     submitted = await ledger.jobs(LedgerState.SUBMITTED)
     return Recovered(
         states[LedgerState.SUBMITTED],
@@ -162,18 +162,31 @@ async def collect_left(
         ended = await _answer(provider, "collect", partial(provider.collect, accepted), limit_s, pause_s)
         moves = after_wait(ended)
         for move in moves:
-            await _record_move(ledger, record, move)
+            await record_move(ledger, record, move)
         return moves[-1].state
 
-    parked = (await _all(close, submitted)).count(LedgerState.PARKED)
+    parked = (await run_all(close, submitted)).count(LedgerState.PARKED)
     return Recovered(parked=parked, settled=len(submitted) - parked)
 
 
+def search_tags(
+    provider: Provider, limit_s: float, pause_s: float
+) -> Callable[[str], Awaitable[SearchResult]]:
+    """A search by tag, of which SEARCHES_AT_ONCE run at once and each for limit_s, seconds."""
+    at_once = asyncio.Semaphore(SEARCHES_AT_ONCE)
+
+    async def search(tag: str) -> SearchResult:
+        async with at_once:
+            return await _answer(provider, "find", partial(provider.find, tag), limit_s, pause_s)
+
+    return search
+
+
 async def _until_listed(
-    search: Callable[[], Awaitable[tuple[Accepted, ...] | ProviderError | Overdue]],
+    search: Callable[[], Awaitable[SearchResult]],
     pause_s: float,
     grace_s: float,
-) -> tuple[Accepted, ...] | ProviderError | Overdue:
+) -> SearchResult:
     """The result of the search, repeated for grace_s while it finds nothing."""
     loop = asyncio.get_running_loop()
     until = loop.time() + grace_s
@@ -184,7 +197,7 @@ async def _until_listed(
         await asyncio.sleep(min(pause_s, grace_s))
 
 
-async def _all(
+async def run_all(
     work: Callable[[JobRecord], Coroutine[Any, Any, LedgerState]], records: tuple[JobRecord, ...]
 ) -> list[LedgerState]:
     """The work's result for every record, run concurrently; raises the first error alone."""
@@ -222,7 +235,8 @@ async def _answer(
         return Overdue(limit_s, last)
 
 
-async def _record_move(ledger: Ledger, record: JobRecord, move: Move) -> None:
+async def record_move(ledger: Ledger, record: JobRecord, move: Move) -> None:
+    """Writes a record's next state. Raises LedgerError."""
     await ledger.move(record.tag, move.state, job_id=move.job_id, note=move.note)
 
 
