@@ -16,6 +16,7 @@ from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.app.sizes import check_width, make_sample
+from shotclock.app.topology import refuse_changes
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
@@ -146,6 +147,7 @@ class Service:
         settings, host, serve = self._settings, self._host, self._settings.serve
         # Report errors here before minutes are spent on connecting to a vendor.
         _check_addresses(serve)
+        refuse_changes(settings)
         descriptors = raise_limit()
         security = _security(serve, self._trouble)
         quantum = settings.quantum

@@ -28,6 +28,7 @@ from shotclock.cli.profile import profile
 from shotclock.cli.report import report
 from shotclock.cli.serve import serve
 from shotclock.cli.streams import prepare_streams
+from shotclock.cli.topology import topology
 from shotclock.cli.verify import verify
 from shotclock.domain.errors import MachineError, ShotclockError
 
@@ -83,6 +84,7 @@ app.command()(resume)
 app.add_typer(jobs, name="jobs")
 app.add_typer(flags, name="flags")
 app.command()(emulate)
+app.add_typer(topology, name="topology")
 app.command()(doctor)
 app.add_typer(drill, name="drill")
 app.add_typer(ops, name="ops")

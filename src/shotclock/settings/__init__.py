@@ -8,6 +8,7 @@ from shotclock.settings.cost import CostSettings
 from shotclock.settings.explain import nearest
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
+from shotclock.settings.placement import PlacementSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
 from shotclock.settings.source import ENV_PREFIX
@@ -30,6 +31,7 @@ __all__ = [
     "CostSettings",
     "KernelSettings",
     "OrchestratorSettings",
+    "PlacementSettings",
     "QuantumSettings",
     "ServeSettings",
     "Settings",

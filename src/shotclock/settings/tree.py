@@ -19,6 +19,7 @@ from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
+from shotclock.settings.placement import PlacementSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
 from shotclock.settings.threshold import ThresholdSettings
@@ -36,6 +37,7 @@ class Settings(BaseSettings):
     orchestrator: `[orchestrator]`, queue, attempts and batches.
     workers: `[workers]`, the processes that compile and emulate.
     serve: `[serve]`, the service.
+    placement: `[placement]`, accelerators, fabrics and their versions.
     cost: `[cost]`, prices.
     arm: `[arm.NAME]`, overrides of `[quantum]` for one arm, by its name.
     threshold: `[[threshold]]`, limits on figures of a run.
@@ -51,6 +53,7 @@ class Settings(BaseSettings):
     orchestrator: OrchestratorSettings = OrchestratorSettings()
     workers: WorkersSettings = WorkersSettings()
     serve: ServeSettings = ServeSettings()
+    placement: PlacementSettings = PlacementSettings()
     cost: CostSettings = CostSettings()
     arm: dict[str, ArmSettings] = {}
     threshold: tuple[ThresholdSettings, ...] = ()

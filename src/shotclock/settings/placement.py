@@ -1,0 +1,25 @@
+"""`[placement]`: accelerators and fabrics of this host."""
+
+from __future__ import annotations
+
+from shotclock.settings.branch import Branch
+from shotclock.settings.folders import user_folder
+
+
+class PlacementSettings(Branch):
+    """What is read of this host, and what is done about it.
+
+    acknowledged: file of versions that `topology acknowledge` writes; "auto" is in the user's state folder.
+    refuse_changes: `serve` does not start while a version is not acknowledged.
+    """
+
+    acknowledged: str = "auto"
+    refuse_changes: bool = False
+
+    @property
+    def acknowledged_file(self) -> str:
+        """The path; "auto" is left where the user has no home folder to keep it in."""
+        if self.acknowledged != "auto":
+            return self.acknowledged
+        state = user_folder("XDG_STATE_HOME", ".local/state")
+        return str(state / "shotclock" / "components.json") if state else self.acknowledged
