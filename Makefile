@@ -10,11 +10,11 @@ RUN = $(VENV)/bin
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
 
-# Two files at a time; the system tests after the others, whose processes they would slow.
+# Two files at a time; then three of the system tests, which wait as much as they compute.
 test:
 	$(MAKE) --no-print-directory -j2 lint $(BASE)/.installed
 	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/faults
-	$(RUN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/system
+	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/system
 
 lint: $(VENV)/.developed
 	$(RUN)/ruff check .
