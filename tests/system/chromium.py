@@ -27,8 +27,8 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
     "--hide-scrollbars",
-    # nothing resolves: what a page asks for outside can only fail, and is seen
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    # only this host resolves: what a page asks for outside can only fail, and is seen
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 MISSING = "no Chromium on this machine; install it (apt-get install chromium): these tests do not skip"
@@ -37,6 +37,11 @@ READ_FD, WRITE_FD = 3, 4
 
 class BrowserError(RuntimeError):
     """The browser refused a command, or ended."""
+
+
+def address(page: Path | str) -> str:
+    """A file's, or the address itself."""
+    return page.as_uri() if isinstance(page, Path) else page
 
 
 @dataclass(slots=True)
@@ -73,13 +78,13 @@ class Tab:
         for domain in ("Page", "Network", "Runtime", "Log", "Accessibility"):
             self.send(f"{domain}.enable")
 
-    def open(self, file: Path, width: int) -> None:
-        """Shows a file, `width` px wide, and waits until it is loaded."""
+    def open(self, page: Path | str, width: int) -> None:
+        """Shows a file or an address, `width` px wide, and waits until it is loaded."""
         self.requested.clear()
         self.errors.clear()
         self._events.clear()
         self.resize(width)
-        self.send("Page.navigate", url=file.as_uri())
+        self.send("Page.navigate", url=address(page))
         while "Page.loadEventFired" not in self._events:
             self._keep(self._next())
 
@@ -99,12 +104,17 @@ class Tab:
         self.send("Emulation.setEmulatedMedia", media=kind, features=features)
 
     def run(self, function: str, *arguments: object) -> Any:
-        """Calls a JavaScript function with JSON arguments; its value."""
+        """Calls a JavaScript function with JSON arguments; its value, waited for."""
         call = f"({function})({', '.join(json.dumps(argument) for argument in arguments)})"
-        answer = self.send("Runtime.evaluate", expression=call, returnByValue=True)
+        answer = self.send("Runtime.evaluate", expression=call, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
             raise BrowserError(str(answer["exceptionDetails"].get("exception", answer)))
         return answer["result"].get("value")
+
+    def press(self, key: str, code: int) -> None:
+        """A key, by its name and its Windows code."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def names(self, role: str) -> list[str]:
         """Accessible names of the elements of a role."""

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from chromium import Tab
+from axe_core_python.base import AXE_SCRIPT
+from chromium import Tab, address
 
 WIDTHS = (1100, 700, 390)
 PAPER_PX = 703
@@ -155,12 +156,29 @@ SCROLLS = """() => [...document.querySelectorAll('body *')]
   .map(one => `${one.localName} ${one.closest('[id]')?.id} has a scroll bar`)"""
 
 
-def find_defects(tab: Tab, page: Path) -> list[Defect]:
+AXE = """() => axe.run().then(({violations}) =>
+  violations.map(({id, nodes}) => `${id}: ${nodes.map(node => node.target).join(', ')}`))"""
+
+
+def find_barriers(tab: Tab, page: Path | str) -> list[Defect]:
+    """What axe-core finds on a page, on a wide and a narrow screen, light and dark."""
+    defects = []
+    for width, scheme in ((WIDTHS[0], "light"), (WIDTHS[-1], "dark")):
+        tab.media(scheme=scheme)
+        tab.open(page, width)
+        tab.run(f"() => {{ {AXE_SCRIPT} }}")
+        defects += [Defect(f"axe, {width} px, {scheme}", text) for text in tab.run(AXE)]
+    tab.media()
+    return defects
+
+
+def find_defects(tab: Tab, page: Path | str) -> list[Defect]:
     """Everything wrong with a page at both widths, in the dark, and on paper, all details open too."""
     defects: list[Defect] = []
     tab.media()
     tab.open(page, WIDTHS[0])
-    defects += [Defect("network", url) for url in tab.requested if url != page.as_uri()]
+    outside = [url for url in tab.requested if url != address(page) and not url.startswith("data:")]
+    defects += [Defect("network", url) for url in outside]
     defects += [Defect("console", text) for text in tab.errors]
     named = tab.names("image")
     drawings = tab.run(PAINTINGS)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import chromium
 import pytest
 from chromium import BrowserError, Tab, browser
-from page_lint import find_defects
+from page_lint import find_barriers, find_defects
+from prometheus_client import CollectorRegistry
+from starlette.exceptions import HTTPException
 
 import synthetic
+from overviews import ILL, WELL
 from queueing import MS, Queue, done, late, run_load
 from shotclock.bench.compare.several import Several, read_several
 from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
@@ -27,8 +34,13 @@ from shotclock.bench.report.load.page import write_load_report
 from shotclock.bench.report.run.page import write_report
 from shotclock.bench.report.several.page import write_several
 from shotclock.bench.report.trends.page import write_trends
+from shotclock.domain.overview import Overview
+from shotclock.runtime import http_server
+from shotclock.runtime.http_connections import Connections, HttpLimits
+from shotclock.telemetry.web import application
 
 MACHINE = environment()
+HANG_S = 600.0
 
 
 def make_bench_page(folder: Path, size: synthetic.Size) -> Path:
@@ -144,6 +156,87 @@ def test_a_reader_has_nothing_to_complain_of(kind: str, tab: Tab, tmp_path: Path
     assert [str(defect) for defect in find_defects(tab, page)] == []
 
 
+class Served:
+    """The status page of a service in a test's hands: `overview` is what it shows next."""
+
+    def __init__(self) -> None:
+        self.overview = WELL
+        self.is_reachable = True
+
+    def read(self) -> Overview:
+        if not self.is_reachable:
+            raise HTTPException(503)
+        return self.overview
+
+    @contextmanager
+    def serve(self) -> Iterator[str]:
+        """Its address; the server runs on another thread."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+
+        async def start() -> http_server.HttpServer:
+            app = application(CollectorRegistry(), self.read, tuple)
+            listening = http_server.listen("127.0.0.1", 0, "--test")
+            return await http_server.serve(app, listening, Connections(HttpLimits()))
+
+        web = asyncio.run_coroutine_threadsafe(start(), loop).result()
+        try:
+            yield f"http://127.0.0.1:{web.port}/status"
+        finally:
+            asyncio.run_coroutine_threadsafe(web.stop(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+@pytest.fixture(scope="module")
+def status_page() -> Iterator[tuple[Served, str]]:
+    served = Served()
+    with served.serve() as url:
+        yield served, url
+
+
+@pytest.mark.parametrize("overview", [WELL, ILL], ids=["well", "ill"])
+def test_an_operator_has_nothing_to_complain_of(
+    overview: Overview, tab: Tab, status_page: tuple[Served, str]
+) -> None:
+    served, url = status_page
+    served.overview = overview
+    defects = [*find_barriers(tab, url), *(find_defects(tab, url) if overview is ILL else ())]
+    assert [str(defect) for defect in defects] == []
+
+
+def test_the_status_page_renews_itself_and_stays_where_it_is(
+    tab: Tab, status_page: tuple[Served, str]
+) -> None:
+    served, url = status_page
+    served.overview = ILL
+    tab.open(url, 390)
+    tab.run("() => scrollTo(0, 500)")
+    tab.press("Tab", 9)
+    focused = "() => [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]"
+    assert tab.run(focused) == ["pause", "solid"]
+    scrolled = tab.run("() => scrollY")
+
+    def wait(condition: str) -> None:
+        until = time.monotonic() + HANG_S
+        while not tab.run(f"() => {condition}"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+    served.overview = replace(ILL, waiting=411)
+    wait("document.getElementById('tiles').innerText.includes('411 waiting')")
+    assert tab.run("() => scrollY") == scrolled
+    assert tab.run(focused) == ["pause", "solid"]
+    assert tab.run("() => document.title") == "Shotclock is not ready (ready)"
+    served.is_reachable = False
+    wait("!document.getElementById('stale').hidden")
+    served.is_reachable = True
+    wait("document.getElementById('stale').hidden")
+    assert [text for text in tab.errors if "503" not in text] == []
+
+
 CUT = """() => [...document.querySelectorAll('figure.first')].map(figure => {
   const shown = [...figure.querySelectorAll('svg')].filter(svg => svg.checkVisibility());
   const box = shown[0].getBoundingClientRect();
@@ -214,6 +307,12 @@ def test_a_broken_page_is_complained_of(where: str, tab: Tab, tmp_path: Path) ->
     page.write_text(FRAME + BROKEN[where], encoding="utf-8")
     defects = [str(defect) for defect in find_defects(tab, page)]
     assert any(where in defect for defect in defects), defects
+
+
+def test_axe_complains_of_a_broken_page(tab: Tab, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f"{FRAME}<button></button>", encoding="utf-8")
+    assert any("button-name: button" in str(defect) for defect in find_barriers(tab, page))
 
 
 def test_without_a_browser_the_tests_fail_in_a_clear_line(

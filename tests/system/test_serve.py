@@ -376,7 +376,9 @@ def test_a_certificate_with_another_name_reaches_nothing(up: Up) -> None:
     outcome = up.solve(make_subproblem(2), up.stranger)
     assert isinstance(outcome, Failed)
     assert "PERMISSION_DENIED" in outcome.cause.message
-    denied = [record for record in up.records() if record["logger"] == "shotclock.audit"][-1]
+    while not (audited := [record for record in up.records() if record["logger"] == "shotclock.audit"]):
+        time.sleep(0.01)  # a thread writes them
+    denied = audited[-1]
     assert (denied["message"], denied["level"], denied["caller"]) == ("denied", "warning", STRANGER)
     assert denied["method"].endswith("/Solve")
 
@@ -426,8 +428,16 @@ def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
     assert up.get("/readyz") == (200, "ok\n")
     assert isinstance(up.solve(make_subproblem(4), up.trainer), Done)
     audited = [record for record in up.records() if record.get("caller") == OPERATOR]
-    assert [record["message"] for record in audited] == ["drain", "resume"]
+    assert [record["message"] for record in audited] == ["drain", "drained", "resume"]
     assert audited[0]["budget_s"] == pytest.approx(5, abs=1)
+    overview = json.loads(up.get("/")[1])
+    by_source = [event["text"] for event in overview["events"] if event["source"] == "audit"]
+    assert by_source[0] == f"resume caller={OPERATOR}"
+    assert by_source[1].startswith(f"drained caller={OPERATOR} finished=0")
+    (trainer,) = [recent for recent in overview["callers"] if recent["caller"] == TRAINER]
+    assert trainer["in_time_samples"] >= 1
+    assert trainer["p99_s"] is None  # unknown is never a number
+    assert overview["certificate"]["not_after_unix_s"] > overview["now_unix_s"]
 
 
 def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -> None:

@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from overviews import WELL
 from shotclock.domain.errors import MachineError
-from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.runtime import http_server
 from shotclock.runtime.http_connections import Connections, HttpLimits
 from shotclock.telemetry.web import application
 
 HANG_S = 60.0
-STATUS = Status(Phase.READY, "emulated", True, BreakerState.CLOSED, 3, 1, 5, 0.126, 120, 116)
 
 
 class Flooded:
@@ -64,7 +63,7 @@ async def forever(scope: Any, receive: Any, send: Any) -> None:
 async def flood(app: Any = None, **limits: Any) -> AsyncIterator[Flooded]:
     flooded = Flooded(HttpLimits(**limits))
     listening = http_server.listen("127.0.0.1", 0, "--test")
-    app = app or application(CollectorRegistry(), lambda: STATUS)
+    app = app or application(CollectorRegistry(), lambda: WELL, tuple)
     server = await http_server.serve(app, listening, flooded.connections, flooded.reports.append)
     flooded.port = server.port
     try:

@@ -3,52 +3,122 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import urllib.request
-from dataclasses import replace
+from dataclasses import asdict, replace
+from email.message import Message
+from html import unescape
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from shotclock.domain.status import BreakerState, Phase, Status
+from overviews import HOSTILE, ILL, NOW, WELL
+from shotclock.domain.outcome import REJECTION_LIMITS
+from shotclock.domain.overview import RecentCalls
+from shotclock.domain.status import BreakerState, Phase
 from shotclock.runtime.http_connections import Connections, HttpLimits
 from shotclock.runtime.http_server import listen, serve
+from shotclock.telemetry.amounts import show_instant, show_share, show_span
 from shotclock.telemetry.page import page
+from shotclock.telemetry.problems import find_problems, show_title
+from shotclock.telemetry.sections import LIMITS, tiles
 from shotclock.telemetry.web import application, find_reasons
 
-WELL = Status(Phase.READY, "emulated", True, BreakerState.CLOSED, 3, 1, 5, 0.126, 120, 116)
-ILL = replace(WELL, phase=Phase.DRAINING, breaker=BreakerState.HALF_OPEN)
 
-
-@pytest.mark.parametrize(("accept", "kind"), [("text/html,*/*", "text/html"), ("*/*", "application/json")])
-def test_a_browser_gets_a_page_and_a_script_json(accept: str, kind: str) -> None:
-    def ask(port: int) -> tuple[str, str]:
-        request = urllib.request.Request(f"http://127.0.0.1:{port}/status", headers={"accept": accept})
+def ask(path: str, accept: str) -> tuple[Message, str]:
+    def get(port: int) -> tuple[Message, str]:
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"accept": accept})
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.headers["content-type"], answer.read().decode()
+            return answer.headers, answer.read().decode()
 
-    async def work() -> tuple[str, str]:
-        app = application(CollectorRegistry(), lambda: WELL)
+    async def work() -> tuple[Message, str]:
+        app = application(CollectorRegistry(), lambda: WELL, tuple)
         web = await serve(app, listen("127.0.0.1", 0, "--test"), Connections(HttpLimits()))
         try:
-            return await asyncio.to_thread(ask, web.port)
+            return await asyncio.to_thread(get, web.port)
         finally:
             await web.stop()
 
-    content_type, text = asyncio.run(work())
-    assert content_type.startswith(kind)
-    assert "emulated" in text
+    return asyncio.run(work())
 
 
-def test_the_page_says_what_is_emulated_and_what_needs_attention() -> None:
-    assert page(WELL).count("(EMULATED)") == 2
-    assert "116 of 120" in page(WELL)
-    assert 'class="attention"' not in page(WELL)
-    assert page(ILL).count('class="attention"') == 2
-    assert "half open" in page(ILL)
+@pytest.mark.parametrize("path", ["/", "/status"])
+def test_a_browser_gets_a_page_that_loads_nothing(path: str) -> None:
+    headers, text = ask(path, "text/html,*/*")
+    assert headers["content-type"].startswith("text/html")
+    assert headers["cache-control"] == "no-store"
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    nonce = policy.partition("script-src 'nonce-")[2].partition("'")[0]
+    assert text.count(f'nonce="{nonce}"') == 2
+    assert "http-equiv" in text.partition("<noscript>")[2].partition("</noscript>")[0]
 
 
-def test_a_provider_of_any_name_stays_text() -> None:
-    assert "<b>" not in page(replace(WELL, provider="<b>"))
+@pytest.mark.parametrize("path", ["/", "/status"])
+def test_a_script_gets_everything_as_json(path: str) -> None:
+    headers, text = ask(path, "*/*")
+    assert headers["content-type"] == "application/json"
+    assert json.loads(text) == json.loads(json.dumps(asdict(WELL)))
+    assert {"phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s",
+            "accepted", "finished", "warnings"} <= set(json.loads(text))  # fmt: skip
+
+
+def test_a_service_that_is_well_needs_no_attention() -> None:
+    assert find_problems(WELL) == ()
+    assert "<h1>Shotclock is ready</h1>" in page(WELL)
+    assert 'class="concern"' not in page(WELL)
+    assert "(EMULATED)" in page(WELL)
+
+
+def test_what_is_wrong_is_said_once_and_first() -> None:
+    problems = find_problems(ILL)
+    assert problems[0] == ILL.reasons[0]
+    for words in (
+        "breaker is half open",
+        "ledger cannot be written",
+        "7 parked jobs",
+        "4.20 USD",
+        "missed",
+        "flags are STALE",
+    ):
+        assert sum(words in problem for problem in problems) == 1
+    assert sum("expired" in problem for problem in problems) == 1
+    assert sum("spiffe" in problem for problem in problems) == 0
+    assert show_title(ILL) == "Shotclock is not ready (ready)"
+    assert show_title(replace(WELL, breaker=BreakerState.OPEN)).endswith("1 thing needs attention")
+    assert show_title(replace(WELL, phase=Phase.DRAINED, reasons=("x",))).endswith("(drained)")
+
+
+def test_what_somebody_else_wrote_stays_text() -> None:
+    text = page(ILL)
+    assert "<img" not in text
+    assert unescape(text).count(HOSTILE) >= 20 + 3
+
+
+def test_what_is_not_known_is_not_a_number() -> None:
+    few = RecentCalls("", 40, 40, 0, 0, {}, 40, 0.01)
+    values = {tile.name: (tile.value.text, tile.note) for tile in tiles(replace(WELL, everybody=few))}
+    assert values["p99 of all calls"] == ("too few", "40 calls; a p99 needs 662")
+    none = {tile.name: tile.value.text for tile in tiles(replace(WELL, everybody=RecentCalls("")))}
+    assert none["Answered in time"] == none["With QPU samples"] == "–"
+    unknown = page(replace(WELL, paid=True, budget=None, service_p95_s=0.0))
+    assert '<th scope="row">budget left</th><td>unknown</td>' in unknown
+    assert '<th scope="row">predicted p95 of a job</th><td>unknown</td>' in unknown
+
+
+def test_every_limit_is_explained() -> None:
+    assert set(LIMITS) == {limit for limit in REJECTION_LIMITS if not limit.startswith("flag_")}
+
+
+def test_amounts_are_never_rounded_to_all_or_nothing() -> None:
+    assert [show_share(*parts) for parts in ((0, 0), (0, 9), (9, 9), (1, 10**6), (10**6 - 1, 10**6))] == [
+        *("–", "0 %", "100 %", "< 0.1 %", "> 99.9 %"),
+    ]
+    assert [show_span(seconds) for seconds in (0.4, 59, 61, 3_600, 90_061, 86_400 * 3 + 59)] == [
+        *("0 s", "59 s", "1 min 1 s", "1 h", "1 d 1 h", "3 d"),
+    ]
+    assert show_instant(NOW, NOW) == "00:53:20"
+    assert show_instant(NOW - 86_400, NOW) == "2026-11-29 00:53"
 
 
 def test_readiness_fails_with_every_reason() -> None:

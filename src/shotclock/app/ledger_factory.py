@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Provider
-from shotclock.orchestrator.ledger.file import count_jobs, ledger_path
+from shotclock.orchestrator.ledger.file import count_jobs, ledger_path, read_longest_parked
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal, PaidJobs, no_report
 from shotclock.orchestrator.ledger.parked import review_parked
 from shotclock.orchestrator.ledger.recovery import LIST_GRACE_S, Recovered, collect_left, recover
@@ -19,6 +20,9 @@ COUNT_EVERY_S = 10.0
 """Counting reads the whole file."""
 REVIEW_EVERY_S = 60.0
 """Each parked job takes a request, which vendors limit."""
+
+MOST_PARKED = 10
+"""As many parked jobs are named on the status page."""
 
 
 class LedgerFactory:
@@ -33,6 +37,7 @@ class LedgerFactory:
         self._on_trouble = on_trouble
         self._ledger: SqliteLedger | None = None
         self.rows: Mapping[LedgerState, int] = {}
+        self.parked: tuple[JobRecord, ...] = ()
 
     def of(self, provider: Provider) -> JobJournal:
         """The provider's journal. Raises SettingsError or MachineError if the ledger cannot be opened."""
@@ -54,12 +59,17 @@ class LedgerFactory:
         return {str(state): count for state, count in self.rows.items()}
 
     async def count_rows(self) -> None:
-        """Keeps `rows`, the records by state, until it is cancelled; empty while they cannot be read."""
+        """Keeps `rows`, the records by state, and some of the parked ones, until it is cancelled.
+
+        Both are empty while they cannot be read.
+        """
+        path = ledger_path(self._file) if self._ledger is not None else Path()
         while self._ledger is not None:
             try:
-                self.rows = await asyncio.to_thread(count_jobs, ledger_path(self._file))
+                self.rows = await asyncio.to_thread(count_jobs, path)
+                self.parked = await asyncio.to_thread(read_longest_parked, path, MOST_PARKED)
             except ShotclockError:  # the journal reports a ledger that stopped
-                self.rows = {}
+                self.rows, self.parked = {}, ()
             await asyncio.sleep(COUNT_EVERY_S)
 
     async def recover(self, provider: Provider) -> Recovered:

@@ -14,13 +14,15 @@ from shotclock import __version__
 from shotclock.app.flags import open_flags, open_rollout
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
+from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.app.sizes import check_width, make_sample
 from shotclock.app.topology import refuse_changes
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
-from shotclock.domain.ports import Budgeted, MoneyLeft, Provider
+from shotclock.domain.overview import CertificateDates
+from shotclock.domain.ports import Provider
 from shotclock.domain.status import Drained, Status
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.user_circuits import load_simulator
@@ -35,8 +37,10 @@ from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
 from shotclock.runtime.service_manager import NO_MANAGER, READY, STOPPING, ServiceManager
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
+from shotclock.telemetry.events import EventLog
 from shotclock.telemetry.logs import ShedSummary
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
+from shotclock.telemetry.recent import RecentWindow
 from shotclock.telemetry.service_facts import ServiceFacts, watch_lag
 from shotclock.wire import certificates
 from shotclock.wire import server as wire
@@ -100,6 +104,8 @@ class Service:
         for limit in get_args(Reason):
             self._metrics.closed_connections.labels(limit)
         self._shed = ShedSummary()
+        self._recent = RecentWindow()
+        self._events = EventLog()
         self._on_trouble = on_trouble
         self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
         self._server: wire.Server | None = None
@@ -118,18 +124,24 @@ class Service:
         warnings = self._server.warnings() if self._server is not None else ()
         return replace(self._orchestrator.status(), warnings=warnings)
 
-    def _facts(self, provider: Provider, journal: JobJournal) -> ServiceFacts:
-        def read_not_after() -> float | None:
-            return self._server.certificate_not_after() if self._server is not None else None
+    def _certificate(self) -> CertificateDates | None:
+        return self._server.certificate() if self._server is not None else None
 
-        def read_money_left() -> MoneyLeft | None:
-            return provider.money_left() if isinstance(provider, Budgeted) else None
-
+    def _overview(self, provider: Provider, journal: JobJournal) -> OverviewSource:
         def read_stopped() -> bool | None:
             return bool(journal.broken) if provider.limits.paid else None
 
-        return ServiceFacts(
-            __version__, read_not_after, read_money_left, self._ledgers.rows_by_name, read_stopped
+        return OverviewSource(
+            self._status,
+            self._impediments,
+            self._certificate,
+            provider,
+            self._ledgers.rows_by_name,
+            read_stopped,
+            lambda: self._ledgers.parked,
+            self._recent,
+            self._events,
+            self._settings.serve.listen,
         )
 
     def _impediments(self) -> tuple[str, ...]:
@@ -138,6 +150,7 @@ class Service:
 
     def _trouble(self, what: str) -> None:
         self._metrics.troubles.inc()
+        self._events.add("error", "trouble", what)
         self._on_trouble(what)
 
     def _count_closed(self, limit: str) -> None:
@@ -145,6 +158,7 @@ class Service:
 
     def _start(self, listening: Callable[[int, int], None]) -> Started:
         settings, host, serve = self._settings, self._host, self._settings.serve
+        self._events.attach()
         # Report errors here before minutes are spent on connecting to a vendor.
         _check_addresses(serve)
         refuse_changes(settings)
@@ -157,14 +171,28 @@ class Service:
         journal = self._ledgers.of(provider)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(
-            self._metrics, UNNAMED, clients=serve.trainers, on_rejection=self._shed.record
+            self._metrics,
+            UNNAMED,
+            clients=serve.trainers,
+            on_rejection=self._shed.record,
+            on_breaker=log_breaker,
+            recent=self._recent,
         )
         flags = open_flags(serve, recorder, self._trouble, host.clock)
         path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, flags=flags)
         orchestrator = self._orchestrator = path.orchestrator
-        self._metrics.registry.register(self._facts(provider, journal))
+        overview = self._overview(provider, journal)
+        self._metrics.registry.register(
+            ServiceFacts(
+                __version__,
+                overview.read_not_after,
+                overview.read_money_left,
+                overview.ledger_rows,
+                overview.ledger_stopped,
+            )
+        )
         http_host, http_port = split_address(serve.metrics)
-        application = web.application(self._metrics.registry, self._status, self._impediments)
+        application = web.application(self._metrics.registry, overview.read, overview.read_reasons)
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")
         connections = Connections(_http_limits(serve), self._count_closed)
         page = host.run(http_server.serve(application, listening_http, connections, self._trouble))
@@ -192,6 +220,7 @@ class Service:
         # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
         gc.freeze()
+        self._events.add("info", "service", "ready")
         unreported = self._manager.notify(READY)
         return Started(
             server.port,
@@ -213,6 +242,7 @@ class Service:
         self._host.run(self._wait_stopped())
         self._host.close()
         self._ledgers.close()
+        self._events.close()
 
     async def _wait_stopped(self) -> None:
         # On the loop, so that the last reference to the gRPC server goes there: freed on another thread it

@@ -39,9 +39,11 @@ DECIDED_LIMITS = frozenset({"drain", EXPECTED_GAIN, *map(limit_of, FLAGS)})
 """The limits that an operator or a policy decided: calls that they refuse do not mean overload."""
 
 log = logging.getLogger(__name__)
+shed_log = logging.getLogger(f"{ROOT}.shed")
 
 
-def _fields(record: logging.LogRecord) -> dict[str, object]:
+def read_fields(record: logging.LogRecord) -> dict[str, object]:
+    """What was passed as `extra`."""
     return {name: value for name, value in vars(record).items() if name not in STANDARD}
 
 
@@ -68,7 +70,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **_fields(record),
+            **read_fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -80,7 +82,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter`."""
-        pairs = [f"{name}={_quote(str(value))}" for name, value in _fields(record).items()]
+        pairs = [f"{name}={_quote(str(value))}" for name, value in read_fields(record).items()]
         line = " ".join([_instant(record), record.levelname.lower(), _escape(record.getMessage()), *pairs])
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -149,14 +151,19 @@ class RecordWriter(QueueListener):
 def configure(
     level: str, style: Literal["text", "json"], descriptor: int = STDERR, most_waiting: int = MOST_WAITING
 ) -> RecordWriter:
-    """Sends the package's records of this level and above to stderr, until `end` or the process's end."""
+    """Sends the package's records of this level and above to stderr, until `end` or the process's end.
+
+    Further handlers get those from info on.
+    """
     handler = logging.StreamHandler(RawStream(descriptor))
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     waiting: Queue[Any] = Queue(most_waiting)
     writer = RecordWriter(waiting, handler)
     root = logging.getLogger(ROOT)
-    root.handlers = [RecordQueue(waiting)]
-    root.setLevel(level.upper())
+    to_stderr = RecordQueue(waiting)
+    to_stderr.setLevel(level.upper())
+    root.handlers = [to_stderr]
+    root.setLevel(min(to_stderr.level, logging.INFO))
     root.propagate = False
     writer.start()
     atexit.register(writer.end)
@@ -187,4 +194,4 @@ class ShedSummary:
         while True:
             await asyncio.sleep(SUMMARY_S)
             if line := self.take_line():
-                log.warning("%s", line)
+                shed_log.warning("%s", line)

@@ -21,6 +21,7 @@ from shotclock.domain.outcome import (
     Failed,
     Late,
     Outcome,
+    ProviderFault,
     Rejection,
     Shed,
 )
@@ -28,6 +29,7 @@ from shotclock.domain.ports import TemplateEvent, WorkerRestart
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import BreakerState
 from shotclock.telemetry.families import WINDOW, Metrics
+from shotclock.telemetry.recent import RecentWindow
 
 __all__ = ["Metrics", "PrometheusRecorder"]
 
@@ -108,8 +110,12 @@ class _Share:
 class _Client:
     """One caller's series; its counters exist from the start, so that a rate includes the first count."""
 
-    def __init__(self, metrics: Metrics, name: str, on_rejection: Callable[[str], None]) -> None:
+    def __init__(
+        self, metrics: Metrics, name: str, on_rejection: Callable[[str], None], recent: RecentWindow
+    ) -> None:
         self._metrics = metrics
+        self._recent = recent.of_caller(name)
+        self._record_fault = recent.record_fault
         self._on_rejection = on_rejection
         self._of = of = _Series(name)
         self._samples_back = _Share()
@@ -142,16 +148,24 @@ class _Client:
         of(metrics.call_duration, name).observe(duration_ns / NS_PER_S)
         for timing in provenance.stages:
             self.record_stage(timing)
+        refused_by = ""
         match outcome:
             case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
+                refused_by = limit
                 of(metrics.rejections, limit).inc()
                 self._on_rejection(limit)
+            case (
+                Degraded(cause=ProviderFault(message=message)) | Failed(cause=ProviderFault(message=message))
+            ):
+                self._record_fault(message)
+        self._recent.record(duration_ns, in_time=in_time, samples=samples_back, limit=refused_by)
         if provenance.emulator_overrun:
             of(metrics.overruns).inc()
 
     def record_cancellation(self, duration_ns: int) -> None:
         self._of(self._metrics.calls, CANCELLED).inc()
         self._of(self._metrics.call_duration, CANCELLED).observe(duration_ns / NS_PER_S)
+        self._recent.record(duration_ns, in_time=False, samples=False)
 
     def record_report(self, reported: ClientOutcomes) -> None:
         metrics, of = self._metrics, self._of
@@ -159,6 +173,7 @@ class _Client:
         of(metrics.calls, UNREACHABLE).inc(reported.unreachable)
         of(metrics.calls, FALLBACK_AT_CLIENT).inc(reported.fallback)
         of(metrics.calls_in_time, CLASSICAL).inc(reported.fallback_in_time)
+        self._recent.record_late_at_client(reported.late)
 
     def record_stage(self, timing: StageTiming) -> None:
         self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage]).observe(
@@ -177,6 +192,11 @@ def ignore_rejection(limit: str) -> None:
     del limit
 
 
+def ignore_breaker(state: BreakerState) -> None:
+    """Where nobody reports changes of the breaker."""
+    del state
+
+
 class PrometheusRecorder:
     """A Recorder for one orchestrator or client.
 
@@ -184,6 +204,8 @@ class PrometheusRecorder:
     arm: the arm of a benchmark, "" elsewhere.
     clients: names of callers whose series exist before their first call.
     on_rejection: called with the limit that refused a call.
+    on_breaker: called with each new state of the breaker.
+    recent: takes every call, for the status page.
     """
 
     def __init__(
@@ -193,8 +215,12 @@ class PrometheusRecorder:
         arm: str = "",
         clients: Iterable[str] = (),
         on_rejection: Callable[[str], None] = ignore_rejection,
+        on_breaker: Callable[[BreakerState], None] = ignore_breaker,
+        recent: RecentWindow | None = None,
     ) -> None:
         self._metrics = metrics
+        self._on_breaker = on_breaker
+        self._recent = recent or RecentWindow()
         self._on_rejection = on_rejection
         self._client = client
         self._clients: dict[str, _Client] = {}
@@ -214,7 +240,8 @@ class PrometheusRecorder:
         for flag in FLAGS:
             for evaluated in FLAG_REASONS:
                 of(metrics.flag_evaluations, flag, evaluated)
-        self.breaker(BreakerState.CLOSED)
+        self._state = BreakerState.CLOSED
+        self.breaker(self._state)
 
     def _of_client(self, name: str) -> _Client:
         """The caller's series, or those that callers beyond NAMED_CLIENTS share."""
@@ -222,7 +249,7 @@ class PrometheusRecorder:
         if name not in self._clients and len(self._clients) >= NAMED_CLIENTS:
             name = OTHER_CLIENT
         if name not in self._clients:
-            self._clients[name] = _Client(self._metrics, name, self._on_rejection)
+            self._clients[name] = _Client(self._metrics, name, self._on_rejection, self._recent)
         return self._clients[name]
 
     def record_submit(self, latency_ns: int) -> None:
@@ -249,6 +276,9 @@ class PrometheusRecorder:
         """See `Recorder.breaker`."""
         for each in BreakerState:
             self._of(self._metrics.breaker_state, each).set(each is state)
+        if state is not self._state:
+            self._state = state
+            self._on_breaker(state)
 
     def record_outcome(
         self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""

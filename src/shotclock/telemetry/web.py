@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -10,11 +11,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shotclock.domain.status import Phase, Status
-from shotclock.telemetry.page import page
+from shotclock.domain.overview import Overview
+from shotclock.domain.status import Phase
+from shotclock.telemetry.page import page, policy
 
 NOT_READY = {
     Phase.STARTING: "templates are being compiled",
@@ -23,9 +25,8 @@ NOT_READY = {
 }
 
 
-def find_no_impediments() -> tuple[str, ...]:
-    """The default: none, so readiness depends on the phase alone."""
-    return ()
+HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+"""Of a status: it is old at once, and is what it says."""
 
 
 def find_reasons(phase: Phase, impediments: tuple[str, ...]) -> tuple[str, ...]:
@@ -35,22 +36,21 @@ def find_reasons(phase: Phase, impediments: tuple[str, ...]) -> tuple[str, ...]:
 
 def application(
     registry: CollectorRegistry,
-    status: Callable[[], Status],
-    impediments: Callable[[], tuple[str, ...]] = find_no_impediments,
+    overview: Callable[[], Overview],
+    reasons: Callable[[], tuple[str, ...]],
 ) -> Starlette:
-    """`/livez` answers while the event loop runs. `/readyz` is 503 until templates are compiled, while
-    draining, and while `impediments` returns reasons why nobody can call; the body is a reason a line.
+    """`/livez` answers while the event loop runs. `/readyz` is 503 while there are reasons why the service is
+    not ready; the body is a reason a line.
 
-    `/status` is a page for browsers and JSON for other clients.
+    `/status` is a page for browsers and JSON for other clients; `/` leads there.
     """
 
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        reasons = find_reasons(status().phase, impediments())
-        lines = "".join(f"{reason}\n" for reason in reasons)
-        return PlainTextResponse(lines or "ok\n", status_code=503 if reasons else 200)
+        lines = "".join(f"{reason}\n" for reason in reasons())
+        return PlainTextResponse(lines or "ok\n", status_code=503 if lines else 200)
 
     async def metrics(request: Request) -> Response:
         encode, media_type = choose_encoder(request.headers.get("accept", ""))
@@ -59,8 +59,14 @@ def application(
 
     async def show_status(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return HTMLResponse(page(status()))
-        return JSONResponse(asdict(status()))
+            nonce = secrets.token_urlsafe(16)
+            return HTMLResponse(
+                page(overview(), nonce), headers=HEADERS | {"Content-Security-Policy": policy(nonce)}
+            )
+        return JSONResponse(asdict(overview()), headers=HEADERS)
+
+    async def lead_to_status(_: Request) -> Response:
+        return RedirectResponse("status")
 
     return Starlette(
         routes=[
@@ -68,5 +74,6 @@ def application(
             Route("/readyz", readyz),
             Route("/metrics", metrics),
             Route("/status", show_status),
+            Route("/", lead_to_status),
         ]
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from shotclock.domain.errors import MachineError
+from shotclock.domain.overview import CertificateDates
 from shotclock.wire import pem
 from shotclock.wire.certificate_checks import (
     Purpose,
@@ -161,9 +162,10 @@ class LiveIdentity:
         return self._content.identity
 
     @property
-    def not_after_unix_s(self) -> float:
-        """When the certificate in use expires."""
-        return self._content.leaf.not_valid_after_utc.timestamp()
+    def dates(self) -> CertificateDates:
+        """Of the certificate in use."""
+        leaf = self._content.leaf
+        return CertificateDates(leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp())
 
     def refresh(self) -> bool:
         """Looks at the files; whether `current` is another one now."""

@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import ClientOutcomes
+from shotclock.domain.overview import CertificateDates
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
 from shotclock.domain.status import Phase
 from shotclock.wire.authorization import Authorization, peer_names
@@ -114,9 +115,9 @@ class Server:
         """What needs attention soon: a certificate about to expire."""
         return _warnings(self._live)
 
-    def certificate_not_after(self) -> float | None:
-        """When the certificate in use expires, Unix time in seconds; None without TLS."""
-        return self._live.not_after_unix_s if self._live is not None else None
+    def certificate(self) -> CertificateDates | None:
+        """The dates of the certificate in use; None without TLS."""
+        return self._live.dates if self._live is not None else None
 
     async def stop(self, grace_s: float) -> None:
         """Accepts no more calls; calls in flight have grace_s to end."""

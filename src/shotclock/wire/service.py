@@ -268,7 +268,16 @@ class Service:
         message = parse(pb.DrainRequest, payload)
         budget_ns = effective_budget_ns(methods.DRAIN, message.budget_ns, context.time_remaining())
         audit.info("drain", extra={"caller": caller or UNNAMED, "budget_s": budget_ns / NS_PER_S})
-        return encode_drained(await self._operations.drain(budget_ns))
+        drained = await self._operations.drain(budget_ns)
+        audit.info(
+            "drained",
+            extra={
+                "caller": caller or UNNAMED,
+                "finished": drained.finished,
+                "handed_back": drained.handed_back,
+            },
+        )
+        return encode_drained(drained)
 
     async def _resume(self, payload: bytes, context: Any, caller: str) -> pb.Status:
         effective_budget_ns(methods.RESUME, 0, context.time_remaining())

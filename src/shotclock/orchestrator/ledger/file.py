@@ -203,6 +203,15 @@ def count_jobs(path: Path) -> dict[LedgerState, int]:
     return {state: counts.get(state, 0) for state in LedgerState}
 
 
+def read_longest_parked(path: Path, most: int) -> tuple[JobRecord, ...]:
+    """As many parked records as allowed, the longest-parked first; raises as `open_to_read` does."""
+    with open_to_read(path) as connection:
+        rows = connection.execute(
+            f"{_JOBS} WHERE state = ? ORDER BY move LIMIT ?", (LedgerState.PARKED, most)
+        )
+        return tuple(_record(*row) for row in rows)
+
+
 def read_job(connection: apsw.Connection, tag: str) -> tuple[JobRecord, ...]:
     """The record of this tag, or nothing."""
     if not tag.isprintable():  # no record has such a tag, and SQLite may be unable to search for it
