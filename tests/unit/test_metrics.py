@@ -6,13 +6,17 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Shed
 from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.stages import Stage
+from shotclock.placement.figures.families import VersionChanges
+from shotclock.placement.figures.sampler import Sampler
 from shotclock.settings import ArmSettings, QuantumSettings, ServeSettings, Settings
+from shotclock.telemetry.host_figures import HostFigures
 from shotclock.telemetry.metrics import NAMED_CLIENTS, STAGE_NAMES, Metrics, PrometheusRecorder
 from shotclock.telemetry.service_facts import ServiceFacts
 
@@ -37,6 +41,10 @@ def test_the_page_documents_every_metric_and_no_other() -> None:
     }
     metrics = Metrics()
     metrics.registry.register(ServiceFacts("0"))
+    sampler = Sampler(
+        lambda: pytest.fail("is not read"), 1.0, ("gpu", "fabric", "components"), VersionChanges({})
+    )
+    metrics.registry.register(HostFigures(sampler.families))
     assert documented == list_names(metrics)
 
 

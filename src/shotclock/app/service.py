@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from shotclock import __version__
 from shotclock.app.flags import open_flags, open_rollout
 from shotclock.app.host import WallHost, workers_policy
+from shotclock.app.host_figures import start_figures
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
@@ -191,6 +192,7 @@ class Service:
                 overview.ledger_stopped,
             )
         )
+        self._stops.append(start_figures(settings, self._metrics.registry))
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, overview.read, overview.read_reasons)
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")

@@ -12,6 +12,7 @@ from shotclock.domain.plural import count
 from shotclock.placement.capabilities import list_capabilities
 from shotclock.placement.components import (
     Change,
+    Record,
     find_changes,
     needs_acknowledgement,
     read_record,
@@ -108,6 +109,11 @@ def refuse_changes(settings: Settings, root: Path = Path("/")) -> None:
             f"placement.refuse_changes: {count(len(changes), 'version')} not acknowledged: "
             f"{_join(changes)}; {ADVICE}"
         )
+
+
+def read_acknowledged(settings: Settings) -> Record | None:
+    """What was acknowledged; None if nothing was."""
+    return read_record(_record_file(settings))
 
 
 def _join(changes: Sequence[Change]) -> str:

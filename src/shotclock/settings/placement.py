@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from shotclock.settings.branch import Branch
 from shotclock.settings.folders import user_folder
 
@@ -9,10 +13,15 @@ from shotclock.settings.folders import user_folder
 class PlacementSettings(Branch):
     """What is read of this host, and what is done about it.
 
+    metrics: groups of figures that `serve` exports: gpu (HBM, ECC, XGMI, PCIe), fabric (UALink, CXL, RDMA),
+        components (versions); leave out gpu where AMD's Device Metrics Exporter runs, which has those.
+    sample_s: how often they are read, seconds; a scrape never waits for that.
     acknowledged: file of versions that `topology acknowledge` writes; "auto" is in the user's state folder.
     refuse_changes: `serve` does not start while a version is not acknowledged.
     """
 
+    metrics: tuple[Literal["gpu", "fabric", "components"], ...] = ()
+    sample_s: float = Field(default=15.0, ge=1, le=3600)
     acknowledged: str = "auto"
     refuse_changes: bool = False
 

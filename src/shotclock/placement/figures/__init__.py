@@ -1,0 +1,1 @@
+"""A host's figures as metric families, sampled in a background thread."""

@@ -1,0 +1,172 @@
+"""A host's figures as metrics: what each machine exports, counters that only grow, and stale samples."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+
+from shotclock.app.host_figures import start_figures
+from shotclock.domain.host_figures import Family
+from shotclock.placement.components import Component
+from shotclock.placement.figures.families import Totals, VersionChanges
+from shotclock.placement.figures.sampler import Sampler
+from shotclock.placement.topology import Host, read_host
+from shotclock.placement.tree import Tree
+from shotclock.settings import PlacementSettings, Settings
+from shotclock.telemetry.host_figures import HostFigures
+from topology_trees import build
+
+GROUPS = ("gpu", "fabric", "components")
+GPU = "GPU-2251a0b0c0d0e000"
+
+
+class Reader:
+    """The host of a tree, read again at each sample; a clock that the test moves."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.now = 0.0
+        self.changes = VersionChanges({})
+        self.sampler = Sampler(self.read, 15.0, GROUPS, self.changes, lambda: self.now)
+        self.registry = CollectorRegistry()
+        self.registry.register(HostFigures(self.sampler.families))
+
+    def read(self) -> Host:
+        return read_host(Tree(self.root)).host
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.registry.get_sample_value(name, labels)
+
+
+def sample(machine: str, folder: Path) -> Reader:
+    reader = Reader(build(machine, folder))
+    reader.sampler.sample()
+    return reader
+
+
+def names(families: tuple[Family, ...]) -> Iterator[str]:
+    return (family.name for family in families)
+
+
+def test_accelerators_are_exported_by_their_uuid(tmp_path: Path) -> None:
+    value = sample("mi300x-spx", tmp_path).value
+    assert value("shotclock_gpu_memory_total_bytes", gpu=GPU) == 206_141_652_992
+    assert value("shotclock_gpu_memory_used_bytes", gpu=GPU) == 10_737_418_240
+    assert value("shotclock_gpu_memory_busy_ratio", gpu=GPU) == 0.37
+    assert value("shotclock_gpu_memory_bandwidth_ratio", gpu=GPU, method="estimate") == 0.37
+    assert value("shotclock_gpu_ecc_errors_total", gpu=GPU, block="umc", severity="correctable") == 5
+    assert value("shotclock_gpu_ecc_errors_total", gpu=GPU, block="umc", severity="uncorrectable") == 0
+    assert value("shotclock_gpu_retired_pages", gpu=GPU) == 1
+    assert value("shotclock_pcie_replays_total", gpu=GPU) == 3
+    assert value("shotclock_xgmi_link_up", gpu=GPU, to="0000:26:00.0") == 1
+    assert value("shotclock_xgmi_bytes_total", gpu=GPU, to="0000:26:00.0", direction="read") is None
+    assert value(
+        "shotclock_component_info", component="amdgpu.smc", instance="0000:05:00.0", version="0x00556000"
+    )
+
+
+def test_partitions_share_their_device_s_series(tmp_path: Path) -> None:
+    reader = sample("mi300x-cpx", tmp_path)
+    links = next(family for family in reader.sampler.families() if family.name == "shotclock_xgmi_link_up")
+    assert len(links.samples) == 2
+    assert reader.value("shotclock_gpu_memory_total_bytes", gpu=GPU) == 206_141_652_992
+
+
+def test_fabrics_are_exported(tmp_path: Path) -> None:
+    value = sample("rdma", tmp_path / "rdma").value
+    mlx5 = {"device": "mlx5_0", "port": "1"}
+    assert value("shotclock_rdma_bytes_total", **mlx5, direction="received") == 4_000
+    assert value("shotclock_rdma_errors_total", **mlx5, counter="symbol_error") == 2
+    assert value("shotclock_rdma_bytes_total", device="rxe0", port="1", direction="received") is None
+    value = sample("cxl", tmp_path / "cxl").value
+    assert value("shotclock_cxl_memory_bytes", device="serial:0xc0ffee", kind="volatile") == 536_870_912
+    assert value("shotclock_cxl_errors_total", device="serial:0xc0ffee", severity="correctable") == 4
+    value = sample("ualink", tmp_path / "ualink").value
+    assert value("shotclock_ualink_accel_state", address="0000:05:00.0", state="active") == 1
+    assert value("shotclock_ualink_accel_state", address="0000:a5:00.0", state="active") is None
+    place = {"accel_id": "8", "vpod_id": "2", "ppod_id": "01020304-0506-0708-090a-0b0c0d0e0f10"}
+    assert value("shotclock_ualink_info", address="0000:05:00.0", link_type="UALoE", **place) == 1
+
+
+def test_a_counter_goes_on_across_a_driver_s_reload(tmp_path: Path) -> None:
+    reader = sample("rdma", tmp_path)
+    file = tmp_path / "sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error"
+    totals = []
+    for raw in ("10", "N/A", "0", "2", "2", "1"):
+        file.write_text(f"{raw}\n")
+        reader.sampler.sample()
+        labels = {"device": "mlx5_0", "port": "1", "counter": "symbol_error"}
+        totals.append(reader.value("shotclock_rdma_errors_total", **labels))
+    assert totals == [10, None, 10, 12, 12, 13]
+
+
+def test_a_total_never_falls() -> None:
+    totals = Totals()
+    exported = [totals.advance("x", (), raw) for raw in (5.0, 7.0, 7.0, 3.0, 3.0, 0.0, 4.0)]
+    assert exported == [5, 7, 7, 10, 10, 10, 14]
+
+
+def test_changes_of_versions_are_counted_against_those_acknowledged_and_from_then_on() -> None:
+    changes = VersionChanges({"amdgpu": "1"})
+    for version in ("2", "2", "3"):
+        changes.observe([Component("amdgpu", "", version), Component("ifoe", "", "1")])
+    assert changes.counts == {("amdgpu", ""): 2, ("ifoe", ""): 0}
+
+
+def test_before_the_first_sample_and_once_it_is_stale_there_is_nothing_but_its_age(tmp_path: Path) -> None:
+    reader = Reader(build("mi300x-cpx", tmp_path))
+    assert not [family for family in reader.sampler.families() if family.samples]
+    reader.sampler.sample()
+    reader.now = 45.0
+    assert reader.value("shotclock_gpu_retired_pages", gpu=GPU) == 1
+    reader.now = 46.0
+    assert reader.value("shotclock_gpu_retired_pages", gpu=GPU) is None
+    assert reader.value("shotclock_topology_age_seconds") == 46
+    assert len(set(names(reader.sampler.families()))) == len(reader.sampler.families()) == 19
+
+
+def test_a_scrape_does_not_wait_for_a_reading(tmp_path: Path) -> None:
+    root = build("rdma", tmp_path)
+    entered, release = threading.Event(), threading.Event()
+
+    def read_slowly() -> Host:
+        entered.set()
+        release.wait(60)
+        return read_host(Tree(root)).host
+
+    sampler = Sampler(read_slowly, 1.0, GROUPS, VersionChanges({}))
+    registry = CollectorRegistry()
+    registry.register(HostFigures(sampler.families))
+    sampler.start()
+    try:
+        assert entered.wait(60)
+        assert b"shotclock_rdma_bytes_total{" not in generate_latest(registry)
+    finally:
+        sampler.close()
+        release.set()
+
+
+def test_groups_are_exported_by_the_settings(tmp_path: Path) -> None:
+    root = build("rdma", tmp_path / "tree")
+    record = str(tmp_path / "components.json")
+    registry = CollectorRegistry()
+    asyncio.run(start_figures(Settings(placement=PlacementSettings(acknowledged=record)), registry, root)())
+    assert list(registry.collect()) == []
+    placement = PlacementSettings(acknowledged=record, metrics=("fabric",))
+    stop = start_figures(Settings(placement=placement), registry, root)
+    exported = {family.name for family in registry.collect()}
+    assert "shotclock_rdma_errors" in exported
+    assert not [name for name in exported if "gpu" in name or "component" in name]
+    asyncio.run(stop())
+
+
+@pytest.mark.parametrize("machine", ["cpu", "cxl-old"])
+def test_a_host_without_accelerators_has_no_series_of_them(tmp_path: Path, machine: str) -> None:
+    families = sample(machine, tmp_path).sampler.families()
+    assert not [family.name for family in families if "gpu" in family.name and family.samples]
