@@ -16,6 +16,8 @@ from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import Answer, Outcome
 from shotclock.domain.ports import Ledger, Offload
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.trace import Tracer
+from shotclock.domain.trace_context import TraceContext
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
@@ -86,6 +88,7 @@ class System:
         synthesizer: NullSynthesizer | None = None,
         offload: Offload = INLINE,
         quota: CallerQuota = DEFAULT_QUOTA,
+        tracer: Tracer | None = None,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
@@ -108,6 +111,7 @@ class System:
             recorder=recorder,
             rng=rng,
             pre_evaluator=pre_evaluator,
+            tracer=tracer,
         )
         answers = Answers(
             synthesizer=synthesizer,
@@ -138,6 +142,7 @@ class System:
             recorder=recorder,
             batch=BatchPolicy(batch_limit, round(batch_age_ms * NS_PER_MS), protected),
             results=ResultCache(results),
+            tracer=tracer,
         )
 
     def value(self, name: str, **labels: str) -> float:
@@ -149,12 +154,13 @@ class System:
         raise AssertionError(f"{name} {labels} is not exported")
 
 
-def make_subproblem(seed: int = 0, budget_ms: float = 200) -> Subproblem:
+def make_subproblem(seed: int = 0, budget_ms: float = 200, trace: TraceContext | None = None) -> Subproblem:
     return replace(
         random_subproblem(N, seed),
         request_id=f"r{seed}",
         base_version=7,
         budget_ns=round(budget_ms * NS_PER_MS),
+        trace=trace,
     )
 
 

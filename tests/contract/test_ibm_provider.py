@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from prometheus_client import CollectorRegistry
 from qiskit_ibm_runtime.exceptions import RuntimeProgramNotFound
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
@@ -26,6 +27,7 @@ from shotclock.providers.ibm_connect import OneTry, connect
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import Cadence
 from shotclock.providers.workload import WorkloadPolicy
+from shotclock.telemetry.service_facts import ServiceFacts
 
 NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 
@@ -158,6 +160,14 @@ def test_the_budget_records_what_the_endpoint_charges(endpoint: IbmEndpoint) -> 
         charged = endpoint.account["consumed_seconds"] - before
         assert provider.budget.expenditure == pytest.approx(2.0 * charged)
         assert provider.budget.reservation == 0.0
+        registry = CollectorRegistry()
+        registry.register(ServiceFacts("0", budget=provider.money_left))
+        limit, remaining = (
+            registry.get_sample_value(f"shotclock_provider_budget_{name}", {"currency": "USD"})
+            for name in ("limit", "left")
+        )
+        assert limit == 50.0
+        assert remaining == pytest.approx(50.0 - 2.0 * charged)
 
     asyncio.run(main())
 

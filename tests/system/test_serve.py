@@ -20,6 +20,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from prometheus_client.parser import text_string_to_metric_families
 
 from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
@@ -40,6 +41,7 @@ from shotclock.domain.outcome import (
     Rejection,
 )
 from shotclock.domain.subproblem import Subproblem
+from shotclock.runtime.loop_thread import SystemClock
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.certificates import TlsFiles, load, utc_now
 from shotclock.wire.channels import connect
@@ -47,6 +49,7 @@ from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.methods import SERVICE
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.tls import ClientTls, client_credentials
+from spans import Collector, collect_spans, context_of, span_id, trace_in_memory
 
 N = 12
 LOGGED = ("--log-level", "debug", "--log-format", "json")
@@ -104,6 +107,7 @@ class Up:
     probe: TlsFiles
     hours_ahead: Path
     log: Path
+    collector: Collector
 
     def records(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
@@ -169,7 +173,7 @@ def have_ended(pids: set[int]) -> bool:
     return False
 
 
-def settings(folder: Path, site: Site) -> Path:
+def settings(folder: Path, site: Site, collector: Collector) -> Path:
     server = site.issue(SERVER)
     config = folder / "settings.toml"
     config.write_text(f"""
@@ -186,22 +190,25 @@ trainers = ["{TRAINER}"]
 operators = ["{OPERATOR}"]
 probes = ["{PROBE}"]
 flags = "{folder / "flags.json"}"
+[traces]
+enabled = true
+endpoint = "{collector.url}"
 """)
     (folder / "flags.json").write_text(make_file(quantum_path=make_switch()))
     return config
 
 
-def start(folder: Path) -> Up:
+def start(folder: Path, collector: Collector) -> Up:
     site, hours_ahead = Site.at(folder), folder / "hours-ahead"
     hours_ahead.write_text("0")
     command = [sys.executable, "-c", WARM_WHEN_TOLD]
     process = subprocess.Popen(
-        [*command, "serve", "--json", *LOGGED, "--config", str(settings(folder, site))],
+        [*command, "serve", "--json", *LOGGED, "--config", str(settings(folder, site, collector))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=(folder / "log").open("w"),
         text=True,
-        env={**os.environ, "HOURS_AHEAD": str(hours_ahead)},
+        env={**os.environ, "HOURS_AHEAD": str(hours_ahead), "OTEL_BSP_SCHEDULE_DELAY": "50"},
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -224,13 +231,20 @@ def start(folder: Path) -> Up:
         probe,
         hours_ahead,
         folder / "log",
+        collector,
     )
 
 
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    service = start(tmp_path_factory.mktemp("site"))
-    yield service
+    with collect_spans() as collector:
+        service = start(tmp_path_factory.mktemp("site"), collector)
+        yield service
+        check_end(service)
+
+
+def check_end(service: Up) -> None:
+    """It ends as it should, and neither its log nor its spans hold a secret."""
     workers = children(service.process.pid)
     service.process.terminate()
     out, _ = service.process.communicate(timeout=600)
@@ -240,7 +254,8 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     keys = [path.read_bytes() for path in service.log.parent.rglob("*.key")]
     secrets = {line for key in keys for line in key.splitlines() if not line.startswith(b"-----")}
     assert len(secrets) >= 5  # lines of the keys of the service and of its callers
-    assert not any(secret in log for secret in secrets)
+    assert service.collector.bodies
+    assert not any(secret in text for secret in secrets for text in (log, *service.collector.bodies))
     events = [json.loads(line)["event"] for line in out.splitlines()]
     assert [event for event in events if event != "trouble"] == ["draining", "drained"]
     assert workers
@@ -303,6 +318,41 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert after["shotclock_event_loop_lag_seconds_count", ""] > 0
     submits = ("circuit_submit_latency_seconds_count", "")
     assert after[submits] == before.get(submits, 0) + 1
+
+
+def test_a_trace_goes_from_the_client_through_the_service_to_the_job(up: Up) -> None:
+    tracer, spans = trace_in_memory(SystemClock())
+
+    async def solve() -> Outcome:
+        channels = connect(up.target, ClientTls(up.trainer))
+        dispatcher = GrpcDispatcher(channels, tracer=tracer)
+        outcome = await dispatcher.solve(make_subproblem(77))
+        await dispatcher.close()
+        return outcome
+
+    assert isinstance(asyncio.run(solve()), Done)
+    call = spans.one("remote_call")
+    trace_id = context_of(call).trace_id.to_bytes(16, "big")
+
+    def of_trace(received: list[WireSpan]) -> dict[str, WireSpan]:
+        return {span.name: span for span in received if span.trace_id == trace_id}
+
+    of_call = of_trace(
+        up.collector.wait_until(lambda received: {"solve", "provider_job"} <= set(of_trace(received)))
+    )
+    solve_span, job = of_call["solve"], of_call["provider_job"]
+    assert int.from_bytes(solve_span.parent_span_id, "big") == span_id(call)
+    assert solve_span.kind == WireSpan.SPAN_KIND_SERVER
+    stages = {"admission_wait", "bind", "submit", "queue", "execute", "collect", "post_process"}
+    assert stages <= set(of_call)
+    assert {of_call[stage].parent_span_id for stage in stages} == {solve_span.span_id} == {job.parent_span_id}
+    assert [link.span_id for link in job.links] == [solve_span.span_id]
+    attributes = {each.key: each.value.string_value for each in solve_span.attributes}
+    assert (attributes["shotclock.client"], attributes["shotclock.request_id"]) == (TRAINER, "r77")
+    headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+    request = urllib.request.Request(f"http://127.0.0.1:{up.http_port}/metrics", headers=headers)
+    with urllib.request.urlopen(request, timeout=600) as response:
+        assert trace_id.hex() in response.read().decode()
 
 
 def test_an_outage_of_the_service_shows_in_its_registry_and_in_its_clients(up: Up) -> None:
@@ -491,7 +541,7 @@ def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unrea
 
 
 def test_a_killed_one_leaves_no_process_behind(tmp_path: Path) -> None:
-    service = start(tmp_path)
+    service = start(tmp_path, Collector("http://127.0.0.1:1/v1/traces"))  # nobody listens there
     workers = children(service.process.pid)
     service.process.kill()
     service.process.communicate(timeout=600)

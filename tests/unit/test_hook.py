@@ -18,10 +18,12 @@ from shotclock.domain.errors import RunError, SettingsError
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.domain.trace_context import TraceContext
 from shotclock.training.calls import CallPolicy
 from shotclock.training.hook import KEY, Attached, attach
 from shotclock.training.kernels.qat_flip import QatFlip
 from shotclock.training.loops.classifier import ternary
+from spans import context_of, parent_id, span_id, trace_in_memory
 
 EVERY = CallPolicy(every=2, mode="inline", budget_ns=NS_PER_MS)
 N = 6
@@ -114,6 +116,28 @@ def test_every_second_step_asks_and_the_answer_moves_the_model() -> None:
     assert loop.handle.version == 6 + 3
     assert float(bias[0]) > 2.0
     assert loop.kernel.versions == [2, 5, 8]
+
+
+def test_a_call_is_traced_from_its_proposal_to_its_answer_or_to_the_detach() -> None:
+    tracer, spans = trace_in_memory(StepClock())
+    loop = Loop(tracer=tracer)
+    loop.step()
+    loop.step()
+    call = spans.one("training_call")
+    assert spans.names() == ["propose", "apply", "training_call"]
+    assert {parent_id(spans.one(stage)) for stage in ("propose", "apply")} == {span_id(call)}
+    assert loop.calls[0].subproblem.trace == TraceContext(context_of(call).trace_id, span_id(call), True)
+    attributes = call.attributes or {}
+    assert (attributes["shotclock.step"], attributes["shotclock.decision"]) == (2, "applied")
+    loop.handle.detach()
+
+    overlapped = Loop(tracer=tracer, policy=replace(EVERY, mode="overlap"), caller=FakeCaller(at_once=False))
+    overlapped.step()
+    overlapped.step()
+    assert len(spans.ended) == 4  # the proposal's, while the answer is awaited
+    overlapped.handle.detach()
+    assert spans.of("training_call")[-1].status.description == "abandoned"
+    assert spans.begun == len(spans.ended) == 5
 
 
 def test_accumulated_gradients_count_as_one_step() -> None:

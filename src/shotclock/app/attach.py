@@ -16,14 +16,16 @@ from torch import Tensor, nn
 
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.app.traces import open_tracer
 from shotclock.domain.iteration import CallCounts
 from shotclock.domain.ports import Caller, ClientRecorder, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.trace import Tracer
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.race import classical
 from shotclock.runtime.loop_thread import SystemClock
-from shotclock.settings import Settings, load
+from shotclock.settings import Settings, TracesSettings, load
 from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.training import hook
@@ -37,6 +39,9 @@ from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.tls import ClientTls, Insecure
 
 WITHOUT_TLS = Insecure()
+
+SERVICE = "shotclock-attach"
+"""The name in the spans unless the settings have one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ def attach(
     """Makes calls from a user's training loop, which does not change; see `training.hook.attach`.
 
     target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process.
-    settings: the orchestrator's settings file; without one, the defaults (the EMULATED provider).
+    settings: the settings file; without one, the defaults (the EMULATED provider). With a target, only its
+        `[traces]` is used.
 
     Under torchrun all ranks must attach; only rank zero has an orchestrator or a connection. Raises
     SettingsError, MachineError, RunError.
@@ -101,6 +107,9 @@ def attach(
 
     metrics = Metrics()
     recorder = PrometheusRecorder(metrics, "attach")
+    is_calling = is_calling_rank(os.environ)
+    tree = load(settings, {})
+    tracer, end_traces = open_tracer(tree.traces if is_calling else TracesSettings(), SERVICE, SystemClock())
 
     def open_attachment(caller: Caller, clock: Clock) -> hook.Attached:
         return hook.attach(
@@ -116,27 +125,29 @@ def attach(
             observers=observers,
             audit=audit,
             recorder=recorder,
+            tracer=tracer,
             ranks_timeout_s=ranks_timeout_s,
         )
 
-    if not is_calling_rank(os.environ):
+    if not is_calling:
         return Quantum(open_attachment(RefusingCaller(), SystemClock()), metrics, lambda: None)
-    tree = None if target else load(settings, {})
-    host = WallHost() if tree is None else WallHost(workers_policy(tree))
+    host = WallHost() if target else WallHost(workers_policy(tree))
     try:
         dispatcher, end = (
-            _remote(host, target, security, recorder)
-            if tree is None
-            else _embed_orchestrator(host, tree, kernel, recorder)
+            _remote(host, target, security, recorder, tracer)
+            if target
+            else _embed_orchestrator(host, tree, kernel, recorder, tracer)
         )
         training = open_attachment(host.caller(dispatcher), host.clock)
     except BaseException:
         host.close()
+        end_traces()
         raise
 
     # If the program ends without detaching, for example on an error, asyncio must not warn of open tasks.
     atexit.register(host.close)
     ending = ExitStack()
+    ending.callback(end_traces)
     ending.callback(host.close)
     ending.callback(end)
     ending.callback(atexit.unregister, host.close)
@@ -144,7 +155,11 @@ def attach(
 
 
 def _remote(
-    host: WallHost, target: str, security: ClientTls | Insecure, recorder: ClientRecorder
+    host: WallHost,
+    target: str,
+    security: ClientTls | Insecure,
+    recorder: ClientRecorder,
+    tracer: Tracer | None,
 ) -> tuple[Dispatcher, Callable[[], None]]:
     """A remote dispatcher; if the service is lost, calls are answered classically in this process."""
     solver = Classical()
@@ -155,6 +170,7 @@ def _remote(
             connect(target, security),
             fallback=lambda subproblem: classical(subproblem, solver),
             recorder=recorder,
+            tracer=tracer,
         )
 
     dispatcher = host.run(open_channels())
@@ -162,12 +178,12 @@ def _remote(
 
 
 def _embed_orchestrator(
-    host: WallHost, settings: Settings, kernel: Kernel, recorder: Recorder
+    host: WallHost, settings: Settings, kernel: Kernel, recorder: Recorder, tracer: Tracer | None
 ) -> tuple[Dispatcher, Callable[[], None]]:
     quantum = settings.quantum
     provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
     path_policy = PathPolicy(True, Fallback.RACE, settings.orchestrator.batch_limit)
-    path = assemble(host, settings, quantum, provider, path_policy, recorder)
+    path = assemble(host, settings, quantum, provider, path_policy, recorder, tracer=tracer)
     n = settings.kernel.n
     host.run(path.orchestrator.start(Subproblem(np.zeros((n, n)), np.zeros(n), kind=kernel.name)))
     return path.orchestrator, lambda: host.run(path.orchestrator.stop())

@@ -15,6 +15,7 @@ from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.ports import Flags, Provider, Recorder
+from shotclock.domain.trace import Tracer
 from shotclock.emulator import device as devices
 from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
@@ -142,11 +143,13 @@ def assemble(
     *,
     journal: JobJournal = FREE,
     flags: Flags = ALL_CALLS,
+    tracer: Tracer | None = None,
 ) -> QuantumPath:
     """The path on this host, not yet started; its solvers are compiled already, as no call has time for that.
 
     journal: the journal of a paid provider's jobs.
     flags: decide at each call's arrival whether it may use the QPU.
+    tracer: makes the spans of calls and jobs; None without traces.
     """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(journal, FreeJobs):
@@ -188,6 +191,7 @@ def assemble(
         recorder=recorder,
         rng=rng,
         pre_evaluator=_pre_evaluator(host, quantum, policy),
+        tracer=tracer,
     )
     answers = Answers(
         synthesizer=synthesizer,
@@ -217,6 +221,7 @@ def assemble(
         recorder=recorder,
         batch=BatchPolicy(policy.batch_limit, round(bounds.batch_age_ms * NS_PER_MS), policy.protected),
         results=ResultCache(bounds.result_cache),
+        tracer=tracer,
     )
     return QuantumPath(provider, synthesizer, forecast, pipeline, orchestrator)
 

@@ -19,6 +19,7 @@ from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.app.sizes import check_width, make_sample
 from shotclock.app.topology import refuse_changes
+from shotclock.app.traces import do_nothing, open_tracer
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
@@ -111,6 +112,7 @@ class Service:
         self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
         self._server: wire.Server | None = None
         self._beside: list[asyncio.Task[None]] = []
+        self._end_traces: Callable[[], None] = do_nothing
         self._stops: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     def start(self, listening: Callable[[int, int], None] = _ignore_ports) -> Started:
@@ -180,7 +182,18 @@ class Service:
             recent=self._recent,
         )
         flags = open_flags(serve, recorder, self._trouble, host.clock)
-        path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, flags=flags)
+        tracer, self._end_traces = open_tracer(settings.traces, "shotclock-serve", host.clock)
+        path = assemble(
+            host,
+            settings,
+            quantum,
+            provider,
+            policy,
+            recorder,
+            journal=journal,
+            flags=flags,
+            tracer=tracer,
+        )
         orchestrator = self._orchestrator = path.orchestrator
         overview = self._overview(provider, journal)
         self._metrics.registry.register(
@@ -209,6 +222,7 @@ class Service:
                 _grpc_limits(serve),
                 recorder.record_report,
                 open_rollout(flags, host.threads),
+                traced=tracer is not None,
             )
         )
         self._stops.append(partial(server.stop, GRACE_S))
@@ -245,6 +259,7 @@ class Service:
         self._host.close()
         self._ledgers.close()
         self._events.close()
+        self._end_traces()
 
     async def _wait_stopped(self) -> None:
         # On the loop, so that the last reference to the gRPC server goes there: freed on another thread it

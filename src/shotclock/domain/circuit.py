@@ -15,6 +15,7 @@ import numpy as np
 from shotclock.domain.circuit_bytes import bind_delays, dump_circuit
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Bits, Float64s, Priority
+from shotclock.domain.trace_context import TraceContext
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
@@ -81,6 +82,7 @@ class CircuitSpec:
     budget_ns: what is left of the deadline when this object is handed over, nanoseconds, 0 or more.
     priority: which of a caller's calls is served first.
     caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
+    trace: the span that the call is part of; None without traces.
 
     Raises CircuitError naming the field that cannot be used.
     """
@@ -92,6 +94,7 @@ class CircuitSpec:
     budget_ns: int = 0
     priority: Priority = Priority.NORMAL
     caller: str = ""
+    trace: TraceContext | None = None
 
     def __post_init__(self) -> None:
         _check_count("shots", self.shots, 1)

@@ -15,6 +15,7 @@ from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
 from shotclock.domain.stages import StageTiming
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.domain.trace_context import TraceContext
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -431,7 +432,7 @@ memory limit, died, or left with less memory than the next work may use.
 class StageRecorder(Protocol):
     """Counts the stages that a training loop times; every Recorder does."""
 
-    def record_stage(self, timing: StageTiming) -> None:
+    def record_stage(self, timing: StageTiming, trace: TraceContext | None = None) -> None:
         """A stage outside the orchestrator ended: proposing a subproblem, applying an answer."""
 
 
@@ -457,11 +458,17 @@ class Recorder(TemplateRecorder, StageRecorder, FlagRecorder, Protocol):
         """Whether the provider is trusted again."""
 
     def record_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        caller: str = "",
+        trace: TraceContext | None = None,
     ) -> None:
         """A call ended, this long after it arrived; it was in time up to its budget.
 
         caller: the name in its certificate, "" without one.
+        trace: the call's span, which a scrape may name as an example.
         """
 
     def record_cancellation(self, duration_ns: int, caller: str = "") -> None:
@@ -475,12 +482,21 @@ class ClientRecorder(Protocol):
     """Counts the calls of a client to a remote orchestrator; observes and never decides."""
 
     def record_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        caller: str = "",
+        trace: TraceContext | None = None,
     ) -> None:
         """The orchestrator ended a call; see `Recorder.record_outcome`."""
 
     def record_client_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        trace: TraceContext | None = None,
     ) -> None:
         """The client ended a call by itself, without an answer of the orchestrator."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.plural import with_article
+from shotclock.domain.trace_context import TraceContext
 
 if TYPE_CHECKING:
     from dimod import BinaryQuadraticModel
@@ -53,6 +54,7 @@ class Subproblem:
     priority: which of a caller's calls is served first.
     caller: the name in the caller's certificate, set by the wire; "" for calls from within the process.
     fresh: the call must get new samples, never those of an earlier, equal call.
+    trace: the span that the call is part of; None without traces.
 
     Raises SubproblemError naming the invalid field.
     """
@@ -67,6 +69,7 @@ class Subproblem:
     priority: Priority = Priority.NORMAL
     caller: str = ""
     fresh: bool = False
+    trace: TraceContext | None = None
 
     def __post_init__(self) -> None:
         self._check_arrays()

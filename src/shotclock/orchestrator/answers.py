@@ -113,7 +113,7 @@ class Answers:
         nothing = incumbent(subproblem)
         answer = best(subproblem, (nothing, *((fallback,) if fallback else ()), raw))
         now = self.clock.now_ns()
-        progress.stages.append(StageTiming(Stage.POSTPROC_TIME, began, now - began))
+        progress.record_stage(StageTiming(Stage.POSTPROC_TIME, began, now - began))
         if (evaluation := progress.pre_evaluation) is not None:
             beats = raw.energy < evaluation.incumbent_energy - subproblem.tie_tolerance()
             progress.pre_evaluation = replace(evaluation, beats_incumbent=beats)

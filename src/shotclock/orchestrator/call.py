@@ -11,6 +11,7 @@ from shotclock.domain.flags import ANY_SHOTS
 from shotclock.domain.outcome import PreEvaluation, ProviderFault, Rejection
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.trace import Span
 
 
 @dataclass(slots=True)
@@ -27,6 +28,7 @@ class CallProgress:
     penalised: it ran at a rep_delay below the device's default.
     cached: answered from an equal call's samples.
     pre_evaluation: of its submit; None where none was made.
+    span: the call's in its trace; None without traces.
     with_provider_since_ns: when the present request to the provider began; None between requests.
     """
 
@@ -40,13 +42,20 @@ class CallProgress:
     penalised: bool = False
     cached: bool = False
     pre_evaluation: PreEvaluation | None = None
+    span: Span | None = None
     with_provider_since_ns: int | None = None
+
+    def record_stage(self, timing: StageTiming) -> None:
+        """A stage has ended."""
+        self.stages.append(timing)
+        if self.span is not None:
+            self.span.record_stage(timing)
 
     def record_interruption(self, now_ns: int, emulated: bool) -> None:
         """Ends the wait for the provider that a deadline cut short, and records it as `collect`."""
         if self.with_provider_since_ns is not None:
             waited = now_ns - self.with_provider_since_ns
-            self.stages.append(
+            self.record_stage(
                 StageTiming(Stage.COLLECT, self.with_provider_since_ns, waited, waited if emulated else 0)
             )
 

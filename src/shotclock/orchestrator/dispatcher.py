@@ -29,6 +29,7 @@ from shotclock.domain.ports import Clock, Emulating, Flags, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
+from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuit
@@ -87,6 +88,7 @@ class Orchestrator:
         recorder: Recorder,
         batch: BatchPolicy,
         results: ResultCache,
+        tracer: Tracer | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._forecast = forecast
@@ -97,6 +99,7 @@ class Orchestrator:
         self._flags = flags
         self._recorder = recorder
         self._results = results
+        self._tracer = tracer
         self._lanes = Lanes(
             pipeline,
             forecast,
@@ -195,20 +198,30 @@ class Orchestrator:
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; a caller over its quota gets no classical answer, which costs CPU too."""
+        if self._tracer is None:
+            return await self._solve_counted(subproblem, None)
+        with open_span(self._tracer, SpanName.SOLVE, subproblem.trace) as span:
+            describe_call(span, subproblem.request_id, subproblem.caller)
+            outcome = await self._solve_counted(subproblem, span)
+            describe_outcome(span, outcome)
+            return outcome
+
+    async def _solve_counted(self, subproblem: Subproblem, span: Span | None) -> Outcome:
         arrived = self._clock.now_ns()
         size = subproblem.quadratic.nbytes + subproblem.linear.nbytes
         outcome: Outcome
         if refused := self._over_quota(subproblem.caller, size):
-            provenance = self._answers.provenance(subproblem, None, CallProgress())
+            provenance = self._answers.provenance(subproblem, None, CallProgress(span=span))
             outcome = end_without_answer(refused, provenance)
         else:
             with (
                 self._in_progress.hold(subproblem.caller, size),
                 self._count_cancellation(subproblem, arrived),
             ):
-                outcome = await self._solve(subproblem)
+                outcome = await self._solve(subproblem, span)
         duration = self._clock.now_ns() - arrived
-        self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller)
+        context = span.context if span is not None else None
+        self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller, context)
         log_end(outcome, subproblem.request_id, subproblem.caller, duration)
         return outcome
 
@@ -222,7 +235,7 @@ class Orchestrator:
             log_cancellation(work.request_id, work.caller, duration_ns)
             raise
 
-    async def _solve(self, subproblem: Subproblem) -> Outcome:
+    async def _solve(self, subproblem: Subproblem, span: Span | None) -> Outcome:
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.prepare_fallback(subproblem, within_s)
@@ -230,30 +243,40 @@ class Orchestrator:
         decision = self._flags.decide(request)
         if decision.kept_by:
             refused = _refuse_by_flag(decision)
-            return await self._answers.fall_back(subproblem, fallback, refused, CallProgress())
+            return await self._answers.fall_back(subproblem, fallback, refused, CallProgress(span=span))
         cache_key = self._cache_key(subproblem, decision)
-        cached = self._find_cached(subproblem, fallback, cache_key) if cache_key else None
-        return cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key, decision)
+        cached = self._find_cached(subproblem, fallback, cache_key, span) if cache_key else None
+        progress = CallProgress(span=span)
+        return cached or await self._solve_fresh(subproblem, fallback, arrived, cache_key, decision, progress)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; compiling an unknown circuit counts against its budget."""
+        if self._tracer is None:
+            return await self._execute_counted(spec, None)
+        with open_span(self._tracer, SpanName.EXECUTE, spec.trace) as span:
+            describe_call(span, spec.request_id, spec.caller)
+            outcome = await self._execute_counted(spec, span)
+            describe_outcome(span, outcome)
+            return outcome
+
+    async def _execute_counted(self, spec: CircuitSpec, span: Span | None) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         size = len(spec.content)
         outcome: CircuitOutcome
         if refused := self._over_quota(spec.caller, size):
-            outcome = self._answers.answer_unexecuted(refused, CallProgress())
+            outcome = self._answers.answer_unexecuted(refused, CallProgress(span=span))
         else:
             with self._in_progress.hold(spec.caller, size), self._count_cancellation(spec, arrived):
-                outcome = await self._execute(spec)
+                outcome = await self._execute(spec, CallProgress(span=span))
         duration = self._clock.now_ns() - arrived
-        self._recorder.record_outcome(outcome, duration, spec.budget_ns, spec.caller)
+        context = span.context if span is not None else None
+        self._recorder.record_outcome(outcome, duration, spec.budget_ns, spec.caller, context)
         log_end(outcome, spec.request_id, spec.caller, duration)
         return outcome
 
-    async def _execute(self, spec: CircuitSpec) -> CircuitOutcome:
+    async def _execute(self, spec: CircuitSpec, progress: CallProgress) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
-        progress = CallProgress()
         refused = self._refuse_circuit(spec) or self._refusal(spec.budget_ns, spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
@@ -262,7 +285,7 @@ class Orchestrator:
             return self._answers.answer_unexecuted(circuit, progress)
         progress.template_key = circuit.template.key
         compiled = self._clock.now_ns()
-        progress.stages.append(StageTiming(Stage.BIND, arrived, compiled - arrived))
+        progress.record_stage(StageTiming(Stage.BIND, arrived, compiled - arrived))
         # Compiling can take seconds, in which a drain may begin or the queue may fill.
         refused = self._refusal(deadline.remaining_ns(compiled), spec.priority, spec.caller)
         if refused is not None:
@@ -297,14 +320,16 @@ class Orchestrator:
         shots = self._forecast.policy.shots.lower(decision.most_shots).minimum
         return self._results.key(subproblem, shots, self._policy.seed_policy)
 
-    def _find_cached(self, subproblem: Subproblem, fallback: Answer | None, cache_key: str) -> Done | None:
+    def _find_cached(
+        self, subproblem: Subproblem, fallback: Answer | None, cache_key: str, span: Span | None
+    ) -> Done | None:
         """The answer from the samples of an equal, earlier call."""
         samples = self._results.get(cache_key)
         self._recorder.record_lookup(samples is not None)
         if samples is None:
             return None
         sampled = Sampled(samples, self._clock.now_ns())
-        outcome = self._answers.race(subproblem, fallback, sampled, CallProgress(cached=True))
+        outcome = self._answers.race(subproblem, fallback, sampled, CallProgress(cached=True, span=span))
         return outcome if isinstance(outcome, Done) else None
 
     async def _solve_fresh(
@@ -314,8 +339,8 @@ class Orchestrator:
         arrived: int,
         cache_key: str,
         decision: FlagDecision,
+        progress: CallProgress,
     ) -> Outcome:
-        progress = CallProgress()
         refused = self._refuse_width(subproblem) or self._refusal(
             subproblem.budget_ns, subproblem.priority, subproblem.caller
         )

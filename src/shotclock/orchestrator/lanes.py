@@ -234,10 +234,9 @@ class Lanes:
         held_ns = max(0, token[1] - held_from)
         queued = now - call.queued_ns - held_ns
         emulated = held_ns if self._forecast.provider.limits.emulated else 0
-        call.progress.stages += (
-            StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, queued),
-            StageTiming(Stage.SUBMISSION_BUCKET_WAIT, now - held_ns, held_ns, emulated),
-        )
+        call.progress.record_stage(StageTiming(Stage.ADMISSION_WAIT, call.queued_ns, queued))
+        bucket_wait = StageTiming(Stage.SUBMISSION_BUCKET_WAIT, now - held_ns, held_ns, emulated)
+        call.progress.record_stage(bucket_wait)
         self._queue_waits.observe(call.caller, queued, now)
 
     def _plan_next(self) -> JobPlan | None:

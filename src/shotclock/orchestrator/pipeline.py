@@ -30,6 +30,7 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import Accepted, Clock, Emulating, Execution, Job, Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.trace import SpanName, Tracer, open_span
 from shotclock.orchestrator.batching import Placement
 from shotclock.orchestrator.call import Call, Sampled, UserCircuit
 from shotclock.orchestrator.forecast import Forecast
@@ -74,6 +75,7 @@ class Pipeline:
         recorder: Recorder,
         rng: random.Random,
         pre_evaluator: PreEvaluator = submit_always,
+        tracer: Tracer | None = None,
     ) -> None:
         self.synthesizer = forecast.synthesizer
         self.provider = forecast.provider
@@ -85,6 +87,7 @@ class Pipeline:
         self._recorder = recorder
         self._rng = rng
         self._pre_evaluator = pre_evaluator
+        self._tracer = tracer
         self._cancelling: set[asyncio.Task[None]] = set()
         self._inflight = 0
 
@@ -163,7 +166,7 @@ class Pipeline:
             for call in job.calls:
                 call.progress.attempts = attempt
             try:
-                await self._run_once(job, fit, first_attempt=attempt == 1)
+                await self._trace_once(job, fit, first_attempt=attempt == 1)
             except ProviderError as error:
                 self._health.record_failure(error)
                 wait = self._backoff_ns(error, attempt, job.calls)
@@ -201,6 +204,22 @@ class Pipeline:
             await asyncio.sleep(wait / NS_PER_S)
         emulated = wait if self.provider.limits.emulated else 0
         self._record_stage(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
+
+    async def _trace_once(self, bound: BoundJob, fit: Fit, *, first_attempt: bool) -> None:
+        """One submit with its span, in the trace of one of its calls and linked to all of them."""
+        contexts = [call.progress.span.context for call in bound.calls if call.progress.span is not None]
+        if self._tracer is None or not contexts:
+            await self._run_once(bound, fit, first_attempt=first_attempt)
+            return
+        parent = next((context for context in contexts if context.is_sampled), contexts[0])
+        with open_span(self._tracer, SpanName.PROVIDER_JOB, parent, contexts) as span:
+            span.describe(provider=self.provider.name, calls=len(bound.calls), shots=fit.shots)
+            try:
+                await self._run_once(bound, fit, first_attempt=first_attempt)
+            finally:
+                job_id = bound.calls[0].progress.job_id
+                if job_id:
+                    span.describe(job_id=job_id)
 
     async def _run_once(self, bound: BoundJob, fit: Fit, *, first_attempt: bool) -> None:
         # A tag names one submit, not one job: it distinguishes a retry from a first submit that was lost.
@@ -344,7 +363,7 @@ class Pipeline:
     def _record_stage(self, calls: Iterable[Call], stage: Stage, began_ns: int, emulated_ns: int) -> None:
         timing = StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns)
         for call in calls:
-            call.progress.stages.append(timing)
+            call.progress.record_stage(timing)
 
 
 def _has_user_circuit(calls: tuple[Call, ...]) -> bool:
@@ -360,7 +379,8 @@ def _deliver(job: Job, execution: Execution, calls: tuple[Call, ...], timings: l
     for call, circuit, samples in zip(calls, job.circuits, execution.samples, strict=True):
         progress = call.progress
         progress.with_provider_since_ns = None
-        progress.stages.extend(timings)
+        for timing in timings:
+            progress.record_stage(timing)
         progress.qpu_s += execution.qpu_s / len(calls)
         progress.emulator_overrun |= execution.emulator_overrun
         fault = _misfit(samples, job.shots, circuit.parameters.n)

@@ -14,6 +14,7 @@ from shotclock.settings.serve import ServeSettings
 from shotclock.settings.source import ENV_PREFIX
 from shotclock.settings.sources import load, load_sources
 from shotclock.settings.threshold import THRESHOLD_RANGES, ThresholdSettings
+from shotclock.settings.traces import TracesSettings
 from shotclock.settings.tree import Settings
 from shotclock.settings.workers import WorkersSettings
 
@@ -36,6 +37,7 @@ __all__ = [
     "ServeSettings",
     "Settings",
     "ThresholdSettings",
+    "TracesSettings",
     "WorkersSettings",
     "load",
     "load_sources",

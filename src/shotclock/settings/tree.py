@@ -23,6 +23,7 @@ from shotclock.settings.placement import PlacementSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
 from shotclock.settings.threshold import ThresholdSettings
+from shotclock.settings.traces import TracesSettings
 from shotclock.settings.workers import WorkersSettings
 
 
@@ -38,6 +39,7 @@ class Settings(BaseSettings):
     workers: `[workers]`, the processes that compile and emulate.
     serve: `[serve]`, the service.
     placement: `[placement]`, accelerators, fabrics and their versions.
+    traces: `[traces]`, spans for an OpenTelemetry collector.
     cost: `[cost]`, prices.
     arm: `[arm.NAME]`, overrides of `[quantum]` for one arm, by its name.
     threshold: `[[threshold]]`, limits on figures of a run.
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     workers: WorkersSettings = WorkersSettings()
     serve: ServeSettings = ServeSettings()
     placement: PlacementSettings = PlacementSettings()
+    traces: TracesSettings = TracesSettings()
     cost: CostSettings = CostSettings()
     arm: dict[str, ArmSettings] = {}
     threshold: tuple[ThresholdSettings, ...] = ()

@@ -22,6 +22,8 @@ from shotclock.domain.outcome import EXPECTED_GAIN
 from shotclock.domain.plural import count
 
 ROOT = "shotclock"
+TRACES = "opentelemetry"
+"""The logger of the SDK, which says what it could not export."""
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 """What every record has; the rest was passed as `extra`."""
 
@@ -165,6 +167,9 @@ def configure(
     root.handlers = [to_stderr]
     root.setLevel(min(to_stderr.level, logging.INFO))
     root.propagate = False
+    traces = logging.getLogger(TRACES)
+    traces.handlers, traces.propagate = [to_stderr], False
+    traces.setLevel(logging.WARNING)
     writer.start()
     atexit.register(writer.end)
     return writer

@@ -28,6 +28,7 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import TemplateEvent, WorkerRestart
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import BreakerState
+from shotclock.domain.trace_context import TraceContext
 from shotclock.telemetry.families import WINDOW, Metrics
 from shotclock.telemetry.recent import RecentWindow
 
@@ -73,6 +74,13 @@ STAGE_NAMES = {
     Stage.APPLY: "apply",
 }
 """The label `stage` of each stage of a call."""
+
+
+def _exemplar(trace: TraceContext | None) -> dict[str, str] | None:
+    """What a bucket shows of the last call in it, in OpenMetrics alone: a trace that is exported."""
+    if trace is None or not trace.is_sampled:
+        return None
+    return {"trace_id": f"{trace.trace_id:032x}"}
 
 
 class _Series:
@@ -132,7 +140,12 @@ class _Client:
         of(metrics.overruns)
 
     def record_outcome(
-        self, outcome: Outcome | CircuitOutcome, name: str, duration_ns: int, budget_ns: int
+        self,
+        outcome: Outcome | CircuitOutcome,
+        name: str,
+        duration_ns: int,
+        budget_ns: int,
+        exemplar: dict[str, str] | None,
     ) -> None:
         metrics, of, provenance = self._metrics, self._of, outcome.provenance
         # as in `quantum_share`: reused samples of an equal earlier call do not count as a QPU call
@@ -145,9 +158,9 @@ class _Client:
             of(metrics.calls_in_time, SAMPLES if samples_back else CLASSICAL).inc()
         of(metrics.success_ratio).set(self._samples_back.add(in_time and samples_back))
         of(metrics.calls, name).inc()
-        of(metrics.call_duration, name).observe(duration_ns / NS_PER_S)
+        of(metrics.call_duration, name).observe(duration_ns / NS_PER_S, exemplar)
         for timing in provenance.stages:
-            self.record_stage(timing)
+            self.record_stage(timing, exemplar)
         refused_by = ""
         match outcome:
             case Degraded(cause=Rejection(limit=limit)) | Shed(rejection=Rejection(limit=limit)):
@@ -175,9 +188,9 @@ class _Client:
         of(metrics.calls_in_time, CLASSICAL).inc(reported.fallback_in_time)
         self._recent.record_late_at_client(reported.late)
 
-    def record_stage(self, timing: StageTiming) -> None:
+    def record_stage(self, timing: StageTiming, exemplar: dict[str, str] | None) -> None:
         self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage]).observe(
-            timing.duration_ns / NS_PER_S
+            timing.duration_ns / NS_PER_S, exemplar
         )
 
     def record_decision(self, decision: Decision, stale: bool) -> None:
@@ -281,10 +294,16 @@ class PrometheusRecorder:
             self._on_breaker(state)
 
     def record_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        caller: str = "",
+        trace: TraceContext | None = None,
     ) -> None:
         """See `Recorder.record_outcome`."""
-        self._of_client(caller).record_outcome(outcome, OUTCOMES[type(outcome)], duration_ns, budget_ns)
+        name, exemplar = OUTCOMES[type(outcome)], _exemplar(trace)
+        self._of_client(caller).record_outcome(outcome, name, duration_ns, budget_ns, exemplar)
         if (evaluation := outcome.provenance.pre_evaluation) is not None:
             beat = _BEAT[evaluation.beats_incumbent]
             self._of(self._metrics.pre_evaluations, evaluation.decision, beat).inc()
@@ -294,18 +313,23 @@ class PrometheusRecorder:
         self._of_client(caller).record_cancellation(duration_ns)
 
     def record_client_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        trace: TraceContext | None = None,
     ) -> None:
         """See `ClientRecorder.record_client_outcome`."""
-        self._of_client("").record_outcome(outcome, CLIENT_OUTCOMES[type(outcome)], duration_ns, budget_ns)
+        name, exemplar = CLIENT_OUTCOMES[type(outcome)], _exemplar(trace)
+        self._of_client("").record_outcome(outcome, name, duration_ns, budget_ns, exemplar)
 
     def record_report(self, reported: ClientOutcomes, caller: str) -> None:
         """Counts the calls that a client of this service ended by itself, as it reported them."""
         self._of_client(caller).record_report(reported)
 
-    def record_stage(self, timing: StageTiming) -> None:
+    def record_stage(self, timing: StageTiming, trace: TraceContext | None = None) -> None:
         """See `StageRecorder.record_stage`."""
-        self._of_client("").record_stage(timing)
+        self._of_client("").record_stage(timing, _exemplar(trace))
 
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """See `Recorder.record_decision`."""

@@ -30,6 +30,8 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.ports import Caller, Clock, Pending, StageRecorder
 from shotclock.domain.stages import Stage, StageTiming
+from shotclock.domain.trace import Span, SpanName, Tracer, describe_outcome
+from shotclock.domain.trace_context import TraceContext
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.mode import Mode, ModeChooser
 
@@ -88,6 +90,7 @@ class _PendingCall:
     proposal: the subproblem, and how to apply its answer.
     pending: its answer.
     void: the model was replaced since, so its answer must be dropped.
+    span: its span; None without traces.
     """
 
     step: int
@@ -99,6 +102,11 @@ class _PendingCall:
     proposal: Proposal
     pending: Pending
     void: bool = False
+    span: Span | None = None
+
+
+ABANDONED = "abandoned"
+"""Why the span of a call ended whose answer nobody waits for."""
 
 
 def raise_error(error: KernelError) -> None:
@@ -109,7 +117,7 @@ def raise_error(error: KernelError) -> None:
 class UncountedStages:
     """A StageRecorder that counts nothing."""
 
-    def record_stage(self, timing: StageTiming) -> None:
+    def record_stage(self, timing: StageTiming, trace: TraceContext | None = None) -> None:
         """See `StageRecorder.record_stage`."""
 
 
@@ -121,6 +129,7 @@ class Calls:
 
     failed: receives what the kernel failed with; if it returns, the call is skipped or its answer rejected.
     recorder: counts the time that proposing and applying took.
+    tracer: makes a span of each call; None without traces.
     """
 
     def __init__(
@@ -133,7 +142,9 @@ class Calls:
         ended: Callable[[FinishedCall], None],
         failed: Callable[[KernelError], None] = raise_error,
         recorder: StageRecorder = UNCOUNTED,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._kernel = aggregator.kernel
         self._aggregator = aggregator
         self._caller = caller
@@ -169,6 +180,12 @@ class Calls:
             call = self._pending[0]
             self._finish(call, max(call.asked_ns, since))
             since = self._clock.now_ns()
+
+    def end_spans(self) -> None:
+        """Ends the spans of the calls in flight, whose answers will not be applied."""
+        for call in self._pending:
+            if call.span is not None:
+                call.span.end(ABANDONED)
 
     def kernel_state(self) -> dict[str, Any]:
         """The kernel's name and, if it is Stateful, its state."""
@@ -228,10 +245,16 @@ class Calls:
         proposal = self._kernel.propose(self._aggregator.version, budget)
         ready = self._clock.now_ns()
         proposed = StageTiming(Stage.PROPOSE, began_ns, ready - began_ns)
+        span = None
+        if self._tracer is not None:
+            span = self._tracer.begin(SpanName.TRAINING_CALL, None, start_ns=began_ns)
+            proposal = _trace_proposal(proposal, span, step, proposed)
         pending = self._caller.ask(proposal.subproblem)
         asked_ns = self._clock.now_ns()
         self._pending.append(
-            _PendingCall(step, boundary_ns, began_ns, asked_ns, inline, proposed, proposal, pending)
+            _PendingCall(
+                step, boundary_ns, began_ns, asked_ns, inline, proposed, proposal, pending, span=span
+            )
         )
 
     def _finish(self, call: _PendingCall, waited_since_ns: int) -> None:
@@ -244,8 +267,15 @@ class Calls:
         ended = self._clock.now_ns()
         self._caller.record_decision(subproblem.request_id, applied.decision, stale=applied.stale)
         applying = StageTiming(Stage.APPLY, received, ended - received)
-        self._recorder.record_stage(call.proposed)
-        self._recorder.record_stage(applying)
+        context = None
+        if call.span is not None:
+            context = call.span.context
+            call.span.record_stage(applying)
+            describe_outcome(call.span, outcome)
+            call.span.describe(decision=applied.decision, stale=applied.stale)
+            call.span.end()
+        self._recorder.record_stage(call.proposed, context)
+        self._recorder.record_stage(applying, context)
         self._update_backoff(call, outcome, received)
         self._ended(
             FinishedCall(
@@ -293,6 +323,14 @@ class Calls:
             isinstance(outcome, Degraded) and isinstance(outcome.cause, DeadlinePassed)
         ):
             self.chooser.observe(math.inf)
+
+
+def _trace_proposal(proposal: Proposal, span: Span, step: int, proposed: StageTiming) -> Proposal:
+    """The proposal, whose call is part of the span."""
+    subproblem = proposal.subproblem
+    span.describe(request_id=subproblem.request_id, kernel=subproblem.kind, step=step)
+    span.record_stage(proposed)
+    return replace(proposal, subproblem=replace(subproblem, trace=span.context))
 
 
 def rejection_of(outcome: Outcome) -> Rejection | None:

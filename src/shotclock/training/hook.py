@@ -29,6 +29,7 @@ from shotclock.domain.delta import Delta
 from shotclock.domain.errors import KernelError, RunError, SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall
 from shotclock.domain.ports import Caller, Clock, Kernel, StageRecorder
+from shotclock.domain.trace import Tracer
 from shotclock.training.aggregator import UNBOUNDED, Aggregator, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit
 from shotclock.training.calls import UNCOUNTED, CallPolicy, Calls
@@ -193,6 +194,7 @@ class Attached:
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        self._calls.end_spans()
         if self._calls.counts.skipped or self._calls.counts.failed_answers:
             log.warning("attach: %s", self._calls.counts)
         ATTACHED.discard(self._optimizer)
@@ -306,6 +308,7 @@ def attach(
     observers: Sequence[CallObserver] = (),
     audit: Audit = NO_AUDIT,
     recorder: StageRecorder = UNCOUNTED,
+    tracer: Tracer | None = None,
     environ: Mapping[str, str] = os.environ,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
 ) -> Attached:
@@ -317,6 +320,7 @@ def attach(
         must lower it. Without it the kernel's surrogate alone decides: enough for `rounding`, not for
         `qat_flip`.
     observers: called with each finished call on rank zero.
+    tracer: makes a span of each call; None without traces.
     ranks_timeout_s: how long a rank waits for another rank at a step boundary, seconds.
 
     Raises SettingsError if the optimizer steps no parameter of the model, has Shotclock attached already, or
@@ -358,6 +362,7 @@ def attach(
         ended=notify_observers,
         failed=_Failures().record,
         recorder=recorder,
+        tracer=tracer,
     )
     return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 

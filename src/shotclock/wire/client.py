@@ -31,6 +31,8 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.ports import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.trace import SpanName, Tracer, describe_call, describe_outcome, open_span
+from shotclock.domain.trace_context import TraceContext
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
@@ -38,6 +40,7 @@ from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
 from shotclock.wire.refusals import cause_of
 from shotclock.wire.reports import UnreportedCalls
+from shotclock.wire.traceparent import trace_metadata
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -70,12 +73,21 @@ class UncountedCalls:
     """A ClientRecorder that counts nothing."""
 
     def record_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int, caller: str = ""
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        caller: str = "",
+        trace: TraceContext | None = None,
     ) -> None:
         """See `ClientRecorder.record_outcome`."""
 
     def record_client_outcome(
-        self, outcome: Outcome | CircuitOutcome, duration_ns: int, budget_ns: int
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        trace: TraceContext | None = None,
     ) -> None:
         """See `ClientRecorder.record_client_outcome`."""
 
@@ -89,6 +101,7 @@ UNCOUNTED = UncountedCalls()
 class GrpcDispatcher:
     """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
 
+    tracer: makes a span of each call, whose context goes along; without one, the call's own context does.
     recorder: counts every call; those that end here without the orchestrator are also reported to it.
 
     With a fallback such a call is Degraded with its answer (that of changing nothing, where the fallback
@@ -102,7 +115,9 @@ class GrpcDispatcher:
         limits: CallLimits = CallLimits(),
         fallback: Fallback | None = None,
         recorder: ClientRecorder = UNCOUNTED,
+        tracer: Tracer | None = None,
     ) -> None:
+        self._tracer = tracer
         self._channels = channels
         self._recorder = recorder
         self._unreported = UnreportedCalls()
@@ -112,11 +127,20 @@ class GrpcDispatcher:
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`; SubproblemError where the orchestrator refuses the numbers."""
+        if self._tracer is None:
+            return await self._solve(subproblem, subproblem.trace)
+        with open_span(self._tracer, SpanName.REMOTE_CALL, subproblem.trace) as span:
+            describe_call(span, subproblem.request_id, "")
+            outcome = await self._solve(subproblem, span.context)
+            describe_outcome(span, outcome)
+            return outcome
+
+    async def _solve(self, subproblem: Subproblem, trace: TraceContext | None) -> Outcome:
         budget_ns = subproblem.budget_ns
         kept_s = min(self._limits.fallback_s, 0.1 * budget_ns / NS_PER_S) if self._fallback else 0.0
         asked_ns = _now_ns()
         reply = await self._ask(
-            methods.SOLVE, budget_ns, kept_s, lambda left_ns: encode_subproblem(subproblem, left_ns)
+            methods.SOLVE, budget_ns, kept_s, lambda left_ns: encode_subproblem(subproblem, left_ns), trace
         )
         if isinstance(reply, bytes):
             try:
@@ -126,17 +150,26 @@ class GrpcDispatcher:
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
             else:
-                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, budget_ns)
+                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, budget_ns, trace=trace)
                 return outcome
         ended = await self._end_here(subproblem, reply, asked_ns)
-        self._count_here(ended, asked_ns, budget_ns)
+        self._count_here(ended, asked_ns, budget_ns, trace)
         return ended
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
+        if self._tracer is None:
+            return await self._execute(spec, spec.trace)
+        with open_span(self._tracer, SpanName.REMOTE_CALL, spec.trace) as span:
+            describe_call(span, spec.request_id, "")
+            outcome = await self._execute(spec, span.context)
+            describe_outcome(span, outcome)
+            return outcome
+
+    async def _execute(self, spec: CircuitSpec, trace: TraceContext | None) -> CircuitOutcome:
         asked_ns = _now_ns()
         reply = await self._ask(
-            methods.SUBMIT_CIRCUIT, spec.budget_ns, 0.0, lambda left_ns: encode_circuit(spec, left_ns)
+            methods.SUBMIT_CIRCUIT, spec.budget_ns, 0.0, lambda left_ns: encode_circuit(spec, left_ns), trace
         )
         if isinstance(reply, bytes):
             try:
@@ -146,10 +179,10 @@ class GrpcDispatcher:
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
             else:
-                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, spec.budget_ns)
+                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, spec.budget_ns, trace=trace)
                 return outcome
         ended = end_without_answer(reply, self._nobody(0))
-        self._count_here(ended, asked_ns, spec.budget_ns)
+        self._count_here(ended, asked_ns, spec.budget_ns, trace)
         return ended
 
     async def record_decision(
@@ -172,12 +205,18 @@ class GrpcDispatcher:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(
-        self, method: str, budget_ns: int, kept_s: float, message: Callable[[int], Any]
+        self,
+        method: str,
+        budget_ns: int,
+        kept_s: float,
+        message: Callable[[int], Any],
+        trace: TraceContext | None = None,
     ) -> bytes | Cause:
         """The reply, or why it is missing; the message is made again for each attempt."""
         loop = asyncio.get_running_loop()
         until = loop.time() + budget_ns / NS_PER_S - kept_s
         return_s = min(self._limits.return_s, 0.1 * budget_ns / NS_PER_S)
+        metadata = trace_metadata(trace)
         resubmits = 0
         while (left_s := until - loop.time()) > 0:
             request = message(max(1, round((left_s - return_s) * NS_PER_S)))
@@ -188,7 +227,7 @@ class GrpcDispatcher:
             try:
                 with lane.call():
                     async with asyncio.timeout(left_s):
-                        reply: bytes = await lane.unary[method](request, timeout=left_s)
+                        reply: bytes = await lane.unary[method](request, timeout=left_s, metadata=metadata)
                         self._unreported.acknowledge(report)
                         return reply
             except TimeoutError:
@@ -207,10 +246,12 @@ class GrpcDispatcher:
         until = (asked_ns + subproblem.budget_ns) / NS_PER_S
         return Degraded(await self._answer_by(until, self._fallback, subproblem), cause, provenance)
 
-    def _count_here(self, ended: Outcome | CircuitOutcome, asked_ns: int, budget_ns: int) -> None:
+    def _count_here(
+        self, ended: Outcome | CircuitOutcome, asked_ns: int, budget_ns: int, trace: TraceContext | None
+    ) -> None:
         """Counts a call that the orchestrator did not answer, and keeps it for the next report."""
         duration_ns = _now_ns() - asked_ns
-        self._recorder.record_client_outcome(ended, duration_ns, budget_ns)
+        self._recorder.record_client_outcome(ended, duration_ns, budget_ns, trace)
         self._unreported.add(ClientOutcomes.of(ended, in_time=duration_ns <= budget_ns))
 
     async def _answer_by(self, until: float, fallback: Fallback, subproblem: Subproblem) -> Answer:

@@ -15,6 +15,7 @@ from shotclock.domain.flags import FlagReport, FlagState
 from shotclock.domain.outcome import Decision, Rejection
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
+from shotclock.domain.trace_context import TraceContext
 from shotclock.wire.payload import (
     MalformedMessageError,
     PayloadCorruptedError,
@@ -79,7 +80,9 @@ def encode_subproblem(subproblem: Subproblem, budget_ns: int) -> pb.Subproblem:
     )
 
 
-def decode_subproblem(message: pb.Subproblem, caller: str = "") -> Subproblem:
+def decode_subproblem(
+    message: pb.Subproblem, caller: str = "", trace: TraceContext | None = None
+) -> Subproblem:
     """Raises SubproblemError or PayloadCorruptedError; lengths are checked before anything is allocated."""
     n, priority = message.n, _PRIORITY.get(message.priority)
     if not 1 <= n <= MAX_VARIABLES:
@@ -105,6 +108,7 @@ def decode_subproblem(message: pb.Subproblem, caller: str = "") -> Subproblem:
         priority,
         caller,
         message.fresh,
+        trace,
     )
 
 
@@ -131,7 +135,9 @@ def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
     return message
 
 
-def decode_circuit(message: pb.CircuitSpec, caller: str = "") -> CircuitSpec:
+def decode_circuit(
+    message: pb.CircuitSpec, caller: str = "", trace: TraceContext | None = None
+) -> CircuitSpec:
     """Raises CircuitError or PayloadCorruptedError."""
     source = message.qpy if message.WhichOneof("source") == "qpy" else message.openqasm3
     priority = _PRIORITY.get(message.priority)
@@ -147,6 +153,7 @@ def decode_circuit(message: pb.CircuitSpec, caller: str = "") -> CircuitSpec:
         message.budget_ns,
         priority,
         caller,
+        trace,
     )
 
 

@@ -137,11 +137,14 @@ async def serve(
     connections: ConnectionLimits = ConnectionLimits(),
     on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
     rollout: Rollout = NO_ROLLOUT,
+    *,
+    traced: bool = False,
 ) -> Server:
     """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 selects a free port.
 
     on_report: called with the calls that a client ended by itself, and the client's name.
     rollout: makes the changes of flags that operators request.
+    traced: whether the dispatcher gets the traces that callers say their calls are part of.
 
     Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
     is invalid, or is not loopback and TLS is off.
@@ -153,7 +156,14 @@ async def serve(
     live = _identity(security)
     port = _bind(server, listen, security, live)
     service = Service(
-        dispatcher, operations, limits, lambda: _warnings(live), _namer(security), on_report, rollout
+        dispatcher,
+        operations,
+        limits,
+        lambda: _warnings(live),
+        _namer(security),
+        on_report,
+        rollout,
+        traced=traced,
     )
     health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)

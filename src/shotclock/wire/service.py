@@ -46,6 +46,7 @@ from shotclock.wire.refusals import (
 )
 from shotclock.wire.reports import ReportReader
 from shotclock.wire.rollout import NO_ROLLOUT, set_flag
+from shotclock.wire.traceparent import read_trace
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 MIB = 1024 * 1024
@@ -124,6 +125,8 @@ class Service:
         name_caller: Callable[[str, Any], str] = name_nobody,
         on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
         rollout: Rollout = NO_ROLLOUT,
+        *,
+        traced: bool = False,
     ) -> None:
         self._dispatcher = dispatcher
         self._operations = operations
@@ -132,6 +135,7 @@ class Service:
         self._name_caller = name_caller
         self._on_report = on_report
         self._rollout = rollout
+        self._traced = traced
         self._reports = ReportReader()
         self._ending = asyncio.Event()
         self._turns = ReadTurns(limits.callers)
@@ -239,7 +243,8 @@ class Service:
         message = parse(pb.Subproblem, payload)
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
         self._read_report(message, caller)
-        outcome = await self._dispatcher.solve(decode_subproblem(message, caller))
+        trace = read_trace(context) if self._traced else None
+        outcome = await self._dispatcher.solve(decode_subproblem(message, caller, trace))
         await self._hold_shed(outcome, caller, context)
         return encode_outcome(outcome, until_arrival_ns(outcome.provenance))
 
@@ -250,7 +255,8 @@ class Service:
             methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
         )
         self._read_report(message, caller)
-        outcome = await self._dispatcher.execute(decode_circuit(message, caller))
+        trace = read_trace(context) if self._traced else None
+        outcome = await self._dispatcher.execute(decode_circuit(message, caller, trace))
         await self._hold_shed(outcome, caller, context)
         return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
 
