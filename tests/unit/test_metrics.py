@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Shed
 from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.stages import Stage
+from shotclock.domain.trace_context import TraceContext
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
 from shotclock.settings import ArmSettings, QuantumSettings, ServeSettings, Settings
+from shotclock.telemetry.exposition import Exposition
 from shotclock.telemetry.host_figures import HostFigures
 from shotclock.telemetry.metrics import NAMED_CLIENTS, STAGE_NAMES, Metrics, PrometheusRecorder
 from shotclock.telemetry.service_facts import ServiceFacts
@@ -69,6 +72,30 @@ def test_what_is_not_known_of_a_service_is_absent_and_the_rest_as_read() -> None
     assert value("shotclock_ledger_rows", {"state": "parked"}) == 2
     assert value("shotclock_ledger_rows", {"state": "failed"}) == 0
     assert value("shotclock_ledger_stopped") == 1
+
+
+@pytest.mark.parametrize(
+    "accept", ["", "text/plain;version=0.0.4", "application/openmetrics-text; version=1.0.0"]
+)
+def test_a_scrape_is_written_as_the_library_writes_it(accept: str) -> None:
+    metrics = Metrics((0.2,))
+    recorder = PrometheusRecorder(metrics, "unnamed")
+    metrics.registry.register(ServiceFacts("1.2", lambda: 1.7e9, lambda: MoneyLeft(5.0, -0.125, "USD")))
+    exposition = Exposition(metrics.registry)
+    trace = TraceContext(7, 8, is_sampled=True)
+    for name in ("trainer", 'a"b\\c\nd', "λ"):
+        recorder.record_outcome(SHED, 3 * NS_PER_MS, 2, name, trace)
+        encode, media_type = choose_encoder(accept)
+        text: bytes = encode(metrics.registry)
+        written, written_as = exposition.write(accept)
+        assert [stable(line) for line in written.splitlines()] == [stable(line) for line in text.splitlines()]
+        assert written_as == media_type
+        assert (b"trace_id" in written) == ("openmetrics" in accept)
+
+
+def stable(line: bytes) -> bytes:
+    """A line without the number that differs at every look."""
+    return line.rpartition(b" ")[0] if line.startswith(b"process_") else line
 
 
 def test_every_limit_has_a_series_from_the_start() -> None:

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from shotclock.domain.overview import Overview
 from shotclock.domain.status import Phase
+from shotclock.telemetry.exposition import Exposition
 from shotclock.telemetry.page import page, policy
 
 NOT_READY = {
@@ -45,6 +45,8 @@ def application(
     `/status` is a page for browsers and JSON for other clients; `/` leads there.
     """
 
+    exposition = Exposition(registry)
+
     async def livez(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -53,9 +55,9 @@ def application(
         return PlainTextResponse(lines or "ok\n", status_code=503 if lines else 200)
 
     async def metrics(request: Request) -> Response:
-        encode, media_type = choose_encoder(request.headers.get("accept", ""))
         # formatting takes milliseconds of the interpreter, which calls would otherwise wait for
-        return Response(await asyncio.to_thread(encode, registry), media_type=media_type)
+        text, media_type = await asyncio.to_thread(exposition.write, request.headers.get("accept", ""))
+        return Response(text, media_type=media_type)
 
     async def show_status(request: Request) -> Response:
         if "text/html" in request.headers.get("accept", ""):
