@@ -67,7 +67,7 @@ class Watched:
 
 
 @contextmanager
-def watched_service(folder: Path) -> Iterator[Watched]:
+def watch_service(folder: Path) -> Iterator[Watched]:
     """Both processes, ended with the context."""
     settings = folder / "settings.toml"
     settings.write_text(

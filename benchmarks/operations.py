@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import _extras
-from _operations_service import COMMAND, SETTLE_S, Watched, watched_service
+from _operations_service import COMMAND, SETTLE_S, Watched, watch_service
 from _options import make_parser
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import Samples
@@ -59,7 +59,7 @@ def main() -> None:
     parser = make_parser(__doc__, "30 scrapes, 18 s of load and two drills: two minutes")
     arguments = parser.parse_args()
     figures = measure_scrapes(30 if arguments.quick else 300)
-    with tempfile.TemporaryDirectory() as folder, watched_service(Path(folder)) as watched:
+    with tempfile.TemporaryDirectory() as folder, watch_service(Path(folder)) as watched:
         figures |= compare_p99(watched, Path(folder), 18.0 if arguments.quick else 60.0)
         figures |= stop_service(watched, Path(folder))
     figures |= run_drills(quick=arguments.quick)

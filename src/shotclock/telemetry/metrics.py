@@ -178,6 +178,7 @@ class _Client:
     def record_cancellation(self, duration_ns: int) -> None:
         self._of(self._metrics.calls, CANCELLED).inc()
         self._of(self._metrics.call_duration, CANCELLED).observe(duration_ns / NS_PER_S)
+        self._recent.record(duration_ns, in_time=False, samples=False, limit="")
         self._recent.record(duration_ns, in_time=False, samples=False)
 
     def record_report(self, reported: ClientOutcomes) -> None:
