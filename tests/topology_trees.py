@@ -154,6 +154,14 @@ def build_mi300x_spx(tree: Builder) -> None:
     _amd_software(tree)
 
 
+def build_amd_pair(tree: Builder) -> None:
+    """Two whole devices, as a library that is compiled in a test knows them."""
+    addresses = ["0000:05:00.0", "0000:27:00.0"]
+    for number, address in enumerate(addresses):
+        _mi300x(tree, number, address, number, "SPX")
+    _kfd(tree, addresses, 1, HBM_192)
+
+
 def build_mi300x_cpx(tree: Builder) -> None:
     """Two devices of eight partitions each (shape: k8s-device-plugin's topo-mi300-cpx).
 

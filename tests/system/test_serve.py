@@ -193,6 +193,9 @@ flags = "{folder / "flags.json"}"
 [traces]
 enabled = true
 endpoint = "{collector.url}"
+[placement]
+metrics = ["gpu", "components"]
+acknowledged = "{folder / "components.json"}"
 """)
     (folder / "flags.json").write_text(make_file(quantum_path=make_switch()))
     return config
@@ -315,6 +318,7 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert after[counter] == before.get(counter, 0) + 1
     assert after["shotclock_certificate_not_after_seconds", ""] > time.time()
     assert after["process_resident_memory_bytes", ""] > 0
+    assert after["shotclock_component_info", ""] == 1
     assert after["shotclock_event_loop_lag_seconds_count", ""] > 0
     submits = ("circuit_submit_latency_seconds_count", "")
     assert after[submits] == before.get(submits, 0) + 1
