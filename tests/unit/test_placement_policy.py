@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shotclock.domain.hosts import Endpoint, HostState, Rtt
 from shotclock.placement.policy import Site, choose_host
-from shotclock.placement.states import Endpoint, HostState, Needs, Rtt, Rules
+from shotclock.placement.rules import Needs, Rules
 
 GIB = 2**30
 QPU = Endpoint("torino", frozenset({"cxl 7"}))

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from shotclock.app.host import WallHost, workers_policy
+from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.traces import open_tracer
 from shotclock.domain.iteration import CallCounts
+from shotclock.domain.outcome import Answer
 from shotclock.domain.ports import Caller, ClientRecorder, Clock, Dispatcher, Kernel, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
@@ -87,6 +89,7 @@ def attach(
     settings: Path | None = None,
     target: str = "",
     security: ClientTls | Insecure = WITHOUT_TLS,
+    placement: PlacementName = "rtt",
     policy: CallPolicy = hook.DEFAULT_POLICY,
     loss: Callable[[], float | Tensor] = hook.no_loss_check,
     on_stale: OnStale = "revalidate",
@@ -97,7 +100,9 @@ def attach(
 ) -> Quantum:
     """Makes calls from a user's training loop, which does not change; see `training.hook.attach`.
 
-    target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process.
+    target: HOST:PORT of a `shotclock serve`, or of several, separated by commas; "" runs an orchestrator in
+        this process.
+    placement: how the host of a call is chosen among several: by fabric, RTT, memory and load, or to compare.
     settings: the settings file; without one, the defaults (the EMULATED provider). With a target, only its
         `[traces]` is used.
 
@@ -134,7 +139,7 @@ def attach(
     host = WallHost() if target else WallHost(workers_policy(tree))
     try:
         dispatcher, end = (
-            _remote(host, target, security, recorder, tracer)
+            _remote(host, target, security, placement, recorder, tracer)
             if target
             else _embed_orchestrator(host, tree, kernel, recorder, tracer)
         )
@@ -158,6 +163,7 @@ def _remote(
     host: WallHost,
     target: str,
     security: ClientTls | Insecure,
+    placement: PlacementName,
     recorder: ClientRecorder,
     tracer: Tracer | None,
 ) -> tuple[Dispatcher, Callable[[], None]]:
@@ -165,13 +171,16 @@ def _remote(
     solver = Classical()
     host.run(host.threads.run(warm_solvers))
 
-    async def open_channels() -> GrpcDispatcher:
-        return GrpcDispatcher(
-            connect(target, security),
-            fallback=lambda subproblem: classical(subproblem, solver),
-            recorder=recorder,
-            tracer=tracer,
-        )
+    def answer(subproblem: Subproblem) -> Answer:
+        return classical(subproblem, solver)
+
+    async def open_channels() -> GrpcDispatcher | PlacedDispatcher:
+        targets = [each.strip() for each in target.split(",") if each.strip()]
+        if len(targets) > 1:
+            return await connect_hosts(
+                targets, security, placement, fallback=answer, recorder=recorder, tracer=tracer
+            )
+        return GrpcDispatcher(connect(target, security), fallback=answer, recorder=recorder, tracer=tracer)
 
     dispatcher = host.run(open_channels())
     return dispatcher, lambda: host.run(dispatcher.close())

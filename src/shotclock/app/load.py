@@ -12,6 +12,7 @@ from shotclock import __version__
 from shotclock.app.check_user_circuit import check
 from shotclock.app.host import VirtualHost
 from shotclock.app.load_generator import FinishedRun, LoadTarget, ProcessGenerator, make_first_calls
+from shotclock.app.placed import PlacementName
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
 from shotclock.app.sizes import find_couplings
@@ -38,10 +39,21 @@ DEDICATED_VIRTUAL = "a dedicated orchestrator, in process"
 
 @dataclass(frozen=True, slots=True)
 class RemoteTarget:
-    """A running orchestrator."""
+    """Running orchestrators.
 
-    target: str
+    targets: HOST:PORT of each; calls to several are placed.
+    security: of the connections.
+    placement: how the host of a call is chosen among several.
+    """
+
+    targets: tuple[str, ...]
     security: ClientTls | Insecure
+    placement: PlacementName = "rtt"
+
+    def __str__(self) -> str:
+        if len(self.targets) == 1:
+            return self.targets[0]
+        return f"{len(self.targets)} hosts, placement {self.placement}: {', '.join(self.targets)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +203,12 @@ def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Gener
     remote, target = job.target, ""
     if remote is None:
         service = Service(_dedicate(settings, plan.n))
-        remote = RemoteTarget(f"127.0.0.1:{service.start().grpc_port}", Insecure())
+        remote = RemoteTarget((f"127.0.0.1:{service.start().grpc_port}",), Insecure())
         cleanup.callback(service.close)  # after a failed start, everything is closed already
         target = DEDICATED
-    generator = ProcessGenerator(remote.target, remote.security, requests)
+    generator = ProcessGenerator(remote.targets, remote.security, requests, remote.placement)
     cleanup.callback(generator.close)
-    return generator, target or remote.target
+    return generator, target or str(remote)
 
 
 class VirtualGenerator:

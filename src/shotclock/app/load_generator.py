@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
+from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.bench.load.arrivals import ArrivalPlan
 from shotclock.bench.load.generate import LoadGenerator, Request, ask
 from shotclock.bench.load.records import CallRecord
@@ -49,13 +50,22 @@ class LoadTarget:
 
 
 class ProcessGenerator:
-    """A child process with one connection to the target: `ready`, then `run` repeatedly, then `close`."""
+    """A child process connected to the targets: `ready`, then `run` repeatedly, then `close`."""
 
-    def __init__(self, target: str, security: ClientTls | Insecure, requests: Sequence[Request]) -> None:
+    def __init__(
+        self,
+        targets: tuple[str, ...],
+        security: ClientTls | Insecure,
+        requests: Sequence[Request],
+        placement: PlacementName = "rtt",
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve_plans, args=(theirs, target, security, requests), name="shotclock-load", daemon=True
+            target=_serve_plans,
+            args=(theirs, targets, security, requests, placement),
+            name="shotclock-load",
+            daemon=True,
         )
         self._process.start()
         theirs.close()
@@ -106,14 +116,18 @@ class ProcessGenerator:
 
 
 def _serve_plans(
-    connection: Connection, target: str, security: ClientTls | Insecure, requests: Sequence[Request]
+    connection: Connection,
+    targets: tuple[str, ...],
+    security: ClientTls | Insecure,
+    requests: Sequence[Request],
+    placement: PlacementName,
 ) -> None:
     """Runs in the child: runs plans until it receives None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C, and sends None
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
         try:
-            dispatcher = runner.run(_dispatcher(target, security))
-            connection.send(runner.run(_warm_up(target, security, dispatcher, requests)))
+            dispatcher = runner.run(_dispatcher(targets, security, placement))
+            connection.send(runner.run(_warm_up(targets, security, dispatcher, requests)))
             while (message := connection.recv()) is not None:
                 plan, number = message
                 load = LoadGenerator(plan, dispatcher, _Monotonic(), requests, number)
@@ -140,19 +154,23 @@ def _precise_loop() -> asyncio.AbstractEventLoop:
     return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
-async def _dispatcher(target: str, security: ClientTls | Insecure) -> GrpcDispatcher:
-    return GrpcDispatcher(connect(target, security))
+async def _dispatcher(
+    targets: tuple[str, ...], security: ClientTls | Insecure, placement: PlacementName
+) -> GrpcDispatcher | PlacedDispatcher:
+    if len(targets) > 1:
+        return await connect_hosts(targets, security, placement)
+    return GrpcDispatcher(connect(targets[0], security))
 
 
 async def _warm_up(
-    target: str,
+    targets: tuple[str, ...],
     security: ClientTls | Insecure,
-    dispatcher: GrpcDispatcher,
+    dispatcher: GrpcDispatcher | PlacedDispatcher,
     requests: Sequence[Request],
 ) -> LoadTarget:
     """Makes some calls one after another, so that connections, caches and templates are ready."""
-    n = await make_first_calls(dispatcher, requests[:WARM_CALLS], target)
-    operations = GrpcOperations(connect(target, security))
+    n = await make_first_calls(dispatcher, requests[:WARM_CALLS], ", ".join(targets))
+    operations = GrpcOperations(connect(targets[0], security))
     try:
         status = await operations.status()
     finally:

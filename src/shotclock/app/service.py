@@ -14,6 +14,7 @@ from shotclock import __version__
 from shotclock.app.flags import open_flags, open_rollout
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.host_figures import start_figures
+from shotclock.app.host_report import HostReport
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
@@ -212,6 +213,7 @@ class Service:
         connections = Connections(_http_limits(serve), self._count_closed)
         page = host.run(http_server.serve(application, listening_http, connections, self._trouble))
         self._stops.append(page.stop)
+        report = HostReport(settings, orchestrator.status)
         server = self._server = host.run(
             wire.serve(
                 orchestrator,
@@ -223,6 +225,7 @@ class Service:
                 recorder.record_report,
                 open_rollout(flags, host.threads),
                 traced=tracer is not None,
+                read_host=report.read,
             )
         )
         self._stops.append(partial(server.stop, GRACE_S))
@@ -231,7 +234,7 @@ class Service:
         host.run(orchestrator.start(*(make_sample(n) for n in serve.sizes)))
         self._stops.append(orchestrator.stop)
         host.run(_start_circuit_workers(host.workers))
-        host.run(self._run_beside(path, provider, recovered))
+        host.run(self._run_beside(path, provider, recovered, report))
         host.run(self._watch_flags(flags))
         # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
@@ -271,7 +274,9 @@ class Service:
             except ProviderError as error:  # the rest must still be closed
                 self._trouble(f"closing the provider failed: {error}")
 
-    async def _run_beside(self, path: QuantumPath, provider: Provider, recovered: Recovered) -> None:
+    async def _run_beside(
+        self, path: QuantumPath, provider: Provider, recovered: Recovered, report: HostReport
+    ) -> None:
         """Starts the background tasks; `WallHost.close` cancels them."""
         settings, ledgers = self._settings, self._ledgers
         for work in (
@@ -280,6 +285,7 @@ class Service:
             ledgers.review_parked(provider, settings.serve.parked_grace_s),
             ledgers.count_rows(),
             watch_lag(self._metrics),
+            report.keep_current(self._host.threads),
             self._shed.run(),
             self._manager.keep_watchdog(),
         ):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.app.load import LoadJob, RemoteTarget
+    from shotclock.app.placed import PlacementName
     from shotclock.bench.load.circuit import CircuitFile
     from shotclock.bench.load.records import CallRecord
     from shotclock.bench.load.schema import LoadSummary
@@ -35,6 +36,13 @@ def load(
     target: Annotated[
         str | None, typer.Option(help="A running orchestrator, HOST:PORT; without it, one is started.")
     ] = None,
+    hosts: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT,…", help="Several orchestrators; calls are placed.")
+    ] = None,
+    placement: Annotated[
+        Literal["rtt", "round-robin", "random"],
+        typer.Option(help="How the host of a call is chosen among --hosts; two are there to compare."),
+    ] = "rtt",
     deadline_ms: Annotated[
         float | None, typer.Option(help="Each call's budget (default: quantum.budget_ms).")
     ] = None,
@@ -106,7 +114,8 @@ def load(
     plan = ArrivalPlan(
         Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed
     )
-    elsewhere = _elsewhere(target, certificate, private_key, authorities)
+    targets = _targets(target, hosts)
+    elsewhere = _elsewhere(targets, placement, certificate, private_key, authorities)
     own = _circuit(circuit, value or [], shots, settings)
     if own is not None and n is not None:
         raise SettingsError("--n: is of subproblems, and --circuit asks none; leave one of the two out")
@@ -185,8 +194,25 @@ def exit_code(summary: LoadSummary, strict: bool) -> int:
     return INCONCLUSIVE if strict and Result.INCONCLUSIVE in results else 0
 
 
+def _targets(target: str | None, hosts: str | None) -> tuple[str, ...]:
+    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
+
+    if target is not None and hosts is not None:
+        raise SettingsError("--target, --hosts: name one orchestrator or several; leave one of the two out")
+    if hosts is None:
+        return () if target is None else (target,)
+    targets = tuple(host.strip() for host in hosts.split(",") if host.strip())
+    if not targets:
+        raise SettingsError(f"--hosts: must name at least one HOST:PORT (got {hosts!r})")
+    return targets
+
+
 def _elsewhere(
-    target: str | None, certificate: Path | None, private_key: Path | None, authorities: Path | None
+    targets: tuple[str, ...],
+    placement: PlacementName,
+    certificate: Path | None,
+    private_key: Path | None,
+    authorities: Path | None,
 ) -> RemoteTarget | None:
     from shotclock.app.load import RemoteTarget  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
@@ -199,11 +225,11 @@ def _elsewhere(
         raise SettingsError("mutual TLS needs --certificate, --private-key and --authorities together")
     else:
         security = Insecure()
-    if target is None and not isinstance(security, Insecure):
+    if not targets and not isinstance(security, Insecure):
         raise SettingsError(
             "--certificate: is for --target; an orchestrator started here is asked on loopback"
         )
-    return None if target is None else RemoteTarget(target, security)
+    return RemoteTarget(targets, security, placement) if targets else None
 
 
 def _circuit(

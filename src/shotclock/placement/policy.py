@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shotclock.domain.hosts import Endpoint, HostState, Rtt
 from shotclock.domain.plural import count
 from shotclock.placement.narrowing import Bools, Float64s, Narrowing, NoCandidateError, Step
-from shotclock.placement.states import DEFAULT_RULES, NO_NEEDS, Endpoint, HostState, Needs, Rtt, Rules
+from shotclock.placement.rules import DEFAULT_RULES, NO_NEEDS, Needs, Rules
 
 MIB = 2**20
 
@@ -32,6 +33,9 @@ class Choice:
     host: str | None
     because: str
     steps: tuple[Step, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.host or 'no host'}: {self.because}"
 
 
 def choose_host(

@@ -18,7 +18,7 @@ from socket import SOCK_STREAM, socket
 from urllib.parse import urlsplit
 
 from shotclock.domain.errors import SettingsError
-from shotclock.placement.states import Rtt
+from shotclock.domain.hosts import Rtt
 
 log = logging.getLogger(__name__)
 

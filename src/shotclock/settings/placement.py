@@ -18,12 +18,20 @@ class PlacementSettings(Branch):
     sample_s: how often they are read, seconds; a scrape never waits for that.
     acknowledged: file of versions that `topology acknowledge` writes; "auto" is in the user's state folder.
     refuse_changes: `serve` does not start while a version is not acknowledged.
+    endpoint: HOST:PORT or URL of the QPU's endpoint, to which round trips are measured; "" measures none.
+    endpoint_fabrics: identities of the fabric domains that reach the QPU without the network.
+    fabrics: identities of the fabric domains of this host, beside those that its drivers tell.
+    probe_every_s: how often a round trip is measured, seconds.
     """
 
     metrics: tuple[Literal["gpu", "fabric", "components"], ...] = ()
     sample_s: float = Field(default=15.0, ge=1, le=3600)
     acknowledged: str = "auto"
     refuse_changes: bool = False
+    endpoint: str = ""
+    endpoint_fabrics: tuple[str, ...] = ()
+    fabrics: tuple[str, ...] = ()
+    probe_every_s: float = Field(default=1.0, ge=0.05, le=60.0)
 
     @property
     def acknowledged_file(self) -> str:

@@ -79,6 +79,7 @@ class ChannelLane:
                 methods.SOLVE,
                 methods.SUBMIT_CIRCUIT,
                 methods.DECIDED,
+                methods.PROBE,
                 methods.DRAIN,
                 methods.RESUME,
                 methods.SET_FLAG,

@@ -12,6 +12,7 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["Orchestrator"].full_name
 SOLVE = f"/{SERVICE}/Solve"
 SUBMIT_CIRCUIT = f"/{SERVICE}/SubmitCircuit"
 DECIDED = f"/{SERVICE}/Decided"
+PROBE = f"/{SERVICE}/Probe"
 WATCH = f"/{SERVICE}/Watch"
 DRAIN = f"/{SERVICE}/Drain"
 RESUME = f"/{SERVICE}/Resume"
@@ -20,8 +21,8 @@ HEALTH_CHECK = f"/{health.SERVICE_NAME}/Check"
 HEALTH_WATCH = f"/{health.SERVICE_NAME}/Watch"
 REFLECTION = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 
-OF_TRAINERS = frozenset({SOLVE, SUBMIT_CIRCUIT, DECIDED, WATCH})
-OF_OPERATORS = frozenset({WATCH, DRAIN, RESUME, SET_FLAG, REFLECTION})
+OF_TRAINERS = frozenset({SOLVE, SUBMIT_CIRCUIT, DECIDED, PROBE, WATCH})
+OF_OPERATORS = frozenset({PROBE, WATCH, DRAIN, RESUME, SET_FLAG, REFLECTION})
 OF_PROBES = frozenset({HEALTH_CHECK, HEALTH_WATCH})
 ALL = OF_TRAINERS | OF_OPERATORS | OF_PROBES
 

@@ -5,6 +5,7 @@ What goes wrong is one MachineError; what the orchestrator refuses as invalid is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -13,10 +14,12 @@ import grpc
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
+from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.status import Drained, Status
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import decode_drained, decode_status
+from shotclock.wire.hosts import decode_host
 from shotclock.wire.payload import parse
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -50,6 +53,14 @@ class GrpcOperations:
                     raise self._explain_failure(error) from None
             finally:
                 stream.cancel()
+
+    async def probe(self, timeout_s: float) -> tuple[HostState, Endpoint, float]:
+        """The state of its host, the endpoint of its QPU, and the time of this call, seconds."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        reply = await self._call(methods.PROBE, pb.ProbeRequest(), timeout_s)
+        took_s = loop.time() - began
+        return *decode_host(parse(pb.HostState, reply)), took_s
 
     async def drain(self, budget_ns: int) -> Drained:
         """See `Operations.drain`."""

@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shotclock.domain.errors import MachineError
+from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import ClientOutcomes
 from shotclock.domain.overview import CertificateDates
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
@@ -23,7 +24,14 @@ from shotclock.wire.certificate_checks import NEW_KEY, Purpose
 from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.methods import SERVICE
 from shotclock.wire.rollout import NO_ROLLOUT
-from shotclock.wire.service import DEFAULT_LIMITS, Service, ServiceLimits, ignore_report, name_nobody
+from shotclock.wire.service import (
+    DEFAULT_LIMITS,
+    Service,
+    ServiceLimits,
+    ignore_report,
+    name_nobody,
+    read_no_host,
+)
 from shotclock.wire.tls import (
     KEEPALIVE_MIN_S,
     Insecure,
@@ -139,12 +147,14 @@ async def serve(
     rollout: Rollout = NO_ROLLOUT,
     *,
     traced: bool = False,
+    read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
 ) -> Server:
     """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 selects a free port.
 
     on_report: called with the calls that a client ended by itself, and the client's name.
     rollout: makes the changes of flags that operators request.
     traced: whether the dispatcher gets the traces that callers say their calls are part of.
+    read_host: the state of this host, and the endpoint of its QPU, for callers that choose among hosts.
 
     Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
     is invalid, or is not loopback and TLS is off.
@@ -164,6 +174,7 @@ async def serve(
         on_report,
         rollout,
         traced=traced,
+        read_host=read_host,
     )
     health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)

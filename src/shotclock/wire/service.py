@@ -18,6 +18,7 @@ import grpc
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ShotclockError
+from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, ClientOutcomes, Outcome, Shed
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
 from shotclock.domain.status import Phase, Status
@@ -31,6 +32,7 @@ from shotclock.wire.codec import (
     encode_drained,
     encode_status,
 )
+from shotclock.wire.hosts import encode_host
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import parse
 from shotclock.wire.refusals import (
@@ -113,6 +115,11 @@ def ignore_report(outcomes: ClientOutcomes, caller: str) -> None:
     del outcomes, caller
 
 
+def read_no_host() -> tuple[HostState, Endpoint]:
+    """Where nothing is known of the host."""
+    return HostState(""), Endpoint("")
+
+
 class Service:
     """`shotclock.v1.Orchestrator`. `handlers` is what gRPC serves; `end_streams` ends the watchers."""
 
@@ -127,6 +134,7 @@ class Service:
         rollout: Rollout = NO_ROLLOUT,
         *,
         traced: bool = False,
+        read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
     ) -> None:
         self._dispatcher = dispatcher
         self._operations = operations
@@ -136,6 +144,7 @@ class Service:
         self._on_report = on_report
         self._rollout = rollout
         self._traced = traced
+        self._read_host = read_host
         self._reports = ReportReader()
         self._ending = asyncio.Event()
         self._turns = ReadTurns(limits.callers)
@@ -152,6 +161,7 @@ class Service:
             methods.SOLVE: (self._solve, limits.subproblem_bytes),
             methods.SUBMIT_CIRCUIT: (self._submit_circuit, limits.circuit_bytes),
             methods.DECIDED: (self._record_decision, limits.request_bytes),
+            methods.PROBE: (self._probe, limits.request_bytes),
             methods.DRAIN: (self._drain, limits.request_bytes),
             methods.RESUME: (self._resume, limits.request_bytes),
             methods.SET_FLAG: (self._set_flag, limits.request_bytes),
@@ -269,6 +279,12 @@ class Service:
         request_id, decision, stale = decode_decided(parse(pb.DecidedRequest, payload))
         await self._dispatcher.record_decision(request_id, decision, stale=stale, caller=caller)
         return pb.DecidedReply()
+
+    async def _probe(self, payload: bytes, context: Any, caller: str) -> pb.HostState:
+        del caller
+        effective_budget_ns(methods.PROBE, 0, context.time_remaining())
+        parse(pb.ProbeRequest, payload)
+        return encode_host(*self._read_host())
 
     async def _drain(self, payload: bytes, context: Any, caller: str) -> pb.Drained:
         message = parse(pb.DrainRequest, payload)

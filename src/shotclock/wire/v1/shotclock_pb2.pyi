@@ -405,6 +405,44 @@ class FlagReport(_message.Message):
     reason: str
     def __init__(self, settings: _Optional[_Mapping[str, str]] = ..., state: _Optional[str] = ..., age_s: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
+class HostState(_message.Message):
+    __slots__ = ("name", "fabrics", "round_trips", "free_memory_bytes", "load", "problems", "endpoint", "endpoint_fabrics")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FABRICS_FIELD_NUMBER: _ClassVar[int]
+    ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
+    FREE_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LOAD_FIELD_NUMBER: _ClassVar[int]
+    PROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_FABRICS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    fabrics: _containers.RepeatedScalarFieldContainer[str]
+    round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrips]
+    free_memory_bytes: int
+    load: float
+    problems: _containers.RepeatedScalarFieldContainer[str]
+    endpoint: str
+    endpoint_fabrics: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., fabrics: _Optional[_Iterable[str]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrips, _Mapping]]] = ..., free_memory_bytes: _Optional[int] = ..., load: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ..., endpoint: _Optional[str] = ..., endpoint_fabrics: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class RoundTrips(_message.Message):
+    __slots__ = ("endpoint", "p50_ms", "p95_ms", "n", "age_s")
+    ENDPOINT_FIELD_NUMBER: _ClassVar[int]
+    P50_MS_FIELD_NUMBER: _ClassVar[int]
+    P95_MS_FIELD_NUMBER: _ClassVar[int]
+    N_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    endpoint: str
+    p50_ms: float
+    p95_ms: float
+    n: int
+    age_s: float
+    def __init__(self, endpoint: _Optional[str] = ..., p50_ms: _Optional[float] = ..., p95_ms: _Optional[float] = ..., n: _Optional[int] = ..., age_s: _Optional[float] = ...) -> None: ...
+
+class ProbeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class WatchRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -1,0 +1,108 @@
+"""What a service tells of its host, so that callers can choose among several."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.ports import Offload
+from shotclock.domain.status import BreakerState, Phase, Status
+from shotclock.placement.accelerators.record import Accelerator
+from shotclock.placement.fabrics.ualink import UALink
+from shotclock.placement.rtt import Address, Prober
+from shotclock.placement.topology import Host, read_host
+from shotclock.placement.tree import Tree
+from shotclock.placement.values import Absent
+from shotclock.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REFRESH_S = 10.0
+"""How often the host's devices are read."""
+
+
+class HostReport:
+    """The present state of this host; `keep_current` refreshes it, `read` never waits.
+
+    read_status: the orchestrator's present status.
+    """
+
+    def __init__(self, settings: Settings, read_status: Callable[[], Status], root: Path = Path("/")) -> None:
+        placement = settings.placement
+        self._endpoint = Endpoint(_name_endpoint(settings), frozenset(placement.endpoint_fabrics))
+        self._fabrics = frozenset(placement.fabrics)
+        self._read_status = read_status
+        self._tree = Tree(root)
+        self._host: Host | None = None
+        self._problems: tuple[str, ...] = ()
+        address = Address.parse(placement.endpoint) if placement.endpoint else None
+        self._prober = Prober(address, every_s=placement.probe_every_s) if address else None
+
+    def read(self) -> tuple[HostState, Endpoint]:
+        """The host's state and the endpoint of its QPU."""
+        now_s = asyncio.get_running_loop().time()
+        rtt = self._prober.window.summarise(now_s) if self._prober else None
+        accelerators = self._host.accelerators if self._host else ()
+        status = self._read_status()
+        state = HostState(
+            name=os.uname().nodename,
+            fabrics=self._fabrics | (_name_fabrics(self._host) if self._host else frozenset()),
+            rtts={self._endpoint.name: rtt} if rtt else {},
+            free_memory_bytes=sum_free_memory(accelerators),
+            load=min(1.0, (status.running + status.waiting) / max(1, status.lanes_limit)),
+            problems=(*self._find_problems(status), *self._problems),
+        )
+        return state, self._endpoint
+
+    async def keep_current(self, threads: Offload) -> None:
+        """Reads devices and measures round trips until it is cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            if self._prober is not None:
+                tasks.create_task(self._prober.run())
+            while True:
+                view = await threads.run(read_host, self._tree)
+                self._host, self._problems = view.host, view.problems
+                await asyncio.sleep(REFRESH_S)
+
+    def _find_problems(self, status: Status) -> tuple[str, ...]:
+        problems = []
+        if status.phase is not Phase.READY:
+            problems.append(f"the orchestrator is {status.phase}")
+        if status.breaker is not BreakerState.CLOSED:
+            problems.append(f"the breaker is {status.breaker}")
+        if self._prober is not None and self._prober.lost_because:
+            problems.append(f"the QPU's endpoint does not answer: {self._prober.lost_because}")
+        return tuple(problems)
+
+
+def sum_free_memory(accelerators: tuple[Accelerator, ...]) -> int | None:
+    """Free memory of all accelerators, bytes; None without one, or where one does not tell."""
+    free_bytes = 0
+    for accelerator in accelerators:
+        total, used = accelerator.memory_total_bytes, accelerator.memory_used_bytes
+        if isinstance(total, Absent) or isinstance(used, Absent):
+            return None
+        free_bytes += max(0, total - used)
+    return free_bytes if accelerators else None
+
+
+def _name_endpoint(settings: Settings) -> str:
+    """Hosts of one QPU must say the same."""
+    quantum = settings.quantum
+    return settings.placement.endpoint or f"{quantum.provider}:{quantum.device}"
+
+
+def _name_fabrics(host: Host) -> frozenset[str]:
+    """The domains that the drivers tell: virtual pods of UALink; vpod 0 means none."""
+    return frozenset(
+        f"ualink {port.ppod_id}/{port.vpod_id}"
+        for port in host.fabric("ualink").devices
+        if isinstance(port, UALink)
+        and isinstance(port.ppod_id, str)
+        and isinstance(port.vpod_id, int)
+        and port.vpod_id
+    )

@@ -1,0 +1,247 @@
+"""One dispatcher over the orchestrators of several hosts: each call goes to the host that placement chose."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.errors import SettingsError, ShotclockError
+from shotclock.domain.hosts import Endpoint, HostState, Rtt
+from shotclock.domain.outcome import Cause, CircuitOutcome, Decision, Degraded, Failed, Outcome, ProviderFault
+from shotclock.domain.ports import ClientRecorder, Dispatcher
+from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.trace import Tracer
+from shotclock.placement.policy import Choice, Site
+from shotclock.placement.rtt import RttWindow
+from shotclock.placement.rules import NO_NEEDS, Needs, Rules
+from shotclock.wire.channels import connect
+from shotclock.wire.client import UNCOUNTED, Fallback, GrpcDispatcher
+from shotclock.wire.operations import GrpcOperations
+from shotclock.wire.tls import ClientTls, Insecure
+
+log = logging.getLogger(__name__)
+
+PlacementName = Literal["rtt", "round-robin", "random"]
+"""How a host is chosen; the last two are there to compare with."""
+PROBE_EVERY_S, PROBE_TIMEOUT_S = 0.5, 2.0
+RULES = Rules(gone_s=3.0, stale_s=10.0, fewest_probes=3, quarantine_s=10.0)
+"""A host that does not answer for three seconds is not called; one whose call failed is avoided for ten."""
+WINDOW = 20
+"""Round trips kept of a host: a changed way is followed after WINDOW × PROBE_EVERY_S = 10 s at the latest."""
+UNDECIDED = 10_000
+"""Answers of which the deciding host is remembered."""
+
+
+class HostClient(Protocol):
+    """What is asked of each host besides solving."""
+
+    async def probe(self, timeout_s: float) -> tuple[HostState, Endpoint, float]:
+        """The host's state, the endpoint of its QPU, and the time of the call, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedHost:
+    """A host that calls can go to. dispatcher: solves there; client: tells of it."""
+
+    dispatcher: Dispatcher
+    client: HostClient
+
+
+class Placer:
+    """Chooses the host of the next call; `keep_current` probes all hosts, `choose` never waits.
+
+    The expected round trip of a host is this process's to it plus the host's own to the QPU, both p95.
+    """
+
+    def __init__(
+        self,
+        clients: Mapping[str, HostClient],
+        placement: PlacementName = "rtt",
+        *,
+        needs: Needs = NO_NEEDS,
+        rules: Rules = RULES,
+        seed: int | None = None,
+        every_s: float = PROBE_EVERY_S,
+    ) -> None:
+        self._clients = dict(clients)
+        self._placement = placement
+        self._needs = needs
+        self._every_s = every_s
+        self._site = Site(rules)
+        self._windows = {name: RttWindow(WINDOW) for name in clients}
+        self._turns = itertools.cycle(sorted(clients))
+        self._random = random.Random(seed)
+        self._endpoint = Endpoint("QPU")
+        self.choice = Choice(None, "no host has answered yet")
+        self.moves = 0
+
+    def choose(self) -> str:
+        """The host's name; the first by name while none has answered."""
+        match self._placement:
+            case "round-robin":
+                return next(self._turns)
+            case "random":
+                return self._random.choice(sorted(self._clients))
+        return self.choice.host or min(self._clients)
+
+    def fail(self, host: str, reason: str) -> None:
+        """A call to the host did not reach it: the next one goes elsewhere."""
+        self._site.fail(host, reason, _now_s())
+        self._decide()
+
+    async def probe_all(self) -> None:
+        """Asks every host once, all at the same time."""
+        await asyncio.gather(*(self._probe(name, client) for name, client in self._clients.items()))
+        self._decide()
+
+    async def keep_current(self) -> None:
+        """Probes until it is cancelled; each host at its own pace, so that a silent one delays none."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, client in self._clients.items():
+                tasks.create_task(self._keep_current(name, client))
+
+    async def _keep_current(self, name: str, client: HostClient) -> None:
+        while True:
+            began = _now_s()
+            await self._probe(name, client)
+            self._decide()
+            await asyncio.sleep(max(0.0, began + self._every_s - _now_s()))
+
+    async def _probe(self, name: str, client: HostClient) -> None:
+        try:
+            state, endpoint, took_s = await client.probe(PROBE_TIMEOUT_S)
+        except ShotclockError as error:
+            self._windows[name].reset()
+            self._site.fail(name, str(error), _now_s())
+            return
+        now_s = _now_s()
+        self._windows[name].add(took_s, now_s)
+        own = self._windows[name].summarise(now_s)
+        onward = state.rtts.get(endpoint.name)
+        rtt = own if own is None or onward is None else _add(own, onward)
+        # one name for all: hosts may reach the same QPU by different addresses
+        self._endpoint = Endpoint("QPU", endpoint.fabrics)
+        state = replace(state, name=name, rtts={} if rtt is None else {"QPU": rtt})
+        self._site.update(state, now_s)
+
+    def _decide(self) -> None:
+        current = self.choice.host or ""
+        choice = self._site.choose(self._endpoint, self._needs, now_s=_now_s(), current=current)
+        if choice.host != self.choice.host:
+            self.moves += bool(current)
+            log.info("quantum calls go to %s: %s", choice.host, choice.because)
+        self.choice = choice
+
+
+class PlacedDispatcher:
+    """Implements Dispatcher. A call is made once: one that a lost host may have accepted is not repeated."""
+
+    def __init__(
+        self,
+        hosts: Mapping[str, PlacedHost],
+        placer: Placer,
+        closes: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        self._closes = closes
+        self._probing: asyncio.Task[None] | None = None
+        self._hosts = dict(hosts)
+        self._placer = placer
+        self._host_of: OrderedDict[str, str] = OrderedDict()
+        self.calls = dict.fromkeys(hosts, 0)
+
+    async def start(self) -> str:
+        """Probes every host once, then goes on; returns why the first choice was made."""
+        await self._placer.probe_all()
+        self._probing = asyncio.create_task(self._placer.keep_current())
+        return str(self._placer.choice)
+
+    async def solve(self, subproblem: Subproblem) -> Outcome:
+        """See `Dispatcher.solve`."""
+        host = self._choose(subproblem.request_id)
+        outcome = await self._hosts[host].dispatcher.solve(subproblem)
+        self._note(host, outcome)
+        return outcome
+
+    async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        """See `Dispatcher.execute`."""
+        host = self._choose(spec.request_id)
+        outcome = await self._hosts[host].dispatcher.execute(spec)
+        self._note(host, outcome)
+        return outcome
+
+    async def record_decision(
+        self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
+    ) -> None:
+        """See `Dispatcher.record_decision`; it goes to the host that answered."""
+        host = self._host_of.pop(request_id, None) or self._placer.choose()
+        await self._hosts[host].dispatcher.record_decision(request_id, decision, stale=stale, caller=caller)
+
+    async def close(self) -> None:
+        """Ends the probes, then every connection."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait((self._probing,))
+        await asyncio.gather(*(close() for close in self._closes))
+
+    def _choose(self, request_id: str) -> str:
+        host = self._placer.choose()
+        self.calls[host] += 1
+        self._host_of[request_id] = host
+        while len(self._host_of) > UNDECIDED:
+            self._host_of.popitem(last=False)
+        return host
+
+    def _note(self, host: str, outcome: Outcome | CircuitOutcome) -> None:
+        """A host that could not be reached is avoided from the next call on."""
+        cause: Cause | None = None
+        if isinstance(outcome, Degraded | Failed):
+            cause = outcome.cause
+        if isinstance(cause, ProviderFault) and outcome.provenance.provider == host:
+            self._placer.fail(host, cause.message)
+
+
+async def connect_hosts(
+    targets: Sequence[str],
+    security: ClientTls | Insecure,
+    placement: PlacementName = "rtt",
+    *,
+    needs: Needs = NO_NEEDS,
+    fallback: Fallback | None = None,
+    recorder: ClientRecorder = UNCOUNTED,
+    tracer: Tracer | None = None,
+) -> PlacedDispatcher:
+    """A dispatcher over the services of these hosts, HOST:PORT each; every one is probed before it returns.
+
+    Raises SettingsError where a target is invalid or named twice.
+    """
+    if len(set(targets)) < len(targets):
+        raise SettingsError(f"hosts: each must be named once (got {', '.join(targets)})")
+    hosts, closes = {}, []
+    for target in targets:
+        dispatcher = GrpcDispatcher(
+            connect(target, security), fallback=fallback, recorder=recorder, tracer=tracer
+        )
+        operations = GrpcOperations(connect(target, security))
+        hosts[target] = PlacedHost(dispatcher, operations)
+        closes += [dispatcher.close, operations.close]
+    clients = {target: host.client for target, host in hosts.items()}
+    placed = PlacedDispatcher(hosts, Placer(clients, placement, needs=needs), closes)
+    log.info("placement: %s", await placed.start())
+    return placed
+
+
+def _add(own: Rtt, onward: Rtt) -> Rtt:
+    """Of the whole way. The sum of two p95 is at least the sum's p95 where the two are not correlated."""
+    p50_ms, p95_ms = own.p50_ms + onward.p50_ms, own.p95_ms + onward.p95_ms
+    return Rtt(p50_ms, p95_ms, min(own.n, onward.n), max(own.age_s, onward.age_s))
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

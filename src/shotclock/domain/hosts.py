@@ -1,0 +1,51 @@
+"""What is known of the hosts that quantum-bound work can run on, and of their way to the QPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Rtt:
+    """The round trips measured from one host to one endpoint.
+
+    p50_ms, p95_ms: by nearest rank, milliseconds.
+    n: how many round trips they come from.
+    age_s: since the last of them, seconds.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    n: int
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostState:
+    """What is known of a host; None and absent mean unknown, never 0.
+
+    name: the host's name.
+    fabrics: the identity of each fabric domain that it is attached to, such as `ualink 3/1`.
+    rtts: endpoint name → its round trips.
+    free_memory_bytes: free memory of its accelerators together, bytes.
+    load: the share of its accelerators that is busy, 0 to 1.
+    problems: why it is unhealthy at present; none if it is not known to be.
+    age_s: since it last reported, seconds.
+    """
+
+    name: str
+    fabrics: frozenset[str] = frozenset()
+    rtts: Mapping[str, Rtt] = field(default_factory=dict)
+    free_memory_bytes: int | None = None
+    load: float | None = None
+    problems: tuple[str, ...] = ()
+    age_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A QPU's endpoint. fabrics: the fabric domains that reach it without the network."""
+
+    name: str
+    fabrics: frozenset[str] = frozenset()
