@@ -5,7 +5,7 @@ BASE ?= .venv-base
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 RUN = $(VENV)/bin
 
-.PHONY: bench test lint proto benchmarks soak soak-fuzz soak-kills soak-properties soak-ruler clean
+.PHONY: bench test lint proto benchmarks soak soak-drills soak-fuzz soak-kills soak-properties soak-ruler clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -38,6 +38,10 @@ soak: $(VENV)/.developed
 # The real service killed 200 times under load, three ways; certificates rotated 200 times; 40 minutes.
 soak-kills: $(VENV)/.developed
 	$(RUN)/python benchmarks/soak_orchestrator.py --page docs/soak-kills.md $(ARGS)
+
+# Every incident rehearsed on a real stack; half an hour; needs prometheus and prometheus-alertmanager.
+soak-drills: $(VENV)/.developed
+	$(RUN)/python benchmarks/soak_drills.py --page docs/soak-drills.md $(ARGS)
 
 # New examples, a thousand a property, where CI draws the same hundred each time.
 soak-properties: $(VENV)/.developed

@@ -1,116 +1,87 @@
-"""A provider's outage under a real service, Prometheus and Alertmanager: the page is sent, and taken back."""
+"""Incidents under a real service, Prometheus and Alertmanager: alert, runbook, recovery."""
 
 from __future__ import annotations
 
-import asyncio
-import json
 import re
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from killing import HANG_S, Calls, Place, run_callers
-from paid_provider import vendor
-from served import ServiceProcess, free_port
-from shotclock.ops.export import export
+import pytest
+import yaml
+from typer.testing import CliRunner
 
-ALERT = "ShotclockBreakerOpen"
+from shotclock import cli
+from shotclock.app.drills.catalog import BY_NAME, ENTRIES
+from shotclock.app.drills.monitoring import read_delay, shorten
+from shotclock.app.drills.record import DrillRecord
+from shotclock.app.drills.registry import DRILLS, run_drills
+from shotclock.app.drills.runbook import read_steps
+from shotclock.domain.errors import MachineError
+from shotclock.ops.export import FILES
 
-
-class Pager:
-    """Alertmanager's webhook: the status of each notification about an alert, in order."""
-
-    def __init__(self) -> None:
-        self.statuses: list[str] = []
-        self._changed = asyncio.Condition()
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Takes one notification in."""
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        size = re.search(r"(?i)content-length: (\d+)", head)
-        assert size is not None
-        notification: dict[str, Any] = json.loads(await reader.readexactly(int(size[1])))
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        await writer.drain()
-        writer.close()
-        async with self._changed:
-            for alert in notification["alerts"]:
-                if alert["labels"]["alertname"] == ALERT:
-                    assert alert["annotations"]["runbook_url"].endswith("/qpu-unresponsive.md")
-                    self.statuses.append(alert["status"])
-            self._changed.notify_all()
-
-    async def wait_status(self, status: str) -> None:
-        """Waits until the last notification has the status."""
-        async with asyncio.timeout(HANG_S), self._changed:
-            await self._changed.wait_for(lambda: self.statuses[-1:] == [status])
+REHEARSED = ("qpu-unresponsive", "certificate-expiry", "parked-jobs")
+"""Of one site, whose start takes most of the time. `make soak-drills` runs all."""
 
 
-@contextmanager
-def alerting(folder: Path, scraped: int, pager: int) -> Iterator[None]:
-    """Prometheus and Alertmanager with the exported files, whose intervals are shortened."""
-    export(folder)
-    prometheus, alertmanager = folder / "prometheus", free_port()
-    for name in ("prometheus.yml", "shotclock-alerts.yml", "alertmanager.yml"):
-        text = (prometheus / name).read_text()
-        text = text.replace("127.0.0.1:9464", f"127.0.0.1:{scraped}").replace(":9093", f":{alertmanager}")
-        text = text.replace("interval: 15s", "interval: 500ms").replace("for: 1m", "for: 0s")
-        text = re.sub(r"(group_wait|group_interval): \w+", r"\1: 500ms", text)
-        hook = f"  - name: pages\n    webhook_configs: [{{url: 'http://127.0.0.1:{pager}/'}}]"
-        (prometheus / name).write_text(text.replace("  - name: pages", hook))
-    commands = [
-        [
-            "prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data",
-            f"--web.listen-address=127.0.0.1:{free_port()}",
-        ],
-        [
-            "prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alerts",
-            f"--web.listen-address=127.0.0.1:{alertmanager}", "--cluster.listen-address=",
-        ],
-    ]  # fmt: skip
-    running = []
-    try:
-        for command in commands:
-            with (folder / f"{command[0]}.log").open("w") as log:
-                running.append(subprocess.Popen(command, cwd=prometheus, stderr=log))
-        yield
-    finally:
-        for process in running:
-            process.kill()
-            process.wait()
+@pytest.fixture(scope="module")
+def rehearsed() -> dict[str, DrillRecord]:
+    return {record.name: record for record in run_drills(REHEARSED, lambda _: None)}
 
 
-async def call_until_page(place: Place, pager: Pager) -> None:
-    over = asyncio.Event()
-    load = asyncio.create_task(run_callers(place.target, over, 1, Calls()))
-    await pager.wait_status("firing")
-    over.set()
-    await load
+@pytest.mark.parametrize("name", REHEARSED)
+def test_the_alert_fires_the_runbook_works_and_the_alert_is_resolved(
+    rehearsed: dict[str, DrillRecord], name: str
+) -> None:
+    record = rehearsed[name]
+    assert record.failure == ""
+    assert len(record.steps) == len(read_steps(name))
+    assert record.calls.with_samples > 0
+    assert record.calls.lost == 0
+    assert record.document()["passed"] is True
 
 
-async def run_outage(folder: Path) -> list[str]:
-    pager = Pager()
-    hook = await asyncio.start_server(pager.answer, "127.0.0.1", 0)
-    hook_port = hook.sockets[0].getsockname()[1]
-    with vendor(folder) as account:
-        place = Place.at(folder, account)
-        serving: ServiceProcess = await place.start(lean=True)
-        serving.go()
-        http_port = (await serving.wait_for_event("listening"))["http_port"]
-        await serving.wait_for_event("ready")
-    try:
-        with alerting(folder / "ops", http_port, hook_port):  # the vendor is away now
-            await call_until_page(place, pager)
-            with vendor(folder, port=account.port):
-                await pager.wait_status("resolved")
-    finally:
-        await serving.kill()
-        hook.close()
-    return pager.statuses
+def test_every_drill_has_a_page_an_alert_and_steps() -> None:
+    assert set(DRILLS) == set(BY_NAME)
+    rules = yaml.safe_load((FILES / "prometheus" / "shotclock-alerts.yml").read_text())
+    pages = {
+        rule["alert"]: rule["annotations"]["runbook_url"].rpartition("/")[2]
+        for group in rules["groups"]
+        for rule in group["rules"]
+    }
+    for entry in ENTRIES:
+        assert pages[entry.alert] == f"{entry.name}.md"
+        changes = [step.command for step in read_steps(entry.name) if not step.is_diagnosis]
+        assert any(DRILLS[entry.name].ends_before in command for command in changes), entry.name
+    without_drill = set(pages.values()) - {f"{name}.md" for name in DRILLS}
+    assert without_drill == {"troubles.md"}  # it leads to the others
 
 
-def test_an_outage_of_the_provider_pages_and_its_end_resolves_the_page(tmp_path: Path) -> None:
-    statuses = asyncio.run(run_outage(tmp_path))
-    assert list(dict.fromkeys(statuses)) == ["firing", "resolved"]
+def test_the_time_scale_divides_every_duration_and_no_threshold() -> None:
+    for name in ("shotclock-alerts.yml", "shotclock-rules.yml", "prometheus.yml", "alertmanager.yml"):
+        text = (FILES / "prometheus" / name).read_text()
+        scaled = shorten(text, 60.0)
+        assert yaml.safe_load(scaled).keys() == yaml.safe_load(text).keys()
+        unscaled = re.findall(r"(?:\[|for: |group_\w+: |_interval: )\d+[smhd]\b", scaled)
+        assert unscaled in ([], ["repeat_interval: 24h", "repeat_interval: 1h"]), name
+    assert shorten("for: 5m\nexpr: x[6h] > 14 * 86400", 60.0) == "for: 5000ms\nexpr: x[360000ms] > 14 * 86400"
+
+
+def test_what_the_exported_rule_adds_is_read_from_it() -> None:
+    alerts = (FILES / "prometheus" / "shotclock-alerts.yml").read_text()
+    assert (read_delay(alerts, "ShotclockDown").hold_s, read_delay(alerts, "ShotclockDown").window_s) == (
+        160,
+        0,
+    )
+    stale = read_delay(alerts, "ShotclockStaleShare")
+    assert (stale.hold_s, stale.window_s) == (600 + 30 + 30, 1_800)
+
+
+def test_a_missing_program_is_one_line_that_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ran = CliRunner().invoke(cli.app, ["drill", "service-down"])
+    assert isinstance(ran.exception, MachineError)
+    assert ran.exception.exit_code == 3
+    assert str(ran.exception).startswith(
+        "drill: prometheus and prometheus-alertmanager and curl cannot be found; install what is missing"
+    )

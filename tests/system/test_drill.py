@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from shotclock.app import drill
-from shotclock.app.drill import ENOUGH, OFF, ON, ROUNDED, StaleUpdates, stale_updates
+from shotclock.app.drills import late_answers
+from shotclock.app.drills.late_answers import ENOUGH, OFF, ON, ROUNDED, StaleUpdates, stale_updates
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_injected_delays_are_what_the_drill_says(drilled: StaleUpdates) -> N
     assert unprotected.answered_longest_ms > 10 * ON.budget_ms
     assert unprotected.answered_longest_ms < OFF.budget_ms
     # an answer in time is met at the next boundary, an iteration later at most
-    assert protected.answered_longest_ms <= ON.budget_ms + 1e3 * drill.STEP_S
+    assert protected.answered_longest_ms <= ON.budget_ms + 1e3 * late_answers.STEP_S
 
 
 def test_loss_curves_of_the_flips_are_in_the_result(drilled: StaleUpdates) -> None:
@@ -58,4 +58,4 @@ def test_loss_curves_of_the_flips_are_in_the_result(drilled: StaleUpdates) -> No
 
 def test_a_seed_gives_the_same_drill_again(drilled: StaleUpdates) -> None:
     torch.set_num_threads(1)
-    assert drill._round_weights(ON, 0) == drilled.rounding[1]
+    assert late_answers._round_weights(ON, 0) == drilled.rounding[1]

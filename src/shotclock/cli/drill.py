@@ -1,21 +1,34 @@
-"""`shotclock drill`: rehearses an incident against an embedded, EMULATED system."""
+"""`shotclock drill`: rehearses an incident, from its fault to the recovery; EMULATED."""
 
 from __future__ import annotations
 
 import json as json_text
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shotclock.app.drills.catalog import BY_NAME, ENTRIES, DrillEntry
 from shotclock.bench.numbers import ms, number
 from shotclock.cli.exit_codes import THRESHOLD_FAILED
 
 if TYPE_CHECKING:
-    from shotclock.app.drill import StaleUpdates
+    from shotclock.app.drills.late_answers import StaleUpdates
+    from shotclock.app.drills.record import DrillRecord
 
+HELP = """Rehearse an incident: fault, alert, runbook, recovery; EMULATED.
 
-drill = typer.Typer(help="Rehearse an incident on virtual time; EMULATED.", no_args_is_help=True)
+A drill starts a site in a temporary folder: `shotclock serve` with mutual TLS, an EMULATED QPU, Prometheus
+and Alertmanager with the rules of `ops export`, and a client that makes calls. It causes the fault at its
+source, waits until Alertmanager sends the alert, performs the runbook's steps and waits until the alert is
+resolved. A running system is never the target: the faults kill processes, fill disks and spend money.
+Ctrl-C ends everything.
+
+Exit codes: 0 passed, 3 a program is missing, 99 not passed.
+"""
+
+drill = typer.Typer(help=HELP, no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @drill.callback()
@@ -23,33 +36,134 @@ def _root() -> None:
     """Takes the drill's name."""
 
 
+@drill.command("list")
+def list_drills(*, json: Json = False) -> None:
+    """List the drills: what each causes, how long it takes, what it needs."""
+    if json:
+        typer.echo(json_text.dumps({"drills": [_describe(entry) for entry in ENTRIES]}))
+        return
+    from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False)
+    for name in ("drill", "alert", "fault"):
+        table.add_column(name, overflow="fold")
+    table.add_column("minutes", justify="right")
+    for entry in ENTRIES:
+        table.add_row(entry.name, entry.alert, entry.summary, str(entry.minutes))
+    Console().print(table)
+    typer.echo(f"Every drill needs {', '.join(ENTRIES[0].needs)} on PATH.")
+
+
+def _describe(entry: DrillEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "alert": entry.alert,
+        "fault": entry.summary,
+        "minutes": entry.minutes,
+        "scale": entry.scale,
+        "needs": list(entry.needs),
+    }
+
+
+def _add_command(entry: DrillEntry) -> None:
+    @drill.command(entry.name, help=f"{entry.summary} Alert: {entry.alert}.")
+    def run(*, json: Json = False) -> None:
+        record = _rehearse(entry.name)
+        if json:
+            typer.echo(json_text.dumps(record.document()))
+        else:
+            _show_record(record)
+        if not record.has_passed:
+            raise typer.Exit(THRESHOLD_FAILED)
+
+
+for _entry in ENTRIES:
+    if _entry.name != "stale-updates":
+        _add_command(_entry)
+
+
 @drill.command("stale-updates")
 def stale_updates(
     *,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for network, delay and sample draws.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="Only the part on virtual time, which starts no process.")
+    ] = False,
+    json: Json = False,
 ) -> None:
-    """Tail latency spikes and model versions diverge: what late answers do, protections off and on.
+    """Answers are older than the model: the alert; then on virtual time what they do, protections off and on.
 
-    Exit codes: 0 the protections held, 99 they did not, or the failure did not show.
+    Exit codes: 0 the drill passed and the protections held, 99 not, or the failure did not show.
     """
+    record = None if virtual else _rehearse("stale-updates")
+    result = _run_virtually(seed)
+    if json:
+        typer.echo(json_text.dumps(_stale_document(result, record)))
+    else:
+        if record is not None:
+            _show_record(record)
+        _show(result)
+    if not result.has_passed or (record is not None and not record.has_passed):
+        raise typer.Exit(THRESHOLD_FAILED)
+
+
+def _rehearse(name: str) -> DrillRecord:
+    from shotclock.app.drills.monitoring import find_programs  # noqa: PLC0415 - `--help` must not wait for them
+
+    find_programs(BY_NAME[name].needs)  # before torch is imported
+    from shotclock.app.drills.registry import run_drill  # noqa: PLC0415
+
+    return run_drill(name, _report)
+
+
+def _run_virtually(seed: int) -> StaleUpdates:
     import torch  # noqa: PLC0415 - `--help` must not wait for it
 
-    from shotclock.app import drill as drills  # noqa: PLC0415
+    from shotclock.app.drills import late_answers  # noqa: PLC0415
 
     torch.set_num_threads(1)  # sums in one order, so that a seed gives the same figures everywhere
-    result = drills.stale_updates(seed, lambda what: typer.echo(what, err=True))
-    if json:
-        document = {"drill": "stale-updates", "emulated": True, "clock": "virtual", **asdict(result)}
-        typer.echo(
-            json_text.dumps(
-                document | {"ratio": result.ratio, "passed": result.has_passed, "verdict": result.verdict}
-            )
-        )
-    else:
-        _show(result)
-    if not result.has_passed:
-        raise typer.Exit(THRESHOLD_FAILED)
+    return late_answers.stale_updates(seed, _report)
+
+
+def _report(what: str) -> None:
+    typer.echo(what, err=True)
+
+
+def _stale_document(result: StaleUpdates, record: DrillRecord | None) -> dict[str, Any]:
+    from dataclasses import asdict  # noqa: PLC0415
+
+    return {
+        "drill": "stale-updates",
+        "emulated": True,
+        "clock": "virtual",
+        **asdict(result),
+        "ratio": result.ratio,
+        "passed": result.has_passed and (record is None or record.has_passed),
+        "verdict": result.verdict,
+        "rehearsal": None if record is None else record.document(),
+    }
+
+
+def _show_record(record: DrillRecord) -> None:
+    for step in record.steps:
+        if step.has_failed:
+            typer.echo(f"a step ended with {step.exit_code}: {step.command.strip()}\n{step.output.strip()}")
+    calls = record.calls
+    for line in (
+        f"{record.name} (EMULATED): {'passed' if record.has_passed else f'NOT PASSED: {record.failure}'}",
+        f"  detection {_seconds(record.detection_s)} with the rules' times divided by {record.scale:g}; "
+        f"as exported the rule adds {record.unscaled_adds_s:.0f} s, "
+        f"and looks at {record.unscaled_window_s:.0f} s",
+        f"  recovery {_seconds(record.recovery_s)} from the alert, {len(record.steps)} steps included",
+        f"  calls {calls.total}: {calls.with_samples} with samples, {calls.degraded} classical, "
+        f"{calls.unanswered} unanswered, {calls.lost} lost",
+    ):
+        typer.echo(line)
+
+
+def _seconds(duration_s: float | None) -> str:
+    return "not reached" if duration_s is None else f"{duration_s:.1f} s"
 
 
 def _show(result: StaleUpdates) -> None:

@@ -1,4 +1,4 @@
-"""The drill `stale-updates`: spiking tail latency and desynchronized versions, protections off and on.
+"""Late answers and desynchronized versions: `stale-updates` on virtual time, protections off and on.
 
 The production path runs from kernel to model (calls, orchestrator, EMULATED provider, aggregator) on virtual
 time. Only the delays are synthetic: a share of the jobs returns seconds late.

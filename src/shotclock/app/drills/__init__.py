@@ -1,0 +1,1 @@
+"""Rehearsals of incidents against the real stack: the fault at its source, the alert, the runbook's steps."""
