@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from amd_tree import amd_host, write
+from shotclock.placement.accelerators import nvidia
 from shotclock.placement.accelerators.amdgpu import read_driver, read_rocm
-from shotclock.placement.accelerators.discover import read_accelerators, read_devices
+from shotclock.placement.accelerators.discover import partition, read_accelerators, read_devices
 from shotclock.placement.accelerators.kfd import locate
 from shotclock.placement.accelerators.record import Accelerator, Device, ErrorCount
 from shotclock.placement.tree import Tree
@@ -210,6 +211,35 @@ def test_an_nvidia_device_is_known_by_its_driver(tmp_path: Path) -> None:
     assert accelerator.device.numa_node == 1
     assert "does not initialise CUDA" in why(accelerator.memory_total_bytes)
     assert why(accelerator.device.vbios) == "the driver does not report Video BIOS"
+
+
+TORCH = """
+import sys
+print("a line that torch prints")
+class cuda:
+    device_count = staticmethod(lambda: 1)
+    @staticmethod
+    def get_device_properties(number):
+        return type("Properties", (), {"uuid": "12ab-34", "total_memory": 150_000_000_000})
+__version__ = "2.9"
+"""
+
+
+def test_the_memory_of_an_nvidia_device_is_asked_of_torch_in_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text(TORCH)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    totals = nvidia.ask_torch()
+    assert totals == {"GPU-12ab-34": 150_000_000_000}
+    visible = Device("0000:1b:00.0", "NVIDIA", uuid="GPU-12ab-34", memory_used_bytes=nvidia.USED)
+    hidden = Device("0000:1c:00.0", "NVIDIA", uuid="GPU-0")
+    first, other = nvidia.join(partition(Tree(tmp_path), (visible, hidden)), totals)
+    assert first.memory_total_bytes == first.device.memory_total_bytes == 150_000_000_000
+    assert "CUDA context" in why(first.memory_used_bytes)
+    assert "CUDA_VISIBLE_DEVICES" in why(other.memory_total_bytes)
+    (tmp_path / "torch.py").write_text("raise OSError('libcudart.so.12: cannot open')\n")
+    assert why(nvidia.ask_torch()) == "torch: OSError: libcudart.so.12: cannot open"
 
 
 def test_the_driver_is_its_version_or_the_checksum_of_its_source(tmp_path: Path) -> None:

@@ -210,6 +210,22 @@ def test_a_machine_of_links_to_nowhere_is_read_to_the_end(tmp_path: Path, machin
     describe(read_host(Tree(tmp_path)))
 
 
+def test_links_that_multiply_a_folder_end_at_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of nodes that are links to one node with hundreds of links: more reads than any host needs."""
+    monkeypatch.setattr("shotclock.placement.tree.MOST_READS", 500)
+    build("mi300x-cpx", tmp_path)
+    nodes = tmp_path / "sys/class/kfd/kfd/topology/nodes"
+    for number in range(100, 400):
+        (nodes / str(number)).symlink_to("2")
+        (nodes / "2/io_links" / str(number)).symlink_to("0")
+    view = read_host(Tree(tmp_path))
+    assert view.problems[0] == "only 20,000 files of this tree were read; the others are absent"
+    assert view.host.accelerators
+    assert "other files were" in why(view.host.kernel)
+
+
 @given(strategies.text(alphabet="0123456789-, x\n", max_size=20))
 def test_a_kernel_s_list_of_any_text_has_numbers_alone(text: str) -> None:
     assert all(number >= 0 for number in cxl.parse_ranges(text))

@@ -14,7 +14,7 @@ from hypothesis import given, strategies
 from amd_tree import amd_host
 from shotclock.placement.accelerators.discover import read_accelerators
 from shotclock.placement.tree import MOST_BYTES, MOST_NAMES, MOST_STUCK, Tree
-from shotclock.placement.values import Absent, describe, parse_fields, parse_integer, parse_text
+from shotclock.placement.values import Absent, describe, parse_fields, parse_integer, parse_text, pick_integer
 
 
 def why(value: object) -> str:
@@ -49,6 +49,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "terminal control": (lambda path: path.write_bytes(b"\x1b[31mred"), "is not text"),
     "nothing": (lambda path: None, "No such file"),
 }
+
+
+TEXT = strategies.binary(max_size=30).map(lambda content: content.decode("latin-1"))
+"""Of 256 characters: preparing all of Unicode's takes seconds."""
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
@@ -159,12 +163,20 @@ def test_a_folder_of_any_size_is_listed_up_to_a_limit(
     assert len(Tree(tmp_path).names("", r"mem[0-9]+")) == 3
 
 
-@given(strategies.text(max_size=30))
+@given(TEXT)
 def test_any_text_is_a_number_that_is_not_negative_or_absent(text: str) -> None:
     value = parse_integer(text)
     assert isinstance(value, Absent) or 0 <= value < 2**64 - 1
     parse_text(text)
     assert all(name and not name.isspace() for name in parse_fields(text) if name)
+
+
+@given(strategies.dictionaries(strategies.sampled_from(["type", "flags", "hive_id"]), TEXT))
+def test_fields_of_any_value_are_numbers_or_absent(pairs: dict[str, str]) -> None:
+    fields = parse_fields("\n".join(f"{name} {value}" for name, value in pairs.items()))
+    for name in (*pairs, "missing"):
+        value = pick_integer(fields, name)
+        assert isinstance(value, Absent) or 0 <= value < 2**64 - 1
 
 
 @given(strategies.integers(0, 2**64 - 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from shotclock.app.topology import read_acknowledged
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
-from shotclock.placement.topology import Host, read_host
+from shotclock.placement.topology import Host, ask_torch, read_host
 from shotclock.placement.tree import Tree
 from shotclock.settings import Settings
 from shotclock.telemetry.host_figures import HostFigures
@@ -27,8 +28,10 @@ def start_figures(
     tree = Tree(root)
     record = read_acknowledged(settings)
 
+    totals = cache(partial(ask_torch, tree))  # sizes do not change
+
     def read() -> Host:
-        return read_host(tree).host
+        return read_host(tree, totals=totals()).host
 
     changes = VersionChanges(dict(record.versions) if record else {})
     sampler = Sampler(read, placement.sample_s, placement.metrics, changes)

@@ -18,7 +18,7 @@ from shotclock.placement.components import (
     read_record,
     write_record,
 )
-from shotclock.placement.topology import Choice, Edge, Endpoint, Topology, read_host
+from shotclock.placement.topology import Choice, Edge, Endpoint, Topology, ask_torch, read_host
 from shotclock.placement.tree import Tree
 from shotclock.placement.values import Absent, describe
 from shotclock.settings import Settings
@@ -58,7 +58,7 @@ def read_view(settings: Settings, root: Path) -> View:
     if not root.is_dir():
         raise SettingsError(f"--root {root}: is not a folder; name one that holds a machine's sys and proc")
     tree = Tree(root)
-    view = read_host(tree)
+    view = read_host(tree, totals=ask_torch(tree))
     host = view.host
     provider = settings.quantum.provider
     emulated = EMULATED.get(provider, Absent("it is a user's provider"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shotclock.domain.plural import count
-from shotclock.placement.accelerators import amdsmi
+from shotclock.placement.accelerators import amdsmi, nvidia
 from shotclock.placement.accelerators.amdsmi import Library
 from shotclock.placement.accelerators.discover import read_accelerators
 from shotclock.placement.accelerators.pci import list_functions
@@ -19,7 +19,7 @@ from shotclock.placement.fabrics.rdma import RdmaDevice
 from shotclock.placement.fabrics.ualink import UALink
 from shotclock.placement.fabrics.xgmi import Hive
 from shotclock.placement.same_host import Capability
-from shotclock.placement.tree import Tree
+from shotclock.placement.tree import MOST_READS, Tree
 from shotclock.placement.values import Absent, Text, is_known, or_else
 
 FabricDevice = Hive | UALink | CxlMemory | RdmaDevice | PcieLink
@@ -146,13 +146,19 @@ class HostView:
     problems: tuple[str, ...]
 
 
-def read_host(tree: Tree, libraries: dict[str, Library] | Absent | None = None) -> HostView:
+def read_host(
+    tree: Tree,
+    libraries: dict[str, Library] | Absent | None = None,
+    totals: dict[str, int] | Absent = nvidia.BY_TORCH,
+) -> HostView:
     """The host of the tree.
 
     libraries: what amdsmi answered; by default it is asked where the tree is this machine, with AMD devices.
+    totals: what torch answered about NVIDIA devices, in a child process.
     """
+    tree.begin_pass()
     functions = list_functions(tree)
-    accelerators = read_accelerators(tree)
+    accelerators = nvidia.join(read_accelerators(tree), totals)
     has_amd = any(function.vendor == "AMD" for function in functions)
     if libraries is None:
         asks = has_amd and tree.is_this_machine
@@ -177,7 +183,17 @@ def read_host(tree: Tree, libraries: dict[str, Library] | Absent | None = None) 
         ),
         read_components(tree, tuple(devices.values()), networks, memories),
     )
-    return HostView(host, tuple(_find_problems(host, libraries)))
+    problems = tuple(_find_problems(host, libraries))
+    if tree.is_exhausted:
+        problems = (f"only {MOST_READS:,} files of this tree were read; the others are absent", *problems)
+    return HostView(host, problems)
+
+
+def ask_torch(tree: Tree) -> dict[str, int] | Absent:
+    """Where the tree is this machine with NVIDIA devices; takes seconds."""
+    if not tree.is_this_machine or all(each.vendor != "NVIDIA" for each in list_functions(tree)):
+        return nvidia.BY_TORCH
+    return nvidia.ask_torch()
 
 
 def _explain_accelerators(

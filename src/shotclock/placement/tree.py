@@ -28,6 +28,8 @@ MOST_NAMES = 16_384
 """Entries of one folder that are looked at: a node of 64 partitions has 64 links, /sys/module about 300."""
 MOST_STUCK = 4
 """Reads that did not end in time, after which the tree is not read any more: each holds a thread."""
+MOST_READS = 20_000
+"""In one pass over a host: 64 partitions with their links need 5,000, and links may multiply a folder."""
 WAIT_S = 2.0
 
 
@@ -47,12 +49,22 @@ class Tree:
         self.root = Path(os.path.realpath(root))
         self._wait_s = wait_s
         self._stuck = 0
+        self._reads = 0
         self._requests: SimpleQueue[_Request | None] | None = None
 
     @property
     def is_this_machine(self) -> bool:
         """Whether the tree is the file system of the machine that reads it."""
         return self.root == Path("/")
+
+    def begin_pass(self) -> None:
+        """Allows as many reads again."""
+        self._reads = 0
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether this pass has read all that it may, so that the rest is absent."""
+        return self._reads >= MOST_READS
 
     def text(self, path: str) -> Text:
         """What the file says, without surrounding white space; absent where its value means unknown."""
@@ -91,6 +103,9 @@ class Tree:
 
     def _ask(self, path: str, work: Callable[[], Value]) -> Value | Absent:
         """The work's result or the reason without one; it runs in a thread that is abandoned if it hangs."""
+        if self.is_exhausted:
+            return Absent(f"/{path}: was not read, because {MOST_READS} other files were")
+        self._reads += 1
         if self._stuck >= MOST_STUCK:
             return Absent(f"/{path}: was not read, because {MOST_STUCK} earlier reads did not end")
         if self._requests is None:

@@ -5,9 +5,7 @@ The build on the package index is unofficial and lacks fabric calls; a host with
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from shotclock.placement.accelerators import amdsmi_probe
+from shotclock.placement.accelerators.child import parse_document, run_script
 from shotclock.placement.accelerators.record import Accelerator, Device, ErrorCount, Link
 from shotclock.placement.values import (
     Absent,
@@ -76,37 +75,19 @@ class Library:
 
 
 def ask_library(python: str = sys.executable, wait_s: float = WAIT_S) -> dict[str, Library] | Absent:
-    """By PCI address; a child that does not end in time is killed, and not waited for any longer."""
-    script = Path(amdsmi_probe.__file__)
-    child = subprocess.Popen(  # noqa: S603 - our script
-        [python, "-P", str(script)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        start_new_session=True,
-    )
-    try:
-        output, _ = child.communicate(timeout=wait_s)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        if child.stdout is not None:
-            child.stdout.close()
-        return Absent(f"amdsmi did not answer within {wait_s:g} s")
-    return parse_answer(output)
+    """By PCI address."""
+    output = run_script(Path(amdsmi_probe.__file__), "amdsmi", wait_s, python)
+    return output if isinstance(output, Absent) else parse_answer(output)
 
 
 def parse_answer(output: bytes) -> dict[str, Library] | Absent:
-    """The child's document."""
-    try:
-        document = json.loads(output)
-        if "devices" not in document:
-            return Absent(str(document["because"]))
-        version = str(document["version"])
-        libraries = (Library(version, answers) for answers in document["devices"])
-        return {str(library.value("address")).lower(): library for library in libraries}
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return Absent("amdsmi: the child process did not write its document")
+    """The child's document; a GPU without an address is left out."""
+    document = parse_document(output, "amdsmi")
+    if isinstance(document, Absent):
+        return document
+    libraries = [Library(str(document["version"]), answers) for answers in document["devices"]]
+    addresses = [(library.text("address"), library) for library in libraries]
+    return {address.lower(): library for address, library in addresses if not isinstance(address, Absent)}
 
 
 def join(accelerators: Sequence[Accelerator], libraries: Mapping[str, Library]) -> tuple[Accelerator, ...]:
