@@ -110,7 +110,18 @@ class Up:
     collector: Collector
 
     def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [
+            json.loads(line) for line in self.log.read_text().splitlines(keepends=True) if line[-1] == "\n"
+        ]
+
+    def wait_for_records(self, number: int, **fields: str) -> list[dict[str, Any]]:
+        """The records with these fields once there are so many: a thread of the service writes them."""
+        for _ in range(6_000):  # only a hang takes ten minutes
+            matching = [record for record in self.records() if fields.items() <= record.items()]
+            if len(matching) >= number:
+                return matching
+            time.sleep(0.1)
+        raise AssertionError(f"fewer than {number} records with {fields}")
 
     @property
     def target(self) -> str:
@@ -311,7 +322,7 @@ def test_a_trainers_call_is_solved_emulated_and_counted(up: Up) -> None:
     assert outcome.provenance.emulated
     assert outcome.provenance.provider == "emulated"
     assert outcome.samples.pool.shape[1] == N
-    of_call = [record for record in up.records() if record.get("request_id") == "r1"]
+    of_call = up.wait_for_records(2, request_id="r1")
     assert [record["message"] for record in of_call] == ["call accepted", "call ended done"]
     assert {(record["caller"], record["level"]) for record in of_call} == {(TRAINER, "debug")}
     counter = ("shotclock_calls_total", "done")
@@ -481,7 +492,7 @@ def test_an_operator_drains_and_resumes_it(up: Up, verb: Verb) -> None:
     assert verb("resume") == f"{up.target} is ready\n"
     assert up.get("/readyz") == (200, "ok\n")
     assert isinstance(up.solve(make_subproblem(4), up.trainer), Done)
-    audited = [record for record in up.records() if record.get("caller") == OPERATOR]
+    audited = up.wait_for_records(3, caller=OPERATOR)
     assert [record["message"] for record in audited] == ["drain", "drained", "resume"]
     assert audited[0]["budget_s"] == pytest.approx(5, abs=1)
     overview = json.loads(up.get("/")[1])
@@ -509,6 +520,7 @@ def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -
         asyncio.run(up.set_flag(up.trainer, "quantum_path", "off"))
     with pytest.raises(SettingsError, match="shots must be any, or a number"):
         asyncio.run(up.set_flag(up.operator, "shots", "0"))
+    up.wait_for_records(1, message="set_flag refused")  # the last of them
     audited = [record for record in up.records() if record["logger"] == "shotclock.audit"][-4:]
     assert [(record["message"], record["caller"]) for record in audited] == [
         *[("set_flag", OPERATOR)] * 2,
