@@ -172,11 +172,12 @@ async def open_mtls_loopback(
     limits: ServiceLimits = SERVICE,
     connections: ConnectionLimits = CONNECTIONS,
     policy: Policy = POLICY,
+    document: Callable[[], str] = str,
 ) -> AsyncIterator[Loopback]:
     """Everything up, and down again."""
     dispatcher, operations = ScriptedDispatcher(), ScriptedOperations()
     tls = ServerTls(site.issue(SERVER), policy)
-    server = await serve(dispatcher, operations, "127.0.0.1:0", tls, limits, connections)
+    server = await serve(dispatcher, operations, "127.0.0.1:0", tls, limits, connections, document=document)
     system = Loopback(site, server, dispatcher, operations)
     try:
         yield system

@@ -17,16 +17,19 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from certificates import OPERATOR, PROBE, TRAINER, Site
 from mtls_loopback import (
     LONG_NS,
+    READY,
     SERVICE,
     Loopback,
     ScriptedDispatcher,
     make_subproblem,
     never,
+    open_mtls_loopback,
     run_loopback,
     secure,
     status_of,
     zeros,
 )
+from overviews import ILL
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, MachineError, SettingsError, SubproblemError
@@ -47,6 +50,7 @@ from shotclock.domain.outcome import (
     Shed,
     Winner,
 )
+from shotclock.domain.overview import to_json
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
@@ -429,3 +433,18 @@ def test_closing_waits_for_the_calls_in_flight(site: Site) -> None:
         await closing
 
     run_loopback(site, work)
+
+
+def test_an_operator_reads_the_overview_and_others_the_status(site: Site) -> None:
+    documents = iter(["", to_json(ILL), to_json(ILL).replace('"waiting": 412', '"waiting": null')])
+
+    async def main() -> None:
+        async with open_mtls_loopback(site, document=lambda: next(documents)) as system:
+            operator = system.operator()
+            assert await operator.describe() == READY  # a server without an overview
+            assert await operator.describe() == ILL
+            with pytest.raises(MachineError, match="cannot be read at waiting; is it of another version"):
+                await operator.describe()
+            assert await GrpcOperations(system.channels(TRAINER)).describe() == READY
+
+    asyncio.run(main())

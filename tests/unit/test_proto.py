@@ -56,6 +56,8 @@ PINNED = {
     "RoundTrips": "endpoint p50_ms p95_ms n age_s",
     "ProbeRequest": "",
     "WatchRequest": "",
+    "DescribeRequest": "",
+    "Description": "json",
     "DrainRequest": "budget_ns",
     "Drained": "finished handed_back",
     "ResumeRequest": "",

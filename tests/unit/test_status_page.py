@@ -11,17 +11,19 @@ from html import unescape
 
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import TypeAdapter
 
 from overviews import HOSTILE, ILL, NOW, WELL
 from shotclock.domain.outcome import REJECTION_LIMITS
-from shotclock.domain.overview import RecentCalls
+from shotclock.domain.overview import Overview, RecentCalls, to_json
 from shotclock.domain.status import BreakerState, Phase
 from shotclock.runtime.http_connections import Connections, HttpLimits
 from shotclock.runtime.http_server import listen, serve
 from shotclock.telemetry.amounts import show_instant, show_share, show_span
 from shotclock.telemetry.page import page
 from shotclock.telemetry.problems import find_problems, show_title
-from shotclock.telemetry.sections import LIMITS, tiles
+from shotclock.telemetry.sections import LIMITS, sections, tiles
+from shotclock.telemetry.text import show_text
 from shotclock.telemetry.web import application, find_reasons
 
 
@@ -127,3 +129,28 @@ def test_readiness_fails_with_every_reason() -> None:
         *("templates are being compiled", "expired", "no workers"),
     )
     assert [len(find_reasons(phase, ())) for phase in Phase] == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("overview", [WELL, ILL], ids=["well", "ill"])
+def test_the_terminal_gets_the_same_within_80_columns(overview: Overview) -> None:
+    lines = show_text(overview, "qpu.example.org:7443").splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == f"qpu.example.org:7443 is ready: {overview.provider} provider" + (
+        " (EMULATED), breaker closed" if overview is WELL else ", breaker half open"
+    )
+    assert len([line for line in lines if line.startswith("! ")]) == len(find_problems(overview))
+    titles = [section.title for section in sections(overview)]
+    assert [line for line in lines if line in titles] == titles
+    if overview is WELL:
+        assert "  vision-train  2,400       0     0       40  97.9 %  35 ms   110 ms   180 ms" in lines
+        assert "  nlp-train        60       0     0        0  83.3 %  41 ms  too few  too few" in lines
+
+
+def test_what_controls_a_terminal_is_shown_as_an_escape() -> None:
+    hostile = replace(WELL, callers=(replace(WELL.everybody, caller="a\x1b]0;b\x07\x9b2J"),))
+    assert not [line for line in show_text(hostile, "x:1").splitlines() if not line.isprintable()]
+
+
+def test_an_overview_comes_back_from_its_document() -> None:
+    assert TypeAdapter(Overview).validate_json(to_json(ILL)) == ILL
+    assert TypeAdapter(Overview).validate_json(to_json(WELL)) == WELL

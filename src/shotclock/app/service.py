@@ -24,7 +24,7 @@ from shotclock.app.traces import do_nothing, open_tracer
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ProviderError, SettingsError
-from shotclock.domain.overview import CertificateDates
+from shotclock.domain.overview import CertificateDates, to_json
 from shotclock.domain.ports import Provider
 from shotclock.domain.status import Drained, Status
 from shotclock.emulator import profile as profiles
@@ -224,6 +224,7 @@ class Service:
                 _grpc_limits(serve),
                 recorder.record_report,
                 open_rollout(flags, host.threads),
+                lambda: to_json(overview.read()),
                 traced=tracer is not None,
                 read_host=report.read,
             )

@@ -72,11 +72,17 @@ def status(
     """Show the state of a running orchestrator."""
 
     async def ask(operations: GrpcOperations) -> None:
-        report = await operations.status()
+        from shotclock.domain.overview import Overview  # noqa: PLC0415 - `--help` must not wait for them
+        from shotclock.telemetry.text import show_text  # noqa: PLC0415
+
+        report = await operations.describe()
         for warning in report.warnings:
             typer.echo(f"warning: {target}: {warning}", err=True)
         if json:
             typer.echo(json_text.dumps(asdict(report)))
+            return
+        if isinstance(report, Overview):
+            typer.echo(show_text(report, target), nl=False)
             return
         emulated = " (EMULATED)" if report.emulated else ""
         typer.echo(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from shotclock.domain.ledger import JobRecord
@@ -134,6 +135,11 @@ class Overview(Status):
     parked: tuple[JobRecord, ...] = ()
     certificate: CertificateDates | None = None
     events: tuple[Event, ...] = ()
+
+
+def to_json(overview: Overview) -> str:
+    """The document of the status, the same over HTTP and gRPC."""
+    return json.dumps(asdict(overview), allow_nan=False)
 
 
 def extend(status: Status, **surroundings: Any) -> Overview:

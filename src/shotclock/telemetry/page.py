@@ -16,8 +16,8 @@ from shotclock.telemetry.problems import find_problems, show_title
 from shotclock.telemetry.recent import INTERVAL_S
 from shotclock.telemetry.sections import Cell, Section, Tile, sections, tiles
 
-NUMBERS, WIDE = frozenset({"callers"}), frozenset({"callers", "refusals", "events"})
-"""Sections with columns of numbers; those as wide as the page."""
+WIDE = frozenset({"callers", "refusals", "events"})
+"""Sections as wide as the page."""
 
 CHART_WIDTH, CHART_HEIGHT = 300, 56
 KINDS = (
@@ -115,7 +115,7 @@ def _section(section: Section) -> str:
     return (
         f'<section aria-labelledby="{name}-title">'
         f'<h2 id="{name}-title" data-part>{escape(section.title)}</h2>'
-        f'<div id="{name}" data-part{scroll if name in NUMBERS else ""}>{_table(section)}</div>'
+        f'<div id="{name}" data-part{scroll if section.has_numbers else ""}>{_table(section)}</div>'
         f'<p id="{name}-note" class="note" data-part>{escape(note)}</p></section>'
     )
 
@@ -130,7 +130,7 @@ def _table(section: Section) -> str:
         + "</tr>\n"
         for row in section.rows
     )
-    kind = "numbers" if section.name in NUMBERS else "rows" if section.columns else "facts"
+    kind = "numbers" if section.has_numbers else "rows" if section.columns else "facts"
     return (
         f'<table class="{kind}" aria-labelledby="{section.name}-title">'
         f"{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{rows}</tbody></table>"

@@ -57,6 +57,7 @@ class Section:
     rows: as many cells each.
     empty: what is said without rows.
     note: how to read it, "" where that is plain.
+    has_numbers: whether all columns but the first are numbers.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Section:
     rows: tuple[tuple[Cell, ...], ...]
     empty: str = ""
     note: str = ""
+    has_numbers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,7 @@ def _callers(overview: Overview) -> Section:
         f"no calls in {window}",
         "missed: no answer by the deadline; late: the same as the client reported it; QPU: answered in time "
         "with new samples; percentiles: of all calls, refused ones included, 11, 130 and 662 at least.",
+        has_numbers=True,
     )
 
 

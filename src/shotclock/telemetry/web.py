@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from shotclock.domain.overview import Overview
+from shotclock.domain.overview import Overview, to_json
 from shotclock.domain.status import Phase
 from shotclock.telemetry.exposition import Exposition
 from shotclock.telemetry.page import page, policy
@@ -65,7 +64,7 @@ def application(
             return HTMLResponse(
                 page(overview(), nonce), headers=HEADERS | {"Content-Security-Policy": policy(nonce)}
             )
-        return JSONResponse(asdict(overview()), headers=HEADERS)
+        return Response(to_json(overview()), headers=HEADERS, media_type="application/json")
 
     async def lead_to_status(_: Request) -> Response:
         return RedirectResponse("status")

@@ -83,6 +83,7 @@ class ChannelLane:
                 methods.DRAIN,
                 methods.RESUME,
                 methods.SET_FLAG,
+                methods.DESCRIBE,
             )
         }
         self.watch = channel.unary_stream(methods.WATCH, request_serializer=_serialize)

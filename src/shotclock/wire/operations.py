@@ -11,10 +11,12 @@ from contextlib import aclosing
 from typing import Any
 
 import grpc
+from pydantic import TypeAdapter, ValidationError
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.overview import Overview
 from shotclock.domain.status import Drained, Status
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
@@ -25,6 +27,10 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 
 ANSWER_S = 5.0
 """How long an answer may take; a drain's comes this long after its budget at the latest."""
+
+
+class NotPermittedError(MachineError):
+    """The caller may not call the method, or the server does not have it."""
 
 
 class GrpcOperations:
@@ -39,6 +45,23 @@ class GrpcOperations:
             async for status in statuses:
                 return status
         raise self._silent()
+
+    async def describe(self) -> Overview | Status:
+        """The overview; where this caller may not read it, or the server has none, the status."""
+        try:
+            reply = await self._call(methods.DESCRIBE, pb.DescribeRequest(), ANSWER_S)
+        except NotPermittedError:
+            return await self.status()
+        document = parse(pb.Description, reply).json
+        if not document:
+            return await self.status()
+        try:
+            return TypeAdapter(Overview).validate_json(document)
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors()[0]["loc"]))
+            raise MachineError(
+                f"{self._channels.target}: its status cannot be read at {place}; is it of another version?"
+            ) from error
 
     async def watch(self, for_s: float) -> AsyncGenerator[Status, None]:
         """How it is now, then at each change, for so long."""
@@ -94,6 +117,8 @@ class GrpcOperations:
         match error.code():
             case grpc.StatusCode.INVALID_ARGUMENT:
                 return SettingsError(f"{self._channels.target}: {error.details()}")
+            case grpc.StatusCode.PERMISSION_DENIED | grpc.StatusCode.UNIMPLEMENTED:
+                return NotPermittedError(f"{self._channels.target}: {error.details()}")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return self._silent()
             case grpc.StatusCode.UNAVAILABLE:

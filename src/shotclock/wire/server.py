@@ -145,6 +145,7 @@ async def serve(
     connections: ConnectionLimits = ConnectionLimits(),
     on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
     rollout: Rollout = NO_ROLLOUT,
+    document: Callable[[], str] = str,
     *,
     traced: bool = False,
     read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
@@ -155,6 +156,7 @@ async def serve(
     rollout: makes the changes of flags that operators request.
     traced: whether the dispatcher gets the traces that callers say their calls are part of.
     read_host: the state of this host, and the endpoint of its QPU, for callers that choose among hosts.
+    document: the JSON document of the status page, "" without one.
 
     Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
     is invalid, or is not loopback and TLS is off.
@@ -173,6 +175,7 @@ async def serve(
         _namer(security),
         on_report,
         rollout,
+        document,
         traced=traced,
         read_host=read_host,
     )

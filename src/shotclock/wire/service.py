@@ -132,6 +132,7 @@ class Service:
         name_caller: Callable[[str, Any], str] = name_nobody,
         on_report: Callable[[ClientOutcomes, str], None] = ignore_report,
         rollout: Rollout = NO_ROLLOUT,
+        document: Callable[[], str] = str,
         *,
         traced: bool = False,
         read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
@@ -145,6 +146,7 @@ class Service:
         self._rollout = rollout
         self._traced = traced
         self._read_host = read_host
+        self._document = document
         self._reports = ReportReader()
         self._ending = asyncio.Event()
         self._turns = ReadTurns(limits.callers)
@@ -165,6 +167,7 @@ class Service:
             methods.DRAIN: (self._drain, limits.request_bytes),
             methods.RESUME: (self._resume, limits.request_bytes),
             methods.SET_FLAG: (self._set_flag, limits.request_bytes),
+            methods.DESCRIBE: (self._describe, limits.request_bytes),
         }
         table = {
             _short(method): grpc.stream_unary_rpc_method_handler(
@@ -307,6 +310,12 @@ class Service:
         audit.info("resume", extra={"caller": caller or UNNAMED})
         self._operations.resume()
         return encode_status(self._status())
+
+    async def _describe(self, payload: bytes, context: Any, caller: str) -> pb.Description:
+        del caller
+        effective_budget_ns(methods.DESCRIBE, 0, context.time_remaining())
+        parse(pb.DescribeRequest, payload)
+        return pb.Description(json=self._document())
 
     async def _set_flag(self, payload: bytes, context: Any, caller: str) -> pb.Status:
         effective_budget_ns(methods.SET_FLAG, 0, context.time_remaining())

@@ -465,6 +465,16 @@ class ResumeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class DescribeRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Description(_message.Message):
+    __slots__ = ("json",)
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    json: str
+    def __init__(self, json: _Optional[str] = ...) -> None: ...
+
 class SetFlagRequest(_message.Message):
     __slots__ = ("flag", "setting")
     FLAG_FIELD_NUMBER: _ClassVar[int]
