@@ -95,9 +95,13 @@ def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
 
 
 def test_every_word_of_a_request_has_its_place(compiled: FileDescriptorProto) -> None:
-    # the service takes the caller from its certificate, never from a message
-    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller"} | {"n", "crc32c", "report"}
-    source = names(CircuitSpec) - {"source", "caller"} | {"openqasm3", "qpy", "crc32c", "report"}
+    # the service takes the caller from its certificate, never from a message, and the trace from metadata
+    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller", "trace"} | {
+        "n",
+        "crc32c",
+        "report",
+    }
+    source = names(CircuitSpec) - {"source", "caller", "trace"} | {"openqasm3", "qpy", "crc32c", "report"}
     assert fields(compiled, "CircuitSpec") == source
 
 
