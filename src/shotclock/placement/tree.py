@@ -12,12 +12,10 @@ import stat
 import threading
 import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from shotclock.placement.values import Absent, Integer, Text, Value, parse_integer, parse_text
@@ -27,16 +25,24 @@ MOST_BYTES = 1 << 16
 MOST_NAMES = 16_384
 """Entries of one folder that are looked at: a node of 64 partitions has 64 links, /sys/module about 300."""
 MOST_STUCK = 4
-"""Reads that did not end in time, after which the tree is not read any more: each holds a thread."""
+"""Reads that have not ended yet, while which the tree is not read any more: each holds a thread."""
 MOST_READS = 20_000
 """In one pass over a host: 64 partitions with their links need 5,000, and links may multiply a folder."""
-WAIT_S = 2.0
+WAIT_S = 5.0
 
 
-@dataclass(slots=True)
-class _Request:
-    work: Callable[[], Any]
-    answer: Future[Any]
+class _Reader:
+    """A thread that works until it is given None. Queues, because futures cost more than the reads."""
+
+    def __init__(self) -> None:
+        self.requests: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
+        self.answers: SimpleQueue[Any] = SimpleQueue()
+        self.thread = threading.Thread(target=_serve, args=(self.requests, self.answers), daemon=True)
+        self.thread.start()
+
+    def end(self) -> None:
+        """Lets the thread end, once its work does."""
+        self.requests.put(None)
 
 
 class Tree:
@@ -46,11 +52,13 @@ class Tree:
     """
 
     def __init__(self, root: Path = Path("/"), wait_s: float = WAIT_S) -> None:
-        self.root = Path(os.path.realpath(root))
+        self._top = os.path.realpath(root)
+        self._inside = self._top.rstrip("/") + "/"
+        self.root = Path(self._top)
         self._wait_s = wait_s
-        self._stuck = 0
+        self._stuck: list[threading.Thread] = []
         self._reads = 0
-        self._requests: SimpleQueue[_Request | None] | None = None
+        self._reader: _Reader | None = None
 
     @property
     def is_this_machine(self) -> bool:
@@ -88,7 +96,7 @@ class Tree:
 
     def resolve(self, path: str) -> Text:
         """Where the path leads, relative to the root, through links that stay in the tree."""
-        return self._ask(path, lambda: os.path.relpath(self._resolve(path), self.root))
+        return self._ask(path, lambda: self._resolve(path).removeprefix(self._inside))
 
     def has(self, path: str) -> bool:
         """Whether the path leads to a file or a folder of the tree."""
@@ -96,8 +104,8 @@ class Tree:
 
     def _resolve(self, path: str) -> str:
         """Raises OSError, also where a link leaves the tree or leads to itself."""
-        resolved = os.path.realpath(self.root / path, strict=True)
-        if not Path(resolved).is_relative_to(self.root):
+        resolved = os.path.realpath(f"{self._inside}{path}", strict=True)
+        if resolved != self._top and not resolved.startswith(self._inside):
             raise OSError(0, "is a link that leaves the tree")
         return resolved
 
@@ -106,21 +114,21 @@ class Tree:
         if self.is_exhausted:
             return Absent(f"/{path}: was not read, because {MOST_READS} other files were")
         self._reads += 1
-        if self._stuck >= MOST_STUCK:
-            return Absent(f"/{path}: was not read, because {MOST_STUCK} earlier reads did not end")
-        if self._requests is None:
-            self._requests = SimpleQueue()
-            threading.Thread(target=_serve, args=(self._requests,), daemon=True).start()
-            weakref.finalize(self, self._requests.put, None)
-        answer: Future[Value | Absent] = Future()
-        self._requests.put(_Request(partial(_attempt, path, work), answer))
+        self._stuck = [thread for thread in self._stuck if thread.is_alive()]
+        if len(self._stuck) >= MOST_STUCK:
+            return Absent(f"/{path}: was not read, because {MOST_STUCK} earlier reads have not ended")
+        if self._reader is None:
+            self._reader = _Reader()
+            weakref.finalize(self, self._reader.end)
+        self._reader.requests.put(partial(_attempt, path, work))
         try:
-            return answer.result(self._wait_s)
-        except TimeoutError:
-            self._requests.put(None)
-            self._requests = None
-            self._stuck += 1
+            answer: Value | Absent = self._reader.answers.get(timeout=self._wait_s)
+        except Empty:
+            self._reader.end()
+            self._stuck.append(self._reader.thread)
+            self._reader = None
             return Absent(f"/{path}: did not answer within {self._wait_s:g} s")
+        return answer
 
 
 def _attempt(path: str, work: Callable[[], Value]) -> Value | Absent:
@@ -133,11 +141,11 @@ def _attempt(path: str, work: Callable[[], Value]) -> Value | Absent:
         return Absent(f"/{path}: {error}")
 
 
-def _serve(requests: SimpleQueue[_Request | None]) -> None:
+def _serve(requests: SimpleQueue[Callable[[], Any] | None], answers: SimpleQueue[Any]) -> None:
     """Answers until the tree is gone or stops waiting."""
-    while (request := requests.get()) is not None:
-        request.answer.set_result(request.work())
-        del request  # it refers to the tree, which is to be collected
+    while (work := requests.get()) is not None:
+        answers.put(work())
+        del work  # it refers to the tree, which is to be collected
 
 
 def _read(resolved: str) -> str:
