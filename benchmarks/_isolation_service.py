@@ -86,7 +86,7 @@ def serving(site: Site, names: tuple[str, ...]) -> Iterator[Running]:
     files, config = site.issue(SERVER), site.folder / "serve.toml"
     config.write_text(
         f"""[quantum]
-profile = "{_write_profile(site.folder)}"
+profile = "{write_profile(site.folder)}"
 [circuits]
 template_store = "{site.folder / "templates"}"
 [serve]
@@ -113,7 +113,7 @@ drain_s = {DRAIN_S}
             process.communicate()
 
 
-def _write_profile(folder: Path) -> Path:
+def write_profile(folder: Path) -> Path:
     """The profile `colocated` without its tails: each wait is the median.
 
     One job in a thousand waits 140 ms or longer in that profile, and delays about ten calls: in 750 calls,
