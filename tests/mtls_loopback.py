@@ -15,7 +15,9 @@ import numpy as np
 from certificates import OPERATOR, PROBE, SERVER, TRAINER, Site
 from harness import random_subproblem
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.canary import CanaryRequest
 from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.flags import FlagChange
 from shotclock.domain.outcome import (
     Answer,
     CircuitOutcome,
@@ -127,6 +129,27 @@ class ScriptedOperations:
         self.now = replace(self.now, phase=Phase.READY)
 
 
+@dataclass
+class ScriptedRollout:
+    """Implements Rollout: remembers what it was asked."""
+
+    canaries: list[tuple[CanaryRequest, str]] = field(default_factory=list)
+    aborted_by: list[str] = field(default_factory=list)
+    values: list[tuple[str, str, float, str]] = field(default_factory=list)
+
+    async def set_flag(self, flag: str, setting: str) -> FlagChange:
+        return FlagChange(flag, "on", setting)
+
+    async def start_canary(self, request: CanaryRequest, caller: str) -> None:
+        self.canaries.append((request, caller))
+
+    async def abort_canary(self, caller: str) -> None:
+        self.aborted_by.append(caller)
+
+    async def record_validation(self, run: str, kernel: str, value: float, caller: str) -> None:
+        self.values.append((run, kernel, value, caller))
+
+
 async def never(work: Subproblem | CircuitSpec) -> Outcome:
     await asyncio.Event().wait()
     raise AssertionError(work)
@@ -140,6 +163,7 @@ class Loopback:
     server: Server
     dispatcher: ScriptedDispatcher
     operations: ScriptedOperations
+    rollout: ScriptedRollout
     _open: list[Channels] = field(default_factory=list)
 
     @property
@@ -177,8 +201,11 @@ async def open_mtls_loopback(
     """Everything up, and down again."""
     dispatcher, operations = ScriptedDispatcher(), ScriptedOperations()
     tls = ServerTls(site.issue(SERVER), policy)
-    server = await serve(dispatcher, operations, "127.0.0.1:0", tls, limits, connections, document=document)
-    system = Loopback(site, server, dispatcher, operations)
+    rollout = ScriptedRollout()
+    server = await serve(
+        dispatcher, operations, "127.0.0.1:0", tls, limits, connections, rollout=rollout, document=document
+    )
+    system = Loopback(site, server, dispatcher, operations, rollout)
     try:
         yield system
     finally:

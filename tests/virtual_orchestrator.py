@@ -14,7 +14,7 @@ from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples, Template
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import Answer, Outcome
-from shotclock.domain.ports import Ledger, Offload
+from shotclock.domain.ports import Flags, Ledger, Offload
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.domain.trace_context import TraceContext
@@ -89,6 +89,7 @@ class System:
         offload: Offload = INLINE,
         quota: CallerQuota = DEFAULT_QUOTA,
         tracer: Tracer | None = None,
+        rollout: Flags | None = None,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
@@ -138,7 +139,7 @@ class System:
                 seed_policy="shared" if results else "fresh",
                 quota=quota,
             ),
-            flags=self.flags,
+            flags=self.flags if rollout is None else rollout,
             recorder=recorder,
             batch=BatchPolicy(batch_limit, round(batch_age_ms * NS_PER_MS), protected),
             results=ResultCache(results),

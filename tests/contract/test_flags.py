@@ -21,16 +21,18 @@ from shotclock.domain.outcome import Degraded, Done, Outcome, Rejection, Shed
 from shotclock.domain.ports import Clock, Flags, Rollout
 from shotclock.orchestrator.answers import Fallback
 from shotclock.providers.scripted import Reply
+from shotclock.rollout.canary_control import CanaryControl
 from shotclock.rollout.file_rollout import FileRollout
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.rollout.flag_edit import describe_flags, edit_file, read_file
 from shotclock.rollout.flag_file import FlagFile
 from shotclock.runtime.loop_thread import SystemClock
-from shotclock.settings import ServeSettings
+from shotclock.settings import ServeSettings, Settings
 from shotclock.wire.rollout import NO_ROLLOUT
 from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
 
 SYSTEM_CLOCK = SystemClock()
+NOWHERE = Path("no such folder/flags.canary.json")
 CALL = FlagRequest.of("qat_flip-1", "qat_flip", "trainer")
 
 
@@ -49,6 +51,16 @@ def open_file(path: Path, content: str, clock: Clock = SYSTEM_CLOCK) -> tuple[Fl
     return FlagFile(path, counts, counts.troubles.append, clock), counts
 
 
+def make_rollout(flags: FlagFile, path: Path = NOWHERE) -> FileRollout:
+    canary = CanaryControl(flags, path, Inline(), 200, print)
+    return FileRollout(flags, canary, Inline())
+
+
+def open_with(serve: ServeSettings, counts: Counts) -> FixedFlags | FileRollout:
+    settings = Settings(serve=serve)
+    return open_flags(settings, counts, counts.troubles.append, SYSTEM_CLOCK, Inline())
+
+
 def make_fixed(path: Path, decision: FlagDecision) -> Flags:
     del path
     return FixedFlags(decision)
@@ -58,7 +70,7 @@ def make_from_file(path: Path, decision: FlagDecision) -> Flags:
     flags = {"quantum_path": make_switch(on=not decision.kept_by)}
     if decision.most_shots != ANY_SHOTS:
         flags["shots"] = make_shots(decision.most_shots)
-    return open_file(path / "flags.json", make_file(**flags))[0]
+    return make_rollout(open_file(path / "flags.json", make_file(**flags))[0])
 
 
 @pytest.mark.parametrize("make", [make_fixed, make_from_file])
@@ -128,11 +140,11 @@ def test_a_service_follows_its_file_within_a_second(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     path.write_text(make_file(quantum_path=make_switch()))
     counts = Counts()
-    flags = open_flags(ServeSettings(flags=str(path)), counts, counts.troubles.append, SYSTEM_CLOCK)
-    assert isinstance(flags, FlagFile)
+    flags = open_with(ServeSettings(flags=str(path)), counts)
+    assert isinstance(flags, FileRollout)
 
     async def work() -> tuple[str, str]:
-        following = asyncio.create_task(flags.keep_current(Inline()))
+        following = asyncio.create_task(flags.keep_current())
         await asyncio.sleep(10)
         before = flags.decide(CALL).kept_by
         path.write_text(make_file(quantum_path=make_switch(on=False)))
@@ -145,13 +157,10 @@ def test_a_service_follows_its_file_within_a_second(tmp_path: Path) -> None:
 
 def test_a_service_without_a_file_allows_every_call_and_refuses_a_bad_one(tmp_path: Path) -> None:
     counts = Counts()
-    assert (
-        open_flags(ServeSettings(), counts, counts.troubles.append, SYSTEM_CLOCK).decide(CALL)
-        == FlagDecision()
-    )
+    assert open_with(ServeSettings(), counts).decide(CALL) == FlagDecision()
     missing = tmp_path / "none.json"
     with pytest.raises(SettingsError, match=f"^serve.flags: {missing}: cannot be read"):
-        open_flags(ServeSettings(flags=str(missing)), counts, counts.troubles.append, SYSTEM_CLOCK)
+        open_with(ServeSettings(flags=str(missing)), counts)
 
 
 def test_a_report_has_the_settings_in_force_and_what_is_wrong_with_their_source(tmp_path: Path) -> None:
@@ -185,7 +194,7 @@ def test_a_report_has_the_settings_in_force_and_what_is_wrong_with_their_source(
 def test_a_flag_that_is_set_by_request_is_in_force_at_once_and_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     flags, counts = open_file(path, make_file(quantum_path=make_switch()))
-    rollout = FileRollout(flags, Inline())
+    rollout = make_rollout(flags)
 
     async def work() -> list[FlagChange]:
         changes = await asyncio.gather(
@@ -207,7 +216,7 @@ def test_a_flag_that_is_set_by_request_is_in_force_at_once_and_in_the_file(tmp_p
 def test_a_request_that_is_refused_changes_nothing(setting: str, tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     flags, _ = open_file(path, make_file(quantum_path=make_switch()))
-    rollouts: tuple[Rollout, ...] = (NO_ROLLOUT, FileRollout(flags, Inline()))
+    rollouts: tuple[Rollout, ...] = (NO_ROLLOUT, make_rollout(flags))
     for rollout in rollouts:
         with pytest.raises(SettingsError, match=r"^flags"):
             asyncio.run(rollout.set_flag("quantum_share", setting))

@@ -31,6 +31,7 @@ from mtls_loopback import (
 )
 from overviews import ILL
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.canary import CanaryRequest
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, MachineError, SettingsError, SubproblemError
 from shotclock.domain.outcome import (
@@ -312,6 +313,25 @@ def test_an_orchestrator_drains_and_resumes(site: Site) -> None:
         assert system.dispatcher.decisions == [("r0", Decision.APPLIED)]
         assert (await operator.resume()).phase is Phase.READY
         assert isinstance(await dispatcher.solve(make_subproblem()), Done)
+
+    run_loopback(site, work)
+
+
+def test_a_canary_and_a_validation_value_arrive_as_they_were(site: Site) -> None:
+    request = CanaryRequest(25, "keep", None, 200, 0.02, 0.03, 0.04, 0.5)
+
+    async def work(system: Loopback) -> None:
+        operator = system.operator()
+        await operator.start_canary(request)
+        await operator.start_canary(replace(request, slow_ms=80.0, on_pass="promote"))
+        await operator.abort_canary()
+        await system.trainer().report_validation("run7", "qat_flip", 0.25)
+        assert system.rollout.canaries == [
+            (request, OPERATOR),
+            (replace(request, slow_ms=80.0, on_pass="promote"), OPERATOR),
+        ]
+        assert system.rollout.aborted_by == [OPERATOR]
+        assert system.rollout.values == [("run7", "qat_flip", 0.25, TRAINER)]
 
     run_loopback(site, work)
 

@@ -455,7 +455,7 @@ Verb = Callable[..., str]
 def verb(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Verb:
     """Runs `shotclock VERB` as the operator; its stdout."""
 
-    def ran(name: str, *more: str) -> str:
+    def ran(name: str, *more: str, code: int = 0) -> str:
         files = up.operator
         identity: tuple[object, ...] = (
             "--certificate",
@@ -475,7 +475,7 @@ def verb(up: Up, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
         monkeypatch.setattr(sys, "argv", ["shotclock", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        assert ended.value.code in {0, None}
+        assert (ended.value.code or 0) == code
         return capsys.readouterr().out
 
     return ran
@@ -532,6 +532,41 @@ def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -
     ]
     assert [(record["from"], record["to"]) for record in audited[:2]] == [("on", "off"), ("off", "on")]
     assert json.loads(verb("status", "--json"))["flags"]["state"] == "ok"
+
+
+def test_a_planted_regression_is_rolled_back_and_its_calls_are_answered(up: Up, verb: Verb) -> None:
+    """Every QPU call takes longer than the limit, no classical answer does."""
+    assert verb("canary status") == "no canary\n"
+    verb("flags set", "quantum_share", "0")
+    start = ("--share", "50", "--minimum", "20", "--alpha", "0.05", "--slow-ms", "40")
+    assert f"canary of 50 % (before: 0), started by {OPERATOR}: running" in verb("canary start", *start)
+
+    async def ask() -> list[Outcome]:
+        dispatcher, outcomes = up.dispatcher(up.trainer), []
+        for seed in range(0, 120, 4):
+            calls = (dispatcher.solve(make_subproblem(100 + seed + place)) for place in range(4))
+            outcomes += await asyncio.gather(*calls)
+        await dispatcher.close()
+        return outcomes
+
+    kinds = {type(outcome) for outcome in asyncio.run(ask())}
+    for _ in range(600):  # it is judged once a second
+        if 'shotclock_canary_state{state="rolled_back"} 1.0' in up.get("/metrics")[1]:
+            break
+        time.sleep(0.1)
+    assert kinds == {Done, Degraded}, "each call had an answer"
+    report = json.loads(verb("canary status", "--json", code=99))
+    assert (report["phase"], report["previous"], report["on_pass"]) == ("rolled_back", "0", "promote")
+    assert report["reason"].startswith("more slow calls than the control")
+    assert json.loads(verb("flags get", "--json"))["quantum_share"] == "0"
+    up.wait_for_records(1, message="canary rolled_back")
+    audited = [record for record in up.records() if record["message"].startswith("canary")]
+    assert [(record["message"], record["caller"]) for record in audited] == [
+        ("canary start", OPERATOR),
+        ("canary rolled_back", OPERATOR),
+    ]
+    assert audited[1]["canary_calls"] >= 20
+    verb("flags set", "quantum_share", "on")
 
 
 def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unready_after(

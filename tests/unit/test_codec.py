@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shotclock.domain.canary import CanaryGroup, CanaryMeasure, CanaryPhase, CanaryReport
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, SubproblemError
 from shotclock.domain.flags import FlagReport, FlagState
@@ -141,6 +142,24 @@ unanswered = st.one_of(
 flag_reports = st.builds(
     FlagReport, st.dictionaries(words, words, max_size=6), st.sampled_from(FlagState), finite, words
 )
+optional = st.one_of(st.none(), finite)
+groups = st.builds(CanaryGroup, u63, u63, u63, u63, optional, u63, optional)
+measures = st.builds(CanaryMeasure, words, optional, optional, finite)
+canaries = st.builds(
+    CanaryReport,
+    st.sampled_from(CanaryPhase),
+    u32,
+    words,
+    words,
+    words,
+    finite,
+    words,
+    u63,
+    words,
+    groups,
+    groups,
+    st.lists(measures, max_size=3).map(tuple),
+)
 statuses = st.builds(
     Status,
     st.sampled_from(Phase),
@@ -155,6 +174,7 @@ statuses = st.builds(
     u63,
     st.lists(words, max_size=3).map(tuple),
     flag_reports,
+    canaries,
 )
 
 

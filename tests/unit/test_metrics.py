@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.canary import NO_CANARY, CanaryGroup, CanaryPhase, CanaryReport
 from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Shed
 from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.stages import Stage
@@ -18,6 +19,7 @@ from shotclock.domain.trace_context import TraceContext
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
 from shotclock.settings import ArmSettings, QuantumSettings, ServeSettings, Settings
+from shotclock.telemetry.canary_facts import CanaryFacts
 from shotclock.telemetry.exposition import Exposition
 from shotclock.telemetry.host_figures import HostFigures
 from shotclock.telemetry.metrics import NAMED_CLIENTS, STAGE_NAMES, Metrics, PrometheusRecorder
@@ -48,6 +50,7 @@ def test_the_page_documents_every_metric_and_no_other() -> None:
         lambda: pytest.fail("is not read"), 1.0, ("gpu", "fabric", "components"), VersionChanges({})
     )
     metrics.registry.register(HostFigures(sampler.families))
+    metrics.registry.register(CanaryFacts(lambda: NO_CANARY))
     assert documented == list_names(metrics)
 
 
@@ -96,6 +99,20 @@ def test_a_scrape_is_written_as_the_library_writes_it(accept: str) -> None:
 def stable(line: bytes) -> bytes:
     """A line without the number that differs at every look."""
     return line.rpartition(b" ")[0] if line.startswith(b"process_") else line
+
+
+def test_a_canary_has_its_state_and_the_calls_of_both_sides() -> None:
+    report = CanaryReport(CanaryPhase.RUNNING, canary=CanaryGroup(9, 1, 2, validation_values=3))
+    registry = CollectorRegistry()
+    registry.register(CanaryFacts(lambda: report))
+    value = registry.get_sample_value
+    assert [value("shotclock_canary_state", {"state": phase}) for phase in CanaryPhase] == [0, 1, 0, 0, 0, 0]
+    counts = [("canary", "all"), ("canary", "missed"), ("canary", "slow"), ("control", "all")]
+    assert [
+        value("shotclock_canary_calls", dict(zip(("group", "kind"), labels, strict=True)))
+        for labels in counts
+    ] == [9, 1, 2, 0]
+    assert value("shotclock_canary_validation_values", {"group": "canary"}) == 3
 
 
 def test_every_limit_has_a_series_from_the_start() -> None:

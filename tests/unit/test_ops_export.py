@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
+from shotclock.domain.canary import CanaryPhase, CanaryReport
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.ports import MoneyLeft
 from shotclock.ops.export import FILES, RUNBOOKS, export, read_files
+from shotclock.telemetry.canary_facts import CanaryFacts
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.telemetry.service_facts import ServiceFacts
 from shotclock.wire.certificates import is_open_to_others
@@ -151,6 +153,7 @@ def list_series() -> dict[str, list[dict[str, str]]]:
     metrics.registry.register(
         ServiceFacts("0", lambda: 1.0, lambda: MoneyLeft(1.0, 1.0, "USD"), lambda: rows, lambda: False)
     )
+    metrics.registry.register(CanaryFacts(lambda: CanaryReport(CanaryPhase.RUNNING)))
     series: dict[str, list[dict[str, str]]] = {"up": [{}]}
     for family in metrics.registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}

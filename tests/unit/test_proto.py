@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
-from shotclock.domain import circuit, flags, outcome, stages, status
+from shotclock.domain import canary, circuit, flags, outcome, stages, status
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.wire import methods
@@ -49,7 +49,15 @@ PINNED = {
     "DecidedRequest": "request_id decision stale",
     "DecidedReply": "",
     "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished"
-    " warnings flags",
+    " warnings flags canary",
+    "CanaryGroup": "calls missed slow sampled p95_ms validation_values validation_mean",
+    "CanaryMeasure": "measure low high margin",
+    "CanaryReport": "phase share previous caller on_pass slow_ms verdict needed reason canary control"
+    " measures",
+    "StartCanaryRequest": "share on_pass slow_ms minimum alpha miss_margin slow_margin validation_margin",
+    "AbortCanaryRequest": "",
+    "ValidationRequest": "run kernel value",
+    "ValidationReply": "",
     "FlagReport": "settings state age_s reason",
     "SetFlagRequest": "flag setting",
     "HostState": ("name fabrics round_trips free_memory_bytes load problems endpoint endpoint_fabrics"),
@@ -117,6 +125,9 @@ def test_every_word_of_an_outcome_has_its_place(compiled: FileDescriptorProto) -
         status.Status,
         status.Drained,
         flags.FlagReport,
+        canary.CanaryGroup,
+        canary.CanaryMeasure,
+        canary.CanaryReport,
     )
     for kind in kinds:
         assert fields(compiled, kind.__name__) == names(kind)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,10 @@ from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.traces import open_tracer
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts
-from shotclock.domain.outcome import Answer
-from shotclock.domain.ports import Caller, ClientRecorder, Clock, Dispatcher, Kernel, Recorder
+from shotclock.domain.outcome import Answer, Decision
+from shotclock.domain.ports import Caller, ClientRecorder, Clock, Dispatcher, Kernel, Pending, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.emulator import profile as profiles
@@ -46,6 +49,27 @@ SERVICE = "shotclock-attach"
 """The name in the spans unless the settings have one."""
 
 
+def ignore_value(value: float) -> None:
+    """Where no service compares runs."""
+    del value
+
+
+@dataclass(frozen=True, slots=True)
+class RunCaller:
+    """A Caller whose request ids begin with the run's name, so that flags treat its calls alike."""
+
+    caller: Caller
+    run: str
+
+    def ask(self, subproblem: Subproblem) -> Pending:
+        """See `Caller.ask`."""
+        return self.caller.ask(replace(subproblem, request_id=f"{self.run}/{subproblem.request_id}"))
+
+    def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
+        """See `Caller.record_decision`."""
+        self.caller.record_decision(f"{self.run}/{request_id}", decision, stale=stale)
+
+
 @dataclass(frozen=True, slots=True)
 class Quantum:
     """The handle that `attach` returns. `detach` leaves model and optimizer unchanged and ends the rest.
@@ -53,11 +77,13 @@ class Quantum:
     training: steps, version, the present mode and the changes made by "auto".
     metrics: counts every call and decision, `stale_parameter_count` too; its `registry` is for Prometheus.
     end: ends the orchestrator or the connection.
+    validate: reports a value of the validation metric to the service.
     """
 
     training: hook.Attached
     metrics: Metrics
     end: Callable[[], None]
+    validate: Callable[[float], None] = ignore_value
 
     def flush(self) -> None:
         """Waits for calls in flight and applies their answers: at an epoch's end, before an evaluation."""
@@ -66,6 +92,17 @@ class Quantum:
     def summary(self) -> CallCounts:
         """How many calls fell due, how many were made, and why the others were not; `str` is one line."""
         return self.training.summary()
+
+    def report_validation(self, value: float) -> None:
+        """Reports the model's validation loss, or another metric of which less is better, to the service.
+
+        A canary compares the runs on both of its sides by it. Needs `run` in `attach`, so that all calls of
+        this run are on one side; without a service, and on ranks other than zero, nothing is reported.
+        Raises SettingsError without a run, or on a value that is not finite.
+        """
+        if not math.isfinite(value):
+            raise SettingsError(f"report_validation: the value must be finite (got {value:g})")
+        self.validate(value)
 
     def state_dict(self) -> dict[str, Any]:
         """For checkpoints that drop unknown keys of the optimizer's state (torch.distributed.checkpoint)."""
@@ -97,6 +134,7 @@ def attach(
     observers: Sequence[CallObserver] = (),
     audit: Audit = NO_AUDIT,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
+    run: str = "",
 ) -> Quantum:
     """Makes calls from a user's training loop, which does not change; see `training.hook.attach`.
 
@@ -105,11 +143,14 @@ def attach(
     placement: how the host of a call is chosen among several: by fabric, RTT, memory and load, or to compare.
     settings: the settings file; without one, the defaults (the EMULATED provider). With a target, only its
         `[traces]` is used.
+    run: the name of this training run; flags keep its calls on one side of a share.
 
     Under torchrun all ranks must attach; only rank zero has an orchestrator or a connection. Raises
     SettingsError, MachineError, RunError.
     """
 
+    if "/" in run:
+        raise SettingsError(f"attach: run must have no slash (got '{run}')")
     metrics = Metrics()
     recorder = PrometheusRecorder(metrics, "attach")
     is_calling = is_calling_rank(os.environ)
@@ -121,7 +162,7 @@ def attach(
             optimizer,
             model=model,
             kernel=kernel,
-            caller=caller,
+            caller=RunCaller(caller, run) if run else caller,
             clock=clock,
             policy=policy,
             loss=loss,
@@ -138,11 +179,13 @@ def attach(
         return Quantum(open_attachment(RefusingCaller(), SystemClock()), metrics, lambda: None)
     host = WallHost() if target else WallHost(workers_policy(tree))
     try:
-        dispatcher, end = (
-            _remote(host, target, security, placement, recorder, tracer)
-            if target
-            else _embed_orchestrator(host, tree, kernel, recorder, tracer)
-        )
+        validate = ignore_value
+        dispatcher: Dispatcher
+        if target:
+            dispatcher, end = remote, _ = _remote(host, target, security, placement, recorder, tracer)
+            validate = partial(_report_value, host, remote, run, kernel.name)
+        else:
+            dispatcher, end = _embed_orchestrator(host, tree, kernel, recorder, tracer)
         training = open_attachment(host.caller(dispatcher), host.clock)
     except BaseException:
         host.close()
@@ -156,7 +199,20 @@ def attach(
     ending.callback(host.close)
     ending.callback(end)
     ending.callback(atexit.unregister, host.close)
-    return Quantum(training, metrics, ending.close)
+    return Quantum(training, metrics, ending.close, validate)
+
+
+def _report_value(
+    host: WallHost, remote: GrpcDispatcher | PlacedDispatcher, run: str, kernel: str, value: float
+) -> None:
+    if not run:
+        raise SettingsError(
+            "report_validation: the run has no name, so a canary may have its calls on both sides; "
+            "name it with attach(run=…)"
+        )
+    if isinstance(remote, PlacedDispatcher):
+        raise SettingsError("report_validation: each target has its own canary; attach to one target")
+    host.start(remote.report_validation(run, kernel, value))
 
 
 def _remote(
@@ -166,7 +222,7 @@ def _remote(
     placement: PlacementName,
     recorder: ClientRecorder,
     tracer: Tracer | None,
-) -> tuple[Dispatcher, Callable[[], None]]:
+) -> tuple[GrpcDispatcher | PlacedDispatcher, Callable[[], None]]:
     """A remote dispatcher; if the service is lost, calls are answered classically in this process."""
     solver = Classical()
     host.run(host.threads.run(warm_solvers))

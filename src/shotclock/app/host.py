@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -56,6 +57,10 @@ class WallHost:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """See `Host.run`."""
         return self._thread.run(work)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs a coroutine on the loop without waiting for it; it reports its own trouble."""
+        asyncio.run_coroutine_threadsafe(work, self._thread.loop)
 
     def caller(self, dispatcher: Dispatcher) -> Caller:
         """See `Host.caller`."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from shotclock import __version__
-from shotclock.app.flags import open_flags, open_rollout
+from shotclock.app.flags import open_flags
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.host_figures import start_figures
 from shotclock.app.host_report import HostReport
@@ -40,6 +40,7 @@ from shotclock.runtime.offload import InlineWorkers, ProcessWorkers
 from shotclock.runtime.service_manager import NO_MANAGER, READY, STOPPING, ServiceManager
 from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
+from shotclock.telemetry.canary_facts import CanaryFacts
 from shotclock.telemetry.events import EventLog
 from shotclock.telemetry.logs import ShedSummary
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -51,11 +52,12 @@ from shotclock.wire.authorization import Policy
 from shotclock.wire.callers import CallerLimits
 from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
+from shotclock.wire.rollout import NO_ROLLOUT
 from shotclock.wire.service import UNNAMED, ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
 
 if TYPE_CHECKING:
-    from shotclock.rollout.flag_file import FlagFile
+    from shotclock.rollout.file_rollout import FileRollout
 
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
@@ -182,7 +184,7 @@ class Service:
             on_breaker=log_breaker,
             recent=self._recent,
         )
-        flags = open_flags(serve, recorder, self._trouble, host.clock)
+        flags = open_flags(settings, recorder, self._trouble, host.clock, host.threads)
         tracer, self._end_traces = open_tracer(settings.traces, "shotclock-serve", host.clock)
         path = assemble(
             host,
@@ -207,6 +209,7 @@ class Service:
             )
         )
         self._stops.append(start_figures(settings, self._metrics.registry))
+        self._metrics.registry.register(CanaryFacts(flags.canary))
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, overview.read, overview.read_reasons)
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")
@@ -223,7 +226,7 @@ class Service:
                 ServiceLimits(callers=CallerLimits(refusals_per_s=serve.refusals_per_s)),
                 _grpc_limits(serve),
                 recorder.record_report,
-                open_rollout(flags, host.threads),
+                NO_ROLLOUT if isinstance(flags, FixedFlags) else flags,
                 lambda: to_json(overview.read()),
                 traced=tracer is not None,
                 read_host=report.read,
@@ -292,9 +295,9 @@ class Service:
         ):
             self._beside.append(asyncio.create_task(work))
 
-    async def _watch_flags(self, flags: FixedFlags | FlagFile) -> None:
+    async def _watch_flags(self, flags: FixedFlags | FileRollout) -> None:
         if not isinstance(flags, FixedFlags):
-            self._beside.append(asyncio.create_task(flags.keep_current(self._host.threads)))
+            self._beside.append(asyncio.create_task(flags.keep_current()))
 
 
 def _http_limits(serve: ServeSettings) -> HttpLimits:

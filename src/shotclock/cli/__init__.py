@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from shotclock import __version__
 from shotclock.cli.bench import bench
+from shotclock.cli.canary import canary
 from shotclock.cli.compare import compare
 from shotclock.cli.doctor import doctor
 from shotclock.cli.drill import drill
@@ -83,6 +84,7 @@ app.command()(drain)
 app.command()(resume)
 app.add_typer(jobs, name="jobs")
 app.add_typer(flags, name="flags")
+app.add_typer(canary, name="canary")
 app.command()(emulate)
 app.add_typer(topology, name="topology")
 app.command()(doctor)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, ParamSpec, Protocol, TypeVar, runtime_checkable
 
+from shotclock.domain.canary import CanaryReport, CanaryRequest
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.flags import FlagChange, FlagDecision, FlagReport, FlagRequest
@@ -84,6 +85,12 @@ class Flags(Protocol):
     def report(self) -> FlagReport:
         """The flags in force and the state of their source."""
 
+    def canary(self) -> CanaryReport:
+        """The canary that runs, or the last one."""
+
+    def record_end(self, decision: FlagDecision, outcome: Outcome, duration_ns: int, budget_ns: int) -> None:
+        """A call on which `decide` decided so ended, this long after it arrived."""
+
 
 class Rollout(Protocol):
     """What an operator may change of the flags of a running service."""
@@ -93,6 +100,18 @@ class Rollout(Protocol):
 
         setting: as `shotclock flags set` takes it. Raises SettingsError on what cannot be set, MachineError
         if the source cannot be written; nothing has changed then.
+        """
+
+    async def start_canary(self, request: CanaryRequest, caller: str) -> None:
+        """Puts a share of the calls on the QPU and compares them with the others. Raises as `set_flag`."""
+
+    async def abort_canary(self, caller: str) -> None:
+        """Ends the canary; the share is what it was before. Raises as `set_flag`."""
+
+    async def record_validation(self, run: str, kernel: str, value: float, caller: str) -> None:
+        """A value of the validation metric of a training run, lower is better.
+
+        run: what precedes the "/" in the run's request ids. Raises SettingsError unless the value is finite.
         """
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from shotclock.domain.canary import NO_CANARY, CanaryReport
 from shotclock.domain.flags import NO_FLAGS, FlagReport
 
 
@@ -41,6 +42,7 @@ class Status:
     finished: calls that ended since the start.
     warnings: one line each for what needs attention soon, such as a certificate that expires.
     flags: the feature flags in force.
+    canary: the canary that runs, or the last one.
     """
 
     phase: Phase
@@ -55,6 +57,7 @@ class Status:
     finished: int
     warnings: tuple[str, ...] = ()
     flags: FlagReport = NO_FLAGS
+    canary: CanaryReport = NO_CANARY
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ class Orchestrator:
             accepted=self._accepted,
             finished=self._finished,
             flags=self._flags.report(),
+            canary=self._flags.canary(),
         )
 
     async def drain(self, budget_ns: int) -> Drained:
@@ -214,11 +215,15 @@ class Orchestrator:
             provenance = self._answers.provenance(subproblem, None, CallProgress(span=span))
             outcome = end_without_answer(refused, provenance)
         else:
+            request = FlagRequest.of(subproblem.request_id, subproblem.kind, subproblem.caller)
+            decision = self._flags.decide(request)
             with (
                 self._in_progress.hold(subproblem.caller, size),
                 self._count_cancellation(subproblem, arrived),
             ):
-                outcome = await self._solve(subproblem, span)
+                outcome = await self._solve(subproblem, decision, span)
+            duration = self._clock.now_ns() - arrived
+            self._flags.record_end(decision, outcome, duration, subproblem.budget_ns)
         duration = self._clock.now_ns() - arrived
         context = span.context if span is not None else None
         self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller, context)
@@ -235,12 +240,10 @@ class Orchestrator:
             log_cancellation(work.request_id, work.caller, duration_ns)
             raise
 
-    async def _solve(self, subproblem: Subproblem, span: Span | None) -> Outcome:
+    async def _solve(self, subproblem: Subproblem, decision: FlagDecision, span: Span | None) -> Outcome:
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.prepare_fallback(subproblem, within_s)
-        request = FlagRequest.of(subproblem.request_id, subproblem.kind, subproblem.caller)
-        decision = self._flags.decide(request)
         if decision.kept_by:
             refused = _refuse_by_flag(decision)
             return await self._answers.fall_back(subproblem, fallback, refused, CallProgress(span=span))

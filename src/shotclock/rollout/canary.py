@@ -226,31 +226,43 @@ def _compare(canary: ArmSample, control: ArmSample, plan: CanaryPlan) -> Iterato
 
 def _project(canary: ArmSample, control: ArmSample, plan: CanaryPlan) -> int:
     """Calls of the canary until a verdict if both arms go on as they are; 0 if none is in sight."""
-
-    def is_decided(factor: float) -> bool:
-        arms = (_scale(canary, factor), _scale(control, factor))
-        comparisons = tuple(_compare(*arms, plan))
-        return _decide(*arms, plan, comparisons) is not Verdict.INCONCLUSIVE
-
     smallest = min(canary.missed.n, control.missed.n)
     if not smallest:
         return plan.minimum
-    high = 2.0
-    while not is_decided(high):
-        high *= 2
-        if high * smallest > MOST_PROJECTED:
-            return 0
-    low = high / 2
-    while high - low > 1 / canary.missed.n and high - low > 1e-3 * high:
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_decided(middle) else (middle, high)
+    doublings: Floats = np.exp2(np.arange(max(2.0, math.ceil(math.log2(MOST_PROJECTED / smallest)))))
+    decided = _are_decided(canary, control, plan, doublings)
+    if not decided.any():
+        return 0
+    first = int(decided.argmax())
+    low, high = float(doublings[max(0, first - 1)]), float(doublings[first])
+    for _ in range(2):  # each makes the interval 31 times smaller
+        factors = np.linspace(low, high, 32)
+        first = int(_are_decided(canary, control, plan, factors).argmax())
+        low, high = float(factors[max(0, first - 1)]), float(factors[first])
     return max(1, math.ceil((high - 1) * canary.missed.n))
 
 
-def _scale(arm: ArmSample, factor: float) -> ArmSample:
-    def scale(side: Proportion) -> Proportion:
-        return Proportion(round(side.hits * factor), math.ceil(side.n * factor))
+def _are_decided(
+    canary: ArmSample, control: ArmSample, plan: CanaryPlan, factors: Floats
+) -> npt.NDArray[np.bool_]:
+    """Whether there is a verdict on so many times the present calls, for each factor at once."""
+    alpha = plan.alpha / len(MEASURES)
+    enough = factors * min(canary.missed.n, control.missed.n) >= plan.minimum
+    worse, fine = np.zeros_like(enough), np.ones_like(enough)
+    pairs = ((canary.missed, control.missed), (canary.slow, control.slow))
+    for pair, margin in zip(pairs, (plan.miss_margin, plan.slow_margin), strict=True):
+        hits = np.array([np.round(side.hits * factors) for side in pair])
+        low, high = find_bounds(hits, np.array([np.ceil(side.n * factors) for side in pair]), alpha / 2)
+        worse |= low[0] > high[1]
+        fine &= high[0] - low[1] <= margin
+    if canary.validation.n or control.validation.n:
+        for place, factor in enumerate(factors):
+            arms = (_lengthen(canary.validation, factor), _lengthen(control.validation, factor))
+            lower, upper = find_difference(*arms, alpha, MINIMUM_VALUES)
+            worse[place] |= lower > 0
+            fine[place] &= upper <= plan.validation_margin
+    return enough & (worse | fine)
 
-    validation = arm.validation
-    longer = Sample(round(validation.n * factor), validation.mean, validation.variance)
-    return ArmSample(scale(arm.missed), scale(arm.slow), longer)
+
+def _lengthen(validation: Sample, factor: float) -> Sample:
+    return Sample(round(validation.n * factor), validation.mean, validation.variance)

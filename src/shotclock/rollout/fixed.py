@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shotclock.domain.canary import NO_CANARY, CanaryReport
 from shotclock.domain.flags import ALLOW, NO_FLAGS, FlagDecision, FlagReport, FlagRequest
+from shotclock.domain.outcome import Outcome
 
 
 @dataclass(slots=True)
@@ -21,3 +23,10 @@ class FixedFlags:
     def report(self) -> FlagReport:
         """See `Flags.report`."""
         return NO_FLAGS
+
+    def canary(self) -> CanaryReport:
+        """See `Flags.canary`."""
+        return NO_CANARY
+
+    def record_end(self, decision: FlagDecision, outcome: Outcome, duration_ns: int, budget_ns: int) -> None:
+        """See `Flags.record_end`; nothing is compared."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -29,7 +28,7 @@ from shotclock.domain.flags import (
     FlagRequest,
     FlagState,
 )
-from shotclock.domain.ports import Clock, FlagRecorder, Offload
+from shotclock.domain.ports import Clock, FlagRecorder
 from shotclock.rollout.flag_document import FlagDocument, find_operators, read_document
 from shotclock.rollout.flag_edit import describe_flags, edit_file
 
@@ -167,12 +166,6 @@ class FlagFile:
         change = edit_file(self._path, flag, setting, check=lambda text: load(text, str(self._path)))
         self.reload()
         return change
-
-    async def keep_current(self, offload: Offload) -> None:
-        """Reads the file again and again, off the event loop."""
-        while True:
-            await asyncio.sleep(EVERY_S)
-            await offload.run(self.reload)
 
     def _read(self) -> bytes:
         try:

@@ -84,6 +84,9 @@ class ChannelLane:
                 methods.RESUME,
                 methods.SET_FLAG,
                 methods.DESCRIBE,
+                methods.START_CANARY,
+                methods.ABORT_CANARY,
+                methods.REPORT_VALIDATION,
             )
         }
         self.watch = channel.unary_stream(methods.WATCH, request_serializer=_serialize)

@@ -199,6 +199,14 @@ class GrpcDispatcher:
         if not isinstance(reply, bytes):
             log.warning("decision %s on %s was not delivered: %s", decision, request_id, reply)
 
+    async def report_validation(self, run: str, kernel: str, value: float) -> None:
+        """A value of a run's validation metric, for a canary; undelivered, the log says so."""
+        message = pb.ValidationRequest(run=run, kernel=kernel, value=value)
+        budget_ns = round(self._limits.decided_s * NS_PER_S)
+        reply = await self._ask(methods.REPORT_VALIDATION, budget_ns, 0.0, lambda _: message)
+        if not isinstance(reply, bytes):
+            log.warning("a validation value of %s was not delivered: %s", run, reply)
+
     async def close(self) -> None:
         """Waits for the calls in flight, then closes the channels."""
         await self._channels.close()
@@ -220,7 +228,7 @@ class GrpcDispatcher:
         resubmits = 0
         while (left_s := until - loop.time()) > 0:
             request = message(max(1, round((left_s - return_s) * NS_PER_S)))
-            report = None if method == methods.DECIDED else self._unreported.report()
+            report = self._unreported.report() if method in methods.OF_CALLS else None
             if report is not None:
                 request.report.CopyFrom(report)
             lane = self._channels.lane

@@ -16,6 +16,7 @@ from shotclock.domain.outcome import Decision, Rejection
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
 from shotclock.domain.trace_context import TraceContext
+from shotclock.wire.canaries import decode_canary, encode_canary
 from shotclock.wire.payload import (
     MalformedMessageError,
     PayloadCorruptedError,
@@ -182,6 +183,7 @@ def encode_status(status: Status) -> pb.Status:
         finished=status.finished,
         warnings=status.warnings,
         flags=_encode_flags(status.flags),
+        canary=encode_canary(status.canary),
     )
 
 
@@ -200,6 +202,7 @@ def decode_status(message: pb.Status) -> Status:
         finished=message.finished,
         warnings=tuple(message.warnings),
         flags=_decode_flags(message.flags),
+        canary=decode_canary(message.canary),
     )
 
 

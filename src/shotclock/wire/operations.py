@@ -14,6 +14,7 @@ import grpc
 from pydantic import TypeAdapter, ValidationError
 
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.canary import CanaryRequest
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.overview import Overview
@@ -23,6 +24,7 @@ from shotclock.wire.channels import Channels
 from shotclock.wire.codec import decode_drained, decode_status
 from shotclock.wire.hosts import decode_host
 from shotclock.wire.payload import parse
+from shotclock.wire.rollout import encode_canary_request
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 ANSWER_S = 5.0
@@ -99,6 +101,16 @@ class GrpcOperations:
         """See `Rollout.set_flag`; how it is afterwards."""
         request = pb.SetFlagRequest(flag=flag, setting=setting)
         return decode_status(parse(pb.Status, await self._call(methods.SET_FLAG, request, ANSWER_S)))
+
+    async def start_canary(self, request: CanaryRequest) -> Status:
+        """See `Rollout.start_canary`; how it is afterwards."""
+        reply = await self._call(methods.START_CANARY, encode_canary_request(request), ANSWER_S)
+        return decode_status(parse(pb.Status, reply))
+
+    async def abort_canary(self) -> Status:
+        """See `Rollout.abort_canary`; how it is afterwards."""
+        reply = await self._call(methods.ABORT_CANARY, pb.AbortCanaryRequest(), ANSWER_S)
+        return decode_status(parse(pb.Status, reply))
 
     async def close(self) -> None:
         """Closes the channels."""

@@ -47,7 +47,7 @@ from shotclock.wire.refusals import (
     without_request,
 )
 from shotclock.wire.reports import ReportReader
-from shotclock.wire.rollout import NO_ROLLOUT, set_flag
+from shotclock.wire.rollout import NO_ROLLOUT, abort_canary, set_flag, start_canary
 from shotclock.wire.traceparent import read_trace
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -168,6 +168,9 @@ class Service:
             methods.RESUME: (self._resume, limits.request_bytes),
             methods.SET_FLAG: (self._set_flag, limits.request_bytes),
             methods.DESCRIBE: (self._describe, limits.request_bytes),
+            methods.START_CANARY: (self._start_canary, limits.request_bytes),
+            methods.ABORT_CANARY: (self._abort_canary, limits.request_bytes),
+            methods.REPORT_VALIDATION: (self._record_validation, limits.request_bytes),
         }
         table = {
             _short(method): grpc.stream_unary_rpc_method_handler(
@@ -321,6 +324,23 @@ class Service:
         effective_budget_ns(methods.SET_FLAG, 0, context.time_remaining())
         await set_flag(self._rollout, parse(pb.SetFlagRequest, payload), caller or UNNAMED)
         return encode_status(self._status())
+
+    async def _start_canary(self, payload: bytes, context: Any, caller: str) -> pb.Status:
+        effective_budget_ns(methods.START_CANARY, 0, context.time_remaining())
+        await start_canary(self._rollout, parse(pb.StartCanaryRequest, payload), caller or UNNAMED)
+        return encode_status(self._status())
+
+    async def _abort_canary(self, payload: bytes, context: Any, caller: str) -> pb.Status:
+        effective_budget_ns(methods.ABORT_CANARY, 0, context.time_remaining())
+        parse(pb.AbortCanaryRequest, payload)
+        await abort_canary(self._rollout, caller or UNNAMED)
+        return encode_status(self._status())
+
+    async def _record_validation(self, payload: bytes, context: Any, caller: str) -> pb.ValidationReply:
+        effective_budget_ns(methods.REPORT_VALIDATION, 0, context.time_remaining())
+        message = parse(pb.ValidationRequest, payload)
+        await self._rollout.record_validation(message.run, message.kernel, message.value, caller)
+        return pb.ValidationReply()
 
     async def _watch(self, payload: bytes, context: Any, caller: str) -> None:
         effective_budget_ns(methods.WATCH, 0, context.time_remaining())

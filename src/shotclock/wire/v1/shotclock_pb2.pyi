@@ -359,7 +359,7 @@ class DecidedReply(_message.Message):
     def __init__(self) -> None: ...
 
 class Status(_message.Message):
-    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished", "warnings", "flags")
+    __slots__ = ("phase", "provider", "emulated", "breaker", "waiting", "running", "lanes_limit", "service_p95_s", "accepted", "finished", "warnings", "flags", "canary")
     PHASE_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_FIELD_NUMBER: _ClassVar[int]
     EMULATED_FIELD_NUMBER: _ClassVar[int]
@@ -372,6 +372,7 @@ class Status(_message.Message):
     FINISHED_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
     FLAGS_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
     phase: Phase
     provider: str
     emulated: bool
@@ -384,7 +385,66 @@ class Status(_message.Message):
     finished: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
     flags: FlagReport
-    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., flags: _Optional[_Union[FlagReport, _Mapping]] = ...) -> None: ...
+    canary: CanaryReport
+    def __init__(self, phase: _Optional[_Union[Phase, str]] = ..., provider: _Optional[str] = ..., emulated: _Optional[bool] = ..., breaker: _Optional[_Union[BreakerState, str]] = ..., waiting: _Optional[int] = ..., running: _Optional[int] = ..., lanes_limit: _Optional[int] = ..., service_p95_s: _Optional[float] = ..., accepted: _Optional[int] = ..., finished: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., flags: _Optional[_Union[FlagReport, _Mapping]] = ..., canary: _Optional[_Union[CanaryReport, _Mapping]] = ...) -> None: ...
+
+class CanaryGroup(_message.Message):
+    __slots__ = ("calls", "missed", "slow", "sampled", "p95_ms", "validation_values", "validation_mean")
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    SLOW_FIELD_NUMBER: _ClassVar[int]
+    SAMPLED_FIELD_NUMBER: _ClassVar[int]
+    P95_MS_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_VALUES_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_MEAN_FIELD_NUMBER: _ClassVar[int]
+    calls: int
+    missed: int
+    slow: int
+    sampled: int
+    p95_ms: float
+    validation_values: int
+    validation_mean: float
+    def __init__(self, calls: _Optional[int] = ..., missed: _Optional[int] = ..., slow: _Optional[int] = ..., sampled: _Optional[int] = ..., p95_ms: _Optional[float] = ..., validation_values: _Optional[int] = ..., validation_mean: _Optional[float] = ...) -> None: ...
+
+class CanaryMeasure(_message.Message):
+    __slots__ = ("measure", "low", "high", "margin")
+    MEASURE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    MARGIN_FIELD_NUMBER: _ClassVar[int]
+    measure: str
+    low: float
+    high: float
+    margin: float
+    def __init__(self, measure: _Optional[str] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., margin: _Optional[float] = ...) -> None: ...
+
+class CanaryReport(_message.Message):
+    __slots__ = ("phase", "share", "previous", "caller", "on_pass", "slow_ms", "verdict", "needed", "reason", "canary", "control", "measures")
+    PHASE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    CALLER_FIELD_NUMBER: _ClassVar[int]
+    ON_PASS_FIELD_NUMBER: _ClassVar[int]
+    SLOW_MS_FIELD_NUMBER: _ClassVar[int]
+    VERDICT_FIELD_NUMBER: _ClassVar[int]
+    NEEDED_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    MEASURES_FIELD_NUMBER: _ClassVar[int]
+    phase: str
+    share: int
+    previous: str
+    caller: str
+    on_pass: str
+    slow_ms: float
+    verdict: str
+    needed: int
+    reason: str
+    canary: CanaryGroup
+    control: CanaryGroup
+    measures: _containers.RepeatedCompositeFieldContainer[CanaryMeasure]
+    def __init__(self, phase: _Optional[str] = ..., share: _Optional[int] = ..., previous: _Optional[str] = ..., caller: _Optional[str] = ..., on_pass: _Optional[str] = ..., slow_ms: _Optional[float] = ..., verdict: _Optional[str] = ..., needed: _Optional[int] = ..., reason: _Optional[str] = ..., canary: _Optional[_Union[CanaryGroup, _Mapping]] = ..., control: _Optional[_Union[CanaryGroup, _Mapping]] = ..., measures: _Optional[_Iterable[_Union[CanaryMeasure, _Mapping]]] = ...) -> None: ...
 
 class FlagReport(_message.Message):
     __slots__ = ("settings", "state", "age_s", "reason")
@@ -482,3 +542,41 @@ class SetFlagRequest(_message.Message):
     flag: str
     setting: str
     def __init__(self, flag: _Optional[str] = ..., setting: _Optional[str] = ...) -> None: ...
+
+class StartCanaryRequest(_message.Message):
+    __slots__ = ("share", "on_pass", "slow_ms", "minimum", "alpha", "miss_margin", "slow_margin", "validation_margin")
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    ON_PASS_FIELD_NUMBER: _ClassVar[int]
+    SLOW_MS_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    ALPHA_FIELD_NUMBER: _ClassVar[int]
+    MISS_MARGIN_FIELD_NUMBER: _ClassVar[int]
+    SLOW_MARGIN_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_MARGIN_FIELD_NUMBER: _ClassVar[int]
+    share: int
+    on_pass: str
+    slow_ms: float
+    minimum: int
+    alpha: float
+    miss_margin: float
+    slow_margin: float
+    validation_margin: float
+    def __init__(self, share: _Optional[int] = ..., on_pass: _Optional[str] = ..., slow_ms: _Optional[float] = ..., minimum: _Optional[int] = ..., alpha: _Optional[float] = ..., miss_margin: _Optional[float] = ..., slow_margin: _Optional[float] = ..., validation_margin: _Optional[float] = ...) -> None: ...
+
+class AbortCanaryRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ValidationRequest(_message.Message):
+    __slots__ = ("run", "kernel", "value")
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    KERNEL_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    run: str
+    kernel: str
+    value: float
+    def __init__(self, run: _Optional[str] = ..., kernel: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+
+class ValidationReply(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
