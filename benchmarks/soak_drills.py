@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PAGE = """# Drills
 
-Written by `make soak-drills` on {machine}.
+Written by `make soak-drills` on {machine}. The load average at the end was {load:.0f}.
 
 Each incident was rehearsed with a real `shotclock serve`, Prometheus and Alertmanager; the QPU is EMULATED.
 The fault was caused at its source, the alert reached a webhook of Alertmanager, the steps of the
@@ -51,7 +52,9 @@ def main() -> None:
     documents = {}
     for name in names:
         documents[name] = run(name, words.records)
-    text = PAGE.format(machine=machine(), rows="\n".join(map(row, documents.values())))
+    text = PAGE.format(
+        machine=machine(), load=os.getloadavg()[1], rows="\n".join(map(row, documents.values()))
+    )
     if words.page is None:
         print(text)
     else:

@@ -11,7 +11,7 @@ CLIENT = SecondClient(rate=4.0, size=lambda number: SMALLEST + number % SIZES)
 DRILL = Drill(
     "compile-storm",
     CLIENT.begin,
-    # without a store on disk, where templates that the cache gave up would be found again
-    SitePlan(settings={"circuits": {"template_store": ""}}),
+    # The smallest cache, 16 templates, and no store on disk, where evicted ones would be found again.
+    SitePlan(settings={"circuits": {"template_store": ""}, "orchestrator": {"batch_limit": 1}}),
     end=CLIENT.end,
 )
