@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said_once_and_first() -> None:
         assert sum(words in problem for problem in problems) == 1
     assert sum("expired" in problem for problem in problems) == 1
     assert sum("spiffe" in problem for problem in problems) == 0
-    assert show_title(ILL) == "Shotclock is not ready (ready)"
+    assert show_title(ILL) == "Shotclock is not ready"
     assert show_title(replace(WELL, breaker=BreakerState.OPEN)).endswith("1 thing needs attention")
     assert show_title(replace(WELL, phase=Phase.DRAINED, reasons=("x",))).endswith("(drained)")
 

@@ -9,7 +9,7 @@ from shotclock.domain.ledger import LedgerState
 from shotclock.domain.overview import Overview, RecentCalls
 from shotclock.domain.plural import count
 from shotclock.domain.ports import MoneyLeft
-from shotclock.domain.status import BreakerState
+from shotclock.domain.status import BreakerState, Phase
 from shotclock.telemetry.amounts import show_counts, show_span
 from shotclock.telemetry.logs import DECIDED_LIMITS
 
@@ -65,7 +65,8 @@ def show_title(overview: Overview) -> str:
     """One sentence: whether it is healthy."""
     problems = len(find_problems(overview))
     if overview.reasons:
-        return f"Shotclock is not ready ({overview.phase})"
+        phase = f" ({overview.phase})" if overview.phase is not Phase.READY else ""
+        return f"Shotclock is not ready{phase}"
     if problems:
         return (
             f"Shotclock is ready; {count(problems, 'thing')} {'needs' if problems == 1 else 'need'} attention"

@@ -8,7 +8,7 @@ from shotclock.domain.flags import FlagReport, FlagState
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.overview import Overview
 from shotclock.domain.plural import count
-from shotclock.domain.status import BreakerState
+from shotclock.domain.status import BreakerState, Phase
 from shotclock.telemetry.amounts import (
     UNKNOWN,
     show_counts,
@@ -134,8 +134,8 @@ def sections(overview: Overview) -> tuple[Section, ...]:
         _jobs(overview),
         _flags(overview.flags),
         _certificate(overview),
-        _events(overview),
         _service(overview),
+        _events(overview),
     )
 
 
@@ -269,7 +269,7 @@ def _events(overview: Overview) -> Section:
 
 def _service(overview: Overview) -> Section:
     rows = (
-        (Cell("phase"), Cell(overview.phase, bool(overview.reasons))),
+        (Cell("phase"), Cell(overview.phase, overview.phase is not Phase.READY)),
         (Cell("gRPC"), Cell(overview.address)),
         (Cell("calls finished"), Cell(f"{overview.finished:,} of {overview.accepted:,} accepted")),
         (Cell("up for"), Cell(show_span(overview.now_unix_s - overview.started_unix_s))),
