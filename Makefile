@@ -47,10 +47,10 @@ soak-drills: $(VENV)/.developed
 soak-properties: $(VENV)/.developed
 	$(RUN)/python -m pytest -n 2 --hypothesis-profile=explore $$(grep -lr "^from hypothesis" tests/unit tests/contract)
 
-# Everything that reads bytes from elsewhere, under libFuzzer; goes on from .fuzz; two hours by default.
+# Everything that reads bytes from elsewhere, under libFuzzer; goes on from .fuzz; four hours by default.
 soak-fuzz: $(VENV)/.developed
 	$(PIP) install -c constraints.txt -e '.[dev,fuzz]'
-	$(RUN)/python tests/soak_fuzz.py $(ARGS)
+	$(RUN)/python tests/soak_fuzz.py --page docs/soak-fuzz.md $(ARGS)
 
 # The gate on real runs: equals, and planted delays, in turns; a quarter of an hour on an idle machine.
 soak-ruler: $(VENV)/.developed

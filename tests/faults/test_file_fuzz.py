@@ -13,34 +13,21 @@ from pathlib import Path
 from shutil import copytree
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import synthetic
-from fuzz import hostile_files, targets_files
-from queueing import MS, Queue, run_load
-from run_folder import write_run
+from fuzz import hostile_files, run_folders, targets_files
+from fuzz.promises import check_line
 from shotclock.bench import parquet
-from shotclock.bench.columns import mark_origin
 from shotclock.bench.history.store import History, HistoryEntry, HistoryFigure
 from shotclock.bench.history.trends import as_json, read_trends
-from shotclock.bench.load.arrivals import ArrivalPlan, Scenario
-from shotclock.bench.load.folder import write_load
-from shotclock.bench.load.judge import judge
-from shotclock.bench.load.summarise import LoadFacts, summarise
-from shotclock.bench.record.folder import environment
 from shotclock.bench.record.rows import SCHEMA
-from shotclock.bench.record.samples import SAMPLES, CallSamples, write_samples
-from shotclock.bench.verify.samples import check_samples
-from shotclock.domain.circuit import Samples
+from shotclock.bench.record.samples import SAMPLES
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 
-TINY = synthetic.Size(12, 2, 6, quick=True, clock="wall")
-ARMS = ("classical-only", "classical-control", "hybrid-colocated")
 TESTS = Path(__file__).parents[1]
 GROWS_BY_MIB = 300
 VALUES: tuple[Any, ...] = (
@@ -72,50 +59,19 @@ FIGURE = HistoryFigure("load.latency.p99_ms", "ms", "lower", 1_000, 12.5, 13.0)
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run folder, valid but for its report."""
-    path = tmp_path_factory.mktemp("runs") / "run"
-    rows = [row for row in synthetic.rows(TINY) if row.arm in ARMS]
-    summary = write_run(path, rows)
-    drawn = Samples(np.array([[1, 0, 0], [0, 1, 1]], np.uint8), np.array([5, 3]))
-    calls = [
-        CallSamples(
-            row.arm, row.seed, row.step, row.call.request_id, drawn, np.zeros(2), None, 0.0, "x", True
-        )
-        for row in rows
-        if row.call and row.call.in_time and row.arm == "hybrid-colocated"
-    ]
-    origin = mark_origin(summary.run_id, emulated=True)
-    write_samples(calls, {"hybrid-colocated": ("ibm_torino", "colocated")}, path / SAMPLES, origin)
-    assert not list(check_samples(path, rows, summary))
-    return path
+    return run_folders.make_run(tmp_path_factory.mktemp("runs") / "run")
 
 
 @pytest.fixture(scope="module")
 def load_test(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small load test's folder, valid but for its report."""
-    path = tmp_path_factory.mktemp("loads")
-    plan = ArrivalPlan(Scenario.SERVER, 20.0, 3.0, 100 * MS, n=4)
-    calls = run_load(plan, Queue(lambda number: 0.004))
-    described = LoadFacts(
-        shotclock="0.1.0",
-        started_at="2026-11-22T09:00:00+00:00",
-        run_id="load-1",
-        interrupted=False,
-        target="in process",
-        provider="scripted",
-        emulated=True,
-        clock="virtual",
-        environment=environment(),
-        basis="quantum",
-        knee=None,
-    )
-    write_load(summarise([judge(calls, plan, "quantum")], calls, plan, described), calls, path)
-    return path
+    return run_folders.make_load(tmp_path_factory.mktemp("loads"))
 
 
 HOSTILE = """
 import resource, sys, time
 from pathlib import Path
-from fuzz import hostile_files, targets_files as targets
+from fuzz import hostile_files, targets_service, targets_files as targets
 run, load, folder = map(Path, sys.argv[1:])
 def peak_mib():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -127,8 +83,8 @@ kept = {file: file.read_bytes() for file in (run / "summary.json", run / "steps.
                                              load / "load.json", load / "calls.parquet")}
 for name, content in contents.items():
     print(name, flush=True)
-    for target in (targets.settings_file, targets.profile_file, targets.job_records, targets.pairs_record,
-                   targets.history_file):
+    for target in (targets_service.settings_file, targets_service.flags_file, targets_service.ledger_file,
+                   targets.profile_file, targets.job_records, targets.pairs_record, targets.history_file):
         target(content, folder)
     for file in targets.SIDE_FILES:
         targets.side_file(file, content, run)
@@ -322,7 +278,7 @@ def test_a_history_of_somebody_else_is_one_line(statement: str, message: str, tm
 
     with pytest.raises(ShotclockError) as caught:
         report()
-    targets_files.check_line(str(caught.value))
+    check_line(str(caught.value))
     assert message in str(caught.value)
 
 

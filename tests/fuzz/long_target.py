@@ -2,70 +2,88 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import atheris
 
-with atheris.instrument_imports(include=["shotclock"]):
-    import fuzz_targets
-    from fuzz import targets_files as files
-    from shotclock.bench.record.folder import RunFolder
-    from shotclock.bench.record.samples import SAMPLES, read_samples
-    from shotclock.domain.documents import refuse_contradictions
-
-Target = Callable[[bytes], object]
-OF_BYTES: dict[str, Target] = {
-    "qasm": fuzz_targets.check_qasm,
-    "qasm-read": fuzz_targets.read_qasm,
-    "qpy": fuzz_targets.check_qpy,
-    "template": fuzz_targets.load_template,
-    "lines": fuzz_targets.load_line_set,
+OF_BYTES = {
+    "qasm": ("fuzz_targets", "check_qasm"),
+    "qasm-read": ("fuzz_targets", "read_qasm"),
+    "qpy": ("fuzz_targets", "check_qpy"),
+    "template": ("fuzz_targets", "load_template"),
+    "lines": ("fuzz_targets", "load_line_set"),
+    "subproblem": ("fuzz.targets_messages", "subproblem"),
+    "circuit": ("fuzz.targets_messages", "circuit"),
+    "decision": ("fuzz.targets_messages", "decision"),
+    "answer": ("fuzz.targets_messages", "answer"),
+    "circuit-answer": ("fuzz.targets_messages", "circuit_answer"),
+    "status": ("fuzz.targets_messages", "status"),
 }
+"""Functions of bytes, by module and name: only what a target needs is imported, and instrumented."""
 
-
-def steps_file(content: bytes, folder: Path) -> None:
-    """The parquet file of a run folder."""
-    (folder / "steps.parquet").write_bytes(content)
-
-    def read() -> None:
-        with refuse_contradictions(folder):
-            RunFolder(folder).read_steps()
-
-    files.expect_one_line(read)
-
-
-def samples_file(content: bytes, folder: Path) -> None:
-    """`samples.parquet`."""
-    file = folder / SAMPLES
-    file.write_bytes(content)
-    files.expect_one_line(lambda: read_samples(file))
-
-
-OF_FILES: dict[str, Callable[[bytes, Path], None]] = {
-    "settings": files.settings_file,
-    "profile": files.profile_file,
-    "records": files.job_records,
-    "pairs": files.pairs_record,
-    "history": files.history_file,
-    "parquet": steps_file,
-    "samples": samples_file,
+OF_FILES = {
+    "settings": ("fuzz.targets_service", "settings_file"),
+    "flags": ("fuzz.targets_service", "flags_file"),
+    "ledger": ("fuzz.targets_service", "ledger_file"),
+    "profile": ("fuzz.targets_files", "profile_file"),
+    "records": ("fuzz.targets_files", "job_records"),
+    "pairs": ("fuzz.targets_files", "pairs_record"),
+    "history": ("fuzz.targets_files", "history_file"),
+    "parquet": ("fuzz.targets_files", "steps_file"),
+    "samples": ("fuzz.targets_files", "samples_file"),
 }
+"""Functions of a file's content and a folder."""
+
+OF_A_RUN = {"summary": "summary.json"}
+OF_A_LOAD_TEST = {"load": "load.json"}
+SIDE_FILES = {
+    "machine": "machine.json",
+    "lock": "config.lock.toml",
+    "page": "report.html",
+    "latency-log": "latency.hlog",
+    "trace": "trace.pftrace",
+}
+"""Files of a valid run folder, each replaced in turn."""
+
+
+def prepare(name: str, folder: Path) -> Callable[[bytes], object]:
+    """The target, with the files that it needs in the folder."""
+    with atheris.instrument_imports(include=["shotclock"]):
+        if name in OF_BYTES:
+            return _import(*OF_BYTES[name])
+        if name in OF_FILES:
+            function = _import(*OF_FILES[name])
+            return lambda content: function(content, folder)
+        run_folders = importlib.import_module("fuzz.run_folders")
+        targets = importlib.import_module("fuzz.targets_files")
+    if name in OF_A_LOAD_TEST:
+        run_folders.make_load(folder)
+    else:
+        folder = run_folders.make_run(folder / "run")
+    whole_files = OF_A_RUN | OF_A_LOAD_TEST
+    function = (
+        partial(targets.run_file, whole_files[name])
+        if name in whole_files
+        else partial(targets.side_file, SIDE_FILES[name])
+    )
+    return lambda content: function(content, folder)
+
+
+def _import(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 def main() -> None:
     """Never returns: libFuzzer ends the process."""
     name, *options = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-
-        def run(content: bytes) -> None:
-            if name in OF_BYTES:
-                OF_BYTES[name](content)
-            else:
-                OF_FILES[name](content, Path(folder))
-
+        run = prepare(name, Path(folder))
         run(b"")  # imports and caches
         atheris.Setup([sys.argv[0], *options], run)
         atheris.Fuzz()

@@ -10,6 +10,27 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
+from flag_files import make_file, make_share, make_shots, make_switch
+from shotclock.domain.circuit import Samples
+from shotclock.domain.outcome import (
+    Answer,
+    DeadlinePassed,
+    Degraded,
+    Done,
+    Failed,
+    Late,
+    Outcome,
+    Provenance,
+    ProviderFault,
+    Rejection,
+    Shed,
+    Winner,
+)
+from shotclock.domain.stages import Stage, StageTiming
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
 HEAD = 'OPENQASM 3.0;\ninclude "stdgates.inc";\n'
 PROGRAMS = (
     "qubit[2] q; bit[2] c; h q[0]; cx q[0], q[1]; rz(pi / 2) q; c = measure q;",
@@ -47,6 +68,15 @@ RECORD = {
     "usage_s": 3.0,
     "shots_s": 1.0,
 }
+HOSTILE_ROW = (b'["a", "b"]', b"[[[[1]]]] ")
+FLAG_FILES = (
+    make_file(quantum_path=make_switch(), shots=make_shots(64)),
+    make_file(quantum_share=make_share(30)),
+    make_file(quantum_path=make_switch(targeting={"if": [{"in": ["a", {"var": "client"}]}, "on", "off"]})),
+    make_file(
+        quantum_path=make_switch(targeting={"reduce": [[1, 2], {"cat": [{"var": "accumulator"}] * 2}, "a"]})
+    ),
+)
 
 
 def seeds(target: str) -> list[bytes]:
@@ -124,6 +154,102 @@ def _samples() -> list[bytes]:
     return [parquet(pa.Table.from_pylist([{"step": 1, "bitstring": "01", "count": 3}], SCHEMA))]
 
 
+def _subproblems() -> list[bytes]:
+    from shotclock.domain.subproblem import Subproblem
+    from shotclock.wire.codec import encode_subproblem
+
+    subproblem = Subproblem(np.array([[0, 1], [1, 0]], float), np.ones(2), 0.5, "qat_flip", "a", 3, 1_000)
+    message = encode_subproblem(subproblem, 1_000)
+    message.report.CopyFrom(pb.ClientReport(client=7, sequence=1, late=2, fallback=1, fallback_in_time=1))
+    return [message.SerializeToString()]
+
+
+def _circuits() -> list[bytes]:
+    from shotclock.domain.circuit import CircuitSpec
+    from shotclock.wire.codec import encode_circuit
+
+    sources = (HEAD + PROGRAMS[0], b"QISKIT")
+    specs = [CircuitSpec(source, 10, (("t", 0.5),), "a", 1_000) for source in sources]
+    return [encode_circuit(spec, 1_000).SerializeToString() for spec in specs]
+
+
+def _answers() -> list[bytes]:
+    from shotclock.wire.outcomes import encode_outcome
+
+    return [encode_outcome(outcome).SerializeToString() for outcome in _outcomes()]
+
+
+def _circuit_answers() -> list[bytes]:
+    from shotclock.domain.outcome import Executed
+    from shotclock.wire.outcomes import encode_circuit_outcome
+
+    executed = [Executed(each.samples, each.provenance) for each in _outcomes() if isinstance(each, Done)]
+    ended = [each for each in _outcomes() if isinstance(each, Shed | Late | Failed)]
+    return [encode_circuit_outcome(each).SerializeToString() for each in (*executed, *ended)]
+
+
+def _outcomes() -> list[Outcome]:
+    """Each way in which a call can end, of three variables."""
+    answer = Answer(np.array([0, 1, 1], np.uint8), -1.5, Winner.CLASSICAL, "tabu")
+    drawn = Samples(np.array([[1, 0, 0], [0, 1, 1]], np.uint8), np.array([5, 3]))
+    stages = (StageTiming(Stage.BIND, 1, 2, 0),)
+    provenance = Provenance("emulated", True, 3, stages, "job", 1, "key", 8, 0.5)
+    rejection = Rejection("queue_limit", 1, 2, "calls", 0.1)
+    causes = (rejection, DeadlinePassed(5), ProviderFault("x"))
+    return [
+        Done(answer, drawn, answer, provenance),
+        *(Degraded(answer, cause, provenance) for cause in causes),
+        Shed(rejection, provenance),
+        Late(DeadlinePassed(5), provenance),
+        Failed(ProviderFault("x"), provenance),
+    ]
+
+
+def _ledger() -> list[bytes]:
+    import asyncio
+
+    from shotclock.domain.ledger import JobRecord
+    from shotclock.orchestrator.ledger.sqlite import SqliteLedger
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "ledger.db"
+        ledger = SqliteLedger(file, lambda: 1.0)
+        asyncio.run(ledger.intend(JobRecord("tag", "ibm", ("a", "b"), 8)))
+        ledger.close()
+        valid = file.read_bytes()
+    assert valid.count(HOSTILE_ROW[0]) == 1
+    return [valid, valid.replace(*HOSTILE_ROW)]
+
+
+def _of_run(name: str) -> Callable[[], list[bytes]]:
+    def read() -> list[bytes]:
+        from fuzz.run_folders import make_run
+
+        with tempfile.TemporaryDirectory() as folder:
+            return [(make_run(Path(folder) / "run") / name).read_bytes()]
+
+    return read
+
+
+def _load() -> list[bytes]:
+    from fuzz.run_folders import make_load
+
+    with tempfile.TemporaryDirectory() as folder:
+        return [(make_load(Path(folder)) / "load.json").read_bytes()]
+
+
+MESSAGES: dict[str, Callable[[], list[bytes]]] = {
+    "subproblem": _subproblems,
+    "circuit": _circuits,
+    "decision": lambda: [pb.DecidedRequest(request_id="a", decision=1, stale=True).SerializeToString()],
+    "answer": _answers,
+    "circuit-answer": _circuit_answers,
+    "status": lambda: [
+        pb.Status(phase=2, provider="x", breaker=1, running=1, warnings=["y"]).SerializeToString()
+    ],
+}
+"""Of the wire, both ways."""
+
 MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "qasm": _programs,
     "qasm-read": _programs,
@@ -137,4 +263,14 @@ MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "history": _history,
     "parquet": _steps,
     "samples": _samples,
+    **MESSAGES,
+    "flags": lambda: [flags.encode() for flags in FLAG_FILES],
+    "ledger": _ledger,
+    "summary": _of_run("summary.json"),
+    "load": _load,
+    "machine": _of_run("machine.json"),
+    "lock": _of_run("config.lock.toml"),
+    "page": lambda: [b"<html><p a='b'>run-1 EMULATED</p></html>"],
+    "latency-log": _of_run("latency.hlog"),
+    "trace": _of_run("trace.pftrace"),
 }

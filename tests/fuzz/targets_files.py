@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from fuzz.promises import check_line, expect_one_line, write_new
 from shotclock.app import integration, pairs
 from shotclock.bench.compare.gate import compare
 from shotclock.bench.compare.units import read_units
@@ -16,6 +17,7 @@ from shotclock.bench.history.store import History, entry
 from shotclock.bench.history.trends import as_json, read_trends
 from shotclock.bench.load.folder import read_calls, read_load
 from shotclock.bench.record.folder import RunFolder
+from shotclock.bench.record.samples import SAMPLES, read_samples
 from shotclock.bench.verify import bench_run
 from shotclock.bench.verify.check import verify
 from shotclock.bench.verify.contradictions import Contradiction, collect
@@ -23,61 +25,34 @@ from shotclock.bench.verify.lock import check_loads
 from shotclock.bench.verify.machine import check_machine
 from shotclock.bench.verify.page import check_page
 from shotclock.domain.documents import refuse_contradictions
-from shotclock.domain.errors import ShotclockError
 from shotclock.emulator import fit
 from shotclock.emulator import profile as profiles
-from shotclock.settings import load
-
-LONGEST_LINE = 3_000
-
-
-def expect_one_line(call: Callable[[], object]) -> None:
-    """Runs it; an error is ours, and one line that can be printed."""
-    try:
-        call()
-    except ShotclockError as error:
-        check_line(str(error))
-
-
-def check_line(text: str) -> None:
-    """A line for a person: printable, and of a length that can be read."""
-    assert text
-    assert "\n" not in text
-    assert "\x1b" not in text
-    assert len(text) <= LONGEST_LINE, f"{len(text)} characters: {text[:200]}"
-    text.encode()
-
-
-def settings_file(content: bytes, folder: Path) -> None:
-    """`--config FILE`."""
-    file = _write(folder / "shotclock.toml", content)
-    expect_one_line(lambda: load(file, {}))
 
 
 def profile_file(content: bytes, folder: Path) -> None:
     """`--profile FILE`."""
-    file = _write(folder / "profile.toml", content)
+    file = write_new(folder / "profile.toml", content)
     expect_one_line(lambda: profiles.load(str(file)))
 
 
 def job_records(content: bytes, folder: Path) -> None:
     """`profile fit RECORDS`."""
-    file = _write(folder / "records.json", content)
+    file = write_new(folder / "records.json", content)
 
     expect_one_line(lambda: fit.toml_of(fit.fit_profile(fit.read(file), "site", "test")))
 
 
 def pairs_record(content: bytes, folder: Path) -> None:
     """`pairs --out FOLDER` of a folder with a pairs.json."""
-    _write(folder / "pairs.json", content)
-    settings = _write(folder / "a.toml", b"schema = 1\n")
+    write_new(folder / "pairs.json", content)
+    settings = write_new(folder / "a.toml", b"schema = 1\n")
     job = pairs.PairsJob(folder, (settings, settings), (("shotclock",), ("shotclock",)), ())
     expect_one_line(lambda: pairs.prepare(job))
 
 
 def history_file(content: bytes, folder: Path) -> None:
     """`report --history FILE`."""
-    file = _write(folder / "history.db", content)
+    file = write_new(folder / "history.db", content)
     read_history(file)
 
 
@@ -92,9 +67,26 @@ def read_history(file: Path) -> None:
     expect_one_line(trends)
 
 
+def steps_file(content: bytes, folder: Path) -> None:
+    """The parquet file of a run folder."""
+    write_new(folder / "steps.parquet", content)
+
+    def read() -> None:
+        with refuse_contradictions(folder):
+            RunFolder(folder).read_steps()
+
+    expect_one_line(read)
+
+
+def samples_file(content: bytes, folder: Path) -> None:
+    """`samples.parquet`."""
+    file = write_new(folder / SAMPLES, content)
+    expect_one_line(lambda: read_samples(file))
+
+
 def side_file(name: str, content: bytes, run: Path) -> None:
     """A file of a run folder that only `verify` reads, by the one check that reads it."""
-    file = _write(run / name, content)
+    file = write_new(run / name, content)
     checks: dict[str, Callable[[], Iterator[Contradiction]]] = {
         "machine.json": lambda: check_machine(file, {"cpu": "one"}, "summary.json"),
         "config.lock.toml": lambda: check_loads(file),
@@ -111,7 +103,7 @@ SIDE_FILES = ("machine.json", "config.lock.toml", "report.html", "latency.hlog",
 
 def run_file(name: str, content: bytes, run: Path) -> None:
     """A file of a run folder, read by `verify`, `compare`, `report`, `verify --record` and `doctor --run`."""
-    _write(run / name, content)
+    write_new(run / name, content)
     read_run(run)
 
 
@@ -142,9 +134,3 @@ def read_run(run: Path) -> None:
 
     for command in (list_runs, compare_runs, report_run, check_run):
         expect_one_line(command)
-
-
-def _write(path: Path, content: bytes) -> Path:
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
-    return path

@@ -5,13 +5,28 @@ Expected trouble on the way of a call is a value, not an exception (`outcome.py`
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
+
+LONGEST_TEXT = 3_000
+"""Characters of an error's text."""
+_NOT_OF_A_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Controls, other line ends, changes of direction, and halves of characters."""
 
 
 class ShotclockError(Exception):
-    """Base of every error Shotclock raises on purpose; its text is one line for a person."""
+    """Base of every error Shotclock raises on purpose; its text is one line for a person.
+
+    A text may quote what came from elsewhere: what a line cannot show is escaped, and the text is cut.
+    """
 
     exit_code = 4
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        if not text.isprintable():
+            text = _NOT_OF_A_LINE.sub(lambda character: ascii(character[0])[1:-1], text)
+        return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 class SettingsError(ShotclockError):

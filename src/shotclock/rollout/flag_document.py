@@ -19,22 +19,14 @@ STATES = ("ENABLED", "DISABLED")
 OPERATORS = frozenset(
     (
         *("var", "missing", "missing_some", "if", "?:", "==", "===", "!=", "!==", "!", "!!", "or", "and"),
-        *(">", ">=", "<", "<=", "max", "min", "+", "-", "*", "/", "%", "map", "reduce", "filter", "all"),
-        *(
-            "none",
-            "some",
-            "merge",
-            "in",
-            "cat",
-            "substr",
-            "fractional",
-            "starts_with",
-            "ends_with",
-            "sem_ver",
-        ),
+        *(">", ">=", "<", "<=", "max", "min", "+", "-", "*", "/", "%", "merge", "in", "cat", "substr"),
+        *("fractional", "starts_with", "ends_with", "sem_ver"),
     )
 )
 """Those of JsonLogic, and flagd's four. An unknown one is refused: flagd would only log it."""
+
+LOOPS = frozenset(("map", "reduce", "filter", "all", "none", "some"))
+"""JsonLogic's too, and refused: nested ones double their work with each 20 bytes of the file."""
 
 MOST_WEIGHT = 2**31 - 1
 
@@ -120,6 +112,8 @@ def _check_flag(key: str, flag: dict[str, Any], *, is_number: bool) -> None:
         if not isinstance(flag["targeting"], dict):
             raise _FlagError(f"{key}.targeting", f"must be an object (got {_show(flag['targeting'])})")
         for operator, values in find_operators(flag["targeting"]):
+            if operator in LOOPS:
+                raise _FlagError(f"{key}.targeting", f'has the loop "{operator}"; write each case out')
             if operator not in OPERATORS:
                 raise _FlagError(f"{key}.targeting", f"has no operator {_show(operator)}; see flagd.dev")
             if operator == "fractional":

@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import apsw
@@ -25,6 +26,8 @@ from shotclock.orchestrator.ledger.transitions import Transition
 
 APPLICATION_ID = int.from_bytes(b"SCLK")
 SCHEMA = 1
+FARTHEST_UNIX_S = 62_135_596_800.0
+"""From 1970, either way: the years 1 to 3939, which can be shown as a date."""
 BUSY_TIMEOUT_MS = 2_000
 """How long to wait for another process's lock: an sqlite3 shell, or a reader recovering the WAL."""
 
@@ -224,10 +227,13 @@ def read_history(connection: apsw.Connection, tag: str) -> tuple[Transition, ...
     rows = connection.execute(
         "SELECT before, after, job_id, note, at_unix_s FROM history WHERE tag = ? ORDER BY move", (tag,)
     )
-    return tuple(
-        Transition(tag, LedgerState(before), LedgerState(after), job_id, note, at)
-        for before, after, job_id, note, at in rows
-    )
+    return tuple(_transition(tag, *row) for row in rows)
+
+
+def _transition(tag: str, *row: Any) -> Transition:
+    _check_row(row, (str, str, str, str, float))
+    before, after, job_id, note, at_unix_s = row
+    return Transition(tag, LedgerState(before), LedgerState(after), job_id, note, at_unix_s)
 
 
 def write(connection: apsw.Connection, before: LedgerState, after: JobRecord) -> None:
@@ -252,12 +258,28 @@ def write(connection: apsw.Connection, before: LedgerState, after: JobRecord) ->
     )
 
 
-def _record(
-    tag: str, provider: str, requests: str, shots: int, state: str, job_id: str, note: str, changed: float
-) -> JobRecord:
-    return JobRecord(
-        tag, provider, tuple(json.loads(requests)), shots, LedgerState(state), job_id, note, changed
-    )
+def _record(*row: Any) -> JobRecord:
+    """ValueError on values that the tables do not allow."""
+    _check_row(row, (str, str, str, int, str, str, str, float))
+    tag, provider, requests, shots, state, job_id, note, changed_unix_s = row
+    return JobRecord(tag, provider, _texts(requests), shots, LedgerState(state), job_id, note, changed_unix_s)
+
+
+def _check_row(row: tuple[Any, ...], types: tuple[type, ...]) -> None:
+    """The last value is an instant. SQLite checks values when it writes them, not when it reads them."""
+    if tuple(map(type, row)) != types or not abs(row[-1]) <= FARTHEST_UNIX_S:
+        raise ValueError("a job's record has a value that no ledger writes")
+
+
+def _texts(document: str) -> tuple[str, ...]:
+    """A JSON list of texts; ValueError on anything else."""
+    try:
+        texts = json.loads(document)
+    except RecursionError as error:
+        raise ValueError("a job's requests are nested too deeply") from error
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("a job's requests are not a list of texts")
+    return tuple(texts)
 
 
 def _forget_cached(path: Path) -> None:

@@ -1,0 +1,110 @@
+"""Messages of the wire from elsewhere: what comes of them is a value, or an error of one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fuzz.promises import check_line
+from shotclock.domain.errors import ShotclockError
+from shotclock.wire import codec, outcomes
+from shotclock.wire.payload import PayloadCorruptedError, checksum, parse
+from shotclock.wire.reports import ReportReader
+from shotclock.wire.v1 import shotclock_pb2 as pb
+
+READER = ReportReader()
+VARIABLES = 3
+"""As many were asked about, of every answer."""
+
+
+def subproblem(content: bytes) -> str:
+    """`Solve`, its checksum made to hold; the refusal, "" where it is a subproblem."""
+    try:
+        message = parse(pb.Subproblem, content)
+        message.crc32c = checksum(message.quadratic, message.linear)
+        _read_report(message)
+        decoded = codec.decode_subproblem(message, "client")
+    except ShotclockError as error:
+        return _check_refusal(error)
+    again = codec.decode_subproblem(codec.encode_subproblem(decoded, 1), "client")
+    assert again.n == decoded.n
+    return ""
+
+
+def circuit(content: bytes) -> str:
+    """`SubmitCircuit`, its checksum made to hold; the refusal, "" where it is a circuit."""
+    try:
+        message = parse(pb.CircuitSpec, content)
+        is_qpy = message.WhichOneof("source") == "qpy"
+        message.crc32c = checksum(message.qpy if is_qpy else message.openqasm3.encode())
+        _read_report(message)
+        decoded = codec.decode_circuit(message, "client")
+    except ShotclockError as error:
+        return _check_refusal(error)
+    again = codec.decode_circuit(codec.encode_circuit(decoded, 1), "client")
+    assert again.content == decoded.content
+    return ""
+
+
+def decision(content: bytes) -> str:
+    """`Decided`; the refusal, "" where it is a decision."""
+    try:
+        codec.decode_decided(parse(pb.DecidedRequest, content))
+    except ShotclockError as error:
+        return _check_refusal(error)
+    return ""
+
+
+def answer(content: bytes) -> str:
+    """What a service answers to `Solve`, its checksum made to hold; the refusal, or ""."""
+    try:
+        message = parse(pb.Outcome, content)
+        _seal_samples(message.done.samples if message.HasField("done") else None)
+        decoded = outcomes.decode_outcome(message, VARIABLES)
+    except ShotclockError as error:
+        return _check_refusal(error)
+    again = outcomes.decode_outcome(outcomes.encode_outcome(decoded), VARIABLES)
+    assert type(again) is type(decoded)
+    return ""
+
+
+def circuit_answer(content: bytes) -> str:
+    """What a service answers to `SubmitCircuit`, likewise."""
+    try:
+        message = parse(pb.CircuitOutcome, content)
+        _seal_samples(message.executed.samples if message.HasField("executed") else None)
+        decoded = outcomes.decode_circuit_outcome(message)
+    except ShotclockError as error:
+        return _check_refusal(error)
+    again = outcomes.decode_circuit_outcome(outcomes.encode_circuit_outcome(decoded))
+    assert type(again) is type(decoded)
+    return ""
+
+
+def status(content: bytes) -> str:
+    """What a service sends to its watchers."""
+    try:
+        decoded = codec.decode_status(parse(pb.Status, content))
+        codec.decode_rejection(parse(pb.Rejection, content))
+        codec.decode_drained(parse(pb.Drained, content))
+    except ShotclockError as error:
+        return _check_refusal(error)
+    codec.encode_status(decoded)
+    return ""
+
+
+def _read_report(message: Any) -> None:
+    if message.HasField("report"):
+        READER.read(message.report, "client")
+
+
+def _seal_samples(samples: Any) -> None:
+    if samples is not None:
+        counts = b"".join(count.to_bytes(8, "little") for count in samples.counts)
+        samples.crc32c = checksum(samples.pool, counts)
+
+
+def _check_refusal(error: ShotclockError) -> str:
+    """Never of the checksum, which every target makes hold."""
+    assert not isinstance(error, PayloadCorruptedError)
+    check_line(str(error))
+    return str(error)
