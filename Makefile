@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BASE ?= .venv-base
+TOOLS ?= .venv-tools
 PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
 RUN = $(VENV)/bin
 
-.PHONY: bench test lint proto benchmarks soak soak-drills soak-fuzz soak-kills soak-properties soak-ruler clean
+.PHONY: audit bench sbom test lint proto benchmarks soak soak-drills soak-fuzz soak-kills soak-properties soak-ruler clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -30,6 +31,16 @@ proto: $(VENV)/.developed
 benchmarks: $(VENV)/.developed
 	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
 	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md $(ARGS)
+
+# Advisories on the pinned dependencies; needs the network. Both tools have an environment of their own.
+audit: $(TOOLS)/.installed
+	$(TOOLS)/bin/pip-audit --disable-pip --no-deps -r constraints.txt $(ARGS)
+
+# What the base install consists of, in CycloneDX's format, validated against its schema.
+sbom: $(TOOLS)/.installed $(BASE)/.installed
+	mkdir -p dist
+	$(TOOLS)/bin/cyclonedx-py environment $(BASE)/bin/python --pyproject pyproject.toml \
+		--output-reproducible --validate -o dist/sbom.json
 
 # The default run, three workloads on three devices, load; emulated waits are accounted, not slept through.
 soak: $(VENV)/.developed
@@ -75,5 +86,10 @@ $(VENV)/.developed: $(VENV)/.installed
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(TOOLS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip --quiet --disable-pip-version-check install -c constraints.txt 'cyclonedx-bom>=7.5' 'pip-audit>=2.10'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(BASE) build dist
+	rm -rf $(VENV) $(BASE) $(TOOLS) build dist

@@ -23,7 +23,7 @@ from pathlib import Path
 from fuzz.seeds import MAKERS, MESSAGES, seeds
 
 NAMES = tuple(MAKERS)
-INPUT_S, MEMORY_MIB, LONGEST, LONGEST_PROGRAM, LONGEST_MESSAGE = 20, 2048, 65_536, 2_048, 1_024
+INPUT_S, MEMORY_MIB, LONGEST, LONGEST_PROGRAM, LONGEST_MESSAGE = 120, 2048, 65_536, 2_048, 1_024
 """Limits of one input; the memory is of the whole process, with Qiskit and pyarrow in it."""
 TESTS = Path(__file__).parent
 
@@ -122,6 +122,7 @@ def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
     options = {
         "max_total_time": seconds,
         "timeout": INPUT_S,
+        "report_slow_units": INPUT_S,
         "rss_limit_mb": MEMORY_MIB,
         "max_len": longest(name),
         "print_final_stats": 1,

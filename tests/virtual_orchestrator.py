@@ -12,6 +12,7 @@ from harness import Inline, LoopClock, random_subproblem, run_virtual
 from shotclock.circuits.decoding import decode
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import Answer, Outcome
 from shotclock.domain.ports import Flags, Ledger, Offload
@@ -90,6 +91,7 @@ class System:
         quota: CallerQuota = DEFAULT_QUOTA,
         tracer: Tracer | None = None,
         rollout: Flags | None = None,
+        data: DataPolicy = ANYWHERE,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
@@ -138,6 +140,7 @@ class System:
                 overload_wait_ns=round(overload_wait_ms * NS_PER_MS),
                 seed_policy="shared" if results else "fresh",
                 quota=quota,
+                data=data,
             ),
             flags=self.flags if rollout is None else rollout,
             recorder=recorder,

@@ -75,11 +75,24 @@ def test_every_job_is_bounded_in_time_and_rights() -> None:
             assert 0 < job["timeout-minutes"] <= 120
 
 
-def test_actions_are_pinned_by_their_major_version() -> None:
+def test_actions_are_pinned_by_their_commit() -> None:
     for where, step in steps():
         assert ("uses" in step) != ("run" in step), where
         if "uses" in step:
-            assert re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"]), f"{where}: {step['uses']}"
+            assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step["uses"]), f"{where}: {step['uses']}"
+    for workflow in WORKFLOWS:
+        uses = [line for line in workflow.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+        assert not [line for line in uses if not re.search(r"@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)]
+
+
+def test_only_jobs_of_trusted_branches_may_write() -> None:
+    for workflow in WORKFLOWS:
+        triggers = yaml.safe_load(workflow.read_text(encoding="utf-8"))[True]  # YAML's reading of `on`
+        assert "pull_request_target" not in triggers
+        for name, job in jobs(workflow).items():
+            writes = {scope for scope, access in job.get("permissions", {}).items() if access != "read"}
+            assert writes <= {"issues"}, name
+            assert not writes or job["if"] == "github.event_name != 'pull_request'", name
 
 
 def test_a_pull_request_sees_no_secret() -> None:

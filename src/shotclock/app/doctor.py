@@ -70,7 +70,8 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     packages = (_package(name) for name in PACKAGES)
     certificates = _certificates(settings.serve)
     store, circuits = _store(settings.circuits.store_folder), _circuit_limits(settings.circuits.limits)
-    own = (store, circuits, _workers(settings.workers), _descriptors(settings.serve))
+    limits = (_workers(settings.workers), _descriptors(settings.serve))
+    own = (store, circuits, *limits, _data_policy(settings))
     return (_python(), *packages, *own, *certificates, *fabrics)
 
 
@@ -157,6 +158,24 @@ def _circuit_limits(limits: CircuitLimitsSettings) -> Check:
     """What a user circuit may hold, by the keys that change it."""
     details = ", ".join(f"{key} {value}" for key, value in limits)
     return Check("circuit limits", True, f"{details}; change them in [circuits.limits]")
+
+
+def _data_policy(settings: Settings) -> Check:
+    """What may leave for the settings' provider."""
+    try:
+        policy = vendors.data_policy(settings, settings.quantum, settings.quantum.provider)
+    except SettingsError as error:
+        return Check("data policy", False, str(error), "make the credentials file readable")
+    if not policy.rules:
+        details = f"every call may leave for {policy.destination}; restrict it in [[data_policy]]"
+        return Check("data policy", True, details)
+    rules = "; ".join(
+        f"{', '.join(rule.kernels)} of {', '.join(rule.clients)}: "
+        f"{'may' if rule.allows(policy.destination) else 'may not'} leave"
+        for rule in policy.rules
+    )
+    details = f"for {policy.destination}, the first rule decides: {rules}; others may leave"
+    return Check("data policy", True, details)
 
 
 def _workers(limits: WorkersSettings) -> Check:

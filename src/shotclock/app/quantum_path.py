@@ -216,6 +216,7 @@ def assemble(
             overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
             seed_policy="shared" if policy.caches and bounds.result_cache else "fresh",
             quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes, settings.workers.circuit_workers),
+            data=vendors.data_policy(settings, quantum, provider.name),
         ),
         flags=flags,
         recorder=recorder,

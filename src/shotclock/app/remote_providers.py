@@ -11,6 +11,7 @@ from typing import Any
 
 from shotclock.app.host import Host, VirtualHost
 from shotclock.domain import plugin
+from shotclock.domain.data_policy import DataPolicy, Destination
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.plural import with_article
 from shotclock.domain.ports import Job, Provider
@@ -26,6 +27,9 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 REMOTE = ("ibm", "qrmi")
+
+CRN_REGION = 5
+"""Where an instance's region is: crn:v1:bluemix:public:quantum-computing:REGION:…"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,15 @@ class Access:
             ) from None
         stored = credentials.read(file)
         return credentials.Credentials(stored.token, self.instance or stored.instance, stored.url)
+
+
+def data_policy(settings: Settings, quantum: QuantumSettings, provider: str) -> DataPolicy:
+    """The rules of the settings for this path; IBM's region is in its instance. Raises SettingsError."""
+    region = ""
+    if quantum.provider == "ibm" and settings.data_policy:
+        crn = Access.of(quantum).credentials().instance.split(":")
+        region = crn[CRN_REGION] if len(crn) > CRN_REGION else ""
+    return DataPolicy(tuple(rule.rule() for rule in settings.data_policy), Destination(provider, region))
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:

@@ -54,10 +54,13 @@ EXPECTED_GAIN = "expected_gain"
 COMPILE_CAPACITY = "compile_capacity"
 """The limit that refuses a call whose circuit this host could not compile or emulate."""
 
+DATA_POLICY = "data_policy"
+"""The limit that keeps a call from a provider and region that the settings do not allow it."""
+
 REJECTION_LIMITS = (
     *(REMAINING_BUDGET, SHOTS_TO_FIT, MAX_QUBITS, ERROR_FREE_SHOTS, COMPILE_CAPACITY),
     *("queue_limit", "queue_wait", "caller_quota", "breaker", "drain", "expected_gain", "lanes", "lines"),
-    "concurrent_calls",
+    *("concurrent_calls", DATA_POLICY),
     *map(limit_of, FLAGS),
 )
 """The name of every limit; a metric has each from the start."""

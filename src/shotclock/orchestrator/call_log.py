@@ -27,6 +27,12 @@ def log_cancellation(request_id: str, caller: str, duration_ns: int) -> None:
         )
 
 
+def log_kept(request_id: str, caller: str, kernel: str, destination: str, rule: str) -> None:
+    """A rule of the data policy keeps the call from the provider."""
+    fields = {"request_id": request_id, "caller": caller, "kernel": kernel, "destination": destination}
+    log.info("call kept by the data policy", extra={**fields, "rule": rule})
+
+
 def log_end(outcome: Outcome | CircuitOutcome, request_id: str, caller: str, duration_ns: int) -> None:
     """The call ended: refused, degraded, or as its outcome says."""
     if not log.isEnabledFor(logging.DEBUG):

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
+from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.flags import SHOTS, USER_CIRCUIT, FlagDecision, FlagRequest, limit_of
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
+    DATA_POLICY,
     MAX_QUBITS,
     Answer,
     Cause,
@@ -33,7 +35,7 @@ from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, descri
 from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuit
-from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end
+from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end, log_kept
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
@@ -63,6 +65,7 @@ class AdmissionPolicy:
     overload_wait_ns: a mean queue wait above this is overload.
     seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
     quota: what each caller may have in progress.
+    data: which calls may leave for the provider; the others are answered without it.
     """
 
     queue_limit: int
@@ -70,6 +73,7 @@ class AdmissionPolicy:
     overload_wait_ns: int = 100_000_000
     seed_policy: str = "fresh"
     quota: CallerQuota = DEFAULT_QUOTA
+    data: DataPolicy = ANYWHERE
 
 
 class Orchestrator:
@@ -244,8 +248,10 @@ class Orchestrator:
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.prepare_fallback(subproblem, within_s)
-        if decision.kept_by:
+        refused = self._keep_data(subproblem.request_id, subproblem.kind, subproblem.caller)
+        if refused is None and decision.kept_by:
             refused = _refuse_by_flag(decision)
+        if refused is not None:
             return await self._answers.fall_back(subproblem, fallback, refused, CallProgress(span=span))
         cache_key = self._cache_key(subproblem, decision)
         cached = self._find_cached(subproblem, fallback, cache_key, span) if cache_key else None
@@ -280,7 +286,11 @@ class Orchestrator:
     async def _execute(self, spec: CircuitSpec, progress: CallProgress) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
-        refused = self._refuse_circuit(spec) or self._refusal(spec.budget_ns, spec.priority, spec.caller)
+        refused = (
+            self._keep_data(spec.request_id, USER_CIRCUIT, spec.caller)
+            or self._refuse_circuit(spec)
+            or self._refusal(spec.budget_ns, spec.priority, spec.caller)
+        )
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
         circuit = await self._compile(spec, deadline)
@@ -365,6 +375,15 @@ class Orchestrator:
 
     def _over_quota(self, caller: str, size: int) -> Rejection | None:
         return self._in_progress.refusal(caller, size) if self._policy.protected else None
+
+    def _keep_data(self, request_id: str, kernel: str, caller: str) -> Rejection | None:
+        """By the data policy, before anything of the call is compiled, cached or sent."""
+        data = self._policy.data
+        if not (rule := data.find_refusal(kernel, caller)):
+            return None
+        destination = str(data.destination)
+        log_kept(request_id, caller, kernel, destination, rule)
+        return Rejection(DATA_POLICY, 0, 1, f"calls allowed to leave for {destination} by {rule}", 0.0)
 
     def _refuse_circuit(self, spec: CircuitSpec) -> Rejection | None:
         """By the flags, before anything is compiled; a user circuit runs with its shots or not at all."""

@@ -5,6 +5,7 @@ from shotclock.settings.bench import DEFAULT_ARMS, QUICK, QUICK_LEAVES_OUT, Benc
 from shotclock.settings.branch import LONGEST_MS, SHORTEST_MS
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
+from shotclock.settings.data_policy import DataRuleSettings
 from shotclock.settings.explain import nearest
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
@@ -30,6 +31,7 @@ __all__ = [
     "BenchSettings",
     "CircuitsSettings",
     "CostSettings",
+    "DataRuleSettings",
     "KernelSettings",
     "OrchestratorSettings",
     "PlacementSettings",

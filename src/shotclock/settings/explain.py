@@ -14,6 +14,7 @@ from shotclock.settings.bench import BenchSettings
 from shotclock.settings.circuit_limits import CircuitLimitsSettings
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
+from shotclock.settings.data_policy import DataRuleSettings
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.quantum import QuantumSettings
@@ -51,6 +52,7 @@ def siblings_of(path: tuple[str | int, ...]) -> list[str]:
         "serve": ServeSettings,
         "cost": CostSettings,
         "arm": ArmSettings,
+        "data_policy": DataRuleSettings,
         "threshold": ThresholdSettings,
     }
     if len(path) > len(LIMITS_PATH) and path[: len(LIMITS_PATH)] == LIMITS_PATH:
@@ -73,7 +75,7 @@ def explain(error: ValidationError, source: Source) -> str:
         what = f"unknown key{nearest(str(path[-1]), siblings_of(path))}"
     elif (len(path) == 1 or path == LIMITS_PATH) and first["type"] in NO_TABLE:
         name = ".".join(map(str, path))
-        name = f"[[{name}]] tables" if name == "threshold" else f"a table, [{name}]"
+        name = f"[[{name}]] tables" if name in ("threshold", "data_policy") else f"a table, [{name}]"
         what = f"must be {name}"
     elif first["type"] != "missing" and not isinstance(first["input"], dict):
         choices = [details["msg"].removeprefix("Input should be ") for details in same_key[1:]]

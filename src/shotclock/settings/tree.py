@@ -17,6 +17,7 @@ from shotclock.settings.arm import ArmSettings
 from shotclock.settings.bench import BenchSettings
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
+from shotclock.settings.data_policy import DataRuleSettings
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.placement import PlacementSettings
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     traces: `[traces]`, spans for an OpenTelemetry collector.
     cost: `[cost]`, prices.
     arm: `[arm.NAME]`, overrides of `[quantum]` for one arm, by its name.
+    data_policy: `[[data_policy]]`, which calls may leave for which provider and region.
     threshold: `[[threshold]]`, limits on figures of a run.
     """
 
@@ -59,6 +61,7 @@ class Settings(BaseSettings):
     traces: TracesSettings = TracesSettings()
     cost: CostSettings = CostSettings()
     arm: dict[str, ArmSettings] = {}
+    data_policy: tuple[DataRuleSettings, ...] = ()
     threshold: tuple[ThresholdSettings, ...] = ()
 
     @classmethod
