@@ -56,7 +56,8 @@ def prepare(name: str, folder: Path) -> Callable[[bytes], object]:
     """The target, with the files that it needs in the folder."""
     with atheris.instrument_imports(include=["shotclock"]):
         if name in OF_BYTES:
-            return _import(*OF_BYTES[name])
+            of_bytes: Callable[[bytes], object] = _import(*OF_BYTES[name])
+            return of_bytes
         if name in OF_FILES:
             function = _import(*OF_FILES[name])
             return lambda content: function(content, folder)
