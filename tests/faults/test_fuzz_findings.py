@@ -10,12 +10,12 @@ import pytest
 
 from flag_files import make_file, make_switch
 from fuzz import seeds, targets_messages, targets_service
-from fuzz.targets_messages import pb
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import LONGEST_TEXT, MachineError, SettingsError
 from shotclock.orchestrator.ledger import file as ledger
 from shotclock.rollout import flag_document
 from shotclock.wire.codec import encode_circuit
+from shotclock.wire.v1 import shotclock_pb2 as pb
 
 TARGETS: dict[str, Callable[[bytes], str]] = {
     "subproblem": targets_messages.subproblem,

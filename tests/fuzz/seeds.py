@@ -241,11 +241,15 @@ def _load() -> list[bytes]:
 MESSAGES: dict[str, Callable[[], list[bytes]]] = {
     "subproblem": _subproblems,
     "circuit": _circuits,
-    "decision": lambda: [pb.DecidedRequest(request_id="a", decision=1, stale=True).SerializeToString()],
+    "decision": lambda: [
+        pb.DecidedRequest(request_id="a", decision=pb.DECISION_APPLIED, stale=True).SerializeToString()
+    ],
     "answer": _answers,
     "circuit-answer": _circuit_answers,
     "status": lambda: [
-        pb.Status(phase=2, provider="x", breaker=1, running=1, warnings=["y"]).SerializeToString()
+        pb.Status(
+            phase=pb.PHASE_READY, provider="x", breaker=pb.BREAKER_STATE_CLOSED, running=1, warnings=["y"]
+        ).SerializeToString()
     ],
 }
 """Of the wire, both ways."""
