@@ -32,7 +32,7 @@ benchmarks: $(VENV)/.developed
 	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
 	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md $(ARGS)
 
-# Advisories on the pinned dependencies; needs the network. Both tools have an environment of their own.
+# Advisories on the pinned dependencies; needs the network. Both tools have a separate environment.
 audit: $(TOOLS)/.installed
 	$(TOOLS)/bin/pip-audit --disable-pip --no-deps -r constraints.txt $(ARGS)
 

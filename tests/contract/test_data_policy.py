@@ -55,10 +55,10 @@ def test_a_kept_call_gets_its_classical_answer_and_is_counted(caplog: pytest.Log
     async def work(system: System) -> None:
         guests = make_subproblem()
         object.__setattr__(guests, "caller", "guest")
-        kept: Outcome = await system.orchestrator.solve(guests)
-        assert isinstance(kept, Degraded)
-        assert isinstance(kept.cause, Rejection)
-        assert str(kept.cause).startswith(
+        answer: Outcome = await system.orchestrator.solve(guests)
+        assert isinstance(answer, Degraded)
+        assert isinstance(answer.cause, Rejection)
+        assert str(answer.cause).startswith(
             "data_policy: 1 calls allowed to leave for scripted by data_policy[0] against a limit of 0"
         )
         circuit = CircuitSpec("OPENQASM 3.0;", 10, request_id="c1", budget_ns=10**9, caller="guest")
@@ -72,9 +72,9 @@ def test_a_kept_call_gets_its_classical_answer_and_is_counted(caplog: pytest.Log
 
     with caplog.at_level(logging.INFO, "shotclock.orchestrator.call_log"):
         simulate(make_scripted(Reply(), data=policy), work)
-    kept = [record for record in caplog.records if "data policy" in record.message]
-    assert [record.__dict__["request_id"] for record in kept] == ["r0", "c1"]
-    assert {record.__dict__["rule"] for record in kept} == {"data_policy[0]"}
+    logged = [record for record in caplog.records if "data policy" in record.message]
+    assert [record.__dict__["request_id"] for record in logged] == ["r0", "c1"]
+    assert {record.__dict__["rule"] for record in logged} == {"data_policy[0]"}
 
 
 def test_the_settings_name_the_region_by_the_instance() -> None:

@@ -12,7 +12,7 @@ class Destination:
     """Where the jobs of a quantum path are run.
 
     provider: the provider's name.
-    region: the vendor's region; "" where it is not known, or there is none.
+    region: the vendor's region; "" where it is not known, or the vendor has only one.
     """
 
     provider: str
