@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from shotclock.domain.errors import SettingsError
+
 
 def make_switch(*, on: bool = True, targeting: dict[str, Any] | None = None) -> dict[str, Any]:
     rule = {"targeting": targeting} if targeting else {}
@@ -18,6 +20,23 @@ def make_share(percent: int) -> dict[str, Any]:
 
 def make_shots(most: int) -> dict[str, Any]:
     return {"state": "ENABLED", "variants": {"most": most}, "defaultVariant": "most"}
+
+
+class NoProfiles:
+    """Those of any provider but the emulated."""
+
+    def check(self, name: str) -> None:
+        raise SettingsError(f"needs quantum.provider = 'emulated' (got {name})")
+
+    def use(self, name: str) -> None:
+        assert not name
+
+
+NO_PROFILES = NoProfiles()
+
+
+def make_profile(name: str, **others: str) -> dict[str, Any]:
+    return {"state": "ENABLED", "variants": {"name": name, **others}, "defaultVariant": "name"}
 
 
 def make_file(**flags: dict[str, Any]) -> str:

@@ -3,36 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from flag_files import make_file, make_share, make_shots, make_switch
-from harness import Inline, LoopClock, run_virtual
+from flag_files import NO_PROFILES, make_file, make_profile, make_share, make_shots, make_switch
+from harness import FACTS, Inline, LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.app.flags import open_flags
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.flags import ANY_SHOTS, NO_FLAGS, FlagChange, FlagDecision, FlagReport, FlagRequest
 from shotclock.domain.outcome import Degraded, Done, Outcome, Rejection, Shed
-from shotclock.domain.ports import Clock, Flags, Rollout
+from shotclock.domain.ports import Clock, Execution, Flags, Job, Provider, Rollout
+from shotclock.emulator.profile import load
+from shotclock.emulator.provider import EmulatedProvider
+from shotclock.emulator.timing import sample_timeline
 from shotclock.orchestrator.answers import Fallback
-from shotclock.providers.scripted import Reply
+from shotclock.orchestrator.health.health import Health
+from shotclock.providers.scripted import Reply, ScriptedProvider
 from shotclock.rollout.canary_control import CanaryControl
 from shotclock.rollout.file_rollout import FileRollout
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.rollout.flag_edit import describe_flags, edit_file, read_file
 from shotclock.rollout.flag_file import FlagFile
 from shotclock.runtime.loop_thread import SystemClock
-from shotclock.settings import ServeSettings, Settings
+from shotclock.settings import QuantumSettings, ServeSettings, Settings
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.rollout import NO_ROLLOUT
 from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
 
 SYSTEM_CLOCK = SystemClock()
+EMULATED = QuantumSettings()
 NOWHERE = Path("no such folder/flags.canary.json")
+SAMPLE_JOB = Job.of((without_qpy(random_parameters(4, 1)),), 256, "test", None)
 CALL = FlagRequest.of("qat_flip-1", "qat_flip", "trainer")
 
 
@@ -48,7 +58,7 @@ class Counts:
 def open_file(path: Path, content: str, clock: Clock = SYSTEM_CLOCK) -> tuple[FlagFile, Counts]:
     path.write_text(content)
     counts = Counts()
-    return FlagFile(path, counts, counts.troubles.append, clock), counts
+    return FlagFile(path, counts, counts.troubles.append, clock, NO_PROFILES), counts
 
 
 def make_rollout(flags: FlagFile, path: Path = NOWHERE) -> FileRollout:
@@ -56,9 +66,15 @@ def make_rollout(flags: FlagFile, path: Path = NOWHERE) -> FileRollout:
     return FileRollout(flags, canary, Inline())
 
 
-def open_with(serve: ServeSettings, counts: Counts) -> FixedFlags | FileRollout:
-    settings = Settings(serve=serve)
-    return open_flags(settings, counts, counts.troubles.append, SYSTEM_CLOCK, Inline())
+def open_with(
+    serve: ServeSettings,
+    counts: Counts,
+    provider: Provider | None = None,
+    quantum: QuantumSettings = EMULATED,
+) -> FixedFlags | FileRollout:
+    settings = Settings(serve=serve, quantum=quantum)
+    provider = provider or ScriptedProvider(LoopClock(), ())
+    return open_flags(settings, provider, counts, counts.troubles.append, SYSTEM_CLOCK, Inline())
 
 
 def make_fixed(path: Path, decision: FlagDecision) -> Flags:
@@ -163,6 +179,86 @@ def test_a_service_without_a_file_allows_every_call_and_refuses_a_bad_one(tmp_pa
         open_with(ServeSettings(flags=str(missing)), counts)
 
 
+def run_job(provider: EmulatedProvider) -> Coroutine[None, None, Execution]:
+    async def work() -> Execution:
+        return await provider.collect(await provider.submit(SAMPLE_JOB))
+
+    return work()
+
+
+def test_the_emulated_provider_takes_the_profile_of_the_flag_from_its_next_job_on(tmp_path: Path) -> None:
+    """A job that runs meanwhile keeps its times; the settings' profile returns with the flag's end."""
+    path, counts = tmp_path / "flags.json", Counts()
+    path.write_text(make_file())
+
+    async def work() -> tuple[list[tuple[int, int]], list[int]]:
+        provider = EmulatedProvider(FACTS, load("colocated"), Inline(), LoopClock(), seed=5)
+        health = Health(provider, LoopClock(), random.Random(0), PrometheusRecorder(Metrics(), "test"))
+        flags = open_with(ServeSettings(flags=str(path)), counts, provider)
+        assert isinstance(flags, FileRollout)
+        executions, waits = [await run_job(provider)], []
+        running = asyncio.create_task(run_job(provider))
+        await asyncio.sleep(0)
+        for setting in ("public-cloud", "onprem-today", "settings"):
+            await flags.set_flag("profile", setting)
+            assert flags.report().settings["profile"] == setting
+            waits.append(sum(health.submissions.reserve_ns(0) > 0 for _ in range(6)))
+            if setting == "public-cloud":
+                assert not running.done()
+                executions.append(await running)
+            executions.append(await run_job(provider))
+        return [(each.execution_emulated_ns, each.collect_emulated_ns) for each in executions], waits
+
+    times, waits = run_virtual(work())
+    names = ("colocated", "colocated", "public-cloud", "onprem-today", "colocated")
+    lines = [
+        sample_timeline(SAMPLE_JOB, FACTS, load(name), np.random.default_rng((5, number)))
+        for number, name in enumerate(names)
+    ]
+    planned = [(line.execution_ns, line.collect_ns) for line in lines]
+    np.testing.assert_allclose(times, planned, rtol=0, atol=2)  # the loop's time is a float
+    assert waits == [1, 0, 0], "five submissions a minute, then any number"
+    assert counts.reasons == {("profile", "STATIC"): 2, ("profile", "DISABLED"): 1}
+
+
+@pytest.mark.parametrize(
+    ("provider", "name", "words"),
+    [
+        (
+            "ibm",
+            "colocated",
+            "needs quantum.provider = 'emulated' (got 'ibm'); remove the flag",
+        ),
+        (
+            "emulated",
+            "public",
+            "must be one of colocated, onprem-today, public-cloud (got 'public')",
+        ),
+    ],
+)
+def test_a_profile_that_the_provider_cannot_take_is_refused_and_the_file_stays(
+    provider: str, name: str, words: str, tmp_path: Path
+) -> None:
+    path, counts, words = tmp_path / "flags.json", Counts(), f"flags.profile: {words}"
+    serve, quantum = ServeSettings(flags=str(path)), QuantumSettings(provider=provider)
+    path.write_text(make_file(profile=make_profile(name)))
+    with pytest.raises(SettingsError, match=re.escape(f"serve.flags: {path}:5: {words}")) as refused:
+        open_with(serve, counts, quantum=quantum)
+    assert "\n" not in str(refused.value)
+    path.write_text(make_file(shots=make_shots(64)))
+    flags = open_with(serve, counts, quantum=quantum)
+    assert isinstance(flags, FileRollout)
+    with pytest.raises(SettingsError, match=re.escape(words)):
+        asyncio.run(flags.set_flag("profile", name))
+    assert path.read_text() == make_file(shots=make_shots(64))
+    path.write_text(make_file(profile=make_profile(name)))
+    flags._flags.reload()
+    assert len(counts.troubles) == 1
+    assert words in counts.troubles[0]
+    assert flags.report().state == "STALE"
+    assert (flags.report().settings["profile"], flags.decide(CALL).most_shots) == ("settings", 64)
+
+
 def test_a_report_has_the_settings_in_force_and_what_is_wrong_with_their_source(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
 
@@ -207,7 +303,7 @@ def test_a_flag_that_is_set_by_request_is_in_force_at_once_and_in_the_file(tmp_p
         FlagChange("quantum_share", "on", "25"),
     ]
     assert flags.decide(CALL).kept_by == "quantum_path"
-    after_restart = FlagFile(path, counts, counts.troubles.append, SYSTEM_CLOCK)
+    after_restart = FlagFile(path, counts, counts.troubles.append, SYSTEM_CLOCK, NO_PROFILES)
     assert after_restart.report().settings == flags.report().settings
     assert flags.report().settings["quantum_share"] == "25"
 
@@ -285,6 +381,11 @@ SWITCH = make_switch()
             "variants.on: must be true or false",
         ),
         (make_file(shots=make_shots(0)), "variants.most: must be a whole number from 1 to"),
+        (make_file(profile=make_profile("")), 'must be the name of a profile (got "")'),
+        (
+            make_file(profile=make_profile("colocated") | {"targeting": {"var": "client"}}),
+            "flags.profile.targeting: is not possible",
+        ),
         (make_file(quantum_share=make_share(101)), "is not [variant, weight of 0 or more]"),
         (make_file(quantum_path=make_switch(targeting={"iff": []})), 'has no operator "iff"'),
         (
@@ -303,7 +404,10 @@ def test_a_bad_file_is_one_line_with_file_and_key(content: str, words: str, tmp_
 
 def test_the_example_of_the_docs_is_a_flag_file(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "rollout.md").read_text("utf-8")
-    flags, _ = open_file(tmp_path / "flags.json", page.split("```json\n")[1].split("```")[0])
+    path = tmp_path / "flags.json"
+    path.write_text(page.split("```json\n")[1].split("```")[0])
+    flags = open_with(ServeSettings(flags=str(path)), Counts())
+    assert flags.report().settings["profile"] == "onprem-today"
     assert flags.decide(replace(CALL, client="trainer-7.example.com")).kept_by == "quantum_clients"
     assert flags.decide(replace(CALL, kernel="user_circuit")).kept_by == "quantum_kernels"
     decisions = [flags.decide(replace(CALL, key=str(number))) for number in range(64)]

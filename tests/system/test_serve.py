@@ -523,12 +523,21 @@ def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -
         asyncio.run(up.set_flag(up.trainer, "quantum_path", "off"))
     with pytest.raises(SettingsError, match="shots must be any, or a number"):
         asyncio.run(up.set_flag(up.operator, "shots", "0"))
-    up.wait_for_records(1, message="set_flag refused")  # the last of them
-    audited = [record for record in up.records() if record["logger"] == "shotclock.audit"][-4:]
+    assert re.search("\nprofile +onprem-today\n", verb("flags set", "profile", "onprem-today"))
+    with pytest.raises(SettingsError, match=r"flags\.profile: must be one of colocated, onprem-today"):
+        asyncio.run(up.set_flag(up.operator, "profile", "onprem"))
+    assert re.search("\n  profile +onprem-today\n", verb("status"))
+    assert 'flag="profile",reason="STATIC"} 1.0' in up.get("/metrics")[1]
+    verb("flags set", "profile", "settings")
+    up.wait_for_records(2, message="set_flag refused")  # the last of them
+    audited = [record for record in up.records() if record["logger"] == "shotclock.audit"][-7:]
     assert [(record["message"], record["caller"]) for record in audited] == [
         *[("set_flag", OPERATOR)] * 2,
         ("denied", TRAINER),
         ("set_flag refused", OPERATOR),
+        ("set_flag", OPERATOR),
+        ("set_flag refused", OPERATOR),
+        ("set_flag", OPERATOR),
     ]
     assert [(record["from"], record["to"]) for record in audited[:2]] == [("on", "off"), ("off", "on")]
     assert json.loads(verb("status", "--json"))["flags"]["state"] == "ok"

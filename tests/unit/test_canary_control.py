@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flag_files import make_file, make_share, make_switch
+from flag_files import NO_PROFILES, make_file, make_share, make_switch
 from harness import Inline, LoopClock, random_subproblem, run_virtual
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.canary import CanaryPhase, CanaryReport, CanaryRequest
@@ -70,7 +70,7 @@ class Place:
         return self.folder / "flags.canary.json"
 
     def open(self) -> FileRollout:
-        flags = FlagFile(self.flags, Silent(), self.troubles.append, LoopClock())
+        flags = FlagFile(self.flags, Silent(), self.troubles.append, LoopClock(), NO_PROFILES)
         canary = CanaryControl(flags, self.state, Inline(), 200.0, self.troubles.append)
         return FileRollout(flags, canary, Inline())
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from flag_files import NO_PROFILES
 from shotclock.cli.flags import flags
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.flags import FlagDecision, FlagRequest
@@ -31,7 +32,9 @@ def run(path: Path, *words: str) -> dict[str, str]:
 
 
 def decide(path: Path, kernel: str = "rounding", key: str = "a") -> FlagDecision:
-    return FlagFile(path, Silent(), lambda _: None, SystemClock()).decide(FlagRequest(key, kernel, "trainer"))
+    return FlagFile(path, Silent(), lambda _: None, SystemClock(), NO_PROFILES).decide(
+        FlagRequest(key, kernel, "trainer")
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +64,7 @@ def test_setting_one_flag_keeps_the_others(tmp_path: Path) -> None:
     path = tmp_path / "flags.json"
     run(path, "set", "quantum_share", "25")
     settings = run(path, "set", "shots", "64")
-    assert Counter(settings.values()) == {"on": 3, "25": 1, "64": 1}
+    assert Counter(settings.values()) == {"on": 3, "25": 1, "64": 1, "settings": 1}
 
 
 @pytest.mark.parametrize(
@@ -72,6 +75,7 @@ def test_setting_one_flag_keeps_the_others(tmp_path: Path) -> None:
         ("quantum_share", "101", "from 0 to 100"),
         ("quantum_kernels", "off:a,,b", "off:NAME,NAME"),
         ("shots", "0", "from 1 on"),
+        ("profile", "public", "flags set: profile must be one of colocated, onprem-today, public-cloud"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(
@@ -81,6 +85,16 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     with pytest.raises(SettingsError, match=message):
         run(path, "set", flag, setting)
     assert not path.exists()
+
+
+def test_a_profile_is_set_beside_its_settings_and_refused_for_another_provider(tmp_path: Path) -> None:
+    path, config = tmp_path / "flags.json", tmp_path / "settings.toml"
+    config.write_text("[quantum]\nprovider = 'aer'\n")
+    with pytest.raises(SettingsError, match=r"flags set: profile needs quantum\.provider = 'emulated'"):
+        run(path, "set", "profile", "colocated", "--config", str(config))
+    assert not path.exists()
+    assert run(path, "set", "profile", "colocated")["profile"] == "colocated"
+    assert run(path, "set", "profile", "settings", "--config", str(config))["profile"] == "settings"
 
 
 def test_a_file_that_cannot_be_read_is_not_written_over(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ class Service:
             on_breaker=log_breaker,
             recent=self._recent,
         )
-        flags = open_flags(settings, recorder, self._trouble, host.clock, host.threads)
+        flags = open_flags(settings, provider, recorder, self._trouble, host.clock, host.threads)
         tracer, self._end_traces = open_tracer(settings.traces, "shotclock-serve", host.clock)
         path = assemble(
             host,

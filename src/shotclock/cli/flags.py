@@ -11,6 +11,7 @@ import typer
 
 from shotclock.cli.operator import Authorities, Certificate, Json, PrivateKey, ask_operator
 from shotclock.domain.errors import SettingsError
+from shotclock.domain.flags import PROFILE
 
 if TYPE_CHECKING:
     from shotclock.domain.flags import FlagReport
@@ -61,7 +62,8 @@ def set_flag(
     setting: Annotated[
         str,
         typer.Argument(
-            metavar="SETTING", help="on, off, a percentage, off:NAME,NAME; for shots a number or any."
+            metavar="SETTING",
+            help="on, off, a percentage, off:NAME,NAME; shots: a number, any; profile: a name, settings.",
         ),
     ],
     *,
@@ -85,6 +87,8 @@ def set_flag(
     from shotclock.rollout import flag_edit  # noqa: PLC0415 - `--help` must not wait for it
 
     path = _locate(file, config)
+    if flag == PROFILE and setting != flag_edit.OF_SETTINGS:
+        _check_profile(setting, file, config)
     flag_edit.edit_file(path, flag, setting, may_be_new=True)
     _show(flag_edit.describe_flags(flag_edit.read_file(path)), json=json)
 
@@ -92,6 +96,18 @@ def set_flag(
 def _refuse_file(file: Path | None, config: Path | None) -> None:
     if file is not None or config is not None:
         raise SettingsError("flags: --target is a service with its own file; leave out --file and --config")
+
+
+def _check_profile(name: str, file: Path | None, config: Path | None) -> None:
+    """A file alone does not say which provider it is for; the service looks."""
+    from shotclock.app.flags import check_profile  # noqa: PLC0415 - slow to load
+    from shotclock.settings import load  # noqa: PLC0415
+
+    is_alone = file is not None and config is None
+    try:
+        check_profile(name, "emulated" if is_alone else load(config, {}).quantum.provider)
+    except SettingsError as error:
+        raise SettingsError(f"flags set: profile {error}") from error
 
 
 def _locate(file: Path | None, config: Path | None) -> Path:

@@ -14,7 +14,10 @@ SWITCHES = (QUANTUM_PATH, QUANTUM_CLIENTS, QUANTUM_KERNELS, QUANTUM_SHARE)
 SHOTS = "shots"
 """The flag that is a number: the most shots of a call."""
 
-FLAGS = (*SWITCHES, SHOTS)
+PROFILE = "profile"
+"""The flag that is a name: the latency profile of an emulated provider."""
+
+FLAGS = (*SWITCHES, SHOTS, PROFILE)
 
 FLAG_REASONS = ("STATIC", "TARGETING_MATCH", "DEFAULT", "DISABLED", "STALE", "ERROR")
 """OpenFeature's reasons of a value: STALE and ERROR mean the last good one."""
@@ -24,6 +27,9 @@ def limit_of(flag: str) -> str:
     """The name of the flag among the limits that refuse calls."""
     return f"flag_{flag}"
 
+
+FLAG_LIMITS = tuple(map(limit_of, (*SWITCHES, SHOTS)))
+"""Those of every flag that may refuse a call."""
 
 ANY_SHOTS = 2**31
 """No bound: no provider allows more."""

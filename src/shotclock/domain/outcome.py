@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
-from shotclock.domain.flags import FLAGS, limit_of
+from shotclock.domain.flags import FLAG_LIMITS
 from shotclock.domain.stages import StageTiming
 from shotclock.domain.subproblem import Bits
 
@@ -61,7 +61,7 @@ REJECTION_LIMITS = (
     *(REMAINING_BUDGET, SHOTS_TO_FIT, MAX_QUBITS, ERROR_FREE_SHOTS, COMPILE_CAPACITY),
     *("queue_limit", "queue_wait", "caller_quota", "breaker", "drain", "expected_gain", "lanes", "lines"),
     *("concurrent_calls", DATA_POLICY),
-    *map(limit_of, FLAGS),
+    *FLAG_LIMITS,
 )
 """The name of every limit; a metric has each from the start."""
 

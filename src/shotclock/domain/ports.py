@@ -122,6 +122,16 @@ class FlagRecorder(Protocol):
         """A flag was evaluated; reason: OpenFeature's, STALE while the flags' source cannot be used."""
 
 
+class Profiles(Protocol):
+    """The latency profiles among which the flag `profile` chooses."""
+
+    def check(self, name: str) -> None:
+        """Raises SettingsError, without the name of a file or key, on one that the provider cannot take."""
+
+    def use(self, name: str) -> None:
+        """From the provider's next job on; "" is the settings' own. May be called from any thread."""
+
+
 class Pending(Protocol):
     """A call in progress, seen from synchronous code."""
 

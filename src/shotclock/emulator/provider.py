@@ -23,6 +23,7 @@ from shotclock.emulator.profile import Omission, Profile, Sanity
 from shotclock.emulator.statevector import execute_all
 from shotclock.emulator.timing import Timeline, TimePart, mean_by_component, quantile_s, sample_timeline
 from shotclock.emulator.user_circuits import execute_any
+from shotclock.emulator.windows import CalibrationWindows
 
 # Timers fire up to a millisecond late, so a wait shorter than this is merged into the next one.
 SHORTEST_WAIT_NS = 200_000
@@ -58,12 +59,14 @@ class _Submitted:
     timeline: the planned durations
     accepted_at_ns: when the provider accepted it
     reaches_qpu_at_ns: the end of its queue wait
+    windows: the device's calibration windows; None without them
     running_at_ns: when it gets the QPU; infinite until then
     """
 
     timeline: Timeline
     accepted_at_ns: int
     reaches_qpu_at_ns: int
+    windows: CalibrationWindows | None
     running_at_ns: float = math.inf
 
     def consumed_s(self, now_ns: int) -> float:
@@ -107,20 +110,9 @@ class EmulatedProvider:
         *,
         circuit_offload: Offload | None = None,
     ) -> None:
-        rate = profile.submissions_per_minute
-        self.limits = ProviderLimits(
-            lanes=facts.lanes,
-            max_shots=facts.max_shots,
-            max_qubits=facts.n_qubits,
-            submissions_per_minute=rate.value if rate else None,
-            paid=False,
-            emulated=True,
-            max_pubs=facts.max_circuits,
-            rep_delay_default_s=facts.rep_delay_default_s,
-        )
         self.device = facts
         self._facts = facts
-        self._profile = profile
+        self.use_profile(profile)
         self._offload = offload
         self._circuit_offload = circuit_offload or offload
         self._clock = clock
@@ -134,6 +126,21 @@ class EmulatedProvider:
         self._charges = Charges()
         self._qpu = asyncio.Lock()
         self._qpu_free_at_ns = 0
+
+    def use_profile(self, profile: Profile) -> None:
+        """Takes this profile from the next submit on; running jobs keep their times."""
+        rate, facts = profile.submissions_per_minute, self._facts
+        self._profile = profile
+        self.limits = ProviderLimits(
+            lanes=facts.lanes,
+            max_shots=facts.max_shots,
+            max_qubits=facts.n_qubits,
+            submissions_per_minute=rate.value if rate else None,
+            paid=False,
+            emulated=True,
+            max_pubs=facts.max_circuits,
+            rep_delay_default_s=facts.rep_delay_default_s,
+        )
 
     async def warm(self, n: int) -> None:
         """Loads the state-vector kernels in the worker, so that loading makes no job overrun."""
@@ -163,7 +170,8 @@ class EmulatedProvider:
         rep_delay_s = self._check(job)
         number = next(self._numbers)
         rng = np.random.default_rng((self._seed, number))
-        timeline = sample_timeline(job, self._facts, self._profile, rng)
+        profile = self._profile
+        timeline = sample_timeline(job, self._facts, profile, rng)
         planned_ns = started_ns + timeline.submit_ns
         is_users = any(isinstance(circuit.parameters, Bound) for circuit in job.circuits)
         due_ns = planned_ns + timeline.queue_ns + timeline.execution_ns
@@ -177,7 +185,10 @@ class EmulatedProvider:
             self._close(computation)
             raise
         submitted = _Submitted(
-            timeline, max(planned_ns, self._clock.now_ns()), planned_ns + timeline.queue_ns
+            timeline,
+            max(planned_ns, self._clock.now_ns()),
+            planned_ns + timeline.queue_ns,
+            profile.calibration,
         )
         job_id = f"emulated-{self._seed}-{number}"
         self._running[job_id] = asyncio.create_task(self._run(submitted, computing, computation))
@@ -257,7 +268,7 @@ class EmulatedProvider:
             await self._wait_until(submitted.reaches_qpu_at_ns)
             async with self._qpu:
                 running_at_ns = self._past_calibration_ns(
-                    max(submitted.reaches_qpu_at_ns, self._qpu_free_at_ns)
+                    max(submitted.reaches_qpu_at_ns, self._qpu_free_at_ns), submitted.windows
                 )
                 submitted.running_at_ns = running_at_ns
                 finishes_at_ns = running_at_ns + submitted.timeline.execution_ns
@@ -290,9 +301,8 @@ class EmulatedProvider:
     def _first_submit_ns(self) -> int:
         return self._clock.now_ns()
 
-    def _past_calibration_ns(self, at_ns: int) -> int:
+    def _past_calibration_ns(self, at_ns: int, windows: CalibrationWindows | None) -> int:
         """The instant, or the end of the calibration window it falls into, counted from the first job."""
-        windows = self._profile.calibration
         if windows is None:
             return at_ns
         since_s = (at_ns - self._first_submit_ns) * 1e-9

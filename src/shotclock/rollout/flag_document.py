@@ -11,7 +11,7 @@ from typing import Any
 
 from shotclock.domain.documents import DocumentError, parse_json
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.flags import ANY_SHOTS, FLAGS, SHOTS
+from shotclock.domain.flags import ANY_SHOTS, FLAGS, PROFILE, SHOTS, SWITCHES
 
 TOP_LEVEL = ("$schema", "flags", "metadata")
 FIELDS = ("state", "variants", "defaultVariant", "targeting", "metadata")
@@ -58,11 +58,11 @@ def read_document(content: str | bytes, where: str) -> FlagDocument:
     except DocumentError as error:
         raise SettingsError(f"{where}: {error}") from error
     except _FlagError as error:
-        raise SettingsError(f"{where}{_line(text, error.key)}: {error}") from error
+        raise SettingsError(f"{where}{find_line(text, error.key)}: {error}") from error
     return FlagDocument(text, document["flags"])
 
 
-def _line(text: str, key: str) -> str:
+def find_line(text: str, key: str) -> str:
     """ ":N", the line on which the last part of a dotted key is set, where that is after its first; or ""."""
     position, line = 0, ""
     for part in key.split("."):
@@ -90,10 +90,10 @@ def _check_document(document: object) -> None:
             raise _FlagError(f"flags.{key}", f"is not a valid flag; {hint}")
         if not isinstance(flag, dict):
             raise _FlagError(f"flags.{key}", f"must be an object (got {_show(flag)})")
-        _check_flag(f"flags.{key}", flag, is_number=key == SHOTS)
+        _check_flag(f"flags.{key}", flag)
 
 
-def _check_flag(key: str, flag: dict[str, Any], *, is_number: bool) -> None:
+def _check_flag(key: str, flag: dict[str, Any]) -> None:
     for name in flag:
         if name not in FIELDS:
             raise _FlagError(f"{key}.{name}", f"is not a valid key here; use {', '.join(FIELDS)}")
@@ -103,28 +103,36 @@ def _check_flag(key: str, flag: dict[str, Any], *, is_number: bool) -> None:
     if not isinstance(variants, dict) or not variants:
         raise _FlagError(f"{key}.variants", f"must be an object of one or more (got {_show(variants)})")
     for name, value in variants.items():
-        _check_variant(f"{key}.variants.{name}", value, is_number=is_number)
+        _check_variant(f"{key}.variants.{name}", value, key.removeprefix("flags."))
     default = flag.get("defaultVariant")
     if not isinstance(default, str) or default not in variants:
         allowed = ", ".join(map(str, variants))
         raise _FlagError(f"{key}.defaultVariant", f"must be one of {allowed} (got {_show(default)})")
     if "targeting" in flag:
-        if not isinstance(flag["targeting"], dict):
-            raise _FlagError(f"{key}.targeting", f"must be an object (got {_show(flag['targeting'])})")
-        for operator, values in find_operators(flag["targeting"]):
-            if operator in LOOPS:
-                raise _FlagError(f"{key}.targeting", f'has the loop "{operator}"; write each case out')
-            if operator not in OPERATORS:
-                raise _FlagError(f"{key}.targeting", f"has no operator {_show(operator)}; see flagd.dev")
-            if operator == "fractional":
-                _check_fractional(f"{key}.targeting", values, variants)
+        _check_targeting(f"{key}.targeting", flag["targeting"], variants)
 
 
-def _check_variant(key: str, value: object, *, is_number: bool) -> None:
-    if not is_number and not isinstance(value, bool):
+def _check_targeting(key: str, rule: object, variants: Mapping[str, object]) -> None:
+    if key == f"flags.{PROFILE}.targeting":
+        raise _FlagError(key, "is not possible: all calls have one profile; remove it")
+    if not isinstance(rule, dict):
+        raise _FlagError(key, f"must be an object (got {_show(rule)})")
+    for operator, values in find_operators(rule):
+        if operator in LOOPS:
+            raise _FlagError(key, f'has the loop "{operator}"; write each case out')
+        if operator not in OPERATORS:
+            raise _FlagError(key, f"has no operator {_show(operator)}; see flagd.dev")
+        if operator == "fractional":
+            _check_fractional(key, values, variants)
+
+
+def _check_variant(key: str, value: object, flag: str) -> None:
+    if flag in SWITCHES and not isinstance(value, bool):
         raise _FlagError(key, f"must be true or false (got {_show(value)})")
+    if flag == PROFILE and not (isinstance(value, str) and value):
+        raise _FlagError(key, f"must be the name of a profile (got {_show(value)})")
     whole = value if isinstance(value, int) and not isinstance(value, bool) else 0
-    if is_number and not 1 <= whole <= ANY_SHOTS:
+    if flag == SHOTS and not 1 <= whole <= ANY_SHOTS:
         raise _FlagError(key, f"must be a whole number from 1 to {ANY_SHOTS} (got {_show(value)})")
 
 

@@ -16,16 +16,24 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.flags import (
     ANY_SHOTS,
     FLAGS,
+    PROFILE,
     QUANTUM_CLIENTS,
     QUANTUM_KERNELS,
     QUANTUM_PATH,
     QUANTUM_SHARE,
     SHOTS,
+    SWITCHES,
     FlagChange,
 )
 from shotclock.rollout.flag_document import FlagDocument, read_document
 
 ON, OFF, ANY, BY_RULE = "on", "off", "any", "by its targeting rule"
+OF_SETTINGS = "settings"
+"""The profile that `quantum.profile` names."""
+
+UNSET = {**dict.fromkeys(SWITCHES, ON), SHOTS: ANY, PROFILE: OF_SETTINGS}
+"""What a flag that is not in the file comes to."""
+
 READ = {QUANTUM_KERNELS: "kernel", QUANTUM_CLIENTS: "client"}
 """What the rules of these flags read."""
 
@@ -39,7 +47,7 @@ def set_flag(document: FlagDocument, flag: str, setting: str) -> str:
     """The document with this flag set, its other flags as they were. Raises SettingsError.
 
     setting: "on" or "off"; of quantum_share a percentage; of quantum_kernels and quantum_clients also
-        "off:NAME,NAME"; of shots a number or "any".
+        "off:NAME,NAME"; of shots a number or "any"; of profile a name or "settings".
     """
     if flag not in FLAGS:
         raise SettingsError(f"flags set: '{flag}' is not a flag; use {', '.join(FLAGS)}")
@@ -103,7 +111,7 @@ def _hold_folder(folder: Path) -> Iterator[None]:
 
 def _describe(flag: str, definition: Mapping[str, Any] | None) -> str:
     if definition is None or definition["state"] == "DISABLED":
-        return ANY if flag == SHOTS else ON
+        return UNSET[flag]
     for setting in _candidates(flag, definition):
         if _define(flag, setting) == definition:
             return setting
@@ -117,21 +125,24 @@ def _candidates(flag: str, definition: Mapping[str, Any]) -> tuple[str, ...]:
             return (f"{percent}",)
         case {"if": [{"in": [_, [*names]]}, *_]} if flag in READ:
             return (f"{OFF}:{','.join(map(str, names))}",)
-        case None if flag != SHOTS:
+        case None if flag in SWITCHES:
             return (ON, OFF)
     return ()
 
 
 def _default(definition: Mapping[str, Any]) -> str | int:
-    value = definition["variants"][definition["defaultVariant"]]
+    value: str | int = definition["variants"][definition["defaultVariant"]]
     if isinstance(value, bool):
         return ON if value else OFF
-    return int(value)
+    return value
 
 
 def _define(flag: str, setting: str) -> dict[str, Any]:
     if flag == SHOTS:
         return _define_shots(setting)
+    if flag == PROFILE:
+        state = "DISABLED" if setting == OF_SETTINGS else "ENABLED"
+        return {"state": state, "variants": {"name": setting}, "defaultVariant": "name"}
     if setting in {ON, OFF}:
         return _define_switch(setting)
     if flag == QUANTUM_SHARE and setting.isdecimal() and int(setting) <= 100:

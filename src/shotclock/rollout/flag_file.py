@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.files import read_regular
 from shotclock.domain.flags import (
     ANY_SHOTS,
-    FLAGS,
+    PROFILE,
     SHOTS,
     SWITCHES,
     FlagChange,
@@ -28,8 +29,8 @@ from shotclock.domain.flags import (
     FlagRequest,
     FlagState,
 )
-from shotclock.domain.ports import Clock, FlagRecorder
-from shotclock.rollout.flag_document import FlagDocument, find_operators, read_document
+from shotclock.domain.ports import Clock, FlagRecorder, Profiles
+from shotclock.rollout.flag_document import FlagDocument, find_line, find_operators, read_document
 from shotclock.rollout.flag_edit import describe_flags, edit_file
 
 EVERY_S = 0.25
@@ -48,6 +49,9 @@ BROKEN_RULES = (
 PROBES = (FlagRequest("/probe", "", ""), FlagRequest("client/run", "qat_flip", "client"))
 """Every flag of a new file is evaluated for these before the file is used."""
 
+EVALUATED = (*SWITCHES, SHOTS)
+"""The flags that are evaluated for each call."""
+
 DEFAULTS: dict[str, bool | int] = {**dict.fromkeys(SWITCHES, True), SHOTS: ANY_SHOTS}
 
 
@@ -62,9 +66,12 @@ class _Loaded:
     """A checked file.
 
     core: flagd's evaluator with the file's flags.
-    variables: of each flag in the file, in the order of evaluation, what its rule reads.
+    variables: of each flag in the file that is evaluated for calls, in the order of evaluation, what its rule
+        reads.
     content: the file's bytes.
     settings: each flag's, as `shotclock flags` shows it.
+    profile: the name of the profile, "" for that of the settings.
+    profile_reason: OpenFeature's; "" if the file does not have the flag.
     values: those of flags whose rules read nothing but the call.
     broken: the last rule that could not be evaluated for a call; "" while every rule can.
     """
@@ -73,6 +80,8 @@ class _Loaded:
     variables: dict[str, set[str]]
     content: bytes
     settings: Mapping[str, str]
+    profile: str = ""
+    profile_reason: str = ""
     values: dict[tuple[str, str, str, str], _Evaluated] = field(default_factory=dict)
     broken: str = ""
 
@@ -103,27 +112,36 @@ class FlagFile:
 
     recorder: counts each evaluation.
     on_trouble: called with each new problem of the file, from another thread.
+    profiles: of the provider.
 
     Raises SettingsError if the file cannot be used at the start.
     """
 
     def __init__(
-        self, path: Path, recorder: FlagRecorder, on_trouble: Callable[[str], None], clock: Clock
+        self,
+        path: Path,
+        recorder: FlagRecorder,
+        on_trouble: Callable[[str], None],
+        clock: Clock,
+        profiles: Profiles,
     ) -> None:
         self._path = path
         self._recorder = recorder
         self._on_trouble = on_trouble
         self._clock = clock
+        self._profiles = profiles
+        self._changing = threading.Lock()
         self._problem = ""
         self._read_at_ns = clock.now_ns()
         self._last: dict[str, bool | int] = dict(DEFAULTS)
-        self._loaded = load(self._read(), str(path))
+        self._loaded = load(self._read(), str(path), profiles)
+        self._use_profile()
 
     def decide(self, request: FlagRequest) -> FlagDecision:
         """See `Flags.decide`."""
         loaded = self._loaded
         for flag in loaded.variables:
-            if flag != SHOTS and not self._evaluate(loaded, flag, request):
+            if flag in SWITCHES and not self._evaluate(loaded, flag, request):
                 return FlagDecision(flag)
         if SHOTS in loaded.variables:
             return FlagDecision(most_shots=int(self._evaluate(loaded, SHOTS, request)))
@@ -149,11 +167,18 @@ class FlagFile:
 
     def reload(self) -> None:
         """Reads the file; takes it over if it has changed and can be used."""
+        with self._changing:
+            self._take_over()
+
+    def _take_over(self) -> None:
         try:
             content = self._read()
             if content != self._loaded.content:
-                self._loaded = load(content, str(self._path))
+                self._loaded = load(content, str(self._path), self._profiles)
+                self._use_profile()
         except SettingsError as error:
+            if self._loaded.profile_reason:
+                self._recorder.record_flag(PROFILE, str(Reason.STALE))
             if str(error) != self._problem:
                 self._problem = str(error)
                 self._on_trouble(f"{error}; the flags read before stay in force")
@@ -161,10 +186,20 @@ class FlagFile:
             self._problem = ""
             self._read_at_ns = self._clock.now_ns()
 
+    def _use_profile(self) -> None:
+        if self._loaded.profile_reason:
+            self._recorder.record_flag(PROFILE, self._loaded.profile_reason)
+        self._profiles.use(self._loaded.profile)
+
     def set_flag(self, flag: str, setting: str) -> FlagChange:
         """Sets one flag in the file and takes it over; see `flag_edit.edit_file`."""
-        change = edit_file(self._path, flag, setting, check=lambda text: load(text, str(self._path)))
-        self.reload()
+
+        def check(text: str) -> None:
+            load(text, str(self._path), self._profiles)
+
+        with self._changing:
+            change = edit_file(self._path, flag, setting, check=check)
+            self._take_over()
         return change
 
     def _read(self) -> bytes:
@@ -174,18 +209,21 @@ class FlagFile:
             raise SettingsError(f"{self._path}: cannot be read: {error.strerror}") from error
 
 
-def load(content: str | bytes, where: str) -> _Loaded:
+def load(content: str | bytes, where: str, profiles: Profiles) -> _Loaded:
     """The flags of a file, checked and evaluated once each. Raises SettingsError."""
     # flagd logs a traceback, or a line a call, where a rule cannot be evaluated; reasons are counted instead
     logging.getLogger("openfeature.contrib").setLevel(logging.CRITICAL)
     document = read_document(content, where)
+    profile, profile_reason = _read_profile(document, where, profiles)
     core = FlagdCore()
     core.set_flags(document.text)
     loaded = _Loaded(
         core,
-        {flag: _variables(document, flag) for flag in FLAGS if flag in document.flags},
+        {flag: _variables(document, flag) for flag in EVALUATED if flag in document.flags},
         document.text.encode(),
         describe_flags(document),
+        profile,
+        profile_reason,
     )
     for flag in loaded.variables:
         for probe in PROBES:
@@ -196,6 +234,22 @@ def load(content: str | bytes, where: str) -> _Loaded:
                     f"{where}: flags.{flag}.targeting: cannot be evaluated: {error}; see flagd.dev"
                 ) from error
     return loaded
+
+
+def _read_profile(document: FlagDocument, where: str, profiles: Profiles) -> tuple[str, str]:
+    """The name of the profile and OpenFeature's reason. Raises SettingsError."""
+    definition = document.flags.get(PROFILE)
+    if definition is None:
+        return "", ""
+    if definition["state"] == "DISABLED":
+        return "", str(Reason.DISABLED)
+    for name in definition["variants"].values():
+        try:
+            profiles.check(name)
+        except SettingsError as error:
+            line = find_line(document.text, f"flags.{PROFILE}.variants")
+            raise SettingsError(f"{where}{line}: flags.{PROFILE}: {error}") from error
+    return definition["variants"][definition["defaultVariant"]], str(Reason.STATIC)
 
 
 def _variables(document: FlagDocument, flag: str) -> set[str]:

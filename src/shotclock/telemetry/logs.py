@@ -17,7 +17,7 @@ from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
 from typing import Any, Literal
 
-from shotclock.domain.flags import FLAGS, limit_of
+from shotclock.domain.flags import FLAG_LIMITS
 from shotclock.domain.outcome import EXPECTED_GAIN
 from shotclock.domain.plural import count
 
@@ -37,7 +37,7 @@ MOST_WAITING = 10_000
 END_S = 2.0
 """For the records that still wait at the end of the process, seconds."""
 
-DECIDED_LIMITS = frozenset({"drain", EXPECTED_GAIN, *map(limit_of, FLAGS)})
+DECIDED_LIMITS = frozenset({"drain", EXPECTED_GAIN, *FLAG_LIMITS})
 """The limits that an operator or a policy decided: calls that they refuse do not mean overload."""
 
 log = logging.getLogger(__name__)

@@ -16,6 +16,11 @@ class TokenBucket:
         self._tokens = per_minute or 0.0
         self._at_ns: int | None = None
 
+    def set_rate(self, per_minute: float | None) -> None:
+        """Another rate begins with a full bucket."""
+        if per_minute != self._per_minute:
+            self._per_minute, self._tokens, self._at_ns = per_minute, per_minute or 0.0, None
+
     def reserve_ns(self, now_ns: int) -> int:
         """Takes one token and returns how long to wait before using it, nanoseconds.
 

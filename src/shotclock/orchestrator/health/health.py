@@ -34,7 +34,13 @@ class Health:
         self.lanes = ConcurrencyLimit(provider.limits.lanes)
         self.retries = RetryBudget()
         self.slowness = Slowness()
-        self.submissions = TokenBucket(provider.limits.submissions_per_minute)
+        self._submissions = TokenBucket(provider.limits.submissions_per_minute)
+
+    @property
+    def submissions(self) -> TokenBucket:
+        """At the provider's present rate, which the profile of an emulated one may change."""
+        self._submissions.set_rate(self._provider.limits.submissions_per_minute)
+        return self._submissions
 
     def refuses(self) -> Rejection | None:
         """Why no job may be submitted now, if so."""
