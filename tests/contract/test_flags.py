@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 from collections import Counter
@@ -257,6 +258,27 @@ def test_a_profile_that_the_provider_cannot_take_is_refused_and_the_file_stays(
     assert words in counts.troubles[0]
     assert flags.report().state == "STALE"
     assert (flags.report().settings["profile"], flags.decide(CALL).most_shots) == ("settings", 64)
+
+
+def test_an_edit_by_hand_is_logged_and_one_by_request_is_not(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "flags.json"
+    flags, _ = open_file(path, make_file(quantum_path=make_switch()))
+    with caplog.at_level(logging.INFO, "shotclock.rollout"):
+        flags.set_flag("shots", "64")
+        flags.reload()
+        assert not caplog.messages
+        path.write_text(make_file(quantum_path=make_switch(on=False)))
+        flags.reload()
+        flags.reload()
+        path.write_text(make_file(quantum_path=make_switch(on=False)) + "\n")
+        flags.reload()
+    edited = "the flag file was edited: "
+    assert caplog.messages == [
+        f"{edited}quantum_path on to off, shots 64 to any",
+        f"{edited}rules or form only",
+    ]
 
 
 def test_a_report_has_the_settings_in_force_and_what_is_wrong_with_their_source(tmp_path: Path) -> None:

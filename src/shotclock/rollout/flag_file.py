@@ -49,6 +49,8 @@ BROKEN_RULES = (
 PROBES = (FlagRequest("/probe", "", ""), FlagRequest("client/run", "qat_flip", "client"))
 """Every flag of a new file is evaluated for these before the file is used."""
 
+log = logging.getLogger(__name__)
+
 EVALUATED = (*SWITCHES, SHOTS)
 """The flags that are evaluated for each call."""
 
@@ -168,13 +170,18 @@ class FlagFile:
     def reload(self) -> None:
         """Reads the file; takes it over if it has changed and can be used."""
         with self._changing:
-            self._take_over()
+            before = self._loaded.settings
+            if self._take_over():
+                changes = _list_changes(before, self._loaded.settings)
+                log.info("the flag file was edited: %s", changes or "rules or form only")
 
-    def _take_over(self) -> None:
+    def _take_over(self) -> bool:
+        """Whether the file had changed, and its flags are in force now."""
+        changed = False
         try:
             content = self._read()
             if content != self._loaded.content:
-                self._loaded = load(content, str(self._path), self._profiles)
+                self._loaded, changed = load(content, str(self._path), self._profiles), True
                 self._use_profile()
         except SettingsError as error:
             if self._loaded.profile_reason:
@@ -185,6 +192,7 @@ class FlagFile:
         else:
             self._problem = ""
             self._read_at_ns = self._clock.now_ns()
+        return changed
 
     def _use_profile(self) -> None:
         if self._loaded.profile_reason:
@@ -250,6 +258,12 @@ def _read_profile(document: FlagDocument, where: str, profiles: Profiles) -> tup
             line = find_line(document.text, f"flags.{PROFILE}.variants")
             raise SettingsError(f"{where}{line}: flags.{PROFILE}: {error}") from error
     return definition["variants"][definition["defaultVariant"]], str(Reason.STATIC)
+
+
+def _list_changes(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    return ", ".join(
+        f"{flag} {before[flag]} to {setting}" for flag, setting in after.items() if setting != before[flag]
+    )
 
 
 def _variables(document: FlagDocument, flag: str) -> set[str]:
