@@ -84,7 +84,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.dup2(nowhere, sys.stderr.fileno())
-    with open(answer, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
+    with os.fdopen(answer, "w", encoding="utf-8") as file:
         json.dump(probe(), file, default=str)
     os._exit(0)  # the library's threads and destructors are not waited for
 

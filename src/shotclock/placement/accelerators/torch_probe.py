@@ -34,7 +34,7 @@ def main() -> None:
     """Keeps the real stdout for the document."""
     answer = os.dup(sys.stdout.fileno())
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    with open(answer, "w", encoding="utf-8") as file:  # noqa: PTH123 - of a descriptor
+    with os.fdopen(answer, "w", encoding="utf-8") as file:
         json.dump(probe(), file, default=str)
     os._exit(0)  # CUDA's threads are not waited for
 
