@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from shotclock.domain import files
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.plural import count
+from shotclock.placement import labels as labelling
 from shotclock.placement.capabilities import list_capabilities
 from shotclock.placement.components import (
     Change,
@@ -83,6 +86,27 @@ def read_view(settings: Settings, root: Path) -> View:
         tuple(problems),
     )
     return View(topology, changes, record.at if record else "")
+
+
+def write_labels(settings: Settings, root: Path, folder: Path, rack: str, qpu_slots: int) -> list[Path]:
+    """Writes the files for Ray, Kubernetes and Slurm; returns their paths."""
+    host = read_host(Tree(root)).host
+    endpoint = settings.placement.endpoint or (
+        settings.quantum.device if settings.quantum.provider != "emulated" else ""
+    )
+    labels = labelling.list_labels(host, endpoint, rack)
+    contents = {
+        **labelling.write_ray(labels, qpu_slots),
+        **labelling.write_kubernetes(labels),
+        **labelling.write_slurm(host, labels, qpu_slots),
+    }
+    try:
+        files.make_folder(folder)
+        for name, content in contents.items():
+            files.write_text(folder / name, content)
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot be written ({os.strerror(error.errno or 0)})") from error
+    return [folder / name for name in contents]
 
 
 def acknowledge(settings: Settings, root: Path) -> int:

@@ -55,3 +55,22 @@ def acknowledge_versions(context: typer.Context, *, config: Config = None, json:
         typer.echo(json_text.dumps({"acknowledged": number, "file": file}))
         return
     typer.echo(f"{count(number, 'version')} acknowledged in {file}")
+
+
+@topology.command("export")
+def export_labels(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder.")],
+    *,
+    rack: Annotated[str, typer.Option(help="The site's label of this host's rack.")] = "",
+    qpu_slots: Annotated[int, typer.Option(min=1, help="Jobs that the QPU takes at a time.")] = 1,
+    config: Config = None,
+) -> None:
+    """Write this host's placement facts for Ray, Kubernetes and Slurm."""
+    parent = context.parent.params if context.parent else {}
+    from shotclock.app.topology import write_labels  # noqa: PLC0415 - as above
+    from shotclock.settings import load  # noqa: PLC0415
+
+    settings = load(config or parent["config"], {})
+    for file in write_labels(settings, parent["root"], folder, rack, qpu_slots):
+        typer.echo(file)

@@ -1,0 +1,109 @@
+"""A host's placement facts in the vocabularies of Ray, Kubernetes and Slurm; what is unknown has no label."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from shotclock.placement.fabrics.ualink import UALink
+from shotclock.placement.topology import Host
+from shotclock.placement.values import Absent
+
+PREFIX = "shotclock/"
+QPU_RESOURCE = "qpu"
+LONGEST_VALUE = 63
+"""Of a label in Kubernetes, and in Ray, which takes the same form."""
+GIB = 1 << 30
+
+
+def list_labels(host: Host, endpoint: str = "", rack: str = "") -> dict[str, str]:
+    """Label → value, for Ray and Kubernetes.
+
+    endpoint: the name of the QPU that the host reaches.
+    rack: the site's label; without one, the physical pod of UALink, where the driver tells it.
+    """
+    names = Counter(device.name for device in host.devices if isinstance(device.name, str))
+    sizes = [device.memory_total_bytes for device in host.devices]
+    modes = {device.compute_partition for device in host.devices}
+    domains, pods = _find_ualink(host)
+    figures: dict[str, str | None] = {
+        "accelerators": str(len(host.accelerators)) if host.accelerators else None,
+        "accelerator": names.most_common(1)[0][0] if len(names) == 1 else None,
+        "accelerator-memory-gib": _sum_gib(sizes),
+        "compute-partition": _only(modes),
+        "ualink": _only(domains),
+        "rack": rack or _only(pods),
+        "qpu": endpoint or None,
+        **{f"fabric-{fabric.kind}": "true" for fabric in host.fabrics if fabric.available},
+    }
+    return {
+        PREFIX + key: _clean(value) for key, value in figures.items() if value is not None and _clean(value)
+    }
+
+
+def write_ray(labels: Mapping[str, str], qpu_slots: int) -> dict[str, str]:
+    """File → content: `ray start --labels-file=…` takes the one, `--resources="$(cat …)"` the other.
+
+    No visibility mask is written: Ray sets that of each worker, and two layers that do leave no device.
+    """
+    resources = {QPU_RESOURCE: qpu_slots} if PREFIX + "qpu" in labels else {}
+    lines = [f"{key}: {json.dumps(value)}" for key, value in sorted(labels.items())]
+    return {"ray-labels.yaml": "\n".join([*lines, ""]), "ray-resources.json": json.dumps(resources) + "\n"}
+
+
+def write_kubernetes(labels: Mapping[str, str]) -> dict[str, str]:
+    """File → content: `kubectl patch node NAME --patch-file …` takes it."""
+    patch = {"metadata": {"labels": dict(sorted(labels.items()))}}
+    return {"kubernetes-node.json": json.dumps(patch, indent=2) + "\n"}
+
+
+def write_slurm(host: Host, labels: Mapping[str, str], qpu_slots: int) -> dict[str, str]:
+    """File → content: a line of slurm.conf, and topology.yaml with a disjoint root for each rack."""
+    skipped = {PREFIX + "accelerators", PREFIX + "accelerator-memory-gib"}
+    features = [
+        re.sub(r"[^A-Za-z0-9_.-]", "-", f"{key.removeprefix(PREFIX)}-{value}")
+        for key, value in sorted(labels.items())
+        if key not in skipped
+    ]
+    words = [f"NodeName={host.name}"]
+    words += [f"Feature={','.join(features)}"] if features else []
+    words += [f"Gres={QPU_RESOURCE}:{qpu_slots}"] if PREFIX + "qpu" in labels else []
+    racks = {labels.get(PREFIX + "rack", "unknown"): [host.name]}
+    return {"slurm-node.conf": " ".join(words) + "\n", "topology.yaml": write_tree(racks)}
+
+
+def write_tree(hosts_of: Mapping[str, Sequence[str]]) -> str:
+    """Slurm's topology.yaml: each rack is a switch without a parent, as nothing is known to join them."""
+    lines = ["- topology: shotclock", "  cluster_default: true", "  tree:", "    switches:"]
+    for rack, hosts in sorted(hosts_of.items()):
+        lines += [f"      - switch: {_clean('rack-' + rack)}", f"        nodes: {','.join(sorted(hosts))}"]
+    return "\n".join([*lines, ""])
+
+
+def _find_ualink(host: Host) -> tuple[set[str], set[str]]:
+    """The virtual and the physical pods of its ports; vpod 0 means none."""
+    domains, pods = set(), set()
+    for port in host.fabric("ualink").devices:
+        if isinstance(port, UALink) and isinstance(port.ppod_id, str):
+            pods.add(port.ppod_id)
+            if isinstance(port.vpod_id, int) and port.vpod_id:
+                domains.add(f"{port.ppod_id}.{port.vpod_id}")
+    return domains, pods
+
+
+def _sum_gib(sizes: Sequence[int | Absent]) -> str | None:
+    known = [size for size in sizes if not isinstance(size, Absent)]
+    return str(sum(known) // GIB) if known and len(known) == len(sizes) else None
+
+
+def _only(values: set[str] | set[str | Absent]) -> str | None:
+    """The value, where there is one and it is known."""
+    texts = {value for value in values if isinstance(value, str)}
+    return next(iter(texts)) if len(texts) == 1 == len(values) else None
+
+
+def _clean(value: str) -> str:
+    """In the form of a label's value."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", value)[:LONGEST_VALUE].strip("-_.")

@@ -1,0 +1,86 @@
+"""Placement facts for Ray, Kubernetes and Slurm, of machines that are shown by trees."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from shotclock.cli.topology import topology
+from shotclock.domain.errors import ShotclockError
+from shotclock.placement.labels import write_tree
+from topology_trees import build
+
+KEY = re.compile(r"shotclock/[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def export(machine: str, folder: Path, *words: str) -> Path:
+    root = build(machine, folder / "tree")
+    ran = CliRunner().invoke(topology, ["--root", str(root), "export", str(folder / "out"), *words])
+    if ran.exception is not None:
+        raise ran.exception
+    assert len(ran.stdout.splitlines()) == 5
+    return folder / "out"
+
+
+def labels_of(folder: Path) -> dict[str, str]:
+    labels: dict[str, str] = json.loads((folder / "kubernetes-node.json").read_text())["metadata"]["labels"]
+    assert yaml.safe_load((folder / "ray-labels.yaml").read_text()) == labels or not labels
+    for key, value in labels.items():
+        assert KEY.fullmatch(key)
+        assert VALUE.fullmatch(value)
+    return labels
+
+
+def test_eight_whole_accelerators_and_no_qpu(tmp_path: Path) -> None:
+    out = export("mi300x-spx", tmp_path)
+    labels = labels_of(out)
+    assert labels["shotclock/accelerators"] == "8"
+    assert labels["shotclock/compute-partition"] == "SPX"
+    assert labels["shotclock/accelerator-memory-gib"] == "1535"  # eight of 191.98 GiB
+    assert labels["shotclock/fabric-xgmi"] == "true"
+    assert "shotclock/qpu" not in labels
+    assert json.loads((out / "ray-resources.json").read_text()) == {}
+    assert "Gres" not in (out / "slurm-node.conf").read_text()
+
+
+def test_the_pod_of_ualink_is_the_rack_and_its_virtual_pod_a_label(tmp_path: Path) -> None:
+    out = export("ualink", tmp_path)
+    labels = labels_of(out)
+    pod = "01020304-0506-0708-090A-0B0C0D0E0F10"
+    assert labels["shotclock/rack"].lower() == pod.lower()
+    assert labels["shotclock/ualink"].lower().startswith(pod.lower())
+    (network,) = yaml.safe_load((out / "topology.yaml").read_text())
+    (switch,) = network["tree"]["switches"]
+    assert switch["switch"].lower() == f"rack-{pod}".lower()
+    assert "children" not in switch
+
+
+def test_a_host_of_cpus_says_its_rack_where_the_site_does_and_its_qpu(tmp_path: Path) -> None:
+    settings = tmp_path / "site.toml"
+    settings.write_text('schema = 1\n[placement]\nendpoint = "https://qpu.example.com/v1"\n')
+    out = export("cpu", tmp_path, "--rack", "row 7/rack 3", "--qpu-slots", "5", "--config", str(settings))
+    assert labels_of(out) == {"shotclock/qpu": "https-qpu.example.com-v1", "shotclock/rack": "row-7-rack-3"}
+    assert json.loads((out / "ray-resources.json").read_text()) == {"qpu": 5}
+    line = (out / "slurm-node.conf").read_text()
+    assert "Feature=qpu-https-qpu.example.com-v1,rack-row-7-rack-3" in line
+    assert line.endswith("Gres=qpu:5\n")
+
+
+def test_racks_are_disjoint_roots() -> None:
+    (network,) = yaml.safe_load(write_tree({"b": ["n3"], "a": ["n2", "n1"]}))
+    assert network["tree"]["switches"] == [
+        {"switch": "rack-a", "nodes": "n1,n2"},
+        {"switch": "rack-b", "nodes": "n3"},
+    ]
+
+
+def test_a_file_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(ShotclockError, match="out"):
+        export("cpu", tmp_path)
