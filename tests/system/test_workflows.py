@@ -6,6 +6,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,41 @@ def test_the_nightly_run_is_verified_and_recorded(tmp_path: Path) -> None:
     failing = script("nightly", "again", "history.db", "--steps", "0", cwd=tmp_path)
     assert failing.returncode == 2
     assert "::error title=Nightly benchmark::" in failing.stdout
+
+
+AUDITED = {"name": "sound", "version": "1.0", "vulns": []}
+ADVISORY = {"name": "weak", "version": "2.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["2.1"]}]}
+UNKNOWN = {"name": "private", "skip_reason": "not found"}
+SILENT = "audit: the advisory service did not answer "
+
+
+@pytest.mark.parametrize(
+    ("report", "status", "tolerated", "lines"),
+    [
+        ([AUDITED], 0, 0, ["audit: pins looked up: 1, advisories: 0"]),
+        ([AUDITED, ADVISORY], 1, 1, ["audit: weak 2.0: PYSEC-1; fixed in 2.1"]),
+        ([AUDITED, UNKNOWN], 1, 1, ["audit: the advisory service does not know private; pin what it has"]),
+        ([UNKNOWN], 3, 0, [f"{SILENT}(it looked up none of the pins); try again"]),
+        (None, 3, 0, [f"{SILENT}(Failed to resolve the host); try again"]),
+    ],
+)
+def test_an_advisory_fails_the_audit_and_a_silent_service_only_outside_ci(
+    report: list[Any] | None, status: int, tolerated: int, lines: list[str], tmp_path: Path
+) -> None:
+    tool = tmp_path / "pip-audit"
+    (tmp_path / "report").write_text("" if report is None else json.dumps({"dependencies": report}))
+    words = "echo Traceback >&2\necho 'Failed to resolve the host' >&2"
+    tool.write_text(f"#!/bin/sh\n{words}\ncat {tmp_path}/report\nexit 1\n")
+    tool.chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    for arguments, expected in (((), status), (("--tolerate-outage",), tolerated)):
+        ran = subprocess.run(
+            [sys.executable, str(CI / "audit.py"), *arguments],
+            env=environment, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert (ran.returncode, ran.stderr) == (expected, "")
+        prefix = "::warning title=Audit::" if expected != status else ""
+        assert ran.stdout.splitlines() == [prefix + line for line in lines]
 
 
 @pytest.mark.parametrize(
