@@ -68,7 +68,7 @@ class Rule:
 
 
 class Tampering(ThreadingHTTPServer):
-    """requests: every request as "METHOD path" in order; bodies: of those that had one."""
+    """requests: every request as "METHOD path" in order; bodies: of those that had one; headers: of all."""
 
     daemon_threads = True
 
@@ -79,6 +79,7 @@ class Tampering(ThreadingHTTPServer):
         self.rules: list[Rule] = []
         self.requests: list[str] = []
         self.bodies: list[tuple[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
 
     def answer(
         self, request: str, with_: Answer | Change, *, times: int = 10**9, forwarded: bool = True
@@ -110,6 +111,7 @@ class _Requests(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         path = urlsplit(self.path).path
         self.server.requests.append(f"{self.command} {path}")
+        self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         if body:
             self.server.bodies.append((f"{self.command} {path}", body))
         rule = self.server.rule_for(self.command, path)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import itertools
+import json
 import logging
 import os
 import pickle
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,7 @@ from typing import Any
 import pytest
 import requests
 from prometheus_client import CollectorRegistry
+from qiskit import qpy
 from qiskit_ibm_runtime.exceptions import RuntimeProgramNotFound
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
@@ -28,6 +33,7 @@ from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import Cadence
 from shotclock.providers.workload import WorkloadPolicy
 from shotclock.telemetry.service_facts import ServiceFacts
+from tampering import tampering
 
 NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
 
@@ -254,6 +260,43 @@ def test_jobs_share_a_workload_that_ends_with_the_provider(mode: Any, endpoint: 
         assert own_charges.sessions_s == sum(bill.usage_s for bill in bills)
 
     asyncio.run(main())
+
+
+def test_only_circuits_shots_tag_and_options_leave_for_ibm(endpoint: IbmEndpoint) -> None:
+    """Every field of the bytes that the endpoint received; docs/threat-model.md has the same list."""
+    sent = job()
+
+    async def main() -> None:
+        provider = endpoint.ibm(policy=WorkloadPolicy("session", idle_s=60.0))
+        await run_job(provider, sent)
+        await provider.close()
+
+    with tampering(endpoint) as proxy:
+        asyncio.run(main())
+    (body,) = [json.loads(raw) for request, raw in proxy.bodies if request.endswith("/jobs")]
+    assert body.keys() == {"program_id", "params", "backend", "log_level", "session_id", "tags"}
+    assert (body["program_id"], body["backend"], body["tags"]) == ("executor", "ibm_torino", [sent.tag])
+    assert proxy.count(f"PATCH /sessions/{body['session_id']}$") == 1
+    params = body["params"]
+    assert params.keys() == {"schema_version", "quantum_program", "options"}
+    program = params["quantum_program"]
+    assert program.keys() == {
+        *("shots", "circuits", "items", "semantic_role", "meas_level", "passthrough_data")
+    }
+    assert program["shots"] == 100
+    (item,) = program["items"]
+    assert item["circuit_arguments"]["shape"] == [0]  # the angles are in the circuit
+    assert program["passthrough_data"].keys() == {"post_processor"}
+    assert program["passthrough_data"]["post_processor"]["circuits_metadata"] == [{}]
+    (circuit,) = qpy.load(io.BytesIO(zlib.decompress(base64.b64decode(program["circuits"]["b64_data"]))))
+    assert (circuit.metadata, circuit.parameters) == ({}, ())
+    others = {request.split("/")[-1] for request, _ in proxy.bodies} - {"jobs", body["session_id"]}
+    assert others == {"token", "search", "sessions"}
+    clients = {headers.get("x-qx-client-application", "") for headers in proxy.headers} - {""}
+    assert all("qiskit_ibm_runtime-" in client and "shotclock" not in client for client in clients)
+    assert clients
+    agents = {headers.get("user-agent", "").split("/")[0] for headers in proxy.headers} - {""}
+    assert agents == {"python-urllib3", "ibm-python-sdk-core", "platform-services-python-sdk"}
 
 
 def test_an_idle_session_is_closed_and_the_next_job_opens_another(endpoint: IbmEndpoint) -> None:
