@@ -123,7 +123,7 @@ def _candidates(flag: str, definition: Mapping[str, Any]) -> tuple[str, ...]:
     match definition.get("targeting"):
         case {"fractional": [["on", int(percent)], *_]} if flag == QUANTUM_SHARE and 0 <= percent <= 100:
             return (f"{percent}",)
-        case {"if": [{"in": [_, [*names]]}, *_]} if flag in READ:
+        case {"if": [{"in": [_, [*names]]}, *_]} if flag in READ and names and all(names):
             return (f"{OFF}:{','.join(map(str, names))}",)
         case None if flag in SWITCHES:
             return (ON, OFF)
