@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import topology_trees
 
 # two threads of a matrix product wait for each other on two busy cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,6 +50,12 @@ def reset_safe_path() -> Iterator[None]:
     yield
     if before is None:
         os.environ.pop("PYTHONSAFEPATH", None)
+
+
+@pytest.fixture(scope="session")
+def shared_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Trees of machines by name, each built once, for tests that only read them."""
+    return functools.cache(lambda machine: topology_trees.build(machine, tmp_path_factory.mktemp(machine)))
 
 
 def pytest_unconfigure() -> None:

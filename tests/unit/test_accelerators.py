@@ -5,6 +5,7 @@ The expected figures are written by hand from the formats of the files.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +23,13 @@ from topology_trees import build
 
 
 @pytest.fixture(scope="module")
-def spx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Accelerator, ...]:
-    return read_accelerators(Tree(build("mi300x-spx", tmp_path_factory.mktemp("spx"))))
+def spx(shared_machine: Callable[[str], Path]) -> tuple[Accelerator, ...]:
+    return read_accelerators(Tree(shared_machine("mi300x-spx")))
 
 
 @pytest.fixture(scope="module")
-def cpx(tmp_path_factory: pytest.TempPathFactory) -> tuple[Accelerator, ...]:
-    return read_accelerators(Tree(build("mi300x-cpx", tmp_path_factory.mktemp("cpx"))))
+def cpx(shared_machine: Callable[[str], Path]) -> tuple[Accelerator, ...]:
+    return read_accelerators(Tree(shared_machine("mi300x-cpx")))
 
 
 def read_only(root: Path) -> Device:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ GARBAGE = (b"", b"-3", b"\xff\xfe", b"a" * 5000, b"1 2 3", b": : :", b"0-9999999
 
 
 @pytest.fixture(scope="module")
-def views(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HostView]:
+def views(shared_machine: Callable[[str], Path]) -> dict[str, HostView]:
     """Each machine, built and read once."""
-    return {name: read_host(Tree(build(name, tmp_path_factory.mktemp(name)))) for name in MACHINES}
+    return {name: read_host(Tree(shared_machine(name))) for name in MACHINES}
 
 
 def why(value: object) -> str:

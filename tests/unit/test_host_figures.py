@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -44,8 +44,8 @@ class Reader:
         return self.registry.get_sample_value(name, labels)
 
 
-def sample(machine: str, folder: Path) -> Reader:
-    reader = Reader(build(machine, folder))
+def sample(root: Path) -> Reader:
+    reader = Reader(root)
     reader.sampler.sample()
     return reader
 
@@ -54,8 +54,8 @@ def names(families: tuple[Family, ...]) -> Iterator[str]:
     return (family.name for family in families)
 
 
-def test_accelerators_are_exported_by_their_uuid(tmp_path: Path) -> None:
-    value = sample("mi300x-spx", tmp_path).value
+def test_accelerators_are_exported_by_their_uuid(shared_machine: Callable[[str], Path]) -> None:
+    value = sample(shared_machine("mi300x-spx")).value
     assert value("shotclock_gpu_memory_total_bytes", gpu=GPU) == 206_141_652_992
     assert value("shotclock_gpu_memory_used_bytes", gpu=GPU) == 10_737_418_240
     assert value("shotclock_gpu_memory_busy_ratio", gpu=GPU) == 0.37
@@ -71,23 +71,23 @@ def test_accelerators_are_exported_by_their_uuid(tmp_path: Path) -> None:
     )
 
 
-def test_partitions_share_their_device_s_series(tmp_path: Path) -> None:
-    reader = sample("mi300x-cpx", tmp_path)
+def test_partitions_share_their_device_s_series(shared_machine: Callable[[str], Path]) -> None:
+    reader = sample(shared_machine("mi300x-cpx"))
     links = next(family for family in reader.sampler.families() if family.name == "shotclock_xgmi_link_up")
     assert len(links.samples) == 2
     assert reader.value("shotclock_gpu_memory_total_bytes", gpu=GPU) == 206_141_652_992
 
 
-def test_fabrics_are_exported(tmp_path: Path) -> None:
-    value = sample("rdma", tmp_path / "rdma").value
+def test_fabrics_are_exported(shared_machine: Callable[[str], Path]) -> None:
+    value = sample(shared_machine("rdma")).value
     mlx5 = {"device": "mlx5_0", "port": "1"}
     assert value("shotclock_rdma_bytes_total", **mlx5, direction="received") == 4_000
     assert value("shotclock_rdma_errors_total", **mlx5, counter="symbol_error") == 2
     assert value("shotclock_rdma_bytes_total", device="rxe0", port="1", direction="received") is None
-    value = sample("cxl", tmp_path / "cxl").value
+    value = sample(shared_machine("cxl")).value
     assert value("shotclock_cxl_memory_bytes", device="serial:0xc0ffee", kind="volatile") == 536_870_912
     assert value("shotclock_cxl_errors_total", device="serial:0xc0ffee", severity="correctable") == 4
-    value = sample("ualink", tmp_path / "ualink").value
+    value = sample(shared_machine("ualink")).value
     assert value("shotclock_ualink_accel_state", address="0000:05:00.0", state="active") == 1
     assert value("shotclock_ualink_accel_state", address="0000:a5:00.0", state="active") is None
     place = {"accel_id": "8", "vpod_id": "2", "ppod_id": "01020304-0506-0708-090a-0b0c0d0e0f10"}
@@ -95,7 +95,7 @@ def test_fabrics_are_exported(tmp_path: Path) -> None:
 
 
 def test_a_counter_goes_on_across_a_driver_s_reload(tmp_path: Path) -> None:
-    reader = sample("rdma", tmp_path)
+    reader = sample(build("rdma", tmp_path))
     file = tmp_path / "sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error"
     totals = []
     for raw in ("10", "N/A", "0", "2", "2", "1"):
@@ -119,8 +119,10 @@ def test_changes_of_versions_are_counted_against_those_acknowledged_and_from_the
     assert changes.counts == {("amdgpu", ""): 2, ("ifoe", ""): 0}
 
 
-def test_before_the_first_sample_and_once_it_is_stale_there_is_nothing_but_its_age(tmp_path: Path) -> None:
-    reader = Reader(build("mi300x-cpx", tmp_path))
+def test_before_the_first_sample_and_once_it_is_stale_there_is_nothing_but_its_age(
+    shared_machine: Callable[[str], Path],
+) -> None:
+    reader = Reader(shared_machine("mi300x-cpx"))
     assert not [family for family in reader.sampler.families() if family.samples]
     reader.sampler.sample()
     reader.now = 45.0
@@ -167,6 +169,8 @@ def test_groups_are_exported_by_the_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", ["cpu", "cxl-old"])
-def test_a_host_without_accelerators_has_no_series_of_them(tmp_path: Path, machine: str) -> None:
-    families = sample(machine, tmp_path).sampler.families()
+def test_a_host_without_accelerators_has_no_series_of_them(
+    shared_machine: Callable[[str], Path], machine: str
+) -> None:
+    families = sample(shared_machine(machine)).sampler.families()
     assert not [family.name for family in families if "gpu" in family.name and family.samples]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ def show(root: Path, *words: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_the_document_of_every_machine_has_the_keys_that_scripts_read(tmp_path: Path, machine: str) -> None:
-    document = show(build(machine, tmp_path))
+def test_the_document_of_every_machine_has_the_keys_that_scripts_read(
+    shared_machine: Callable[[str], Path], machine: str
+) -> None:
+    document = show(shared_machine(machine))
     (host,), (edge,) = document["hosts"], document["edges"]
     assert {"accelerators", "fabrics", "components", "name", "kernel"} <= host.keys()
     assert [fabric["kind"] for fabric in host["fabrics"]] == ["xgmi", "ualink", "cxl", "rdma", "pcie"]
@@ -54,8 +57,8 @@ def test_what_is_unknown_is_not_in_the_document_but_its_reason_is(tmp_path: Path
     assert "No such file" in first["device"]["absent"]["memory_used_bytes"]
 
 
-def test_the_outline_of_a_host_with_fabrics(tmp_path: Path) -> None:
-    lines = run("--root", str(build("cxl", tmp_path))).splitlines()
+def test_the_outline_of_a_host_with_fabrics(shared_machine: Callable[[str], Path]) -> None:
+    lines = run("--root", str(shared_machine("cxl"))).splitlines()
     assert lines[:7] == [
         "cxl-612 (Linux 6.12.0-1-amd64)",
         "  accelerators: this host computes on its CPUs alone: no AMD or NVIDIA device is on its PCI bus",
@@ -69,8 +72,8 @@ def test_the_outline_of_a_host_with_fabrics(tmp_path: Path) -> None:
     assert lines[-1] == "  cxl-612: CXL pci:0000:36:00.0: the memory of dax1.0 (node 2) is offline"
 
 
-def test_the_outline_of_an_accelerator(tmp_path: Path) -> None:
-    lines = run("--root", str(build("mi300x-cpx", tmp_path))).splitlines()
+def test_the_outline_of_an_accelerator(shared_machine: Callable[[str], Path]) -> None:
+    lines = run("--root", str(shared_machine("mi300x-cpx"))).splitlines()
     assert lines[2:6] == [
         "    0000:05:00.0, AMD Instinct MI300X OAM, GPU-2251a0b0c0d0e000, CPX, NUMA node 0",
         "      10.0 of 192.0 GiB used, memory busy 37%, 143 W, 41 °C, memory errors: 5 correctable in umc, "
