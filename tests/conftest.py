@@ -25,6 +25,7 @@ os.environ["XDG_CACHE_HOME"] = str(_CACHE)
 
 LONGEST = (
     "test_docs.py",
+    "test_platform_engineer_page.py",
     "test_kill.py",
     "test_hardware_run.py",
     "test_cli.py",
@@ -34,7 +35,7 @@ LONGEST = (
     "test_main_job.py",
     "test_load.py",
 )
-"""System tests that take minutes. Two workers take a file each, and a long one last would leave one idle."""
+"""System tests that take minutes; a worker takes a file at a time, so a long one goes first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

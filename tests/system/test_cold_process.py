@@ -19,7 +19,8 @@ from shotclock.wire.tls import Insecure
 from loop_watch import LoopWatch, subproblems
 
 watch, host = LoopWatch(), WallHost()
-dispatcher, end = _remote(host, "127.0.0.1:9", Insecure(), PrometheusRecorder(Metrics(), "attach"))
+recorder = PrometheusRecorder(Metrics(), "attach")
+dispatcher, end = _remote(host, "127.0.0.1:9", Insecure(), "rtt", recorder, None)
 watch.begin()
 for one in subproblems(60_000_000_000, 12, 12, 1, 2, 20, 21, 40):
     watch.add_answer(host.run(dispatcher.solve(one)))

@@ -1,7 +1,8 @@
 """The examples of the docs, run as a reader would: files written, commands in order, code executed.
 
-They run in the environment of a reader without extras. Two pages have a separate module:
-docs/sre.md (test_sre_page.py) and docs/emulate.md (test_ibm_clients.py).
+They run in the environment of a reader without extras. Three pages have a separate module:
+docs/sre.md (test_sre_page.py), docs/emulate.md (test_ibm_clients.py) and docs/platform-engineer.md
+(test_platform_engineer_page.py), which takes as long as the others together.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from served import free_port
 from shotclock import cli
 from shotclock.settings import load
 
+PLATFORM_ENGINEER = ROOT / "docs" / "platform-engineer.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"# (\S+\.(?:py|toml))\n")
@@ -63,26 +65,30 @@ def shotclock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Pa
         yield run_one
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", sorted({*PAGES} - {PLATFORM_ENGINEER}), ids=lambda page: page.stem)
 def test_the_examples_of_a_page_work(
     page: Path, tmp_path: Path, shotclock: Callable[[Path, list[str]], int]
 ) -> None:
+    run_examples(page, tmp_path, shotclock)
+
+
+def run_examples(page: Path, folder: Path, shotclock: Callable[[Path, list[str]], int]) -> None:
     for language, text in blocks(page):
         if named := NAMED.match(text):
-            (tmp_path / named[1]).write_text(text, encoding="utf-8")
+            (folder / named[1]).write_text(text, encoding="utf-8")
         elif language == "python":
             # pandas is an extra, which this environment has
             python = sys.executable if "import pandas" in text else "python"
-            ran = base_environment.run(python, "-c", text, folder=tmp_path)
+            ran = base_environment.run(python, "-c", text, folder=folder)
             assert ran.returncode == 0, ran.stderr
         elif language == "toml":
-            (tmp_path / "example.toml").write_text(text, encoding="utf-8")
-            load(tmp_path / "example.toml", {})
+            (folder / "example.toml").write_text(text, encoding="utf-8")
+            load(folder / "example.toml", {})
         elif language == "console":
             for line in re.findall(r"^\$ shotclock (.*)$", text, re.MULTILINE):
                 words = shlex.split(line.replace(" 9464 ", f" {free_port()} "), comments=True)
                 words += ["--seeds", "2"] * ("--quick" in words)  # eight take two minutes
-                assert shotclock(tmp_path, words) == 0, line
+                assert shotclock(folder, words) == 0, line
 
 
 def test_the_rehearsal_of_the_hardware_run_works_as_written(tmp_path: Path) -> None:
