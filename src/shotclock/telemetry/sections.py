@@ -25,6 +25,7 @@ LIMITS = {
     "caller_quota": "the caller has too many calls or bytes in progress",
     "compile_capacity": "this host could not compile or emulate the circuit",
     "concurrent_calls": "too many calls of one method at once",
+    "data_policy": "a rule of the data policy keeps the call from the provider",
     "drain": "the service is draining",
     "error_free_shots": "too few shots would come back without an error",
     "expected_gain": "a local preview says that the QPU would not help",
