@@ -52,8 +52,8 @@ def test_counts_are_exact_and_leave_with_the_window() -> None:
     summary = window.summarise()
     assert [recent.caller for recent in summary.callers] == ["b", "a"]
     b, a = summary.callers
-    assert (a.calls, a.timed, a.in_time_samples, a.missed) == (MOST_TIMED + 5, MOST_TIMED, MOST_TIMED + 5, 0)
-    assert (b.calls, b.in_time_classical, b.missed, b.late_at_client) == (2, 1, 1, 3)
+    assert (a.calls, a.timed, a.in_time_samples, a.misses) == (MOST_TIMED + 5, MOST_TIMED, MOST_TIMED + 5, 0)
+    assert (b.calls, b.in_time_classical, b.misses, b.late_at_client) == (2, 1, 1, 3)
     assert b.refused == summary.everybody.refused == {"breaker": 1}
     assert len(summary.intervals) == INTERVALS
     last = summary.intervals[-1]

@@ -33,7 +33,7 @@ from shotclock.circuits.templates import calibration, compile_template, identity
 from shotclock.domain.circuit import DeviceCircuit, Samples, Template
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError, ShotclockError, SubproblemError
 from shotclock.domain.outcome import Winner
-from shotclock.domain.ports import TemplateEvent
+from shotclock.domain.recorders import TemplateEvent
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import device
 from shotclock.solvers.greedy import Greedy

@@ -33,10 +33,10 @@ from shotclock.domain.ports import (
     Dispatcher,
     Kernel,
     Provider,
-    Recorder,
     Trainer,
     Workload,
 )
+from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.profile import Profile

@@ -23,7 +23,8 @@ from shotclock.app.traces import open_tracer
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts
 from shotclock.domain.outcome import Answer, Decision
-from shotclock.domain.ports import Caller, ClientRecorder, Clock, Dispatcher, Kernel, Pending, Recorder
+from shotclock.domain.ports import Caller, Clock, Dispatcher, Kernel, Pending
+from shotclock.domain.recorders import ClientRecorder, Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.emulator import profile as profiles

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.ports import Clock, FlagRecorder, Offload, Provider
+from shotclock.domain.ports import Clock, Offload, Provider
+from shotclock.domain.recorders import FlagRecorder
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.rollout.fixed import FixedFlags

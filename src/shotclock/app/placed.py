@@ -15,7 +15,8 @@ from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import SettingsError, ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState, Rtt
 from shotclock.domain.outcome import Cause, CircuitOutcome, Decision, Degraded, Failed, Outcome, ProviderFault
-from shotclock.domain.ports import ClientRecorder, Dispatcher
+from shotclock.domain.ports import Dispatcher
+from shotclock.domain.recorders import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.placement.policy import Choice, Site

@@ -14,7 +14,8 @@ from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
-from shotclock.domain.ports import Flags, Provider, Recorder
+from shotclock.domain.ports import Flags, Provider
+from shotclock.domain.recorders import Recorder
 from shotclock.domain.trace import Tracer
 from shotclock.emulator import device as devices
 from shotclock.emulator.profile import Profile

@@ -21,7 +21,8 @@ from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.circuit_source import source_check
 from shotclock.domain.errors import ShotclockError, TooManyErrorsError
 from shotclock.domain.outcome import Answer
-from shotclock.domain.ports import Offload, Solver, TemplateEvent, TemplateRecorder
+from shotclock.domain.ports import Offload, Solver
+from shotclock.domain.recorders import TemplateEvent, TemplateRecorder
 from shotclock.domain.subproblem import Subproblem
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ class RecentCalls:
     p99_s: float | None = None
 
     @property
-    def missed(self) -> int:
+    def misses(self) -> int:
         """Calls without an answer by their deadline."""
         return self.calls - self.in_time_samples - self.in_time_classical
 

@@ -13,7 +13,8 @@ from shotclock.domain.outcome import (
     Rejection,
     Shed,
 )
-from shotclock.domain.ports import Clock, Recorder, Solver
+from shotclock.domain.ports import Clock, Solver
+from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.race import best, classical, incumbent

@@ -27,7 +27,8 @@ from shotclock.domain.outcome import (
     Rejection,
     end_without_answer,
 )
-from shotclock.domain.ports import Clock, Emulating, Flags, Recorder
+from shotclock.domain.ports import Clock, Emulating, Flags
+from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
@@ -226,8 +227,7 @@ class Orchestrator:
                 self._count_cancellation(subproblem, arrived),
             ):
                 outcome = await self._solve(subproblem, decision, span)
-            duration = self._clock.now_ns() - arrived
-            self._flags.record_end(decision, outcome, duration, subproblem.budget_ns)
+            self._flags.record_end(decision, outcome, self._clock.now_ns() - arrived, subproblem.budget_ns)
         duration = self._clock.now_ns() - arrived
         context = span.context if span is not None else None
         self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller, context)

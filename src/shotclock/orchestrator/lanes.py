@@ -8,7 +8,8 @@ from contextlib import suppress
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import Pub
 from shotclock.domain.outcome import Rejection
-from shotclock.domain.ports import Clock, Recorder
+from shotclock.domain.ports import Clock
+from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.admission import QueueLoad, QueueWaits

@@ -27,7 +27,8 @@ from shotclock.domain.outcome import (
     Rejection,
     SubmitDecision,
 )
-from shotclock.domain.ports import Accepted, Clock, Emulating, Execution, Job, Recorder
+from shotclock.domain.ports import Accepted, Clock, Emulating, Execution, Job
+from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import SpanName, Tracer, open_span

@@ -29,7 +29,8 @@ from shotclock.domain.flags import (
     FlagRequest,
     FlagState,
 )
-from shotclock.domain.ports import Clock, FlagRecorder, Profiles
+from shotclock.domain.ports import Clock, Profiles
+from shotclock.domain.recorders import FlagRecorder
 from shotclock.rollout.flag_document import FlagDocument, find_line, find_operators, read_document
 from shotclock.rollout.flag_edit import describe_flags, edit_file
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from shotclock.domain.ports import WorkerRestart
+from shotclock.domain.recorders import WorkerRestart
 from shotclock.runtime.worker_pool import PoolLimits, WorkerPool
 from shotclock.runtime.worker_process import ForkServer
 

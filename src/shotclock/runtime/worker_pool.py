@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from shotclock.domain.errors import WorkerError, WorkerFault
-from shotclock.domain.ports import WorkerRestart
+from shotclock.domain.recorders import WorkerRestart
 from shotclock.runtime.fork_server import LogLine, Work, WorkerLimits, WorkerReply
 from shotclock.runtime.worker_process import EndedError, ForkServer, GoneError, OverTimeError, WorkerProcess
 

@@ -25,7 +25,7 @@ from shotclock.domain.outcome import (
     Rejection,
     Shed,
 )
-from shotclock.domain.ports import TemplateEvent, WorkerRestart
+from shotclock.domain.recorders import TemplateEvent, WorkerRestart
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import BreakerState
 from shotclock.domain.trace_context import TraceContext

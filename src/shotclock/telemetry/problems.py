@@ -51,10 +51,10 @@ def _of_flags(flags: FlagReport) -> Iterator[str]:
 
 
 def _of_caller(recent: RecentCalls) -> Iterator[str]:
-    late = max(recent.missed, recent.late_at_client)
+    late = max(recent.misses, recent.late_at_client)
     if late >= FEWEST_CONCERNED and late > MISSED_SHARE * recent.calls:
-        at_client = f"; the client counts {late:,}" if late > recent.missed else ""
-        missed = f"{recent.missed:,} of {count(recent.calls, 'call')} missed their deadline"
+        at_client = f"; the client counts {late:,}" if late > recent.misses else ""
+        missed = f"{recent.misses:,} of {count(recent.calls, 'call')} missed their deadline"
         yield f"{recent.caller}: {missed}{at_client}"
     refused = {limit: number for limit, number in recent.refused.items() if limit not in DECIDED_LIMITS}
     if (total := sum(refused.values())) >= FEWEST_CONCERNED and total > REFUSED_SHARE * recent.calls:
@@ -81,7 +81,7 @@ def show_breaker(overview: Overview) -> str:
 
 def has_missed(recent: RecentCalls) -> bool:
     """Whether more of the calls than `MISSED_SHARE` missed their deadline."""
-    return recent.missed > MISSED_SHARE * recent.calls
+    return recent.misses > MISSED_SHARE * recent.calls
 
 
 def is_late_at_client(recent: RecentCalls) -> bool:

@@ -166,7 +166,7 @@ class RecentWindow:
         pooled = np.sort(np.concatenate([np.zeros(0, np.int64), *durations.values()]))
         return RecentSummary(
             _describe("", every, pooled),
-            tuple(sorted(callers, key=lambda recent: (-recent.missed, -recent.calls, recent.caller))),
+            tuple(sorted(callers, key=lambda recent: (-recent.misses, -recent.calls, recent.caller))),
             self._add_intervals(every),
         )
 

@@ -145,7 +145,7 @@ def _callers(overview: Overview) -> Section:
         (
             Cell(recent.caller),
             Cell(f"{recent.calls:,}"),
-            Cell(f"{recent.missed:,}", has_missed(recent)),
+            Cell(f"{recent.misses:,}", has_missed(recent)),
             Cell(f"{recent.late_at_client:,}", is_late_at_client(recent)),
             Cell(f"{sum(recent.refused.values()):,}"),
             Cell(show_share(recent.in_time_samples, recent.calls)),

@@ -28,7 +28,8 @@ from shotclock.domain.outcome import (
     Shed,
     Winner,
 )
-from shotclock.domain.ports import Caller, Clock, Pending, StageRecorder
+from shotclock.domain.ports import Caller, Clock, Pending
+from shotclock.domain.recorders import StageRecorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.trace import Span, SpanName, Tracer, describe_outcome
 from shotclock.domain.trace_context import TraceContext

@@ -28,7 +28,8 @@ from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import KernelError, RunError, SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall
-from shotclock.domain.ports import Caller, Clock, Kernel, StageRecorder
+from shotclock.domain.ports import Caller, Clock, Kernel
+from shotclock.domain.recorders import StageRecorder
 from shotclock.domain.trace import Tracer
 from shotclock.training.aggregator import UNBOUNDED, Aggregator, OnStale
 from shotclock.training.audit import NO_AUDIT, Audit

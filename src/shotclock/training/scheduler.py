@@ -6,7 +6,8 @@ A call's latency counts from the step boundary it was scheduled for.
 from __future__ import annotations
 
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
-from shotclock.domain.ports import Caller, Clock, StageRecorder, Workload
+from shotclock.domain.ports import Caller, Clock, Workload
+from shotclock.domain.recorders import StageRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.calls import UNCOUNTED, CallPolicy, Calls
 from shotclock.training.mode import Mode, ModeSwitch, choose_mode

@@ -29,7 +29,7 @@ from shotclock.domain.outcome import (
     Winner,
     end_without_answer,
 )
-from shotclock.domain.ports import ClientRecorder
+from shotclock.domain.recorders import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.domain.trace_context import TraceContext

@@ -8,7 +8,8 @@ import random
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import FaultKind, ProviderError
 from shotclock.domain.outcome import Rejection
-from shotclock.domain.ports import Clock, Provider, Recorder
+from shotclock.domain.ports import Clock, Provider
+from shotclock.domain.recorders import Recorder
 from shotclock.orchestrator.health.breaker import Breaker
 from shotclock.orchestrator.health.bucket import TokenBucket
 from shotclock.orchestrator.health.concurrency import ConcurrencyLimit
