@@ -8,21 +8,23 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.ports import Offload
 from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.placement.accelerators.record import Accelerator
-from shotclock.placement.fabrics.ualink import UALink
+from shotclock.placement.labels import find_pods
 from shotclock.placement.rtt import Address, Prober
-from shotclock.placement.topology import Host, read_host
+from shotclock.placement.topology import read_host
 from shotclock.placement.tree import Tree
 from shotclock.placement.values import Absent
 from shotclock.settings import Settings
 
 log = logging.getLogger(__name__)
 
-REFRESH_S = 10.0
-"""How often the host's devices are read."""
+NO_ANSWER = "the QPU's endpoint does not answer"
+FILES_ALONE = Absent("placement reads files alone")
+"""Asking amdsmi starts a process, and nothing here needs what it alone tells."""
 
 
 class HostReport:
@@ -37,22 +39,22 @@ class HostReport:
         self._fabrics = frozenset(placement.fabrics)
         self._read_status = read_status
         self._tree = Tree(root)
-        self._host: Host | None = None
+        self._every_s = placement.sample_s
+        self._free_memory_bytes: int | None = None
+        self._domains: frozenset[str] = frozenset()
         self._problems: tuple[str, ...] = ()
-        address = Address.parse(placement.endpoint) if placement.endpoint else None
-        self._prober = Prober(address, every_s=placement.probe_every_s) if address else None
+        self._prober = _make_prober(settings)
 
     def read(self) -> tuple[HostState, Endpoint]:
         """The host's state and the endpoint of its QPU."""
         now_s = asyncio.get_running_loop().time()
         rtt = self._prober.window.summarise(now_s) if self._prober else None
-        accelerators = self._host.accelerators if self._host else ()
         status = self._read_status()
         state = HostState(
             name=os.uname().nodename,
-            fabrics=self._fabrics | (_name_fabrics(self._host) if self._host else frozenset()),
+            fabrics=self._fabrics | self._domains,
             rtts={self._endpoint.name: rtt} if rtt else {},
-            free_memory_bytes=sum_free_memory(accelerators),
+            free_memory_bytes=self._free_memory_bytes,
             load=min(1.0, (status.running + status.waiting) / max(1, status.lanes_limit)),
             problems=(*self._find_problems(status), *self._problems),
         )
@@ -64,9 +66,12 @@ class HostReport:
             if self._prober is not None:
                 tasks.create_task(self._prober.run())
             while True:
-                view = await threads.run(read_host, self._tree)
-                self._host, self._problems = view.host, view.problems
-                await asyncio.sleep(REFRESH_S)
+                view = await threads.run(read_host, self._tree, FILES_ALONE)
+                domains, _ = find_pods(view.host)
+                self._domains = frozenset(f"ualink {domain}" for domain in domains)
+                self._free_memory_bytes = sum_free_memory(view.host.accelerators)
+                self._problems = view.problems
+                await asyncio.sleep(self._every_s)
 
     def _find_problems(self, status: Status) -> tuple[str, ...]:
         problems = []
@@ -75,7 +80,7 @@ class HostReport:
         if status.breaker is not BreakerState.CLOSED:
             problems.append(f"the breaker is {status.breaker}")
         if self._prober is not None and self._prober.lost_because:
-            problems.append(f"the QPU's endpoint does not answer: {self._prober.lost_because}")
+            problems.append(f"{NO_ANSWER}: {self._prober.lost_because}")
         return tuple(problems)
 
 
@@ -90,19 +95,22 @@ def sum_free_memory(accelerators: tuple[Accelerator, ...]) -> int | None:
     return free_bytes if accelerators else None
 
 
+def _make_prober(settings: Settings) -> Prober | None:
+    placement = settings.placement
+    if not placement.endpoint:
+        return None
+    try:
+        address = Address.parse(placement.endpoint)
+    except SettingsError as error:
+        raise SettingsError(f"placement.{error}") from error
+    return Prober(address, every_s=placement.probe_every_s, on_loss=_warn_of_loss)
+
+
+def _warn_of_loss(reason: str) -> None:
+    log.warning("%s: %s", NO_ANSWER, reason)
+
+
 def _name_endpoint(settings: Settings) -> str:
     """Hosts of one QPU must say the same."""
     quantum = settings.quantum
     return settings.placement.endpoint or f"{quantum.provider}:{quantum.device}"
-
-
-def _name_fabrics(host: Host) -> frozenset[str]:
-    """The domains that the drivers tell: virtual pods of UALink; vpod 0 means none."""
-    return frozenset(
-        f"ualink {port.ppod_id}/{port.vpod_id}"
-        for port in host.fabric("ualink").devices
-        if isinstance(port, UALink)
-        and isinstance(port.ppod_id, str)
-        and isinstance(port.vpod_id, int)
-        and port.vpod_id
-    )

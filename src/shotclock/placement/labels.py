@@ -27,7 +27,7 @@ def list_labels(host: Host, endpoint: str = "", rack: str = "") -> dict[str, str
     names = Counter(device.name for device in host.devices if isinstance(device.name, str))
     sizes = [device.memory_total_bytes for device in host.devices]
     modes = {device.compute_partition for device in host.devices}
-    domains, pods = _find_ualink(host)
+    domains, pods = find_pods(host)
     figures: dict[str, str | None] = {
         "accelerators": str(len(host.accelerators)) if host.accelerators else None,
         "accelerator": names.most_common(1)[0][0] if len(names) == 1 else None,
@@ -82,8 +82,8 @@ def write_tree(hosts_of: Mapping[str, Sequence[str]]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _find_ualink(host: Host) -> tuple[set[str], set[str]]:
-    """The virtual and the physical pods of its ports; vpod 0 means none."""
+def find_pods(host: Host) -> tuple[set[str], set[str]]:
+    """The virtual pods, POD.NUMBER, and the physical pods of its UALink ports; vpod 0 means none."""
     domains, pods = set(), set()
     for port in host.fabric("ualink").devices:
         if isinstance(port, UALink) and isinstance(port.ppod_id, str):
