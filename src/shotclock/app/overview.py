@@ -46,7 +46,7 @@ class OverviewSource:
     parked: Callable[[], tuple[JobRecord, ...]]
     recent: RecentWindow
     events: EventLog
-    address: str
+    address: Callable[[], str]
     started_unix_s: float = field(default_factory=time.time)
 
     def read(self) -> Overview:
@@ -55,7 +55,7 @@ class OverviewSource:
         return extend(
             status,
             reasons=find_reasons(status.phase, self.impediments()),
-            address=self.address,
+            address=self.address(),
             version=__version__,
             python=platform.python_version(),
             now_unix_s=time.time(),

@@ -147,8 +147,13 @@ class Service:
             lambda: self._ledgers.parked,
             self._recent,
             self._events,
-            self._settings.serve.listen,
+            self._address,
         )
+
+    def _address(self) -> str:
+        """With the port in use, where the settings leave its choice to the system."""
+        listen = self._settings.serve.listen
+        return f"{listen.rpartition(':')[0]}:{self._server.port}" if self._server is not None else listen
 
     def _impediments(self) -> tuple[str, ...]:
         unreachable = self._server.impediments() if self._server is not None else ()

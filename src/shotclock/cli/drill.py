@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from shotclock.app.drills.late_answers import StaleUpdates
     from shotclock.app.drills.record import DrillRecord
 
+INDENT = "    "
 HELP = """Rehearse an incident: fault, alert, runbook, recovery; EMULATED.
 
 A drill starts a site in a temporary folder: `shotclock serve` with mutual TLS, an EMULATED QPU, Prometheus
@@ -42,16 +44,9 @@ def list_drills(*, json: Json = False) -> None:
     if json:
         typer.echo(json_text.dumps({"drills": [_describe(entry) for entry in ENTRIES]}))
         return
-    from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
-    from rich.table import Table  # noqa: PLC0415
-
-    table = Table(box=None, pad_edge=False)
-    for name in ("drill", "alert", "fault"):
-        table.add_column(name, overflow="fold")
-    table.add_column("minutes", justify="right")
     for entry in ENTRIES:
-        table.add_row(entry.name, entry.alert, entry.summary, str(entry.minutes))
-    Console().print(table)
+        typer.echo(f"{entry.name:<20}{entry.minutes} min   alert {entry.alert}")
+        typer.echo(textwrap.fill(entry.summary, 80, initial_indent=INDENT, subsequent_indent=INDENT))
     typer.echo(f"Every drill needs {', '.join(ENTRIES[0].needs)} on PATH.")
 
 
