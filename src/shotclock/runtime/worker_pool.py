@@ -262,6 +262,9 @@ class WorkerPool:
     def _hand_over(self, item: _Item, reply: WorkerReply) -> None:
         for line in reply.log:
             self._log_once(line)
+        # before the caller goes on, who may read the count at once
+        if reply.is_last and reply.kind != "memory":
+            self.on_restart("grown")
         match reply.kind:
             case "done":
                 item.future.set_result(reply.value)
@@ -269,8 +272,6 @@ class WorkerPool:
                 item.fail(reply.value)
             case "memory":
                 self._lose(item, WorkerFault.MEMORY)
-        if reply.is_last and reply.kind != "memory":
-            self.on_restart("grown")
 
     def _log_once(self, line: LogLine) -> None:
         """Every worker reports the same unwritable folder; one line is enough."""
