@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -164,6 +164,7 @@ class Loopback:
     dispatcher: ScriptedDispatcher
     operations: ScriptedOperations
     rollout: ScriptedRollout
+    damaged: Counter[tuple[str, str]] = field(default_factory=Counter)
     _open: list[Channels] = field(default_factory=list)
 
     @property
@@ -202,10 +203,19 @@ async def open_mtls_loopback(
     dispatcher, operations = ScriptedDispatcher(), ScriptedOperations()
     tls = ServerTls(site.issue(SERVER), policy)
     rollout = ScriptedRollout()
+    damaged: Counter[tuple[str, str]] = Counter()
     server = await serve(
-        dispatcher, operations, "127.0.0.1:0", tls, limits, connections, rollout=rollout, document=document
+        dispatcher,
+        operations,
+        "127.0.0.1:0",
+        tls,
+        limits,
+        connections,
+        rollout=rollout,
+        document=document,
+        on_damage=lambda message, caller: damaged.update([(message, caller)]),
     )
-    system = Loopback(site, server, dispatcher, operations, rollout)
+    system = Loopback(site, server, dispatcher, operations, rollout, damaged)
     try:
         yield system
     finally:

@@ -22,12 +22,14 @@ from certificates import SERVER, TRAINER, Site, put, write
 from harness import random_subproblem
 from mtls_loopback import Loopback, ScriptedDispatcher, ScriptedOperations, never, open_mtls_loopback, zeros
 from served import free_port
+from shotclock.app.host_failure import FailingMemory
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import MachineError
 from shotclock.domain.ledger import LedgerError
 from shotclock.domain.outcome import Answer, Decision, Degraded, Done, Executed, Failed, Late, Outcome, Winner
 from shotclock.domain.subproblem import Subproblem
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire import codec, methods, outcomes
 from shotclock.wire.certificates import LiveIdentity, TlsFiles, load, utc_now
 from shotclock.wire.channels import connect
@@ -118,6 +120,57 @@ def test_a_damaged_answer_is_not_asked_for_again(
         assert "unusable answer" in outcome.cause.message
         assert isinstance(await system.trainer(fallback=zeros).solve(make_subproblem()), Degraded)
         assert system.dispatcher.solved == 2
+
+    run(site, work)
+
+
+@pytest.mark.parametrize("call", ["subproblem", "circuit"])
+def test_flipped_bits_in_memory_cost_attempts_and_nothing_is_solved_twice(site: Site, call: str) -> None:
+    async def work(system: Loopback) -> None:
+        memory, metrics = FailingMemory(every=3), Metrics()
+        recorder = PrometheusRecorder(metrics, "trainer")
+        channels = system.channels(TRAINER)
+        memory.attach(channels)
+        memory.is_failing = True
+        dispatcher = GrpcDispatcher(channels, recorder=recorder)
+        for number in range(12):
+            request_id = f"call-{number}"
+            if call == "subproblem":
+                assert isinstance(
+                    await dispatcher.solve(replace(make_subproblem(), request_id=request_id)), Done
+                )
+            else:
+                assert isinstance(await dispatcher.execute(replace(CIRCUIT, request_id=request_id)), Executed)
+        solved, circuits = system.dispatcher.solved, len(system.dispatcher.circuits)
+        assert (solved, circuits) == ((12, 0) if call == "subproblem" else (0, 12))
+        assert {part: count_damaged(metrics, part) for part in ("request", "answer")} == {
+            part: system.damaged[part, TRAINER] for part in ("request", "answer")
+        }
+        assert memory.flips == system.damaged.total() > 6
+        assert min(system.damaged.values()) > 0
+
+    run(site, work)
+
+
+def count_damaged(metrics: Metrics, message: str) -> float | None:
+    labels = {"client": "trainer", "message": message}
+    return metrics.registry.get_sample_value("shotclock_integrity_failures_total", labels)
+
+
+def test_a_damaged_answer_that_is_not_remembered_is_not_solved_again(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shotclock.wire.recent_answers.RecentAnswers.find", lambda *_: None)
+
+    async def work(system: Loopback) -> None:
+        channels = system.channels(TRAINER)
+        memory = FailingMemory(every=2)
+        memory.attach(channels)
+        memory.is_failing = True
+        outcome = await GrpcDispatcher(channels).solve(make_subproblem())
+        assert isinstance(outcome, Failed)
+        assert "NOT_FOUND: the answer to this request is not remembered any more" in outcome.cause.message
+        assert system.dispatcher.solved == 1
 
     run(site, work)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -38,7 +39,9 @@ from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
 from shotclock.wire import codec, outcomes
+from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, checksum, parse
+from shotclock.wire.recent_answers import RecentAnswers
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 TYPED = (SubproblemError, CircuitError, PayloadCorruptedError, MalformedMessageError)
@@ -186,6 +189,58 @@ def over_the_wire(message: Any) -> Any:
 def test_a_subproblem_comes_back_the_same_with_its_new_budget(subproblem: Subproblem, budget_ns: int) -> None:
     message = over_the_wire(codec.encode_subproblem(subproblem, budget_ns))
     assert flat(codec.decode_subproblem(message)) == flat(replace(subproblem, budget_ns=budget_ns))
+
+
+def flip(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def test_no_flipped_bit_of_a_message_is_used() -> None:
+    subproblem = Subproblem(np.zeros((2, 2)), np.ones(2), 3.5, "kind", "id", 7, 9)
+    data = serialize(codec.encode_subproblem(subproblem, 9))
+    assert int.from_bytes(data[-4:], "little") == google_crc32c.value(data[:-5])
+    refused = 0
+    for bit in range(8 * len(data)):
+        try:
+            decoded = codec.decode_subproblem(parse_checked(pb.Subproblem, flip(data, bit)))
+        except (PayloadCorruptedError, MalformedMessageError) as error:
+            refused += isinstance(error, PayloadCorruptedError)
+        else:
+            assert flat(decoded) == flat(subproblem)
+    # a flipped bit of the field's own tag leaves a message without a checksum, which is otherwise whole
+    assert refused >= 8 * len(data) - 8
+
+
+def test_a_peer_without_checksums_is_not_checked() -> None:
+    message = codec.encode_subproblem(Subproblem(np.zeros((2, 2)), np.ones(2)), 1)
+    message.ClearField("crc32c")
+    assert codec.decode_subproblem(parse_checked(pb.Subproblem, message.SerializeToString())).n == 2
+    circuit = codec.encode_circuit(CircuitSpec("OPENQASM 3.0;", 1), 1)
+    circuit.ClearField("crc32c")
+    assert codec.decode_circuit(parse_checked(pb.CircuitSpec, circuit.SerializeToString())).shots == 1
+    answer = pb.Outcome()
+    answer.done.samples.n, answer.done.samples.pool = 1, b"\1"
+    answer.done.samples.counts.append(1)
+    answer.done.answer.bits, answer.done.answer.winner = b"\1", pb.WINNER_QUANTUM
+    assert isinstance(outcomes.decode_outcome(parse_checked(pb.Outcome, answer.SerializeToString()), 1), Done)
+
+
+def test_the_oldest_answers_are_forgotten_first_and_a_large_one_at_once() -> None:
+    answers = RecentAnswers(most_bytes=10, answer_bytes=6)
+    first, second, large, unnamed = (pb.Subproblem(request_id=name) for name in ("a", "b", "c", ""))
+    answers.add("x", first, bytes(6))
+    answers.add("x", large, bytes(7))
+    answers.add("x", unnamed, b"1")
+    assert answers.find("x", first) == bytes(6)
+    assert [answers.find(*key) for key in (("x", large), ("x", unnamed), ("y", first))] == [None] * 3
+    answers.add("x", first, b"12")
+    answers.add("x", second, bytes(6))
+    assert answers.find("x", first) == b"12"
+    answers.add("x", pb.CircuitSpec(request_id="a"), b"345")
+    assert answers.find("x", first) is None
+    assert answers.find("x", second) == bytes(6)
 
 
 def test_the_triangle_is_packed_row_by_row() -> None:

@@ -23,8 +23,9 @@ INCLUDE = f"-Ishotclock/wire/v1={ROOT / 'proto/shotclock/v1'}"
 # in the order of their numbers, which start at 1 and leave none out
 PINNED = {
     "Subproblem": "request_id kind n quadratic linear offset base_version budget_ns crc32c priority report "
-    "fresh",
-    "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c report",
+    "fresh resend message_crc32c",
+    "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c report resend "
+    "message_crc32c",
     "ClientReport": "client sequence late unreachable fallback fallback_in_time",
     "ParameterValue": "name value",
     "Answer": "bits energy winner solver",
@@ -43,9 +44,9 @@ PINNED = {
     "Shed": "rejection",
     "Late": "cause",
     "Failed": "cause",
-    "Outcome": "provenance done degraded shed late failed",
+    "Outcome": "provenance done degraded shed late failed message_crc32c",
     "Executed": "samples",
-    "CircuitOutcome": "provenance executed shed late failed",
+    "CircuitOutcome": "provenance executed shed late failed message_crc32c",
     "DecidedRequest": "request_id decision stale",
     "DecidedReply": "",
     "Status": "phase provider emulated breaker waiting running lanes_limit service_p95_s accepted finished"
@@ -104,13 +105,10 @@ def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
 
 def test_every_word_of_a_request_has_its_place(compiled: FileDescriptorProto) -> None:
     # the service takes the caller from its certificate, never from a message, and the trace from metadata
-    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller", "trace"} | {
-        "n",
-        "crc32c",
-        "report",
-    }
-    source = names(CircuitSpec) - {"source", "caller", "trace"} | {"openqasm3", "qpy", "crc32c", "report"}
-    assert fields(compiled, "CircuitSpec") == source
+    of_the_wire = {"crc32c", "report", "resend", "message_crc32c"}
+    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller", "trace"} | {"n"} | of_the_wire
+    source = names(CircuitSpec) - {"source", "caller", "trace"} | {"openqasm3", "qpy"}
+    assert fields(compiled, "CircuitSpec") == source | of_the_wire
 
 
 def test_every_word_of_an_outcome_has_its_place(compiled: FileDescriptorProto) -> None:
@@ -134,8 +132,9 @@ def test_every_word_of_an_outcome_has_its_place(compiled: FileDescriptorProto) -
     ended: tuple[type, ...] = (outcome.Done, outcome.Shed, outcome.Late, outcome.Failed, outcome.Executed)
     for kind in ended:
         assert fields(compiled, kind.__name__) == names(kind) - {"provenance"}
-    assert fields(compiled, "Outcome") == {"provenance", *cases(outcome.Outcome.__args__)}
-    assert fields(compiled, "CircuitOutcome") == {"provenance", *cases(outcome.CircuitOutcome.__args__)}
+    around = {"provenance", "message_crc32c"}
+    assert fields(compiled, "Outcome") == around | cases(outcome.Outcome.__args__)
+    assert fields(compiled, "CircuitOutcome") == around | cases(outcome.CircuitOutcome.__args__)
 
 
 def cases(kinds: Iterable[type]) -> set[str]:

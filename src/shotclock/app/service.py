@@ -235,6 +235,7 @@ class Service:
                 lambda: to_json(overview.read()),
                 traced=tracer is not None,
                 read_host=report.read,
+                on_damage=recorder.record_integrity_failure,
             )
         )
         self._stops.append(partial(server.stop, GRACE_S))

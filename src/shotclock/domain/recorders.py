@@ -37,6 +37,10 @@ memory limit, died, or left with less memory than the next work may use.
 """
 
 
+DamagedMessage = Literal["request", "answer"]
+"""What did not match its checksum: a request as the service got it, an answer as its caller got it."""
+
+
 class StageRecorder(Protocol):
     """Counts the stages that a training loop times; every Recorder does."""
 
@@ -110,3 +114,6 @@ class ClientRecorder(Protocol):
 
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """See `Recorder.record_decision`."""
+
+    def record_integrity_failure(self, message: DamagedMessage, caller: str = "") -> None:
+        """A message did not match its checksum; nothing of it was used."""

@@ -105,6 +105,12 @@ class Metrics:
             ["client", "decision"],
             registry=registry,
         )
+        self.integrity_failures = Counter(
+            "shotclock_integrity_failures",
+            "Messages that did not match their checksum: requests as received, answers as callers got them.",
+            ["client", "message"],
+            registry=registry,
+        )
         self.job_size = Histogram(
             "shotclock_calls_per_job",
             "Calls that shared the job whose samples came back, by call.",

@@ -25,7 +25,7 @@ from shotclock.domain.outcome import (
     Rejection,
     Shed,
 )
-from shotclock.domain.recorders import TemplateEvent, WorkerRestart
+from shotclock.domain.recorders import DamagedMessage, TemplateEvent, WorkerRestart
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import BreakerState
 from shotclock.domain.trace_context import TraceContext
@@ -136,6 +136,8 @@ class _Client:
         for decision in Decision:
             of(metrics.decisions, decision)
             of(metrics.stale_decisions, decision)
+        for message in get_args(DamagedMessage):
+            of(metrics.integrity_failures, message)
         of(metrics.stale_parameters)
         of(metrics.overruns)
 
@@ -193,6 +195,9 @@ class _Client:
         self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage]).observe(
             timing.duration_ns / NS_PER_S, exemplar
         )
+
+    def record_integrity_failure(self, message: DamagedMessage) -> None:
+        self._of(self._metrics.integrity_failures, message).inc()
 
     def record_decision(self, decision: Decision, stale: bool) -> None:
         self._of(self._metrics.decisions, decision).inc()
@@ -335,6 +340,10 @@ class PrometheusRecorder:
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """See `Recorder.record_decision`."""
         self._of_client(caller).record_decision(decision, stale)
+
+    def record_integrity_failure(self, message: DamagedMessage, caller: str = "") -> None:
+        """See `ClientRecorder.record_integrity_failure`; a service records those of its callers."""
+        self._of_client(caller).record_integrity_failure(message)
 
     def record_flag(self, flag: str, reason: str) -> None:
         """See `FlagRecorder.record_flag`."""

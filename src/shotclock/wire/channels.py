@@ -15,6 +15,7 @@ from shotclock.wire import methods
 from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.handshakes import explain_handshake
+from shotclock.wire.integrity import serialize
 from shotclock.wire.tls import (
     KEEPALIVE_MIN_S,
     ClientTls,
@@ -74,7 +75,7 @@ class ChannelLane:
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self.unary = {
-            method: channel.unary_unary(method, request_serializer=_serialize)
+            method: channel.unary_unary(method, request_serializer=serialize)
             for method in (
                 methods.SOLVE,
                 methods.SUBMIT_CIRCUIT,
@@ -89,7 +90,7 @@ class ChannelLane:
                 methods.REPORT_VALIDATION,
             )
         }
-        self.watch = channel.unary_stream(methods.WATCH, request_serializer=_serialize)
+        self.watch = channel.unary_stream(methods.WATCH, request_serializer=serialize)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -195,8 +196,3 @@ def connect(target: str, security: ClientTls | Insecure, limits: ChannelLimits =
     )
     channels.follow(live, security.poll_s, security.renew_s)
     return channels
-
-
-def _serialize(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
@@ -29,21 +29,24 @@ from shotclock.domain.outcome import (
     Winner,
     end_without_answer,
 )
-from shotclock.domain.recorders import ClientRecorder
+from shotclock.domain.recorders import ClientRecorder, DamagedMessage
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.domain.trace_context import TraceContext
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
+from shotclock.wire.integrity import parse_checked
 from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto_clock_ns
-from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, parse
+from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError
 from shotclock.wire.refusals import cause_of
 from shotclock.wire.reports import UnreportedCalls
 from shotclock.wire.traceparent import trace_metadata
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 log = logging.getLogger(__name__)
+
+Reply = TypeVar("Reply")
 
 Fallback = Callable[[Subproblem], Answer]
 """A classical answer; it runs on a separate thread, until the call's deadline at most."""
@@ -57,7 +60,8 @@ FALLBACK_THREADS = 2
 class CallLimits:
     """Bounds of a call from the client's side.
 
-    resubmits: of a payload that arrived corrupted and so was never accepted; nothing else is repeated.
+    resubmits: of a request that arrived damaged and so was never accepted, or whose answer arrived damaged
+        and is asked for again; nothing else is repeated.
     return_s: reserved of the budget for returning the answer, seconds; at most a tenth of it.
     fallback_s: kept of the budget for the local answer where there is one, seconds, at most a tenth of it.
     decided_s: the deadline of `record_decision`, seconds.
@@ -93,6 +97,9 @@ class UncountedCalls:
 
     def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
         """See `ClientRecorder.record_decision`."""
+
+    def record_integrity_failure(self, message: DamagedMessage, caller: str = "") -> None:
+        """See `ClientRecorder.record_integrity_failure`."""
 
 
 UNCOUNTED = UncountedCalls()
@@ -140,13 +147,17 @@ class GrpcDispatcher:
         kept_s = min(self._limits.fallback_s, 0.1 * budget_ns / NS_PER_S) if self._fallback else 0.0
         asked_ns = _now_ns()
         reply = await self._ask(
-            methods.SOLVE, budget_ns, kept_s, lambda left_ns: encode_subproblem(subproblem, left_ns), trace
+            methods.SOLVE,
+            pb.Outcome,
+            budget_ns,
+            kept_s,
+            lambda left_ns: encode_subproblem(subproblem, left_ns),
+            trace,
         )
-        if isinstance(reply, bytes):
+        if isinstance(reply, pb.Outcome):
             try:
-                message = parse(pb.Outcome, reply)
-                shift_ns = onto_clock_ns(message.provenance, asked_ns, _now_ns())
-                outcome = decode_outcome(message, subproblem.n, shift_ns)
+                shift_ns = onto_clock_ns(reply.provenance, asked_ns, _now_ns())
+                outcome = decode_outcome(reply, subproblem.n, shift_ns)
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
             else:
@@ -169,13 +180,17 @@ class GrpcDispatcher:
     async def _execute(self, spec: CircuitSpec, trace: TraceContext | None) -> CircuitOutcome:
         asked_ns = _now_ns()
         reply = await self._ask(
-            methods.SUBMIT_CIRCUIT, spec.budget_ns, 0.0, lambda left_ns: encode_circuit(spec, left_ns), trace
+            methods.SUBMIT_CIRCUIT,
+            pb.CircuitOutcome,
+            spec.budget_ns,
+            0.0,
+            lambda left_ns: encode_circuit(spec, left_ns),
+            trace,
         )
-        if isinstance(reply, bytes):
+        if isinstance(reply, pb.CircuitOutcome):
             try:
-                message = parse(pb.CircuitOutcome, reply)
-                shift_ns = onto_clock_ns(message.provenance, asked_ns, _now_ns())
-                outcome = decode_circuit_outcome(message, shift_ns)
+                shift_ns = onto_clock_ns(reply.provenance, asked_ns, _now_ns())
+                outcome = decode_circuit_outcome(reply, shift_ns)
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
             else:
@@ -195,16 +210,17 @@ class GrpcDispatcher:
         self._recorder.record_decision(decision, stale or decision in ALWAYS_STALE, caller)
         message = encode_decided(request_id, decision, stale)
         budget_ns = round(self._limits.decided_s * NS_PER_S)
-        reply = await self._ask(methods.DECIDED, budget_ns, 0.0, lambda _: message)
-        if not isinstance(reply, bytes):
+        reply = await self._ask(methods.DECIDED, pb.DecidedReply, budget_ns, 0.0, lambda _: message)
+        if not isinstance(reply, pb.DecidedReply):
             log.warning("decision %s on %s was not delivered: %s", decision, request_id, reply)
 
     async def report_validation(self, run: str, kernel: str, value: float) -> None:
         """A value of a run's validation metric, for a canary; undelivered, the log says so."""
         message = pb.ValidationRequest(run=run, kernel=kernel, value=value)
         budget_ns = round(self._limits.decided_s * NS_PER_S)
-        reply = await self._ask(methods.REPORT_VALIDATION, budget_ns, 0.0, lambda _: message)
-        if not isinstance(reply, bytes):
+        method, kind = methods.REPORT_VALIDATION, pb.ValidationReply
+        reply = await self._ask(method, kind, budget_ns, 0.0, lambda _: message)
+        if not isinstance(reply, pb.ValidationReply):
             log.warning("a validation value of %s was not delivered: %s", run, reply)
 
     async def close(self) -> None:
@@ -215,36 +231,53 @@ class GrpcDispatcher:
     async def _ask(
         self,
         method: str,
+        kind: type[Reply],
         budget_ns: int,
         kept_s: float,
         message: Callable[[int], Any],
         trace: TraceContext | None = None,
-    ) -> bytes | Cause:
+    ) -> Reply | Cause:
         """The reply, or why it is missing; the message is made again for each attempt."""
         loop = asyncio.get_running_loop()
         until = loop.time() + budget_ns / NS_PER_S - kept_s
         return_s = min(self._limits.return_s, 0.1 * budget_ns / NS_PER_S)
         metadata = trace_metadata(trace)
-        resubmits = 0
+        damaged: list[DamagedMessage] = []
         while (left_s := until - loop.time()) > 0:
             request = message(max(1, round((left_s - return_s) * NS_PER_S)))
             report = self._unreported.report() if method in methods.OF_CALLS else None
             if report is not None:
                 request.report.CopyFrom(report)
+            if "answer" in damaged:
+                request.resend = True  # it is paid for: the service must not solve it again
             lane = self._channels.lane
             try:
                 with lane.call():
                     async with asyncio.timeout(left_s):
                         reply: bytes = await lane.unary[method](request, timeout=left_s, metadata=metadata)
-                        self._unreported.acknowledge(report)
-                        return reply
+                self._unreported.acknowledge(report)
+                return parse_checked(kind, reply)
             except TimeoutError:
                 break
+            except MalformedMessageError as error:
+                return self._unusable(error)
+            except PayloadCorruptedError as error:
+                self._report_damage(method, "answer")
+                if len(damaged) == self._limits.resubmits:
+                    return self._unusable(error)
+                damaged.append("answer")
             except grpc.aio.AioRpcError as error:
-                if error.code() is not grpc.StatusCode.DATA_LOSS or resubmits == self._limits.resubmits:
-                    return cause_of(error, self._channels, budget_ns)
-                resubmits += 1
+                if error.code() is grpc.StatusCode.DATA_LOSS:
+                    self._report_damage(method, "request")
+                    if len(damaged) < self._limits.resubmits:
+                        damaged.append("request")
+                        continue
+                return cause_of(error, self._channels, budget_ns)
         return DeadlinePassed(budget_ns)
+
+    def _report_damage(self, method: str, message: DamagedMessage) -> None:
+        log.warning("integrity: %s to %s: the %s arrived damaged", method, self._channels.target, message)
+        self._recorder.record_integrity_failure(message)
 
     async def _end_here(self, subproblem: Subproblem, cause: Cause, asked_ns: int) -> Outcome:
         """The outcome of a call that the orchestrator did not answer."""
@@ -275,7 +308,7 @@ class GrpcDispatcher:
             return _incumbent(subproblem)
 
     def _unusable(self, error: Exception) -> ProviderFault:
-        # the call was accepted, and perhaps paid for: its answer is lost, and it is not asked again
+        # the call was accepted, and perhaps paid for: its answer is lost, and it is not solved again
         return ProviderFault(f"orchestrator {self._channels.target}: unusable answer: {error}")
 
     def _nobody(self, base_version: int) -> Provenance:

@@ -94,7 +94,7 @@ def decode_subproblem(
     ):
         if len(data) != want:
             raise SubproblemError(name, f"must have {want} bytes for {n} variables (got {len(data)})")
-    if checksum(message.quadratic, message.linear) != message.crc32c:
+    if message.HasField("crc32c") and checksum(message.quadratic, message.linear) != message.crc32c:
         raise PayloadCorruptedError("subproblem")
     if priority is None:
         raise SubproblemError("priority", f"no such value ({message.priority})")
@@ -142,7 +142,7 @@ def decode_circuit(
     """Raises CircuitError or PayloadCorruptedError."""
     source = message.qpy if message.WhichOneof("source") == "qpy" else message.openqasm3
     priority = _PRIORITY.get(message.priority)
-    if checksum(_source_bytes(source)) != message.crc32c:
+    if message.HasField("crc32c") and checksum(_source_bytes(source)) != message.crc32c:
         raise PayloadCorruptedError("circuit")
     if priority is None:
         raise CircuitError("priority", f"no such value ({message.priority})")

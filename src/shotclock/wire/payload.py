@@ -110,6 +110,7 @@ def decode_samples(message: pb.Samples) -> Samples:
         raise MalformedMessageError(f"samples: {len(data)} bytes for {len(counts)} bit strings of {n}")
     if len(counts) and not 1 <= counts.min() <= counts.max() < 2**63:
         raise MalformedMessageError("samples: a count is below 1 or beyond 63 bits")
-    if checksum(data, counts.astype("<u8", copy=False).tobytes()) != message.crc32c:
+    present = checksum(data, counts.astype("<u8", copy=False).tobytes())
+    if message.HasField("crc32c") and present != message.crc32c:
         raise PayloadCorruptedError("samples")
     return Samples(unpack_bits(data, "samples").reshape(-1, n), counts.astype(np.int64))

@@ -73,6 +73,11 @@ def without_request(method: str) -> RefusedError:
     return RefusedError(grpc.StatusCode.INVALID_ARGUMENT, f"{method}: no request; send one message")
 
 
+def no_answer() -> RefusedError:
+    """An answer was asked for again that the service no longer has."""
+    return RefusedError(grpc.StatusCode.NOT_FOUND, "the answer to this request is not remembered any more")
+
+
 def too_many(method: str, limit: int) -> RefusedError:
     """As many calls of this method as the server takes are in flight."""
     rejection = Rejection("concurrent_calls", limit, limit, "calls in flight", 0.1)

@@ -18,6 +18,7 @@ from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import ClientOutcomes
 from shotclock.domain.overview import CertificateDates
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
+from shotclock.domain.recorders import DamagedMessage
 from shotclock.domain.status import Phase
 from shotclock.wire.authorization import Authorization, peer_names
 from shotclock.wire.certificate_checks import NEW_KEY, Purpose
@@ -28,6 +29,7 @@ from shotclock.wire.service import (
     DEFAULT_LIMITS,
     Service,
     ServiceLimits,
+    ignore_damage,
     ignore_report,
     name_nobody,
     read_no_host,
@@ -149,6 +151,7 @@ async def serve(
     *,
     traced: bool = False,
     read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
+    on_damage: Callable[[DamagedMessage, str], None] = ignore_damage,
 ) -> Server:
     """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 selects a free port.
 
@@ -156,6 +159,7 @@ async def serve(
     rollout: makes the changes of flags that operators request.
     traced: whether the dispatcher gets the traces that callers say their calls are part of.
     read_host: the state of this host, and the endpoint of its QPU, for callers that choose among hosts.
+    on_damage: called with each kind of message that did not match its checksum, and its caller.
     document: the JSON document of the status page, "" without one.
 
     Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
@@ -178,6 +182,7 @@ async def serve(
         document,
         traced=traced,
         read_host=read_host,
+        on_damage=on_damage,
     )
     health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)

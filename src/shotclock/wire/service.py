@@ -7,6 +7,7 @@ words and not as gRPC's INTERNAL.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from shotclock.domain.errors import ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, ClientOutcomes, Outcome, Shed
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
+from shotclock.domain.recorders import DamagedMessage
 from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
 from shotclock.wire.authorization import audit
@@ -33,9 +35,12 @@ from shotclock.wire.codec import (
     encode_status,
 )
 from shotclock.wire.hosts import encode_host
+from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
-from shotclock.wire.payload import parse
+from shotclock.wire.payload import PayloadCorruptedError, parse
+from shotclock.wire.recent_answers import RecentAnswers
 from shotclock.wire.refusals import (
+    no_answer,
     refusal,
     too_large,
     too_many,
@@ -50,6 +55,8 @@ from shotclock.wire.reports import ReportReader
 from shotclock.wire.rollout import NO_ROLLOUT, abort_canary, set_flag, start_canary
 from shotclock.wire.traceparent import read_trace
 from shotclock.wire.v1 import shotclock_pb2 as pb
+
+log = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 
@@ -115,6 +122,11 @@ def ignore_report(outcomes: ClientOutcomes, caller: str) -> None:
     del outcomes, caller
 
 
+def ignore_damage(message: DamagedMessage, caller: str) -> None:
+    """Where nobody counts messages that do not match their checksum."""
+    del message, caller
+
+
 def read_no_host() -> tuple[HostState, Endpoint]:
     """Where nothing is known of the host."""
     return HostState(""), Endpoint("")
@@ -136,8 +148,11 @@ class Service:
         *,
         traced: bool = False,
         read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
+        on_damage: Callable[[DamagedMessage, str], None] = ignore_damage,
     ) -> None:
         self._dispatcher = dispatcher
+        self._on_damage = on_damage
+        self._answers = RecentAnswers()
         self._operations = operations
         self._limits = limits
         self._warnings = warnings
@@ -207,6 +222,8 @@ class Service:
                 return await work(payload, context, caller)
             except ShotclockError as error:
                 refused = refusal(error)
+                if isinstance(error, PayloadCorruptedError):
+                    self._report_damage("request", f"{method}: {error}", caller)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if task is not None and task.cancelling():
@@ -254,19 +271,23 @@ class Service:
             case Phase.DRAINING | Phase.DRAINED as phase:
                 raise unavailable(f"the orchestrator is {phase} and accepts nothing more; try another one")
 
-    async def _solve(self, payload: bytes, context: Any, caller: str) -> pb.Outcome:
+    async def _solve(self, payload: bytes, context: Any, caller: str) -> bytes:
+        message = parse_checked(pb.Subproblem, payload)
+        if message.resend:
+            return self._resend(message, caller)
         self._refuse_unless_ready()
-        message = parse(pb.Subproblem, payload)
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
         self._read_report(message, caller)
         trace = read_trace(context) if self._traced else None
         outcome = await self._dispatcher.solve(decode_subproblem(message, caller, trace))
         await self._hold_shed(outcome, caller, context)
-        return encode_outcome(outcome, until_arrival_ns(outcome.provenance))
+        return self._answer(message, caller, encode_outcome(outcome, until_arrival_ns(outcome.provenance)))
 
-    async def _submit_circuit(self, payload: bytes, context: Any, caller: str) -> pb.CircuitOutcome:
+    async def _submit_circuit(self, payload: bytes, context: Any, caller: str) -> bytes:
+        message = parse_checked(pb.CircuitSpec, payload)
+        if message.resend:
+            return self._resend(message, caller)
         self._refuse_unless_ready()
-        message = parse(pb.CircuitSpec, payload)
         message.budget_ns = effective_budget_ns(
             methods.SUBMIT_CIRCUIT, message.budget_ns, context.time_remaining()
         )
@@ -274,7 +295,25 @@ class Service:
         trace = read_trace(context) if self._traced else None
         outcome = await self._dispatcher.execute(decode_circuit(message, caller, trace))
         await self._hold_shed(outcome, caller, context)
-        return encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
+        answer = encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
+        return self._answer(message, caller, answer)
+
+    def _answer(self, request: Any, caller: str, answer: Any) -> bytes:
+        data = serialize(answer)
+        self._answers.add(caller, request, data)
+        return data
+
+    def _resend(self, request: Any, caller: str) -> bytes:
+        """The answer again, to a caller to whom it arrived damaged; also while the service drains."""
+        self._report_damage("answer", f"the answer to {request.request_id!r:.100} arrived damaged", caller)
+        answer = self._answers.find(caller, request)
+        if answer is None:
+            raise no_answer()
+        return answer
+
+    def _report_damage(self, message: DamagedMessage, what: str, caller: str) -> None:
+        log.warning("integrity: caller %s: %s", caller or UNNAMED, what)
+        self._on_damage(message, caller)
 
     def _read_report(self, message: Any, caller: str) -> None:
         if message.HasField("report") and (outcomes := self._reports.read(message.report, caller)):
@@ -373,6 +412,6 @@ def _short(method: str) -> str:
     return method.rpartition("/")[2]
 
 
-def _serialize(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
+def _serialize(answer: Any) -> bytes:
+    """Those of calls are bytes already, which may be sent again."""
+    return answer if isinstance(answer, bytes) else serialize(answer)

@@ -71,7 +71,7 @@ BREAKER_STATE_OPEN: BreakerState
 BREAKER_STATE_HALF_OPEN: BreakerState
 
 class Subproblem(_message.Message):
-    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority", "report", "fresh")
+    __slots__ = ("request_id", "kind", "n", "quadratic", "linear", "offset", "base_version", "budget_ns", "crc32c", "priority", "report", "fresh", "resend", "message_crc32c")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     N_FIELD_NUMBER: _ClassVar[int]
@@ -84,6 +84,8 @@ class Subproblem(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     FRESH_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     kind: str
     n: int
@@ -96,7 +98,9 @@ class Subproblem(_message.Message):
     priority: Priority
     report: ClientReport
     fresh: bool
-    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., fresh: _Optional[bool] = ...) -> None: ...
+    resend: bool
+    message_crc32c: int
+    def __init__(self, request_id: _Optional[str] = ..., kind: _Optional[str] = ..., n: _Optional[int] = ..., quadratic: _Optional[bytes] = ..., linear: _Optional[bytes] = ..., offset: _Optional[float] = ..., base_version: _Optional[int] = ..., budget_ns: _Optional[int] = ..., crc32c: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., fresh: _Optional[bool] = ..., resend: _Optional[bool] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
 class ClientReport(_message.Message):
     __slots__ = ("client", "sequence", "late", "unreachable", "fallback", "fallback_in_time")
@@ -115,7 +119,7 @@ class ClientReport(_message.Message):
     def __init__(self, client: _Optional[int] = ..., sequence: _Optional[int] = ..., late: _Optional[int] = ..., unreachable: _Optional[int] = ..., fallback: _Optional[int] = ..., fallback_in_time: _Optional[int] = ...) -> None: ...
 
 class CircuitSpec(_message.Message):
-    __slots__ = ("request_id", "openqasm3", "qpy", "values", "shots", "budget_ns", "priority", "crc32c", "report")
+    __slots__ = ("request_id", "openqasm3", "qpy", "values", "shots", "budget_ns", "priority", "crc32c", "report", "resend", "message_crc32c")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     OPENQASM3_FIELD_NUMBER: _ClassVar[int]
     QPY_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +129,8 @@ class CircuitSpec(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     CRC32C_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     openqasm3: str
     qpy: bytes
@@ -134,7 +140,9 @@ class CircuitSpec(_message.Message):
     priority: Priority
     crc32c: int
     report: ClientReport
-    def __init__(self, request_id: _Optional[str] = ..., openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., values: _Optional[_Iterable[_Union[ParameterValue, _Mapping]]] = ..., shots: _Optional[int] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., crc32c: _Optional[int] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ...) -> None: ...
+    resend: bool
+    message_crc32c: int
+    def __init__(self, request_id: _Optional[str] = ..., openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., values: _Optional[_Iterable[_Union[ParameterValue, _Mapping]]] = ..., shots: _Optional[int] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., crc32c: _Optional[int] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., resend: _Optional[bool] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
 class ParameterValue(_message.Message):
     __slots__ = ("name", "value")
@@ -309,20 +317,22 @@ class Failed(_message.Message):
     def __init__(self, cause: _Optional[_Union[ProviderFault, _Mapping]] = ...) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ("provenance", "done", "degraded", "shed", "late", "failed")
+    __slots__ = ("provenance", "done", "degraded", "shed", "late", "failed", "message_crc32c")
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     SHED_FIELD_NUMBER: _ClassVar[int]
     LATE_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
     provenance: Provenance
     done: Done
     degraded: Degraded
     shed: Shed
     late: Late
     failed: Failed
-    def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., degraded: _Optional[_Union[Degraded, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
+    message_crc32c: int
+    def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., degraded: _Optional[_Union[Degraded, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
 class Executed(_message.Message):
     __slots__ = ("samples",)
@@ -331,18 +341,20 @@ class Executed(_message.Message):
     def __init__(self, samples: _Optional[_Union[Samples, _Mapping]] = ...) -> None: ...
 
 class CircuitOutcome(_message.Message):
-    __slots__ = ("provenance", "executed", "shed", "late", "failed")
+    __slots__ = ("provenance", "executed", "shed", "late", "failed", "message_crc32c")
     PROVENANCE_FIELD_NUMBER: _ClassVar[int]
     EXECUTED_FIELD_NUMBER: _ClassVar[int]
     SHED_FIELD_NUMBER: _ClassVar[int]
     LATE_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
     provenance: Provenance
     executed: Executed
     shed: Shed
     late: Late
     failed: Failed
-    def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., executed: _Optional[_Union[Executed, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ...) -> None: ...
+    message_crc32c: int
+    def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., executed: _Optional[_Union[Executed, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
 class DecidedRequest(_message.Message):
     __slots__ = ("request_id", "decision", "stale")

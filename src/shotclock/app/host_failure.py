@@ -1,0 +1,47 @@
+"""A host whose memory fails: it flips bits of the messages of calls."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from shotclock.wire import methods
+from shotclock.wire.channels import Channels
+from shotclock.wire.integrity import TRAILER, serialize
+
+
+class FailingMemory:
+    """A client's memory: while `is_failing`, flips a bit of every n-th message of a call.
+
+    A request is changed after it was serialized, an answer before it is parsed, where TLS protects neither.
+    The bit is one that the checksum covers.
+    """
+
+    def __init__(self, every: int, seed: int = 0) -> None:
+        self.is_failing = False
+        self.flips = 0
+        self._every = every
+        self._messages = 0
+        self._random = random.Random(seed)
+
+    def attach(self, channels: Channels) -> None:
+        """Lets the messages of calls on the present lane go through this memory."""
+        lane = channels.lane
+        for method in methods.OF_CALLS:
+            send = lane.channel.unary_unary(method)
+
+            async def call(request: Any, *, send: Any = send, **details: Any) -> bytes:
+                return self.hold(await send(self.hold(serialize(request)), **details))
+
+            lane.unary[method] = call
+
+    def hold(self, data: bytes) -> bytes:
+        """The bytes as they are read again."""
+        self._messages += 1
+        if not self.is_failing or self._messages % self._every:
+            return data
+        self.flips += 1
+        bit = self._random.randrange(8 * (len(data) - TRAILER.size))
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        return bytes(changed)
