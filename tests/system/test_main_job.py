@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -287,14 +287,17 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     assert all(arm.calls == longer.steps for arm in weaker.values())
 
 
-def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(tmp_path: Path) -> None:
-    """Its subproblems leave terms out, which the run says as well."""
+def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(
+    tmp_path: Path, shared_machine: Callable[[str], Path]
+) -> None:
+    """Its subproblems leave terms out, and its host has two devices of eight partitions; it says both."""
     arm = "hybrid-public-cloud"
     flags = {
         "bench": {"arms": ("classical-only", arm), "steps": 4, "seeds": 1},
         "kernel": {"n": 4, "every": 2, "sparse": True},
     }
-    quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None)
+    root = shared_machine("mi300x-cpx")
+    quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None, root=root)
     summary, folder = run(load(None, flags), quick, SILENT)
     assert summary.clock == "wall"
     assert {name: each.clock for name, each in summary.arms.items()} == {
@@ -306,7 +309,9 @@ def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(tmp_path: Path
     assert again.arm[arm].clock == "virtual"
     assert again.arm[arm].every is None
     assert again.kernel.sparse
-    errors = pq.read_table(folder.path / "steps.parquet")["surrogate_error"].drop_null().to_pylist()
+    rows = pq.read_table(folder.path / "steps.parquet")
+    calls = rows.filter(rows["called"])
+    errors = calls["surrogate_error"].to_pylist()
     assert summary.arms[arm].surrogate_error == sum(errors) / 2 > 0.0
     ladder = summary.arms[arm].ladder
     assert ladder is not None
@@ -318,3 +323,13 @@ def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(tmp_path: Path
     page = (folder.path / "report.html").read_text(encoding="utf-8")
     assert f"VIRTUAL CLOCK: {arm} (emulated waits counted" in page
     assert not check_bench(folder.path)
+
+    assert summary.accelerators is not None
+    assert len(summary.accelerators.devices) == 16
+    around = summary.accelerators.arms[arm]
+    waited_ns = pc.sum(calls["added_latency_ns"]).as_py() - pc.sum(calls["propose_ns"]).as_py()
+    waited_ns -= pc.sum(calls["apply_ns"]).as_py()
+    assert around.gpu_idle_s == pytest.approx(16 * waited_ns / 1e9)
+    assert 16 * waited_ns / 1e9 > 2 * 16 * 2.0
+    assert "2 × AMD" not in page
+    assert "16 × AMD Instinct MI300X OAM" in page

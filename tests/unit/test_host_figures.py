@@ -11,12 +11,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
-from shotclock.app.host_figures import start_figures
+from shotclock.app.host_figures import start_sampler
+from shotclock.app.host_report import HostReport
 from shotclock.domain.host_figures import Family
+from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.placement.components import Component
-from shotclock.placement.figures.families import Totals, VersionChanges
+from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
-from shotclock.placement.topology import Host, read_host
+from shotclock.placement.figures.totals import Totals
+from shotclock.placement.topology import HostView, read_host
 from shotclock.placement.tree import Tree
 from shotclock.settings import PlacementSettings, Settings
 from shotclock.telemetry.host_figures import HostFigures
@@ -37,8 +41,8 @@ class Reader:
         self.registry = CollectorRegistry()
         self.registry.register(HostFigures(self.sampler.families))
 
-    def read(self) -> Host:
-        return read_host(Tree(self.root)).host
+    def read(self) -> HostView:
+        return read_host(Tree(self.root))
 
     def value(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(name, labels)
@@ -137,10 +141,10 @@ def test_a_scrape_does_not_wait_for_a_reading(tmp_path: Path) -> None:
     root = build("rdma", tmp_path)
     entered, release = threading.Event(), threading.Event()
 
-    def read_slowly() -> Host:
+    def read_slowly() -> HostView:
         entered.set()
         release.wait(60)
-        return read_host(Tree(root)).host
+        return read_host(Tree(root))
 
     sampler = Sampler(read_slowly, 1.0, GROUPS, VersionChanges({}))
     registry = CollectorRegistry()
@@ -154,18 +158,46 @@ def test_a_scrape_does_not_wait_for_a_reading(tmp_path: Path) -> None:
         release.set()
 
 
-def test_groups_are_exported_by_the_settings(tmp_path: Path) -> None:
-    root = build("rdma", tmp_path / "tree")
+def test_one_sampler_feeds_the_placement_report_and_the_groups_of_the_settings(
+    shared_machine: Callable[[str], Path], tmp_path: Path
+) -> None:
+    root = shared_machine("ualink")
     record = str(tmp_path / "components.json")
-    registry = CollectorRegistry()
-    asyncio.run(start_figures(Settings(placement=PlacementSettings(acknowledged=record)), registry, root)())
-    assert list(registry.collect()) == []
-    placement = PlacementSettings(acknowledged=record, metrics=("fabric",))
-    stop = start_figures(Settings(placement=placement), registry, root)
-    exported = {family.name for family in registry.collect()}
-    assert "shotclock_rdma_errors" in exported
-    assert not [name for name in exported if "gpu" in name or "component" in name]
-    asyncio.run(stop())
+    for groups in ((), ("fabric",)):
+        registry = CollectorRegistry()
+        views: list[HostView] = []
+        observed = threading.Event()
+
+        def observe(
+            view: HostView, views: list[HostView] = views, observed: threading.Event = observed
+        ) -> None:
+            views.append(view)
+            observed.set()
+
+        placement = PlacementSettings(acknowledged=record, metrics=groups)
+        stop = start_sampler(Settings(placement=placement), registry, observe, root)
+        assert observed.wait(60)
+        asyncio.run(stop())
+        assert len(views) == 1
+        exported = {family.name for family in registry.collect()}
+        assert bool(exported) is bool(groups)
+        assert ("shotclock_ualink_info" in exported) is bool(groups)
+        assert not [name for name in exported if "gpu" in name or "component" in name]
+
+        report = HostReport(Settings(), read_idle_status)
+        report.observe(views[0])
+        state, _ = asyncio.run(read_report(report))
+        assert state.fabrics == {"ualink 01020304-0506-0708-090a-0b0c0d0e0f10.2"}
+        free = 463_856_467_968 - 10_737_418_240
+        assert state.free_memory_bytes == 4 * free - sum(range(4))
+
+
+def read_idle_status() -> Status:
+    return Status(Phase.READY, "emulated", True, BreakerState.CLOSED, 0, 0, 1, 0.1, 0, 0)
+
+
+async def read_report(report: HostReport) -> tuple[HostState, Endpoint]:
+    return report.read()
 
 
 @pytest.mark.parametrize("machine", ["cpu", "cxl-old"])

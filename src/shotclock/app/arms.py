@@ -18,6 +18,7 @@ from shotclock.app.quantum_path import (
     device_of,
 )
 from shotclock.app.sizes import find_native_pairs, make_sample
+from shotclock.app.watched_calls import HostWatch, name_call
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
 from shotclock.bench.record.arm_runs import Arm
@@ -130,9 +131,13 @@ class Builder:
 
     slow_every: under --quick, the cadence of arms that wait for a real QPU slower than the budget; such arms
         with an emulated one run on the virtual clock, with all their calls. None is the kernel's cadence.
+    watch: what is read around calls.
     """
 
-    def __init__(self, settings: Settings, host: Host, metrics: Metrics, slow_every: int | None) -> None:
+    def __init__(
+        self, settings: Settings, host: Host, metrics: Metrics, slow_every: int | None, watch: HostWatch
+    ) -> None:
+        self._watch = watch
         self._settings = settings
         self._host = host
         self._metrics = metrics
@@ -289,7 +294,7 @@ class Builder:
             trainer = Scheduler(
                 workload,
                 aggregator,
-                caller=host.caller(dispatcher),
+                caller=self._watch.wrap(host.caller(dispatcher), name_call(arm.name, seed, "")),
                 clock=host.clock,
                 policy=policy(),
                 recorder=recorder,

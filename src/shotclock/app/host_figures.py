@@ -1,4 +1,4 @@
-"""Figures of accelerators, fabrics and components, from this host to a service's metrics."""
+"""One sampler of this host, for its placement report and its metrics."""
 
 from __future__ import annotations
 
@@ -12,37 +12,44 @@ from prometheus_client import CollectorRegistry
 from shotclock.app.topology import read_acknowledged
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
-from shotclock.placement.topology import Host, ask_torch, read_host
+from shotclock.placement.topology import HostView, ask_torch, read_host
 from shotclock.placement.tree import Tree
+from shotclock.placement.values import Absent
 from shotclock.settings import Settings
 from shotclock.telemetry.host_figures import HostFigures
 
+FILES_ALONE = Absent("placement reads files alone")
+"""Asking amdsmi starts a process, and placement needs nothing that it alone tells."""
 
-def start_figures(
-    settings: Settings, registry: CollectorRegistry, root: Path = Path("/")
+
+def start_sampler(
+    settings: Settings,
+    registry: CollectorRegistry,
+    observe: Callable[[HostView], None],
+    root: Path = Path("/"),
 ) -> Callable[[], Coroutine[Any, Any, None]]:
-    """Samples what `placement.metrics` names, and registers it; returns what stops that."""
-    placement = settings.placement
-    if not placement.metrics:
-        return _stop_nothing
-    tree = Tree(root)
-    record = read_acknowledged(settings)
+    """Reads the host every `placement.sample_s`, for placement and for what `placement.metrics` names.
 
+    observe: receives every reading, in the sampler's thread.
+
+    Returns what stops that.
+    """
+    placement = settings.placement
+    tree = Tree(root)
+    libraries = None if placement.metrics else FILES_ALONE
+    record = read_acknowledged(settings) if placement.metrics else None
     totals = cache(partial(ask_torch, tree))  # sizes do not change
 
-    def read() -> Host:
-        return read_host(tree, totals=totals()).host
+    def read() -> HostView:
+        return read_host(tree, libraries, totals())
 
     changes = VersionChanges(dict(record.versions) if record else {})
-    sampler = Sampler(read, placement.sample_s, placement.metrics, changes)
-    registry.register(HostFigures(sampler.families))
+    sampler = Sampler(read, placement.sample_s, placement.metrics, changes, observe=observe)
+    if placement.metrics:
+        registry.register(HostFigures(sampler.families))
     sampler.start()
 
     async def stop() -> None:
         sampler.close()
 
     return stop
-
-
-async def _stop_nothing() -> None:
-    """Where nothing is sampled."""

@@ -6,72 +6,79 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.hosts import Endpoint, HostState
-from shotclock.domain.ports import Offload
 from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.placement.accelerators.record import Accelerator
 from shotclock.placement.labels import find_pods
 from shotclock.placement.rtt import Address, Prober
-from shotclock.placement.topology import read_host
-from shotclock.placement.tree import Tree
+from shotclock.placement.topology import HostView
 from shotclock.placement.values import Absent
 from shotclock.settings import Settings
 
 log = logging.getLogger(__name__)
 
 NO_ANSWER = "the QPU's endpoint does not answer"
-FILES_ALONE = Absent("placement reads files alone")
-"""Asking amdsmi starts a process, and nothing here needs what it alone tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the last reading of the host came to.
+
+    free_memory_bytes: of its accelerators; None if it is not known
+    domains: fabric domains that its drivers tell
+    problems: what needs attention
+    """
+
+    free_memory_bytes: int | None = None
+    domains: frozenset[str] = frozenset()
+    problems: tuple[str, ...] = ()
 
 
 class HostReport:
-    """The present state of this host; `keep_current` refreshes it, `read` never waits.
+    """The present state of this host; `observe` and `keep_current` refresh it, `read` never waits.
 
     read_status: the orchestrator's present status.
     """
 
-    def __init__(self, settings: Settings, read_status: Callable[[], Status], root: Path = Path("/")) -> None:
+    def __init__(self, settings: Settings, read_status: Callable[[], Status]) -> None:
         placement = settings.placement
         self._endpoint = Endpoint(_name_endpoint(settings), frozenset(placement.endpoint_fabrics))
         self._fabrics = frozenset(placement.fabrics)
         self._read_status = read_status
-        self._tree = Tree(root)
-        self._every_s = placement.sample_s
-        self._free_memory_bytes: int | None = None
-        self._domains: frozenset[str] = frozenset()
-        self._problems: tuple[str, ...] = ()
+        self._last = _Reading()
         self._prober = _make_prober(settings)
 
     def read(self) -> tuple[HostState, Endpoint]:
         """The host's state and the endpoint of its QPU."""
         now_s = asyncio.get_running_loop().time()
         rtt = self._prober.window.summarise(now_s) if self._prober else None
-        status = self._read_status()
+        status, last = self._read_status(), self._last
         state = HostState(
             name=os.uname().nodename,
-            fabrics=self._fabrics | self._domains,
+            fabrics=self._fabrics | last.domains,
             rtts={self._endpoint.name: rtt} if rtt else {},
-            free_memory_bytes=self._free_memory_bytes,
+            free_memory_bytes=last.free_memory_bytes,
             load=min(1.0, (status.running + status.waiting) / max(1, status.lanes_limit)),
-            problems=(*self._find_problems(status), *self._problems),
+            problems=(*self._find_problems(status), *last.problems),
         )
         return state, self._endpoint
 
-    async def keep_current(self, threads: Offload) -> None:
-        """Reads devices and measures round trips until it is cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            if self._prober is not None:
-                tasks.create_task(self._prober.run())
-            while True:
-                view = await threads.run(read_host, self._tree, FILES_ALONE)
-                domains, _ = find_pods(view.host)
-                self._domains = frozenset(f"ualink {domain}" for domain in domains)
-                self._free_memory_bytes = sum_free_memory(view.host.accelerators)
-                self._problems = view.problems
-                await asyncio.sleep(self._every_s)
+    def observe(self, view: HostView) -> None:
+        """A new reading of the host, from any thread."""
+        domains, _ = find_pods(view.host)
+        self._last = _Reading(
+            sum_free_memory(view.host.accelerators),
+            frozenset(f"ualink {domain}" for domain in domains),
+            view.problems,
+        )
+
+    async def keep_current(self) -> None:
+        """Measures round trips until it is cancelled, where an endpoint is set."""
+        if self._prober is not None:
+            await self._prober.run()
 
     def _find_problems(self, status: Status) -> tuple[str, ...]:
         problems = []

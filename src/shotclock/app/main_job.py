@@ -20,6 +20,7 @@ from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
+from shotclock.app.watched_calls import HostWatch
 from shotclock.bench.columns import mark_origin
 from shotclock.bench.judge.gates import Threshold, resolve
 from shotclock.bench.judge.summarise import RunFacts, summarise
@@ -60,6 +61,7 @@ class MainJob:
     metrics_port: the port of Prometheus metrics; None does not expose them.
     surroundings: facts of the environment in addition to those that every run records.
     beside: additional files of the run folder, name to text.
+    root: of the file system whose accelerators and fabrics are read around calls.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class MainJob:
     metrics_port: int | None
     surroundings: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
+    root: Path = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,9 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
         cleanup.callback(host.close)
         progress.phase("starting the QPU and compiling templates")
-        builder = Builder(settings, host, metrics, _slow_every(settings, job))
+        watch = HostWatch.open(job.root)
+        cleanup.callback(watch.close)
+        builder = Builder(settings, host, metrics, _slow_every(settings, job), watch)
         cleanup.callback(builder.close)
         running: list[RunningArm] = []
         charges: dict[str, Charges] = {}
@@ -115,7 +120,8 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, running))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         began_s = time.monotonic()
-        log = drive([arm.lane for arm in running], _plan(settings), progress.advance, controls)
+        lanes = [arm.lane for arm in running]
+        log = drive(lanes, _plan(settings), progress.advance, controls, watch.surroundings())
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
         wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
@@ -123,6 +129,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
     facts = replace(facts, wall_s=wall_s, request_budget_ms=builder.request_budget_ms)
+    facts = replace(facts, accelerators=watch.accelerators, accelerators_because=watch.because)
     try:
         return _write(folder, facts, log, progress, samples=settings.bench.samples), folder
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from shotclock import __version__
 from shotclock.app.flags import open_flags
 from shotclock.app.host import WallHost, workers_policy
-from shotclock.app.host_figures import start_figures
+from shotclock.app.host_figures import start_sampler
 from shotclock.app.host_report import HostReport
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.overview import OverviewSource, log_breaker
@@ -213,7 +213,8 @@ class Service:
                 overview.ledger_stopped,
             )
         )
-        self._stops.append(start_figures(settings, self._metrics.registry))
+        report = HostReport(settings, orchestrator.status)
+        self._stops.append(start_sampler(settings, self._metrics.registry, report.observe))
         self._metrics.registry.register(CanaryFacts(flags.canary))
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, overview.read, overview.read_reasons)
@@ -221,7 +222,6 @@ class Service:
         connections = Connections(_http_limits(serve), self._count_closed)
         page = host.run(http_server.serve(application, listening_http, connections, self._trouble))
         self._stops.append(page.stop)
-        report = HostReport(settings, orchestrator.status)
         server = self._server = host.run(
             wire.serve(
                 orchestrator,
@@ -295,7 +295,7 @@ class Service:
             ledgers.review_parked(provider, settings.serve.parked_grace_s),
             ledgers.count_rows(),
             watch_lag(self._metrics),
-            report.keep_current(self._host.threads),
+            report.keep_current(),
             self._shed.run(),
             self._manager.keep_watchdog(),
         ):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from shotclock.bench.frozen import Frozen
 
@@ -259,3 +261,70 @@ class LossCurve(Frozen):
     arm: str
     seeds: int
     points: tuple[LossPoint, ...]
+
+
+class AcceleratorSummary(Frozen):
+    """An accelerator that the run could use; a figure that is not known has no key.
+
+    id: its UUID, with the partition where the device has several
+    name: the product
+    hbm_total_bytes: what it can allocate
+    """
+
+    id: str
+    name: str | None = None
+    hbm_total_bytes: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unknown(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_none(dump(self))
+
+
+class AroundCalls(Frozen):
+    """What accelerators and fabrics did around an arm's calls; a figure that is not known has no key.
+
+    calls: with any reading
+    hbm_used_before_bytes, hbm_used_after_bytes: HBM in use as calls began and as their answers came, means
+    hbm_used_peak_bytes: the most during any call
+    hbm_bandwidth_ratio: share of HBM's bandwidth in use during calls, mean
+    hbm_bandwidth_method: how that was found
+    ecc_errors, pcie_replays, rdma_bytes, rdma_errors, cxl_errors: counted during all calls
+    gpu_idle_s: accelerator seconds that training waited for answers, all calls
+    gpu_idle_per_call_s: the same per call
+    """
+
+    calls: int
+    hbm_used_before_bytes: float | None = None
+    hbm_used_after_bytes: float | None = None
+    hbm_used_peak_bytes: int | None = None
+    hbm_bandwidth_ratio: float | None = None
+    hbm_bandwidth_method: str | None = None
+    ecc_errors: int | None = None
+    pcie_replays: int | None = None
+    rdma_bytes: int | None = None
+    rdma_errors: int | None = None
+    cxl_errors: int | None = None
+    gpu_idle_s: float | None = None
+    gpu_idle_per_call_s: float | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unknown(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return leave_out_none(dump(self))
+
+
+class Accelerators(Frozen):
+    """The accelerators of a run, and what was read around its calls.
+
+    because: how many the process could use, or why none
+    devices: these
+    arms: by name, those with calls
+    """
+
+    because: str
+    devices: tuple[AcceleratorSummary, ...] = ()
+    arms: dict[str, AroundCalls] = Field(default_factory=dict)
+
+
+def leave_out_none(document: dict[str, Any]) -> dict[str, Any]:
+    """Unknown is absent, never null or 0."""
+    return {key: value for key, value in document.items() if value is not None}

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from shotclock.bench.analysis import (
+    Accelerators,
     BreakEven,
     Ceiling,
     LadderShares,
@@ -455,6 +456,7 @@ class Summary(Frozen):
     request_budget_ms: how long a request of an inference workload may wait; None where the workload trains
     serving: of an inference workload, by arm
     break_even, amdahl, throughput, ladder, paired_seeds, loss_against_money: findings about worth
+    accelerators: counters around calls; None in older summaries
     """
 
     schema_number: Literal[1, 2] = Field(default=2, alias="schema")
@@ -491,5 +493,6 @@ class Summary(Frozen):
     ladder: dict[str, LadderShares] = Field(default_factory=dict)
     paired_seeds: tuple[PairedSeeds, ...] = ()
     loss_against_money: tuple[LossCurve, ...] = ()
+    accelerators: Accelerators | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")

@@ -22,6 +22,7 @@ from shotclock.placement.same_host import Capability
 from shotclock.placement.tree import MOST_READS, Tree
 from shotclock.placement.values import Absent, Text, is_known, or_else
 
+NO_ACCELERATOR = "this host computes on its CPUs alone: no AMD or NVIDIA device is on its PCI bus"
 FabricDevice = Hive | UALink | CxlMemory | RdmaDevice | PcieLink
 
 
@@ -200,7 +201,7 @@ def _explain_accelerators(
     accelerators: Sequence[Accelerator], libraries: dict[str, Library] | Absent, has_amd: bool
 ) -> str:
     if not accelerators:
-        return "this host computes on its CPUs alone: no AMD or NVIDIA device is on its PCI bus"
+        return NO_ACCELERATOR
     if isinstance(libraries, Absent):
         return f"from sysfs; {libraries.because}" if has_amd else "from sysfs"
     return "from amdsmi and sysfs"

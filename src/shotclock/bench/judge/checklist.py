@@ -151,12 +151,26 @@ def _instruments(summary: Summary) -> CurvePoint:
     alerts = len(summary.thresholds)
     missing = [f"{', '.join(silent)} without a call"] if silent else []
     missing += [] if alerts else ["no alert threshold is set"]
-    # telemetry does not read them yet, so the point cannot be met
-    missing += ["hardware counters (HBM, CXL, RDMA) are not among a run's figures"]
-    fix = "set [[threshold]]s, and read the accelerator's own exporter beside `bench --metrics PORT`"
-    alert = f"{count(alerts, 'threshold')} {verb(alerts, 'alerts', 'alert')}"
-    finding = f"{finding}, {alert}; missing: {'; '.join(missing)}"
-    return _point(INSTRUMENTS, State.NOT_MET, finding, fix, figures)
+    counters, state = _judge_counters(summary, arms)
+    finding = f"{finding}, {count(alerts, 'threshold')} {verb(alerts, 'alerts', 'alert')}, {counters}"
+    if missing:
+        state, finding = State.NOT_MET, f"{finding}; missing: {'; '.join(missing)}"
+    fix = "set [[threshold]]s, and run on a host whose accelerator's driver reports its memory"
+    return _point(INSTRUMENTS, state, finding, fix, figures)
+
+
+def _judge_counters(summary: Summary, arms: list[str]) -> tuple[str, State]:
+    """Whether hardware counters were read around calls; a host without accelerators has none to read."""
+    accelerators = summary.accelerators
+    if accelerators is None:  # an older summary
+        return "hardware counters (HBM, CXL, RDMA) are not among this run's figures", State.NOT_MET
+    if not accelerators.devices:
+        return "hardware counters were not measured: no accelerator on this host", State.NOT_MEASURED
+    around = accelerators.arms
+    without = [name for name in arms if name not in around or around[name].hbm_used_before_bytes is None]
+    if without:
+        return f"hardware counters without HBM around the calls of {', '.join(without)}", State.NOT_MET
+    return "hardware counters were read around calls", State.MET
 
 
 def _fallback(summary: Summary) -> CurvePoint:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from shotclock.bench.analysis import RepresentativeIteration
 from shotclock.bench.judge import metrics as figures
+from shotclock.bench.judge.accelerators import list_accelerators
 from shotclock.bench.judge.checklist import checklist
 from shotclock.bench.judge.gates import Threshold, judge, mission_gates, resolve
 from shotclock.bench.judge.ladder import find_ladder
@@ -24,6 +25,7 @@ from shotclock.bench.record.rows import StepRow, table
 from shotclock.bench.schema import ArmSummary, GateResult, Metric, ProfileSummary, Result, Summary, Verdict
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import find_worst
+from shotclock.domain.host_figures import AcceleratorFacts
 from shotclock.domain.ports import NO_CHARGES, Charges
 
 
@@ -80,6 +82,8 @@ class RunFacts:
     representative_iteration: a classical iteration of a medium model
     wall_s: by the wall clock
     request_budget_ms: how long a request of an inference workload may wait; None where it trains
+    accelerators: that the process could use
+    accelerators_because: how many, or why none
     """
 
     run_id: str
@@ -102,6 +106,8 @@ class RunFacts:
     representative_iteration: RepresentativeIteration | None = None
     wall_s: float | None = None
     request_budget_ms: float | None = None
+    accelerators: tuple[AcceleratorFacts, ...] = ()
+    accelerators_because: str = "accelerators were not looked for"
 
 
 def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
@@ -139,6 +145,7 @@ def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
             "verdict": Verdict(headline="", sentences=()),
             "representative_iteration": run.representative_iteration,
             "request_budget_ms": run.request_budget_ms,
+            "accelerators": list_accelerators(run.accelerators, run.accelerators_because),
         }
     )
     return judge_summary(add_worth(figures_alone, table(steps)))

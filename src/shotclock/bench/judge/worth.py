@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from shotclock.bench.analysis import Throughput
+from shotclock.bench.judge.accelerators import add_arms
 from shotclock.bench.judge.amdahl import find_ceilings
 from shotclock.bench.judge.break_even import find_break_even
 from shotclock.bench.judge.ladder import find_shares
@@ -39,6 +40,7 @@ def find_worth(summary: Summary, table: pa.Table) -> dict[str, Any]:
             name: find_shares(arm.ladder) for name, arm in summary.arms.items() if arm.ladder is not None
         },
         "paired_seeds": pair_seeds(summary),
+        "accelerators": add_arms(summary, table),
         "loss_against_money": () if prices is None else curve_against_money(summary, table, prices),
     }
 

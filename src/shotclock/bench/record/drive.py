@@ -11,6 +11,7 @@ from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.bench.record.samples import CallSamples, keep_samples
 from shotclock.domain import plugin
 from shotclock.domain.errors import RunError, ShotclockError
+from shotclock.domain.host_figures import NOT_READ, AroundCall
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
 from shotclock.domain.ports import Solver, Trainer
@@ -28,6 +29,26 @@ class ArmLane:
     name: str
     make: Callable[[int], tuple[Trainer, Callable[[], float]]]
     as_long_as: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is read of the host while calls run.
+
+    accelerators: that the process can use.
+    take: what was read around a call, by arm, seed and request id.
+    """
+
+    accelerators: int
+    take: Callable[[str, int, str], AroundCall]
+
+
+def take_nothing(_arm: str, _seed: int, _request_id: str) -> AroundCall:
+    """Where nothing is read."""
+    return NOT_READ
+
+
+UNREAD = Surroundings(0, take_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +161,13 @@ class _Turn:
                 if compared is not None:
                     yield call, compared
 
-    def collect(self) -> list[StepRow]:
+    def collect(self, host: Surroundings) -> list[StepRow]:
         """The rows with their calls laid in."""
         for call in self.trainer.finished:
             if call.step in self.rows:
-                self.rows[call.step] = replace(self.rows[call.step], call=describe(call))
+                around = host.take(self.lane.name, self.seed, call.request_id)
+                row = describe(call, host.accelerators, around)
+                self.rows[call.step] = replace(self.rows[call.step], call=row)
         return list(self.rows.values())
 
 
@@ -158,10 +181,12 @@ def drive(
     plan: DrivePlan,
     advance: Callable[[str, int], None],
     controls: Controls = no_controls,
+    host: Surroundings = UNREAD,
 ) -> Log:
     """Every seed of every arm; `advance(arm, steps)` reports progress.
 
     controls: what each call's samples are compared with when its seed has ended.
+    host: what was read around each call.
 
     Ctrl-C and errors, a workload's own too, end it early, marked; what has run is kept.
     """
@@ -179,7 +204,7 @@ def drive(
         except ShotclockError as error:
             log.failure = f"seed {seed}: {error}"
         for turn in turns:
-            log.steps.extend(turn.collect())
+            log.steps.extend(turn.collect(host))
             log.count_skipped(turn.lane.name, turn.trainer.counts)
         try:
             for turn in turns:
@@ -234,8 +259,8 @@ def _keep_error(turn: _Turn, work: Callable[[], None]) -> None:
         raise RunError(f"{where}: {plugin.describe_error(error)}") from error
 
 
-def describe(call: FinishedCall) -> CallRow:
-    """The row of a finished call."""
+def describe(call: FinishedCall, accelerators: int = 0, around: AroundCall = NOT_READ) -> CallRow:
+    """The row of a finished call; accelerators: those of the process, which wait as long as training does."""
     outcome = call.outcome
     provenance = outcome.provenance
     evaluation = provenance.pre_evaluation
@@ -273,7 +298,14 @@ def describe(call: FinishedCall) -> CallRow:
         submit_decision=evaluation.decision if evaluation else "",
         expected_gain=evaluation.expected_gain if evaluation else None,
         beats_incumbent=evaluation.beats_incumbent if evaluation else None,
+        gpu_idle_ns=accelerators * _waited_ns(call) if accelerators else None,
+        around=around,
     )
+
+
+def _waited_ns(call: FinishedCall) -> int:
+    """The blocked time without what the training thread computed in it."""
+    return max(0, call.blocked_ns - call.proposed.duration_ns - call.applying.duration_ns)
 
 
 def _by_deadline(call: FinishedCall) -> bool:

@@ -14,6 +14,7 @@ from shotclock.bench.columns import UNSTATED, Origin, describe, meanings_of, sig
 from shotclock.domain import files
 from shotclock.domain.circuit import Simulation
 from shotclock.domain.errors import SettingsError
+from shotclock.domain.host_figures import NOT_READ, AroundCall
 from shotclock.domain.stages import Stage, StageTiming
 
 CALL_STAGES = tuple(stage for stage in Stage if stage is not Stage.TOTAL_ITERATION_TIME)
@@ -56,6 +57,9 @@ class CallRow:
     submit_decision: of a pre-evaluation: submit, veto or calibrate; "" where none was made.
     expected_gain: energy by which the samples were expected to beat the incumbent; None without one.
     beats_incumbent: whether the best raw sample did; None without one, and without samples.
+    gpu_idle_ns: time that training waited for the answer, times the accelerators of the process, nanoseconds;
+        None on a host without any.
+    around: what accelerators and fabrics did meanwhile.
     """
 
     request_id: str
@@ -88,6 +92,8 @@ class CallRow:
     submit_decision: str = ""
     expected_gain: float | None = None
     beats_incumbent: bool | None = None
+    gpu_idle_ns: int | None = None
+    around: AroundCall = NOT_READ
 
     @property
     def simulation(self) -> Simulation:
@@ -122,7 +128,8 @@ class StepRow:
     optimizer_steps: int = 1
 
 
-_CALL_COLUMNS = tuple(field.name for field in fields(CallRow) if field.name != "stages")
+_CALL_COLUMNS = tuple(field.name for field in fields(CallRow) if field.name not in {"stages", "around"})
+_AROUND_COLUMNS = tuple(field.name for field in fields(AroundCall))
 _STEP_COLUMNS = tuple(field.name for field in fields(StepRow) if field.name != "call")
 
 _TYPES: dict[str, pa.DataType] = {
@@ -153,6 +160,8 @@ _TYPES: dict[str, pa.DataType] = {
     "submit_decision": pa.string(),
     "expected_gain": pa.float64(),
     "beats_incumbent": pa.bool_(),
+    "hbm_bandwidth_ratio": pa.float64(),
+    "hbm_bandwidth_method": pa.string(),
 }
 _LATER: dict[str, object] = {
     "optimizer_steps": 0,
@@ -164,6 +173,7 @@ _LATER: dict[str, object] = {
     "submit_decision": "",
     "expected_gain": None,
     "beats_incumbent": None,
+    "gpu_idle_ns": None,
 }
 """Columns that older files lack, with the value they stand for."""
 
@@ -174,11 +184,13 @@ _STAGE_COLUMNS = tuple(
 _UNITS = {
     **dict.fromkeys(("batch_loss", "eval_loss"), "loss"),
     **dict.fromkeys(("raw_gain", "classical_gain", "expected_gain"), "energy"),
-    **dict.fromkeys(("truncation_error", "surrogate_error"), "1"),
+    **dict.fromkeys(("truncation_error", "surrogate_error", "hbm_bandwidth_ratio"), "1"),
+    **{name: "B" for name in _AROUND_COLUMNS if name.endswith("_bytes")},
 }
 _MEANINGS = {
     **meanings_of(StepRow),
     **meanings_of(CallRow),
+    **meanings_of(AroundCall),
     "called": "whether a call was scheduled for the step; without one, the columns of a call are null.",
 }
 for _stage in CALL_STAGES:
@@ -189,7 +201,7 @@ SCHEMA = describe(
     pa.schema(
         [
             (name, pa.bool_() if name == "called" else _TYPES.get(name, pa.int64()))
-            for name in (*_STEP_COLUMNS, "called", *_CALL_COLUMNS, *_STAGE_COLUMNS)
+            for name in (*_STEP_COLUMNS, "called", *_CALL_COLUMNS, *_AROUND_COLUMNS, *_STAGE_COLUMNS)
         ]
     ),
     _MEANINGS,
@@ -205,6 +217,8 @@ def _flat(step: StepRow) -> dict[str, object]:
     row["called"] = step.call is not None
     for name in _CALL_COLUMNS:
         row[name] = getattr(step.call, name) if step.call else None
+    for name in _AROUND_COLUMNS:
+        row[name] = getattr(step.call.around, name) if step.call else None
     for stage in CALL_STAGES:
         # a retried call went through a stage more than once
         timings = [timing for timing in step.call.stages if timing.stage is stage] if step.call else []
@@ -234,7 +248,9 @@ def steps(rows: pa.Table) -> list[StepRow]:
                 for stage in CALL_STAGES
                 if row[f"{stage}_ns"] is not None
             )
-            call = CallRow(stages=timings, **{name: (_LATER | row)[name] for name in _CALL_COLUMNS})
+            around = AroundCall(**{name: row[name] for name in _AROUND_COLUMNS if row.get(name) is not None})
+            own = {name: (_LATER | row)[name] for name in _CALL_COLUMNS}
+            call = CallRow(stages=timings, around=around, **own)
         rows_read.append(StepRow(call=call, **{name: (_LATER | row)[name] for name in _STEP_COLUMNS}))
     return rows_read
 
@@ -259,7 +275,7 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
         required=required,
         most_rows=MOST_ROWS,
         non_finite=("batch_loss", "eval_loss"),
-        nullable=("eval_loss", *_CALL_COLUMNS, *_STAGE_COLUMNS),
+        nullable=("eval_loss", *_CALL_COLUMNS, *_AROUND_COLUMNS, *_STAGE_COLUMNS),
     )
     _check_calls(path, rows)
     steps, seeds = (pc.min_max(rows[name]).as_py() for name in ("step", "seed"))
@@ -268,7 +284,9 @@ def read_table(path: Path, *, whole: bool = False) -> pa.Table:
     return rows
 
 
-_NULLABLE = frozenset({"quantum_latency_ns", "truncation_error", "expected_gain", "beats_incumbent"})
+_NULLABLE = frozenset(
+    ("quantum_latency_ns", "truncation_error", "expected_gain", "beats_incumbent", "gpu_idle_ns")
+)
 
 
 def _check_calls(path: Path, rows: pa.Table) -> None:

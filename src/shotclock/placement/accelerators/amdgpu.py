@@ -53,6 +53,21 @@ def read_device(tree: Tree, function: PciFunction) -> Device:
     )
 
 
+def read_changing(tree: Tree, function: PciFunction) -> Device:
+    """What may change from one call to the next, in few reads; the other figures are absent."""
+    path = function.path
+    busy = _percent(tree.integer(f"{path}/mem_busy_percent"))
+    return Device(
+        address=function.address,
+        vendor=function.vendor,
+        memory_used_bytes=tree.integer(f"{path}/mem_info_vram_used"),
+        memory_bandwidth_ratio=busy,
+        memory_bandwidth_method="estimate" if is_known(busy) else Absent("the busy share is not known"),
+        ecc=_read_errors(tree, path, _read_ras_mask(tree, path)),
+        pcie_replays=tree.integer(f"{path}/pcie_replay_count"),
+    )
+
+
 def read_driver_name(tree: Tree, path: str) -> Text:
     """The kernel module that is bound to the device."""
     resolved = tree.resolve(f"{path}/driver")

@@ -9,26 +9,10 @@ from shotclock.domain.host_figures import Family, Labels
 from shotclock.placement.components import Component
 from shotclock.placement.figures.fabrics import list_fabrics
 from shotclock.placement.figures.gpu import list_gpu, list_xgmi
+from shotclock.placement.figures.totals import Totals
 from shotclock.placement.topology import Host
 
 CHANGES = "shotclock_component_version_changes_total"
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counters that only grow: a raw count below the last one began again at 0 (a driver was reloaded)."""
-
-    _last: dict[tuple[str, Labels], float] = field(default_factory=dict)
-    _before: dict[tuple[str, Labels], float] = field(default_factory=dict)
-
-    def advance(self, name: str, labels: Labels, raw: float) -> float:
-        """The total over all of the driver's lives that were sampled."""
-        key = (name, labels)
-        last = self._last.get(key, 0.0)
-        if raw < last:
-            self._before[key] = self._before.get(key, 0.0) + last
-        self._last[key] = raw
-        return self._before.get(key, 0.0) + raw
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""Reads the host in a background thread, so that a scrape never waits for a driver."""
+"""Reads the host in a background thread, so that neither a scrape nor a call ever waits for a driver."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import time
 from collections.abc import Callable, Collection
 
 from shotclock.domain.host_figures import Family
-from shotclock.placement.figures.families import Totals, VersionChanges, list_families
-from shotclock.placement.topology import Host
+from shotclock.placement.figures.families import VersionChanges, list_families
+from shotclock.placement.figures.totals import Totals
+from shotclock.placement.topology import HostView
 
 STALE_PERIODS = 3
 """A sample older than this many periods is not exported: it would be taken for the present."""
+
+
+def ignore(view: HostView) -> None:
+    """Where only figures are exported."""
+    del view
 
 
 class Sampler:
     """`start`, then `families` at any time from any thread, then `close`.
 
     read: the host, in however long it takes.
+    observe: receives every reading, in the sampler's thread.
     every_s: from the end of one reading to the next.
     groups: of figures, as in the settings.
     changes: counts the components' changes.
@@ -26,17 +33,19 @@ class Sampler:
 
     def __init__(
         self,
-        read: Callable[[], Host],
+        read: Callable[[], HostView],
         every_s: float,
         groups: Collection[str],
         changes: VersionChanges,
         clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[HostView], None] = ignore,
     ) -> None:
         self._read = read
         self._every_s = every_s
         self._groups = groups
         self._changes = changes
         self._clock = clock
+        self._observe = observe
         self._totals = Totals()
         self._stopping = threading.Event()
         self._empty = list_families(None, groups, Totals(), VersionChanges({}))
@@ -53,9 +62,11 @@ class Sampler:
 
     def sample(self) -> None:
         """Reads once."""
-        host = self._read()
-        self._changes.observe(host.components)
-        self._last = self._clock(), list_families(host, self._groups, self._totals, self._changes)
+        view = self._read()
+        self._changes.observe(view.host.components)
+        families = list_families(view.host, self._groups, self._totals, self._changes)
+        self._last = self._clock(), families
+        self._observe(view)
 
     def families(self) -> tuple[Family, ...]:
         """The last sample's, and its age; empty ones before the first and once it is stale."""

@@ -13,8 +13,15 @@ from shotclock.bench.report.kit.arm_styles import looks
 from shotclock.bench.report.kit.render import without_validation
 from shotclock.bench.report.kit.sheet import PAGE, Drawn, draw_all, template
 from shotclock.bench.report.kit.wording import figure, mark_of, note_virtual_arms, took
+from shotclock.bench.report.run import (
+    accelerators_table,
+    conclusion_tables,
+    ladder_table,
+    savings_table,
+    serving_table,
+    tables,
+)
 from shotclock.bench.report.run import arm_table as arms
-from shotclock.bench.report.run import conclusion_tables, ladder_table, savings_table, serving_table, tables
 from shotclock.bench.report.run.charts import figures, overview
 from shotclock.bench.schema import Summary
 from shotclock.domain import files
@@ -69,6 +76,7 @@ def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> st
         arms=arms,
         savings=savings_table,
         serving=serving_table,
+        accelerators=accelerators_table,
         own=mark if summary.emulated else "",
         virtual_arms=note_virtual_arms(summary),
     )

@@ -29,6 +29,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
+from shotclock.bench.report.run.accelerators_table import list_lines, say_nothing
 from shotclock.bench.report.run.ladder_table import TITLE
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import GateResult, Latency, State, Summary
@@ -54,6 +55,7 @@ def show(summary: Summary, folder: Path, console: Console, commands: Sequence[st
     _stages(summary, console, mark)
     _time(summary, console, mark)
     _costs(summary, console, mark)
+    _accelerators(summary, console, mark)
     _ladder(summary, console, mark)
     _sanity(summary, console, mark)
     _checklist(summary, console, mark)
@@ -242,6 +244,15 @@ def _costs(summary: Summary, console: Console, mark: str) -> None:
         for reason in dict.fromkeys(filter(None, reasons.values()))
     ]
     _notes(console, notes)
+
+
+def _accelerators(summary: Summary, console: Console, mark: str) -> None:
+    if summary.accelerators is None:
+        return
+    say_title(console, "Accelerators around calls", mark)
+    lines = list_lines(summary)
+    for line in lines or [say_nothing(summary)]:
+        say(console, Text(line))
 
 
 def _ladder(summary: Summary, console: Console, mark: str) -> None:
