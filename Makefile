@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BASE ?= .venv-base
 TOOLS ?= .venv-tools
-PIP = $(VENV)/bin/pip --quiet --disable-pip-version-check
+# bytecode is written when a module is first imported; most never are
+INSTALL = bin/pip --quiet --disable-pip-version-check install --no-compile -c constraints.txt
 RUN = $(VENV)/bin
 
 .PHONY: audit bench sbom test lint proto benchmarks soak soak-drills soak-fuzz soak-kills soak-properties soak-ruler clean
@@ -29,7 +30,7 @@ proto: $(VENV)/.developed
 		shotclock/wire/v1/shotclock.proto
 
 benchmarks: $(VENV)/.developed
-	$(PIP) install -c constraints.txt -e '.[dev,benchmarks]'
+	$(VENV)/$(INSTALL) -e '.[dev,benchmarks]'
 	$(RUN)/python benchmarks/write_page.py docs/benchmarks.md $(ARGS)
 
 # Advisories on the pinned dependencies; fails where the service does not answer. Both tools have a separate environment.
@@ -58,7 +59,7 @@ soak-properties: $(VENV)/.developed
 
 # Everything that reads bytes from elsewhere, under libFuzzer; goes on from .fuzz; four hours by default.
 soak-fuzz: $(VENV)/.developed
-	$(PIP) install -c constraints.txt -e '.[dev,fuzz]'
+	$(VENV)/$(INSTALL) -e '.[dev,fuzz]'
 	$(RUN)/python tests/soak_fuzz.py --page docs/soak-fuzz.md $(ARGS)
 
 # The gate on real runs: equals, and planted delays, in turns; a quarter of an hour on an idle machine.
@@ -69,24 +70,24 @@ soak-ruler: $(VENV)/.developed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "making the environment in $(VENV) (about two minutes, once)"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install -c constraints.txt torch
-	$(PIP) install -c constraints.txt -e .
+	$(VENV)/$(INSTALL) torch
+	$(VENV)/$(INSTALL) -e .
 	@touch $@
 
-# What a user has who asked for no extra; the docs' examples are tested in it. Bytecode comes as it is needed.
+# What a user has who asked for no extra; the docs' examples are tested in it.
 $(BASE)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BASE)
-	$(BASE)/bin/pip --quiet --disable-pip-version-check install --no-compile -c constraints.txt torch
-	$(BASE)/bin/pip --quiet --disable-pip-version-check install --no-compile -c constraints.txt -e .
+	$(BASE)/$(INSTALL) torch
+	$(BASE)/$(INSTALL) -e .
 	@touch $@
 
 $(VENV)/.developed: $(VENV)/.installed
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(VENV)/$(INSTALL) -e '.[dev]'
 	@touch $@
 
 $(TOOLS)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TOOLS)
-	$(TOOLS)/bin/pip --quiet --disable-pip-version-check install -c constraints.txt 'cyclonedx-bom>=7.5' 'pip-audit>=2.10'
+	$(TOOLS)/$(INSTALL) 'cyclonedx-bom>=7.5' 'pip-audit>=2.10'
 	@touch $@
 
 clean:
