@@ -1,4 +1,4 @@
-"""What an operator's view costs, and whether it is right: scrapes, p99 by PromQL, a stopped service.
+"""What an operator's view costs, and whether it is right: scrapes, p99 by PromQL, a stopped service, drills.
 
 Scrapes: one process with the real families records 1,000 calls a second of eight callers, and writes the text
 of /metrics meanwhile, as the HTTP application does. The rest is a real `shotclock serve` over the EMULATED
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import _extras
-from _operations_service import SETTLE_S, Watched, watch_service
+from _operations_service import COMMAND, SETTLE_S, Watched, watch_service
 from _options import make_parser
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import Samples
@@ -47,6 +47,7 @@ LONG_MS, BUDGET_MS = 2_000.0, 200.0
 
 STOP_S = 4.0
 STOP_AFTER_S = 3.0
+QUICK_DRILLS = 2
 
 CALLS = "sum(increase(shotclock_calls_total[{window}s]))"
 IN_TIME = "sum(increase(shotclock_calls_in_time_total[{window}s]))"
@@ -55,13 +56,16 @@ P99 = "histogram_quantile(0.99, sum by (le) (increase(shotclock_call_duration_se
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = make_parser(__doc__, "30 scrapes and 18 s of load: a minute")
+    parser = make_parser(__doc__, "30 scrapes, 18 s of load and two drills: two minutes")
     arguments = parser.parse_args()
     figures = measure_scrapes(30 if arguments.quick else 300)
     with tempfile.TemporaryDirectory() as folder, watch_service(Path(folder)) as watched:
         figures |= compare_p99(watched, Path(folder), 18.0 if arguments.quick else 60.0)
         figures |= stop_service(watched, Path(folder))
-    print(json.dumps(figures) if arguments.json else "\n".join(markdown(figures)))
+    if arguments.json:
+        print(json.dumps(figures | run_drills(quick=arguments.quick)))
+    else:  # of drills, docs/soak-drills.md says more
+        print("\n".join(markdown(figures)))
 
 
 def measure_scrapes(scrapes: int) -> dict[str, float]:
@@ -161,6 +165,23 @@ def _finish(loading: subprocess.Popen[str], out: Path) -> dict[str, Any]:
         raise RuntimeError(f"the load failed: {stderr[-1000:]}")
     (run,) = json.loads((out / "load.json").read_text())["runs"]
     return dict(run)
+
+
+def run_drills(*, quick: bool) -> dict[str, float]:
+    """How many drills passed, each as `shotclock drill NAME`; quick: the shortest ones."""
+    names = list_drills()[: QUICK_DRILLS if quick else None]
+    passed = sum(
+        subprocess.run([*COMMAND, "drill", name, "--json"], capture_output=True, check=False).returncode == 0
+        for name in names
+    )
+    return {"drills_passed": passed, "drills_total": len(names)}
+
+
+def list_drills() -> list[str]:
+    """The names of the drills, the shortest first."""
+    ended = subprocess.run([*COMMAND, "drill", "list", "--json"], capture_output=True, text=True, check=True)
+    drills = json.loads(ended.stdout)["drills"]
+    return [drill["name"] for drill in sorted(drills, key=lambda drill: drill["minutes"])]
 
 
 def markdown(figures: dict[str, float]) -> list[str]:
