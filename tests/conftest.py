@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import topology_trees
+from postgres_cluster import Cluster, run_cluster
 
 # two threads of a matrix product wait for each other on two busy cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -57,6 +58,13 @@ def reset_safe_path() -> Iterator[None]:
 def shared_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Trees of machines by name, each built once, for tests that only read them."""
     return functools.cache(lambda machine: topology_trees.build(machine, tmp_path_factory.mktemp(machine)))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server of this process; its databases are the tests' to fill."""
+    with run_cluster() as cluster:
+        yield cluster
 
 
 def pytest_unconfigure() -> None:

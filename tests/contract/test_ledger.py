@@ -1,4 +1,4 @@
-"""What every Ledger must do, run against each of them, and SQLite held against memory as its model."""
+"""What every Ledger must do, run against each of them, and the durable ones held against memory."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from postgres_cluster import Cluster
 from shotclock.domain.ledger import NEXT_STATES, JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Ledger
-from shotclock.orchestrator.ledger import file as ledger_file
+from shotclock.orchestrator.ledger.places import LedgerPlace, find_place
+from shotclock.orchestrator.ledger.postgres import PostgresLedger
 from shotclock.orchestrator.ledger.sqlite import SqliteLedger
 from shotclock.orchestrator.ledger.transitions import MemoryLedger, Transition
 
@@ -38,16 +40,33 @@ WAYS: dict[LedgerState, tuple[LedgerState, ...]] = {
 """A legal way from the intent to every state."""
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+LONG_S = 3_600.0
+"""No lease runs out here."""
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     with contextlib.ExitStack() as stack:
 
         def make_ledger(now_unix_s: Callable[[], float]) -> Ledger:
             if request.param == "memory":
                 return MemoryLedger(now_unix_s)
-            return stack.enter_context(contextlib.closing(SqliteLedger(tmp_path / "ledger.db", now_unix_s)))
+            ledger: SqliteLedger | PostgresLedger
+            if request.param == "sqlite":
+                ledger = SqliteLedger(tmp_path / "ledger.db", now_unix_s)
+            else:
+                cluster: Cluster = request.getfixturevalue("postgres")
+                ledger = PostgresLedger(empty(cluster), now_unix_s, term_s=LONG_S)
+            return stack.enter_context(contextlib.closing(ledger))
 
         yield make_ledger
+
+
+def empty(cluster: Cluster) -> str:
+    """The URL of a database without a ledger."""
+    with cluster.connect() as connection:
+        connection.execute("DROP SCHEMA IF EXISTS shotclock CASCADE")
+    return cluster.url()
 
 
 def make_step_clock() -> Callable[[], float]:
@@ -194,21 +213,25 @@ async def answer(call: Call) -> str:
     return ""
 
 
-class SqliteAgainstMemory(RuleBasedStateMachine):
+class LedgerAgainstMemory(RuleBasedStateMachine):
     """Whatever is asked, in whatever order and company, both say the same; also after a restart."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name) / "ledger.db"
         self._runner = asyncio.Runner()
         self._model = MemoryLedger(lambda: 0.0)
-        self._ledger = SqliteLedger(self._path, lambda: 0.0)
+        self._place = self.find_place()
+        self._ledger = self.open()
+
+    def find_place(self) -> LedgerPlace:
+        raise NotImplementedError
+
+    def open(self) -> SqliteLedger | PostgresLedger:
+        raise NotImplementedError
 
     def teardown(self) -> None:
         self._ledger.close()
         self._runner.close()
-        self._folder.cleanup()
 
     @rule(tags=st.lists(st.sampled_from("abcd"), min_size=1, max_size=6))
     def intend(self, tags: list[str]) -> None:
@@ -233,24 +256,42 @@ class SqliteAgainstMemory(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self._ledger.close()
-        self._ledger = SqliteLedger(self._path, lambda: 0.0)
+        self._ledger = self.open()
 
     @invariant()
     def records_are_equal(self) -> None:
-        assert self._runner.run(self._ledger.jobs()) == self._runner.run(self._model.jobs())
-        states = Counter(job.state for job in self._runner.run(self._model.jobs()))
-        assert ledger_file.count_jobs(self._path) == {state: states[state] for state in LedgerState}
-        with ledger_file.open_to_read(self._path) as connection:
-            for tag in "abcd":
-                history = ledger_file.read_history(connection, tag)
-                assert list(history) == [change for change in self._model.history if change.tag == tag]
-                assert _is_a_chain(history)
+        expected = self._runner.run(self._model.jobs())
+        assert self._runner.run(self._ledger.jobs()) == expected
+        assert self._runner.run(self._ledger.jobs(S.PARKED, S.INTENT)) == tuple(
+            job for job in expected if job.state in {S.PARKED, S.INTENT}
+        )
+        states = Counter(job.state for job in expected)
+        assert self._place.count_jobs() == {state: states[state] for state in LedgerState}
+        parked = [job for job in expected if job.state is S.PARKED]
+        assert list(self._place.read_longest_parked(2)) == parked[:2]
+        for tag in [job.tag for job in expected]:
+            history = self._place.read_history(tag)
+            assert list(history) == [change for change in self._model.history if change.tag == tag]
+            assert _is_a_chain(history)
 
     def _ask_both(self, calls: Callable[[Ledger], list[Call]]) -> None:
         async def ask(ledger: Ledger) -> list[str]:
             return await asyncio.gather(*map(answer, calls(ledger)))
 
         assert self._runner.run(ask(self._ledger)) == self._runner.run(ask(self._model))
+
+
+class SqliteAgainstMemory(LedgerAgainstMemory):
+    def find_place(self) -> LedgerPlace:
+        self._folder = tempfile.TemporaryDirectory()
+        return find_place(f"{self._folder.name}/ledger.db")
+
+    def open(self) -> SqliteLedger:
+        return SqliteLedger(Path(self._folder.name) / "ledger.db", lambda: 0.0)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self._folder.cleanup()
 
 
 def _is_a_chain(history: tuple[Transition, ...]) -> bool:
@@ -263,3 +304,18 @@ def _is_a_chain(history: tuple[Transition, ...]) -> bool:
 
 TestSqliteAgainstMemory = SqliteAgainstMemory.TestCase
 TestSqliteAgainstMemory.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
+
+
+def test_postgresql_agrees_with_memory_too(postgres: Cluster) -> None:
+    class PostgresAgainstMemory(LedgerAgainstMemory):
+        def find_place(self) -> LedgerPlace:
+            return find_place(empty(postgres))
+
+        def open(self) -> PostgresLedger:
+            ledger = PostgresLedger(postgres.url(), lambda: 0.0, term_s=LONG_S)
+            self._runner.run(ledger.adopt("scripted"))
+            return ledger
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call, unused-ignore]
+        PostgresAgainstMemory, settings=settings(max_examples=4, stateful_step_count=10, deadline=None)
+    )

@@ -486,7 +486,7 @@ def test_an_sqlite_with_the_wal_reset_bug_is_refused(tmp_path: Path, version: st
         ("a/b.db", "a/b.db"),
         ("/a/b.db", "/a/b.db"),
         ("sqlite:///a/b.db", "/a/b.db"),
-        ("postgresql://h/db", ""),
+        ("mysql://h/db", ""),
         ("sqlite://a/b.db", ""),
         ("sqlite://", ""),
         ("", ""),

@@ -181,7 +181,8 @@ def test_beside_a_running_orchestrator_it_reads_and_does_not_settle(shotclock: C
     [
         ([], 2, "shotclock/ledger.db: name another"),
         (["--ledger", "/no/such/ledger.db"], 2, "no ledger at /no/such/ledger.db"),
-        (["--ledger", "postgresql://host/db"], 2, "must be a path, or sqlite:///absolute/path"),
+        (["--ledger", "mysql://host/db"], 2, "must be a path, sqlite:///absolute/path or postgresql://"),
+        (["--ledger", "postgresql://u:pw@host/db"], 2, "serve.ledger: must not hold a password"),
         (["--ledger", __file__], 2, "is not a ledger of Shotclock"),
         (["--ledger", "LEDGER", "history", LOST[:-2]], 2, f"did you mean '{LOST}'?"),
         (["--ledger", "LEDGER", "settle", "\udcff", "--as", "failed", "--note", "x"], 2, "did you mean"),

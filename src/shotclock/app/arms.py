@@ -145,7 +145,7 @@ class Builder:
         self._virtual_host: VirtualHost | None = None
         self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
-        self._ledgers = LedgerFactory(settings.serve.ledger_file)
+        self._ledgers = LedgerFactory(settings.serve.ledger_file, lease_s=settings.serve.lease_s)
         # A process's first proposal includes imports and caches of torch; no measured call must.
         first, branch = self._workload(0), settings.kernel
         kernel = plugin.call_plugin(

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
-from shotclock.domain.ports import Provider
-from shotclock.orchestrator.ledger.file import count_jobs, ledger_path, read_longest_parked
+from shotclock.domain.ports import Ledger, Provider
+from shotclock.orchestrator.ledger.file import ledger_path
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal, PaidJobs, no_report
+from shotclock.orchestrator.ledger.limits import SharedLimits
 from shotclock.orchestrator.ledger.parked import review_parked
+from shotclock.orchestrator.ledger.places import SharedLedger, find_place, is_shared, open_shared
 from shotclock.orchestrator.ledger.recovery import LIST_GRACE_S, Recovered, collect_left, recover
+from shotclock.orchestrator.ledger.selected import SelectedJobs
 from shotclock.orchestrator.ledger.sqlite import SqliteLedger
+from shotclock.orchestrator.ledger.transitions import AdoptedError
+
+log = logging.getLogger(__name__)
+
+ADOPTIONS = 4
+"""Searches for jobs to adopt, a lease."""
+PARKED_LANE_S = 60.0
+"""How long a parked job, of which nobody knows whether it runs, keeps its lane."""
 
 COUNT_EVERY_S = 10.0
 """Counting reads the whole file."""
@@ -26,33 +38,55 @@ MOST_PARKED = 10
 
 
 class LedgerFactory:
-    """Makes a journal in one ledger file for each paid provider.
+    """Makes a journal in one ledger for each paid provider.
 
-    file: a path or sqlite:///path.
+    where: a path, sqlite:///path or postgresql://….
     on_trouble: called with what needs attention.
+    lease_s: see `ServeSettings`.
+    parked_grace_s: see `ServeSettings`.
     """
 
-    def __init__(self, file: str, on_trouble: Callable[[str], None] = no_report) -> None:
-        self._file = file
+    def __init__(
+        self,
+        where: str,
+        on_trouble: Callable[[str], None] = no_report,
+        *,
+        lease_s: float = 10.0,
+        parked_grace_s: float = 0.0,
+    ) -> None:
+        self._where = where
         self._on_trouble = on_trouble
-        self._ledger: SqliteLedger | None = None
+        self._lease_s = lease_s
+        self._parked_grace_s = parked_grace_s
+        self._ledger: SqliteLedger | SharedLedger | None = None
+        self._shared: SharedLedger | None = None
         self.rows: Mapping[LedgerState, int] = {}
         self.parked: tuple[JobRecord, ...] = ()
 
     def of(self, provider: Provider) -> JobJournal:
         """The provider's journal. Raises SettingsError or MachineError if the ledger cannot be opened."""
-        if not provider.limits.paid:
+        limits = provider.limits
+        if not limits.paid:
             return FreeJobs()
         if self._ledger is None:
-            path = ledger_path(self._file)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise MachineError(
-                    f"serve.ledger: {path.parent} cannot be created: {error.strerror}"
-                ) from error
-            self._ledger = SqliteLedger(path, time.time)
-        return PaidJobs(self._ledger, provider.name, self._on_trouble)
+            self._ledger = self._open()
+        if self._shared is not None:
+            parked_s = min(self._parked_grace_s, PARKED_LANE_S)
+            self._shared.limit(
+                provider.name, SharedLimits(limits.lanes, limits.submissions_per_minute, parked_s)
+            )
+        return PaidJobs(self._ledger, provider.name, self._on_trouble, self._shared)
+
+    def _open(self) -> SqliteLedger | SharedLedger:
+        if is_shared(self._where):
+            self._shared = open_shared(self._where, time.time, self._lease_s)
+            return self._shared
+        path = ledger_path(self._where)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"serve.ledger: {path.parent} cannot be created: {error.strerror}") from error
+        return SqliteLedger(path, time.time)
 
     def rows_by_name(self) -> dict[str, int]:
         """The records by the name of their state, as last counted."""
@@ -63,11 +97,13 @@ class LedgerFactory:
 
         Both are empty while they cannot be read.
         """
-        path = ledger_path(self._file) if self._ledger is not None else Path()
-        while self._ledger is not None:
+        if self._ledger is None:
+            return
+        place = find_place(self._where)
+        while True:
             try:
-                self.rows = await asyncio.to_thread(count_jobs, path)
-                self.parked = await asyncio.to_thread(read_longest_parked, path, MOST_PARKED)
+                self.rows = await asyncio.to_thread(place.count_jobs)
+                self.parked = await asyncio.to_thread(place.read_longest_parked, MOST_PARKED)
             except ShotclockError:  # the journal reports a ledger that stopped
                 self.rows, self.parked = {}, ()
             await asyncio.sleep(COUNT_EVERY_S)
@@ -76,16 +112,51 @@ class LedgerFactory:
         """Recovers what a stop left open, as far as possible at once; before any call is accepted."""
         if self._ledger is None or not provider.limits.paid:
             return Recovered()
-        return await recover(self._ledger, provider, grace_s=LIST_GRACE_S)
+        if self._shared is None:
+            return await recover(self._ledger, provider, grace_s=LIST_GRACE_S)
+        adopted = await self._shared.adopt(provider.name)
+        return await recover(_select(self._shared, adopted), provider, grace_s=LIST_GRACE_S)
 
     async def collect(self, provider: Provider, submitted: tuple[JobRecord, ...]) -> None:
         """Collects jobs that no caller waits for; runs while calls are served."""
         if self._ledger is None or not submitted:
             return
+        if self._shared is not None:
+            await self._take_over(self._shared, provider, submitted)
+            return
         try:
             await collect_left(self._ledger, provider, submitted)
         except LedgerError as error:
             self._on_trouble(f"jobs that no caller waits for are left for the next start: {error}")
+
+    async def adopt(self, provider: Provider) -> None:
+        """Adopts the jobs of orchestrators that have ended, again and again until it is cancelled."""
+        shared = self._shared
+        if shared is None or not provider.limits.paid:
+            return
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await asyncio.sleep(self._lease_s / ADOPTIONS)
+                with suppress(LedgerError):  # the server does not answer, or the lease ran out
+                    adopted = await shared.adopt(provider.name)
+                    if adopted:
+                        log.info("adopted %d open jobs of an orchestrator that has ended", len(adopted))
+                        group.create_task(self._take_over(shared, provider, adopted))
+
+    async def _take_over(
+        self, shared: SharedLedger, provider: Provider, adopted: tuple[JobRecord, ...]
+    ) -> None:
+        """Closes the records of adopted jobs; after a fault of the database again."""
+        while True:
+            try:
+                recovered = await recover(_select(shared, adopted), provider, grace_s=LIST_GRACE_S)
+                await collect_left(shared, provider, recovered.submitted)
+            except AdoptedError:  # the lease ran out, so that they are to be adopted again
+                return
+            except LedgerError:
+                await asyncio.sleep(self._lease_s)
+            else:
+                return
 
     async def review_parked(self, provider: Provider, grace_s: float) -> None:
         """Searches again and again for the parked jobs, until it is cancelled; see `review_parked`."""
@@ -95,14 +166,27 @@ class LedgerFactory:
         async with asyncio.TaskGroup() as group:
             while True:
                 try:
-                    adopted = await review_parked(self._ledger, provider, time.time, grace_s=grace_s)
+                    parked = await self._select_reviewable(self._ledger, provider)
+                    adopted = await review_parked(parked, provider, time.time, grace_s=grace_s)
                 except LedgerError as error:
-                    self._on_trouble(f"parked jobs are searched for again at the next start: {error}")
-                    return
-                group.create_task(self.collect(provider, adopted))
+                    if self._shared is None:
+                        self._on_trouble(f"parked jobs are searched for again at the next start: {error}")
+                        return
+                else:
+                    group.create_task(self.collect(provider, adopted))
                 await asyncio.sleep(every_s)
+
+    async def _select_reviewable(self, ledger: Ledger, provider: Provider) -> Ledger:
+        """The ledger, or the part of it that is this orchestrator's to review."""
+        if self._shared is None:
+            return ledger
+        return _select(self._shared, await self._shared.read_owned(provider.name))
 
     def close(self) -> None:
         """Closes the ledger, if it was opened."""
         if self._ledger is not None:
             self._ledger.close()
+
+
+def _select(ledger: Ledger, records: Iterable[JobRecord]) -> SelectedJobs:
+    return SelectedJobs(ledger, [record.tag for record in records])

@@ -112,7 +112,12 @@ class Service:
         self._recent = RecentWindow()
         self._events = EventLog()
         self._on_trouble = on_trouble
-        self._ledgers = LedgerFactory(settings.serve.ledger_file, self._trouble)
+        self._ledgers = LedgerFactory(
+            settings.serve.ledger_file,
+            self._trouble,
+            lease_s=settings.serve.lease_s,
+            parked_grace_s=settings.serve.parked_grace_s,
+        )
         self._server: wire.Server | None = None
         self._beside: list[asyncio.Task[None]] = []
         self._end_traces: Callable[[], None] = do_nothing
@@ -292,6 +297,7 @@ class Service:
         for work in (
             path.synthesizer.keep_calibrated(settings.circuits.check_calibration_s),
             ledgers.collect(provider, recovered.submitted),
+            ledgers.adopt(provider),
             ledgers.review_parked(provider, settings.serve.parked_grace_s),
             ledgers.count_rows(),
             watch_lag(self._metrics),

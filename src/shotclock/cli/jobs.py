@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import json as json_text
 import time
@@ -20,6 +19,7 @@ from shotclock.domain.ledger import JobRecord, LedgerState
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from shotclock.orchestrator.ledger.places import LedgerPlace
     from shotclock.orchestrator.ledger.transitions import Transition
 
 TAG_WIDTH = len("shotclock:") + 24
@@ -30,7 +30,10 @@ jobs = typer.Typer(
 )
 
 Where = Annotated[
-    str, typer.Option("--ledger", help="A path, or sqlite:///path (default: the settings' serve.ledger).")
+    str,
+    typer.Option(
+        "--ledger", help="A path, sqlite:///path or postgresql://… (default: the settings' serve.ledger)."
+    ),
 ]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -47,14 +50,14 @@ class _Place:
     ledger: str
     config: Path | None
 
-    def path(self, above: _Place) -> Path:
-        """The file; if not given here, it was given before the verb or is in the settings."""
-        from shotclock.orchestrator.ledger.file import ledger_path  # noqa: PLC0415 - see `bench`
+    def find(self, above: _Place) -> LedgerPlace:
+        """The ledger; if not given here, it was given before the verb or is in the settings."""
+        from shotclock.orchestrator.ledger.places import find_place  # noqa: PLC0415 - see `bench`
         from shotclock.settings import load  # noqa: PLC0415
 
         ledger = self.ledger or above.ledger
         flags = {"serve": {"ledger": ledger}} if ledger else {}
-        return ledger_path(load(self.config or above.config, flags).serve.ledger_file)
+        return find_place(load(self.config or above.config, flags).serve.ledger_file)
 
 
 @jobs.callback()
@@ -71,11 +74,11 @@ def list_jobs(
     if context.invoked_subcommand is not None:
         context.obj = place
         return
-    path = place.path(place)
-    records = _jobs(path, *state)
+    jobs_ledger = place.find(place)
+    records = jobs_ledger.read_jobs(*state)
     if json:
         typer.echo(
-            json_text.dumps({"ledger": str(path), "jobs": [_fields(job) for job in records]}, indent=2)
+            json_text.dumps({"ledger": jobs_ledger.name, "jobs": [_fields(job) for job in records]}, indent=2)
         )
         return
     from rich.console import Console  # noqa: PLC0415 - `--help` must not wait for it
@@ -83,7 +86,11 @@ def list_jobs(
     if records:
         Console().print(_job_table(records, time.time()))
     else:
-        typer.echo(f"no {' or '.join(state)} jobs in {path}" if state else f"no jobs in {path}")
+        typer.echo(
+            f"no {' or '.join(state)} jobs in {jobs_ledger.name}"
+            if state
+            else f"no jobs in {jobs_ledger.name}"
+        )
 
 
 @jobs.command()
@@ -91,12 +98,9 @@ def history(
     context: typer.Context, tag: Tag, *, ledger: Where = "", config: Config = None, json: Json = False
 ) -> None:
     """Print what a job went through, transition by transition."""
-    from shotclock.orchestrator.ledger.file import open_to_read, read_history  # noqa: PLC0415
-
-    path = _Place(ledger, config).path(context.obj)
-    _job(path, tag)
-    with open_to_read(path) as connection:
-        transitions = read_history(connection, tag)
+    place = _Place(ledger, config).find(context.obj)
+    _job(place, tag)
+    transitions = place.read_history(tag)
     if json:
         steps = [
             {
@@ -138,21 +142,21 @@ def settle(
     config: Config = None,
     json: Json = False,
 ) -> None:
-    """Decide what became of parked jobs, while no orchestrator holds the ledger.
+    """Decide what became of parked jobs, while no orchestrator holds the ledger's file.
 
     Everything is checked first: where one job cannot be settled, none is.
     """
-    path, state = _Place(ledger, config).path(context.obj), LedgerState(as_)
+    place, state = _Place(ledger, config).find(context.obj), LedgerState(as_)
     if bool(tags) == every:
         raise SettingsError("name the tags of parked jobs, or give --all; not both")
     if older_than and not every:
         raise SettingsError("--older-than: is for --all; leave it out where tags are given")
     if not note.strip():
         raise SettingsError("--note: state how you determined the job's outcome")
-    parked = _unknown(path, older_than) if every else [_job(path, tag) for tag in dict.fromkeys(tags or ())]
+    parked = _unknown(place, older_than) if every else [_job(place, tag) for tag in dict.fromkeys(tags or ())]
     _check_moves(parked, state, job_id)
-    _settle(path, parked, state, job_id, note)
-    settled = [_job(path, job.tag) for job in parked]
+    place.settle([job.tag for job in parked], state, job_id, note)
+    settled = [_job(place, job.tag) for job in parked]
     if json:
         document = (
             _fields(settled[0]) if tags and len(settled) == 1 else {"jobs": [_fields(job) for job in settled]}
@@ -162,7 +166,7 @@ def settle(
         for job in settled:
             typer.echo(f"{job.tag}: parked → {job.state}")
         if not settled:
-            typer.echo(f"no parked jobs to settle in {path}")
+            typer.echo(f"no parked jobs to settle in {place.name}")
 
 
 def _check_moves(parked: Sequence[JobRecord], state: LedgerState, job_id: str) -> None:
@@ -177,39 +181,19 @@ def _check_moves(parked: Sequence[JobRecord], state: LedgerState, job_id: str) -
             )
 
 
-def _settle(path: Path, parked: Sequence[JobRecord], state: LedgerState, job_id: str, note: str) -> None:
-    import asyncio  # noqa: PLC0415 - `--help` must not wait for it
-
-    from shotclock.orchestrator.ledger.sqlite import SqliteLedger  # noqa: PLC0415
-
-    async def move_all() -> None:
-        for job in parked:
-            await sqlite_ledger.move(job.tag, state, job_id=job_id, note=note)
-
-    with contextlib.closing(SqliteLedger(path, time.time)) as sqlite_ledger:
-        asyncio.run(move_all())
-
-
-def _unknown(path: Path, older_than_s: float) -> list[JobRecord]:
+def _unknown(place: LedgerPlace, older_than_s: float) -> list[JobRecord]:
     """The parked jobs of which no job id is known, parked for so long."""
     latest_s = time.time() - older_than_s
-    parked = _jobs(path, LedgerState.PARKED)
+    parked = place.read_jobs(LedgerState.PARKED)
     return [job for job in parked if not job.job_id and job.changed_unix_s <= latest_s]
 
 
-def _jobs(path: Path, *states: LedgerState) -> tuple[JobRecord, ...]:
-    from shotclock.orchestrator.ledger.file import open_to_read, read_jobs  # noqa: PLC0415
-
-    with open_to_read(path) as connection:
-        return read_jobs(connection, *states)
-
-
-def _job(path: Path, tag: str) -> JobRecord:
-    by_tag = {job.tag: job for job in _jobs(path)}
+def _job(place: LedgerPlace, tag: str) -> JobRecord:
+    by_tag = {job.tag: job for job in place.read_jobs()}
     if tag not in by_tag:
         near = difflib.get_close_matches(tag, by_tag, n=1, cutoff=0.0)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingsError(f"no job {tag!r} in {path}{hint}")
+        raise SettingsError(f"no job {tag!r} in {place.name}{hint}")
     return by_tag[tag]
 
 

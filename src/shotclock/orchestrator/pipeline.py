@@ -39,6 +39,7 @@ from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.retry import backoff_ns
 from shotclock.orchestrator.job_plan import BoundJob, JobPlan
 from shotclock.orchestrator.ledger.job_journal import JobJournal
+from shotclock.orchestrator.ledger.transitions import LanesBusyError
 from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.worker_faults import reject
@@ -168,6 +169,13 @@ class Pipeline:
                 call.progress.attempts = attempt
             try:
                 await self._trace_once(job, fit, first_attempt=attempt == 1)
+            except LanesBusyError:
+                # Nothing was submitted, so this does not count as an attempt.
+                attempt -= 1
+                for call in job.calls:
+                    call.progress.attempts = attempt
+                    call.progress.with_provider_since_ns = None
+                await self._wait_for_lane(job.calls)
             except ProviderError as error:
                 self._health.record_failure(error)
                 wait = self._backoff_ns(error, attempt, job.calls)
@@ -205,6 +213,12 @@ class Pipeline:
             await asyncio.sleep(wait / NS_PER_S)
         emulated = wait if self.provider.limits.emulated else 0
         self._record_stage(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
+
+    async def _wait_for_lane(self, calls: tuple[Call, ...]) -> None:
+        """Waits while other orchestrators use every lane of the provider: a queue as the provider's."""
+        began = self._clock.now_ns()
+        await self.journal.wait_for_lane()
+        self._record_stage(calls, Stage.QPU_QUEUE_WAIT, began, emulated_ns=0)
 
     async def _trace_once(self, bound: BoundJob, fit: Fit, *, first_attempt: bool) -> None:
         """One submit with its span, in the trace of one of its calls and linked to all of them."""

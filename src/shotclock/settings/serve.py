@@ -19,7 +19,10 @@ class ServeSettings(Branch):
 
     listen: HOST:PORT of gRPC.
     metrics: HOST:PORT of HTTP: metrics, status and probes.
-    ledger: a path or sqlite:///path, used by paid providers alone; "auto" is the user's state folder.
+    ledger: a path or sqlite:///path, used by paid providers alone; "auto" is the user's state folder;
+        postgresql://USER@HOST/DATABASE is shared by several orchestrators (extra `postgres`).
+    lease_s: how long an orchestrator that shares its ledger keeps its jobs after its last sign of life,
+        seconds; then another one adopts them.
     parked_grace_s: how long a parked job is searched for in the provider's list of jobs, seconds; one that is
         still missing is then recorded as never submitted.
     certificate: PEM file of the service's certificate for mutual TLS; "" without one.
@@ -48,6 +51,7 @@ class ServeSettings(Branch):
     listen: str = "127.0.0.1:7443"
     metrics: str = "127.0.0.1:9464"
     ledger: str = "auto"
+    lease_s: float = Field(default=10.0, ge=1, le=600)
     parked_grace_s: float = Field(default=3_600.0, ge=0, le=2_592_000)
     certificate: str = ""
     private_key: str = ""

@@ -72,7 +72,9 @@ def ledger_path(where: str) -> Path:
         url = urlsplit(where)
         path = url.path if url.scheme == "sqlite" and not url.netloc else ""
     if not path:
-        raise SettingsError(f"ledger: must be a path, or sqlite:///absolute/path (got {where!r})")
+        raise SettingsError(
+            f"ledger: must be a path, sqlite:///absolute/path or postgresql://… (got {where!r})"
+        )
     return Path(path).resolve()
 
 

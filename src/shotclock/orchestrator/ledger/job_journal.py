@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Ledger
-from shotclock.orchestrator.ledger.transitions import LedgerBusyError
+from shotclock.orchestrator.ledger.transitions import AdoptedError, LedgerBusyError
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +33,14 @@ class JobJournal(Protocol):
 
     broken: str
 
+    async def wait_for_lane(self) -> None:
+        """Returns when a lane seems free that other orchestrators use too; `intend` decides."""
+
     async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
-        """Records the intent, durable on return. After the first LedgerError, every call raises one."""
+        """Records the intent, durable on return. After the first LedgerError, every call raises one.
+
+        Not after a LedgerBusyError, such as LanesBusyError: the next call may succeed.
+        """
 
     def record_submit(self, tag: str, job_id: str) -> None:
         """The provider accepted the job."""
@@ -60,6 +66,9 @@ class FreeJobs:
 
     broken = ""
 
+    async def wait_for_lane(self) -> None:
+        """See `JobJournal.wait_for_lane`."""
+
     async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
         """See `JobJournal.intend`."""
 
@@ -82,21 +91,41 @@ class FreeJobs:
         """See `JobJournal.wait_settled`."""
 
 
+class SharedLanes(Protocol):
+    """A provider's lanes, where several orchestrators use them."""
+
+    async def wait_for_lane(self, provider: str) -> None:
+        """Returns when one seems free."""
+
+
 class PaidJobs:
     """Writes a provider's jobs into its ledger, each job's moves in order.
 
     on_trouble: called with what needs attention: each parked job, and once when nothing can be written.
+    lanes: those that other orchestrators use too; None where this one is alone.
     """
 
-    def __init__(self, ledger: Ledger, provider: str, on_trouble: Callable[[str], None] = no_report) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        provider: str,
+        on_trouble: Callable[[str], None] = no_report,
+        lanes: SharedLanes | None = None,
+    ) -> None:
         self._ledger = ledger
         self._provider = provider
         self._on_trouble = on_trouble
+        self._lanes = lanes
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._tag_of: OrderedDict[str, str] = OrderedDict()
         self._undecided: dict[str, set[str]] = {}
         self._applied: set[str] = set()
         self.broken = ""
+
+    async def wait_for_lane(self) -> None:
+        """See `JobJournal.wait_for_lane`."""
+        if self._lanes is not None:
+            await self._lanes.wait_for_lane(self._provider)
 
     async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
         """See `JobJournal.intend`."""
@@ -184,6 +213,8 @@ class PaidJobs:
             await asyncio.wait({before})
         try:
             await move
+        except AdoptedError as error:
+            log.info("the record of a job is left to another orchestrator: %s", error)
         except LedgerError as error:
             self._break(error)
 

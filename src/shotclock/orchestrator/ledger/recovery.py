@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Ledger, Provider
+from shotclock.orchestrator.ledger.transitions import AdoptedError
 from shotclock.orchestrator.provider_answers import answer_of
 
 T = TypeVar("T")
@@ -236,8 +238,9 @@ async def _answer(
 
 
 async def record_move(ledger: Ledger, record: JobRecord, move: Move) -> None:
-    """Writes a record's next state. Raises LedgerError."""
-    await ledger.move(record.tag, move.state, job_id=move.job_id, note=move.note)
+    """Writes a record's next state, unless another replica owns the job by now. Raises LedgerError."""
+    with suppress(AdoptedError):
+        await ledger.move(record.tag, move.state, job_id=move.job_id, note=move.note)
 
 
 def _limit(overdue: Overdue) -> str:

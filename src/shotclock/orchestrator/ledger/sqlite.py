@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -18,6 +17,7 @@ import apsw
 from shotclock.domain import documents
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.orchestrator.ledger import file as ledger_file
+from shotclock.orchestrator.ledger.requests import QUEUE_LIMIT, Close, Records, Request, answer, take_groups
 from shotclock.orchestrator.ledger.transitions import (
     LedgerBusyError,
     begin,
@@ -26,32 +26,8 @@ from shotclock.orchestrator.ledger.transitions import (
     move,
 )
 
-QUEUE_LIMIT = 1024
-GROUP_LIMIT = 64
-"""Writes per transaction, so that the first does not wait long for the last."""
 CHECKPOINT_PAGES = 1000
 """Length of the write-ahead log at which it is copied into the file; SQLite's own default."""
-
-Records = tuple[JobRecord, ...]
-_Answered = tuple[asyncio.Future[Records], Records | LedgerError]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Request:
-    """Work inside a transaction, and the future that waits for it. It raises LedgerError before it writes."""
-
-    work: Callable[[apsw.Connection], Records]
-    future: asyncio.Future[Records]
-
-    def run(self, connection: apsw.Connection) -> Records | LedgerError:
-        try:
-            return self.work(connection)
-        except LedgerError as error:
-            return error
-
-
-class _Close:
-    """The last item of the queue."""
 
 
 class SqliteLedger:
@@ -82,7 +58,7 @@ class SqliteLedger:
         self._path = path.resolve()
         self._now_unix_s = now_unix_s
         self._queue_limit = queue_limit
-        self._queue: SimpleQueue[_Request | _Close] = SimpleQueue()
+        self._queue: SimpleQueue[Request[apsw.Connection] | Close] = SimpleQueue()
         self._lock = threading.Lock()
         self._refusal = ""
         self._wal_pages = 0
@@ -118,7 +94,7 @@ class SqliteLedger:
         with self._lock:
             if not self._refusal:
                 self._refusal = "the ledger is closed"
-                self._queue.put(_Close())
+                self._queue.put(Close())
         self._thread.join()
 
     async def _ask(self, work: Callable[[apsw.Connection], Records]) -> Records:
@@ -128,7 +104,7 @@ class SqliteLedger:
         with self._lock:
             if self._refusal:
                 raise LedgerError(self._refusal)
-            self._queue.put(_Request(work, future))
+            self._queue.put(Request(work, future))
         return await future
 
     def _begin(self, record: JobRecord, connection: apsw.Connection) -> Records:
@@ -163,10 +139,10 @@ class SqliteLedger:
             opened.set_exception(error)
 
     def _serve(self, connection: apsw.Connection) -> None:
-        group: list[_Request] = []
+        group: list[Request[apsw.Connection]] = []
         reason = "the ledger's writer has ended"
         try:
-            for group in self._groups():
+            for group in take_groups(self._queue):
                 self._commit(connection, group)
                 self._checkpoint(connection)
         except apsw.Error as error:
@@ -177,20 +153,12 @@ class SqliteLedger:
         finally:
             self._end(reason, group)
 
-    def _commit(self, connection: apsw.Connection, group: list[_Request]) -> None:
+    def _commit(self, connection: apsw.Connection, group: list[Request[apsw.Connection]]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         answers = [request.run(connection) for request in group]
         connection.execute("COMMIT")
-        _answer(group, answers)
+        answer(group, answers)
         group.clear()
-
-    def _groups(self) -> Iterator[list[_Request]]:
-        items: list[_Request | _Close] = []
-        while not items or isinstance(items[-1], _Request):
-            items = [self._queue.get()]
-            while len(items) < GROUP_LIMIT and not self._queue.empty():
-                items.append(self._queue.get())
-            yield [item for item in items if isinstance(item, _Request)]
 
     def _grow(self, connection: apsw.Connection, database: str, pages: int) -> int:
         del connection, database
@@ -203,32 +171,12 @@ class SqliteLedger:
             with contextlib.suppress(apsw.BusyError):  # another process is checkpointing
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
-    def _end(self, reason: str, group: list[_Request]) -> None:
+    def _end(self, reason: str, group: list[Request[apsw.Connection]]) -> None:
         with self._lock:
             self._refusal = self._refusal or reason
         waiting = list(group)
         while not self._queue.empty():
             item = self._queue.get()
-            if isinstance(item, _Request):
+            if isinstance(item, Request):
                 waiting.append(item)
-        _answer(waiting, [LedgerError(reason) for _ in waiting])
-
-
-def _answer(group: list[_Request], answers: Sequence[Records | LedgerError]) -> None:
-    """Resolves the waiting futures, with one call per event loop, since each call wakes it."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[_Answered]] = {}
-    for request, answer in zip(group, answers, strict=True):
-        by_loop.setdefault(request.future.get_loop(), []).append((request.future, answer))
-    for loop, answered in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits
-            loop.call_soon_threadsafe(_resolve, answered)
-
-
-def _resolve(answered: list[_Answered]) -> None:
-    for future, answer in answered:
-        if future.done():  # cancelled meanwhile
-            continue
-        if isinstance(answer, LedgerError):
-            future.set_exception(answer)
-        else:
-            future.set_result(answer)
+        answer(waiting, [LedgerError(reason) for _ in waiting])

@@ -32,6 +32,14 @@ class LedgerBusyError(LedgerError):
     """The ledger works but is too far behind to accept an intent now: nothing was recorded."""
 
 
+class LanesBusyError(LedgerBusyError):
+    """The replicas that share the ledger use every lane of the provider: nothing was recorded."""
+
+
+class AdoptedError(LedgerError):
+    """Another replica has taken the job over, so that its record is no longer this one's to write."""
+
+
 def begin(record: JobRecord, at_unix_s: float) -> JobRecord:
     """The record of a new intent, dated. Raises LedgerError if it is not a new intent."""
     if not record.tag or not record.tag.isprintable():

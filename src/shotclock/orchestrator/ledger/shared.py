@@ -1,0 +1,237 @@
+"""What replicas write into the shared ledger; each function runs inside the caller's transaction.
+
+Locks are taken in one order: the replica's lease, the provider, the job.
+"""
+
+from __future__ import annotations
+
+import json
+
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
+from shotclock.orchestrator.ledger.database import CLOSED, Connection, read_jobs, read_open, transact
+from shotclock.orchestrator.ledger.limits import SharedLimits
+from shotclock.orchestrator.ledger.transitions import (
+    AdoptedError,
+    LanesBusyError,
+    begin,
+    explain_taken_tag,
+    explain_unknown_tag,
+    move,
+)
+
+NO_EPOCH = 0
+"""Owns what nobody owns, so that a replica adopts it; a lease never has it."""
+
+
+def take_lease(connection: Connection, incarnation: str, term_s: float, previous: int) -> int:
+    """A new lease's epoch, larger than every earlier one; the process's previous lease ends."""
+    with transact(connection):
+        connection.execute("DELETE FROM shotclock.leases WHERE epoch = %s", (previous,))
+        ((epoch,),) = connection.execute(
+            "INSERT INTO shotclock.leases VALUES (nextval('shotclock.epochs'), %s, "
+            "clock_timestamp() + make_interval(secs => %s)) RETURNING epoch",
+            (incarnation, term_s),
+        ).fetchall()
+    return int(epoch)
+
+
+def renew_lease(connection: Connection, epoch: int, term_s: float) -> bool:
+    """Whether the lease still exists, and lasts for another term from now on."""
+    renewal = connection.execute(
+        "UPDATE shotclock.leases SET expires_at = clock_timestamp() + make_interval(secs => %s) "
+        "WHERE epoch = %s",
+        (term_s, epoch),
+    )
+    return renewal.rowcount == 1
+
+
+def end_lease(connection: Connection, epoch: int) -> None:
+    """The jobs that it owns are adopted by others at once."""
+    connection.execute("DELETE FROM shotclock.leases WHERE epoch = %s", (epoch,))
+
+
+def hold_lease(connection: Connection, epoch: int) -> bool:
+    """Whether the epoch is that of a lease in force; nobody can end it before this transaction does."""
+    rows = connection.execute(
+        "SELECT FROM shotclock.leases WHERE epoch = %s AND expires_at > clock_timestamp() FOR SHARE", (epoch,)
+    )
+    return rows.fetchone() is not None
+
+
+def write_intent(
+    connection: Connection, record: JobRecord, limits: SharedLimits, epoch: int, now_unix_s: float
+) -> int:
+    """Records an intent; returns how long to wait before the submit, nanoseconds.
+
+    Raises LanesBusyError while all lanes are in use, LedgerError on what is not a new intent.
+    """
+    begins = begin(record, now_unix_s)
+    _lock_provider(connection, record.provider, limits)
+    # A new statement, which sees what was committed while this one waited for the provider's row.
+    ((is_taken, running),) = connection.execute(
+        f"SELECT EXISTS (SELECT FROM shotclock.jobs WHERE tag = %s), ({_RUNNING})",  # noqa: S608
+        (begins.tag, begins.provider, limits.parked_s),
+    ).fetchall()
+    if is_taken:
+        raise explain_taken_tag(begins.tag)
+    if limits.lanes is not None and running >= limits.lanes:
+        raise LanesBusyError(f"{running} jobs of all replicas are with {begins.provider}: no lane is free")
+    connection.execute(
+        "INSERT INTO shotclock.jobs VALUES (%s, %s, %s, %s)",
+        (begins.tag, begins.provider, json.dumps(begins.requests), begins.shots),
+    )
+    _append(connection, begins.state, begins, 0, epoch)
+    connection.execute(
+        "INSERT INTO shotclock.open_jobs VALUES (%s, %s, %s, 0, %s, clock_timestamp())",
+        (begins.tag, begins.provider, begins.state, epoch),
+    )
+    return _take_token(connection, begins.provider, limits)
+
+
+_RUNNING = """SELECT count(*) FROM shotclock.open_jobs WHERE provider = %s AND
+(state IN ('intent', 'submitted')
+OR state = 'parked' AND since > clock_timestamp() - make_interval(secs => %s))"""
+
+
+def count_running(connection: Connection, provider: str, limits: SharedLimits) -> int:
+    """The lanes in use. A parked job may be running, so that it keeps its lane for a time."""
+    ((running,),) = connection.execute(_RUNNING, (provider, limits.parked_s)).fetchall()
+    return int(running)
+
+
+def write_move(
+    connection: Connection,
+    tag: str,
+    state: LedgerState,
+    *,
+    job_id: str,
+    note: str,
+    epoch: int,
+    now_unix_s: float,
+    is_repeated: bool = False,
+) -> None:
+    """Moves a job that the epoch owns; with NO_EPOCH a parked one of anybody, for a person.
+
+    is_repeated: the move may have been committed before, when the connection was lost; it is made once.
+    Raises AdoptedError on another replica's job, LedgerError on an unknown tag or a move that is not legal.
+    """
+    # no record has such a tag, and the driver may be unable to send it
+    row = _lock_job(connection, tag) if tag.isprintable() else None
+    if row is None:
+        _refuse_closed(connection, tag, state, epoch, is_repeated=is_repeated)
+        return
+    step, owner = row
+    (before,) = read_open(connection, [tag])
+    if (
+        is_repeated
+        and owner == epoch
+        and before.state is state
+        and before.job_id == (job_id or before.job_id)
+    ):
+        return
+    is_for_a_person = epoch == NO_EPOCH and before.state is LedgerState.PARKED
+    if owner != epoch and not is_for_a_person:
+        raise AdoptedError(f"{tag} belongs to another replica by now: its record is left to that one")
+    after = move(before, state, job_id, note, now_unix_s)
+    _append(connection, before.state, after, step + 1, epoch)
+    if state in CLOSED:
+        connection.execute("DELETE FROM shotclock.open_jobs WHERE tag = %s", (tag,))
+    else:
+        connection.execute(
+            "UPDATE shotclock.open_jobs SET state = %s, step = %s, epoch = %s, since = clock_timestamp() "
+            "WHERE tag = %s",
+            (state, step + 1, epoch, tag),
+        )
+
+
+def adopt_jobs(connection: Connection, provider: str, epoch: int, term_s: float) -> tuple[JobRecord, ...]:
+    """The provider's open jobs of dead replicas, which the epoch owns from now on.
+
+    A lease that could not be renewed because the server was down is left alone for a term after its start.
+    """
+    connection.execute(
+        "DELETE FROM shotclock.leases WHERE expires_at < clock_timestamp() "
+        "AND pg_postmaster_start_time() + make_interval(secs => %s) < clock_timestamp()",
+        (term_s,),
+    )
+    rows = connection.execute(
+        "UPDATE shotclock.open_jobs o SET epoch = %s WHERE provider = %s AND NOT EXISTS "
+        "(SELECT FROM shotclock.leases l WHERE l.epoch = o.epoch) RETURNING tag",
+        (epoch, provider),
+    )
+    tags = [tag for (tag,) in rows]
+    return read_open(connection, tags) if tags else ()
+
+
+def read_owned(connection: Connection, provider: str, epoch: int) -> tuple[JobRecord, ...]:
+    """The provider's open jobs that the epoch owns, oldest change first."""
+    rows = connection.execute(
+        "SELECT tag FROM shotclock.open_jobs WHERE provider = %s AND epoch = %s", (provider, epoch)
+    )
+    tags = {tag for (tag,) in rows}
+    open_states = set(LedgerState) - CLOSED
+    return tuple(job for job in read_jobs(connection, *open_states) if job.tag in tags) if tags else ()
+
+
+def _lock_provider(connection: Connection, provider: str, limits: SharedLimits) -> None:
+    """Intents for a provider are decided one after the other."""
+    query = "SELECT FROM shotclock.providers WHERE name = %s FOR UPDATE"
+    if connection.execute(query, (provider,)).fetchone() is None:
+        connection.execute(
+            "INSERT INTO shotclock.providers VALUES (%s, %s, clock_timestamp()) ON CONFLICT DO NOTHING",
+            (provider, limits.submissions_per_minute or 0.0),
+        )
+        connection.execute(query, (provider,))
+
+
+def _take_token(connection: Connection, provider: str, limits: SharedLimits) -> int:
+    """As `TokenBucket.reserve_ns`: waits queue up in the order in which they are made."""
+    per_minute = limits.submissions_per_minute
+    if per_minute is None:
+        return 0
+    per_s = per_minute / 60
+    ((tokens,),) = connection.execute(
+        "UPDATE shotclock.providers SET refilled_at = clock_timestamp(), tokens = least(%s, tokens + %s * "
+        "extract(epoch FROM clock_timestamp() - refilled_at)::double precision) - 1 "
+        "WHERE name = %s RETURNING tokens",
+        (per_minute, per_s, provider),
+    ).fetchall()
+    return 0 if tokens >= 0 else round(-tokens / per_s * NS_PER_S)
+
+
+def _lock_job(connection: Connection, tag: str) -> tuple[int, int] | None:
+    """The number of its last move and the epoch that owns it; None of a job that may not move any more."""
+    return connection.execute(
+        "SELECT step, epoch FROM shotclock.open_jobs WHERE tag = %s FOR UPDATE", (tag,)
+    ).fetchone()
+
+
+def _refuse_closed(
+    connection: Connection, tag: str, state: LedgerState, epoch: int, *, is_repeated: bool
+) -> None:
+    """Raises LedgerError on a move of a job that is unknown or closed, unless this repeats its last move."""
+    row = None
+    if tag.isprintable():
+        row = connection.execute(
+            "SELECT j.provider, j.shots, m.after, m.job_id, m.epoch FROM shotclock.moves m "
+            "JOIN shotclock.jobs j ON j.tag = m.tag WHERE m.tag = %s ORDER BY m.step DESC LIMIT 1",
+            (tag,),
+        ).fetchone()
+    if row is None:
+        raise explain_unknown_tag(tag)
+    provider, shots, last, job_id, by = row
+    if is_repeated and last == state and by == epoch:
+        return
+    try:
+        move(JobRecord(tag, provider, (), shots, LedgerState(last), job_id), state, "", "", 0.0)
+    except LedgerError as error:
+        raise (AdoptedError(str(error)) if by != epoch else error) from None
+
+
+def _append(connection: Connection, before: LedgerState, after: JobRecord, step: int, epoch: int) -> None:
+    connection.execute(
+        "INSERT INTO shotclock.moves (tag, step, before, after, job_id, note, at_unix_s, epoch) "
+        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (after.tag, step, before, after.state, after.job_id, after.note, after.changed_unix_s, epoch),
+    )
