@@ -7,16 +7,26 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 import pytest
 
 from mtls_loopback import ScriptedDispatcher, ScriptedOperations, make_subproblem
 from shotclock.app.placed import PlacedDispatcher, PlacedHost, Placer, connect_hosts
+from shotclock.app.topology import View
+from shotclock.app.topology_document import make_document
+from shotclock.app.topology_hosts import ask_hosts
+from shotclock.app.topology_picture import draw
+from shotclock.app.topology_text import outline
 from shotclock.domain.errors import MachineError, SettingsError
-from shotclock.domain.hosts import Endpoint, HostState, Rtt
+from shotclock.domain.hosts import Endpoint, HostDescription, HostState, Rtt
 from shotclock.domain.outcome import Decision, Done
 from shotclock.domain.subproblem import Subproblem
+from shotclock.placement.report import KINDS, write_report
 from shotclock.placement.rules import Rules
+from shotclock.placement.topology import Fabric, Host, HostView
+from shotclock.wire.hosts import decode_host, encode_host
+from shotclock.wire.payload import MalformedMessageError
 from shotclock.wire.server import Server, serve
 from shotclock.wire.tls import Insecure
 
@@ -183,6 +193,73 @@ def test_what_a_host_does_not_know_stays_unknown_over_the_wire() -> None:
     asyncio.run(work())
 
 
+READ = HostView(
+    Host("n", "6.12", (), "no device", tuple(Fabric(kind, (), False, "none") for kind in KINDS), ()), ()
+)
+DOCUMENTS = {
+    "a": write_report(replace(READ, host=replace(READ.host, name="a"), problems=("ECC is off",))),
+    "garbage": '{"host": {"name": "\\u001b[2J"}}',
+    "nothing yet": "",
+}
+
+
+def test_hosts_are_one_graph_and_those_without_a_report_are_lines_of_it() -> None:
+    async def work() -> View:
+        async with AsyncExitStack() as cleanup:
+            targets = ["127.0.0.1:1"]
+            for name, document in DOCUMENTS.items():
+                state = HostState(name, frozenset({"cxl 7"}), {QPU.name: Rtt(3.0, 4.0, 150, 1.0)})
+                server = await serve(
+                    ScriptedDispatcher(),
+                    ScriptedOperations(),
+                    "127.0.0.1:0",
+                    Insecure(),
+                    read_host=partial(read, state),
+                    describe_host=partial(HostDescription, document, 100.0, 15.0),
+                )
+                cleanup.push_async_callback(server.stop, 0)
+                targets.append(f"127.0.0.1:{server.port}")
+            return await ask_hosts(targets, Insecure())
+
+    document: dict[str, Any] = make_document(view := asyncio.run(work()))
+    (host,) = document["hosts"]
+    assert (host["name"], host["age_s"], host["stale"]) == ("a", 100.0, True)
+    silent, garbage, early = (each["because"] for each in document["unreachable"])
+    assert silent
+    assert garbage.startswith("its report of its devices is not valid: host.")
+    assert early == "it has not read its devices yet; ask again in some seconds"
+    assert [line for line in document["problems"] if line.startswith("a: ")] == [
+        "a: ECC is off",
+        "a: its devices were last read 100 s ago: stale",
+    ]
+    to_host, to_qpu = document["edges"]
+    assert (to_host["endpoint"], to_host["transport"]) == (host["source"], "gRPC")
+    assert to_host["rtt_ms"]["n"] >= 1
+    assert (to_qpu["host"], to_qpu["transport"]) == ("a", "TCP handshake")
+    assert to_qpu["rtt_ms"] == {"n": 150, "age_s": 1.0, "p50": 3.0, "p95": 4.0}
+    assert to_qpu["capabilities"][0] == {
+        "name": "same fabric",
+        "available": True,
+        "because": "both are on cxl 7, as the site says",
+    }
+    assert document["roots"] == [{"fabrics": ["cxl 7"], "hosts": ["a"], "endpoints": [QPU.name]}]
+    assert document["choice"] == {"because": "it is the only host that answers", "host": "a"}
+    text = "\n".join(outline(view))
+    assert "127.0.0.1:1 is not in this graph" in text
+    assert text.replace("\n", "").isprintable()
+    assert "127.0.0.1:1" in draw(view.topology)
+
+
+@pytest.mark.parametrize(
+    "state", [HostState("\x1b[31m"), HostState("h", load=float("nan")), HostState("h", load=-1.0)]
+)
+def test_a_state_that_cannot_be_right_is_an_error_of_one_line(state: HostState) -> None:
+    with pytest.raises(MalformedMessageError, match=r"not valid: state\[0\]\.(name|load)"):
+        decode_host(encode_host(state, QPU))
+
+
 def test_a_host_named_twice_is_refused() -> None:
+    with pytest.raises(SettingsError, match="each must be named once"):
+        asyncio.run(ask_hosts(["127.0.0.1:1", "127.0.0.1:1"], Insecure()))
     with pytest.raises(SettingsError, match="each must be named once"):
         asyncio.run(connect_hosts(["127.0.0.1:1", "127.0.0.1:1"], Insecure()))

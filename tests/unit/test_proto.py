@@ -61,9 +61,12 @@ PINNED = {
     "ValidationReply": "",
     "FlagReport": "settings state age_s reason",
     "SetFlagRequest": "flag setting",
-    "HostState": ("name fabrics round_trips free_memory_bytes load problems endpoint endpoint_fabrics"),
+    "HostState": "name fabrics round_trips free_memory_bytes load problems endpoint endpoint_fabrics"
+    " endpoint_emulated",
     "RoundTrips": "endpoint p50_ms p95_ms n age_s",
     "ProbeRequest": "",
+    "DescribeHostRequest": "",
+    "HostDescription": "json age_s every_s",
     "WatchRequest": "",
     "DescribeRequest": "",
     "Description": "json",

@@ -68,7 +68,7 @@ def test_the_outline_of_a_host_with_fabrics(shared_machine: Callable[[str], Path
         "    cxl    available: 2 memory devices, 1 of 2 ranges online",
         "      mem0: pci:0000:36:00.0, 0.5 GiB, node 2 (offline)",
     ]
-    assert "  emulated (EMULATED)" in lines
+    assert "  emulated:heron-torino (EMULATED)" in lines
     assert lines[-1] == "  cxl-612: CXL pci:0000:36:00.0: the memory of dax1.0 (node 2) is offline"
 
 

@@ -41,7 +41,7 @@ def start_sampler(
     totals = cache(partial(ask_torch, tree))  # sizes do not change
 
     def read() -> HostView:
-        return read_host(tree, libraries, totals())
+        return read_host(tree, libraries, totals(), placement.rack)
 
     changes = VersionChanges(dict(record.versions) if record else {})
     sampler = Sampler(read, placement.sample_s, placement.metrics, changes, observe=observe)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.hosts import Endpoint, HostDescription, HostState
 from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.placement.accelerators.record import Accelerator
-from shotclock.placement.labels import find_pods
+from shotclock.placement.labels import list_domains
+from shotclock.placement.report import write_report
 from shotclock.placement.rtt import Address, Prober
 from shotclock.placement.topology import HostView
 from shotclock.placement.values import Absent
@@ -20,6 +22,8 @@ from shotclock.settings import Settings
 
 log = logging.getLogger(__name__)
 
+EMULATED = {"emulated": True, "aer": True, "ibm": False, "qrmi": False}
+"""Providers by name; another one's nature is not known."""
 NO_ANSWER = "the QPU's endpoint does not answer"
 
 
@@ -30,11 +34,15 @@ class _Reading:
     free_memory_bytes: of its accelerators; None if it is not known
     domains: fabric domains that its drivers tell
     problems: what needs attention
+    document: the view, for the wire; "" before the first reading
+    read_at_s: when that was, by the monotonic clock
     """
 
     free_memory_bytes: int | None = None
     domains: frozenset[str] = frozenset()
     problems: tuple[str, ...] = ()
+    document: str = ""
+    read_at_s: float = 0.0
 
 
 class HostReport:
@@ -45,9 +53,10 @@ class HostReport:
 
     def __init__(self, settings: Settings, read_status: Callable[[], Status]) -> None:
         placement = settings.placement
-        self._endpoint = Endpoint(_name_endpoint(settings), frozenset(placement.endpoint_fabrics))
+        self._endpoint = make_endpoint(settings)
         self._fabrics = frozenset(placement.fabrics)
         self._read_status = read_status
+        self._every_s = placement.sample_s
         self._last = _Reading()
         self._prober = _make_prober(settings)
 
@@ -68,12 +77,19 @@ class HostReport:
 
     def observe(self, view: HostView) -> None:
         """A new reading of the host, from any thread."""
-        domains, _ = find_pods(view.host)
         self._last = _Reading(
             sum_free_memory(view.host.accelerators),
-            frozenset(f"ualink {domain}" for domain in domains),
+            list_domains(view.host),
             view.problems,
+            write_report(view),
+            time.monotonic(),
         )
+
+    def describe(self) -> HostDescription:
+        """Devices and fabrics as last read."""
+        last = self._last
+        age_s = time.monotonic() - last.read_at_s if last.document else 0.0
+        return HostDescription(last.document, age_s, self._every_s)
 
     async def keep_current(self) -> None:
         """Measures round trips until it is cancelled, where an endpoint is set."""
@@ -106,18 +122,24 @@ def _make_prober(settings: Settings) -> Prober | None:
     placement = settings.placement
     if not placement.endpoint:
         return None
+    address = parse_endpoint(placement.endpoint)
+    return Prober(address, every_s=placement.probe_every_s, on_loss=_warn_of_loss)
+
+
+def parse_endpoint(text: str) -> Address:
+    """Of `placement.endpoint`. Raises SettingsError."""
     try:
-        address = Address.parse(placement.endpoint)
+        return Address.parse(text)
     except SettingsError as error:
         raise SettingsError(f"placement.{error}") from error
-    return Prober(address, every_s=placement.probe_every_s, on_loss=_warn_of_loss)
 
 
 def _warn_of_loss(reason: str) -> None:
     log.warning("%s: %s", NO_ANSWER, reason)
 
 
-def _name_endpoint(settings: Settings) -> str:
-    """Hosts of one QPU must say the same."""
-    quantum = settings.quantum
-    return settings.placement.endpoint or f"{quantum.provider}:{quantum.device}"
+def make_endpoint(settings: Settings) -> Endpoint:
+    """Of the settings' QPU; hosts of one QPU must say the same."""
+    quantum, placement = settings.quantum, settings.placement
+    name = placement.endpoint or f"{quantum.provider}:{quantum.device}"
+    return Endpoint(name, frozenset(placement.endpoint_fabrics), EMULATED.get(quantum.provider))

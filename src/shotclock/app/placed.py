@@ -13,14 +13,14 @@ from typing import Literal, Protocol
 
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import SettingsError, ShotclockError
-from shotclock.domain.hosts import Endpoint, HostState, Rtt
+from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import Cause, CircuitOutcome, Decision, Degraded, Failed, Outcome, ProviderFault
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.recorders import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.placement.policy import Choice, Site
-from shotclock.placement.rtt import RttWindow
+from shotclock.placement.rtt import RttWindow, add_round_trips
 from shotclock.placement.rules import NO_NEEDS, Needs, Rules
 from shotclock.wire.channels import connect
 from shotclock.wire.client import UNCOUNTED, Fallback, GrpcDispatcher
@@ -126,7 +126,7 @@ class Placer:
         self._windows[name].add(took_s, now_s)
         own = self._windows[name].summarise(now_s)
         onward = state.rtts.get(endpoint.name)
-        rtt = own if own is None or onward is None else _add(own, onward)
+        rtt = own if own is None or onward is None else add_round_trips(own, onward)
         # one name for all: hosts may reach the same QPU by different addresses
         self._endpoint = Endpoint("QPU", endpoint.fabrics)
         state = replace(state, name=name, rtts={} if rtt is None else {"QPU": rtt})
@@ -236,12 +236,6 @@ async def connect_hosts(
     placed = PlacedDispatcher(hosts, Placer(clients, placement, needs=needs), closes)
     log.info("placement: %s", await placed.start())
     return placed
-
-
-def _add(own: Rtt, onward: Rtt) -> Rtt:
-    """Of the whole way. The sum of two p95 is at least the sum's p95 where the two are not correlated."""
-    p50_ms, p95_ms = own.p50_ms + onward.p50_ms, own.p95_ms + onward.p95_ms
-    return Rtt(p50_ms, p95_ms, min(own.n, onward.n), max(own.age_s, onward.age_s))
 
 
 def _now_s() -> float:

@@ -241,6 +241,7 @@ class Service:
                 traced=tracer is not None,
                 read_host=report.read,
                 on_damage=recorder.record_integrity_failure,
+                describe_host=report.describe,
             )
         )
         self._stops.append(partial(server.stop, GRACE_S))

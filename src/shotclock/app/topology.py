@@ -1,15 +1,19 @@
-"""`shotclock topology`: the graph as this machine sees it, or as another machine's tree shows it."""
+"""`shotclock topology`: the graph as this machine sees it, or as other machines' trees show it."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from shotclock.app.host_report import make_endpoint, parse_endpoint, sum_free_memory
 from shotclock.domain import files
 from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.hosts import HostState, Rtt
 from shotclock.domain.plural import count
 from shotclock.placement import labels as labelling
 from shotclock.placement.capabilities import list_capabilities
@@ -21,14 +25,19 @@ from shotclock.placement.components import (
     read_record,
     write_record,
 )
-from shotclock.placement.topology import Choice, Edge, Endpoint, Topology, ask_torch, read_host
+from shotclock.placement.graph import Edge, ReportedHost, Topology, build_graph, name_apart
+from shotclock.placement.labels import list_domains
+from shotclock.placement.rtt import TRANSPORT, explain_loss, measure, probe
+from shotclock.placement.topology import ask_torch, read_host
 from shotclock.placement.tree import Tree
-from shotclock.placement.values import Absent, describe
+from shotclock.placement.values import Absent
 from shotclock.settings import Settings
 
-EMULATED = {"emulated": True, "aer": True, "ibm": False, "qrmi": False}
-"""Providers by name; another one's nature is not known."""
+PROBE_TIMEOUT_S = 2.0
 ADVICE = "check them, then run `shotclock topology acknowledge`"
+UNKNOWN_AGE = Absent("a tree may be of any age")
+NOT_MEASURED = Absent("was not measured")
+IN_PROCESS = Absent("the provider is in the orchestrator's process; placement.endpoint names a QPU's address")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,68 +47,89 @@ class View:
     topology: the graph
     changes: of versions since they were acknowledged
     acknowledged_at: when that was; "" if it never was, or is another machine's
+    compares: whether versions of this view are compared with acknowledged ones
     """
 
     topology: Topology
-    changes: tuple[Change, ...]
-    acknowledged_at: str
-
-    def document(self) -> object:
-        """For `--json`."""
-        changes = {"changes": describe(self.changes), "acknowledged_at": self.acknowledged_at}
-        return {**_as_mapping(describe(self.topology)), **changes}
+    changes: tuple[Change, ...] = ()
+    acknowledged_at: str = ""
+    compares: bool = True
 
 
-def _as_mapping(document: object) -> dict[str, object]:
-    if not isinstance(document, dict):
-        raise TypeError(f"a topology is described by {type(document).__name__}")
-    return document
-
-
-def read_view(settings: Settings, root: Path) -> View:
-    """Of the tree below `root`."""
-    if not root.is_dir():
-        raise SettingsError(f"--root {root}: is not a folder; name one that holds a machine's sys and proc")
-    tree = Tree(root)
-    view = read_host(tree, totals=ask_torch(tree))
-    host = view.host
-    provider = settings.quantum.provider
-    emulated = EMULATED.get(provider, Absent("it is a user's provider"))
-    edge = Edge(
-        host.name,
-        provider,
-        "in process",
-        Absent("was not measured"),
-        list_capabilities(is_same_host=True, has_accelerator=bool(host.accelerators)),
-    )
+def read_view(settings: Settings, roots: Sequence[Path]) -> View:
+    """Of the trees below these folders, a host each."""
+    trees = [Tree(root) for root in _check_roots(roots)]
+    label = settings.placement.rack if len(trees) == 1 else ""
+    endpoint = make_endpoint(settings)
+    hosts = name_apart([_report_tree(settings, tree, label) for tree in trees])
+    edges = []
+    for tree, each in zip(trees, hosts, strict=True):
+        rtt, transport = _measure(settings) if tree.is_this_machine else (NOT_MEASURED, "in process")
+        capabilities = list_capabilities(
+            is_same_host=not settings.placement.endpoint,
+            has_accelerator=bool(each.host.accelerators),
+            shared=each.state.fabrics & endpoint.fabrics,
+        )
+        edges.append(Edge(each.host.name, endpoint.name, transport, rtt, capabilities))
     # the default file is about this machine, not about the one whose tree is read
-    compares = tree.is_this_machine or settings.placement.acknowledged != "auto"
+    compares = len(trees) == 1 and (trees[0].is_this_machine or settings.placement.acknowledged != "auto")
     record = read_record(_record_file(settings)) if compares else None
-    changes = find_changes(record, host.components) if record else ()
-    problems = [f"{host.name}: {problem}" for problem in view.problems]
-    problems += [f"{host.name}: {change}; {ADVICE}" for change in needs_acknowledgement(changes)]
-    topology = Topology(
-        (host,),
-        (Endpoint(provider, emulated),),
-        (edge,),
-        Choice(host.name, "it is the only host"),
-        tuple(problems),
-    )
-    return View(topology, changes, record.at if record else "")
+    changes = find_changes(record, hosts[0].host.components) if record else ()
+    unknown = tuple(f"{change}; {ADVICE}" for change in needs_acknowledgement(changes))
+    hosts = tuple(replace(each, problems=(*each.problems, *unknown)) for each in hosts)
+    graph = build_graph(hosts, {each.host.name: endpoint for each in hosts}, edges)
+    return View(graph, changes, record.at if record else "", compares=len(trees) == 1)
 
 
-def write_labels(settings: Settings, root: Path, folder: Path, rack: str, qpu_slots: int) -> list[Path]:
-    """Writes the files for Ray, Kubernetes and Slurm; returns their paths."""
-    host = read_host(Tree(root)).host
+def _check_roots(roots: Sequence[Path]) -> Sequence[Path]:
+    for root in roots:
+        if not root.is_dir():
+            raise SettingsError(
+                f"--root {root}: is not a folder; name one that holds a machine's sys and proc"
+            )
+    if len({root.resolve() for root in roots}) < len(roots):
+        raise SettingsError(f"--root: each must be named once (got {', '.join(map(str, roots))})")
+    return roots
+
+
+def _report_tree(settings: Settings, tree: Tree, label: str) -> ReportedHost:
+    view = read_host(tree, totals=ask_torch(tree), rack=label)
+    fabrics = list_domains(view.host)
+    if tree.is_this_machine:
+        fabrics |= frozenset(settings.placement.fabrics)
+    free_bytes = sum_free_memory(view.host.accelerators)
+    state = HostState(view.host.name, fabrics, free_memory_bytes=free_bytes)
+    source = "this machine" if tree.is_this_machine else str(tree.root)
+    return ReportedHost(view.host, view.problems, source, state, 0.0 if tree.is_this_machine else UNKNOWN_AGE)
+
+
+def _measure(settings: Settings) -> tuple[Rtt | Absent, str]:
+    """Round trips from this machine to the QPU's endpoint, and how they were made."""
+    if not settings.placement.endpoint:
+        return IN_PROCESS, "in process"
+    address = parse_endpoint(settings.placement.endpoint)
+    try:
+        return asyncio.run(measure(partial(probe, address, PROBE_TIMEOUT_S))), TRANSPORT
+    except OSError as error:
+        return Absent(f"{address} does not answer: {explain_loss(error)}"), TRANSPORT
+
+
+def write_labels(
+    settings: Settings, roots: Sequence[Path], folder: Path, rack: str, qpu_slots: int
+) -> list[Path]:
+    """Writes the files for Ray, Kubernetes and Slurm; returns their paths; of several hosts, Slurm's."""
+    if rack and len(roots) > 1:
+        raise SettingsError("--rack: is of one host; leave it out with several --root")
+    label = rack or settings.placement.rack if len(roots) == 1 else ""
+    hosts = name_apart([_report_tree(settings, Tree(root), label) for root in _check_roots(roots)])
     endpoint = settings.placement.endpoint or (
         settings.quantum.device if settings.quantum.provider != "emulated" else ""
     )
-    labels = labelling.list_labels(host, endpoint, rack)
-    contents = {
-        **labelling.write_ray(labels, qpu_slots),
-        **labelling.write_kubernetes(labels),
-        **labelling.write_slurm(host, labels, qpu_slots),
-    }
+    labels = {each.host.name: labelling.list_labels(each.host, endpoint) for each in hosts}
+    contents = labelling.write_slurm(labels, qpu_slots)
+    if len(labels) == 1:
+        (only,) = labels.values()
+        contents = {**labelling.write_ray(only, qpu_slots), **labelling.write_kubernetes(only), **contents}
     try:
         files.make_folder(folder)
         for name, content in contents.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
+from shotclock.cli.operator import read_security, split_hosts
 from shotclock.cli.streams import echo_json
 
 if TYPE_CHECKING:
@@ -201,10 +202,7 @@ def _targets(target: str | None, hosts: str | None) -> tuple[str, ...]:
         raise SettingsError("--target, --hosts: name one orchestrator or several; leave one of the two out")
     if hosts is None:
         return () if target is None else (target,)
-    targets = tuple(host.strip() for host in hosts.split(",") if host.strip())
-    if not targets:
-        raise SettingsError(f"--hosts: must name at least one HOST:PORT (got {hosts!r})")
-    return targets
+    return split_hosts(hosts)
 
 
 def _elsewhere(
@@ -216,15 +214,9 @@ def _elsewhere(
 ) -> RemoteTarget | None:
     from shotclock.app.load import RemoteTarget  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
-    from shotclock.wire.certificates import TlsFiles  # noqa: PLC0415
-    from shotclock.wire.tls import ClientTls, Insecure  # noqa: PLC0415
+    from shotclock.wire.tls import Insecure  # noqa: PLC0415
 
-    if certificate and private_key and authorities:
-        security: ClientTls | Insecure = ClientTls(TlsFiles(certificate, private_key, authorities))
-    elif certificate or private_key or authorities:
-        raise SettingsError("mutual TLS needs --certificate, --private-key and --authorities together")
-    else:
-        security = Insecure()
+    security = read_security(certificate, private_key, authorities)
     if not targets and not isinstance(security, Insecure):
         raise SettingsError(
             "--certificate: is for --target; an orchestrator started here is asked on loopback"

@@ -45,7 +45,27 @@ class HostState:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A QPU's endpoint. fabrics: the fabric domains that reach it without the network."""
+    """Where QPU calls go.
+
+    name: the provider's, or HOST:PORT.
+    fabrics: the fabric domains that reach it without the network.
+    emulated: whether no QPU is behind it; None if that is not known.
+    """
 
     name: str
     fabrics: frozenset[str] = frozenset()
+    emulated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostDescription:
+    """A host's accelerators, fabrics and components as it last read them.
+
+    document: JSON; "" where they were not read yet.
+    age_s: since they were read, seconds.
+    every_s: how often they are read, seconds.
+    """
+
+    document: str
+    age_s: float
+    every_s: float

@@ -18,23 +18,19 @@ LONGEST_VALUE = 63
 GIB = 1 << 30
 
 
-def list_labels(host: Host, endpoint: str = "", rack: str = "") -> dict[str, str]:
-    """Label → value, for Ray and Kubernetes.
-
-    endpoint: the name of the QPU that the host reaches.
-    rack: the site's label; without one, the physical pod of UALink, where the driver tells it.
-    """
+def list_labels(host: Host, endpoint: str = "") -> dict[str, str]:
+    """Label → value, for Ray and Kubernetes. endpoint: the name of the QPU that the host reaches."""
     names = Counter(device.name for device in host.devices if isinstance(device.name, str))
     sizes = [device.memory_total_bytes for device in host.devices]
     modes = {device.compute_partition for device in host.devices}
-    domains, pods = find_pods(host)
+    domains, _ = find_pods(host)
     figures: dict[str, str | None] = {
         "accelerators": str(len(host.accelerators)) if host.accelerators else None,
         "accelerator": names.most_common(1)[0][0] if len(names) == 1 else None,
         "accelerator-memory-gib": _sum_gib(sizes),
         "compute-partition": _only(modes),
         "ualink": _only(domains),
-        "rack": rack or _only(pods),
+        "rack": None if isinstance(host.rack, Absent) else host.rack.name,
         "qpu": endpoint or None,
         **{f"fabric-{fabric.kind}": "true" for fabric in host.fabrics if fabric.available},
     }
@@ -59,26 +55,39 @@ def write_kubernetes(labels: Mapping[str, str]) -> dict[str, str]:
     return {"kubernetes-node.json": json.dumps(patch, indent=2) + "\n"}
 
 
-def write_slurm(host: Host, labels: Mapping[str, str], qpu_slots: int) -> dict[str, str]:
-    """File → content: a line of slurm.conf, and topology.yaml with a disjoint root for each rack."""
+def write_slurm(labels_of: Mapping[str, Mapping[str, str]], qpu_slots: int) -> dict[str, str]:
+    """File → content: a line of slurm.conf a host, and topology.yaml with a disjoint root for each rack.
+
+    labels_of: host name → its labels.
+    """
+    racks: dict[str, list[str]] = {}
+    for name, labels in labels_of.items():
+        racks.setdefault(labels.get(PREFIX + "rack", "unknown"), []).append(name)
+    lines = [_write_node(name, labels, qpu_slots) for name, labels in labels_of.items()]
+    return {"slurm-node.conf": "\n".join([*lines, ""]), "topology.yaml": write_tree(racks)}
+
+
+def _write_node(name: str, labels: Mapping[str, str], qpu_slots: int) -> str:
     skipped = {PREFIX + "accelerators", PREFIX + "accelerator-memory-gib"}
     features = [
         re.sub(r"[^A-Za-z0-9_.-]", "-", f"{key.removeprefix(PREFIX)}-{value}")
         for key, value in sorted(labels.items())
         if key not in skipped
     ]
-    words = [f"NodeName={host.name}"]
+    words = [f"NodeName={_clean(name)}"]
     words += [f"Feature={','.join(features)}"] if features else []
     words += [f"Gres={QPU_RESOURCE}:{qpu_slots}"] if PREFIX + "qpu" in labels else []
-    racks = {labels.get(PREFIX + "rack", "unknown"): [host.name]}
-    return {"slurm-node.conf": " ".join(words) + "\n", "topology.yaml": write_tree(racks)}
+    return " ".join(words)
 
 
 def write_tree(hosts_of: Mapping[str, Sequence[str]]) -> str:
     """Slurm's topology.yaml: each rack is a switch without a parent, as nothing is known to join them."""
     lines = ["- topology: shotclock", "  cluster_default: true", "  tree:", "    switches:"]
     for rack, hosts in sorted(hosts_of.items()):
-        lines += [f"      - switch: {_clean('rack-' + rack)}", f"        nodes: {','.join(sorted(hosts))}"]
+        lines += [
+            f"      - switch: {_clean('rack-' + rack)}",
+            f"        nodes: {','.join(sorted(map(_clean, hosts)))}",
+        ]
     return "\n".join([*lines, ""])
 
 
@@ -91,6 +100,12 @@ def find_pods(host: Host) -> tuple[set[str], set[str]]:
             if isinstance(port.vpod_id, int) and port.vpod_id:
                 domains.add(f"{port.ppod_id}.{port.vpod_id}")
     return domains, pods
+
+
+def list_domains(host: Host) -> frozenset[str]:
+    """The identities of the fabric domains that its drivers tell."""
+    domains, _ = find_pods(host)
+    return frozenset(f"ualink {domain}" for domain in domains)
 
 
 def _sum_gib(sizes: Sequence[int | Absent]) -> str | None:

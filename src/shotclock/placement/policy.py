@@ -181,7 +181,7 @@ class Site:
         most = narrowing.least(-self._free[:hosts])
         if most is not None:
             enough = self._free[:hosts] >= -most * (1.0 - rules.memory_tolerance)
-            narrowing.prefer(enough, f"with free memory near the most, {-most / 2**30:.3g} GiB")
+            narrowing.prefer(enough, f"with free memory near the most, {-most / 2**30:,.1f} GiB")
         least = narrowing.least(self._load[:hosts])
         if least is not None:
             idle = self._load[:hosts] <= least + rules.load_tolerance

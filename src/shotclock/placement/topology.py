@@ -1,7 +1,8 @@
-"""One graph: hosts with their accelerators and fabrics, QPU endpoints, and the edges between them."""
+"""One host as it sees itself: accelerators, fabrics, components, and what needs attention."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from shotclock.placement.fabrics.pcie import PcieLink
 from shotclock.placement.fabrics.rdma import RdmaDevice
 from shotclock.placement.fabrics.ualink import UALink
 from shotclock.placement.fabrics.xgmi import Hive
-from shotclock.placement.same_host import Capability
+from shotclock.placement.rack import NO_RACK, Rack, find_rack
 from shotclock.placement.tree import MOST_READS, Tree
 from shotclock.placement.values import Absent, Text, is_known, or_else
 
@@ -52,6 +53,7 @@ class Host:
     accelerators_because: where they come from, or why the host has none
     fabrics: one of each kind
     components: drivers and firmware
+    rack: where it is
     """
 
     name: str
@@ -60,6 +62,7 @@ class Host:
     accelerators_because: str
     fabrics: tuple[Fabric, ...]
     components: tuple[Component, ...]
+    rack: Rack | Absent = NO_RACK
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -69,74 +72,6 @@ class Host:
     def fabric(self, kind: str) -> Fabric:
         """The fabric of that kind."""
         return next(fabric for fabric in self.fabrics if fabric.kind == kind)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where QPU calls go. name: the provider's, or HOST:PORT; emulated: whether no QPU is behind it."""
-
-    name: str
-    emulated: bool | Absent
-
-
-@dataclass(frozen=True, slots=True)
-class Rtt:
-    """A measured round trip.
-
-    p50: ms
-    p95: ms
-    n: probes
-    age_s: since the last one
-    """
-
-    p50: float
-    p95: float
-    n: int
-    age_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """From a host to an endpoint.
-
-    host: its name
-    endpoint: its name
-    transport: in process, gRPC, HTTPS
-    rtt_ms: absent while it is not measured
-    capabilities: other ways that payloads could take, and why they are or are not taken
-    """
-
-    host: str
-    endpoint: str
-    transport: str
-    rtt_ms: Rtt | Absent
-    capabilities: tuple[Capability, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Where the next quantum-bound work goes. host: its name; because: the reason."""
-
-    host: str
-    because: str
-
-
-@dataclass(frozen=True, slots=True)
-class Topology:
-    """The graph.
-
-    hosts: by name
-    endpoints: of QPU calls
-    edges: from hosts to endpoints
-    choice: of a host
-    problems: what needs attention, a line each
-    """
-
-    hosts: tuple[Host, ...]
-    endpoints: tuple[Endpoint, ...]
-    edges: tuple[Edge, ...]
-    choice: Choice
-    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +86,13 @@ def read_host(
     tree: Tree,
     libraries: dict[str, Library] | Absent | None = None,
     totals: dict[str, int] | Absent = nvidia.BY_TORCH,
+    rack: str = "",
 ) -> HostView:
     """The host of the tree.
 
     libraries: what amdsmi answered; by default it is asked where the tree is this machine, with AMD devices.
     totals: what torch answered about NVIDIA devices, in a child process.
+    rack: the site's label of the rack.
     """
     tree.begin_pass()
     functions = list_functions(tree)
@@ -183,6 +120,7 @@ def read_host(
             Fabric("pcie", links, bool(links), _count_or_none(links, "accelerator", "on the PCI bus")),
         ),
         read_components(tree, tuple(devices.values()), networks, memories),
+        find_rack(ports, rack, os.environ if tree.is_this_machine else {}),
     )
     problems = tuple(_find_problems(host, libraries))
     if tree.is_exhausted:

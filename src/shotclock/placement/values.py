@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TypeVar
 
+from shotclock.domain.untrusted import LONGEST_TEXT
+
 
 @dataclass(frozen=True, slots=True)
 class Absent:
@@ -33,8 +35,10 @@ _LONGEST_SHOWN = 40
 
 
 def parse_text(text: str) -> Text:
-    """The text without surrounding white space."""
-    stripped = text.strip()
+    """The text as one line without surrounding white space."""
+    stripped = " ".join(text.split())
+    if len(stripped) > LONGEST_TEXT:
+        return Absent(f"has {len(stripped):,} characters, more than a value has")
     if stripped.lower() in UNKNOWN:
         return Absent(f"reads {stripped!r}, which means unknown")
     return stripped

@@ -21,6 +21,7 @@ class PlacementSettings(Branch):
     endpoint: HOST:PORT or URL of the QPU's endpoint, to which round trips are measured; "" measures none.
     endpoint_fabrics: identities of the fabric domains that reach the QPU without the network.
     fabrics: identities of the fabric domains of this host, beside those that its drivers tell.
+    rack: the site's label of this host's rack; "" reads UALink's physical pod, else the block of Slurm.
     probe_every_s: how often a round trip is measured, seconds.
     """
 
@@ -31,6 +32,7 @@ class PlacementSettings(Branch):
     endpoint: str = ""
     endpoint_fabrics: tuple[str, ...] = ()
     fabrics: tuple[str, ...] = ()
+    rack: str = ""
     probe_every_s: float = Field(default=1.0, ge=0.05, le=60.0)
 
     @property

@@ -81,6 +81,7 @@ class ChannelLane:
                 methods.SUBMIT_CIRCUIT,
                 methods.DECIDED,
                 methods.PROBE,
+                methods.DESCRIBE_HOST,
                 methods.DRAIN,
                 methods.RESUME,
                 methods.SET_FLAG,

@@ -16,14 +16,14 @@ from pydantic import TypeAdapter, ValidationError
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.canary import CanaryRequest
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
-from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.hosts import Endpoint, HostDescription, HostState
 from shotclock.domain.overview import Overview
 from shotclock.domain.status import Drained, Status
 from shotclock.wire import methods
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import decode_drained, decode_status
-from shotclock.wire.hosts import decode_host
-from shotclock.wire.payload import parse
+from shotclock.wire.hosts import decode_description, decode_host
+from shotclock.wire.payload import MalformedMessageError, parse
 from shotclock.wire.rollout import encode_canary_request
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -85,7 +85,15 @@ class GrpcOperations:
         began = loop.time()
         reply = await self._call(methods.PROBE, pb.ProbeRequest(), timeout_s)
         took_s = loop.time() - began
-        return *decode_host(parse(pb.HostState, reply)), took_s
+        try:
+            return *decode_host(parse(pb.HostState, reply)), took_s
+        except MalformedMessageError as error:
+            raise MachineError(f"{self._channels.target}: {error}") from None
+
+    async def describe_host(self) -> HostDescription:
+        """The accelerators and fabrics of its host."""
+        reply = await self._call(methods.DESCRIBE_HOST, pb.DescribeHostRequest(), ANSWER_S)
+        return decode_description(parse(pb.HostDescription, reply))
 
     async def drain(self, budget_ns: int) -> Drained:
         """See `Operations.drain`."""

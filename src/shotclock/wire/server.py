@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from shotclock.domain.errors import MachineError
-from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.hosts import Endpoint, HostDescription, HostState
 from shotclock.domain.outcome import ClientOutcomes
 from shotclock.domain.overview import CertificateDates
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
@@ -29,6 +29,7 @@ from shotclock.wire.service import (
     DEFAULT_LIMITS,
     Service,
     ServiceLimits,
+    describe_no_host,
     ignore_damage,
     ignore_report,
     name_nobody,
@@ -152,6 +153,7 @@ async def serve(
     traced: bool = False,
     read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
     on_damage: Callable[[DamagedMessage, str], None] = ignore_damage,
+    describe_host: Callable[[], HostDescription] = describe_no_host,
 ) -> Server:
     """Serves a dispatcher and its operations on one address, HOST:PORT; port 0 selects a free port.
 
@@ -160,6 +162,7 @@ async def serve(
     traced: whether the dispatcher gets the traces that callers say their calls are part of.
     read_host: the state of this host, and the endpoint of its QPU, for callers that choose among hosts.
     on_damage: called with each kind of message that did not match its checksum, and its caller.
+    describe_host: the accelerators and fabrics of this host.
     document: the JSON document of the status page, "" without one.
 
     Raises MachineError if the port is in use or a certificate cannot be used, SettingsError if the address
@@ -183,6 +186,7 @@ async def serve(
         traced=traced,
         read_host=read_host,
         on_damage=on_damage,
+        describe_host=describe_host,
     )
     health_of = health.aio.HealthServicer()
     await health_of.set(SERVICE, NOT_SERVING)

@@ -19,7 +19,7 @@ import grpc
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ShotclockError
-from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.hosts import Endpoint, HostDescription, HostState
 from shotclock.domain.outcome import CALLER_QUOTA, CircuitOutcome, ClientOutcomes, Outcome, Shed
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
 from shotclock.domain.recorders import DamagedMessage
@@ -34,7 +34,7 @@ from shotclock.wire.codec import (
     encode_drained,
     encode_status,
 )
-from shotclock.wire.hosts import encode_host
+from shotclock.wire.hosts import encode_description, encode_host
 from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import PayloadCorruptedError, parse
@@ -132,6 +132,11 @@ def read_no_host() -> tuple[HostState, Endpoint]:
     return HostState(""), Endpoint("")
 
 
+def describe_no_host() -> HostDescription:
+    """Where nothing is read of the host."""
+    return HostDescription("", 0.0, 0.0)
+
+
 class Service:
     """`shotclock.v1.Orchestrator`. `handlers` is what gRPC serves; `end_streams` ends the watchers."""
 
@@ -149,6 +154,7 @@ class Service:
         traced: bool = False,
         read_host: Callable[[], tuple[HostState, Endpoint]] = read_no_host,
         on_damage: Callable[[DamagedMessage, str], None] = ignore_damage,
+        describe_host: Callable[[], HostDescription] = describe_no_host,
     ) -> None:
         self._dispatcher = dispatcher
         self._on_damage = on_damage
@@ -161,6 +167,7 @@ class Service:
         self._rollout = rollout
         self._traced = traced
         self._read_host = read_host
+        self._describe_host = describe_host
         self._document = document
         self._reports = ReportReader()
         self._ending = asyncio.Event()
@@ -179,6 +186,7 @@ class Service:
             methods.SUBMIT_CIRCUIT: (self._submit_circuit, limits.circuit_bytes),
             methods.DECIDED: (self._record_decision, limits.request_bytes),
             methods.PROBE: (self._probe, limits.request_bytes),
+            methods.DESCRIBE_HOST: (self._answer_description, limits.request_bytes),
             methods.DRAIN: (self._drain, limits.request_bytes),
             methods.RESUME: (self._resume, limits.request_bytes),
             methods.SET_FLAG: (self._set_flag, limits.request_bytes),
@@ -330,6 +338,12 @@ class Service:
         effective_budget_ns(methods.PROBE, 0, context.time_remaining())
         parse(pb.ProbeRequest, payload)
         return encode_host(*self._read_host())
+
+    async def _answer_description(self, payload: bytes, context: Any, caller: str) -> pb.HostDescription:
+        del caller
+        effective_budget_ns(methods.DESCRIBE_HOST, 0, context.time_remaining())
+        parse(pb.DescribeHostRequest, payload)
+        return encode_description(self._describe_host())
 
     async def _drain(self, payload: bytes, context: Any, caller: str) -> pb.Drained:
         message = parse(pb.DrainRequest, payload)

@@ -478,7 +478,7 @@ class FlagReport(_message.Message):
     def __init__(self, settings: _Optional[_Mapping[str, str]] = ..., state: _Optional[str] = ..., age_s: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class HostState(_message.Message):
-    __slots__ = ("name", "fabrics", "round_trips", "free_memory_bytes", "load", "problems", "endpoint", "endpoint_fabrics")
+    __slots__ = ("name", "fabrics", "round_trips", "free_memory_bytes", "load", "problems", "endpoint", "endpoint_fabrics", "endpoint_emulated")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FABRICS_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
@@ -487,6 +487,7 @@ class HostState(_message.Message):
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FABRICS_FIELD_NUMBER: _ClassVar[int]
+    ENDPOINT_EMULATED_FIELD_NUMBER: _ClassVar[int]
     name: str
     fabrics: _containers.RepeatedScalarFieldContainer[str]
     round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrips]
@@ -495,7 +496,8 @@ class HostState(_message.Message):
     problems: _containers.RepeatedScalarFieldContainer[str]
     endpoint: str
     endpoint_fabrics: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., fabrics: _Optional[_Iterable[str]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrips, _Mapping]]] = ..., free_memory_bytes: _Optional[int] = ..., load: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ..., endpoint: _Optional[str] = ..., endpoint_fabrics: _Optional[_Iterable[str]] = ...) -> None: ...
+    endpoint_emulated: bool
+    def __init__(self, name: _Optional[str] = ..., fabrics: _Optional[_Iterable[str]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrips, _Mapping]]] = ..., free_memory_bytes: _Optional[int] = ..., load: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ..., endpoint: _Optional[str] = ..., endpoint_fabrics: _Optional[_Iterable[str]] = ..., endpoint_emulated: _Optional[bool] = ...) -> None: ...
 
 class RoundTrips(_message.Message):
     __slots__ = ("endpoint", "p50_ms", "p95_ms", "n", "age_s")
@@ -514,6 +516,20 @@ class RoundTrips(_message.Message):
 class ProbeRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class DescribeHostRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class HostDescription(_message.Message):
+    __slots__ = ("json", "age_s", "every_s")
+    JSON_FIELD_NUMBER: _ClassVar[int]
+    AGE_S_FIELD_NUMBER: _ClassVar[int]
+    EVERY_S_FIELD_NUMBER: _ClassVar[int]
+    json: str
+    age_s: float
+    every_s: float
+    def __init__(self, json: _Optional[str] = ..., age_s: _Optional[float] = ..., every_s: _Optional[float] = ...) -> None: ...
 
 class WatchRequest(_message.Message):
     __slots__ = ()
