@@ -265,7 +265,7 @@ def test_an_edit_by_hand_is_logged_and_one_by_request_is_not(
 ) -> None:
     path = tmp_path / "flags.json"
     flags, _ = open_file(path, make_file(quantum_path=make_switch()))
-    with caplog.at_level(logging.INFO, "shotclock.rollout"):
+    with caplog.at_level(logging.INFO, "shotclock.audit"):
         flags.set_flag("shots", "64")
         flags.reload()
         assert not caplog.messages
@@ -274,11 +274,12 @@ def test_an_edit_by_hand_is_logged_and_one_by_request_is_not(
         flags.reload()
         path.write_text(make_file(quantum_path=make_switch(on=False)) + "\n")
         flags.reload()
-    edited = "the flag file was edited: "
+    edited = "flag file edited: "
     assert caplog.messages == [
         f"{edited}quantum_path on to off, shots 64 to any",
         f"{edited}rules or form only",
     ]
+    assert {record.__dict__["caller"] for record in caplog.records} == {"file"}
 
 
 def test_a_report_has_the_settings_in_force_and_what_is_wrong_with_their_source(tmp_path: Path) -> None:

@@ -24,13 +24,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 from prometheus_client.parser import text_string_to_metric_families
 
+import attached_run
 from certificates import OPERATOR, PROBE, SERVER, STRANGER, TRAINER, Site
-from flag_files import make_file, make_switch
+from flag_files import NO_PROFILES, make_file, make_switch
 from harness import random_subproblem
 from shotclock import cli
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.files import write_text
+from shotclock.domain.flags import FlagRequest
 from shotclock.domain.outcome import (
     CircuitOutcome,
     Degraded,
@@ -42,6 +45,7 @@ from shotclock.domain.outcome import (
     Rejection,
 )
 from shotclock.domain.subproblem import Subproblem
+from shotclock.rollout.flag_file import FlagFile
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.certificates import TlsFiles, load, utc_now
@@ -517,7 +521,11 @@ def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -
     assert re.search("\n  quantum_path +off\n", verb("status"))
     flags = up.log.parent / "flags.json"
     assert json.loads(flags.read_text())["flags"]["quantum_path"]["defaultVariant"] == "off"
-    verb("flags set", "quantum_path", "on")
+    write_text(flags, make_file(quantum_path=make_switch()))  # as an editor does
+    edited = up.wait_for_records(1, message="flag file edited: quantum_path off to on")
+    assert edited[0]["caller"] == "file"
+    events = json.loads(up.get("/")[1])["events"]
+    assert f"{edited[0]['message']} caller=file" in [event["text"] for event in events]
     assert isinstance(up.solve(make_subproblem(6), up.trainer), Done)
     with pytest.raises(MachineError, match=f"{TRAINER} may not call .*/SetFlag"):
         asyncio.run(up.set_flag(up.trainer, "quantum_path", "off"))
@@ -532,15 +540,28 @@ def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -
     up.wait_for_records(2, message="set_flag refused")  # the last of them
     audited = [record for record in up.records() if record["logger"] == "shotclock.audit"][-7:]
     assert [(record["message"], record["caller"]) for record in audited] == [
-        *[("set_flag", OPERATOR)] * 2,
+        ("set_flag", OPERATOR),
+        (edited[0]["message"], "file"),
         ("denied", TRAINER),
         ("set_flag refused", OPERATOR),
         ("set_flag", OPERATOR),
         ("set_flag refused", OPERATOR),
         ("set_flag", OPERATOR),
     ]
-    assert [(record["from"], record["to"]) for record in audited[:2]] == [("on", "off"), ("off", "on")]
+    assert (audited[0]["from"], audited[0]["to"]) == ("on", "off")
     assert json.loads(verb("status", "--json"))["flags"]["state"] == "ok"
+
+
+def find_runs(up: Up) -> dict[str, str]:
+    """The name of a training run on each side of the share that is in the flag file."""
+    flags = FlagFile(
+        up.log.parent / "flags.json", PrometheusRecorder(Metrics(), "test"), print, SystemClock(), NO_PROFILES
+    )
+    names = [f"run{number}" for number in range(64)]
+    requests = {name: FlagRequest.of(f"{name}/", attached_run.KERNEL, TRAINER) for name in names}
+    return {
+        "control" if flags.decide(request).kept_by else "canary": name for name, request in requests.items()
+    }
 
 
 def test_a_planted_regression_is_rolled_back_and_its_calls_are_answered(up: Up, verb: Verb) -> None:
@@ -558,6 +579,10 @@ def test_a_planted_regression_is_rolled_back_and_its_calls_are_answered(up: Up, 
         await dispatcher.close()
         return outcomes
 
+    losses = {"canary": [0.25, 0.75], "control": [0.5]}
+    for side, run in find_runs(up).items():
+        counts = attached_run.train(up.target, ClientTls(up.trainer), run, N, losses[side])
+        assert counts.asked == len(losses[side])
     kinds = {type(outcome) for outcome in asyncio.run(ask())}
     for _ in range(600):  # it is judged once a second
         if 'shotclock_canary_state{state="rolled_back"} 1.0' in up.get("/metrics")[1]:
@@ -567,6 +592,9 @@ def test_a_planted_regression_is_rolled_back_and_its_calls_are_answered(up: Up, 
     report = json.loads(verb("canary status", "--json", code=99))
     assert (report["phase"], report["previous"], report["on_pass"]) == ("rolled_back", "0", "promote")
     assert report["reason"].startswith("more slow calls than the control")
+    for side, reported in losses.items():
+        group = report[side]
+        assert (group["validation_values"], group["validation_mean"]) == (len(reported), 0.5)
     assert json.loads(verb("flags get", "--json"))["quantum_share"] == "0"
     up.wait_for_records(1, message="canary rolled_back")
     audited = [record for record in up.records() if record["message"].startswith("canary")]

@@ -50,7 +50,10 @@ BROKEN_RULES = (
 PROBES = (FlagRequest("/probe", "", ""), FlagRequest("client/run", "qat_flip", "client"))
 """Every flag of a new file is evaluated for these before the file is used."""
 
-log = logging.getLogger(__name__)
+audit = logging.getLogger("shotclock.audit")
+
+EDITOR = "file"
+"""Who changed the flags, in the audit log, where the file was edited without a request."""
 
 EVALUATED = (*SWITCHES, SHOTS)
 """The flags that are evaluated for each call."""
@@ -174,7 +177,7 @@ class FlagFile:
             before = self._loaded.settings
             if self._take_over():
                 changes = _list_changes(before, self._loaded.settings)
-                log.info("the flag file was edited: %s", changes or "rules or form only")
+                audit.info("flag file edited: %s", changes or "rules or form only", extra={"caller": EDITOR})
 
     def _take_over(self) -> bool:
         """Whether the file had changed, and its flags are in force now."""
