@@ -1,4 +1,4 @@
-"""Reports what is imported and compiled while an event loop runs on the thread that does it."""
+"""Reports what holds an event loop: imports and compiling on its thread, much work in one callback."""
 
 from __future__ import annotations
 
@@ -52,6 +52,23 @@ class LoopWatch(importlib.abc.MetaPathFinder):
     def _note(self, what: str) -> None:
         if self._watching and asyncio._get_running_loop() is not None:
             self.events.append(what)
+
+
+class TurnWatch:
+    """Counts what happens within one callback of the running loop. most: in any of them."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self._count = 0
+
+    def note(self) -> None:
+        """It happens now."""
+        self._count += 1
+        self.most = max(self.most, self._count)
+        asyncio.get_running_loop().call_soon(self._begin_turn)
+
+    def _begin_turn(self) -> None:
+        self._count = 0
 
 
 def subproblems(budget_ns: int, *sizes: int) -> list[Subproblem]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness import random_subproblem
+from loop_watch import TurnWatch
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.outcome import Done, Executed, Outcome, Rejection, Shed
@@ -114,6 +115,30 @@ def p99_beside_circuits(sends_circuits: bool) -> float:
 
 def test_circuits_that_share_no_job_cost_the_others_at_most_a_fifth_of_their_p99() -> None:
     assert p99_beside_circuits(True) <= 1.2 * p99_beside_circuits(False)
+
+
+def test_a_queue_that_has_become_late_is_refused_a_call_a_turn_of_the_loop() -> None:
+    """Each plan takes milliseconds; 64 in one callback held every other caller's."""
+
+    async def work(system: System) -> None:
+        watch, planner = TurnWatch(), system.orchestrator._lanes._planner
+        plan = planner.plan
+
+        def plan_watched(*words: Any) -> Any:
+            watch.note()
+            return plan(*words)
+
+        setattr(planner, "plan", plan_watched)  # noqa: B010 - mypy knows it as a method
+        first = asyncio.create_task(ask(system, "heavy"))
+        await asyncio.sleep(0.01)
+        outcomes = await asyncio.gather(*(ask(system, f"caller{number % 4}") for number in range(40)))
+        limits = Counter(outcome.rejection.limit for outcome in outcomes if isinstance(outcome, Shed))
+        assert limits["shots_to_fit"] > 20
+        assert watch.most == 1
+        await first
+
+    words = PROTECTED | {"batch_limit": 8, "lines": 8, "limits": ONE_LANE}
+    simulate(make_scripted(afterwards=Reply(0.38), predicted_s=SERVICE_S, **words), work)
 
 
 def test_a_caller_is_not_refused_for_a_wait_that_others_make() -> None:

@@ -123,7 +123,7 @@ class Lanes:
                 refusal = self._health.refuses() if self._policy.fits_only else None
                 if refusal is not None:
                     self._refuse_waiting(refusal)
-                self._start(token)
+                await self._start(token)
         finally:
             for task in self._jobs:
                 task.cancel()
@@ -195,8 +195,8 @@ class Lanes:
             except TimeoutError:
                 return
 
-    def _start(self, token: tuple[int, int]) -> None:
-        plan = self._plan_next()
+    async def _start(self, token: tuple[int, int]) -> None:
+        plan = await self._plan_next()
         if plan is None:
             # Every waiting call ended during the waits: the token must stay available for the next job.
             self._health.submissions.give_back()
@@ -240,8 +240,11 @@ class Lanes:
         call.progress.record_stage(bucket_wait)
         self._queue_waits.observe(call.caller, queued, now)
 
-    def _plan_next(self) -> JobPlan | None:
-        """The job to submit now; calls that do not fit end here. None when no call is left to run."""
+    async def _plan_next(self) -> JobPlan | None:
+        """The job to submit now; calls that do not fit end here. None when no call is left to run.
+
+        After each such call the event loop has its turn: a whole queue that has become late would hold it.
+        """
         while waiting := self._runnable()[: self._policy.limit]:
             head = waiting[0]
             if not head.is_wanted:
@@ -251,10 +254,10 @@ class Lanes:
                 plan = self._planner.plan(head, waiting, self._schedule())
             except Exception as error:  # noqa: BLE001 - a provider's bug fails this call, not the lanes
                 head.fail(error)
-                self._waiting.discard(head)
-                continue
-            if isinstance(plan, JobPlan):
-                return plan
-            head.end(plan)
+            else:
+                if isinstance(plan, JobPlan):
+                    return plan
+                head.end(plan)
             self._waiting.discard(head)
+            await asyncio.sleep(0)
         return None
