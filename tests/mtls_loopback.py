@@ -178,8 +178,10 @@ class Loopback:
         self._open.append(channels)
         return channels
 
-    def trainer(self, limits: CallLimits = CALLS, fallback: Fallback | None = None) -> GrpcDispatcher:
-        return GrpcDispatcher(self.channels(TRAINER), limits, fallback)
+    def trainer(
+        self, limits: CallLimits = CALLS, fallback: Fallback | None = None, name: str = TRAINER
+    ) -> GrpcDispatcher:
+        return GrpcDispatcher(self.channels(name), limits, fallback)
 
     def operator(self) -> GrpcOperations:
         return GrpcOperations(self.channels(OPERATOR))
@@ -238,12 +240,16 @@ async def status_of(call: Any) -> tuple[grpc.StatusCode, str]:
 
 
 def run_loopback(
-    site: Site, work: Callable[[Loopback], Awaitable[None]], limits: ServiceLimits = SERVICE
+    site: Site,
+    work: Callable[[Loopback], Awaitable[None]],
+    limits: ServiceLimits = SERVICE,
+    *,
+    policy: Policy = POLICY,
 ) -> None:
     """Runs `work` against a server over loopback."""
 
     async def main() -> None:
-        async with open_mtls_loopback(site, limits=limits) as system:
+        async with open_mtls_loopback(site, limits=limits, policy=policy) as system:
             await work(system)
 
     asyncio.run(main())

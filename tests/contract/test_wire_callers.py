@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -15,7 +17,9 @@ from mtls_loopback import (
     LONG_NS,
     SERVICE,
     Loopback,
+    at_once,
     make_subproblem,
+    never,
     run_loopback,
     secure,
     status_of,
@@ -25,9 +29,13 @@ from shotclock.domain.outcome import CALLER_QUOTA, Done, Executed, Outcome, Prov
 from shotclock.domain.status import Phase
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire import methods
+from shotclock.wire.authorization import Policy
 from shotclock.wire.callers import CallerLimits
+from shotclock.wire.codec import encode_subproblem
+from shotclock.wire.operations import GrpcOperations
 
 HANG_S = 60.0
+OTHER, ATTACHED = "other.trainer.example.com", 200
 CIRCUIT = CircuitSpec("OPENQASM 3.0; qubit q;", 100, request_id="c1", budget_ns=LONG_NS)
 PROVENANCE = Provenance("scripted", emulated=True, base_version=0)
 
@@ -94,3 +102,46 @@ def test_requests_that_do_not_arrive_hold_the_turns_of_their_caller_alone(site: 
             assert details.endswith("no request; send one message")
 
     run_loopback(site, work, replace(SERVICE, callers=CallerLimits(requests=2, unread=3, request_s=0.5)))
+
+
+def test_hundreds_of_attached_loops_of_one_caller_take_nothing_from_another(site: Site) -> None:
+    """Each is a connection that watches the status, waits for an answer and sends half a request."""
+
+    async def hold(subproblem: Subproblem) -> Outcome:
+        return await (at_once if subproblem.caller == OTHER else never)(subproblem)
+
+    async def work(system: Loopback) -> None:
+        system.dispatcher.solves = hold
+        other = system.trainer(name=OTHER)
+        payload = encode_subproblem(make_subproblem(), LONG_NS).SerializeToString()
+        files = site.issue(TRAINER)
+        async with AsyncExitStack() as loops:
+            channels = [await loops.enter_async_context(secure(system, files)) for _ in range(ATTACHED)]
+            watching = [channel.unary_stream(methods.WATCH)(b"", timeout=HANG_S) for channel in channels]
+            codes = Counter(await asyncio.gather(*map(first_code, watching)))
+            assert codes == {
+                grpc.StatusCode.OK: SERVICE.watch_streams,
+                grpc.StatusCode.RESOURCE_EXHAUSTED: ATTACHED - SERVICE.watch_streams,
+            }
+            calls = [channel.unary_unary(methods.SOLVE)(payload, timeout=HANG_S) for channel in channels]
+            for _ in calls:
+                await system.dispatcher.began.acquire()
+            calls += [channel.stream_unary(methods.SUBMIT_CIRCUIT)(timeout=HANG_S) for channel in channels]
+            for seed in range(20):
+                assert isinstance(await other.solve(make_subproblem(seed)), Done)
+            assert isinstance(await other.execute(CIRCUIT), Executed)
+            assert (await GrpcOperations(system.channels(OTHER)).status()).phase is Phase.READY
+            for call in calls:
+                call.cancel()
+
+    policy = Policy.of(trainers=frozenset({TRAINER, OTHER}))
+    run_loopback(site, work, policy=policy)
+
+
+async def first_code(watch: Any) -> grpc.StatusCode:
+    """OK where a status comes."""
+    try:
+        await watch.read()
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
