@@ -52,8 +52,7 @@ def test_every_drill_has_a_page_an_alert_and_steps() -> None:
         changes = [step.command for step in read_steps(entry.name) if not step.is_diagnosis]
         assert any(DRILLS[entry.name].ends_before in command for command in changes), entry.name
     without_drill = set(pages.values()) - {f"{name}.md" for name in DRILLS}
-    # the first needs no step: it has ended by itself; the second leads to the others
-    assert without_drill == {"canary-rolled-back.md", "troubles.md"}
+    assert without_drill == {"troubles.md"}  # it leads to the others
 
 
 def test_the_time_scale_divides_every_duration_and_no_threshold() -> None:
