@@ -222,6 +222,7 @@ def test_a_host_of_cpus_says_so_in_one_line() -> None:
         "because": "this host computes on its CPUs alone",
         "devices": [],
         "arms": {},
+        "warnings": [],
     }
     assert say_nothing(summary) == "No accelerator on this host: this host computes on its CPUs alone."
     assert page(summary, [], []).count("No accelerator on this host") == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from shotclock.app.topology import refuse_changes
+from shotclock.app.host_health import check_host
 from shotclock.cli.topology import topology
 from shotclock.domain.errors import ShotclockError
 from shotclock.settings import PlacementSettings, Settings
@@ -86,16 +86,16 @@ def test_the_outline_of_an_accelerator(shared_machine: Callable[[str], Path]) ->
 def test_changes_are_problems_and_a_refusal_until_they_are_acknowledged(tmp_path: Path) -> None:
     root, record = build("ualink", tmp_path / "tree"), tmp_path / "components.json"
     config = tmp_path / "settings.toml"
-    config.write_text(f'[placement]\nacknowledged = "{record}"\nrefuse_changes = true\n')
-    settings = Settings(placement=PlacementSettings(acknowledged=str(record), refuse_changes=True))
+    config.write_text(f'[placement]\nacknowledged = "{record}"\non_change = "refuse"\n')
+    settings = Settings(placement=PlacementSettings(acknowledged=str(record), on_change="refuse"))
     words = ("--config", str(config))
     with pytest.raises(ShotclockError, match="never acknowledged"):
-        refuse_changes(settings, root)
+        check_host(settings, root)
     assert show(root, *words)["acknowledged_at"] == ""
 
     acknowledged = json.loads(run("--root", str(root), "--json", *words, "acknowledge"))
     assert acknowledged == {"acknowledged": 16, "file": str(record)}
-    refuse_changes(settings, root)
+    check_host(settings, root)
     assert show(root, *words)["changes"] == []
 
     (root / "sys/module/ifoe/version").write_text("1.5.0\n")
@@ -105,9 +105,9 @@ def test_changes_are_problems_and_a_refusal_until_they_are_acknowledged(tmp_path
     with pytest.raises(
         ShotclockError, match=r"1 version not acknowledged: ifoe changed from 1\.4\.0.*acknowledge"
     ):
-        refuse_changes(settings, root)
+        check_host(settings, root)
     run("--root", str(root), *words, "acknowledge")
-    refuse_changes(settings, root)
+    check_host(settings, root)
 
 
 def test_the_default_record_is_not_compared_with_another_machine(

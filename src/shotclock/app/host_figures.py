@@ -9,17 +9,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from shotclock.app.host_health import FILES_ALONE
 from shotclock.app.topology import read_acknowledged
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
 from shotclock.placement.topology import HostView, ask_torch, read_host
 from shotclock.placement.tree import Tree
-from shotclock.placement.values import Absent
 from shotclock.settings import Settings
 from shotclock.telemetry.host_figures import HostFigures
-
-FILES_ALONE = Absent("placement reads files alone")
-"""Asking amdsmi starts a process, and placement needs nothing that it alone tells."""
 
 
 def start_sampler(

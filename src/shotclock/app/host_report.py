@@ -33,14 +33,12 @@ class _Reading:
 
     free_memory_bytes: of its accelerators; None if it is not known
     domains: fabric domains that its drivers tell
-    problems: what needs attention
     document: the view, for the wire; "" before the first reading
     read_at_s: when that was, by the monotonic clock
     """
 
     free_memory_bytes: int | None = None
     domains: frozenset[str] = frozenset()
-    problems: tuple[str, ...] = ()
     document: str = ""
     read_at_s: float = 0.0
 
@@ -49,14 +47,21 @@ class HostReport:
     """The present state of this host; `observe` and `keep_current` refresh it, `read` never waits.
 
     read_status: the orchestrator's present status.
+    find_problems: of the host's health.
     """
 
-    def __init__(self, settings: Settings, read_status: Callable[[], Status]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        read_status: Callable[[], Status],
+        find_problems: Callable[[], tuple[str, ...]],
+    ) -> None:
         placement = settings.placement
         self._endpoint = make_endpoint(settings)
         self._fabrics = frozenset(placement.fabrics)
         self._read_status = read_status
         self._every_s = placement.sample_s
+        self._host_problems = find_problems
         self._last = _Reading()
         self._prober = _make_prober(settings)
 
@@ -71,7 +76,7 @@ class HostReport:
             rtts={self._endpoint.name: rtt} if rtt else {},
             free_memory_bytes=last.free_memory_bytes,
             load=min(1.0, (status.running + status.waiting) / max(1, status.lanes_limit)),
-            problems=(*self._find_problems(status), *last.problems),
+            problems=(*self._find_problems(status), *self._host_problems()),
         )
         return state, self._endpoint
 
@@ -80,7 +85,6 @@ class HostReport:
         self._last = _Reading(
             sum_free_memory(view.host.accelerators),
             list_domains(view.host),
-            view.problems,
             write_report(view),
             time.monotonic(),
         )

@@ -18,6 +18,7 @@ from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, match_kernel
 from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
+from shotclock.app.host_health import check_host
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
 from shotclock.app.watched_calls import HostWatch
@@ -87,6 +88,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     settings = _without_slowest(settings) if job.quick else settings
     arms = parse_arms(settings)
     settings = match_kernel(settings)
+    warnings = _warn_of_host(settings, job, progress)
     thresholds = parse_thresholds(settings, arms)
     torch.set_num_threads(
         1
@@ -129,12 +131,25 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
     facts = replace(facts, wall_s=wall_s, request_budget_ms=builder.request_budget_ms)
-    facts = replace(facts, accelerators=watch.accelerators, accelerators_because=watch.because)
+    facts = replace(
+        facts,
+        accelerators=watch.accelerators,
+        accelerators_because=watch.because,
+        host_warnings=warnings,
+    )
     try:
         return _write(folder, facts, log, progress, samples=settings.bench.samples), folder
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
+
+
+def _warn_of_host(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[str, ...]:
+    """Warnings of the host's health; raises MachineError where the settings refuse one."""
+    warnings = check_host(settings, job.root)
+    for warning in warnings:
+        progress.phase(f"warning: {warning}")
+    return warnings
 
 
 def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:

@@ -14,12 +14,12 @@ from shotclock import __version__
 from shotclock.app.flags import open_flags
 from shotclock.app.host import WallHost, workers_policy
 from shotclock.app.host_figures import start_sampler
+from shotclock.app.host_health import HostHealth, check_host
 from shotclock.app.host_report import HostReport
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.app.sizes import check_width, make_sample
-from shotclock.app.topology import refuse_changes
 from shotclock.app.traces import do_nothing, open_tracer
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
@@ -32,6 +32,7 @@ from shotclock.emulator.user_circuits import load_simulator
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.ledger.job_journal import JobJournal, no_report
 from shotclock.orchestrator.ledger.recovery import Recovered
+from shotclock.placement.topology import HostView
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.runtime import http_server
 from shotclock.runtime.descriptors import raise_limit
@@ -94,6 +95,7 @@ class Service:
 
     on_trouble: called from another thread with each problem that needs attention while calls are answered.
     manager: what started the process and waits for its reports.
+    root: of the file system whose devices are read.
     """
 
     def __init__(
@@ -101,7 +103,10 @@ class Service:
         settings: Settings,
         on_trouble: Callable[[str], None] = no_report,
         manager: ServiceManager = NO_MANAGER,
+        root: Path = Path("/"),
     ) -> None:
+        self._root = root
+        self._health = HostHealth(settings, root)
         self._settings = settings
         self._manager = manager
         self._host = WallHost(workers_policy(settings))
@@ -133,7 +138,7 @@ class Service:
 
     def _status(self) -> Status:
         warnings = self._server.warnings() if self._server is not None else ()
-        return replace(self._orchestrator.status(), warnings=warnings)
+        return replace(self._orchestrator.status(), warnings=(*warnings, *self._health.warnings()))
 
     def _certificate(self) -> CertificateDates | None:
         return self._server.certificate() if self._server is not None else None
@@ -162,7 +167,8 @@ class Service:
 
     def _impediments(self) -> tuple[str, ...]:
         unreachable = self._server.impediments() if self._server is not None else ()
-        return (*unreachable, *filter(None, [self._host.workers.impediment()]))
+        impediments = (*unreachable, *self._health.impediments())
+        return (*impediments, *filter(None, [self._host.workers.impediment()]))
 
     def _trouble(self, what: str) -> None:
         self._metrics.troubles.inc()
@@ -177,7 +183,7 @@ class Service:
         self._events.attach()
         # Report errors here before minutes are spent on connecting to a vendor.
         _check_addresses(serve)
-        refuse_changes(settings)
+        check_host(settings, self._root)
         descriptors = raise_limit()
         security = _security(serve, self._trouble)
         quantum = settings.quantum
@@ -218,8 +224,13 @@ class Service:
                 overview.ledger_stopped,
             )
         )
-        report = HostReport(settings, orchestrator.status)
-        self._stops.append(start_sampler(settings, self._metrics.registry, report.observe))
+        report = HostReport(settings, orchestrator.status, self._health.problems)
+
+        def observe(view: HostView) -> None:
+            report.observe(view)
+            self._health.observe(view)
+
+        self._stops.append(start_sampler(settings, self._metrics.registry, observe, self._root))
         self._metrics.registry.register(CanaryFacts(flags.canary))
         http_host, http_port = split_address(serve.metrics)
         application = web.application(self._metrics.registry, overview.read, overview.read_reasons)

@@ -14,7 +14,6 @@ from shotclock.app.host_report import make_endpoint, parse_endpoint, sum_free_me
 from shotclock.domain import files
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.hosts import HostState, Rtt
-from shotclock.domain.plural import count
 from shotclock.placement import labels as labelling
 from shotclock.placement.capabilities import list_capabilities
 from shotclock.placement.components import (
@@ -146,32 +145,9 @@ def acknowledge(settings: Settings, root: Path) -> int:
     return len(components)
 
 
-def refuse_changes(settings: Settings, root: Path = Path("/")) -> None:
-    """Raises MachineError while versions are not acknowledged, if the settings say so."""
-    if not settings.placement.refuse_changes:
-        return
-    file = _record_file(settings)
-    record = read_record(file)
-    if record is None:
-        raise MachineError(
-            "placement.refuse_changes: the versions of this host's drivers and firmware were never "
-            f"acknowledged in {file}; {ADVICE}"
-        )
-    components = read_host(Tree(root), Absent("versions are read from files")).host.components
-    if changes := needs_acknowledgement(find_changes(record, components)):
-        raise MachineError(
-            f"placement.refuse_changes: {count(len(changes), 'version')} not acknowledged: "
-            f"{_join(changes)}; {ADVICE}"
-        )
-
-
 def read_acknowledged(settings: Settings) -> Record | None:
     """What was acknowledged; None if nothing was."""
     return read_record(_record_file(settings))
-
-
-def _join(changes: Sequence[Change]) -> str:
-    return ", ".join(map(str, changes[:3])) + (", …" if len(changes) > 3 else "")
 
 
 def _record_file(settings: Settings) -> Path:

@@ -318,11 +318,13 @@ class Accelerators(Frozen):
     because: how many the process could use, or why none
     devices: these
     arms: by name, those with calls
+    warnings: of the host's health as the run began
     """
 
     because: str
     devices: tuple[AcceleratorSummary, ...] = ()
     arms: dict[str, AroundCalls] = Field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def leave_out_none(document: dict[str, Any]) -> dict[str, Any]:

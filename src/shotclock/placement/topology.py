@@ -11,7 +11,7 @@ from shotclock.placement.accelerators import amdsmi, nvidia
 from shotclock.placement.accelerators.amdsmi import Library
 from shotclock.placement.accelerators.discover import read_accelerators
 from shotclock.placement.accelerators.pci import list_functions
-from shotclock.placement.accelerators.record import Accelerator, Device
+from shotclock.placement.accelerators.record import ECC_OFF, Accelerator, Device
 from shotclock.placement.components import Component, read_components
 from shotclock.placement.fabrics import cxl, pcie, rdma, ualink, xgmi
 from shotclock.placement.fabrics.cxl import CxlMemory
@@ -188,7 +188,7 @@ def _summarise_rdma(devices: tuple[RdmaDevice, ...]) -> Fabric:
 def _find_problems(host: Host, libraries: dict[str, Library] | Absent) -> Iterator[str]:
     for device in host.devices:
         if device.has_ecc is False:
-            yield f"{device.address}: ECC of HBM is off; errors of memory are not seen"
+            yield f"{device.address}: {ECC_OFF}"
         for error in or_else(device.ecc, ()):
             if error.severity == "uncorrectable" and error.count:
                 yield f"{device.address}: {count(error.count, 'uncorrectable error')} in {error.block}"

@@ -9,6 +9,8 @@ from pydantic import Field
 from shotclock.settings.branch import Branch
 from shotclock.settings.folders import user_folder
 
+Action = Literal["warn", "degrade", "refuse"]
+
 
 class PlacementSettings(Branch):
     """What is read of this host, and what is done about it.
@@ -17,7 +19,13 @@ class PlacementSettings(Branch):
         components (versions); leave out gpu where AMD's Device Metrics Exporter runs, which has those.
     sample_s: how often they are read, seconds; a scrape never waits for that.
     acknowledged: file of versions that `topology acknowledge` writes; "auto" is in the user's state folder.
-    refuse_changes: `serve` does not start while a version is not acknowledged.
+    on_change: what follows while a version is not acknowledged: warn; degrade: placement prefers other hosts;
+        refuse: `serve` and `bench` do not start, and a service that runs is not ready.
+    on_ecc_off: the same while ECC of HBM is off.
+    on_unpinned: the same while buffers of `pinned_mib` cannot be locked in memory, with accelerators or RDMA.
+    on_transfer_errors: the same while PCIe, RDMA or CXL errors of a device are rising.
+    transfer_errors_per_min: more than this in a minute are rising.
+    pinned_mib: buffers that transfers pin, MiB.
     endpoint: HOST:PORT or URL of the QPU's endpoint, to which round trips are measured; "" measures none.
     endpoint_fabrics: identities of the fabric domains that reach the QPU without the network.
     fabrics: identities of the fabric domains of this host, beside those that its drivers tell.
@@ -28,7 +36,12 @@ class PlacementSettings(Branch):
     metrics: tuple[Literal["gpu", "fabric", "components"], ...] = ()
     sample_s: float = Field(default=15.0, ge=1, le=3600)
     acknowledged: str = "auto"
-    refuse_changes: bool = False
+    on_change: Action = "warn"
+    on_ecc_off: Action = "degrade"
+    on_unpinned: Action = "warn"
+    on_transfer_errors: Action = "degrade"
+    transfer_errors_per_min: float = Field(default=60.0, ge=0)
+    pinned_mib: int = Field(default=64, ge=0, le=1_048_576)
     endpoint: str = ""
     endpoint_fabrics: tuple[str, ...] = ()
     fabrics: tuple[str, ...] = ()

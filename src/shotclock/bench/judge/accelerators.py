@@ -15,13 +15,15 @@ READ = ("hbm_used_before_bytes", "hbm_bandwidth_ratio", *COUNTERS)
 """A call with any of these was read."""
 
 
-def list_accelerators(facts: Sequence[AcceleratorFacts], because: str) -> Accelerators:
+def list_accelerators(
+    facts: Sequence[AcceleratorFacts], because: str, warnings: Sequence[str]
+) -> Accelerators:
     """Those of the run, without their arms."""
     devices = (
         AcceleratorSummary(id=each.id, name=each.name or None, hbm_total_bytes=each.hbm_total_bytes)
         for each in facts
     )
-    return Accelerators(because=because, devices=tuple(devices))
+    return Accelerators(because=because, devices=tuple(devices), warnings=tuple(warnings))
 
 
 def add_arms(summary: Summary, table: pa.Table) -> Accelerators | None:

@@ -84,6 +84,7 @@ class RunFacts:
     request_budget_ms: how long a request of an inference workload may wait; None where it trains
     accelerators: that the process could use
     accelerators_because: how many, or why none
+    host_warnings: of the host's health as the run began
     """
 
     run_id: str
@@ -108,6 +109,7 @@ class RunFacts:
     request_budget_ms: float | None = None
     accelerators: tuple[AcceleratorFacts, ...] = ()
     accelerators_because: str = "accelerators were not looked for"
+    host_warnings: tuple[str, ...] = ()
 
 
 def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
@@ -145,7 +147,7 @@ def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
             "verdict": Verdict(headline="", sentences=()),
             "representative_iteration": run.representative_iteration,
             "request_budget_ms": run.request_budget_ms,
-            "accelerators": list_accelerators(run.accelerators, run.accelerators_because),
+            "accelerators": list_accelerators(run.accelerators, run.accelerators_because, run.host_warnings),
         }
     )
     return judge_summary(add_worth(figures_alone, table(steps)))

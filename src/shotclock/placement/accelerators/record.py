@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from shotclock.placement.values import Absent, Integer, Number, Text
 
 NOT_READ = Absent("was not read")
+ECC_OFF = "ECC of HBM is off; errors of memory are not seen"
+"""The end of a problem's text."""
 
 
 @dataclass(frozen=True, slots=True)

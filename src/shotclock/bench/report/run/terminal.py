@@ -251,7 +251,8 @@ def _accelerators(summary: Summary, console: Console, mark: str) -> None:
         return
     say_title(console, "Accelerators around calls", mark)
     lines = list_lines(summary)
-    for line in lines or [say_nothing(summary)]:
+    warnings = [f"Needs attention: {warning}" for warning in summary.accelerators.warnings]
+    for line in [*(lines or [say_nothing(summary)]), *warnings]:
         say(console, Text(line))
 
 

@@ -1,0 +1,92 @@
+"""The health of this host under `[placement]`'s actions: for a service, a benchmark and placement."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from shotclock.app.topology import read_acknowledged
+from shotclock.domain.errors import MachineError, ShotclockError
+from shotclock.placement.components import Record
+from shotclock.placement.health import Cause, Finding, HealthJudge, HealthRules, list_other_problems
+from shotclock.placement.topology import HostView, read_host
+from shotclock.placement.tree import Tree
+from shotclock.placement.values import Absent
+from shotclock.settings import Settings
+
+log = logging.getLogger(__name__)
+
+MIB = 2**20
+FILES_ALONE = Absent("placement reads files alone")
+"""Asking amdsmi starts a process, and placement needs nothing that it alone tells."""
+
+
+class HostHealth:
+    """The present findings; `observe` renews them, the others never wait."""
+
+    def __init__(self, settings: Settings, root: Path = Path("/")) -> None:
+        self._judge = HealthJudge(Tree(root), find_rules(settings))
+        self._findings: tuple[Finding, ...] = ()
+        self._others: tuple[str, ...] = ()
+
+    def observe(self, view: HostView) -> None:
+        """A new reading of the host, always from one thread."""
+        self._findings, self._others = self._judge.judge(view), list_other_problems(view)
+
+    def problems(self) -> tuple[str, ...]:
+        """Why placement prefers other hosts."""
+        serious = (each.text for each in self._findings if each.action != "warn")
+        return (*self._others, *serious)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What needs attention while calls are taken."""
+        return tuple(f"this host: {each}" for each in self._findings if each.action != "refuse")
+
+    def impediments(self) -> tuple[str, ...]:
+        """Why the service is not ready."""
+        return tuple(f"this host: {each}" for each in self._findings if each.action == "refuse")
+
+
+def find_rules(settings: Settings) -> HealthRules:
+    """Of `[placement]`; the acknowledged versions are read with each reading of the host."""
+    placement = settings.placement
+
+    def read_record() -> Record | None:
+        if placement.acknowledged_file == "auto":
+            return None
+        try:
+            return read_acknowledged(settings)
+        except ShotclockError as error:
+            log.warning("%s", error)
+            return None
+
+    return HealthRules(
+        {
+            "ecc_off": placement.on_ecc_off,
+            "unpinned": placement.on_unpinned,
+            "change": placement.on_change,
+            "transfer_errors": placement.on_transfer_errors,
+        },
+        read_record,
+        placement.pinned_mib * MIB,
+        placement.transfer_errors_per_min,
+    )
+
+
+def check_host(settings: Settings, root: Path = Path("/")) -> tuple[str, ...]:
+    """Warnings of this instant. Raises MachineError where a finding's action is to refuse."""
+    rules, tree = find_rules(settings), Tree(root)
+    if settings.placement.on_change == "refuse" and read_acknowledged(settings) is None:
+        raise MachineError(
+            "placement.on_change: the versions of this host's drivers and firmware were never "
+            f"acknowledged in {settings.placement.acknowledged_file}; run `shotclock topology acknowledge`"
+        )
+    findings = HealthJudge(tree, rules).judge(read_host(tree, FILES_ALONE))
+    for each in findings:
+        if each.action == "refuse":
+            raise MachineError(f"placement.{_name_key(each.cause)}: {each}")
+    return tuple(map(str, findings))
+
+
+def _name_key(cause: Cause) -> str:
+    return f"on_{cause}"
