@@ -9,12 +9,15 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 import topology_trees
-from postgres_cluster import Cluster, run_cluster
+
+if TYPE_CHECKING:
+    from postgres_cluster import Cluster
 
 # two threads of a matrix product wait for each other on two busy cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -63,6 +66,8 @@ def shared_machine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Cluster]:
     """A PostgreSQL server of this process; its databases are the tests' to fill."""
+    from postgres_cluster import run_cluster  # imports the driver
+
     with run_cluster() as cluster:
         yield cluster
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import psycopg
 from psycopg import conninfo, errors
@@ -19,7 +19,7 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.orchestrator.ledger.transitions import Transition
 
-Connection = psycopg.Connection[Any]
+Connection: TypeAlias = psycopg.Connection[Any]
 
 SCHEMA = 1
 OLDEST_SERVER = 130_000
@@ -222,7 +222,7 @@ def _record(row: tuple[Any, ...]) -> JobRecord:
 def _parse(url: str) -> dict[str, Any]:
     """What the URL says. The driver's words on a wrong one may repeat a password."""
     try:
-        words = conninfo.conninfo_to_dict(url)
+        words: dict[str, Any] = conninfo.conninfo_to_dict(url)
     except psycopg.ProgrammingError:
         raise SettingsError(
             "serve.ledger: is not a valid PostgreSQL URL; write postgresql://USER@HOST:PORT/DATABASE"

@@ -43,7 +43,7 @@ def renew_lease(connection: Connection, epoch: int, term_s: float) -> bool:
         "WHERE epoch = %s",
         (term_s, epoch),
     )
-    return renewal.rowcount == 1
+    return bool(renewal.rowcount)
 
 
 def end_lease(connection: Connection, epoch: int) -> None:
@@ -202,9 +202,10 @@ def _take_token(connection: Connection, provider: str, limits: SharedLimits) -> 
 
 def _lock_job(connection: Connection, tag: str) -> tuple[int, int] | None:
     """The number of its last move and the epoch that owns it; None of a job that may not move any more."""
-    return connection.execute(
+    row: tuple[int, int] | None = connection.execute(
         "SELECT step, epoch FROM shotclock.open_jobs WHERE tag = %s FOR UPDATE", (tag,)
     ).fetchone()
+    return row
 
 
 def _refuse_closed(
