@@ -32,6 +32,12 @@ ENTRIES = (
         "budget-exhausted", "ShotclockBudgetLow", "Calls spend the cap of quantum.max_money_per_run.", 3
     ),
     DrillEntry(
+        "canary-rolled-back",
+        "ShotclockCanaryRolledBack",
+        "The QPU of a canary's calls is behind a slower latency profile.",
+        3,
+    ),
+    DrillEntry(
         "certificate-expiry",
         "ShotclockCertificateExpiry",
         "The service has a certificate that ends in a day.",

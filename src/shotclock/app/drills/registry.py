@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from shotclock.app.drills import (
     budget_exhausted,
+    canary_rolled_back,
     certificate_expiry,
     compile_storm,
     deadlines_missed,
@@ -26,6 +27,7 @@ DRILLS = {
     module.DRILL.name: module.DRILL
     for module in (
         budget_exhausted,
+        canary_rolled_back,
         certificate_expiry,
         compile_storm,
         deadlines_missed,
