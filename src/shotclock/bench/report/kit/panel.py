@@ -278,7 +278,7 @@ def rule(
     ]
 
 
-def draw(panel: Panel, looks: dict[str, Look], rules: Sequence[alt.Chart] = ()) -> alt.LayerChart:
+def draw(panel: Panel, looks: dict[str, Look], rules: Sequence[alt.Chart] = ()) -> Composed:
     """The panel: reference lines below, then bands, lines and markers, then the names."""
     use = _Encodings(panel, looks)
     blank = alt.Chart(data([{"x": panel.x.low, "y": panel.y.low}])).mark_point(opacity=0)
@@ -295,9 +295,7 @@ def with_title(chart: Composed, title: str, subtitle: Sequence[str]) -> Composed
     heading = alt.TitleParams(
         title, subtitle=list(subtitle), anchor="start", fontSize=15, subtitleFontSize=11, offset=16
     )
-    # by its attributes: `properties` would copy every chart in it first
-    chart.title, chart.padding, chart.config = heading, 8, _typography()
-    return chart
+    return chart.with_properties(title=heading, padding=8, config=_typography())
 
 
 def _typography() -> alt.Config:

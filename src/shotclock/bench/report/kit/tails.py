@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import altair as alt
-
 from shotclock.bench.numbers import round_percent
 from shotclock.bench.report.kit.arm_styles import Look
 from shotclock.bench.report.kit.compose import Composed, stack
@@ -60,7 +58,7 @@ def _bound_area(sample: LatencySample, p: float, top: float) -> tuple[float, flo
     return _tail_x(p), low, high
 
 
-def _tail_panel(samples: list[LatencySample], title: str, looks: dict[str, Look], x: Axis) -> alt.LayerChart:
+def _tail_panel(samples: list[LatencySample], title: str, looks: dict[str, Look], x: Axis) -> Composed:
     y = log_ms_axis(samples, "ms, log scale")
     curves = tuple(tail_curve(sample, y.high) for sample in samples)
     panel = Panel(curves, x, y, _WIDTH, 270, title, stepped=True, leaders=True)

@@ -127,7 +127,7 @@ def _course(
     ]
 
 
-def _panel(break_even: BreakEven, cost: CallCost, face: Look, frame: Frame, *, first: bool) -> alt.LayerChart:
+def _panel(break_even: BreakEven, cost: CallCost, face: Look, frame: Frame, *, first: bool) -> Composed:
     x, y = frame.x, frame.y
     use_x = alt.X("x:Q", scale=alt.Scale(domain=[x.low, x.high], nice=False, zero=False), axis=x.encode())
     scale = alt.Scale(domain=[y.low, y.high], nice=False, zero=False)

@@ -44,7 +44,7 @@ def draw_fabrics(fabrics: list[FabricColumn], subtitle: Sequence[str]) -> Compos
     return with_title(stack([_key(), *rows], spacing=22), "Fabrics side by side", subtitle)
 
 
-def _panel(fabric: FabricColumn, axis: Axis, width: int, *, has_labels: bool) -> alt.LayerChart:
+def _panel(fabric: FabricColumn, axis: Axis, width: int, *, has_labels: bool) -> Composed:
     order = [*(line.name for line in fabric.lines), *(bar.stage for bar in fabric.stages)]
     x = alt.X(
         "x:Q", scale=alt.Scale(domain=[axis.low, axis.high], nice=False, zero=False), axis=axis.encode()
@@ -134,7 +134,7 @@ def _length(value_ms: float) -> str:
     return ms(value_ms) if value_ms >= _SHORTEST_MS else f"< {limit(_SHORTEST_MS)}"
 
 
-def _key() -> alt.LayerChart:
+def _key() -> Composed:
     """What the marks mean."""
     width = _WIDTH
     places = (0.0, 120.0, 240.0, 430.0, 575.0)

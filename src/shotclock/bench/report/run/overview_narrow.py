@@ -58,7 +58,7 @@ def draw_narrow_training(summary: Summary, faces: dict[str, Look], subtitle: Seq
     return with_title(stack([losses, speeds], spacing=24), TITLE, _fold(subtitle))
 
 
-def _draw_panel(panel: TrainingPanel, faces: dict[str, Look]) -> alt.LayerChart:
+def _draw_panel(panel: TrainingPanel, faces: dict[str, Look]) -> Composed:
     """Each arm is three bands: its name, its figures, its mark."""
     bands = [band for arm in panel.arms for band in (arm + _NAME, arm + _NOTE, arm)]
     names: list[Row] = [{"row": arm + _NAME, "words": arm} for arm in panel.arms]

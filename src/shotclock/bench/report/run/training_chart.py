@@ -108,9 +108,7 @@ def draw_training(summary: Summary, faces: dict[str, Look], subtitle: Sequence[s
     return with_title(set_beside([left, right], spacing=56), TITLE, subtitle)
 
 
-def _draw_panel(
-    panel: TrainingPanel, faces: dict[str, Look], width_px: int, *, has_names: bool
-) -> alt.LayerChart:
+def _draw_panel(panel: TrainingPanel, faces: dict[str, Look], width_px: int, *, has_names: bool) -> Composed:
     arms = list(panel.arms)
     axis = alt.Axis(title=None, labels=has_names, labelLimit=220, labelFontSize=12, ticks=False, domain=False)
     y = alt.Y("arm:N", sort=arms, scale=alt.Scale(domain=arms), axis=axis)

@@ -151,7 +151,7 @@ def _segments(fall: Fall) -> list[Row]:
     return rows
 
 
-def _panel(fall: Fall, *, stages: bool) -> alt.LayerChart:
+def _panel(fall: Fall, *, stages: bool) -> Composed:
     order = [bar.stage for bar in fall.bars]
     # A third of the width stays free on the right, so that the last bar's figure is never clipped.
     x = alt.X(
@@ -208,7 +208,7 @@ def draw_waterfalls(arm_falls: list[Fall], subtitle: Sequence[str]) -> Composed:
     return with_title(stack([_key(), grid], spacing=20), "Mean time of a call by stage, ms", subtitle)
 
 
-def _key() -> alt.LayerChart:
+def _key() -> Composed:
     """What the fills and the two thicknesses mean."""
     meanings = [*_WORDS.items(), (_SOFTWARE, "thin: hidden, the training continues")]
     places = (0.0, 90.0, 210.0, 530.0)

@@ -66,7 +66,7 @@ def _axis(reach: float, *, titled: bool) -> alt.X:
 
 def _panel(
     name: str, rows: Sequence[Compared], several: Several, faces: dict[str, Look], x: alt.X
-) -> alt.LayerChart:
+) -> Composed:
     points: list[Row] = []
     intervals: list[Row] = []
     labels = [row.metric.removeprefix(f"{name}.") for row in rows]
