@@ -17,6 +17,7 @@ from shotclock.domain.host_figures import Family
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.status import BreakerState, Phase, Status
 from shotclock.placement.components import Component
+from shotclock.placement.error_bursts import BurstRules, BurstWatch
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
 from shotclock.placement.figures.totals import Totals
@@ -108,6 +109,51 @@ def test_a_counter_goes_on_across_a_driver_s_reload(tmp_path: Path) -> None:
         labels = {"device": "mlx5_0", "port": "1", "counter": "symbol_error"}
         totals.append(reader.value("shotclock_rdma_errors_total", **labels))
     assert totals == [10, None, 10, 12, 12, 13]
+
+
+def test_a_burst_degrades_its_path_until_it_is_quiet_and_a_reload_is_not_one(tmp_path: Path) -> None:
+    root = build("rdma", tmp_path)
+    counter = root / "sys/class/infiniband/mlx5_0/ports/1/counters/symbol_error"
+    watch = BurstWatch(BurstRules(errors=100, window_s=60.0, quiet_s=90.0))
+    registry = CollectorRegistry()
+    registry.register(HostFigures(watch.families))
+
+    def observe(now_s: float, raw: str) -> list[str]:
+        counter.write_text(f"{raw}\n")
+        texts = watch.observe(read_host(Tree(root)).host, now_s)
+        labels = {"transport": "RDMA", "device": "mlx5_0 port 1"}
+        assert registry.get_sample_value("shotclock_path_degraded", labels) == len(texts)
+        return list(texts)
+
+    assert observe(0.0, "5000") == []  # from before the start
+    assert observe(30.0, "5099") == []
+    assert observe(100.0, "5150") == []  # 51 in the window
+    assert observe(110.0, "N/A") == []
+    assert observe(115.0, "40") == []  # the driver was reloaded: 40 since then
+    assert observe(120.0, "60") == ["RDMA mlx5_0 port 1: 111 × symbol_error within 60 s"]
+    assert len(observe(150.0, "70")) == 1
+    assert len(observe(200.0, "70")) == 1
+    assert observe(240.0, "80") == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "file", "text", "path"),
+    [
+        ("mi300x-spx", "0000:05:00.0/ras/umc_err_count", "ue: 1\nce: 5\nde: 1", "HBM 0000:05:00.0"),
+        ("mi300x-spx", "0000:05:00.0/pcie_replay_count", "103", "PCIe 0000:05:00.0"),
+        ("cxl", "0000:35:00.0/aer_dev_nonfatal", "RxErr 1\nTOTAL_ERR_NONFATAL 1", "CXL serial:0xc0ffee"),
+        ("cxl", "0000:35:00.0/aer_dev_correctable", "RxErr 104\nTOTAL_ERR_COR 104", "CXL serial:0xc0ffee"),
+    ],
+)
+def test_every_transport_has_its_counters_and_one_error_that_lost_data_is_a_burst(
+    machine: str, file: str, text: str, path: str, tmp_path: Path
+) -> None:
+    root = build(machine, tmp_path)
+    watch = BurstWatch(BurstRules(errors=100, window_s=60.0, quiet_s=90.0))
+    assert watch.observe(read_host(Tree(root)).host, 0.0) == ()
+    (root / "sys/bus/pci/devices" / file).write_text(f"{text}\n")
+    (text,) = watch.observe(read_host(Tree(root)).host, 15.0)
+    assert text.startswith(f"{path}: ")
 
 
 def test_a_total_never_falls() -> None:

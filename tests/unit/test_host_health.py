@@ -14,7 +14,7 @@ from shotclock.app.host_report import HostReport
 from shotclock.domain.errors import MachineError
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.status import BreakerState, Phase, Status
-from shotclock.placement.health import Cause, HealthJudge, HealthRules
+from shotclock.placement.health import Cause
 from shotclock.placement.policy import choose_host
 from shotclock.placement.topology import read_host
 from shotclock.placement.tree import Tree
@@ -114,22 +114,27 @@ def test_buffers_that_cannot_be_locked(rdma: Path) -> None:
         check_host(refusing, rdma)
 
 
-def test_transfer_errors_that_rise_are_wrong_for_a_minute_also_across_a_reload(rdma: Path) -> None:
+@pytest.mark.parametrize("action", ["warn", "degrade", "refuse"])
+def test_a_burst_of_transfer_errors_is_wrong_until_it_is_quiet(rdma: Path, action: str) -> None:
     now = 0.0
-    actions = HostHealth(Settings(), rdma)._judge._rules.actions
-    judge = HealthJudge(Tree(rdma), HealthRules(actions, lambda: None, 0, 60.0), lambda: now)
+    host = Host(rdma, on_transfer_errors=action)
+    host.health._judge._clock = lambda: now
 
-    def judge_at(second: float, errors: int) -> list[str]:
+    def read_at(second: float, errors: int) -> list[int]:
         nonlocal now
         now = second
         (rdma / PORT).write_text(f"{errors}\n")
-        return [each.text for each in judge.judge(read_host(Tree(rdma)))]
+        state = host.read()
+        lists = (state.problems, *(each() for each in readers))
+        return [sum("symbol_error" in text for text in texts) for texts in lists]
 
-    assert judge_at(0.0, 1_000) == []  # what was counted before is not rising
-    assert judge_at(15.0, 1_060) == []
-    assert judge_at(30.0, 1_061) == ["RDMA mlx5_0 port 1: 61 transfer errors in the last 60 s"]
-    assert judge_at(45.0, 5) == ["RDMA mlx5_0 port 1: 66 transfer errors in the last 60 s"]
-    assert judge_at(76.0, 5) == []
+    readers = (host.health.warnings, host.health.degradations, host.health.impediments)
+    assert read_at(0.0, 1_000) == [0, 0, 0, 0]  # what was counted before is not rising
+    assert read_at(15.0, 1_099) == [0, 0, 0, 0]
+    expected = {"warn": [0, 1, 0, 0], "degrade": [1, 1, 1, 0], "refuse": [1, 0, 0, 1]}[action]
+    assert read_at(30.0, 1_100) == expected
+    assert read_at(45.0, 5) == expected  # the driver was reloaded
+    assert read_at(345.0, 5) == [0, 0, 0, 0]
 
 
 def test_a_running_service_is_not_ready_until_a_change_is_acknowledged(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Sh
 from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.stages import Stage
 from shotclock.domain.trace_context import TraceContext
+from shotclock.placement.error_bursts import BurstRules, BurstWatch
 from shotclock.placement.figures.families import VersionChanges
 from shotclock.placement.figures.sampler import Sampler
 from shotclock.settings import ArmSettings, QuantumSettings, ServeSettings, Settings
@@ -50,6 +51,7 @@ def test_the_page_documents_every_metric_and_no_other() -> None:
         lambda: pytest.fail("is not read"), 1.0, ("gpu", "fabric", "components"), VersionChanges({})
     )
     metrics.registry.register(HostFigures(sampler.families))
+    metrics.registry.register(HostFigures(BurstWatch(BurstRules(1, 1.0, 1.0)).families))
     metrics.registry.register(CanaryFacts(lambda: NO_CANARY))
     assert documented == list_names(metrics)
 

@@ -34,7 +34,7 @@ def ask(path: str, accept: str) -> tuple[Message, str]:
             return answer.headers, answer.read().decode()
 
     async def work() -> tuple[Message, str]:
-        app = application(CollectorRegistry(), lambda: WELL, tuple)
+        app = application(CollectorRegistry(), lambda: WELL, tuple, lambda: ("RDMA x is degraded",))
         web = await serve(app, listen("127.0.0.1", 0, "--test"), Connections(HttpLimits()))
         try:
             return await asyncio.to_thread(get, web.port)
@@ -54,6 +54,10 @@ def test_a_browser_gets_a_page_that_loads_nothing(path: str) -> None:
     nonce = policy.partition("script-src 'nonce-")[2].partition("'")[0]
     assert text.count(f'nonce="{nonce}"') == 2
     assert "http-equiv" in text.partition("<noscript>")[2].partition("</noscript>")[0]
+
+
+def test_a_degraded_path_is_reported_with_readiness_and_does_not_end_it() -> None:
+    assert ask("/readyz", "*/*")[1] == "ok\nRDMA x is degraded\n"
 
 
 @pytest.mark.parametrize("path", ["/", "/status"])

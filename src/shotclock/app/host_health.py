@@ -7,7 +7,9 @@ from pathlib import Path
 
 from shotclock.app.topology import read_acknowledged
 from shotclock.domain.errors import MachineError, ShotclockError
+from shotclock.domain.host_figures import Family
 from shotclock.placement.components import Record
+from shotclock.placement.error_bursts import BurstRules
 from shotclock.placement.health import Cause, Finding, HealthJudge, HealthRules, list_other_problems
 from shotclock.placement.topology import HostView, read_host
 from shotclock.placement.tree import Tree
@@ -31,7 +33,12 @@ class HostHealth:
 
     def observe(self, view: HostView) -> None:
         """A new reading of the host, always from one thread."""
+        before = self._findings
         self._findings, self._others = self._judge.judge(view), list_other_problems(view)
+        for each in set(self._findings) - set(before):
+            log.warning("this host: %s", each)
+        for each in set(before) - set(self._findings):
+            log.info("this host: no longer: %s", each.text)
 
     def problems(self) -> tuple[str, ...]:
         """Why placement prefers other hosts."""
@@ -41,6 +48,14 @@ class HostHealth:
     def warnings(self) -> tuple[str, ...]:
         """What needs attention while calls are taken."""
         return tuple(f"this host: {each}" for each in self._findings if each.action != "refuse")
+
+    def degradations(self) -> tuple[str, ...]:
+        """Why placement prefers other hosts while this one is ready."""
+        return tuple(f"this host: {each.text}" for each in self._findings if each.action == "degrade")
+
+    def families(self) -> tuple[Family, ...]:
+        """Bursts of errors as metrics."""
+        return self._judge.bursts.families()
 
     def impediments(self) -> tuple[str, ...]:
         """Why the service is not ready."""
@@ -69,7 +84,7 @@ def find_rules(settings: Settings) -> HealthRules:
         },
         read_record,
         placement.pinned_mib * MIB,
-        placement.transfer_errors_per_min,
+        BurstRules(placement.burst_errors, placement.burst_window_s, placement.burst_quiet_s),
     )
 
 

@@ -43,6 +43,7 @@ from shotclock.settings import ServeSettings, Settings
 from shotclock.telemetry import web
 from shotclock.telemetry.canary_facts import CanaryFacts
 from shotclock.telemetry.events import EventLog
+from shotclock.telemetry.host_figures import HostFigures
 from shotclock.telemetry.logs import ShedSummary
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.telemetry.recent import RecentWindow
@@ -95,7 +96,6 @@ class Service:
 
     on_trouble: called from another thread with each problem that needs attention while calls are answered.
     manager: what started the process and waits for its reports.
-    root: of the file system whose devices are read.
     """
 
     def __init__(
@@ -103,10 +103,9 @@ class Service:
         settings: Settings,
         on_trouble: Callable[[str], None] = no_report,
         manager: ServiceManager = NO_MANAGER,
-        root: Path = Path("/"),
     ) -> None:
-        self._root = root
-        self._health = HostHealth(settings, root)
+        self._root = Path(settings.placement.root)
+        self._health = HostHealth(settings, self._root)
         self._settings = settings
         self._manager = manager
         self._host = WallHost(workers_policy(settings))
@@ -231,9 +230,12 @@ class Service:
             self._health.observe(view)
 
         self._stops.append(start_sampler(settings, self._metrics.registry, observe, self._root))
+        self._metrics.registry.register(HostFigures(self._health.families))
         self._metrics.registry.register(CanaryFacts(flags.canary))
         http_host, http_port = split_address(serve.metrics)
-        application = web.application(self._metrics.registry, overview.read, overview.read_reasons)
+        application = web.application(
+            self._metrics.registry, overview.read, overview.read_reasons, self._health.degradations
+        )
         listening_http = http_server.listen(http_host, http_port, "serve.metrics")
         connections = Connections(_http_limits(serve), self._count_closed)
         page = host.run(http_server.serve(application, listening_http, connections, self._trouble))

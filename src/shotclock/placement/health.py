@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,9 +11,7 @@ from typing import Literal
 from shotclock.domain.plural import count
 from shotclock.placement.accelerators.record import ECC_OFF
 from shotclock.placement.components import Record, find_changes, needs_acknowledgement
-from shotclock.placement.fabrics.cxl import CxlMemory
-from shotclock.placement.fabrics.rdma import RdmaDevice
-from shotclock.placement.figures.totals import Totals
+from shotclock.placement.error_bursts import BurstRules, BurstWatch
 from shotclock.placement.topology import Host, HostView
 from shotclock.placement.tree import Tree
 from shotclock.placement.values import Absent, Integer
@@ -28,7 +25,6 @@ FIXES: dict[Cause, str] = {
     "change": "check them, then run `shotclock topology acknowledge`",
     "transfer_errors": "check the slot, the cable or the link",
 }
-WINDOW_S = 60.0
 LIMITS = "proc/self/limits"
 _LOCKED = re.compile(r"^Max locked memory\s+(\S+)", re.MULTILINE)
 
@@ -52,27 +48,27 @@ class HealthRules:
     actions: by cause
     read_record: the acknowledged versions; None where none were, so that no change is known
     pinned_bytes: that transfers pin
-    errors_per_min: more transfer errors of one device than this are rising
+    bursts: what a burst of transfer errors is
     """
 
     actions: Mapping[Cause, Action]
     read_record: Callable[[], Record | None]
     pinned_bytes: int
-    errors_per_min: float
+    bursts: BurstRules
 
 
 class HealthJudge:
     """`judge` each reading, in one thread: errors are counted from one reading to the next.
 
     clock: seconds.
+    bursts: of transfer errors, as judged last.
     """
 
     def __init__(self, tree: Tree, rules: HealthRules, clock: Callable[[], float] = time.monotonic) -> None:
         self._tree = tree
         self._rules = rules
         self._clock = clock
-        self._totals = Totals()
-        self._history: dict[str, deque[tuple[float, float]]] = {}
+        self.bursts = BurstWatch(rules.bursts)
 
     def judge(self, view: HostView) -> tuple[Finding, ...]:
         """What is wrong at present."""
@@ -80,7 +76,7 @@ class HealthJudge:
             "ecc_off": [each for each in view.problems if each.endswith(ECC_OFF)],
             "unpinned": list(self._find_unpinned(view.host)),
             "change": list(self._find_changes(view.host)),
-            "transfer_errors": list(self._find_rising(view.host)),
+            "transfer_errors": self.bursts.observe(view.host, self._clock()),
         }
         actions = self._rules.actions
         return tuple(Finding(cause, text, actions[cause]) for cause in texts for text in texts[cause])
@@ -100,26 +96,6 @@ class HealthJudge:
             listed = ", ".join(map(str, changes[:3])) + (", …" if len(changes) > 3 else "")
             yield f"{count(len(changes), 'version')} not acknowledged: {listed}"
 
-    def _find_rising(self, host: Host) -> Iterator[str]:
-        """Devices that counted more errors in the last minute than the limit."""
-        now = self._clock()
-        for path, total in self._count_errors(host).items():
-            history = self._history.setdefault(path, deque())
-            history.append((now, total))
-            while history[0][0] < now - WINDOW_S:
-                history.popleft()
-            errors = round(total - history[0][1])
-            if errors > self._rules.errors_per_min:
-                yield f"{path}: {count(errors, 'transfer error')} in the last {WINDOW_S:g} s"
-
-    def _count_errors(self, host: Host) -> dict[str, float]:
-        """Of each path so far, across a driver's reload; a path whose counters are not known has none."""
-        sums: dict[str, float] = {}
-        for path, counter, raw in _list_counters(host):
-            if not isinstance(raw, Absent):
-                sums[path] = sums.get(path, 0.0) + self._totals.advance(path, (counter,), raw)
-        return sums
-
 
 def read_lock_limit(tree: Tree) -> Integer:
     """Bytes that this process may lock in memory; absent where there is no limit."""
@@ -135,17 +111,3 @@ def read_lock_limit(tree: Tree) -> Integer:
 def list_other_problems(view: HostView) -> tuple[str, ...]:
     """The reading's problems that no action of the settings decides on."""
     return tuple(each for each in view.problems if not each.endswith(ECC_OFF))
-
-
-def _list_counters(host: Host) -> Iterator[tuple[str, str, Integer]]:
-    for device in host.devices:
-        yield f"PCIe of {device.address}", "replays", device.pcie_replays
-    for each in host.fabric("rdma").devices:
-        if isinstance(each, RdmaDevice):
-            for port in each.ports:
-                for name, errors in port.errors.items():
-                    yield f"RDMA {each.name} port {port.number}", name, errors
-    for each in host.fabric("cxl").devices:
-        if isinstance(each, CxlMemory):
-            for severity in ("correctable", "nonfatal", "fatal"):
-                yield f"CXL {each.id}", severity, getattr(each, severity)

@@ -23,14 +23,18 @@ class PlacementSettings(Branch):
         refuse: `serve` and `bench` do not start, and a service that runs is not ready.
     on_ecc_off: the same while ECC of HBM is off.
     on_unpinned: the same while buffers of `pinned_mib` cannot be locked in memory, with accelerators or RDMA.
-    on_transfer_errors: the same while PCIe, RDMA or CXL errors of a device are rising.
-    transfer_errors_per_min: more than this in a minute are rising.
+    on_transfer_errors: the same after a burst of errors of HBM, PCIe, CXL or RDMA, until it is quiet again.
     pinned_mib: buffers that transfers pin, MiB.
     endpoint: HOST:PORT or URL of the QPU's endpoint, to which round trips are measured; "" measures none.
     endpoint_fabrics: identities of the fabric domains that reach the QPU without the network.
     fabrics: identities of the fabric domains of this host, beside those that its drivers tell.
     rack: the site's label of this host's rack; "" reads UALink's physical pod, else the block of Slurm.
     probe_every_s: how often a round trip is measured, seconds.
+    root: where this host's sys and proc are: a mount of them in a container.
+    burst_errors: as many errors of one counter (PCIe, CXL, RDMA) within the window degrade its path; one is
+        enough of those that lost data.
+    burst_window_s: that window, seconds.
+    burst_quiet_s: how long a path stays degraded after its last burst, seconds.
     """
 
     metrics: tuple[Literal["gpu", "fabric", "components"], ...] = ()
@@ -40,13 +44,16 @@ class PlacementSettings(Branch):
     on_ecc_off: Action = "degrade"
     on_unpinned: Action = "warn"
     on_transfer_errors: Action = "degrade"
-    transfer_errors_per_min: float = Field(default=60.0, ge=0)
     pinned_mib: int = Field(default=64, ge=0, le=1_048_576)
     endpoint: str = ""
     endpoint_fabrics: tuple[str, ...] = ()
     fabrics: tuple[str, ...] = ()
     rack: str = ""
     probe_every_s: float = Field(default=1.0, ge=0.05, le=60.0)
+    root: str = "/"
+    burst_errors: int = Field(default=100, ge=1)
+    burst_window_s: float = Field(default=60.0, ge=1.0, le=3600.0)
+    burst_quiet_s: float = Field(default=300.0, ge=1.0, le=86_400.0)
 
     @property
     def acknowledged_file(self) -> str:

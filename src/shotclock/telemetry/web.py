@@ -37,9 +37,10 @@ def application(
     registry: CollectorRegistry,
     overview: Callable[[], Overview],
     reasons: Callable[[], tuple[str, ...]],
+    degraded: Callable[[], tuple[str, ...]] = tuple,
 ) -> Starlette:
     """`/livez` answers while the event loop runs. `/readyz` is 503 while there are reasons why the service is
-    not ready; the body is a reason a line.
+    not ready; the body is a reason a line. What is degraded follows the `ok` of a service that is ready.
 
     `/status` is a page for browsers and JSON for other clients; `/` leads there.
     """
@@ -50,8 +51,9 @@ def application(
         return PlainTextResponse("ok\n")
 
     async def readyz(_: Request) -> Response:
-        lines = "".join(f"{reason}\n" for reason in reasons())
-        return PlainTextResponse(lines or "ok\n", status_code=503 if lines else 200)
+        not_ready = reasons()
+        lines = not_ready or ("ok", *degraded())
+        return PlainTextResponse("".join(f"{line}\n" for line in lines), 503 if not_ready else 200)
 
     async def metrics(request: Request) -> Response:
         # formatting takes milliseconds of the interpreter, which calls would otherwise wait for
