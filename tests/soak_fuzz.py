@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import platform
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -38,17 +39,20 @@ PAGE = """# Fuzzing of everything that reads bytes from elsewhere
 Written by `make soak-fuzz` (libFuzzer by atheris {atheris}, Python {python}), summed over its runs; the last
 one began with {start}. An input may take {input_s} s and the process {memory:,} MiB; more is a finding, and
 so is anything but a result or one line of error. Time is that of the target's processes by the clock on the
-wall, imports included. A run shares its time so that the targets with the least so far catch up.
+wall, imports included, and what they had of a processor, as far as it was counted. A run shares its time so
+that the targets with the least so far catch up.
 
-| target | executions | a second | time, s | corpus | findings |
-|---|---|---|---|---|---|
+| target | executions | a second | time, s | processor, s | corpus | findings |
+|---|---|---|---|---|---|---|
 {rows}
 
 {total:,} executions in {hours:.1f} hours; {findings}. Without `{largest}`, which has the most, {others:,}.
 What earlier runs found is mended, and has a test in `tests/faults/test_fuzz_findings.py`.
 {notes}"""
-NOTES = "## Notes"
-ROW = re.compile(r"^\| ([a-z-]+) \| ([\d,]+) \| [\d,]+ \| ([\d,]+) \| ([\d,]+) \| (.+) \|$", re.MULTILINE)
+NOTES, UNKNOWN = "## Notes", "–"
+ROW = re.compile(
+    r"^\| ([a-z-]+) \| ([\d,]+) \| [\d,]+" + 3 * r" \| ([\d,–]+)" + r" \| (.+) \|$", re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +60,32 @@ class Fuzzed:
     """What became of one target.
 
     executions: inputs that were run.
-    seconds: its processes' time, imports included.
+    seconds: its processes' time by the clock on the wall, imports included.
+    processor_s: what they had of a processor, as far as it was counted; 0 if it never was.
     corpus: inputs that are kept for the next run.
     findings: names of the files with inputs that broke a promise.
     """
 
     executions: int = 0
     seconds: float = 0.0
+    processor_s: float = 0.0
     corpus: int = 0
     findings: tuple[str, ...] = ()
 
     def follow(self, earlier: Fuzzed) -> Fuzzed:
         """With the executions and the time of the earlier runs."""
         return replace(
-            self, executions=earlier.executions + self.executions, seconds=earlier.seconds + self.seconds
+            self,
+            executions=earlier.executions + self.executions,
+            seconds=earlier.seconds + self.seconds,
+            processor_s=earlier.processor_s + self.processor_s,
         )
 
     def row(self, name: str) -> str:
         """Of the table."""
-        facts = (
-            f"{self.executions:,}",
-            f"{self.executions / max(1.0, self.seconds):,.0f}",
-            f"{self.seconds:,.0f}",
-        )
+        rate = self.executions / max(1.0, self.seconds)
+        used = f"{self.processor_s:,.0f}" if self.processor_s else UNKNOWN
+        facts = (f"{self.executions:,}", f"{rate:,.0f}", f"{self.seconds:,.0f}", used)
         return f"| {name} | {' | '.join(facts)} | {self.corpus:,} | {', '.join(self.findings) or 'none'} |"
 
 
@@ -132,16 +139,17 @@ def read_page(page: Path | None) -> tuple[dict[str, Fuzzed], str]:
         name: Fuzzed(
             _number(executions),
             _number(seconds),
+            _number(processor_s),
             _number(corpus),
             () if findings == "none" else tuple(findings.split(", ")),
         )
-        for name, executions, seconds, corpus, findings in ROW.findall(text)
+        for name, executions, seconds, processor_s, corpus, findings in ROW.findall(text)
     }
     return results, text.partition(NOTES)[2].strip()
 
 
 def _number(text: str) -> int:
-    return int(text.replace(",", ""))
+    return 0 if text == UNKNOWN else int(text.replace(",", ""))
 
 
 def draw_page(results: Mapping[str, Fuzzed], start: str, notes: str) -> str:
@@ -181,7 +189,7 @@ def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
     }
     words = [f"-{option}={value}" for option, value in options.items()]
     command = [sys.executable, "-m", "fuzz.long_target", name, *words, str(folder.absolute())]
-    began = time.monotonic()
+    began, used_s = time.monotonic(), _processor_s()
     ended = subprocess.run(
         command, cwd=TESTS, stderr=subprocess.PIPE, text=True, errors="replace", check=False
     )
@@ -191,7 +199,14 @@ def run_target(name: str, folder: Path, seconds: int) -> Fuzzed:
     if executed is None and not findings:
         sys.exit(f"soak-fuzz: {name} did not run: {ended.stderr[-2000:]}")
     inputs = sum(1 for _ in folder.iterdir()) - len(findings)
-    return Fuzzed(int(executed[1]) if executed else 0, duration_s, inputs, findings)
+    executions = int(executed[1]) if executed else 0
+    return Fuzzed(executions, duration_s, _processor_s() - used_s, inputs, findings)
+
+
+def _processor_s() -> float:
+    """Of the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def longest(name: str) -> int:
