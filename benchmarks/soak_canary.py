@@ -1,8 +1,8 @@
 """The error of canaries' sequential tests: 10,000 simulated A/A canaries and planted regressions.
 
-Every canary is read after each 100 calls of an arm, up to 20,000; ten minutes on one core. Before that, ten
-canaries a case go the way of a service's calls: the flag file decides on which side each is, its end is
-recorded, and the canary's control ends it; that takes two to three minutes of processor time.
+Every canary is read after each 100 calls of an arm, up to 20,000. Before that, ten canaries a case go the way
+of a service's calls: the flag file decides on which side each is, its end is recorded, and the canary's
+control ends it. Two minutes of processor time in all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -45,8 +46,8 @@ CASES = {
 SLOW_MS, BUDGET_MS = 100.0, 200.0
 RUNS = [FlagRequest.of(f"run{number}/", "qat_flip", "trainer") for number in range(1000)]
 """Each is wholly on one side."""
-GROWTH = 1.02
-"""Of all calls between two looks, so that a side has grown by the 1 % from which the control judges again."""
+GROWTH = 1.05
+"""Of all calls between two looks: more than the 1 % of a side from which the control judges again."""
 
 PROVENANCE = Provenance("scripted", emulated=True, base_version=0)
 ANSWER = Answer(np.zeros(4, np.uint8), 0.0, Winner.INCUMBENT, "incumbent")
@@ -107,20 +108,33 @@ class Driven:
     """How canaries ended that went the way of a service's calls.
 
     rolled_back, promoted: of them.
+    median_calls, most_calls: calls of the canary's side at its end, rolled back or promoted; 0 without one.
     looks: at all of them.
     disagreements: looks after which phase or share were not those of the verdict on the same calls.
     """
 
     rolled_back: int
     promoted: int
+    median_calls: float
+    most_calls: int
+    looks: int
+    disagreements: int
+
+
+@dataclass(frozen=True, slots=True)
+class DrivenCanary:
+    """One of them: its phase, the calls of its side, the looks at it, and the disagreements among these."""
+
+    phase: CanaryPhase
+    calls: int
     looks: int
     disagreements: int
 
 
 async def drive_canary(
     folder: Path, seed: int, *, canary_miss: float = 0.02, canary_slow: float = 0.05
-) -> tuple[CanaryPhase, int, int]:
-    """The phase of a canary of half the calls, its looks, and the disagreements among them."""
+) -> DrivenCanary:
+    """A canary of half the calls."""
     path, rng, clock = folder / "flags.json", random.Random(seed), LoopClock()
     path.write_text(make_file(quantum_share=make_share(0)))
     flags = FlagFile(path, Silent(), print, clock, NO_PROFILES)
@@ -144,19 +158,22 @@ async def drive_canary(
         disagreements += (phase, rollout.report().settings["quantum_share"]) != expected
         if phase is not CanaryPhase.RUNNING:
             break
-    return rollout.canary().phase, looks, disagreements
+    return DrivenCanary(rollout.canary().phase, canary.calls, looks, disagreements)
 
 
 def drive(count: int, **rates: float) -> Driven:
     """Canaries of these rates, one after another."""
     with TemporaryDirectory() as folder:
         ended = [run_virtual(drive_canary(Path(folder), seed, **rates)) for seed in range(count)]
-    phases = [phase for phase, _, _ in ended]
+    phases = [canary.phase for canary in ended]
+    calls = [canary.calls for canary in ended if canary.phase is not CanaryPhase.RUNNING]
     return Driven(
         phases.count(CanaryPhase.ROLLED_BACK),
         phases.count(CanaryPhase.PROMOTED),
-        sum(looks for _, looks, _ in ended),
-        sum(disagreements for _, _, disagreements in ended),
+        median(calls) if calls else 0,
+        max(calls, default=0),
+        sum(canary.looks for canary in ended),
+        sum(canary.disagreements for canary in ended),
     )
 
 
@@ -193,7 +210,9 @@ def main() -> None:
             )
             print(
                 f"  of {driven_count} through the control {control.rolled_back} rolled back, "
-                f"{control.promoted} promoted; {control.disagreements} of {control.looks} looks disagree"
+                f"{control.promoted} promoted, after {control.median_calls:,.0f} calls of the canary "
+                f"(median, at most {control.most_calls:,}); "
+                f"{control.disagreements} of {control.looks} looks disagree"
             )
     sys.exit(any(control.disagreements for control in driven.values()))
 

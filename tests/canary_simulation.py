@@ -49,7 +49,9 @@ def simulate_canaries(
         hits = hits + rng.binomial(look_every, np.broadcast_to(rates, hits.shape))
         if n < plan.minimum:
             continue
-        low, high = find_bounds(hits, np.full(hits.shape, float(n)), plan.alpha / len(MEASURES) / 2)
+        counts, place = np.unique(hits, return_inverse=True)  # few, of many canaries
+        bounds = find_bounds(counts, np.full(counts.shape, float(n)), plan.alpha / len(MEASURES) / 2)
+        low, high = (bound[place].reshape(hits.shape) for bound in bounds)
         is_worse = (low[:, 0] > high[:, 1]).any(axis=0)
         is_fine = np.all([high[k, 0] - low[k, 1] <= margins[k] for k in range(2)], axis=0)
         is_open = (rolled_back_at == 0) & ~promoted
