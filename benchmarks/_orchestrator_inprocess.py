@@ -15,6 +15,7 @@ import torch
 from _orchestrator_series import BLOCKS, Rate, Series
 from _orchestrator_system import System, in_flight, instances
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import CircuitOutcome, Decision, Outcome
 from shotclock.domain.ports import Caller, Dispatcher
 from shotclock.domain.subproblem import Subproblem
@@ -81,6 +82,10 @@ class Noting:
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
         return await self._inner.execute(spec)
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """See `Dispatcher.execute_batch`."""
+        await self._inner.execute_batch(batch, deliver)
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""

@@ -17,6 +17,7 @@ from harness import random_subproblem
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.canary import CanaryRequest
 from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.flags import FlagChange
 from shotclock.domain.outcome import (
     Answer,
@@ -81,6 +82,7 @@ class ScriptedDispatcher:
     executes: Callable[[CircuitSpec], Awaitable[CircuitOutcome]] = execute
     subproblems: deque[Subproblem] = field(default_factory=lambda: deque(maxlen=64))
     circuits: list[CircuitSpec] = field(default_factory=list)
+    batches: list[CircuitBatch] = field(default_factory=list)
     decisions: list[tuple[str, Decision]] = field(default_factory=list)
     solved: int = 0
     began: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -99,6 +101,12 @@ class ScriptedDispatcher:
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         self.circuits.append(spec)
         return await self.executes(spec)
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        self.batches.append(batch)
+        shots = [circuit.shots for circuit in batch.circuits for _ in circuit.points]
+        for index, number in enumerate(shots):
+            deliver(index, await execute(CircuitSpec("OPENQASM 3.0;", number)))
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""

@@ -16,6 +16,7 @@ from shotclock import cli
 from shotclock.app import quantum_path
 from shotclock.circuits.decoding import decode
 from shotclock.domain.circuit import DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.circuit_batch import CircuitPoints
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import Answer
 from shotclock.domain.subproblem import Subproblem
@@ -44,6 +45,9 @@ class WarmSynthesizer:
         return DeviceCircuit(template, QaoaParameters.idle(n))
 
     async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
+        raise CircuitError("source", "is not taken here")
+
+    async def bind_points(self, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...]:
         raise CircuitError("source", "is not taken here")
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:

@@ -12,6 +12,7 @@ from harness import Inline, LoopClock, random_subproblem, run_virtual
 from shotclock.circuits.decoding import decode
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples, Template
+from shotclock.domain.circuit_batch import CircuitPoints
 from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import Answer, Outcome
@@ -62,6 +63,9 @@ class NullSynthesizer:
         if source == "nonsense":
             raise CircuitError("source", "is no OpenQASM 3")
         return DeviceCircuit(Template("own", "scripted", (0, 1), b"", 6e-6, 0, 0), Bound(b"", 2, 2))
+
+    async def bind_points(self, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...]:
+        return tuple([await self.bind_circuit(circuit.source, {}) for _ in circuit.points])
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         return decode(subproblem, samples)

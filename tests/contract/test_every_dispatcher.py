@@ -20,9 +20,11 @@ from harness import LoopClock, run_virtual
 from mtls_loopback import POLICY
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import (
+    CircuitOutcome,
     DeadlinePassed,
     Decision,
     Degraded,
@@ -313,3 +315,48 @@ def test_what_predictably_cannot_finish_is_refused_on_arrival(reach: Way, tmp_pa
         return System(ScriptedProvider(LoopClock(), afterwards=QUICK, predicted_s=3.0), protected=True)
 
     reach(slow, work, tmp_path)
+
+
+def test_a_batch_has_an_outcome_at_every_point_in_its_place(reach: Way, tmp_path: Path) -> None:
+    points = np.arange(6.0).reshape(3, 2)
+    circuits = (
+        CircuitPoints("OPENQASM 3.0;", 64, ("a", "b"), points),
+        CircuitPoints("OPENQASM 3.0; // no parameters", 32, (), np.zeros((1, 0))),
+    )
+
+    async def work(subject: Subject) -> None:
+        outcomes: dict[int, CircuitOutcome] = {}
+        batch = CircuitBatch(circuits, "b1", PATIENT_MS * NS_PER_MS)
+        await subject.dispatcher.execute_batch(batch, outcomes.__setitem__)
+        assert sorted(outcomes) == [0, 1, 2, 3]
+        assert [outcomes[index].provenance.shots for index in range(4)] == [64, 64, 64, 32]
+        assert all(isinstance(outcome, Executed) for outcome in outcomes.values())
+        assert len(subject.behind.provider.jobs) == 2
+
+    reach(lambda: System(ScriptedProvider(LoopClock(), afterwards=QUICK)), work, tmp_path)
+
+
+def test_a_batch_that_is_given_up_ends_its_jobs(reach: Way, tmp_path: Path) -> None:
+    circuits = (CircuitPoints("OPENQASM 3.0;", 64, (), np.zeros((1, 0))),)
+
+    async def work(subject: Subject) -> None:
+        batch = CircuitBatch(circuits, "b1", PATIENT_MS * NS_PER_MS)
+        call = asyncio.create_task(subject.dispatcher.execute_batch(batch, lambda index, outcome: None))
+        await subject.wait_until(lambda: subject.behind.provider.collects == 1)
+        call.cancel()
+        await asyncio.wait((call,))
+        await subject.wait_until(lambda: subject.behind.provider.cancels == 1)
+
+    reach(lambda: System(ScriptedProvider(LoopClock(), [Never()])), work, tmp_path)
+
+
+def test_a_circuit_of_a_batch_that_cannot_run_is_named(reach: Way, tmp_path: Path) -> None:
+    good, bad = (CircuitPoints(source, 64, (), np.zeros((1, 0))) for source in ("OPENQASM 3.0;", "nonsense"))
+
+    async def work(subject: Subject) -> None:
+        batch = CircuitBatch((good, bad), "b1", PATIENT_MS * NS_PER_MS)
+        with pytest.raises(CircuitError, match=r"batch\[1\]\.source"):
+            await subject.dispatcher.execute_batch(batch, lambda index, outcome: None)
+        assert not subject.behind.provider.jobs
+
+    reach(lambda: System(ScriptedProvider(LoopClock(), afterwards=QUICK)), work, tmp_path)

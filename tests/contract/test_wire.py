@@ -241,6 +241,8 @@ def test_every_call_has_a_deadline(site: Site) -> None:
                 assert "no deadline" in details
             watching = channel.unary_stream(methods.WATCH)(b"")
             assert await watching.code() is grpc.StatusCode.INVALID_ARGUMENT
+            batch = channel.unary_stream(methods.SUBMIT_CIRCUITS)(b"")
+            assert await batch.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert system.operations.drains == []
 
     run_loopback(site, work)

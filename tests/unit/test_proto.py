@@ -26,6 +26,9 @@ PINNED = {
     "fresh resend message_crc32c",
     "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c report resend "
     "message_crc32c",
+    "CircuitPoints": "openqasm3 qpy shots names points values crc32c",
+    "CircuitBatch": "request_id circuits budget_ns priority report message_crc32c",
+    "PointOutcome": "index outcome message_crc32c",
     "ClientReport": "client sequence late unreachable fallback fallback_in_time",
     "ParameterValue": "name value",
     "Answer": "bits energy winner solver",

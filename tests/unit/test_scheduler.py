@@ -10,6 +10,7 @@ import pytest
 from harness import LoopClock
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Outcome
 from shotclock.domain.ports import Dispatcher
@@ -35,6 +36,9 @@ class SlowDispatcher:
         return await self._inner.solve(subproblem)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
+        raise NotImplementedError
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         raise NotImplementedError
 
     async def record_decision(

@@ -6,8 +6,14 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
-from shotclock.domain.ports import Caller, Clock, Dispatcher
-from shotclock.runtime.loop_thread import LoopThread, SystemClock, ThreadCaller, cancel_all
+from shotclock.domain.ports import Caller, CircuitCaller, Clock, Dispatcher
+from shotclock.runtime.loop_thread import (
+    LoopThread,
+    SystemClock,
+    ThreadCaller,
+    ThreadCircuitCaller,
+    cancel_all,
+)
 from shotclock.runtime.offload import (
     DEFAULT_POLICY,
     InlineOffload,
@@ -65,6 +71,10 @@ class WallHost:
     def caller(self, dispatcher: Dispatcher) -> Caller:
         """See `Host.caller`."""
         return ThreadCaller(dispatcher, self._thread)
+
+    def circuit_caller(self, dispatcher: Dispatcher) -> CircuitCaller:
+        """The dispatcher's circuits for synchronous code."""
+        return ThreadCircuitCaller(dispatcher, self._thread)
 
     def close(self) -> None:
         """See `Host.close`."""

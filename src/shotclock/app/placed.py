@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.errors import SettingsError, ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import Cause, CircuitOutcome, Decision, Degraded, Failed, Outcome, ProviderFault
@@ -176,6 +177,16 @@ class PlacedDispatcher:
         outcome = await self._hosts[host].dispatcher.execute(spec)
         self._note(host, outcome)
         return outcome
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """See `Dispatcher.execute_batch`; all of a batch goes to one host."""
+        host = self._choose(batch.request_id)
+
+        def note(index: int, outcome: CircuitOutcome) -> None:
+            self._note(host, outcome)
+            deliver(index, outcome)
+
+        await self._hosts[host].dispatcher.execute_batch(batch, note)
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""

@@ -148,7 +148,7 @@ def bind_logical(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's logical circuit with its angles bound, for a simulator."""
     angles = circuit.parameters
     if isinstance(angles, Bound):
-        return load_circuit(angles.qpy)
+        return angles.assign(_load_circuit(angles.qpy)) if angles.names else load_circuit(angles.qpy)
     logical = logical_circuit(angles.n, angles.layers)
     return logical.assign_parameters(parameter_values(logical, angles))
 
@@ -157,7 +157,7 @@ def bind_isa(circuit: DeviceCircuit) -> QuantumCircuit:
     """The call's circuit in the device's instructions with its angles bound."""
     isa = _load_circuit(circuit.template.qpy)
     if isinstance(circuit.parameters, Bound):
-        return isa.copy()
+        return circuit.parameters.assign(isa) if circuit.parameters.names else isa.copy()
     return isa.assign_parameters(parameter_values(isa, circuit.parameters))
 
 

@@ -65,7 +65,9 @@ class TemplateStore:
         """The path of this identity's template, whether or not it exists."""
         return self._folder / f"{identity.key}.template"
 
-    def read(self, identity: TemplateIdentity, target: Target) -> Template | Disk:
+    def read(
+        self, identity: TemplateIdentity, target: Target, names: frozenset[str] = frozenset()
+    ) -> Template | Disk:
         """The template, or why it cannot be used; a refused file is renamed if possible.
 
         What the file says is computed again from its circuit and the target, see `template_check`.
@@ -80,7 +82,7 @@ class TemplateStore:
         except OSError:
             parsed = Disk.UNREADABLE
         if isinstance(parsed, Template) and (
-            why := template_check.find_fault(parsed, identity, target, MOST_BYTES)
+            why := template_check.find_fault(parsed, identity, target, MOST_BYTES, names)
         ):
             parsed = Disk.FACTS
         if isinstance(parsed, Disk):
@@ -170,7 +172,8 @@ def obtain(
     if folder is None:
         return _compile_template(request, identity, target, Disk.OFF)
     store = TemplateStore(folder)
-    stored = store.read(identity, target)
+    names = frozenset(request.names) if isinstance(request, Bound) else frozenset[str]()
+    stored = store.read(identity, target, names)
     if isinstance(stored, Template):
         return ObtainedTemplate(stored, identity.calibration, Disk.LOADED, 0.0)
     compiled = _compile_template(request, identity, target, stored)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from shotclock.circuits.cache import Disk, ObtainedTemplate, TemplateCache, Temp
 from shotclock.circuits.native import find_pairs
 from shotclock.circuits.placements import Placements
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples, Template
+from shotclock.domain.circuit_batch import CircuitPoints
 from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.circuit_source import source_check
 from shotclock.domain.errors import ShotclockError, TooManyErrorsError
@@ -128,6 +130,8 @@ class QaoaSynthesizer:
         self._recorder = recorder
         self._generation = self._new_generation(NOT_YET_KNOWN)
         self._recalibrating = asyncio.Lock()
+        self._readings: OrderedDict[tuple[str | bytes, tuple[str, ...]], Bound] = OrderedDict()
+        """User circuits as read and checked, with their parameters; of no calibration."""
 
     async def warm(self, n: int) -> None:
         """Compiles the templates for n variables and loads the code of `bind` and `decode`."""
@@ -186,6 +190,30 @@ class QaoaSynthesizer:
             worker.read, source, values, self._device, self._target_source
         )
         return DeviceCircuit(await self.template(bound), bound)
+
+    async def bind_points(self, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...]:
+        """See `Synthesizer.bind_points`; an equal circuit is neither read nor compiled again."""
+        unbound = await self._read_parametrised(circuit)
+        template = await self.template(unbound)
+        columns = [circuit.names.index(name) for name in unbound.names]
+        return tuple(
+            DeviceCircuit(template, replace(unbound, values=tuple(row)))
+            for row in circuit.points[:, columns].tolist()
+        )
+
+    async def _read_parametrised(self, circuit: CircuitPoints) -> Bound:
+        request = (circuit.source, circuit.names)
+        if (unbound := self._readings.get(request)) is not None:
+            self._readings.move_to_end(request)
+            return unbound
+        await source_check.check_in_turns(circuit.source, self._limits)
+        unbound = await self._circuit_offload.run(
+            worker.read_parametrised, circuit.source, circuit.names, self._device, self._target_source
+        )
+        self._readings[request] = unbound
+        while len(self._readings) > self._cache_size:
+            self._readings.popitem(last=False)
+        return unbound
 
     async def template(self, request: TemplateRequest) -> Template:
         """The requested template, from memory, from disk or compiled.

@@ -61,6 +61,22 @@ def read(
     CircuitError on a source that cannot be read and on a circuit that cannot be run, MachineError if the
     package that reads OpenQASM 3 is missing.
     """
+    circuit = _load(source, device, target)
+    with _translate():
+        return _reduce(_assign_values(circuit, values), target)
+
+
+def read_parametrised(
+    source: str | bytes | QuantumCircuit, names: tuple[str, ...], device: str, target: Target
+) -> Bound:
+    """As `read`, with these parameters kept; a delay must have its value."""
+    circuit = _load(source, device, target)
+    with _translate():
+        _check_names({parameter.name for parameter in circuit.parameters}, set(names))
+        return _reduce(circuit, target)
+
+
+def _load(source: str | bytes | QuantumCircuit, device: str, target: Target) -> QuantumCircuit:
     limit = target.num_qubits
     match source:
         case str():
@@ -71,14 +87,19 @@ def read(
             circuit = source
     if circuit.num_qubits > limit:
         raise CircuitError("qubits", f"{circuit.num_qubits} qubits, {device} has {limit}")
-    with _translate():
-        circuit = resolve_delays(_assign_values(circuit, values), target.dt)
-        _check(circuit)
-        _check_finite(circuit)
-        plain = _simplify(circuit)
-        _check_finite(plain)  # and in definitions
+    return circuit
+
+
+def _reduce(circuit: QuantumCircuit, target: Target) -> Bound:
+    """The circuit checked and reduced to plain gates, with the parameters that it still has."""
+    circuit = resolve_delays(circuit, target.dt)
+    _check(circuit)
+    _check_finite(circuit)
+    plain = _simplify(circuit)
+    _check_finite(plain)  # and in definitions
     active = {qubit for item in plain.data if item.operation.name not in PASSIVE for qubit in item.qubits}
-    return Bound(dump_circuit(plain), len(active), plain.num_clbits)
+    names = tuple(parameter.name for parameter in plain.parameters)
+    return Bound(dump_circuit(plain), len(active), plain.num_clbits, names)
 
 
 def identity(bound: Bound, device: str, target: Target) -> TemplateIdentity:
@@ -157,13 +178,17 @@ def _from_qpy(content: bytes) -> QuantumCircuit:
 
 def _assign_values(circuit: QuantumCircuit, values: Mapping[str, float]) -> QuantumCircuit:
     by_name = {parameter.name: parameter for parameter in circuit.parameters}
-    if unbound := sorted(by_name.keys() - values.keys()):
-        raise CircuitError("parameters", f"no value for {_list_names(unbound)}")
-    if unknown := sorted(values.keys() - by_name.keys()):
-        raise CircuitError("parameters", f"the circuit has no {_list_names(unknown)}")
+    _check_names(set(by_name), set(values))
     if odd := sorted(name for name, value in values.items() if not math.isfinite(value)):
         raise CircuitError("parameters", f"{odd[0]} is {values[odd[0]]}")
     return circuit.assign_parameters({parameter: values[name] for name, parameter in by_name.items()})
+
+
+def _check_names(parameters: set[str], names: set[str]) -> None:
+    if unbound := sorted(parameters - names):
+        raise CircuitError("parameters", f"no value for {_list_names(unbound)}")
+    if unknown := sorted(names - parameters):
+        raise CircuitError("parameters", f"the circuit has no {_list_names(unknown)}")
 
 
 def _list_names(names: list[str]) -> str:

@@ -58,6 +58,15 @@ def read(
     return user_circuits.read(source, values, device, target_source(device))
 
 
+def read_parametrised(
+    source: str | bytes, names: tuple[str, ...], device: str, target_source: Callable[[str], Target]
+) -> Bound:
+    """See `user_circuits.read_parametrised`."""
+    from shotclock.circuits import user_circuits  # noqa: PLC0415
+
+    return user_circuits.read_parametrised(source, names, device, target_source(device))
+
+
 def map_device(n: int, device: str, target_source: Callable[[str], Target]) -> DeviceMap | None:
     """See `native.map_device`; None where the device has fewer working qubits."""
     from shotclock.circuits import native  # noqa: PLC0415

@@ -57,17 +57,35 @@ class Bound:
     """A user circuit in which every parameter has its value.
 
     qpy: the circuit by its definition, for whoever simulates it; qubits: how many it touches; n: its
-    classical bits, the columns of its samples.
+    classical bits, the columns of its samples; names: the parameters that it still has; values: theirs, none
+    of what is compiled once for all points.
     """
 
     qpy: bytes
     qubits: int
     n: int
+    names: tuple[str, ...] = ()
+    values: tuple[float, ...] = ()
 
     @property
     def digest(self) -> str:
         """SHA-256 of the circuit, hexadecimal: equal circuits are one."""
         return hashlib.sha256(self.qpy).hexdigest()
+
+    def assign(self, circuit: QuantumCircuit) -> QuantumCircuit:
+        """The circuit, as defined or as compiled, with the values; compiling may have removed parameters.
+
+        Raises CircuitError where an expression has no finite value at them.
+        """
+        from qiskit.exceptions import QiskitError  # noqa: PLC0415 - whoever has a circuit has imported it
+
+        by_name = dict(zip(self.names, self.values, strict=True))
+        try:
+            return circuit.assign_parameters(
+                {parameter: by_name[parameter.name] for parameter in circuit.parameters}
+            )
+        except (QiskitError, ArithmeticError, ValueError) as error:
+            raise CircuitError("values", " ".join(str(error).split())) from error
 
 
 @dataclass(frozen=True, slots=True)

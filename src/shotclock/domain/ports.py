@@ -8,6 +8,7 @@ from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from shotclock.domain.canary import CanaryReport, CanaryRequest
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.flags import FlagChange, FlagDecision, FlagReport, FlagRequest
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
@@ -46,6 +47,13 @@ class Dispatcher(Protocol):
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """Runs a user circuit. Raises CircuitError if it cannot run on any device."""
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """Runs several circuits at several points each, compiled once a circuit and packed into few jobs.
+
+        deliver: called once for each point as answers arrive, on the event loop. Raises CircuitError, before
+        anything runs, if one of the circuits cannot run.
+        """
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
@@ -141,6 +149,29 @@ class Caller(Protocol):
 
     def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """Reports the decision on an answer to the dispatcher, without waiting."""
+
+
+class PendingBatch(Protocol):
+    """A batch of circuits in progress, seen from synchronous code."""
+
+    def done(self) -> bool:
+        """Whether `result` would return at once."""
+
+    def result(self) -> tuple[CircuitOutcome, ...]:
+        """Waits for the outcome of every point; the batch's own deadline bounds the wait.
+
+        Raises what `Dispatcher.execute_batch` raises, CancelledError (of concurrent.futures) after `cancel`.
+        """
+
+    def cancel(self) -> bool:
+        """Gives the batch up, with its jobs; False if it has ended."""
+
+
+class CircuitCaller(Protocol):
+    """A dispatcher of circuits for code without an event loop, or with one that must not be blocked."""
+
+    def submit(self, batch: CircuitBatch) -> PendingBatch:
+        """Starts the batch and returns at once."""
 
 
 class Solver(Protocol):
@@ -367,6 +398,9 @@ class Synthesizer(Protocol):
 
     async def bind_circuit(self, source: str | bytes, values: Mapping[str, float]) -> DeviceCircuit:
         """Compiles a user circuit. Raises CircuitError, which names what cannot be run."""
+
+    async def bind_points(self, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...]:
+        """The circuit at each of its points, compiled once. Raises CircuitError as `bind_circuit`."""
 
     def decode(self, subproblem: Subproblem, samples: Samples) -> Answer:
         """The best sample on the original objective. Raises ProviderError if the samples do not fit it."""

@@ -22,7 +22,7 @@ from shotclock.domain.circuit import (
     Simulation,
 )
 from shotclock.domain.circuit_bytes import load_circuit
-from shotclock.domain.errors import FaultKind, ProviderError
+from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
 from shotclock.emulator.noise import flip_bits
 from shotclock.emulator.statevector import execute
 
@@ -69,7 +69,13 @@ def execute_any(
 
 def execute_bound(bound: Bound, shots: int, flip_probability: float, seed: int) -> Samples:
     """Samples of one circuit; column i is classical bit i, and an unwritten bit is 0."""
-    return sample_circuit(_read(bound.qpy), shots, flip_probability, seed)
+    circuit = _read(bound.qpy)
+    if bound.names:
+        try:
+            circuit = bound.assign(circuit)
+        except CircuitError as error:
+            raise ProviderError(FaultKind.PERMANENT, str(error)) from error
+    return sample_circuit(circuit, shots, flip_probability, seed)
 
 
 @functools.lru_cache(maxsize=32)

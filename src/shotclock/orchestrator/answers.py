@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from shotclock.domain.circuit import Samples
+from shotclock.domain.circuit import DeviceCircuit, Samples
 from shotclock.domain.errors import ProviderError
 from shotclock.domain.outcome import (
     Answer,
@@ -136,6 +136,22 @@ class Answers:
     def answer_executed(self, sampled: Sampled, progress: CallProgress) -> Executed:
         """The outcome of a user circuit that ran."""
         return Executed(sampled.samples, self._provenance(progress, sampled.samples, sampled.at_ns))
+
+    def answer_points(
+        self, sampled: Sampled, circuits: tuple[DeviceCircuit, ...], progress: CallProgress
+    ) -> list[Executed]:
+        """The outcome of each circuit of a call that ran, with its share of the call's QPU time."""
+        return [
+            Executed(
+                samples,
+                replace(
+                    self._provenance(progress, samples, sampled.at_ns),
+                    qpu_s=progress.qpu_s / len(circuits),
+                    template_key=circuit.template.key,
+                ),
+            )
+            for circuit, samples in zip(circuits, sampled.of_circuits, strict=True)
+        ]
 
     def answer_unexecuted(self, cause: Cause, progress: CallProgress) -> Shed | Late | Failed:
         """The outcome of a user circuit that did not run; it has no classical answer."""

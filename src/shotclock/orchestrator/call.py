@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from shotclock.domain.budget import Deadline
-from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
 from shotclock.domain.flags import ANY_SHOTS
 from shotclock.domain.outcome import PreEvaluation, ProviderFault, Rejection
 from shotclock.domain.stages import Stage, StageTiming
@@ -60,21 +60,38 @@ class CallProgress:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class UserCircuit:
-    """A user circuit, compiled, and the number of shots to run."""
+@dataclass(frozen=True, slots=True, eq=False)
+class UserCircuits:
+    """User circuits, compiled, that run in one job.
 
-    circuit: DeviceCircuit
+    circuits: one, or those of a batch at their points.
+    shots: of each circuit.
+    request_id: the caller's name for the request.
+    shares: whether other callers' circuits may be in the job; those of a batch may.
+    """
+
+    circuits: tuple[DeviceCircuit, ...]
     shots: int
     request_id: str
+    shares: bool = False
+
+    @property
+    def pubs(self) -> tuple[Pub, ...]:
+        """Each circuit in its own PUB: the general pass manager chose their qubits, which may overlap."""
+        return tuple(Pub((circuit,)) for circuit in self.circuits)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampled:
-    """Samples of the requested number and width; at_ns: when they arrived."""
+    """Samples of the requested number and width, of each circuit of the call; at_ns: when they arrived."""
 
-    samples: Samples
+    of_circuits: tuple[Samples, ...]
     at_ns: int
+
+    @property
+    def samples(self) -> Samples:
+        """Of the only circuit."""
+        return self.of_circuits[0]
 
 
 Ended = Sampled | ProviderFault | Rejection
@@ -84,7 +101,7 @@ Ended = Sampled | ProviderFault | Rejection
 class Call:
     """An admitted call.
 
-    work: the subproblem or user circuit.
+    work: the subproblem or user circuits.
     deadline: when its outcome is due.
     queued_ns: when it was queued.
     ended: resolved by the lanes or the pipeline; cancelled when the caller no longer waits.
@@ -93,7 +110,7 @@ class Call:
     most_shots: the most that flags allow it.
     """
 
-    work: Subproblem | UserCircuit
+    work: Subproblem | UserCircuits
     deadline: Deadline
     queued_ns: int
     ended: asyncio.Future[Ended]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
     CircuitOutcome,
@@ -52,6 +53,15 @@ class ClassicalDispatcher:
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`: without a QPU, every circuit is refused."""
         del spec
+        return self._refuse_circuits()
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """See `Dispatcher.execute_batch`: every point is refused."""
+        outcome = self._refuse_circuits()
+        for index in range(batch.points):
+            deliver(index, outcome)
+
+    def _refuse_circuits(self) -> Shed:
         rejection = Rejection("lanes", 0, 1, "jobs requested without a QPU", 0.0)
         return Shed(rejection, Provenance(provider=self._solver.name, emulated=False, base_version=0))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
 from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.flags import SHOTS, USER_CIRCUIT, FlagDecision, FlagRequest, limit_of
@@ -35,8 +37,9 @@ from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.orchestrator.admission import admit, explain_displacement, overload
 from shotclock.orchestrator.answers import Answers, Fallback
-from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuit
+from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuits
 from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end, log_kept
+from shotclock.orchestrator.circuit_batches import BatchRun
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_planner import BatchPolicy
@@ -46,6 +49,8 @@ from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress, CompileTurns
 from shotclock.orchestrator.results import ResultCache
 from shotclock.orchestrator.worker_faults import reject_circuit
+
+B = TypeVar("B")
 
 REPLY_MARGIN_NS = 2_000_000
 """An answer is sent this long before the deadline, so that it arrives in time."""
@@ -235,7 +240,9 @@ class Orchestrator:
         return outcome
 
     @contextmanager
-    def _count_cancellation(self, work: Subproblem | CircuitSpec, arrived_ns: int) -> Iterator[None]:
+    def _count_cancellation(
+        self, work: Subproblem | CircuitSpec | CircuitBatch, arrived_ns: int
+    ) -> Iterator[None]:
         try:
             yield
         except asyncio.CancelledError:
@@ -288,12 +295,15 @@ class Orchestrator:
         deadline = Deadline.after(arrived, spec.budget_ns)
         refused = (
             self._keep_data(spec.request_id, USER_CIRCUIT, spec.caller)
-            or self._refuse_circuit(spec)
+            or self._refuse_circuit(spec.request_id, spec.caller, spec.shots)
             or self._refusal(spec.budget_ns, spec.priority, spec.caller)
         )
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
-        circuit = await self._compile(spec, deadline)
+        synthesizer = self._forecast.synthesizer
+        circuit = await self._compile(
+            lambda: synthesizer.bind_circuit(spec.content, spec.values_by_name()), deadline, spec
+        )
         if not isinstance(circuit, DeviceCircuit):
             return self._answers.answer_unexecuted(circuit, progress)
         progress.template_key = circuit.template.key
@@ -303,7 +313,7 @@ class Orchestrator:
         refused = self._refusal(deadline.remaining_ns(compiled), spec.priority, spec.caller)
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
-        work = UserCircuit(circuit, spec.shots, spec.request_id)
+        work = UserCircuits((circuit,), spec.shots, spec.request_id)
         call = self._call(work, deadline, progress, spec.caller)
         with self._track(call):
             ended = await self._run_call(call, spec.priority, spec.budget_ns)
@@ -311,16 +321,18 @@ class Orchestrator:
                 return self._answers.answer_executed(ended, progress)
             return self._answers.answer_unexecuted(ended, progress)
 
-    async def _compile(self, spec: CircuitSpec, deadline: Deadline) -> DeviceCircuit | Cause:
-        """A user circuit by its deadline, or the reason for its absence. Raises CircuitError."""
+    async def _compile(
+        self, bind: Callable[[], Awaitable[B]], deadline: Deadline, work: CircuitSpec | CircuitBatch
+    ) -> B | Cause:
+        """What is compiled, by the deadline, or the reason for its absence. Raises CircuitError."""
         try:
             async with (
                 asyncio.timeout(self._time_left_s(deadline)),
-                self._compiles.hold(spec.caller),
+                self._compiles.hold(work.caller),
             ):
-                return await self._forecast.synthesizer.bind_circuit(spec.content, spec.values_by_name())
+                return await bind()
         except TimeoutError:
-            return DeadlinePassed(spec.budget_ns)
+            return DeadlinePassed(work.budget_ns)
         except ProviderError as error:
             return ProviderFault(str(error))
         except WorkerError as error:
@@ -333,6 +345,47 @@ class Orchestrator:
         shots = self._forecast.policy.shots.lower(decision.most_shots).minimum
         return self._results.key(subproblem, shots, self._policy.seed_policy)
 
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """See `Dispatcher.execute_batch`; each call of the batch is counted, the batch once by the quota."""
+        arrived = self._clock.now_ns()
+        most_pubs = self._forecast.provider.limits.max_pubs
+        run = BatchRun(self, self._answers, self._clock, most_pubs, batch, deliver)
+        if refused := self._over_quota(batch.caller, batch.size):
+            run.end(0, batch.points, refused, CallProgress(), arrived)
+            return
+        with self._in_progress.hold(batch.caller, batch.size), self._count_cancellation(batch, arrived):
+            await run.run()
+
+    def refuse_circuit(self, request_id: str, caller: str, shots: int) -> Rejection | None:
+        """By the data policy and the flags, before anything is compiled."""
+        refused = self._keep_data(request_id, USER_CIRCUIT, caller)
+        return refused or self._refuse_circuit(request_id, caller, shots)
+
+    def refuse_call(self, budget_ns: int, priority: Priority, caller: str) -> Rejection | None:
+        """By the load and the provider's health."""
+        return self._refusal(budget_ns, priority, caller)
+
+    async def bind_points(
+        self, circuit: CircuitPoints, deadline: Deadline, batch: CircuitBatch
+    ) -> tuple[DeviceCircuit, ...] | Cause:
+        """The compiled circuit at its points by the deadline, or why it is missing. Raises CircuitError."""
+        synthesizer = self._forecast.synthesizer
+        return await self._compile(lambda: synthesizer.bind_points(circuit), deadline, batch)
+
+    async def run_circuits(
+        self, work: UserCircuits, deadline: Deadline, progress: CallProgress, batch: CircuitBatch
+    ) -> Ended | DeadlinePassed:
+        """Queues a call of a batch and waits for its end."""
+        call = self._call(work, deadline, progress, batch.caller)
+        with self._track(call):
+            return await self._run_call(call, batch.priority, batch.budget_ns)
+
+    def record_call(self, outcome: CircuitOutcome, began_ns: int, batch: CircuitBatch) -> None:
+        """Counts the end of a call of a batch."""
+        duration = self._clock.now_ns() - began_ns
+        self._recorder.record_outcome(outcome, duration, batch.budget_ns, batch.caller, batch.trace)
+        log_end(outcome, batch.request_id, batch.caller, duration)
+
     def _find_cached(
         self, subproblem: Subproblem, fallback: Answer | None, cache_key: str, span: Span | None
     ) -> Done | None:
@@ -341,7 +394,7 @@ class Orchestrator:
         self._recorder.record_lookup(samples is not None)
         if samples is None:
             return None
-        sampled = Sampled(samples, self._clock.now_ns())
+        sampled = Sampled((samples,), self._clock.now_ns())
         outcome = self._answers.race(subproblem, fallback, sampled, CallProgress(cached=True, span=span))
         return outcome if isinstance(outcome, Done) else None
 
@@ -385,15 +438,15 @@ class Orchestrator:
         log_kept(request_id, caller, kernel, destination, rule)
         return Rejection(DATA_POLICY, 0, 1, f"calls allowed to leave for {destination} by {rule}", 0.0)
 
-    def _refuse_circuit(self, spec: CircuitSpec) -> Rejection | None:
+    def _refuse_circuit(self, request_id: str, caller: str, shots: int) -> Rejection | None:
         """By the flags, before anything is compiled; a user circuit runs with its shots or not at all."""
-        request = FlagRequest.of(spec.request_id, USER_CIRCUIT, spec.caller)
+        request = FlagRequest.of(request_id, USER_CIRCUIT, caller)
         decision = self._flags.decide(request)
         if decision.kept_by:
             return _refuse_by_flag(decision)
-        if spec.shots <= decision.most_shots:
+        if shots <= decision.most_shots:
             return None
-        return Rejection(limit_of(SHOTS), decision.most_shots, spec.shots, "shots", 0.0)
+        return Rejection(limit_of(SHOTS), decision.most_shots, shots, "shots", 0.0)
 
     def _refuse_width(self, subproblem: Subproblem) -> Rejection | None:
         """Before anything is compiled for what the provider would refuse."""
@@ -416,7 +469,7 @@ class Orchestrator:
 
     def _call(
         self,
-        work: Subproblem | UserCircuit,
+        work: Subproblem | UserCircuits,
         deadline: Deadline,
         progress: CallProgress,
         caller: str,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.orchestrator.batching import PubPlan
-from shotclock.orchestrator.call import Call, UserCircuit
+from shotclock.orchestrator.call import Call, UserCircuits
 from shotclock.orchestrator.planning import Fit
 
 
@@ -15,7 +15,8 @@ from shotclock.orchestrator.planning import Fit
 class JobPlan:
     """A job to submit.
 
-    pubs: the calls of each PUB, each with its line; an empty line leaves the choice to the device.
+    pubs: the calls of each PUB, each with its line; an empty line leaves the choice to the device. A call
+        of user circuits has one here, and a PUB for each of its circuits in the job.
     fit: shots, rep_delay and predicted time.
     """
 
@@ -28,8 +29,8 @@ class JobPlan:
 
     @property
     def has_user_circuit(self) -> bool:
-        """Whether it is of a user circuit, which shares a job with nobody."""
-        return any(isinstance(call.work, UserCircuit) for call in self.calls())
+        """Whether it is of user circuits, which share no job with subproblems."""
+        return any(isinstance(call.work, UserCircuits) for call in self.calls())
 
     @property
     def is_wanted(self) -> bool:
@@ -39,7 +40,10 @@ class JobPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BoundJob:
-    """A job with its circuits bound: the calls of each PUB with their circuits."""
+    """A job with its circuits bound: the calls of each PUB with their circuits.
+
+    A call of several user circuits is in as many PUBs.
+    """
 
     bound: tuple[tuple[tuple[Call, DeviceCircuit], ...], ...]
 
@@ -55,5 +59,17 @@ class BoundJob:
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """The calls, in the order of the job's samples."""
+        """The calls, each once."""
+        return tuple(dict.fromkeys(self.call_of_circuits))
+
+    @property
+    def call_of_circuits(self) -> tuple[Call, ...]:
+        """The call of each circuit, in the order of the job's samples."""
         return tuple(call for pub in self.bound for call, _ in pub)
+
+    def split(self) -> tuple[BoundJob, ...]:
+        """A job for each call."""
+        return tuple(
+            BoundJob(tuple(pub for pub in self.bound if any(call is owner for call, _ in pub)))
+            for owner in self.calls
+        )

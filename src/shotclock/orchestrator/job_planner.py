@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shotclock.domain.budget import Deadline
+from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import Pub
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.batching import BatchLimits, Line, PackedJob, Placement, PubPlan, Waiting, pack
-from shotclock.orchestrator.call import Call, UserCircuit
+from shotclock.orchestrator.call import Call, UserCircuits
 from shotclock.orchestrator.forecast import RETURN_MARGIN_NS, Forecast
 from shotclock.orchestrator.job_plan import JobPlan
 from shotclock.orchestrator.planning import Fit, ShotLimits
@@ -64,9 +64,9 @@ class JobPlanner:
     def _choose_pubs(
         self, head: Call, waiting: list[Call], schedule: QpuSchedule
     ) -> tuple[PubPlan[Call], ...]:
-        if isinstance(head.work, UserCircuit):
-            # The general pass manager chose its qubits, which may overlap every line: it runs alone.
-            return self._alone(head, ANY_LINE)
+        if isinstance(head.work, UserCircuits):
+            # The general pass manager chose their qubits, which may overlap every line.
+            return self._join_circuits(head, head.work, waiting, schedule)
         lines = self._forecast.synthesizer.lines(head.work.n)
         if len(lines) >= 2 and len(waiting) >= 2:
             # A job has one number of shots: a call that flags bound must not lower the others'.
@@ -77,6 +77,26 @@ class JobPlanner:
         # The packer leaves out a call that would be late behind others; alone it may still be on time.
         return self._alone(head, ANY_LINE)
 
+    def _join_circuits(
+        self, head: Call, work: UserCircuits, waiting: list[Call], schedule: QpuSchedule
+    ) -> tuple[PubPlan[Call], ...]:
+        """The head's circuits, and those of other batches of equal shots that make nobody late."""
+        calls, pubs, most = [head], work.pubs, self._forecast.provider.limits.max_pubs
+        for call in waiting if work.shares else ():
+            other = call.work
+            if call is head or not (isinstance(other, UserCircuits) and other.shares and call.is_wanted):
+                continue
+            if other.shots != work.shots or len(pubs) + len(other.pubs) > most:
+                continue
+            earliest_ns = min(each.deadline.at_ns for each in (*calls, call)) - RETURN_MARGIN_NS
+            free_at_ns = max(schedule.now_ns, schedule.busy_until_ns)
+            predicted_s = self._forecast.predict_s((*pubs, *other.pubs), work.shots)
+            if self._policy.fits_only and free_at_ns + predicted_s * NS_PER_S > earliest_ns:
+                continue
+            calls.append(call)
+            pubs = (*pubs, *other.pubs)
+        return tuple(self._alone(call, ANY_LINE)[0] for call in calls)
+
     def _alone(self, call: Call, line: Line) -> tuple[PubPlan[Call], ...]:
         return ((Placement(self._describe(call, 0), line),),)
 
@@ -85,7 +105,7 @@ class JobPlanner:
 
     def _describe(self, call: Call, arrival: int) -> Waiting[Call]:
         work, shots = call.work, self._shot_limits(call).minimum
-        n = work.n if isinstance(work, Subproblem) else work.circuit.qubits
+        n = work.n if isinstance(work, Subproblem) else max(each.qubits for each in work.circuits)
         # as the fit reckons: a call that is only just late must not be packed, and refuse the others' job
         return Waiting(call, arrival, n, call.deadline.at_ns - RETURN_MARGIN_NS, shots)
 
@@ -110,16 +130,18 @@ class JobPlanner:
         return self._forecast.representative_pub(max(placement.waiting.n for placement in pub))
 
     def _fit(self, head: Call, pubs: tuple[PubPlan[Call], ...], schedule: QpuSchedule) -> Fit | Rejection:
-        if isinstance(head.work, UserCircuit):
-            circuit, shots = (Pub((head.work.circuit,)),), head.work.shots
+        earliest = Deadline(min(placement.call.deadline.at_ns for pub in pubs for placement in pub))
+        if isinstance(head.work, UserCircuits):
+            works = [placement.call.work for pub in pubs for placement in pub]
+            circuits = tuple(pub for work in works if isinstance(work, UserCircuits) for pub in work.pubs)
+            shots = head.work.shots
             if not self._policy.fits_only:
-                return self._forecast.fix_shots(circuit, shots)
+                return self._forecast.fix_shots(circuits, shots)
             limits = ShotLimits(shots, shots)
-            return self._forecast.fit_to_deadline(circuit, head.deadline, schedule.ahead_ns, limits)
+            return self._forecast.fit_to_deadline(circuits, earliest, schedule.ahead_ns, limits)
         representatives = tuple(self._representative_pub(pub) for pub in pubs)
         limits = self._shot_limits(head)
         if not self._policy.fits_only and limits.minimum == limits.maximum:
             return self._forecast.fix_shots(representatives, limits.minimum)
         # All calls of a job share its shots, so the earliest deadline bounds them.
-        earliest = Deadline(min(placement.call.deadline.at_ns for pub in pubs for placement in pub))
         return self._forecast.fit_to_deadline(representatives, earliest, schedule.ahead_ns, limits)

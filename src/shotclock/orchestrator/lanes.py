@@ -6,14 +6,13 @@ import asyncio
 from contextlib import suppress
 
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.circuit import Pub
 from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Clock
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.admission import QueueLoad, QueueWaits
-from shotclock.orchestrator.call import Call, UserCircuit
+from shotclock.orchestrator.call import Call, UserCircuits
 from shotclock.orchestrator.forecast import RETURN_MARGIN_NS, Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_plan import JobPlan
@@ -102,13 +101,13 @@ class Lanes:
         return min(self._policy.limit, self._forecast.calls_per_pub)
 
     def _cost(self, call: Call) -> float:
-        """QPU time of its turn, in subproblems; a circuit that shares its job with nobody pays for it all."""
-        if not isinstance(call.work, UserCircuit):
+        """QPU time of its turn, in subproblems; user circuits pay for their job as if nobody shared it."""
+        if not isinstance(call.work, UserCircuits):
             return 1.0
         usual_s = self._forecast.predict_p95_s()
         if usual_s <= 0.0:
             return 1.0
-        alone_s = self._forecast.predict_s((Pub((call.work.circuit,)),), call.work.shots)
+        alone_s = self._forecast.predict_s(call.work.pubs, call.work.shots)
         return max(1.0, self._calls_per_job() * alone_s / usual_s)
 
     async def run(self) -> None:
@@ -154,7 +153,7 @@ class Lanes:
         users = sum(job.has_user_circuit for job in self._jobs.values())
         if users < lanes - 1:
             return waiting
-        return [call for call in waiting if not isinstance(call.work, UserCircuit)]
+        return [call for call in waiting if not isinstance(call.work, UserCircuits)]
 
     def _early_ns(self) -> int:
         """How long a job submitted now would wait for the QPU, while other calls could still join it."""

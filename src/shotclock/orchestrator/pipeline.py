@@ -33,7 +33,7 @@ from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import SpanName, Tracer, open_span
 from shotclock.orchestrator.batching import Placement
-from shotclock.orchestrator.call import Call, Sampled, UserCircuit
+from shotclock.orchestrator.call import Call, Sampled, UserCircuits
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.retry import backoff_ns
@@ -99,19 +99,34 @@ class Pipeline:
         bound = await self._bind(plan)
         calls = bound.calls
         # A user circuit was compiled before it was admitted, and its BIND is already recorded.
-        subproblems = [call for call in calls if not isinstance(call.work, UserCircuit)]
+        subproblems = [call for call in calls if not isinstance(call.work, UserCircuits)]
         self._record_stage(subproblems, Stage.BIND, began, emulated_ns=0)
         for call in calls:
             call.progress.sharers = len(calls)
             call.progress.penalised = plan.fit.penalised
         try:
             await self._attempt(bound, plan.fit)
-        except (ProviderError, LedgerError) as error:
-            for call in calls:
-                call.end(ProviderFault(str(error)))
-        except WorkerError as error:
-            for call in calls:
-                call.end(reject(error))
+        except (ProviderError, LedgerError, WorkerError) as error:
+            if not await self._run_apart(bound, plan.fit, error):
+                _end_all(calls, error)
+
+    async def _run_apart(self, bound: BoundJob, fit: Fit, error: ShotclockError) -> bool:
+        """Runs the batches of a failed job again, a job each, so that one circuit fails no other caller.
+
+        Only where a job costs nothing: a paid one may have been charged before it failed.
+        """
+        is_circuits = isinstance(error, WorkerError) or (
+            isinstance(error, ProviderError) and error.kind is FaultKind.PERMANENT
+        )
+        calls = bound.calls
+        if not is_circuits or self.provider.limits.paid or len(calls) < 2 or not _has_user_circuit(calls):
+            return False
+        for job in bound.split():
+            try:
+                await self._attempt(job, fit)
+            except (ProviderError, LedgerError, WorkerError) as own:
+                _end_all(job.calls, own)
+        return True
 
     async def wait_cancelled(self) -> None:
         """Waits for the jobs that are being cancelled, at most `CANCELLED_LIMIT_S`.
@@ -124,8 +139,12 @@ class Pipeline:
                     await asyncio.wait(self._cancelling)
 
     async def _bind(self, plan: JobPlan) -> BoundJob:
-        pubs = []
+        pubs: list[tuple[tuple[Call, DeviceCircuit], ...]] = []
         for pub in plan.pubs:
+            work = pub[0].call.work
+            if isinstance(work, UserCircuits):
+                pubs += [((pub[0].call, circuit),) for circuit in work.circuits]
+                continue
             bound = [(placement.call, await self._bind_call(placement, plan.fit.shots)) for placement in pub]
             pubs.append(tuple((call, circuit) for call, circuit in bound if circuit is not None))
         # Binding awaits, so a caller may have cancelled meanwhile.
@@ -134,8 +153,8 @@ class Pipeline:
     async def _bind_call(self, placement: Placement[Call], shots: int) -> DeviceCircuit | None:
         """The call's circuit; None if the call ended instead."""
         call, work = placement.call, placement.call.work
-        if isinstance(work, UserCircuit):
-            return work.circuit
+        if isinstance(work, UserCircuits):
+            raise TypeError("user circuits are bound when they are admitted")
         try:
             circuit = await self.synthesizer.bind(work, placement.line)
             call.progress.template_key = circuit.template.key
@@ -270,7 +289,7 @@ class Pipeline:
         finally:
             self._inflight -= 1
         self.journal.result(tag, _request_ids(calls))
-        _deliver(job, execution, calls, _split_stages(submitted, execution))
+        _deliver(job, execution, bound, _split_stages(submitted, execution))
 
     def _may_blame_this_host(self, calls: tuple[Call, ...], began_ns: int) -> bool:
         """Whether this host's own computing may be why a job is late, which says nothing of a provider."""
@@ -382,24 +401,36 @@ class Pipeline:
 
 
 def _has_user_circuit(calls: tuple[Call, ...]) -> bool:
-    return any(isinstance(call.work, UserCircuit) for call in calls)
+    return any(isinstance(call.work, UserCircuits) for call in calls)
 
 
 def _request_ids(calls: tuple[Call, ...]) -> tuple[str, ...]:
     return tuple(call.work.request_id for call in calls)
 
 
-def _deliver(job: Job, execution: Execution, calls: tuple[Call, ...], timings: list[StageTiming]) -> None:
+def _end_all(calls: tuple[Call, ...], error: ShotclockError) -> None:
+    end = reject(error) if isinstance(error, WorkerError) else ProviderFault(str(error))
+    for call in calls:
+        call.end(end)
+
+
+def _deliver(job: Job, execution: Execution, bound: BoundJob, timings: list[StageTiming]) -> None:
     """Ends each call with its samples, or with a fault if their number or width is wrong."""
-    for call, circuit, samples in zip(calls, job.circuits, execution.samples, strict=True):
+    results: dict[Call, list[Samples]] = {call: [] for call in bound.calls}
+    faults: dict[Call, str] = {}
+    for call, circuit, samples in zip(bound.call_of_circuits, job.circuits, execution.samples, strict=True):
+        results[call].append(samples)
+        if fault := _misfit(samples, job.shots, circuit.parameters.n):
+            faults[call] = fault
+    for call, samples_of_call in results.items():
         progress = call.progress
         progress.with_provider_since_ns = None
         for timing in timings:
             progress.record_stage(timing)
-        progress.qpu_s += execution.qpu_s / len(calls)
+        progress.qpu_s += execution.qpu_s * len(samples_of_call) / len(job.circuits)
         progress.emulator_overrun |= execution.emulator_overrun
-        fault = _misfit(samples, job.shots, circuit.parameters.n)
-        call.end(ProviderFault(fault) if fault else Sampled(samples, execution.collected_at_ns))
+        end = Sampled(tuple(samples_of_call), execution.collected_at_ns)
+        call.end(ProviderFault(faults[call]) if call in faults else end)
 
 
 def _misfit(samples: Samples, shots: int, n: int) -> str:

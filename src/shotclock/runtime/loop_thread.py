@@ -9,8 +9,9 @@ from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from shotclock.domain.outcome import Decision, Outcome
-from shotclock.domain.ports import Dispatcher, Pending
+from shotclock.domain.circuit_batch import CircuitBatch
+from shotclock.domain.outcome import CircuitOutcome, Decision, Outcome
+from shotclock.domain.ports import Dispatcher, Pending, PendingBatch
 from shotclock.domain.subproblem import Subproblem
 
 T = TypeVar("T")
@@ -69,6 +70,25 @@ class ThreadCaller:
         asyncio.run_coroutine_threadsafe(
             self._dispatcher.record_decision(request_id, decision, stale=stale), self._thread.loop
         )
+
+
+class ThreadCircuitCaller:
+    """A CircuitCaller whose dispatcher lives on a LoopThread."""
+
+    def __init__(self, dispatcher: Dispatcher, thread: LoopThread) -> None:
+        self._dispatcher = dispatcher
+        self._thread = thread
+
+    def submit(self, batch: CircuitBatch) -> PendingBatch:
+        """See `CircuitCaller.submit`."""
+        return asyncio.run_coroutine_threadsafe(collect_batch(self._dispatcher, batch), self._thread.loop)
+
+
+async def collect_batch(dispatcher: Dispatcher, batch: CircuitBatch) -> tuple[CircuitOutcome, ...]:
+    """The outcome of every point, in order."""
+    outcomes: dict[int, CircuitOutcome] = {}
+    await dispatcher.execute_batch(batch, outcomes.__setitem__)
+    return tuple(outcomes[index] for index in range(batch.points))
 
 
 class _FuturePending:

@@ -92,6 +92,7 @@ class ChannelLane:
             )
         }
         self.watch = channel.unary_stream(methods.WATCH, request_serializer=serialize)
+        self.circuits = channel.unary_stream(methods.SUBMIT_CIRCUITS, request_serializer=serialize)
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()

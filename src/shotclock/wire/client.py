@@ -14,6 +14,7 @@ import numpy as np
 
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
     Answer,
@@ -34,6 +35,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.domain.trace_context import TraceContext
 from shotclock.wire import methods
+from shotclock.wire.batches import encode_batch, read_outcome
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
 from shotclock.wire.integrity import parse_checked
@@ -199,6 +201,54 @@ class GrpcDispatcher:
         ended = end_without_answer(reply, self._nobody(0))
         self._count_here(ended, asked_ns, spec.budget_ns, trace)
         return ended
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """See `Dispatcher.execute_batch`; counted once, by the last outcome, and never repeated."""
+        asked_ns = _now_ns()
+        missing = set(range(batch.points))
+        try:
+            cause = await self._stream(batch, deliver, missing, asked_ns)
+        except (MalformedMessageError, PayloadCorruptedError) as error:
+            if isinstance(error, PayloadCorruptedError):
+                self._recorder.record_integrity_failure("answer")
+            cause = self._unusable(error)
+        if not missing:
+            return
+        ended = end_without_answer(cause, self._nobody(0))
+        self._count_here(ended, asked_ns, batch.budget_ns, batch.trace)
+        for index in sorted(missing):
+            deliver(index, ended)
+
+    async def _stream(self, batch: CircuitBatch, deliver: Deliver, missing: set[int], asked_ns: int) -> Cause:
+        """Delivers the answers and takes their points off `missing`; the cause is of those that stay."""
+        left_s = batch.budget_ns / NS_PER_S
+        return_s = min(self._limits.return_s, 0.1 * left_s)
+        request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
+        if (report := self._unreported.report()) is not None:
+            request.report.CopyFrom(report)
+        lane = self._channels.lane
+        try:
+            with lane.call():
+                stream = lane.circuits(request, timeout=left_s, metadata=trace_metadata(batch.trace))
+                try:
+                    async with asyncio.timeout(left_s):
+                        async for reply in stream:
+                            self._unreported.acknowledge(report)
+                            index, outcome = read_outcome(reply, missing, asked_ns, _now_ns())
+                            missing.discard(index)
+                            if not missing:
+                                duration_ns = _now_ns() - asked_ns
+                                self._recorder.record_outcome(
+                                    outcome, duration_ns, batch.budget_ns, trace=batch.trace
+                                )
+                            deliver(index, outcome)
+                finally:
+                    stream.cancel()
+        except TimeoutError:
+            return DeadlinePassed(batch.budget_ns)
+        except grpc.aio.AioRpcError as error:
+            return cause_of(error, self._channels, batch.budget_ns)
+        return ProviderFault(f"orchestrator {self._channels.target}: the answers ended early")
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""

@@ -51,7 +51,7 @@ def reverse(words: Mapping[K, Any]) -> dict[int, K]:
     return {int(number): word for word, number in words.items()}
 
 
-_PRIORITY = {int(pb.PRIORITY_UNSPECIFIED): Priority.NORMAL, **reverse(PRIORITIES)}
+PRIORITY_OF = {int(pb.PRIORITY_UNSPECIFIED): Priority.NORMAL, **reverse(PRIORITIES)}
 _DECISION, _PHASE, _BREAKER = reverse(DECISIONS), reverse(PHASES), reverse(BREAKERS)
 
 
@@ -85,7 +85,7 @@ def decode_subproblem(
     message: pb.Subproblem, caller: str = "", trace: TraceContext | None = None
 ) -> Subproblem:
     """Raises SubproblemError or PayloadCorruptedError; lengths are checked before anything is allocated."""
-    n, priority = message.n, _PRIORITY.get(message.priority)
+    n, priority = message.n, PRIORITY_OF.get(message.priority)
     if not 1 <= n <= MAX_VARIABLES:
         raise SubproblemError("n", f"must be 1 to {MAX_VARIABLES} (got {n})")
     for name, data, want in (
@@ -113,7 +113,8 @@ def decode_subproblem(
     )
 
 
-def _source_bytes(source: str | bytes) -> bytes:
+def source_bytes(source: str | bytes) -> bytes:
+    """What checksums are of."""
     return source.encode() if isinstance(source, str) else source
 
 
@@ -127,7 +128,7 @@ def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
         shots=spec.shots,
         budget_ns=budget_ns,
         priority=PRIORITIES[spec.priority],
-        crc32c=checksum(_source_bytes(spec.content)),
+        crc32c=checksum(source_bytes(spec.content)),
     )
     if isinstance(spec.content, str):
         message.openqasm3 = spec.content
@@ -141,8 +142,8 @@ def decode_circuit(
 ) -> CircuitSpec:
     """Raises CircuitError or PayloadCorruptedError."""
     source = message.qpy if message.WhichOneof("source") == "qpy" else message.openqasm3
-    priority = _PRIORITY.get(message.priority)
-    if message.HasField("crc32c") and checksum(_source_bytes(source)) != message.crc32c:
+    priority = PRIORITY_OF.get(message.priority)
+    if message.HasField("crc32c") and checksum(source_bytes(source)) != message.crc32c:
         raise PayloadCorruptedError("circuit")
     if priority is None:
         raise CircuitError("priority", f"no such value ({message.priority})")

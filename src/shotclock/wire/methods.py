@@ -11,6 +11,7 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["Orchestrator"].full_name
 
 SOLVE = f"/{SERVICE}/Solve"
 SUBMIT_CIRCUIT = f"/{SERVICE}/SubmitCircuit"
+SUBMIT_CIRCUITS = f"/{SERVICE}/SubmitCircuits"
 DECIDED = f"/{SERVICE}/Decided"
 PROBE = f"/{SERVICE}/Probe"
 DESCRIBE_HOST = f"/{SERVICE}/DescribeHost"
@@ -26,10 +27,10 @@ HEALTH_CHECK = f"/{health.SERVICE_NAME}/Check"
 HEALTH_WATCH = f"/{health.SERVICE_NAME}/Watch"
 REFLECTION = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 
-OF_CALLS = frozenset({SOLVE, SUBMIT_CIRCUIT})
+OF_CALLS = frozenset({SOLVE, SUBMIT_CIRCUIT, SUBMIT_CIRCUITS})
 """Those whose requests bring a ClientReport."""
 
-OF_TRAINERS = frozenset({SOLVE, SUBMIT_CIRCUIT, DECIDED, REPORT_VALIDATION, PROBE, WATCH})
+OF_TRAINERS = OF_CALLS | {DECIDED, REPORT_VALIDATION, PROBE, WATCH}
 OF_OPERATORS = frozenset(
     {PROBE, WATCH, DESCRIBE, DESCRIBE_HOST, DRAIN, RESUME, SET_FLAG, START_CANARY, ABORT_CANARY, REFLECTION}
 )

@@ -26,6 +26,7 @@ from shotclock.domain.recorders import DamagedMessage
 from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
 from shotclock.wire.authorization import audit
+from shotclock.wire.batches import decode_batch, stream_outcomes
 from shotclock.wire.callers import DEFAULT_CALLER_LIMITS, CallerLimits, ReadTurns, RefusalPace
 from shotclock.wire.codec import (
     decode_circuit,
@@ -201,6 +202,10 @@ class Service:
             )
             for method, (work, max_bytes) in unary.items()
         }
+        table[_short(methods.SUBMIT_CIRCUITS)] = grpc.stream_stream_rpc_method_handler(
+            self._bound_method(methods.SUBMIT_CIRCUITS, self._submit_circuits, limits.circuit_bytes),
+            response_serializer=_serialize,
+        )
         table[_short(methods.WATCH)] = grpc.stream_stream_rpc_method_handler(
             self._bound_method(methods.WATCH, self._watch, limits.request_bytes),
             response_serializer=_serialize,
@@ -322,6 +327,16 @@ class Service:
     def _report_damage(self, message: DamagedMessage, what: str, caller: str) -> None:
         log.warning("integrity: caller %s: %s", caller or UNNAMED, what)
         self._on_damage(message, caller)
+
+    async def _submit_circuits(self, payload: bytes, context: Any, caller: str) -> None:
+        message = parse_checked(pb.CircuitBatch, payload)
+        self._refuse_unless_ready()
+        message.budget_ns = effective_budget_ns(
+            methods.SUBMIT_CIRCUITS, message.budget_ns, context.time_remaining()
+        )
+        self._read_report(message, caller)
+        trace = read_trace(context) if self._traced else None
+        await stream_outcomes(self._dispatcher, decode_batch(message, caller, trace), context)
 
     def _read_report(self, message: Any, caller: str) -> None:
         if message.HasField("report") and (outcomes := self._reports.read(message.report, caller)):

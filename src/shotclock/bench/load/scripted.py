@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from shotclock.domain.circuit import CircuitSpec, Samples
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import (
     Answer,
     CircuitOutcome,
@@ -52,6 +53,13 @@ class ScriptedQueue:
         """See `Dispatcher.execute`; every shot is a 0 of one bit."""
         await self._wait_served(spec.budget_ns)
         return Executed(Samples(np.zeros((1, 1), np.uint8), np.array([spec.shots])), MADE_UP)
+
+    async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
+        """See `Dispatcher.execute_batch`; the server takes the batch as one call."""
+        await self._wait_served(batch.budget_ns)
+        shots = [circuit.shots for circuit in batch.circuits for _ in circuit.points]
+        for index, number in enumerate(shots):
+            deliver(index, Executed(Samples(np.zeros((1, 1), np.uint8), np.array([number])), MADE_UP))
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""

@@ -144,6 +144,40 @@ class CircuitSpec(_message.Message):
     message_crc32c: int
     def __init__(self, request_id: _Optional[str] = ..., openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., values: _Optional[_Iterable[_Union[ParameterValue, _Mapping]]] = ..., shots: _Optional[int] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., crc32c: _Optional[int] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., resend: _Optional[bool] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
+class CircuitPoints(_message.Message):
+    __slots__ = ("openqasm3", "qpy", "shots", "names", "points", "values", "crc32c")
+    OPENQASM3_FIELD_NUMBER: _ClassVar[int]
+    QPY_FIELD_NUMBER: _ClassVar[int]
+    SHOTS_FIELD_NUMBER: _ClassVar[int]
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    CRC32C_FIELD_NUMBER: _ClassVar[int]
+    openqasm3: str
+    qpy: bytes
+    shots: int
+    names: _containers.RepeatedScalarFieldContainer[str]
+    points: int
+    values: bytes
+    crc32c: int
+    def __init__(self, openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., shots: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., points: _Optional[int] = ..., values: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
+
+class CircuitBatch(_message.Message):
+    __slots__ = ("request_id", "circuits", "budget_ns", "priority", "report", "message_crc32c")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    CIRCUITS_FIELD_NUMBER: _ClassVar[int]
+    BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    circuits: _containers.RepeatedCompositeFieldContainer[CircuitPoints]
+    budget_ns: int
+    priority: Priority
+    report: ClientReport
+    message_crc32c: int
+    def __init__(self, request_id: _Optional[str] = ..., circuits: _Optional[_Iterable[_Union[CircuitPoints, _Mapping]]] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
+
 class ParameterValue(_message.Message):
     __slots__ = ("name", "value")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -355,6 +389,16 @@ class CircuitOutcome(_message.Message):
     failed: Failed
     message_crc32c: int
     def __init__(self, provenance: _Optional[_Union[Provenance, _Mapping]] = ..., executed: _Optional[_Union[Executed, _Mapping]] = ..., shed: _Optional[_Union[Shed, _Mapping]] = ..., late: _Optional[_Union[Late, _Mapping]] = ..., failed: _Optional[_Union[Failed, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
+
+class PointOutcome(_message.Message):
+    __slots__ = ("index", "outcome", "message_crc32c")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    outcome: CircuitOutcome
+    message_crc32c: int
+    def __init__(self, index: _Optional[int] = ..., outcome: _Optional[_Union[CircuitOutcome, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
 class DecidedRequest(_message.Message):
     __slots__ = ("request_id", "decision", "stale")

@@ -1,0 +1,103 @@
+"""Several circuits at several points each, answered together: what one call of a Qiskit primitive needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from shotclock.domain.errors import CircuitError
+from shotclock.domain.outcome import CircuitOutcome
+from shotclock.domain.subproblem import Float64s, Priority
+from shotclock.domain.trace_context import TraceContext
+
+MOST_CIRCUITS = 256
+MOST_POINTS = 16_384
+MOST_BYTES = 3 * 1024 * 1024
+"""The most of one batch: circuits, points of all circuits together, bytes of sources, names and values."""
+
+Deliver: TypeAlias = Callable[[int, CircuitOutcome], None]
+"""Takes the outcome of the point of this index; points count through the batch, circuit by circuit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CircuitPoints:
+    """One circuit and the points of its parameters at which it runs.
+
+    source: OpenQASM 3 as text or QPY as bytes, with its parameters.
+    shots: of each point, 1 or more.
+    names: the parameters' names, the columns of `points`.
+    points: the values, shape (points, names), one point or more; (1, 0) without parameters.
+
+    Raises CircuitError naming the field that cannot be used.
+    """
+
+    source: str | bytes
+    shots: int
+    names: tuple[str, ...]
+    points: Float64s
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise CircuitError("source", "is empty; pass OpenQASM 3 as text or QPY as bytes")
+        if self.shots < 1:
+            raise CircuitError("shots", f"must be at least 1 (got {self.shots})")
+        if self.points.ndim != 2 or not len(self.points) or self.points.shape[1] != len(self.names):
+            raise CircuitError(
+                "points", f"must have the shape (points, {len(self.names)}) (got {self.points.shape})"
+            )
+        if len(set(self.names)) != len(self.names):
+            raise CircuitError("names", "must differ from each other")
+        if not np.isfinite(self.points).all():
+            row, column = np.argwhere(~np.isfinite(self.points))[0]
+            raise CircuitError(
+                f"values.{self.names[column]}", f"must be a finite number (got {self.points[row, column]})"
+            )
+
+    @property
+    def size(self) -> int:
+        """Bytes of the source, the names and the values."""
+        source = self.source.encode() if isinstance(self.source, str) else self.source
+        return len(source) + sum(len(name.encode()) + 4 for name in self.names) + self.points.nbytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CircuitBatch:
+    """Circuits that are answered by one deadline; see `CircuitSpec` for what the fields share with it.
+
+    Raises CircuitError where it has more than a request may.
+    """
+
+    circuits: tuple[CircuitPoints, ...]
+    request_id: str = ""
+    budget_ns: int = 0
+    priority: Priority = Priority.NORMAL
+    caller: str = ""
+    trace: TraceContext | None = None
+
+    def __post_init__(self) -> None:
+        for field, amount, most in (
+            ("circuits", len(self.circuits), MOST_CIRCUITS),
+            ("points", self.points, MOST_POINTS),
+            ("bytes", self.size, MOST_BYTES),
+        ):
+            if amount > most:
+                raise CircuitError(
+                    f"batch.{field}", f"must be at most {most:,} (got {amount:,}); send several batches"
+                )
+        if not self.circuits:
+            raise CircuitError("batch.circuits", "must be at least 1 (got 0)")
+        if self.budget_ns < 0:
+            raise CircuitError("budget_ns", f"must be at least 0 (got {self.budget_ns})")
+
+    @property
+    def points(self) -> int:
+        """Points of all circuits."""
+        return sum(len(circuit.points) for circuit in self.circuits)
+
+    @property
+    def size(self) -> int:
+        """Bytes of all circuits."""
+        return sum(circuit.size for circuit in self.circuits)
