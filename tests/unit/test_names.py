@@ -78,6 +78,7 @@ NOUNS = {"property", "cached_property", "fixture"}
 """Decorators that make a function a value: a noun."""
 EXCEPTIONS = {
     "xOpen": "SQLite's interface names it so",
+    "cancelled": "Qiskit's job interface names it so",
     "children": "the noun",
     "loosen_modes": "to loosen is the verb",
     "done": "asyncio.Future and Qiskit's jobs name it so",

@@ -23,7 +23,7 @@ from shotclock.runtime.offload import (
     UntimedOffload,
     WorkersPolicy,
 )
-from shotclock.runtime.virtual_loop import VirtualCaller, VirtualLoop
+from shotclock.runtime.virtual_loop import VirtualCaller, VirtualCircuitCaller, VirtualLoop
 from shotclock.settings import Settings
 
 T = TypeVar("T")
@@ -46,6 +46,9 @@ class Host(Protocol):
 
     def caller(self, dispatcher: Dispatcher) -> Caller:
         """The dispatcher's interface for synchronous code."""
+
+    def circuit_caller(self, dispatcher: Dispatcher) -> CircuitCaller:
+        """The same for circuits."""
 
     def close(self) -> None:
         """Ends the loop and the workers."""
@@ -73,7 +76,7 @@ class WallHost:
         return ThreadCaller(dispatcher, self._thread)
 
     def circuit_caller(self, dispatcher: Dispatcher) -> CircuitCaller:
-        """The dispatcher's circuits for synchronous code."""
+        """See `Host.circuit_caller`."""
         return ThreadCircuitCaller(dispatcher, self._thread)
 
     def close(self) -> None:
@@ -113,6 +116,10 @@ class VirtualHost:
     def caller(self, dispatcher: Dispatcher) -> Caller:
         """See `Host.caller`."""
         return VirtualCaller(dispatcher, self._loop)
+
+    def circuit_caller(self, dispatcher: Dispatcher) -> CircuitCaller:
+        """See `Host.circuit_caller`."""
+        return VirtualCircuitCaller(dispatcher, self._loop)
 
     def close(self) -> None:
         """See `Host.close`."""

@@ -45,6 +45,22 @@ class RunError(ShotclockError):
     """A run that could not go on; what ran is kept."""
 
 
+class CallError(RunError):
+    """A call of a primitive ended without an answer, and without a fallback."""
+
+
+class DeadlineExceeded(CallError):  # noqa: N818 - as gRPC and Qiskit's users know it
+    """No samples by the call's deadline, or a refusal because there would be none."""
+
+
+class CallRefusedError(CallError):
+    """The call was refused on arrival: a limit, a flag, an open breaker, a drain."""
+
+
+class CallFailedError(CallError):
+    """The provider could not run the call's circuits."""
+
+
 class DeltaError(RunError, ValueError):
     """A change to a model that cannot be applied; `field` names the offending one."""
 

@@ -21,10 +21,12 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit_batch import CircuitBatch
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.outcome import Decision, Outcome
-from shotclock.domain.ports import Dispatcher, Pending
+from shotclock.domain.outcome import CircuitOutcome, Decision, Outcome
+from shotclock.domain.ports import Dispatcher, Pending, PendingBatch
 from shotclock.domain.subproblem import Subproblem
+from shotclock.runtime.loop_thread import collect_batch
 
 T = TypeVar("T")
 
@@ -164,6 +166,35 @@ class VirtualCaller:
     def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """See `Caller.record_decision`."""
         self._loop.run_until_complete(self._dispatcher.record_decision(request_id, decision, stale=stale))
+
+
+class VirtualCircuitCaller:
+    """A CircuitCaller on a virtual loop."""
+
+    def __init__(self, dispatcher: Dispatcher, loop: VirtualLoop) -> None:
+        self._dispatcher = dispatcher
+        self._loop = loop
+
+    def submit(self, batch: CircuitBatch) -> PendingBatch:
+        """See `CircuitCaller.submit`."""
+        return _TaskBatch(self._loop, self._loop.create_task(collect_batch(self._dispatcher, batch)))
+
+
+class _TaskBatch:
+    def __init__(self, loop: VirtualLoop, task: asyncio.Task[tuple[CircuitOutcome, ...]]) -> None:
+        self._loop = loop
+        self._task = task
+
+    def done(self) -> bool:
+        """Runs what is due now without skipping time."""
+        self._loop.run_until_complete(asyncio.sleep(0))
+        return self._task.done()
+
+    def result(self) -> tuple[CircuitOutcome, ...]:
+        return self._loop.run_until_complete(self._task)
+
+    def cancel(self) -> bool:
+        return self._task.cancel()
 
 
 class _TaskPending:

@@ -210,7 +210,7 @@ class GrpcDispatcher:
             cause = await self._stream(batch, deliver, missing, asked_ns)
         except (MalformedMessageError, PayloadCorruptedError) as error:
             if isinstance(error, PayloadCorruptedError):
-                self._recorder.record_integrity_failure("answer")
+                self._report_damage(methods.SUBMIT_CIRCUITS, "answer")
             cause = self._unusable(error)
         if not missing:
             return

@@ -1,0 +1,47 @@
+"""What both primitives do: make a request's batches and submit them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from uuid import uuid4
+
+from shotclock.domain.circuit_batch import CircuitBatch
+from shotclock.domain.outcome import CircuitOutcome
+from shotclock.domain.ports import CircuitCaller
+from shotclock.primitives.job import Finish, Job
+from shotclock.primitives.options import CallOptions, read_budget_ns
+from shotclock.primitives.requests import Place, Request
+
+DEFAULT_OPTIONS = CallOptions()
+
+
+class Submitter:
+    """Submits the requests of one primitive, with its options."""
+
+    def __init__(self, caller: CircuitCaller, options: CallOptions) -> None:
+        self.options = options
+        self._caller = caller
+        self._numbers = itertools.count()
+        self._name = uuid4().hex[:8]
+
+    def submit(
+        self, request: Request, budget: str | float | None, finish: Finish, *, has_fallback: bool
+    ) -> Job:
+        """Starts the request's batches."""
+        budget_ns = read_budget_ns(self.options.budget if budget is None else budget)
+        name = f"{self._name}-{next(self._numbers)}"
+        batches = [
+            self._caller.submit(
+                CircuitBatch(
+                    circuits, f"{self.options.run}/{name}-{number}", budget_ns, self.options.priority
+                )
+            )
+            for number, circuits in enumerate(request.batches())
+        ]
+        return Job(name, batches, finish, has_fallback=has_fallback)
+
+
+def outcomes_at(places: Sequence[Place], outcomes: dict[Place, CircuitOutcome]) -> list[CircuitOutcome]:
+    """The outcomes of these places, in order."""
+    return [outcomes[place] for place in places]

@@ -1,0 +1,78 @@
+"""A primitive's job, as Qiskit defines it, over batches in progress."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
+from qiskit.providers import JobStatus
+
+from shotclock.domain.outcome import CircuitOutcome, Executed
+from shotclock.domain.ports import PendingBatch
+
+Finish = Callable[[Sequence[CircuitOutcome]], PrimitiveResult]
+"""Makes the result of the outcomes of all points; raises CallError where one is missing."""
+
+
+class Job(BasePrimitiveJob[PrimitiveResult, JobStatus]):  # type: ignore[misc] # Qiskit has no types
+    """A call in progress. `result` waits at most until the call's deadline, plus the time of a fallback."""
+
+    def __init__(
+        self, job_id: str, batches: Sequence[PendingBatch], finish: Finish, *, has_fallback: bool
+    ) -> None:
+        super().__init__(job_id)
+        self._batches = batches
+        self._finish = finish
+        self._has_fallback = has_fallback
+        self._is_cancelled = False
+        self._lock = threading.Lock()
+        self._result: PrimitiveResult | None = None
+
+    def __repr__(self) -> str:
+        return f"<Job {self._job_id}: {self.status().name}>"
+
+    def result(self) -> PrimitiveResult:
+        """The result; raises DeadlineExceeded or another CallError without one, CircuitError."""
+        with self._lock:
+            if self._result is None:
+                self._result = self._finish(self._outcomes())
+            return self._result
+
+    def status(self) -> JobStatus:
+        """RUNNING, then DONE, ERROR or CANCELLED."""
+        if self._is_cancelled:
+            return JobStatus.CANCELLED
+        if not all(batch.done() for batch in self._batches):
+            return JobStatus.RUNNING
+        try:
+            answered = all(isinstance(outcome, Executed) for outcome in self._outcomes())
+        except Exception:  # noqa: BLE001 - whatever `result` raises is an error here
+            return JobStatus.ERROR
+        return JobStatus.DONE if answered or self._has_fallback else JobStatus.ERROR
+
+    def done(self) -> bool:
+        """Whether it has a result."""
+        return self.status() is JobStatus.DONE
+
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.status() is JobStatus.RUNNING
+
+    def cancelled(self) -> bool:
+        """Whether it was cancelled before it ended."""
+        return self.status() is JobStatus.CANCELLED
+
+    def in_final_state(self) -> bool:
+        """Whether it has ended."""
+        return self.status() is not JobStatus.RUNNING
+
+    def cancel(self) -> bool:
+        """Gives the call up, with its jobs; False if it has ended."""
+        # every batch, also after one that has ended
+        stopped = [batch.cancel() for batch in self._batches]
+        self._is_cancelled |= any(stopped)
+        return any(stopped)
+
+    def _outcomes(self) -> list[CircuitOutcome]:
+        return [outcome for batch in self._batches for outcome in batch.result()]
