@@ -34,7 +34,10 @@ WITHOUT_TLS = Insecure()
 class Connection:
     """Makes primitives; a context manager. Primitives of one connection share its queue and its jobs.
 
+    caller: takes the batches of circuits.
     metrics: counts every call; its `registry` is for Prometheus.
+    where: the target, or the provider in this process.
+    end: ends the orchestrator or the connection.
     """
 
     caller: CircuitCaller

@@ -56,9 +56,11 @@ class QaoaParameters:
 class Bound:
     """A user circuit in which every parameter has its value.
 
-    qpy: the circuit by its definition, for whoever simulates it; qubits: how many it touches; n: its
-    classical bits, the columns of its samples; names: the parameters that it still has; values: theirs, none
-    of what is compiled once for all points.
+    qpy: the circuit by its definition, for whoever simulates it.
+    qubits: how many it touches.
+    n: its classical bits, the columns of its samples.
+    names: the parameters that it still has.
+    values: theirs; none in what is compiled once for all points.
     """
 
     qpy: bytes

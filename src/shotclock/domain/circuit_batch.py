@@ -65,7 +65,14 @@ class CircuitPoints:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CircuitBatch:
-    """Circuits that are answered by one deadline; see `CircuitSpec` for what the fields share with it.
+    """Circuits that are answered by one deadline.
+
+    circuits: one or more, each with its points.
+    request_id: the caller's name for this request.
+    budget_ns: what is left of the deadline when this object is handed over, nanoseconds, 0 or more.
+    priority: which of a caller's calls is served first.
+    caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
+    trace: the span that the call is part of; None without traces.
 
     Raises CircuitError where it has more than a request may.
     """

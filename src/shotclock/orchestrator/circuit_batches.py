@@ -66,7 +66,15 @@ class CallSteps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BatchRun:
-    """One batch on its way; `deliver` is called once a point."""
+    """One batch on its way.
+
+    steps: of every call with user circuits.
+    answers: builds the outcomes.
+    clock: times the calls.
+    most_pubs: circuits of a job.
+    batch: the circuits and their points.
+    deliver: called once a point.
+    """
 
     steps: CallSteps
     answers: Answers

@@ -45,7 +45,9 @@ class _Element:
 class _Plan:
     """A PUB on its way.
 
+    pub: as Qiskit coerced it.
     shots: of each measured circuit.
+    bases: what its circuits measure.
     elements: of its result, in C order.
     places: where the outcome of a point in a basis will be.
     key: what makes an equal PUB.

@@ -17,7 +17,14 @@ Place = tuple[int, int]
 
 @dataclass(slots=True)
 class _Entry:
-    """One circuit with the points collected for it."""
+    """One circuit with the points collected for it.
+
+    source: the circuit as QPY.
+    shots: of each point.
+    names: its parameters.
+    points: arrays of rows.
+    count: rows of all of them.
+    """
 
     source: bytes
     shots: int

@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 from uuid import UUID
 
+import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.primitives.containers import BindingsArray
@@ -50,7 +51,7 @@ def expand(circuit: QuantumCircuit, values: BindingsArray) -> list[tuple[Paramet
     """The circuit with its points as rows; one circuit a point where a delay depends on a parameter."""
     if has_open_delay(circuit):
         rows = [parametrise(each) for each in values.bind_all(circuit).ravel()]
-        return [(each, values.as_array([]).reshape(-1, 0)[:1]) for each in rows]
+        return [(each, np.zeros((1, 0))) for each in rows]
     points = values.as_array(circuit.parameters).reshape(values.size, circuit.num_parameters)
     return [(parametrise(circuit), points)]
 
