@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,11 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.ports import MoneyLeft
 from shotclock.ops.export import FILES, RUNBOOKS, export, read_files
+from shotclock.placement.error_bursts import BurstRules, BurstWatch
+from shotclock.placement.figures.families import VersionChanges, list_families
+from shotclock.placement.figures.totals import Totals
 from shotclock.telemetry.canary_facts import CanaryFacts
+from shotclock.telemetry.host_figures import HostFigures
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.telemetry.service_facts import ServiceFacts
 from shotclock.wire.certificates import is_open_to_others
@@ -154,6 +159,10 @@ def list_series() -> dict[str, list[dict[str, str]]]:
         ServiceFacts("0", lambda: 1.0, lambda: MoneyLeft(1.0, 1.0, "USD"), lambda: rows, lambda: False)
     )
     metrics.registry.register(CanaryFacts(lambda: CanaryReport(CanaryPhase.RUNNING)))
+    families = list_families(None, ("gpu", "fabric", "components"), Totals(), VersionChanges({}))
+    bursts = BurstWatch(BurstRules(1, 1.0, 1.0))
+    for figures in (families, bursts.families()):
+        metrics.registry.register(HostFigures(partial(tuple, figures)))
     series: dict[str, list[dict[str, str]]] = {"up": [{}]}
     for family in metrics.registry.collect():
         suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_count", "_sum")}

@@ -59,6 +59,12 @@ ENTRIES = (
     ),
     DrillEntry("ledger-stopped", "ShotclockLedgerStopped", "The ledger's disk is full (RLIMIT_FSIZE).", 3),
     DrillEntry(
+        "memory-transfer",
+        "ShotclockPathDegraded",
+        "A port of the host's RDMA adapter counts errors, and the client's memory flips bits of messages.",
+        3,
+    ),
+    DrillEntry(
         "parked-jobs",
         "ShotclockJobsParked",
         "The QPU's endpoint cuts the connection of every submit before it takes effect.",

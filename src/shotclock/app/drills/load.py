@@ -12,6 +12,7 @@ import numpy as np
 
 from shotclock.app.drills.record import CallRecord
 from shotclock.app.drills.site import N
+from shotclock.app.host_failure import FailingMemory
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.race import classical
@@ -42,6 +43,7 @@ class Load:
         *,
         fallback: bool,
         budget_s: float,
+        memory: FailingMemory | None = None,
     ) -> None:
         self.rate = rate
         self._budget_s = budget_s
@@ -50,6 +52,8 @@ class Load:
         self._size = size
         solver = Classical()
         self._channels = connect(target, identity, ChannelLimits(reconnect_s=0.5))
+        if memory is not None:
+            memory.attach(self._channels)
         self._dispatcher = GrpcDispatcher(
             self._channels, fallback=(lambda subproblem: classical(subproblem, solver)) if fallback else None
         )
@@ -111,9 +115,10 @@ async def run_load(
     size: Callable[[int], int] = lambda _: N,
     fallback: bool = True,
     budget_s: float = BUDGET_S,
+    memory: FailingMemory | None = None,
 ) -> AsyncGenerator[Load, None]:
     """Calls at this rate while the block runs; waits for their ends afterwards."""
-    load = Load(target, identity, rate, size, fallback=fallback, budget_s=budget_s)
+    load = Load(target, identity, rate, size, fallback=fallback, budget_s=budget_s, memory=memory)
     running = asyncio.create_task(load.run())
     try:
         yield load

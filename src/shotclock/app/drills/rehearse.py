@@ -15,6 +15,7 @@ from shotclock.app.drills.monitoring import Pager, Programs, find_programs, read
 from shotclock.app.drills.record import DrillRecord, StepRecord
 from shotclock.app.drills.runbook import Step, perform, read_steps
 from shotclock.app.drills.site import TRAINER, Site, SitePlan, open_site
+from shotclock.app.host_failure import FailingMemory
 from shotclock.domain.errors import RunError
 from shotclock.ops.export import FILES
 
@@ -47,6 +48,7 @@ class Drill:
     budget_s: of each honest call, seconds.
     warm_s: healthy time before the fault, where the rule compares with it, seconds.
     fallback: whether the honest client computes the classical answer itself where the service gives none.
+    memory: of the honest client, which may fail.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Drill:
     budget_s: float = BUDGET_S
     warm_s: float = 0.0
     fallback: bool = True
+    memory: FailingMemory | None = None
 
 
 async def rehearse(drills: tuple[Drill, ...], report: Report) -> tuple[DrillRecord, ...]:
@@ -84,6 +87,7 @@ async def _run_one(drill: Drill, site: Site, programs: Programs, report: Report)
             rate=drill.rate,
             fallback=drill.fallback,
             budget_s=drill.budget_s,
+            memory=drill.memory,
         ) as load,
     ):
         try:

@@ -50,11 +50,13 @@ class SitePlan:
         within the service.
     certificate_days: lifetime of the service's certificate.
     settings: values for the service's settings, by section and key.
+    host_files: of the host that the service reads, by path below its root; none leaves it the real one.
     """
 
     has_endpoint: bool = False
     certificate_days: float = 60.0
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    host_files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -87,6 +89,11 @@ class Site:
     def ledger(self) -> Path:
         """The service's ledger."""
         return self.folder / "ledger.db"
+
+    @property
+    def host_tree(self) -> Path:
+        """The root of the host that the service reads, where the plan has files of it."""
+        return self.folder / "host"
 
     @property
     def target(self) -> str:
@@ -165,6 +172,9 @@ async def open_site(folder: Path, plan: SitePlan) -> AsyncGenerator[Site, None]:
         authority.issue(name, 30.0)
     site = Site(folder, authority, free_port(), free_port())
     _write_shims(site)
+    for name, text in plan.host_files.items():
+        files.make_folder((site.host_tree / name).parent)
+        files.write_text(site.host_tree / name, f"{text}\n")
     try:
         if plan.has_endpoint:
             await _start_endpoint(site)
@@ -215,6 +225,8 @@ def _settings(site: Site, plan: SitePlan) -> dict[str, dict[str, Any]]:
         settings["quantum"] |= {"provider": "ibm", "backend": "ibm_torino", "max_money_per_run": 1_000.0}
     for section, values in plan.settings.items():
         settings.setdefault(section, {}).update(values)
+    if plan.host_files:
+        settings.setdefault("placement", {})["root"] = str(site.host_tree)
     return {"schema": 1, **settings}  # type: ignore[dict-item]
 
 
