@@ -23,6 +23,7 @@ TARGETS: dict[str, Callable[[bytes], str]] = {
     "decision": targets_messages.decision,
     "answer": targets_messages.answer,
     "circuit-answer": targets_messages.circuit_answer,
+    "host-state": targets_messages.host_state,
     "status": targets_messages.status,
 }
 
@@ -31,6 +32,10 @@ TARGETS: dict[str, Callable[[bytes], str]] = {
 def test_the_seeds_of_messages_are_taken(name: str) -> None:
     assert set(TARGETS) == set(seeds.MESSAGES)
     assert {TARGETS[name](seed) for seed in seeds.seeds(name)} == {""}
+
+
+def test_the_seeds_of_host_reports_are_taken() -> None:
+    assert {targets_messages.host_report(seed) for seed in seeds.seeds("host-report")} == {""}
 
 
 @pytest.mark.parametrize("name", ["\n", "\x1b[2J", "\u202e", "x" * 65_000])

@@ -23,6 +23,8 @@ OF_BYTES = {
     "decision": ("fuzz.targets_messages", "decision"),
     "answer": ("fuzz.targets_messages", "answer"),
     "circuit-answer": ("fuzz.targets_messages", "circuit_answer"),
+    "host-state": ("fuzz.targets_messages", "host_state"),
+    "host-report": ("fuzz.targets_messages", "host_report"),
     "status": ("fuzz.targets_messages", "status"),
 }
 """Functions of bytes, by module and name: only what a target needs is imported, and instrumented."""

@@ -205,6 +205,27 @@ def _outcomes() -> list[Outcome]:
     ]
 
 
+def _host_states() -> list[bytes]:
+    trips = pb.RoundTrips(endpoint="q:1", p50_ms=1.0, p95_ms=2.0, n=130, age_s=0.5)
+    whole = pb.HostState(name="a", fabrics=["ualink p.1"], round_trips=[trips], endpoint="q:1", load=0.5)
+    return [whole.SerializeToString(), b""]
+
+
+def _host_reports() -> list[bytes]:
+    from shotclock.placement.report import write_report
+    from shotclock.placement.topology import read_host
+    from shotclock.placement.tree import Tree
+    from shotclock.placement.values import Absent
+    from topology_trees import build
+
+    reports = []
+    for machine in ("cxl-old", "rdma", "ualink"):
+        with tempfile.TemporaryDirectory() as folder:
+            view = read_host(Tree(build(machine, Path(folder))), Absent("files alone"))
+        reports.append(write_report(view).encode())
+    return reports
+
+
 def _ledger() -> list[bytes]:
     import asyncio
 
@@ -246,6 +267,7 @@ MESSAGES: dict[str, Callable[[], list[bytes]]] = {
     ],
     "answer": _answers,
     "circuit-answer": _circuit_answers,
+    "host-state": _host_states,
     "status": lambda: [
         pb.Status(
             phase=pb.PHASE_READY, provider="x", breaker=pb.BREAKER_STATE_CLOSED, running=1, warnings=["y"]
@@ -268,6 +290,7 @@ MAKERS: dict[str, Callable[[], list[bytes]]] = {
     "parquet": _steps,
     "samples": _samples,
     **MESSAGES,
+    "host-report": _host_reports,
     "flags": lambda: [flags.encode() for flags in FLAG_FILES],
     "ledger": _ledger,
     "summary": _of_run("summary.json"),

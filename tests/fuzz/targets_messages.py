@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 from fuzz.promises import check_line
+from shotclock.app.topology import View
+from shotclock.app.topology_document import make_document
+from shotclock.app.topology_picture import draw
+from shotclock.app.topology_text import outline
 from shotclock.domain.errors import ShotclockError
-from shotclock.wire import codec, outcomes
+from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.placement.graph import ReportedHost, build_graph, name_apart
+from shotclock.placement.labels import list_domains
+from shotclock.placement.report import InvalidReportError, read_report, write_report
+from shotclock.wire import codec, hosts, outcomes
 from shotclock.wire.payload import PayloadCorruptedError, checksum, parse
 from shotclock.wire.reports import ReportReader
 from shotclock.wire.v1 import shotclock_pb2 as pb
@@ -89,6 +100,35 @@ def status(content: bytes) -> str:
     except ShotclockError as error:
         return _check_refusal(error)
     codec.encode_status(decoded)
+    return ""
+
+
+def host_state(content: bytes) -> str:
+    """What an orchestrator answers to `Probe`; the refusal, "" where it is a state."""
+    try:
+        decoded = hosts.decode_host(parse(pb.HostState, content))
+        hosts.decode_description(parse(pb.HostDescription, content))
+    except ShotclockError as error:
+        return _check_refusal(error)
+    assert hosts.decode_host(hosts.encode_host(*decoded)) == decoded
+    return ""
+
+
+def host_report(content: bytes) -> str:
+    """A host's report of its devices; it is shown beside another that contradicts it, or refused."""
+    try:
+        view = read_report(content.decode(errors="replace"))
+    except InvalidReportError as error:
+        check_line(str(error))
+        return str(error)
+    assert read_report(write_report(view)) == view
+    state = HostState(view.host.name, list_domains(view.host))
+    reported = ReportedHost(view.host, view.problems, "a:1", state, 1.0)
+    shown = name_apart([reported, replace(reported, source="b:1")])
+    topology = build_graph(shown, {each.host.name: Endpoint("q", emulated=True) for each in shown}, [])
+    assert all(line.isprintable() for line in outline(View(topology)))
+    json.dumps(make_document(View(topology)), allow_nan=False)
+    ElementTree.fromstring(draw(topology))
     return ""
 
 

@@ -5,10 +5,13 @@ The base clock ticks a microsecond a reading, so software takes the same time on
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +19,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from mtls_loopback import ScriptedDispatcher, ScriptedOperations, at_once
 from shotclock.app import host
 from shotclock.app.main_job import JobProgress, MainJob, run
 from shotclock.bench.record.arm_runs import SOLVERS
 from shotclock.bench.record.samples import read_samples
-from shotclock.bench.schema import TOO_FEW, Latency, Ratio, Result, Summary
+from shotclock.bench.schema import TOO_FEW, ArmSummary, Latency, Ratio, Result, Summary
 from shotclock.bench.verify.bench_run import check_bench
 from shotclock.cli.bench import exit_code
 from shotclock.domain.circuit import STATE_VECTOR
+from shotclock.domain.outcome import Outcome
 from shotclock.domain.stages import Stage
+from shotclock.domain.subproblem import Subproblem
+from shotclock.runtime.loop_thread import LoopThread
 from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import Settings, load
+from shotclock.wire.server import Server, serve
+from shotclock.wire.tls import Insecure
 
 SILENT = JobProgress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
 
@@ -287,22 +296,66 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     assert all(arm.calls == longer.steps for arm in weaker.values())
 
 
+@contextmanager
+def two_services() -> Iterator[list[str]]:
+    """Two orchestrators; the one that gets the second counted call is lost with that call in flight."""
+    thread, servers, calls = LoopThread(), list[Server](), itertools.count(1)
+    stops: list[asyncio.Task[None]] = []
+
+    async def solve(number: int, subproblem: Subproblem) -> Outcome:
+        if not subproblem.request_id.startswith("warm-") and next(calls) == 2:
+            stops.append(asyncio.create_task(servers[number].stop(0)))
+            await asyncio.wait(stops)
+        return await at_once(subproblem)
+
+    async def start(number: int) -> Server:
+        dispatcher = ScriptedDispatcher(partial(solve, number))
+        return await serve(dispatcher, ScriptedOperations(), "127.0.0.1:0", Insecure())
+
+    try:
+        servers += [thread.run(start(number)) for number in range(2)]
+        yield [f"127.0.0.1:{server.port}" for server in servers]
+    finally:
+        for server in servers:
+            thread.run(server.stop(0))
+        thread.close()
+
+
+def check_calls_moved(arm: ArmSummary) -> None:
+    """One host was lost with a call, and the other got the rest."""
+    assert (arm.provider, arm.calls, arm.outcomes) == ("scripted", 4, {"degraded": 1, "done": 3})
+    placement = arm.placement
+    assert placement is not None
+    assert (placement.policy, sum(each.calls for each in placement.hosts.values())) == ("rtt", 4)
+    assert sorted(each.unanswered for each in placement.hosts.values()) == [0, 1]
+    assert placement.moves >= 1
+    (survivor,) = [host for host, each in placement.hosts.items() if not each.unanswered]
+    assert placement.choices[-1].startswith(f"{survivor}: ")
+
+
 def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(
     tmp_path: Path, shared_machine: Callable[[str], Path]
 ) -> None:
-    """Its subproblems leave terms out, and its host has two devices of eight partitions; it says both."""
-    arm = "hybrid-public-cloud"
-    flags = {
-        "bench": {"arms": ("classical-only", arm), "steps": 4, "seeds": 1},
-        "kernel": {"n": 4, "every": 2, "sparse": True},
-    }
+    """Its subproblems leave terms out, and its host has two devices of eight partitions; it says both.
+
+    A third arm's calls go to two services, of which one is lost.
+    """
+    arm, remote = "hybrid-public-cloud", "hybrid-hosts"
     root = shared_machine("mi300x-cpx")
     quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None, root=root)
-    summary, folder = run(load(None, flags), quick, SILENT)
+    with two_services() as hosts:
+        flags = {
+            "bench": {"arms": ("classical-only", arm, remote), "steps": 4, "seeds": 1, "hosts": tuple(hosts)},
+            "kernel": {"n": 4, "every": 2, "sparse": True},
+            "arm": {remote: {"every": 1}},
+        }
+        summary, folder = run(load(None, flags), quick, SILENT)
+    check_calls_moved(summary.arms[remote])
     assert summary.clock == "wall"
     assert {name: each.clock for name, each in summary.arms.items()} == {
         "classical-only": "wall",
         arm: "virtual",
+        remote: "wall",
     }
     assert (summary.arms[arm].calls, summary.arms[arm].call_every) == (2, 2)
     again = load(folder.path / "config.lock.toml", {})
@@ -310,7 +363,7 @@ def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(
     assert again.arm[arm].every is None
     assert again.kernel.sparse
     rows = pq.read_table(folder.path / "steps.parquet")
-    calls = rows.filter(rows["called"])
+    calls = rows.filter(pc.and_(rows["called"], pc.equal(rows["arm"], arm)))
     errors = calls["surrogate_error"].to_pylist()
     assert summary.arms[arm].surrogate_error == sum(errors) / 2 > 0.0
     ladder = summary.arms[arm].ladder

@@ -7,9 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shotclock.app.arms_on_hosts import open_hosts
 from shotclock.app.check_names import refuse_unknown_workload, workloads
 from shotclock.app.host import Host, VirtualHost
 from shotclock.app.ledger_factory import LedgerFactory
+from shotclock.app.placed import PlacedDispatcher
 from shotclock.app.quantum_path import (
     FEWEST_FITTED_SHOTS,
     PathPolicy,
@@ -21,7 +23,7 @@ from shotclock.app.sizes import find_native_pairs, make_sample
 from shotclock.app.watched_calls import HostWatch, name_call
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
-from shotclock.bench.record.arm_runs import Arm
+from shotclock.bench.record.arm_runs import HOSTS, Arm
 from shotclock.bench.record.drive import ArmLane
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.domain import plugin
@@ -54,6 +56,7 @@ from shotclock.training.aggregator import Aggregator
 from shotclock.training.checked import rehearse
 from shotclock.training.kernels.sparsified import Sparsified
 from shotclock.training.scheduler import CallPolicy, PlainTrainer, Scheduler
+from shotclock.wire.tls import ClientTls, Insecure
 
 Pair = tuple[int, int]
 WORKLOAD = "bench.workload"
@@ -70,6 +73,7 @@ class RunningArm:
     profile: the emulated provider's profile; None for any other.
     predicted_p95_s: the predicted p95 of a call, seconds.
     stop: ends the arm and returns what its jobs and sessions cost in addition to the rows.
+    placed: places the calls of an arm that asks several hosts.
     """
 
     lane: ArmLane
@@ -77,6 +81,7 @@ class RunningArm:
     profile: ProfileSummary | None
     predicted_p95_s: float
     stop: Callable[[], Charges]
+    placed: PlacedDispatcher | None = None
 
 
 def workload_factory(name: str) -> Callable[[int], Workload]:
@@ -132,12 +137,20 @@ class Builder:
     slow_every: under --quick, the cadence of arms that wait for a real QPU slower than the budget; such arms
         with an emulated one run on the virtual clock, with all their calls. None is the kernel's cadence.
     watch: what is read around calls.
+    security: of connections to `bench.hosts`.
     """
 
     def __init__(
-        self, settings: Settings, host: Host, metrics: Metrics, slow_every: int | None, watch: HostWatch
+        self,
+        settings: Settings,
+        host: Host,
+        metrics: Metrics,
+        slow_every: int | None,
+        watch: HostWatch,
+        security: ClientTls | Insecure,
     ) -> None:
         self._watch = watch
+        self._security = security
         self._settings = settings
         self._host = host
         self._metrics = metrics
@@ -177,7 +190,29 @@ class Builder:
             return self._control(arm, quantum, recorder)
         table = self._settings.arm.get(arm.name)
         host = self._start_virtual_host() if table is not None and table.clock else self._host
+        if arm.profile == HOSTS:
+            return self._on_hosts(arm, quantum, recorder, host)
         return self._hybrid(arm, quantum, recorder, host)
+
+    def _on_hosts(
+        self, arm: Arm, quantum: QuantumSettings, recorder: PrometheusRecorder, host: Host
+    ) -> RunningArm:
+        """An arm whose orchestrators run elsewhere, with the settings that they have there."""
+        bench = self._settings.bench
+        if isinstance(host, VirtualHost):
+            raise SettingsError(f"{arm.name}: the virtual clock cannot skip the waits of other processes")
+        host.run(host.threads.run(warm_solvers))
+        opened = host.run(open_hosts(bench.hosts, self._security, bench.placement, recorder, self._sample()))
+        policy = self._policy(arm, quantum, opened.predicted_p95_s)
+        lane = self._calling(arm, opened.dispatcher, lambda: policy, quantum, recorder, host)
+        facts = self._facts(arm, None, opened.provider, policy, None, host)
+        facts = replace(facts, emulated=opened.emulated)
+
+        def stop() -> Charges:
+            host.run(opened.dispatcher.close())
+            return NO_CHARGES
+
+        return RunningArm(lane, facts, None, opened.predicted_p95_s, stop, opened.dispatcher)
 
     def _start_virtual_host(self) -> Host:
         """The host of arms on the virtual clock: the run's where that is virtual already."""

@@ -41,13 +41,16 @@ def _check(loaded: Settings, settings: Settings) -> None:
 
 
 def list_profiles(settings: Settings) -> tuple[str, ...]:
-    """The names of the built-in profiles and of the settings' profile."""
-    return tuple(dict.fromkeys((*profiles.list_profiles(), profiles.load(settings.quantum.profile).name)))
+    """The names of the built-in profiles and of the settings' profile, and what stands for `bench.hosts`."""
+    named = (*profiles.list_profiles(), profiles.load(settings.quantum.profile).name)
+    return tuple(dict.fromkeys((*named, *([arm_names.HOSTS] if settings.bench.hosts else []))))
 
 
 def parse_arm(name: str, profile_names: tuple[str, ...]) -> Arm:
     """The arm of this name; raises SettingsError on an unknown name."""
     arm = arm_names.parse(name, profile_names)
+    if arm is None and arm_names.parse(name, (arm_names.HOSTS,)) is not None:
+        raise SettingsError(f"bench.arms: '{name}' calls running orchestrators; name them with --hosts")
     if arm is None:
         raise SettingsError(f"bench.arms: no arm '{name}'{nearest(name, arm_names.list_arms(profile_names))}")
     return arm

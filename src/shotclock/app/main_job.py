@@ -16,6 +16,7 @@ import torch
 
 from shotclock import __version__
 from shotclock.app.arms import Builder, RunningArm, match_kernel
+from shotclock.app.arms_on_hosts import describe_placement
 from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.host_health import check_host
@@ -25,7 +26,7 @@ from shotclock.app.watched_calls import HostWatch
 from shotclock.bench.columns import mark_origin
 from shotclock.bench.judge.gates import Threshold, resolve
 from shotclock.bench.judge.summarise import RunFacts, summarise
-from shotclock.bench.record.arm_runs import Arm
+from shotclock.bench.record.arm_runs import HOSTS, Arm
 from shotclock.bench.record.drive import DrivePlan, Log, drive
 from shotclock.bench.record.folder import RunFolder, environment
 from shotclock.bench.record.hdr import write_hdr
@@ -41,7 +42,9 @@ from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
 from shotclock.solvers.control_ladder import controls, warm_controls
 from shotclock.telemetry.metrics import Metrics
+from shotclock.wire.tls import ClientTls, Insecure
 
+WITHOUT_TLS = Insecure()
 QUICK_SLOW_CALLS = 5
 """Calls of `--quick` for an arm that waits for a slow real QPU: enough for a FAIL, not for a percentile."""
 
@@ -63,6 +66,7 @@ class MainJob:
     surroundings: facts of the environment in addition to those that every run records.
     beside: additional files of the run folder, name to text.
     root: of the file system whose accelerators and fabrics are read around calls.
+    security: of connections to `bench.hosts`.
     """
 
     folder: Path
@@ -72,6 +76,7 @@ class MainJob:
     surroundings: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     root: Path = Path("/")
+    security: ClientTls | Insecure = WITHOUT_TLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         progress.phase("starting the QPU and compiling templates")
         watch = HostWatch.open(job.root)
         cleanup.callback(watch.close)
-        builder = Builder(settings, host, metrics, _slow_every(settings, job), watch)
+        builder = Builder(settings, host, metrics, _slow_every(settings, job), watch, job.security)
         cleanup.callback(builder.close)
         running: list[RunningArm] = []
         charges: dict[str, Charges] = {}
@@ -161,7 +166,9 @@ def _add_charges(arm: RunningArm, charges: Mapping[str, Charges], log: Log) -> R
     name = arm.facts.arm.name
     compared = tuple(call for call in log.compared if call.arm == name)
     skipped = log.skipped.get(name, {})
-    return replace(arm, facts=replace(arm.facts, charges=charges[name], skipped=skipped, compared=compared))
+    facts = replace(arm.facts, charges=charges[name], skipped=skipped, compared=compared)
+    placement = None if arm.placed is None else describe_placement(arm.placed)
+    return replace(arm, facts=replace(facts, placement=placement))
 
 
 def surroundings(job: MainJob) -> dict[str, str]:
@@ -179,12 +186,20 @@ def parse_arms(settings: Settings) -> list[Arm]:
             raise SettingsError(f"bench.arms: '{name}' is named twice")
         arms.append(arm)
     _refuse_unpaced(arms)
+    _refuse_unused_hosts(settings, arms)
     for name, overrides in settings.arm.items():
         if name not in settings.bench.arms:
             raise SettingsError(f"arm.{name}: no such arm in this run{nearest(name, settings.bench.arms)}")
         if overrides.profile is not None:
             profiles.load(overrides.profile)
     return arms
+
+
+def _refuse_unused_hosts(settings: Settings, arms: list[Arm]) -> None:
+    if settings.bench.hosts and not any(arm.profile == HOSTS for arm in arms):
+        raise SettingsError(
+            "bench.hosts: no arm of this run calls them; add hybrid-hosts or hybrid-hosts-protected"
+        )
 
 
 def _refuse_unpaced(arms: list[Arm]) -> None:

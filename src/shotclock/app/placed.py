@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -37,6 +37,8 @@ RULES = Rules(gone_s=3.0, stale_s=10.0, fewest_probes=3, quarantine_s=10.0)
 """A host that does not answer for three seconds is not called; one whose call failed is avoided for ten."""
 WINDOW = 20
 """Round trips kept of a host: a changed way is followed after WINDOW × PROBE_EVERY_S = 10 s at the latest."""
+MOST_CHOICES = 50
+"""Reasons of choices that are kept, the latest."""
 UNDECIDED = 10_000
 """Answers of which the deciding host is remembered."""
 
@@ -73,7 +75,7 @@ class Placer:
         every_s: float = PROBE_EVERY_S,
     ) -> None:
         self._clients = dict(clients)
-        self._placement = placement
+        self.placement: PlacementName = placement
         self._needs = needs
         self._every_s = every_s
         self._site = Site(rules)
@@ -82,11 +84,12 @@ class Placer:
         self._random = random.Random(seed)
         self._endpoint = Endpoint("QPU")
         self.choice = Choice(None, "no host has answered yet")
+        self.choices: deque[str] = deque(maxlen=MOST_CHOICES)
         self.moves = 0
 
     def choose(self) -> str:
         """The host's name; the first by name while none has answered."""
-        match self._placement:
+        match self.placement:
             case "round-robin":
                 return next(self._turns)
             case "random":
@@ -98,9 +101,9 @@ class Placer:
         self._site.fail(host, reason, _now_s())
         self._decide()
 
-    async def probe_all(self) -> None:
-        """Asks every host once, all at the same time."""
-        await asyncio.gather(*(self._probe(name, client) for name, client in self._clients.items()))
+    async def probe_all(self, times: int = 1) -> None:
+        """Asks all hosts at the same time; one that does not answer is asked only once."""
+        await asyncio.gather(*(self._probe(*named, times) for named in self._clients.items()))
         self._decide()
 
     async def keep_current(self) -> None:
@@ -116,13 +119,18 @@ class Placer:
             self._decide()
             await asyncio.sleep(max(0.0, began + self._every_s - _now_s()))
 
-    async def _probe(self, name: str, client: HostClient) -> None:
+    async def _probe(self, name: str, client: HostClient, times: int = 1) -> None:
+        for _ in range(times):
+            if not await self._probe_once(name, client):
+                return
+
+    async def _probe_once(self, name: str, client: HostClient) -> bool:
         try:
             state, endpoint, took_s = await client.probe(PROBE_TIMEOUT_S)
         except ShotclockError as error:
             self._windows[name].reset()
             self._site.fail(name, str(error), _now_s())
-            return
+            return False
         now_s = _now_s()
         self._windows[name].add(took_s, now_s)
         own = self._windows[name].summarise(now_s)
@@ -132,12 +140,15 @@ class Placer:
         self._endpoint = Endpoint("QPU", endpoint.fabrics)
         state = replace(state, name=name, rtts={} if rtt is None else {"QPU": rtt})
         self._site.update(state, now_s)
+        return True
 
     def _decide(self) -> None:
         current = self.choice.host or ""
         choice = self._site.choose(self._endpoint, self._needs, now_s=_now_s(), current=current)
         if choice.host != self.choice.host:
-            self.moves += bool(current)
+            if self.placement == "rtt":
+                self.moves += bool(current)
+                self.choices.append(str(choice))
             log.info("quantum calls go to %s: %s", choice.host, choice.because)
         self.choice = choice
 
@@ -154,15 +165,24 @@ class PlacedDispatcher:
         self._closes = closes
         self._probing: asyncio.Task[None] | None = None
         self._hosts = dict(hosts)
-        self._placer = placer
+        self.placer = placer
         self._host_of: OrderedDict[str, str] = OrderedDict()
         self.calls = dict.fromkeys(hosts, 0)
+        self.unanswered = dict.fromkeys(hosts, 0)
 
     async def start(self) -> str:
-        """Probes every host once, then goes on; returns why the first choice was made."""
-        await self._placer.probe_all()
-        self._probing = asyncio.create_task(self._placer.keep_current())
-        return str(self._placer.choice)
+        """Probes every host as often as its RTT needs to count, then goes on; returns why it chose."""
+        await self.placer.probe_all(RULES.fewest_probes)
+        self._probing = asyncio.create_task(self.placer.keep_current())
+        return str(self.placer.choice)
+
+    async def warm(self, subproblem: Subproblem) -> None:
+        """Calls every host once, uncounted, so that none compiles in a later call."""
+        calls = (
+            host.dispatcher.solve(replace(subproblem, request_id=f"warm-{number}"))
+            for number, host in enumerate(self._hosts.values())
+        )
+        await asyncio.gather(*calls)
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """See `Dispatcher.solve`."""
@@ -192,7 +212,7 @@ class PlacedDispatcher:
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
     ) -> None:
         """See `Dispatcher.record_decision`; it goes to the host that answered."""
-        host = self._host_of.pop(request_id, None) or self._placer.choose()
+        host = self._host_of.pop(request_id, None) or self.placer.choose()
         await self._hosts[host].dispatcher.record_decision(request_id, decision, stale=stale, caller=caller)
 
     async def close(self) -> None:
@@ -203,7 +223,7 @@ class PlacedDispatcher:
         await asyncio.gather(*(close() for close in self._closes))
 
     def _choose(self, request_id: str) -> str:
-        host = self._placer.choose()
+        host = self.placer.choose()
         self.calls[host] += 1
         self._host_of[request_id] = host
         while len(self._host_of) > UNDECIDED:
@@ -216,7 +236,8 @@ class PlacedDispatcher:
         if isinstance(outcome, Degraded | Failed):
             cause = outcome.cause
         if isinstance(cause, ProviderFault) and outcome.provenance.provider == host:
-            self._placer.fail(host, cause.message)
+            self.unanswered[host] += 1
+            self.placer.fail(host, cause.message)
 
 
 async def connect_hosts(

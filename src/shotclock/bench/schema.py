@@ -212,6 +212,28 @@ class Ladder(Frozen):
     rungs: dict[str, Rung]
 
 
+class HostCalls(Frozen):
+    """Calls of an arm that one host got. unanswered: those that did not reach it, or got no answer."""
+
+    calls: int
+    unanswered: int = 0
+
+
+class Placement(Frozen):
+    """Where the calls of an arm went that asks several hosts.
+
+    policy: how the host of a call was chosen
+    hosts: by HOST:PORT
+    moves: changes of the chosen host, on failure or because an RTT changed; 0 unless the policy is rtt
+    choices: the latest choices with their reasons, in order
+    """
+
+    policy: Literal["rtt", "round-robin", "random"]
+    hosts: dict[str, HostCalls]
+    moves: int
+    choices: tuple[str, ...] = ()
+
+
 class ArmSummary(Frozen):
     """One arm: how it ran, and its counts.
 
@@ -238,6 +260,7 @@ class ArmSummary(Frozen):
     ladder: the QPU's samples beside classical controls; None without samples and in older summaries
     pre_evaluated: decisions of a local pre-evaluation; None without it
     cache_hits: of all calls, those answered from an equal call's samples; None where the cache is off
+    placement: of calls to several hosts; None where the arm has an orchestrator in the benchmark's process
     loss, cost: see `Loss` and `Cost`
     """
 
@@ -269,6 +292,7 @@ class ArmSummary(Frozen):
     ladder: Ladder | None = None
     pre_evaluated: PreEvaluated | None = None
     cache_hits: Ratio | None = None
+    placement: Placement | None = None
     loss: Loss
     cost: Cost
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
@@ -14,12 +16,14 @@ import typer
 
 from shotclock.bench.numbers import limit
 from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
+from shotclock.cli.operator import Authorities, Certificate, PrivateKey, read_security, split_hosts
 from shotclock.cli.streams import echo_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from shotclock.app.main_job import MainJob
+    from shotclock.app.placed import PlacementName
     from shotclock.bench.schema import Summary
     from shotclock.settings import Settings
 
@@ -40,6 +44,17 @@ def bench(
     clock: Annotated[
         Literal["wall", "virtual"], typer.Option(help="virtual: account emulated waits, skip them.")
     ] = "wall",
+    hosts: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT,…", help="Running orchestrators that the arms hybrid-hosts… call."),
+    ] = None,
+    placement: Annotated[
+        Literal["rtt", "round-robin", "random"] | None,
+        typer.Option(help="How the host of a call is chosen among --hosts; two are there to compare."),
+    ] = None,
+    certificate: Certificate = None,
+    private_key: PrivateKey = None,
+    authorities: Authorities = None,
     out: Annotated[Path | None, typer.Option(help="The run folder (default: runs/<time>).")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     metrics: Annotated[
@@ -72,14 +87,19 @@ def bench(
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
-    flags = _flags(quick, arms, seeds, steps, workload, profile, samples)
+    flags = _flags(quick, arms, seeds, steps, workload, profile, samples, hosts, placement)
     flags |= {"kernel": {"name": kernel}} if kernel is not None else {}
     settings = load(config, flags)
     check_names(config, settings)
     console = Console(stderr=True)
-    job = _job(out, quick, clock, metrics)
+    if settings.bench.hosts:
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr by itself; see `serve`
+    security = read_security(certificate, private_key, authorities)
+    job = replace(_job(out, quick, clock, metrics), security=security)
     if dry_run and not hardware:
         raise SettingsError("--dry-run: goes with --hardware")
+    if hardware and settings.bench.hosts:
+        raise SettingsError("--hosts: the hardware run has its orchestrator in this process; leave it out")
     if hardware and clock == "virtual":
         raise SettingsError("--clock virtual: hardware waits for real; leave it out")
     with contextlib.ExitStack() as stack:
@@ -150,13 +170,17 @@ def _flags(
     workload: str | None,
     profile: str | None,
     samples: bool,
+    hosts: str | None,
+    placement: PlacementName | None,
 ) -> dict[str, Any]:
     from shotclock.emulator.profile import load  # noqa: PLC0415
-    from shotclock.settings import QUICK  # noqa: PLC0415
+    from shotclock.settings import HOSTS_ARMS, QUICK  # noqa: PLC0415
 
     bench: dict[str, Any] = dict(QUICK) if quick else {}
     if arms is not None:
         bench["arms"] = tuple(arm.strip() for arm in arms.split(",") if arm.strip())
+    elif hosts is not None:
+        bench["arms"] = HOSTS_ARMS
     elif profile is not None:
         name = load(profile).name
         hybrids = f"hybrid-{name}", f"hybrid-{name}-protected"
@@ -164,6 +188,8 @@ def _flags(
     overrides = {"seeds": seeds, "steps": steps, "workload": workload}
     bench |= {name: value for name, value in overrides.items() if value is not None}
     bench |= {"samples": True} if samples else {}
+    bench |= {} if hosts is None else {"hosts": split_hosts(hosts)}
+    bench |= {} if placement is None else {"placement": placement}
     flags: dict[str, Any] = {"bench": bench} if bench else {}
     return flags | ({"quantum": {"profile": profile}} if profile is not None else {})
 

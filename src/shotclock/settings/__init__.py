@@ -1,7 +1,7 @@
 """One frozen tree of settings, a branch a package; `load` reads it from flags, environment and file."""
 
 from shotclock.settings.arm import ArmSettings
-from shotclock.settings.bench import DEFAULT_ARMS, QUICK, QUICK_LEAVES_OUT, BenchSettings
+from shotclock.settings.bench import DEFAULT_ARMS, HOSTS_ARMS, QUICK, QUICK_LEAVES_OUT, BenchSettings
 from shotclock.settings.branch import LONGEST_MS, SHORTEST_MS
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
@@ -22,6 +22,7 @@ from shotclock.settings.workers import WorkersSettings
 __all__ = [
     "DEFAULT_ARMS",
     "ENV_PREFIX",
+    "HOSTS_ARMS",
     "LONGEST_MS",
     "QUICK",
     "QUICK_LEAVES_OUT",

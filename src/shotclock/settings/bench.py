@@ -26,6 +26,10 @@ DEFAULT_ARMS = (
 )
 
 
+HOSTS_ARMS = ("classical-only", "classical-control", "hybrid-hosts", "hybrid-hosts-protected")
+"""Those of `bench --hosts` without `--arms`."""
+
+
 class BenchSettings(Branch):
     """The main job: which arms, how long, in which order.
 
@@ -35,6 +39,8 @@ class BenchSettings(Branch):
     steps: measured steps per arm and seed, counted after the warm-up.
     warmup_steps: steps before the measured ones, not counted; they train too, so many leave less to gain.
     order: "interleaved" runs the arms of a seed in turns, "sequential" one arm after the other.
+    hosts: HOST:PORT of running orchestrators, which `hybrid-hosts` and `hybrid-hosts-protected` call.
+    placement: how the host of such a call is chosen; two are there to compare with rtt.
     samples: whether the run folder gets every call's bit strings, `samples.parquet`.
     """
 
@@ -44,6 +50,8 @@ class BenchSettings(Branch):
     steps: int = Field(default=500, ge=1, le=1_000_000_000)
     warmup_steps: int = Field(default=5, ge=0, le=1_000_000_000)
     order: Literal["interleaved", "sequential"] = "interleaved"
+    hosts: tuple[str, ...] = ()
+    placement: Literal["rtt", "round-robin", "random"] = "rtt"
     samples: bool = False
 
 

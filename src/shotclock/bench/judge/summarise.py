@@ -22,7 +22,16 @@ from shotclock.bench.judge.worth import add_worth
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.compared_calls import ComparedCall
 from shotclock.bench.record.rows import StepRow, table
-from shotclock.bench.schema import ArmSummary, GateResult, Metric, ProfileSummary, Result, Summary, Verdict
+from shotclock.bench.schema import (
+    ArmSummary,
+    GateResult,
+    Metric,
+    Placement,
+    ProfileSummary,
+    Result,
+    Summary,
+    Verdict,
+)
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import find_worst
 from shotclock.domain.host_figures import AcceleratorFacts
@@ -45,6 +54,7 @@ class ArmFacts:
     skipped: due calls that were not made, by reason
     compared: its calls with samples beside their controls
     caches: whether equal calls share samples
+    placement: of calls to several hosts
     """
 
     arm: Arm
@@ -62,6 +72,7 @@ class ArmFacts:
     skipped: Mapping[str, int] = field(default_factory=dict)
     compared: tuple[ComparedCall, ...] = ()
     caches: bool = False
+    placement: Placement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +239,7 @@ def _arm(facts: ArmFacts, rows: Mapping[str, ArmRows], common: int, samples_per_
         ladder=find_ladder(facts.compared, facts.prices),
         pre_evaluated=find_pre_evaluated(calls),
         cache_hits=figures.count_hits(calls) if facts.caches else None,
+        placement=facts.placement,
         loss=figures.loss(arm, baseline, common),
         cost=figures.cost(arm, baseline, common, facts.prices, facts.charges),
     )

@@ -12,6 +12,8 @@ LONGER = "classical-longer"
 RAW = "quantum-raw"
 PROTECTED = "-protected"
 HYBRID = "hybrid-"
+HOSTS = "hosts"
+"""In the place of a profile: `hybrid-hosts` calls the orchestrators of `bench.hosts`."""
 SOLVERS = {
     "classical-magnitude": "magnitude",
     "classical-random": "random",

@@ -50,5 +50,8 @@ def _describe_arm(name: str, arm: ArmSummary) -> str:
 def _describe_reach(summary: Summary, arm: ArmSummary) -> str:
     if not arm.calls_quantum:
         return NOTHING
+    if arm.placement is not None:
+        counts = ", ".join(f"{host} ({each.calls} calls)" for host, each in arm.placement.hosts.items())
+        return f"{arm.provider} on the host chosen by {arm.placement.policy}: {counts}"
     profile = summary.profiles.get(arm.profile or "")
     return profile.title if profile is not None else (arm.provider or NOTHING)
