@@ -21,7 +21,7 @@ from shotclock.primitives.job import Job
 from shotclock.primitives.options import CallOptions
 from shotclock.primitives.outcomes import describe, find_missing
 from shotclock.primitives.requests import Place, Request
-from shotclock.primitives.sources import ParametrisedCircuit, expand
+from shotclock.primitives.sources import Known, ParametrisedCircuit, expand
 
 NO_MITIGATION = "none"
 """Named in every result: read-out errors are in the values as the device makes them."""
@@ -104,9 +104,9 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
 
         budget: of this call, instead of the options'.
         """
-        request = Request()
+        request, known = Request(), Known()
         chosen = self._default_precision if precision is None else precision
-        plans = [_plan(EstimatorPub.coerce(pub, chosen), request) for pub in pubs]
+        plans = [_plan(EstimatorPub.coerce(pub, chosen), request, known) for pub in pubs]
 
         def finish(outcomes: Sequence[CircuitOutcome]) -> PrimitiveResult[PubResult]:
             by_place = request.arrange(outcomes)
@@ -134,7 +134,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
         return result
 
 
-def _plan(pub: EstimatorPub, request: Request) -> _Plan:
+def _plan(pub: EstimatorPub, request: Request, known: Known) -> _Plan:
     """Adds the PUB's measured circuits to the request."""
     if any(item.operation.name == "measure" for item in pub.circuit.data):
         raise CircuitError("measure", "an estimator measures by itself; remove the circuit's measurements")
@@ -150,7 +150,7 @@ def _plan(pub: EstimatorPub, request: Request) -> _Plan:
         _Element(int(point), each.get((), 0.0), assign_terms(each, bases))
         for point, each in zip(points.flat, terms.flat, strict=True)
     ]
-    sources = expand(pub.circuit, pub.parameter_values)
+    sources = expand(pub.circuit, pub.parameter_values, known)
     places: dict[tuple[int, int], Place] = {}
     for number, basis in enumerate(bases):
         needed = sorted({element.point for element in elements if number in element.terms})
@@ -171,13 +171,13 @@ def _add(
     """Adds the points that need the basis; one source has all points, or each source has one."""
     if len(sources) == 1:
         circuit, points = sources[0]
-        source = ParametrisedCircuit(basis.apply(circuit.circuit), circuit.names).source
+        source = circuit.change(basis, basis.apply)
         added = request.add(source, shots, circuit.names, points[needed])
         places.update({(number, point): place for point, place in zip(needed, added, strict=True)})
         return
     for point in needed:
         circuit, row = sources[point]
-        source = ParametrisedCircuit(basis.apply(circuit.circuit), circuit.names).source
+        source = circuit.change(basis, basis.apply)
         (places[number, point],) = request.add(source, shots, circuit.names, row)
 
 

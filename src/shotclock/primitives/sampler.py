@@ -21,7 +21,7 @@ from shotclock.primitives.job import Job
 from shotclock.primitives.options import CallOptions
 from shotclock.primitives.outcomes import describe, find_missing
 from shotclock.primitives.requests import Place, Request
-from shotclock.primitives.sources import expand
+from shotclock.primitives.sources import Known, expand
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +75,14 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
 
         budget: of this call, instead of the options'.
         """
-        request, plans = Request(), []
+        request, plans, known = Request(), [], Known()
         for each in pubs:
             pub = SamplerPub.coerce(each, self._default_shots if shots is None else shots)
             places: list[Place] = []
             key: tuple[object, ...] = (pub.shape, pub.shots)
-            for circuit, points in expand(pub.circuit, pub.parameter_values):
-                source = circuit.source
-                places += request.add(source, pub.shots, circuit.names, points)
-                key = (*key, source)
+            for circuit, points in expand(pub.circuit, pub.parameter_values, known):
+                places += request.add(circuit.source, pub.shots, circuit.names, points)
+                key = (*key, circuit.source)
             plans.append(_Plan(pub, places, key))
 
         def finish(outcomes: Sequence[CircuitOutcome]) -> PrimitiveResult[PubResult]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import numpy as np
@@ -15,7 +16,7 @@ from shotclock.domain.circuit_bytes import dump_circuit
 from shotclock.domain.subproblem import Float64s
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(eq=False)
 class ParametrisedCircuit:
     """A circuit whose parameters are named by their place.
 
@@ -25,11 +26,22 @@ class ParametrisedCircuit:
 
     circuit: QuantumCircuit
     names: tuple[str, ...]
+    _variants: dict[Hashable, bytes] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def source(self) -> bytes:
         """As it is sent: equal for equal circuits, whoever builds them."""
         return dump_circuit(self.circuit)
+
+    def change(self, key: Hashable, change: Callable[[QuantumCircuit], QuantumCircuit]) -> bytes:
+        """As `source`, of the circuit as `change` makes it, which is made once for each key."""
+        if key not in self._variants:
+            self._variants[key] = dump_circuit(change(self.circuit))
+        return self._variants[key]
+
+
+Known = dict[int, ParametrisedCircuit]
+"""The circuits of one call by their identity: a gradient has the same circuit in every PUB."""
 
 
 def parametrise(circuit: QuantumCircuit) -> ParametrisedCircuit:
@@ -47,13 +59,17 @@ def has_open_delay(circuit: QuantumCircuit) -> bool:
     return any(item.name == "delay" and getattr(item.params[0], "parameters", ()) for item in circuit.data)
 
 
-def expand(circuit: QuantumCircuit, values: BindingsArray) -> list[tuple[ParametrisedCircuit, Float64s]]:
+def expand(
+    circuit: QuantumCircuit, values: BindingsArray, known: Known
+) -> list[tuple[ParametrisedCircuit, Float64s]]:
     """The circuit with its points as rows; one circuit a point where a delay depends on a parameter."""
     if has_open_delay(circuit):
         rows = [parametrise(each) for each in values.bind_all(circuit).ravel()]
         return [(each, np.zeros((1, 0))) for each in rows]
     points = values.as_array(circuit.parameters).reshape(values.size, circuit.num_parameters)
-    return [(parametrise(circuit), points)]
+    if id(circuit) not in known:
+        known[id(circuit)] = parametrise(circuit)
+    return [(known[id(circuit)], points)]
 
 
 @functools.cache
