@@ -341,13 +341,13 @@ def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(
     A third arm's calls go to two services, of which one is lost.
     """
     arm, remote = "hybrid-public-cloud", "hybrid-hosts"
-    root = shared_machine("mi300x-cpx")
-    quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None, root=root)
+    quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None)
     with two_services() as hosts:
         flags = {
             "bench": {"arms": ("classical-only", arm, remote), "steps": 4, "seeds": 1, "hosts": tuple(hosts)},
             "kernel": {"n": 4, "every": 2, "sparse": True},
             "arm": {remote: {"every": 1}},
+            "placement": {"root": str(shared_machine("mi300x-cpx"))},
         }
         summary, folder = run(load(None, flags), quick, SILENT)
     check_calls_moved(summary.arms[remote])

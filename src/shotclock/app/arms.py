@@ -29,6 +29,7 @@ from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.domain import plugin
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
+from shotclock.domain.memory import MemoryLimit
 from shotclock.domain.ports import (
     NO_CHARGES,
     Charged,
@@ -138,6 +139,7 @@ class Builder:
         with an emulated one run on the virtual clock, with all their calls. None is the kernel's cadence.
     watch: what is read around calls.
     security: of connections to `bench.hosts`.
+    memory: bounds the calls in flight.
     """
 
     def __init__(
@@ -148,7 +150,9 @@ class Builder:
         slow_every: int | None,
         watch: HostWatch,
         security: ClientTls | Insecure,
+        memory: MemoryLimit,
     ) -> None:
+        self._memory = memory
         self._watch = watch
         self._security = security
         self._settings = settings
@@ -333,6 +337,7 @@ class Builder:
                 clock=host.clock,
                 policy=policy(),
                 recorder=recorder,
+                memory=self._memory,
             )
             return trainer, workload.evaluate
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from shotclock.app.host import WallHost, workers_policy
+from shotclock.app.memory_watch import MIB, MemoryWatch
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.traces import open_tracer
@@ -30,6 +31,7 @@ from shotclock.domain.trace import Tracer
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.race import classical
+from shotclock.placement.rules import Needs
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import Settings, TracesSettings, load
 from shotclock.solvers.fallback import Classical, warm_solvers
@@ -143,7 +145,8 @@ def attach(
         this process.
     placement: how the host of a call is chosen among several: by fabric, RTT, memory and load, or to compare.
     settings: the settings file; without one, the defaults (the EMULATED provider). With a target, only its
-        `[traces]` is used.
+        `[traces]` and `[placement]` are used, and the sizes in `[kernel]` and `[quantum]` to bound calls by
+        free memory.
     run: the name of this training run; flags keep its calls on one side of a share.
 
     Under torchrun all ranks must attach; only rank zero has an orchestrator or a connection. Raises
@@ -157,6 +160,8 @@ def attach(
     is_calling = is_calling_rank(os.environ)
     tree = load(settings, {})
     tracer, end_traces = open_tracer(tree.traces if is_calling else TracesSettings(), SERVICE, SystemClock())
+
+    memory = MemoryWatch(tree)
 
     def open_attachment(caller: Caller, clock: Clock) -> hook.Attached:
         return hook.attach(
@@ -174,6 +179,7 @@ def attach(
             recorder=recorder,
             tracer=tracer,
             ranks_timeout_s=ranks_timeout_s,
+            memory=memory.limit,
         )
 
     if not is_calling:
@@ -183,12 +189,15 @@ def attach(
         validate = ignore_value
         dispatcher: Dispatcher
         if target:
-            dispatcher, end = remote, _ = _remote(host, target, security, placement, recorder, tracer)
+            needs = Needs(memory_bytes=tree.placement.needs_memory_mib * MIB)
+            dispatcher, end = remote, _ = _remote(host, target, security, placement, needs, recorder, tracer)
             validate = partial(_report_value, host, remote, run, kernel.name)
         else:
             dispatcher, end = _embed_orchestrator(host, tree, kernel, recorder, tracer)
+        memory.start()
         training = open_attachment(host.caller(dispatcher), host.clock)
     except BaseException:
+        memory.close()
         host.close()
         end_traces()
         raise
@@ -198,6 +207,7 @@ def attach(
     ending = ExitStack()
     ending.callback(end_traces)
     ending.callback(host.close)
+    ending.callback(memory.close)
     ending.callback(end)
     ending.callback(atexit.unregister, host.close)
     return Quantum(training, metrics, ending.close, validate)
@@ -221,6 +231,7 @@ def _remote(
     target: str,
     security: ClientTls | Insecure,
     placement: PlacementName,
+    needs: Needs,
     recorder: ClientRecorder,
     tracer: Tracer | None,
 ) -> tuple[GrpcDispatcher | PlacedDispatcher, Callable[[], None]]:
@@ -235,7 +246,13 @@ def _remote(
         targets = [each.strip() for each in target.split(",") if each.strip()]
         if len(targets) > 1:
             return await connect_hosts(
-                targets, security, placement, fallback=answer, recorder=recorder, tracer=tracer
+                targets,
+                security,
+                placement,
+                needs=needs,
+                fallback=answer,
+                recorder=recorder,
+                tracer=tracer,
             )
         return GrpcDispatcher(connect(target, security), fallback=answer, recorder=recorder, tracer=tracer)
 

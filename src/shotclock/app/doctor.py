@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
+from shotclock.app.memory_watch import find_point
 from shotclock.bench.numbers import limit, money, number
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
 from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError, ShotclockError
@@ -71,7 +72,7 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     certificates = _certificates(settings.serve)
     store, circuits = _store(settings.circuits.store_folder), _circuit_limits(settings.circuits.limits)
     limits = (_workers(settings.workers), _descriptors(settings.serve))
-    own = (store, circuits, *limits, _data_policy(settings))
+    own = (store, circuits, *limits, _memory(settings), _data_policy(settings))
     return (_python(), *packages, *own, *certificates, *fabrics)
 
 
@@ -158,6 +159,15 @@ def _circuit_limits(limits: CircuitLimitsSettings) -> Check:
     """What a user circuit may hold, by the keys that change it."""
     details = ", ".join(f"{key} {value}" for key, value in limits)
     return Check("circuit limits", True, f"{details}; change them in [circuits.limits]")
+
+
+def _memory(settings: Settings) -> Check:
+    """The blocking point of calls with the settings' size."""
+    point = find_point(settings)
+    if point is None:
+        return Check("memory", True, "free memory is not known, so that it bounds no calls")
+    fix = "" if point.calls else "free some, raise placement.memory_share, or lower quantum.shots"
+    return Check("memory", bool(point.calls), str(point), fix)
 
 
 def _data_policy(settings: Settings) -> Check:

@@ -20,6 +20,7 @@ from shotclock.app.arms_on_hosts import describe_placement
 from shotclock.app.check_names import list_profiles, parse_arm
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.host_health import check_host
+from shotclock.app.memory_watch import MemoryWatch
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
 from shotclock.app.watched_calls import HostWatch
@@ -65,7 +66,6 @@ class MainJob:
     metrics_port: the port of Prometheus metrics; None does not expose them.
     surroundings: facts of the environment in addition to those that every run records.
     beside: additional files of the run folder, name to text.
-    root: of the file system whose accelerators and fabrics are read around calls.
     security: of connections to `bench.hosts`.
     """
 
@@ -75,7 +75,6 @@ class MainJob:
     metrics_port: int | None
     surroundings: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
-    root: Path = Path("/")
     security: ClientTls | Insecure = WITHOUT_TLS
 
 
@@ -93,7 +92,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     settings = _without_slowest(settings) if job.quick else settings
     arms = parse_arms(settings)
     settings = match_kernel(settings)
-    warnings = _warn_of_host(settings, job, progress)
+    warnings = _warn_of_host(settings, progress)
     thresholds = parse_thresholds(settings, arms)
     torch.set_num_threads(
         1
@@ -107,9 +106,9 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
         cleanup.callback(host.close)
         progress.phase("starting the QPU and compiling templates")
-        watch = HostWatch.open(job.root)
-        cleanup.callback(watch.close)
-        builder = Builder(settings, host, metrics, _slow_every(settings, job), watch, job.security)
+        watch, memory = _open_watches(settings, cleanup)
+        slow_every = _slow_every(settings, job)
+        builder = Builder(settings, host, metrics, slow_every, watch, job.security, memory.limit)
         cleanup.callback(builder.close)
         running: list[RunningArm] = []
         charges: dict[str, Charges] = {}
@@ -141,6 +140,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         accelerators=watch.accelerators,
         accelerators_because=watch.because,
         host_warnings=warnings,
+        blocking_point=memory.point,
     )
     try:
         return _write(folder, facts, log, progress, samples=settings.bench.samples), folder
@@ -149,12 +149,22 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
 
 
-def _warn_of_host(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[str, ...]:
+def _warn_of_host(settings: Settings, progress: JobProgress) -> tuple[str, ...]:
     """Warnings of the host's health; raises MachineError where the settings refuse one."""
-    warnings = check_host(settings, job.root)
+    warnings = check_host(settings, Path(settings.placement.root))
     for warning in warnings:
         progress.phase(f"warning: {warning}")
     return warnings
+
+
+def _open_watches(settings: Settings, cleanup: ExitStack) -> tuple[HostWatch, MemoryWatch]:
+    """What is read around calls, and of free memory."""
+    watch = HostWatch.open(Path(settings.placement.root))
+    cleanup.callback(watch.close)
+    memory = MemoryWatch(settings)
+    cleanup.callback(memory.close)
+    memory.start()
+    return watch, memory
 
 
 def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:

@@ -14,6 +14,7 @@ from shotclock.circuits.synthesizer import QaoaSynthesizer
 from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
+from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.ports import Flags, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.trace import Tracer
@@ -145,12 +146,14 @@ def assemble(
     journal: JobJournal = FREE,
     flags: Flags = ALL_CALLS,
     tracer: Tracer | None = None,
+    memory: MemoryLimit = NO_LIMIT,
 ) -> QuantumPath:
     """The path on this host, not yet started; its solvers are compiled already, as no call has time for that.
 
     journal: the journal of a paid provider's jobs.
     flags: decide at each call's arrival whether it may use the QPU.
     tracer: makes the spans of calls and jobs; None without traces.
+    memory: bounds the calls in progress.
     """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(journal, FreeJobs):
@@ -218,6 +221,7 @@ def assemble(
             seed_policy="shared" if policy.caches and bounds.result_cache else "fresh",
             quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes, settings.workers.circuit_workers),
             data=vendors.data_policy(settings, quantum, provider.name),
+            memory=memory,
         ),
         flags=flags,
         recorder=recorder,

@@ -17,6 +17,7 @@ from shotclock.app.host_figures import start_sampler
 from shotclock.app.host_health import HostHealth, check_host
 from shotclock.app.host_report import HostReport
 from shotclock.app.ledger_factory import LedgerFactory
+from shotclock.app.memory_watch import MemoryWatch
 from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.app.sizes import check_width, make_sample
@@ -106,6 +107,7 @@ class Service:
     ) -> None:
         self._root = Path(settings.placement.root)
         self._health = HostHealth(settings, self._root)
+        self._memory = MemoryWatch(settings)
         self._settings = settings
         self._manager = manager
         self._host = WallHost(workers_policy(settings))
@@ -211,6 +213,7 @@ class Service:
             journal=journal,
             flags=flags,
             tracer=tracer,
+            memory=self._memory.limit,
         )
         orchestrator = self._orchestrator = path.orchestrator
         overview = self._overview(provider, journal)
@@ -221,6 +224,7 @@ class Service:
                 overview.read_money_left,
                 overview.ledger_rows,
                 overview.ledger_stopped,
+                lambda: self._memory.point,
             )
         )
         report = HostReport(settings, orchestrator.status, self._health.problems)
@@ -228,6 +232,7 @@ class Service:
         def observe(view: HostView) -> None:
             report.observe(view)
             self._health.observe(view)
+            self._memory.observe(view.host.accelerators)
 
         self._stops.append(start_sampler(settings, self._metrics.registry, observe, self._root))
         self._metrics.registry.register(HostFigures(self._health.families))

@@ -263,8 +263,16 @@ class LossCurve(Frozen):
     points: tuple[LossPoint, ...]
 
 
-class AcceleratorSummary(Frozen):
-    """An accelerator that the run could use; a figure that is not known has no key.
+class KnownFigures(Frozen):
+    """A figure that is not known has no key: unknown is absent, never null or 0."""
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unknown(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in dump(self).items() if value is not None}
+
+
+class AcceleratorSummary(KnownFigures):
+    """An accelerator that the run could use.
 
     id: its UUID, with the partition where the device has several
     name: the product
@@ -275,13 +283,9 @@ class AcceleratorSummary(Frozen):
     name: str | None = None
     hbm_total_bytes: int | None = None
 
-    @model_serializer(mode="wrap")
-    def _leave_out_unknown(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return leave_out_none(dump(self))
 
-
-class AroundCalls(Frozen):
-    """What accelerators and fabrics did around an arm's calls; a figure that is not known has no key.
+class AroundCalls(KnownFigures):
+    """What accelerators and fabrics did around an arm's calls.
 
     calls: with any reading
     hbm_used_before_bytes, hbm_used_after_bytes: HBM in use as calls began and as their answers came, means
@@ -307,26 +311,36 @@ class AroundCalls(Frozen):
     gpu_idle_s: float | None = None
     gpu_idle_per_call_s: float | None = None
 
-    @model_serializer(mode="wrap")
-    def _leave_out_unknown(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return leave_out_none(dump(self))
+
+class FitSummary(Frozen):
+    """Where a call must wait for an earlier one to end, because memory is full.
+
+    calls: that fit at once
+    candidates: candidate vectors of these calls
+    memory: which ends first: HBM, pinned memory or host memory
+    allowed_bytes: of it, for all calls
+    call_bytes: of it, for one call
+    """
+
+    calls: int
+    candidates: int
+    memory: str
+    allowed_bytes: int
+    call_bytes: int
 
 
-class Accelerators(Frozen):
+class Accelerators(KnownFigures):
     """The accelerators of a run, and what was read around its calls.
 
     because: how many the process could use, or why none
     devices: these
     arms: by name, those with calls
     warnings: of the host's health as the run began
+    blocking_point: the calls that fit into memory; None where no memory is known
     """
 
     because: str
     devices: tuple[AcceleratorSummary, ...] = ()
     arms: dict[str, AroundCalls] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-
-def leave_out_none(document: dict[str, Any]) -> dict[str, Any]:
-    """Unknown is absent, never null or 0."""
-    return {key: value for key, value in document.items() if value is not None}
+    blocking_point: FitSummary | None = None

@@ -83,6 +83,7 @@ class CallCounts:
     asked: handed to the orchestrator.
     in_flight: skipped, as many calls as the policy allows were under way.
     retry_after: skipped, the orchestrator had refused a call and named a time to wait for.
+    no_memory: skipped, free memory does not allow for one more call in flight.
     no_proposal: skipped, the kernel raised or proposed what cannot be solved.
     failed_answers: of those asked, rejected as the kernel raised or returned what cannot be applied.
     """
@@ -90,6 +91,7 @@ class CallCounts:
     asked: int = 0
     in_flight: int = 0
     retry_after: int = 0
+    no_memory: int = 0
     no_proposal: int = 0
     failed_answers: int = 0
 
@@ -101,7 +103,7 @@ class CallCounts:
     @property
     def skipped(self) -> int:
         """Those that were not asked."""
-        return self.in_flight + self.retry_after + self.no_proposal
+        return self.in_flight + self.retry_after + self.no_memory + self.no_proposal
 
     def __str__(self) -> str:
         """One line for a person."""
@@ -111,6 +113,8 @@ class CallCounts:
             reasons.append(f"{self.in_flight} because policy.in_flight calls were under way already")
         if self.retry_after:
             reasons.append(f"{self.retry_after} because the orchestrator had asked to wait")
+        if self.no_memory:
+            reasons.append(f"{self.no_memory} because memory allows no more calls in flight")
         if self.no_proposal:
             reasons.append(f"{self.no_proposal} because the kernel failed")
         text = f"{text} ({', '.join(reasons)})" if reasons else text

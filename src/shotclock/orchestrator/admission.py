@@ -6,9 +6,12 @@ from collections import deque
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
+from shotclock.domain.memory import MemoryLimit
 from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
 from shotclock.domain.subproblem import Priority
 
+MEMORY = "memory"
+MEMORY_RETRY_S = 0.1
 WINDOW_NS = NS_PER_S
 SLICE_NS = 100 * NS_PER_MS
 """The window moves by slices, so that its memory does not grow with the load."""
@@ -56,6 +59,14 @@ def admit(load: QueueLoad, remaining_ns: int) -> Rejection | None:
 def explain_displacement(load: QueueLoad, queue_limit: int) -> Rejection:
     """The rejection of a call that is displaced because the queue is full."""
     return Rejection("queue_limit", queue_limit, queue_limit, "calls waiting", load.service_p95_s)
+
+
+def refuse_by_memory(open_calls: int, memory: MemoryLimit) -> Rejection | None:
+    """None admits; a service never waits for memory, because a waiting call holds some too."""
+    fits = memory.calls
+    if open_calls < fits:
+        return None
+    return Rejection(MEMORY, fits, open_calls, "calls in progress", MEMORY_RETRY_S)
 
 
 def overload(mean_queue_wait_ns: int, threshold_ns: int, priority: Priority) -> Rejection | None:

@@ -14,6 +14,7 @@ from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
 from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.flags import SHOTS, USER_CIRCUIT, FlagDecision, FlagRequest, limit_of
+from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
     DATA_POLICY,
@@ -35,7 +36,7 @@ from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, describe_outcome, open_span
-from shotclock.orchestrator.admission import admit, explain_displacement, overload
+from shotclock.orchestrator.admission import admit, explain_displacement, overload, refuse_by_memory
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuits
 from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end, log_kept
@@ -72,6 +73,7 @@ class AdmissionPolicy:
     seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
     quota: what each caller may have in progress.
     data: which calls may leave for the provider; the others are answered without it.
+    memory: bounds the calls in progress, where `protected`.
     """
 
     queue_limit: int
@@ -80,6 +82,7 @@ class AdmissionPolicy:
     seed_policy: str = "fresh"
     quota: CallerQuota = DEFAULT_QUOTA
     data: DataPolicy = ANYWHERE
+    memory: MemoryLimit = NO_LIMIT
 
 
 class Orchestrator:
@@ -463,6 +466,7 @@ class Orchestrator:
             return None
         return (
             self._health.refuses()
+            or refuse_by_memory(len(self._open), self._policy.memory)
             or overload(self._lanes.queue_wait_ns(caller), self._policy.overload_wait_ns, priority)
             or admit(self._lanes.load(priority, caller), budget_ns)
         )

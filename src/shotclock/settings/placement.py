@@ -24,7 +24,11 @@ class PlacementSettings(Branch):
     on_ecc_off: the same while ECC of HBM is off.
     on_unpinned: the same while buffers of `pinned_mib` cannot be locked in memory, with accelerators or RDMA.
     on_transfer_errors: the same after a burst of errors of HBM, PCIe, CXL or RDMA, until it is quiet again.
-    pinned_mib: buffers that transfers pin, MiB.
+    pinned_mib: buffers that transfers pin, MiB; those of the calls in flight together take no more.
+    memory_share: of free HBM and of free host memory that calls in flight may take.
+    on_memory_full: when no more calls fit: block (training waits for an earlier call) or refuse (a due call
+        is not made, and counted).
+    needs_memory_mib: free accelerator memory of a host that `attach` may choose, MiB; 0 asks for none.
     endpoint: HOST:PORT or URL of the QPU's endpoint, to which round trips are measured; "" measures none.
     endpoint_fabrics: identities of the fabric domains that reach the QPU without the network.
     fabrics: identities of the fabric domains of this host, beside those that its drivers tell.
@@ -45,6 +49,9 @@ class PlacementSettings(Branch):
     on_unpinned: Action = "warn"
     on_transfer_errors: Action = "degrade"
     pinned_mib: int = Field(default=64, ge=0, le=1_048_576)
+    memory_share: float = Field(default=0.5, gt=0, le=1)
+    on_memory_full: Literal["block", "refuse"] = "block"
+    needs_memory_mib: int = Field(default=0, ge=0)
     endpoint: str = ""
     endpoint_fabrics: tuple[str, ...] = ()
     fabrics: tuple[str, ...] = ()

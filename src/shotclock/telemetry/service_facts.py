@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from shotclock.domain.memory import BlockingPoint
 from shotclock.domain.ports import MoneyLeft
 from shotclock.telemetry.families import Metrics
 
@@ -35,6 +36,7 @@ class ServiceFacts(Collector):
     budget: of a paid provider.
     ledger_rows: records of paid jobs by state.
     ledger_stopped: whether the ledger can no longer be written, so that no job is paid for.
+    blocking_point: the calls that fit into memory.
     """
 
     version: str
@@ -42,6 +44,7 @@ class ServiceFacts(Collector):
     budget: Callable[[], MoneyLeft | None] = read_nothing
     ledger_rows: Callable[[], Mapping[str, int]] = read_no_rows
     ledger_stopped: Callable[[], bool | None] = read_nothing
+    blocking_point: Callable[[], BlockingPoint | None] = read_nothing
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`."""
@@ -79,7 +82,14 @@ class ServiceFacts(Collector):
         )
         if (has_stopped := self.ledger_stopped()) is not None:
             stopped.add_metric([], has_stopped)
-        return (build, certificate, limit, remaining, rows, stopped)
+        fits = GaugeMetricFamily(
+            "shotclock_memory_calls_limit",
+            "Calls in progress that fit into memory, and which ends first; absent while none is known.",
+            labels=["memory"],
+        )
+        if (point := self.blocking_point()) is not None:
+            fits.add_metric([point.memory], point.calls)
+        return (build, certificate, limit, remaining, rows, stopped, fits)
 
 
 async def watch_lag(metrics: Metrics) -> None:

@@ -7,6 +7,7 @@ no call is made until its retry_after_s has passed; training continues meanwhile
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.delta import Proposal
 from shotclock.domain.errors import KernelError, SettingsError
 from shotclock.domain.iteration import Applied, CallCounts, FinishedCall
+from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.outcome import (
     DOES_NOT_FIT,
     DeadlinePassed,
@@ -35,6 +37,8 @@ from shotclock.domain.trace import Span, SpanName, Tracer, describe_outcome
 from shotclock.domain.trace_context import TraceContext
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.mode import Mode, ModeChooser
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,7 @@ class Calls:
 
     failed: receives what the kernel failed with; if it returns, the call is skipped or its answer rejected.
     recorder: counts the time that proposing and applying took.
+    memory: bounds the calls in flight, in addition to the policy.
     tracer: makes a span of each call; None without traces.
     """
 
@@ -144,8 +149,11 @@ class Calls:
         failed: Callable[[KernelError], None] = raise_error,
         recorder: StageRecorder = UNCOUNTED,
         tracer: Tracer | None = None,
+        memory: MemoryLimit = NO_LIMIT,
     ) -> None:
         self._tracer = tracer
+        self._memory = memory
+        self._has_warned_of_memory = False
         self._kernel = aggregator.kernel
         self._aggregator = aggregator
         self._caller = caller
@@ -227,6 +235,11 @@ class Calls:
             if began < self._not_before_ns:
                 self._count(retry_after=room - number)
                 return
+            if self._is_memory_full():
+                if not self._free_memory():
+                    self._count(no_memory=room - number)
+                    return
+                began = self._clock.now_ns()
             try:
                 self._ask(step, boundary_ns, began)
             except KernelError as error:
@@ -234,6 +247,28 @@ class Calls:
                 self._failed(error)
             else:
                 self._count(asked=1)
+
+    def _is_memory_full(self) -> bool:
+        return len(self._pending) >= self._memory.calls
+
+    def _free_memory(self) -> bool:
+        """Whether one more call fits now: under "block" after waiting for the oldest in flight."""
+        self._warn_of_memory()
+        while self._memory.on_full == "block" and self._pending and self._is_memory_full():
+            self._finish(self._pending[0], self._clock.now_ns())
+        return not self._is_memory_full()
+
+    def _warn_of_memory(self) -> None:
+        """Once: the figures are in the counts."""
+        if not self._has_warned_of_memory:
+            self._has_warned_of_memory = True
+            what = "wait for earlier ones" if self._memory.on_full == "block" else "are not made"
+            log.warning(
+                "training: memory is full, so that due calls %s: %s; free some, raise "
+                "placement.memory_share, or lower quantum.shots",
+                what,
+                self._memory.find_point(),
+            )
 
     def _count(self, **more: int) -> None:
         self.counts = replace(

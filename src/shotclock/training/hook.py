@@ -28,6 +28,7 @@ from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.delta import Delta
 from shotclock.domain.errors import KernelError, RunError, SettingsError
 from shotclock.domain.iteration import CallCounts, FinishedCall
+from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.ports import Caller, Clock, Kernel
 from shotclock.domain.recorders import StageRecorder
 from shotclock.domain.trace import Tracer
@@ -312,6 +313,7 @@ def attach(
     tracer: Tracer | None = None,
     environ: Mapping[str, str] = os.environ,
     ranks_timeout_s: float = DEFAULT_TIMEOUT_S,
+    memory: MemoryLimit = NO_LIMIT,
 ) -> Attached:
     """Makes a call every `policy.every` optimizer steps and applies each answer where it still holds.
 
@@ -323,6 +325,7 @@ def attach(
     observers: called with each finished call on rank zero.
     tracer: makes a span of each call; None without traces.
     ranks_timeout_s: how long a rank waits for another rank at a step boundary, seconds.
+    memory: bounds the calls in flight, in addition to the policy.
 
     Raises SettingsError if the optimizer steps no parameter of the model, has Shotclock attached already, or
     several ranks have no process group; RunError if the ranks start from different parameters. A kernel that
@@ -364,6 +367,7 @@ def attach(
         failed=_Failures().record,
         recorder=recorder,
         tracer=tracer,
+        memory=memory,
     )
     return Attached(optimizer, model, target, calls, aggregator, clock, ranks)
 

@@ -6,6 +6,7 @@ A call's latency counts from the step boundary it was scheduled for.
 from __future__ import annotations
 
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
+from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.ports import Caller, Clock, Workload
 from shotclock.domain.recorders import StageRecorder
 from shotclock.training.aggregator import Aggregator
@@ -46,6 +47,7 @@ class Scheduler:
         clock: Clock,
         policy: CallPolicy,
         recorder: StageRecorder = UNCOUNTED,
+        memory: MemoryLimit = NO_LIMIT,
     ) -> None:
         self._workload = workload
         self._aggregator = aggregator
@@ -58,6 +60,7 @@ class Scheduler:
             policy=policy,
             ended=self.finished.append,
             recorder=recorder,
+            memory=memory,
         )
 
     @property

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from shotclock.bench.analysis import Accelerators, AcceleratorSummary, AroundCalls
+from shotclock.bench.analysis import Accelerators, AcceleratorSummary, AroundCalls, FitSummary
 from shotclock.bench.schema import Summary
 from shotclock.domain.host_figures import COUNTERS, AcceleratorFacts
+from shotclock.domain.memory import BlockingPoint
 
 READ = ("hbm_used_before_bytes", "hbm_bandwidth_ratio", *COUNTERS)
 """A call with any of these was read."""
 
 
 def list_accelerators(
-    facts: Sequence[AcceleratorFacts], because: str, warnings: Sequence[str]
+    facts: Sequence[AcceleratorFacts], because: str, warnings: Sequence[str], point: BlockingPoint | None
 ) -> Accelerators:
     """Those of the run, without their arms."""
     devices = (
         AcceleratorSummary(id=each.id, name=each.name or None, hbm_total_bytes=each.hbm_total_bytes)
         for each in facts
     )
-    return Accelerators(because=because, devices=tuple(devices), warnings=tuple(warnings))
+    memory = None if point is None else FitSummary(**asdict(point))
+    return Accelerators(
+        because=because, devices=tuple(devices), warnings=tuple(warnings), blocking_point=memory
+    )
 
 
 def add_arms(summary: Summary, table: pa.Table) -> Accelerators | None:

@@ -35,6 +35,7 @@ from shotclock.bench.schema import (
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import find_worst
 from shotclock.domain.host_figures import AcceleratorFacts
+from shotclock.domain.memory import BlockingPoint
 from shotclock.domain.ports import NO_CHARGES, Charges
 
 
@@ -96,6 +97,7 @@ class RunFacts:
     accelerators: that the process could use
     accelerators_because: how many, or why none
     host_warnings: of the host's health as the run began
+    blocking_point: calls that fitted into memory as the run ended; None where no memory is known
     """
 
     run_id: str
@@ -121,6 +123,7 @@ class RunFacts:
     accelerators: tuple[AcceleratorFacts, ...] = ()
     accelerators_because: str = "accelerators were not looked for"
     host_warnings: tuple[str, ...] = ()
+    blocking_point: BlockingPoint | None = None
 
 
 def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
@@ -158,7 +161,9 @@ def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
             "verdict": Verdict(headline="", sentences=()),
             "representative_iteration": run.representative_iteration,
             "request_budget_ms": run.request_budget_ms,
-            "accelerators": list_accelerators(run.accelerators, run.accelerators_because, run.host_warnings),
+            "accelerators": list_accelerators(
+                run.accelerators, run.accelerators_because, run.host_warnings, run.blocking_point
+            ),
         }
     )
     return judge_summary(add_worth(figures_alone, table(steps)))

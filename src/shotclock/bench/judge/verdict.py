@@ -261,6 +261,7 @@ def _describe_skipped(name: str, arm: ArmSummary) -> list[Sentence]:
         return []
     words = {
         "in_flight": "an earlier call was in flight",
+        "no_memory": "memory allowed no more of them in flight",
         "retry_after": "the orchestrator had asked to wait",
     }
     reasons = ", ".join(f"{count:,} because {words[reason]}" for reason, count in arm.skipped_calls.items())

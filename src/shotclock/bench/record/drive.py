@@ -91,7 +91,7 @@ class Log:
     def count_skipped(self, arm: str, counts: CallCounts) -> None:
         """Adds the due calls that a turn of this arm did not ask, by reason."""
         reasons = self.skipped.setdefault(arm, {})
-        for reason in ("in_flight", "retry_after"):
+        for reason in ("in_flight", "retry_after", "no_memory"):
             if number := getattr(counts, reason):
                 reasons[reason] = reasons.get(reason, 0) + number
 

@@ -10,6 +10,7 @@ from shotclock.bench.report.kit.grid import Cell, Grid, plain
 from shotclock.bench.report.run.tables import badge
 from shotclock.bench.schema import Summary
 from shotclock.domain.host_figures import COUNTERS
+from shotclock.domain.memory import BlockingPoint
 from shotclock.domain.plural import count
 
 GIB = 2**30
@@ -70,6 +71,14 @@ def say_nothing(summary: Summary) -> str:
     if summary.accelerators and summary.accelerators.devices:
         return f"No counters were read around calls ({because})."
     return f"No accelerator on this host: {because}."
+
+
+def say_point(summary: Summary) -> str:
+    """From how many calls on one must wait; "" where no memory is known."""
+    point = summary.accelerators.blocking_point if summary.accelerators else None
+    if point is None:
+        return ""
+    return f"Memory: {BlockingPoint(**point.model_dump())}; a further call waits for one of them to end."
 
 
 def list_lines(summary: Summary) -> list[str]:

@@ -29,7 +29,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
-from shotclock.bench.report.run.accelerators_table import list_lines, say_nothing
+from shotclock.bench.report.run.accelerators_table import list_lines, say_nothing, say_point
 from shotclock.bench.report.run.ladder_table import TITLE
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import GateResult, Latency, State, Summary
@@ -252,7 +252,8 @@ def _accelerators(summary: Summary, console: Console, mark: str) -> None:
     say_title(console, "Accelerators around calls", mark)
     lines = list_lines(summary)
     warnings = [f"Needs attention: {warning}" for warning in summary.accelerators.warnings]
-    for line in [*(lines or [say_nothing(summary)]), *warnings]:
+    point = [say_point(summary)] if summary.accelerators.blocking_point else []
+    for line in [*(lines or [say_nothing(summary)]), *point, *warnings]:
         say(console, Text(line))
 
 
