@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import _extras
 from _options import make_parser
+from _site_graph import SiteGraph, measure_site
 
 if TYPE_CHECKING:
     from _delay_proxy import DelayedLinks
@@ -63,6 +64,9 @@ class Measured:
     followed_s: from the change of the delays until the calls went to the new nearest host.
     failover_s: from the kill until the first answer with samples from another host.
     without_samples: calls around the kill that had none, of how many.
+    decision_ms: p50 and p99 of a decision in a large site.
+    graph_mib: the states that it decides by.
+    site: the topology of that site; None where it was not measured.
     """
 
     latencies_s: dict[str, list[float]]
@@ -71,6 +75,7 @@ class Measured:
     without_samples: tuple[int, int]
     decision_ms: tuple[float, float]
     graph_mib: float
+    site: SiteGraph | None = None
 
     def p95_s(self, placement: str) -> float:
         """By nearest rank."""
@@ -90,6 +95,7 @@ class Measured:
             "decision_p50_ms_7200": self.decision_ms[0],
             "decision_p99_ms_7200": self.decision_ms[1],
             "graph_mib_7200": self.graph_mib,
+            **(self.site.figures() if self.site is not None else {}),
         }
 
 
@@ -112,6 +118,7 @@ def measure(effort: Effort) -> Measured:
     from _isolation_service import Site  # noqa: PLC0415
 
     decision_ms, graph_mib = decide_at_scale(effort.decisions)
+    topology = measure_site()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as cleanup:
         certificates = Site.of(Path(folder), (CALLER,))
         services, targets = {}, {}
@@ -120,7 +127,8 @@ def measure(effort: Effort) -> Measured:
             running = cleanup.enter_context(service_at(certificates, name, number, address))
             services[name], targets[name] = running, (address, running[1])
         links = cleanup.enter_context(delay_links(targets, RTTS_MS))
-        return asyncio.run(_measure_calls(effort, certificates, links, services, decision_ms, graph_mib))
+        calls = _measure_calls(effort, certificates, links, services, decision_ms, graph_mib)
+        return replace(asyncio.run(calls), site=topology)
 
 
 @contextmanager
@@ -350,6 +358,7 @@ def markdown(measured: Measured) -> list[str]:
         f"{figures['decision_p50_ms_7200']:.2f} ms, p99 {figures['decision_p99_ms_7200']:.2f} ms; the "
         f"states of all take {figures['graph_mib_7200']:.0f} MiB.",
         "",
+        *([] if measured.site is None else [measured.site.sentence(), ""]),
     ]
 
 

@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from shotclock.cli.topology import topology
-from shotclock.domain.errors import ShotclockError
+from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.placement.labels import write_tree
 from topology_trees import build
 
@@ -70,6 +70,25 @@ def test_a_host_of_cpus_says_its_rack_where_the_site_does_and_its_qpu(tmp_path: 
     line = (out / "slurm-node.conf").read_text()
     assert "Feature=qpu-https-qpu.example.com-v1,rack-row-7-rack-3" in line
     assert line.endswith("Gres=qpu:5\n")
+
+
+def test_a_mask_names_uuids_once_and_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    plain = export("mi300x-cpx", tmp_path)
+    assert not [file.name for file in plain.iterdir() if "VISIBLE" in file.read_text()]
+    root = tmp_path / "tree"
+    words = ["--root", str(root), "export", str(tmp_path / "masked"), "--mask"]
+    assert CliRunner().invoke(topology, words).exception is None
+    masked = [file for file in (tmp_path / "masked").iterdir() if "VISIBLE" in file.read_text()]
+    assert [file.name for file in masked] == ["visible-devices.env"]
+    # each device once, though it has eight partitions
+    assert masked[0].read_text() == "ROCR_VISIBLE_DEVICES=GPU-2251a0b0c0d0e000,GPU-2251a0b0c0d0e001\n"
+    for path in root.rglob("unique_id"):
+        path.unlink()
+    for path in root.rglob("properties"):
+        path.write_text(re.sub("unique_id .*", "", path.read_text()))
+    ran = CliRunner().invoke(topology, words)
+    assert isinstance(ran.exception, MachineError)
+    assert "0000:05:00.0: reports no UUID" in str(ran.exception)
 
 
 def test_racks_are_disjoint_roots() -> None:

@@ -114,11 +114,15 @@ def _measure(settings: Settings) -> tuple[Rtt | Absent, str]:
 
 
 def write_labels(
-    settings: Settings, roots: Sequence[Path], folder: Path, rack: str, qpu_slots: int
+    settings: Settings, roots: Sequence[Path], folder: Path, rack: str, qpu_slots: int, *, mask: bool = False
 ) -> list[Path]:
-    """Writes the files for Ray, Kubernetes and Slurm; returns their paths; of several hosts, Slurm's."""
-    if rack and len(roots) > 1:
-        raise SettingsError("--rack: is of one host; leave it out with several --root")
+    """Writes the files for Ray, Kubernetes and Slurm; returns their paths; of several hosts, Slurm's.
+
+    mask: whether a visibility mask is written, too, of one host.
+    """
+    if len(roots) > 1 and (rack or mask):
+        name = "--rack" if rack else "--mask"
+        raise SettingsError(f"{name}: is of one host; leave it out with several --root")
     label = rack or settings.placement.rack if len(roots) == 1 else ""
     hosts = name_apart([_report_tree(settings, Tree(root), label) for root in _check_roots(roots)])
     endpoint = settings.placement.endpoint or (
@@ -129,6 +133,8 @@ def write_labels(
     if len(labels) == 1:
         (only,) = labels.values()
         contents = {**labelling.write_ray(only, qpu_slots), **labelling.write_kubernetes(only), **contents}
+    if mask:
+        contents |= labelling.write_mask(hosts[0].host)
     try:
         files.make_folder(folder)
         for name, content in contents.items():

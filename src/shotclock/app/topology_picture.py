@@ -26,6 +26,8 @@ DEVICES_WIDTH, FABRICS_WIDTH, ENDPOINTS_WIDTH = 344, 312, 190
 ROW, LINE = 26, 16
 CHARACTER = 7.3
 """The width of a letter at 12 px in a wide font, so that no text leaves its column."""
+SHORT = 36
+"""Letters beside the kind of a fabric."""
 MOST_PROBLEMS = 20
 
 STYLE = """
@@ -41,6 +43,7 @@ text { font: 12px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; fill: var(--
 .dim { fill: var(--dim); } .good { fill: var(--good); } .bad { fill: var(--bad); }
 .mark { fill: var(--mark); }
 .bar { fill: var(--bar); } .rail { fill: var(--rail); } .way { fill: none; stroke: var(--line); }
+.over { paint-order: stroke; stroke: var(--back); stroke-width: 4px; }
 .root { fill: none; stroke: var(--mark); stroke-width: 3; }
 """
 
@@ -116,7 +119,7 @@ def _place(topology: Topology) -> Iterator[_Band]:
         content = max(
             LINE * (len(lines) + 1),
             ROW * max(1, len(each.host.devices)),
-            40 * len(available) + (LINE if len(available) < len(each.host.fabrics) else 0),
+            sum(map(_height_of, available)) + (LINE if len(available) < len(each.host.fabrics) else 0),
         )
         yield _Band(each, y, content + 26, lines)
         y += content + 26 + GAP
@@ -179,16 +182,23 @@ def _draw_device(device: Device, partitions: int, y: int) -> Iterator[str]:
 def _draw_fabrics(fabrics: Sequence[Fabric], y: int) -> Iterator[str]:
     """A box for each that is available; the others are named in one line."""
     for fabric in (each for each in fabrics if each.available):
-        yield _rectangle(FABRICS_X, y, FABRICS_WIDTH, 36, "box", 3)
+        height, is_short = _height_of(fabric), len(fabric.because) <= SHORT
+        yield _rectangle(FABRICS_X, y, FABRICS_WIDTH, height - 4, "box", 3)
         yield _write(FABRICS_X + 8, y + 15, fabric.kind, 10, "name good")
-        yield _write(FABRICS_X + 8, y + 30, fabric.because, 46, "dim")
-        y += 40
+        x, lower = (FABRICS_X + 58, y + 15) if is_short else (FABRICS_X + 8, y + 30)
+        yield _write(x, lower, fabric.because, 46, "dim")
+        y += height
     missing = [each for each in fabrics if not each.available]
     if missing:
         reasons = "; ".join(f"{each.kind}: {each.because}" for each in missing)
         yield _write(
             FABRICS_X, y + 12, f"without {', '.join(each.kind for each in missing)}", 40, "dim", reasons
         )
+
+
+def _height_of(fabric: Fabric) -> int:
+    """One line where its kind and what is said of it fit, else two."""
+    return ROW if len(fabric.because) <= SHORT else ROW + LINE - 2
 
 
 def _draw_root(root: Root, bands: Sequence[_Band]) -> Iterator[str]:
@@ -218,7 +228,8 @@ def _draw_endpoints(topology: Topology, bands: Sequence[_Band]) -> Iterator[str]
             middle, end = (RIGHT + ENDPOINTS_X) // 2, f"{ENDPOINTS_X} {y + 24}"
             course = f"M {RIGHT} {start} C {middle} {start} {middle} {y + 24} {end}"
             yield f'<path class="way" d="{course}"><title>{escape(words)}</title></path>'
-            yield _write(RIGHT + 6, start - 6, _shorten_rtt(edge), 14, "mark")
+        for edge, start in zip(edges, places, strict=True):
+            yield _write(RIGHT + 6, start - 6, _shorten_rtt(edge), 14, "mark over")
         yield _rectangle(ENDPOINTS_X, y, ENDPOINTS_WIDTH, 48, "box")
         yield _write(ENDPOINTS_X + 10, y + 20, endpoint.name, 23, "name")
         nature = {True: "EMULATED", False: "a QPU", None: "of unknown nature"}[endpoint.emulated]

@@ -121,6 +121,10 @@ def export_labels(
     *,
     rack: Annotated[str, typer.Option(help="The site's label of this host's rack.")] = "",
     qpu_slots: Annotated[int, typer.Option(min=1, help="Jobs that the QPU takes at a time.")] = 1,
+    mask: Annotated[
+        bool,
+        typer.Option("--mask", help="A visibility mask by UUID, too: only where no scheduler sets one."),
+    ] = False,
     config: Config = None,
 ) -> None:
     """Write this host's placement facts for Ray, Kubernetes and Slurm; of several --root, for Slurm."""
@@ -129,7 +133,7 @@ def export_labels(
     from shotclock.settings import load  # noqa: PLC0415
 
     settings = load(config or parent["config"], {})
-    for file in write_labels(settings, _roots(parent), folder, rack, qpu_slots):
+    for file in write_labels(settings, _roots(parent), folder, rack, qpu_slots, mask=mask):
         typer.echo(file)
 
 

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from shotclock.domain.errors import MachineError
 from shotclock.placement.fabrics.ualink import UALink
 from shotclock.placement.topology import Host
 from shotclock.placement.values import Absent
@@ -47,6 +48,27 @@ def write_ray(labels: Mapping[str, str], qpu_slots: int) -> dict[str, str]:
     resources = {QPU_RESOURCE: qpu_slots} if PREFIX + "qpu" in labels else {}
     lines = [f"{key}: {json.dumps(value)}" for key, value in sorted(labels.items())]
     return {"ray-labels.yaml": "\n".join([*lines, ""]), "ray-resources.json": json.dumps(resources) + "\n"}
+
+
+MASKS = {"AMD": "ROCR_VISIBLE_DEVICES", "NVIDIA": "CUDA_VISIBLE_DEVICES"}
+"""One variable for each vendor: HIP_VISIBLE_DEVICES counts within what ROCR_VISIBLE_DEVICES leaves."""
+
+
+def write_mask(host: Host) -> dict[str, str]:
+    """File → content: an environment file that makes all devices visible, by UUID, as numbers may change.
+
+    For hosts without a scheduler. Raises MachineError where a device reports no UUID.
+    """
+    uuids: dict[str, list[str]] = {}
+    for device in host.devices:
+        if isinstance(device.uuid, Absent):
+            raise MachineError(
+                f"{device.address}: reports no UUID ({device.uuid.because}), and a mask by number may name "
+                f"another device after a reboot; leave --mask out"
+            )
+        uuids.setdefault(device.vendor, []).append(device.uuid)
+    lines = [f"{MASKS[vendor]}={','.join(listed)}" for vendor, listed in sorted(uuids.items())]
+    return {"visible-devices.env": "\n".join([*lines, ""])}
 
 
 def write_kubernetes(labels: Mapping[str, str]) -> dict[str, str]:
