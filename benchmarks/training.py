@@ -42,13 +42,13 @@ class Effort:
 
 
 QUICK = Effort(
-    overlap_steps=48,
+    overlap_steps=20,
     overlap_every=2,
-    stale_seeds=5,
+    stale_seeds=2,
     rows=2,
     proposals=2,
-    settled=2000,
-    kernels=kernels.Effort(seeds=5, more=5, sweeps=1, before=100, steps=60, requests=20, mnist=False),
+    settled=1000,
+    kernels=kernels.Effort(seeds=2, more=2, sweeps=1, before=100, steps=40, requests=10, mnist=False),
 )
 FULL = Effort(
     overlap_steps=300,
@@ -63,7 +63,7 @@ FULL = Effort(
 
 def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
-    parser = make_parser(__doc__, "a minute or two")
+    parser = make_parser(__doc__, "about a minute")
     parser.add_argument("--charts", type=Path, default=CHARTS, help="folder of the markdown's charts")
     arguments = parser.parse_args()
     torch.set_num_threads(1)  # the other core is the emulated QPU's

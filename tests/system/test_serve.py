@@ -198,12 +198,12 @@ def have_ended(pids: set[int]) -> bool:
     return False
 
 
-def settings(folder: Path, site: Site, collector: Collector) -> Path:
+def settings(folder: Path, site: Site, collector: Collector, templates: Path) -> Path:
     server = site.issue(SERVER)
     config = folder / "settings.toml"
     config.write_text(f"""
 [circuits]
-template_store = "{folder / "templates"}"
+template_store = "{templates}"
 [serve]
 listen = "127.0.0.1:0"
 metrics = "127.0.0.1:0"
@@ -226,12 +226,12 @@ acknowledged = "{folder / "components.json"}"
     return config
 
 
-def start(folder: Path, collector: Collector) -> Up:
+def start(folder: Path, collector: Collector, templates: Path) -> Up:
     site, hours_ahead = Site.at(folder), folder / "hours-ahead"
     hours_ahead.write_text("0")
     command = [sys.executable, "-c", WARM_WHEN_TOLD]
     process = subprocess.Popen(
-        [*command, "serve", "--json", *LOGGED, "--config", str(settings(folder, site, collector))],
+        [*command, "serve", "--json", *LOGGED, "--config", str(settings(folder, site, collector, templates))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=(folder / "log").open("w"),
@@ -266,7 +266,8 @@ def start(folder: Path, collector: Collector) -> Up:
 @pytest.fixture(scope="module")
 def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     with collect_spans() as collector:
-        service = start(tmp_path_factory.mktemp("site"), collector)
+        folder = tmp_path_factory.mktemp("site")
+        service = start(folder, collector, folder / "templates")
         yield service
         check_end(service)
 
@@ -639,8 +640,9 @@ def test_a_certificate_is_reported_before_it_expires_and_makes_the_service_unrea
     health.close()
 
 
-def test_a_killed_one_leaves_no_process_behind(tmp_path: Path) -> None:
-    service = start(tmp_path, Collector("http://127.0.0.1:1/v1/traces"))  # nobody listens there
+def test_a_killed_one_leaves_no_process_behind(up: Up, tmp_path: Path) -> None:
+    nobody = Collector("http://127.0.0.1:1/v1/traces")
+    service = start(tmp_path, nobody, up.log.parent / "templates")  # compiled already
     workers = children(service.process.pid)
     service.process.kill()
     service.process.communicate(timeout=600)
