@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 import _extras
+from _host_scrapes import measure_host
 from _operations_service import COMMAND, SETTLE_S, Watched, watch_service
 from _options import make_parser
 from shotclock.domain.budget import NS_PER_MS
@@ -58,7 +59,8 @@ def main() -> None:
     """Measures, then prints JSON or markdown on stdout."""
     parser = make_parser(__doc__, "30 scrapes, 18 s of load and two drills: two minutes")
     arguments = parser.parse_args()
-    figures = measure_scrapes(30 if arguments.quick else 300)
+    scrapes = 30 if arguments.quick else 300
+    figures = measure_scrapes(scrapes) | measure_host(scrapes)
     with tempfile.TemporaryDirectory() as folder, watch_service(Path(folder)) as watched:
         figures |= compare_p99(watched, Path(folder), 18.0 if arguments.quick else 60.0)
         figures |= stop_service(watched, Path(folder))
@@ -196,6 +198,10 @@ def markdown(figures: dict[str, float]) -> list[str]:
         f"{shown['scrape_p99_ms_at_1000_calls']} ms |",
         f"| of it processor time, p50: text, OpenMetrics | {shown['text_scrape_cpu_p50_ms']} ms, "
         f"{shown['openmetrics_scrape_cpu_p50_ms']} ms for {shown['openmetrics_lines']} lines |",
+        "| a scrape of a host of eight accelerators while it is read without a pause, p50, p99 | "
+        f"{shown['host_scrape_p50_ms']}, {shown['host_scrape_p99_ms']} ms for {shown['host_lines']} lines |",
+        "| a reading of that host for a scrape, and around a call, p50 | "
+        f"{shown['host_reading_p50_ms']} ms, {shown['call_reading_p50_ms']} ms |",
         f"| recording a call with its stages, p50 | {shown['record_p50_us']} µs |",
         f"| p99 by `shotclock load` | {shown['p99_by_load_ms']} ms |",
         f"| p99 by PromQL from the service's histogram | {shown['p99_by_promql_ms']} ms, in the bucket from "
