@@ -43,7 +43,8 @@ class ShotclockCallback(pl.Callback):
     training the counts of calls are logged as `shotclock/due`, `shotclock/asked` and `shotclock/skipped`.
 
     attach: from the optimizer and the module to what `shotclock.attach` returns; every rank calls it.
-    monitor: the validation metric, lower is better, that is reported to the service for a canary; "" is none.
+    monitor: the validation metric, lower is better, that is reported to the service for a canary; "" reports
+        nothing.
     optimizer: which of the module's optimizers, from 0.
     """
 
