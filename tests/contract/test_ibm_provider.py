@@ -13,26 +13,37 @@ import pickle
 import uuid
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from prometheus_client import CollectorRegistry
-from qiskit import qpy
+from qiskit import QuantumCircuit, qpy
+from qiskit.circuit import Parameter
 from qiskit_ibm_runtime.exceptions import RuntimeProgramNotFound
 from qiskit_ibm_runtime.executor_sampler import Sampler
 
+import shotclock
 from ibm_endpoint import IMPATIENT, TOKEN, IbmEndpoint, on_device, start_endpoint
+from shotclock.app.host import WallHost
+from shotclock.app.quantum_path import PathPolicy, assemble
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
 from shotclock.domain.ports import Job, Provider
+from shotclock.orchestrator.answers import Fallback
 from shotclock.providers import credentials, qrmi, qrmi_client
 from shotclock.providers.credentials import Credentials, Secret
 from shotclock.providers.ibm_connect import OneTry, connect
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import Cadence
 from shotclock.providers.workload import WorkloadPolicy
+from shotclock.settings import load as load_settings
+from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.telemetry.service_facts import ServiceFacts
+from shotclock.wire.server import serve
+from shotclock.wire.tls import Insecure
 from tampering import tampering
 
 NUMBERS = itertools.count(int(uuid.uuid4()) % 2**64)
@@ -493,3 +504,35 @@ def test_a_budget_counts_each_key_once() -> None:
     assert (budget.expenditure, budget.reservation) == (2.0, 0.0)
     unlimited = MoneyBudget(0.0, Price(1.0))
     unlimited.reserve("a", 1e9)
+
+
+def test_a_remote_estimator_runs_all_its_points_in_one_job_of_the_vendor(endpoint: IbmEndpoint) -> None:
+    angle = Parameter("angle")
+    circuit = QuantumCircuit(2)
+    circuit.ry(angle, 0)
+    circuit.cx(0, 1)
+    points = np.linspace(-1.0, 1.0, 12)
+    charged = len(endpoint.account["charges"])
+    with ExitStack() as ending:
+        host = WallHost()
+        ending.callback(host.close)
+        settings = load_settings(None, {"quantum": {"provider": "ibm", "backend": "ibm_torino"}})
+        policy = PathPolicy(True, Fallback.NONE, batch_limit=8)
+        recorder = PrometheusRecorder(Metrics(), "test")
+        path = assemble(host, settings, settings.quantum, endpoint.ibm(), policy, recorder)
+        host.run(path.orchestrator.start())
+        ending.callback(lambda: host.run(path.orchestrator.stop()))
+        server = host.run(serve(path.orchestrator, path.orchestrator, "127.0.0.1:0", Insecure()))
+        ending.callback(lambda: host.run(server.stop(0)))
+        connection = ending.enter_context(shotclock.connect(f"127.0.0.1:{server.port}"))
+        estimator = connection.estimator(precision=0.05, budget="5min")
+        result = estimator.run([(circuit, ["ZI"], points[:, None])]).result()[0]
+    assert len(result.metadata["jobs"]) == 1
+    assert result.metadata["emulated"]
+    account = endpoint.account
+    assert len(account["charges"]) == charged + 1
+    assert account["tags_paid_twice"] == []
+    # the device's noise keeps at least a share of each value
+    exact, kept = np.cos(points), 0.75
+    assert (result.data.evs <= exact + 5.0 * result.data.stds + 0.01).all()
+    assert (result.data.evs >= kept * exact - 5.0 * result.data.stds - 0.01).all()
