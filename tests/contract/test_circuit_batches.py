@@ -140,6 +140,17 @@ def test_a_provider_of_one_circuit_a_job_takes_a_batch_larger_than_the_queue() -
     simulate(make_scripted(limits=replace(UNLIMITED, max_pubs=1), queue_limit=8, batch_limit=8), work)
 
 
+def test_a_batch_of_many_jobs_waits_for_itself_as_long_as_its_deadline_allows() -> None:
+    batch = make_batch(20, budget_ms=60_000)
+
+    async def work(system: System) -> None:
+        assert all(isinstance(outcome, Executed) for outcome in await ask(system, batch))
+
+    limits = replace(UNLIMITED, lanes=1, max_pubs=1)
+    words = {"queue_limit": 16, "batch_limit": 8, "protected": True, "overload_wait_ms": 100.0}
+    simulate(make_scripted(limits=limits, afterwards=Reply(0.5), predicted_s=0.5, **words), work)
+
+
 @pytest.mark.parametrize(
     ("points", "names", "message"),
     [

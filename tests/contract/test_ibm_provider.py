@@ -533,6 +533,6 @@ def test_a_remote_estimator_runs_all_its_points_in_one_job_of_the_vendor(endpoin
     assert len(account["charges"]) == charged + 1
     assert account["tags_paid_twice"] == []
     # the device's noise keeps at least a share of each value
-    exact, kept = np.cos(points), 0.75
+    exact, share = np.cos(points), 0.75
     assert (result.data.evs <= exact + 5.0 * result.data.stds + 0.01).all()
-    assert (result.data.evs >= kept * exact - 5.0 * result.data.stds - 0.01).all()
+    assert (result.data.evs >= share * exact - 5.0 * result.data.stds - 0.01).all()

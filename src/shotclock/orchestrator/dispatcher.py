@@ -366,7 +366,7 @@ class Orchestrator:
 
     def refuse_call(self, budget_ns: int, priority: Priority, caller: str) -> Rejection | None:
         """By the load and the provider's health."""
-        return self._refusal(budget_ns, priority, caller)
+        return self._refusal(budget_ns, priority, caller, by_wait=False)
 
     async def bind_points(
         self, circuit: CircuitPoints, deadline: Deadline, batch: CircuitBatch
@@ -458,8 +458,13 @@ class Orchestrator:
             return None
         return Rejection(MAX_QUBITS, widest, subproblem.n, "variables", 0.0)
 
-    def _refusal(self, budget_ns: int, priority: Priority, caller: str) -> Rejection | None:
-        """The rejection by the first limit that refuses a new call, if any."""
+    def _refusal(
+        self, budget_ns: int, priority: Priority, caller: str, *, by_wait: bool = True
+    ) -> Rejection | None:
+        """The rejection by the first limit that refuses a new call, if any.
+
+        by_wait: whether the caller's mean queue wait is one; a batch's calls wait for each other.
+        """
         if self._phase in {Phase.DRAINING, Phase.DRAINED}:
             return NOT_NOW
         if not self._policy.protected:
@@ -467,7 +472,9 @@ class Orchestrator:
         return (
             self._health.refuses()
             or refuse_by_memory(len(self._open), self._policy.memory)
-            or overload(self._lanes.queue_wait_ns(caller), self._policy.overload_wait_ns, priority)
+            or overload(
+                self._lanes.queue_wait_ns(caller) if by_wait else 0, self._policy.overload_wait_ns, priority
+            )
             or admit(self._lanes.load(priority, caller), budget_ns)
         )
 
