@@ -7,7 +7,7 @@ TOOLS ?= .venv-tools
 INSTALL = bin/pip --quiet --disable-pip-version-check install --no-compile -c constraints.txt
 RUN = $(VENV)/bin
 
-.PHONY: audit bench sbom test lint proto benchmarks soak soak-drills soak-fuzz soak-kills soak-properties soak-ruler clean
+.PHONY: audit bench sbom test lint proto benchmarks soak soak-drills soak-fuzz soak-kills soak-properties soak-replicas soak-ruler clean
 
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
@@ -48,6 +48,10 @@ soak: $(VENV)/.developed
 # The real service killed 200 times under load, three ways; certificates rotated 200 times; 40 minutes.
 soak-kills: $(VENV)/.developed
 	$(RUN)/python benchmarks/soak_orchestrator.py --page docs/soak-kills.md $(ARGS)
+
+# Three orchestrators on one PostgreSQL ledger: 200 killed, 20 stopped, 20 cut off, 20 restarts of the server.
+soak-replicas: $(VENV)/.developed
+	$(RUN)/python benchmarks/soak_replicas.py --page docs/soak-replicas.md $(ARGS)
 
 # Every incident rehearsed on a real stack; half an hour; needs prometheus and prometheus-alertmanager.
 soak-drills: $(VENV)/.developed

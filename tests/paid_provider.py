@@ -21,6 +21,8 @@ from shotclock.providers.scripted import UNLIMITED, random_samples
 
 PORT = "ACCOUNTANT_PORT"
 """The environment variable with the port of the vendor's process."""
+LANES = "ACCOUNTANT_LANES"
+"""The environment variable with the vendor's lanes, five without it."""
 PREDICTED_S = 0.05
 
 
@@ -28,9 +30,9 @@ class AccountProvider:
     """Implements Provider over loopback, a connection a request."""
 
     name = "accountant"
-    limits = replace(UNLIMITED, paid=True, lists_jobs=True)
 
-    def __init__(self, port: int, clock: Clock, seed: int) -> None:
+    def __init__(self, port: int, clock: Clock, seed: int, lanes: int) -> None:
+        self.limits = replace(UNLIMITED, paid=True, lists_jobs=True, lanes=lanes)
         self._port = port
         self._clock = clock
         self._rng = np.random.default_rng(seed)
@@ -89,7 +91,7 @@ class AccountProvider:
 
 def connect(clock: Clock, seed: int) -> AccountProvider:
     """The provider factory for settings."""
-    return AccountProvider(int(os.environ[PORT]), clock, seed)
+    return AccountProvider(int(os.environ[PORT]), clock, seed, int(os.environ.get(LANES, "5")))
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,14 @@ class ProviderAccount:
 
     def list_paid(self) -> list[tuple[str, str]]:
         """(tag, job id) of every job that was ever paid for, in order."""
-        lines = self.file.read_text().splitlines()
-        return [(entry["tag"], entry["job_id"]) for entry in map(json.loads, lines)]
+        return [(entry["tag"], entry["job_id"]) for entry in self._read()]
+
+    def most_at_once(self) -> int:
+        """The most jobs that were ever paid for and had not ended."""
+        return max((entry["at_once"] for entry in self._read()), default=0)
+
+    def _read(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.file.read_text().splitlines()]
 
 
 @contextmanager

@@ -81,9 +81,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def run_cluster() -> Iterator[Cluster]:
-    """A new server until the end of the block."""
-    folder = Path(tempfile.mkdtemp(prefix="shotclock-pg-"))
+def run_cluster(parent: Path | None = None) -> Iterator[Cluster]:
+    """A new server until the end of the block; its files are below the parent."""
+    folder = Path(tempfile.mkdtemp(prefix="shotclock-pg-", dir=parent))
     try:
         if os.getuid() == 0:  # the server refuses to run as root
             shutil.chown(folder, USER, USER)
@@ -100,7 +100,9 @@ def run_cluster() -> Iterator[Cluster]:
 
 
 def _run_as_user(command: list[str]) -> subprocess.Popen[bytes]:
-    user, groups = (USER, ()) if os.getuid() == 0 else (None, None)
+    if os.getuid() == 0:
+        # Not by the child itself between fork and exec, which a process with threads must not stay in.
+        command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *command]
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -108,7 +110,4 @@ def _run_as_user(command: list[str]) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,
         cwd="/",
         start_new_session=True,
-        user=user,
-        group=user,
-        extra_groups=groups,
     )

@@ -83,8 +83,10 @@ class Vendor:
         job = PaidJob(request["tag"], request["widths"], request["shots"], rng.random() < words.failing)
         await asyncio.sleep(rng.random() * words.pay_s)
         job_id = f"paid-{next(self._numbers)}"
-        self._file.write(json.dumps({"tag": job.tag, "job_id": job_id}).encode() + b"\n")
         self._jobs[job_id] = job
+        at_once = sum(not each.ended.is_set() for each in self._jobs.values())
+        line = {"tag": job.tag, "job_id": job_id, "at_once": at_once}
+        self._file.write(json.dumps(line).encode() + b"\n")
         running = asyncio.create_task(self._run(job))
         self._tasks.add(running)
         running.add_done_callback(self._tasks.discard)

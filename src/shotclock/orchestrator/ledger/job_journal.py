@@ -214,7 +214,7 @@ class PaidJobs:
         try:
             await move
         except AdoptedError as error:
-            log.info("the record of a job is left to another orchestrator: %s", error)
+            log.debug("the record of a job is left to another orchestrator: %s", error)
         except LedgerError as error:
             self._break(error)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def read_clock_s() -> float:
 class Lease:
     """Takes a lease at once and renews it on a thread until it is closed.
 
+    incarnation: the host, the process id and a random number, so that no other process ever has it.
     term_s: how long it lasts without a renewal, seconds.
     on_lapse: called on the thread when a lease has run out.
     Raises as `database.open_to_write`, and MachineError.
@@ -46,7 +48,7 @@ class Lease:
         on_lapse: Callable[[], None],
         clock_s: Callable[[], float] = read_clock_s,
     ) -> None:
-        self.incarnation = os.urandom(8).hex()
+        self.incarnation = f"{socket.gethostname()}-{os.getpid()}-{os.urandom(8).hex()}"
         self._url = url
         self._term_s = term_s
         self._on_lapse = on_lapse
