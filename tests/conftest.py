@@ -31,6 +31,7 @@ LONGEST = (
     "test_docs.py",
     "test_platform_engineer_page.py",
     "test_kill.py",
+    "test_replicas.py",
     "test_hardware_run.py",
     "test_cli.py",
     "test_workflows.py",
