@@ -50,7 +50,7 @@ def soak(kills: int, seed: int) -> Figures:
     from killing import Verdict  # noqa: PLC0415 - the tests' folder is on the path only now
     from paid_provider import vendor  # noqa: PLC0415
     from postgres_cluster import run_cluster  # noqa: PLC0415
-    from replicas import LANES_SHARED, LEASE_S, REPLICAS, Faults, run_replicas  # noqa: PLC0415
+    from replica_faults import LANES_SHARED, LEASE_S, REPLICAS, Faults, run_replicas  # noqa: PLC0415
 
     others = max(1, kills // 10)
     faults = Faults(kills, restarts=others, stops=others, cuts=others)

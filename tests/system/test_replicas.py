@@ -8,7 +8,7 @@ from pathlib import Path
 from killing import Verdict
 from paid_provider import vendor
 from postgres_cluster import Cluster
-from replicas import LANES_SHARED, Faults, run_replicas
+from replica_faults import LANES_SHARED, Faults, run_replicas
 from shotclock.domain.ledger import LedgerState
 
 FAULTS = Faults(kills=10, restarts=2, stops=1, cuts=1)

@@ -266,7 +266,7 @@ async def _time_adoption(cluster: Cluster, epochs: list[int], killed_s: float, s
 
 def _query(cluster: Cluster, query: str, *words: object) -> list[tuple[int, ...]]:
     with psycopg.connect(cluster.url(), autocommit=True) as connection:
-        return connection.execute(query, words).fetchall()  # type: ignore[arg-type]
+        return connection.execute(query, words).fetchall()
 
 
 def _read_epochs(cluster: Cluster, replicas: Sequence[Replica]) -> list[int]:
