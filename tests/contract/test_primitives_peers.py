@@ -1,6 +1,6 @@
 """Libraries that take Qiskit's primitives, unmodified, over Shotclock's: as exact, and in few jobs.
 
-The orchestrator is in this process, on virtual time: over Aer without noise; mthree over the emulated QPU.
+The orchestrator is in this process, on virtual time, over Aer without noise.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-import mthree
 import numpy as np
 import pytest
 import torch
@@ -220,26 +219,3 @@ def test_cobyla_finds_the_ground_state_of_hydrogen(counting: Counting) -> None:
     ground = float(np.linalg.eigvalsh(operator.to_matrix())[0])
     assert reached == pytest.approx(ground, abs=0.02)
     assert len(counting.jobs) * 2 == counting.points  # both bases in one job
-
-
-def test_mthree_corrects_what_the_sampler_reads() -> None:
-    with ExitStack() as ending:
-        sampler = Sampler(open_caller("emulated", ending), default_shots=8192, seed=3)
-        zeros, ones, state = (QuantumCircuit(2) for _ in range(3))
-        ones.x([0, 1])
-        state.h(0)
-        state.cx(0, 1)
-        for circuit in (zeros, ones, state):
-            circuit.measure_all()
-        at_zero, at_one, raw = (result.data.meas for result in sampler.run([zeros, ones, state]).result())
-    matrices = []
-    for qubit in range(2):
-        up = [bits.slice_bits(qubit).get_counts().get("1", 0) / 8192 for bits in (at_zero, at_one)]
-        matrices.append(np.array([[1 - up[0], 1 - up[1]], up]))
-    mitigation = mthree.M3Mitigation()
-    mitigation.cals_from_matrices(matrices)
-    corrected = mitigation.apply_correction(raw.get_counts(), [0, 1])
-    errors = raw.get_counts().get("01", 0) / 8192
-    assert errors > 0.01  # the emulated QPU misreads
-    assert abs(corrected.get("01", 0.0)) < errors / 2
-    assert corrected["00"] == pytest.approx(0.5, abs=0.05)
