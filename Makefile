@@ -12,10 +12,10 @@ RUN = $(VENV)/bin
 bench: $(VENV)/.installed
 	$(RUN)/shotclock bench --quick $(ARGS)
 
-# Two files at a time; then three of the system tests, which wait as much as they compute.
+# Three files at a time on two cores, since tests also wait.
 test:
 	$(MAKE) --no-print-directory -j2 lint $(BASE)/.installed
-	$(RUN)/python -m pytest -n 2 --dist loadfile tests/unit tests/contract tests/faults
+	$(RUN)/python -m pytest -n 3 --dist loadfile tests/unit tests/contract tests/faults
 	$(RUN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/system
 
 lint: $(VENV)/.developed
