@@ -31,7 +31,8 @@ BUDGET_S = 1.0
 GRACE_S = 120.0
 """A call that has not ended so long after its deadline hangs; loop stalls are shorter."""
 CALLERS = 6
-PAUSE_S = 0.01
+PAUSE_S, IDLE_S = 0.05, 0.2
+"""Of a caller: after samples, and after none; without them a service that starts gets no processor time."""
 PARKED_S = 1.0
 """The vendor lists a job as soon as it is paid for."""
 BUSY = 4
@@ -169,13 +170,8 @@ async def run_callers(target: str, over: asyncio.Event, seed: int, calls: Calls)
     await channels.close()
 
 
-async def call_repeatedly(
-    dispatcher: Dispatcher, over: asyncio.Event, seed: int, calls: Calls, *, idle_s: float = PAUSE_S
-) -> None:
-    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself.
-
-    idle_s: pause after a call without samples.
-    """
+async def call_repeatedly(dispatcher: Dispatcher, over: asyncio.Event, seed: int, calls: Calls) -> None:
+    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself."""
     rng = random.Random(seed)
     loop = asyncio.get_running_loop()
 
@@ -193,7 +189,7 @@ async def call_repeatedly(
             calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
             if isinstance(outcome, Done) and rng.random() < 0.7:
                 await dispatcher.record_decision(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
-            await asyncio.sleep(PAUSE_S if isinstance(outcome, Done) else idle_s)
+            await asyncio.sleep(PAUSE_S if isinstance(outcome, Done) else IDLE_S)
 
     async with asyncio.TaskGroup() as group:
         for number in range(CALLERS):

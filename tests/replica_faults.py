@@ -28,8 +28,6 @@ REPLICAS = 3
 LANES_SHARED = 3
 LEASE_S = 2.0
 POLL_S = 0.05
-IDLE_S = 0.3
-"""After a call without samples, so that callers leave the CPU to orchestrators that start."""
 
 
 class DatabaseLink:
@@ -176,7 +174,7 @@ async def run_replicas(
         try:
             await asyncio.gather(*(replica.replace() for replica in replicas))
             placed = await connect_hosts([replica.target for replica in replicas], Insecure(), "round-robin")
-            load = asyncio.create_task(call_repeatedly(placed, over, seed, story.calls, idle_s=IDLE_S))
+            load = asyncio.create_task(call_repeatedly(placed, over, seed, story.calls))
             async with asyncio.TaskGroup() as aftermath:
                 for fault in _order(faults, rng):
                     await _wait_busy(account)
