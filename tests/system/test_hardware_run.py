@@ -330,8 +330,13 @@ def test_the_smoke_job_with_an_emulations_credentials_says_so_and_fails_where_it
     (ci / "smoke.toml").write_text(limits.replace("max = 20000", "max = 1"))
     # At a QPU's own speed the emulation keeps its time: where it overruns, no threshold is decided.
     with start_endpoint(profile="public-cloud", speed=1.0) as endpoint:
-        ran = run_smoke(tmp_path, endpoint.environment, ci)
+        for attempt in range(3):  # on a busy machine it may
+            folder = tmp_path / str(attempt)
+            folder.mkdir()
+            ran = run_smoke(folder, endpoint.environment, ci)
+            if "the emulation computed for longer" not in ran.stdout:
+                break
     assert ran.returncode == 99, ran.stdout + ran.stderr
     assert "these credentials lead to an emulated endpoint" in ran.stdout
     assert "::error title=Hardware smoke::latency or queueing" in ran.stdout
-    assert not (tmp_path / "smoke/endpoint.txt").exists()
+    assert not list(tmp_path.rglob("endpoint.txt"))
