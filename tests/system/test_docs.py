@@ -58,6 +58,18 @@ def run_shell(lines: list[str], folder: Path, **variables: str) -> subprocess.Co
     return ran
 
 
+REPEAT = """repeat() {
+  for attempt in 1 2 3; do
+    code=0
+    "$@" || code=$?
+    [ $code = 4 ] || break
+    rm -rf "${@: -1}"
+  done
+  [ $code = 0 ] || [ $code = 99 ]
+}"""
+"""A shell function: the command, whose last word is its folder, again after exit code 4; 99 is success."""
+
+
 @pytest.fixture(scope="module")
 def shotclock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path, list[str]], int]]:
     """The command in a page's folder; one process runs those of all pages."""
@@ -120,13 +132,12 @@ def test_the_comparisons_of_the_load_page_work_as_written(tmp_path: Path) -> Non
     """As written but for the numbers: two pairs of a second each, which are inconclusive (exit code 5)."""
     script = shell_of("load.md", "change/bin/shotclock").replace("01 02 03 04 05 06 07 08 09 10", "01 02")
     script = script.replace("--duration 60", "--duration 1").replace("--strict", "--strict || test $? = 5")
-    script = script.replace(
-        "/$i\n", "/$i || test $? = 99\n"
-    )  # the deadline is missed at that rate, or is not
+    # the deadline is missed at that rate, or is not; a load that was late itself is repeated
+    script = re.sub(r"(\S+/bin/shotclock\s+load\b)", r"repeat \1", script)
     for side in ("base", "change"):
         (tmp_path / side).mkdir()
         (tmp_path / side / "bin").symlink_to(base_environment.scripts())
-    run_shell([script], tmp_path)
+    run_shell([REPEAT, script], tmp_path)
     for host, run_folder in (("host-1", "a/01"), ("host-2", "b/01"), ("host-3", "a/02")):
         (tmp_path / "runs").mkdir(exist_ok=True)
         (tmp_path / "runs" / host).symlink_to(tmp_path / run_folder)
