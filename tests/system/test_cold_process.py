@@ -14,13 +14,14 @@ TESTS = Path(__file__).parents[1]
 ATTACHED = """
 from shotclock.app.attach import _remote
 from shotclock.app.host import WallHost
+from shotclock.placement.rules import Needs
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.tls import Insecure
 from loop_watch import LoopWatch, subproblems
 
 watch, host = LoopWatch(), WallHost()
 recorder = PrometheusRecorder(Metrics(), "attach")
-dispatcher, end = _remote(host, "127.0.0.1:9", Insecure(), "rtt", recorder, None)
+dispatcher, end = _remote(host, "127.0.0.1:9", Insecure(), "rtt", Needs(), recorder, None)
 watch.begin()
 for one in subproblems(60_000_000_000, 12, 12, 1, 2, 20, 21, 40):
     watch.add_answer(host.run(dispatcher.solve(one)))
