@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
-from shotclock.bench.schema import HostCalls, Placement
+from shotclock.bench.placement import HostCalls, Placement
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.recorders import ClientRecorder

@@ -1,7 +1,6 @@
 """The models of `summary.json`, schema 2, which scripts read.
 
-Schema 2 adds `break_even`, `amdahl`, `throughput`, `ladder`, `paired_seeds` and `loss_against_money`; a
-summary of schema 1 is read as one without them.
+Schema 2 adds the findings of `bench/analysis`; a summary of schema 1 is read as one without them.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from shotclock.bench.analysis import (
     Throughput,
 )
 from shotclock.bench.frozen import Frozen
+from shotclock.bench.placement import Placement
 
 SCHEMA = 2
 TOO_FEW = "too_few_samples"
@@ -210,28 +210,6 @@ class Ladder(Frozen):
     median_ms: float
     money: float
     rungs: dict[str, Rung]
-
-
-class HostCalls(Frozen):
-    """Calls of an arm that one host got. unanswered: those that did not reach it, or got no answer."""
-
-    calls: int
-    unanswered: int = 0
-
-
-class Placement(Frozen):
-    """Where the calls of an arm went that asks several hosts.
-
-    policy: how the host of a call was chosen
-    hosts: by HOST:PORT
-    moves: changes of the chosen host, on failure or because an RTT changed; 0 unless the policy is rtt
-    choices: the latest choices with their reasons, in order
-    """
-
-    policy: Literal["rtt", "round-robin", "random"]
-    hosts: dict[str, HostCalls]
-    moves: int
-    choices: tuple[str, ...] = ()
 
 
 class ArmSummary(Frozen):

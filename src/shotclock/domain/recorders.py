@@ -48,7 +48,28 @@ class StageRecorder(Protocol):
         """A stage outside the orchestrator ended: proposing a subproblem, applying an answer."""
 
 
-class Recorder(TemplateRecorder, StageRecorder, FlagRecorder, Protocol):
+class OutcomeRecorder(Protocol):
+    """Counts calls and what became of their answers; observes and never decides."""
+
+    def record_outcome(
+        self,
+        outcome: Outcome | CircuitOutcome,
+        duration_ns: int,
+        budget_ns: int,
+        caller: str = "",
+        trace: TraceContext | None = None,
+    ) -> None:
+        """A call ended, this long after it arrived; it was in time up to its budget.
+
+        caller: the name in its certificate, "" without one.
+        trace: the call's span, which a scrape may name as an example.
+        """
+
+    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
+        """The aggregator decided on an answer; stale: it was computed on an older model."""
+
+
+class Recorder(TemplateRecorder, StageRecorder, FlagRecorder, OutcomeRecorder, Protocol):
     """Counts what happens; observes and never decides."""
 
     def record_worker_restart(self, reason: WorkerRestart) -> None:
@@ -69,39 +90,12 @@ class Recorder(TemplateRecorder, StageRecorder, FlagRecorder, Protocol):
     def breaker(self, state: BreakerState) -> None:
         """Whether the provider is trusted again."""
 
-    def record_outcome(
-        self,
-        outcome: Outcome | CircuitOutcome,
-        duration_ns: int,
-        budget_ns: int,
-        caller: str = "",
-        trace: TraceContext | None = None,
-    ) -> None:
-        """A call ended, this long after it arrived; it was in time up to its budget.
-
-        caller: the name in its certificate, "" without one.
-        trace: the call's span, which a scrape may name as an example.
-        """
-
     def record_cancellation(self, duration_ns: int, caller: str = "") -> None:
         """A caller gave a call up, this long after it arrived: it has no outcome."""
 
-    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
-        """The aggregator decided on an answer; stale: it was computed on an older model."""
 
-
-class ClientRecorder(Protocol):
+class ClientRecorder(OutcomeRecorder, Protocol):
     """Counts the calls of a client to a remote orchestrator; observes and never decides."""
-
-    def record_outcome(
-        self,
-        outcome: Outcome | CircuitOutcome,
-        duration_ns: int,
-        budget_ns: int,
-        caller: str = "",
-        trace: TraceContext | None = None,
-    ) -> None:
-        """The orchestrator ended a call; see `Recorder.record_outcome`."""
 
     def record_client_outcome(
         self,
@@ -111,9 +105,6 @@ class ClientRecorder(Protocol):
         trace: TraceContext | None = None,
     ) -> None:
         """The client ended a call by itself, without an answer of the orchestrator."""
-
-    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
-        """See `Recorder.record_decision`."""
 
     def record_integrity_failure(self, message: DamagedMessage, caller: str = "") -> None:
         """A message did not match its checksum; nothing of it was used."""

@@ -16,6 +16,7 @@ from shotclock.domain.outcome import Cause, CircuitOutcome, DeadlinePassed, Reje
 from shotclock.domain.ports import Clock
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Priority
+from shotclock.domain.trace_context import TraceContext
 from shotclock.orchestrator.answers import Answers
 from shotclock.orchestrator.call import CallProgress, Ended, Sampled, UserCircuits
 
@@ -60,7 +61,9 @@ class CallSteps(Protocol):
     ) -> Ended | DeadlinePassed:
         """Queues a call and waits for its end."""
 
-    def record_call(self, outcome: CircuitOutcome, began_ns: int, batch: CircuitBatch) -> None:
+    def record_call(
+        self, outcome: CircuitOutcome, began_ns: int, work: CircuitBatch, trace: TraceContext | None
+    ) -> None:
         """Counts the end of a call."""
 
 
@@ -132,14 +135,14 @@ class BatchRun:
                 self.end(chunk.first, len(circuits), ended, progress, began)
                 return
             outcomes = self.answers.answer_points(ended, circuits, progress)
-            self.steps.record_call(outcomes[0], began, batch)
+            self.steps.record_call(outcomes[0], began, batch, batch.trace)
             for index, outcome in enumerate(outcomes, chunk.first):
                 self.deliver(index, outcome)
 
     def end(self, first: int, points: int, cause: Cause, progress: CallProgress, began_ns: int) -> None:
         """Ends consecutive points of one call without samples."""
         outcome = self.answers.answer_unexecuted(cause, progress)
-        self.steps.record_call(outcome, began_ns, self.batch)
+        self.steps.record_call(outcome, began_ns, self.batch, self.batch.trace)
         for index in range(first, first + points):
             self.deliver(index, outcome)
 

@@ -13,12 +13,10 @@ from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
 from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import ProviderError, WorkerError
-from shotclock.domain.flags import SHOTS, USER_CIRCUIT, FlagDecision, FlagRequest, limit_of
+from shotclock.domain.flags import USER_CIRCUIT, FlagDecision, FlagRequest
 from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
-    DATA_POLICY,
-    MAX_QUBITS,
     Answer,
     Cause,
     CircuitOutcome,
@@ -36,10 +34,11 @@ from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
 from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, describe_outcome, open_span
+from shotclock.domain.trace_context import TraceContext
 from shotclock.orchestrator.admission import admit, explain_displacement, overload, refuse_by_memory
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuits
-from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end, log_kept
+from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end
 from shotclock.orchestrator.circuit_batches import BatchRun
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
@@ -48,6 +47,7 @@ from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress, CompileTurns
+from shotclock.orchestrator.refusals import keep_data, refuse_by_flag, refuse_by_flags, refuse_width
 from shotclock.orchestrator.results import ResultCache
 from shotclock.orchestrator.worker_faults import reject_circuit
 
@@ -236,10 +236,7 @@ class Orchestrator:
             ):
                 outcome = await self._solve(subproblem, decision, span)
             self._flags.record_end(decision, outcome, self._clock.now_ns() - arrived, subproblem.budget_ns)
-        duration = self._clock.now_ns() - arrived
-        context = span.context if span is not None else None
-        self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller, context)
-        log_end(outcome, subproblem.request_id, subproblem.caller, duration)
+        self.record_call(outcome, arrived, subproblem, span.context if span is not None else None)
         return outcome
 
     @contextmanager
@@ -258,9 +255,9 @@ class Orchestrator:
         arrived = self._clock.now_ns()
         within_s = max(0, subproblem.budget_ns - REPLY_MARGIN_NS) / NS_PER_S
         fallback = await self._answers.prepare_fallback(subproblem, within_s)
-        refused = self._keep_data(subproblem.request_id, subproblem.kind, subproblem.caller)
+        refused = keep_data(self._policy.data, subproblem.request_id, subproblem.kind, subproblem.caller)
         if refused is None and decision.kept_by:
-            refused = _refuse_by_flag(decision)
+            refused = refuse_by_flag(decision)
         if refused is not None:
             return await self._answers.fall_back(subproblem, fallback, refused, CallProgress(span=span))
         cache_key = self._cache_key(subproblem, decision)
@@ -287,18 +284,15 @@ class Orchestrator:
         else:
             with self._in_progress.hold(spec.caller, size), self._count_cancellation(spec, arrived):
                 outcome = await self._execute(spec, CallProgress(span=span))
-        duration = self._clock.now_ns() - arrived
-        context = span.context if span is not None else None
-        self._recorder.record_outcome(outcome, duration, spec.budget_ns, spec.caller, context)
-        log_end(outcome, spec.request_id, spec.caller, duration)
+        self.record_call(outcome, arrived, spec, span.context if span is not None else None)
         return outcome
 
     async def _execute(self, spec: CircuitSpec, progress: CallProgress) -> CircuitOutcome:
         arrived = self._clock.now_ns()
         deadline = Deadline.after(arrived, spec.budget_ns)
         refused = (
-            self._keep_data(spec.request_id, USER_CIRCUIT, spec.caller)
-            or self._refuse_circuit(spec.request_id, spec.caller, spec.shots)
+            keep_data(self._policy.data, spec.request_id, USER_CIRCUIT, spec.caller)
+            or refuse_by_flags(self._flags, spec.request_id, spec.caller, spec.shots)
             or self._refusal(spec.budget_ns, spec.priority, spec.caller)
         )
         if refused is not None:
@@ -329,10 +323,7 @@ class Orchestrator:
     ) -> B | Cause:
         """What is compiled, by the deadline, or the reason for its absence. Raises CircuitError."""
         try:
-            async with (
-                asyncio.timeout(self._time_left_s(deadline)),
-                self._compiles.hold(work.caller),
-            ):
+            async with asyncio.timeout(self._time_left_s(deadline)), self._compiles.hold(work.caller):
                 return await bind()
         except TimeoutError:
             return DeadlinePassed(work.budget_ns)
@@ -361,8 +352,8 @@ class Orchestrator:
 
     def refuse_circuit(self, request_id: str, caller: str, shots: int) -> Rejection | None:
         """By the data policy and the flags, before anything is compiled."""
-        refused = self._keep_data(request_id, USER_CIRCUIT, caller)
-        return refused or self._refuse_circuit(request_id, caller, shots)
+        refused = keep_data(self._policy.data, request_id, USER_CIRCUIT, caller)
+        return refused or refuse_by_flags(self._flags, request_id, caller, shots)
 
     def refuse_call(self, budget_ns: int, priority: Priority, caller: str) -> Rejection | None:
         """By the load and the provider's health."""
@@ -383,11 +374,17 @@ class Orchestrator:
         with self._track(call):
             return await self._run_call(call, batch.priority, batch.budget_ns)
 
-    def record_call(self, outcome: CircuitOutcome, began_ns: int, batch: CircuitBatch) -> None:
-        """Counts the end of a call of a batch."""
+    def record_call(
+        self,
+        outcome: Outcome | CircuitOutcome,
+        began_ns: int,
+        work: Subproblem | CircuitSpec | CircuitBatch,
+        trace: TraceContext | None,
+    ) -> None:
+        """Counts and logs the end of a call, or of one of a batch."""
         duration = self._clock.now_ns() - began_ns
-        self._recorder.record_outcome(outcome, duration, batch.budget_ns, batch.caller, batch.trace)
-        log_end(outcome, batch.request_id, batch.caller, duration)
+        self._recorder.record_outcome(outcome, duration, work.budget_ns, work.caller, trace)
+        log_end(outcome, work.request_id, work.caller, duration)
 
     def _find_cached(
         self, subproblem: Subproblem, fallback: Answer | None, cache_key: str, span: Span | None
@@ -410,7 +407,7 @@ class Orchestrator:
         decision: FlagDecision,
         progress: CallProgress,
     ) -> Outcome:
-        refused = self._refuse_width(subproblem) or self._refusal(
+        refused = refuse_width(self._forecast.provider.limits.max_qubits, subproblem.n) or self._refusal(
             subproblem.budget_ns, subproblem.priority, subproblem.caller
         )
         if refused is not None:
@@ -431,32 +428,6 @@ class Orchestrator:
 
     def _over_quota(self, caller: str, size: int) -> Rejection | None:
         return self._in_progress.refusal(caller, size) if self._policy.protected else None
-
-    def _keep_data(self, request_id: str, kernel: str, caller: str) -> Rejection | None:
-        """By the data policy, before anything of the call is compiled, cached or sent."""
-        data = self._policy.data
-        if not (rule := data.find_refusal(kernel, caller)):
-            return None
-        destination = str(data.destination)
-        log_kept(request_id, caller, kernel, destination, rule)
-        return Rejection(DATA_POLICY, 0, 1, f"calls allowed to leave for {destination} by {rule}", 0.0)
-
-    def _refuse_circuit(self, request_id: str, caller: str, shots: int) -> Rejection | None:
-        """By the flags, before anything is compiled; a user circuit runs with its shots or not at all."""
-        request = FlagRequest.of(request_id, USER_CIRCUIT, caller)
-        decision = self._flags.decide(request)
-        if decision.kept_by:
-            return _refuse_by_flag(decision)
-        if shots <= decision.most_shots:
-            return None
-        return Rejection(limit_of(SHOTS), decision.most_shots, shots, "shots", 0.0)
-
-    def _refuse_width(self, subproblem: Subproblem) -> Rejection | None:
-        """Before anything is compiled for what the provider would refuse."""
-        widest = self._forecast.provider.limits.max_qubits
-        if subproblem.n <= widest:
-            return None
-        return Rejection(MAX_QUBITS, widest, subproblem.n, "variables", 0.0)
 
     def _refusal(
         self, budget_ns: int, priority: Priority, caller: str, *, by_wait: bool = True
@@ -526,7 +497,3 @@ class Orchestrator:
         if self._answers.policy is Fallback.STANDBY:
             margin += self._answers.time.p99_ns(REPLY_MARGIN_NS)
         return max(0, deadline.remaining_ns(self._clock.now_ns()) - margin) / NS_PER_S
-
-
-def _refuse_by_flag(decision: FlagDecision) -> Rejection:
-    return Rejection(limit_of(decision.kept_by), 0, 1, "calls allowed on the QPU by this flag", 0.0)

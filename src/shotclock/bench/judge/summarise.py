@@ -19,6 +19,7 @@ from shotclock.bench.judge.sanity import sanity
 from shotclock.bench.judge.surrogate import median_error
 from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.judge.worth import add_worth
+from shotclock.bench.placement import Placement
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.compared_calls import ComparedCall
 from shotclock.bench.record.rows import StepRow, table
@@ -26,7 +27,6 @@ from shotclock.bench.schema import (
     ArmSummary,
     GateResult,
     Metric,
-    Placement,
     ProfileSummary,
     Result,
     Summary,
