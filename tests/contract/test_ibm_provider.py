@@ -189,6 +189,22 @@ def test_the_budget_records_what_the_endpoint_charges(endpoint: IbmEndpoint) -> 
     asyncio.run(main())
 
 
+def test_jobs_that_run_together_are_not_counted_with_the_time_of_each_other(endpoint: IbmEndpoint) -> None:
+    """Each waits while the others have the QPU, and is RUNNING meanwhile."""
+
+    async def main() -> None:
+        provider, before = endpoint.ibm(max_money=1e6), endpoint.account["consumed_seconds"]
+        executions = await asyncio.gather(*(run_job(provider, job(40_000, 500e-6)) for _ in range(3)))
+        provisional = sum(execution.qpu_s for execution in executions)
+        await provider.wait_settled()
+        charged = endpoint.account["consumed_seconds"] - before
+        # otherwise 1 + 2 + 3 jobs' time
+        assert charged * 0.99 < provisional < 1.5 * charged
+        assert (provider.charges().settled, provider.charges().settled_s) == (3, pytest.approx(charged))
+
+    asyncio.run(main())
+
+
 def test_a_job_that_was_given_up_is_on_the_bill_with_what_the_endpoint_charged(endpoint: IbmEndpoint) -> None:
     async def main() -> None:
         provider, before = endpoint.ibm(max_money=1e6), endpoint.account["consumed_seconds"]

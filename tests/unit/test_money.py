@@ -18,6 +18,7 @@ from shotclock.domain.ports import Accepted, Execution, Job, ProviderLimits
 from shotclock.providers.client import DeviceLimits, JobMetrics, SessionGoneError
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import Cadence
+from shotclock.providers.qpu_intervals import QpuIntervals
 from shotclock.providers.remote import RemoteProvider
 from shotclock.providers.scripted import random_samples
 from shotclock.providers.workload import SharedWorkload, WorkloadPolicy
@@ -269,6 +270,20 @@ def test_a_job_that_fails_leaves_its_session_to_idle_out() -> None:
         assert provider.charges().abandoned_s == 3.0
 
     virtual(main)
+
+
+def test_running_time_that_other_jobs_had_the_qpu_is_not_counted_again() -> None:
+    intervals = QpuIntervals()
+    ended = [
+        JobMetrics(running_s=2.0, finished_at_s=102.0),
+        JobMetrics(running_s=5.0, finished_at_s=105.0),  # RUNNING since 100, with the QPU since 102
+        JobMetrics(running_s=1.0, finished_at_s=110.0),
+        JobMetrics(running_s=4.0, finished_at_s=104.0),  # its metrics were read last
+        JobMetrics(running_s=4.0, finished_at_s=111.0, usage_s=0.75),
+        JobMetrics(running_s=4.0),
+        JobMetrics(),
+    ]
+    assert [intervals.add(metrics, ESTIMATE_S) for metrics in ended] == [2, 3, 1, 2, 0.75, 4, ESTIMATE_S]
 
 
 def test_a_record_that_never_comes_does_not_hold_the_samples() -> None:

@@ -306,7 +306,7 @@ class Provider(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Charges:
-    """What a provider's jobs and sessions cost in addition to the executions collected, QPU seconds.
+    """What a provider's jobs and sessions cost, as its vendor determines after the samples, QPU seconds.
 
     abandoned: jobs that were accepted and never returned samples.
     abandoned_s: the known part of what those consumed, seconds.
@@ -314,6 +314,9 @@ class Charges:
     sessions: sessions whose usage was reported.
     sessions_s: what those were charged from first job to end, seconds, jobs included.
     sessions_untold: sessions whose usage was not reported.
+    settled: jobs that returned samples and whose usage is final.
+    settled_s: what those were charged, seconds. Their executions were collected before, so that it is not
+        an additional cost.
     """
 
     abandoned: int = 0
@@ -322,6 +325,8 @@ class Charges:
     sessions: int = 0
     sessions_s: float = 0.0
     sessions_untold: int = 0
+    settled: int = 0
+    settled_s: float = 0.0
 
 
 NO_CHARGES = Charges()

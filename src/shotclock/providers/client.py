@@ -88,6 +88,7 @@ class JobMetrics:
 
     queued_s: from created to running, seconds.
     running_s: from running to finished, seconds.
+    finished_at_s: when it finished, seconds since 1970.
     usage_s: the final charged usage, seconds.
     tells_usage: whether the vendor ever reports usage.
     speed: how many times faster than real time an emulation runs; 0 on hardware.
@@ -97,6 +98,7 @@ class JobMetrics:
 
     queued_s: float | None = None
     running_s: float | None = None
+    finished_at_s: float | None = None
     usage_s: float | None = None
     tells_usage: bool = True
     speed: float = 0.0

@@ -50,6 +50,7 @@ def metrics_of(document: object) -> JobMetrics:
     return JobMetrics(
         queued_s=_elapsed_s(created, running),
         running_s=_elapsed_s(running, finished),
+        finished_at_s=finished.timestamp() if finished is not None else None,
         usage_s=_final_usage_s(mapping(whole.get("usage"))),
         speed=seconds(emulated.get("speed")) or 0.0,
         overrun=emulated.get("overrun") is True,

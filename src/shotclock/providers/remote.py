@@ -45,6 +45,7 @@ from shotclock.providers.edge import describe, translate_errors
 from shotclock.providers.jobs import check_limits
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.polling import STEADY, Cadence
+from shotclock.providers.qpu_intervals import QpuIntervals
 from shotclock.providers.submitted_job import SubmittedJob, representative_job
 from shotclock.providers.usage_settlement import UsageSettlement
 from shotclock.providers.workload import ALONE, SharedWorkload, WorkloadPolicy
@@ -126,6 +127,7 @@ class RemoteProvider(Generic[J, L]):
         self._cadence = cadence
         self._settlement = UsageSettlement(workload, cadence, self._metrics)
         self._open_jobs: dict[str, SubmittedJob[J]] = {}
+        self._intervals = QpuIntervals()
         self._speed = 1.0  # of an emulated endpoint, once a job has reported it
         self._ended_here: OrderedDict[str, bool] = OrderedDict()
 
@@ -410,7 +412,7 @@ class RemoteProvider(Generic[J, L]):
             collected_at_ns=self._clock.now_ns(),
             queue_emulated_ns=queued_ns if emulated else 0,
             execution_emulated_ns=ran_ns if emulated else 0,
-            qpu_s=metrics.qpu_s(job.estimate_s),
+            qpu_s=self._intervals.add(metrics, job.estimate_s),
             emulator_overrun=metrics.overrun,
         )
 

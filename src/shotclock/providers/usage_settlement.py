@@ -35,6 +35,8 @@ class UsageSettlement(Generic[J, L]):
         self._look = look
         self._settling: dict[asyncio.Task[None], SubmittedJob[J]] = {}
         self._abandoned: dict[str, float | None] = {}
+        self._settled = 0
+        self._settled_s = 0.0
 
     def abandon(self, job: SubmittedJob[J]) -> None:
         """The job returns no samples; its usage is counted separately, once."""
@@ -81,6 +83,8 @@ class UsageSettlement(Generic[J, L]):
             sessions=len(bills),
             sessions_s=sum(bill.usage_s for bill in bills),
             sessions_untold=self._workload.unreported_sessions,
+            settled=self._settled,
+            settled_s=self._settled_s,
         )
 
     async def _settle(self, job: SubmittedJob[J]) -> None:
@@ -102,8 +106,11 @@ class UsageSettlement(Generic[J, L]):
         await self._record_usage(job, metrics)
 
     async def _record_usage(self, job: SubmittedJob[J], metrics: JobMetrics) -> None:
-        if job.job.id in self._abandoned and metrics.usage_s is not None:
+        if metrics.usage_s is not None and job.job.id in self._abandoned:
             self._abandoned[job.job.id] = metrics.usage_s
+        elif metrics.usage_s is not None:
+            self._settled += 1
+            self._settled_s += metrics.usage_s
         usage_s = metrics.usage_s
         if usage_s is None and not metrics.tells_usage:
             # No better figure will come. The estimate counts too, since the running time omits loading.
