@@ -223,8 +223,8 @@ def markdown(points: list[Point]) -> str:
         f"Each trainer is a process with a torch model that asks at every step, {STEPS_PER_S:.0f} steps a"
         " second on a schedule, over all orchestrators in turn; they share a PostgreSQL ledger, and every job"
         " is paid. Milliseconds from a step's scheduled instant to the applied delta, the computation"
-        f" of a step included. The vendor's jobs take up to {JOB_S * 1e3:.0f} ms: they are not a QPU's. In time:"
-        f" with samples, within {BUDGET_MS} ms. Everything runs on the same cores.",
+        f" of a step included. The vendor's jobs take up to {JOB_S * 1e3:.0f} ms, not those of a QPU. In"
+        f" time: with samples, within {BUDGET_MS} ms. Everything runs on the same cores.",
         "",
         f"| {' | '.join(COLUMNS)} |",
         f"|{'---|' * len(COLUMNS)}",
