@@ -19,6 +19,7 @@ from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import CircuitOutcome, Decision, Outcome
 from shotclock.domain.ports import Caller, Dispatcher
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch
 from shotclock.training.loops.digits_mlp import build
 
 CALL_EVERY = 5
@@ -78,6 +79,10 @@ class Noting:
         outcome = await self._inner.solve(subproblem)
         self.ended_ns = time.perf_counter_ns()
         return outcome
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """See `Dispatcher.solve_batch`."""
+        await self._inner.solve_batch(batch, deliver)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""

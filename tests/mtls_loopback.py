@@ -31,6 +31,7 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
 from shotclock.wire.authorization import Policy
 from shotclock.wire.certificates import TlsFiles, load, utc_now
 from shotclock.wire.channels import Channels, connect
@@ -97,6 +98,9 @@ class ScriptedDispatcher:
         except asyncio.CancelledError:
             self.cancelled.release()
             raise
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        await solve_each(self.solve, batch, deliver)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         self.circuits.append(spec)

@@ -20,8 +20,9 @@ from shotclock.domain.ports import Flags, Ledger, Offload
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.domain.trace_context import TraceContext
+from shotclock.orchestrator.admission import AdmissionPolicy
 from shotclock.orchestrator.answers import Answers, Fallback
-from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.dispatcher import Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.latency import FallbackTime

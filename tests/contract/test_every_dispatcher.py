@@ -32,12 +32,14 @@ from shotclock.domain.outcome import (
     Executed,
     Failed,
     Late,
+    Outcome,
     ProviderFault,
     Rejection,
     Shed,
     Winner,
 )
 from shotclock.domain.ports import Dispatcher
+from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.orchestrator.planning import ShotLimits
@@ -334,6 +336,54 @@ def test_a_batch_has_an_outcome_at_every_point_in_its_place(reach: Way, tmp_path
         assert len(subject.behind.provider.jobs) == 2
 
     reach(lambda: System(ScriptedProvider(LoopClock(), afterwards=QUICK)), work, tmp_path)
+
+
+def test_a_batch_of_subproblems_has_an_outcome_of_each_in_its_place(reach: Way, tmp_path: Path) -> None:
+    subproblems = tuple(make_subproblem(seed, PATIENT_MS) for seed in range(12))
+
+    async def work(reached: Subject) -> None:
+        outcomes: dict[int, Outcome] = {}
+        await reached.dispatcher.solve_batch(SubproblemBatch(subproblems), outcomes.__setitem__)
+        assert sorted(outcomes) == list(range(12))
+        for index, subproblem in enumerate(subproblems):
+            outcome = outcomes[index]
+            assert isinstance(outcome, Done)
+            exact = subproblem.energy(Classical().solve(subproblem))
+            assert outcome.answer.energy <= min(exact, subproblem.offset) + 1e-9
+        assert reached.behind.value("shotclock_calls_total", outcome="done", client=reached.caller) == 12
+
+    reach(behind(queue_limit=64), work, tmp_path)
+
+
+def test_a_subproblem_of_a_batch_is_refused_by_itself(reach: Way, tmp_path: Path) -> None:
+    subproblems = tuple(make_subproblem(seed, PATIENT_MS) for seed in range(12))
+
+    async def work(reached: Subject) -> None:
+        outcomes: dict[int, Outcome] = {}
+        await reached.dispatcher.solve_batch(SubproblemBatch(subproblems), outcomes.__setitem__)
+        shed = [outcome for outcome in outcomes.values() if isinstance(outcome, Shed)]
+        assert 0 < len(shed) < len(outcomes) == 12
+        assert {outcome.rejection.limit for outcome in shed} == {"queue_limit"}
+
+    one_lane = replace(UNLIMITED, lanes=1)
+    reach(behind(limits=one_lane, queue_limit=2, fallback=Fallback.NONE), work, tmp_path)
+
+
+def test_a_batch_of_subproblems_ends_by_each_deadline(reach: Way, tmp_path: Path) -> None:
+    short, long = make_subproblem(0, 500), make_subproblem(1, 1_000)
+
+    async def work(reached: Subject) -> None:
+        order: list[int] = []
+
+        def note(index: int, outcome: Outcome) -> None:
+            assert isinstance(outcome, Late)
+            order.append(index)
+
+        await reached.dispatcher.solve_batch(SubproblemBatch((long, short)), note)
+        assert order == [1, 0]
+        await reached.wait_until(lambda: reached.behind.provider.cancels == 2)
+
+    reach(behind(afterwards=Never(), fallback=Fallback.NONE), work, tmp_path)
 
 
 def test_a_batch_that_is_given_up_ends_its_jobs(reach: Way, tmp_path: Path) -> None:

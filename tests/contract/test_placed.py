@@ -22,6 +22,7 @@ from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.hosts import Endpoint, HostDescription, HostState, Rtt
 from shotclock.domain.outcome import Decision, Done
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.placement.report import KINDS, write_report
 from shotclock.placement.rules import Rules
 from shotclock.placement.topology import Fabric, Host, HostView
@@ -112,6 +113,20 @@ def test_the_other_placements_are_what_their_names_say() -> None:
         assert turns.calls == {"a": 10, "b": 10, "c": 10}
         assert min(chance.calls.values()) > 0
         assert chance.calls != turns.calls
+
+    asyncio.run(work())
+
+
+def test_a_batch_goes_to_one_host_which_gets_its_decisions() -> None:
+    async def work() -> None:
+        placed, placer = make_placed({name: SlowHost(1.0) for name in "ab"}, "round-robin")
+        batch = SubproblemBatch(tuple(replace(make_subproblem(), request_id=f"r{each}") for each in range(3)))
+        indices: list[int] = []
+        await placed.solve_batch(batch, lambda index, outcome: indices.append(index))
+        assert sorted(indices) == [0, 1, 2]
+        assert placed.calls == {"a": 3, "b": 0}
+        await placed.record_decision("r2", Decision.APPLIED)
+        assert placer.choose() == "b"  # the decision took no turn
 
     asyncio.run(work())
 

@@ -19,6 +19,8 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 
 TARGETS: dict[str, Callable[[bytes], str]] = {
     "subproblem": targets_messages.subproblem,
+    "subproblem-batch": targets_messages.subproblem_batch,
+    "batch-answers": targets_messages.batch_answers,
     "circuit": targets_messages.circuit,
     "decision": targets_messages.decision,
     "answer": targets_messages.answer,

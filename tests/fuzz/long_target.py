@@ -22,6 +22,8 @@ OF_BYTES = {
     "circuit": ("fuzz.targets_messages", "circuit"),
     "decision": ("fuzz.targets_messages", "decision"),
     "answer": ("fuzz.targets_messages", "answer"),
+    "subproblem-batch": ("fuzz.targets_messages", "subproblem_batch"),
+    "batch-answers": ("fuzz.targets_messages", "batch_answers"),
     "circuit-answer": ("fuzz.targets_messages", "circuit_answer"),
     "host-state": ("fuzz.targets_messages", "host_state"),
     "host-report": ("fuzz.targets_messages", "host_report"),

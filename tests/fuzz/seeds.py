@@ -164,6 +164,19 @@ def _subproblems() -> list[bytes]:
     return [message.SerializeToString()]
 
 
+def _batches() -> list[bytes]:
+    subproblem = pb.Subproblem.FromString(_subproblems()[0])
+    return [pb.SubproblemBatch(subproblems=[subproblem] * count).SerializeToString() for count in (1, 3)]
+
+
+def _batch_answers() -> list[bytes]:
+    outcomes = [
+        pb.SubproblemOutcome(index=index, outcome=pb.Outcome.FromString(content))
+        for index, content in enumerate(_answers()[:4])
+    ]
+    return [pb.SubproblemOutcomes(outcomes=some).SerializeToString() for some in (outcomes, outcomes[2:], [])]
+
+
 def _circuits() -> list[bytes]:
     from shotclock.domain.circuit import CircuitSpec
     from shotclock.wire.codec import encode_circuit
@@ -266,6 +279,8 @@ MESSAGES: dict[str, Callable[[], list[bytes]]] = {
         pb.DecidedRequest(request_id="a", decision=pb.DECISION_APPLIED, stale=True).SerializeToString()
     ],
     "answer": _answers,
+    "subproblem-batch": _batches,
+    "batch-answers": _batch_answers,
     "circuit-answer": _circuit_answers,
     "host-state": _host_states,
     "status": lambda: [

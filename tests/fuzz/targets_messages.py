@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 from fuzz.promises import check_line
 from shotclock.app.topology import View
 from shotclock.app.topology_document import make_document
@@ -14,10 +16,13 @@ from shotclock.app.topology_picture import draw
 from shotclock.app.topology_text import outline
 from shotclock.domain.errors import ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState
+from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.placement.graph import ReportedHost, build_graph, name_apart
 from shotclock.placement.labels import list_domains
 from shotclock.placement.report import InvalidReportError, read_report, write_report
-from shotclock.wire import codec, hosts, outcomes
+from shotclock.wire import codec, hosts, outcomes, subproblem_batches
+from shotclock.wire.integrity import serialize
 from shotclock.wire.payload import PayloadCorruptedError, checksum, parse
 from shotclock.wire.reports import ReportReader
 from shotclock.wire.v1 import shotclock_pb2 as pb
@@ -38,6 +43,38 @@ def subproblem(content: bytes) -> str:
         return _check_refusal(error)
     again = codec.decode_subproblem(codec.encode_subproblem(decoded, 1), "client")
     assert again.n == decoded.n
+    return ""
+
+
+def subproblem_batch(content: bytes) -> str:
+    """`SolveBatch`, the checksums of its parts made to hold; the refusal, "" where it is a batch."""
+    try:
+        message = parse(pb.SubproblemBatch, content)
+        for each in message.subproblems:
+            each.crc32c = checksum(each.quadratic, each.linear)
+        decoded = subproblem_batches.decode_subproblems(message, lambda budget_ns: budget_ns, "client")
+        _read_report(message)
+    except ShotclockError as error:
+        return _check_refusal(error)
+    again = subproblem_batches.decode_subproblems(
+        subproblem_batches.encode_subproblems(decoded, lambda each: each.budget_ns), lambda _: 1
+    )
+    assert again.size == decoded.size
+    return ""
+
+
+def batch_answers(content: bytes) -> str:
+    """What a service answers to `SolveBatch`, the checksums of its parts made to hold; the refusal, or ""."""
+    zeros = Subproblem(np.zeros((VARIABLES, VARIABLES)), np.ones(VARIABLES))
+    batch = SubproblemBatch((zeros,) * 4)
+    try:
+        message = parse(pb.SubproblemOutcomes, content)
+        for each in message.outcomes:
+            _seal_samples(each.outcome.done.samples if each.outcome.HasField("done") else None)
+        numbered = subproblem_batches.read_answers(serialize(message), batch, range(4), 0, 1)
+    except ShotclockError as error:
+        return _check_refusal(error)
+    assert len({index for index, _ in numbered}) == len(numbered) <= 4
     return ""
 
 

@@ -15,6 +15,7 @@ from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Outcome
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch
 from shotclock.orchestrator.control import ClassicalDispatcher
 from shotclock.runtime.virtual_loop import VirtualCaller, VirtualLoop
 from shotclock.solvers.fallback import Classical
@@ -34,6 +35,9 @@ class SlowDispatcher:
     async def solve(self, subproblem: Subproblem) -> Outcome:
         await asyncio.sleep(self._delay_s)
         return await self._inner.solve(subproblem)
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        raise NotImplementedError
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         raise NotImplementedError

@@ -19,6 +19,7 @@ from shotclock.domain.outcome import Cause, CircuitOutcome, Decision, Degraded, 
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.recorders import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch
 from shotclock.domain.trace import Tracer
 from shotclock.placement.policy import Choice, Site
 from shotclock.placement.rtt import RttWindow, add_round_trips
@@ -191,6 +192,16 @@ class PlacedDispatcher:
         self._note(host, outcome)
         return outcome
 
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """See `Dispatcher.solve_batch`; all of a batch goes to one host."""
+        host = self._choose(*(subproblem.request_id for subproblem in batch.subproblems))
+
+        def note(index: int, outcome: Outcome) -> None:
+            self._note(host, outcome)
+            deliver(index, outcome)
+
+        await self._hosts[host].dispatcher.solve_batch(batch, note)
+
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
         host = self._choose(spec.request_id)
@@ -222,10 +233,10 @@ class PlacedDispatcher:
             await asyncio.wait((self._probing,))
         await asyncio.gather(*(close() for close in self._closes))
 
-    def _choose(self, request_id: str) -> str:
+    def _choose(self, *request_ids: str) -> str:
         host = self.placer.choose()
-        self.calls[host] += 1
-        self._host_of[request_id] = host
+        self.calls[host] += len(request_ids)
+        self._host_of.update(dict.fromkeys(request_ids, host))
         while len(self._host_of) > UNDECIDED:
             self._host_of.popitem(last=False)
         return host

@@ -23,8 +23,9 @@ from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.emulator.statevector import load_kernels
 from shotclock.emulator.user_circuits import load_simulator
+from shotclock.orchestrator.admission import AdmissionPolicy
 from shotclock.orchestrator.answers import Answers, Fallback
-from shotclock.orchestrator.dispatcher import AdmissionPolicy, Orchestrator
+from shotclock.orchestrator.dispatcher import Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.latency import FallbackTime

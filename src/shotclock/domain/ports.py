@@ -16,6 +16,7 @@ from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Bits, Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,6 +45,12 @@ class Dispatcher(Protocol):
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
         """Solves the subproblem; `subproblem.budget_ns` starts to run when this is called."""
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """Solves several subproblems at the same time, each as `solve` would: by its own budget and quotas.
+
+        deliver: called once for each subproblem as answers arrive, on the event loop.
+        """
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """Runs a user circuit. Raises CircuitError if it cannot run on any device."""

@@ -6,15 +6,40 @@ from collections import deque
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
-from shotclock.domain.memory import MemoryLimit
+from shotclock.domain.data_policy import ANYWHERE, DataPolicy
+from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
 from shotclock.domain.subproblem import Priority
+from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 
 MEMORY = "memory"
 MEMORY_RETRY_S = 0.1
 WINDOW_NS = NS_PER_S
 SLICE_NS = 100 * NS_PER_MS
 """The window moves by slices, so that its memory does not grow with the load."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionPolicy:
+    """When calls are refused, and whether samples may be shared.
+
+    queue_limit: calls that may wait.
+    protected: refuse calls that are predicted not to finish, all calls while the breaker is open, and the
+        lower priorities first under overload.
+    overload_wait_ns: a mean queue wait above this is overload.
+    seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
+    quota: what each caller may have in progress.
+    data: which calls may leave for the provider; the others are answered without it.
+    memory: bounds the calls in progress, where `protected`.
+    """
+
+    queue_limit: int
+    protected: bool
+    overload_wait_ns: int = 100_000_000
+    seed_policy: str = "fresh"
+    quota: CallerQuota = DEFAULT_QUOTA
+    data: DataPolicy = ANYWHERE
+    memory: MemoryLimit = NO_LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from shotclock.domain.ports import Clock, Solver
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
 from shotclock.orchestrator.race import best, classical, incumbent
 
 
@@ -49,6 +50,10 @@ class ClassicalDispatcher:
         duration = self._clock.now_ns() - began
         self._recorder.record_outcome(outcome, duration, subproblem.budget_ns, subproblem.caller)
         return outcome
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """See `Dispatcher.solve_batch`."""
+        await solve_each(self.solve, batch, deliver)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`: without a QPU, every circuit is refused."""

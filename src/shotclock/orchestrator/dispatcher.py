@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from shotclock.domain.budget import NS_PER_S, Deadline
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit
 from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
-from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import ProviderError, WorkerError
 from shotclock.domain.flags import USER_CIRCUIT, FlagDecision, FlagRequest
-from shotclock.domain.memory import NO_LIMIT, MemoryLimit
 from shotclock.domain.outcome import (
     ALWAYS_STALE,
     Answer,
@@ -33,9 +30,16 @@ from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.status import Drained, Phase, Status
 from shotclock.domain.subproblem import Priority, Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
 from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.domain.trace_context import TraceContext
-from shotclock.orchestrator.admission import admit, explain_displacement, overload, refuse_by_memory
+from shotclock.orchestrator.admission import (
+    AdmissionPolicy,
+    admit,
+    explain_displacement,
+    overload,
+    refuse_by_memory,
+)
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.call import Call, CallProgress, Ended, Sampled, UserCircuits
 from shotclock.orchestrator.call_log import log_accepted, log_cancellation, log_end
@@ -46,7 +50,7 @@ from shotclock.orchestrator.job_planner import BatchPolicy
 from shotclock.orchestrator.lanes import Lanes
 from shotclock.orchestrator.pipeline import Pipeline
 from shotclock.orchestrator.provider_answers import answer_of
-from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota, CallsInProgress, CompileTurns
+from shotclock.orchestrator.quotas import CallsInProgress, CompileTurns
 from shotclock.orchestrator.refusals import keep_data, refuse_by_flag, refuse_by_flags, refuse_width
 from shotclock.orchestrator.results import ResultCache
 from shotclock.orchestrator.worker_faults import reject_circuit
@@ -60,29 +64,6 @@ HAND_BACK_NS = 50_000_000
 """The part of a drain's budget reserved for the outcomes of the calls it hands back."""
 
 NOT_NOW = Rejection("drain", 0, 1, "calls accepted while draining", 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissionPolicy:
-    """When calls are refused, and whether samples may be shared.
-
-    queue_limit: calls that may wait.
-    protected: refuse calls that are predicted not to finish, all calls while the breaker is open, and the
-        lower priorities first under overload.
-    overload_wait_ns: a mean queue wait above this is overload.
-    seed_policy: "fresh" never answers from an equal call's samples; any other name lets calls share them.
-    quota: what each caller may have in progress.
-    data: which calls may leave for the provider; the others are answered without it.
-    memory: bounds the calls in progress, where `protected`.
-    """
-
-    queue_limit: int
-    protected: bool
-    overload_wait_ns: int = 100_000_000
-    seed_policy: str = "fresh"
-    quota: CallerQuota = DEFAULT_QUOTA
-    data: DataPolicy = ANYWHERE
-    memory: MemoryLimit = NO_LIMIT
 
 
 class Orchestrator:
@@ -219,6 +200,10 @@ class Orchestrator:
             outcome = await self._solve_counted(subproblem, span)
             describe_outcome(span, outcome)
             return outcome
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """See `Dispatcher.solve_batch`."""
+        await solve_each(self.solve, batch, deliver)
 
     async def _solve_counted(self, subproblem: Subproblem, span: Span | None) -> Outcome:
         arrived = self._clock.now_ns()

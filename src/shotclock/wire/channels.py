@@ -92,7 +92,10 @@ class ChannelLane:
             )
         }
         self.watch = channel.unary_stream(methods.WATCH, request_serializer=serialize)
-        self.circuits = channel.unary_stream(methods.SUBMIT_CIRCUITS, request_serializer=serialize)
+        self.streams = {
+            method: channel.unary_stream(method, request_serializer=serialize)
+            for method in (methods.SOLVE_BATCH, methods.SUBMIT_CIRCUITS)
+        }
         self._in_flight = 0
         self._idle = asyncio.Event()
         self._idle.set()

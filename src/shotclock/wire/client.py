@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.recorders import ClientRecorder, DamagedMessage
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch
 from shotclock.domain.trace import SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.domain.trace_context import TraceContext
 from shotclock.wire import methods
@@ -43,6 +44,7 @@ from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError
 from shotclock.wire.refusals import cause_of
 from shotclock.wire.reports import UnreportedCalls
+from shotclock.wire.subproblem_batches import encode_subproblems, read_answers
 from shotclock.wire.traceparent import trace_metadata
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -169,6 +171,92 @@ class GrpcDispatcher:
         self._count_here(ended, asked_ns, budget_ns, trace)
         return ended
 
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """See `Dispatcher.solve_batch`; one span for the batch, in the trace of its first subproblem.
+
+        A request that arrived damaged is sent again; an answer is never asked for again. Raises
+        SubproblemError where the orchestrator refuses the numbers: nothing of the batch was accepted.
+        """
+        if self._tracer is None:
+            await self._solve_batch(batch, deliver, batch.subproblems[0].trace)
+            return
+        with open_span(self._tracer, SpanName.REMOTE_CALL, batch.subproblems[0].trace) as span:
+            describe_call(span, batch.subproblems[0].request_id, "")
+            await self._solve_batch(batch, deliver, span.context)
+
+    async def _solve_batch(
+        self, batch: SubproblemBatch, deliver: DeliverOutcome, trace: TraceContext | None
+    ) -> None:
+        asked_ns = _now_ns()
+        missing = {index: asked_ns + self._wait_ns(each) for index, each in enumerate(batch.subproblems)}
+        ends: list[asyncio.Task[None]] = []
+
+        def take(reply: bytes) -> None:
+            now_ns = _now_ns()
+            for index, outcome in read_answers(reply, batch, missing, asked_ns, now_ns):
+                del missing[index]
+                budget_ns = batch.subproblems[index].budget_ns
+                self._recorder.record_outcome(outcome, now_ns - asked_ns, budget_ns, trace=trace)
+                deliver(index, outcome)
+
+        async def end_here(index: int, cause: Cause) -> None:
+            subproblem = batch.subproblems[index]
+            outcome = await self._end_here(subproblem, cause, asked_ns)
+            self._count_here(outcome, asked_ns, subproblem.budget_ns, trace)
+            deliver(index, outcome)
+
+        asking = asyncio.ensure_future(self._ask_batch(batch, take, asked_ns, trace))
+        try:
+            while not asking.done() and (missing or not ends):
+                until_ns = min(missing.values(), default=None)
+                wait_s = None if until_ns is None else max(0, until_ns - _now_ns()) / NS_PER_S
+                await asyncio.wait((asking,), timeout=wait_s)
+                for index in [] if asking.done() else _find_due(missing):
+                    del missing[index]
+                    passed = DeadlinePassed(batch.subproblems[index].budget_ns)
+                    ends.append(asyncio.ensure_future(end_here(index, passed)))
+            if asking.done():
+                cause = asking.result()
+                ends += [asyncio.ensure_future(end_here(index, cause)) for index in missing]
+            await asyncio.gather(*ends)
+        finally:
+            for task in (asking, *ends):
+                task.cancel()
+            await asyncio.wait((asking, *ends))
+
+    def _wait_ns(self, subproblem: Subproblem) -> int:
+        """How long an answer is waited for: until the deadline, less what the local answer takes."""
+        kept_s = self._limits.fallback_s if self._fallback else 0.0
+        return subproblem.budget_ns - round(min(kept_s * NS_PER_S, 0.1 * subproblem.budget_ns))
+
+    def _budget_ns(self, subproblem: Subproblem) -> int:
+        """What the orchestrator has of a budget: what is waited for, less the way back."""
+        return_ns = round(min(self._limits.return_s * NS_PER_S, 0.1 * subproblem.budget_ns))
+        return self._wait_ns(subproblem) - return_ns
+
+    async def _ask_batch(
+        self, batch: SubproblemBatch, take: Callable[[bytes], None], asked_ns: int, trace: TraceContext | None
+    ) -> Cause:
+        """Hands each message of answers to `take`; the cause is of subproblems that have none."""
+        for _ in range(self._limits.resubmits + 1):
+            spent_ns = _now_ns() - asked_ns
+            request = encode_subproblems(batch, lambda each: self._budget_ns(each) - spent_ns)  # noqa: B023
+            left_s = (batch.budget_ns - spent_ns) / NS_PER_S
+            try:
+                return await self._stream(methods.SOLVE_BATCH, request, left_s, trace, take)
+            except TimeoutError:
+                break
+            except grpc.aio.AioRpcError as error:
+                cause = cause_of(error, self._channels, batch.budget_ns)
+                if error.code() is not grpc.StatusCode.DATA_LOSS:
+                    return cause
+                self._report_damage(methods.SOLVE_BATCH, "request")
+            except (MalformedMessageError, PayloadCorruptedError) as error:
+                return self._lose_answers(methods.SOLVE_BATCH, error)
+        else:
+            return cause
+        return DeadlinePassed(batch.budget_ns)
+
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
         if self._tracer is None:
@@ -206,12 +294,27 @@ class GrpcDispatcher:
         """See `Dispatcher.execute_batch`; counted once, by the last outcome, and never repeated."""
         asked_ns = _now_ns()
         missing = set(range(batch.points))
+
+        def take(reply: bytes) -> None:
+            index, outcome = read_outcome(reply, missing, asked_ns, _now_ns())
+            missing.discard(index)
+            if not missing:
+                duration_ns = _now_ns() - asked_ns
+                self._recorder.record_outcome(outcome, duration_ns, batch.budget_ns, trace=batch.trace)
+            deliver(index, outcome)
+
+        left_s = batch.budget_ns / NS_PER_S
+        return_s = min(self._limits.return_s, 0.1 * left_s)
+        request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
+        cause: Cause
         try:
-            cause = await self._stream(batch, deliver, missing, asked_ns)
+            cause = await self._stream(methods.SUBMIT_CIRCUITS, request, left_s, batch.trace, take)
+        except TimeoutError:
+            cause = DeadlinePassed(batch.budget_ns)
+        except grpc.aio.AioRpcError as error:
+            cause = cause_of(error, self._channels, batch.budget_ns)
         except (MalformedMessageError, PayloadCorruptedError) as error:
-            if isinstance(error, PayloadCorruptedError):
-                self._report_damage(methods.SUBMIT_CIRCUITS, "answer")
-            cause = self._unusable(error)
+            cause = self._lose_answers(methods.SUBMIT_CIRCUITS, error)
         if not missing:
             return
         ended = end_without_answer(cause, self._nobody(0))
@@ -219,36 +322,37 @@ class GrpcDispatcher:
         for index in sorted(missing):
             deliver(index, ended)
 
-    async def _stream(self, batch: CircuitBatch, deliver: Deliver, missing: set[int], asked_ns: int) -> Cause:
-        """Delivers the answers and takes their points off `missing`; the cause is of those that stay."""
-        left_s = batch.budget_ns / NS_PER_S
-        return_s = min(self._limits.return_s, 0.1 * left_s)
-        request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
+    async def _stream(
+        self,
+        method: str,
+        request: Any,
+        left_s: float,
+        trace: TraceContext | None,
+        take: Callable[[bytes], None],
+    ) -> ProviderFault:
+        """Hands each answer to `take`; the fault is of what has no answer when the stream has ended.
+
+        Raises TimeoutError after left_s, AioRpcError, and what `take` raises.
+        """
         if (report := self._unreported.report()) is not None:
             request.report.CopyFrom(report)
         lane = self._channels.lane
-        try:
-            with lane.call():
-                stream = lane.circuits(request, timeout=left_s, metadata=trace_metadata(batch.trace))
-                try:
-                    async with asyncio.timeout(left_s):
-                        async for reply in stream:
-                            self._unreported.acknowledge(report)
-                            index, outcome = read_outcome(reply, missing, asked_ns, _now_ns())
-                            missing.discard(index)
-                            if not missing:
-                                duration_ns = _now_ns() - asked_ns
-                                self._recorder.record_outcome(
-                                    outcome, duration_ns, batch.budget_ns, trace=batch.trace
-                                )
-                            deliver(index, outcome)
-                finally:
-                    stream.cancel()
-        except TimeoutError:
-            return DeadlinePassed(batch.budget_ns)
-        except grpc.aio.AioRpcError as error:
-            return cause_of(error, self._channels, batch.budget_ns)
+        with lane.call():
+            stream = lane.streams[method](request, timeout=left_s, metadata=trace_metadata(trace))
+            try:
+                async with asyncio.timeout(left_s):
+                    async for reply in stream:
+                        self._unreported.acknowledge(report)
+                        take(reply)
+            finally:
+                stream.cancel()
         return ProviderFault(f"orchestrator {self._channels.target}: the answers ended early")
+
+    def _lose_answers(self, method: str, error: Exception) -> ProviderFault:
+        """The rest of a stream with a message that cannot be used."""
+        if isinstance(error, PayloadCorruptedError):
+            self._report_damage(method, "answer")
+        return self._unusable(error)
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""
@@ -368,6 +472,12 @@ class GrpcDispatcher:
 def _incumbent(subproblem: Subproblem) -> Answer:
     bits = np.zeros(subproblem.n, dtype=np.uint8)
     return Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent")
+
+
+def _find_due(until_ns: Mapping[int, int]) -> list[int]:
+    """The subproblems that are not waited for any longer."""
+    now_ns = _now_ns()
+    return [index for index, at_ns in until_ns.items() if at_ns <= now_ns]
 
 
 def _now_ns() -> int:

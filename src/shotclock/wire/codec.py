@@ -63,22 +63,29 @@ def word_of(words: Mapping[int, K], number: int, what: str) -> K:
     return word
 
 
-def encode_subproblem(subproblem: Subproblem, budget_ns: int) -> pb.Subproblem:
-    """budget_ns: what is left when the message is sent."""
+def encode_subproblem(
+    subproblem: Subproblem, budget_ns: int, message: pb.Subproblem | None = None, *, checked: bool = True
+) -> pb.Subproblem:
+    """budget_ns: what is left when the message is sent.
+
+    message: a part of another message, to be filled.
+    checked: whether the coefficients get their own checksum.
+    """
+    message = pb.Subproblem() if message is None else message
     quadratic, linear = pack_upper(subproblem.quadratic), pack_floats(subproblem.linear)
-    return pb.Subproblem(
-        request_id=subproblem.request_id,
-        kind=subproblem.kind,
-        n=subproblem.n,
-        quadratic=quadratic,
-        linear=linear,
-        offset=subproblem.offset,
-        base_version=subproblem.base_version,
-        budget_ns=budget_ns,
-        crc32c=checksum(quadratic, linear),
-        priority=PRIORITIES[subproblem.priority],
-        fresh=subproblem.fresh,
-    )
+    message.request_id = subproblem.request_id
+    message.kind = subproblem.kind
+    message.n = subproblem.n
+    message.quadratic = quadratic
+    message.linear = linear
+    message.offset = subproblem.offset
+    message.base_version = subproblem.base_version
+    message.budget_ns = budget_ns
+    if checked:
+        message.crc32c = checksum(quadratic, linear)
+    message.priority = PRIORITIES[subproblem.priority]
+    message.fresh = subproblem.fresh
+    return message
 
 
 def decode_subproblem(

@@ -10,6 +10,7 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 SERVICE: str = pb.DESCRIPTOR.services_by_name["Orchestrator"].full_name
 
 SOLVE = f"/{SERVICE}/Solve"
+SOLVE_BATCH = f"/{SERVICE}/SolveBatch"
 SUBMIT_CIRCUIT = f"/{SERVICE}/SubmitCircuit"
 SUBMIT_CIRCUITS = f"/{SERVICE}/SubmitCircuits"
 DECIDED = f"/{SERVICE}/Decided"
@@ -27,7 +28,7 @@ HEALTH_CHECK = f"/{health.SERVICE_NAME}/Check"
 HEALTH_WATCH = f"/{health.SERVICE_NAME}/Watch"
 REFLECTION = f"/{reflection.SERVICE_NAME}/ServerReflectionInfo"
 
-OF_CALLS = frozenset({SOLVE, SUBMIT_CIRCUIT, SUBMIT_CIRCUITS})
+OF_CALLS = frozenset({SOLVE, SOLVE_BATCH, SUBMIT_CIRCUIT, SUBMIT_CIRCUITS})
 """Those whose requests bring a ClientReport."""
 
 OF_TRAINERS = OF_CALLS | {DECIDED, REPORT_VALIDATION, PROBE, WATCH}

@@ -51,15 +51,21 @@ def onto_clock_ns(provenance: pb.Provenance, asked_ns: int, answered_ns: int) ->
     return asked_ns + max(0, answered_ns - asked_ns - ended_ns) // 2 - 1
 
 
-def encode_outcome(outcome: Outcome, shift_ns: int = 0) -> pb.Outcome:
-    """The one case that happened, with its provenance; shift_ns is added to every instant in it."""
-    message = pb.Outcome()
+def encode_outcome(
+    outcome: Outcome, shift_ns: int = 0, message: pb.Outcome | None = None, *, checked: bool = True
+) -> pb.Outcome:
+    """The one case that happened, with its provenance; shift_ns is added to every instant in it.
+
+    message: a part of another message, to be filled.
+    checked: whether the samples get their own checksum.
+    """
+    message = pb.Outcome() if message is None else message
     _encode_provenance(outcome.provenance, shift_ns, message.provenance)
     match outcome:
         case Done(answer, samples, classical):
             done_message = message.done
             _encode_answer(answer, done_message.answer)
-            encode_samples(samples, done_message.samples)
+            encode_samples(samples, done_message.samples, checked=checked)
             if classical is not None:
                 _encode_answer(classical, done_message.classical)
         case Degraded(answer, cause):

@@ -93,14 +93,15 @@ def unpack_bits(data: bytes, what: str) -> Bits:
     return np.frombuffer(data, dtype=np.uint8).copy()
 
 
-def encode_samples(samples: Samples, message: pb.Samples) -> None:
-    """Into the message; see `Samples` in the proto."""
+def encode_samples(samples: Samples, message: pb.Samples, *, checked: bool = True) -> None:
+    """Into the message; see `Samples` in the proto. checked: whether they get their own checksum."""
     pool = samples.pool.tobytes()
     counts = samples.counts.astype("<i8", copy=False)
     message.n = samples.pool.shape[1]
     message.pool = pool
     message.counts.extend(counts.tolist())
-    message.crc32c = checksum(pool, counts.tobytes())
+    if checked:
+        message.crc32c = checksum(pool, counts.tobytes())
 
 
 def decode_samples(message: pb.Samples) -> Samples:
@@ -110,7 +111,8 @@ def decode_samples(message: pb.Samples) -> Samples:
         raise MalformedMessageError(f"samples: {len(data)} bytes for {len(counts)} bit strings of {n}")
     if len(counts) and not 1 <= counts.min() <= counts.max() < 2**63:
         raise MalformedMessageError("samples: a count is below 1 or beyond 63 bits")
-    present = checksum(data, counts.astype("<u8", copy=False).tobytes())
-    if message.HasField("crc32c") and present != message.crc32c:
-        raise PayloadCorruptedError("samples")
+    if message.HasField("crc32c"):
+        present = checksum(data, counts.astype("<u8", copy=False).tobytes())
+        if present != message.crc32c:
+            raise PayloadCorruptedError("samples")
     return Samples(unpack_bits(data, "samples").reshape(-1, n), counts.astype(np.int64))

@@ -86,7 +86,10 @@ def options(
         *(aging if secure else []),
         ("grpc.max_allowed_incoming_connections", connections.connections),
         ("grpc.server_handshake_timeout_ms", _ms(connections.handshake_s)),
-        ("grpc.max_receive_message_length", max(limits.circuit_bytes, limits.subproblem_bytes) + 4096),
+        (
+            "grpc.max_receive_message_length",
+            max(limits.circuit_bytes, limits.subproblem_bytes, limits.batch_bytes) + 4096,
+        ),
         # Above the service's own limit, so that excess calls are shed instead of waiting inside gRPC.
         ("grpc.max_concurrent_streams", 2 * limits.concurrent_calls),
         ("grpc.so_reuseport", 0),  # a port in use is an error: two servers must not share its calls

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -54,6 +54,7 @@ from shotclock.wire.refusals import (
 )
 from shotclock.wire.reports import ReportReader
 from shotclock.wire.rollout import NO_ROLLOUT, abort_canary, set_flag, start_canary
+from shotclock.wire.subproblem_batches import Numbered, decode_subproblems, stream_answers
 from shotclock.wire.traceparent import read_trace
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -77,6 +78,7 @@ class ServiceLimits:
 
     circuit_bytes: of a circuit.
     subproblem_bytes: of a subproblem (256 variables need 264 KB).
+    batch_bytes: of a batch of subproblems, whose coefficients have 4 MiB at most.
     request_bytes: of any other request.
     concurrent_calls: of one method at a time; each method is counted separately.
     watch_streams: of one caller at a time; each reads the status every watch_interval_s.
@@ -87,6 +89,7 @@ class ServiceLimits:
 
     circuit_bytes: int = 4 * MIB
     subproblem_bytes: int = MIB // 2
+    batch_bytes: int = 4 * MIB + MIB // 4
     request_bytes: int = 4096
     concurrent_calls: int = 1024
     watch_streams: int = 16
@@ -206,6 +209,10 @@ class Service:
             self._bound_method(methods.SUBMIT_CIRCUITS, self._submit_circuits, limits.circuit_bytes),
             response_serializer=_serialize,
         )
+        table[_short(methods.SOLVE_BATCH)] = grpc.stream_stream_rpc_method_handler(
+            self._bound_method(methods.SOLVE_BATCH, self._solve_batch, limits.batch_bytes),
+            response_serializer=_serialize,
+        )
         table[_short(methods.WATCH)] = grpc.stream_stream_rpc_method_handler(
             self._bound_method(methods.WATCH, self._watch, limits.request_bytes),
             response_serializer=_serialize,
@@ -295,6 +302,25 @@ class Service:
         outcome = await self._dispatcher.solve(decode_subproblem(message, caller, trace))
         await self._hold_shed(outcome, caller, context)
         return self._answer(message, caller, encode_outcome(outcome, until_arrival_ns(outcome.provenance)))
+
+    async def _solve_batch(self, payload: bytes, context: Any, caller: str) -> None:
+        message = parse_checked(pb.SubproblemBatch, payload)
+        self._refuse_unless_ready()
+        remaining_s = context.time_remaining()
+        trace = read_trace(context) if self._traced else None
+        batch = decode_subproblems(
+            message,
+            lambda budget_ns: effective_budget_ns(methods.SOLVE_BATCH, budget_ns, remaining_s),
+            caller,
+            trace,
+        )
+        self._read_report(message, caller)
+
+        async def hold_shed(numbered: Sequence[Numbered]) -> None:
+            for _, outcome in numbered:
+                await self._hold_shed(outcome, caller, context)
+
+        await stream_answers(self._dispatcher, batch, context, hold_shed)
 
     async def _submit_circuit(self, payload: bytes, context: Any, caller: str) -> bytes:
         message = parse_checked(pb.CircuitSpec, payload)

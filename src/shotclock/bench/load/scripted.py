@@ -21,6 +21,7 @@ from shotclock.domain.outcome import (
     Winner,
 )
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
 
 MADE_UP = Provenance("scripted queue", emulated=True, base_version=0)
 
@@ -48,6 +49,10 @@ class ScriptedQueue:
         """See `Dispatcher.solve`; deadlines are not kept, so that tails stay whole."""
         number = await self._wait_served(subproblem.budget_ns)
         return self.answers(number)(subproblem)
+
+    async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
+        """See `Dispatcher.solve_batch`; the server takes one after the other."""
+        await solve_each(self.solve, batch, deliver)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`; every shot is a 0 of one bit."""

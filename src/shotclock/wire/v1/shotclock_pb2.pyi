@@ -178,6 +178,16 @@ class CircuitBatch(_message.Message):
     message_crc32c: int
     def __init__(self, request_id: _Optional[str] = ..., circuits: _Optional[_Iterable[_Union[CircuitPoints, _Mapping]]] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
+class SubproblemBatch(_message.Message):
+    __slots__ = ("subproblems", "report", "message_crc32c")
+    SUBPROBLEMS_FIELD_NUMBER: _ClassVar[int]
+    REPORT_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
+    subproblems: _containers.RepeatedCompositeFieldContainer[Subproblem]
+    report: ClientReport
+    message_crc32c: int
+    def __init__(self, subproblems: _Optional[_Iterable[_Union[Subproblem, _Mapping]]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
+
 class ParameterValue(_message.Message):
     __slots__ = ("name", "value")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -399,6 +409,22 @@ class PointOutcome(_message.Message):
     outcome: CircuitOutcome
     message_crc32c: int
     def __init__(self, index: _Optional[int] = ..., outcome: _Optional[_Union[CircuitOutcome, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
+
+class SubproblemOutcome(_message.Message):
+    __slots__ = ("index", "outcome")
+    INDEX_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    index: int
+    outcome: Outcome
+    def __init__(self, index: _Optional[int] = ..., outcome: _Optional[_Union[Outcome, _Mapping]] = ...) -> None: ...
+
+class SubproblemOutcomes(_message.Message):
+    __slots__ = ("outcomes", "message_crc32c")
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
+    outcomes: _containers.RepeatedCompositeFieldContainer[SubproblemOutcome]
+    message_crc32c: int
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[SubproblemOutcome, _Mapping]]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
 
 class DecidedRequest(_message.Message):
     __slots__ = ("request_id", "decision", "stale")
